@@ -14,6 +14,7 @@ SHARED_SUBJECTS = {
     "artifacts": "the output files of tasks",
     "attempts": "attempts: the engine runs them, the app builds what they need",
     "bench": "the benchmark, and its command",
+    "cleanups": "cleanups: their storage, and the runner that deletes the files",
     "clock": "the clock port, and its implementation",
     "data_folder": "the data folder: the service's, and PostgreSQL's inside it",
     "database": "the database: its connections, and what the app builds on them",

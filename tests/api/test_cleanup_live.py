@@ -18,7 +18,13 @@ from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NOTHING: dict[str, Any] = {"tasks_processed": 0, "tasks_cleaned": 0, "deleted_paths": [], "errors": []}
+NOTHING: dict[str, Any] = {
+    "tasks_processed": 0,
+    "tasks_cleaned": 0,
+    "deleted_paths": [],
+    "errors": [],
+    "pending": False,
+}
 
 
 async def done(live: Service, *steps: dict[str, Any], **members: Any) -> dict[str, Any]:
@@ -56,6 +62,7 @@ async def test_cleanup_deletes_the_recorded_files_of_the_workflow_only(live: Ser
         "tasks_cleaned": 3,
         "deleted_paths": paths,
         "errors": [],
+        "pending": False,
     }
     assert stray.exists()
     assert [(live.artifacts / path).exists() for path in (*paths, kept)] == [False, False, False, True]
@@ -70,8 +77,10 @@ async def test_cleanup_deletes_the_recorded_files_of_the_workflow_only(live: Ser
     for _ in range(2):
         assert await cleanup(live, workflow["id"]) == NOTHING
     assert await live.events(workflow["id"]) == history
-    assert history[-1]["type"] == "workflow.cleaned"
-    assert history[-1]["data"] == {"cleanup_tasks": True}
+    assert [(event["type"], event["actor"], event["data"]) for event in history[-2:]] == [
+        ("workflow.cleaned", "tester", {"cleanup_tasks": True}),
+        ("workflow.files_deleted", "stepwell", {"deleted": 3, "gone": 0, "kept": 0}),
+    ]
     stray.unlink()
 
 
@@ -81,7 +90,7 @@ async def test_a_missing_file_is_reported_once(live: Service) -> None:
     (live.artifacts / gone).unlink()
     report = await cleanup(live, workflow["id"])
     (error,) = report.pop("errors")
-    assert report == {"tasks_processed": 2, "tasks_cleaned": 2, "deleted_paths": [kept]}
+    assert report == {"tasks_processed": 2, "tasks_cleaned": 2, "deleted_paths": [kept], "pending": False}
     assert gone in error.pop("error")
     assert error == {"task_id": workflow["steps"][0]["task_id"], "step_id": "a", "task_type": "GENERATION"}
     assert await cleanup(live, workflow["id"]) == NOTHING
@@ -101,7 +110,7 @@ async def test_a_file_that_cannot_be_deleted_is_tried_again_by_the_next_cleanup(
         assert stuck in error["error"]
         assert str(live.artifacts) not in error["error"]
         assert (report["tasks_processed"], report["deleted_paths"]) == (processed, deleted)
-        assert report["tasks_cleaned"] == len(deleted)
+        assert (report["tasks_cleaned"], report["pending"]) == (len(deleted), True)
         assert [task["step_id"] for task in await live.tasks(workflow["id"])] == ["a"]
     assert (obstacle / "inside").exists()
     answer = await live.client.get("/api/v1/artifacts/" + stuck)
@@ -113,6 +122,7 @@ async def test_a_file_that_cannot_be_deleted_is_tried_again_by_the_next_cleanup(
         "tasks_cleaned": 1,
         "deleted_paths": [stuck],
         "errors": [],
+        "pending": False,
     }
     assert await cleanup(live, workflow["id"]) == NOTHING
 
@@ -146,6 +156,7 @@ async def test_cleanup_cancels_a_pending_workflow_first(live: Service) -> None:
         ("workflow.created", None, "tester"),
         *(("step.cancelled", "a", "tester"), ("step.cancelled", "b", "tester")),
         *(("workflow.cancelled", None, "tester"), ("workflow.cleaned", None, "tester")),
+        ("workflow.files_deleted", None, "stepwell"),
     ]
 
 
@@ -188,9 +199,10 @@ async def test_cleanup_discards_the_files_of_an_attempt_that_still_runs(
     await unchanged_by(live, scripted, workflow["id"], "a")
     found = await live.get(workflow["id"])
     assert [step["status"] for step in found["steps"]] == ["COMPLETED", "CANCELLED", "CANCELLED"]
-    assert [event["type"] for event in (await live.events(workflow["id"]))[-2:]] == [
+    assert [event["type"] for event in (await live.events(workflow["id"]))[-3:]] == [
         "workflow.cancelled",
         "workflow.cleaned",
+        "workflow.files_deleted",
     ]
 
 
@@ -231,8 +243,8 @@ async def test_two_cleanups_at_once_delete_each_file_once(live: Service) -> None
     assert sorted(report["tasks_cleaned"] for report in reports) == [0, 20]
     assert [report["errors"] for report in reports] == [[], []]
     assert sorted(path for report in reports for path in report["deleted_paths"]) == sorted(paths_of(workflow))
-    cleaned = [event for event in await live.events(workflow["id"]) if event["type"] == "workflow.cleaned"]
-    assert len(cleaned) == 1
+    types = [event["type"] for event in await live.events(workflow["id"])]
+    assert (types.count("workflow.cleaned"), types.count("workflow.files_deleted")) == (1, 1)
 
 
 async def test_failed_and_cancelled_attempts_leave_no_files(live: Service, scripted: ConfiguredProvider) -> None:

@@ -20,7 +20,13 @@ from support.service.live_service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NOTHING: dict[str, Any] = {"tasks_processed": 0, "tasks_cleaned": 0, "deleted_paths": [], "errors": []}
+NOTHING: dict[str, Any] = {
+    "tasks_processed": 0,
+    "tasks_cleaned": 0,
+    "deleted_paths": [],
+    "errors": [],
+    "pending": False,
+}
 
 
 def drawing(step_id: str, seed: int) -> dict[str, Any]:
@@ -104,6 +110,7 @@ async def test_an_image_that_another_workflow_reads_stays(live: Service) -> None
             "tasks_cleaned": processed - 1,
             "deleted_paths": deleted,
             "errors": [drawn.kept(reader)],
+            "pending": False,
         }
         assert [await readable(live, path) for path in (drawn.used, drawn.free)] == [True, False]
         assert await undeleted(live, drawn.id) == ["used"]

@@ -205,6 +205,7 @@ async def test_every_transition_is_a_numbered_event(live: Service) -> None:
         *(("workflow.failed", None), ("workflow.resumed", None)),
         *(("step.started", "b"), ("step.completed", "b"), ("step.started", "c"), ("step.completed", "c")),
         *(("workflow.completed", None), ("workflow.cleaned", None)),
+        ("workflow.files_deleted", None),
     ]
     assert [event["id"] for event in found] == list(range(1, len(found) + 1))
     by_us = {"workflow.created", "workflow.started", "workflow.resumed", "workflow.cleaned"}

@@ -19,7 +19,7 @@ from stepwell.contract.webhooks import StepNotice, WorkflowNotice
 
 _CONTRACT_DEFAULTS = {("CreateWorkflow", "suppress_subtask_events"), ("WorkflowPublic", "is_deleted")}
 # Responses for which the contract has a shorter `required`, although they always contain all members.
-_REQUIRED_BY_CONTRACT = {"WorkflowPublic", "WorkflowStepPublic"}
+_REQUIRED_BY_CONTRACT = {"WorkflowPublic", "WorkflowStepPublic", "WorkflowCleanupDetail"}
 _DESCRIPTIONS = {
     "CreateWorkflow": "Schema for creating a new workflow.",
     "WorkflowPublic": "Public representation of a workflow.",

@@ -101,7 +101,9 @@ async def page_to_public(page: WorkflowPage, skip: int, limit: int) -> WorkflowL
 
 async def cleanup_to_public(record: WorkflowRecord, report: CleanupReport) -> WorkflowCleanupResponse:
     errors = [WorkflowCleanupError(f.task_id, f.step_id, f.task_type, f.error) for f in report.errors]
-    detail = WorkflowCleanupDetail(report.tasks_processed, report.tasks_cleaned, report.deleted_paths, errors)
+    detail = WorkflowCleanupDetail(
+        report.tasks_processed, report.tasks_cleaned, report.deleted_paths, errors, report.pending
+    )
     return WorkflowCleanupResponse(await workflow_to_public(record), detail)
 
 

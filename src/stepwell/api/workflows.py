@@ -107,7 +107,8 @@ CLEANUP = Operation(
     summary="Cleanup Workflow",
     description=(
         "Soft-deletes the workflow; with cleanup_tasks also deletes output files and soft-deletes task records. "
-        "Must not be RUNNING. A repeat deletes the files that could not be deleted before."
+        "Must not be RUNNING. If files are left after ten seconds, pending is true, and the service goes on with them. "
+        "The event workflow.files_deleted reports the end."
     ),
     tag=TAG,
     permission=Permission.WRITE,

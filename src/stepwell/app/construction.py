@@ -32,6 +32,7 @@ from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
+from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
 from stepwell.engine.diagnostics.planner import Planner
@@ -222,12 +223,14 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
     idempotency = IdempotentRequests(
         database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
     )
+    cleanups = CleanupRunner(database.cleanups, stores.files.artifacts, access, engine.bus, clock)
+    webhooks.recovery.add_claimer(cleanups)
     return Services(
         workflows=WorkflowService(
             access,
             reads,
             availability,
-            stores.cleaner,
+            cleanups,
             webhooks.service,
             idempotency,
             process.callback_urls,
@@ -235,6 +238,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
             uuid7,
         ),
         reads=reads,
+        cleanups=cleanups,
         webhooks=webhooks.service,
         idempotency=idempotency,
         completion=CompletionWaiter(engine.bus, database.reader),

@@ -22,6 +22,8 @@ from stepwell.persistence.connections.database import (
 )
 from stepwell.persistence.connections.write_probe import try_to_write
 from stepwell.persistence.stores.batched_reads import CONNECTIONS
+from stepwell.persistence.stores.cleanups import CONNECTIONS as CLEANUP_CONNECTIONS
+from stepwell.persistence.stores.cleanups import PostgresCleanups
 from stepwell.persistence.stores.deliveries import PostgresDeliveries
 from stepwell.persistence.stores.event_feed import PostgresEventFeed
 from stepwell.persistence.stores.idempotency_keys import CONNECTIONS as KEY_CONNECTIONS
@@ -32,6 +34,7 @@ from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
+from stepwell.ports.cleanups import Cleanups
 from stepwell.ports.clock import Clock
 from stepwell.ports.events import EventFeed, Notifications, Presence
 from stepwell.ports.storage import IdempotencyKeys, LeaseStore, WorkflowReader, WorkflowStore
@@ -53,6 +56,7 @@ class Database(Struct):
     feed: EventFeed
     notifications: Notifications
     presence: Presence
+    cleanups: Cleanups
 
 
 class DatabaseSource(Protocol):
@@ -128,6 +132,7 @@ class PostgresSource:
             PostgresEventFeed(engine, pool),
             PostgresNotifications(connect, open_pool(1), owner),
             PostgresPresence(connect, owner),
+            PostgresCleanups(open_pool(CLEANUP_CONNECTIONS)),
         )
 
 

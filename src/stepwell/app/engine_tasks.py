@@ -26,12 +26,15 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(webhooks.recovery.run(), name="recovery")
         group.create_task(webhooks.recovery.watch(), name="other processes")
         group.create_task(webhooks.deliverer.run(), name="webhooks")
+        group.create_task(services.cleanups.run(), name="cleanups")
         group.create_task(services.subscriptions.run(), name="streams")
         group.create_task(services.idempotency.run(), name="keys")
         group.create_task(stores.writes.run(), name="write probes")
 
 
-async def stop_engine(running: asyncio.Task[None], engine: Engine, webhooks: Webhooks, grace_s: float) -> None:
+async def stop_engine(
+    running: asyncio.Task[None], engine: Engine, webhooks: Webhooks, services: Services, grace_s: float
+) -> None:
     """Stop *running*, the task of `run_engine`, within about *grace_s* seconds.
 
     Running attempts get most of the time to end. Then the last transitions are written, and the lease is released.
@@ -42,6 +45,7 @@ async def stop_engine(running: asyncio.Task[None], engine: Engine, webhooks: Web
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.scheduler.stop(attempts_s), name="stop scheduler")
             group.create_task(webhooks.deliverer.stop(attempts_s), name="stop webhooks")
+            group.create_task(services.cleanups.stop(attempts_s), name="stop cleanups")
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_LAST_WRITES_S):
                 await engine.scheduler.wait_until_written()

@@ -118,6 +118,7 @@ class EventType(StrEnum):
     WORKFLOW_FAILED = "workflow.failed"
     WORKFLOW_CANCELLED = "workflow.cancelled"
     WORKFLOW_CLEANED = "workflow.cleaned"
+    WORKFLOW_FILES_DELETED = "workflow.files_deleted"
     STEP_STARTED = "step.started"
     STEP_SUBMITTED = "step.submitted"
     STEP_PROGRESS = "step.progress"
@@ -142,6 +143,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.WORKFLOW_FAILED: "The workflow has ended: a step has failed for good, or its time was up",
     EventType.WORKFLOW_CANCELLED: "The workflow was cancelled",
     EventType.WORKFLOW_CLEANED: "The workflow was deleted by a cleanup",
+    EventType.WORKFLOW_FILES_DELETED: "The cleanup has ended: each file is deleted, gone, or kept for another workflow",
     EventType.STEP_STARTED: "An attempt at the step has started",
     EventType.STEP_SUBMITTED: "The provider has accepted the job of the attempt; its id is recorded",
     EventType.STEP_PROGRESS: "The provider reports progress of the job",

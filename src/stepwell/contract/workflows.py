@@ -93,6 +93,7 @@ class WorkflowCleanupDetail(Struct):
     tasks_cleaned: int
     deleted_paths: list[str]
     errors: list[WorkflowCleanupError]
+    pending: Annotated[bool, Meta(description="Files are left, which the service still deletes")] = False
 
 
 class WorkflowCleanupResponse(Struct):

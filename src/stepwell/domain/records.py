@@ -138,9 +138,44 @@ class CleanupFault(Struct, frozen=True):
 
 
 class CleanupReport(Struct):
-    """The result of a cleanup. `tasks_processed` counts the examined tasks, `tasks_cleaned` the wholly cleaned ones."""
+    """The result of a cleanup. `tasks_processed` counts the examined tasks, `tasks_cleaned` the wholly cleaned ones.
 
-    tasks_processed: int
-    tasks_cleaned: int
-    deleted_paths: list[str]
-    errors: list[CleanupFault]
+    `pending`: files are left that are still to be deleted.
+    """
+
+    tasks_processed: int = 0
+    tasks_cleaned: int = 0
+    deleted_paths: list[str] = []
+    errors: list[CleanupFault] = []
+    pending: bool = False
+
+
+class DueCleanup(Struct, frozen=True):
+    """A cleanup whose next pass is due. `tries` counts the failed passes. `lane` is the tenant, "" for none."""
+
+    workflow_id: UUID
+    lane: str
+    tries: int
+
+
+class TaskToClean(Struct, frozen=True):
+    """A task whose files a cleanup handles.
+
+    `referenced_by`: another workflow that still needs the files, so that they stay. `begun`: an earlier pass of the
+    same cleanup may have deleted them already.
+    """
+
+    record: TaskRecord
+    referenced_by: UUID | None
+    begun: bool
+
+
+class CleanupCounts(Struct, frozen=True):
+    """The files that a cleanup has deleted, and those that were gone before it.
+
+    `repeated`: an earlier cleanup of the workflow has written workflow.files_deleted already.
+    """
+
+    deleted: int
+    gone: int
+    repeated: bool

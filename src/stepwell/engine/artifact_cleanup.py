@@ -1,4 +1,4 @@
-"""The files of tasks: delete those of a workflow, find one by its path, and delete those that no task records."""
+"""The files of tasks: find one by its path, list those of a cleanup, and delete those that no task records."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import structlog
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import parse_artifact_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone
-from stepwell.domain.records import CleanupFault, CleanupReport, TaskRecord
+from stepwell.domain.records import TaskRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.storage import WorkflowReader
@@ -18,42 +18,20 @@ log = structlog.get_logger()
 
 
 class SelectedTask(NamedTuple):
-    """A task that cleanup handles. `referenced_by`: another workflow that still needs its files, so that they stay."""
+    """A task that cleanup would handle. `referenced_by`: another workflow that needs the files, so that they stay."""
 
     record: TaskRecord
     referenced_by: UUID | None
 
 
 class ArtifactCleaner:
-    """Deletes and finds the files of tasks."""
+    """Finds the files of tasks, and deletes those that no task records. `engine.cleanups` deletes the others."""
 
     def __init__(self, store: WorkflowReader, artifacts: Artifacts) -> None:
         self._store, self._artifacts = store, artifacts
 
-    async def clean(self, scope: TenantScope, workflow_id: UUID) -> CleanupReport:
-        """Delete the files of a workflow's tasks, and mark the tasks as deleted.
-
-        A file that is already gone is reported as an error once. A task isn't marked if one of its files can't be
-        deleted, or if another workflow still needs its files. A repeated cleanup then tries again.
-        """
-        report = CleanupReport(0, 0, [], [])
-        cleaned: list[UUID] = []
-        for record, referenced_by in await self.select(scope, workflow_id):
-            report.tasks_processed += 1
-            if referenced_by is not None:
-                errors = (
-                    f"{output.path}: still referenced by workflow {referenced_by}" for output in record.task.outputs
-                )
-                report.errors += [_fault(record, error) for error in errors]
-            elif await self._clean_task(record, report):
-                cleaned.append(record.task.id)
-        if cleaned:
-            await self._store.delete_tasks(scope, workflow_id, cleaned)
-        report.tasks_cleaned = len(cleaned)
-        return report
-
     async def select(self, scope: TenantScope, workflow_id: UUID) -> list[SelectedTask]:
-        """Return the tasks that `clean` would handle: those that are not deleted yet."""
+        """Return the tasks that a cleanup would handle: those that are not deleted yet."""
         records = await self._store.tasks(scope, workflow_id, include_deleted=False) or ()
         references = await self._references(scope, workflow_id, records)
         return [SelectedTask(record, references.get(record.task.id)) for record in records]
@@ -96,22 +74,3 @@ class ArtifactCleaner:
             log.exception("artifacts.not_swept", action="sweep", path=path)
             return False
         return True
-
-    async def _clean_task(self, record: TaskRecord, report: CleanupReport) -> bool:
-        """Delete the files of a task. Return whether none is left."""
-        all_gone = True
-        for output in record.task.outputs:
-            try:
-                await self._artifacts.delete(output.path)
-            except ArtifactGone:
-                report.errors.append(_fault(record, f"{output.path}: the file was already gone"))
-            except ArtifactError as error:
-                all_gone = False
-                report.errors.append(_fault(record, f"{output.path}: {error}"))
-            else:
-                report.deleted_paths.append(output.path)
-        return all_gone
-
-
-def _fault(record: TaskRecord, error: str) -> CleanupFault:
-    return CleanupFault(record.task.id, record.step_id, record.task_type, error)

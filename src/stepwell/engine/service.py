@@ -25,8 +25,8 @@ from stepwell.domain.records import CleanupReport, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
-from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.availability import Availability
+from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.service import Diagnostics
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
@@ -57,7 +57,7 @@ class WorkflowService:
         access: WorkflowAccess,
         reads: ReadService,
         availability: Availability,
-        cleaner: ArtifactCleaner,
+        cleanups: CleanupRunner,
         webhooks: WebhookService,
         idempotency: IdempotentRequests,
         callbacks: CallbackUrls,
@@ -65,7 +65,7 @@ class WorkflowService:
         new_id: NewId,
     ) -> None:
         self.access, self._reads, self._availability = access, reads, availability
-        self._cleaner, self._webhooks, self._idempotency = cleaner, webhooks, idempotency
+        self._cleanups, self._webhooks, self._idempotency = cleanups, webhooks, idempotency
         self._callbacks, self._clock, self._make_id = callbacks, clock, new_id
 
     async def create(
@@ -139,12 +139,19 @@ class WorkflowService:
         cleanup_tasks: bool,
         preconditions: Preconditions = NO_PRECONDITIONS,
     ) -> tuple[WorkflowRecord, CleanupReport]:
-        """Mark the workflow deleted. *cleanup_tasks*: then delete the files of its tasks, once no attempt runs."""
-        await self._verb(scope, workflow_id, lambda: Cleanup(actor, cleanup_tasks), preconditions)
-        report = CleanupReport(0, 0, [], [])
-        if cleanup_tasks:
-            async with self.access.quiet(workflow_id):
-                report = await self._cleaner.clean(scope, workflow_id)
+        """Mark the workflow deleted. *cleanup_tasks*: also delete the files of its tasks.
+
+        The files are deleted whatever becomes of this call, which waits for that up to ten seconds.
+        """
+
+        def make() -> Input:
+            return Cleanup(actor, cleanup_tasks)
+
+        if not cleanup_tasks:
+            return await self._verb(scope, workflow_id, make, preconditions), CleanupReport()
+        with self._cleanups.observe(workflow_id) as observer:
+            begun = await self._change(scope, workflow_id, make, preconditions)
+            report = await self._cleanups.wait(observer, begun=begun)
         return await self._reads.get(scope, workflow_id), report
 
     def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:
@@ -165,13 +172,21 @@ class WorkflowService:
     async def _verb(
         self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], preconditions: Preconditions
     ) -> WorkflowRecord:
+        await self._change(scope, workflow_id, make, preconditions)
+        return await self._reads.get(scope, workflow_id)
+
+    async def _change(
+        self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], preconditions: Preconditions
+    ) -> bool:
+        """Apply a verb, and wait until it is committed. Return whether it changed anything."""
         self._availability.check_open()
         for _ in range(_TRIES):
             async with self.access.pinned(scope, workflow_id) as workflow:
                 refused: InvalidTransition | PreconditionFailed | None = None
+                changed = False
                 try:
                     preconditions.check(workflow.run.state)
-                    self.access.scheduler.apply(workflow, make(), preconditions.reservation)
+                    changed = self.access.scheduler.apply(workflow, make(), preconditions.reservation)
                 except (InvalidTransition, PreconditionFailed) as error:
                     refused = error
                 try:
@@ -186,7 +201,7 @@ class WorkflowService:
                     raise type(outage)(f"{outage}; the request may still take effect") from None
                 if refused is not None:
                     raise refused
-                return await self._reads.get(scope, workflow_id)
+                return changed
         raise Unavailable("the workflow is being changed elsewhere")
 
     def _new_id(self) -> UUID:
@@ -198,6 +213,7 @@ class Services(Struct, frozen=True):
 
     workflows: WorkflowService
     reads: ReadService
+    cleanups: CleanupRunner
     webhooks: WebhookService
     idempotency: IdempotentRequests
     completion: CompletionWaiter

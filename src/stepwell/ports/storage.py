@@ -127,9 +127,6 @@ class WorkflowReader(Protocol):
     async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         """Return which process runs the workflow, and who has paused it. None for an unknown workflow."""
 
-    async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
-        """Mark these tasks of the workflow as deleted."""
-
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         """Return the paths of the outputs of those of the tasks that aren't deleted."""
 

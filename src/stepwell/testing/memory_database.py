@@ -10,6 +10,7 @@ from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
 from stepwell.testing.manual_clock import ManualClock
+from stepwell.testing.memory_cleanups import MemoryCleanups
 from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_lease_store import MemoryLeaseStore
@@ -74,6 +75,7 @@ class MemoryDatabase:
             MemoryEventFeed(tables),
             MemoryNotifications(tables, owner),
             MemoryPresence(tables, owner),
+            MemoryCleanups(tables),
         )
 
     async def open(

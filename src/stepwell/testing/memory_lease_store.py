@@ -24,19 +24,21 @@ class MemoryLeaseStore:
         await self._tables.round_trip()
         now, processes = self._tables.clock.now(), self._tables.processes
         running = {row.record.state.owner for row in self._tables.workflows.values()} - {None}
-        sending: dict[UUID | None, datetime] = {}
-        for delivery in self._tables.pending_deliveries():
-            assert delivery.next_at is not None
-            sending[delivery.owner] = min(delivery.next_at, sending.get(delivery.owner, delivery.next_at))
+        later: dict[UUID | None, datetime] = {}  # by owner: when its first webhook or cleanup is due
+        for row in self._tables.pending_deliveries():
+            assert row.next_at is not None
+            later[row.owner] = min(row.next_at, later.get(row.owner, row.next_at))
+        for cleanup in self._tables.cleanups.values():
+            later[cleanup.owner] = min(cleanup.next_at, later.get(cleanup.owner, cleanup.next_at))
         wanted = []
         for process, lease_until in processes.items():
             if process == owner or lease_until in (NEVER, ALWAYS):
                 continue
             if lease_until > now or process in running:
                 wanted.append(lease_until)
-            elif process in sending:
-                wanted.append(sending[process])
-        if any(process != owner and process not in processes for process in {*running, *sending}):
+            elif process in later:
+                wanted.append(later[process])
+        if any(process != owner and process not in processes for process in {*running, *later}):
             return 0.0
         return max((min(wanted) - now).total_seconds(), 0.0) if wanted else None
 

@@ -44,6 +44,18 @@ class DeliveryRow(Struct):
     body: str | None = None
 
 
+class CleanupRow(Struct):
+    """A cleanup that is still to delete files. `begun` is the place of the last task whose files may be deleted."""
+
+    owner: UUID
+    next_at: datetime
+    tries: int = 0
+    begun: tuple[int, int] = (-1, 0)
+    deleted: int = 0
+    gone: int = 0
+    repeated: bool = False
+
+
 class KeyRow(Struct):
     """An idempotency key. `applied_to` is the workflow on which the request took effect; None before that."""
 
@@ -114,6 +126,7 @@ class Tables:
         self.processes: dict[UUID, datetime] = {}  # the end of each process's lease
         self.keys: dict[tuple[str, str], KeyRow] = {}
         self.log: list[tuple[FeedCursor, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
+        self.cleanups: dict[UUID, CleanupRow] = {}
         self.workflow_of_task: dict[UUID, UUID] = {}
         self.transactions = 0
         self.workflow_channel, self.process_channel = Channel(), Channel()

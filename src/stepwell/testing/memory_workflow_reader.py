@@ -85,13 +85,6 @@ class MemoryWorkflowReader:
             None if pause is None else pause.at,
         )
 
-    async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
-        await self._tables.round_trip()
-        row, now = self._tables.find(scope, workflow_id), self._tables.clock.now()
-        for stored in () if row is None else row.tasks.values():
-            if stored.task.id in task_ids and stored.deleted_at is None:
-                stored.deleted_at = now
-
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         await self._tables.round_trip()
         rows = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]

@@ -9,11 +9,11 @@ from msgspec import json, structs
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
-from stepwell.domain.lifecycle.decision import Decision, copy_of
+from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
-from stepwell.testing.memory_tables import DeliveryRow, Tables, TaskRow, WorkflowRow
+from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000
 
@@ -114,6 +114,10 @@ class MemoryWorkflowStore:
             )
         for reservation in decision.reservations:
             self._tables.mark_applied(reservation, workflow_id)
+        if decision.cleanup is CleanupChange.BEGUN:
+            self._tables.cleanups[workflow_id] = CleanupRow(self._owner, self._tables.clock.now())
+        elif decision.cleanup is CleanupChange.ENDED:
+            self._tables.cleanups.pop(workflow_id, None)
 
     async def claim(
         self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
@@ -150,6 +154,7 @@ class MemoryWorkflowStore:
     def _forget_dead(self) -> None:
         needed = {row.record.state.owner for row in self._tables.workflows.values()}
         needed |= {delivery.owner for delivery in self._tables.pending_deliveries()}
+        needed |= {cleanup.owner for cleanup in self._tables.cleanups.values()}
         for process in [p for p in self._tables.processes if not self._tables.is_alive(p) and p not in needed]:
             del self._tables.processes[process]
 

@@ -5,13 +5,13 @@ from uuid import UUID, uuid4
 from stepwell.contract.costs import Cost, Money, WorkflowCost
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Cleanup, Sending, Submitted, Succeeded
+from stepwell.domain.lifecycle.inputs import AttemptFailed, Cancel, Cleanup, Sending, Submitted, Succeeded
 from stepwell.domain.model import Sent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import ListFilter
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from support.database.stored_workflows import CHAIN, Stored, admitted, renamed
+from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renamed
 from support.workflows.definitions import body, draw, join
 
 
@@ -149,15 +149,16 @@ async def test_tasks_come_by_step_and_attempt_and_leave_out_what_cleanup_has_del
     first, second = uuid4(), uuid4()
     failed = AttemptFailed(0, first, "no", retryable=True, provider_fault=False, jitter=0)
     await stored.write(handle, admitted(0, first), failed)
-    await stored.here.reader.delete_tasks(TenantScope("u"), handle.workflow_id, [first])
+    await stored.write(handle, Cancel("alice"))
+    await stored.write(handle, Cleanup("alice", cleanup_tasks=True))
     reader = stored.here.reader
 
     async def tasks(*, include_deleted: bool) -> list[tuple[UUID, str, bool]]:
         found = await reader.tasks(EVERY_TENANT, handle.workflow_id, include_deleted=include_deleted)
         return [(each.task.id, each.step_id, each.deleted_at is not None) for each in found or ()]
 
-    assert await tasks(include_deleted=False) == [(first, "a", False)], "another tenant deletes nothing"
-    await reader.delete_tasks(TenantScope("t"), handle.workflow_id, [first, second])
+    assert await tasks(include_deleted=False) == [(first, "a", False)]
+    await stored.here.cleanups.settle(ME, handle.workflow_id, [first], 0, 0)
     assert await tasks(include_deleted=False) == []
     assert await tasks(include_deleted=True) == [(first, "a", True)]
     assert await reader.tasks(TenantScope("u"), handle.workflow_id, include_deleted=True) is None
@@ -175,7 +176,9 @@ async def test_outputs_are_those_of_tasks_that_are_not_deleted(stored: Stored) -
     reader = stored.here.reader
     assert await reader.stored_outputs(TenantScope("t"), [task_id, uuid4()]) == {output.path}
     assert await reader.stored_outputs(TenantScope("u"), [task_id]) == set()
-    await reader.delete_tasks(EVERY_TENANT, handle.workflow_id, [task_id])
+    await stored.write(handle, Cancel("alice"))
+    await stored.write(handle, Cleanup("alice", cleanup_tasks=True))
+    await stored.here.cleanups.settle(ME, handle.workflow_id, [task_id], 1, 0)
     assert await reader.stored_outputs(EVERY_TENANT, [task_id]) == set()
 
 

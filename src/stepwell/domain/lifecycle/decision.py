@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from enum import Enum, auto
 from operator import methodcaller
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -19,10 +20,18 @@ T = TypeVar("T", bound=Struct)
 copy_of: Callable[[T], T] = methodcaller("__copy__")
 
 
+class CleanupChange(Enum):
+    """What a decision does to the workflow's row in `cleanups`: BEGUN inserts it, ENDED deletes it."""
+
+    BEGUN = auto()
+    ENDED = auto()
+
+
 class Decision(Struct):
     """The result of `Run.apply`.
 
-    The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries` and `reservations`.
+    The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries`, `reservations`
+    and `cleanup`.
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
     `owner`, `epoch` and `last_event` are those of the row before. The write succeeds only if the stored row still has
@@ -38,6 +47,7 @@ class Decision(Struct):
     events: list[HistoryEvent] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
+    cleanup: CleanupChange | None = None
     ready: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -92,5 +102,6 @@ class Decision(Struct):
         self.events += later.events
         self.deliveries += later.deliveries
         self.reservations += later.reservations
+        self.cleanup = later.cleanup or self.cleanup
         self.ready += later.ready
         self.effects += later.effects

@@ -55,6 +55,14 @@ class Cleanup(Struct, frozen=True):
     cleanup_tasks: bool
 
 
+class FilesDeleted(Struct, frozen=True):
+    """A cleanup has ended. These are its numbers of files: deleted, gone before it, and kept for other workflows."""
+
+    deleted: int
+    gone: int
+    kept: int
+
+
 class Update(Struct, frozen=True):
     """The verb update."""
 
@@ -183,5 +191,14 @@ class GiveUp(Struct, frozen=True):
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update
 RemoteInput: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
 Input: TypeAlias = (
-    Verb | Admitted | Diverted | RemoteInput | Succeeded | AttemptFailed | RetryDue | DeadlinePassed | GiveUp
+    Verb
+    | FilesDeleted
+    | Admitted
+    | Diverted
+    | RemoteInput
+    | Succeeded
+    | AttemptFailed
+    | RetryDue
+    | DeadlinePassed
+    | GiveUp
 )

@@ -20,7 +20,7 @@
                                        └──► outcome_unknown ──► SUBMITTED, or the task FAILED
 
 Cleanup marks the workflow deleted. It is allowed in every status except RUNNING; PENDING and PAUSED become CANCELLED
-first.
+first. The engine deletes the files afterwards, and reports that with `FilesDeleted`.
 
 Held back: while a workflow starts nothing (PAUSED, or draining after a failure), a step between two attempts goes back
 to PENDING. So RUNNING always means that an attempt runs or that a timer will start one. A step that a circuit breaker
@@ -37,6 +37,7 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from msgspec import UNSET
+from msgspec.structs import asdict
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import (
@@ -49,7 +50,7 @@ from stepwell.contract.enums import (
     WorkflowStatus,
 )
 from stepwell.domain.lifecycle.allowed_verbs import check_allowed
-from stepwell.domain.lifecycle.decision import Decision, copy_of
+from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     SERVICE,
@@ -60,6 +61,7 @@ from stepwell.domain.lifecycle.inputs import (
     Created,
     DeadlinePassed,
     Diverted,
+    FilesDeleted,
     FollowUpEnded,
     GiveUp,
     Input,
@@ -209,6 +211,9 @@ class Run:
                 self._cancel_all(decision, input_.actor, now)
             case Cleanup():
                 self._cleanup(decision, input_, now)
+            case FilesDeleted():
+                decision.emit(self.state, now, EventType.WORKFLOW_FILES_DELETED, SERVICE, data=asdict(input_))
+                decision.cleanup = CleanupChange.ENDED
             case Update():
                 self._update(decision, input_, now)
             case Diverted():
@@ -280,6 +285,8 @@ class Run:
         self.state.deleted_at = now
         data = {"cleanup_tasks": input_.cleanup_tasks}
         decision.emit(self.state, now, EventType.WORKFLOW_CLEANED, input_.actor, data=data)
+        if input_.cleanup_tasks:
+            decision.cleanup = CleanupChange.BEGUN
 
     def _update(self, decision: Decision, input_: Update, now: datetime) -> None:
         check_allowed("update", self.state)

@@ -78,7 +78,7 @@ class Recovery:
         statement_s: float = 10.0,
     ) -> None:
         self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
-        self._works_here, self._presence, self._claimers = works_here, presence, claimers
+        self._works_here, self._presence, self._claimers = works_here, presence, list(claimers)
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
         self._claim_wanted = False
@@ -90,6 +90,10 @@ class Recovery:
         self.caught_up = asyncio.Event()  # set once everything that could be claimed at the start is claimed
         self.rounds = 0  # rounds of `run`, including the one that it waits to begin
         self.pause_s: float | None = None  # the longest that `run` waits before its next round; None: until it is woken
+
+    def add_claimer(self, claimer: Claimer) -> None:
+        """Let *claimer* take over work whenever workflows are claimed."""
+        self._claimers.append(claimer)
 
     @property
     def resting(self) -> bool:

@@ -28,7 +28,6 @@ from stepwell.offloop import off_loop
 from stepwell.ports.storage import WorkflowStore
 
 _CLAIM_S = 10.0
-_QUIET_S = 10.0
 
 
 class WorkflowAccess:
@@ -42,7 +41,7 @@ class WorkflowAccess:
 
     @property
     def loading(self) -> int:
-        """The number of workflows that are being loaded or cleaned up."""
+        """The number of workflows that are being loaded."""
         return len(self._loading)
 
     @asynccontextmanager
@@ -84,20 +83,6 @@ class WorkflowAccess:
             self.bus.publish(committed)
             if started:
                 self.scheduler.start_pending(workflow)
-
-    @asynccontextmanager
-    async def quiet(self, workflow_id: UUID) -> AsyncIterator[None]:
-        """Wait until no attempt of the workflow runs here, and load no workflow of that id within the context.
-
-        Raises `Unavailable` if attempts are still running after ten seconds.
-        """
-        async with self._lock(workflow_id):
-            try:
-                async with asyncio.timeout(_QUIET_S):
-                    await self.scheduler.wait_until_quiet(workflow_id)
-            except TimeoutError:
-                raise Unavailable("attempts of the workflow are still ending") from None
-            yield
 
     async def _load(self, scope: TenantScope, workflow_id: UUID) -> ActiveWorkflow:
         await self.lease.ensure()

@@ -7,7 +7,7 @@ from uuid import UUID
 from msgspec import Struct, json
 
 from stepwell.domain.artifacts import named_tasks
-from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.decision import CleanupChange, Decision
 from stepwell.domain.records import NewWorkflow, StepRecord
 from stepwell.persistence.rows.journal_sql import STATE, TYPES
 
@@ -31,8 +31,11 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
     return workflows, steps, tasks, events
 
 
-def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows]:
-    """Return the rows that only `journal_sql.CHECKPOINT_AND_MORE` writes: webhooks to send, and idempotency keys."""
+def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, list[UUID], list[UUID]]:
+    """Return the rows that only `journal_sql.CHECKPOINT_AND_MORE` writes.
+
+    These are webhooks to send, idempotency keys, and the ids of workflows whose cleanup has begun, or ended.
+    """
     deliveries = [
         (decision.workflow.id, delivery.event_id, delivery.type, delivery.lane, delivery.at)
         for decision in batch
@@ -43,7 +46,9 @@ def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows]:
         for decision in batch
         for reserved in decision.reservations
     ]
-    return deliveries, keys
+    begun = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.BEGUN]
+    ended = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.ENDED]
+    return deliveries, keys, begun, ended
 
 
 def _encoder(

@@ -161,8 +161,8 @@ _COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM written"
 
 CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 
-# `CHECKPOINT` for a batch that also has webhooks, which the process $6 sends, or effects of requests with idempotency
-# keys.
+# `CHECKPOINT` for a batch that also has webhooks, which the process $6 sends, effects of requests with idempotency
+# keys, or cleanups that begin or end.
 CHECKPOINT_AND_MORE: Final = f"""
 {_CHECKPOINT}, new_deliveries AS (
     INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
@@ -172,6 +172,12 @@ CHECKPOINT_AND_MORE: Final = f"""
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
     FROM unnest($7::checkpoint_key[]) AS k
     WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND {_IS_WRITTEN.format("k")}
+), begun_cleanups AS (
+    INSERT INTO cleanups (workflow_id, lane, owner, next_at)
+    SELECT w.id, coalesce(w.tenant, ''), $6, clock_timestamp() FROM workflows AS w
+    WHERE w.id = ANY($8::uuid[]) AND w.id IN (SELECT id FROM written)
+), ended_cleanups AS (
+    DELETE FROM cleanups WHERE workflow_id = ANY($9::uuid[]) AND workflow_id IN (SELECT id FROM written)
 ) {_COMMITTED}
 """  # noqa: S608 - built from the constants above
 
@@ -313,8 +319,8 @@ WITH known AS MATERIALIZED (
 SELECT pg_notify('{PROCESSES}', id::text) FROM renewed WHERE NOT EXISTS (SELECT FROM known WHERE alive)
 """  # noqa: S608 - built from a constant
 
-# 0 if an owner with work has no row, or its lease has ended. A process that only has webhooks to send later may let its
-# lease end; other processes are needed when these webhooks are due. A living process may get work at any time, so its
+# 0 if an owner with work has no row, or its lease has ended. A process that only has webhooks or cleanups for later may
+# let its lease end; other processes are needed when these are due. A living process may get work at any time, so its
 # lease is read again when it ends. The recursive stages find each owner by one step in an index.
 NEXT_EXPIRY: Final = """
 WITH RECURSIVE workflow_owners AS (
@@ -328,16 +334,24 @@ WITH RECURSIVE workflow_owners AS (
     SELECT (SELECT d.owner FROM deliveries AS d WHERE d.owner > t.owner AND d.next_at IS NOT NULL
             ORDER BY d.owner LIMIT 1)
     FROM delivery_owners AS t WHERE t.owner IS NOT NULL
+), cleanup_owners AS (
+    (SELECT owner FROM cleanups ORDER BY owner LIMIT 1)
+    UNION ALL
+    SELECT (SELECT c.owner FROM cleanups AS c WHERE c.owner > t.owner ORDER BY c.owner LIMIT 1)
+    FROM cleanup_owners AS t WHERE t.owner IS NOT NULL
 ), wanted AS (
     SELECT CASE
         WHEN p.lease_until > clock_timestamp() OR p.id IN (SELECT owner FROM workflow_owners) THEN p.lease_until
-        WHEN p.id IN (SELECT owner FROM delivery_owners) THEN
-            (SELECT min(d.next_at) FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)
+        ELSE least(
+            (SELECT min(d.next_at) FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL),
+            (SELECT min(c.next_at) FROM cleanups AS c WHERE c.owner = p.id))
     END AS at
     FROM processes AS p
     WHERE p.id <> $1 AND p.lease_until > '-infinity' AND p.lease_until < 'infinity'
     UNION ALL
-    SELECT '-infinity' FROM (SELECT owner FROM workflow_owners UNION SELECT owner FROM delivery_owners) AS o
+    SELECT '-infinity' FROM (
+        SELECT owner FROM workflow_owners UNION SELECT owner FROM delivery_owners UNION SELECT owner FROM cleanup_owners
+    ) AS o
     WHERE o.owner <> $1 AND NOT EXISTS (SELECT FROM processes AS p WHERE p.id = o.owner)
     UNION ALL
     SELECT '-infinity' WHERE EXISTS (SELECT FROM deliveries WHERE owner IS NULL AND next_at IS NOT NULL)
@@ -357,6 +371,7 @@ FORGET_DEAD: Final = """
 DELETE FROM processes AS p
 WHERE p.lease_until < clock_timestamp() AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
   AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)
+  AND NOT EXISTS (SELECT FROM cleanups AS c WHERE c.owner = p.id)
 """
 
 NOW: Final = "SELECT clock_timestamp()"

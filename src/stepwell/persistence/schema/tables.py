@@ -218,6 +218,21 @@ class IdempotencyColumns(TypedColumns):
     body: Column[bytes] = Column(LargeBinary(), nullable=True)
 
 
+class CleanupColumns(TypedColumns):
+    """Cleanups that are still to delete files. `lane` is the tenant, "" for none."""
+
+    workflow_id = Column(Uuid(), primary_key=True)
+    lane = _text()
+    owner = _id()
+    next_at = _time(nullable=False)
+    tries = _count()
+    begun_position = Column(Integer(), nullable=False, server_default=text("-1"))
+    begun_attempt = _count()
+    deleted = _count()
+    gone = _count()
+    repeated = _flag()
+
+
 class ReferenceColumns(TypedColumns):
     """The tasks whose files a workflow's definition names. A row of a workflow that doesn't exist has no effect."""
 
@@ -298,6 +313,7 @@ idempotency_keys = Table(
     PrimaryKeyConstraint("scope", "key"),
     Index("idempotency_keys_by_created_at", "created_at"),
 )
+cleanups = Table("cleanups", metadata, CleanupColumns, Index("cleanups_due", "owner", "lane", "next_at"))
 artifact_references = Table(
     "artifact_references", metadata, ReferenceColumns, PrimaryKeyConstraint("task_id", "workflow_id")
 )

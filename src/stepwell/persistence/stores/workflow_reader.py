@@ -1,4 +1,4 @@
-"""`ports.storage.WorkflowReader` on SQLAlchemy Core: what the API reads, and the deletion mark of tasks.
+"""`ports.storage.WorkflowReader` on SQLAlchemy Core: what the API reads.
 
 Every statement about workflows uses `workflow_queries.visible`, so that none can ignore the tenant.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import json
-from sqlalchemy import BigInteger, ColumnElement, Select, Uuid, any_, func, literal, select, true, update
+from sqlalchemy import BigInteger, ColumnElement, Select, Uuid, any_, literal, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -91,17 +91,6 @@ class PostgresWorkflowReader:
         async with self._engine.connect() as connection:
             row = (await connection.execute(ownership_query(scope, workflow_id))).mappings().first()
         return None if row is None else read_ownership(row)
-
-    @unavailable_in_outage
-    async def delete_tasks(self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]) -> None:
-        mine = select(workflows.c.id).where(workflows.c.id == workflow_id, visible(scope))
-        mark = (
-            update(tasks)
-            .where(tasks.c.workflow_id.in_(mine), _among(tasks.c.id, task_ids), tasks.c.deleted_at.is_(None))
-            .values(deleted_at=func.clock_timestamp())
-        )
-        async with self._engine.begin() as connection:
-            await connection.execute(mark)
 
     @unavailable_in_outage
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:

@@ -106,9 +106,9 @@ class PostgresWorkflowStore:
 
     async def _write(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
         by_id = {decision.workflow.id: decision for decision in batch}
-        deliveries, keys = more_rows(batch)
-        if deliveries or keys:
-            more = (deliveries, self._owner, keys)
+        deliveries, keys, begun, ended = more_rows(batch)
+        if deliveries or keys or begun or ended:
+            more = (deliveries, self._owner, keys, begun, ended)
             rows = await connection.fetch(sql.CHECKPOINT_AND_MORE, *checkpoint_rows(batch), *more)
         else:
             rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))

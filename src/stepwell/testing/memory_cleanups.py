@@ -1,0 +1,119 @@
+"""`ports.cleanups.Cleanups` in memory."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from stepwell.contract.enums import EventType
+from stepwell.domain.lifecycle.decision import copy_of
+from stepwell.domain.model import Task
+from stepwell.domain.records import CleanupCounts, DueCleanup, TaskRecord, TaskToClean
+from stepwell.ports.cleanups import TaskPlace
+from stepwell.testing.memory_tables import NEVER, CleanupRow, Tables, TaskRow, WorkflowRow
+
+
+class MemoryCleanups:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def request(self, owner: UUID, workflow_id: UUID) -> UUID | None:
+        await self._tables.round_trip()
+        workflow, now = self._tables.workflows.get(workflow_id), self._tables.clock.now()
+        if workflow is None or workflow.record.state.deleted_at is None:
+            return None
+        repeated = any(event.type is EventType.WORKFLOW_FILES_DELETED for event in workflow.events)
+        if repeated and all(task.deleted_at is not None for task in workflow.tasks.values()):
+            return None
+        row = self._tables.cleanups.setdefault(workflow_id, CleanupRow(owner, now, repeated=repeated))
+        row.next_at = min(row.next_at, now)
+        row.owner = row.owner if self._tables.is_alive(row.owner) else owner
+        return row.owner
+
+    async def take_over(self, owner: UUID) -> float | None:
+        await self._tables.round_trip()
+        now, processes = self._tables.clock.now(), self._tables.processes
+        for row in self._tables.cleanups.values():
+            gone = processes.get(row.owner, NEVER) == NEVER
+            if row.owner != owner and not self._tables.is_alive(row.owner) and (gone or row.next_at <= now):
+                row.owner = owner
+        own = [row.next_at for row in self._tables.cleanups.values() if row.owner == owner]
+        return max((min(own) - now).total_seconds(), 0.0) if own else None
+
+    async def due(
+        self, owner: UUID, except_for: Collection[UUID], per_lane: int
+    ) -> tuple[Sequence[DueCleanup], float | None]:
+        await self._tables.round_trip()
+        now, of_lane, found = self._tables.clock.now(), Counter[str](), []
+        own = sorted(
+            (row.next_at, workflow_id, row) for workflow_id, row in self._tables.cleanups.items() if row.owner == owner
+        )
+        for next_at, workflow_id, row in own:
+            lane = self._tables.workflows[workflow_id].record.tenant or ""
+            if next_at <= now and workflow_id not in except_for and of_lane[lane] < per_lane:
+                of_lane[lane] += 1
+                found.append(DueCleanup(workflow_id, lane, row.tries))
+        later = [(next_at - now).total_seconds() for next_at, *_ in own if next_at > now]
+        return found, min(later, default=None)
+
+    async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
+        await self._tables.round_trip()
+        cleanup = self._own(owner, workflow_id)
+        if cleanup is None:
+            return []
+        workflow, begun = self._tables.workflows[workflow_id], cleanup.begun
+        rows = [row for row in workflow.tasks.values() if row.deleted_at is None and _place(row.task) > after]
+        page = sorted(rows, key=lambda row: _place(row.task))[:limit]
+        if page:
+            cleanup.begun = max(begun, _place(page[-1].task))
+        return [self._to_clean(workflow, row, begun) for row in page]
+
+    async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
+        await self._tables.round_trip()
+        if (cleanup := self._own(owner, workflow_id)) is None:
+            return
+        cleanup.deleted, cleanup.gone = cleanup.deleted + deleted, cleanup.gone + gone
+        for task_id in task_ids:
+            row = self._tables.workflows[workflow_id].tasks[task_id]
+            row.deleted_at = row.deleted_at or self._tables.clock.now()
+
+    async def postpone(self, owner: UUID, workflow_id: UUID, seconds: float) -> None:
+        await self._tables.round_trip()
+        if (cleanup := self._own(owner, workflow_id)) is not None:
+            cleanup.next_at, cleanup.tries = self._tables.clock.now() + timedelta(seconds=seconds), cleanup.tries + 1
+
+    async def counts(self, owner: UUID, workflow_id: UUID) -> CleanupCounts | None:
+        await self._tables.round_trip()
+        row = self._own(owner, workflow_id)
+        return None if row is None else CleanupCounts(row.deleted, row.gone, row.repeated)
+
+    async def end(self, owner: UUID, workflow_id: UUID) -> None:
+        await self._tables.round_trip()
+        if self._own(owner, workflow_id) is not None:
+            del self._tables.cleanups[workflow_id]
+
+    def _own(self, owner: UUID, workflow_id: UUID) -> CleanupRow | None:
+        row = self._tables.cleanups.get(workflow_id)
+        return row if row is not None and row.owner == owner else None
+
+    def _to_clean(self, workflow: WorkflowRow, row: TaskRow, begun: TaskPlace) -> TaskToClean:
+        record, task = workflow.record, row.task
+        readers = [
+            other.record.state.id
+            for other in self._tables.workflows.values()
+            if str(task.id) in other.named
+            and other is not workflow
+            and other.record.state.deleted_at is None
+            and other.record.tenant == record.tenant
+        ]
+        plan, started = (record.steps or [])[task.position].plan, task.started_at
+        assert started is not None
+        return TaskToClean(
+            TaskRecord(copy_of(task), record.state.id, plan.step_id, plan.task_type, started),
+            min(readers, key=lambda each: each.int, default=None),
+            _place(task) <= begun,
+        )
+
+
+def _place(task: Task) -> TaskPlace:
+    return task.position, task.attempt
