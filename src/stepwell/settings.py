@@ -283,7 +283,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=100_000)] | None,
         _about(
             "Connections that one client address (of IPv6, one /64) may have",
-            default="half of those that the limit of open files allows",
+            default="three quarters of those that the limit of open files allows",
         ),
     ] = None
     body_timeout_s: Annotated[

@@ -1,6 +1,7 @@
 """Bodies that stall, are too many or hold too much, over real sockets: they end, and others aren't affected."""
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from stepwell.api.request_resources import RequestResources
 from stepwell.domain.strict_json.value_count import MAX_VALUES
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
@@ -109,6 +111,23 @@ async def test_too_many_values_are_a_413_without_decoding(tmp_path: Path) -> Non
         assert "1,000,000 JSON values" in answers[0].json()["detail"]
         assert service.app.services.memory.held == 0
         assert (await create(port, "attacker", b"[" + b"{}," * (MAX_VALUES - 2) + b"0]")).status_code == 422
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"[0" + b",{}" * 100_000 + b"]", 422), (b" " * MIB + SOUND, 201)])
+async def test_a_body_is_forgotten_when_it_has_been_answered(tmp_path: Path, body: bytes, status: int) -> None:
+    def held() -> int:
+        """The number of bodies of requests, and of lists that are as long as the body's."""
+        objects = gc.get_objects()
+        bodies = sum(each.body is not None for each in objects if isinstance(each, RequestResources))
+        return bodies + sum(isinstance(each, list) and len(each) == 100_001 for each in objects)
+
+    async with served(tmp_path) as (_, port), AsyncExitStack() as stack:
+        gc.collect()
+        gc.disable()  # cycles of errors and frames would hold it until a collection, which is rare
+        stack.callback(gc.enable)
+        reader, _ = await connect(stack, port, head("acme", f"Content-Length: {len(body)}") + body)
+        assert await status_of(reader) == status
+        await eventually(lambda: held() == 0)
 
 
 async def test_commas_and_brackets_in_strings_are_no_values(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from stepwell.domain.errors import TooManyValues, Unavailable
+from stepwell.domain.errors import StepwellError, TooManyValues, Unavailable
 from stepwell.domain.strict_json.value_count import MAX_VALUES, count_values, most_values
 from stepwell.memory import MemoryReservation
 
@@ -56,17 +56,24 @@ class BigBodyDecoder:
                 await memory.grow(cost := marks * _VALUE_BYTES)
                 async with self._turn(tenant):
                     deadline.reschedule(None)
-                    result = await to_thread.run_sync(work)
+                    result = await to_thread.run_sync(_without_frames, work)
         except TimeoutError:
             raise Unavailable("Too many big bodies are being read.") from None
         memory.shrink(cost)
+        if isinstance(result, StepwellError):
+            try:
+                raise result
+            finally:
+                del result  # this frame would be in a cycle with the error, and hold the body until it is collected
         return result
 
     async def _count(self, data: bytes) -> int:
         """Return a bound of the values of *data*. Raises `TooManyValues`."""
         marks = await to_thread.run_sync(most_values, data, limiter=self._counting)
-        if marks > MAX_VALUES and await to_thread.run_sync(count_values, data, limiter=self._counting) > MAX_VALUES:
-            raise TooManyValues(MAX_VALUES)
+        if marks > MAX_VALUES:
+            counts = await to_thread.run_sync(count_values, data, limiter=self._counting)
+            if counts.values > MAX_VALUES:
+                raise TooManyValues(MAX_VALUES)
         return min(marks, _MOST_MARKS)
 
     @asynccontextmanager
@@ -106,3 +113,12 @@ class BigBodyDecoder:
             if not turn.cancelled():
                 turn.set_result(None)
                 self._busy = True
+
+
+def _without_frames(work: Callable[[], T]) -> T | StepwellError:
+    """Return the result of *work*, or its error without a traceback, whose frames would hold the decoded body."""
+    try:
+        return work()
+    except StepwellError as error:
+        error.__context__ = error.__cause__ = None
+        return error.with_traceback(None)

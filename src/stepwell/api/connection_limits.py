@@ -66,8 +66,8 @@ class ConnectionSlot:
 class ConnectionLimits:
     """Decides which connections are served, and which requests are refused because there are too many.
 
-    Nothing is bounded until `open` sets the number of connections. One client may have *per_client* of them, by default
-    half of those that are served.
+    Nothing is bounded until `open` sets the number of connections. One client may have *per_client* of them. By
+    default these are three quarters: more than one tenant may use, so that others behind its address aren't cut off.
     """
 
     def __init__(self, per_client: int | None = None) -> None:
@@ -99,7 +99,7 @@ class ConnectionLimits:
 
     @property
     def per_client(self) -> int:
-        return self._per_client or max(self._most // 2, 1)
+        return self._per_client or max(self._most * 3 // 4, 1)
 
     def add(self, client_name: str | None, drop: Callable[[], object], *, admin: bool = False) -> ConnectionSlot:
         """Return the slot of a new connection. *client_name* is None if it counts for no client."""

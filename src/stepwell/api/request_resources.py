@@ -34,6 +34,7 @@ class RequestResources(Struct):
         return self._memory
 
     def free(self) -> None:
+        self.body = None  # a server may hold the scope until the connection's next request
         if self._memory is not None:
             self._memory.shrink(self._memory.held)
 

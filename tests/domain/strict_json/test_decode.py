@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stepwell.domain.errors import InvalidRequest
-from stepwell.domain.strict_json.decode import MAX_DEPTH, MAX_FAULTS, decode_body
+from stepwell.domain.strict_json.decode import DETAILED_BYTES, MAX_DEPTH, MAX_FAULTS, decode_body
 
 DEEPEST = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
 
@@ -169,3 +169,20 @@ def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
         assert set(places) == {"body"}
     else:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+
+
+PADDING = b" " * DETAILED_BYTES
+
+
+@pytest.mark.parametrize(
+    ("data", "type_"),
+    [(b'{"a": 1, "b" : {"a": 1, "a": 2}}', "duplicate_key"), (b'{"a": 1, "b" : [}', "json_invalid")],
+)
+def test_a_big_body_that_the_second_parser_would_read_has_one_fault(data: bytes, type_: str) -> None:
+    assert faults(data + PADDING) == [(("body",), type_)]
+
+
+def test_a_big_body_whose_strings_look_like_keys_is_decoded_and_its_values_are_checked() -> None:
+    data = rb'{"a": "\": \" : ", "b" : [1, 2]}'
+    assert decode_body(data + PADDING) == {"a": '": " : ', "b": [1, 2]}
+    assert faults(data.replace(b"2", b"9" * 19) + PADDING) == [(("body", "b", 1), "int_out_of_range")]

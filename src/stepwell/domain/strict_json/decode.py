@@ -14,11 +14,14 @@ import msgspec
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, printable_key
 from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
+from stepwell.domain.strict_json.value_count import count_values
 
 MAX_DEPTH = 64
 MAX_FAULTS = 100
 MAX_INT, MIN_INT = 2**63 - 1, -(2**63)
 
+DETAILED_BYTES = 1024 * 1024
+_DUPLICATE = "Key given more than once"
 _UTF8_BOM = b"\xef\xbb\xbf"
 _TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 _SHORTEST_BIG_INT = b"0" * 19
@@ -31,7 +34,9 @@ def decode_body(data: bytes) -> Any:
     Raises `InvalidRequest` with up to 100 faults, and a last one that counts the rest. Apart from malformed JSON, these
     are refused: any encoding but UTF-8, a byte order mark, NaN and infinities, more than 64 levels, NUL characters,
     lone surrogates, integers beyond signed 64 bits, and an object with a duplicate key. A body of more than
-    `MAX_LEVELS` levels gets one fault, at ("body",), because the parsers of some versions of Python can't read it.
+    `MAX_LEVELS` levels gets one fault, at ("body",), because the parsers of some versions of Python can't read it. So
+    does one of more than `DETAILED_BYTES` that is malformed or has a duplicate key: the second parser would block all
+    other threads for as long as a second.
     """
     _check_encoding(data)
     try:
@@ -43,8 +48,11 @@ def decode_body(data: bytes) -> Any:
     within_depth, keys = _depth_and_keys(value)
     if not within_depth:
         _check_levels(value)
-    if keys < sum(map(data.count, _BLANKS_BEFORE_COLON)):
-        # There may be a duplicate key. Or a string only looks like a key, and the body has no fault.
+    # There may be a duplicate key. Or a string only looks like a key, and the body has no fault.
+    looks_duplicate = keys < sum(map(data.count, _BLANKS_BEFORE_COLON))
+    if looks_duplicate and len(data) > DETAILED_BYTES and keys < count_values(data).members:
+        _refuse([Fault(("body",), _DUPLICATE, "duplicate_key")])
+    if looks_duplicate and len(data) <= DETAILED_BYTES:
         _check_values(_read(data))
     elif not within_depth or b"\\u0000" in data or _SHORTEST_BIG_INT in data.translate(_TO_ZERO):
         _check_values(value)
@@ -86,7 +94,8 @@ def _depth_and_keys(value: Any) -> tuple[bool, int]:
 
 def _refuse_malformed(data: bytes, error: msgspec.MsgspecError) -> NoReturn:
     """Raise `InvalidRequest` for the body that msgspec refused with *error*."""
-    _check_values(_read(data))
+    if len(data) <= DETAILED_BYTES:
+        _check_values(_read(data))
     _refuse([Fault(("body",), f"Malformed JSON: {error}", "json_invalid")])
 
 
@@ -196,7 +205,7 @@ def _own_faults(value: Any, path: list[str | int]) -> Iterator[Fault]:
             yield _too_deep(_place(path))
         elif isinstance(value, _WithDuplicates):
             for key in value.duplicates:
-                yield Fault((*_place(path), printable_key(key)), "Key given more than once", "duplicate_key")
+                yield Fault((*_place(path), printable_key(key)), _DUPLICATE, "duplicate_key")
     elif isinstance(value, _Refused):
         yield Fault(_place(path), value.msg, value.type)
     elif type(value) is int and not MIN_INT <= value <= MAX_INT:

@@ -4,11 +4,18 @@ The text is searched by methods of bytes, in slices, so that no other thread wai
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_VALUES: Final = 1_000_000
 _SLICE = 256 * 1024
 _BLANKS = b" \t\n\r"
+
+
+class Counts(NamedTuple):
+    """The numbers of values in a text, and of the members of all objects in it, duplicates included."""
+
+    values: int
+    members: int
 
 
 def most_values(data: bytes) -> int:
@@ -16,12 +23,13 @@ def most_values(data: bytes) -> int:
     return 1 + sum(part.count(b",") + part.count(b"{") + part.count(b"[") for part in _slices(data))
 
 
-def count_values(data: bytes) -> int:
-    """Return the number of values in *data*: the outermost one, and every element and member. Keys aren't values.
+def count_values(data: bytes) -> Counts:
+    """Count the values of *data*: the outermost one, and every element and member. Keys aren't values.
 
-    *data* needn't be well-formed: each comma outside of strings counts as a value, and each bracket that opens, unless
-    the one that closes follows it.
+    *data* needn't be well-formed. Each comma outside of strings counts as a value, and each bracket that opens, unless
+    the one that closes follows it. Each colon outside of strings counts as a member.
     """
+    members = 0
     count, in_string, escaped, last = 1, False, False, b""
     for part in _slices(data):
         # The backslashes that are left when the pairs are gone belong to the next byte.
@@ -34,8 +42,9 @@ def count_values(data: bytes) -> int:
         plain = last + (outside + b'"' if in_string else outside).translate(None, _BLANKS)
         empty = plain.count(b"{}") + plain.count(b"[]")
         count += plain.count(b",") + plain.count(b"{") + plain.count(b"[") - empty - len(last)
+        members += plain.count(b":")
         last = plain[-1:] if plain[-1:] in (b"{", b"[") else b""
-    return count
+    return Counts(count, members)
 
 
 def _slices(data: bytes) -> Iterator[bytes]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.domain.strict_json import value_count
-from stepwell.domain.strict_json.value_count import count_values, most_values
+from stepwell.domain.strict_json.value_count import Counts, count_values, most_values
 
 TEXTS = st.text(st.sampled_from('a,:{}[]"\\é\n '), max_size=8)
 VALUES = st.recursive(
@@ -17,9 +17,11 @@ VALUES = st.recursive(
 )
 
 
-def values_of(value: Any) -> int:
+def counts_of(value: Any) -> Counts:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return 1 + sum(map(values_of, inner))
+    counts = [counts_of(each) for each in inner]
+    members = len(value) if isinstance(value, dict) else 0
+    return Counts(1 + sum(each.values for each in counts), members + sum(each.members for each in counts))
 
 
 @given(
@@ -29,14 +31,15 @@ def test_the_count_is_that_of_the_decoded_value(value: Any, indent: int | None, 
     data = json.dumps(value, indent=indent, ensure_ascii=ascii_).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(value_count, "_SLICE", size)
-        assert count_values(data) == values_of(value) <= most_values(data)
+        assert count_values(data) == counts_of(value)
+        assert counts_of(value).values <= most_values(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"\\", b'"', b"[", b"{{{", b",,,", b'"a', b"\xff\x00"])
 def test_any_bytes_can_be_counted(data: bytes) -> None:
-    assert 0 <= count_values(data) <= most_values(data)
+    assert 0 <= count_values(data).values <= most_values(data)
 
 
 def test_the_count_goes_over_the_edges_of_slices() -> None:
     count = 400_000
-    assert count_values(b"[" + b"{} , " * count + b'"a\\"[,"]') == count + 2
+    assert count_values(b"[" + b"{} , " * count + b'"a\\"[,"]') == Counts(count + 2, 0)
