@@ -102,6 +102,7 @@ def build_runner(
         RemoteJobs(store, clock, _poll_intervals(settings), build_prices(settings), settings.provider_timeout_s),
         memory,
         expressions,
+        store,
     )
 
 

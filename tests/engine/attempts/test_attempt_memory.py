@@ -228,3 +228,35 @@ async def test_an_attempt_that_waits_for_its_inputs_stops_at_once_when_the_proce
         asyncio.get_running_loop().call_soon(control.cancel_at_rest)
         await asyncio.Event().wait()
     assert scope.cancelled_caught
+
+
+def result_bytes_in_memory(service: Service) -> int:
+    workflows = service.app.components.engine.scheduler.workflows.values()
+    return sum(len(step.result or b"") for workflow in workflows for step in workflow.run.steps)
+
+
+async def test_large_results_that_wait_for_a_reader_are_not_in_memory_also_after_a_restart(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
+    sources = [passthrough_step(f"source{number}", text=f"{number}" * 200_000) for number in range(4)]
+    mappings = [
+        {"from_step": f"source{number}", "from_field": "text", "to_field": f"text{number}"} for number in (0, 3)
+    ]
+    names = [step["id"] for step in sources]
+    first, second = FileProvider(), FileProvider()
+    blocker = {**reader("block"), "depends_on": [], "input_mappings": [], "config": {"prompt": "p", "images": []}}
+    last = {**passthrough_step("last", *names, "block"), "input_mappings": mappings}
+    async with running_service(memory, tmp_path, providers=[first], memory_max_bytes=TOGETHER) as service:
+        created = [await service.create(*sources, blocker, last) for _ in range(5)]
+        for workflow in created:
+            await service.until(workflow["id"], lambda found: found["completed_steps"] == 4)
+        assert result_bytes_in_memory(service) == 0
+    async with running_service(memory, tmp_path, providers=[second], memory_max_bytes=TOGETHER) as service:
+        await eventually(lambda: len(second.lengths) == 5)
+        assert result_bytes_in_memory(service) == 0
+        second.released.set()
+        for workflow in created:
+            ended = await service.until_ended(workflow["id"])
+            assert ended["status"] == "COMPLETED", ended["errors"]
+            assert ended["final_step_result"] == {"text0": "0" * 200_000, "text3": "3" * 200_000}
+        assert 0 < governor_of(service).most_held <= TOGETHER

@@ -78,6 +78,7 @@ from stepwell.domain.lifecycle.inputs import (
     Succeeded,
     Update,
 )
+from stepwell.domain.lifecycle.kept_results import KeptResults
 from stepwell.domain.lifecycle.output_budget import OutputBudget
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, decide_retry
 from stepwell.domain.lifecycle.step_tracker import StepTracker
@@ -167,9 +168,9 @@ class Run:
         """Return copies of the present attempts, and of those that are followed up."""
         return [copy_of(task) for task in (*self._tracker.running.values(), *self._followed_up.values())]
 
-    def results_to_load(self) -> list[int]:
-        """Return the positions of COMPLETED steps whose stored result must be in `steps` before the workflow runs."""
-        return self._tracker.results_to_load()
+    @property
+    def kept_results(self) -> KeptResults:
+        return self._tracker.kept_results
 
     def pending_work(self) -> Decision:
         """Return the decision with which a process starts to run the workflow. It has no rows.

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from graphlib import TopologicalSorter
 
 from stepwell.contract.enums import StepStatus
+from stepwell.domain.lifecycle.kept_results import KeptResults
 from stepwell.domain.model import StepState, Task
 from stepwell.domain.steps import ResolvedStep
 
@@ -27,7 +28,7 @@ class StepTracker:
         sources: Sequence[Sequence[int]],
         in_process: Collection[int] = (),
     ) -> None:
-        self._plans, self._steps, self._sources = plans, steps, sources
+        self._plans, self._steps = plans, steps
         self.running: dict[int, Task] = {task.position: task for task in open_tasks}
         self.attached: set[int] = set()
         self.in_process: set[int] = set(in_process)
@@ -35,14 +36,8 @@ class StepTracker:
         self.backoff: set[int] = set()
         self.failures = self.skipped = 0
         self._dependants: list[list[int]] | None = None
-        self._readers = [0] * len(steps)
-        for step, read in zip(steps, sources, strict=True):
-            if step.status is not StepStatus.COMPLETED:
-                for position in read:
-                    self._readers[position] += 1
+        self.kept_results = KeptResults(steps, sources)
         self.rebuild()
-        for step in steps:
-            self._drop_unread_result(step)
 
     def rebuild(self) -> None:
         """Compute all sets from the statuses of the steps. Costs O(steps + edges)."""
@@ -93,22 +88,11 @@ class StepTracker:
 
     def complete(self, position: int) -> Sequence[int]:
         """Record that the step is COMPLETED. Return the positions that this makes ready. Costs O(its edges)."""
-        for source in self._sources[position]:
-            self._readers[source] -= 1
-            self._drop_unread_result(self._steps[source])
-        self._drop_unread_result(self._steps[position])
+        self.kept_results.complete(position)
         self._sorter.done(position)
         newly = self._sorter.get_ready()
         self.ready.update(newly)
         return newly
-
-    def results_to_load(self) -> list[int]:
-        """Return the positions whose stored result a mapping may still read, and which isn't in memory."""
-        return [
-            step.position
-            for step in self._steps
-            if step.status is StepStatus.COMPLETED and step.result is None and self._readers[step.position]
-        ]
 
     def dependants(self, position: int) -> list[int]:
         """Return the positions that depend directly on *position*."""
@@ -118,8 +102,3 @@ class StepTracker:
                 for dependency in plan.depends_on:
                     self._dependants[dependency].append(plan.position)
         return self._dependants[position]
-
-    def _drop_unread_result(self, step: StepState) -> None:
-        # The result is in the database. It stays in memory only while a mapping may still read it.
-        if not self._readers[step.position]:
-            step.result = None

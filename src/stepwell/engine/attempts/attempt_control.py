@@ -127,11 +127,11 @@ class AttemptControl:
             scope.deadline = math.inf
         if resting and self._stopping:
             self.cancel()
-        self.waits_for_memory, self.resting = True, resting
+        rested, self.resting, self.waits_for_memory = self.resting, resting, True
         try:
             yield
         finally:
-            self.waits_for_memory = self.resting = False
+            self.resting, self.waits_for_memory = rested, False
             waited = current_time() - began
             for scope, deadline in zip(scopes, deadlines, strict=True):
                 scope.deadline = deadline + waited

@@ -57,6 +57,14 @@ class AttemptMemory:
             await self._reservation.grow_up_to(size * _COPIES)
         return False
 
+    async def take_results(self, size: int) -> int:
+        """Make room for stored results of at most *size* bytes together. Return the room. It never fails."""
+        with self._control.waiting_for_memory(resting=True):
+            return await self._reservation.grow_up_to(size)
+
+    def give_back(self, size: int) -> None:
+        self._reservation.shrink(size)
+
     async def take_answer(self, size: int) -> None:
         """Make room for an answer of a provider. The room of the answer before is given back."""
         self._reservation.shrink(self._answer)

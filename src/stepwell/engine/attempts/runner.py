@@ -13,19 +13,19 @@ import asyncio
 import random
 from asyncio import CancelledError
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import structlog
-from anyio import sleep_forever
+from anyio import sleep, sleep_forever
 from msgspec import Raw, Struct, json
 from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import ArtifactError, AttemptError
+from stepwell.domain.errors import ArtifactError, AttemptError, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
 from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.mapping.input_mapping import (
@@ -38,6 +38,7 @@ from stepwell.domain.mapping.transforms import is_deferred
 from stepwell.domain.model import Task
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, decoded_size, is_deeper, is_larger_than
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
@@ -54,6 +55,7 @@ from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 log = structlog.get_logger()
 
 _ERROR_CAP = 2_000
+_OUTAGE_RETRY_S = 0.5
 
 
 class AttemptContext(Protocol):
@@ -79,6 +81,20 @@ class AttemptContext(Protocol):
         """Return whether a request of the step's attempt was sent to a provider."""
 
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]: ...
+    def stored_results(self, definition: WorkflowStepDefinition) -> list[int]:
+        """Return the positions of the results that the step reads and that are in the database only."""
+
+    def lend_results(self, results: Mapping[int, bytes]) -> AbstractContextManager[None]:
+        """Let `results` find these results, by position, within the context."""
+
+
+class StoredResults(Protocol):
+    """Reads the results of steps from the database."""
+
+    async def results(
+        self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
+    ) -> Mapping[UUID, Mapping[int, bytes]]:
+        """Return the results at the *wanted* positions, by workflow and position. Raises `Unavailable`."""
 
 
 class Callbacks(Protocol):
@@ -120,10 +136,11 @@ class AttemptRunner:
         remote_jobs: RemoteJobs,
         memory: MemoryGovernor,
         expressions: ExpressionEvaluator,
+        stored: StoredResults,
     ) -> None:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
         self._downloads, self._callbacks = downloads, callbacks
-        self._remote_jobs, self._memory, self._expressions = remote_jobs, memory, expressions
+        self._remote_jobs, self._memory, self._expressions, self._stored = remote_jobs, memory, expressions, stored
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Evaluate the mappings. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
@@ -132,7 +149,7 @@ class AttemptRunner:
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
             results = context.results(definition)
-            if not _are_small(results):
+            if context.stored_results(definition) or not _are_small(results):
                 return PreparedAttempt(None)
             values = self._expressions.evaluate_here(definition.input_mappings, results)
             if values is None or task.provider is not None:
@@ -209,7 +226,8 @@ class AttemptRunner:
         cost: Cost | None = None
         try:
             with control.within(plan.timeout_s):
-                finished = await self._call(context, plan, task, work, io, memory, control)
+                with context.lend_results(await self._read_results(context, task, memory)):
+                    finished = await self._call(context, plan, task, work, io, memory, control)
                 cost = finished.cost
                 encoded = (_encoded_inputs if task.provider is None else _encoded)(finished.result)
         except AttemptSuperseded:
@@ -228,6 +246,25 @@ class AttemptRunner:
         why = "" if endable else "; its job can't be ended there, so that it isn't paid for again (on_unknown is fail)"
         late = AttemptError(f"timed out after {plan.timeout_s:g} s{why}", retryable=True)
         return replace(_failed(task, late), timed_out=True, endable=endable)
+
+    async def _read_results(self, context: AttemptContext, task: Task, memory: AttemptMemory) -> Mapping[int, bytes]:
+        """Return the results that the step reads and that are in the database only, by position.
+
+        An outage doesn't fail the attempt.
+        """
+        positions = [] if task.sent is not None else context.stored_results(context.definition(task.position))
+        if not positions:
+            return {}
+        room = await memory.take_results(len(positions) * MAX_RESULT_BYTES)
+        while True:
+            try:
+                results = await self._stored.results(EVERY_TENANT, {context.workflow_id: positions})
+            except Unavailable:
+                await sleep(_OUTAGE_RETRY_S)
+                continue
+            of_workflow = results.get(context.workflow_id, {})
+            memory.give_back(max(room - sum(map(len, of_workflow.values())), 0))
+            return of_workflow
 
     def _is_endable(self, context: AttemptContext, task: Task) -> bool:
         """Return whether another attempt may start: no job exists, it can be ended, or the step allows paying twice."""

@@ -7,10 +7,11 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from uuid import UUID
 
-from msgspec import convert, structs
+from msgspec import Struct, convert, structs
 
 from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType
@@ -23,6 +24,13 @@ from stepwell.domain.steps import ResolvedStep
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.ports.clock import Timer
+
+
+class _LentResult(Struct):
+    """A stored result in memory, and the number of attempts that use it."""
+
+    result: bytes
+    borrowers: int = 0
 
 
 class ActiveWorkflow:
@@ -55,6 +63,7 @@ class ActiveWorkflow:
         self.evicted, self.quiet = asyncio.Event(), asyncio.Event()
         self.quiet.set()
         self._loaded, self._steps = loaded, loaded.steps
+        self._lent: dict[int, _LentResult] = {}
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
         self.run = Run(
             loaded.state,
@@ -111,18 +120,34 @@ class ActiveWorkflow:
         return task is not None and task.sent is not None
 
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]:
-        """Return the results that the step's mappings read, encoded, by step id."""
-        steps = self.run.steps
-        return {
-            mapping.from_step: result
-            for mapping in definition.input_mappings
-            if (result := steps[self._positions[mapping.from_step]].result) is not None
-        }
+        """Return the results that the step's mappings read and that are in memory, encoded, by step id."""
+        found = {}
+        for mapping in definition.input_mappings:
+            position = self._positions[mapping.from_step]
+            result = self.run.steps[position].result
+            if result is None and (lent := self._lent.get(position)) is not None:
+                result = lent.result
+            if result is not None:
+                found[mapping.from_step] = result
+        return found
 
-    def put_results(self, results: Mapping[int, bytes]) -> None:
-        """Give the run these stored results, by position, so that mappings can read them."""
+    def stored_results(self, definition: WorkflowStepDefinition) -> list[int]:
+        """Return the positions of the results that the step's mappings read and that are in the database only."""
+        steps, kept = self.run.steps, self.run.kept_results
+        return [position for position in self._sources(definition) if kept.is_stored_only(steps[position])]
+
+    @contextmanager
+    def lend_results(self, results: Mapping[int, bytes]) -> Iterator[None]:
+        """Let `results` find these stored results, by position, within the context."""
         for position, result in results.items():
-            self.run.steps[position].result = result
+            self._lent.setdefault(position, _LentResult(result)).borrowers += 1
+        try:
+            yield
+        finally:
+            for position in results:
+                self._lent[position].borrowers -= 1
+                if not self._lent[position].borrowers:
+                    del self._lent[position]
 
     def _sources(self, definition: WorkflowStepDefinition) -> tuple[int, ...]:
         return tuple({self._positions[mapping.from_step] for mapping in definition.input_mappings})

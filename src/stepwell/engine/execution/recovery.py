@@ -280,9 +280,16 @@ def next_pause_s(lease_s: float | None, next_expiry_s: float | None, *, busy: bo
 
 
 async def load_results(workflow_store: WorkflowStore, workflows: list[ActiveWorkflow]) -> None:
-    """Load the stored results that mappings will read, in one round trip, and put them into the runs."""
-    positions_of = {each.workflow_id: positions for each in workflows if (positions := each.run.results_to_load())}
+    """Load the stored results that mappings will read, in one round trip, and put them into the runs.
+
+    Attempts load the results of a workflow that has larger ones.
+    """
+    positions_of = {
+        each.workflow_id: positions
+        for each in workflows
+        if (positions := each.run.kept_results.to_load(each.run.output_budget.result_bytes))
+    }
     if positions_of:
         results = await workflow_store.results(EVERY_TENANT, positions_of)
         for workflow in workflows:
-            workflow.put_results(results.get(workflow.workflow_id, {}))
+            workflow.run.kept_results.put(results.get(workflow.workflow_id, {}))
