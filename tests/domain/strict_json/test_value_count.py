@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.domain.strict_json import value_count
-from stepwell.domain.strict_json.value_count import Counts, count_values, most_values
+from stepwell.domain.strict_json.value_count import JsonCounts, count_values, most_values
 
 TEXTS = st.text(st.sampled_from('a,:{}[]"\\é\n '), max_size=8)
 VALUES = st.recursive(
@@ -17,11 +17,11 @@ VALUES = st.recursive(
 )
 
 
-def counts_of(value: Any) -> Counts:
+def counts_of(value: Any) -> JsonCounts:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     counts = [counts_of(each) for each in inner]
     members = len(value) if isinstance(value, dict) else 0
-    return Counts(1 + sum(each.values for each in counts), members + sum(each.members for each in counts))
+    return JsonCounts(1 + sum(each.values for each in counts), members + sum(each.members for each in counts))
 
 
 @given(
@@ -42,4 +42,4 @@ def test_any_bytes_can_be_counted(data: bytes) -> None:
 
 def test_the_count_goes_over_the_edges_of_slices() -> None:
     count = 400_000
-    assert count_values(b"[" + b"{} , " * count + b'"a\\"[,"]') == Counts(count + 2, 0)
+    assert count_values(b"[" + b"{} , " * count + b'"a\\"[,"]') == JsonCounts(count + 2, 0)

@@ -1,4 +1,4 @@
-"""Counts the values of a JSON text without decoding it. A text of 16 MiB can hold millions, which take gigabytes.
+"""JsonCounts the values of a JSON text without decoding it. A text of 16 MiB can hold millions, which take gigabytes.
 
 The text is searched by methods of bytes, in slices, so that no other thread waits for the interpreter for long.
 """
@@ -11,7 +11,7 @@ _SLICE = 256 * 1024
 _BLANKS = b" \t\n\r"
 
 
-class Counts(NamedTuple):
+class JsonCounts(NamedTuple):
     """The numbers of values in a text, and of the members of all objects in it, duplicates included."""
 
     values: int
@@ -23,7 +23,7 @@ def most_values(data: bytes) -> int:
     return 1 + sum(part.count(b",") + part.count(b"{") + part.count(b"[") for part in _slices(data))
 
 
-def count_values(data: bytes) -> Counts:
+def count_values(data: bytes) -> JsonCounts:
     """Count the values of *data*: the outermost one, and every element and member. Keys aren't values.
 
     *data* needn't be well-formed. Each comma outside of strings counts as a value, and each bracket that opens, unless
@@ -44,7 +44,7 @@ def count_values(data: bytes) -> Counts:
         count += plain.count(b",") + plain.count(b"{") + plain.count(b"[") - empty - len(last)
         members += plain.count(b":")
         last = plain[-1:] if plain[-1:] in (b"{", b"[") else b""
-    return Counts(count, members)
+    return JsonCounts(count, members)
 
 
 def _slices(data: bytes) -> Iterator[bytes]:
