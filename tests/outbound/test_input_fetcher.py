@@ -356,3 +356,48 @@ def test_control_characters_and_surrogates_are_replaced_and_the_length_is_bounde
     assert sanitised("a\0b\ud800c\x1b[2J\u202e") == "a b c [2J "
     assert len(sanitised("é" * 10_000).encode()) <= 1_000
     assert sanitised("日本" * 2, 7) == "日本"
+
+
+class TestRoom:
+    async def test_an_artifact_has_its_room_before_it_is_read(self, fetch: Fetch) -> None:
+        room = Room()
+        await fetch(PATH, room=room)
+        assert room.taken == [len(PNG)]
+
+    async def test_a_url_has_room_for_the_length_that_it_announces(self, fetch: Fetch, server: Server) -> None:
+        room = Room()
+        await fetch(f"{server.url}/ok", room=room)
+        assert (room.taken, len(server.seen)) == ([len(PNG)], 1)
+
+    async def test_a_url_is_requested_again_after_a_wait_so_that_the_server_need_not_wait(
+        self, fetch: Fetch, server: Server
+    ) -> None:
+        room = Room(waits=1)
+        assert (await fetch(f"{server.url}/ok", room=room)).data == PNG
+        assert (room.taken, len(server.seen)) == ([len(PNG)], 2)
+
+    async def test_a_url_without_a_length_gets_room_as_it_grows(self, fetch: Fetch, server: Server) -> None:
+        room = Room()
+        assert (await fetch(f"{server.url}/unsized", room=room)).data == PNG
+        assert len(PNG) <= sum(room.taken) <= MAX_BYTES
+
+    async def test_what_is_too_large_gets_no_room(self, fetch: Fetch, server: Server) -> None:
+        room = Room()
+        await refusal(fetch(f"{server.url}/announced", room=room), retryable=False)
+        assert room.taken == []
+
+    async def test_a_data_uri_has_room_before_it_is_decoded(self, fetch: Fetch) -> None:
+        room, uri = Room(), "data:image/png;base64," + base64.b64encode(PNG).decode()
+        await fetch(uri, room=room)
+        assert room.taken == [len(uri)]
+
+    @pytest.mark.parametrize("fetch", [0.2], indirect=True)
+    async def test_the_wait_for_room_is_not_the_servers_time(self, fetch: Fetch, server: Server) -> None:
+        class SlowRoom(Room):
+            async def take_file(self, size: int) -> bool:
+                granted = asyncio.Event()
+                asyncio.get_running_loop().call_later(0.5, granted.set)
+                await granted.wait()
+                return await super().take_file(size)
+
+        assert (await fetch(f"{server.url}/ok", room=SlowRoom())).data == PNG
