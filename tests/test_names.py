@@ -25,6 +25,7 @@ SHARED_SUBJECTS = {
     "event_feed": "the feed of all events: its rules, and its storage",
     "events": "events",
     "idempotency": "requests with an Idempotency-Key",
+    "limits": "the limits of a tenant: the operation, and its answer",
     "manual": "the manual: its route, and its command",
     "problems": "problem details: their structs, and how errors become them",
     "providers": "providers",

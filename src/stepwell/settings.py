@@ -4,18 +4,17 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from msgspec import DecodeError, Meta, Struct, convert, field, json
+from msgspec import Meta, Struct, convert, field
 from msgspec.structs import fields
 
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.providers import ModelLimit
 from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import Fault
 from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
+from stepwell.domain.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits
 from stepwell.domain.strict_json.schema_faults import collect
 from stepwell.domain.urls import split_url
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, WebhookSecrets, tenant_faults
@@ -58,51 +57,6 @@ class InvalidSettings(Exception):
     def __init__(self, lines: list[str]) -> None:
         super().__init__("\n".join(lines))
         self.lines = lines
-
-
-class Prices(dict[str, dict[str, float]]):
-    """The price of a job, by provider and model. The model `*` stands for all others."""
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
-        try:
-            return cls(json.decode(text, type=dict[ProviderType, dict[str, Annotated[float, Meta(ge=0)]]]))
-        except (DecodeError, RecursionError):
-            raise ValueError('Expected JSON, like {"FAL": {"fal-ai/flux/dev": 0.025}}') from None
-
-
-class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
-    """The limits of models, by provider and model. The model `*` stands for each of the others."""
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
-        try:
-            return cls(json.decode(text, type=dict[ProviderType, dict[str, ModelLimit]]))
-        except (DecodeError, RecursionError):
-            raise ValueError('Expected JSON, like {"FAL": {"*": {"concurrency": 2}}}') from None
-
-
-class Networks(tuple[IPv4Network | IPv6Network, ...]):
-    """A list of networks."""
-
-    __slots__ = ()
-
-    @classmethod
-    def read(cls, text: str) -> Self:
-        """Read networks in CIDR notation, separated by commas or spaces. Raises ValueError without *text*."""
-        try:
-            return cls(ip_network(part, strict=False) for part in text.replace(",", " ").split())
-        except ValueError:
-            raise ValueError("Expected networks, like 10.0.0.0/8 fd00::/8") from None
-
-
-class Secrets(dict[str, str]):
-    """Secrets by name, in lower case. Its repr contains only the names."""
-
-    def __repr__(self) -> str:
-        return f"<secrets: {', '.join(sorted(self)) or 'none'}>"
 
 
 def _default_data_dir() -> Path:
@@ -248,6 +202,44 @@ class Settings(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=100_000)] | None,
         _about("Steps of a tenant that may run at once", default="no limit"),
     ] = None
+    max_active_workflows: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        _about("Workflows that may be active in a process at once. One tenant alone gets at most half of them"),
+    ] = 2_000
+    max_active_workflows_per_tenant: Annotated[
+        int,
+        Meta(ge=1, le=1_000_000),
+        _about("Workflows of a tenant that may be active in a process at once. Others wait in the database"),
+    ] = 500
+    max_waiting_workflows: Annotated[
+        int,
+        Meta(ge=0, le=10_000_000),
+        _about(
+            "Workflows that may wait in the database until they are active. One tenant alone gets at most half of "
+            "that. Beyond it, create and start are a 429"
+        ),
+    ] = 20_000
+    max_waiting_s: Annotated[
+        float,
+        Meta(ge=1, le=2_592_000),
+        _about("How long workflows of a tenant may wait until further ones are a 429"),
+    ] = 3_600.0
+    database_slow_s: Annotated[
+        float,
+        Meta(ge=0.01, le=600),
+        _about(
+            "A write of the engine that takes longer makes the database count as slow. Then tenants that have more "
+            "than their share get a 429 for create and start"
+        ),
+    ] = 1.0
+    tenant_limits: Annotated[
+        TenantLimits,
+        _about(
+            'Limits of single tenants, instead of the general ones: `{"acme": {"active_workflows": 1000, '
+            '"waiting_workflows": 50000}}`'
+        ),
+    ] = field(default_factory=TenantLimits)
 
     memory_max_bytes: Annotated[
         Annotated[int, Meta(ge=1024 * 1024)] | None,
@@ -560,6 +552,8 @@ def _convert(kind: type, value: object) -> object:
         return Prices.read(value)
     if kind is ModelLimits and isinstance(value, str):
         return ModelLimits.read(value)
+    if kind is TenantLimits and isinstance(value, str):
+        return TenantLimits.read(value)
     if kind in (SigningSecrets, TenantSecrets) and isinstance(value, kind):
         return value
     if kind is SigningSecrets and isinstance(value, str):

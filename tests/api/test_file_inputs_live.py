@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.settings import Networks
+from stepwell.domain.setting_values import Networks
 from support.service.live_service import Service, running_service
 
 LOCAL_PATH = (

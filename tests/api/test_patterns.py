@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from stepwell.api.routes import openapi_document
 from stepwell.contract.enums import EventType
+from stepwell.domain.setting_values import Networks
 from stepwell.domain.webhooks.delivery import url_fault
 from stepwell.outbound.webhook_sender import webhook_rule
-from stepwell.settings import Networks
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 DOCUMENT: dict[str, Any] = openapi_document()

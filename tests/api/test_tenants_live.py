@@ -62,13 +62,21 @@ CASES = {
     "get_task": Case("/api/v1/tasks/{task}"),
     "get_artifact": Case("/api/v1/artifacts/{artifact}"),
     "list_providers": Case("/api/v1/providers"),
+    "get_limits": Case("/api/v1/limits"),
     "explain_workflow": Case(ONE + "/explain", "RUNNING"),
     "plan_workflow": Case(
         WORKFLOWS + "plan", body={"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
     ),
 }
 # Those about all that a token may see, and nobody's in particular: strangers get an answer, without what isn't theirs.
-FOR_ALL = {"list_workflows", "list_providers", "list_all_events", "create_stream_ticket", "plan_workflow"}
+FOR_ALL = {
+    "list_workflows",
+    "list_providers",
+    "get_limits",
+    "list_all_events",
+    "create_stream_ticket",
+    "plan_workflow",
+}
 OWNERS = ["acme", None]
 
 

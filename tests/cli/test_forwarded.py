@@ -3,7 +3,7 @@
 import pytest
 
 from stepwell.cli.forwarded import client_name, forwarded, is_trusted
-from stepwell.settings import Networks
+from stepwell.domain.setting_values import Networks
 
 TRUSTED = Networks.read("10.0.0.0/8 fd00::/8")
 PEER = "10.0.0.1"

@@ -12,7 +12,8 @@ from litestar import Litestar, Request, get
 
 from stepwell.api.connection_limits import RESERVED, ClosedFor, ConnectionLimits, RefusedBy
 from stepwell.cli.http_server import HttpServer, address_of, bound_socket
-from stepwell.settings import Networks, Settings
+from stepwell.domain.setting_values import Networks
+from stepwell.settings import Settings
 from support.providers.scripted import eventually
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]

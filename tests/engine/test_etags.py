@@ -9,8 +9,8 @@ import pytest
 
 from stepwell.contract.enums import EventType, ProviderType
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.setting_values import Prices
 from stepwell.ports.storage import WorkflowStore
-from stepwell.settings import Prices
 from stepwell.testing import MemoryDatabase
 from support.database.failing_store import FailingStore, nothing_left, use_failing_store
 from support.emulators.base import Fault

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.settings import Secrets
+from stepwell.domain.setting_values import Secrets
 from stepwell.testing import MemoryDatabase
 from support.emulators.custom import CustomEmulator
 from support.providers.scripted import passthrough_step, scripted_step

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stepwell.contract.enums import ProviderType
-from stepwell.settings import Prices
+from stepwell.domain.setting_values import Prices
 from stepwell.testing import MemoryDatabase
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.comfyui_graphs import CHECKPOINT

@@ -15,7 +15,8 @@ import pytest
 import structlog
 
 from stepwell.contract.enums import ProviderType
-from stepwell.settings import Networks, Secrets, Settings
+from stepwell.domain.setting_values import Networks, Secrets
+from stepwell.settings import Settings
 from support.emulators.base import Call, Emulator, Fault, Reply
 from support.emulators.custom import CustomEmulator, CustomJob
 from support.emulators.fal import FalEmulator

@@ -11,7 +11,7 @@ import pytest
 
 from engine.test_secrets_never_leak import Watch, echo
 from stepwell.contract.enums import ProviderType
-from stepwell.settings import Secrets
+from stepwell.domain.setting_values import Secrets
 from support.emulators import google, openai
 from support.emulators.base import Fault, Reply
 from support.providers.emulated import World, world_of

@@ -30,6 +30,8 @@ _HEADERS = {
     "Preference-Applied": "The preference of the request that the service applied",
     "Content-Disposition": "inline for images and videos, attachment for all else",
     "WWW-Authenticate": "The scheme Bearer, with the reason of the refusal in error_description",
+    "RateLimit": 'The policy "workflows", with how many further workflows the tenant may start now: "workflows";r=10',
+    "RateLimit-Policy": 'The policy "workflows", with how many of them the tenant may have RUNNING: "workflows";q=500',
     "Retry-After": "The number of seconds to wait before the next request",
 }
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After", 507: "Retry-After"}
@@ -57,6 +59,7 @@ _TAGS = {
     "tasks": "Attempts at the steps of workflows.",
     "events": "The histories of workflows, as lists and as live streams.",
     "providers": "The configured providers, with their load and health.",
+    "limits": "The limits of a tenant.",
     "artifacts": "The output files of tasks.",
     "webhooks": "The messages that the service posts to a workflow's webhook_url.",
     "callbacks": "Reports of providers about their jobs.",
@@ -187,6 +190,7 @@ def _success(operation: Operation) -> dict[str, Any]:
         if operation.streams is not None:
             response["content"][operation.streams.media_type] = {"schema": {"type": "string"}}
     optional = [_RESPONSE_HEADER[name] for name in operation.takes if name in _RESPONSE_HEADER]
+    optional += operation.optional_headers
     if operation.headers or optional:
         response["headers"] = {name: _header(name, required=operation.streams is None) for name in operation.headers}
         response["headers"] |= {name: _header(name, required=False) for name in optional}

@@ -40,7 +40,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
       `streams` is the media type of the live stream, if the operation offers one.
     - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
-    - `headers` are those of the response. `takes` are the request headers that the operation reads (see `headers`).
+    - `headers` are those of the response; `optional_headers` may be missing. `takes` are the request headers that the
+      operation reads (see `headers`).
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -57,6 +58,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     signable: bool = False
     problems: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()
+    optional_headers: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     also: tuple[tuple[str, type[Struct]], ...] = ()
     streams: Content | None = None

@@ -17,6 +17,7 @@ from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
 from stepwell.api.headers import CHANGING, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
 from stepwell.api.idempotency import idempotent
+from stepwell.api.limits import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
 from stepwell.api.query_parameters import (
@@ -58,6 +59,7 @@ CREATE = Operation(
     status=201,
     answers=WorkflowPublic,
     headers=("Location", "ETag"),
+    optional_headers=RATE_LIMIT_HEADERS,
     takes=(IDEMPOTENCY_KEY, PREFER),
 )
 LIST = Operation(
@@ -179,9 +181,13 @@ async def _clean_again(request: ApiRequest, services: Services, _record: Workflo
 @idempotent(_creation_answer)
 async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
     query = parse_query(request.scope["query_string"], StartQuery)
-    planned = await read_json(request, lambda body: validate_workflow(body, services.catalog))
     caller = request.user
+    if not caller.scope.every:
+        show_rate_limit(request, caller.scope.tenant)
+        await services.admission.check(caller.scope.tenant)  # first, because the body costs more
+    planned = await read_json(request, lambda body: validate_workflow(body, services.catalog))
     tenant = caller.tenant_for(planned.request.origin_tenant_id)
+    show_rate_limit(request, tenant)
     record = await services.workflows.create(
         caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
     )

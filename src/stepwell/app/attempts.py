@@ -14,6 +14,7 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.prices import ANY_MODEL, PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.domain.workflow_limits import WorkflowLimits
 from stepwell.engine.admission.controller import SlotLimits
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
@@ -180,6 +181,16 @@ def build_limits(settings: Settings) -> SlotLimits:
         per_provider=settings.max_steps_per_provider,
         per_tenant=settings.max_steps_per_tenant,
         models=settings.limits,
+    )
+
+
+def build_workflow_limits(settings: Settings) -> WorkflowLimits:
+    return WorkflowLimits(
+        active=settings.max_active_workflows,
+        active_per_tenant=settings.max_active_workflows_per_tenant,
+        waiting=settings.max_waiting_workflows,
+        waiting_s=settings.max_waiting_s,
+        tenants=settings.tenant_limits,
     )
 
 

@@ -117,6 +117,7 @@ def _build_metrics(
 ) -> Metrics:
     return build_metrics(
         engine.scheduler,
+        webhooks.admission,
         engine.admission,
         engine.health,
         webhooks.deliverer,

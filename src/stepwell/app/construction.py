@@ -6,6 +6,7 @@ step opens, in reverse order.
 
 import contextlib
 from collections.abc import Iterable
+from functools import partial
 from uuid import UUID
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from stepwell.app.attempts import (
     build_outcomes,
     build_prices,
     build_runner,
+    build_workflow_limits,
     open_clients,
 )
 from stepwell.app.database import Database, DatabaseSource
@@ -29,6 +31,7 @@ from stepwell.domain.circuit_breaker import BreakerPolicy
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.admission.workflow_places import WorkflowPlaces
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
@@ -38,6 +41,7 @@ from stepwell.engine.diagnostics.explainer import Explainer
 from stepwell.engine.diagnostics.planner import Planner
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
 from stepwell.engine.diagnostics.service import Diagnostics
+from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
@@ -45,6 +49,7 @@ from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.engine.read_service import ReadService
@@ -114,6 +119,7 @@ class Webhooks(Struct, frozen=True):
 
     deliverer: WebhookDeliverer
     recovery: Recovery
+    admission: WorkflowAdmission
     service: WebhookService
 
 
@@ -209,8 +215,26 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
     # Recovery learns when there may be something to claim, and when the lease needs to be kept.
     engine.scheduler.listen(recovery)
     engine.lease.listen(recovery.wake_if_idle)
+    admission = _build_admission(process, stores, engine, recovery)
     service = WebhookService(database.reader, database.deliveries, deliverer, secrets, recovery, process.owner)
-    return Webhooks(deliverer, recovery, service)
+    return Webhooks(deliverer, recovery, admission, service)
+
+
+def _build_admission(process: ProcessInfo, stores: Stores, engine: Engine, recovery: Recovery) -> WorkflowAdmission:
+    settings, clock, database = process.settings, process.clock, stores.database
+    admission = WorkflowAdmission(
+        WorkflowPlaces(build_workflow_limits(settings), clock.now),
+        database.workflow_store,
+        engine.scheduler,
+        recovery,
+        clock,
+        None if process.exclusive else database.presence,
+        partial(engine.scheduler.checkpointer.is_slow, settings.database_slow_s),
+    )
+    engine.scheduler.listen(admission)
+    recovery.add_claimer(admission)
+    recovery.listen(admission.others_changed)
+    return admission
 
 
 def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks) -> Services:
@@ -228,6 +252,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
     return Services(
         workflows=WorkflowService(
             access,
+            webhooks.admission,
             reads,
             availability,
             cleanups,
@@ -247,6 +272,8 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
         catalog=engine.catalog,
         availability=availability,
         memory=engine.memory,
+        admission=webhooks.admission,
+        limits=TenantLimitsReader(webhooks.admission, engine.admission),
     )
 
 

@@ -120,6 +120,7 @@ class PostgresSource:
             stack.callback(small_pool.close)
             return small_pool
 
+        notifying = open_pool(1)
         if self._durable:
             await assert_durable(pool)
         return Database(
@@ -130,8 +131,8 @@ class PostgresSource:
             PostgresOutbox(open_pool(OUTBOX_CONNECTIONS)),
             PostgresDeliveries(engine),
             PostgresEventFeed(engine, pool),
-            PostgresNotifications(connect, open_pool(1), owner),
-            PostgresPresence(connect, owner),
+            PostgresNotifications(connect, notifying, owner),
+            PostgresPresence(connect, notifying, owner),
             PostgresCleanups(open_pool(CLEANUP_CONNECTIONS)),
         )
 

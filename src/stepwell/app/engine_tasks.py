@@ -25,6 +25,8 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(engine.scheduler.run(), name="scheduler")
         group.create_task(webhooks.recovery.run(), name="recovery")
         group.create_task(webhooks.recovery.watch(), name="other processes")
+        group.create_task(webhooks.admission.run(), name="admission")
+        group.create_task(webhooks.admission.announce(), name="announcements")
         group.create_task(webhooks.deliverer.run(), name="webhooks")
         group.create_task(services.cleanups.run(), name="cleanups")
         group.create_task(services.subscriptions.run(), name="streams")

@@ -14,6 +14,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer
 from stepwell.engine.execution.outcomes import OutcomeCounts, Outcomes
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.memory import MemoryGovernor
@@ -40,6 +41,7 @@ class StatementCounter:
 
 def build_metrics(
     scheduler: Scheduler,
+    workflows: WorkflowAdmission,
     admission: AdmissionController,
     health: ModelHealth,
     deliverer: WebhookDeliverer,
@@ -52,7 +54,7 @@ def build_metrics(
     """Return the metrics of a service. Each scrape reads their values from these parts."""
     metrics = Metrics()
     _measure_outcomes(metrics, scheduler.outcomes)
-    _measure_queue(metrics, scheduler, admission, health)
+    _measure_queue(metrics, scheduler, workflows, admission, health)
     _measure_database(metrics, scheduler.checkpointer, statements)
     metrics.gauges(
         "stepwell_breaker_state",
@@ -112,8 +114,16 @@ def _counts(tallies: Mapping[Labels, OutcomeCounts]) -> dict[Labels, float]:
     return {labels: tally.count for labels, tally in tallies.items()}
 
 
-def _measure_queue(metrics: Metrics, scheduler: Scheduler, admission: AdmissionController, health: ModelHealth) -> None:
+def _measure_queue(
+    metrics: Metrics,
+    scheduler: Scheduler,
+    workflows: WorkflowAdmission,
+    admission: AdmissionController,
+    health: ModelHealth,
+) -> None:
     metrics.watch("stepwell_workflows_in_memory", "Workflows that run here.", lambda: len(scheduler.workflows))
+    text = "Workflows that are known to wait in the database until a process has room."
+    metrics.watch("stepwell_workflows_waiting", text, lambda: workflows.waiting)
     metrics.watch("stepwell_steps_running", "Steps that have a slot.", lambda: admission.used)
     metrics.watch("stepwell_steps_waiting", "Steps that are ready and wait for a slot.", lambda: admission.waiting)
 

@@ -66,6 +66,9 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
             jwt_algorithm="HS256",
             jwt_public_key=None,
             public_url=None,
+            # All workflows in flight are active: the benchmark waits for those in memory.
+            max_active_workflows=max(settings.max_active_workflows, 2 * options.load.concurrency),
+            max_active_workflows_per_tenant=max(settings.max_active_workflows_per_tenant, options.load.concurrency),
         )
         if settings.database_url is not None:
             dsn = configured_dsn(settings)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from stepwell.settings import Networks
+from stepwell.domain.setting_values import Networks
 
 _Address = IPv4Address | IPv6Address
 _IPV6_PREFIX = 64  # what one client usually gets of IPv6, and may take addresses from at will

@@ -22,7 +22,7 @@ from stepwell.api.problems import BY_STATUS, PROBLEM_JSON
 from stepwell.cli.forwarded import client_name, forwarded, is_trusted
 from stepwell.contract.problems import Problem
 from stepwell.domain.errors import TooManyRequests
-from stepwell.settings import Networks
+from stepwell.domain.setting_values import Networks
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope

@@ -49,6 +49,14 @@ class IsDraining(Reason, tag="draining", frozen=True, kw_only=True):
     """The process is stopping. The next one continues."""
 
 
+class WaitsForAdmission(Reason, tag="waits_for_admission", frozen=True, kw_only=True):
+    """The workflow is RUNNING, and waits in the database until a process has room for it. `position` is its position
+    among the waiting workflows of its tenant, from 1. It is null while the database is unavailable.
+    """
+
+    position: int | None
+
+
 # Of a workflow alone
 
 
@@ -201,9 +209,20 @@ class FollowsUp(Reason, tag="following_up", frozen=True, kw_only=True):
     until: datetime
 
 
-WorkflowReason = NotStarted | IsPaused | OtherProcess | OwnerDead | DatabaseAway | DiskIsFull | IsDraining | HasFailed
+WorkflowReason = (
+    NotStarted
+    | WaitsForAdmission
+    | IsPaused
+    | OtherProcess
+    | OwnerDead
+    | DatabaseAway
+    | DiskIsFull
+    | IsDraining
+    | HasFailed
+)
 StepReason = (
     NotStarted
+    | WaitsForAdmission
     | WaitsForSteps
     | WaitsForSlot
     | RateLimited

@@ -42,6 +42,16 @@ class WorkflowState(Struct):
     last_event: int = 0
     crashes: int = 0
 
+    @property
+    def runs(self) -> bool:
+        """True if the workflow is RUNNING, and a process runs it."""
+        return self.status is WorkflowStatus.RUNNING and self.owner is not None
+
+    @property
+    def waits_for_admission(self) -> bool:
+        """True if the workflow is RUNNING, and waits for a process that has room for it."""
+        return self.status is WorkflowStatus.RUNNING and self.owner is None
+
 
 class StepState(Struct, gc=False):
     """The changing columns of a step's row.

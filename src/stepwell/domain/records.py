@@ -87,7 +87,8 @@ class LoadedWorkflow(Struct):
 class Ownership(Struct, frozen=True):
     """The owner of a workflow, and the actor who paused it.
 
-    `owner` is None if no process runs it. `lease_until` is None if the owner has no lease, or one without an end.
+    `owner` is None if no process runs it. `ahead` is the number of the tenant's workflows that are admitted before it;
+    None if it doesn't wait for admission. `lease_until` is None if the owner has no lease, or one without an end.
     `paused_by` and `paused_at` are None unless the workflow is PAUSED.
     """
 
@@ -96,6 +97,15 @@ class Ownership(Struct, frozen=True):
     lease_until: datetime | None
     paused_by: str | None
     paused_at: datetime | None
+    ahead: int | None = None
+
+
+class WaitingCount(Struct, frozen=True):
+    """The number of a tenant's workflows that wait for admission, and when the first of them was started."""
+
+    tenant: str | None
+    number: int
+    oldest: datetime
 
 
 class WorkflowPage(Struct):

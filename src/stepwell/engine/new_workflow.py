@@ -1,7 +1,6 @@
 """Builds a new workflow from a validated definition: the record to be stored, and the run that starts from it."""
 
 from datetime import datetime
-from uuid import UUID
 
 from msgspec import Struct, structs
 
@@ -27,14 +26,14 @@ class NewWorkflowBundle(Struct, frozen=True):
 
 
 def build_workflow(
-    planned: ValidatedWorkflow, tenant: str | None, actor: str, now: datetime, owner: UUID | None, new_id: NewId
+    planned: ValidatedWorkflow, tenant: str | None, actor: str, now: datetime, start: Start | None, new_id: NewId
 ) -> NewWorkflowBundle:
-    """Build a new workflow. It is started if there is an *owner* to run it."""
+    """Build a new workflow. With *start* it is started."""
     record, final = _record(planned, tenant, now, new_id)
     workflow = ActiveWorkflow(loaded_of(record))
     decision = workflow.run.apply(Created(actor), now)
-    if owner is not None:
-        decision.merge(workflow.run.apply(Start(actor, new_id(now), owner), now))
+    if start is not None:
+        decision.merge(workflow.run.apply(start, now))
     stored = structs.replace(
         record,
         state=structs.replace(record.state),

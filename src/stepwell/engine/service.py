@@ -28,10 +28,13 @@ from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.service import Diagnostics
+from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.new_workflow import build_workflow
 from stepwell.engine.read_service import ReadService
@@ -55,6 +58,7 @@ class WorkflowService:
     def __init__(
         self,
         access: WorkflowAccess,
+        admission: WorkflowAdmission,
         reads: ReadService,
         availability: Availability,
         cleanups: CleanupRunner,
@@ -64,7 +68,7 @@ class WorkflowService:
         clock: Clock,
         new_id: NewId,
     ) -> None:
-        self.access, self._reads, self._availability = access, reads, availability
+        self.access, self._admission, self._reads, self._availability = access, admission, reads, availability
         self._cleanups, self._webhooks, self._idempotency = cleanups, webhooks, idempotency
         self._callbacks, self._clock, self._make_id = callbacks, clock, new_id
 
@@ -84,39 +88,54 @@ class WorkflowService:
         self._availability.check_open()
         self._webhooks.check_url(tenant, planned.request.webhook_url)
         await self.access.lease.ensure()
-        owner = self.access.lease.owner if start else None
-        build = partial(build_workflow, planned, tenant, actor, self._clock.now(), owner, self._make_id)
-        bundle = await off_loop(build, steps=len(planned.steps))
-        await self.access.insert(scope, bundle.workflow, bundle.new, bundle.committed, preconditions.reservation)
+        await self._admission.check(tenant)
+        runs = start and self._admission.reserve(tenant)
+        try:
+            start_input = self._start_input(actor, runs=runs) if start else None
+            build = partial(build_workflow, planned, tenant, actor, self._clock.now(), start_input, self._make_id)
+            bundle = await off_loop(build, steps=len(planned.steps))
+        finally:
+            if runs:
+                self._admission.give_back(tenant)
+        if start and not runs:
+            with self._admission.storing(tenant):
+                await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.reservation)
+        else:
+            await self.access.insert(scope, bundle.workflow, bundle.new, bundle.committed, preconditions.reservation)
         return bundle.new.record
 
     async def start(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
         """Start a PENDING workflow."""
-        return await self._verb(
-            scope, workflow_id, lambda: Start(actor, self._new_id(), self.access.lease.owner), preconditions
-        )
+
+        def start_input(workflow: ActiveWorkflow) -> Start:
+            return self._start_input(actor, runs=self._admission.may_run(workflow))
+
+        return await self._verb(scope, workflow_id, start_input, preconditions, starts=True)
 
     async def pause(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
         """Pause a RUNNING workflow: nothing new starts, and running steps finish."""
-        return await self._verb(scope, workflow_id, lambda: Pause(actor), preconditions)
+        return await self._verb(scope, workflow_id, lambda _: Pause(actor), preconditions)
 
     async def resume(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
         """Resume a FAILED or PAUSED workflow. COMPLETED steps never run again."""
-        return await self._verb(
-            scope, workflow_id, lambda: Resume(actor, self._new_id(), self.access.lease.owner), preconditions
-        )
+
+        def resume_input(workflow: ActiveWorkflow) -> Resume:
+            owner = self.access.lease.owner if self._admission.may_run(workflow) else None
+            return Resume(actor, self._new_id(), owner)
+
+        return await self._verb(scope, workflow_id, resume_input, preconditions, starts=True)
 
     async def cancel(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> WorkflowRecord:
         """Cancel a PENDING or RUNNING workflow, and its jobs at providers."""
-        return await self._verb(scope, workflow_id, lambda: Cancel(actor), preconditions)
+        return await self._verb(scope, workflow_id, lambda _: Cancel(actor), preconditions)
 
     async def update(
         self,
@@ -128,7 +147,7 @@ class WorkflowService:
     ) -> WorkflowRecord:
         """Change name, description, webhook URL or labels of a workflow."""
         await self._webhooks.check_update(scope, workflow_id, changes)
-        return await self._verb(scope, workflow_id, lambda: Update(actor, changes), preconditions)
+        return await self._verb(scope, workflow_id, lambda _: Update(actor, changes), preconditions)
 
     async def cleanup(
         self,
@@ -144,7 +163,7 @@ class WorkflowService:
         The files are deleted whatever becomes of this call, which waits for that up to ten seconds.
         """
 
-        def make() -> Input:
+        def make(_: ActiveWorkflow) -> Input:
             return Cleanup(actor, cleanup_tasks)
 
         if not cleanup_tasks:
@@ -170,13 +189,25 @@ class WorkflowService:
         await self.access.scheduler.wait_until_evicted(workflow_id)
 
     async def _verb(
-        self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], preconditions: Preconditions
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        make: Callable[[ActiveWorkflow], Input],
+        preconditions: Preconditions,
+        *,
+        starts: bool = False,
     ) -> WorkflowRecord:
-        await self._change(scope, workflow_id, make, preconditions)
+        await self._change(scope, workflow_id, make, preconditions, starts=starts)
         return await self._reads.get(scope, workflow_id)
 
     async def _change(
-        self, scope: TenantScope, workflow_id: UUID, make: Callable[[], Input], preconditions: Preconditions
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        make: Callable[[ActiveWorkflow], Input],
+        preconditions: Preconditions,
+        *,
+        starts: bool = False,
     ) -> bool:
         """Apply a verb, and wait until it is committed. Return whether it changed anything."""
         self._availability.check_open()
@@ -184,9 +215,13 @@ class WorkflowService:
             async with self.access.pinned(scope, workflow_id) as workflow:
                 refused: InvalidTransition | PreconditionFailed | None = None
                 changed = False
+                if starts and not workflow.run.active:
+                    await self._admission.check(workflow.tenant)
+                    if workflow.evicted.is_set():
+                        continue
                 try:
                     preconditions.check(workflow.run.state)
-                    changed = self.access.scheduler.apply(workflow, make(), preconditions.reservation)
+                    changed = self.access.scheduler.apply(workflow, make(workflow), preconditions.reservation)
                 except (InvalidTransition, PreconditionFailed) as error:
                     refused = error
                 try:
@@ -203,6 +238,9 @@ class WorkflowService:
                     raise refused
                 return changed
         raise Unavailable("the workflow is being changed elsewhere")
+
+    def _start_input(self, actor: str, *, runs: bool) -> Start:
+        return Start(actor, self._new_id(), self.access.lease.owner if runs else None)
 
     def _new_id(self) -> UUID:
         return self._make_id(self._clock.now())
@@ -222,3 +260,5 @@ class Services(Struct, frozen=True):
     catalog: ProviderCatalog
     availability: Availability
     memory: MemoryGovernor
+    admission: WorkflowAdmission
+    limits: TenantLimitsReader

@@ -8,6 +8,7 @@ from email.utils import format_datetime
 import httpx
 
 from stepwell import __version__
+from stepwell.domain.setting_values import Networks
 from stepwell.domain.webhooks.delivery import (
     MAX_ANSWER,
     MAX_RETRY_AFTER_S,
@@ -20,7 +21,6 @@ from stepwell.outbound.http_client import retry_after_s
 from stepwell.outbound.sanitise import sanitised
 from stepwell.outbound.ssrf_guard import AddressPolicy, UrlBlocked, guarded_client, parse_url, url_refusal
 from stepwell.ports.clock import Clock
-from stepwell.settings import Networks
 
 CONNECT_S = 5.0
 _CONNECTIONS = 1_000  # no more are sent at once, so no webhook waits for another's connection

@@ -63,13 +63,16 @@ class Notifications(Protocol):
 
 
 class Presence(Protocol):
-    """Notifications about starts and ends of other processes on the database. They get lost with the connection."""
+    """Notifications about other processes on the database. They get lost with the connection."""
+
+    async def announce(self) -> None:
+        """Notify the other processes that workflows wait which this process has no room for. Raises `Unavailable`."""
 
     def watch(self, on_change: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
         """Return a context within which *on_change* is called for each such change.
 
-        There is a change when another process without a lease, or with one that has nearly ended, gets a lease, and
-        when another process ends in order. Entering raises `Unavailable`.
+        There is a change when another process without a lease, or with one that has nearly ended, gets a lease, when
+        another process ends in order, and when it calls `announce`. Entering raises `Unavailable`.
         """
 
 

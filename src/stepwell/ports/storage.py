@@ -16,6 +16,7 @@ from stepwell.domain.records import (
     NewWorkflow,
     Ownership,
     TaskRecord,
+    WaitingCount,
     WorkflowPage,
     WorkflowRecord,
 )
@@ -62,6 +63,27 @@ class WorkflowStore(Protocol):
         those that are not in *held*, the ids that it held at *now*, and that haven't changed since. *only* restricts
         the claim to one workflow. Each claim increments the epoch. It also increments `crashes` if the last owner died
         without `LeaseStore.release`, and an attempt was running.
+        """
+
+    async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
+        """Take the owner from up to *limit* of the workflows that `claim` would return. Return their number.
+
+        Only RUNNING workflows that have no open attempt and no follow-up: they wait for admission from then on.
+        *owner*, *held* and *now* are as for `claim`. Increments the epoch. A workflow's timeout stops until the
+        admission.
+        """
+
+    async def waiting(self) -> list[WaitingCount]:
+        """Count the workflows of each tenant that wait for admission: they are RUNNING, and have no owner."""
+
+    async def admit(
+        self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
+    ) -> list[LoadedWorkflow]:
+        """Make *owner* the owner of waiting workflows, and return them as loaded: *wanted* says how many by tenant.
+
+        Of each tenant, those that were started first. It returns fewer if fewer wait, or if another statement is
+        changing them or they are in *held*, or if they have so many steps that loading would take long. Increments
+        the epoch. A timeout of the workflow counts from now.
         """
 
     async def set_clock(self) -> None:

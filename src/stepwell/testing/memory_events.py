@@ -84,5 +84,9 @@ class MemoryPresence:
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
 
+    async def announce(self) -> None:
+        await self._tables.round_trip()
+        self._tables.process_channel.notify(self._owner, None)
+
     def watch(self, on_change: Callable[[], None]) -> AbstractAsyncContextManager[MemorySubscription]:
         return self._tables.subscribed(self._tables.process_channel, self._owner, lambda _: on_change())

@@ -160,6 +160,11 @@ class Tables:
     def is_alive(self, owner: UUID) -> bool:
         return self.processes.get(owner, NEVER) > self.clock.now()
 
+    def waiting(self) -> list[WorkflowRow]:
+        """Return the workflows that wait for admission, those that were started first before the others."""
+        rows = [row for row in self.workflows.values() if row.record.state.waits_for_admission]
+        return sorted(rows, key=lambda row: (row.record.state.started_at or ALWAYS, row.record.state.id.int))
+
     def pending_deliveries(self) -> Iterator[DeliveryRow]:
         """Yield the deliveries that are still to be sent."""
         for row in self.workflows.values():

@@ -83,7 +83,12 @@ class MemoryWorkflowReader:
             None if lease == ALWAYS else lease,
             None if pause is None else pause.actor,
             None if pause is None else pause.at,
+            self._ahead(row) if state.waits_for_admission else None,
         )
+
+    def _ahead(self, own: WorkflowRow) -> int:
+        rows = [row for row in self._tables.waiting() if row.record.tenant == own.record.tenant]
+        return rows.index(own)
 
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         await self._tables.round_trip()

@@ -1,17 +1,17 @@
 """`ports.storage.WorkflowStore` in memory: what the engine writes, loads and claims."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from msgspec import json, structs
 
-from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
+from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.model import Task
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WorkflowRow
 
@@ -141,6 +141,48 @@ class MemoryWorkflowStore:
             self._forget_dead()
         return loaded
 
+    async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
+        await self._tables.round_trip()
+        rows = [
+            row
+            for row in self._tables.workflows.values()
+            if self._may_claim(row, owner, held, now, None)
+            and row.record.state.status is WorkflowStatus.RUNNING
+            and not any(_is_open(stored.task) for stored in row.tasks.values())
+        ]
+        for row in rows[:limit]:
+            state = row.record.state
+            state.owner, state.epoch = None, state.epoch + 1
+            if state.deadline_at is not None:
+                state.timeout_left_s = max((state.deadline_at - self._tables.clock.now()).total_seconds(), 0.0)
+                state.deadline_at = None
+        return len(rows[:limit])
+
+    async def waiting(self) -> list[WaitingCount]:
+        await self._tables.round_trip()
+        starts: dict[str | None, list[datetime]] = {}
+        for row in self._tables.waiting():
+            assert row.record.state.started_at is not None
+            starts.setdefault(row.record.tenant, []).append(row.record.state.started_at)
+        return [WaitingCount(tenant, len(of_tenant), of_tenant[0]) for tenant, of_tenant in starts.items()]
+
+    async def admit(
+        self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
+    ) -> list[LoadedWorkflow]:
+        await self._tables.round_trip()
+        loaded, steps, left = [], 0, dict(wanted)
+        for row in self._tables.waiting():
+            state, tenant = row.record.state, row.record.tenant
+            if state.id not in held and left.get(tenant, 0) and steps < _STEPS_A_PAGE:
+                left[tenant] -= 1
+                steps += row.record.total_steps
+                state.owner, state.epoch = owner, state.epoch + 1
+                if state.timeout_left_s is not None:
+                    state.deadline_at = self._tables.clock.now() + timedelta(seconds=state.timeout_left_s)
+                    state.timeout_left_s = None
+                loaded.append(_loaded(row))
+        return loaded
+
     def _may_claim(
         self, row: WorkflowRow, owner: UUID, held: Collection[UUID], now: datetime, only: UUID | None
     ) -> bool:
@@ -193,6 +235,10 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         _open_tasks(row),
         sum(len(step.state.result) for step in record.steps or [] if step.state.result is not None),
     )
+
+
+def _is_open(task: Task) -> bool:
+    return task.status is TaskStatus.RUNNING or task.follow_up_until is not None
 
 
 def _open_tasks(row: WorkflowRow) -> list[Task]:

@@ -10,8 +10,8 @@ import pytest
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import AttemptError
+from stepwell.domain.setting_values import ModelLimits
 from stepwell.providers.local.provider import LocalProvider
-from stepwell.settings import ModelLimits
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.emulators.base import Fault
 from support.providers.emulated import World, world_of

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from stepwell.contract.enums import ProviderType
-from stepwell.settings import Secrets
+from stepwell.domain.setting_values import Secrets
 from stepwell.testing import MemoryDatabase
 from support.providers.emulated import worlds_of
 from support.service.live_service import running_service

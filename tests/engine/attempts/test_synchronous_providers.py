@@ -18,10 +18,10 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import ArtifactError
+from stepwell.domain.setting_values import Prices
 from stepwell.providers.google import vertex
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared import result_storage
-from stepwell.settings import Prices
 from stepwell.testing import MemoryDatabase
 from support.emulators.base import Call, Fault, Reply
 from support.providers.emulated import ANSWERING, World, provider_config, world_of

@@ -16,10 +16,10 @@ import pytest
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import AttemptError
+from stepwell.domain.setting_values import ModelLimits
 from stepwell.ports.providers import Attempt, AttemptIO, Request
 from stepwell.providers.custom.provider import CustomProvider
 from stepwell.providers.shared.credentials import Credentials
-from stepwell.settings import ModelLimits
 from support.emulators.base import Fault
 from support.providers.emulated import World
 from support.providers.scripted import eventually, scripted_step

@@ -299,11 +299,11 @@ async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: P
         await provider.until_called("a")
     async with connected(dsn) as sql:
         owner = await sql.fetchval("SELECT owner FROM workflows")
-        await sql.execute("UPDATE workflows SET owner = NULL")
+        await sql.execute("UPDATE workflows SET owner = NULL, status = 'PAUSED'")  # nobody takes it
         async with serving(dsn, tmp_path, provider) as service:
             workflow_store = use_failing_store(service)
             workflow_store.claims.extend([AFTER, BEFORE, AFTER])
-            await sql.execute("UPDATE workflows SET owner = $1", owner)
+            await sql.execute("UPDATE workflows SET owner = $1, status = 'RUNNING'", owner)
             service.app.components.webhooks.recovery.request()
             assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
             assert not workflow_store.claims

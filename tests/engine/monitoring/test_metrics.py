@@ -12,10 +12,10 @@ import pytest
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.setting_values import ModelLimits, Prices
 from stepwell.engine.webhooks import backlog
 from stepwell.persistence.stores.outbox import PostgresOutbox
 from stepwell.ports.webhooks import Backlog
-from stepwell.settings import ModelLimits, Prices
 from support.emulators.base import Fault
 from support.emulators.webhook_receiver import HANG, answered, running_sink
 from support.processes.source_tree import TOP

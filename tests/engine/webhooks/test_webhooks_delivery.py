@@ -14,10 +14,10 @@ from outbound.guard_cases import GOOD, REFUSED
 from outbound.guard_network import Network, Records
 from stepwell.api.webhook_payloads import Payloads
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.setting_values import Networks
 from stepwell.engine.webhooks.deliverer import SendLimits
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, GuardedTransport
-from stepwell.settings import Networks
 from support.emulators.webhook_receiver import HANG, WebhookReceiver, answered, running_sink
 from support.providers.scripted import ScriptedProvider, eventually, scripted_step
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service

@@ -12,7 +12,7 @@ from stepwell.app import Database, DatabaseSource
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
@@ -30,8 +30,8 @@ BEFORE, AFTER, LATE = "before", "after", "late"
 
 
 class FailingStore:
-    """Hands everything on to *inner*. `faults` are taken one a write; `inserts` and `claims` likewise. While `gate` is
-    clear no write begins. `batches` are the ids of every write that was tried.
+    """Hands everything on to *inner*. `faults` are taken one a write; `inserts`, `claims` and `admits` likewise. While
+    `gate` is clear no write begins. `batches` are the ids of every write that was tried.
     """
 
     def __init__(self, inner: WorkflowStore) -> None:
@@ -42,13 +42,14 @@ class FailingStore:
         self.faults: deque[str | Exception | None] = deque()
         self.inserts: deque[str | Exception | None] = deque()
         self.claims: deque[str | Exception | None] = deque()
+        self.admits: deque[str | Exception | None] = deque()
         self.refuse: set[UUID] = set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.delays: deque[float] = deque()
         self.late: list[tuple[TenantScope, NewWorkflow]] = []
         self.batches: list[list[UUID]] = []
-        self.commits = self.claimed = 0
+        self.commits = self.claimed = self.waiting_counts = self.admissions = 0
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
         self.batches.append([decision.workflow.id for decision in batch])
@@ -93,6 +94,23 @@ class FailingStore:
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         return await self.inner.known_jobs(provider, remote_ids)
+
+    async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
+        return await self.inner.release_idle(owner, held, now, limit)
+
+    async def waiting(self) -> list[WaitingCount]:
+        self.waiting_counts += 1
+        return await self.inner.waiting()
+
+    async def admit(
+        self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
+    ) -> list[LoadedWorkflow]:
+        self.admissions += 1
+        fault = self.admits.popleft() if self.admits else None
+        before(fault)
+        admitted = await self.inner.admit(owner, wanted, held)
+        after(fault)
+        return admitted
 
     async def set_clock(self) -> None:
         await self.inner.set_clock()

@@ -50,6 +50,12 @@ class Workflows:
         await self.workflow_store.insert(EVERY_TENANT, new)
         return handle
 
+    async def make_waiting(self, tenant: str | None = "t", definition: dict[str, Any] = CHAIN) -> ActiveWorkflow:
+        """A workflow that waits for admission."""
+        handle = await self.make(definition, tenant=tenant, owner=None)
+        await self.write(handle, Start("alice", uuid4(), None))
+        return handle
+
     def draft(
         self, definition: dict[str, Any], tenant: str | None, owner: UUID | None, webhook_url: str | None = None
     ) -> tuple[ActiveWorkflow, NewWorkflow]:

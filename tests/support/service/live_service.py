@@ -13,10 +13,11 @@ from stepwell.api.auth import sign_token
 from stepwell.api.operations import Permission
 from stepwell.app import Application, DatabaseSource, PostgresSource, running_app
 from stepwell.contract.enums import ProviderType
+from stepwell.domain.setting_values import Networks
 from stepwell.domain.webhooks.secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
-from stepwell.settings import Networks, Settings
+from stepwell.settings import Settings
 from support.database.failing_store import FaultySource
 from support.service.conformance import conforming_client
 

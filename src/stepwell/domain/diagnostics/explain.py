@@ -37,6 +37,7 @@ from stepwell.contract.reasons import (
     RemoteJob,
     RunsHere,
     StepReason,
+    WaitsForAdmission,
     WaitsForRetry,
     WaitsForSlot,
     WaitsForSteps,
@@ -90,6 +91,7 @@ class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     now: datetime
     elsewhere: Process | None = None
     paused: tuple[str | None, datetime | None] = (None, None)
+    ahead: int | None = None
     database_down: bool = False
     disk_full: bool = False
     draining: bool = False
@@ -112,6 +114,8 @@ def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
         return DatabaseAway(detail="The database is away: nothing can be recorded, and so nothing starts.")
     if process is not None:
         return _other_process(process) if process.alive else _owner_dead(process)
+    if state.waits_for_admission:
+        return _waits_for_admission(snapshot)
     if snapshot.draining:
         return IsDraining(detail="This process is stopping and starts nothing more; the next one goes on.")
     if state.status is WorkflowStatus.PENDING:
@@ -193,6 +197,8 @@ class _Steps:
         snapshot = self._snapshot
         if snapshot.elsewhere is not None:
             return _other_process(snapshot.elsewhere)
+        if snapshot.state.waits_for_admission:
+            return _waits_for_admission(snapshot)
         if snapshot.draining:
             return IsDraining(detail="This process is stopping and starts nothing more; the next one runs it.")
         return _runs_here(step.state.attempt + 1, "recording", None)
@@ -304,6 +310,15 @@ def _paused(snapshot: WorkflowSnapshot) -> IsPaused:
     by, at = snapshot.paused
     who = "" if by is None or at is None else f" by {by} at {_time(at)}"
     return IsPaused(detail=f"The workflow was paused{who}. Resume goes on.", by=by, at=at)
+
+
+def _waits_for_admission(snapshot: WorkflowSnapshot) -> WaitsForAdmission:
+    ahead = snapshot.ahead
+    where = "" if ahead is None else f" It is number {ahead + 1} of those of its tenant."
+    return WaitsForAdmission(
+        detail=f"The workflow waits in the database until a process has room for it.{where}",
+        position=None if ahead is None else ahead + 1,
+    )
 
 
 def _other_process(process: Process) -> OtherProcess:

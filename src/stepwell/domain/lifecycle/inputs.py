@@ -21,11 +21,14 @@ class Created(Struct, frozen=True):
 
 
 class Start(Struct, frozen=True):
-    """The verb start. `owner` is the process that will run the workflow. `execution_id` is the id of this execution."""
+    """The verb start. `execution_id` is the id of this execution.
+
+    `owner` is the process that will run the workflow. None: the workflow waits until a process admits it.
+    """
 
     actor: str
     execution_id: UUID
-    owner: UUID
+    owner: UUID | None
 
 
 class Pause(Struct, frozen=True):
@@ -39,7 +42,7 @@ class Resume(Struct, frozen=True):
 
     actor: str
     execution_id: UUID
-    owner: UUID
+    owner: UUID | None
 
 
 class Cancel(Struct, frozen=True):

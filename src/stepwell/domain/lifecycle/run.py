@@ -127,12 +127,12 @@ class Run:
     def may_start(self) -> bool:
         """True if new attempts may start."""
         draining = self._tracker.failures and self.config.on_failure is not OnFailure.CONTINUE
-        return self.state.status is WorkflowStatus.RUNNING and not draining
+        return self.state.runs and not draining
 
     @property
     def active(self) -> bool:
         """True if the workflow needs a process."""
-        return self.state.status is WorkflowStatus.RUNNING or bool(self._tracker.running or self._followed_up)
+        return self.state.runs or bool(self._tracker.running or self._followed_up)
 
     def has_attempt(self, position: int) -> bool:
         """Return whether the step has an attempt, of this process or of an earlier one."""
@@ -298,11 +298,10 @@ class Run:
                 changed.append(name)
         decision.emit(self.state, now, EventType.WORKFLOW_UPDATED, input_.actor, data={"changed": changed})
 
-    def _take_ownership(self, owner: UUID, execution_id: UUID) -> None:
-        if self.state.owner != owner:
-            self.state.epoch += 1
-        self.state.owner, self.state.execution_id = owner, execution_id
-        self.state.status = WorkflowStatus.RUNNING
+    def _take_ownership(self, owner: UUID | None, execution_id: UUID) -> None:
+        if owner not in (None, self.state.owner):
+            self.state.owner, self.state.epoch = owner, self.state.epoch + 1
+        self.state.execution_id, self.state.status = execution_id, WorkflowStatus.RUNNING
 
     # Attempts
 
@@ -480,11 +479,8 @@ class Run:
         task.cancel_receipt, task.follow_up_until = input_.receipt, None
         task.cost = input_.cost or task.cost
         decision.record_task(task)
-        kind, step_id, data = (
-            EventType.STEP_CANCEL_SETTLED,
-            self.plans[task.position].step_id,
-            {"receipt": input_.receipt},
-        )
+        kind, step_id = EventType.STEP_CANCEL_SETTLED, self.plans[task.position].step_id
+        data = {"receipt": input_.receipt}
         decision.emit(self.state, now, kind, SERVICE, step_id=step_id, task_id=task.id, data=data)
 
     # How a workflow ends
@@ -576,6 +572,8 @@ class Run:
                 stack += self._tracker.dependants(step.position)
 
     def _set_deadline(self, decision: Decision, now: datetime, seconds: float | None) -> None:
+        if self.state.waits_for_admission:
+            self.state.timeout_left_s, seconds = seconds, None  # it counts from the admission
         at = None if seconds is None else now + timedelta(seconds=seconds)
         if at != self.state.deadline_at:
             self.state.deadline_at = at

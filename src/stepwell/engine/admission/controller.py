@@ -147,6 +147,10 @@ class AdmissionController:
         """Return the number of slots of *pool* that are taken. A provider's include those of its models."""
         return self._used_by_pool[pool]
 
+    def used_by_tenant(self, tenant: str | None) -> int:
+        """Return the number of slots that steps of *tenant* have."""
+        return self._used_by_tenant.get(tenant, 0)
+
     @property
     def model_pools(self) -> int:
         """The number of models that this object holds state for."""

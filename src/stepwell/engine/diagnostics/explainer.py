@@ -3,7 +3,7 @@
 What must hold:
 - All state in memory is read at one moment: nothing is awaited in between, and everything is copied.
 - An explanation takes at most four statements, however many steps there are. A workflow that runs in this process takes
-  none, unless it is PAUSED. So it can be explained while the database is away.
+  none, unless it is PAUSED or waits for admission. So it can be explained while the database is away.
 """
 
 import contextlib
@@ -82,7 +82,7 @@ class Explainer:
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
         full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
         ownership = _NOWHERE
-        if loaded.state.status is WorkflowStatus.PAUSED:
+        if loaded.state.status is WorkflowStatus.PAUSED or loaded.state.waits_for_admission:
             with contextlib.suppress(Unavailable):
                 ownership = await self._store.ownership(scope, workflow_id) or _NOWHERE
 
@@ -95,6 +95,7 @@ class Explainer:
                     tasks=loaded.open_tasks,
                     now=now,
                     paused=(ownership.paused_by, ownership.paused_at),
+                    ahead=ownership.ahead,
                     database_down=away,
                     disk_full=full,
                     draining=draining,
@@ -146,6 +147,7 @@ def _explain_rows(
             now=now,
             elsewhere=elsewhere,
             paused=(ownership.paused_by, ownership.paused_at),
+            ahead=ownership.ahead,
             in_process_providers=in_process,
         )
     )

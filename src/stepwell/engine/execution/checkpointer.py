@@ -35,6 +35,7 @@ _BATCH_EVENTS, _BATCH_BYTES = 500, 4 * 1024 * 1024
 _CHANGE_EVENTS = 250  # at most, in one workflow's part of a batch
 _TURN_S = 0.01  # seconds of releasing effects, before other tasks get their turn
 _WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SLOW_S = 5.0  # how long a slow write counts
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
 
 
@@ -79,8 +80,17 @@ class Checkpointer:
         self._wake = asyncio.Event()
         self._closing = False
         self.outage = False
+        self._write_began: float | None = None
+        self._last_write_ended, self._last_write_s = -float("inf"), 0.0
         self.batches = self.events = self.rows = 0
         self.seconds = Distribution(_WRITE_S)
+
+    def is_slow(self, write_s: float) -> bool:
+        """Return whether the present write takes longer than *write_s*, or the last one did, a short time ago."""
+        now = time.perf_counter()
+        if self._write_began is not None and now - self._write_began > write_s:
+            return True
+        return self._last_write_s > write_s and now - self._last_write_ended < _SLOW_S
 
     def submit(self, decision: Decision) -> bool:
         """Queue *decision*. Return False if it needs no write and waits for none: then its effects may run at once."""
@@ -178,7 +188,7 @@ class Checkpointer:
     async def _until_it_lands(self, decisions: list[Decision]) -> set[UUID]:
         delay = _FIRST_RETRY_S
         while True:
-            started = time.perf_counter()
+            started = self._write_began = time.perf_counter()
             try:
                 lost = await self._workflow_store.write(decisions)
             except Unavailable as error:
@@ -191,7 +201,9 @@ class Checkpointer:
                 if self.outage:
                     log.info("checkpoint.resumed", action="checkpoint")
                 self.outage = False
-                self.seconds.observe(time.perf_counter() - started)
+                self._write_began, self._last_write_ended = None, time.perf_counter()
+                self._last_write_s = self._last_write_ended - started
+                self.seconds.observe(self._last_write_s)
                 return lost
 
     async def _release_results(self) -> None:

@@ -14,7 +14,8 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Protocol
@@ -29,7 +30,7 @@ from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.lease import Lease
-from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
@@ -39,7 +40,7 @@ from stepwell.ports.storage import WorkflowStore
 log = structlog.get_logger()
 
 RUNS_ELSEWHERE = "another process runs the workflow, and it alone can change it; ask that one, or later"
-_PAGE = 200
+_PAGE, _RELEASED = 200, 1_000
 _CRASHES = 20
 _RETRY_S = 0.5
 _MIN_PAUSE_S = 0.05
@@ -57,7 +58,7 @@ class Claimer(Protocol):
         """Take over what dead processes have left, and what this process may have lost. Raises `Unavailable`."""
 
 
-class Recovery:
+class Recovery(WorkflowListener):
     """Renews the lease while this process has work, and claims workflows that need a process.
 
     *presence* notifies of other processes; it is None if none can live on this database. *claimers* take over what
@@ -73,12 +74,13 @@ class Recovery:
         clock: Clock,
         works_here: Callable[[ProviderType | None], bool],
         presence: Presence | None,
-        claimers: Sequence[Claimer] = (),
+        claimers: Iterable[Claimer] = (),
         *,
         statement_s: float = 10.0,
     ) -> None:
         self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
         self._works_here, self._presence, self._claimers = works_here, presence, list(claimers)
+        self._change_listeners: list[Callable[[], None]] = []
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
         self._claim_wanted = False
@@ -105,6 +107,10 @@ class Recovery:
         """The workflows that this process doesn't claim again, because it can't read or write their rows."""
         return self._unloadable
 
+    def listen(self, others_changed: Callable[[], None]) -> None:
+        """Call *others_changed* when another process has come to life, has ended, or has announced something."""
+        self._change_listeners.append(others_changed)
+
     async def boot(self) -> None:
         """Set the clock and get the first lease. `run` then claims page by page."""
         await self._workflow_store.set_clock()
@@ -123,7 +129,7 @@ class Recovery:
         if unsure:
             self._clock.call_later(self._statement_s + 1, self.request)
 
-    def workflow_registered(self) -> None:
+    def workflow_registered(self, workflow: ActiveWorkflow) -> None:  # noqa: ARG002 - the listener's
         self.wake_if_idle()
 
     def lost_workflow_left(self, workflow_id: UUID, refusals: int) -> None:
@@ -142,6 +148,18 @@ class Recovery:
             if workflow_id not in self._scheduler.held | self._unloadable:
                 await self._claim_page(1, workflow_id)
 
+    async def admit(self, wanted: Mapping[str | None, int]) -> Counter[str | None]:
+        """Take waiting workflows into memory, so many of each tenant. Return how many there were of each.
+
+        Raises `Unavailable`.
+        """
+        await self._lease.ensure()
+        async with self._claiming:
+            used = [each.workflow_id for each in self._scheduler.workflows.values() if not each.run.active]
+            loaded = await self._workflow_store.admit(self._lease.owner, wanted, used)
+            await self.register(loaded)
+        return Counter(each.tenant for each in loaded)
+
     async def run(self) -> None:
         """Renew the lease while there is work, and claim when there is reason to. Ends when the lease is released."""
         next_expiry_s = None
@@ -159,14 +177,19 @@ class Recovery:
         """Wake `run` when another process comes to life or ends in order. Runs until it is cancelled."""
         while self._presence is not None:
             try:
-                async with self._presence.watch(self._woken.set) as subscription:
-                    self._woken.set()  # notifications sent before this moment were missed
+                async with self._presence.watch(self._others_changed) as subscription:
+                    self._others_changed()  # notifications sent before this moment were missed
                     await subscription.until_disconnected()
             except Unavailable:
                 pass
             except Exception as error:  # noqa: BLE001 - a database that knows no LISTEN must not end the service
                 log.warning("recovery.unheard", action="claim", error=repr(error))
             await asyncio.sleep(_LISTEN_AGAIN_S)
+
+    def _others_changed(self) -> None:
+        self._woken.set()
+        for listener in self._change_listeners:
+            listener()
 
     @property
     def _busy(self) -> bool:
@@ -198,6 +221,7 @@ class Recovery:
         return lease_s / 3 if lease_s is not None and next_expiry_s == 0 else next_expiry_s
 
     async def _claim_all(self) -> None:
+        await self._release_idle()
         total, claimed = 0, _PAGE
         while claimed and not self._scheduler.stopping:
             await self._lease.ensure()
@@ -210,6 +234,14 @@ class Recovery:
         if total:
             log.info("recovery.claimed", action="claim", workflows=total)
         self.caught_up.set()
+
+    async def _release_idle(self) -> None:
+        """Let those workflows of dead processes wait for admission that have no attempt: there may be too many."""
+        released = _RELEASED
+        while released == _RELEASED and not self._scheduler.stopping:
+            async with self._claiming:
+                held, now = self._scheduler.held | self._unloadable, self._clock.now()
+                released = await self._workflow_store.release_idle(self._lease.owner, held, now, _RELEASED)
 
     async def _claim_page(self, limit: int, only: UUID | None = None) -> int:
         held = self._scheduler.held | self._unloadable

@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 from uuid import UUID
 
 import structlog
@@ -56,11 +56,14 @@ log = structlog.get_logger()
 _CANCEL_S = 2.0  # for attempts that are cancelled when the process stops
 
 
-class WorkflowListener(Protocol):
+class WorkflowListener:
     """Is called when workflows come and go. The calls must return at once, and not raise."""
 
-    def workflow_registered(self) -> None:
+    def workflow_registered(self, workflow: ActiveWorkflow) -> None:
         """A workflow has come into memory."""
+
+    def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
+        """A workflow has left memory, perhaps with attempts that still end."""
 
     def lost_workflow_left(self, workflow_id: UUID, refusals: int) -> None:
         """A workflow that this process has lost has nothing left here, so it may be claimed.
@@ -119,8 +122,7 @@ class Scheduler:
     @property
     def held(self) -> set[UUID]:
         """The workflows that must not be claimed: they are in memory, or have attempts or unwritten decisions here."""
-        leaving = {workflow.workflow_id for workflow in self._leaving}
-        return self.workflows.keys() | leaving | self.checkpointer.held
+        return self.workflows.keys() | {each.workflow_id for each in self._leaving} | self.checkpointer.held
 
     @property
     def stopping(self) -> bool:
@@ -139,7 +141,7 @@ class Scheduler:
         self.workflows[workflow.workflow_id] = workflow
         workflow.run.output_budget.max_bytes = self._results_max_bytes
         for listener in self._listeners:
-            listener.workflow_registered()
+            listener.workflow_registered(workflow)
 
     def start_pending(self, workflow: ActiveWorkflow) -> None:
         """Start the pending work of a registered workflow: timers, its deadline, follow-ups and ready steps."""
@@ -158,6 +160,8 @@ class Scheduler:
             if workflow.attempts:
                 self._leaving.add(workflow)
             workflow.evicted.set()
+            for listener in self._listeners:
+                listener.workflow_unregistered(workflow)
 
     def evict_if_idle(self, workflow: ActiveWorkflow) -> None:
         """Remove the workflow from memory if it isn't active, nobody uses it, and all of it is written."""
@@ -350,9 +354,8 @@ class Scheduler:
     def _begin_attempt(self, start: AttemptStart) -> None:
         """Apply `Admitted`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed."""
         workflow, now = start.workflow, self._clock.now()
-        decision = workflow.run.apply(
-            Admitted(start.slot.position, self._new_id(now), start.seed, start.in_process), now
-        )
+        admitted = Admitted(start.slot.position, self._new_id(now), start.seed, start.in_process)
+        decision = workflow.run.apply(admitted, now)
         (effect,) = decision.effects
         assert isinstance(effect, StartAttempt)
         workflow.attempts[effect.task.id] = RunningAttempt(start.slot, self._dispatcher.track(start))

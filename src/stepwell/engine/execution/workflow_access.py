@@ -68,7 +68,7 @@ class WorkflowAccess:
         committed: CommittedEvents,
         reservation: Reservation | None,
     ) -> None:
-        """Store a new workflow, and start it if it is stored as started. Raises `Unavailable`."""
+        """Store a new workflow, and start it if it has an owner. Raises `Unavailable`."""
         started = workflow.run.state.owner is not None
         workflow.pins += 1
         with self._unpinning(workflow):
@@ -83,6 +83,17 @@ class WorkflowAccess:
             self.bus.publish(committed)
             if started:
                 self.scheduler.start_pending(workflow)
+
+    async def insert_waiting(
+        self, scope: TenantScope, new: NewWorkflow, committed: CommittedEvents, reservation: Reservation | None
+    ) -> None:
+        """Store a new workflow that waits for admission, without bringing it into memory. Raises `Unavailable`."""
+        try:
+            await self.store.insert(scope, replace(new, reservation=reservation))
+        except BaseException:
+            self.recovery.request(unsure=True)  # it may be stored all the same, and is admitted then
+            raise
+        self.bus.publish(committed)
 
     async def _load(self, scope: TenantScope, workflow_id: UUID) -> ActiveWorkflow:
         await self.lease.ensure()

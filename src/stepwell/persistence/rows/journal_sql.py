@@ -235,13 +235,15 @@ ON CONFLICT DO NOTHING
 # a running attempt can be the cause. The first stage finds the dead processes. The second stage waits for locked rows,
 # because a dead process's last statement may still run. PostgreSQL then checks these rows again, which it can't do with
 # a join.
-CLAIM: Final = """
+_DEAD: Final = """
 WITH dead AS MATERIALIZED (
     SELECT owners.id, p.id IS NOT NULL AS crashed
     FROM (SELECT DISTINCT owner AS id FROM workflows WHERE owner IS NOT NULL) AS owners
     LEFT JOIN processes AS p ON p.id = owners.id
     WHERE owners.id <> $1 AND (p.id IS NULL OR p.lease_until <= clock_timestamp())
-), orphans AS MATERIALIZED (
+)"""
+CLAIM: Final = f"""
+{_DEAD}, orphans AS MATERIALIZED (
     SELECT w.id, w.owner, w.total_steps
     FROM workflows AS w
     WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5)
@@ -262,6 +264,59 @@ WITH dead AS MATERIALIZED (
 UPDATE workflows AS w
 SET owner = $1, epoch = w.epoch + 1, crashes = w.crashes + crashed.crashed::int
 FROM crashed WHERE w.id = crashed.id
+RETURNING w.id
+"""  # noqa: S608 - built from the constants above
+
+# Takes the owner from up to $4 of the workflows that `CLAIM` would return and that have no attempt and no follow-up.
+# An attempt that a dead process's last statement adds meanwhile isn't seen. It is continued after the admission.
+RELEASE_IDLE: Final = f"""
+{_DEAD}, idle AS MATERIALIZED (
+    SELECT w.id FROM workflows AS w
+    WHERE w.owner IS NOT NULL AND w.status = 'RUNNING'
+      AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
+      AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
+      AND (SELECT true FROM tasks AS k WHERE k.workflow_id = w.id
+           AND (k.status = 'RUNNING' OR k.follow_up_until IS NOT NULL) LIMIT 1) IS NULL
+    ORDER BY w.id
+    LIMIT $4
+    FOR UPDATE
+)
+UPDATE workflows AS w
+SET owner = NULL, epoch = w.epoch + 1, deadline_at = NULL, timeout_left_s = CASE
+    WHEN w.deadline_at IS NULL THEN w.timeout_left_s
+    ELSE greatest(extract(epoch FROM w.deadline_at - clock_timestamp())::float8, 0) END
+FROM idle WHERE w.id = idle.id
+RETURNING w.id
+"""  # noqa: S608 - built from the constants above
+
+# The workflows that wait for admission, as the index `workflows_waiting` has them.
+WAITING: Final = """
+SELECT tenant, count(*)::int AS number, min(started_at) AS oldest
+FROM workflows WHERE status = 'RUNNING' AND owner IS NULL GROUP BY tenant
+"""
+
+# Makes $1 the owner of waiting workflows: of each tenant in $2 so many as $3 says. Two processes that admit at once
+# skip each other's rows, so they can't wait for each other. $4 are workflows that the caller has in memory for a verb.
+# A page ends with the workflow that brings it to $5 steps, as in `CLAIM`.
+ADMIT: Final = """
+WITH picked AS MATERIALIZED (
+    SELECT w.* FROM unnest($2::text[], $3::int[]) AS t(tenant, number) CROSS JOIN LATERAL (
+        SELECT id, started_at, total_steps FROM workflows
+        WHERE status = 'RUNNING' AND owner IS NULL AND coalesce(tenant, '') = coalesce(t.tenant, '')
+          AND (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE
+        ORDER BY started_at, id
+        LIMIT t.number
+        FOR UPDATE SKIP LOCKED
+    ) AS w
+), page AS (
+    SELECT id FROM (
+        SELECT id, sum(total_steps) OVER (ORDER BY started_at, id) - total_steps AS before FROM picked
+    ) AS p WHERE before < $5
+)
+UPDATE workflows AS w
+SET owner = $1, epoch = w.epoch + 1, timeout_left_s = NULL,
+    deadline_at = coalesce(clock_timestamp() + make_interval(secs => w.timeout_left_s), w.deadline_at)
+FROM page WHERE w.id = page.id
 RETURNING w.id
 """
 
@@ -359,6 +414,9 @@ WITH RECURSIVE workflow_owners AS (
 SELECT CASE WHEN min(at) > clock_timestamp() THEN extract(epoch FROM min(at) - clock_timestamp()) ELSE 0 END::float8
 FROM wanted HAVING count(at) > 0
 """
+
+# Notifies the other processes that workflows wait for one with room.
+ANNOUNCE: Final = f"SELECT pg_notify('{PROCESSES}', $1)"
 
 RELEASE: Final = f"""
 WITH gone AS (DELETE FROM processes WHERE id = $1 RETURNING id)

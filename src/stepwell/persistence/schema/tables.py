@@ -267,6 +267,14 @@ workflows = Table(
     ),
     Index("workflows_by_instance", "origin_instance", *_NEWEST, postgresql_include=["status", "tenant", "deleted_at"]),
     Index("workflows_by_owner", "owner", "id", postgresql_where=text("owner IS NOT NULL")),
+    Index(
+        "workflows_waiting",
+        text("coalesce(tenant, '')"),
+        "started_at",
+        "id",
+        postgresql_include=["tenant"],
+        postgresql_where=text("status = 'RUNNING' AND owner IS NULL"),
+    ),
     postgresql_with={
         "fillfactor": "80",
         "autovacuum_vacuum_scale_factor": "0.05",

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
-from stepwell.persistence.rows.journal_sql import PROCESSES
+from stepwell.persistence.rows.journal_sql import ANNOUNCE, PROCESSES
 
 _CHANNEL = "stepwell_events"
 _MAX_IDS = 200
@@ -48,10 +48,18 @@ class PostgresNotifications:
 
 
 class PostgresPresence:
-    """`ports.events.Presence` for the process *owner*. `PostgresLeaseStore` sends the notifications."""
+    """`ports.events.Presence` for the process *owner*, which ignores its own notifications.
 
-    def __init__(self, connect: Connect, owner: UUID) -> None:
-        self._connect, self._name = connect, str(owner)
+    *connect* opens the connection that listens. *sending* has the connections that send. `PostgresLeaseStore` sends the
+    notifications about leases.
+    """
+
+    def __init__(self, connect: Connect, sending: SmallPool, owner: UUID) -> None:
+        self._connect, self._sending, self._name = connect, sending, str(owner)
+
+    @unavailable_in_outage
+    async def announce(self) -> None:
+        await self._sending.fetch(ANNOUNCE, self._name)
 
     @asynccontextmanager
     async def watch(self, on_change: Callable[[], None]) -> AsyncIterator["_PostgresSubscription"]:

@@ -8,7 +8,22 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Numeric, Select, Text, cast, false, func, literal_column, select, true
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Numeric,
+    ScalarSelect,
+    Select,
+    Text,
+    case,
+    cast,
+    false,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
@@ -104,7 +119,7 @@ def _filters(query: ListFilter) -> list[ColumnElement[bool]]:
 
 
 def ownership_query(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
-    """The owner of a workflow with its lease, and who paused it."""
+    """The owner of a workflow with its lease, who paused it, and its place among those that wait for admission."""
     # In a PAUSED workflow the pause is among the last events: only attempts that end come after it.
     paused = (
         select(events.c.actor, events.c.at)
@@ -122,12 +137,38 @@ def ownership_query(scope: TenantScope, workflow_id: UUID) -> Select[Any]:
     until = func.nullif(processes.c.lease_until, literal_column("'infinity'::timestamptz"))
     alive = func.coalesce(processes.c.lease_until > func.clock_timestamp(), false())
     return (
-        select(workflows.c.owner, alive.label("alive"), until.label("lease_until"), paused.c.actor, paused.c.at)
+        select(
+            workflows.c.owner,
+            alive.label("alive"),
+            until.label("lease_until"),
+            paused.c.actor,
+            paused.c.at,
+            case((_waits(workflows), _ahead()), else_=None).label("ahead"),
+        )
         .outerjoin(processes, processes.c.id == workflows.c.owner)
         .outerjoin(paused, true())
         .where(workflows.c.id == workflow_id, visible(scope))
     )
 
 
+def _waits(table: FromClause) -> ColumnElement[bool]:
+    return (table.c.status == WorkflowStatus.RUNNING) & table.c.owner.is_(None)
+
+
+def _ahead() -> ScalarSelect[int]:
+    """The number of the tenant's workflows that are admitted before a waiting workflow."""
+    others, name = workflows.alias("others"), literal_column("''", Text())
+    return (
+        select(func.count())
+        .where(
+            _waits(others),
+            func.coalesce(others.c.tenant, name) == func.coalesce(workflows.c.tenant, name),
+            tuple_(others.c.started_at, others.c.id) < tuple_(workflows.c.started_at, workflows.c.id),
+        )
+        .correlate(workflows)
+        .scalar_subquery()
+    )
+
+
 def read_ownership(row: Row) -> Ownership:
-    return Ownership(row["owner"], row["alive"], row["lease_until"], row["actor"], row["at"])
+    return Ownership(row["owner"], row["alive"], row["lease_until"], row["actor"], row["at"], row["ahead"])

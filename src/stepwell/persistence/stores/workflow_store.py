@@ -13,7 +13,7 @@ import asyncpg
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow
+from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
@@ -134,6 +134,26 @@ class PostgresWorkflowStore:
                     await connection.execute(sql.FORGET_DEAD)
                 return []
             return await _load(connection, [row["id"] for row in rows])
+
+    @unavailable_in_outage
+    async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
+        async with self._turn():
+            return len(await self._pool.fetch(sql.RELEASE_IDLE, owner, list(held), now, limit))
+
+    @unavailable_in_outage
+    async def waiting(self) -> list[WaitingCount]:
+        async with self._turn():
+            rows = await self._pool.fetch(sql.WAITING)
+        return [WaitingCount(row["tenant"], row["number"], row["oldest"]) for row in rows]
+
+    @unavailable_in_outage
+    async def admit(
+        self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
+    ) -> list[LoadedWorkflow]:
+        parameters = (owner, list(wanted), list(wanted.values()), list(held), _STEPS_A_PAGE)
+        async with self._turn(), self._pool.acquire() as connection:
+            rows = await connection.fetch(sql.ADMIT, *parameters)
+            return await _load(connection, [row["id"] for row in rows]) if rows else []
 
     @unavailable_in_outage
     async def set_clock(self) -> None:

@@ -1,0 +1,65 @@
+"""The operation that shows a tenant its limits, and the `RateLimit` headers of create and start.
+
+The headers follow draft-ietf-httpapi-ratelimit-headers-11: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from litestar import Response
+from litestar.types import Message, Scope
+from msgspec import Meta, Struct
+
+from stepwell.api.dependencies import ApiRequest, ServicesDep
+from stepwell.api.operations import Operation, Permission, endpoint
+from stepwell.api.query_parameters import parse_query
+from stepwell.contract.limits import Limits
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+
+RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
+_STATE_KEY = "limited_tenant"
+
+
+class LimitsQuery(Struct, frozen=True):
+    origin_tenant_id: Annotated[str | None, Meta(description="The tenant, for a token with tenants:all")] = None
+
+
+LIMITS = Operation(
+    method="GET",
+    path="/api/v1/limits",
+    id="get_limits",
+    summary="Get Limits",
+    description="The limits of the token's tenant, and how much of them it uses.",
+    tag="limits",
+    permission=Permission.READ,
+    query=LimitsQuery,
+    answers=Limits,
+)
+
+
+@endpoint(LIMITS)
+async def get_limits(request: ApiRequest, services: ServicesDep) -> Response[Limits]:
+    query = parse_query(request.scope["query_string"], LimitsQuery)
+    tenant = request.user.tenant_for(query.origin_tenant_id)
+    return Response(await services.limits.read(tenant))
+
+
+def show_rate_limit(request: ApiRequest, tenant: str | None) -> None:
+    """Let the answer to *request* have the `RateLimit` headers of *tenant*, whatever its status is."""
+    request.scope["state"][_STATE_KEY] = tenant
+
+
+def rate_limit_header(admission: WorkflowAdmission) -> Callable[[Message, Scope], Awaitable[None]]:
+    """Return a hook that adds the headers to the start of an answer, if `show_rate_limit` was called for it."""
+
+    async def add(message: Message, scope: Scope) -> None:
+        if message["type"] != "http.response.start" or _STATE_KEY not in scope["state"]:
+            return
+        quota, remaining = admission.quota(scope["state"][_STATE_KEY])
+        headers = [(b"ratelimit-policy", b'"workflows";q=%d' % quota), (b"ratelimit", b'"workflows";r=%d' % remaining)]
+        message["headers"] = [*message["headers"], *headers]
+
+    return add
+
+
+HANDLERS = (get_limits,)

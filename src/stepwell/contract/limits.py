@@ -1,0 +1,41 @@
+"""The answer of the operation that shows a tenant its limits."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from stepwell.contract.fields import Time
+
+
+class ActiveWorkflows(Struct):
+    """The workflows that a process runs. Both are those of the process that answers."""
+
+    limit: int
+    used: int
+
+
+class WaitingWorkflows(Struct):
+    """The RUNNING workflows that wait in the database until a process has room for them."""
+
+    limit: int
+    used: int
+    oldest_started_at: Annotated[Time | None, Meta(description="When the longest waiting one was started")]
+
+
+class RunningSteps(Struct):
+    """The steps that run. `limit` is null if there is none of its own for a tenant."""
+
+    limit: int | None
+    used: int
+
+
+class Limits(Struct):
+    """A tenant's limits and use. `tenant_id` is null for workflows without a tenant. Less than a limit is possible if
+    other tenants use a lot: `remaining_workflows` is how many further workflows the tenant may start now.
+    """
+
+    tenant_id: str | None
+    remaining_workflows: int
+    active_workflows: ActiveWorkflows
+    waiting_workflows: WaitingWorkflows
+    running_steps: RunningSteps

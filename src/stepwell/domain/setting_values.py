@@ -1,0 +1,67 @@
+"""The types of settings that are read from one text: prices, limits, networks and secrets."""
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Self
+
+from msgspec import DecodeError, Meta, json
+
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
+from stepwell.domain.workflow_limits import TenantLimit
+
+
+class Prices(dict[str, dict[str, float]]):
+    """The price of a job, by provider and model. The model `*` stands for all others."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[ProviderType, dict[str, Annotated[float, Meta(ge=0)]]]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"FAL": {"fal-ai/flux/dev": 0.025}}') from None
+
+
+class ModelLimits(dict[ProviderType, dict[str, ModelLimit]]):
+    """The limits of models, by provider and model. The model `*` stands for each of the others."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[ProviderType, dict[str, ModelLimit]]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"FAL": {"*": {"concurrency": 2}}}') from None
+
+
+class TenantLimits(dict[str, TenantLimit]):
+    """Limits of single tenants, by name."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[str, TenantLimit]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"acme": {"active_workflows": 1000}}') from None
+
+
+class Networks(tuple[IPv4Network | IPv6Network, ...]):
+    """A list of networks."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read networks in CIDR notation, separated by commas or spaces. Raises ValueError without *text*."""
+        try:
+            return cls(ip_network(part, strict=False) for part in text.replace(",", " ").split())
+        except ValueError:
+            raise ValueError("Expected networks, like 10.0.0.0/8 fd00::/8") from None
+
+
+class Secrets(dict[str, str]):
+    """Secrets by name, in lower case. Its repr contains only the names."""
+
+    def __repr__(self) -> str:
+        return f"<secrets: {', '.join(sorted(self)) or 'none'}>"

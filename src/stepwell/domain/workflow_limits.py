@@ -1,0 +1,48 @@
+"""The bounds on active and waiting workflows, per tenant and in total."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+
+class TenantLimit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A tenant's own bounds. None: the service's bound for each tenant."""
+
+    active_workflows: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
+    waiting_workflows: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
+
+
+class WorkflowLimits(Struct, frozen=True):
+    """The bounds on workflows in one process.
+
+    A tenant may hold as much as is free, and at most its own bound (dynamic thresholds: Choudhury and Hahne, 1998,
+    https://doi.org/10.1109/90.664262). So one tenant alone gets at most half of the total, and there is room for
+    others that come later.
+
+    `active` is the number of active workflows, and `active_per_tenant` that of one tenant. `waiting` is the number of
+    waiting workflows. Beyond `waiting_s` since the start of its longest waiting workflow, a tenant gets no more of
+    them. `tenants` are the bounds of single tenants.
+    """
+
+    active: int = 2_000
+    active_per_tenant: int = 500
+    waiting: int = 20_000
+    waiting_s: float = 3_600.0
+    tenants: Mapping[str, TenantLimit] = {}
+
+    def active_of(self, tenant: str | None) -> int:
+        """Return how many active workflows the tenant may have while enough of the total is free."""
+        own = self._own(tenant).active_workflows
+        return min(self.active, self.active_per_tenant if own is None else own)
+
+    def waiting_of(self, tenant: str | None) -> int:
+        """Return how many waiting workflows the tenant may have while enough of the total is free."""
+        own = self._own(tenant).waiting_workflows
+        return self.waiting if own is None else min(self.waiting, own)
+
+    def _own(self, tenant: str | None) -> TenantLimit:
+        return _NO_LIMIT if tenant is None else self.tenants.get(tenant, _NO_LIMIT)
+
+
+_NO_LIMIT = TenantLimit()

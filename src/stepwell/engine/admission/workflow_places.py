@@ -1,0 +1,198 @@
+"""Places for active workflows: counts who holds and who waits, and decides who gets the next ones.
+
+What must hold:
+- There are never more active workflows than places, in total and for each tenant. A place that is reserved for a
+  workflow on its way into memory counts as taken.
+- A workflow gets a place at its start only if no other workflow of its tenant waits. So those of one tenant get places
+  in the order of their start.
+- Tenants with waiting workflows take turns: one place each, and then the next one. A tenant whose turn it was goes to
+  the end.
+- The number of waiting workflows may be too high, because other processes admit some, but never too low, except by
+  those that other processes have stored since the last count. A wrong number costs a statement, and nobody a place.
+- A tenant within its share is refused only if the total is reached. Then the answer says that the service is full.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from msgspec import Struct
+
+from stepwell.domain.errors import TooManyRequests, Unavailable
+from stepwell.domain.records import WaitingCount
+from stepwell.domain.workflow_limits import WorkflowLimits
+
+_SLOW_RETRY_S, _LONGEST_RETRY_S = 2, 60
+
+
+class WorkflowUse(Struct, frozen=True):
+    """A tenant's limits and use: its active and its waiting workflows, and the start of the longest waiting one."""
+
+    active: int
+    max_active: int
+    waiting: int
+    max_waiting: int
+    oldest: datetime | None
+
+
+class WorkflowPlaces:
+    """Counts active and waiting workflows by tenant. *now* returns the database's time."""
+
+    def __init__(self, limits: WorkflowLimits, now: Callable[[], datetime]) -> None:
+        self.limits, self._now = limits, now
+        self._taken: Counter[str | None] = Counter()
+        self._waiting: OrderedDict[str | None, int] = OrderedDict()  # in the order of turns
+        self._storing: Counter[str | None] = Counter()  # being stored to wait
+        self._oldest: dict[str | None, datetime] = {}
+        self._stored_since: Counter[str | None] | None = None  # since the count began whose result is awaited
+
+    @property
+    def waiting(self) -> int:
+        """The number of workflows that are known to wait."""
+        return sum(self._waiting.values())
+
+    @property
+    def free(self) -> int:
+        """The number of places that nobody holds."""
+        return max(self.limits.active - self._taken.total(), 0)
+
+    def use(self, tenant: str | None) -> WorkflowUse:
+        """Return the tenant's limits and use. `max_active` and `max_waiting` are what it may hold now at most."""
+        limits, taken = self.limits, self._taken[tenant]
+        waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
+        return WorkflowUse(
+            active=taken,
+            max_active=limits.active_of(tenant),
+            waiting=waiting,
+            max_waiting=limits.waiting_of(tenant),
+            oldest=self._oldest.get(tenant),
+        )
+
+    def remaining(self, tenant: str | None) -> int:
+        """Return how many workflows the tenant may start now: those that would be active, and those that would wait."""
+        limits, taken, free = self.limits, self._taken[tenant], self.free
+        waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
+        # Each further one makes less room for the next: with n taken and f free, n + k <= f - k.
+        active = max(min(limits.active_of(tenant) - taken, (free - taken + 1) // 2), 0)
+        room = limits.waiting - self.waiting - self._storing.total()
+        return active + max(min(limits.waiting_of(tenant) - waiting, (room - waiting + 1) // 2), 0)
+
+    # Places
+
+    def take(self, tenant: str | None) -> None:
+        """Count a place of *tenant* as taken."""
+        self._taken[tenant] += 1
+
+    def give_back(self, tenant: str | None) -> None:
+        """Count a place of *tenant* as free again."""
+        self._taken[tenant] -= 1
+        if not self._taken[tenant]:
+            del self._taken[tenant]
+
+    def has_room(self, tenant: str | None, *, held: int = 0) -> bool:
+        """Return whether a workflow of *tenant* that starts now gets a place. It already holds *held* places."""
+        return not self._waiting.get(tenant) and self._may_take(tenant, -held)
+
+    def _may_take(self, tenant: str | None, more: int, all_more: int | None = None) -> bool:
+        """Return whether the tenant may take a place after it has taken *more*, and all tenants *all_more*."""
+        free = self.limits.active - self._taken.total() - (more if all_more is None else all_more)
+        return self._taken[tenant] + more < min(self.limits.active_of(tenant), free)
+
+    def next_shares(self, most: int) -> dict[str | None, int]:
+        """Return how many places each waiting tenant gets now, at most *most* in all, and end their turns."""
+        shares: Counter[str | None] = Counter()
+        queue = deque(self._waiting)
+        granted = 0
+        while queue and granted < most:
+            tenant = queue.popleft()
+            if shares[tenant] < self._waiting[tenant] and self._may_take(tenant, shares[tenant], granted):
+                shares[tenant] += 1
+                granted += 1
+                queue.append(tenant)
+        shares = +shares
+        for tenant in shares:
+            self._waiting.move_to_end(tenant)
+        return dict(shares)
+
+    # Workflows that wait
+
+    def check(self, tenant: str | None, *, slow: bool) -> None:
+        """Raise `TooManyRequests` or `Unavailable` if the tenant may start no further workflow now.
+
+        *slow*: the database is slow, so that tenants over their share must wait.
+        """
+        waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
+        if slow and (waiting or self._is_over_share(tenant)):
+            raise TooManyRequests("the database is slow, and the tenant has more than its share", _SLOW_RETRY_S)
+        if self.has_room(tenant):
+            return
+        age_s = self._age_s(tenant)
+        if waiting and age_s > self.limits.waiting_s:
+            message = f"the tenant's workflows wait for {age_s:.0f} s to be admitted"
+            raise TooManyRequests(message, self._retry_s(age_s))
+        free = self.limits.waiting - self.waiting - self._storing.total()
+        if free <= 0 and not waiting and self.limits.waiting_of(tenant):
+            raise Unavailable("the service is full", self._retry_s(self._longest_age_s()))
+        if waiting >= min(self.limits.waiting_of(tenant), free):
+            message = f"{waiting} workflows of the tenant wait to be admitted, and more may not wait now"
+            raise TooManyRequests(message, self._retry_s(age_s))
+
+    def storing(self, tenant: str | None) -> None:
+        """Count a workflow that is about to be stored to wait."""
+        self._storing[tenant] += 1
+
+    def stored(self, tenant: str | None, *, waits: bool) -> None:
+        """Report the end of what `storing` began. *waits*: it is stored."""
+        self._storing[tenant] -= 1
+        if not self._storing[tenant]:
+            del self._storing[tenant]
+        if waits:
+            self.add_waiting(tenant)
+
+    def add_waiting(self, tenant: str | None) -> None:
+        """Count a workflow of *tenant* that waits."""
+        self._waiting[tenant] = self._waiting.get(tenant, 0) + 1
+        self._oldest.setdefault(tenant, self._now())
+        if self._stored_since is not None:
+            self._stored_since[tenant] += 1
+
+    def admitted(self, tenant: str | None, number: int) -> None:
+        """Report that *number* workflows of *tenant* wait no more."""
+        left = self._waiting.get(tenant, 0) - number
+        if left > 0:
+            self._waiting[tenant] = left
+        else:
+            self._waiting.pop(tenant, None)
+            self._oldest.pop(tenant, None)
+
+    def begin_count(self) -> None:
+        """Report that the waiting workflows are being counted in the database."""
+        self._stored_since = Counter()
+
+    def end_count(self, counts: Iterable[WaitingCount] | None) -> None:
+        """Replace what is known by *counts*; None if the count failed."""
+        since, self._stored_since = self._stored_since, None
+        if counts is None:
+            return
+        found = {each.tenant: each for each in counts}
+        oldest = {tenant: each.oldest for tenant, each in found.items()}
+        # Those that were stored in the meantime may be counted twice, but never not at all.
+        numbers = Counter({tenant: each.number for tenant, each in found.items()}) + (since or Counter())
+        turns = [tenant for tenant in self._waiting if tenant in numbers]
+        turns += [tenant for tenant in numbers if tenant not in self._waiting]
+        self._oldest = {tenant: oldest.get(tenant) or self._oldest.get(tenant, self._now()) for tenant in turns}
+        self._waiting = OrderedDict((tenant, numbers[tenant]) for tenant in turns)
+
+    def _is_over_share(self, tenant: str | None) -> bool:
+        return self._taken[tenant] * len(self._taken) > self._taken.total()
+
+    def _age_s(self, tenant: str | None) -> float:
+        oldest = self._oldest.get(tenant)
+        return 0.0 if oldest is None else max((self._now() - oldest).total_seconds(), 0.0)
+
+    def _longest_age_s(self) -> float:
+        return max((self._age_s(tenant) for tenant in self._oldest), default=0.0)
+
+    def _retry_s(self, age_s: float) -> int:
+        """Return the time in which about a hundredth of a queue of that age is admitted."""
+        return round(min(max(age_s / 100, 1), _LONGEST_RETRY_S))

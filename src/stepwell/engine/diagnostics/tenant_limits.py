@@ -1,0 +1,23 @@
+"""The limits of a tenant and how much of them it uses, as this process knows them."""
+
+from stepwell.contract.limits import ActiveWorkflows, Limits, RunningSteps, WaitingWorkflows
+from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+
+
+class TenantLimitsReader:
+    """Reads limits and use from the admission of workflows and of steps."""
+
+    def __init__(self, workflows: WorkflowAdmission, steps: AdmissionController) -> None:
+        self._workflows, self._steps = workflows, steps
+
+    async def read(self, tenant: str | None) -> Limits:
+        """Return the limits and use of *tenant*. Raises `Unavailable`."""
+        use = await self._workflows.use(tenant)
+        return Limits(
+            tenant_id=tenant,
+            remaining_workflows=self._workflows.quota(tenant)[1],
+            active_workflows=ActiveWorkflows(use.max_active, use.active),
+            waiting_workflows=WaitingWorkflows(use.max_waiting, use.waiting, use.oldest),
+            running_steps=RunningSteps(self._steps.limits.per_tenant, self._steps.used_by_tenant(tenant)),
+        )

@@ -1,0 +1,217 @@
+"""Admission of workflows: those beyond the bounds wait in the database, and enter memory in a fair order.
+
+A workflow that waits for admission is RUNNING and has no owner. Nothing of it is in memory.
+
+What must hold:
+- Every waiting workflow is admitted at last, while some process lives that has room again and again. So a process
+  looks for waiting workflows when it may have missed some: at the start, after a claim, after an outage, and when
+  another process announces some. Otherwise it knows those that it has stored itself.
+- A process that knows of no waiting workflow, or has no room, sends no statement.
+- Two processes never run the same workflow: the database gives each waiting workflow to one of them, with a new epoch.
+  A verb on a waiting workflow is written only if the workflow wasn't admitted in the meantime, and is repeated then.
+- A workflow is admitted while no claim of this process runs. Otherwise the claim could take it for one that this
+  process owns without knowing it.
+- An announcement may get lost. Then this process alone admits what it has stored, until another one looks.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from stepwell.domain.errors import TooManyRequests, Unavailable
+from stepwell.engine.admission.workflow_places import WorkflowPlaces, WorkflowUse
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.recovery import Recovery
+from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
+from stepwell.ports.clock import Clock
+from stepwell.ports.events import Presence
+from stepwell.ports.storage import WorkflowStore
+
+log = structlog.get_logger()
+
+_PAGE = 200  # workflows that are admitted at once
+_RETRY_S = 0.5
+_ANNOUNCE_S = 0.1  # between two announcements
+_COUNT_S = 1.0  # a count that is older is repeated before a request is refused
+
+
+class WorkflowAdmission(WorkflowListener):
+    """Decides which workflows may be active in this process, and admits those that wait.
+
+    *presence* reaches the other processes; it is None if none can live on this database. *is_slow* says whether the
+    database is slow now.
+    """
+
+    busy = False  # `Recovery` renews the lease while workflows are in memory
+
+    def __init__(
+        self,
+        places: WorkflowPlaces,
+        workflow_store: WorkflowStore,
+        scheduler: Scheduler,
+        recovery: Recovery,
+        clock: Clock,
+        presence: Presence | None,
+        is_slow: Callable[[], bool],
+    ) -> None:
+        self._places, self._workflow_store, self._scheduler = places, workflow_store, scheduler
+        self._recovery, self._clock, self._presence, self._is_slow = recovery, clock, presence, is_slow
+        self._admitting, self._counting = asyncio.Lock(), asyncio.Lock()
+        self._uncounted = True  # other workflows than those that are known may wait
+        self._counted_at = -float("inf")
+        self._woken, self._unannounced = asyncio.Event(), asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """The number of workflows that are known to wait."""
+        return self._places.waiting
+
+    # Requests
+
+    async def check(self, tenant: str | None) -> None:
+        """Raise `TooManyRequests` or `Unavailable` if the tenant may start no further workflow now."""
+        slow = self._is_slow()
+        try:
+            self._places.check(tenant, slow=slow)
+        except (TooManyRequests, Unavailable):
+            if not self._is_count_old:
+                raise
+        else:
+            return
+        await self._count()
+        self._places.check(tenant, slow=slow)
+
+    async def use(self, tenant: str | None) -> WorkflowUse:
+        """Return the limits and the use of the tenant. Raises `Unavailable`."""
+        if (self._places.waiting or self._uncounted) and self._is_count_old:
+            await self._count()
+        return self._places.use(tenant)
+
+    def quota(self, tenant: str | None) -> tuple[int, int]:
+        """Return how many workflows the tenant may have active and waiting, and how many it may start now."""
+        limits = self._places.limits
+        return limits.active_of(tenant) + limits.waiting_of(tenant), self._places.remaining(tenant)
+
+    def may_run(self, workflow: ActiveWorkflow) -> bool:
+        """Return whether a workflow in memory that is about to be started may be active."""
+        return workflow.run.active or self._places.has_room(workflow.tenant, held=1)
+
+    def reserve(self, tenant: str | None) -> bool:
+        """Reserve a place for a new workflow. Return False if there is none: then the workflow must wait."""
+        if has_room := self._places.has_room(tenant):
+            self._places.take(tenant)
+        return has_room
+
+    def give_back(self, tenant: str | None) -> None:
+        """Give back a reserved place, just before the workflow is registered, or because it won't be."""
+        self._places.give_back(tenant)
+
+    @contextmanager
+    def storing(self, tenant: str | None) -> Iterator[None]:
+        """Count a workflow that is stored to wait within the context."""
+        self._places.storing(tenant)
+        try:
+            yield
+        except BaseException:
+            self._places.stored(tenant, waits=False)
+            raise
+        self._places.stored(tenant, waits=True)
+        self._on_waiting()
+
+    def _on_waiting(self) -> None:
+        self._woken.set()
+        if self._presence is not None:
+            self._unannounced.set()
+
+    # Called by the scheduler and the recovery
+
+    def workflow_registered(self, workflow: ActiveWorkflow) -> None:
+        self._places.take(workflow.tenant)
+
+    def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
+        self._places.give_back(workflow.tenant)
+        if workflow.run.state.waits_for_admission:  # a verb has used it; it may have waited before
+            self._places.add_waiting(workflow.tenant)
+            self._uncounted = True
+            self._on_waiting()
+        elif self._uncounted or self._places.waiting:
+            self._woken.set()
+
+    def others_changed(self) -> None:
+        """Look for waiting workflows, because another process may have stored some."""
+        self._uncounted = True
+        self._woken.set()
+
+    async def take_over(self) -> None:
+        """Admit what may be admitted now. The claim has just released what dead processes left."""
+        self._uncounted = True
+        await self._admit_all()
+
+    # Tasks
+
+    async def run(self) -> None:
+        """Admit workflows whenever there is reason to. Runs until it is cancelled."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            try:
+                await self._admit_all()
+            except Unavailable:
+                # They may have been admitted all the same. The claim finds those, and calls `take_over`.
+                self._recovery.request(unsure=True)
+
+    async def announce(self) -> None:
+        """Announce to other processes that workflows wait. Runs until it is cancelled."""
+        while self._presence is not None:
+            await self._unannounced.wait()
+            self._unannounced.clear()
+            try:
+                await self._presence.announce()
+            except Unavailable:
+                log.warning("admission.unannounced", action="announce")
+            await asyncio.sleep(_ANNOUNCE_S)
+
+    async def _admit_all(self) -> None:
+        async with self._admitting:
+            while self._places.free and not self._scheduler.stopping:
+                if self._uncounted:
+                    await self._count()
+                shares = self._places.next_shares(_PAGE)
+                if not shares:
+                    return
+                if not await self._admit(shares):
+                    # A verb is changing them now, or they have ended. The next count shows that.
+                    self._clock.call_later(_RETRY_S, self._woken.set)
+                    return
+
+    async def _admit(self, shares: dict[str | None, int]) -> int:
+        for tenant in (reserved := Counter(shares)).elements():
+            self._places.take(tenant)
+        try:
+            admitted = await self._recovery.admit(shares)
+        finally:
+            for tenant in reserved.elements():
+                self._places.give_back(tenant)
+        for tenant, number in admitted.items():
+            self._places.admitted(tenant, number)
+        if admitted != reserved:
+            self._uncounted = True
+        return admitted.total()
+
+    @property
+    def _is_count_old(self) -> bool:
+        return self._clock.monotonic() - self._counted_at > _COUNT_S
+
+    async def _count(self) -> None:
+        async with self._counting:
+            self._uncounted, self._counted_at = False, self._clock.monotonic()
+            self._places.begin_count()
+            counts = None
+            try:
+                counts = await self._workflow_store.waiting()
+            finally:
+                self._uncounted |= counts is None
+                self._places.end_count(counts)
