@@ -163,10 +163,21 @@ async def data_uris(attacker: Attacker) -> None:
         await attacker.run(passthrough("paths", paths=[path] * 60), *steps)
 
 
+async def data_uris_as_inputs(attacker: Attacker) -> None:
+    if (path := await _file(attacker)) is not None:
+        uris = [mapping("paths", "paths", "reference_image_urls", "PATH_TO_DATA_URI")]
+        edits = (
+            local(f"edit-{n}", "EDITING", base_image_url=path, rotate=1)
+            | {"depends_on": ["paths"], "input_mappings": uris}
+            for n in range(attacker.times(20))
+        )
+        await attacker.run(passthrough("paths", paths=[path] * 16), *edits)
+
+
 async def many_inputs(attacker: Attacker) -> None:
     if (path := await _file(attacker)) is not None:
         edits = (
-            local(f"edit-{n}", "EDITING", base_image_url=path, reference_image_urls=[path] * 40, rotate=1)
+            local(f"edit-{n}", "EDITING", base_image_url=path, reference_image_urls=[path] * 16, rotate=1)
             for n in range(attacker.times(20))
         )
         await attacker.run(*edits)
@@ -286,7 +297,8 @@ ATTACKS: Mapping[str, Attack] = {
     "A3": Attack("60,000 searches in a list of 238, mapped twice", searches),
     "A4": Attack("800 steps with 20 stages over 50,000 elements each", many_expressions),
     "B1": Attack("20 steps with 60 data URIs each", data_uris),
-    "B2": Attack("20 EDITING steps with 41 input files each", many_inputs),
+    "B2": Attack("20 EDITING steps with 16 data URIs each", data_uris_as_inputs),
+    "B3": Attack("20 EDITING steps with 17 input files each", many_inputs),
     "C1": Attack("4 readers of a workflow of 55 MB; a create of 800 results of 900 kB", large_answers),
     "C2": Attack("3 readers of a list of 10 such workflows", large_lists),
     "C3": Attack("50 readers that don't read on", slow_readers),
