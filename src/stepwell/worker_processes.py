@@ -59,12 +59,12 @@ class WorkerLimits(Struct, frozen=True):
 
 
 class WorkerPool:
-    """At most *size* worker processes, and the requests that wait for one."""
+    """At most *size* worker processes, and the requests that wait for one. `begun` counts requests that had a turn."""
 
     def __init__(self, limits: WorkerLimits | None = None, size: int = 1) -> None:
         self._size, self._limits = size, limits or WorkerLimits()
         self._idle: list[_Worker] = []
-        self._busy = 0
+        self._busy = self.begun = 0
         self._waiting: OrderedDict[str | None, deque[asyncio.Future[None]]] = OrderedDict()
         self._closed = False
 
@@ -76,6 +76,7 @@ class WorkerPool:
         Raises `WorkerFailed`.
         """
         await self._turn(tenant)
+        self.begun += 1
         worker: _Worker | None = None
         try:
             request = make_request()

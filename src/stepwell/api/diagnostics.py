@@ -4,16 +4,15 @@ from litestar import Response
 from msgspec import json, structs
 
 from stepwell.api.conditional_requests import respond_unless_known
+from stepwell.api.definitions import read_definition
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
-from stepwell.api.request_bodies import read_json
 from stepwell.api.serializers import encode_in_slices
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.contract.reasons import Explanation
-from stepwell.domain.validation.workflow import validate_workflow
 
 EXPLAIN = Operation(
     method="GET",
@@ -54,7 +53,7 @@ async def explain_workflow(request: ApiRequest, services: ServicesDep) -> Respon
 @endpoint(PLAN)
 async def plan_definition(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
     parse_query(request.scope["query_string"], NoQuery)
-    planned = await read_json(request, lambda body: validate_workflow(body, services.catalog))
+    planned = await read_definition(request, services)
     request.user.tenant_for(planned.request.origin_tenant_id)
     plan = await services.diagnostics.plan(request.user.scope, planned)
     steps = await encode_in_slices(plan.steps, lambda step: step)

@@ -13,6 +13,7 @@ from stepwell.api.conditional_requests import (
     to_response,
     workflow_answer,
 )
+from stepwell.api.definitions import read_definition
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
 from stepwell.api.headers import CHANGING, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
@@ -39,7 +40,7 @@ from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import parse_update, validate_workflow
+from stepwell.domain.validation.workflow import parse_update
 from stepwell.engine.service import Services
 
 TAG = "workflows"
@@ -185,7 +186,7 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
     if not caller.scope.every:
         show_rate_limit(request, caller.scope.tenant)
         await services.admission.check(caller.scope.tenant)  # first, because the body costs more
-    planned = await read_json(request, lambda body: validate_workflow(body, services.catalog))
+    planned = await read_definition(request, services)
     tenant = caller.tenant_for(planned.request.origin_tenant_id)
     show_rate_limit(request, tenant)
     record = await services.workflows.create(

@@ -187,7 +187,8 @@ def build_engine(
 
 
 def _build_expressions(clock: Clock, stack: contextlib.AsyncExitStack) -> ExpressionEvaluator:
-    light, heavy = WorkerPool(), WorkerPool(WorkerLimits(nice=10))
+    # A heavy evaluation has a lower priority, and so it may take long on a busy machine.
+    light, heavy = WorkerPool(), WorkerPool(WorkerLimits(nice=5, wall_s=300))
     for pool in (light, heavy):
         stack.push_async_callback(pool.aclose)
     return ExpressionEvaluator(light, heavy, clock.monotonic)
@@ -270,6 +271,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
         diagnostics=_build_diagnostics(process, stores, engine),
         subscriptions=_build_subscriptions(process, stores, engine),
         catalog=engine.catalog,
+        expressions=engine.expressions,
         availability=availability,
         memory=engine.memory,
         admission=webhooks.admission,

@@ -25,6 +25,7 @@ from stepwell.domain.records import CleanupReport, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.service import Diagnostics
@@ -258,6 +259,7 @@ class Services(Struct, frozen=True):
     diagnostics: Diagnostics
     subscriptions: EventSubscriptions
     catalog: ProviderCatalog
+    expressions: ExpressionEvaluator
     availability: Availability
     memory: MemoryGovernor
     admission: WorkflowAdmission

@@ -1,5 +1,6 @@
 """Mappings that are too heavy for the event loop: a worker process evaluates them, and too much work fails the step."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,69 @@ async def test_a_light_mapping_does_not_wait_for_heavy_ones(service: Service) ->
     assert (await service.get(attack["id"]))["status"] == "RUNNING"
     assert (await service.verb(attack["id"], "cancel")).status_code == 200
     await eventually(lambda: nothing_left(service), "the engine is empty")
+
+
+async def begun(service: Service, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A workflow whose second step waits for a worker that doesn't answer."""
+    light, called = service.app.components.engine.expressions.light, asyncio.Event()
+
+    async def hang(*_: object) -> bytes:
+        called.set()
+        await asyncio.Event().wait()
+        return b""
+
+    monkeypatch.setattr(light, "run", hang)
+    created = await service.create(SOURCE, passthrough_step("light", "source", input_mappings=[mapping(LIGHT)]))
+    async with asyncio.timeout(30):
+        await called.wait()
+    return str(created["id"])
+
+
+async def test_a_cancel_ends_an_evaluation(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    workflow_id = await begun(service, monkeypatch)
+    assert service.app.components.engine.admission.used == 0
+    assert (await service.verb(workflow_id, "cancel")).status_code == 200
+    found = await service.get(workflow_id)
+    assert [step["status"] for step in found["steps"]] == ["COMPLETED", "CANCELLED"]
+    await eventually(lambda: nothing_left(service), "the engine is empty")
+
+
+async def test_a_paused_workflow_waits_for_its_evaluation(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    workflow_id = await begun(service, monkeypatch)
+    assert (await service.verb(workflow_id, "pause")).status_code == 200
+    found = await service.get(workflow_id)
+    assert (found["status"], found["steps"][1]["status"]) == ("PAUSED", "RUNNING")
+    assert (await service.verb(workflow_id, "cleanup")).status_code == 200
+    assert (await service.get(workflow_id))["steps"][1]["status"] == "CANCELLED"
+    await eventually(lambda: nothing_left(service), "the engine is empty")
+
+
+async def test_the_next_process_evaluates_what_a_stop_interrupted(
+    memory_in_real_time: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_service(memory_in_real_time, tmp_path, grace_s=60) as first:
+        workflow_id = await begun(first, monkeypatch)
+        async with asyncio.timeout(30):  # less than the grace period
+            await first.app.stop()
+    async with running_service(memory_in_real_time, tmp_path) as second:
+        ended = await second.until_ended(workflow_id)
+        assert ended["status"] == "COMPLETED"
+        assert ended["steps"][1]["retry_count"] == 0
+        assert second.app.components.engine.expressions.light.begun == 1
+
+
+async def test_many_expressions_are_parsed_in_a_worker(service: Service) -> None:
+    mappings = [mapping(f"v[{number}]" + "|a" * 100, f"x{number}") for number in range(300)]
+    mappings[7]["from_field"] = "v["
+    body = {
+        "name": "many",
+        "origin_instance": "tests",
+        "steps": [SOURCE, passthrough_step("step", "source", input_mappings=mappings)],
+    }
+    for path in ("/api/v1/workflows/", "/api/v1/workflows/plan"):
+        answer = await service.client.post(path, json=body)
+        assert answer.status_code == 422
+        assert [fault["loc"] for fault in answer.json()["detail"]] == [
+            ["body", "steps", 1, "input_mappings", 7, "from_field"]
+        ]
+    assert service.app.components.engine.expressions.light.begun == 8

@@ -1,7 +1,7 @@
 """Checks and evaluates `from_field`: a name, or a JMESPath expression over a step's result."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
@@ -15,8 +15,8 @@ MAX_COPIES = 256
 MAX_ENCODES = 2
 MAX_GLUE = 32
 MAX_TOTAL = 300_000
-# More characters of expressions than these take over two milliseconds to parse.
-MANY_CHARACTERS = 1_000
+# So many characters of expressions take some two milliseconds to parse.
+FEW_CHARACTERS = 1_000
 
 _PLAIN = re.compile(r"[\w.\- ]+")
 _MULTI_SELECTS = ("multi_select_list", "multi_select_dict")
@@ -63,15 +63,30 @@ class Expressions:
         return self._known[from_field]
 
 
-def expressions_among(from_fields: Iterable[str]) -> list[str]:
-    """Return the expressions that `Expressions` would parse, each once. Plain names are none."""
+def expressions_of(body: Any) -> list[str]:
+    """Return the expressions that `Expressions` would parse for a definition, each once.
+
+    *body* is decoded JSON that need not be valid.
+    """
     found: dict[str, None] = {}
     left = MAX_TOTAL
-    for from_field in from_fields:
+    for from_field in _from_fields(body):
         if from_field not in found and len(from_field) <= left and not _PLAIN.fullmatch(from_field):
             left -= len(from_field)
             found[from_field] = None
     return list(found)
+
+
+def _from_fields(body: Any) -> Iterator[str]:
+    for step in _members(body, "steps"):
+        for mapping in _members(step, "input_mappings"):
+            if isinstance(mapping, dict) and isinstance(from_field := mapping.get("from_field"), str):
+                yield from_field
+
+
+def _members(value: Any, name: str) -> list[Any]:
+    members = value.get(name) if isinstance(value, dict) else None
+    return members if isinstance(members, list) else []
 
 
 def find(result: Any, from_field: str, budget: WorkBudget) -> Any:

@@ -47,19 +47,20 @@ class ValidatedWorkflow(Struct, frozen=True):
     steps: tuple[ResolvedStep, ...]
 
 
-def validate_workflow(body: Any, catalog: ProviderCatalog) -> ValidatedWorkflow:
-    """Return the workflow that *body*, decoded JSON, defines.
+def validate_workflow(body: Any, catalog: ProviderCatalog, expressions: Expressions | None = None) -> ValidatedWorkflow:
+    """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
+    expressions = expressions or Expressions()
     try:
         request = convert(body, CreateWorkflow)
     except ValidationError:
-        broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _salvaged_faults(body, catalog))
+        broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _salvaged_faults(body, catalog, expressions))
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     partial_steps = [to_partial_step(step) for step in request.steps]
     graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
-    refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog)
+    refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog, expressions)
     if faults := cap_faults(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
     config = convert(without_nulls(request.config), WorkflowConfig)
@@ -103,7 +104,7 @@ def _resolve(
     )
 
 
-def _salvaged_faults(body: Any, catalog: ProviderCatalog) -> Iterator[Fault]:
+def _salvaged_faults(body: Any, catalog: ProviderCatalog, expressions: Expressions) -> Iterator[Fault]:
     """Yield the faults that the rules find in the valid parts of a body whose structure is broken."""
     if not isinstance(body, dict):
         return
@@ -111,12 +112,17 @@ def _salvaged_faults(body: Any, catalog: ProviderCatalog) -> Iterator[Fault]:
     partial_steps = [salvage_step(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
     graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
     yield from _rule_faults(
-        partial_steps, graph, config if isinstance(config, dict) else {}, body.get("webhook_url"), catalog
+        partial_steps, graph, config if isinstance(config, dict) else {}, body.get("webhook_url"), catalog, expressions
     )
 
 
 def _rule_faults(
-    partial_steps: Sequence[PartialStep], graph: Graph, config: JsonObject, webhook_url: Any, catalog: ProviderCatalog
+    partial_steps: Sequence[PartialStep],
+    graph: Graph,
+    config: JsonObject,
+    webhook_url: Any,
+    catalog: ProviderCatalog,
+    expressions: Expressions,
 ) -> Iterator[Fault]:
     """Yield the faults that a body may have although its structure is valid."""
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
@@ -128,7 +134,7 @@ def _rule_faults(
     used = {step.task_type: None for step in partial_steps if step.task_type is not None}
     yield from _defaults_faults(config.get("step_defaults"), list(used))
     yield from graph.faults
-    expressions, scannable, files = Expressions(), Defaults(defaults), FileInputs(defaults, catalog)
+    scannable, files = Defaults(defaults), FileInputs(defaults, catalog)
     for position, step in enumerate(partial_steps):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []

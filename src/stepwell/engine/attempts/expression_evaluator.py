@@ -16,9 +16,11 @@ What must hold:
 - All evaluations of one workflow in worker processes are bounded together.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
+from anyio import fail_after
 from msgspec import json
 
 from stepwell.contract.definition import FieldMapping
@@ -39,6 +41,8 @@ _FREE_WORK = 100  # no more than the rest of a step costs, so nobody counts it
 _LIGHT_WORK = 100_000
 _UNITS_PER_S = 500_000  # a fifth of what the loop could do
 _MOST_SAVED = 25_000  # 10 ms
+_CHECKED_AT_ONCE = 20_000  # characters, which take some 50 ms: others wait no longer
+_CHECK_S = 10.0
 
 
 class WorkAccount(Protocol):
@@ -78,7 +82,7 @@ class ExpressionEvaluator:
     """Evaluates mappings and checks expressions. *light* and *heavy* are the pools of worker processes."""
 
     def __init__(self, light: WorkerPool, heavy: WorkerPool, now: Callable[[], float]) -> None:
-        self._pools = ((light, _LIGHT_WORK), (heavy, MAX_STEP_WORK))
+        self.light, self.heavy = light, heavy
         self.allowance = LoopAllowance(now)
 
     def may_parse_here(self, results: Mapping[str, bytes]) -> bool:
@@ -113,7 +117,7 @@ class ExpressionEvaluator:
     ) -> list[bytes]:
         """Return the encoded value of each mapping, from a worker process. Raises `AttemptError`."""
         evaluation = Evaluation(0)
-        for pool, limit in self._pools:
+        for pool, limit in ((self.light, _LIGHT_WORK), (self.heavy, MAX_STEP_WORK)):
 
             def request(limit: int = limit) -> bytes:  # when the turn has come, after those before it
                 if account.mapping_work >= MAX_WORKFLOW_WORK:
@@ -136,12 +140,31 @@ class ExpressionEvaluator:
 
     async def check(self, tenant: str | None, expressions: Sequence[str]) -> dict[str, str | None]:
         """Return what is wrong with each expression, or None. Raises `Unavailable`."""
-        light, _ = self._pools[0]
+        checked: dict[str, str | None] = {}
         try:
-            answer = await light.run(tenant, check_expressions, lambda: json.encode(expressions))
+            with fail_after(_CHECK_S):
+                for some in _slices(expressions, _CHECKED_AT_ONCE):
+                    request = partial(json.encode, some)
+                    answer = await self.light.run(tenant, check_expressions, request)
+                    checked |= zip(some, json.decode(answer, type=list[str | None]), strict=True)
+        except TimeoutError:
+            raise Unavailable("Too many expressions wait to be checked.") from None
         except WorkerFailed as error:
-            raise Unavailable(f"the expressions could not be checked: {error}") from error
-        return dict(zip(expressions, json.decode(answer, type=list[str | None]), strict=True))
+            raise Unavailable(f"The expressions could not be checked: {error}.") from error
+        return checked
+
+
+def _slices(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
+    """Yield *texts* in lists of about so many *characters*."""
+    some, length = list[str](), 0
+    for text in texts:
+        some.append(text)
+        length += len(text)
+        if length >= characters:
+            yield some
+            some, length = [], 0
+    if some:
+        yield some
 
 
 def _failed(message: str, *, retryable: bool = False) -> AttemptError:

@@ -1,0 +1,120 @@
+"""Who evaluates what: the loop, the light worker or the heavy one, each within its bounds."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+from msgspec import Struct, json
+
+from stepwell.contract.definition import FieldMapping
+from stepwell.domain.errors import AttemptError, Unavailable
+from stepwell.domain.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator, LoopAllowance
+from stepwell.worker_processes import WorkerFailed, WorkerPool
+
+RESULTS = {"a": json.encode({"v": list(range(3_000)), "k": 1})}
+
+
+class Account(Struct):
+    tenant: str | None = "t"
+    mapping_work: int = 0
+
+
+class HerePool:
+    """Calls the function of a request in this process, or raises *error*."""
+
+    def __init__(self, error: WorkerFailed | None = None) -> None:
+        self.sizes: list[int] = []
+        self.error = error
+
+    async def run(self, _: str | None, function: Callable[[bytes], bytes], make_request: Callable[[], bytes]) -> bytes:
+        request = make_request()
+        self.sizes.append(len(request))
+        if self.error is not None:
+            raise self.error
+        return function(request)
+
+
+def evaluator(light: HerePool, heavy: HerePool) -> ExpressionEvaluator:
+    return ExpressionEvaluator(cast("WorkerPool", light), cast("WorkerPool", heavy), lambda: 0.0)
+
+
+def mapping(expression: str) -> list[FieldMapping]:
+    return [FieldMapping(from_step="a", from_field=expression, to_field="x")]
+
+
+LIGHT = mapping("v[*]|[0:2]")
+HEAVY = mapping("v" + "|[?@ != `-1`]" * 20 + "|[0:2]")
+ENDLESS = mapping("v[*]" + "|[].[@,@][]" * 8)
+
+
+async def test_a_light_evaluation_needs_no_heavy_worker() -> None:
+    light, heavy, account = HerePool(), HerePool(), Account()
+    assert await evaluator(light, heavy).evaluate(account, LIGHT, RESULTS) == [b"[0,1]"]
+    assert (len(light.sizes), len(heavy.sizes)) == (1, 0)
+    assert 3_000 < account.mapping_work < 20_000
+
+
+async def test_what_is_too_much_for_the_light_worker_goes_to_the_heavy_one() -> None:
+    light, heavy, account = HerePool(), HerePool(), Account()
+    assert await evaluator(light, heavy).evaluate(account, HEAVY, RESULTS) == [b"[0,1]"]
+    assert (len(light.sizes), len(heavy.sizes)) == (1, 1)
+
+
+async def test_the_evaluations_of_one_workflow_are_bounded_together() -> None:
+    light, heavy, account = HerePool(), HerePool(), Account(mapping_work=MAX_WORKFLOW_WORK - 150_000)
+    tested = evaluator(light, heavy)
+    with pytest.raises(AttemptError, match="takes more work than the limit of 2,000,000"):
+        await tested.evaluate(account, ENDLESS, RESULTS)
+    with pytest.raises(AttemptError, match="have taken more work than the limit of 200,000,000") as caught:
+        await tested.evaluate(account, LIGHT, RESULTS)
+    assert not caught.value.retryable
+    assert (len(light.sizes), len(heavy.sizes)) == (1, 1)
+    assert account.mapping_work == MAX_WORKFLOW_WORK - 150_000 + 100_000 + MAX_STEP_WORK
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+async def test_a_worker_that_fails_fails_the_attempt(repeatable: Any) -> None:
+    light = HerePool(WorkerFailed("the worker process died", repeatable=repeatable))
+    with pytest.raises(AttemptError, match="The mappings of the step: the worker process died") as caught:
+        await evaluator(light, HerePool()).evaluate(Account(), LIGHT, RESULTS)
+    assert (caught.value.retryable, caught.value.provider_fault) == (repeatable, False)
+
+
+async def test_expressions_are_checked_a_few_at_a_time() -> None:
+    light = HerePool()
+    expressions = [f"a[{number}]" + "|b" * 100 for number in range(500)] + ["a["]
+    checked = await evaluator(light, HerePool()).check("t", expressions)
+    assert list(checked) == expressions
+    assert [expression for expression, fault in checked.items() if fault] == ["a["]
+    assert len(light.sizes) == 6
+    assert max(light.sizes) < 25_000
+
+
+async def test_a_check_without_an_answer_is_no_answer_about_the_expressions() -> None:
+    light = HerePool(WorkerFailed("the worker process died", repeatable=True))
+    with pytest.raises(Unavailable):
+        await evaluator(light, HerePool()).check("t", ["a[0]"])
+
+
+def test_the_loop_spends_a_fifth_of_its_time() -> None:
+    now = 0.0
+    allowance = LoopAllowance(lambda: now)
+    spent = 0
+    for millisecond in range(1_000):
+        now = millisecond / 1_000
+        for _ in range(10):
+            budget = allowance.budget()
+            allowance.spent(budget.limit)
+            spent += budget.limit if budget.limit > 100 else 0
+    assert spent <= 25_000 + 500_000
+
+
+def test_small_evaluations_always_have_their_turn() -> None:
+    allowance = LoopAllowance(lambda: 0.0)
+    for _ in range(10_000):
+        allowance.spent(100)
+    assert allowance.budget().limit == 4_000
+    while allowance.budget().limit > 100:
+        allowance.spent(4_000)
+    assert allowance.budget().limit == 100
