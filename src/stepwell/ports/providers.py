@@ -151,8 +151,11 @@ class AttemptIO(Protocol):
     async def fetch(self, reference: str, field: str) -> Blob:
         """Return the bytes behind an artifact path of the workflow's tenant, an http(s) URL or a data URI.
 
+        Waits until there is room in memory for them, and for their copies in a request. The wait isn't the attempt's
+        time.
+
         Raises `AttemptError` with a message that names *field*. The error is not retryable if a retry can't help
-        (unknown path, broken data URI, a 4xx, too big, wrong type), otherwise it is.
+        (unknown path, broken data URI, a 4xx, too big, wrong type, never enough memory), otherwise it is.
         """
 
     async def link(self, path: str, field: str) -> str | None:

@@ -104,6 +104,18 @@ async def test_data_uris_that_no_result_may_hold_are_refused_before_the_files_ar
     assert governor_of(service).held == 0
 
 
+async def test_urls_that_no_result_may_hold_are_refused_as_soon_as_they_are_too_many(service: Service) -> None:
+    everywhere = {"from_step": "make", "from_field": "paths", "to_field": "paths"}
+    first = {**passthrough_step("list", "make"), "input_mappings": [everywhere]}
+    again = [{**everywhere, "from_step": "list", "to_field": f"list{number}"} for number in range(100)]
+    urls = [each | {"transform": "PATH_TO_URL"} for each in again]
+    created = await service.create(
+        maker(100, 10), first, {**passthrough_step("urls", "list"), "input_mappings": urls}, origin_tenant_id="big"
+    )
+    ended = await service.until_ended(created["id"])
+    assert "the URLs are over 1,048,576 bytes, and the result may not be" in ended["error_message"]
+
+
 async def test_attempts_wait_for_room_while_another_tenant_goes_on(service: Service, provider: FileProvider) -> None:
     governor = governor_of(service)
     readers = [reader(f"read{number}") for number in range(20)]
