@@ -15,6 +15,7 @@ from stepwell.api.query_parameters import (
 )
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import InvalidRequest, NotFound
+from stepwell.domain.records import WorkflowParts
 from support.service.live_service import Service
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
@@ -42,7 +43,7 @@ def test_every_parameter_is_decoded() -> None:
     ).as_filter()
     assert (query.skip, query.limit, query.status) == (7, 200, WorkflowStatus.PAUSED)
     assert (query.origin_instance, query.origin_tenant_id) == ("a b c", "é")
-    assert (query.include_deleted, query.include_steps) == (True, False)
+    assert (query.include_deleted, query.parts) == (True, WorkflowParts(steps=False))
 
 
 @pytest.mark.parametrize(

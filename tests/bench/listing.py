@@ -21,7 +21,7 @@ import asyncpg
 from sqlalchemy import event
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.records import ListFilter
+from stepwell.domain.records import ListFilter, WorkflowParts
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import create_api_engine, journal_connect
@@ -59,7 +59,7 @@ CASES: dict[str, tuple[TenantScope, ListFilter]] = {
     "nobody's COMPLETED": (NOBODY, ListFilter(status=COMPLETED)),
     "nobody's PAUSED": (NOBODY, ListFilter(status=PAUSED)),
     "another tenant's": (HUGE, ListFilter(origin_tenant_id="tenant-1")),
-    "without steps": (EVERY_TENANT, ListFilter(include_steps=False)),
+    "without steps": (EVERY_TENANT, ListFilter(parts=WorkflowParts(steps=False))),
     "limit 200": (EVERY_TENANT, ListFilter(limit=200)),
     "skip 10,000": (EVERY_TENANT, ListFilter(skip=10_000)),
     "skip 500,000": (EVERY_TENANT, ListFilter(skip=500_000)),
@@ -70,7 +70,8 @@ CASES: dict[str, tuple[TenantScope, ListFilter]] = {
 async def measure(dsn: str, rounds: int) -> None:
     gc.set_threshold(*gc.get_threshold()[:2], 1000)  # as the service does
     engine = create_api_engine(dsn, pool=1, timeout_s=60)
-    store = PostgresWorkflowReader(engine, SmallPool(journal_connect(dsn, timeout_s=60), size=1, timeout_s=60))
+    readers = SmallPool(journal_connect(dsn, timeout_s=60), size=1, timeout_s=60)
+    store = PostgresWorkflowReader(engine, readers, readers)
     counting = defaultdict[str, float](float)
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
@@ -91,7 +92,7 @@ async def measure(dsn: str, rounds: int) -> None:
             began_at = perf_counter()
             found = await store.page(scope, query)
             took = perf_counter() - began_at
-            shown, there = len(found.workflows), found.total
+            shown, there = len(found.versions), found.total
             totals.append(counting["total"] * 1000)
             pages.append(took * 1000 - totals[-1])
         figures = "".join(f"{figure:9.1f}" for figure in (*_quantiles(pages[1:]), *_quantiles(totals[1:])))

@@ -1,8 +1,8 @@
 """Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, 13), and the responses that carry an ETag.
 
 What must hold:
-- Two responses with the same ETag are equal to the byte. The ETag of a workflow is made of its version, so comparing
-  it needs no steps. All other ETags are digests of the body.
+- Two responses with the same ETag are equal to the byte. The ETags of a workflow and of a list of workflows are made of
+  versions (`workflow_etags`), so comparing them needs no steps. All other ETags are digests of the body.
 - An `If-Match` that can't be parsed matches nothing. An `If-None-Match` that can't be parsed is ignored.
 """
 
@@ -12,20 +12,22 @@ from uuid import UUID
 
 from anyio import to_thread
 from litestar import Response
+from litestar.types import ASGIApp
 from msgspec import Struct, json
 
-from stepwell import __version__
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import ETAG, IF_MATCH, IF_NONE_MATCH, NO_HEADERS, Headers, header_value
 from stepwell.api.request_bodies import INLINE_BYTES
+from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import workflow_to_public
+from stepwell.api.streamed_answers import Answer, AnswerStreams, StreamedAnswer
+from stepwell.api.workflow_etags import version_of, workflow_etag
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import Preconditions, Version
-from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.records import WHOLE, FoundWorkflow, LargeWorkflow, WorkflowParts, WorkflowRecord
 from stepwell.engine.service import Services
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
-_VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[snd]-.*")
 
 
 def to_response(answer: StoredAnswer, more: Headers = NO_HEADERS) -> Response[bytes]:
@@ -34,9 +36,26 @@ def to_response(answer: StoredAnswer, more: Headers = NO_HEADERS) -> Response[by
     return Response(answer.body, status_code=answer.status, headers=headers, media_type="application/json")
 
 
-async def workflow_answer(record: WorkflowRecord, headers: Headers = NO_HEADERS, status: int = 200) -> StoredAnswer:
-    """Return the answer that contains the workflow."""
-    return answer_with_etag(record, await workflow_to_public(record), headers, status)
+def send_answer(request: ApiRequest, services: Services, answer: Answer, more: Headers = NO_HEADERS) -> ASGIApp:
+    """Return the response that sends *answer*, whole or in slices, with *more* headers."""
+    if isinstance(answer, StreamedAnswer):
+        return answer_streams(request, services).response(answer, more)
+    return to_response(answer, more).to_asgi_response(None, request)
+
+
+def answer_streams(request: ApiRequest, services: Services) -> AnswerStreams:
+    """Return what sends answers with large workflows to this caller."""
+    memory = resources_of(request.scope).memory(request.user)
+    return AnswerStreams(services.reads, memory, request.user.scope)
+
+
+async def workflow_answer(
+    workflow: FoundWorkflow, headers: Headers = NO_HEADERS, status: int = 200, parts: WorkflowParts = WHOLE
+) -> Answer:
+    """Return the answer that contains the workflow with *parts*."""
+    if isinstance(workflow, LargeWorkflow):
+        return StreamedAnswer((workflow.id,), parts, headers, status)
+    return answer_with_etag(workflow, await workflow_to_public(workflow), headers, status)
 
 
 def answer_with_etag(
@@ -44,7 +63,7 @@ def answer_with_etag(
 ) -> StoredAnswer:
     """Return an answer of *content*, with the ETag of the workflow *record* that it contains."""
     version = Version.of(record.state.last_event, record.state.updated_at)
-    tag = _workflow_etag(version, steps=record.steps is not None)
+    tag = workflow_etag(version, WorkflowParts(steps=record.steps is not None, results=record.results))
     return StoredAnswer(status, {**headers, ETAG: tag}, json.encode(content))
 
 
@@ -53,20 +72,29 @@ async def respond_unless_known(request: ApiRequest, content: Struct, headers: He
     body = json.encode(content)
     tag = f'"{(await digest(body)).hex()[:32]}"'
     answer = StoredAnswer(200, {**headers, ETAG: tag}, body)
-    return _not_modified(answer.headers) if _is_known(request, tag) else to_response(answer)
+    if _is_known(request, tag):
+        return Response(b"", status_code=304, headers=answer.headers)
+    return to_response(answer)
 
 
 async def not_modified_workflow(
-    request: ApiRequest, services: Services, workflow_id: UUID, headers: Headers, *, steps: bool
-) -> Response[bytes] | None:
+    request: ApiRequest, services: Services, workflow_id: UUID, headers: Headers, parts: WorkflowParts
+) -> ASGIApp | None:
     """Return 304 if `If-None-Match` names the workflow's present version; else None. Reads the version, not the steps.
 
-    *steps* says whether the full response would contain the steps. Raises `NotFound`.
+    *parts* are those that the full response would contain. Raises `NotFound`.
     """
     if header_value(request, IF_NONE_MATCH) is None:
         return None
-    tag = _workflow_etag(await services.reads.version(request.user.scope, workflow_id), steps=steps)
-    return _not_modified({**headers, ETAG: tag}) if _is_known(request, tag) else None
+    tag = workflow_etag(await services.reads.version(request.user.scope, workflow_id), parts)
+    return not_modified(request, {**headers, ETAG: tag})
+
+
+def not_modified(request: ApiRequest, headers: Headers) -> ASGIApp | None:
+    """Return 304 if `If-None-Match` names the ETag in *headers*; else None."""
+    if not _is_known(request, headers[ETAG]):
+        return None
+    return Response(b"", status_code=304, headers=dict(headers)).to_asgi_response(None, request)
 
 
 def read_preconditions(request: ApiRequest) -> Preconditions:
@@ -74,29 +102,11 @@ def read_preconditions(request: ApiRequest) -> Preconditions:
     return Preconditions(if_match=_matched_versions(request))
 
 
-def dry_run_etag(version: Version) -> str:
-    """Return the ETag of a dry run on the workflow at *version*. As `If-Match` of the verb, it matches that version."""
-    return _etag(version, "d")
-
-
 async def digest(data: bytes) -> bytes:
     """Return the SHA-256 of *data*; a large body is hashed in a thread."""
     if len(data) <= INLINE_BYTES:
         return sha256(data).digest()
     return await to_thread.run_sync(lambda: sha256(data).digest())
-
-
-def _not_modified(headers: Headers) -> Response[bytes]:
-    return Response(b"", status_code=304, headers=headers)
-
-
-def _workflow_etag(version: Version, *, steps: bool) -> str:
-    return _etag(version, "s" if steps else "n")
-
-
-def _etag(version: Version, form: str) -> str:
-    # Another release of Stepwell may encode the same version differently, so the release is part of the ETag.
-    return f'"{version.last_event}-{version.updated_us:x}-{form}-{__version__}"'
 
 
 def _is_known(request: ApiRequest, tag: str) -> bool:
@@ -115,5 +125,5 @@ def _matched_versions(request: ApiRequest) -> frozenset[Version] | None:
     value = header_value(request, IF_MATCH)
     if value is None or value.strip() == "*":
         return None
-    matches = [_VERSION.fullmatch(opaque) for weak, opaque in _TAG.findall(value) if not weak]
-    return frozenset(Version(int(match[1]), int(match[2], 16)) for match in matches if match is not None)
+    versions = [version_of(opaque) for weak, opaque in _TAG.findall(value) if not weak]
+    return frozenset(version for version in versions if version is not None)

@@ -13,7 +13,7 @@ from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryListResponse, DeliveryPublic
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.records import FoundWorkflow
 from stepwell.domain.webhooks.delivery import DeliveryRecord
 from stepwell.engine.service import Services
 
@@ -71,9 +71,9 @@ async def list_deliveries(request: ApiRequest, services: ServicesDep) -> Respons
     return await respond_unless_known(request, DeliveryListResponse(deliveries, len(records) > query.limit))
 
 
-async def _current_delivery(request: ApiRequest, services: Services, workflow: WorkflowRecord) -> StoredAnswer:
+async def _current_delivery(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> StoredAnswer:
     delivery_id = request.path_params["delivery_id"]
-    return _delivery_answer(await services.webhooks.delivery(request.user.scope, workflow.state.id, delivery_id))
+    return _delivery_answer(await services.webhooks.delivery(request.user.scope, workflow.id, delivery_id))
 
 
 def _delivery_answer(record: DeliveryRecord) -> StoredAnswer:

@@ -8,26 +8,28 @@ with 412. A dry run stores no idempotency key.
 from collections.abc import Awaitable, Callable
 
 from litestar import Response
+from litestar.types import ASGIApp
 from msgspec import json
 
-from stepwell.api.conditional_requests import dry_run_etag, read_preconditions
+from stepwell.api.conditional_requests import read_preconditions
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import ETAG
 from stepwell.api.idempotency import idempotency_key
 from stepwell.api.query_parameters import CleanupQuery, VerbQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
+from stepwell.api.workflow_etags import dry_run_etag
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb
 
 MEDIA_TYPE = "application/vnd.stepwell.dry-run+json"
 DRY_RUN_ANSWER = ((MEDIA_TYPE, DryRun),)
-_Handler = Callable[..., Awaitable[Response[bytes]]]
+_Handler = Callable[..., Awaitable[ASGIApp]]
 
 
 def supports_dry_run(verb: DryRunVerb) -> Callable[[_Handler], _Handler]:
     """Add `?dry_run=true` to the decorated handler of *verb*."""
 
     def decorate(perform: _Handler) -> _Handler:
-        async def handler(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+        async def handler(request: ApiRequest, services: ServicesDep) -> ASGIApp:
             raw = request.scope["query_string"]
             query = parse_query(raw, CleanupQuery) if verb == "cleanup" else parse_query(raw, VerbQuery)
             if not query.dry_run:
@@ -39,7 +41,8 @@ def supports_dry_run(verb: DryRunVerb) -> Callable[[_Handler], _Handler]:
             version, result = await services.diagnostics.dry_run(
                 request.user.scope, workflow_id, verb, read_preconditions(request), cleanup_tasks=cleanup_tasks
             )
-            return Response(json.encode(result), media_type=MEDIA_TYPE, headers={ETAG: dry_run_etag(version)})
+            answer = Response(json.encode(result), media_type=MEDIA_TYPE, headers={ETAG: dry_run_etag(version)})
+            return answer.to_asgi_response(None, request)
 
         handler.__name__ = handler.__qualname__ = perform.__name__
         return handler

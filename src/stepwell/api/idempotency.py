@@ -5,52 +5,64 @@ from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from uuid import UUID
 
-from litestar import Response
+from litestar.types import ASGIApp
 from msgspec.structs import replace
 
-from stepwell.api.conditional_requests import digest, read_preconditions, to_response
+from stepwell.api.conditional_requests import answer_streams, digest, read_preconditions, send_answer
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IDEMPOTENCY_KEY, NO_HEADERS, REPLAYED, header_value
 from stepwell.api.request_bodies import read_body
+from stepwell.api.streamed_answers import STORED_MAX_BYTES, Answer
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.records import FoundWorkflow
 from stepwell.engine.service import Services
 
 _MAX_LENGTH = 255
 _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]+")  # no quote, and no comma, which would separate two keys
 _QUOTED = re.compile(r'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 
-Effect = Callable[[ApiRequest, Services, Preconditions], Awaitable[StoredAnswer]]
-Rebuild = Callable[[ApiRequest, Services, WorkflowRecord], Awaitable[StoredAnswer]]
+Effect = Callable[[ApiRequest, Services, Preconditions], Awaitable[Answer]]
+Rebuild = Callable[[ApiRequest, Services, FoundWorkflow], Awaitable[Answer]]
 
 
-def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[Response[bytes]]]]:
+def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[ASGIApp]]]:
     """Make a handler of the decorated function, which is called once for all requests with the same key.
 
     The function must pass its preconditions on to the service, since they carry the key. If the effect was committed
-    but its answer was lost, *rebuild* makes an answer from the workflow as it is then.
+    but its answer was lost, or was too large to be stored, *rebuild* makes an answer from the workflow as it is then.
     """
 
-    def decorate(effect: Effect) -> Callable[..., Awaitable[Response[bytes]]]:
-        async def handler(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+    def decorate(effect: Effect) -> Callable[..., Awaitable[ASGIApp]]:
+        async def handler(request: ApiRequest, services: ServicesDep) -> ASGIApp:
             key, preconditions = idempotency_key(request), read_preconditions(request)
             if key is None:
-                return to_response(await effect(request, services, preconditions))
+                return send_answer(request, services, await effect(request, services, preconditions))
 
-            async def first(reservation: Reservation) -> StoredAnswer:
-                return await effect(request, services, replace(preconditions, reservation=reservation))
+            too_large: list[Answer] = []
 
-            async def rebuild_lost(workflow_id: UUID) -> StoredAnswer:
-                record = await services.reads.get(request.user.scope, workflow_id)
-                return await rebuild(request, services, record)
+            async def stored(answer: Answer) -> StoredAnswer | None:
+                """Return the answer as it will be stored, or None if it is too large for that."""
+                whole: StoredAnswer | None
+                if isinstance(answer, StoredAnswer):
+                    whole = answer if len(answer.body) <= STORED_MAX_BYTES else None
+                else:
+                    whole = await answer_streams(request, services).collect(answer, STORED_MAX_BYTES)
+                if whole is None:
+                    too_large.append(answer)
+                return whole
 
-            fingerprint = await _fingerprint(request)
-            answer, replayed = await services.idempotency.handle(
-                request.user.scope, key, fingerprint, first, rebuild_lost
-            )
-            return to_response(answer, {REPLAYED: "true"} if replayed else NO_HEADERS)
+            async def first(reservation: Reservation) -> StoredAnswer | None:
+                return await stored(await effect(request, services, replace(preconditions, reservation=reservation)))
+
+            async def rebuild_lost(workflow_id: UUID) -> StoredAnswer | None:
+                return await stored(await rebuild(request, services, await services.reads.find(scope, workflow_id)))
+
+            scope, fingerprint = request.user.scope, await _fingerprint(request)
+            answer, replayed = await services.idempotency.handle(scope, key, fingerprint, first, rebuild_lost)
+            more = {REPLAYED: "true"} if replayed else NO_HEADERS
+            return send_answer(request, services, answer or too_large[-1], more)
 
         handler.__name__ = handler.__qualname__ = effect.__name__
         return handler

@@ -11,9 +11,9 @@ from anyio import CancelScope, create_task_group
 from stepwell.api.conditional_requests import workflow_answer
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import APPLIED, NO_HEADERS, PREFER, Headers, header_value
+from stepwell.api.streamed_answers import Answer
 from stepwell.domain.errors import StepwellError, Unavailable
-from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.records import FoundWorkflow
 from stepwell.engine.service import Services
 
 _MAX_WAIT_S = 60
@@ -39,25 +39,25 @@ async def wait_if_preferred(request: ApiRequest, services: Services, workflow_id
 async def answer_after_wait(
     request: ApiRequest,
     services: Services,
-    record: WorkflowRecord,
+    workflow: FoundWorkflow,
     headers: Headers = NO_HEADERS,
     status: int = 200,
-) -> StoredAnswer:
-    """Return the workflow: as it is after the wait if the request prefers one, else as *record* has it."""
-    if applied := await wait_if_preferred(request, services, record.state.id):
-        record, headers = await services.reads.get(request.user.scope, record.state.id), {**headers, **applied}
-    return await workflow_answer(record, headers, status)
+) -> Answer:
+    """Return the workflow: as it is after the wait if the request prefers one, else as *workflow* has it."""
+    if applied := await wait_if_preferred(request, services, workflow.id):
+        workflow, headers = await services.reads.find(request.user.scope, workflow.id), {**headers, **applied}
+    return await workflow_answer(workflow, headers, status)
 
 
 async def answer_now(
     _request: ApiRequest,
     _services: Services,
-    record: WorkflowRecord,
+    workflow: FoundWorkflow,
     headers: Headers = NO_HEADERS,
     status: int = 200,
-) -> StoredAnswer:
-    """Return the workflow as *record* has it."""
-    return await workflow_answer(record, headers, status)
+) -> Answer:
+    """Return the workflow as *workflow* has it."""
+    return await workflow_answer(workflow, headers, status)
 
 
 async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seconds: int) -> None:

@@ -12,7 +12,7 @@ from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, Union
 
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
-from stepwell.domain.records import ListFilter
+from stepwell.domain.records import ListFilter, WorkflowParts
 from stepwell.domain.strict_json.schema_faults import collect, printable_key
 
 Q = TypeVar("Q", bound=Struct)
@@ -26,6 +26,7 @@ _MAX_INT, _MIN_INT = 2**63 - 1, -(2**63)
 Skip = Annotated[int, Meta(ge=0, le=_MAX_INT, description="The number of workflows to skip, from the newest on")]
 Limit = Annotated[int, Meta(ge=1, le=200, description="The maximum number of workflows")]
 IncludeSteps = Annotated[bool, Meta(description="Whether the answer contains the steps")]
+IncludeResults = Annotated[bool, Meta(description="Whether the answer contains the results of steps")]
 DryRun = Annotated[bool, Meta(description="Change nothing, and report what would change")]
 
 
@@ -40,6 +41,11 @@ class StartQuery(Struct, frozen=True):
 
 class GetQuery(Struct, frozen=True):
     include_steps: IncludeSteps = True
+    include_results: IncludeResults = True
+
+    @property
+    def parts(self) -> WorkflowParts:
+        return WorkflowParts(self.include_steps, self.include_results)
 
 
 class ListQuery(Struct, frozen=True, kw_only=True):
@@ -50,6 +56,7 @@ class ListQuery(Struct, frozen=True, kw_only=True):
     skip: Skip = 0
     status: Annotated[WorkflowStatus, Meta(description="Only workflows in this status")] | UnsetType = UNSET
     include_steps: IncludeSteps = True
+    include_results: IncludeResults = True
 
     def as_filter(self) -> ListFilter:
         return ListFilter(
@@ -59,7 +66,7 @@ class ListQuery(Struct, frozen=True, kw_only=True):
             origin_instance=None if self.origin_instance is UNSET else self.origin_instance,
             origin_tenant_id=None if self.origin_tenant_id is UNSET else self.origin_tenant_id,
             include_deleted=self.include_deleted,
-            include_steps=self.include_steps,
+            parts=WorkflowParts(self.include_steps, self.include_results),
         )
 
 

@@ -6,22 +6,32 @@ unchanged.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar, cast
 
-from msgspec import UNSET, Raw, json
+from msgspec import UNSET, Raw, Struct, json
 
+from stepwell.contract.enums import StepStatus
 from stepwell.contract.events import EventPublic
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.workflows import (
     WorkflowCleanupDetail,
     WorkflowCleanupError,
-    WorkflowCleanupResponse,
     WorkflowListResponse,
     WorkflowPublic,
     WorkflowStepPublic,
 )
 from stepwell.domain.model import HistoryEvent
-from stepwell.domain.records import CleanupReport, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
+from stepwell.domain.records import (
+    CleanupReport,
+    StepRecord,
+    StepSnapshot,
+    StoredStep,
+    TaskRecord,
+    WorkflowPage,
+    WorkflowRecord,
+)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -29,7 +39,8 @@ B = TypeVar("B")
 _SLICE = 250
 
 
-def step_to_public(record: StepRecord) -> WorkflowStepPublic:
+def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepPublic:
+    """Return the step. Without *results*, it has no member `result`."""
     definition, state = record.definition, record.state
     return WorkflowStepPublic(
         id=record.id,
@@ -45,7 +56,7 @@ def step_to_public(record: StepRecord) -> WorkflowStepPublic:
         input_mappings=definition.input_mappings,
         status=state.status,
         task_id=None if state.task_id is None else str(state.task_id),
-        result=_raw(state.result),
+        result=_raw(state.result) if results else UNSET,
         error_message=state.error_message,
         next_attempt_at=state.next_attempt_at,
         started_at=state.started_at,
@@ -57,9 +68,58 @@ def step_to_public(record: StepRecord) -> WorkflowStepPublic:
     )
 
 
+class _Definition(Struct, frozen=True):
+    """The members of a stored step's definition that answers show, as JSON."""
+
+    config: Raw
+    depends_on: Raw
+    input_mappings: Raw
+    provider_config: Raw
+    active_provider_capabilities: Raw
+    fallback_provider_type: Raw
+    fallback_provider_config: Raw
+    fallback_provider_capabilities: Raw
+
+
+_read_definition = json.Decoder(_Definition).decode
+
+
+def stored_step_to_public(
+    step: StoredStep, state: StepSnapshot, created_at: datetime, *, results: bool
+) -> WorkflowStepPublic:
+    """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
+    definition: Any = _read_definition(step.definition)
+    result = _raw(step.result if state.status is StepStatus.COMPLETED else None)
+    return WorkflowStepPublic(
+        id=step.id,
+        step_id=step.step_id,
+        task_type=step.task_type,
+        config=definition.config,
+        provider_config=definition.provider_config,
+        active_provider_capabilities=definition.active_provider_capabilities,
+        fallback_provider_type=definition.fallback_provider_type,
+        fallback_provider_config=definition.fallback_provider_config,
+        fallback_provider_capabilities=definition.fallback_provider_capabilities,
+        dependencies=definition.depends_on,
+        input_mappings=definition.input_mappings,
+        status=state.status,
+        task_id=None if state.task_id is None else str(state.task_id),
+        result=result if results else UNSET,
+        error_message=state.error_message,
+        next_attempt_at=state.next_attempt_at,
+        started_at=state.started_at,
+        completed_at=state.completed_at,
+        retry_count=state.retry_count,
+        max_retries=step.max_retries,
+        created_at=created_at,
+        updated_at=state.updated_at or created_at,
+    )
+
+
 async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
     state, summary = record.state, record.summary
-    steps = UNSET if record.steps is None else await encode_in_slices(record.steps, step_to_public)
+    convert = partial(step_to_public, results=record.results)
+    steps = UNSET if record.steps is None else await encode_in_slices(record.steps, convert)
     return WorkflowPublic(
         id=state.id,
         name=state.name,
@@ -70,7 +130,7 @@ async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
         progress=progress(state.completed_steps, record.total_steps),
         current_step=summary.current_step,
         final_step_id=summary.final_step_id,
-        final_step_result=_raw(summary.final_step_result),
+        final_step_result=_raw(summary.final_step_result) if record.results else UNSET,
         canvas_task_id=None if state.execution_id is None else str(state.execution_id),
         config=record.config,
         suppress_subtask_events=record.suppress_subtask_events,
@@ -93,18 +153,15 @@ async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
 
 
 async def page_to_public(page: WorkflowPage, skip: int, limit: int) -> WorkflowListResponse:
-    workflows = []
-    while page.workflows:  # freed one by one, because freeing a million steps at once blocks the loop
-        workflows.append(await workflow_to_public(page.workflows.pop(0)))
+    workflows = [await workflow_to_public(record) for record in page.workflows or ()]
     return WorkflowListResponse(workflows, page.total, skip, limit)
 
 
-async def cleanup_to_public(record: WorkflowRecord, report: CleanupReport) -> WorkflowCleanupResponse:
+def cleanup_to_public(report: CleanupReport) -> WorkflowCleanupDetail:
     errors = [WorkflowCleanupError(f.task_id, f.step_id, f.task_type, f.error) for f in report.errors]
-    detail = WorkflowCleanupDetail(
+    return WorkflowCleanupDetail(
         report.tasks_processed, report.tasks_cleaned, report.deleted_paths, errors, report.pending
     )
-    return WorkflowCleanupResponse(await workflow_to_public(record), detail)
 
 
 def task_to_public(record: TaskRecord) -> TaskPublic:

@@ -1,20 +1,24 @@
 """The bodies of webhooks, `{type, timestamp, data}`, and their description in the OpenAPI document."""
 
+from contextlib import aclosing
 from copy import deepcopy
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 from msgspec import Raw, Struct, json
 
 from stepwell.api.operations import SCHEMA_REF
 from stepwell.api.serializers import event_to_public, workflow_to_public
+from stepwell.api.streamed_answers import collect, encode_large
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
 from stepwell.contract.webhooks import StepNotice, StepNoticeData, WorkflowNotice
-from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.records import WHOLE, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import DueDelivery
 from stepwell.ports.storage import WorkflowReader
 
+T = TypeVar("T")
 MAX_BODY = 256 * 1024
 # Bytes; no step is shorter. A workflow with more than `_MAX_STEPS` steps doesn't fit, so its steps are not read.
 SHORTEST_STEP = 512
@@ -36,21 +40,31 @@ class Payloads:
         if event.type not in TERMINAL_EVENTS:
             data = StepNoticeData(due.workflow_id, due.origin_reference, due.origin_instance, event_to_public(event))
             return json.encode(StepNotice(event.type, event.at, data)).decode()
-        if due.total_steps <= _MAX_STEPS:
-            whole = json.encode(await workflow_to_public(await self._record(due, include_steps=True)))
+        scope = TenantScope(due.tenant)
+        if due.total_steps <= _MAX_STEPS and (whole := await self._whole(scope, due.workflow_id)) is not None:
             body = _envelope(event.type, event.at, whole)
             if len(body) <= MAX_BODY:
                 return body.decode()
-        without_steps = json.encode(await workflow_to_public(await self._record(due, include_steps=False)))
+        record = _require(await self._store.get(scope, due.workflow_id), due.workflow_id)
+        without_steps = json.encode(await workflow_to_public(record))
         link = f"{self._base}/api/v1/workflows/{due.workflow_id}"
         members = json.decode(without_steps, type=dict[str, Raw]) | {"link": Raw(json.encode(link))}
         return _shorten(event.type, event.at, members)
 
-    async def _record(self, due: DueDelivery, *, include_steps: bool) -> WorkflowRecord:
-        record = await self._store.get(TenantScope(due.tenant), due.workflow_id, include_steps=include_steps)
-        if record is None:
-            raise LookupError(f"there is no workflow {due.workflow_id}")
-        return record
+    async def _whole(self, scope: TenantScope, workflow_id: UUID) -> bytes | None:
+        """Return the workflow with its steps, as JSON. None if it is larger than a webhook may be."""
+        workflow = _require(await self._store.find(scope, workflow_id, WHOLE), workflow_id)
+        if isinstance(workflow, WorkflowRecord):
+            return json.encode(await workflow_to_public(workflow))
+        (snapshot,) = await self._store.snapshot(scope, (workflow_id,), WHOLE)
+        async with aclosing(encode_large(self._store, scope, snapshot, WHOLE)) as chunks:
+            return await collect(chunks, MAX_BODY)
+
+
+def _require(value: T | None, workflow_id: UUID) -> T:
+    if value is None:
+        raise LookupError(f"there is no workflow {workflow_id}")
+    return value
 
 
 def webhook_components(components: dict[str, Any]) -> dict[str, Any]:

@@ -4,19 +4,20 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from uuid import UUID
 
-from litestar import Response
+from litestar.types import ASGIApp
+from msgspec import json
 
 from stepwell.api.conditional_requests import (
     answer_with_etag,
+    not_modified,
     not_modified_workflow,
-    respond_unless_known,
-    to_response,
+    send_answer,
     workflow_answer,
 )
 from stepwell.api.definitions import read_definition
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
-from stepwell.api.headers import CHANGING, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
+from stepwell.api.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
 from stepwell.api.idempotency import idempotent
 from stepwell.api.limits import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
@@ -32,13 +33,15 @@ from stepwell.api.query_parameters import (
     parse_query,
 )
 from stepwell.api.request_bodies import ignore_empty_body, read_json
-from stepwell.api.serializers import cleanup_to_public, page_to_public
+from stepwell.api.serializers import cleanup_to_public, page_to_public, workflow_to_public
+from stepwell.api.streamed_answers import Answer, StreamedAnswer
+from stepwell.api.workflow_etags import page_etag
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.records import FoundWorkflow, LargeWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import parse_update
 from stepwell.engine.service import Services
@@ -166,21 +169,21 @@ CANCEL = Operation(
 )
 
 
-async def _creation_answer(request: ApiRequest, services: Services, record: WorkflowRecord) -> StoredAnswer:
+async def _creation_answer(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> Answer:
     # A workflow that isn't started won't end, so there is nothing to wait for.
-    wait = record.state.status is not WorkflowStatus.PENDING
-    headers = {"Location": f"{BASE}{record.state.id}"}
-    return await (answer_after_wait if wait else answer_now)(request, services, record, headers, 201)
+    wait = workflow.status is not WorkflowStatus.PENDING
+    headers = {"Location": f"{BASE}{workflow.id}"}
+    return await (answer_after_wait if wait else answer_now)(request, services, workflow, headers, 201)
 
 
-async def _clean_again(request: ApiRequest, services: Services, _record: WorkflowRecord) -> StoredAnswer:
+async def _clean_again(request: ApiRequest, services: Services, _workflow: FoundWorkflow) -> Answer:
     """Clean up again, because the report of the first run was lost. It deletes what that run left."""
     return await _clean(request, services, NO_PRECONDITIONS)
 
 
 @endpoint(CREATE)
 @idempotent(_creation_answer)
-async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     query = parse_query(request.scope["query_string"], StartQuery)
     caller = request.user
     if not caller.scope.every:
@@ -196,28 +199,35 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
 
 
 @endpoint(LIST)
-async def list_workflows(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+async def list_workflows(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await services.reads.page(request.user.scope, query.as_filter())
-    content = await page_to_public(page, query.skip, query.limit)
-    return await respond_unless_known(request, content, {"Link": page_links(BASE, query, page.total)})
+    headers = {"Link": page_links(BASE, query, page.total), ETAG: page_etag(page, query)}
+    if known := not_modified(request, headers):
+        return known
+    if page.workflows is None:
+        numbers = b'],"total":%d,"skip":%d,"limit":%d}' % (page.total, query.skip, query.limit)
+        parts, ids = query.as_filter().parts, list(page.versions)
+        answer = StreamedAnswer(ids, parts, headers, prefix=b'{"workflows":[', suffix=numbers, page=True)
+        return send_answer(request, services, answer)
+    body = json.encode(await page_to_public(page, query.skip, query.limit))
+    return send_answer(request, services, StoredAnswer(200, headers, body))
 
 
 @endpoint(GET)
-async def get_workflow(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+async def get_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], GetQuery)
     applied = await wait_if_preferred(request, services, workflow_id)
-    steps = query.include_steps
-    if not_modified := await not_modified_workflow(request, services, workflow_id, applied, steps=steps):
-        return not_modified
-    record = await services.reads.get(request.user.scope, workflow_id, include_steps=steps)
-    return to_response(await workflow_answer(record, applied))
+    if known := await not_modified_workflow(request, services, workflow_id, applied, query.parts):
+        return known
+    workflow = await services.reads.find(request.user.scope, workflow_id, query.parts)
+    return send_answer(request, services, await workflow_answer(workflow, applied, parts=query.parts))
 
 
 @endpoint(UPDATE)
 @idempotent(answer_now)
-async def update_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def update_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     changes = await read_json(request, lambda body: parse_update(body, services.catalog.webhook_refusal))
@@ -230,52 +240,56 @@ async def update_workflow(request: ApiRequest, services: Services, preconditions
 @endpoint(START)
 @supports_dry_run("start")
 @idempotent(answer_after_wait)
-async def start_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def start_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     return await answer_after_wait(request, services, await _perform(request, services.workflows.start, preconditions))
 
 
 @endpoint(PAUSE)
 @idempotent(answer_now)
-async def pause_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def pause_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     return await workflow_answer(await _perform(request, services.workflows.pause, preconditions))
 
 
 @endpoint(RESUME)
 @supports_dry_run("resume")
 @idempotent(answer_after_wait)
-async def resume_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def resume_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     return await answer_after_wait(request, services, await _perform(request, services.workflows.resume, preconditions))
 
 
 @endpoint(CANCEL)
 @supports_dry_run("cancel")
 @idempotent(answer_now)
-async def cancel_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def cancel_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     return await workflow_answer(await _perform(request, services.workflows.cancel, preconditions))
 
 
 @endpoint(CLEANUP)
 @supports_dry_run("cleanup")
 @idempotent(_clean_again)
-async def cleanup_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def cleanup_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     return await _clean(request, services, preconditions)
 
 
-async def _clean(request: ApiRequest, services: Services, preconditions: Preconditions) -> StoredAnswer:
+async def _clean(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)
     caller = request.user
-    record, report = await services.workflows.cleanup(
+    workflow, report = await services.workflows.cleanup(
         caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, preconditions=preconditions
     )
-    return answer_with_etag(record, await cleanup_to_public(record, report))
+    detail = cleanup_to_public(report)
+    if isinstance(workflow, LargeWorkflow):
+        suffix = b',"cleanup":' + json.encode(detail) + b"}"
+        return StreamedAnswer((workflow.id,), prefix=b'{"workflow":', suffix=suffix)
+    return answer_with_etag(workflow, WorkflowCleanupResponse(await workflow_to_public(workflow), detail))
 
 
-_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[WorkflowRecord]]
+_Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[FoundWorkflow]]
 
 
-async def _perform(request: ApiRequest, verb: _Verb, preconditions: Preconditions) -> WorkflowRecord:
+async def _perform(request: ApiRequest, verb: _Verb, preconditions: Preconditions) -> FoundWorkflow:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)

@@ -28,6 +28,7 @@ from stepwell.persistence.stores.deliveries import PostgresDeliveries
 from stepwell.persistence.stores.event_feed import PostgresEventFeed
 from stepwell.persistence.stores.idempotency_keys import CONNECTIONS as KEY_CONNECTIONS
 from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys
+from stepwell.persistence.stores.large_workflows import CONNECTIONS as LARGE_CONNECTIONS
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
 from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
@@ -124,7 +125,7 @@ class PostgresSource:
         if self._durable:
             await assert_durable(pool)
         return Database(
-            PostgresWorkflowReader(engine, open_pool(CONNECTIONS)),
+            PostgresWorkflowReader(engine, open_pool(CONNECTIONS), open_pool(LARGE_CONNECTIONS)),
             workflow_store,
             PostgresLeaseStore(pool),
             PostgresIdempotencyKeys(open_pool(KEY_CONNECTIONS), owner),

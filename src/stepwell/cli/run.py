@@ -113,7 +113,7 @@ async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, st
 
 
 async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> RunOutcome:
-    record = await app.services.reads.get(EVERY_TENANT, workflow_id, include_steps=False)
+    record = await app.services.reads.get(EVERY_TENANT, workflow_id)
     tasks = await app.services.reads.tasks(EVERY_TENANT, workflow_id, include_deleted=False)
     bucket = bucket_of(settings)
     base = str(settings.artifacts.absolute()) if bucket is None else bucket.url

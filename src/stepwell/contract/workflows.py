@@ -27,7 +27,7 @@ class WorkflowStepPublic(Struct, kw_only=True):
     input_mappings: list[Mapping]
     status: StepStatus
     task_id: Annotated[str, Meta(description="The latest task (attempt) of the step")] | None = None
-    result: RawObject | None = None
+    result: RawObject | UnsetType | None = None
     error_message: str | None = None
     next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None
     started_at: Time | None = None
@@ -48,7 +48,7 @@ class WorkflowPublic(Struct, kw_only=True):
     progress: Annotated[float, Meta(description="Percent of the steps that are COMPLETED, two decimals")]
     current_step: Annotated[str, Meta(description="The step that has been RUNNING longest")] | None = None
     final_step_id: Annotated[str, Meta(description="The sink of the DAG")] | None = None
-    final_step_result: RawObject | None = None
+    final_step_result: RawObject | UnsetType | None = None
     canvas_task_id: (
         Annotated[str, Meta(description="The id of this execution; new at every start and resume")] | None
     ) = None

@@ -1,15 +1,17 @@
 """Workflows, steps and tasks as stored: their constant columns, beside the state that changes."""
 
 from datetime import datetime
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
 
 from stepwell.contract.costs import WorkflowCost
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
-from stepwell.contract.enums import TaskType, WorkflowStatus
+from stepwell.contract.enums import StepStatus, TaskType, WorkflowStatus
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
+from stepwell.domain.preconditions import Version
 from stepwell.domain.steps import ResolvedStep
 
 
@@ -38,7 +40,10 @@ class Summary(Struct, frozen=True):
 
 
 class WorkflowRecord(Struct):
-    """A stored workflow. `steps` are in the order of the definition; None if the caller didn't ask for them."""
+    """A stored workflow. `steps` are in the order of the definition; None if the caller didn't ask for them.
+
+    `results` is false if the caller didn't ask for results: then those of the steps and of the final step are absent.
+    """
 
     state: WorkflowState
     tenant: str | None
@@ -51,6 +56,88 @@ class WorkflowRecord(Struct):
     created_at: datetime
     summary: Summary
     steps: list[StepRecord] | None = None
+    results: bool = True
+
+    @property
+    def id(self) -> UUID:
+        return self.state.id
+
+    @property
+    def status(self) -> WorkflowStatus:
+        return self.state.status
+
+
+class WorkflowParts(Struct, frozen=True):
+    """The parts of workflows that an answer contains, beside their own fields."""
+
+    steps: bool = True
+    results: bool = True
+
+
+WHOLE: Final = WorkflowParts()
+
+
+class LargeWorkflow(Struct, frozen=True):
+    """Stands for a workflow that is too large to be read at once, because of its steps, results or errors."""
+
+    id: UUID
+    status: WorkflowStatus
+
+
+FoundWorkflow: TypeAlias = WorkflowRecord | LargeWorkflow
+
+
+class StoredStep(Struct, frozen=True):
+    """The constant columns of a step, and its result. `definition` and `result` are JSON.
+
+    `result` belongs to an answer only if the step is COMPLETED in the snapshot that the answer shows.
+    """
+
+    position: int
+    id: UUID
+    step_id: str
+    task_type: str
+    max_retries: int
+    definition: bytes
+    result: bytes | None
+
+
+class StepSnapshot(Struct, frozen=True, array_like=True, gc=False):
+    """The changing columns of a step that answers show."""
+
+    status: StepStatus
+    task_id: UUID | None
+    retry_count: int
+    next_attempt_at: datetime | None
+    error_message: str | None
+    started_at: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime | None
+
+
+class LargeWorkflowSnapshot(Struct):
+    """A workflow at one moment. `states` has the `StepSnapshot`s of its steps, as JSON lists of `STATES_PER_BLOCK`.
+
+    They stay encoded until they are sent, because decoded they would take ten times as much memory.
+    """
+
+    record: WorkflowRecord
+    states: list[bytes]
+
+
+STATES_PER_BLOCK: Final = 250
+
+
+class AnswerSize(Struct, frozen=True):
+    """The size of an answer with whole workflows, in bytes, before it is read.
+
+    `total` is about that of the answer. If that is too large, it may be less. `snapshot` is the part that is read at
+    once, and `largest_step` that of the largest step among the rest.
+    """
+
+    total: int
+    snapshot: int
+    largest_step: int
 
 
 class NewWorkflow(Struct, frozen=True):
@@ -109,14 +196,19 @@ class WaitingCount(Struct, frozen=True):
 
 
 class WorkflowPage(Struct):
-    """A page of a list of workflows. `total` counts the workflows that match the filter."""
+    """A page of a list of workflows. `total` counts the workflows that match the filter.
 
-    workflows: list[WorkflowRecord]
+    `versions` has the version of each workflow, in the order of the page. `workflows` is None if they are too large to
+    be read at once (`LargeWorkflow`).
+    """
+
+    versions: dict[UUID, Version]
+    workflows: list[WorkflowRecord] | None
     total: int
 
 
 class ListFilter(Struct, frozen=True, kw_only=True):
-    """The filters of a list of workflows, its page, and whether it includes their steps."""
+    """The filters of a list of workflows, its page, and the parts of the workflows that it includes."""
 
     skip: int = 0
     limit: int = 50
@@ -124,7 +216,7 @@ class ListFilter(Struct, frozen=True, kw_only=True):
     origin_instance: str | None = None
     origin_tenant_id: str | None = None
     include_deleted: bool = False
-    include_steps: bool = True
+    parts: WorkflowParts = WHOLE
 
 
 class TaskRecord(Struct):

@@ -5,6 +5,7 @@ A request reserves its key in the database, and its effect is committed together
 What must hold:
 - Of all requests with the same key at the same time, in any process, one is handled. The others get `StillRunning`.
 - A response is stored before it is sent. A repeated request gets the same bytes.
+- A response over 1 MiB isn't stored. A repeated request gets one that is made from the current state of the workflow.
 - If a request took effect but has no response, because its process died or lost the database, a repeated request gets a
   response made from the current state of the workflow. The repetition itself has no effect.
 - If a request had no effect, because it was refused or its process died, a repeated request counts as the first one.
@@ -37,10 +38,10 @@ _MOST_UNRELEASED = 10_000
 _RELEASED_PER_STATEMENT = 500
 _RETRY_S = 0.5
 
-Perform = Callable[[Reservation], Awaitable[StoredAnswer]]
-"""Performs a request, whose effect carries the reservation, and returns the response."""
-AnswerRepeat = Callable[[UUID], Awaitable[StoredAnswer]]
-"""Makes the response of a repeated request from the workflow that the first one had its effect on."""
+Perform = Callable[[Reservation], Awaitable[StoredAnswer | None]]
+"""Performs a request, whose effect carries the reservation. Returns the response; None if it is too large to store."""
+AnswerRepeat = Callable[[UUID], Awaitable[StoredAnswer | None]]
+"""Makes the response of a repeated request from the workflow that the first one had its effect on. None as above."""
 
 
 class _Running(Struct):
@@ -109,8 +110,11 @@ class IdempotentRequests:
 
     async def handle(
         self, scope: TenantScope, key: str, fingerprint: bytes, perform: Perform, answer_repeat: AnswerRepeat
-    ) -> tuple[StoredAnswer, bool]:
+    ) -> tuple[StoredAnswer | None, bool]:
         """Return the response to a request, and whether the request is a repeated one.
+
+        The response is None if it is too large to be stored. The caller then sends what *perform* or *answer_repeat*
+        have made.
 
         *fingerprint* identifies the request's content. Raises what *perform* and *answer_repeat* raise, `StillRunning`,
         and `InvalidRequest` if the key belongs to another request.
@@ -136,7 +140,7 @@ class IdempotentRequests:
         effect.add_done_callback(lambda done: self._on_decided(name, done))
         await shield(effect)
 
-    async def _handle_first(self, reservation: Reservation, running: _Running, perform: Perform) -> StoredAnswer:
+    async def _handle_first(self, reservation: Reservation, running: _Running, perform: Perform) -> StoredAnswer | None:
         try:
             answer = await perform(reservation)
         except Exception:
@@ -147,19 +151,22 @@ class IdempotentRequests:
                     await self._keys.release([reservation])
                     running.to_release = None
             raise
+        if answer is None:
+            return None  # the key is released, so any process may answer a repeat
         stored = await self._keys.store_answer(reservation, answer)
         running.to_release = None
         return stored
 
     async def _handle_repeated(
         self, reserved: ReservedKey, fingerprint: bytes, answer_repeat: AnswerRepeat
-    ) -> StoredAnswer:
+    ) -> StoredAnswer | None:
         _check_same(reserved.fingerprint, fingerprint)
         if reserved.answer is not None:
             return reserved.answer
         if reserved.applied_to is None or reserved.elsewhere:
             raise StillRunning
-        return await self._keys.store_answer(reserved.reservation, await answer_repeat(reserved.applied_to))
+        answer = await answer_repeat(reserved.applied_to)
+        return None if answer is None else await self._keys.store_answer(reserved.reservation, answer)
 
     @contextmanager
     def _holding(self, scope: str, key: str, fingerprint: bytes) -> Iterator[_Running]:

@@ -14,7 +14,18 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.errors import NotFound
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import ListFilter, TaskRecord, WorkflowPage, WorkflowRecord
+from stepwell.domain.records import (
+    WHOLE,
+    AnswerSize,
+    FoundWorkflow,
+    LargeWorkflowSnapshot,
+    ListFilter,
+    StoredStep,
+    TaskRecord,
+    WorkflowPage,
+    WorkflowParts,
+    WorkflowRecord,
+)
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
@@ -32,9 +43,34 @@ class ReadService:
     def __init__(self, store: WorkflowReader, cleaner: ArtifactCleaner, providers: ProviderStatusReader) -> None:
         self._store, self._cleaner, self._providers = store, cleaner, providers
 
-    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool = True) -> WorkflowRecord:
-        """Return the workflow, without its steps if *include_steps* is false."""
-        return _require(await self._store.get(scope, workflow_id, include_steps=include_steps), "workflow")
+    async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord:
+        """Return the workflow without its steps, however large it is."""
+        return _require(await self._store.get(scope, workflow_id), "workflow")
+
+    async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts = WHOLE) -> FoundWorkflow:
+        """Return the workflow with *parts*, or that it is large."""
+        found: FoundWorkflow | None = await self._store.find(scope, workflow_id, parts)
+        if found is None:
+            raise NotFound("workflow")
+        return found
+
+    async def size(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
+    ) -> AnswerSize:
+        """Return the size of an answer with these workflows. It stops once the total exceeds *stop_at*."""
+        return _require(await self._store.size(scope, workflow_ids, parts, stop_at), "workflow")
+
+    async def snapshot(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
+    ) -> list[LargeWorkflowSnapshot]:
+        """Return what changes of large workflows. `step_slice` returns the rest."""
+        return await self._store.snapshot(scope, workflow_ids, parts)
+
+    async def step_slice(
+        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
+    ) -> Sequence[StoredStep]:
+        """Return what never changes of up to *count* steps, from position *first* on, see `WorkflowReader`."""
+        return await self._store.step_slice(scope, workflow_id, parts, first, count, max_bytes)
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
         """Return the version of the workflow, for its ETag."""

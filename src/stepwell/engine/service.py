@@ -21,7 +21,7 @@ from stepwell.domain.access.signed_urls import CallbackUrls
 from stepwell.domain.errors import InvalidTransition, NotFound, PreconditionFailed, Unavailable
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.records import CleanupReport, WorkflowRecord
+from stepwell.domain.records import CleanupReport, FoundWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
@@ -107,7 +107,7 @@ class WorkflowService:
 
     async def start(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
-    ) -> WorkflowRecord:
+    ) -> FoundWorkflow:
         """Start a PENDING workflow."""
 
         def start_input(workflow: ActiveWorkflow) -> Start:
@@ -117,13 +117,13 @@ class WorkflowService:
 
     async def pause(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
-    ) -> WorkflowRecord:
+    ) -> FoundWorkflow:
         """Pause a RUNNING workflow: nothing new starts, and running steps finish."""
         return await self._verb(scope, workflow_id, lambda _: Pause(actor), preconditions)
 
     async def resume(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
-    ) -> WorkflowRecord:
+    ) -> FoundWorkflow:
         """Resume a FAILED or PAUSED workflow. COMPLETED steps never run again."""
 
         def resume_input(workflow: ActiveWorkflow) -> Resume:
@@ -134,7 +134,7 @@ class WorkflowService:
 
     async def cancel(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
-    ) -> WorkflowRecord:
+    ) -> FoundWorkflow:
         """Cancel a PENDING or RUNNING workflow, and its jobs at providers."""
         return await self._verb(scope, workflow_id, lambda _: Cancel(actor), preconditions)
 
@@ -145,7 +145,7 @@ class WorkflowService:
         workflow_id: UUID,
         changes: WorkflowUpdate,
         preconditions: Preconditions = NO_PRECONDITIONS,
-    ) -> WorkflowRecord:
+    ) -> FoundWorkflow:
         """Change name, description, webhook URL or labels of a workflow."""
         await self._webhooks.check_update(scope, workflow_id, changes)
         return await self._verb(scope, workflow_id, lambda _: Update(actor, changes), preconditions)
@@ -158,7 +158,7 @@ class WorkflowService:
         *,
         cleanup_tasks: bool,
         preconditions: Preconditions = NO_PRECONDITIONS,
-    ) -> tuple[WorkflowRecord, CleanupReport]:
+    ) -> tuple[FoundWorkflow, CleanupReport]:
         """Mark the workflow deleted. *cleanup_tasks*: also delete the files of its tasks.
 
         The files are deleted whatever becomes of this call, which waits for that up to ten seconds.
@@ -172,7 +172,7 @@ class WorkflowService:
         with self._cleanups.observe(workflow_id) as observer:
             begun = await self._change(scope, workflow_id, make, preconditions)
             report = await self._cleanups.wait(observer, begun=begun)
-        return await self._reads.get(scope, workflow_id), report
+        return await self._reads.find(scope, workflow_id), report
 
     def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:
         """Return the attempt that a provider reports on by *token*. Raises `NotFound` for one that wasn't made here."""
@@ -197,9 +197,9 @@ class WorkflowService:
         preconditions: Preconditions,
         *,
         starts: bool = False,
-    ) -> WorkflowRecord:
+    ) -> FoundWorkflow:
         await self._change(scope, workflow_id, make, preconditions, starts=starts)
-        return await self._reads.get(scope, workflow_id)
+        return await self._reads.find(scope, workflow_id)
 
     async def _change(
         self,

@@ -11,13 +11,18 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
+    AnswerSize,
+    FoundWorkflow,
+    LargeWorkflowSnapshot,
     ListFilter,
     LoadedWorkflow,
     NewWorkflow,
     Ownership,
+    StoredStep,
     TaskRecord,
     WaitingCount,
     WorkflowPage,
+    WorkflowParts,
     WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
@@ -124,14 +129,47 @@ class WorkflowReader(Protocol):
     `Unavailable` while the database is away.
     """
 
-    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        """Return the workflow, deleted or not. None if it is unknown."""
+    async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
+        """Return the workflow without its steps, deleted or not. None if it is unknown."""
+
+    async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
+        """Return the workflow with *parts*, deleted or not. None if it is unknown.
+
+        If it weighs more than some 64 KiB, only its version is read.
+        """
+
+    async def size(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
+    ) -> AnswerSize | None:
+        """Return the size of an answer with these workflows. It stops once the total exceeds *stop_at*.
+
+        None if one of them is unknown.
+        """
+
+    async def snapshot(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
+    ) -> list[LargeWorkflowSnapshot]:
+        """Return what changes of these workflows, all at one moment, in the order of the ids. Unknown ones are absent.
+
+        The caller has reserved the memory for it, `AnswerSize.snapshot`.
+        """
+
+    async def step_slice(
+        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
+    ) -> list[StoredStep]:
+        """Return what never changes of up to *count* steps, from position *first* on.
+
+        Their definitions and results have at most *max_bytes* together, unless there is only one.
+        """
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         """Return the version of the workflow that `get` would return, without reading the steps."""
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
-        """Return a page of the workflows that match *query*, newest first. `total` counts all of them, exactly."""
+        """Return a page of the workflows that match *query*, newest first. `total` counts all of them, exactly.
+
+        The workflows themselves are read only if they weigh at most some 256 KiB together.
+        """
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int

@@ -5,24 +5,36 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import structs
+from msgspec import json, structs
 
 from stepwell.contract.costs import Money, WorkflowCost
 from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.lifecycle.decision import copy_of
-from stepwell.domain.model import HistoryEvent, Task
+from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
+    STATES_PER_BLOCK,
+    AnswerSize,
+    FoundWorkflow,
+    LargeWorkflow,
+    LargeWorkflowSnapshot,
     ListFilter,
     Ownership,
     StepRecord,
+    StepSnapshot,
+    StoredStep,
     Summary,
     TaskRecord,
     WorkflowPage,
+    WorkflowParts,
     WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
+
+_SMALL_BYTES = 64 * 1024
+_SMALL_PAGE_BYTES = 256 * 1024
+_BARE = WorkflowParts(steps=False)
 
 
 class MemoryWorkflowReader:
@@ -31,22 +43,72 @@ class MemoryWorkflowReader:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
+    async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
         await self._tables.round_trip()
         row = self._tables.find(scope, workflow_id)
-        return None if row is None else _record(row, include_steps=include_steps)
+        return None if row is None else _record(row, _BARE)
+
+    async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        if row is None:
+            return None
+        large = _weight(row, parts) > _SMALL_BYTES
+        return LargeWorkflow(workflow_id, row.record.state.status) if large else _record(row, parts)
+
+    async def size(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
+    ) -> AnswerSize | None:
+        await self._tables.round_trip()
+        total = snapshot = largest = 0
+        for workflow_id in workflow_ids:
+            if (row := self._tables.find(scope, workflow_id)) is None:
+                return None
+            own = [_step_weight(step, parts) for step in row.record.steps or []]
+            total, largest = total + _weight(row, parts), max(largest, *own)
+            snapshot += _weight(row, WorkflowParts(steps=False, results=parts.results)) + 200 * len(own)
+            if total > stop_at:
+                break
+        return AnswerSize(total, snapshot, largest)
+
+    async def snapshot(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
+    ) -> list[LargeWorkflowSnapshot]:
+        await self._tables.round_trip()
+        rows = [row for each in workflow_ids if (row := self._tables.find(scope, each)) is not None]
+        bare = WorkflowParts(steps=False, results=parts.results)
+        return [LargeWorkflowSnapshot(_record(row, bare), _states(row) if parts.steps else []) for row in rows]
+
+    async def step_slice(
+        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
+    ) -> list[StoredStep]:
+        await self._tables.round_trip()
+        row, read, size = self._tables.find(scope, workflow_id), list[StoredStep](), 0
+        for step in () if row is None else (row.record.steps or [])[first : first + count]:
+            size += _step_weight(step, parts)
+            if read and size > max_bytes:
+                break
+            result = step.state.result if parts.results else None
+            plan, definition = step.plan, json.encode(step.definition)
+            read.append(
+                StoredStep(plan.position, step.id, plan.step_id, plan.task_type, plan.max_retries, definition, result)
+            )
+        return read
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         await self._tables.round_trip()
         row = self._tables.find(scope, workflow_id)
-        return None if row is None else Version.of(row.record.state.last_event, row.record.state.updated_at)
+        return None if row is None else _version(row)
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         await self._tables.round_trip()
         rows = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
         rows.sort(key=lambda row: (row.record.created_at, row.record.state.id.int), reverse=True)
         shown = rows[query.skip : query.skip + query.limit]
-        return WorkflowPage([_record(row, include_steps=query.include_steps) for row in shown], len(rows))
+        versions = {row.record.state.id: _version(row) for row in shown}
+        large = sum(_weight(row, query.parts) for row in shown) > _SMALL_PAGE_BYTES
+        records = None if large else [_record(row, query.parts) for row in shown]
+        return WorkflowPage(versions, records, len(rows))
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
@@ -123,15 +185,50 @@ def _matches(record: WorkflowRecord, scope: TenantScope, query: ListFilter) -> b
     )
 
 
-def _record(row: WorkflowRow, *, include_steps: bool) -> WorkflowRecord:
+def _record(row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
     record = row.record
     steps = record.steps or []
+    shown = [structs.replace(step, state=copy_of(step.state)) for step in steps]
+    if not parts.results:
+        for step in shown:
+            step.state.result = None
+    summary = _summary(row, steps)
     return structs.replace(
         record,
         state=copy_of(record.state),
-        summary=_summary(row, steps),
-        steps=[structs.replace(step, state=copy_of(step.state)) for step in steps] if include_steps else None,
+        summary=summary if parts.results else structs.replace(summary, final_step_result=None),
+        steps=shown if parts.steps else None,
+        results=parts.results,
     )
+
+
+def _version(row: WorkflowRow) -> Version:
+    return Version.of(row.record.state.last_event, row.record.state.updated_at)
+
+
+def _weight(row: WorkflowRow, parts: WorkflowParts) -> int:
+    """About the bytes of an answer with the workflow, as `persistence` computes them."""
+    steps = row.record.steps or []
+    errors = sum(len(step.state.error_message or "") for step in steps)
+    config = len(json.encode(row.record.config))
+    if parts.steps:
+        return config + errors + sum(200 + _step_weight(step, parts) for step in steps)
+    final = steps[row.final_position].state.result if parts.results else None
+    return config + errors + len(final or b"")
+
+
+def _step_weight(step: StepRecord, parts: WorkflowParts) -> int:
+    return len(json.encode(step.definition)) + (len(step.state.result or b"") if parts.results else 0)
+
+
+def _states(row: WorkflowRow) -> list[bytes]:
+    steps = row.record.steps or []
+    blocks = [steps[begin : begin + STATES_PER_BLOCK] for begin in range(0, len(steps), STATES_PER_BLOCK)]
+    return [json.encode([_snapshot(step.state) for step in block]) for block in blocks]
+
+
+def _snapshot(state: StepState) -> StepSnapshot:
+    return StepSnapshot(*(getattr(state, name) for name in StepSnapshot.__struct_fields__))
 
 
 def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:

@@ -6,7 +6,7 @@ import pytest
 
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.inputs import Start
-from stepwell.domain.records import NewWorkflow
+from stepwell.domain.records import WHOLE, NewWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import CHAIN, ME, OTHER, Stored, admitted, renamed
@@ -27,8 +27,8 @@ async def test_a_decision_lands_whole(stored: Stored) -> None:
     assert await stored.workflow_store.write([stored.decide(handle, admitted())]) == set()
     assert await numbers(stored, handle) == [1, 2, 3]
     assert await tasks(stored, handle) == 1
-    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=True)
-    assert record is not None
+    record = await stored.here.reader.find(EVERY_TENANT, handle.workflow_id, WHOLE)
+    assert isinstance(record, WorkflowRecord)
     assert record.state == handle.run.state
     assert (record.steps or [])[0].state == handle.run.steps[0]
 
@@ -61,7 +61,7 @@ async def test_a_decision_that_was_made_from_an_older_version_does_not_land(stor
     assert await stored.workflow_store.write([stored.decide(ActiveWorkflow(loaded), renamed("second"))]) == {
         handle.workflow_id
     }
-    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id)
     assert record is not None
     assert (record.state.name, await numbers(stored, handle)) == ("first", [1, 2, 3])
 
@@ -107,7 +107,7 @@ async def test_an_update_of_an_unowned_workflow_is_not_taken_for_another_ones(st
 async def test_a_workflow_that_is_not_stored_is_lost(stored: Stored) -> None:
     handle, _ = stored.draft(CHAIN, "t", ME)
     assert await stored.workflow_store.write([stored.decide(handle, renamed())]) == {handle.workflow_id}
-    assert await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False) is None
+    assert await stored.here.reader.get(EVERY_TENANT, handle.workflow_id) is None
 
 
 async def test_an_insert_is_all_or_nothing(stored: Stored) -> None:

@@ -8,7 +8,7 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Cancel, Cleanup, Sending, Submitted, Succeeded
 from stepwell.domain.model import Sent
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import ListFilter
+from stepwell.domain.records import WHOLE, ListFilter, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renamed
@@ -17,7 +17,9 @@ from support.workflows.definitions import body, draw, join
 
 async def page(stored: Stored, scope: TenantScope = EVERY_TENANT, **wanted: object) -> tuple[list[UUID], int]:
     found = await stored.here.reader.page(scope, ListFilter(**wanted))  # type: ignore[arg-type]
-    return [record.state.id for record in found.workflows], found.total
+    assert found.workflows is not None
+    assert [record.id for record in found.workflows] == list(found.versions)
+    return list(found.versions), found.total
 
 
 async def finish(stored: Stored, handle: ActiveWorkflow, position: int, result: bytes = b"{}") -> UUID:
@@ -30,8 +32,8 @@ async def finish(stored: Stored, handle: ActiveWorkflow, position: int, result: 
 async def test_a_workflow_reads_as_it_was_stored(stored: Stored) -> None:
     handle = await stored.make()
     await finish(stored, handle, 0, b'{"f": 1.0}')
-    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=True)
-    assert record is not None
+    record = await stored.here.reader.find(EVERY_TENANT, handle.workflow_id, WHOLE)
+    assert isinstance(record, WorkflowRecord)
     assert record.state == handle.run.state
     assert (record.tenant, record.origin_instance, record.origin_zone, record.origin_reference) == (
         "t",
@@ -44,7 +46,7 @@ async def test_a_workflow_reads_as_it_was_stored(stored: Stored) -> None:
     first, second = record.steps
     assert first.state == handle.run.steps[0]
     assert (second.state.status, second.state.updated_at) == (StepStatus.PENDING, record.created_at)
-    bare = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    bare = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id)
     assert bare is not None
     assert (bare.state, bare.summary, bare.steps) == (record.state, record.summary, None)
 
@@ -53,7 +55,7 @@ async def test_the_summary_names_the_step_that_has_run_longest_and_the_final_one
     handle = await stored.make(body(join("a"), join("b"), join("c", "a", "b")))
     await stored.write(handle, admitted(1))
     await stored.write(handle, admitted(0))
-    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id)
     assert record is not None
     assert (record.summary.current_step, record.summary.final_step_id) == ("b", "c")
     assert (record.summary.final_step_result, record.summary.errors, record.summary.cost) == (None, (), None)
@@ -62,7 +64,7 @@ async def test_the_summary_names_the_step_that_has_run_longest_and_the_final_one
 async def test_the_summary_has_the_final_result_and_the_errors_in_the_order_of_the_definition(stored: Stored) -> None:
     one = await stored.make(body(join("a")))
     await finish(stored, one, 0, b'{"x": 1}')
-    record = await stored.here.reader.get(EVERY_TENANT, one.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, one.workflow_id)
     assert record is not None
     assert (record.summary.final_step_result, record.state.status) == (b'{"x": 1}', WorkflowStatus.COMPLETED)
     two = await stored.make(body(join("a"), join("b"), config={"on_failure": "continue"}))
@@ -70,7 +72,7 @@ async def test_the_summary_has_the_final_result_and_the_errors_in_the_order_of_t
         task_id = uuid4()
         failed = AttemptFailed(position, task_id, text, retryable=False, provider_fault=False, jitter=0)
         await stored.write(two, admitted(position, task_id), failed)
-    record = await stored.here.reader.get(EVERY_TENANT, two.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, two.workflow_id)
     assert record is not None
     assert record.summary.errors == ("a: first", "b: second")
 
@@ -84,7 +86,7 @@ async def test_costs_are_summed_by_currency_and_what_nobody_has_priced_is_counte
         await stored.write(handle, admitted(position, task_id), Sending(position, task_id, sent))
         await stored.write(handle, Submitted(position, task_id, f"job-{position}", {}))
         await stored.write(handle, Succeeded(position, task_id, b"{}", (), cost))
-    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id, include_steps=False)
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id)
     assert record is not None
     assert record.summary.cost == WorkflowCost((Money(2, "EUR"), Money(0.3, "USD")), 1)
 
@@ -120,10 +122,10 @@ async def test_pages_keep_to_the_scope_and_the_filters(stored: Stored) -> None:
     assert await page(stored, origin_tenant_id="t") == ([pending.workflow_id, running.workflow_id], 2)
     assert await page(stored, origin_instance="elsewhere") == ([], 0)
     assert (await page(stored, t, include_deleted=True))[1] == 3
-    found = await stored.here.reader.page(t, ListFilter(include_steps=False))
-    assert [record.steps for record in found.workflows] == [None, None]
+    found = await stored.here.reader.page(t, ListFilter(parts=WorkflowParts(steps=False)))
+    assert [record.steps for record in found.workflows or ()] == [None, None]
     found = await stored.here.reader.page(t, ListFilter())
-    assert [len(record.steps or ()) for record in found.workflows] == [2, 2]
+    assert [len(record.steps or ()) for record in found.workflows or ()] == [2, 2]
 
 
 async def test_events_come_by_their_numbers(stored: Stored) -> None:

@@ -32,7 +32,7 @@ class Faulty:
 
         self.readers = SmallPool(opening, size=1, timeout_s=5)
         self.engine = create_api_engine(dsn, pool=1, timeout_s=10)
-        self.store = PostgresWorkflowReader(self.engine, self.readers)
+        self.store = PostgresWorkflowReader(self.engine, self.readers, self.readers)
 
     async def answers_to(self, *ids: UUID) -> list[str]:
         """What each is told who asks for one of *ids* while another is answered."""
@@ -48,7 +48,7 @@ class Faulty:
 
     async def answer_to(self, workflow_id: UUID) -> str:
         try:
-            found = await self.store.get(EVERY_TENANT, workflow_id, include_steps=True)
+            found = await self.store.get(EVERY_TENANT, workflow_id)
         except (Unavailable, asyncpg.PostgresError) as error:
             return type(error).__name__
         return "none" if found is None else "found"

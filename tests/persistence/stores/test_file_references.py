@@ -30,7 +30,7 @@ REFERENCES = "SELECT task_id, workflow_id FROM artifact_references ORDER BY 1, 2
 async def store(bench: Bench) -> AsyncIterator[PostgresWorkflowReader]:
     engine = create_api_engine(bench.dsn, pool=1, timeout_s=10)
     readers = SmallPool(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
-    yield PostgresWorkflowReader(engine, readers)
+    yield PostgresWorkflowReader(engine, readers, readers)
     readers.close()
     await engine.dispose()
 

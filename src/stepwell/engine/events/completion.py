@@ -69,7 +69,7 @@ class CompletionWaiter:
             watcher.needs_read = True
 
     async def _is_terminal(self, scope: TenantScope, workflow_id: UUID) -> bool:
-        record = await self._reader.get(scope, workflow_id, include_steps=False)
+        record = await self._reader.get(scope, workflow_id)
         if record is None:
             raise NotFound("workflow")
         return record.state.status in TERMINAL_STATUSES

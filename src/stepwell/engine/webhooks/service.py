@@ -78,7 +78,7 @@ class WebhookService:
         """Check the `webhook_url` of an update as `check_url` does. Raises `NotFound` too."""
         if not isinstance(changes.webhook_url, str) or self._secrets.general:
             return
-        record = await self._store.get(scope, workflow_id, include_steps=False)
+        record = await self._store.get(scope, workflow_id)
         if record is None:
             raise NotFound("workflow")
         self.check_url(record.tenant, changes.webhook_url)

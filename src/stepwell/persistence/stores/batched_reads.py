@@ -5,29 +5,29 @@ ten times as long as the rest of a request. Reads that arrive while others are a
 that fails, each workflow is read alone, so that nobody gets the error of another's workflow.
 """
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, literal_column, select
+from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, case, literal_column, null, select
 from sqlalchemy.dialects import postgresql
 
 from stepwell.batching import BatchedCalls, ItemFailure
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import StepRecord, WorkflowRecord
+from stepwell.domain.records import FoundWorkflow, LargeWorkflow, StepRecord, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage
 from stepwell.persistence.rows.decode_rows import Row, step_record, workflow_record
 from stepwell.persistence.schema.tables import steps, workflows
-from stepwell.persistence.stores.workflow_queries import summarised
+from stepwell.persistence.stores.workflow_queries import summarised, weight
 
-_SLICE = 250  # after so many steps, other tasks get their turn
 # With one connection, all reads would wait for a long workflow. With more of them, fewer reads share a statement.
 CONNECTIONS = 2
 MAX_WORKFLOWS = 16  # of a statement
+SMALL_BYTES = 64 * 1024  # a workflow of more weight is large
 _STEP_COLUMNS = tuple(column.name for column in steps.c)
 
 
@@ -35,17 +35,32 @@ class WorkflowLoader:
     """Reads single workflows over the connections of *readers*."""
 
     def __init__(self, readers: SmallPool) -> None:
-        self._whole = _RowReader(readers, _with_steps(), "step_workflow_id")
         self._bare = _RowReader(readers, _by_ids(), "id")
         self._versions = _RowReader(readers, _versions(), "id")
+        every = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
+        self._small = {parts: _small_reader(readers, parts) for parts in every}
 
-    async def find(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        rows = await (self._whole if include_steps else self._bare).rows_of(workflow_id)
+    async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
+        """Return the workflow without its steps, however large it is."""
+        rows = await self._bare.rows_of(workflow_id)
         if not rows or not scope.covers(rows[0]["tenant"]):
             return None
-        record = workflow_record(rows[0], _bytes(rows[0]["final_step_result"]))
-        if include_steps:
-            record.steps = await _steps(rows, record)
+        return workflow_record(rows[0], _bytes(rows[0]["final_step_result"]))
+
+    async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
+        """Return the workflow with *parts*. If it isn't small, another statement finds out whether there is one."""
+        rows = await self._small[parts].rows_of(workflow_id)
+        if not rows:
+            (row,) = await self._versions.rows_of(workflow_id) or [None]
+            if row is None or not scope.covers(row["tenant"]):
+                return None
+            return LargeWorkflow(workflow_id, WorkflowStatus(row["status"]))
+        if not scope.covers(rows[0]["tenant"]):
+            return None
+        record = workflow_record(rows[0], _bytes(rows[0]["final_step_result"]) if parts.results else None)
+        record.results = parts.results
+        if parts.steps:
+            record.steps = _steps(rows, record)
         return record
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
@@ -99,31 +114,36 @@ def _by_ids() -> Select[*tuple[Any, ...]]:
     return summarised().where(workflows.c.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
 
 
+def _small_reader(readers: SmallPool, parts: WorkflowParts) -> _RowReader:
+    small = _by_ids().where(weight(parts) <= literal_column(str(SMALL_BYTES)))
+    if not parts.steps:
+        return _RowReader(readers, small, "id")
+    return _RowReader(readers, _with_steps(small, parts), "step_workflow_id")
+
+
 def _versions() -> Select[*tuple[Any, ...]]:
     own = workflows.c
-    return select(own.id, own.tenant, own.last_event, own.updated_at).where(
+    return select(own.id, own.tenant, own.status, own.last_event, own.updated_at).where(
         own.id == any_(bindparam("ids", type_=ARRAY(Uuid())))
     )
 
 
-def _with_steps() -> Select[*tuple[Any, ...]]:
+def _with_steps(query: Select[*tuple[Any, ...]], parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
     """A row for each step. The row of a workflow's first step also has the columns of the workflow."""
-    requested = _by_ids().cte("requested").prefix_with("MATERIALIZED")  # once, not for every step
+    requested = query.cte("requested").prefix_with("MATERIALIZED")  # once, not for every step
     first = steps.c.position == literal_column("0")
     once = [case((first, column)).label(column.name) for column in requested.c]
-    own = [column.label(f"step_{column.name}") for column in steps.c]
+    read = [null() if column is steps.c.result and not parts.results else column for column in steps.c]
+    own = [column.label(f"step_{name}") for name, column in zip(_STEP_COLUMNS, read, strict=True)]
     both = select(*once, *own).join_from(requested, steps, steps.c.workflow_id == requested.c.id)
     return both.order_by(steps.c.workflow_id, steps.c.position)
 
 
-async def _steps(rows: list[Row], record: WorkflowRecord) -> list[StepRecord]:
+def _steps(rows: list[Row], record: WorkflowRecord) -> list[StepRecord]:
     records = []
-    for begin in range(0, len(rows), _SLICE):
-        if begin:
-            await asyncio.sleep(0)
-        for row in rows[begin : begin + _SLICE]:
-            step = dict(zip(_STEP_COLUMNS, row[-len(_STEP_COLUMNS) :], strict=True))
-            records.append(step_record(step, record.created_at, _bytes(step["result"])))
+    for row in rows:
+        step = dict(zip(_STEP_COLUMNS, row[-len(_STEP_COLUMNS) :], strict=True))
+        records.append(step_record(step, record.created_at, _bytes(step["result"])))
     return records
 
 

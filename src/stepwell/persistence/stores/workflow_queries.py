@@ -5,6 +5,7 @@ are read.
 """
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -27,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
-from stepwell.domain.records import ListFilter, Ownership
+from stepwell.domain.records import ListFilter, Ownership, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.schema.tables import events, processes, steps, tasks, workflows
@@ -49,15 +50,41 @@ def page_ids(scope: TenantScope, query: ListFilter) -> Select[UUID, datetime]:
     )
 
 
-def page(scope: TenantScope, query: ListFilter) -> Select[Any]:
+def page(scope: TenantScope, query: ListFilter, max_bytes: int) -> Select[Any]:
+    """A row for each workflow of the page: its id and version, and all its columns if the page is within *max_bytes*.
+
+    Otherwise these are NULL, and `id` is too.
+    """
     ids = page_ids(scope, query).subquery("ids")
-    return summarised().join(ids, ids.c.id == workflows.c.id).order_by(ids.c.created_at.desc(), ids.c.id.desc())
+    own = workflows.c
+    weighed = weight(query.parts)
+    page_bytes = func.sum(weighed).over()
+    versions = (
+        select(
+            own.id.label("page_id"),
+            own.last_event.label("page_event"),
+            own.updated_at.label("page_updated_at"),
+            ids.c.created_at.label("page_created_at"),
+            page_bytes.label("page_bytes"),
+        )
+        .join(ids, ids.c.id == own.id)
+        .cte("versions")
+        .prefix_with("MATERIALIZED")
+    )
+    small = versions.c.page_bytes <= literal_column(str(max_bytes))
+    whole = summarised().where(own.id == versions.c.page_id, small).lateral("whole")
+    return (
+        select(versions, whole)
+        .outerjoin_from(versions, whole, true())
+        .order_by(versions.c.page_created_at.desc(), versions.c.page_id.desc())
+    )
 
 
 def total(scope: TenantScope, query: ListFilter) -> Select[int]:
     return select(func.count()).select_from(workflows).where(visible(scope), *_filters(query))
 
 
+@cache  # because to build it takes longer than to run it
 def summarised() -> Select[Any]:
     """Workflows with the views of their steps. The database computes these from the few rows of the page."""
     own = steps.c.workflow_id == workflows.c.id
@@ -80,6 +107,30 @@ def summarised() -> Select[Any]:
         final.c.step_id.label("final_step_id"),
         final.c.result.label("final_step_result"),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
+
+
+@cache
+def weight(parts: WorkflowParts) -> ColumnElement[int]:
+    """About the most bytes that a workflow's definitions, results, errors and config take. Reads none of them."""
+    own = steps.alias("weighed").c
+    result = func.coalesce(_unpacked_bytes(own.result), _ZERO) if parts.results else _ZERO
+    error = func.coalesce(func.octet_length(own.error_message), _ZERO)
+    size: ColumnElement[int]
+    if parts.steps:
+        size = literal_column("200") + _unpacked_bytes(own.definition) + result + error
+    else:
+        size = case((own.position == workflows.c.final_position, result), else_=_ZERO) + error
+    total = select(func.sum(size)).where(own.workflow_id == workflows.c.id).correlate(workflows).scalar_subquery()
+    return total + _unpacked_bytes(workflows.c.config)
+
+
+_ZERO: ColumnElement[int] = literal_column("0")
+
+
+def _unpacked_bytes(column: ColumnElement[Any]) -> ColumnElement[int]:
+    """The bytes of a value, or 50 times as many as it takes compressed: to know them it would have to be unpacked."""
+    factor = case((func.pg_column_compression(column).is_(None), literal_column("1")), else_=literal_column("50"))
+    return func.pg_column_size(column) * factor
 
 
 def _costs() -> Select[Any]:

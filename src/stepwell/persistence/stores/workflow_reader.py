@@ -3,7 +3,6 @@
 Every statement about workflows uses `workflow_queries.visible`, so that none can ignore the tenant.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +17,19 @@ from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import ListFilter, Ownership, StepRecord, TaskRecord, WorkflowPage, WorkflowRecord
+from stepwell.domain.records import (
+    AnswerSize,
+    FoundWorkflow,
+    LargeWorkflowSnapshot,
+    ListFilter,
+    Ownership,
+    StepRecord,
+    StoredStep,
+    TaskRecord,
+    WorkflowPage,
+    WorkflowParts,
+    WorkflowRecord,
+)
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
@@ -26,25 +37,48 @@ from stepwell.persistence.rows.decode_rows import Row, history_event, step_recor
 from stepwell.persistence.schema.tables import artifact_references, events, steps, tasks, workflows
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
+from stepwell.persistence.stores.large_workflows import LargeWorkflows
 from stepwell.persistence.stores.workflow_queries import ownership_query, read_ownership, visible
 
-# After so many steps, other tasks get their turn: a page can hold a million.
-_SLICE = 250
+# A page of more weight is large: it is read and sent in slices.
+SMALL_PAGE_BYTES = 256 * 1024
 _read_outputs = json.Decoder(list[Output]).decode
 
 
 class PostgresWorkflowReader:
     """Workflows in PostgreSQL, as the API sees them. *readers* read single workflows, *engine* all the rest."""
 
-    def __init__(self, engine: AsyncEngine, readers: SmallPool) -> None:
-        self._engine, self._loader = engine, WorkflowLoader(readers)
+    def __init__(self, engine: AsyncEngine, readers: SmallPool, large_readers: SmallPool) -> None:
+        self._engine, self._loader, self._large = engine, WorkflowLoader(readers), LargeWorkflows(large_readers)
         # Several statements for one answer must read one snapshot. Otherwise the answer could show half of a
         # transition.
         self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
 
     @unavailable_in_outage
-    async def get(self, scope: TenantScope, workflow_id: UUID, *, include_steps: bool) -> WorkflowRecord | None:
-        return await self._loader.find(scope, workflow_id, include_steps=include_steps)
+    async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
+        return await self._loader.get(scope, workflow_id)
+
+    @unavailable_in_outage
+    async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts) -> FoundWorkflow | None:
+        return await self._loader.find(scope, workflow_id, parts)
+
+    @unavailable_in_outage
+    async def size(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
+    ) -> AnswerSize | None:
+        return await self._large.size(scope, workflow_ids, parts, stop_at)
+
+    @unavailable_in_outage
+    async def snapshot(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
+    ) -> list[LargeWorkflowSnapshot]:
+        return await self._large.snapshot(scope, workflow_ids, parts)
+
+    @unavailable_in_outage
+    async def step_slice(
+        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
+    ) -> list[StoredStep]:
+        return await self._large.step_slice(scope, workflow_id, parts, first, count, max_bytes)
 
     @unavailable_in_outage
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
@@ -54,8 +88,11 @@ class PostgresWorkflowReader:
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         async with self._snapshots.connect() as connection:
             total = await connection.scalar(workflow_queries.total(scope, query))
-            records = await _records(connection, workflow_queries.page(scope, query), include_steps=query.include_steps)
-        return WorkflowPage(records, total or 0)
+            rows = (await connection.execute(workflow_queries.page(scope, query, SMALL_PAGE_BYTES))).mappings().all()
+            versions = {row["page_id"]: Version.of(row["page_event"], row["page_updated_at"]) for row in rows}
+            large = any(row["id"] is None for row in rows)
+            records = None if large else await _records(connection, rows, query.parts)
+        return WorkflowPage(versions, records, total or 0)
 
     @unavailable_in_outage
     async def events(
@@ -130,26 +167,28 @@ def _among(column: ColumnElement[UUID], task_ids: Sequence[UUID]) -> ColumnEleme
     return column == any_(literal(list(task_ids), ARRAY(Uuid())))
 
 
-async def _records(connection: AsyncConnection, query: Select[Any], *, include_steps: bool) -> list[WorkflowRecord]:
-    rows = (await connection.execute(query)).mappings().all()
-    records = [workflow_record(row, row["final_step_result"]) for row in rows]
-    if include_steps and records:
-        by_workflow = await _steps_of(connection, records)
+async def _records(connection: AsyncConnection, rows: Sequence[Row], parts: WorkflowParts) -> list[WorkflowRecord]:
+    records = [workflow_record(row, row["final_step_result"] if parts.results else None) for row in rows]
+    for record in records:
+        record.results = parts.results
+    if parts.steps and records:
+        by_workflow = await _steps_of(connection, records, parts)
         for record in records:
             record.steps = by_workflow[record.state.id]
     return records
 
 
-async def _steps_of(connection: AsyncConnection, records: list[WorkflowRecord]) -> dict[UUID, list[StepRecord]]:
+async def _steps_of(
+    connection: AsyncConnection, records: list[WorkflowRecord], parts: WorkflowParts
+) -> dict[UUID, list[StepRecord]]:
     created = {record.state.id: record.created_at for record in records}
-    query = select(steps).where(steps.c.workflow_id.in_(created)).order_by(steps.c.workflow_id, steps.c.position)
+    columns = [column for column in steps.c if parts.results or column is not steps.c.result]
+    query = select(*columns).where(steps.c.workflow_id.in_(created)).order_by(steps.c.workflow_id, steps.c.position)
     by_workflow: dict[UUID, list[StepRecord]] = defaultdict(list)
-    async with connection.stream(query, execution_options={"yield_per": _SLICE}) as result:
-        async for rows in result.mappings().partitions():
-            for row in rows:
-                workflow_id = row["workflow_id"]
-                by_workflow[workflow_id].append(step_record(row, created[workflow_id], row["result"]))
-            await asyncio.sleep(0)
+    for row in (await connection.execute(query)).mappings():
+        workflow_id = row["workflow_id"]
+        result = row["result"] if parts.results else None
+        by_workflow[workflow_id].append(step_record(row, created[workflow_id], result))
     return by_workflow
 
 

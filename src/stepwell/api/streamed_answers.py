@@ -1,0 +1,233 @@
+"""Answers with large workflows. They are sent in slices, in bounded memory.
+
+What must hold:
+- An answer holds the memory that it has reserved: one snapshot of what changes, and one slice. It gives both back when
+  it ends, however it ends.
+- The snapshot is read before the answer begins, so errors until then are proper responses. After that, an error ends
+  the connection without the end of the answer, so no client takes a part for the whole.
+- No statement runs while the client reads. A client that accepts less than `PIECE_BYTES` in `PROGRESS_S` is cut off.
+- A large workflow looks the same to the byte as a small one.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Final, Protocol
+from uuid import UUID
+
+import anyio
+import structlog
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct, json
+
+from stepwell.api.headers import ETAG, NO_HEADERS, Headers
+from stepwell.api.serializers import stored_step_to_public, workflow_to_public
+from stepwell.api.workflow_etags import workflow_etag
+from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
+from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.preconditions import Version
+from stepwell.domain.records import WHOLE, AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep, WorkflowParts
+from stepwell.domain.tenancy import TenantScope
+from stepwell.engine.read_service import ReadService
+from stepwell.memory import MemoryReservation
+
+log = structlog.get_logger(__name__)
+
+PIECE_BYTES: Final = 64 * 1024
+SLICE_BYTES: Final = 1024 * 1024
+MAX_PAGE_BYTES: Final = 1024**3
+STORED_MAX_BYTES: Final = 1024 * 1024  # an answer that is larger isn't stored with its idempotency key
+PROGRESS_S = 30.0
+_WAIT_S = 10.0  # for memory
+_FIRST_COUNT, _MAX_COUNT = 250, 500  # of the steps of a slice
+_COPIES = 3  # of a slice: as it was read, encoded, and in the buffer of the connection
+
+_decode_states = json.Decoder(list[StepSnapshot]).decode
+
+
+class StreamedAnswer(Struct, frozen=True):
+    """An answer whose body is *prefix*, the workflows separated by commas, and *suffix*.
+
+    *page*: it is a list, which is refused at `limit` if it is too large. Otherwise it has one workflow, and its ETag.
+    """
+
+    workflow_ids: Sequence[UUID]
+    parts: WorkflowParts = WHOLE
+    headers: Headers = NO_HEADERS
+    status: int = 200
+    prefix: bytes = b""
+    suffix: bytes = b""
+    page: bool = False
+
+
+Answer = StoredAnswer | StreamedAnswer
+
+
+class StepSlices(Protocol):
+    """Reads the steps of large workflows in slices."""
+
+    async def step_slice(
+        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
+    ) -> Sequence[StoredStep]:
+        """As `ports.storage.WorkflowReader.step_slice`."""
+
+
+class AnswerStreams:
+    """Sends streamed answers of workflows of *scope* that *reads* reads. *memory* is the request's reservation."""
+
+    def __init__(self, reads: ReadService, memory: MemoryReservation, scope: TenantScope) -> None:
+        self._reads, self._memory, self._scope = reads, memory, scope
+
+    def response(self, answer: StreamedAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
+        """Return the response that sends *answer*, with *more* headers."""
+
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            async with self._opened(answer) as (headers, body):
+                await _send_start(send, answer.status, {**headers, **more})
+                if scope.get("method") == "HEAD":
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
+                    return
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_cancel_on_disconnect, receive, group.cancel_scope, name="client of an answer")
+                    await _send_body(send, body)
+                    group.cancel_scope.cancel()
+
+        return respond
+
+    async def collect(self, answer: StreamedAnswer, max_bytes: int) -> StoredAnswer | None:
+        """Return the whole answer, or None if its body is larger than *max_bytes*."""
+        async with self._opened(answer) as (headers, body):
+            collected = await collect(body, max_bytes)
+            return None if collected is None else StoredAnswer(answer.status, dict(headers), collected)
+
+    @asynccontextmanager
+    async def _opened(self, answer: StreamedAnswer) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
+        """Reserve the memory and read the snapshot. Return the headers, and the body in chunks."""
+        size = await self._reads.size(self._scope, answer.workflow_ids, answer.parts, MAX_PAGE_BYTES)
+        if answer.page and size.total > MAX_PAGE_BYTES:
+            raise _too_large(f"The page would be over {MAX_PAGE_BYTES:,} bytes", page=True)
+        reserved = await _reserve(self._memory, size, page=answer.page)
+        try:
+            snapshots = await self._reads.snapshot(self._scope, answer.workflow_ids, answer.parts)
+            if not snapshots and answer.workflow_ids:
+                raise NotFound("workflow")
+            headers = dict(answer.headers)
+            if not answer.page:
+                headers[ETAG] = etag_of(snapshots[0], answer.parts)
+            async with aclosing(self._body(answer, snapshots)) as body:
+                yield headers, body
+        finally:
+            self._memory.shrink(reserved)
+
+    async def _body(
+        self, answer: StreamedAnswer, snapshots: list[LargeWorkflowSnapshot]
+    ) -> AsyncGenerator[bytes, None]:
+        separator = answer.prefix
+        snapshots.reverse()
+        while snapshots:
+            yield separator
+            async with aclosing(encode_large(self._reads, self._scope, snapshots.pop(), answer.parts)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            separator = b","
+        yield answer.suffix
+
+
+def etag_of(snapshot: LargeWorkflowSnapshot, parts: WorkflowParts) -> str:
+    state = snapshot.record.state
+    return workflow_etag(Version.of(state.last_event, state.updated_at), parts)
+
+
+async def encode_large(
+    reads: StepSlices, scope: TenantScope, snapshot: LargeWorkflowSnapshot, parts: WorkflowParts
+) -> AsyncGenerator[bytes, None]:
+    """Encode the workflow as `workflow_to_public` does, in chunks of about `SLICE_BYTES`. Frees *snapshot* meanwhile.
+
+    Raises LookupError if steps have been deleted since the snapshot.
+    """
+    record = snapshot.record
+    head = json.encode(await workflow_to_public(record))
+    if not parts.steps:
+        yield head
+        return
+    yield head[:-1] + b',"steps":['
+    del head
+    states = _states(snapshot)
+    position, count = 0, _FIRST_COUNT
+    while position < record.total_steps:
+        steps = await reads.step_slice(scope, record.state.id, parts, position, count, SLICE_BYTES)
+        if not steps:
+            raise LookupError(f"steps of workflow {record.state.id} are gone")
+        encoded = [
+            json.encode(stored_step_to_public(step, next(states), record.created_at, results=parts.results))
+            for step in steps
+        ]
+        yield (b"," if position else b"") + b",".join(encoded)
+        # The database measures all that are asked for, so ask for about as many as fit.
+        count = min(2 * count, _MAX_COUNT) if len(steps) == count else 2 * len(steps)
+        position += len(steps)
+    yield b"]}"
+
+
+async def collect(body: AsyncIterator[bytes], max_bytes: int) -> bytes | None:
+    """Return the *body* whole, or None if it is larger than *max_bytes*."""
+    chunks, size = list[bytes](), 0
+    async for chunk in body:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            return None
+    return b"".join(chunks)
+
+
+def _states(snapshot: LargeWorkflowSnapshot) -> Iterator[StepSnapshot]:
+    snapshot.states.reverse()
+    while snapshot.states:
+        yield from _decode_states(snapshot.states.pop())
+
+
+async def _reserve(reservation: MemoryReservation, size: AnswerSize, *, page: bool) -> int:
+    """Reserve the memory for an answer of *size*, and return how much that is."""
+    needed = size.snapshot + _COPIES * max(SLICE_BYTES, size.largest_step)
+    try:
+        async with asyncio.timeout(_WAIT_S):
+            await reservation.grow(needed)
+    except TimeoutError:
+        raise Unavailable("other answers take all the memory that there is for them", 5) from None
+    except NeverFits as error:
+        raise _too_large(f"The answer {error}", page=page) from None
+    return needed
+
+
+def _too_large(why: str, *, page: bool) -> InvalidRequest:
+    smaller = "a smaller limit, include_results=false or include_steps=false" if page else "include_steps=false"
+    loc = ("query", "limit" if page else "include_steps")
+    return InvalidRequest([Fault(loc, f"{why}; use {smaller}", "too_large")])
+
+
+async def _send_start(send: Send, status: int, headers: Headers) -> None:
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    content_type = (b"content-type", b"application/json")
+    await send({"type": "http.response.start", "status": status, "headers": [content_type, *encoded]})
+
+
+async def _send_body(send: Send, body: AsyncIterator[bytes]) -> None:
+    """Send the body. If that fails, end without its last part: the server then closes the connection."""
+    try:
+        async for chunk in body:
+            for begin in range(0, len(chunk), PIECE_BYTES):
+                with anyio.move_on_after(PROGRESS_S) as limit:
+                    piece = chunk[begin : begin + PIECE_BYTES]
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                if limit.cancelled_caught:
+                    log.info("answer.too_slow", action="send")
+                    return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    except (Unavailable, LookupError) as error:
+        log.warning("answer.broken", action="send", error=str(error))
+
+
+async def _cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    response.cancel()

@@ -1,0 +1,45 @@
+"""The ETags of workflows and of their lists. They are made of versions, so comparing them needs no steps."""
+
+import re
+from hashlib import sha256
+
+from msgspec import Struct, json
+
+from stepwell import __version__
+from stepwell.domain.preconditions import Version
+from stepwell.domain.records import WorkflowPage, WorkflowParts
+
+_VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[a-z]-.*")
+_FORMS = {
+    WorkflowParts(steps=True, results=True): "s",
+    WorkflowParts(steps=False, results=True): "n",
+    WorkflowParts(steps=True, results=False): "r",
+    WorkflowParts(steps=False, results=False): "m",
+}
+
+
+def workflow_etag(version: Version, parts: WorkflowParts) -> str:
+    """Return the ETag of an answer with the workflow at *version*."""
+    return _etag(version, _FORMS[parts])
+
+
+def dry_run_etag(version: Version) -> str:
+    """Return the ETag of a dry run on the workflow at *version*. As `If-Match` of the verb, it matches that version."""
+    return _etag(version, "d")
+
+
+def page_etag(page: WorkflowPage, query: Struct) -> str:
+    """Return the ETag of a page: ids, versions and total of its workflows, and the query, which decides the form."""
+    versions = [(workflow_id, version) for workflow_id, version in page.versions.items()]
+    return f'"{sha256(json.encode((__version__, versions, page.total, query))).hexdigest()[:32]}"'
+
+
+def version_of(opaque: str) -> Version | None:
+    """Return the version that an ETag names, without its quotes. All forms of a workflow name the same version."""
+    match = _VERSION.fullmatch(opaque)
+    return None if match is None else Version(int(match[1]), int(match[2], 16))
+
+
+def _etag(version: Version, form: str) -> str:
+    # Another release of Stepwell may encode the same version differently, so the release is part of the ETag.
+    return f'"{version.last_event}-{version.updated_us:x}-{form}-{__version__}"'

@@ -1,0 +1,171 @@
+"""Reads of workflows that are too large to be read at once: one statement for what changes, slices for the rest.
+
+What must hold:
+- What is read of the changing columns of workflows and their steps is one snapshot, because it is one statement.
+- What follows in slices never changes: definitions, and results of steps that are COMPLETED in the snapshot.
+- No transaction outlives its statement, however slowly the answer is read.
+- A slice has at most the bytes that its caller names, or one step. So has what the database unpacks for it, but for a
+  small factor.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Select, Text, Uuid, any_, bindparam, case, cast, func, literal_column, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from stepwell.domain.records import (
+    STATES_PER_BLOCK,
+    AnswerSize,
+    LargeWorkflowSnapshot,
+    StepSnapshot,
+    StoredStep,
+    WorkflowParts,
+)
+from stepwell.domain.tenancy import TenantScope
+from stepwell.persistence.connections.connection_pool import SmallPool
+from stepwell.persistence.rows.decode_rows import Row, workflow_record
+from stepwell.persistence.schema.tables import steps, workflows
+from stepwell.persistence.stores.workflow_queries import summarised
+
+CONNECTIONS: Final = 2
+_STEP_BYTES: Final = 600  # of a step in an answer, without its definition, result and error
+_STATE_BYTES: Final = 220  # of a step in a snapshot, without its error
+_WORKFLOW_BYTES: Final = 2_000
+
+
+def _exact(column: str) -> str:
+    """The bytes of a JSON column. Only those that are stored compressed must be unpacked for that."""
+    return (
+        f"CASE WHEN pg_column_compression({column}) IS NULL THEN pg_column_size({column}) "
+        f"ELSE octet_length({column}::text) END"
+    )
+
+
+_SCOPE: Final = "($2 OR w.tenant IS NOT DISTINCT FROM $3)"
+
+
+def _sizes(parts: WorkflowParts) -> str:
+    """The sizes of the workflows $1 together. It ends once `total` exceeds $4, or at a workflow out of scope."""
+    result = f"coalesce({_exact('s.result')}, 0)" if parts.results else "0"
+    step = f"{_exact('s.definition')} + {result}" if parts.steps else "0"
+    per_step = f"{_STEP_BYTES} + {step}" if parts.steps else "0"
+    final = f"CASE WHEN s.position = w.final_position THEN {result} ELSE 0 END"
+    state = f"coalesce(octet_length(s.error_message), 0) * 2 + {_STATE_BYTES if parts.steps else 0}"
+    head = f"{_exact('w.config')} + {_WORKFLOW_BYTES}"
+    return f"""
+WITH RECURSIVE page AS (
+    SELECT 0 AS found, 0::bigint AS total, 0::bigint AS snapshot, 0::bigint AS largest
+    UNION ALL
+    SELECT page.found + 1, page.total + own.total, page.snapshot + own.snapshot, greatest(page.largest, own.largest)
+    FROM page CROSS JOIN LATERAL (
+        SELECT {head} + sum({per_step} + {final} + {state}) AS total,
+               {head} + sum({final} + {state}) AS snapshot, max({step}) AS largest
+        FROM workflows AS w JOIN steps AS s ON s.workflow_id = w.id
+        WHERE w.id = ($1::uuid[])[page.found + 1] AND {_SCOPE} GROUP BY w.id
+    ) AS own
+    WHERE page.found < cardinality($1::uuid[]) AND page.total <= $4
+)
+SELECT found, total, snapshot, largest FROM page ORDER BY found DESC LIMIT 1
+"""  # noqa: S608 - built from constants
+
+
+def _slice(parts: WorkflowParts) -> str:
+    """Steps of workflow $1 from position $4 on: at most $5 of them, and one or as many as have $6 bytes together."""
+    result = "s.result" if parts.results else "NULL::json"
+    size = _exact("s.definition")
+    if parts.results:
+        size += f" + coalesce({_exact('s.result')}, 0)"
+    return f"""
+SELECT position, id, step_id, task_type, max_retries,
+       convert_to(definition::text, 'UTF8') AS definition, convert_to(result::text, 'UTF8') AS result
+FROM (
+    SELECT s.position, s.id, s.step_id, s.task_type, s.max_retries, s.definition, {result} AS result,
+           sum({size}) OVER (ORDER BY s.position) AS bytes
+    FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
+    WHERE s.workflow_id = $1 AND {_SCOPE} AND s.position >= $4 AND s.position < $4 + $5
+) AS s
+WHERE bytes <= $6 OR position = $4 ORDER BY position
+"""  # noqa: S608 - built from constants
+
+
+class LargeWorkflows:
+    """Reads large workflows over the connections of *readers*."""
+
+    def __init__(self, readers: SmallPool) -> None:
+        self._readers = readers
+        every = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
+        self._sizes = {parts: _sizes(parts) for parts in every}
+        self._slices = {parts: _slice(parts) for parts in every}
+        self._snapshots = {parts: _compiled(_snapshot(parts)) for parts in every}
+
+    async def size(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
+    ) -> AnswerSize | None:
+        statement = self._sizes[parts]
+        (row,) = await self._readers.fetch(statement, list(workflow_ids), scope.every, scope.tenant, stop_at)
+        if row["found"] < len(workflow_ids) and row["total"] <= stop_at:
+            return None
+        return AnswerSize(row["total"], row["snapshot"], row["largest"])
+
+    async def snapshot(
+        self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts
+    ) -> list[LargeWorkflowSnapshot]:
+        statement, names = self._snapshots[parts]
+        values = [list(workflow_ids) if value is None else value for value in names]
+        found: dict[UUID, LargeWorkflowSnapshot] = {}
+        for row in await self._readers.fetch(statement, *values):
+            if row["id"] is not None and scope.covers(row["tenant"]):
+                final = row["final_step_result"]
+                record = workflow_record(row, final.encode() if final is not None and parts.results else None)
+                record.results = parts.results
+                found[row["id"]] = LargeWorkflowSnapshot(record, [])
+            if parts.steps and (snapshot := found.get(row["of_workflow"])) is not None:
+                snapshot.states.append(row["states"])
+        return [found[workflow_id] for workflow_id in workflow_ids if workflow_id in found]
+
+    async def step_slice(
+        self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
+    ) -> list[StoredStep]:
+        statement = self._slices[parts]
+        rows = await self._readers.fetch(statement, workflow_id, scope.every, scope.tenant, first, count, max_bytes)
+        return [_stored_step(row) for row in rows]
+
+
+def _stored_step(row: Row) -> StoredStep:
+    return StoredStep(*(row[name] for name in StoredStep.__struct_fields__))
+
+
+def _compiled(query: Select[*tuple[Any, ...]]) -> tuple[str, list[Any]]:
+    """Return the statement, and its values. None stands for the ids."""
+    compiled = query.compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
+    return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
+
+
+def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
+    """A row for each block of steps. The row of a workflow's first block also has the columns of the workflow."""
+    wanted = any_(bindparam("ids", type_=ARRAY(Uuid())))
+    found = summarised().where(workflows.c.id == wanted).cte("found").prefix_with("MATERIALIZED")
+    if not parts.steps:
+        return select(found)
+    block = steps.c.position // literal_column(str(STATES_PER_BLOCK))
+    state = func.json_build_array(*(steps.c[name] for name in StepSnapshot.__struct_fields__))
+    states = cast(func.json_agg(aggregate_order_by(state, steps.c.position)), Text())
+    blocks = (
+        select(
+            steps.c.workflow_id.label("of_workflow"),
+            block.label("block"),
+            func.convert_to(states, literal_column("'UTF8'")).label("states"),
+        )
+        .where(steps.c.workflow_id == wanted)
+        .group_by(steps.c.workflow_id, block)
+        .subquery("blocks")
+    )
+    first = blocks.c.block == literal_column("0")
+    once = [case((first, column)).label(column.name) for column in found.c]
+    both = select(*once, blocks.c.of_workflow, blocks.c.states).join_from(
+        found, blocks, blocks.c.of_workflow == found.c.id
+    )
+    return both.order_by(blocks.c.of_workflow, blocks.c.block)
