@@ -133,6 +133,8 @@ class ActiveWorkflow:
 
     def stored_results(self, definition: WorkflowStepDefinition) -> list[int]:
         """Return the positions of the results that the step's mappings read and that are in the database only."""
+        if not definition.input_mappings:
+            return []
         steps, kept = self.run.steps, self.run.kept_results
         return [position for position in self._sources(definition) if kept.is_stored_only(steps[position])]
 
