@@ -294,3 +294,15 @@ async def test_an_answer_that_can_never_fit_is_refused(bounded: Service, monkeyp
     assert answer.status_code == 422
     assert "STEPWELL_MEMORY_MAX_BYTES" in answer.json()["detail"][0]["msg"]
     assert (await bounded.client.get(WORKFLOWS + created["id"], params={"include_steps": False})).status_code == 200
+
+
+async def test_an_answer_that_is_built_whole_holds_its_bytes_until_it_is_sent(bounded: Service, large: str) -> None:
+    steps = [passthrough_step(f"s{n}") for n in range(600)]
+    created = await bounded.create(*steps, start=False)
+    reader = Reader(bounded, f"/{created['id']}/explain")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(reader.read(pause_after=1))
+        await eventually(reader.waits.is_set)
+        assert held(bounded) > 64 * 1024
+        reader.go_on.set()
+    assert (reader.status, reader.ended, held(bounded)) == (200, True, 0)

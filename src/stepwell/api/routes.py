@@ -41,6 +41,7 @@ from stepwell.api.request_bodies import MAX_BODY_BYTES
 from stepwell.api.request_resources import ProcessResources, ResourcesMiddleware
 from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
+from stepwell.api.whole_answers import WholeAnswersMiddleware
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.engine.service import Services
@@ -96,6 +97,7 @@ def build_api(
             _Timing(),
             ResourcesMiddleware(ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s)),
             AuthMiddleware(verifier, signed_urls, tickets, clock, connections, lambda: services.availability.draining),
+            WholeAnswersMiddleware(),
         ],
         before_send=[_request_counter(metrics), limits.rate_limit_header(services.admission)],
         exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},

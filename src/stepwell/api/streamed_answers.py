@@ -38,7 +38,8 @@ SLICE_BYTES: Final = 1024 * 1024
 MAX_PAGE_BYTES: Final = 1024**3
 STORED_MAX_BYTES: Final = 1024 * 1024  # an answer that is larger isn't stored with its idempotency key
 PROGRESS_S = 30.0
-_WAIT_S = 10.0  # for memory
+MEMORY_WAIT_S: Final = 10.0
+NO_MEMORY: Final = "other answers take all the memory that there is for them"
 _FIRST_COUNT, _MAX_COUNT = 250, 500  # of the steps of a slice
 _COPIES = 3  # of a slice: as it was read, encoded, and in the buffer of the connection
 
@@ -190,10 +191,10 @@ async def _reserve(reservation: MemoryReservation, size: AnswerSize, *, page: bo
     """Reserve the memory for an answer of *size*, and return how much that is."""
     needed = size.snapshot + _COPIES * max(SLICE_BYTES, size.largest_step)
     try:
-        async with asyncio.timeout(_WAIT_S):
+        async with asyncio.timeout(MEMORY_WAIT_S):
             await reservation.grow(needed)
     except TimeoutError:
-        raise Unavailable("other answers take all the memory that there is for them", 5) from None
+        raise Unavailable(NO_MEMORY, 5) from None
     except NeverFits as error:
         raise _too_large(f"The answer {error}", page=page) from None
     return needed

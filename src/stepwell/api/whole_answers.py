@@ -1,0 +1,77 @@
+"""Answers that are built whole and are larger than 64 KiB: they hold memory of the governor while they are sent.
+
+What must hold:
+- Such an answer begins once its request's reservation has grown by its size. Until then, it can become a 503.
+- A client that accepts less than `PIECE_BYTES` in `PROGRESS_S` is cut off, and the answer's bytes are free.
+- A smaller answer is passed on as it is: it costs nothing but a comparison.
+
+Answers without a caller, like the manual's pages, are the same bytes for everybody. So they reserve nothing.
+"""
+
+import asyncio
+from typing import Any
+
+import anyio
+import structlog
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from stepwell.api.request_resources import resources_of
+from stepwell.api.streamed_answers import MEMORY_WAIT_S, NO_MEMORY, PIECE_BYTES, PROGRESS_S
+from stepwell.domain.errors import NeverFits, Unavailable
+from stepwell.memory import MemoryReservation
+
+log = structlog.get_logger(__name__)
+
+
+class WholeAnswersMiddleware(ASGIMiddleware):
+    """Bounds the memory and the time of answers that are built whole."""
+
+    scopes = (ScopeType.HTTP,)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if scope.get("user") is None:
+            await next_app(scope, receive, send)
+            return
+        start: Message | None = None
+
+        async def bounded_send(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message  # held until the body shows how large the answer is
+                return
+            body: Any = message
+            large = start is not None and not body.get("more_body") and len(body["body"]) > PIECE_BYTES
+            memory = resources_of(scope).memory(scope["user"]) if large else None
+            if memory is not None:
+                await _grow(memory, len(body["body"]))
+            if start is not None:
+                begin, start = start, None
+                await send(begin)
+            if memory is None:
+                await send(message)
+            else:
+                await _send_in_pieces(send, body["body"])
+
+        await next_app(scope, receive, bounded_send)
+
+
+async def _grow(memory: MemoryReservation, size: int) -> None:
+    """Reserve the answer's bytes. They are given back with the request's reservation."""
+    try:
+        async with asyncio.timeout(MEMORY_WAIT_S):
+            await memory.grow(size)
+    except (TimeoutError, NeverFits):
+        raise Unavailable(NO_MEMORY, 5) from None
+
+
+async def _send_in_pieces(send: Send, body: bytes) -> None:
+    view = memoryview(body)
+    for begin in range(0, len(body), PIECE_BYTES):
+        piece, more = bytes(view[begin : begin + PIECE_BYTES]), begin + PIECE_BYTES < len(body)
+        with anyio.move_on_after(PROGRESS_S) as limit:
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+        if limit.cancelled_caught:
+            log.info("answer.too_slow", action="send")
+            return
