@@ -205,7 +205,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_active_workflows: Annotated[
         int,
         Meta(ge=1, le=1_000_000),
-        _about("Workflows that may be active in a process at once. One tenant alone gets at most half of them"),
+        _about(
+            "Workflows that may be active in a process at once; one counts once for each 20 steps. One tenant alone "
+            "gets at most half of them"
+        ),
     ] = 2_000
     max_active_workflows_per_tenant: Annotated[
         int,

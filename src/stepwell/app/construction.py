@@ -31,6 +31,7 @@ from stepwell.domain.circuit_breaker import BreakerPolicy
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.admission.tenant_turns import TenantTurns
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
@@ -66,6 +67,10 @@ from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.settings import Settings
 from stepwell.worker_processes import WorkerLimits, WorkerPool
+
+# Bytes of definitions that are created at once for one tenant: some hundred small ones, or two of 200 steps. Requests
+# of other tenants are handled in between.
+_CREATES_IN_PROGRESS = 64 * 1024
 
 
 class ProcessInfo(Struct, frozen=True):
@@ -275,6 +280,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
         availability=availability,
         memory=engine.memory,
         admission=webhooks.admission,
+        create_turns=TenantTurns(_CREATES_IN_PROGRESS),
         limits=TenantLimitsReader(webhooks.admission, engine.admission),
     )
 

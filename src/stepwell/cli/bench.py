@@ -32,6 +32,7 @@ from stepwell.cli.service_host import open_service
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.workflow_limits import places_of
 from stepwell.persistence.benchmark.queries import Incomplete, bare_commits, check_rows, forget_all, recorded_times
 from stepwell.persistence.benchmark.scratch_schema import scratch_schema
 from stepwell.persistence.embedded.server import EmbeddedPostgres
@@ -58,6 +59,7 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
         # The service deletes files that no row names, so it gets an empty folder of its own.
+        active = options.load.concurrency * places_of(options.load.steps)
         own = replace(
             settings,
             artifact_dir=Path(folder),
@@ -67,8 +69,8 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
             jwt_public_key=None,
             public_url=None,
             # All workflows in flight are active: the benchmark waits for those in memory.
-            max_active_workflows=max(settings.max_active_workflows, 2 * options.load.concurrency),
-            max_active_workflows_per_tenant=max(settings.max_active_workflows_per_tenant, options.load.concurrency),
+            max_active_workflows=max(settings.max_active_workflows, 2 * active),
+            max_active_workflows_per_tenant=max(settings.max_active_workflows_per_tenant, active),
         )
         if settings.database_url is not None:
             dsn = configured_dsn(settings)

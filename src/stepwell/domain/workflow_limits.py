@@ -5,6 +5,13 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+STEPS_A_PLACE = 20
+
+
+def places_of(steps: int) -> int:
+    """Return how many active workflows a workflow counts as: one for each 20 steps, because steps take the memory."""
+    return max(-(-steps // STEPS_A_PLACE), 1)
+
 
 class TenantLimit(Struct, frozen=True, forbid_unknown_fields=True):
     """A tenant's own bounds. None: the service's bound for each tenant."""
@@ -19,6 +26,9 @@ class WorkflowLimits(Struct, frozen=True):
     A tenant may hold as much as is free, and at most its own bound (dynamic thresholds: Choudhury and Hahne, 1998,
     https://doi.org/10.1109/90.664262). So one tenant alone gets at most half of the total, and there is room for
     others that come later.
+
+    A workflow counts as `places_of` its steps. One that needs more places than are left still becomes active while one
+    is left: otherwise large workflows would wait for ever.
 
     `active` is the number of active workflows, and `active_per_tenant` that of one tenant. `waiting` is the number of
     waiting workflows. Beyond `waiting_s` since the start of its longest waiting workflow, a tenant gets no more of

@@ -25,6 +25,7 @@ from stepwell.domain.records import CleanupReport, FoundWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
+from stepwell.engine.admission.tenant_turns import TenantTurns
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.runner import CleanupRunner
@@ -90,14 +91,14 @@ class WorkflowService:
         self._webhooks.check_url(tenant, planned.request.webhook_url)
         await self.access.lease.ensure()
         await self._admission.check(tenant)
-        runs = start and self._admission.reserve(tenant)
+        runs = start and self._admission.reserve(tenant, len(planned.steps))
         try:
             start_input = self._start_input(actor, runs=runs) if start else None
             build = partial(build_workflow, planned, tenant, actor, self._clock.now(), start_input, self._make_id)
             bundle = await off_loop(build, steps=len(planned.steps))
         finally:
             if runs:
-                self._admission.give_back(tenant)
+                self._admission.give_back(tenant, len(planned.steps))
         if start and not runs:
             with self._admission.storing(tenant):
                 await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.reservation)
@@ -263,4 +264,5 @@ class Services(Struct, frozen=True):
     availability: Availability
     memory: MemoryGovernor
     admission: WorkflowAdmission
+    create_turns: TenantTurns
     limits: TenantLimitsReader

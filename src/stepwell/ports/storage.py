@@ -84,9 +84,10 @@ class WorkflowStore(Protocol):
     async def admit(
         self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
     ) -> list[LoadedWorkflow]:
-        """Make *owner* the owner of waiting workflows, and return them as loaded: *wanted* says how many by tenant.
+        """Make *owner* the owner of waiting workflows, and return them as loaded: *wanted* has the places by tenant.
 
-        Of each tenant, those that were started first. It returns fewer if fewer wait, or if another statement is
+        Of each tenant, those that were started first, until they fill its places (`domain.workflow_limits.places_of`);
+        the last may need more. It returns fewer if fewer wait, or if another statement is
         changing them or they are in *held*, or if they have so many steps that loading would take long. Increments
         the epoch. A timeout of the workflow counts from now.
         """

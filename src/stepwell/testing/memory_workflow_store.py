@@ -13,6 +13,7 @@ from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.workflow_limits import places_of
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000
@@ -173,8 +174,8 @@ class MemoryWorkflowStore:
         loaded, steps, left = [], 0, dict(wanted)
         for row in self._tables.waiting():
             state, tenant = row.record.state, row.record.tenant
-            if state.id not in held and left.get(tenant, 0) and steps < _STEPS_A_PAGE:
-                left[tenant] -= 1
+            if state.id not in held and left.get(tenant, 0) > 0 and steps < _STEPS_A_PAGE:
+                left[tenant] -= places_of(row.record.total_steps)
                 steps += row.record.total_steps
                 state.owner, state.epoch = owner, state.epoch + 1
                 if state.timeout_left_s is not None:

@@ -94,6 +94,16 @@ async def test_each_tenant_gets_its_turn(memory: MemoryDatabase, tmp_path: Path)
         assert provider.running == 2
 
 
+async def test_a_large_workflow_takes_several_places(memory: MemoryDatabase, tmp_path: Path) -> None:
+    provider = ScriptedProvider(default=Hang())
+    async with serving(memory, tmp_path, provider, max_active_workflows_per_tenant=3) as service:
+        large = await service.create(*(scripted_step(f"s{number}") for number in range(41)))
+        await service.create(scripted_step("small"))
+        assert in_memory(service) == {large["id"]}
+        provider.release(*(f"s{number}" for number in range(41)))
+        await provider.until_called("small")
+
+
 async def test_verbs_work_on_a_workflow_that_waits(service: Service, provider: ScriptedProvider) -> None:
     first = await one_runs(service, provider)
     changed, cancelled, paused, cleaned = [(await service.create(scripted_step("a")))["id"] for _ in range(4)]

@@ -8,6 +8,7 @@ from stepwell.domain.lifecycle.inputs import Cancel, Pause
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
 from support.database.stored_workflows import CHAIN, ME, OTHER, THIRD, Stored, admitted, renamed
+from support.workflows.definitions import body, join
 
 TIMED = CHAIN | {"config": {"workflow_timeout_s": 60}}
 
@@ -28,6 +29,15 @@ async def test_each_tenant_gets_those_that_were_started_first(stored: Stored) ->
     assert {(each.state.owner, each.state.epoch) for each in found} == {(ME, 1)}
     counts = {each.tenant: (each.number, each.oldest) for each in await stored.workflow_store.waiting()}
     assert counts == {"t": (1, mine[2].run.state.started_at), None: (2, theirs[1].run.state.started_at)}
+
+
+async def test_large_workflows_fill_several_places(stored: Stored) -> None:
+    large = body(*(join(f"s{number}") for number in range(41)))
+    first = await stored.make_waiting(definition=large)
+    second = await stored.make_waiting()
+    await stored.make_waiting()
+    assert ids(await stored.workflow_store.admit(ME, {"t": 2}, [])) == {first.workflow_id}
+    assert ids(await stored.workflow_store.admit(ME, {"t": 1}, [])) == {second.workflow_id}
 
 
 async def test_only_running_workflows_without_an_owner_wait(stored: Stored) -> None:

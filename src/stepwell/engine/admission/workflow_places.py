@@ -1,8 +1,8 @@
 """Places for active workflows: counts who holds and who waits, and decides who gets the next ones.
 
 What must hold:
-- There are never more active workflows than places, in total and for each tenant. A place that is reserved for a
-  workflow on its way into memory counts as taken.
+- No workflow becomes active without a free place, in total and of its tenant. A place that is reserved for a workflow
+  on its way into memory counts as taken. A large workflow takes several places, also if only one is left.
 - A workflow gets a place at its start only if no other workflow of its tenant waits. So those of one tenant get places
   in the order of their start.
 - Tenants with waiting workflows take turns: one place each, and then the next one. A tenant whose turn it was goes to
@@ -79,13 +79,13 @@ class WorkflowPlaces:
 
     # Places
 
-    def take(self, tenant: str | None) -> None:
-        """Count a place of *tenant* as taken."""
-        self._taken[tenant] += 1
+    def take(self, tenant: str | None, places: int = 1) -> None:
+        """Count places of *tenant* as taken."""
+        self._taken[tenant] += places
 
-    def give_back(self, tenant: str | None) -> None:
-        """Count a place of *tenant* as free again."""
-        self._taken[tenant] -= 1
+    def give_back(self, tenant: str | None, places: int = 1) -> None:
+        """Count places of *tenant* as free again."""
+        self._taken[tenant] -= places
         if not self._taken[tenant]:
             del self._taken[tenant]
 

@@ -14,7 +14,6 @@ What must hold:
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -148,8 +147,8 @@ class Recovery(WorkflowListener):
             if workflow_id not in self._scheduler.held | self._unloadable:
                 await self._claim_page(1, workflow_id)
 
-    async def admit(self, wanted: Mapping[str | None, int]) -> Counter[str | None]:
-        """Take waiting workflows into memory, so many of each tenant. Return how many there were of each.
+    async def admit(self, wanted: Mapping[str | None, int]) -> list[tuple[str | None, int]]:
+        """Take waiting workflows into memory, for so many places of each tenant. Return the tenant and steps of each.
 
         Raises `Unavailable`.
         """
@@ -158,7 +157,7 @@ class Recovery(WorkflowListener):
             used = [each.workflow_id for each in self._scheduler.workflows.values() if not each.run.active]
             loaded = await self._workflow_store.admit(self._lease.owner, wanted, used)
             await self.register(loaded)
-        return Counter(each.tenant for each in loaded)
+        return [(each.tenant, len(each.steps)) for each in loaded]
 
     async def run(self) -> None:
         """Renew the lease while there is work, and claim when there is reason to. Ends when the lease is released."""

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 import structlog
 
 from stepwell.domain.errors import TooManyRequests, Unavailable
+from stepwell.domain.workflow_limits import places_of
 from stepwell.engine.admission.workflow_places import WorkflowPlaces, WorkflowUse
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.recovery import Recovery
@@ -97,17 +98,18 @@ class WorkflowAdmission(WorkflowListener):
 
     def may_run(self, workflow: ActiveWorkflow) -> bool:
         """Return whether a workflow in memory that is about to be started may be active."""
-        return workflow.run.active or self._places.has_room(workflow.tenant, held=1)
+        places = places_of(len(workflow.run.steps))
+        return workflow.run.active or self._places.has_room(workflow.tenant, held=places)
 
-    def reserve(self, tenant: str | None) -> bool:
-        """Reserve a place for a new workflow. Return False if there is none: then the workflow must wait."""
+    def reserve(self, tenant: str | None, steps: int) -> bool:
+        """Reserve places for a new workflow. Return False if there is none: then the workflow must wait."""
         if has_room := self._places.has_room(tenant):
-            self._places.take(tenant)
+            self._places.take(tenant, places_of(steps))
         return has_room
 
-    def give_back(self, tenant: str | None) -> None:
-        """Give back a reserved place, just before the workflow is registered, or because it won't be."""
-        self._places.give_back(tenant)
+    def give_back(self, tenant: str | None, steps: int) -> None:
+        """Give back reserved places, just before the workflow is registered, or because it won't be."""
+        self._places.give_back(tenant, places_of(steps))
 
     @contextmanager
     def storing(self, tenant: str | None) -> Iterator[None]:
@@ -129,10 +131,10 @@ class WorkflowAdmission(WorkflowListener):
     # Called by the scheduler and the recovery
 
     def workflow_registered(self, workflow: ActiveWorkflow) -> None:
-        self._places.take(workflow.tenant)
+        self._places.take(workflow.tenant, places_of(len(workflow.run.steps)))
 
     def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
-        self._places.give_back(workflow.tenant)
+        self._places.give_back(workflow.tenant, places_of(len(workflow.run.steps)))
         if workflow.run.state.waits_for_admission:  # a verb has used it; it may have waited before
             self._places.add_waiting(workflow.tenant)
             self._uncounted = True
@@ -188,18 +190,19 @@ class WorkflowAdmission(WorkflowListener):
                     return
 
     async def _admit(self, shares: dict[str | None, int]) -> int:
-        for tenant in (reserved := Counter(shares)).elements():
-            self._places.take(tenant)
+        for tenant, places in shares.items():
+            self._places.take(tenant, places)
         try:
             admitted = await self._recovery.admit(shares)
         finally:
-            for tenant in reserved.elements():
-                self._places.give_back(tenant)
-        for tenant, number in admitted.items():
-            self._places.admitted(tenant, number)
-        if admitted != reserved:
-            self._uncounted = True
-        return admitted.total()
+            for tenant, places in shares.items():
+                self._places.give_back(tenant, places)
+        filled = Counter[str | None]()
+        for tenant, steps in admitted:
+            self._places.admitted(tenant, 1)
+            filled[tenant] += places_of(steps)
+        self._uncounted |= any(filled[tenant] < places for tenant, places in shares.items())
+        return len(admitted)
 
     @property
     def _is_count_old(self) -> bool:

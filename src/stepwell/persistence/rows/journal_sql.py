@@ -295,12 +295,13 @@ SELECT tenant, count(*)::int AS number, min(started_at) AS oldest
 FROM workflows WHERE status = 'RUNNING' AND owner IS NULL GROUP BY tenant
 """
 
-# Makes $1 the owner of waiting workflows: of each tenant in $2 so many as $3 says. Two processes that admit at once
+# Makes $1 the owner of waiting workflows: of each tenant in $2, those that fill so many places as $3 says. $6 steps are
+# a place. Two processes that admit at once
 # skip each other's rows, so they can't wait for each other. $4 are workflows that the caller has in memory for a verb.
 # A page ends with the workflow that brings it to $5 steps, as in `CLAIM`.
 ADMIT: Final = """
 WITH picked AS MATERIALIZED (
-    SELECT w.* FROM unnest($2::text[], $3::int[]) AS t(tenant, number) CROSS JOIN LATERAL (
+    SELECT t.tenant, t.number, w.* FROM unnest($2::text[], $3::int[]) AS t(tenant, number) CROSS JOIN LATERAL (
         SELECT id, started_at, total_steps FROM workflows
         WHERE status = 'RUNNING' AND owner IS NULL AND coalesce(tenant, '') = coalesce(t.tenant, '')
           AND (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE
@@ -310,8 +311,10 @@ WITH picked AS MATERIALIZED (
     ) AS w
 ), page AS (
     SELECT id FROM (
-        SELECT id, sum(total_steps) OVER (ORDER BY started_at, id) - total_steps AS before FROM picked
-    ) AS p WHERE before < $5
+        SELECT id, number, sum(total_steps) OVER (ORDER BY started_at, id) - total_steps AS before,
+               sum(places) OVER (PARTITION BY tenant ORDER BY started_at, id) - places AS filled
+        FROM (SELECT *, greatest((total_steps + $6 - 1) / $6, 1) AS places FROM picked) AS q
+    ) AS p WHERE before < $5 AND filled < number
 )
 UPDATE workflows AS w
 SET owner = $1, epoch = w.epoch + 1, timeout_left_s = NULL,

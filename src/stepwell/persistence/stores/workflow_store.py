@@ -15,6 +15,7 @@ from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.workflow_limits import STEPS_A_PLACE
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
@@ -150,7 +151,7 @@ class PostgresWorkflowStore:
     async def admit(
         self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
     ) -> list[LoadedWorkflow]:
-        parameters = (owner, list(wanted), list(wanted.values()), list(held), _STEPS_A_PAGE)
+        parameters = (owner, list(wanted), list(wanted.values()), list(held), _STEPS_A_PAGE, STEPS_A_PLACE)
         async with self._turn(), self._pool.acquire() as connection:
             rows = await connection.fetch(sql.ADMIT, *parameters)
             return await _load(connection, [row["id"] for row in rows]) if rows else []
