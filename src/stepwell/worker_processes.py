@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 
 from anyio import (
@@ -65,14 +65,15 @@ class WorkerPool:
         self._size, self._limits = size, limits or WorkerLimits()
         self._idle: list[_Worker] = []
         self._busy = self.begun = 0
-        self._waiting: OrderedDict[str | None, deque[asyncio.Future[None]]] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
         self._closed = False
 
     async def run(
-        self, tenant: str | None, function: Callable[[bytes], bytes], make_request: Callable[[], bytes]
+        self, tenant: Hashable, function: Callable[[bytes], bytes], make_request: Callable[[], bytes]
     ) -> bytes:
         """Return the result of *function*, which must be importable, for the request that *make_request* returns.
 
+        *tenant* is whoever takes turns with the others.
         Raises `WorkerFailed`.
         """
         await self._turn(tenant)
@@ -81,7 +82,14 @@ class WorkerPool:
         try:
             request = make_request()
             with fail_after(self._limits.wall_s):
-                worker = await self._ready_worker()
+                if (worker := await self._idle_worker()) is not None:
+                    try:
+                        return await worker.call(function, request)
+                    except WorkerFailed as error:
+                        if worker.usable or not error.repeatable:
+                            raise
+                        await worker.kill()  # it may have died while it was idle
+                worker = await _Worker.start(self._limits)
                 return await worker.call(function, request)
         except TimeoutError:
             raise WorkerFailed(f"no answer within {self._limits.wall_s:g} s", repeatable=True) from None
@@ -95,7 +103,7 @@ class WorkerPool:
         while self._idle:
             await self._idle.pop().kill()
 
-    async def _turn(self, tenant: str | None) -> None:
+    async def _turn(self, tenant: Hashable) -> None:
         """Wait for a free worker."""
         if self._busy < self._size:
             self._busy += 1
@@ -121,13 +129,13 @@ class WorkerPool:
                 return
         self._busy -= 1
 
-    async def _ready_worker(self) -> "_Worker":
+    async def _idle_worker(self) -> "_Worker | None":
         while self._idle:
             worker = self._idle.pop()
             if worker.take():
                 return worker
             await worker.kill()
-        return await _Worker.start(self._limits)
+        return None
 
     async def _put_back(self, worker: "_Worker | None") -> None:
         if worker is None:

@@ -94,7 +94,6 @@ def find(result: Any, from_field: str, budget: WorkBudget) -> Any:
 
     Raises `NothingFound`, whose text says why or is empty, and `WorkExceeded`.
     """
-    budget.spend_read_text(len(from_field))
     plain = _PLAIN.fullmatch(from_field)
     if plain and isinstance(result, dict) and from_field in result:
         value = result[from_field]

@@ -64,7 +64,7 @@ def mapped_values(mappings: Sequence[FieldMapping], results: StepResults, budget
             raise WorkExceeded(f"{_label(mapping)} {error}") from None
         if size > MAX_MAPPED_BYTES:
             raise _failed(f"{_label(mapping)}: the mapped values of the step are over {MAX_MAPPED_BYTES:,} bytes")
-        if is_deeper(value, MAX_LEVELS - mapping.to_field.count(".") - 1):
+        if isinstance(value, (list, dict)) and is_deeper(value, MAX_LEVELS - mapping.to_field.count(".") - 1):
             raise _failed(f"{_label(mapping)}: the value is nested deeper than {MAX_LEVELS} levels")
         values.append(value)
     return values

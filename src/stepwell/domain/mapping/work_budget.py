@@ -18,6 +18,7 @@ MAX_WORKFLOW_WORK = 100 * MAX_STEP_WORK
 _ELEMENTS = 4  # elements that C code copies, compares or checks for one unit
 _VALUES = 2  # values that a JSON parser makes for one unit
 _MADE_CHARACTERS = 64  # characters that are built for one unit: this bounds the memory of texts
+_SHORT = 256  # bytes of JSON, which are charged as if they held many values
 _READ_CHARACTERS = 1_024  # characters that are compared, copied or decoded for one unit
 
 
@@ -53,6 +54,9 @@ class WorkBudget:
 
     def spend_parse(self, data: bytes) -> int:
         """Charge for the decoding of *data*, JSON, and return the units."""
+        if len(data) <= _SHORT:  # hot path: no count is worth its time
+            self.spend(units := len(data) // 8 + 1)
+            return units
         self.spend(units := len(data) // _READ_CHARACTERS + 1)
         self.spend(values := (data.count(b",") + data.count(b"[") + data.count(b"{")) // _VALUES)
         return units + values
@@ -62,7 +66,10 @@ class WorkBudget:
 
         A part that *value* contains twice counts twice. Doesn't recurse.
         """
-        size, stack = 0, [value]
+        if not isinstance(value, (str, dict, list, tuple)):  # hot path
+            self.spend(1)
+            return 4
+        size, stack = 0, list[Any]([value])
         while stack:
             match stack.pop():
                 case str() as text:

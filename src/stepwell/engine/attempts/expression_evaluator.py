@@ -66,15 +66,18 @@ class LoopAllowance:
 
     def budget(self) -> WorkBudget:
         """Return the budget for the mappings of one step."""
-        now = self.now()
-        self._level = min(self._level + (now - self._at) * _UNITS_PER_S, _MOST_SAVED)
-        self._at = now
+        if self._level < _MOST_SAVED:
+            now = self.now()
+            self._level = min(self._level + (now - self._at) * _UNITS_PER_S, _MOST_SAVED)
+            self._at = now
         return WorkBudget(min(max(int(self._level), _FREE_WORK), _LOOP_WORK))
 
     def spent(self, units: int) -> None:
         """Charge what was spent."""
         self.total += units
         if units > _FREE_WORK:
+            if self._level == _MOST_SAVED:
+                self._at = self.now()
             self._level -= units
 
 
@@ -145,7 +148,7 @@ class ExpressionEvaluator:
             with fail_after(_CHECK_S):
                 for some in _slices(expressions, _CHECKED_AT_ONCE):
                     request = partial(json.encode, some)
-                    answer = await self.light.run(tenant, check_expressions, request)
+                    answer = await self.light.run(("check", tenant), check_expressions, request)
                     checked |= zip(some, json.decode(answer, type=list[str | None]), strict=True)
         except TimeoutError:
             raise Unavailable("Too many expressions wait to be checked.") from None

@@ -55,6 +55,7 @@ from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 log = structlog.get_logger()
 
 _ERROR_CAP = 2_000
+_LEAST_DECODED, _MOST_DECODED = 2, 69  # bytes of memory for a byte of JSON, by `decoded_size`
 _OUTAGE_RETRY_S = 0.5
 
 
@@ -373,8 +374,10 @@ class AttemptRunner:
 
 def _are_small(results: Mapping[str, bytes]) -> bool:
     """Return whether the results may be decoded without room in memory."""
-    # The first check is cheap: each byte takes at least two.
-    return 2 * sum(map(len, results.values())) <= FREE_BYTES >= sum(map(decoded_size, results.values()))
+    size = sum(map(len, results.values()))
+    if size * _MOST_DECODED <= FREE_BYTES or size * _LEAST_DECODED > FREE_BYTES:
+        return size * _MOST_DECODED <= FREE_BYTES
+    return sum(map(decoded_size, results.values())) <= FREE_BYTES
 
 
 def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001
