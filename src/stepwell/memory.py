@@ -28,6 +28,7 @@ the answer before is given back.
 Whoever holds a lock that other attempts wait for sets it to None: they may hold the memory that it would wait for.
 """
 _DEFAULT_MAX_BYTES = 512 * 1024 * 1024
+_LEAST_LOCAL_BYTES = 512 * 1024 * 1024
 _DEFAULT_SHARE = 4  # the governor's part of all memory: Python needs several times what it is given
 
 
@@ -147,6 +148,11 @@ class MemoryReservation:
 def default_max_bytes() -> int:
     """Return the bytes of a governor whose limit isn't configured: a quarter of the memory, at most 512 MiB."""
     return min(provided_bytes() // _DEFAULT_SHARE, _DEFAULT_MAX_BYTES)
+
+
+def default_local_max_bytes(governed: int) -> int:
+    """Return the bytes for LOCAL's worker processes if that isn't configured. The governor has *governed* bytes."""
+    return max(_LEAST_LOCAL_BYTES, (provided_bytes() - governed) * 3 // 5)
 
 
 def provided_bytes(root: Path = Path("/")) -> int:

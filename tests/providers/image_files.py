@@ -1,7 +1,8 @@
 """Images for tests, an `AttemptIO` without a store, and reads of the process table."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from stepwell.contract.tasks import Output
-from stepwell.ports.providers import Blob
+from stepwell.ports.providers import Blob, WorkWeight
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 
@@ -46,6 +47,15 @@ class FakeIO:
 
     def __init__(self, inputs: dict[str, bytes] | None = None) -> None:
         self.inputs, self.stored = inputs or {}, dict[str, bytes]()
+        self.weights, self.costs = list[WorkWeight](), list[float]()
+
+    @asynccontextmanager
+    async def worker(self, weight: WorkWeight) -> AsyncIterator[None]:
+        self.weights.append(weight)
+        yield
+
+    def charge(self, cost: float) -> None:
+        self.costs.append(cost)
 
     async def fetch(self, reference: str, field: str) -> Blob:  # noqa: ARG002 - the port's name
         return Blob(self.inputs[reference], "image/png")

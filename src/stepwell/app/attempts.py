@@ -16,6 +16,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.workflow_limits import WorkflowLimits
 from stepwell.engine.admission.controller import SlotLimits
+from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace, RemoteJobs
@@ -29,6 +30,7 @@ from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.outbound.webhook_sender import webhook_rule
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowStore
+from stepwell.providers.factory import local_memory
 from stepwell.providers.registry import Registry
 from stepwell.settings import Settings
 
@@ -82,6 +84,7 @@ def build_runner(
     clock: Clock,
     memory: MemoryGovernor,
     expressions: ExpressionEvaluator,
+    local: LocalAdmission,
 ) -> AttemptRunner:
     inputs = HttpInputFetcher(
         storage.artifacts,
@@ -104,6 +107,7 @@ def build_runner(
         memory,
         expressions,
         store,
+        local,
     )
 
 
@@ -181,6 +185,7 @@ def build_limits(settings: Settings) -> SlotLimits:
         per_provider=settings.max_steps_per_provider,
         per_tenant=settings.max_steps_per_tenant,
         models=settings.limits,
+        local_memory=local_memory(settings),
     )
 
 

@@ -152,6 +152,7 @@ def build_engine(
     )
     memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
     expressions = _build_expressions(clock, stack)
+    admission = AdmissionController(build_limits(settings), clock.monotonic)
     runner = build_runner(
         settings,
         registry,
@@ -163,8 +164,8 @@ def build_engine(
         clock,
         memory,
         expressions,
+        admission.local,
     )
-    admission = AdmissionController(build_limits(settings), clock.monotonic)
     health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
     bus = EventBus()
     return Engine(

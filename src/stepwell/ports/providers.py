@@ -24,6 +24,7 @@ The parameters of the methods are positional, so that an implementation can name
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any, Literal, Protocol, runtime_checkable
 from uuid import UUID
@@ -33,7 +34,7 @@ from msgspec import Struct, field
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
-from stepwell.domain.errors import Fault
+from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.model import Sent
 from stepwell.domain.steps import KnownStep
 
@@ -145,8 +146,49 @@ class Blob(Struct, frozen=True):
     media_type: str
 
 
+LIGHT_COST = 4.0  # megapixels
+LIGHT_MEMORY = 192 * 1024 * 1024  # bytes
+
+
+class WorkWeight(Struct, frozen=True):
+    """The weight of LOCAL's work: `cost` in megapixels to compute, `memory` in bytes of its worker process."""
+
+    cost: float
+    memory: int
+
+    @property
+    def light(self) -> bool:
+        """True if the work takes about a second at most, in a worker process of the usual size."""
+        return self.cost <= LIGHT_COST and self.memory <= LIGHT_MEMORY
+
+    def check_fits(self, max_memory: int) -> None:
+        """Raise `AttemptError`, not retryable, if LOCAL's *max_memory* bytes can never be enough."""
+        largest = max_memory - LIGHT_MEMORY
+        if self.memory > largest:
+            message = (
+                f"the step needs {-(-self.memory >> 20)} MiB of memory, and LOCAL has {largest >> 20} MiB for one "
+            )
+            message += "step (STEPWELL_LOCAL_MEMORY_MAX_BYTES)"
+            raise AttemptError(message, retryable=False)
+
+
+LIGHT = WorkWeight(LIGHT_COST, LIGHT_MEMORY)
+
+
 class AttemptIO(Protocol):
-    """File access for one attempt. The files that it stores are deleted if the attempt doesn't succeed."""
+    """File access for one attempt, and its share of LOCAL's workers.
+
+    The files that it stores are deleted if the attempt doesn't succeed.
+    """
+
+    def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
+        """Wait for the turn of a worker process that does work of this weight. The step's time-out doesn't run then.
+
+        Raises `AttemptError`, not retryable, if there can never be enough memory.
+        """
+
+    def charge(self, cost: float) -> None:
+        """Charge the cost of the attempt's work, in megapixels, to its tenant, as soon as it is known."""
 
     async def fetch(self, reference: str, field: str) -> Blob:
         """Return the bytes behind an artifact path of the workflow's tenant, an http(s) URL or a data URI.

@@ -7,6 +7,7 @@ import httpx
 
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.credential_names import owner
+from stepwell.memory import default_local_max_bytes, default_max_bytes
 from stepwell.ports.providers import Provider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
 from stepwell.providers.custom.provider import CustomProvider
@@ -44,11 +45,17 @@ def build_providers(
     return list(by_type.values())
 
 
+def local_memory(settings: Settings) -> int:
+    """Return the bytes that LOCAL's worker processes may use together."""
+    configured = settings.local_memory_max_bytes
+    return configured or default_local_max_bytes(settings.memory_max_bytes or default_max_bytes())
+
+
 def _built_in(settings: Settings, client: httpx.AsyncClient, refusals: KeyRefusals | None) -> Iterator[Provider]:
     credentials, timeout_s = Credentials(settings.credentials, refusals), settings.provider_timeout_s
     work_s = settings.provider_work_s
     keyed = {owner(name) for name in credentials.names}
-    yield LocalProvider()
+    yield LocalProvider(local_memory(settings))
     if settings.fal_url is not None or ProviderType.FAL in keyed:
         url = settings.fal_url or _FAL_URL
         api_url = settings.fal_api_url or (_FAL_API_URL if url.rstrip("/") == _FAL_URL else url)

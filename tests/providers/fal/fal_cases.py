@@ -23,6 +23,7 @@ from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.provider_api import digest
 from support.emulators.base import Emulator, Fault, Reply
 from support.emulators.fal import KEY, FalEmulator
+from support.providers.no_workers import NoWorkers
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 FLUX = "fal-ai/flux-lora"
@@ -44,7 +45,7 @@ NO_ANSWER = [
 ]
 
 
-class FilesIO:
+class FilesIO(NoWorkers):
     """An `AttemptIO` that downloads from the emulator; artifacts are linked if *links*, else they have bytes."""
 
     def __init__(self, client: httpx.AsyncClient | None = None, *, links: bool = False) -> None:

@@ -294,5 +294,4 @@ class Broken(InProcess):
 
 def test_a_provider_whose_own_code_fails_refuses_nothing() -> None:
     refusals = Registry([Broken(), LocalProvider()]).refusals()
-    assert list(refusals) == [P.CUSTOM], "LOCAL never does"
     assert list(refusals[P.CUSTOM](KnownStep(T.GENERATION, {}, {}))) == []

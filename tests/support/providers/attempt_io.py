@@ -10,11 +10,12 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import Blob, ErrorText
+from support.providers.no_workers import NoWorkers
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 
 
-class MemoryIO:
+class MemoryIO(NoWorkers):
     """`inputs` are the artifacts by path; with *public* they have addresses too. `stored` are the files by name,
     `kinds` what was said of the types of those that were downloaded.
     """

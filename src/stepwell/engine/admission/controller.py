@@ -2,10 +2,12 @@
 
 Each pool has a queue. A pool is a provider, a model with a limit of its own, or None (steps without a provider). The
 order is round-robin on three levels: pools take turns, in a pool its tenants, and in a tenant its workflows. The steps
-of one workflow start in the order in which they were queued. So a workflow of 10,000 steps delays another workflow by
+of one workflow start in the order in which they were queued. LOCAL's tenants are ordered by the weight of their work
+instead (`local_admission`). So a workflow of 10,000 steps delays another workflow by
 at most one step.
 
-A grant or a release costs O(1), plus one check for each full pool and each tenant at its limit that a grant skips.
+A grant or a release costs O(1), plus one check for each full pool and each tenant at its limit that a grant skips. A
+grant of LOCAL costs O(waiting tenants).
 
 A step of a model with a limit also takes one of its provider's slots. The generic cell rate algorithm (ITU-T I.371)
 limits how often a model starts: starts are spaced evenly, and a burst has at most one second's worth of them.
@@ -13,7 +15,7 @@ limits how often a model starts: starts are spaced evenly, and a burst has at mo
 
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from enum import Enum, auto
 from typing import TypeVar
 from uuid import UUID
@@ -23,7 +25,8 @@ from msgspec import Struct
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.prices import ANY_MODEL
-from stepwell.engine.admission.queue_position import QueuePositions, RoundRobinRank
+from stepwell.engine.admission.local_admission import LocalAdmission
+from stepwell.engine.admission.queue_position import QueuePositions, Rank, RoundRobinRank
 
 K = TypeVar("K", bound=Hashable)
 
@@ -48,7 +51,8 @@ Pool = ProviderType | ModelPool | None
 class SlotLimits(Struct, frozen=True):
     """Numbers of slots: in total, for LOCAL, for each other provider, and for each tenant (None: no limit).
 
-    `models`: limits by provider and model. The model `*` stands for each one that isn't named.
+    `models`: limits by provider and model. The model `*` stands for each one that isn't named. `local_memory`: bytes
+    for all worker processes of LOCAL; None if LOCAL's work isn't weighed.
     """
 
     total: int = 1_000
@@ -56,6 +60,7 @@ class SlotLimits(Struct, frozen=True):
     per_provider: int = 100
     per_tenant: int | None = None
     models: Mapping[ProviderType, Mapping[str, ModelLimit]] = {}
+    local_memory: int | None = None
 
     def of_model(self, provider: ProviderType, model: str) -> ModelLimit | None:
         """Return the limit of a model; None if it has none of its own."""
@@ -127,6 +132,7 @@ class AdmissionController:
 
     def __init__(self, limits: SlotLimits, now: Callable[[], float] = time.monotonic) -> None:
         self.limits, self._now = limits, now
+        self.local = LocalAdmission(limits.local, limits.local_memory)
         self._next_start_at: dict[ModelPool, float] = {}  # at an even pace
         self.retry_in_s: float | None = None
         self._queues: OrderedDict[Pool, _PoolQueue] = OrderedDict()
@@ -191,14 +197,18 @@ class AdmissionController:
             return None
         for pool, queue in self._queues.items():
             if queue and self._has_slot(pool) and self._is_allowed(pool):
-                for tenant, by_workflow in queue.items():
-                    if self._has_room(tenant) and (pool is not None or self._lent[tenant] < MOST_LENT):
-                        self._queues.move_to_end(pool)
-                        return self._take_next(pool, queue, tenant, by_workflow)
+                tenants: Iterator[str | None] = (tenant for tenant in queue if self._may_start(pool, tenant))
+                if pool is ProviderType.LOCAL:
+                    tenants = self.local.in_order(tenants, self._used_by_pool[pool])
+                for tenant in tenants:
+                    self._queues.move_to_end(pool)
+                    return self._take_next(pool, queue, tenant, queue[tenant])
         return None
 
     def release(self, slot: Slot) -> None:
         """Take a slot back."""
+        if slot.pool is ProviderType.LOCAL:
+            self.local.slot_released(slot.tenant, (slot.workflow_id, slot.position))
         self._used -= 1
         self._used_by_pool[slot.pool] -= 1
         if isinstance(slot.pool, ModelPool):
@@ -226,7 +236,9 @@ class AdmissionController:
         for pool, queue in self._queues.items():
             if (by_workflow := queue.get(tenant)) is not None and (steps := by_workflow.get(workflow_id)) is not None:
                 in_tenant = _rank({key: len(queued) for key, queued in by_workflow.items()}, workflow_id)
-                in_pool = _rank({key: sum(map(len, queued.values())) for key, queued in queue.items()}, tenant)
+                turns = {key: sum(map(len, queued.values())) for key, queued in queue.items()}
+                weighed = pool is ProviderType.LOCAL and self.limits.local_memory is not None
+                in_pool: Rank = self.local.rank(turns, tenant) if weighed else _rank(turns, tenant)
                 kind, slots, used = self._binding_limit(pool, tenant)
                 due_in_s = self._seconds_until_allowed(pool) if kind is LimitKind.RATE else 0.0
                 queues.append(QueuedSteps(pool, kind, slots, used, due_in_s, QueuePositions(steps, in_tenant, in_pool)))
@@ -287,6 +299,8 @@ class AdmissionController:
             self._used_by_pool[pool.provider] += 1
             self._count_start(pool)
         self._used_by_tenant[tenant] += 1
+        if pool is ProviderType.LOCAL:
+            self.local.slot_taken(tenant, (workflow_id, position))
         return Slot(workflow_id, position, tenant, pool)
 
     def _forget_if_empty(self, pool: Pool) -> None:
@@ -295,6 +309,8 @@ class AdmissionController:
             del self._queues[pool], self.waiting_by_pool[pool]
 
     def _has_slot(self, pool: Pool) -> bool:
+        if pool is ProviderType.LOCAL and self.limits.local_memory is not None:
+            return True  # which tenants may have one is decided there
         if self._used_by_pool[pool] >= self.limits.of(pool):
             return False
         return not isinstance(pool, ModelPool) or self._has_slot(pool.provider)
@@ -320,6 +336,9 @@ class AdmissionController:
                 and self._next_start_at[oldest := next(iter(self._next_start_at))] <= now
             ):
                 del self._next_start_at[oldest]
+
+    def _may_start(self, pool: Pool, tenant: str | None) -> bool:
+        return self._has_room(tenant) and (pool is not None or self._lent[tenant] < MOST_LENT)
 
     def _has_room(self, tenant: str | None) -> bool:
         limit = self.limits.per_tenant

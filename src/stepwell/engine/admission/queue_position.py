@@ -1,8 +1,14 @@
-"""Queue positions under round-robin: after each turn a participant goes to the back, until it has had all its turns."""
+"""Queue positions under round-robin, and under start-time fair queueing.
+
+Under round-robin, a participant goes to the back after each turn, until it has had all its turns. Under fair queueing,
+the participant that was served least is next.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterable
 from itertools import accumulate
+from math import ceil, floor
+from typing import NamedTuple, Protocol
 
 
 class RoundRobinRank:
@@ -32,6 +38,37 @@ class _Participants:
         return self._sums[finished] + rounds * (len(self._turns) - finished)
 
 
+class WeightedTurns(NamedTuple):
+    """The turns of a participant: the first has the tag *tag*, and each one raises the tag by *cost*, which isn't 0."""
+
+    tag: float
+    cost: float
+    turns: int
+
+
+class WeightedRank:
+    """A participant's rank in a queue in which the least tag is next. Of equal tags, those of *before* come first.
+
+    An answer costs O(n) for n participants.
+    """
+
+    def __init__(self, own: WeightedTurns, before: Iterable[WeightedTurns], behind: Iterable[WeightedTurns]) -> None:
+        self._own, self._before, self._behind = own, list(before), list(behind)
+
+    def turns_ahead(self, own: int) -> int:
+        """Return how many turns of others come before this participant's turn number *own*, counted from 0."""
+        tag = self._own.tag + own * self._own.cost
+        not_later = sum(min(o.turns, max(0, floor((tag - o.tag) / o.cost) + 1)) for o in self._before)
+        return not_later + sum(min(o.turns, max(0, ceil((tag - o.tag) / o.cost))) for o in self._behind)
+
+
+class Rank(Protocol):
+    """A participant's rank in a queue."""
+
+    def turns_ahead(self, own: int) -> int:
+        """Return how many turns of others come before this participant's turn number *own*, counted from 0."""
+
+
 class QueuePositions:
     """The queue positions of one workflow's steps in one pool.
 
@@ -39,7 +76,7 @@ class QueuePositions:
     the workflows of its tenant, *in_pool* the tenant's rank among the tenants of the pool.
     """
 
-    def __init__(self, steps: Iterable[int], in_tenant: RoundRobinRank, in_pool: RoundRobinRank) -> None:
+    def __init__(self, steps: Iterable[int], in_tenant: Rank, in_pool: Rank) -> None:
         self._steps, self._in_tenant, self._in_pool = tuple(steps), in_tenant, in_pool
 
     def by_step(self) -> dict[int, int]:

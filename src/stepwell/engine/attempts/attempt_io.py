@@ -16,7 +16,7 @@ from stepwell.domain.artifacts import artifact_path
 from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.domain.model import Task
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.providers import Blob, ErrorText, FileRoom, InputFetcher
+from stepwell.ports.providers import Blob, ErrorText, FileRoom, InputFetcher, WorkWeight
 
 _ROOM_S = 2.0  # between two attempts to store a file on a full disk
 _SPARE_S = 10.0  # before the attempt's deadline, so that it fails with the cause and not with a timeout
@@ -52,6 +52,13 @@ class OutputDownloader(Protocol):
         """
 
 
+class WorkerTurns(Protocol):
+    """One attempt's share of LOCAL's workers. See `AttemptIO`."""
+
+    def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]: ...
+    def charge(self, cost: float) -> None: ...
+
+
 class BoundAttemptIO:
     """The file operations of one task. `stored` has its files by path, also those whose write may have failed."""
 
@@ -64,10 +71,18 @@ class BoundAttemptIO:
         links: ArtifactUrls,
         downloads: OutputDownloader,
         room: FileRoom,
+        workers: WorkerTurns,
     ) -> None:
+        self._workers = workers
         self._tenant, self._task, self._artifacts, self._inputs = tenant, task, artifacts, inputs
         self._links, self._downloads, self._room = links, downloads, room
         self.stored: dict[str, Output] = {}
+
+    def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
+        return self._workers.worker(weight)
+
+    def charge(self, cost: float) -> None:
+        self._workers.charge(cost)
 
     async def fetch(self, reference: str, field: str) -> Blob:
         return await self._inputs.fetch(reference, field, self._tenant, self._room)

@@ -39,10 +39,12 @@ from stepwell.domain.model import Task
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, decoded_size, is_deeper, is_larger_than
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.engine.attempts.attempt_workers import AttemptWorkers
 from stepwell.engine.attempts.deferred_transforms import TransformFinisher
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.job_cancellation import JobCanceller
@@ -138,10 +140,12 @@ class AttemptRunner:
         memory: MemoryGovernor,
         expressions: ExpressionEvaluator,
         stored: StoredResults,
+        local: LocalAdmission,
     ) -> None:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
         self._downloads, self._callbacks = downloads, callbacks
         self._remote_jobs, self._memory, self._expressions, self._stored = remote_jobs, memory, expressions, stored
+        self._local = local
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Evaluate the mappings. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
@@ -189,8 +193,9 @@ class AttemptRunner:
         job that may exist is reported with the failure (`timed_out`, `endable`), and `Run` decides what follows.
         """
         with self._room(context.tenant, control) as memory:
+            workers = AttemptWorkers(self._local, context.tenant, (context.workflow_id, task.position), control)
             io = BoundAttemptIO(
-                context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads, memory
+                context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads, memory, workers
             )
             outcome = await self._attempt(context, task, work, io, memory, control)
         return AttemptEnd(outcome, bool(io.stored))

@@ -77,6 +77,7 @@ class Explainer:
         now, workflow_id = self._clock.now(), workflow.workflow_id
         loaded, on_failure = workflow.snapshot(), workflow.config.on_failure
         waiting = self._admission.queued_steps(workflow.tenant, workflow_id)
+        turns = self._worker_turns(workflow_id)
         holds = self._health.holds_on(workflow_id)
         seen = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
@@ -99,13 +100,31 @@ class Explainer:
                     database_down=away,
                     disk_full=full,
                     draining=draining,
-                    waits={} if draining else _waits(waiting, holds, now),
+                    waits={} if draining else _waits(waiting, holds, now) | turns,
                     observations=seen,
                     in_process_providers=self._in_process,
                 )
             )
 
         return await off_loop(explain_snapshot, steps=len(loaded.steps))
+
+    def _worker_turns(self, workflow_id: UUID) -> dict[int, Waits]:
+        """Return what the running steps of LOCAL wait for that have a slot and no worker yet, by position."""
+        local = self._admission.local
+        return {
+            position: WaitsForSlot(
+                detail=f"{local.working} worker processes of LOCAL are busy, and this step needs one with "
+                f"{weight.memory >> 20} MiB of memory; it is start {place} in their queue.",
+                limit="provider",
+                provider=ProviderType.LOCAL,
+                model=None,
+                slots=local.slots,
+                used=local.working,
+                position=place,
+            )
+            for place, ((owner, position), weight) in enumerate(local.queue(), 1)
+            if owner == workflow_id
+        }
 
     async def _from_rows(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
         loaded, ownership = await self._load(scope, workflow_id)

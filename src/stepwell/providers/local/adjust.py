@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import ImageEnhance
+from PIL import Image, ImageEnhance
 
 from stepwell.providers.local.rendered_file import RenderedFile, png_file
 from stepwell.providers.local.values import Inputs, number
@@ -22,13 +22,19 @@ def adjust(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFi
     tables = [_table(inputs, channel) for channel in range(3)]
     saturation = number(inputs, "saturation", 1, 0, 10)
     sharpness = number(inputs, "sharpness", 1, 0, 10)
-    colours, alpha = images.split_alpha(images.open_image(files, "base_image_url"))
-    colours = colours.point([level for table in tables for level in table])
-    if saturation != 1:
-        colours = ImageEnhance.Color(colours).enhance(saturation)
-    if sharpness != 1:
-        colours = ImageEnhance.Sharpness(colours).enhance(sharpness)
-    return png_file(images.with_alpha(colours, alpha))
+
+    def adjust_strip(strip: Image.Image, _top: int) -> Image.Image:
+        colours, alpha = images.split_alpha(strip)
+        colours = colours.point([level for table in tables for level in table])
+        if saturation != 1:
+            colours = ImageEnhance.Color(colours).enhance(saturation)
+        if sharpness != 1:
+            colours = ImageEnhance.Sharpness(colours).enhance(sharpness)
+        return images.with_alpha(colours, alpha)
+
+    image = images.open_image(files, "base_image_url")
+    images.by_strips(image, adjust_strip, halo=1)
+    return png_file(image)
 
 
 def _table(inputs: Inputs, channel: int) -> list[int]:

@@ -33,10 +33,19 @@ def fix(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     paint = colour(inputs, "background_color", "white")
     image, alpha = _cut_out(inputs, files)
     if "background_image_url" in files:
-        backdrop = images.cover(images.open_image(files, "background_image_url"), image.size).convert("RGBA")
+        backdrop = images.cover(images.open_image(files, "background_image_url"), image.size)
     else:
-        backdrop = Image.new("RGBA", image.size, paint)
-    result = Image.alpha_composite(backdrop, images.with_alpha(image, alpha))
+        backdrop = None
+
+    def composite(strip: Image.Image, top: int) -> Image.Image:
+        if backdrop is None:
+            return Image.alpha_composite(Image.new("RGBA", strip.size, paint), strip)
+        behind = backdrop.crop((0, top, strip.width, top + strip.height))
+        return Image.alpha_composite(behind.convert("RGBA"), strip)
+
+    result = images.with_alpha(image, alpha)
+    del image, alpha
+    images.by_strips(result, composite)
     return png_file(result.convert("RGB") if result.getchannel("A").getextrema() == (255, 255) else result)
 
 
@@ -47,7 +56,7 @@ def _cut_out(inputs: Inputs, files: Mapping[str, bytes]) -> tuple[Image.Image, I
     image, alpha = images.split_alpha(images.open_image(files, "base_image_url"))
     if alpha is not None and alpha.getextrema() != (255, 255):
         return image, alpha
-    mask = Image.fromarray(np.where(_background(image, tolerance), 0, 255).astype(np.uint8), "L")
+    mask = Image.fromarray(np.where(_background(image, tolerance), np.uint8(0), np.uint8(255)), "L")
     if feather:  # only the inner half of the blur, so that no rim of background is left
         mask = mask.filter(ImageFilter.GaussianBlur(feather)).point([max(0, 2 * level - 255) for level in range(256)])
     return image, mask
@@ -75,8 +84,9 @@ def _border_colour(image: Image.Image) -> np.ndarray:
 def _alike(image: Image.Image, wanted: np.ndarray, tolerance: float) -> np.ndarray:
     """Return which pixels differ from *wanted* by at most *tolerance* in every channel."""
     result = np.ones((image.height, image.width), dtype=bool)
-    for channel, level in zip(image.split(), wanted, strict=True):
-        result &= np.asarray(channel.point([255 * (abs(other - level) <= tolerance) for other in range(256)])) > 0
+    for index, level in enumerate(wanted):
+        table = [255 * (abs(other - level) <= tolerance) for other in range(256)]
+        result &= np.asarray(image.getchannel(index).point(table)) > 0
     return result
 
 

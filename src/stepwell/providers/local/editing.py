@@ -42,6 +42,29 @@ def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile
     return png_file(image, **({"prompt": prompt} if prompt else {}))
 
 
+def result_size(inputs: Inputs, base: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of the largest image on the way from a base image of size *base* to the result."""
+    image = base
+    if (crop := inputs.get("crop")) is not None and base[0] * base[1]:
+        left, top, right, bottom = _box(crop, base)
+        image = right - left, bottom - top
+    if degrees := number(inputs, "rotate", 0, -360, 360) % 360:
+        image = _rotated_size(image, degrees)
+    width, height = integer(inputs, "width", 1, 8192), integer(inputs, "height", 1, 8192)
+    if not (width or height):
+        return image
+    width = width or max(1, round(image[0] * (height or 1) / max(1, image[1])))
+    height = height or max(1, round(image[1] * width / max(1, image[0])))
+    images.check_size(width, height, "width and height")
+    return max(image, (width, height), key=lambda size: size[0] * size[1])
+
+
+def _rotated_size(size: tuple[int, int], degrees: float) -> tuple[int, int]:
+    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
+    width, height = size
+    return math.ceil(width * cosine + height * sine) + 1, math.ceil(width * sine + height * cosine) + 1
+
+
 def _reshape(image: Image.Image, inputs: Inputs) -> Image.Image:
     if (crop := inputs.get("crop")) is not None:
         image = image.crop(_box(crop, image.size))
@@ -79,11 +102,7 @@ def _rotate(image: Image.Image, degrees: float) -> Image.Image:
     }
     if degrees in quarters:
         return image.transpose(quarters[degrees])
-    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
-    width, height = image.size
-    images.check_size(
-        math.ceil(width * cosine + height * sine) + 1, math.ceil(width * sine + height * cosine) + 1, "rotate"
-    )
+    images.check_size(*_rotated_size(image.size, degrees), "rotate")
     return image.convert("RGBA").rotate(degrees, Image.Resampling.BICUBIC, expand=True)
 
 
@@ -114,9 +133,15 @@ def _overlay(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image.
         overlay = overlay.resize(size, Image.Resampling.LANCZOS)
     overlay = overlay.convert("RGBA")
     overlay.putalpha(overlay.getchannel("A").point([round(opacity * level) for level in range(256)]))
-    layer = Image.new("RGBA", image.size)
-    layer.paste(overlay, (x, y))
-    return Image.alpha_composite(image.convert("RGBA"), layer).convert(image.mode)
+
+    def composite(strip: Image.Image, top: int) -> Image.Image:
+        layer = Image.new("RGBA", strip.size)
+        layer.paste(overlay, (x, y - top))
+        return Image.alpha_composite(strip.convert("RGBA"), layer).convert(strip.mode)
+
+    result = image.copy()
+    images.by_strips(image, composite, target=result)
+    return result
 
 
 def _mask(mask: Image.Image, size: tuple[int, int]) -> Image.Image:

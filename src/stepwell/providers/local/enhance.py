@@ -8,6 +8,7 @@ from stepwell.providers.local.rendered_file import RenderedFile, png_file
 from stepwell.providers.local.values import Inputs, number
 from stepwell.providers.shared import images
 
+_MEDIAN = ImageFilter.MedianFilter(3)
 _SKIN_CB, _SKIN_CR = (77, 127), (133, 173)  # the usual range of skin tones in YCbCr; light and dark skin differ in Y
 
 
@@ -24,11 +25,12 @@ def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFi
     size = round(image.width * factor), round(image.height * factor)
     images.check_size(*size, "upscale_factor")
     if denoise:
-        image = Image.blend(image, image.filter(ImageFilter.MedianFilter(3)), denoise)
+        images.by_strips(image, lambda strip, _: Image.blend(strip, strip.filter(_MEDIAN), denoise), halo=1)
     if size != image.size:
         image = image.resize(size, Image.Resampling.LANCZOS)
     if sharpness:
-        image = _unsharp(image, radius=max(1.0, 0.75 * factor), strength=sharpness)
+        radius = max(1.0, 0.75 * factor)
+        images.by_strips(image, lambda strip, _: _unsharp(strip, radius, sharpness), images.blur_halo(radius))
     return png_file(image, upscale_factor=factor)
 
 
@@ -37,10 +39,19 @@ def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Re
     strength = number(inputs, "strength", 0.5, 0, 1)
     radius = number(inputs, "radius", 2, 0, 100)
     image = images.open_image(files, "base_image_url")
+
+    def enhance_strip(strip: Image.Image, _top: int) -> Image.Image:
+        wide = _unsharp(strip, radius=12 * radius, strength=0.4 * strength)  # and weak: local contrast
+        return _unsharp(wide, radius=radius, strength=1.2 * strength)
+
     if strength:
-        image = _unsharp(image, radius=12 * radius, strength=0.4 * strength)  # wide and weak: local contrast
-        image = _unsharp(image, radius=radius, strength=1.2 * strength)
+        images.by_strips(image, enhance_strip, detail_halo(radius))
     return png_file(image)
+
+
+def detail_halo(radius: float) -> int:
+    """Return the rows above and below that `enhance_detail` reads."""
+    return images.blur_halo(12 * radius) + images.blur_halo(radius)
 
 
 def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
@@ -51,19 +62,31 @@ def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> Rend
     """
     strength = number(inputs, "strength", 0.5, 0, 1)
     image = images.open_image(files, "base_image_url")
-    radius = number(inputs, "radius", max(1.0, max(image.size) / 150), 0, 100)
+    radius = number(inputs, "radius", face_radius(image.size), 0, 100)
     if not strength:
         return png_file(image)
-    colours, alpha = images.split_alpha(image)
-    skin = _skin(colours, radius)
+    halo = images.blur_halo(radius)
+    skin = Image.new("L", image.size)
+    images.by_strips(image, lambda strip, _: _skin(images.split_alpha(strip)[0], radius), halo, target=skin)
     if skin.getextrema() == (0, 0):
-        skin = Image.new("L", colours.size, 96)
-    smooth = colours.filter(ImageFilter.GaussianBlur(radius))
-    flat = ImageChops.difference(colours, smooth).convert("L").point(_flatness)
-    where = ImageChops.multiply(skin, flat).point([round(strength * level) for level in range(256)])
-    sharp = _unsharp(colours, radius=max(1.0, radius / 4), strength=0.6 * strength)
-    sharp.paste(colours, mask=skin)
-    return png_file(images.with_alpha(Image.composite(smooth, sharp, where), alpha))
+        skin = Image.new("L", image.size, 96)
+
+    def enhance_strip(strip: Image.Image, top: int) -> Image.Image:
+        colours, alpha = images.split_alpha(strip)
+        skin_here = skin.crop((0, top, strip.width, top + strip.height))
+        smooth = colours.filter(ImageFilter.GaussianBlur(radius))
+        flat = ImageChops.difference(colours, smooth).convert("L").point(_flatness)
+        where = ImageChops.multiply(skin_here, flat).point([round(strength * level) for level in range(256)])
+        sharp = _unsharp(colours, radius=max(1.0, radius / 4), strength=0.6 * strength)
+        sharp.paste(colours, mask=skin_here)
+        return images.with_alpha(Image.composite(smooth, sharp, where), alpha)
+
+    images.by_strips(image, enhance_strip, halo)
+    return png_file(image)
+
+
+def face_radius(size: tuple[int, int]) -> float:
+    return max(1.0, max(size) / 150)
 
 
 # The weight of the smoothing, by how much it would change a pixel: full up to 8 levels, none from 40 on.

@@ -19,7 +19,7 @@ from stepwell.providers.local.values import Inputs, integer, number, text
 from stepwell.providers.shared import images
 
 _MAX_SIDE = 8192
-_MAX_CANVAS = 4 * 1024 * 1024  # pixels; larger images are drawn at this size and enlarged
+MAX_CANVAS = 4 * 1024 * 1024  # pixels; larger images are drawn at this size and enlarged
 _RIDGES = 6
 _SHAPES = 12
 _WEIGHTS = ("subject_lora_weight", "product_lora_weight", "product2_lora_weight", "style_lora_weight")
@@ -35,12 +35,11 @@ def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> RenderedF
     prompt, negative = text(inputs, "prompt"), text(inputs, "negative_prompt")
     if not prompt.strip():
         raise invalid_input("prompt", "is required")
-    width, height = integer(inputs, "width", 1, _MAX_SIDE) or 1024, integer(inputs, "height", 1, _MAX_SIDE) or 1024
-    images.check_size(width, height, "width and height")
+    width, height = image_size(inputs)
     weights = {field: number(inputs, field, 0.5, 0, 1) for field in _WEIGHTS}
     strength = number(inputs, "reference_image_strength", 0.5, 0, 1)
 
-    shrink = max(1.0, (width * height / _MAX_CANVAS) ** 0.5)
+    shrink = max(1.0, (width * height / MAX_CANVAS) ** 0.5)
     canvas = _Canvas(max(1, round(width / shrink)), max(1, round(height / shrink)))
     _draw(canvas, words(prompt), words(negative), weights, seed)
     image = canvas.image(stream("grain", seed))
@@ -50,6 +49,13 @@ def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> RenderedF
         reference = images.open_image(files, "reference_image_url").convert("RGB")
         image = Image.blend(image, images.cover(reference, image.size), strength)
     return png_file(image)
+
+
+def image_size(inputs: Inputs) -> tuple[int, int]:
+    """Return width and height of the image. Raises `AttemptError` if they are refused."""
+    width, height = integer(inputs, "width", 1, _MAX_SIDE) or 1024, integer(inputs, "height", 1, _MAX_SIDE) or 1024
+    images.check_size(width, height, "width and height")
+    return width, height
 
 
 def _draw(canvas: "_Canvas", prompt: list[str], negative: list[str], weights: Mapping[str, float], seed: int) -> None:

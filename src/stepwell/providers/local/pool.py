@@ -1,44 +1,69 @@
 """Runs a function in a worker process. A cancellation kills the process, and it never outlives this one."""
 
 import ctypes
+import json
 import math
 import os
+import pickle
+import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Any, Generic, TypeVar, cast
 
-from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, to_process
+from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, run_process, to_process
 
 from stepwell.domain.errors import AttemptError
+from stepwell.ports.providers import LIGHT, WorkWeight
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1
-_NICENESS = 5
+_NICENESS = 5  # of workers for light work
+_HEAVY_NICENESS = 15
+_KILLED_FIRST = "500"  # the kernel's out-of-memory killer prefers a worker to this process
+_HEADROOM = 64 * 1024 * 1024  # bytes of address space, for what the allocator reserves and doesn't use
 _TRIES = 4
+_HEAVY_WORKER = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from stepwell.providers.local.pool import serve_one_call
+serve_one_call()
+"""
 
 
 class Pool:
-    """anyio's worker processes. The caller limits how many run at once; idle ones are reused.
+    """Worker processes. The caller limits how many run at once.
 
-    Starting a worker takes a third of a second; a call to a running one takes two milliseconds.
+    Light work is done by anyio's worker processes, which are reused: to start one takes a third of a second; a call to
+    a running one takes two milliseconds. Heavy work has a process of its own, which ends with it: so its memory is
+    free again, and an ordinary user can't lower its nice value for light work.
     """
 
     def __init__(self) -> None:
         self._limiter = CapacityLimiter(math.inf)
 
-    async def run(self, function: Callable[[Argument], Result], argument: Argument) -> Result:
+    async def run(
+        self, function: Callable[[Argument], Result], argument: Argument, weight: WorkWeight = LIGHT
+    ) -> Result:
         """Return the result of *function*, which must be importable. *argument* and the result must be picklable.
+
+        The function can't use far more memory than *weight* says: it raises MemoryError.
 
         A cancellation kills the worker at once. Raises a retryable `AttemptError` if the worker died, for example by
         the kernel's out-of-memory killer. Errors of *function* are raised as they are.
         """
+        call = _LimitedCall(function, weight.memory)
+        if not weight.light:
+            return await _run_once(call, argument)
         try:
             await self._ready_worker()
-            return await to_process.run_sync(function, argument, cancellable=True, limiter=self._limiter)
+            return await to_process.run_sync(call, argument, cancellable=True, limiter=self._limiter)
         except (BrokenWorkerProcess, ProcessLookupError) as error:  # the latter if it died during its start
-            raise AttemptError("the worker process died (out of memory, or killed)", retryable=True) from error
+            raise _died() from error
 
     async def _ready_worker(self) -> None:
         """Make sure that a prepared worker is idle: the one used last, or a new one."""
@@ -46,7 +71,7 @@ class Pool:
         with CancelScope(shield=True):
             for tries_left in reversed(range(_TRIES)):
                 try:
-                    await to_process.run_sync(_prepare, os.getpid(), limiter=self._limiter)
+                    await to_process.run_sync(_prepare, os.getpid(), _NICENESS, limiter=self._limiter)
                 except BrokenWorkerProcess:  # it died while it was idle, so no work is lost
                     if not tries_left:
                         raise
@@ -54,10 +79,63 @@ class Pool:
                     return
 
 
+class _LimitedCall(Generic[Argument, Result]):
+    """A call of *function* that can't use far more than *memory* bytes, beside what its process has reserved before."""
+
+    def __init__(self, function: Callable[[Argument], Result], memory: int) -> None:
+        self._function, self._memory = function, memory
+
+    def __call__(self, argument: Argument) -> Result:
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = _address_space() + self._memory * 3 // 2 + _HEADROOM
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+        try:
+            return self._function(argument)
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+async def _run_once(call: _LimitedCall[Argument, Result], argument: Argument) -> Result:
+    """Make the call in a new process for heavy work."""
+    request = pickle.dumps((os.getpid(), call, argument), pickle.HIGHEST_PROTOCOL)
+    command = [sys.executable, "-c", _HEAVY_WORKER, json.dumps(sys.path)]
+    process = await run_process(command, input=request, check=False, stderr=subprocess.DEVNULL)
+    if process.returncode:
+        raise _died()
+    returned, value = pickle.loads(process.stdout)  # noqa: S301 - our own process wrote it
+    if not returned:
+        raise value
+    return cast(Result, value)
+
+
+def serve_one_call() -> None:
+    """Make one call in this process: read it from stdin, and write to stdout whether it returned, and what."""
+    parent, call, argument = pickle.load(sys.stdin.buffer)  # noqa: S301 - the parent wrote it
+    output, sys.stdout = sys.stdout, sys.stderr
+    _prepare(parent, _HEAVY_NICENESS)
+    answer: tuple[bool, Any]
+    try:
+        answer = True, call(argument)
+    except Exception as error:  # noqa: BLE001 - raised again by the caller
+        answer = False, error
+    pickle.dump(answer, output.buffer, pickle.HIGHEST_PROTOCOL)
+    output.flush()
+
+
+def _died() -> AttemptError:
+    return AttemptError("the worker process died (out of memory, or killed)", retryable=True)
+
+
+def _address_space() -> int:
+    """Return the size of this process's address space in bytes, most of which it doesn't use."""
+    with open("/proc/self/statm") as statm:  # noqa: PTH123 - a third of the time
+        return int(statm.read().split()[0]) * resource.getpagesize()
+
+
 _prepared = False
 
 
-def _prepare(parent: int) -> None:
+def _prepare(parent: int, niceness: int) -> None:
     """Prepare the worker: ignore Ctrl-C, die with the parent, and have a lower priority than its event loop."""
     global _prepared  # noqa: PLW0603 - a fact about this process
     if _prepared:
@@ -68,5 +146,7 @@ def _prepare(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
-    os.nice(_NICENESS)
+    os.nice(niceness)
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
+        score.write(_KILLED_FIRST)
     _prepared = True

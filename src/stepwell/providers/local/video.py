@@ -29,10 +29,9 @@ def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedF
     """
     motion = choice(inputs, "motion", "zoom_in", MOTIONS)
     fps = number(inputs, "fps", 12, 1, 60)
-    duration = number(inputs, "duration_s", 4, 0, 60)
-    frames = max(1, round(duration * fps))
+    frames = frame_count(inputs)
     image = images.open_image(files, "base_image_url")
-    size = _size(image, integer(inputs, "width", 1, _MAX_SIDE), integer(inputs, "height", 1, _MAX_SIDE))
+    size = video_size(inputs, image.size)
     if frames > MAX_FRAMES or frames * size[0] * size[1] > MAX_VIDEO_PIXELS:
         message = f"duration_s, fps: {frames} frames of {size[0]}x{size[1]} are more than LOCAL makes"
         raise AttemptError(message, retryable=False)
@@ -46,23 +45,34 @@ def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedF
     return RenderedFile(data, {**facts, "duration_s": times[-1] / 1000, "motion": motion})
 
 
-def _size(image: Image.Image, width: int | None, height: int | None) -> tuple[int, int]:
+def frame_count(inputs: Inputs) -> int:
+    """Return the number of frames."""
+    return max(1, round(number(inputs, "duration_s", 4, 0, 60) * number(inputs, "fps", 12, 1, 60)))
+
+
+def video_size(inputs: Inputs, base: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height of the video of an image of size *base*."""
+    width, height = integer(inputs, "width", 1, _MAX_SIDE), integer(inputs, "height", 1, _MAX_SIDE)
     if width and height:
         return width, height
-    shrink = min(1.0, _DEFAULT_SIDE / max(image.size))
+    shrink = min(1.0, _DEFAULT_SIDE / max(base))
     if width or height:
-        shrink = width / image.width if width else (height or 1) / image.height
-    sides = (max(1, min(_MAX_SIDE, round(side * shrink))) for side in image.size)
+        shrink = width / base[0] if width else (height or 1) / base[1]
+    sides = (max(1, min(_MAX_SIDE, round(side * shrink))) for side in base)
     computed_width, computed_height = sides
     return width or computed_width, height or computed_height
 
 
 def _source(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Return the image in the proportions of the video, and a little larger, so that the closest view is sharp."""
+    """Return the image in the proportions of the video, of `source_size`."""
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    larger = round(size[0] / (1 - _TRAVEL)), round(size[1] / (1 - _TRAVEL))
-    return images.cover(image.convert("RGB"), (max(2, larger[0]), max(2, larger[1])))
+    return images.cover(image if image.mode == "RGB" else image.convert("RGB"), source_size(size))
+
+
+def source_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of the image that a video of *size* needs, so that the closest view is sharp."""
+    return max(2, round(size[0] / (1 - _TRAVEL))), max(2, round(size[1] / (1 - _TRAVEL)))
 
 
 def _views(source: Image.Image, size: tuple[int, int], motion: str, frames: int) -> Iterator[Image.Image]:

@@ -8,6 +8,7 @@ from stepwell.domain.errors import AttemptError
 from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.local import adjust, background, editing, enhance, generation, video
 from stepwell.providers.local.rendered_file import RenderedFile
+from stepwell.providers.local.weights import weigh_job
 
 
 class RenderKind(NamedTuple):
@@ -52,17 +53,21 @@ RenderJob: TypeAlias = dict[str, Any]
 
 
 def perform(job: RenderJob) -> dict[str, Any]:
-    """Do a job in the worker. *job* has task_type, inputs, files (bytes by field) and seed.
+    """Do a job in the worker. *job* has task_type, inputs, files (bytes by field), seed and `light_only`.
 
-    Returns {data, result}, or the fields of an `AttemptError`, because an exception with keywords can't be pickled.
+    Returns {data, result, cost}, or the fields of an `AttemptError`, because an exception with keywords can't be
+    pickled. With `light_only`, heavy work isn't done: returns {cost, memory}.
     """
     try:
+        weight = weigh_job(TaskType(job["task_type"]), job["inputs"], job["files"])
+        if job["light_only"] and not weight.light:
+            return {"cost": weight.cost, "memory": weight.memory}
         rendered = KINDS[TaskType(job["task_type"])].function(job["inputs"], job["files"], job["seed"])
     except AttemptError as error:
         return {"error": str(error), "retryable": error.retryable, "provider_fault": error.provider_fault}
     except MemoryError:
-        return {"error": "not enough memory", "retryable": True, "provider_fault": True}
+        return {"error": "the step needs more memory than LOCAL expects", "retryable": False, "provider_fault": True}
     except Exception as error:  # noqa: BLE001 - a bug here, which the same inputs would meet again
         text = sanitised(f"LOCAL failed: {type(error).__name__}: {error}")
         return {"error": text, "retryable": False, "provider_fault": True}
-    return {"data": rendered.data, "result": rendered.result}
+    return {"data": rendered.data, "result": rendered.result, "cost": weight.cost}

@@ -1,0 +1,212 @@
+"""The admission of LOCAL's work: slots and workers by weight, the worker beyond the limit, and the bound of memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import pytest
+from anyio import create_task_group, wait_all_tasks_blocked
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepwell.contract.enums import ProviderType
+from stepwell.domain.errors import AttemptError
+from stepwell.engine.admission.controller import AdmissionController, Slot, SlotLimits
+from stepwell.ports.providers import LIGHT, LIGHT_MEMORY, WorkWeight
+
+LOCAL = ProviderType.LOCAL
+GIB = 1024 * 1024 * 1024
+HEAVY = WorkWeight(64.0, GIB)
+LIMITS = SlotLimits(local=2, local_memory=4 * GIB + LIGHT_MEMORY)
+A, B, C = (UUID(int=n) for n in (1, 2, 3))
+
+
+def controller(limits: SlotLimits = LIMITS) -> AdmissionController:
+    return AdmissionController(limits, lambda: 0.0)
+
+
+def queue(admission: AdmissionController, tenant: str, workflow_id: UUID, steps: int) -> None:
+    for position in range(steps):
+        admission.enqueue(tenant, workflow_id, position, LOCAL)
+
+
+def next_of(admission: AdmissionController) -> Slot:
+    slot = admission.grant()
+    assert slot is not None
+    return slot
+
+
+def granted(admission: AdmissionController) -> list[Slot]:
+    return list(iter(admission.grant, None))
+
+
+class Work:
+    """Steps that hold slots and ask for workers. `working` are the tenants that have one, in the order of starts."""
+
+    def __init__(self, admission: AdmissionController) -> None:
+        self.admission, self.working = admission, list[str | None]()
+        self._ends: dict[str | None, list[asyncio.Event]] = {}
+
+    async def run(self, slot: Slot, weight: WorkWeight) -> None:
+        step = (slot.workflow_id, slot.position)
+        self.admission.local.charge(slot.tenant, step, weight.cost)
+        end = asyncio.Event()
+        async with self.admission.local.worker(slot.tenant, step, weight):
+            self.working.append(slot.tenant)
+            self._ends.setdefault(slot.tenant, []).append(end)
+            await end.wait()
+        self.admission.release(slot)
+
+    async def end_one(self, tenant: str) -> None:
+        self._ends[tenant].pop(0).set()
+        await wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def work_of(admission: AdmissionController, *weights: tuple[str, WorkWeight]) -> AsyncIterator[Work]:
+    """Start a step for each of *weights*, in this order."""
+    work = Work(admission)
+    async with create_task_group() as group:
+        for number, (tenant, weight) in enumerate(weights):
+            admission.enqueue(tenant, UUID(int=100 + number), 0, LOCAL)
+            for slot in granted(admission):
+                group.start_soon(work.run, slot, weight)
+                await wait_all_tasks_blocked()
+        yield work
+        group.cancel_scope.cancel()
+
+
+def test_a_tenant_without_a_slot_gets_one_beyond_the_limit() -> None:
+    admission = controller()
+    queue(admission, "big", A, 30)
+    assert [slot.tenant for slot in granted(admission)] == ["big", "big"]
+    queue(admission, "small", B, 2)
+    queue(admission, "other", C, 2)
+    assert [slot.tenant for slot in granted(admission)] == ["small", "other"]
+
+
+def test_slots_beyond_the_limit_count_when_the_others_are_released() -> None:
+    admission = controller()
+    queue(admission, "big", A, 30)
+    big = granted(admission)
+    queue(admission, "small", B, 1)
+    granted(admission)
+    admission.release(big[0])
+    assert granted(admission) == []  # big has one, small has one
+    admission.release(big[1])
+    assert [slot.tenant for slot in granted(admission)] == ["big"]
+
+
+def test_without_a_bound_of_memory_only_the_limit_counts() -> None:
+    admission = controller(SlotLimits(local=2))
+    queue(admission, "big", A, 30)
+    queue(admission, "small", B, 1)
+    assert [slot.tenant for slot in granted(admission)] == ["big", "small"]
+
+
+def test_tenants_share_slots_by_weight() -> None:
+    admission = controller(SlotLimits(local=1, local_memory=4 * GIB))
+    queue(admission, "big", A, 3)
+    queue(admission, "small", B, 100)
+    order = []
+    for _ in range(67):
+        slot = next_of(admission)
+        order.append(slot.tenant)
+        cost = 64.0 if slot.tenant == "big" else 1.0
+        admission.local.charge(slot.tenant, (slot.workflow_id, slot.position), cost)
+        admission.release(slot)
+    assert order == ["big", *["small"] * 64, "big", "small"]
+
+
+def test_a_tenant_that_had_nothing_to_do_saves_up_nothing() -> None:
+    admission = controller(SlotLimits(local=1, local_memory=4 * GIB))
+    queue(admission, "old", A, 100)
+    for _ in range(50):
+        admission.release(next_of(admission))
+    queue(admission, "new", B, 100)
+    order = []
+    for _ in range(6):
+        slot = next_of(admission)
+        order.append(slot.tenant)
+        admission.release(slot)
+    assert order.count("new") == 3
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 100)), min_size=2, max_size=5))
+def test_explain_says_the_order_in_which_steps_of_known_weight_start(tenants: list[tuple[int, int]]) -> None:
+    admission = controller(SlotLimits(local=1, local_memory=4 * GIB))
+    for number, (_, cost) in enumerate(tenants):  # a first step of each tells what its next ones may weigh
+        queue(admission, str(number), UUID(int=number), 1)
+        slot = next_of(admission)
+        admission.local.charge(slot.tenant, (slot.workflow_id, slot.position), cost)
+        admission.release(slot)
+    for number, (steps, _) in enumerate(tenants):
+        queue(admission, str(number), UUID(int=number), steps)
+    expected = {
+        (UUID(int=number), step): place
+        for number in range(len(tenants))
+        for waiting in admission.queued_steps(str(number), UUID(int=number))
+        for step, place in waiting.positions.by_step().items()
+    }
+    starts = {}
+    for place in range(1, len(expected) + 1):
+        slot = next_of(admission)
+        starts[slot.workflow_id, slot.position] = place
+        cost = tenants[slot.workflow_id.int][1]
+        admission.local.charge(slot.tenant, (slot.workflow_id, slot.position), cost)
+        admission.release(slot)
+    assert starts == expected
+
+
+async def test_a_light_step_of_another_tenant_gets_one_worker_beyond_the_limit() -> None:
+    async with work_of(controller(), ("big", HEAVY), ("big", HEAVY), ("small", LIGHT), ("other", LIGHT)) as work:
+        assert work.working == ["big", "big", "small"]
+        await work.end_one("small")
+        assert work.working == ["big", "big", "small", "other"]
+
+
+async def test_a_heavy_step_of_another_tenant_waits_for_a_worker_but_is_next() -> None:
+    admission = controller()
+    async with work_of(admission, ("big", HEAVY), ("big", HEAVY), ("other", HEAVY)) as work:
+        assert work.working == ["big", "big"]
+        assert [(step[0].int, weight) for step, weight in admission.local.queue()] == [(102, HEAVY)]
+        admission.enqueue("big", A, 0, LOCAL)
+        await work.end_one("big")
+        assert work.working == ["big", "big", "other"]
+
+
+async def test_a_light_step_waits_while_light_steps_have_the_workers() -> None:
+    async with work_of(controller(), ("big", HEAVY), ("a", LIGHT), ("b", LIGHT)) as work:
+        assert work.working == ["big", "a"]
+        await work.end_one("a")
+        assert work.working == ["big", "a", "b"]
+
+
+async def test_workers_never_hold_more_memory_than_the_bound() -> None:
+    limits = SlotLimits(local=4, local_memory=2 * GIB + LIGHT_MEMORY)
+    admission = controller(limits)
+    async with work_of(admission, *[("big", HEAVY)] * 4, ("other", WorkWeight(5.0, GIB // 2))) as work:
+        assert work.working == ["big", "big"]
+        await work.end_one("big")
+        assert work.working == ["big"] * 3  # the lighter one doesn't overtake it
+        await work.end_one("big")
+        assert work.working == ["big"] * 4
+        await work.end_one("big")
+        assert work.working == ["big"] * 4 + ["other"]
+
+
+async def test_a_step_that_never_fits_is_refused() -> None:
+    admission = controller(SlotLimits(local=1, local_memory=GIB))
+    with pytest.raises(AttemptError, match="needs 1024 MiB of memory, and LOCAL has 832 MiB for one step") as refusal:
+        async with admission.local.worker("t", (A, 0), HEAVY):
+            raise AssertionError
+    assert not refusal.value.retryable
+    assert admission.local.working == 0
+
+
+async def test_a_step_that_is_cancelled_while_it_waits_leaves_the_queue() -> None:
+    admission = controller(SlotLimits(local=1, local_memory=4 * GIB))
+    async with work_of(admission, ("big", HEAVY), ("other", HEAVY)):
+        assert len(admission.local.queue()) == 1
+    assert (admission.local.queue(), admission.local.working) == ([], 0)
