@@ -13,7 +13,7 @@ from support.processes.stepwell_process import StepwellProcess, running_up, star
 from support.workflows.crash_scenarios import OPEN, SCENARIOS
 
 KILLS = 50
-# A workflow fails whose process ends 20 times without progress, and a slow machine makes little of it in a short life.
+# After three kills, what was under way is tried only after `CALM_S`, which a short life doesn't reach.
 CATCH_UP = 9
 END_S = 600
 

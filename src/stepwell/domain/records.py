@@ -157,7 +157,8 @@ class LoadedWorkflow(Struct):
 
     `result_bytes` is the size of its results together, or 0 if it has ended for good. `open_tasks` are the attempts of
     RUNNING steps, and those that are followed up. `unreadable` says why this version can't read its rows; `steps` is
-    then incomplete.
+    then incomplete. `deaths_alone` counts the deaths of processes in a row during its trials (see
+    `lifecycle.unclean_ends`); None if it needs no trial.
     """
 
     state: WorkflowState
@@ -169,6 +170,7 @@ class LoadedWorkflow(Struct):
     open_tasks: list[Task]
     result_bytes: int = 0
     unreadable: str | None = None
+    deaths_alone: int | None = None
 
 
 class Ownership(Struct, frozen=True):

@@ -66,9 +66,15 @@ class WorkflowStore(Protocol):
 
         These are the workflows whose owner is dead. They also include workflows that *owner* owns without knowing it:
         those that are not in *held*, the ids that it held at *now*, and that haven't changed since. *only* restricts
-        the claim to one workflow. Each claim increments the epoch. It also increments `crashes` if the last owner died
-        without `LeaseStore.release`, and an attempt was running.
+        the claim to one workflow. Each claim increments the epoch.
+
+        If a process died without `LeaseStore.release` while an attempt was running, that is recorded. After three such
+        ends within ten minutes, a claim takes one workflow whose attempt was running, with `deaths_alone`, and no
+        other, as long as there are such workflows. *only* takes its workflow all the same.
         """
+
+    async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
+        """Store the number of *deaths* in a row that this trial makes if the process dies before a checkpoint."""
 
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
         """Take the owner from up to *limit* of the workflows that `claim` would return. Return their number.

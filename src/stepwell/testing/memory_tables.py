@@ -126,6 +126,7 @@ class Tables:
         self.processes: dict[UUID, datetime] = {}  # the end of each process's lease
         self.keys: dict[tuple[str, str], KeyRow] = {}
         self.log: list[tuple[FeedCursor, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
+        self.unclean_ends: dict[UUID, tuple[datetime, bool]] = {}  # by process: when, and whether one was under way
         self.cleanups: dict[UUID, CleanupRow] = {}
         self.workflow_of_task: dict[UUID, UUID] = {}
         self.transactions = 0

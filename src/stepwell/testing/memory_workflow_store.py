@@ -1,5 +1,6 @@
 """`ports.storage.WorkflowStore` in memory: what the engine writes, loads and claims."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,6 +11,7 @@ from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, Workfl
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
+from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
@@ -17,6 +19,7 @@ from stepwell.domain.workflow_limits import places_of
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000
+_WINDOW = timedelta(minutes=10)
 
 
 class MemoryWorkflowStore:
@@ -128,16 +131,18 @@ class MemoryWorkflowStore:
             (row for row in self._tables.workflows.values() if self._may_claim(row, owner, held, now, only)),
             key=lambda row: row.record.state.id.int,
         )
+        self._record_ends(owner)
+        suspect = self._suspect(orphans, owner) if only is None else None
         loaded, steps = [], 0
-        for row in orphans[:limit]:
+        for row in orphans[:limit] if suspect is None else [suspect]:
             if steps >= _STEPS_A_PAGE:
                 break
             steps += row.record.total_steps
             state = row.record.state
-            attempts = any(task.task.status is TaskStatus.RUNNING for task in row.tasks.values())
-            crashed = state.owner != owner and state.owner in self._tables.processes and attempts
-            state.owner, state.epoch, state.crashes = owner, state.epoch + 1, state.crashes + crashed
-            loaded.append(_loaded(row))
+            _, alone = self._tables.unclean_ends.get(state.owner or owner, (None, False))
+            deaths = state.crashes if alone else 0
+            state.owner, state.epoch, state.crashes = owner, state.epoch + 1, 0
+            loaded.append(structs.replace(_loaded(row), deaths_alone=None if suspect is None else deaths))
         if not loaded and only is None:
             self._forget_dead()
         return loaded
@@ -184,6 +189,38 @@ class MemoryWorkflowStore:
                 loaded.append(_loaded(row))
         return loaded
 
+    async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
+        await self._tables.round_trip()
+        state = self._tables.workflows[workflow_id].record.state
+        if state.owner == owner:
+            state.crashes = deaths
+
+    def _record_ends(self, owner: UUID) -> None:
+        """Record the dead processes that had an attempt under way."""
+        under_way = Counter(
+            row.record.state.owner for row in self._tables.workflows.values() if _has_running_attempt(row)
+        )
+        for process, workflows in under_way.items():
+            if process is not None and process != owner and self._has_crashed(process):
+                self._tables.unclean_ends.setdefault(process, (self._tables.clock.now(), workflows == 1))
+
+    def _suspect(self, orphans: list[WorkflowRow], owner: UUID) -> WorkflowRow | None:
+        """Return the workflow that must be tried alone, or None."""
+        since = self._tables.clock.now() - _WINDOW
+        if sum(at > since for at, _ in self._tables.unclean_ends.values()) < UNCLEAN_ENDS:
+            return None
+        suspects = [
+            row
+            for row in orphans
+            if row.record.state.owner != owner
+            and self._has_crashed(row.record.state.owner or owner)
+            and _has_running_attempt(row)
+        ]
+        return min(suspects, key=lambda row: (-row.record.state.crashes, row.record.state.id.int), default=None)
+
+    def _has_crashed(self, process: UUID) -> bool:
+        return process in self._tables.processes and not self._tables.is_alive(process)
+
     def _may_claim(
         self, row: WorkflowRow, owner: UUID, held: Collection[UUID], now: datetime, only: UUID | None
     ) -> bool:
@@ -203,6 +240,10 @@ class MemoryWorkflowStore:
 
     async def set_clock(self) -> None:
         await self._tables.round_trip()
+
+
+def _has_running_attempt(row: WorkflowRow) -> bool:
+    return any(task.task.status is TaskStatus.RUNNING for task in row.tasks.values())
 
 
 def _check_numbers(expected: range, numbers: list[int]) -> None:

@@ -11,14 +11,13 @@ from support.database.stored_workflows import ME, OTHER, THIRD, Stored, admitted
 
 
 @pytest.mark.parametrize(
-    ("lease", "claimed", "crashes"),
-    [("60 s", False, 0), ("endless", False, 0), ("over", True, 1), ("released", True, 0), ("never", True, 0)],
+    ("lease", "claimed"),
+    [("60 s", False), ("endless", False), ("over", True), ("released", True), ("never", True)],
 )
 async def test_a_claim_takes_what_has_no_live_process(
     stored: Stored,
     lease: str,
     claimed: bool,  # noqa: FBT001
-    crashes: int,
 ) -> None:
     handle = await stored.make(owner=OTHER)
     await stored.write(handle, admitted())
@@ -28,9 +27,9 @@ async def test_a_claim_takes_what_has_no_live_process(
         await stored.leases.renew(OTHER, seconds[lease])
     if lease == "released":
         await stored.leases.release(OTHER)
-    found = [(one.state.id, one.state.owner, one.state.epoch, one.state.crashes) for one in await stored.claim()]
+    found = [(one.state.id, one.state.owner, one.state.epoch, one.deaths_alone) for one in await stored.claim()]
     epoch = handle.run.state.epoch + 1
-    assert found == ([(handle.workflow_id, ME, epoch, crashes)] if claimed else [])
+    assert found == ([(handle.workflow_id, ME, epoch, None)] if claimed else [])
 
 
 async def test_a_claim_changes_neither_the_history_nor_the_version_of_the_state(stored: Stored) -> None:
@@ -58,7 +57,7 @@ async def test_ones_own_are_claimed_only_where_they_are_unknown_and_older_than_t
     now = stored.clock.now()
     await stored.write(newer, renamed())
     found = await stored.workflow_store.claim(ME, [held.workflow_id], now, 100)
-    assert [(one.state.id, one.state.crashes) for one in found] == [(unknown.workflow_id, 0)]
+    assert [one.state.id for one in found] == [unknown.workflow_id]
 
 
 async def test_what_needs_no_process_is_not_claimed(stored: Stored) -> None:
@@ -70,12 +69,49 @@ async def test_what_needs_no_process_is_not_claimed(stored: Stored) -> None:
     assert {one.state.id for one in await stored.claim(OTHER)} == {running.workflow_id, paused.workflow_id}
 
 
-async def test_a_crash_counts_only_where_an_attempt_was_under_way(stored: Stored) -> None:
-    guilty, waiting = await stored.make(owner=OTHER), await stored.make(owner=OTHER)
-    await stored.write(guilty, admitted())
-    await stored.leases.renew(OTHER, -1)
-    crashes = {one.state.id: one.state.crashes for one in await stored.claim()}
-    assert crashes == {guilty.workflow_id: 1, waiting.workflow_id: 0}
+async def test_after_three_unclean_ends_what_was_under_way_is_claimed_one_at_a_time(stored: Stored) -> None:
+    first, second, waiting = [await stored.make(owner=UUID(int=10)) for _ in range(3)]
+    for handle in (first, second):
+        await stored.write(handle, admitted())
+    await stored.leases.renew(UUID(int=10), -1)
+    for process in (11, 12):
+        assert {one.deaths_alone for one in await stored.claim(UUID(int=process))} == {None}
+        await stored.leases.renew(UUID(int=process), -1)
+    suspects = sorted((first, second), key=lambda handle: handle.workflow_id.int)
+    for number, handle in enumerate(suspects):
+        found = await stored.claim(ME, tuple(suspects[:number]))
+        assert [(one.state.id, one.deaths_alone) for one in found] == [(handle.workflow_id, 0)]
+    found = await stored.claim(ME, (first, second))
+    assert [(one.state.id, one.deaths_alone) for one in found] == [(waiting.workflow_id, None)]
+
+
+async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored) -> None:
+    guilty, other = await stored.make(owner=UUID(int=10)), await stored.make(owner=UUID(int=10))
+    for handle in (guilty, other):
+        await stored.write(handle, admitted())
+    store = stored.workflow_store
+
+    async def next_life(process: int, *, trial: bool, alone: bool = True) -> list[int | None]:
+        """A process claims one workflow, tries it, and dies. Return the deaths that the claim found."""
+        owner = UUID(int=process)
+        (claimed,) = await stored.claim(owner)
+        if trial:
+            await store.begin_trial(owner, claimed.state.id, (claimed.deaths_alone or 0) + 1)
+        if not alone:
+            await stored.claim(owner)
+        await stored.leases.renew(owner, -1)
+        return [claimed.deaths_alone]
+
+    await stored.leases.renew(UUID(int=10), -1)
+    for process in (11, 12):
+        await stored.claim(UUID(int=process))
+        await stored.leases.renew(UUID(int=process), -1)
+    assert [await next_life(n, trial=True) for n in (13, 14, 15)] == [[0], [1], [2]]
+    assert await next_life(16, trial=False) == [3], "it died before the trial began"
+    assert await next_life(17, trial=True) == [0]
+    assert await next_life(18, trial=True, alone=False) == [1]
+    assert await next_life(19, trial=True) == [0], "another one was under way too"
+    assert await stored.workflow_store.load(EVERY_TENANT, guilty.workflow_id) is not None
 
 
 async def test_a_claim_comes_in_pages_by_id(stored: Stored) -> None:

@@ -14,7 +14,10 @@ from stepwell.ports.storage import WorkflowReader, WorkflowStore
 # These are the engine's own, for all tenants alike: batches, jobs at providers, claims, the clock.
 WITHOUT = {
     "WorkflowReader": {"ping"},
-    "WorkflowStore": {"known_jobs", "write", "end_writing", "claim", "set_clock"},
+    "WorkflowStore": {
+        *("known_jobs", "write", "end_writing", "claim", "begin_trial", "set_clock"),
+        *("release_idle", "waiting", "admit"),
+    },
 }
 PAIRS: list[tuple[type, type]] = [(WorkflowReader, PostgresWorkflowReader), (WorkflowStore, PostgresWorkflowStore)]
 

@@ -84,6 +84,9 @@ class FailingStore:
         after(fault)
         return claimed
 
+    async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
+        await self.inner.begin_trial(owner, workflow_id, deaths)
+
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         return await self.inner.load(scope, workflow_id)
 

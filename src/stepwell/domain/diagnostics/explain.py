@@ -338,7 +338,10 @@ def _who_knows(process: Process) -> str:
 
 def _owner_dead(process: Process) -> OwnerDead:
     ended = "" if process.lease_until is None else f", its lease at {_time(process.lease_until)}"
-    detail = f"Process {process.id}, which ran the workflow, has ended{ended}; another takes it over."
+    detail = (
+        f"Process {process.id}, which ran the workflow, has ended{ended}; another takes it over. After three crashes "
+        "within ten minutes, that happens one workflow at a time."
+    )
     return OwnerDead(detail=detail, owner=process.id, lease_until=process.lease_until)
 
 

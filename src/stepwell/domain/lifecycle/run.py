@@ -260,7 +260,6 @@ class Run:
         timeout = state.timeout_left_s if state.status is WorkflowStatus.PAUSED else self.config.workflow_timeout_s
         self._take_ownership(input_.owner, input_.execution_id)
         state.failure = state.completed_at = state.timeout_left_s = None
-        state.crashes = 0
         for step in self.steps:
             if step.status in _RESET_BY_RESUME and (
                 step.status is not StepStatus.PENDING or step.error_message is not None
@@ -352,7 +351,6 @@ class Run:
         step.status, step.result, step.completed_at = StepStatus.COMPLETED, input_.result, now
         step.error_message = step.next_attempt_at = None
         self.state.completed_steps += 1
-        self.state.crashes = 0
         decision.record(step, now, task)
         self._emit_step(decision, now, EventType.STEP_COMPLETED, step)
         newly = self._tracker.complete(step.position)
@@ -587,7 +585,7 @@ class Run:
 
     def _close_decision(self, decision: Decision, now: datetime) -> Decision:
         if decision.has_rows:
-            self.state.updated_at = now
+            self.state.updated_at, self.state.crashes = now, 0
             if not self.active:
                 self.state.owner = None
             decision.workflow = copy_of(self.state)

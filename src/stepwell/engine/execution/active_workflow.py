@@ -56,6 +56,7 @@ class ActiveWorkflow:
         self.config = convert(without_nulls(loaded.config), WorkflowConfig)
         self.pins = self.refusals = self.mapping_work = 0
         self.dequeued = self.lost = False
+        self.deaths_alone = loaded.deaths_alone
         self.attempts: dict[UUID, RunningAttempt] = {}
         self.follow_ups: dict[UUID, RunningAttempt] = {}
         self.timers: dict[int | None, Timer] = {}

@@ -11,6 +11,8 @@ What must hold:
 - The work of a process that died is taken over within about one lease period, and at once if that process ended in
   order.
 - A row that can't be read, or whose writes are refused, keeps no other workflow from being claimed.
+- After several unclean ends, the workflows that had an attempt under way are tried one after the other, before anything
+  else is claimed. See `lifecycle.unclean_ends`.
 """
 
 import asyncio
@@ -25,6 +27,7 @@ import structlog
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.inputs import GiveUp
+from stepwell.domain.lifecycle.unclean_ends import CALM_S, TRIAL_S, failure_after
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -40,10 +43,10 @@ log = structlog.get_logger()
 
 RUNS_ELSEWHERE = "another process runs the workflow, and it alone can change it; ask that one, or later"
 _PAGE, _RELEASED = 200, 1_000
-_CRASHES = 20
 _RETRY_S = 0.5
 _MIN_PAUSE_S = 0.05
 _LISTEN_AGAIN_S = 1.0
+_TRIAL_POLL_S = 0.05
 
 
 class Claimer(Protocol):
@@ -83,6 +86,8 @@ class Recovery(WorkflowListener):
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
         self._claim_wanted = False
+        self._booted_at = 0.0
+        self.calm_s, self.trial_s = CALM_S, TRIAL_S
         self._unloadable: set[UUID] = set()
         self._refusals: dict[UUID, int] = {}  # of lost workflows, until they are claimed again
         self._woken = asyncio.Event()
@@ -112,6 +117,7 @@ class Recovery(WorkflowListener):
 
     async def boot(self) -> None:
         """Set the clock and get the first lease. `run` then claims page by page."""
+        self._booted_at = self._clock.monotonic()
         await self._workflow_store.set_clock()
         await self._lease.acquire()
         if self._lease.seconds is None:
@@ -245,9 +251,31 @@ class Recovery(WorkflowListener):
     async def _claim_page(self, limit: int, only: UUID | None = None) -> int:
         held = self._scheduler.held | self._unloadable
         loaded = await self._workflow_store.claim(self._lease.owner, held, self._clock.now(), limit, only)
-        if loaded:
+        if loaded and (deaths := loaded[0].deaths_alone) is not None:
+            await self._try_alone(loaded[0], deaths)
+        elif loaded:
             await self.register(loaded)
         return len(loaded)
+
+    async def _try_alone(self, loaded: LoadedWorkflow, deaths: int) -> None:
+        """Run the workflow until it has a checkpoint of its own, ends, or has run for `trial_s`."""
+        workflow_id = loaded.state.id
+        log.warning("recovery.trial", action="claim", workflow_id=str(workflow_id), deaths=deaths)
+        if failure_after(deaths) is None:
+            while self._clock.monotonic() < self._booted_at + self.calm_s and not self._scheduler.stopping:
+                await self._lease.ensure()
+                await asyncio.sleep(_TRIAL_POLL_S)
+            await self._workflow_store.begin_trial(self._lease.owner, workflow_id, deaths + 1)
+        if self._scheduler.stopping:
+            return
+        await self.register([loaded])
+        end = self._clock.monotonic() + self.trial_s
+        workflow = self._scheduler.workflows.get(workflow_id)
+        while workflow is not None and not workflow.evicted.is_set() and self._clock.monotonic() < end:
+            if workflow.run.state.updated_at != loaded.state.updated_at or self._scheduler.stopping:
+                return
+            await self._lease.ensure()
+            await asyncio.sleep(_TRIAL_POLL_S)
 
     async def register(self, page: list[LoadedWorkflow]) -> None:
         """Take claimed workflows into memory, and start their pending work."""
@@ -287,8 +315,8 @@ class Recovery(WorkflowListener):
 
 def _why_not(workflow: ActiveWorkflow) -> str | None:
     """Return why the workflow can't be run any further; None if it can."""
-    if workflow.run.state.crashes >= _CRASHES:
-        return f"workflow: its process ended {workflow.run.state.crashes} times without progress"
+    if (reason := failure_after(workflow.deaths_alone)) is not None:
+        return reason
     if workflow.refusals:
         return "workflow: the database refused to store its progress"
     return None

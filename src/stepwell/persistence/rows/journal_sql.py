@@ -231,10 +231,12 @@ ON CONFLICT DO NOTHING
 # The caller also takes workflows that it owned then without knowing them, because the answer of an earlier claim or
 # insert was lost. $5, unless null, restricts the claim to one workflow. A page ends with the workflow that brings it to
 # $6 steps, so that it is loaded well within a lease.
-# A process that ended in order has no row in `processes`. Every other dead process has crashed, and only workflows with
-# a running attempt can be the cause. The first stage finds the dead processes. The second stage waits for locked rows,
-# because a dead process's last statement may still run. PostgreSQL then checks these rows again, which it can't do with
-# a join.
+# A process that ended in order has no row in `processes`. Every other dead process has ended uncleanly, and only
+# workflows with a running attempt can be the cause: the suspects. The first claim after such an end records it, and
+# whether one workflow alone had an attempt under way. After $7 recorded ends within ten minutes, a claim takes one
+# suspect and nothing else, as long as there are suspects. `deaths` counts those in a row while it alone was on trial.
+# The stage `orphans` waits for locked rows, because a dead process's last statement may still run. PostgreSQL then
+# checks these rows again, which it can't do with a join.
 _DEAD: Final = """
 WITH dead AS MATERIALIZED (
     SELECT owners.id, p.id IS NOT NULL AS crashed
@@ -243,10 +245,34 @@ WITH dead AS MATERIALIZED (
     WHERE owners.id <> $1 AND (p.id IS NULL OR p.lease_until <= clock_timestamp())
 )"""
 CLAIM: Final = f"""
-{_DEAD}, orphans AS MATERIALIZED (
-    SELECT w.id, w.owner, w.total_steps
+{_DEAD}, new_ends AS (
+    INSERT INTO unclean_ends (process, at, alone)
+    SELECT dead.id, clock_timestamp(), found.under_way = 1
+    FROM dead CROSS JOIN LATERAL (
+        SELECT count(*) AS under_way FROM (
+            SELECT FROM workflows AS w WHERE w.owner = dead.id
+              AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND k.status = 'RUNNING') LIMIT 2
+        ) AS two
+    ) AS found
+    WHERE dead.crashed AND found.under_way > 0
+      AND NOT EXISTS (SELECT FROM unclean_ends AS e WHERE e.process = dead.id)
+    ON CONFLICT DO NOTHING
+    RETURNING process, alone
+), ends AS MATERIALIZED (
+    SELECT process, alone FROM unclean_ends WHERE at > clock_timestamp() - interval '10 min'
+    UNION ALL SELECT process, alone FROM new_ends
+), suspect AS MATERIALIZED (
+    SELECT w.id FROM workflows AS w
+    WHERE (SELECT count(*) FROM ends) >= $7 AND $5::uuid IS NULL
+      AND w.owner = ANY (ARRAY(SELECT id FROM dead WHERE crashed))
+      AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
+      AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND k.status = 'RUNNING')
+    ORDER BY w.crashes DESC, w.id LIMIT 1
+), orphans AS MATERIALIZED (
+    SELECT w.id, w.owner, w.total_steps, w.crashes
     FROM workflows AS w
     WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5)
+      AND (NOT EXISTS (SELECT FROM suspect) OR w.id = (SELECT id FROM suspect))
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
       AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
     ORDER BY w.id
@@ -255,16 +281,13 @@ CLAIM: Final = f"""
 ), page AS (
     SELECT * FROM (SELECT *, sum(total_steps) OVER (ORDER BY id) - total_steps AS before FROM orphans) AS o
     WHERE before < $6
-), crashed AS (
-    SELECT page.id, coalesce(dead.crashed, false)
-        AND (SELECT true FROM tasks AS k WHERE k.workflow_id = page.id AND k.status = 'RUNNING' LIMIT 1) IS NOT NULL
-        AS crashed
-    FROM page LEFT JOIN dead ON dead.id = page.owner
 )
 UPDATE workflows AS w
-SET owner = $1, epoch = w.epoch + 1, crashes = w.crashes + crashed.crashed::int
-FROM crashed WHERE w.id = crashed.id
-RETURNING w.id
+SET owner = $1, epoch = w.epoch + 1, crashes = 0
+FROM page LEFT JOIN ends ON ends.process = page.owner
+WHERE w.id = page.id
+RETURNING w.id, CASE WHEN w.id = (SELECT id FROM suspect) THEN
+    CASE WHEN ends.alone THEN page.crashes ELSE 0 END END AS deaths
 """  # noqa: S608 - built from the constants above
 
 # Takes the owner from up to $4 of the workflows that `CLAIM` would return and that have no attempt and no follow-up.
@@ -428,7 +451,10 @@ SELECT pg_notify('{PROCESSES}', id::text) FROM gone
 
 EXPIRE_OTHERS: Final = "UPDATE processes SET lease_until = '-infinity' WHERE id <> $1"
 
+BEGIN_TRIAL: Final = "UPDATE workflows SET crashes = $3 WHERE id = $2 AND owner = $1"
+
 FORGET_DEAD: Final = """
+WITH old_ends AS (DELETE FROM unclean_ends WHERE at < clock_timestamp() - interval '1 day')
 DELETE FROM processes AS p
 WHERE p.lease_until < clock_timestamp() AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
   AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)

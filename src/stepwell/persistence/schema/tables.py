@@ -85,6 +85,14 @@ class ProcessColumns(TypedColumns):
     lease_until = _time(nullable=False)
 
 
+class UncleanEndColumns(TypedColumns):
+    """Processes that died while an attempt was under way. `alone`: attempts of one workflow only."""
+
+    process = Column(Uuid(), primary_key=True)
+    at = _time(nullable=False)
+    alone: Column[bool] = Column(Boolean(), nullable=False)
+
+
 class WorkflowColumns(TypedColumns):
     """The workflows, each with its state."""
 
@@ -242,6 +250,7 @@ class ReferenceColumns(TypedColumns):
 
 _NEWEST = ("created_at", "id")
 
+unclean_ends = Table("unclean_ends", metadata, UncleanEndColumns)
 processes = Table("processes", metadata, ProcessColumns)
 workflows = Table(
     "workflows",

@@ -13,6 +13,7 @@ import asyncpg
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import STEPS_A_PLACE
@@ -129,12 +130,21 @@ class PostgresWorkflowStore:
         self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
     ) -> list[LoadedWorkflow]:
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE)
+            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, UNCLEAN_ENDS)
             if not rows:
                 if only is None:
                     await connection.execute(sql.FORGET_DEAD)
                 return []
-            return await _load(connection, [row["id"] for row in rows])
+            loaded = await _load(connection, [row["id"] for row in rows])
+        deaths = {row["id"]: row["deaths"] for row in rows}
+        for each in loaded:
+            each.deaths_alone = deaths[each.state.id]
+        return loaded
+
+    @unavailable_in_outage
+    async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
+        async with self._turn():
+            await self._pool.execute(sql.BEGIN_TRIAL, owner, workflow_id, deaths)
 
     @unavailable_in_outage
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:

@@ -1,0 +1,99 @@
+"""A step that kills its process: it alone fails, and all other workflows complete."""
+
+import asyncio
+import multiprocessing
+import os
+import random
+import signal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+
+from stepwell.domain.lifecycle.unclean_ends import CALM_S, DEATHS_ALONE, UNCLEAN_ENDS
+from stepwell.ports.providers import Attempt, AttemptIO
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step, steps_are
+from support.service.live_service import running_service
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["stepwell.app"])
+_LIVES = 12
+
+
+class _Aborting(ConfiguredProvider):
+    """Kills its process with each attempt at a step of the id "poison"."""
+
+    async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+        if attempt.step_id == "poison":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await super().run(attempt, io)
+
+
+def _live(dsn: str, folder: Path, calm_s: float) -> None:
+    async def run() -> None:
+        async with running_service(dsn, folder, providers=[_Aborting()], wait_for_claims=False) as service:
+            recovery = service.app.components.webhooks.recovery
+            recovery.calm_s = calm_s
+            await recovery.caught_up.wait()
+            while service.app.components.engine.scheduler.workflows:
+                await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+
+
+async def _under_way(dsn: str, folder: Path, *step_ids: str) -> dict[str, str]:
+    """Make a workflow of each step, and let it look as if their process was killed while all steps ran."""
+    made = {}
+    async with running_service(dsn, folder, providers=[ConfiguredProvider()], grace_s=0.5) as service:
+        for step_id in step_ids:
+            made[step_id] = (await service.create(configured_step(step_id, wait=True)))["id"]
+            await service.until(made[step_id], steps_are("RUNNING"))
+    sql = await asyncpg.connect(dsn)
+    dead = uuid4()
+    await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", dead)
+    await sql.execute("UPDATE workflows SET owner = $1 WHERE owner IS NOT NULL", dead)
+    # From now on the steps wait for nothing.
+    await sql.execute("UPDATE steps SET definition = replace(definition::text, 'true', 'false')::json")
+    await sql.close()
+    return made
+
+
+async def _statuses(dsn: str, made: dict[str, str]) -> dict[str, tuple[str, str | None]]:
+    sql = await asyncpg.connect(dsn)
+    rows = await sql.fetch("SELECT id::text, status, failure FROM workflows")
+    await sql.close()
+    found = {row["id"]: (row["status"], row["failure"]) for row in rows}
+    return {name: found[workflow_id] for name, workflow_id in made.items()}
+
+
+async def test_the_workflow_that_kills_its_process_fails_and_the_others_complete(dsn: str, tmp_path: Path) -> None:
+    made = await _under_way(dsn, tmp_path, "poison", "a", "b", "c")
+    deaths = 0
+    for _ in range(_LIVES):
+        life = _PROCESSES.Process(target=_live, args=(dsn, tmp_path, 0.2))
+        life.start()
+        await asyncio.to_thread(life.join, 60)
+        if life.exitcode == 0:
+            break
+        assert life.exitcode == -signal.SIGKILL
+        deaths += 1
+    done = ("COMPLETED", None)
+    failure = "workflow: its process died 3 times in a row while this workflow alone was under way"
+    assert await _statuses(dsn, made) == {"poison": ("FAILED", failure), "a": done, "b": done, "c": done}
+    assert deaths <= UNCLEAN_ENDS + DEATHS_ALONE
+
+
+async def test_thirty_kills_at_random_moments_fail_nobody(dsn: str, tmp_path: Path) -> None:
+    made = await _under_way(dsn, tmp_path, "a", "b", "c")
+    for _ in range(30):
+        life = _PROCESSES.Process(target=_live, args=(dsn, tmp_path, CALM_S))
+        life.start()
+        await asyncio.to_thread(life.join, random.uniform(0, 1.5))
+        life.kill()
+        await asyncio.to_thread(life.join)
+    life = _PROCESSES.Process(target=_live, args=(dsn, tmp_path, 0.2))
+    life.start()
+    await asyncio.to_thread(life.join, 60)
+    assert life.exitcode == 0
+    assert await _statuses(dsn, made) == dict.fromkeys(made, ("COMPLETED", None))
