@@ -1,7 +1,5 @@
 """Which connections are served, which are closed for others, and which requests are too many."""
 
-from contextlib import ExitStack
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,33 +81,33 @@ def test_connections_of_nobody_are_bounded_by_the_total_alone() -> None:
 
 def test_a_tenant_has_as_many_requests_as_are_left_for_others() -> None:
     clients = Clients(per_client=MOST)
-    with ExitStack() as stack:
 
-        def request(scope: TenantScope) -> bool:
-            clients.connect(None, busy=True)
-            try:
-                stack.enter_context(clients.limits.request_of_tenant(scope))
-            except TooManyRequests:
-                return False
-            return True
+    def request(tenant: TenantScope) -> bool:
+        clients.connect(None, busy=True)
+        try:
+            clients.limits.begin_request_of_tenant(tenant)
+        except TooManyRequests:
+            return False
+        return True
 
-        assert [request(ACME) for _ in range(MOST // 2)] == [True] * (MOST // 2)
-        assert not request(ACME)
-        assert request(OTHER)
-        assert clients.limits.refused == {RefusedBy.TENANT: 1}
-    with clients.limits.request_of_tenant(ACME):
-        assert clients.limits.refused == {RefusedBy.TENANT: 1}
+    assert [request(ACME) for _ in range(MOST // 2)] == [True] * (MOST // 2)
+    assert not request(ACME)
+    assert request(OTHER)
+    assert clients.limits.refused == {RefusedBy.TENANT: 1}
+    for _ in range(MOST // 2):
+        clients.limits.end_request(ACME)
+    assert request(ACME)
 
 
 def test_a_client_behind_a_proxy_has_no_more_requests_than_another_has_connections() -> None:
-    clients = Clients(per_client=2)
-    with clients.limits.request_of_client("a"), clients.limits.request_of_client("a"):
-        with pytest.raises(TooManyRequests), clients.limits.request_of_client("a"):
-            pass
-        with clients.limits.request_of_client("b"):
-            pass
-    with clients.limits.request_of_client("a"):
-        pass
+    limits = Clients(per_client=2).limits
+    limits.begin_request_of_client("a")
+    limits.begin_request_of_client("a")
+    with pytest.raises(TooManyRequests):
+        limits.begin_request_of_client("a")
+    limits.begin_request_of_client("b")
+    limits.end_request("a")
+    limits.begin_request_of_client("a")
 
 
 STEPS = st.tuples(st.sampled_from(["add", "begin", "end", "remove", "serve"]), st.integers(0, 40))

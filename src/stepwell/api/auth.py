@@ -185,8 +185,12 @@ class AuthMiddleware(ASGIMiddleware):
             raise Forbidden(f"The token lacks the scope {operation.permission}.")
         if operation.permission is Permission.WRITE and self.draining():
             raise Unavailable("The service is stopping and takes no more work.")
-        with self.connections.request_of_tenant(caller if caller is _SIGNED_URL else caller.scope):
+        tenant = caller if caller is _SIGNED_URL else caller.scope
+        self.connections.begin_request_of_tenant(tenant)
+        try:
             await next_app(scope, receive, send)
+        finally:
+            self.connections.end_request(tenant)
 
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
         """Return the caller. Raises `Unauthenticated`, `InvalidToken` and `Forbidden`."""

@@ -14,8 +14,7 @@ What must hold:
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -81,7 +80,7 @@ class ConnectionLimits:
         self._reserved: dict[ConnectionSlot, None] = {}
         self._admin: dict[ConnectionSlot, None] = {}
         self._clients: dict[str, _Client] = {}
-        self._requests = Counter[Hashable]()
+        self._requests: dict[Hashable, int] = {}
 
     def open(self, most: int) -> None:
         """Allow *most* connections, with the reserved ones."""
@@ -144,18 +143,20 @@ class ConnectionLimits:
         if slot.served and slot.place is None:
             self._rest(slot, self._idle)
 
-    @contextmanager
-    def request_of_client(self, client_name: str) -> Iterator[None]:
+    def begin_request_of_client(self, client_name: str) -> None:
         """Count a request of a client whose connections are a proxy's. Raises `TooManyRequests`."""
-        with self._counted(client_name, self.per_client, RefusedBy.CLIENT):
-            yield
+        self._begin_request(client_name, self.per_client, RefusedBy.CLIENT)
 
-    @contextmanager
-    def request_of_tenant(self, scope: Hashable) -> Iterator[None]:
-        """Count a request of the tenant *scope*. Raises `TooManyRequests` if it would be one too many."""
+    def begin_request_of_tenant(self, tenant: Hashable) -> None:
+        """Count a request of *tenant*. Raises `TooManyRequests` if it would be one too many."""
         # The request's own connection isn't free any more.
-        with self._counted(scope, self.free + 1, RefusedBy.TENANT):
-            yield
+        self._begin_request(tenant, self.free + 1, RefusedBy.TENANT)
+
+    def end_request(self, of: Hashable) -> None:
+        """Count a request of a client or a tenant no longer."""
+        self._requests[of] -= 1
+        if not self._requests[of]:
+            del self._requests[of]
 
     def count_refused(self) -> Mapping[Labels, float]:
         return {(bound,): self.refused[bound] for bound in RefusedBy}
@@ -163,19 +164,13 @@ class ConnectionLimits:
     def count_closed(self) -> Mapping[Labels, float]:
         return {(reason,): self.closed[reason] for reason in ClosedFor}
 
-    @contextmanager
-    def _counted(self, key: Hashable, most: int, bound: RefusedBy) -> Iterator[None]:
-        if self._requests[key] >= most:
+    def _begin_request(self, of: Hashable, most: int, bound: RefusedBy) -> None:
+        count = self._requests.get(of, 0)
+        if count >= most:
             self.refused[bound] += 1
-            msg = f"This {bound} has {self._requests[key]} requests in progress, and may not have more now."
+            msg = f"This {bound} has {count} requests in progress, and may not have more now."
             raise TooManyRequests(msg, _RETRY_S)
-        self._requests[key] += 1
-        try:
-            yield
-        finally:
-            self._requests[key] -= 1
-            if not self._requests[key]:
-                del self._requests[key]
+        self._requests[of] = count + 1
 
     def _take(self, slot: ConnectionSlot) -> bool:
         """Serve *slot* if there is room, or if another connection can be closed. Return whether it is served."""

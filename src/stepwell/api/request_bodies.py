@@ -17,7 +17,7 @@ from litestar.exceptions import ClientException, HTTPException
 from litestar.types import HTTPReceiveMessage
 
 from stepwell.api.operations import OPT_KEY, Operation
-from stepwell.api.request_resources import RequestResources, resources_of
+from stepwell.api.request_resources import resources_of
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, Unavailable
 from stepwell.domain.strict_json.decode import decode_body
 from stepwell.memory import FREE_BYTES, MemoryReservation
@@ -29,6 +29,7 @@ INLINE_BYTES = 64 * 1024
 LEAST_RATE = 16 * 1024  # bytes a second
 _GROWTH = 512 * 1024  # reserved at first; a server hands over less than that at once
 _MEMORY_WAIT_S = 10.0
+_LONGEST_NUMBER = 20  # digits
 _JSON = re.compile(r'application/json[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE)
 
 
@@ -93,11 +94,11 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
     resources = resources_of(request.scope)
     if resources.body is None:
         operation: Operation = request.route_handler.opt[OPT_KEY]
-        if request.content_length and not _is_json(request):
+        length, is_json = _facts(request)
+        if length and not is_json:
             raise UnsupportedBody
-        most = INLINE_BYTES if operation.body is None else MAX_BODY_BYTES
-        data = await _read(request, resources, most)
-        if data and not _is_json(request):
+        data = await _read(request, length, INLINE_BYTES if operation.body is None else MAX_BODY_BYTES)
+        if data and not is_json:
             raise UnsupportedBody
         resources.body = data
     return resources.body
@@ -105,19 +106,19 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
 
 async def read_any_body(request: Request[Any, Any, Any]) -> bytes:
     """Return a body of any type. Raises what `read_body` does, except `UnsupportedBody`."""
-    return await _read(request, resources_of(request.scope), MAX_BODY_BYTES)
+    return await _read(request, _facts(request)[0], MAX_BODY_BYTES)
 
 
-async def _read(request: Request[Any, Any, Any], resources: RequestResources, most: int) -> bytes:
-    length = request.content_length
+async def _read(request: Request[Any, Any, Any], length: int | None, most: int) -> bytes:
+    """Return the body, whose Content-Length is *length*, if it has at most *most* bytes."""
     if length is not None and length > most:
         raise BodyTooLarge(most)
-    governor = resources.process.governor
+    resources = resources_of(request.scope)
+    governor, stall_s = resources.process.governor, resources.process.body_timeout_s
     if length is not None and length > governor.largest:
         raise NeverFits(length, governor.largest)
-    loop, stall_s = asyncio.get_running_loop(), resources.process.body_timeout_s
-    began, received, chunks = loop.time(), 0, list[bytes]()
-    held = 0
+    loop = asyncio.get_running_loop()
+    began, received, held, chunks = loop.time(), 0, 0, list[bytes]()
     try:
         async with asyncio.timeout(stall_s) as deadline:
             while True:
@@ -135,7 +136,7 @@ async def _read(request: Request[Any, Any, Any], resources: RequestResources, mo
                 if received > most:
                     raise BodyTooLarge(most)
                 if not message.get("more_body", False):
-                    return b"".join(chunks)
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
                 deadline.reschedule(min(loop.time(), began + stall_s + received / LEAST_RATE) + stall_s)
     except TimeoutError:
         raise BodyTooSlow from None
@@ -153,9 +154,17 @@ async def _reserve(memory: MemoryReservation, total: int) -> float:
     return loop.time() - began
 
 
-def _is_json(request: Request[Any, Any, Any]) -> bool:
-    headers = request.scope["headers"]
-    types = [value for name, value in headers if name == b"content-type"]
-    encodings = [value.strip().lower() for name, value in headers if name == b"content-encoding"]
-    plain = all(encoding in (b"", b"identity") for encoding in encodings)
-    return len(types) == 1 and plain and bool(_JSON.fullmatch(types[0].decode("latin-1").strip()))
+def _facts(request: Request[Any, Any, Any]) -> tuple[int | None, bool]:
+    """Return the Content-Length, and whether the body is JSON in UTF-8. Raises `ClientException`."""
+    length: int | None = None
+    types, plain = list[bytes](), True
+    for name, value in request.scope["headers"]:
+        if name == b"content-length":
+            if not value.isdigit():
+                raise ClientException(detail=f"Invalid content-length: {value.decode('latin-1')!r}")
+            length = int(value) if len(value) < _LONGEST_NUMBER else 10**_LONGEST_NUMBER
+        elif name == b"content-type":
+            types.append(value)
+        elif name == b"content-encoding":
+            plain = plain and value.strip().lower() in (b"", b"identity")
+    return length, plain and len(types) == 1 and bool(_JSON.fullmatch(types[0].decode("latin-1").strip()))

@@ -1,8 +1,6 @@
 """What a request may use of the process: memory, by one reservation, and turns in which big bodies are decoded."""
 
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Scope
 from msgspec import Struct
 
 from stepwell.api.auth import Principal
@@ -39,20 +37,10 @@ class RequestResources(Struct):
             self._memory.shrink(self._memory.held)
 
 
-class ResourcesMiddleware(ASGIMiddleware):
-    """Gives each request its `RequestResources`, and frees them when it has been answered."""
-
-    scopes = (ScopeType.HTTP,)
-
-    def __init__(self, process: ProcessResources) -> None:
-        self.process = process
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        scope["state"][_KEY] = resources = RequestResources(self.process)
-        try:
-            await next_app(scope, receive, send)
-        finally:
-            resources.free()
+def give_resources(scope: Scope, process: ProcessResources) -> RequestResources:
+    """Give a request its resources. The caller frees them when the request has been answered."""
+    scope["state"][_KEY] = resources = RequestResources(process)
+    return resources
 
 
 def resources_of(scope: Scope) -> RequestResources:

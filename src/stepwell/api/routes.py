@@ -38,7 +38,7 @@ from stepwell.api.dependencies import ApiDescription
 from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.request_bodies import MAX_BODY_BYTES
-from stepwell.api.request_resources import ProcessResources, ResourcesMiddleware
+from stepwell.api.request_resources import ProcessResources, give_resources
 from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
 from stepwell.api.whole_answers import WholeAnswersMiddleware
@@ -94,8 +94,7 @@ def build_api(
             }.items()
         },
         middleware=[
-            _Timing(),
-            ResourcesMiddleware(ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s)),
+            _PerRequest(ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s)),
             AuthMiddleware(verifier, signed_urls, tickets, clock, connections, lambda: services.availability.draining),
             WholeAnswersMiddleware(),
         ],
@@ -131,14 +130,21 @@ def _always(value: Any) -> Callable[[], Any]:
     return provide
 
 
-class _Timing(ASGIMiddleware):
-    """Stores when the request began, for `_request_counter`."""
+class _PerRequest(ASGIMiddleware):
+    """Stores when the request began, for `_request_counter`, and gives it its resources until it is answered."""
 
     scopes = (ScopeType.HTTP,)
 
+    def __init__(self, process: ProcessResources) -> None:
+        self.process = process
+
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         scope["state"]["began"] = perf_counter()
-        await next_app(scope, receive, send)
+        resources = give_resources(scope, self.process)
+        try:
+            await next_app(scope, receive, send)
+        finally:
+            resources.free()
 
 
 def _request_counter(metrics: Metrics) -> Callable[[Message, Scope], Any]:

@@ -10,7 +10,6 @@ What must hold:
 """
 
 import asyncio
-from contextlib import ExitStack
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
@@ -121,13 +120,15 @@ class _LimitedProtocol(HttpToolsProtocol):
         name = client_name(address)
 
         async def count_and_run(scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
-            refusal: ASGI3Application | None = None
-            with ExitStack() as stack:
-                try:
-                    stack.enter_context(self.limits.request_of_client(name))
-                except TooManyRequests as error:
-                    refusal = _refusal(429, str(error))
-                await (refusal or app)(scope, receive, send)
+            try:
+                self.limits.begin_request_of_client(name)
+            except TooManyRequests as error:
+                await _refusal(429, str(error))(scope, receive, send)
+                return
+            try:
+                await app(scope, receive, send)
+            finally:
+                self.limits.end_request(name)
 
         return count_and_run
 
