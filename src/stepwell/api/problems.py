@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.types import ExceptionHandlersMap
-from msgspec import UNSET
+from litestar.types import ASGIApp, ExceptionHandlersMap, Receive, Scope, Send
+from msgspec import UNSET, json
 
 from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
 from stepwell.domain.errors import (
@@ -176,6 +176,21 @@ def _problem(request: _Call, row: ProblemType, detail: str) -> Problem:
 
 def _response(problem: Problem, headers: dict[str, str]) -> Response[Any]:
     return Response(problem, status_code=problem.status, media_type=PROBLEM_JSON, headers=headers)
+
+
+def refusal(status: int, detail: str, retry_after_s: int | None = None, *, close: bool = False) -> ASGIApp:
+    """Return an application that answers each request with this problem. *close*: the connection ends then."""
+    row = BY_STATUS[status]
+    body = json.encode(Problem(type=row.type, title=row.title, status=row.status, detail=detail))
+    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", b"%d" % len(body))]
+    headers += [] if retry_after_s is None else [(b"retry-after", b"%d" % retry_after_s)]
+    headers += [(b"connection", b"close")] if close else []
+
+    async def refuse(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    return refuse
 
 
 HANDLERS: ExceptionHandlersMap = {

@@ -17,6 +17,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from stepwell.api.problems import refusal
 from stepwell.api.request_resources import resources_of
 from stepwell.api.streamed_answers import MEMORY_WAIT_S, NO_MEMORY, PIECE_BYTES, PROGRESS_S
 from stepwell.domain.errors import NeverFits, Unavailable
@@ -45,7 +46,13 @@ class WholeAnswersMiddleware(ASGIMiddleware):
             large = start is not None and not body.get("more_body") and len(body["body"]) > PIECE_BYTES
             memory = resources_of(scope).memory(scope["user"]) if large else None
             if memory is not None:
-                await _grow(memory, len(body["body"]))
+                try:
+                    await _grow(memory, len(body["body"]))
+                except Unavailable as error:
+                    # The handlers of exceptions have seen the start, so they don't answer any more.
+                    start = None
+                    await refusal(503, str(error), error.retry_after_s)(scope, receive, send)
+                    return
             if start is not None:
                 begin, start = start, None
                 await send(begin)

@@ -10,16 +10,13 @@ What must hold:
 """
 
 import asyncio
-from http import HTTPStatus
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from msgspec import json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from stepwell.api.connection_limits import ClosedFor, ConnectionLimits, ConnectionSlot, RefusedBy
-from stepwell.api.problems import BY_STATUS, PROBLEM_JSON
+from stepwell.api.problems import refusal
 from stepwell.cli.forwarded import client_name, forwarded, is_trusted
-from stepwell.contract.problems import Problem
 from stepwell.domain.errors import TooManyRequests
 from stepwell.domain.setting_values import Networks
 
@@ -31,7 +28,7 @@ STALLED_S = 20.0
 _LEAST_READ = 20_000
 _MOST_HEAD = 128 * 1024
 _FLUSH_S = 1.0  # for the last bytes of a response whose connection is closed for another
-_RETRY_AFTER = b"2"
+_RETRY_AFTER_S = 2
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -108,9 +105,10 @@ class _LimitedProtocol(HttpToolsProtocol):
         app: ASGI3Application = self.config.loaded_app
         if not self.slot.served and not is_probe(self.url) and not self.limits.serve(self.slot):
             if self.slot.admin:
-                return _refusal(404, "This port answers health and metrics only.")
+                return _refusal(404, "This port answers health and metrics only.", None)
             self.limits.refused[RefusedBy.CONNECTIONS] += 1
-            return _refusal(503, "The service has as many connections as it may have. Health and metrics are answered.")
+            detail = "The service has as many connections as it may have. Health and metrics are answered."
+            return _refusal(503, detail, _RETRY_AFTER_S)
         if not self._is_proxy or self.client is None:
             return app
         address, scheme = forwarded(self.client[0], self.headers, self.trusted)
@@ -123,7 +121,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             try:
                 self.limits.begin_request_of_client(name)
             except TooManyRequests as error:
-                await _refusal(429, str(error))(scope, receive, send)
+                await _refusal(429, str(error), error.retry_after_s)(scope, receive, send)
                 return
             try:
                 await app(scope, receive, send)
@@ -197,19 +195,5 @@ def is_probe(url: bytes) -> bool:
     return path in (b"/metrics", b"/health") or path.startswith(b"/health/")
 
 
-def _refusal(status: int, detail: str) -> "ASGI3Application":
-    """Return an application that refuses each request, and closes the connection."""
-    row = BY_STATUS[status]
-    body = json.encode(Problem(type=row.type, title=row.title, status=row.status, detail=detail))
-    headers = [
-        (b"content-type", PROBLEM_JSON.encode()),
-        (b"content-length", b"%d" % len(body)),
-        *([] if status == HTTPStatus.NOT_FOUND else [(b"retry-after", _RETRY_AFTER)]),
-        (b"connection", b"close"),
-    ]
-
-    async def refuse(_scope: "Scope", _receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-    return refuse
+def _refusal(status: int, detail: str, retry_after_s: int | None) -> "ASGI3Application":
+    return cast("ASGI3Application", refusal(status, detail, retry_after_s, close=True))

@@ -1,0 +1,21 @@
+"""Answers that are built whole, when there is no memory for them."""
+
+from pathlib import Path
+
+import pytest
+
+from stepwell.memory import MemoryGovernor
+from stepwell.testing import MemoryDatabase
+from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
+from support.service.live_service import running_service
+
+
+async def test_an_answer_that_finds_no_memory_is_a_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running_service(MemoryDatabase(), tmp_path) as service:
+        created = await service.create(*(passthrough_step(str(number)) for number in range(600)), start=False)
+        path = f"{WORKFLOWS}{created['id']}/explain"
+        assert len((await service.client.get(path)).content) > 64 * 1024
+        monkeypatch.setattr(MemoryGovernor, "largest", 64 * 1024)
+        answer = await service.client.get(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.json()["title"] == "Unavailable"
