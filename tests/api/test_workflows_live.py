@@ -239,7 +239,9 @@ class TestGet:
         assert (await live.verb(made["id"], "cleanup")).status_code == 200
         found = await live.get(made["id"])
         assert (found["is_deleted"], found["status"]) == (True, "CANCELLED")
-        assert found["deleted_at"] == found["updated_at"] >= found["completed_at"]
+        at = {event["type"]: event["at"] for event in await live.events(made["id"])}
+        assert found["deleted_at"] == at["workflow.cleaned"] >= found["completed_at"]
+        assert found["updated_at"] == at["workflow.files_deleted"] >= found["deleted_at"]
         for below in ("/tasks", "/events"):
             assert (await live.client.get(WORKFLOWS + made["id"] + below)).status_code == 200
 
