@@ -58,3 +58,13 @@ async def test_a_work_that_is_cancelled_while_it_waits_or_begins_holds_up_nobody
         await eventually(lambda: works.begun[-1] == "last")
         works.end("last")
         await last
+
+
+async def test_works_without_weight_end_in_any_order() -> None:
+    works = Works(10)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        for name in ("a", "b"):
+            group.create_task(works.run(name, A, 0))
+        await eventually(lambda: works.begun == ["a", "b"])
+        works.end("a")
+        works.end("b")

@@ -30,8 +30,8 @@ class TenantTurns:
 
     @asynccontextmanager
     async def turn(self, scope: TenantScope, weight: int) -> AsyncIterator[None]:
-        """Wait for the turn of a work of that weight, which is done within the context."""
-        queue = self._queues[scope]
+        """Wait for the turn of a work of that weight, which is done within the context. It weighs at least 1."""
+        queue, weight = self._queues[scope], max(weight, 1)
         if queue.waiting or not self._has_room(queue, weight):
             await self._wait(queue, weight)
         else:
