@@ -4,14 +4,17 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.domain.errors import ArtifactError
+from stepwell.engine.cleanups import runner
 from stepwell.engine.cleanups.fair_turns import FairTurns
 from stepwell.engine.cleanups.runner import retry_s
 from stepwell.testing import ManualClock, MemoryDatabase
+from support.database.failing_store import scheduler_of, use_failing_store
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.providers.scripted import eventually
 from support.service.live_service import Service, running_service
@@ -104,6 +107,30 @@ async def test_a_request_waits_only_so_long_and_the_cleanup_goes_on(tmp_path: Pa
         assert await counts(service, workflow_id) == [{"deleted": 3, "gone": 0, "kept": 0}]
         again = (await service.verb(workflow_id, "cleanup")).json()["cleanup"]
         assert (again["tasks_processed"], again["pending"]) == (0, False)
+
+
+async def test_an_end_that_waits_for_the_database_is_not_written_again_by_the_next_pass(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "_COMMIT_S", 0.05)
+    clock = ManualClock()
+    database = MemoryDatabase(clock)
+    async with running_service(database, tmp_path, providers=[ConfiguredProvider()]) as service:
+        workflow_id, _ = await made(service, 1)
+        cleanups, failing = service.app.services.cleanups, use_failing_store(service)
+        cleanups.wait_s = 0.05
+        store.gate.clear()
+        await service.verb(workflow_id, "cleanup")
+        failing.gate.clear()
+        store.gate.set()
+        row = database.tables.cleanups[UUID(workflow_id)]
+        for tries in (1, 2):
+            await eventually(lambda: cleanups.waiting and row.tries == tries)  # noqa: B023
+            clock.advance(2)
+        failing.gate.set()
+        await eventually(lambda: not database.tables.cleanups and cleanups.waiting)
+        await scheduler_of(service).checkpointer.flushed(UUID(workflow_id))
+        assert await counts(service, workflow_id) == [{"deleted": 1, "gone": 0, "kept": 0}]
 
 
 async def test_the_next_process_continues_what_a_stopped_one_has_left(tmp_path: Path, store: Store) -> None:

@@ -367,6 +367,8 @@ class CleanupRunner:
         scheduler = self._access.scheduler
         try:
             async with self._access.pinned(EVERY_TENANT, workflow_id) as workflow:
+                async with asyncio.timeout(_COMMIT_S):  # the event of an earlier pass may still wait for the database
+                    await scheduler.checkpointer.flushed(workflow_id)
                 counts = await self._cleanups.counts(self._owner, workflow_id)
                 if counts is None:
                     return False  # another process has it, or has ended it
