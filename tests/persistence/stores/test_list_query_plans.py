@@ -17,6 +17,7 @@ from stepwell.domain.records import ListFilter
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores import workflow_queries
+from stepwell.persistence.stores.workflow_queries import list_form, list_values
 from stepwell.persistence.stores.workflow_reader import SMALL_PAGE_BYTES
 from support.database.bulk_workflows import seed
 from support.database.postgres import TestServer, create_database, drop_database
@@ -55,11 +56,19 @@ async def connection(seeded_dsn: str) -> AsyncIterator[AsyncConnection]:
     await engine.dispose()
 
 
-async def plan(connection: AsyncConnection, query: Select[*tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """The nodes of the plan of *query*, the topmost first, as this connection's settings make it."""
-    text = str(query.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+async def plan(
+    connection: AsyncConnection, statement: Select[*tuple[Any, ...]], scope: TenantScope, query: ListFilter
+) -> list[dict[str, Any]]:
+    """The nodes of the statement's plan, the topmost first, as this connection's settings make it."""
+    text = str(
+        statement.params(list_values(scope, query)).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
+    )
     answer = (await connection.exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text}")).scalar_one()
     return list(plan_nodes(json.loads(answer)[0]["Plan"]))
+
+
+async def page_plan(connection: AsyncConnection, scope: TenantScope, query: ListFilter) -> list[dict[str, Any]]:
+    return await plan(connection, workflow_queries.page(list_form(scope, query), SMALL_PAGE_BYTES), scope, query)
 
 
 def kinds(nodes: list[dict[str, Any]]) -> list[str]:
@@ -78,8 +87,8 @@ async def test_every_filter_s_page_and_total_come_from_an_index_alone(connection
         query = ListFilter(
             status=status, origin_instance=instance, origin_tenant_id=tenant, include_deleted=deleted, skip=skip
         )
-        ids = await plan(connection, workflow_queries.page_ids(scope, query))
-        total = await plan(connection, workflow_queries.total(scope, query))
+        ids = await plan(connection, workflow_queries.page_ids(list_form(scope, query)), scope, query)
+        total = await plan(connection, workflow_queries.total(list_form(scope, query)), scope, query)
         if "Result" in kinds(ids):  # two tenants at once: there is nothing to look for
             assert tenant is not None
             assert not scope.every
@@ -113,14 +122,15 @@ async def test_every_filter_s_page_and_total_come_from_an_index_alone(connection
 async def test_the_most_selective_filter_leads(
     connection: AsyncConnection, scope: TenantScope, query: ListFilter, index: str
 ) -> None:
-    for statement in (workflow_queries.page_ids(scope, query), workflow_queries.total(scope, query)):
-        assert (await plan(connection, statement))[1]["Index Name"] == index
+    form = list_form(scope, query)
+    for statement in (workflow_queries.page_ids(form), workflow_queries.total(form)):
+        assert (await plan(connection, statement, scope, query))[1]["Index Name"] == index
 
 
 @pytest.mark.parametrize("skip", [0, 50, 15_000])
 @pytest.mark.parametrize("scope", [EVERY_TENANT, HUGE, NONE], ids=str)
 async def test_only_the_rows_of_the_page_are_read(connection: AsyncConnection, scope: TenantScope, skip: int) -> None:
-    nodes = await plan(connection, workflow_queries.page(scope, ListFilter(skip=skip), SMALL_PAGE_BYTES))
+    nodes = await page_plan(connection, scope, ListFilter(skip=skip))
     assert not {"Seq Scan", "Hash Join", "Merge Join", "Bitmap Heap Scan"} & set(kinds(nodes))
     assert kinds(nodes).count("Index Only Scan") == 1
     looked_up = {node["Index Name"]: node["Plan Rows"] for node in nodes if node["Node Type"] == "Index Scan"}
@@ -130,5 +140,5 @@ async def test_only_the_rows_of_the_page_are_read(connection: AsyncConnection, s
 
 
 async def test_only_the_rows_of_the_page_are_sorted(connection: AsyncConnection) -> None:
-    nodes = await plan(connection, workflow_queries.page(EVERY_TENANT, ListFilter(), SMALL_PAGE_BYTES))
+    nodes = await page_plan(connection, EVERY_TENANT, ListFilter())
     assert all(node["Plan Rows"] <= 50 for node in nodes if node["Node Type"] == "Sort")

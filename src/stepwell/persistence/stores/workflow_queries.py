@@ -6,16 +6,23 @@ are read.
 
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
+from msgspec import Struct
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    BindParameter,
     ColumnElement,
     FromClause,
     Numeric,
     ScalarSelect,
     Select,
     Text,
+    Uuid,
+    any_,
+    bindparam,
     case,
     cast,
     false,
@@ -36,28 +43,58 @@ from stepwell.persistence.schema.tables import events, processes, steps, tasks, 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
     """The condition that a workflow is in *scope*."""
+    return _of_tenant(scope.tenant, every=scope.every)
+
+
+def _of_tenant(tenant: str | BindParameter[str] | None, *, every: bool) -> ColumnElement[bool]:
     # `= 'a'` or `IS NULL`, because no index serves IS NOT DISTINCT FROM.
-    return true() if scope.every else workflows.c.tenant == scope.tenant
+    return true() if every else workflows.c.tenant == tenant
 
 
-def page_ids(scope: TenantScope, query: ListFilter) -> Select[UUID, datetime]:
+class ListForm(Struct, frozen=True):
+    """The part of a list's scope and filter that decides the text of its statements. `list_values` has the rest.
+
+    The statements of a form are made once: to build them, and their keys in SQLAlchemy's cache, takes longer than to
+    run them.
+    """
+
+    every_tenant: bool
+    no_tenant: bool
+    filters: tuple[str, ...]
+    include_deleted: bool
+    parts: WorkflowParts
+
+
+def list_form(scope: TenantScope, query: ListFilter) -> ListForm:
+    filters = tuple(name for name in _FILTERS if getattr(query, name) is not None)
+    return ListForm(scope.every, scope.tenant is None, filters, query.include_deleted, query.parts)
+
+
+def list_values(scope: TenantScope, query: ListFilter) -> dict[str, Any]:
+    """The values of the parameters in the statements of a list."""
+    values: dict[str, Any] = {name: getattr(query, name) for name in _FILTERS}
+    return {**values, "scope_tenant": scope.tenant, "skip": query.skip, "limit": query.limit}
+
+
+def page_ids(form: ListForm) -> Select[UUID, datetime]:
     return (
         select(workflows.c.id, workflows.c.created_at)
-        .where(visible(scope), *_filters(query))
+        .where(*_conditions(form))
         .order_by(workflows.c.created_at.desc(), workflows.c.id.desc())
-        .offset(query.skip)
-        .limit(query.limit)
+        .offset(bindparam("skip", type_=BigInteger()))
+        .limit(bindparam("limit", type_=BigInteger()))
     )
 
 
-def page(scope: TenantScope, query: ListFilter, max_bytes: int) -> Select[Any]:
+@cache
+def page(form: ListForm, max_bytes: int) -> Select[Any]:
     """A row for each workflow of the page: its id and version, and all its columns if the page is within *max_bytes*.
 
     Otherwise these are NULL, and `id` is too.
     """
-    ids = page_ids(scope, query).subquery("ids")
+    ids = page_ids(form).subquery("ids")
     own = workflows.c
-    weighed = weight(query.parts)
+    weighed = weight(form.parts)
     page_bytes = func.sum(weighed).over()
     versions = (
         select(
@@ -80,11 +117,20 @@ def page(scope: TenantScope, query: ListFilter, max_bytes: int) -> Select[Any]:
     )
 
 
-def total(scope: TenantScope, query: ListFilter) -> Select[int]:
-    return select(func.count()).select_from(workflows).where(visible(scope), *_filters(query))
+@cache
+def total(form: ListForm) -> Select[int]:
+    return select(func.count()).select_from(workflows).where(*_conditions(form))
 
 
-@cache  # because to build it takes longer than to run it
+@cache
+def page_steps(*, results: bool) -> Select[Any]:
+    """The steps of the workflows `ids`. Without *results* they lack that column."""
+    columns = [column for column in steps.c if results or column is not steps.c.result]
+    of_page = steps.c.workflow_id == any_(bindparam("ids", type_=ARRAY(Uuid())))
+    return select(*columns).where(of_page).order_by(steps.c.workflow_id, steps.c.position)
+
+
+@cache
 def summarised() -> Select[Any]:
     """Workflows with the views of their steps. The database computes these from the few rows of the page."""
     own = steps.c.workflow_id == workflows.c.id
@@ -157,16 +203,20 @@ def _costs() -> Select[Any]:
     return select(cast(func.json_agg(aggregate_order_by(each, sums.c.currency)), Text()))
 
 
-def _filters(query: ListFilter) -> list[ColumnElement[bool]]:
-    wanted = {
-        workflows.c.status: query.status,
-        workflows.c.origin_instance: query.origin_instance,
-        workflows.c.tenant: query.origin_tenant_id,
-    }
-    filters: list[ColumnElement[bool]] = [column == value for column, value in wanted.items() if value is not None]
-    if not query.include_deleted:
-        filters.append(workflows.c.deleted_at.is_(None))
-    return filters
+_FILTERS: Final = {
+    "status": workflows.c.status,
+    "origin_instance": workflows.c.origin_instance,
+    "origin_tenant_id": workflows.c.tenant,
+}
+
+
+def _conditions(form: ListForm) -> list[ColumnElement[bool]]:
+    conditions = [_FILTERS[name] == bindparam(name) for name in form.filters]
+    tenant = None if form.no_tenant else bindparam("scope_tenant", type_=Text())
+    conditions.append(_of_tenant(tenant, every=form.every_tenant))
+    if not form.include_deleted:
+        conditions.append(workflows.c.deleted_at.is_(None))
+    return conditions
 
 
 def ownership_query(scope: TenantScope, workflow_id: UUID) -> Select[Any]:

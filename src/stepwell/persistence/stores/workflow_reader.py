@@ -38,7 +38,13 @@ from stepwell.persistence.schema.tables import artifact_references, events, step
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
-from stepwell.persistence.stores.workflow_queries import ownership_query, read_ownership, visible
+from stepwell.persistence.stores.workflow_queries import (
+    list_form,
+    list_values,
+    ownership_query,
+    read_ownership,
+    visible,
+)
 
 # A page of more weight is large: it is read and sent in slices.
 SMALL_PAGE_BYTES = 256 * 1024
@@ -86,9 +92,11 @@ class PostgresWorkflowReader:
 
     @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
+        form, values = list_form(scope, query), list_values(scope, query)
         async with self._snapshots.connect() as connection:
-            total = await connection.scalar(workflow_queries.total(scope, query))
-            rows = (await connection.execute(workflow_queries.page(scope, query, SMALL_PAGE_BYTES))).mappings().all()
+            total = await connection.scalar(workflow_queries.total(form), values)
+            result = await connection.execute(workflow_queries.page(form, SMALL_PAGE_BYTES), values)
+            rows = result.mappings().all()
             versions = {row["page_id"]: Version.of(row["page_event"], row["page_updated_at"]) for row in rows}
             large = any(row["id"] is None for row in rows)
             records = None if large else await _records(connection, rows, query.parts)
@@ -182,10 +190,9 @@ async def _steps_of(
     connection: AsyncConnection, records: list[WorkflowRecord], parts: WorkflowParts
 ) -> dict[UUID, list[StepRecord]]:
     created = {record.state.id: record.created_at for record in records}
-    columns = [column for column in steps.c if parts.results or column is not steps.c.result]
-    query = select(*columns).where(steps.c.workflow_id.in_(created)).order_by(steps.c.workflow_id, steps.c.position)
+    query = workflow_queries.page_steps(results=parts.results)
     by_workflow: dict[UUID, list[StepRecord]] = defaultdict(list)
-    for row in (await connection.execute(query)).mappings():
+    for row in (await connection.execute(query, {"ids": list(created)})).mappings():
         workflow_id = row["workflow_id"]
         result = row["result"] if parts.results else None
         by_workflow[workflow_id].append(step_record(row, created[workflow_id], result))
