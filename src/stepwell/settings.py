@@ -25,17 +25,8 @@ _SECRET = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_
 _SECRET_VARIABLES = frozenset(PREFIX + name.upper() for name in {*_SECRET, "jwt_public_key", "webhook_secret"})
 _FILE = "_FILE"  # the end of a variable that names a file, which contains the secret
 _FILE_MAX_BYTES = 65_536
-_URLS = (
-    "fal_url",
-    "fal_api_url",
-    "replicate_url",
-    "openai_url",
-    "gemini_url",
-    "vertex_url",
-    "comfyui_url",
-    "custom_url",
-    "s3_endpoint",
-)
+_URL_OWNERS = ("fal", "fal_api", "replicate", "openai", "gemini", "vertex", "comfyui", "custom")
+_URLS = (*(f"{name}_url" for name in _URL_OWNERS), "s3_endpoint")
 _S3_SHAPES = {
     "s3_bucket": (
         r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
