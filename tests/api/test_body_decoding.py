@@ -2,12 +2,19 @@
 
 import asyncio
 import threading
+from pathlib import Path
 
 import pytest
+from msgspec import json
 
 from stepwell.api.body_decoding import BigBodyDecoder
 from stepwell.domain.errors import NeverFits, TooManyValues
+from stepwell.domain.tenancy import TenantScope
 from stepwell.memory import MemoryGovernor
+from stepwell.testing import MemoryDatabase
+from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
+from support.providers.scripted import eventually
+from support.service.live_service import running_service
 
 BODY = b"[" + b"0," * 50_000 + b"0]"
 
@@ -23,8 +30,8 @@ async def test_bodies_are_decoded_one_at_a_time_and_tenant_after_tenant() -> Non
             order.append(tenant)
 
         with governor.reservation(tenant) as memory:
-            await decoder.run(tenant, BODY, memory, work)
-            assert memory.held == 0
+            assert await decoder.reserve(BODY, memory) == memory.held > 0
+            await decoder.run(tenant, work)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         for tenant in ["a"] * 4:
@@ -50,7 +57,8 @@ async def test_a_body_whose_request_ends_gets_no_turn() -> None:
             done.append(name)
 
         with governor.reservation("a") as memory:
-            await decoder.run("a", BODY, memory, work)
+            await decoder.reserve(BODY, memory)
+            await decoder.run("a", work)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         tasks = [group.create_task(decode(name)) for name in "xyz"]
@@ -66,6 +74,29 @@ async def test_a_body_whose_request_ends_gets_no_turn() -> None:
 async def test_a_body_is_refused_before_its_turn() -> None:
     decoder = BigBodyDecoder()
     with MemoryGovernor(2**20).reservation("a") as memory, pytest.raises(NeverFits):
-        await decoder.run("a", BODY, memory, lambda: pytest.fail("decoded"))
+        await decoder.reserve(BODY, memory)
     with MemoryGovernor(2**20).reservation("a") as memory, pytest.raises(TooManyValues):
-        await decoder.run("a", b"[" + b"0," * 1_000_000 + b"0]", memory, lambda: pytest.fail("decoded"))
+        await decoder.reserve(b"[" + b"0," * 1_000_000 + b"0]", memory)
+
+
+async def test_a_create_has_its_memory_before_its_turn_and_waits_for_none_within_it(tmp_path: Path) -> None:
+    body = {"name": "n", "origin_instance": "tests", "steps": [passthrough_step(str(n)) for n in range(1_500)]}
+    size = len(json.encode(body))
+    async with (
+        running_service(MemoryDatabase(), tmp_path, memory_max_bytes=16 * 2**20) as service,
+        service.as_tenant("t") as client,
+        asyncio.timeout(60),
+        asyncio.TaskGroup() as group,
+    ):
+        governor, turns = service.app.services.memory, service.app.services.create_turns
+        with governor.reservation("t") as many, governor.reservation("t") as another:
+            async with turns.turn(TenantScope("t"), 2**20):
+                create = group.create_task(client.post(f"{WORKFLOWS}?start=false", json=body))
+                await eventually(lambda: governor.held > 2 * size)
+                await many.grow(2 * 2**20)
+                await another.grow(100_000)
+                await another.grow(5 * 2**20)  # has the reserve, like a body that then waits for its turn
+            async with asyncio.timeout(20), turns.turn(TenantScope("t"), 2**20):
+                pass  # the create's turn is over, although its answer may wait for memory
+        assert (await create).status_code == 201
+        assert governor.held == 0

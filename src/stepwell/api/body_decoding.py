@@ -7,7 +7,8 @@ What must hold:
 - Only one body is decoded at a time. After it, twice the time passes that it took, at most 1 s. So others get most of
   the process, however many big bodies there are.
 - The tenant that waits longest comes next, with its oldest body.
-- A body has its memory before it waits for its turn. So whoever has the turn never waits for memory.
+- A body has its memory before it waits for its turn here, or for its tenant's turn to create. So whoever has a turn
+  never waits for memory.
 - A task that is cancelled while it waits gets no turn.
 """
 
@@ -25,6 +26,7 @@ from stepwell.memory import MemoryReservation
 
 T = TypeVar("T")
 WAIT_S = 30.0
+_BUSY = "Too many big bodies are being read."
 _REST, _LONGEST_REST_S = 2, 1.0
 _VALUE_BYTES = 100  # of a decoded value, with its place in a list or an object
 # A list of 500,000 objects with one member has so many commas and brackets.
@@ -45,21 +47,30 @@ class BigBodyDecoder:
         """The number of bodies that wait for their turn."""
         return sum(not turn.done() for queue in self._queues.values() for turn in queue)
 
-    async def run(self, tenant: Hashable, data: bytes, memory: MemoryReservation, work: Callable[[], T]) -> T:
-        """Return the result of *work*, which decodes *data*, in a thread. *memory* is the reservation of the request.
+    async def reserve(self, data: bytes, memory: MemoryReservation) -> int:
+        """Let the request's reservation grow by what *data* takes once it is decoded. Return that.
 
         Raises `TooManyValues` before that, `NeverFits`, and `Unavailable` if it takes too long until there is room.
         """
-        marks = await self._count(data)
+        room = await self._count(data) * _VALUE_BYTES
         try:
-            async with asyncio.timeout(WAIT_S) as deadline:
-                await memory.grow(cost := marks * _VALUE_BYTES)
-                async with self._turn(tenant):
-                    deadline.reschedule(None)
-                    result = await to_thread.run_sync(_without_frames, work)
+            async with asyncio.timeout(WAIT_S):
+                await memory.grow(room)
         except TimeoutError:
-            raise Unavailable("Too many big bodies are being read.") from None
-        memory.shrink(cost)
+            raise Unavailable(_BUSY) from None
+        return room
+
+    async def run(self, tenant: Hashable, work: Callable[[], T]) -> T:
+        """Return the result of *work*, which decodes a body whose room is reserved, in a thread.
+
+        Raises what *work* raises, and `Unavailable` if it takes too long until its turn.
+        """
+        try:
+            async with asyncio.timeout(WAIT_S) as deadline, self._turn(tenant):
+                deadline.reschedule(None)
+                result = await to_thread.run_sync(_without_frames, work)
+        except TimeoutError:
+            raise Unavailable(_BUSY) from None
         if isinstance(result, StepwellError):
             try:
                 raise result

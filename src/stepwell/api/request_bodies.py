@@ -74,8 +74,35 @@ async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) 
         return work()
     resources = resources_of(request.scope)
     caller = request.scope.get("user")
-    tenant = None if caller is None else caller.scope
-    return await resources.process.decoder.run(tenant, data, resources.memory(caller), work)
+    tenant, decoder = None if caller is None else caller.scope, resources.process.decoder
+    if resources.decoding is not None:
+        return await decoder.run(tenant, work)
+    memory = resources.memory(caller)
+    room = await decoder.reserve(data, memory)
+    result = await decoder.run(tenant, work)
+    memory.shrink(room)
+    return result
+
+
+async def read_with_room(request: Request[Any, Any, Any]) -> bytes:
+    """Return the body as `read_body` does, and reserve the room to decode it, until `give_room_back`.
+
+    So whoever then waits for a turn and gets it doesn't wait for memory, which others may hold that wait for the turn.
+    """
+    data = await read_body(request)
+    if len(data) > INLINE_BYTES:
+        resources = resources_of(request.scope)
+        memory = resources.memory(request.scope.get("user"))
+        resources.decoding = await resources.process.decoder.reserve(data, memory)
+    return data
+
+
+def give_room_back(request: Request[Any, Any, Any]) -> None:
+    """End `read_with_room`. The end of the request does so as well."""
+    resources = resources_of(request.scope)
+    if resources.decoding is not None:
+        resources.memory(request.scope.get("user")).shrink(resources.decoding)
+        resources.decoding = None
 
 
 async def ignore_empty_body(request: Request[Any, Any, Any]) -> None:

@@ -19,10 +19,11 @@ class ProcessResources(Struct, frozen=True):
 
 
 class RequestResources(Struct):
-    """The resources of one request. `body` is its body once it has been read."""
+    """The resources of one request. `body` is its body once it has been read, `decoding` the room to decode it."""
 
     process: ProcessResources
     body: bytes | None = None
+    decoding: int | None = None
     _memory: MemoryReservation | None = None
 
     def memory(self, caller: Principal | None) -> MemoryReservation:

@@ -32,7 +32,7 @@ from stepwell.api.query_parameters import (
     parse_id,
     parse_query,
 )
-from stepwell.api.request_bodies import ignore_empty_body, read_body, read_json
+from stepwell.api.request_bodies import give_room_back, ignore_empty_body, read_json, read_with_room
 from stepwell.api.serializers import cleanup_to_public, page_to_public, workflow_to_public
 from stepwell.api.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.workflow_etags import page_etag
@@ -189,13 +189,14 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
     if not caller.scope.every:
         show_rate_limit(request, caller.scope.tenant)
         await services.admission.check(caller.scope.tenant)  # first, because the body costs more
-    async with services.create_turns.turn(caller.scope, len(await read_body(request))):
+    async with services.create_turns.turn(caller.scope, len(await read_with_room(request))):
         planned = await read_definition(request, services)
         tenant = caller.tenant_for(planned.request.origin_tenant_id)
         show_rate_limit(request, tenant)
         record = await services.workflows.create(
             caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
         )
+    give_room_back(request)
     return await _creation_answer(request, services, record)
 
 
