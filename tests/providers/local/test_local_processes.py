@@ -16,12 +16,13 @@ from anyio import create_task_group, fail_after, sleep
 from providers.image_files import TASK, FakeIO, alive, children, file_of, gradient, picture_of
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.ports.providers import Attempt, Provider
+from stepwell.ports.providers import LIGHT, Attempt, Provider, WorkWeight
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.registry import Registry
 
 PATIENCE_S = 30
+HEAVY = WorkWeight(64.0, 1 << 30)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -132,6 +133,23 @@ class TestWorkers:
             await pool.run(signal.raise_signal, signal.SIGKILL)
         assert failure.value.retryable
         assert await pool.run(len, {"a": 1}) == 1
+
+    async def test_heavy_work_has_a_process_of_its_own_that_ends_with_it(self) -> None:
+        pool, worker = await warm()
+        before = children(os.getpid())
+        assert await pool.run(os.nice, 0, HEAVY) - await pool.run(os.nice, 0) == 10
+        assert children(os.getpid()) == before
+        assert alive(worker)
+
+    async def test_heavy_work_that_kills_its_worker_is_retryable(self) -> None:
+        with pytest.raises(AttemptError, match="worker process died") as failure:
+            await Pool().run(signal.raise_signal, signal.SIGKILL, HEAVY)
+        assert failure.value.retryable
+
+    @pytest.mark.parametrize("weight", [LIGHT, WorkWeight(64.0, LIGHT.memory)], ids=["light", "heavy"])
+    async def test_a_worker_gets_no_more_memory_than_its_weight(self, weight: WorkWeight) -> None:
+        with pytest.raises(MemoryError):
+            await Pool().run(bytearray, 2 * LIGHT.memory, weight)
 
     async def test_a_worker_that_died_while_idle_is_replaced(self) -> None:
         pool, worker = await warm()

@@ -21,6 +21,7 @@ Size = tuple[int, int]
 _MIB = 1024 * 1024
 _PROCESS = 72 * _MIB  # a worker that has done nothing
 _DECODED = 13  # bytes per pixel while a file is decoded: by the codec, as decoded, and as RGB or RGBA
+_DECODED_WEBP = 18  # the same of a WebP: its decoder holds two frames besides
 _STRIP = 36  # bytes per pixel of the strip that a filter works on
 _CANVAS = 64  # bytes per pixel of the canvas of GENERATION
 _IMAGE = 4
@@ -44,7 +45,8 @@ def weigh_job(task_type: TaskType, inputs: Inputs, files: Mapping[str, bytes]) -
         need = _need(task_type, inputs, sizes)
     except AttemptError:
         return LIGHT
-    memory = _PROCESS + sum(map(len, files.values())) + max(need.memory, _largest(sizes) * _DECODED)
+    decoding = max((_pixels(size) * _decoded(files[field]) for field, size in sizes.items()), default=0)
+    memory = _PROCESS + sum(map(len, files.values())) + max(need.memory, decoding)
     return WorkWeight((need.pixels + sum(map(_pixels, sizes.values()))) / 1e6, memory)
 
 
@@ -133,5 +135,5 @@ def _pixels(size: Size) -> int:
     return size[0] * size[1]
 
 
-def _largest(sizes: Mapping[str, Size]) -> int:
-    return max(map(_pixels, sizes.values()), default=0)
+def _decoded(data: bytes) -> int:
+    return _DECODED_WEBP if data[8:12] == b"WEBP" else _DECODED

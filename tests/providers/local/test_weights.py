@@ -1,0 +1,232 @@
+"""The weights of LOCAL's work: the memory of a worker is never more than its weight says."""
+
+import struct
+import zlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from io import BytesIO
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from anyio import Event, create_task_group, fail_after, sleep
+from PIL import ExifTags, Image
+
+from providers.image_files import TASK, FakeIO, file_of
+from providers.worker_memory import perform_and_measure
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.engine.admission.controller import AdmissionController, Slot, SlotLimits
+from stepwell.ports.providers import Attempt, WorkWeight
+from stepwell.providers.local.pool import Pool
+from stepwell.providers.local.provider import LocalProvider
+from stepwell.providers.local.weights import weigh_job
+from stepwell.providers.shared import images
+
+T = TaskType
+MIB = 1024 * 1024
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    """An image that can't be compressed."""
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    levels = np.random.default_rng(1).integers(0, 255, (height, width, bands), dtype=np.uint8)
+    return Image.fromarray(levels if bands > 1 else levels[..., 0], mode)
+
+
+def sixteen_bit(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 65_535, (height, width)).astype(np.uint16))
+
+
+def empty_png(width: int, height: int) -> bytes:
+    """A PNG of one colour, which is tiny for its size."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    rows = zlib.compress(b"\0" * ((width + 7) // 8 + 1) * height, 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@cache
+def rgb() -> bytes:
+    return file_of(noise(3000, 4000))
+
+
+@cache
+def rgba() -> bytes:
+    return file_of(noise(3000, 4000, "RGBA"))
+
+
+@cache
+def small() -> bytes:
+    return file_of(noise(1500, 2000))
+
+
+def palette() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 255, (4000, 3000), dtype=np.uint8)).convert("P")
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return file_of(noise(3000, 4000), "JPEG", exif=exif)
+
+
+def animated_webp() -> bytes:
+    frames = [noise(2000, 2000).rotate(90 * turns) for turns in range(3)]
+    return file_of(frames[0], "WEBP", save_all=True, append_images=frames[1:], method=0)
+
+
+def animated_gif() -> bytes:
+    return file_of(palette(), "GIF", save_all=True, append_images=[palette().transpose(Image.Transpose.ROTATE_180)])
+
+
+def progressive() -> bytes:
+    return file_of(noise(750, 1000).resize((3000, 4000)), "JPEG", progressive=True, subsampling=0)
+
+
+FORMATS: dict[str, Callable[[], bytes]] = {
+    "palette": lambda: file_of(palette()),
+    "grey": lambda: file_of(noise(3000, 4000, "L")),
+    "16 bits": lambda: file_of(sixteen_bit(3000, 4000)),
+    "CMYK JPEG": lambda: file_of(noise(3000, 4000, "CMYK"), "JPEG"),
+    "progressive JPEG": progressive,
+    "turned JPEG": turned,
+    "lossy WebP": lambda: file_of(noise(3000, 4000), "WEBP", method=0),
+    "lossless WebP": lambda: file_of(noise(3000, 4000, "RGBA"), "WEBP", lossless=True, method=0),
+    "animated GIF": animated_gif,
+    "animated WebP": animated_webp,
+    "TIFF": lambda: file_of(noise(3000, 4000, "RGBA"), "TIFF"),
+    "compressed TIFF": lambda: file_of(noise(3000, 4000), "TIFF", compression="tiff_lzw"),
+    "BMP": lambda: file_of(noise(3000, 4000), "BMP"),
+    "an empty PNG of 36 megapixels": lambda: empty_png(6000, 6000),
+    "one row": lambda: empty_png(12_000_000, 1),
+    "one column": lambda: empty_png(1, 3_000_000),
+}
+CASES: list[tuple[TaskType, dict[str, Any], dict[str, Callable[[], bytes]]]] = [
+    (T.GENERATION, {"prompt": "x"}, {}),
+    (T.GENERATION, {"prompt": "x", "width": 3000, "height": 4000}, {}),
+    (T.GENERATION, {"prompt": "x", "width": 3000, "height": 4000}, {"reference_image_url": rgba}),
+    (T.GENERATION, {"prompt": "x", "width": 64, "height": 64}, {"reference_image_url": rgba}),
+    (T.REFINE, {}, {"base_image_url": small}),
+    (T.REFINE, {"upscale_factor": 1, "denoise": 0.5}, {"base_image_url": rgba}),
+    (T.REFINE, {"upscale_factor": 1.05, "denoise": 0.5}, {"base_image_url": rgba}),
+    (T.REFINE, {"upscale_factor": 8}, {"base_image_url": lambda: file_of(noise(400, 500))}),
+    (T.DETAIL_ENHANCER, {}, {"base_image_url": rgba}),
+    (T.DETAIL_ENHANCER, {"radius": 100}, {"base_image_url": rgba}),
+    (T.FACE_ENHANCER, {}, {"base_image_url": rgb}),
+    (T.FACE_ENHANCER, {}, {"base_image_url": rgba}),
+    (T.FACE_ENHANCER, {"radius": 100}, {"base_image_url": rgba}),
+    (T.IMAGE_ADJUSTER, {"saturation": 2, "sharpness": 2}, {"base_image_url": rgba}),
+    (T.BACKGROUND_REMOVE, {}, {"base_image_url": rgb}),
+    (T.BACKGROUND_REMOVE, {}, {"base_image_url": rgba}),
+    (T.BACKGROUND_FIX, {}, {"base_image_url": rgb}),
+    (T.BACKGROUND_FIX, {}, {"base_image_url": rgb, "background_image_url": rgba}),
+    (T.EDITING, {}, {"base_image_url": rgb}),
+    (T.EDITING, {"rotate": 45}, {"base_image_url": rgba}),
+    (T.EDITING, {"rotate": 90, "crop": [0, 0, 2000, 3000]}, {"base_image_url": rgba}),
+    (T.EDITING, {"width": 4000, "height": 4000}, {"base_image_url": small}),
+    (T.EDITING, {"scale": 2}, {"base_image_url": small, "overlay_image_url": small, "mask_image_url": rgba}),
+    (T.EDITING, {}, {"base_image_url": rgba, "overlay_image_url": rgba, "mask_image_url": rgba}),
+    (
+        T.EDITING,
+        {},
+        {"base_image_url": small, "reference_image_urls[0]": rgba, "reference_image_urls[1]": rgba},
+    ),
+    (T.VIDEO_GENERATION, {"duration_s": 0.5}, {"base_image_url": rgba}),
+    (T.VIDEO_GENERATION, {"duration_s": 1, "width": 1500, "height": 1500}, {"base_image_url": rgb}),
+]
+
+
+async def peak_and_weight(
+    task_type: TaskType, inputs: dict[str, Any], sources: dict[str, Callable[[], bytes]]
+) -> tuple[int, int]:
+    """Return the largest memory of the worker, and the memory that was expected."""
+    files = {field: source() for field, source in sources.items()}
+    job = {"task_type": str(task_type), "inputs": inputs, "files": files, "seed": 5}
+    weight = weigh_job(task_type, inputs, files)
+    answer = await Pool().run(perform_and_measure, job, weight)
+    assert "error" not in answer, answer
+    return answer["peak"], weight.memory
+
+
+@pytest.mark.parametrize(("task_type", "inputs", "files"), CASES, ids=range(len(CASES)))
+async def test_a_worker_needs_no_more_memory_than_its_weight(
+    task_type: TaskType, inputs: dict[str, Any], files: dict[str, Callable[[], bytes]]
+) -> None:
+    peak, expected = await peak_and_weight(task_type, inputs, files)
+    assert peak <= expected
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+async def test_no_format_needs_more_memory_than_its_weight(kind: str) -> None:
+    peak, expected = await peak_and_weight(T.IMAGE_ADJUSTER, {}, {"base_image_url": FORMATS[kind]})
+    assert peak <= expected
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_size_is_read_from_the_header(kind: str) -> None:
+    data = FORMATS[kind]()
+    assert images.read_size(data) == Image.open(BytesIO(data)).size
+
+
+async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_ones() -> None:
+    admission = AdmissionController(SlotLimits(local=2, local_memory=2 * 1024 * MIB), lambda: 0.0)
+    victim_ended, ended, large = Event(), list[str | None](), list[WorkWeight]()
+
+    class AdmittedIO(FakeIO):
+        """Its workers are admitted. Large images keep theirs until the small one has ended."""
+
+        def __init__(self, slot: Slot) -> None:
+            super().__init__()
+            self._slot, self._step = slot, (slot.workflow_id, slot.position)
+
+        @asynccontextmanager
+        async def worker(self, weight: WorkWeight) -> AsyncIterator[None]:
+            async with admission.local.worker(self._slot.tenant, self._step, weight):
+                if not weight.light:
+                    large.append(weight)
+                    await victim_ended.wait()
+                yield
+
+        def charge(self, cost: float) -> None:
+            admission.local.charge(self._slot.tenant, self._step, cost)
+
+    async def run(slot: Slot) -> None:
+        size = 64 if slot.tenant == "victim" else 2_500
+        await LocalProvider().run(attempt_of(slot, {"prompt": "x", "width": size, "height": size}), AdmittedIO(slot))
+        ended.append(slot.tenant)
+        admission.release(slot)
+
+    async with create_task_group() as group:
+        for position in range(30):
+            admission.enqueue("heavy", UUID(int=1), position, ProviderType.LOCAL)
+        for slot in iter(admission.grant, None):
+            group.start_soon(run, slot)
+        with fail_after(60):
+            while len(large) < 2:
+                await sleep(0.01)
+        admission.enqueue("victim", UUID(int=2), 0, ProviderType.LOCAL)
+        (slot,) = iter(admission.grant, None)
+        with fail_after(60):
+            await run(slot)
+        assert (ended, admission.local.working) == (["victim"], 2)
+        victim_ended.set()
+    assert ended == ["victim", "heavy", "heavy"]
+
+
+def attempt_of(slot: Slot, inputs: dict[str, Any]) -> Attempt:
+    return Attempt(
+        task_id=TASK,
+        workflow_id=slot.workflow_id,
+        tenant=slot.tenant,
+        step_id="step",
+        task_type=T.GENERATION,
+        number=1,
+        inputs=inputs,
+        provider_config={},
+        seed=5,
+    )
