@@ -191,11 +191,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = field(default_factory=lambda: os.cpu_count() or 1)
     local_memory_max_bytes: Annotated[
         Annotated[int, Meta(ge=512 * 1024 * 1024)] | None,
-        _about(
-            "The bytes that the worker processes of LOCAL may use together, 192 MiB of them for small images "
-            "only. Steps wait for their share; a step that needs more than all of it fails",
-            default="60% of the memory that is left after STEPWELL_MEMORY_MAX_BYTES, at least 512 MiB",
-        ),
+        _about("Bytes that LOCAL's worker processes may use", default="60% of what STEPWELL_MEMORY_MAX_BYTES leaves"),
     ] = None
     max_steps_per_tenant: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)] | None,
