@@ -28,6 +28,7 @@ class Served:
         self.seen: list[tuple[str, str]] = []
         self.asked = asyncio.Event()
         self.release = asyncio.Event()
+        self.lost = asyncio.Event()
         self.port = self.admin_port = 0
 
     @asynccontextmanager
@@ -42,10 +43,17 @@ class Served:
             await self.release.wait()
             return self.body
 
+        @get("/until-lost")
+        async def wait_until_lost(request: Request[Any, Any, Any]) -> None:
+            self.asked.set()
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            self.lost.set()
+
         settings = Settings(port=0, trusted_proxies=Networks.read(trusted))
         with bound_socket(settings) as listener, bound_socket(settings) as admin:
             self.port, self.admin_port = listener.getsockname()[1], admin.getsockname()[1]
-            api = Litestar([answer])
+            api = Litestar([answer, wait_until_lost])
             server = HttpServer(api, settings, limits, admin=admin, head_s=head_s, stalled_s=stalled_s)
             async with asyncio.timeout(20), asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]))
@@ -115,6 +123,14 @@ async def test_a_client_that_does_not_read_its_response_is_cut_off() -> None:
         await eventually(lambda: limits.closed[ClosedFor.STALLED] == 1)
         await eventually(lambda: limits.connections == 0)
         writer.close()
+
+
+async def test_a_lost_connection_ends_the_request_that_is_answered_also_if_another_is_behind_it() -> None:
+    async with Served().running() as served:
+        _, writer = await served.connect(GET.replace(b"/", b"/until-lost", 1) * 2)
+        await served.asked.wait()
+        writer.transport.abort()
+        await served.lost.wait()
 
 
 async def test_a_connection_is_closed_for_another_of_its_client() -> None:

@@ -12,7 +12,7 @@ What must hold:
 import asyncio
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from stepwell.api.connection_limits import ClosedFor, ConnectionLimits, ConnectionSlot, RefusedBy
 from stepwell.api.problems import refusal
@@ -39,6 +39,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     trusted: ClassVar[Networks]
     admin_port: ClassVar[int | None]
     slot: ConnectionSlot
+    _running: RequestResponseCycle | None = None  # the request that is being answered
     _in_head = False
     _head_bytes = 0  # of the request whose head is incomplete
     _head_deadline: asyncio.TimerHandle | None = None
@@ -71,17 +72,23 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._unwatch_head()
         self._unwatch_reader()
         self.limits.remove(self.slot)
+        if self._running is not None:  # uvicorn reports the loss to the last request in the pipeline only
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self.app = self._app_of_request()
         super().on_headers_complete()
+        if self._running is None:
+            self._running = self.cycle
         self.limits.begin(self.slot)
         if not self.slot.served:
             self.cycle.keep_alive = False
 
     def on_response_complete(self) -> None:
+        self._running = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self.cycle.response_complete:  # there is no other request in the pipeline
             self.limits.end(self.slot)
