@@ -119,7 +119,8 @@ class LeaseStore(Protocol):
 
         It is 0.0 if there is work to `claim` or to take over now. Otherwise it is the time until the first lease of a
         living process ends, or until a webhook of a dead process is due. It is None if there is no such process;
-        `Presence` notifies when one appears.
+        `Presence` notifies when one appears. While a workflow waits for admission, there is work if a dead process is
+        known, because that may have died before it announced the workflow. A claim that finds nothing forgets it.
         """
 
     async def release(self, owner: UUID) -> None:

@@ -30,11 +30,12 @@ class MemoryLeaseStore:
             later[row.owner] = min(row.next_at, later.get(row.owner, row.next_at))
         for cleanup in self._tables.cleanups.values():
             later[cleanup.owner] = min(cleanup.next_at, later.get(cleanup.owner, cleanup.next_at))
+        waits = any(row.record.state.waits_for_admission for row in self._tables.workflows.values())
         wanted = []
         for process, lease_until in processes.items():
             if process == owner or lease_until in (NEVER, ALWAYS):
                 continue
-            if lease_until > now or process in running:
+            if lease_until > now or process in running or waits:
                 wanted.append(lease_until)
             elif process in later:
                 wanted.append(later[process])

@@ -134,3 +134,11 @@ async def test_a_waiting_workflow_knows_how_many_of_its_tenant_are_before_it(sto
         assert ownership is not None
         ahead.append(ownership.ahead)
     assert ahead == [0, 1, None]
+
+
+async def test_after_a_process_has_died_others_look_once_for_what_it_did_not_announce(stored: Stored) -> None:
+    await stored.make_waiting()
+    await stored.leases.renew(OTHER, -1)
+    assert await stored.leases.next_expiry(ME) == 0
+    assert await stored.claim() == []
+    assert await stored.leases.next_expiry(ME) is None

@@ -11,7 +11,8 @@ What must hold:
   A verb on a waiting workflow is written only if the workflow wasn't admitted in the meantime, and is repeated then.
 - A workflow is admitted while no claim of this process runs. Otherwise the claim could take it for one that this
   process owns without knowing it.
-- An announcement may get lost. Then this process alone admits what it has stored, until another one looks.
+- An announcement may get lost. Then this process alone admits what it has stored, until another one looks. If this
+  process dies, others look as soon as its lease has ended.
 """
 
 import asyncio

@@ -402,7 +402,9 @@ SELECT pg_notify('{PROCESSES}', id::text) FROM renewed WHERE NOT EXISTS (SELECT 
 
 # 0 if an owner with work has no row, or its lease has ended. A process that only has webhooks or cleanups for later may
 # let its lease end; other processes are needed when these are due. A living process may get work at any time, so its
-# lease is read again when it ends. The recursive stages find each owner by one step in an index.
+# lease is read again when it ends. A process may have died before it announced a workflow that waits for admission. So
+# while any waits, others look as soon as a lease has ended; the claim then forgets that process. The recursive stages
+# find each owner by one step in an index.
 NEXT_EXPIRY: Final = """
 WITH RECURSIVE workflow_owners AS (
     (SELECT owner FROM workflows WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
@@ -422,7 +424,8 @@ WITH RECURSIVE workflow_owners AS (
     FROM cleanup_owners AS t WHERE t.owner IS NOT NULL
 ), wanted AS (
     SELECT CASE
-        WHEN p.lease_until > clock_timestamp() OR p.id IN (SELECT owner FROM workflow_owners) THEN p.lease_until
+        WHEN p.lease_until > clock_timestamp() OR p.id IN (SELECT owner FROM workflow_owners)
+            OR EXISTS (SELECT FROM workflows WHERE status = 'RUNNING' AND owner IS NULL) THEN p.lease_until
         ELSE least(
             (SELECT min(d.next_at) FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL),
             (SELECT min(c.next_at) FROM cleanups AS c WHERE c.owner = p.id))
