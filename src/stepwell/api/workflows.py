@@ -219,12 +219,12 @@ async def list_workflows(request: ApiRequest, services: ServicesDep) -> ASGIApp:
 @endpoint(GET)
 async def get_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = _workflow_id(request)
-    query = parse_query(request.scope["query_string"], GetQuery)
+    parts = parse_query(request.scope["query_string"], GetQuery).parts
     applied = await wait_if_preferred(request, services, workflow_id)
-    if known := await not_modified_workflow(request, services, workflow_id, applied, query.parts):
+    if known := await not_modified_workflow(request, services, workflow_id, applied, parts):
         return known
-    workflow = await services.reads.find(request.user.scope, workflow_id, query.parts)
-    return send_answer(request, services, await workflow_answer(workflow, applied, parts=query.parts))
+    workflow = await services.reads.find(request.user.scope, workflow_id, parts)
+    return send_answer(request, services, await workflow_answer(workflow, applied, parts=parts))
 
 
 @endpoint(UPDATE)
