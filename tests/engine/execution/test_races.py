@@ -120,7 +120,9 @@ class Race:
         codes = await asyncio.gather(self.fire(first), self.fire(second))
         await self.settled()
         await self.end(2, 0, 1)
-        self.record = await self.engine.reads.get(EVERY_TENANT, self.workflow_id)
+        record = await self.engine.reads.find(EVERY_TENANT, self.workflow_id)
+        assert isinstance(record, WorkflowRecord)
+        self.record = record
         statuses = tuple(step.state.status.value for step in self.record.steps or ())
         return (*codes, self.record.state.status.value, statuses, self.record.state.deleted_at is not None)
 
