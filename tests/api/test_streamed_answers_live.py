@@ -13,6 +13,7 @@ import pytest_asyncio
 from litestar.types import Message
 
 from stepwell.api import streamed_answers
+from stepwell.engine.read_service import ReadService
 from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
 from support.providers.scripted import eventually
@@ -248,6 +249,23 @@ async def test_the_etag_of_a_list_follows_from_its_workflows_and_its_query(bound
     assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", first)
     assert (await bounded.client.patch(WORKFLOWS + large, json={"name": "another"})).status_code == 200
     assert await tag() != first
+
+
+async def test_the_etag_of_a_list_that_changes_while_it_is_read_is_that_of_what_is_sent(
+    bounded: Service, large: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ReadService.snapshot
+
+    async def later(reads: ReadService, *arguments: Any) -> Any:
+        monkeypatch.undo()
+        await bounded.client.patch(WORKFLOWS + large, json={"name": "changed meanwhile"})
+        return await read(reads, *arguments)
+
+    monkeypatch.setattr(ReadService, "snapshot", later)
+    during = await bounded.client.get(WORKFLOWS, params=ONLY)
+    after = await bounded.client.get(WORKFLOWS, params=ONLY)
+    assert during.json()["workflows"][0]["name"] == "changed meanwhile"
+    assert (during.headers["etag"], during.content) == (after.headers["etag"], after.content)
 
 
 async def test_an_answer_over_1_mib_is_not_stored_and_a_repeat_gets_the_workflow_as_it_is(

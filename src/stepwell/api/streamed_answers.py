@@ -10,7 +10,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, Protocol
 from uuid import UUID
@@ -49,7 +49,8 @@ _decode_states = json.Decoder(list[StepSnapshot]).decode
 class StreamedAnswer(Struct, frozen=True):
     """An answer whose body is *prefix*, the workflows separated by commas, and *suffix*.
 
-    *page*: it is a list, which is refused at `limit` if it is too large. Otherwise it has one workflow, and its ETag.
+    *page_etag*: it is a list, whose ETag this returns for the versions of its workflows. It is refused at `limit` if it
+    is too large. Otherwise it has one workflow, and its ETag.
     """
 
     workflow_ids: Sequence[UUID]
@@ -58,7 +59,7 @@ class StreamedAnswer(Struct, frozen=True):
     status: int = 200
     prefix: bytes = b""
     suffix: bytes = b""
-    page: bool = False
+    page_etag: Callable[[Mapping[UUID, Version]], str] | None = None
 
 
 Answer = StoredAnswer | StreamedAnswer
@@ -105,16 +106,20 @@ class AnswerStreams:
     async def _opened(self, answer: StreamedAnswer) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         """Reserve the memory and read the snapshot. Return the headers, and the body in chunks."""
         size = await self._reads.size(self._scope, answer.workflow_ids, answer.parts, MAX_PAGE_BYTES)
-        if answer.page and size.total > MAX_PAGE_BYTES:
+        page_etag = answer.page_etag
+        if page_etag is not None and size.total > MAX_PAGE_BYTES:
             raise _too_large(f"The page would be over {MAX_PAGE_BYTES:,} bytes", page=True)
-        reserved = await _reserve(self._memory, size, page=answer.page)
+        reserved = await _reserve(self._memory, size, page=page_etag is not None)
         try:
             snapshots = await self._reads.snapshot(self._scope, answer.workflow_ids, answer.parts)
             if not snapshots and answer.workflow_ids:
                 raise NotFound("workflow")
-            headers = dict(answer.headers)
-            if not answer.page:
-                headers[ETAG] = etag_of(snapshots[0], answer.parts)
+            # The versions may be later ones than those that the caller has read.
+            if page_etag is None:
+                etag = etag_of(snapshots[0], answer.parts)
+            else:
+                etag = page_etag({snapshot.record.state.id: version_of(snapshot) for snapshot in snapshots})
+            headers = {**answer.headers, ETAG: etag}
             async with aclosing(self._body(answer, snapshots)) as body:
                 yield headers, body
         finally:
@@ -135,8 +140,12 @@ class AnswerStreams:
 
 
 def etag_of(snapshot: LargeWorkflowSnapshot, parts: WorkflowParts) -> str:
+    return workflow_etag(version_of(snapshot), parts)
+
+
+def version_of(snapshot: LargeWorkflowSnapshot) -> Version:
     state = snapshot.record.state
-    return workflow_etag(Version.of(state.last_event, state.updated_at), parts)
+    return Version.of(state.last_event, state.updated_at)
 
 
 async def encode_large(

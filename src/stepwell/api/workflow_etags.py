@@ -1,13 +1,15 @@
 """The ETags of workflows and of their lists. They are made of versions, so comparing them needs no steps."""
 
 import re
+from collections.abc import Mapping
 from hashlib import sha256
+from uuid import UUID
 
 from msgspec import Struct, json
 
 from stepwell import __version__
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import WorkflowPage, WorkflowParts
+from stepwell.domain.records import WorkflowParts
 
 _VERSION = re.compile(r"([0-9]{1,10})-([0-9a-f]{1,16})-[a-z]-.*")
 _FORMS = {
@@ -28,10 +30,9 @@ def dry_run_etag(version: Version) -> str:
     return _etag(version, "d")
 
 
-def page_etag(page: WorkflowPage, query: Struct) -> str:
+def page_etag(versions: Mapping[UUID, Version], total: int, query: Struct) -> str:
     """Return the ETag of a page: ids, versions and total of its workflows, and the query, which decides the form."""
-    versions = [(workflow_id, version) for workflow_id, version in page.versions.items()]
-    return f'"{sha256(json.encode((__version__, versions, page.total, query))).hexdigest()[:32]}"'
+    return f'"{sha256(json.encode((__version__, list(versions.items()), total, query))).hexdigest()[:32]}"'
 
 
 def version_of(opaque: str) -> Version | None:

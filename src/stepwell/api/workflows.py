@@ -1,6 +1,7 @@
 """The operations on workflows: the eight of the API contract, and pause."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
@@ -204,13 +205,14 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
 async def list_workflows(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await services.reads.page(request.user.scope, query.as_filter())
-    headers = {"Link": page_links(BASE, query, page.total), ETAG: page_etag(page, query)}
+    headers = {"Link": page_links(BASE, query, page.total), ETAG: page_etag(page.versions, page.total, query)}
     if known := not_modified(request, headers):
         return known
     if page.workflows is None:
         numbers = b'],"total":%d,"skip":%d,"limit":%d}' % (page.total, query.skip, query.limit)
         parts, ids = query.as_filter().parts, list(page.versions)
-        answer = StreamedAnswer(ids, parts, headers, prefix=b'{"workflows":[', suffix=numbers, page=True)
+        etag = partial(page_etag, total=page.total, query=query)
+        answer = StreamedAnswer(ids, parts, headers, prefix=b'{"workflows":[', suffix=numbers, page_etag=etag)
         return send_answer(request, services, answer)
     body = json.encode(await page_to_public(page, query.skip, query.limit))
     return send_answer(request, services, StoredAnswer(200, headers, body))
