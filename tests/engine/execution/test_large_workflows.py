@@ -7,9 +7,10 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from msgspec import json
 
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.records import WHOLE, StepSnapshot, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
 from support.database.failing_store import FailingStore, admission_of, nothing_left, scheduler_of, use_failing_store
@@ -29,10 +30,12 @@ async def completed(service: Service, workflow_id: UUID) -> WorkflowRecord:
     scheduler = scheduler_of(service)
     await eventually(lambda: workflow_id not in scheduler.workflows, "it has ended", within_s=60)
     await eventually(lambda: nothing_left(service), "the engine is empty")
-    record = await service.app.services.reads.get(EVERY_TENANT, workflow_id)
+    (snapshot,) = await service.app.services.reads.snapshot(EVERY_TENANT, [workflow_id], WHOLE)
+    steps = [step for block in snapshot.states for step in json.decode(block, type=list[StepSnapshot])]
+    record = snapshot.record
     assert record.state.status == "COMPLETED"
-    assert record.state.completed_steps == record.total_steps == len(record.steps or ())
-    assert {step.state.status for step in record.steps or ()} == {StepStatus.COMPLETED}
+    assert record.state.completed_steps == record.total_steps == len(steps)
+    assert {step.status for step in steps} == {StepStatus.COMPLETED}
     return record
 
 
