@@ -19,3 +19,17 @@ async def test_an_answer_that_finds_no_memory_is_a_503(tmp_path: Path, monkeypat
         answer = await service.client.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert answer.json()["title"] == "Unavailable"
+
+
+async def test_a_create_whose_answer_finds_no_memory_says_that_it_has_been_carried_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_service(MemoryDatabase(), tmp_path) as service:
+        steps = [passthrough_step(str(number)) for number in range(300)]
+        monkeypatch.setattr(MemoryGovernor, "largest", 64 * 1024)
+        body = {"name": "x", "origin_instance": "tests", "steps": steps}
+        answer = await service.client.post(WORKFLOWS, json=body)
+        assert answer.status_code == 503
+        assert "the request has been carried out all the same" in answer.json()["detail"]
+        query = {"include_steps": False}
+        assert (await service.client.get(WORKFLOWS, params=query)).json()["total"] == 1

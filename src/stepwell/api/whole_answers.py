@@ -25,6 +25,9 @@ from stepwell.memory import MemoryReservation
 
 log = structlog.get_logger(__name__)
 
+_READS = ("GET", "HEAD")
+_EFFECT = "the request has been carried out all the same: read the workflow instead of repeating it"
+
 
 class WholeAnswersMiddleware(ASGIMiddleware):
     """Bounds the memory and the time of answers that are built whole."""
@@ -51,7 +54,8 @@ class WholeAnswersMiddleware(ASGIMiddleware):
                 except Unavailable as error:
                     # The handlers of exceptions have seen the start, so they don't answer any more.
                     start = None
-                    await refusal(503, str(error), error.retry_after_s)(scope, receive, send)
+                    detail = str(error) if scope.get("method") in _READS else f"{error}; {_EFFECT}"
+                    await refusal(503, detail, error.retry_after_s)(scope, receive, send)
                     return
             if start is not None:
                 begin, start = start, None

@@ -111,6 +111,8 @@ class WorkflowAdmission(WorkflowListener):
     def give_back(self, tenant: str | None, steps: int) -> None:
         """Give back reserved places, just before the workflow is registered, or because it won't be."""
         self._places.give_back(tenant, places_of(steps))
+        if self._places.waiting:  # it may not be registered, so that nothing else wakes them
+            self._woken.set()
 
     @contextmanager
     def storing(self, tenant: str | None) -> Iterator[None]:
