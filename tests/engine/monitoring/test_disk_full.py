@@ -8,7 +8,7 @@ import asyncio
 import errno
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,24 @@ async def refusing(dsn: str, state: str = NO_ROOM, *tables: str) -> AsyncIterato
         f"CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()"
         for table in tables or WRITTEN
     ]
-    await sql.execute(";".join([function, *triggers]))  # all at once
+    await _execute_alone(sql, ";".join([function, *triggers]))  # all at once
     try:
         yield
     finally:
-        await sql.execute("DROP FUNCTION refuse() CASCADE")
+        await _execute_alone(sql, "DROP FUNCTION refuse() CASCADE")
         await sql.close()
+
+
+async def _execute_alone(sql: asyncpg.Connection, statements: str) -> None:
+    """Execute *statements* while nobody else uses the tables, so that no lock of theirs can end in a deadlock."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(asyncpg.LockNotAvailableError):
+                async with sql.transaction():
+                    await sql.execute(f"LOCK TABLE {', '.join(WRITTEN)} IN ACCESS EXCLUSIVE MODE NOWAIT")
+                    await sql.execute(statements)
+                    return
+            await asyncio.sleep(0.01)
 
 
 def metric(service: Service, name: str) -> float:
