@@ -2,44 +2,21 @@
 
 import asyncio
 import multiprocessing
-import os
 import random
 import signal
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
 
 from stepwell.domain.lifecycle.unclean_ends import CALM_S, DEATHS_ALONE, UNCLEAN_ENDS
-from stepwell.ports.providers import Attempt, AttemptIO
+from support.processes.poisoned_service import live_poisoned
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, steps_are
 from support.service.live_service import running_service
 
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["stepwell.app"])
 _LIVES = 12
-
-
-class _Aborting(ConfiguredProvider):
-    """Kills its process with each attempt at a step of the id "poison"."""
-
-    async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
-        if attempt.step_id == "poison":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return await super().run(attempt, io)
-
-
-def _live(dsn: str, folder: Path, calm_s: float) -> None:
-    async def run() -> None:
-        async with running_service(dsn, folder, providers=[_Aborting()], wait_for_claims=False) as service:
-            recovery = service.app.components.webhooks.recovery
-            recovery.calm_s = calm_s
-            await recovery.caught_up.wait()
-            while service.app.components.engine.scheduler.workflows:
-                await asyncio.sleep(0.05)
-
-    asyncio.run(run())
 
 
 async def _under_way(dsn: str, folder: Path, *step_ids: str) -> dict[str, str]:
@@ -71,7 +48,7 @@ async def test_the_workflow_that_kills_its_process_fails_and_the_others_complete
     made = await _under_way(dsn, tmp_path, "poison", "a", "b", "c")
     deaths = 0
     for _ in range(_LIVES):
-        life = _PROCESSES.Process(target=_live, args=(dsn, tmp_path, 0.2))
+        life = _PROCESSES.Process(target=live_poisoned, args=(dsn, tmp_path, 0.2))
         life.start()
         await asyncio.to_thread(life.join, 60)
         if life.exitcode == 0:
@@ -87,12 +64,12 @@ async def test_the_workflow_that_kills_its_process_fails_and_the_others_complete
 async def test_thirty_kills_at_random_moments_fail_nobody(dsn: str, tmp_path: Path) -> None:
     made = await _under_way(dsn, tmp_path, "a", "b", "c")
     for _ in range(30):
-        life = _PROCESSES.Process(target=_live, args=(dsn, tmp_path, CALM_S))
+        life = _PROCESSES.Process(target=live_poisoned, args=(dsn, tmp_path, CALM_S))
         life.start()
         await asyncio.to_thread(life.join, random.uniform(0, 1.5))
         life.kill()
         await asyncio.to_thread(life.join)
-    life = _PROCESSES.Process(target=_live, args=(dsn, tmp_path, 0.2))
+    life = _PROCESSES.Process(target=live_poisoned, args=(dsn, tmp_path, 0.2))
     life.start()
     await asyncio.to_thread(life.join, 60)
     assert life.exitcode == 0
