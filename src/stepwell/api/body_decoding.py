@@ -7,8 +7,8 @@ What must hold:
 - Only one body is decoded at a time. After it, twice the time passes that it took, at most 1 s. So others get most of
   the process, however many big bodies there are.
 - The tenant that waits longest comes next, with its oldest body.
-- A body has its memory before it waits for its turn here, or for its tenant's turn to create. So whoever has a turn
-  never waits for memory.
+- A body reserves its memory before it waits for a turn, here or for its tenant's turn to create. So a request that has
+  a turn never waits for memory.
 - A task that is cancelled while it waits gets no turn.
 """
 

@@ -9,8 +9,8 @@ What must hold:
   for a newer one at any time. So no client can use up what is reserved. The admin port has reserved connections of its
   own, and no others.
 - A tenant has no more requests in progress than connections are left for others. So one tenant alone gets half of them,
-  and whoever comes next finds room. This is the rule of dynamic thresholds (Choudhury and Hahne, "Dynamic queue length
-  thresholds for shared-memory packet switches", 1998).
+  and a request of another tenant always finds a connection. This is the rule of dynamic thresholds (Choudhury and
+  Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998).
 """
 
 from collections import Counter

@@ -87,7 +87,8 @@ async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) 
 async def read_with_room(request: Request[Any, Any, Any]) -> bytes:
     """Return the body as `read_body` does, and reserve the room to decode it, until `give_room_back`.
 
-    So whoever then waits for a turn and gets it doesn't wait for memory, which others may hold that wait for the turn.
+    The caller may wait for a turn afterwards. A request that had a turn and waited for memory could wait for ever: the
+    memory may be held by requests that wait for the same turn.
     """
     data = await read_body(request)
     if len(data) > INLINE_BYTES:

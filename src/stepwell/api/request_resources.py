@@ -1,4 +1,4 @@
-"""What a request may use of the process: memory, by one reservation, and turns in which big bodies are decoded."""
+"""The resources of a request: one reservation of memory, and the decoder of big bodies that all requests share."""
 
 from litestar.types import Scope
 from msgspec import Struct
@@ -11,7 +11,7 @@ _KEY = "resources"
 
 
 class ProcessResources(Struct, frozen=True):
-    """What all requests share. `body_timeout_s`: how long a body may make no progress."""
+    """The resources that all requests share. `body_timeout_s` is how long a body may make no progress, in seconds."""
 
     governor: MemoryGovernor
     decoder: BigBodyDecoder

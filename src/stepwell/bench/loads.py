@@ -13,7 +13,7 @@ _CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 
 class Shape(StrEnum):
-    """What depends on what in a workflow of the benchmark."""
+    """The shape of the graph of a workflow of the benchmark."""
 
     CHAIN = "chain"
     FAN = "fan"

@@ -21,7 +21,7 @@ copy_of: Callable[[T], T] = methodcaller("__copy__")
 
 
 class CleanupChange(Enum):
-    """What a decision does to the workflow's row in `cleanups`: BEGUN inserts it, ENDED deletes it."""
+    """The change of the workflow's row in `cleanups`: BEGUN inserts the row, ENDED deletes it."""
 
     BEGUN = auto()
     ENDED = auto()

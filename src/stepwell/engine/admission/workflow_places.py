@@ -5,8 +5,7 @@ What must hold:
   on its way into memory counts as taken. A large workflow takes several places, also if only one is left.
 - A workflow gets a place at its start only if no other workflow of its tenant waits. So those of one tenant get places
   in the order of their start.
-- Tenants with waiting workflows take turns: one place each, and then the next one. A tenant whose turn it was goes to
-  the end.
+- Tenants with waiting workflows take turns: a turn is one place. After its turn, a tenant goes to the end of the queue.
 - The number of waiting workflows may be too high, because other processes admit some, but never too low, except by
   those that other processes have stored since the last count. A wrong number costs a statement, and nobody a place.
 - A tenant within its share is refused only if the total is reached. Then the answer says that the service is full.
