@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,15 @@ async def test_a_body_is_refused_before_its_turn() -> None:
         await decoder.reserve(BODY, memory)
     with MemoryGovernor(2**20).reservation("a") as memory, pytest.raises(TooManyValues):
         await decoder.reserve(b"[" + b"0," * 1_000_000 + b"0]", memory)
+
+
+@pytest.mark.parametrize(("members", "refused"), [(500_000, False), (500_001, True)])
+async def test_an_object_with_too_many_members_is_refused_before_it_is_decoded(members: int, *, refused: bool) -> None:
+    decoder, governor = BigBodyDecoder(), MemoryGovernor(2**30)
+    body = b'{"k:":' + b'0,"k:":' * (members - 1) + b"0}"
+    expected = pytest.raises(TooManyValues, match="500,000 members") if refused else nullcontext()
+    with governor.reservation("a") as memory, expected:
+        await decoder.reserve(body, memory)
 
 
 async def test_a_create_has_its_memory_before_its_turn_and_waits_for_none_within_it(tmp_path: Path) -> None:

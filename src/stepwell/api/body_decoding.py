@@ -21,7 +21,13 @@ from typing import TypeVar
 from anyio import CapacityLimiter, to_thread
 
 from stepwell.domain.errors import StepwellError, TooManyValues, Unavailable
-from stepwell.domain.strict_json.value_count import MAX_VALUES, count_values, most_values
+from stepwell.domain.strict_json.value_count import (
+    MAX_MEMBERS,
+    MAX_VALUES,
+    count_values,
+    most_members,
+    most_values,
+)
 from stepwell.memory import MemoryReservation
 
 T = TypeVar("T")
@@ -81,10 +87,13 @@ class BigBodyDecoder:
     async def _count(self, data: bytes) -> int:
         """Return a bound of the values of *data*. Raises `TooManyValues`."""
         marks = await to_thread.run_sync(most_values, data, limiter=self._counting)
-        if marks > MAX_VALUES:
+        colons = await to_thread.run_sync(most_members, data, limiter=self._counting)
+        if marks > MAX_VALUES or colons > MAX_MEMBERS:
             counts = await to_thread.run_sync(count_values, data, limiter=self._counting)
             if counts.values > MAX_VALUES:
-                raise TooManyValues(MAX_VALUES)
+                raise TooManyValues(MAX_VALUES, "JSON values")
+            if counts.members > MAX_MEMBERS:
+                raise TooManyValues(MAX_MEMBERS, "members of JSON objects")
         return min(marks, _MOST_MARKS)
 
     @asynccontextmanager

@@ -95,7 +95,8 @@ MEANINGS: dict[int, str] = {
     409: "The workflow's status doesn't allow the request, and nothing has changed; current_status and allowed_from "
     "say why. Or the first request with this Idempotency-Key is still running; repeat after Retry-After seconds.",
     412: "The workflow no longer has an ETag that If-Match names. Nothing has changed.",
-    413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values.",
+    413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values "
+    "or 500,000 members of objects.",
     415: "The Content-Type of the body isn't application/json in UTF-8, or the body is compressed.",
     422: "The body or the query is invalid; detail lists every fault with its place.",
     429: "There are too many requests; repeat after Retry-After seconds.",

@@ -16,7 +16,7 @@
     │   ├── ReadOnly              the database takes no writes
     │   └── ResourcesExhausted    the database has no memory or no connection left
     ├── NeverFits                 a task needs more memory at once than one task may hold
-    ├── TooManyValues             a body has more JSON values than memory is meant for
+    ├── TooManyValues             a body has more JSON values, or members of objects, than it may
     ├── AttemptError              an attempt at a step failed; it says whether a retry makes sense
     ├── OutcomeUnknown            a provider may have accepted a job, or not
     ├── CallFailed                a call to a provider got no usable answer; it may be repeated
@@ -153,10 +153,10 @@ class NeverFits(StepwellError):
 
 
 class TooManyValues(StepwellError):
-    """A body has more than *most* JSON values, which would take too much memory."""
+    """A body has more than *most* JSON values, or members of objects, which would take too much memory or time."""
 
-    def __init__(self, most: int) -> None:
-        super().__init__(f"The body has more than {most:,} JSON values.")
+    def __init__(self, most: int, noun: str) -> None:
+        super().__init__(f"The body has more than {most:,} {noun}.")
 
 
 class AttemptError(StepwellError):

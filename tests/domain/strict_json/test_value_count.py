@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.domain.strict_json import value_count
-from stepwell.domain.strict_json.value_count import JsonCounts, count_values, most_values
+from stepwell.domain.strict_json.value_count import JsonCounts, count_values, most_members, most_values
 
 TEXTS = st.text(st.sampled_from('a,:{}[]"\\é\n '), max_size=8)
 VALUES = st.recursive(
@@ -33,6 +33,7 @@ def test_the_count_is_that_of_the_decoded_value(value: Any, indent: int | None, 
         patch.setattr(value_count, "_SLICE", size)
         assert count_values(data) == counts_of(value)
         assert counts_of(value).values <= most_values(data)
+        assert counts_of(value).members <= most_members(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"\\", b'"', b"[", b"{{{", b",,,", b'"a', b"\xff\x00"])
