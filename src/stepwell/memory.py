@@ -21,6 +21,7 @@ from stepwell.domain.errors import NeverFits
 from stepwell.domain.memory_shares import MemoryShare, MemoryShares
 
 FREE_BYTES: Final = 64 * 1024  # that a reservation may hold without the governor
+MUCH_RELEASED: Final = 16 * 1024 * 1024
 answer_room: Final[ContextVar[Callable[[int], Awaitable[object]] | None]] = ContextVar("answer_room", default=None)
 """Makes room for an answer of so many bytes. Attempts set it, and the clients of providers' APIs call it. The room of
 the answer before is given back.
@@ -35,11 +36,14 @@ _DEFAULT_SHARE = 4  # the governor's part of all memory: Python needs several ti
 class MemoryGovernor:
     """The reservations of a process, which together hold at most *max_bytes*.
 
-    `largest` is the most that one reservation may hold. Belongs to one event loop.
+    `largest` is the most that one reservation may hold. `much_released` is set once `MUCH_RELEASED` bytes were given
+    back since it was cleared last. Belongs to one event loop.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._shares = MemoryShares(max_bytes)
+        self.much_released = asyncio.Event()
+        self._released = 0
         self._grants: dict[MemoryShare, asyncio.Future[None]] = {}
 
     @property
@@ -90,6 +94,10 @@ class MemoryGovernor:
         return True
 
     def release(self, share: MemoryShare, size: int) -> None:
+        self._released += size
+        if self._released >= MUCH_RELEASED:
+            self._released = 0
+            self.much_released.set()
         self._wake(self._shares.release(share, size))
 
     def _wake(self, granted: list[MemoryShare]) -> None:

@@ -10,6 +10,7 @@ from stepwell.app.construction import Engine, Stores, Webhooks
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.service import Services
+from stepwell.freed_memory import return_freed_memory
 
 log = structlog.get_logger()
 
@@ -32,6 +33,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(services.subscriptions.run(), name="streams")
         group.create_task(services.idempotency.run(), name="keys")
         group.create_task(stores.writes.run(), name="write probes")
+        group.create_task(return_freed_memory(engine.memory.much_released), name="freed memory")
 
 
 async def stop_engine(

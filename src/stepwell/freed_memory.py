@@ -1,0 +1,35 @@
+"""Returns freed memory to the operating system after large releases.
+
+The C library keeps what was freed for later requests, and returns only what is free at the end of its heap. So a few
+small objects that were allocated last keep hundreds of megabytes resident. glibc has a function that returns every free
+page. Other C libraries (musl, macOS) haven't, and there nothing happens.
+"""
+
+import asyncio
+import ctypes
+from collections.abc import Callable
+
+from anyio import to_thread
+
+_PAUSE_S = 5.0  # what was just freed may be needed again, and returning pages holds up other threads that allocate
+
+
+def trim_heap() -> None:
+    """Return all free pages of the heap to the operating system, if the C library can."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+async def return_freed_memory(
+    much_released: asyncio.Event, trim: Callable[[], object] = trim_heap, pause_s: float = _PAUSE_S
+) -> None:
+    """Return freed memory each time that *much_released* is set, but not more often than each *pause_s*.
+
+    Runs until it is cancelled.
+    """
+    while True:
+        await much_released.wait()
+        await asyncio.sleep(pause_s)
+        much_released.clear()
+        await to_thread.run_sync(trim)
