@@ -16,6 +16,7 @@ SHARED_SUBJECTS = {
     "bench": "the benchmark, and its command",
     "cleanups": "cleanups: their storage, and the runner that deletes the files",
     "clock": "the clock port, and its implementation",
+    "coordination": "the coordination of processes: its port, and its implementations",
     "data_folder": "the data folder: the service's, and PostgreSQL's inside it",
     "database": "the database: its connections, and what the app builds on them",
     "deliveries": "the deliveries of webhooks",

@@ -1,7 +1,8 @@
 """The composition root: the only place where adapters, the engine and the API are put together.
 
 `composition.running_app` runs the whole service. `construction` contains the steps that build it. `database`,
-`attempts` and `metrics` build the parts of these steps. `engine_tasks` starts and stops the engine's tasks.
+`coordination`, `attempts` and `metrics` build the parts of these steps. `engine_tasks` starts and stops the engine's
+tasks.
 """
 
 from stepwell.app.composition import Application, running_app

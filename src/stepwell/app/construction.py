@@ -23,6 +23,7 @@ from stepwell.app.attempts import (
     build_workflow_limits,
     open_clients,
 )
+from stepwell.app.coordination import ExclusiveCoordination, SharedCoordination
 from stepwell.app.database import Database, DatabaseSource
 from stepwell.app.metrics import StatementCounter
 from stepwell.artifacts.store_setup import Storage, open_storage
@@ -61,6 +62,7 @@ from stepwell.memory import MemoryGovernor, default_max_bytes
 from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
+from stepwell.ports.coordination import Coordination, OtherProcesses
 from stepwell.ports.providers import Provider
 from stepwell.providers.factory import build_providers
 from stepwell.providers.registry import Registry
@@ -76,7 +78,7 @@ _CREATES_IN_PROGRESS = 64 * 1024
 class ProcessInfo(Struct, frozen=True):
     """The process that runs the service.
 
-    `owner` is its id in the database. `exclusive`: no other process uses the database.
+    `owner` is its id in the database. `exclusive`: no other process can be alive on the database.
     """
 
     settings: Settings
@@ -107,6 +109,7 @@ class Stores(Struct, frozen=True):
 class Engine(Struct, frozen=True):
     """The parts that run steps. `memory` bounds what they and the API hold."""
 
+    coordination: Coordination
     memory: MemoryGovernor
     registry: Registry
     key_refusals: KeyRefusals
@@ -168,7 +171,9 @@ def build_engine(
     )
     health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
     bus = EventBus()
+    coordination = _build_coordination(process, stores.database)
     return Engine(
+        coordination=coordination,
         memory=memory,
         registry=registry,
         key_refusals=key_refusals,
@@ -176,7 +181,7 @@ def build_engine(
         admission=admission,
         health=health,
         bus=bus,
-        lease=Lease(stores.database.leases, clock, process.owner, None if process.exclusive else settings.lease_s),
+        lease=Lease(coordination, clock),
         scheduler=Scheduler(
             workflow_store,
             runner,
@@ -190,6 +195,13 @@ def build_engine(
         ),
         expressions=expressions,
     )
+
+
+def _build_coordination(process: ProcessInfo, database: Database) -> Coordination:
+    if process.exclusive:
+        return ExclusiveCoordination(process.owner, database.leases)
+    others = OtherProcesses(database.presence, database.notifications)
+    return SharedCoordination(process.owner, process.settings.lease_s, database.leases, others)
 
 
 def _build_expressions(clock: Clock, stack: contextlib.AsyncExitStack) -> ExpressionEvaluator:
@@ -215,7 +227,7 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         engine.lease,
         clock,
         engine.registry.works_here,
-        None if process.exclusive else database.presence,
+        engine.coordination,
         [deliverer],
         statement_s=settings.database_timeout_s,
     )
@@ -235,7 +247,7 @@ def _build_admission(process: ProcessInfo, stores: Stores, engine: Engine, recov
         engine.scheduler,
         recovery,
         clock,
-        None if process.exclusive else database.presence,
+        engine.coordination,
         partial(engine.scheduler.checkpointer.is_slow, settings.database_slow_s),
     )
     engine.scheduler.listen(admission)
@@ -292,7 +304,7 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
         engine.bus,
         workflow_frame,
         feed_frame,
-        None if process.exclusive else stores.database.notifications,
+        engine.coordination,
         engine.scheduler.workflows,
         heartbeat_s=process.settings.heartbeat_s,
         max_streams=process.settings.max_streams_per_tenant,

@@ -37,8 +37,9 @@ from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.cleanups import Cleanups
 from stepwell.ports.clock import Clock
-from stepwell.ports.events import EventFeed, Notifications, Presence
-from stepwell.ports.storage import IdempotencyKeys, LeaseStore, WorkflowReader, WorkflowStore
+from stepwell.ports.coordination import LeaseStore, Notifications, Presence
+from stepwell.ports.events import EventFeed
+from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
 from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 

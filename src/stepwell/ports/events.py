@@ -1,10 +1,9 @@
-"""Event feeds, and notifications between processes on one database, as protocols.
+"""The stored events of workflows, as a protocol.
 
 `domain.event_feed` explains the order of the events of all workflows.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Collection, Mapping
 from typing import Protocol
 from uuid import UUID
 
@@ -42,42 +41,3 @@ class EventFeed(Protocol):
 
     async def last_events(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, int]:
         """Return the number of the last event of each of these workflows."""
-
-
-class Notifications(Protocol):
-    """Notifications about commits, between the processes on one database. A notification can get lost."""
-
-    async def send(self, workflow_ids: Collection[UUID]) -> None:
-        """Notify the other processes of a commit to these workflows.
-
-        Raises `Unavailable`. Then it is unknown which processes were notified.
-        """
-
-    def listen(
-        self, on_notification: Callable[[Collection[UUID] | None], None]
-    ) -> AbstractAsyncContextManager["Subscription"]:
-        """Return a context within which *on_notification* is called with the ids that other processes send.
-
-        None means that any workflow may have changed. Entering raises `Unavailable`.
-        """
-
-
-class Presence(Protocol):
-    """Notifications about other processes on the database. They get lost with the connection."""
-
-    async def announce(self) -> None:
-        """Notify the other processes that workflows wait which this process has no room for. Raises `Unavailable`."""
-
-    def watch(self, on_change: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
-        """Return a context within which *on_change* is called for each such change.
-
-        There is a change when another process without a lease, or with one that has nearly ended, gets a lease, when
-        another process ends in order, and when it calls `announce`. Entering raises `Unavailable`.
-        """
-
-
-class Subscription(Protocol):
-    """A connection that receives notifications."""
-
-    async def until_disconnected(self) -> None:
-        """Return when the loss of the connection is noticed."""

@@ -1,4 +1,4 @@
-"""The storage of workflows, leases and idempotency keys, as protocols."""
+"""The storage of workflows and idempotency keys, as protocols."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -100,34 +100,6 @@ class WorkflowStore(Protocol):
 
     async def set_clock(self) -> None:
         """Set the clock of this process to the database's."""
-
-
-class LeaseStore(Protocol):
-    """The leases of the processes on one database. A process is alive while it has one.
-
-    All methods raise `Unavailable` while the database is away.
-    """
-
-    async def renew(self, owner: UUID, seconds: float | None) -> None:
-        """Give *owner* a lease of *seconds* from now. With None, it lasts until `release` or `expire_others`.
-
-        `Presence` notifies the other processes if *owner* had no lease, or if less than half of this time was left.
-        """
-
-    async def next_expiry(self, owner: UUID) -> float | None:
-        """Return the seconds until *owner* may have to take over work of another process.
-
-        It is 0.0 if there is work to `claim` or to take over now. Otherwise it is the time until the first lease of a
-        living process ends, or until a webhook of a dead process is due. It is None if there is no such process;
-        `Presence` notifies when one appears. While a workflow waits for admission, there is work if a dead process is
-        known, because that may have died before it announced the workflow. A claim that finds nothing forgets it.
-        """
-
-    async def release(self, owner: UUID) -> None:
-        """End the lease of *owner* in order, so that its workflows may be claimed at once. `Presence` notifies."""
-
-    async def expire_others(self, owner: UUID) -> None:
-        """End the leases of all processes but *owner*. Only for a caller that knows that none of them is alive."""
 
 
 class WorkflowReader(Protocol):

@@ -63,7 +63,7 @@ class MemoryEventFeed:
 
 
 class MemoryNotifications:
-    """`ports.events.Notifications` of the process *owner*."""
+    """`ports.coordination.Notifications` of the process *owner*."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
@@ -79,7 +79,7 @@ class MemoryNotifications:
 
 
 class MemoryPresence:
-    """`ports.events.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
+    """`ports.coordination.Presence` of the process *owner*. `MemoryLeaseStore` notifies of changes of leases."""
 
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner

@@ -1,4 +1,4 @@
-"""`ports.storage.LeaseStore` in memory."""
+"""`ports.coordination.LeaseStore` in memory."""
 
 from datetime import datetime, timedelta
 from uuid import UUID

@@ -107,7 +107,7 @@ class Channel:
 
 
 class MemorySubscription:
-    """`ports.events.Subscription`."""
+    """`ports.coordination.Subscription`."""
 
     def __init__(self, owner: UUID, callback: Callable[[Any], None]) -> None:
         self.owner, self.callback = owner, callback

@@ -34,9 +34,7 @@ class Pair:
     @property
     def peers(self) -> PeerNotifications:
         """The notifications of *other*."""
-        peers = self.other.app.services.subscriptions.peers
-        assert peers is not None
-        return peers
+        return self.other.app.services.subscriptions.peers
 
     async def listeners(self) -> list[int]:
         """Return the process ids of the connections that listen."""
@@ -216,7 +214,7 @@ async def test_many_commits_are_combined_into_few_short_notifications(pair: Pair
         created = [await pair.one.create(passthrough_step("a")) for _ in range(10)]
         for each in created:
             await pair.one.until_ended(each["id"])
-    notifications = pair.peers.notifications
+    notifications = pair.other.app.components.stores.database.notifications
     ids = [UUID(int=number) for number in range(1_000)]
     await notifications.send(ids[:200])
     await notifications.send(ids)

@@ -1,6 +1,7 @@
 """A process that has nothing to do, beside another: it takes over, however the other ends, and asks for little."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime
@@ -49,7 +50,7 @@ class Pair:
         return self.busy.app.components.webhooks.recovery
 
     async def until_it_waits_for_nothing(self) -> None:
-        await eventually(lambda: self.recovery.resting and self.recovery.pause_s is None)
+        await eventually(lambda: self.recovery.resting and self.recovery.pause_s == math.inf)
 
     async def until(self, statement: str, wanted: int) -> None:
         async with asyncio.timeout(30):
@@ -172,9 +173,9 @@ async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lea
 
 
 def test_an_idle_process_waits_for_the_end_of_a_lease_and_not_for_its_next_renewal() -> None:
-    waits = {expiry: next_pause_s(9, expiry, busy=False) for expiry in (None, 0.0, 5.0, 6.0, 9.0, 60.0)}
-    assert waits == {None: None, 0.0: 0.05, 5.0: 5.0, 6.0: 9.0, 9.0: 9.0, 60.0: 60.0}
+    waits = {expiry: next_pause_s(9, expiry, busy=False) for expiry in (0.0, 5.0, 6.0, 9.0, 60.0, math.inf)}
+    assert waits == {0.0: 0.05, 5.0: 5.0, 6.0: 9.0, 9.0: 9.0, 60.0: 60.0, math.inf: math.inf}
 
 
 def test_a_busy_process_waits_for_a_third_of_its_lease_at_most() -> None:
-    assert [next_pause_s(9, expiry, busy=True) for expiry in (None, 0.0, 5.0)] == [3.0, 0.05, 3.0]
+    assert [next_pause_s(9, expiry, busy=True) for expiry in (math.inf, 0.0, 5.0)] == [3.0, 0.05, 3.0]

@@ -21,7 +21,8 @@ from stepwell.engine.new_workflow import loaded_of
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock
-from stepwell.ports.storage import LeaseStore, WorkflowStore
+from stepwell.ports.coordination import LeaseStore
+from stepwell.ports.storage import WorkflowStore
 from support.workflows.definitions import body, join, mapped, plan
 
 ME, OTHER, THIRD = (UUID(int=n) for n in (1, 2, 3))

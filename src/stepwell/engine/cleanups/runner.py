@@ -17,6 +17,7 @@ What must hold:
 """
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -173,10 +174,10 @@ class CleanupRunner:
         """Work on cleanups until cancelled."""
         async with asyncio.TaskGroup() as self._group:
             while True:
-                pause_s = None
+                pause_s = math.inf
                 if self._next_poll is not None and not self._closed:
                     pause_s = max((self._next_poll - self._clock.now()).total_seconds(), 0.0)
-                if pause_s is None or pause_s > 0:
+                if pause_s > 0:
                     await wait_until_set(self._wake, self._clock, pause_s)
                 self._wake.clear()
                 await self._poll()

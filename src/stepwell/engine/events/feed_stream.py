@@ -7,6 +7,7 @@ What must hold:
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -40,10 +41,10 @@ class FeedSubscriber(Struct, eq=False):
 class FeedReader:
     """Reads the event feed for all subscribers of this process.
 
-    *poll_s*: seconds between reads without a notification, where another process may write; None if there is none.
+    *poll_s*: seconds between reads without a notification, because other processes may write.
     """
 
-    def __init__(self, feed: EventFeed, frame: FeedFrame, poll_s: float | None) -> None:
+    def __init__(self, feed: EventFeed, frame: FeedFrame, poll_s: float) -> None:
         self._feed, self._frame, self.poll_s = feed, frame, poll_s
         self._subscribers: set[FeedSubscriber] = set()
         self._starting = asyncio.Lock()
@@ -84,17 +85,17 @@ class FeedReader:
 
     async def run(self) -> None:
         """Run until cancelled."""
-        pause = None
+        pause = math.inf
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(pause if pause < math.inf else None):
                     await self._changed.wait()
             self._changed.clear()
             pause = await self._round()
             await asyncio.sleep(_APART_S)
 
-    async def _round(self) -> float | None:
-        """Read once. Return the seconds to wait at most before the next read; None to wait for a notification."""
+    async def _round(self) -> float:
+        """Read once. Return the seconds to wait at most before the next read; infinite to wait for a notification."""
         try:
             lagging = await self._read()
         except Unavailable:
@@ -102,9 +103,9 @@ class FeedReader:
         except Exception:  # a row that can't be read must not end the service
             log.exception("events.unreadable", action="follow")
             self._end(FAILED)
-            return None
+            return math.inf
         if not self._subscribers:
-            return None
+            return math.inf
         self._delay_s = min(self._delay_s * 2, _LAST_DELAY_S) if lagging else _APART_S
         return self._delay_s if lagging else self.poll_s
 

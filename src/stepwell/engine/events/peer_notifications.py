@@ -18,7 +18,8 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.events.feed_stream import FeedReader
-from stepwell.ports.events import EventFeed, Notifications
+from stepwell.ports.coordination import Coordination, Notifications
+from stepwell.ports.events import EventFeed
 
 log = structlog.get_logger()
 
@@ -30,21 +31,20 @@ _LINGER_S = 10.0  # listening goes on after the last watcher, because each start
 class PeerNotifications:
     """Sends and receives notifications between processes.
 
-    *running*: the workflows of this process, whose events the bus publishes anyway. *poll_s*: seconds between polls of
-    the others that are watched.
+    *running*: the workflows of this process, whose events the bus publishes anyway. The others that are watched are
+    polled every `poll_s` seconds.
     """
 
     def __init__(
         self,
-        notifications: Notifications,
+        coordination: Coordination,
         feed: EventFeed,
         bus: EventBus,
         reader: FeedReader,
         running: Container[UUID],
-        poll_s: float,
     ) -> None:
-        self.notifications, self._feed, self._bus, self._reader = notifications, feed, bus, reader
-        self._running, self.poll_s = running, poll_s
+        self._coordination, self._feed, self._bus, self._reader = coordination, feed, bus, reader
+        self._running, self.poll_s = running, coordination.poll_s
         self._committed: set[UUID] = set()
         self._last_events: dict[UUID, int] = {}
         self._any_committed, self._watched, self._unwatched = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -58,32 +58,35 @@ class PeerNotifications:
         off.clear()
 
     async def run(self) -> None:
-        """Run until cancelled."""
+        """Send and receive until cancelled, once there can be other processes."""
+        notifications = (await self._coordination.other_processes()).notifications
+        self._bus.subscribe(self._on_committed)
+        self._bus.subscribe_watched(self.check_watchers)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._send(), name="notifications to peers")
-            group.create_task(self._listen(), name="notifications of peers")
+            group.create_task(self._send(notifications), name="notifications to peers")
+            group.create_task(self._listen(notifications), name="notifications of peers")
             group.create_task(self._poll(), name="poll of peers' workflows")
 
-    def on_committed(self, committed: CommittedEvents) -> None:
+    def _on_committed(self, committed: CommittedEvents) -> None:
         """Notify the peers of this workflow soon."""
         self._committed.add(committed.workflow_id)
         self._any_committed.set()
 
-    async def _send(self) -> None:
+    async def _send(self, notifications: Notifications) -> None:
         while True:
             await self._any_committed.wait()
             self._any_committed.clear()
             committed, self._committed = self._committed, set()
             with self._logging_failures():
-                await self.notifications.send(committed)
+                await notifications.send(committed)
             await asyncio.sleep(_APART_S)
 
-    async def _listen(self) -> None:
+    async def _listen(self, notifications: Notifications) -> None:
         while True:
             await self._watched.wait()
             with self._logging_failures():
                 async with (
-                    self.notifications.listen(self._on_notification) as subscription,
+                    notifications.listen(self._on_notification) as subscription,
                     asyncio.TaskGroup() as group,
                 ):
                     self._on_notification(None)  # what was committed before

@@ -17,12 +17,12 @@ from stepwell.engine.events.event_stream import EventStream, SendBuffer
 from stepwell.engine.events.feed_stream import FeedFrame, FeedReader, FeedStream, FeedSubscriber, check_position
 from stepwell.engine.events.peer_notifications import PeerNotifications
 from stepwell.engine.events.workflow_stream import EventFrame, WorkflowStream, WorkflowSubscribers
-from stepwell.ports.events import EventFeed, Notifications
+from stepwell.ports.coordination import Coordination
+from stepwell.ports.events import EventFeed
 
 log = structlog.get_logger()
 
-# Seconds between polls for what other processes do, in case a notification was lost.
-_POLL_S = 5.0
+_RETRY_S = 5.0
 # Seconds of search for one page, because few events may match the filter.
 _SEARCH_S = 1.0
 # Retry-After when a tenant has too many streams. They end with their workflows, so seconds make little difference.
@@ -32,10 +32,9 @@ _STREAM_RETRY_S = 5
 class EventSubscriptions:
     """Opens event streams and pages of events.
 
-    *frame* and *feed_frame* encode an event as it is sent. *notifications* is None if no other process can write into
-    this database. *running*: the workflows in this process's memory. Each scope may have *max_streams* streams open at
-    once. `open` counts the open streams, and `refused` those that were refused. Clients get a heartbeat every
-    `heartbeat_s` seconds.
+    *frame* and *feed_frame* encode an event as it is sent. *running*: the workflows in this process's memory. Each
+    scope may have *max_streams* streams open at once. `open` counts the open streams, and `refused` those that were
+    refused. Clients get a heartbeat every `heartbeat_s` seconds.
     """
 
     def __init__(
@@ -44,19 +43,16 @@ class EventSubscriptions:
         bus: EventBus,
         frame: EventFrame,
         feed_frame: FeedFrame,
-        notifications: Notifications | None,
+        coordination: Coordination,
         running: Container[UUID],
         *,
         heartbeat_s: float,
         max_streams: int,
-        poll_s: float = _POLL_S,
     ) -> None:
         self._feed, self._bus, self._frame, self._feed_frame = feed, bus, frame, feed_frame
         self._workflow_subscribers = WorkflowSubscribers(bus, frame)
-        self.reader = FeedReader(feed, feed_frame, None if notifications is None else poll_s)
-        self.peers = (
-            None if notifications is None else PeerNotifications(notifications, feed, bus, self.reader, running, poll_s)
-        )
+        self.reader = FeedReader(feed, feed_frame, coordination.poll_s)
+        self.peers = PeerNotifications(coordination, feed, bus, self.reader, running)
         self.heartbeat_s = heartbeat_s
         self.refused = 0
         self._max_streams = max_streams
@@ -70,9 +66,6 @@ class EventSubscriptions:
         """Begin to listen to the bus."""
         self._bus.subscribe(lambda _: self.reader.wake())
         self._bus.subscribe_invalidated(self.reader.wake)
-        if self.peers is not None:
-            self._bus.subscribe(self.peers.on_committed)
-            self._bus.subscribe_watched(self.peers.check_watchers)
 
     async def run(self) -> None:
         """Run until cancelled, and close."""
@@ -80,8 +73,7 @@ class EventSubscriptions:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.reader.run(), name="event feed")
                 group.create_task(self._renumber_backup(), name="events of a backup")
-                if self.peers is not None:
-                    group.create_task(self.peers.run(), name="notifications")
+                group.create_task(self.peers.run(), name="notifications")
         finally:
             self.close()
 
@@ -91,7 +83,7 @@ class EventSubscriptions:
             try:
                 more = await self._feed.renumber_restored()
             except Unavailable:
-                await asyncio.sleep(_POLL_S)
+                await asyncio.sleep(_RETRY_S)
             except Exception:  # the service works without the events of a backup
                 log.exception("events.not_adopted", action="follow")
                 return
@@ -145,13 +137,11 @@ class EventSubscriptions:
         with self._counted(scope):
             try:
                 await stream.open()
-                if self.peers is not None:
-                    self.peers.check_watchers()
+                self.peers.check_watchers()
                 yield stream
             finally:
                 self.reader.leave(subscriber)
-                if self.peers is not None:
-                    self.peers.check_watchers()
+                self.peers.check_watchers()
 
     @contextmanager
     def _counted(self, scope: TenantScope) -> Iterator[None]:

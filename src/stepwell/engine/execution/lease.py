@@ -10,26 +10,24 @@ What must hold:
 """
 
 import asyncio
+import math
 from collections.abc import Callable
-from uuid import UUID
 
 from stepwell.ports.clock import Clock
-from stepwell.ports.storage import LeaseStore
+from stepwell.ports.coordination import Coordination
 
 
 class Lease:
-    """The lease of the process *owner*, for *seconds* from each renewal.
+    """The lease of the process `owner`. It lasts for `seconds` from each renewal.
 
-    `seconds` is None if no other process can live on this database. Then the lease never ends, and is never renewed.
-    `Recovery.run` renews the lease while this process has work.
+    `Recovery.run` renews the lease while this process has work. An infinite lease is never renewed.
     """
 
-    def __init__(self, store: LeaseStore, clock: Clock, owner: UUID, seconds: float | None) -> None:
-        self._store, self._clock = store, clock
-        self.owner, self.seconds = owner, seconds
-        self._renewed_at = -float(
-            "inf"
-        )  # monotonic; the time before the statement, because the lease may count from then
+    def __init__(self, coordination: Coordination, clock: Clock) -> None:
+        self._coordination, self._clock = coordination, clock
+        self.owner, self.seconds = coordination.owner, coordination.lease_s
+        # Monotonic. It is the time before the statement, because the lease may count from then.
+        self._renewed_at = -math.inf
         self._renewing = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
         self.released = False  # for good
@@ -48,9 +46,9 @@ class Lease:
         *busy*: the caller has begun work that needs the lease until its end, so the lease must be kept from now on.
         """
         renewed = False
-        if self.seconds is not None and self._is_aged(self.seconds):
+        if self._is_aged():
             async with self._renewing:
-                if self._is_aged(self.seconds) and not self.released:
+                if self._is_aged() and not self.released:
                     await self._renew()
                     renewed = True
         if renewed or busy:
@@ -61,23 +59,12 @@ class Lease:
         """End the lease in order, for good: other processes may claim this one's workflows at once."""
         self.released = True
         async with self._renewing:
-            await self._store.release(self.owner)
+            await self._coordination.release_lease()
 
-    async def next_expiry_s(self) -> float | None:
-        """Return the seconds until this process may have to take over work of another one; None if nobody can know.
-
-        See `LeaseStore.next_expiry`. Raises `Unavailable`.
-        """
-        return None if self.seconds is None else await self._store.next_expiry(self.owner)
-
-    async def expire_others(self) -> None:
-        """End the leases of all other processes, because this process knows that none of them is alive."""
-        await self._store.expire_others(self.owner)
-
-    def _is_aged(self, seconds: float) -> bool:
-        return self._clock.monotonic() - self._renewed_at > seconds / 4
+    def _is_aged(self) -> bool:
+        return self._clock.monotonic() - self._renewed_at > self.seconds / 4
 
     async def _renew(self) -> None:
         started = self._clock.monotonic()
-        await self._store.renew(self.owner, self.seconds)
+        await self._coordination.renew_lease()
         self._renewed_at = started

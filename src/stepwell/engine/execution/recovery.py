@@ -16,6 +16,7 @@ What must hold:
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -36,7 +37,7 @@ from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
-from stepwell.ports.events import Presence
+from stepwell.ports.coordination import Coordination
 from stepwell.ports.storage import WorkflowStore
 
 log = structlog.get_logger()
@@ -63,9 +64,8 @@ class Claimer(Protocol):
 class Recovery(WorkflowListener):
     """Renews the lease while this process has work, and claims workflows that need a process.
 
-    *presence* notifies of other processes; it is None if none can live on this database. *claimers* take over what
-    isn't a workflow. *works_here* says whether a provider works in this process. *statement_s* is how long a
-    statement whose answer was lost may still run in the database.
+    *claimers* take over what isn't a workflow. *works_here* says whether a provider works in this process.
+    *statement_s* is how long a statement whose answer was lost may still run in the database.
     """
 
     def __init__(
@@ -75,13 +75,13 @@ class Recovery(WorkflowListener):
         lease: Lease,
         clock: Clock,
         works_here: Callable[[ProviderType | None], bool],
-        presence: Presence | None,
+        coordination: Coordination,
         claimers: Iterable[Claimer] = (),
         *,
         statement_s: float = 10.0,
     ) -> None:
         self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
-        self._works_here, self._presence, self._claimers = works_here, presence, list(claimers)
+        self._works_here, self._coordination, self._claimers = works_here, coordination, list(claimers)
         self._change_listeners: list[Callable[[], None]] = []
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
@@ -95,7 +95,7 @@ class Recovery(WorkflowListener):
         self.idle = False  # true while `run` waits and has no work to renew the lease for
         self.caught_up = asyncio.Event()  # set once everything that could be claimed at the start is claimed
         self.rounds = 0  # rounds of `run`, including the one that it waits to begin
-        self.pause_s: float | None = None  # the longest that `run` waits before its next round; None: until it is woken
+        self.pause_s = math.inf  # the longest that `run` waits before its next round; infinite: until it is woken
 
     def add_claimer(self, claimer: Claimer) -> None:
         """Let *claimer* take over work whenever workflows are claimed."""
@@ -120,8 +120,6 @@ class Recovery(WorkflowListener):
         self._booted_at = self._clock.monotonic()
         await self._workflow_store.set_clock()
         await self._lease.acquire()
-        if self._lease.seconds is None:
-            await self._lease.expire_others()
         self.request()
 
     def request(self, *, unsure: bool = False) -> None:
@@ -143,8 +141,8 @@ class Recovery(WorkflowListener):
         self.request()
 
     def wake_if_idle(self) -> None:
-        """Let `run` notice that this process has work now."""
-        if self._lease.seconds is not None and self.idle:
+        """Let `run` notice that this process has work now, if the lease must be renewed earlier than it would."""
+        if self.idle and self.pause_s > self._lease.seconds / 3:
             self._woken.set()
 
     async def claim(self, workflow_id: UUID) -> None:
@@ -167,7 +165,7 @@ class Recovery(WorkflowListener):
 
     async def run(self) -> None:
         """Renew the lease while there is work, and claim when there is reason to. Ends when the lease is released."""
-        next_expiry_s = None
+        next_expiry_s = math.inf
         while not self._lease.released:
             self.idle = not self._busy
             self.pause_s = self._pause_s(next_expiry_s)
@@ -180,9 +178,10 @@ class Recovery(WorkflowListener):
 
     async def watch(self) -> None:
         """Wake `run` when another process comes to life or ends in order. Runs until it is cancelled."""
-        while self._presence is not None:
+        presence = (await self._coordination.other_processes()).presence
+        while True:
             try:
-                async with self._presence.watch(self._others_changed) as subscription:
+                async with presence.watch(self._others_changed) as subscription:
                     self._others_changed()  # notifications sent before this moment were missed
                     await subscription.until_disconnected()
             except Unavailable:
@@ -200,30 +199,29 @@ class Recovery(WorkflowListener):
     def _busy(self) -> bool:
         return bool(self._scheduler.workflows) or any(claimer.busy for claimer in self._claimers)
 
-    def _pause_s(self, next_expiry_s: float | None) -> float | None:
+    def _pause_s(self, next_expiry_s: float) -> float:
         if self._claim_wanted:
             return _RETRY_S
         return next_pause_s(self._lease.seconds, next_expiry_s, busy=self._busy)
 
-    async def _round(self) -> float | None:
+    async def _round(self) -> float:
         """Do what is due. Return the seconds until another process's lease may have ended.
 
-        None: no other process is alive, or the database was away, so that the claim must be repeated.
+        Infinite: no other process is alive, or the database was away, so that the claim must be repeated.
         """
         try:
             if self._busy:
                 await self._lease.ensure()
-            if not self._claim_wanted and (next_expiry_s := await self._lease.next_expiry_s()) != 0:
+            if not self._claim_wanted and (next_expiry_s := await self._coordination.next_expiry_s()) != 0:
                 return next_expiry_s
             self._claim_wanted = False
             await self._claim_all()
-            next_expiry_s = await self._lease.next_expiry_s()
+            next_expiry_s = await self._coordination.next_expiry_s()
         except Unavailable:
             self._claim_wanted = True
-            return None
+            return math.inf
         # Whatever is left can't be claimed now, and asking all the time doesn't change that.
-        lease_s = self._lease.seconds
-        return lease_s / 3 if lease_s is not None and next_expiry_s == 0 else next_expiry_s
+        return next_expiry_s or self._lease.seconds / 3
 
     async def _claim_all(self) -> None:
         await self._release_idle()
@@ -322,17 +320,16 @@ def _why_not(workflow: ActiveWorkflow) -> str | None:
     return None
 
 
-def next_pause_s(lease_s: float | None, next_expiry_s: float | None, *, busy: bool) -> float | None:
+def next_pause_s(lease_s: float, next_expiry_s: float, *, busy: bool) -> float:
     """Return how many seconds to wait before the lease is renewed, or the leases of others are read again.
 
-    *next_expiry_s* is the seconds until the first of the others' leases ends. None: nobody else is alive, so only a
-    notification ends the pause.
+    *next_expiry_s* is the seconds until the first of the others' leases ends. If it is infinite, nobody else is alive,
+    so only a notification ends the pause.
     """
-    if next_expiry_s is not None:
-        next_expiry_s = max(next_expiry_s, _MIN_PAUSE_S)
-    if lease_s is not None and busy:
-        return min(lease_s / 3, next_expiry_s or lease_s)
-    if lease_s is not None and next_expiry_s is not None and next_expiry_s >= lease_s * 2 / 3:
+    next_expiry_s = max(next_expiry_s, _MIN_PAUSE_S)
+    if busy:
+        return min(lease_s / 3, next_expiry_s)
+    if next_expiry_s >= lease_s * 2 / 3:
         # A living process renews its lease when a third of it has passed, so this lease was renewed just now.
         return max(next_expiry_s, lease_s)
     return next_expiry_s

@@ -1,6 +1,7 @@
 """Timers of workflows in memory (a step's next attempt, a workflow's deadline), and waits with a time limit."""
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -11,9 +12,9 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.clock import Clock
 
 
-async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float | None) -> None:
-    """Wait until *event* is set. After *seconds* of *clock* this function sets it; None: it never does."""
-    timer = None if seconds is None else clock.call_later(seconds, event.set)
+async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float) -> None:
+    """Wait until *event* is set. After *seconds* of *clock* this function sets it, unless they are infinite."""
+    timer = clock.call_later(seconds, event.set) if seconds < math.inf else None
     try:
         await event.wait()
     finally:

@@ -29,7 +29,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.ports.clock import Clock
-from stepwell.ports.events import Presence
+from stepwell.ports.coordination import Coordination
 from stepwell.ports.storage import WorkflowStore
 
 log = structlog.get_logger()
@@ -43,8 +43,7 @@ _COUNT_S = 1.0  # a count that is older is repeated before a request is refused
 class WorkflowAdmission(WorkflowListener):
     """Decides which workflows may be active in this process, and admits those that wait.
 
-    *presence* reaches the other processes; it is None if none can live on this database. *is_slow* says whether the
-    database is slow now.
+    *is_slow* returns whether the database is slow now.
     """
 
     busy = False  # `Recovery` renews the lease while workflows are in memory
@@ -56,11 +55,11 @@ class WorkflowAdmission(WorkflowListener):
         scheduler: Scheduler,
         recovery: Recovery,
         clock: Clock,
-        presence: Presence | None,
+        coordination: Coordination,
         is_slow: Callable[[], bool],
     ) -> None:
         self._places, self._workflow_store, self._scheduler = places, workflow_store, scheduler
-        self._recovery, self._clock, self._presence, self._is_slow = recovery, clock, presence, is_slow
+        self._recovery, self._clock, self._coordination, self._is_slow = recovery, clock, coordination, is_slow
         self._admitting, self._counting = asyncio.Lock(), asyncio.Lock()
         self._uncounted = True  # other workflows than those that are known may wait
         self._counted_at = -float("inf")
@@ -128,8 +127,7 @@ class WorkflowAdmission(WorkflowListener):
 
     def _on_waiting(self) -> None:
         self._woken.set()
-        if self._presence is not None:
-            self._unannounced.set()
+        self._unannounced.set()
 
     # Called by the scheduler and the recovery
 
@@ -170,11 +168,12 @@ class WorkflowAdmission(WorkflowListener):
 
     async def announce(self) -> None:
         """Announce to other processes that workflows wait. Runs until it is cancelled."""
-        while self._presence is not None:
+        presence = (await self._coordination.other_processes()).presence
+        while True:
             await self._unannounced.wait()
             self._unannounced.clear()
             try:
-                await self._presence.announce()
+                await presence.announce()
             except Unavailable:
                 log.warning("admission.unannounced", action="announce")
             await asyncio.sleep(_ANNOUNCE_S)

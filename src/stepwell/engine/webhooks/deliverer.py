@@ -12,6 +12,7 @@ What must hold:
 """
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Hashable, Sequence
@@ -198,7 +199,7 @@ class WebhookDeliverer:
 
     async def _wait_for_work(self) -> None:
         due = None if self._is_full else self._schedule.next_due()
-        pause_s = None if due is None else max((due - self._clock.now()).total_seconds(), 0.0)
+        pause_s = math.inf if due is None else max((due - self._clock.now()).total_seconds(), 0.0)
         self._waiting = True
         await wait_until_set(self._wake, self._clock, pause_s)
         self._waiting = False

@@ -1,4 +1,7 @@
-"""`ports.storage.LeaseStore` on asyncpg. Its statements send the notifications that `PostgresPresence` receives."""
+"""`ports.coordination.LeaseStore` on asyncpg.
+
+Its statements send the notifications that `PostgresPresence` receives.
+"""
 
 from typing import cast
 from uuid import UUID

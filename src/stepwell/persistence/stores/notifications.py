@@ -1,4 +1,4 @@
-"""`ports.events.Notifications` and `ports.events.Presence`, by LISTEN and NOTIFY.
+"""`ports.coordination.Notifications` and `ports.coordination.Presence`, by LISTEN and NOTIFY.
 
 https://www.postgresql.org/docs/current/sql-notify.html limits a payload to less than 8,000 bytes. A payload is the
 sender and the ids of workflows, or "*" if there are too many.
@@ -48,7 +48,7 @@ class PostgresNotifications:
 
 
 class PostgresPresence:
-    """`ports.events.Presence` for the process *owner*, which ignores its own notifications.
+    """`ports.coordination.Presence` for the process *owner*, which ignores its own notifications.
 
     *connect* opens the connection that listens. *sending* has the connections that send. `PostgresLeaseStore` sends the
     notifications about leases.
