@@ -13,7 +13,6 @@ What must hold:
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Final, Self
 
@@ -22,12 +21,8 @@ from stepwell.domain.memory_shares import MemoryShare, MemoryShares
 
 FREE_BYTES: Final = 64 * 1024  # that a reservation may hold without the governor
 MUCH_RELEASED: Final = 16 * 1024 * 1024
-answer_room: Final[ContextVar[Callable[[int], Awaitable[object]] | None]] = ContextVar("answer_room", default=None)
-"""Makes room for an answer of so many bytes. Attempts set it, and the clients of providers' APIs call it. The room of
-the answer before is given back.
-
-Whoever holds a lock that other attempts wait for sets it to None: they may hold the memory that it would wait for.
-"""
+WhileWaiting = Callable[[], Awaitable[object]]
+"""Is called if a request for bytes must wait. The wait lasts at least until it returns."""
 _DEFAULT_MAX_BYTES = 512 * 1024 * 1024
 _LEAST_LOCAL_BYTES = 512 * 1024 * 1024
 _DEFAULT_SHARE = 4  # the governor's part of all memory: Python needs several times what it is given
@@ -73,17 +68,19 @@ class MemoryGovernor:
         """Return a reservation that holds nothing yet. It is used as a context, which ends with giving all back."""
         return MemoryReservation(self, tenant)
 
-    async def request(self, share: MemoryShare, size: int) -> bool:
+    async def request(self, share: MemoryShare, size: int, while_waiting: WhileWaiting | None = None) -> bool:
         """Return once the share has got *size* more bytes, and whether it has waited.
 
-        If the caller is cancelled, the share has got nothing.
+        If the caller is cancelled, or *while_waiting* raises, the share has got nothing.
         """
         if self._shares.request(share, size):
             return False
         self._grants[share] = granted = asyncio.get_running_loop().create_future()
         try:
+            if while_waiting is not None:
+                await while_waiting()
             await granted
-        except asyncio.CancelledError:
+        except BaseException:
             if share.wanted:
                 self._wake(self._shares.withdraw(share))
             else:  # granted in the same moment
@@ -122,7 +119,7 @@ class MemoryReservation:
     def __exit__(self, *_error: object) -> None:
         self.shrink(self.held)
 
-    async def grow(self, size: int) -> bool:
+    async def grow(self, size: int, while_waiting: WhileWaiting | None = None) -> bool:
         """Return once *size* more bytes may be held, and whether that took a wait.
 
         The caller sets a deadline if it can't wait for ever.
@@ -134,14 +131,14 @@ class MemoryReservation:
             raise NeverFits(total, self._governor.largest)
         waited = False
         if total > FREE_BYTES and size:
-            waited = await self._governor.request(self._share, total - self._share.held)
+            waited = await self._governor.request(self._share, total - self._share.held, while_waiting)
         self.held = total
         return waited
 
-    async def grow_up_to(self, size: int) -> int:
+    async def grow_up_to(self, size: int, while_waiting: WhileWaiting | None = None) -> int:
         """Grow by *size*, or by as much as one reservation may hold. Return the bytes that it has grown by."""
         granted = min(size, self._governor.largest - self.held)
-        await self.grow(granted)
+        await self.grow(granted, while_waiting)
         return granted
 
     def shrink(self, size: int) -> None:

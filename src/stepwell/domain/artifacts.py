@@ -10,6 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 ARTIFACTS_ROOT = "media"
+UNREAD_ANSWER = "unread-answer"  # the name of a provider's answer that a process has received and not used yet
 ARTIFACT_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 _PREFIX = ARTIFACTS_ROOT + "/"

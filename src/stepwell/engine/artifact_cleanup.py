@@ -6,8 +6,9 @@ from uuid import UUID
 
 import structlog
 
+from stepwell.contract.enums import TaskStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import parse_artifact_path
+from stepwell.domain.artifacts import UNREAD_ANSWER, parse_artifact_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone
 from stepwell.domain.records import TaskRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
@@ -54,11 +55,19 @@ class ArtifactCleaner:
             owners = {target.task_id for path in page if (target := parse_artifact_path(path)) is not None}
             recorded = await self._store.stored_outputs(EVERY_TENANT, list(owners))
             for path in page:
-                if path not in recorded:
+                if path not in recorded and not await self._is_needed(path):
                     swept += await self._delete_unrecorded(path)
         if swept:
             log.info("artifacts.swept", action="sweep", files=swept)
         return swept
+
+    async def _is_needed(self, path: str) -> bool:
+        """Return whether *path* is an answer that its attempt has yet to use."""
+        target = parse_artifact_path(path)
+        if target is None or target.name != UNREAD_ANSWER:
+            return False
+        record = await self._store.task(EVERY_TENANT, target.task_id)
+        return record is not None and record.task.status is TaskStatus.RUNNING
 
     async def _references(
         self, scope: TenantScope, workflow_id: UUID, records: Sequence[TaskRecord]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -195,23 +196,61 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def test_an_answer_that_is_paid_for_waits_for_room(world: World, memory: MemoryDatabase, tmp_path: Path) -> None:
+def answered_with_noise(world: World) -> None:
+    """Let the emulator answer with a picture of some 200 kB."""
     assert isinstance(world.emulator, OpenAiEmulator)
     picture = BytesIO()
     Image.effect_noise((512, 512), 100).save(picture, "PNG")
     world.emulator.picture = picture.getvalue()
+
+
+@asynccontextmanager
+async def no_room_for_an_answer(governor: MemoryGovernor) -> AsyncIterator[None]:
+    """Hold all that another tenant's answer of 200 kB could get of 2 MiB."""
+    with governor.reservation("other") as other, governor.reservation("more") as more:
+        await other.grow(512 * 1024)
+        await more.grow(MIB)  # from the reserve
+        yield
+
+
+def stored_files(service: Service) -> list[str]:
+    return [str(path.relative_to(service.artifacts)) for path in service.artifacts.rglob("*") if path.is_file()]
+
+
+IMAGE_STEP = remote_step(ProviderType.OPENAI, config={"width": 1024, "height": 1024, "timeout_s": 1})
+
+
+async def test_an_answer_that_is_paid_for_waits_for_room(world: World, memory: MemoryDatabase, tmp_path: Path) -> None:
+    answered_with_noise(world)
     settings = world.settings | {"memory_max_bytes": 2 * MIB}
     async with running_service(memory, tmp_path / "data", **settings) as service:
         governor = governor_of(service)
-        with governor.reservation("other") as other, governor.reservation("more") as more:
-            await other.grow(512 * 1024)
-            await more.grow(MIB)  # from the reserve: nothing is left for an answer of 200 kB
-            step = remote_step(ProviderType.OPENAI, config={"width": 1024, "height": 1024, "timeout_s": 1})
-            created = await service.create(step)
+        async with no_room_for_an_answer(governor):
+            created = await service.create(IMAGE_STEP)
             await eventually(lambda: governor.waiting == 1)
             assert world.accepted() == [1]
         ended = await service.until_ended(created["id"])
         assert (ended["status"], world.accepted()) == ("COMPLETED", [1]), ended["errors"]
+        await eventually(lambda: stored_files(service) == [ended["final_step_result"]["result_image_path"]])
+
+
+async def test_an_answer_that_waits_for_room_when_the_process_stops_is_used_by_the_next_one(
+    world: World, memory: MemoryDatabase, tmp_path: Path
+) -> None:
+    answered_with_noise(world)
+    settings = world.settings | {"memory_max_bytes": 2 * MIB}
+    async with AsyncExitStack() as held, running_service(memory, tmp_path / "data", **settings) as service:
+        governor = governor_of(service)
+        await held.enter_async_context(no_room_for_an_answer(governor))
+        created = await service.create(IMAGE_STEP)
+        await eventually(lambda: governor.waiting == 1)
+    async with running_service(memory, tmp_path / "data", **settings) as service:
+        ended = await service.until_ended(created["id"])
+        assert (ended["status"], world.accepted()) == ("COMPLETED", [1]), ended["errors"]
+        assert ended["steps"][0]["retry_count"] == 0
+        await eventually(lambda: stored_files(service) == [ended["final_step_result"]["result_image_path"]])
+        types = [event["type"] for event in await service.events(created["id"])]
+        assert "step.outcome_unknown" not in types
 
 
 async def test_the_wait_for_memory_counts_for_no_deadline() -> None:

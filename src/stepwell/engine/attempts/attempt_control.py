@@ -21,6 +21,10 @@ from msgspec.structs import replace
 from stepwell.domain.lifecycle.inputs import Input
 
 
+class AttemptSuperseded(Exception):
+    """Raised in an attempt to stop it: the run ignores it from now on, or the next process continues it."""
+
+
 class JobObservation(Struct, frozen=True):
     """The last observation of an attempt's job at its provider.
 
@@ -54,6 +58,7 @@ class AttemptControl:
         self.observation: JobObservation | None = None  # None before the first poll
         self._scope: CancelScope | None = None
         self._inner_scopes: list[CancelScope] = []
+        self._stop_scope: CancelScope | None = None
         self._paused_deadline: float | None = None
         self._stopping = False
         self._woken: asyncio.Event | None = None
@@ -78,8 +83,30 @@ class AttemptControl:
     def cancel_at_rest(self) -> None:
         """Cancel the attempt as soon as it only waits for time to pass."""
         self._stopping = True
+        if self._stop_scope is not None:
+            self._stop_scope.cancel()
         if self.resting:
             self.cancel()
+
+    @contextmanager
+    def stopped_by_process(self) -> Iterator[Callable[[], None]]:
+        """Yield a function. After its call, the context ends with `AttemptSuperseded` as soon as the process stops.
+
+        That is so within a shielded scope, too. For a wait of which nothing is lost: the next process continues it.
+        """
+
+        def stop_early() -> None:
+            self._stop_scope = scope
+            if self._stopping:
+                scope.cancel()
+
+        with CancelScope() as scope:
+            try:
+                yield stop_early
+            finally:
+                self._stop_scope = None
+        if scope.cancelled_caught:
+            raise AttemptSuperseded
 
     @contextmanager
     def at_rest(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from stepwell.domain.errors import AttemptError, NeverFits
 from stepwell.engine.attempts.attempt_control import AttemptControl
-from stepwell.memory import FREE_BYTES, MemoryReservation
+from stepwell.memory import FREE_BYTES, MemoryReservation, WhileWaiting
 
 # A file is in memory as bytes, as base64, as text in a request or an answer, and as the JSON of that.
 _COPIES = 4
@@ -65,11 +65,14 @@ class AttemptMemory:
     def give_back(self, size: int) -> None:
         self._reservation.shrink(size)
 
-    async def take_answer(self, size: int) -> None:
-        """Make room for an answer of a provider. The room of the answer before is given back."""
+    async def take_answer(self, size: int, while_waiting: WhileWaiting | None = None) -> None:
+        """Make room for an answer of a provider. The room of the answer before is given back.
+
+        *while_waiting* is called if there is no room now.
+        """
         self._reservation.shrink(self._answer)
         self._answer = 0
         if size <= FREE_BYTES:
             return  # for a token, for example, which other attempts may wait for
         with self._control.waiting_for_memory(resting=False):
-            self._answer = await self._reservation.grow_up_to(size * _COPIES)
+            self._answer = await self._reservation.grow_up_to(size * _COPIES, while_waiting)

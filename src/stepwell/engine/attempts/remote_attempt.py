@@ -4,6 +4,7 @@ What must hold:
 - Nothing is sent to a provider before `Sending` is committed, and nothing is sent twice for one attempt. If the answer
   is lost, the attempt looks for the job (`reconcile`) and doesn't send the request again.
 - A job's id is reported as soon as it is known. No await comes in between, so no cancellation can lose the id.
+- An answer that an earlier process has stored is used, whatever the policy says about lost answers.
 - An attempt that is cancelled while it submits waits for the answer, because otherwise nobody could cancel the job. If
   its time is up by then, the answer decides: finished work is kept, and the step's policy says what follows if the
   answer is lost.
@@ -29,10 +30,11 @@ from stepwell.domain.lifecycle.inputs import (
 )
 from stepwell.domain.model import Sent, Task
 from stepwell.domain.strict_json.canonical import digest
-from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.attempt_answers import AttemptAnswers
+from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
-from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider, Request
+from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider
 
 log = structlog.get_logger()
 
@@ -46,12 +48,12 @@ _AGAIN_S = 0.5
 _PROGRESS_STEP = 0.05  # every progress event is a database row
 
 
-class AttemptSuperseded(Exception):
-    """Raised when the run ignores the attempt from now on, so that the attempt stops."""
-
-
 class JobNotFound(Exception):
     """Raised when the provider doesn't know the job any more."""
+
+
+class AnswerNotRead(Exception):
+    """Raised when a stored answer could not be interpreted yet, for example because the provider's key is missing."""
 
 
 class RemoteAttempt:
@@ -77,17 +79,17 @@ class RemoteAttempt:
     def cost(self, sent: Sent, reported: Cost | None = None) -> Cost | None:
         return self._jobs.cost(self.provider, sent, reported)
 
-    async def run(self, io: AttemptIO, memory: AttemptMemory, *, on_fallback: bool) -> Finished:
+    async def run(
+        self, io: AttemptIO, memory: AttemptMemory, answers: AttemptAnswers, *, on_fallback: bool
+    ) -> Finished:
         """Return the result. Raises `AttemptError` or `AttemptSuperseded`."""
         sent = self.task.sent
         answer: Job | Finished | None = self.known_job
         if sent is None:
             with memory.for_request():
-                sent, answer = await self._submit(io, on_fallback=on_fallback)
+                sent, answer = await self._submit(io, answers, on_fallback=on_fallback)
         elif answer is None:
-            # The request may have been under way until its deadline.
-            lost_at = sent.at + timedelta(seconds=self._jobs.answer_s)
-            answer = await self._find_lost_job(sent, "the service ended before its answer", lost_at)
+            answer = await self._continue_without_job(sent, io, answers)
         if isinstance(answer, Job):
             try:
                 answer = await self._finish(answer, io)
@@ -116,7 +118,7 @@ class RemoteAttempt:
                     raise JobNotFound(str(error)) from error
                 self.control.record_poll_error(str(error))
                 wait_s = max(error.retry_after_s or 0.0, pause)
-            except (AttemptError, AttemptSuperseded):
+            except (AttemptError, AttemptSuperseded, OutcomeUnknown):
                 raise
             except Exception:
                 # A bug in the provider's code. The job continues all the same.
@@ -170,7 +172,38 @@ class RemoteAttempt:
         """Report the job. False if the run ignores it."""
         return self.control.report(Submitted(self.task.position, self.task.id, job.id, dict(job.urls)))
 
-    async def _submit(self, io: AttemptIO, *, on_fallback: bool) -> tuple[Sent, Job | Finished]:
+    async def _continue_without_job(self, sent: Sent, io: AttemptIO, answers: AttemptAnswers) -> Job | Finished:
+        """Use the answer that an earlier process has stored, or find the job if that process got no answer."""
+        request = await self.with_retries(answers.load)
+        if request is None:
+            # The request may have been under way until its deadline.
+            lost_at = sent.at + timedelta(seconds=self._jobs.answer_s)
+            return await self._find_lost_job(sent, "the service ended before its answer", lost_at)
+
+        async def submit() -> Job | Finished:
+            try:
+                return await self.provider.submit(self.attempt, request, io)
+            except AttemptError as error:
+                if answers.is_loaded:
+                    raise AnswerNotRead(str(error)) from error
+                raise
+
+        async def interpret() -> Job | Finished:
+            try:
+                return await self._send(submit, sent)
+            except AnswerNotRead as error:
+                raise CallFailed(str(error)) from error
+
+        try:
+            answer = await self.with_retries(interpret)
+        except OutcomeUnknown as error:
+            return await self._find_lost_job(sent, str(error), self._clock.now())
+        await self.control.flushed()
+        return answer
+
+    async def _submit(
+        self, io: AttemptIO, answers: AttemptAnswers, *, on_fallback: bool
+    ) -> tuple[Sent, Job | Finished]:
         control, task = self.control, self.task
         request = await self.provider.prepare(self.attempt, io)
         # A body may contain pictures; their digest takes a tenth of a second.
@@ -186,7 +219,8 @@ class RemoteAttempt:
             raise
         control.pause_deadline()
         try:
-            answer = await self._send(request, sent, io)
+            with answers.submitting(request):
+                answer = await self._send(lambda: self.provider.submit(self.attempt, request, io), sent)
         except OutcomeUnknown as error:
             return sent, await self._find_lost_job(sent, str(error), self._clock.now())
         if isinstance(answer, Job):
@@ -195,17 +229,17 @@ class RemoteAttempt:
             await control.flushed()
         return sent, answer
 
-    async def _send(self, request: Request, sent: Sent, io: AttemptIO) -> Job | Finished:
+    async def _send(self, submit: Callable[[], Awaitable[Job | Finished]], sent: Sent) -> Job | Finished:
         answer: Job | Finished | None = None
         try:
             with self._jobs.submitting(sent.digest), CancelScope(shield=True), self.control.fail_after(_SUBMITTING_S):
-                answer = self._report_answer(await self.provider.submit(self.attempt, request, io), sent)
+                answer = self._report_answer(await submit(), sent)
         except AttemptError as error:
             receipt = CancelReceipt.FINISHED_TOO_LATE if error.paid else CancelReceipt.NEVER_STARTED
             error.cost = self.cost(sent) if error.paid else None
             self.control.report(FollowUpEnded(self.task.position, self.task.id, receipt, error.cost))
             raise
-        except OutcomeUnknown:
+        except (OutcomeUnknown, AttemptSuperseded, AnswerNotRead):
             raise
         except Exception as error:
             # A bug in the provider's code says nothing about what was sent.

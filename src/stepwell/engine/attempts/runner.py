@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import ArtifactError, AttemptError, Unavailable
+from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
 from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.mapping.input_mapping import (
@@ -41,16 +41,18 @@ from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, decod
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelKey
-from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.attempt_answers import AttemptAnswers, answer_path
+from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_workers import AttemptWorkers
 from stepwell.engine.attempts.deferred_transforms import TransformFinisher
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.job_cancellation import JobCanceller
-from stepwell.engine.attempts.remote_attempt import AttemptSuperseded, RemoteAttempt
+from stepwell.engine.attempts.remote_attempt import RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
-from stepwell.memory import FREE_BYTES, MemoryGovernor, answer_room
+from stepwell.memory import FREE_BYTES, MemoryGovernor
+from stepwell.ports.answer_room import answer_room
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 
@@ -119,10 +121,13 @@ class PreparedAttempt(Struct):
 
 
 class AttemptEnd(Struct):
-    """The end of an attempt. `outcome` is None if it was cancelled. `stored`: it has written files, or may have."""
+    """The end of an attempt. `outcome` is None if it was cancelled. `stored`: it has written files, or may have.
+    `has_answer`: one of them is an answer of its provider (`AttemptAnswers`).
+    """
 
     outcome: Succeeded | AttemptFailed | None
     stored: bool
+    has_answer: bool
 
 
 class AttemptRunner:
@@ -192,22 +197,25 @@ class AttemptRunner:
         When the step's time is up, an attempt that is submitting waits for the provider's answer (`RemoteAttempt`). A
         job that may exist is reported with the failure (`timed_out`, `endable`), and `Run` decides what follows.
         """
-        with self._room(context.tenant, control) as memory:
+        with self._room(context.tenant, task, control) as (memory, answers):
             workers = AttemptWorkers(self._local, context.tenant, (context.workflow_id, task.position), control)
             io = BoundAttemptIO(
                 context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads, memory, workers
             )
-            outcome = await self._attempt(context, task, work, io, memory, control)
-        return AttemptEnd(outcome, bool(io.stored))
+            outcome = await self._attempt(context, task, work, io, memory, answers, control)
+        return AttemptEnd(outcome, bool(io.stored) or answers.has_file, answers.has_file)
 
     @contextmanager
-    def _room(self, tenant: str | None, control: AttemptControl) -> Iterator[AttemptMemory]:
+    def _room(
+        self, tenant: str | None, task: Task, control: AttemptControl
+    ) -> Iterator[tuple[AttemptMemory, AttemptAnswers]]:
         """Yield the memory of an attempt, also to the clients of providers' APIs. All is given back at the end."""
         with self._memory.reservation(tenant) as reservation:
             memory = AttemptMemory(reservation, control)
-            token = answer_room.set(memory.take_answer)
+            answers = AttemptAnswers(memory, control, self._artifacts, task.id)
+            token = answer_room.set(answers)
             try:
-                yield memory
+                yield memory, answers
             finally:
                 answer_room.reset(token)
 
@@ -218,6 +226,15 @@ class AttemptRunner:
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
+    async def discard_answer(self, task: Task) -> None:
+        """Delete the answer that the task has stored."""
+        try:
+            await self._artifacts.delete(answer_path(task.id))
+        except ArtifactGone:
+            pass
+        except ArtifactError:
+            log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
+
     async def _attempt(
         self,
         context: AttemptContext,
@@ -225,6 +242,7 @@ class AttemptRunner:
         work: PreparedAttempt,
         io: BoundAttemptIO,
         memory: AttemptMemory,
+        answers: AttemptAnswers,
         control: AttemptControl,
     ) -> Succeeded | AttemptFailed | None:
         plan = context.resolved_step(task.position)
@@ -233,7 +251,7 @@ class AttemptRunner:
         try:
             with control.within(plan.timeout_s):
                 with context.lend_results(await self._read_results(context, task, memory)):
-                    finished = await self._call(context, plan, task, work, io, memory, control)
+                    finished = await self._call(context, plan, task, work, io, memory, answers, control)
                 cost = finished.cost
                 encoded = (_encoded_inputs if task.provider is None else _encoded)(finished.result)
         except AttemptSuperseded:
@@ -288,7 +306,7 @@ class AttemptRunner:
         attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:
             provider = self._providers.remote(task.provider)
-            with self._room(context.tenant, control):
+            with self._room(context.tenant, task, control):
                 return await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
         except Exception:
             # The provider isn't configured any more, or has a bug. Another process may do better, until the time to
@@ -305,6 +323,7 @@ class AttemptRunner:
         work: PreparedAttempt,
         io: BoundAttemptIO,
         memory: AttemptMemory,
+        answers: AttemptAnswers,
         control: AttemptControl,
     ) -> Finished:
         inputs: dict[str, Any] = {}
@@ -320,7 +339,7 @@ class AttemptRunner:
         attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
         provider = self._providers.remote(task.provider)
         remote = RemoteAttempt(self._remote_jobs, provider, attempt, task, control)
-        return await remote.run(io, memory, on_fallback=on_fallback)
+        return await remote.run(io, memory, answers, on_fallback=on_fallback)
 
     async def _inputs_of(
         self,

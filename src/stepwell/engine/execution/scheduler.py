@@ -20,7 +20,7 @@ What must hold:
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, assert_never
 from uuid import UUID
@@ -398,19 +398,21 @@ class Scheduler:
         recorded = end.outcome is not None and self.apply(workflow, end.outcome)
         if end.outcome is None and self.stopping:
             return  # the next process continues the attempt
-        if end.stored and not (recorded and workflow.run.steps[task.position].status is StepStatus.COMPLETED):
-            with CancelScope(shield=True):
-                await self._discard_files(workflow, task)
+        succeeded = recorded and workflow.run.steps[task.position].status is StepStatus.COMPLETED
+        if end.stored and not succeeded:
+            await self._when_committed(workflow, partial(self._runner.discard, task))
+        elif end.has_answer:
+            await self._when_committed(workflow, partial(self._runner.discard_answer, task))
 
-    async def _discard_files(self, workflow: ActiveWorkflow, task: Task) -> None:
-        """Delete the files of an attempt that didn't succeed, once that is committed.
+    async def _when_committed(self, workflow: ActiveWorkflow, discard: Callable[[], Awaitable[None]]) -> None:
+        """Delete files of an attempt that has ended, once that is committed.
 
         Until then another process may have the workflow, and with it these files.
         """
-        with contextlib.suppress(NotWritten):
+        with CancelScope(shield=True), contextlib.suppress(NotWritten):
             await self.checkpointer.flushed(workflow.workflow_id)
             if not workflow.lost:
-                await self._runner.discard(task)
+                await discard()
 
     def _cancel_attempt(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         if (attempt := workflow.attempts.get(task_id)) is None:

@@ -20,8 +20,8 @@ from msgspec import Meta, Struct
 
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.strict_json.canonical import canonical
-from stepwell.memory import answer_room
 from stepwell.outbound.sanitise import sanitised
+from stepwell.ports.answer_room import answer_room
 from stepwell.ports.providers import Blob
 from stepwell.providers.comfyui.lenient_json import error_text, read_lenient_json
 from stepwell.providers.comfyui.progress_socket import ProgressSocket

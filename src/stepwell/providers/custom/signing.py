@@ -90,8 +90,20 @@ class SignedApi(ProviderApi):
         return words
 
     async def _request(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        *,
+        submits: bool = False,
     ) -> ApiAnswer:
+        """Send the request, and check the signature of its answer.
+
+        An answer is never stored, because it must be read to be checked. The worker lists its jobs.
+        """
+        del submits
         self.answer, self._key_refused = None, False
         if self._signing_key is None or self._secret is None:
             self.answer = await super()._request(method, url, body, headers, timeout_s)

@@ -1,5 +1,7 @@
 """A buffer for the answer of a provider: a large one is in a temporary file."""
 
+import os
+from collections.abc import AsyncIterator
 from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Self
@@ -7,6 +9,8 @@ from typing import IO, Self
 from anyio import to_thread
 
 from stepwell.memory import FREE_BYTES
+
+_CHUNK = 1024 * 1024  # bytes
 
 
 class AnswerSpool:
@@ -42,6 +46,21 @@ class AnswerSpool:
     async def read(self) -> bytes:
         """Return the answer."""
         return bytes(self._small) if self.size <= FREE_BYTES else await to_thread.run_sync(self._read)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the answer in chunks of up to a megabyte, without reading all of it to memory."""
+        if self.size <= FREE_BYTES:
+            yield bytes(self._small)
+            return
+        offset = 0
+        while chunk := await to_thread.run_sync(self._read_at, offset):
+            offset += len(chunk)
+            yield chunk
+        if self._tail:
+            yield bytes(self._tail)
+
+    def _read_at(self, offset: int) -> bytes:
+        return b"" if self._file is None else os.pread(self._file.fileno(), _CHUNK, offset)
 
     def _write_to_file(self, chunk: bytes) -> None:
         rest = memoryview(chunk if self._file is not None else bytes(self._small) + chunk)

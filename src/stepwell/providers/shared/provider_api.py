@@ -1,7 +1,7 @@
 """Calls to a provider's API: bounded in time and size, without redirects. Failures raise what the port says.
 
 A large answer is read to a temporary file first, and to memory once the attempt has room for it. So a provider never
-waits for memory, and an answer that is paid for isn't lost while the attempt waits.
+waits for memory. An answer that may be paid for isn't lost while the attempt waits, even if the process ends.
 
 The URLs here are the operator's own (base URLs from the settings), so they are trusted. URLs that a provider or a user
 names go through `outbound.ssrf_guard` instead.
@@ -18,9 +18,9 @@ from msgspec import Struct
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.setting_names import url_setting
 from stepwell.domain.strict_json.canonical import canonical, digest
-from stepwell.memory import answer_room
 from stepwell.outbound.http_client import GONE, retry_after_s
 from stepwell.outbound.sanitise import sanitised
+from stepwell.ports.answer_room import AnswerHead, answer_room
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.answer_spool import AnswerSpool
 from stepwell.providers.shared.bounded_json import read_json
@@ -115,7 +115,7 @@ class ProviderApi:
     ) -> tuple[ApiAnswer, T]:
         """POST a job. Returns the answer and its body, decoded as *accepted*. Raises as `RemoteProvider.submit`."""
         try:
-            answer = await self._request("POST", url, body, headers, self._submit_s)
+            answer = _stored_answer() or await self._request("POST", url, body, headers, self._submit_s, submits=True)
         except _CALL_ERRORS as error:
             connection = connection_message(error, url, self._setting)
             why = f"the submit was not sent: {connection}" if connection else f"the submit got {self._no_answer(error)}"
@@ -177,7 +177,14 @@ class ProviderApi:
         return ""
 
     async def _request(
-        self, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout_s: float
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        timeout_s: float,
+        *,
+        submits: bool = False,
     ) -> ApiAnswer:
         # httpx's timeouts restart with each byte, so only this deadline ends a slow drip.
         before = min(timeout_s / 2, 10.0)
@@ -196,6 +203,17 @@ class ProviderApi:
                         await spool.write(chunk)
                         if spool.size > self.max_answer:
                             raise TooBig("the answer is too big")
-            if (make_room := answer_room.get()) is not None:
-                await make_room(spool.size)
+            if (room := answer_room.get()) is not None:
+                if submits:
+                    head = AnswerHead(response.status_code, dict(response.headers))
+                    await room.make_room_for_submitted(spool.size, head, spool.chunks())
+                else:
+                    await room.make_room(spool.size)
             return ApiAnswer(response.status_code, response.headers, await spool.read())
+
+
+def _stored_answer() -> ApiAnswer | None:
+    """Return the answer that an earlier process has stored for this submit; None if the submit must be sent."""
+    room = answer_room.get()
+    stored = None if room is None else room.take_stored()
+    return None if stored is None else ApiAnswer(stored.head.status, httpx.Headers(stored.head.headers), stored.body)

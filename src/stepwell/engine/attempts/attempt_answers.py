@@ -1,0 +1,121 @@
+"""Implements `ports.answer_room.AnswerRoom` for one attempt: the room for its answers, and the stored answer.
+
+What must hold:
+- An answer to a submit that must wait for memory is in the artifact store while it waits, with the request, without
+  which it can't be interpreted. If the process ends meanwhile, the next process interprets it, and sends nothing.
+- The file is deleted once the end of the attempt is committed, and not before.
+- Nothing but an answer that an earlier process stored takes the place of a submit, and each does so once.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+import structlog
+from anyio import to_thread
+from msgspec import Struct, json
+
+from stepwell.domain.artifacts import UNREAD_ANSWER, artifact_path
+from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
+from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.ports.answer_room import AnswerHead, ReceivedAnswer
+from stepwell.ports.artifacts import Artifacts
+from stepwell.ports.providers import Request
+
+log = structlog.get_logger()
+
+
+class _FileHead(Struct, frozen=True):
+    """The first line of the file. The request's body follows, in `request_size` bytes, and then the answer's."""
+
+    answer: AnswerHead
+    model: str
+    request_size: int
+    answer_size: int
+
+
+def answer_path(task_id: UUID) -> str:
+    """Return the path of the stored answer of a task."""
+    return artifact_path(task_id, UNREAD_ANSWER)
+
+
+class AttemptAnswers:
+    """The answers of one attempt. `has_file`: there is a stored answer, or may be."""
+
+    def __init__(self, memory: AttemptMemory, control: AttemptControl, artifacts: Artifacts, task_id: UUID) -> None:
+        self._memory, self._control, self._artifacts = memory, control, artifacts
+        self._path = answer_path(task_id)
+        self._request: Request | None = None
+        self._stored: ReceivedAnswer | None = None
+        self.has_file = False
+
+    @contextmanager
+    def submitting(self, request: Request) -> Iterator[None]:
+        """Store answers within the context with *request*, to which they belong."""
+        self._request = request
+        try:
+            yield
+        finally:
+            self._request = None
+
+    async def make_room(self, size: int) -> None:
+        await self._memory.take_answer(size)
+
+    async def make_room_for_submitted(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
+        with self._control.stopped_by_process() as stop_early:
+
+            async def store() -> None:
+                if self._request is not None and await self._store(self._request, size, head, chunks):
+                    stop_early()
+
+            await self._memory.take_answer(size, store)
+
+    async def _store(self, request: Request, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> bool:
+        """Store the answer. Return whether that succeeded: if not, the answer waits unstored."""
+        self.has_file = True
+        body = await to_thread.run_sync(json.encode, request.body)
+        line = json.encode(_FileHead(head, request.model, len(body), size)) + b"\n"
+
+        async def whole() -> AsyncIterator[bytes]:
+            yield line + body
+            async for chunk in chunks:
+                yield chunk
+
+        try:
+            await self._artifacts.put_stream(self._path, whole())
+        except ArtifactError as error:
+            log.warning("answer.not_stored", action="attempt", path=self._path, error=str(error))
+            return False
+        return True
+
+    async def load(self) -> Request | None:
+        """Read the answer that an earlier process has stored. Return its request; None if there is no such answer.
+
+        Raises `CallFailed` if the store doesn't answer.
+        """
+        try:
+            async with self._artifacts.stream(self._path) as chunks:
+                self.has_file = True
+                first = await anext(chunks)
+                line, _, rest = first.partition(b"\n")
+                head = json.decode(line, type=_FileHead)
+                await self._memory.take_decoded(head.request_size + head.answer_size)
+                content = rest + b"".join([chunk async for chunk in chunks])
+        except ArtifactGone:
+            return None
+        except ArtifactError as error:
+            raise CallFailed(str(error)) from error
+        self._stored = ReceivedAnswer(head.answer, content[head.request_size :])
+        body: dict[str, Any] = await to_thread.run_sync(json.decode, content[: head.request_size])
+        return Request(model=head.model, body=body)
+
+    @property
+    def is_loaded(self) -> bool:
+        """True if a loaded answer has not taken the place of a submit yet."""
+        return self._stored is not None
+
+    def take_stored(self) -> ReceivedAnswer | None:
+        stored, self._stored = self._stored, None
+        return stored
