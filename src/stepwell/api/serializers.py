@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from msgspec import UNSET, Raw, Struct, json
+from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.events import EventPublic
@@ -22,7 +22,7 @@ from stepwell.contract.workflows import (
     WorkflowPublic,
     WorkflowStepPublic,
 )
-from stepwell.domain.model import HistoryEvent
+from stepwell.domain.model import HistoryEvent, StepState
 from stepwell.domain.records import (
     CleanupReport,
     StepRecord,
@@ -41,36 +41,16 @@ _SLICE = 250
 
 def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepPublic:
     """Return the step. Without *results*, it has no member `result`."""
-    definition, state = record.definition, record.state
-    return WorkflowStepPublic(
-        id=record.id,
-        step_id=definition.id,
-        task_type=definition.task_type,
-        config=definition.config,
-        provider_config=definition.provider_config,
-        active_provider_capabilities=definition.active_provider_capabilities,
-        fallback_provider_type=definition.fallback_provider_type,
-        fallback_provider_config=definition.fallback_provider_config,
-        fallback_provider_capabilities=definition.fallback_provider_capabilities,
-        dependencies=definition.depends_on,
-        input_mappings=definition.input_mappings,
-        status=state.status,
-        task_id=None if state.task_id is None else str(state.task_id),
-        result=_raw(state.result) if results else UNSET,
-        error_message=state.error_message,
-        next_attempt_at=state.next_attempt_at,
-        started_at=state.started_at,
-        completed_at=state.completed_at,
-        retry_count=state.retry_count,
-        max_retries=record.plan.max_retries,
-        created_at=record.created_at,
-        updated_at=state.updated_at or record.created_at,
-    )
+    state = record.state
+    result = _raw(state.result) if results else UNSET
+    return _step(record, record.definition, state, result, record.plan.max_retries, record.created_at)
 
 
 class _Definition(Struct, frozen=True):
     """The members of a stored step's definition that answers show, as JSON."""
 
+    id: str
+    task_type: str
     config: Raw
     depends_on: Raw
     input_mappings: Raw
@@ -88,12 +68,22 @@ def stored_step_to_public(
     step: StoredStep, state: StepSnapshot, created_at: datetime, *, results: bool
 ) -> WorkflowStepPublic:
     """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
-    definition: Any = _read_definition(step.definition)
-    result = _raw(step.result if state.status is StepStatus.COMPLETED else None)
+    result = _raw(step.result if state.status is StepStatus.COMPLETED else None) if results else UNSET
+    return _step(step, _read_definition(step.definition), state, result, step.max_retries, created_at)
+
+
+def _step(
+    step: StepRecord | StoredStep,
+    definition: Any,  # a WorkflowStepDefinition or a _Definition: msgspec encodes its members unchanged
+    state: StepState | StepSnapshot,
+    result: Raw | UnsetType | None,
+    max_retries: int,
+    created_at: datetime,
+) -> WorkflowStepPublic:
     return WorkflowStepPublic(
         id=step.id,
-        step_id=step.step_id,
-        task_type=step.task_type,
+        step_id=definition.id,
+        task_type=definition.task_type,
         config=definition.config,
         provider_config=definition.provider_config,
         active_provider_capabilities=definition.active_provider_capabilities,
@@ -104,13 +94,13 @@ def stored_step_to_public(
         input_mappings=definition.input_mappings,
         status=state.status,
         task_id=None if state.task_id is None else str(state.task_id),
-        result=result if results else UNSET,
+        result=result,
         error_message=state.error_message,
         next_attempt_at=state.next_attempt_at,
         started_at=state.started_at,
         completed_at=state.completed_at,
         retry_count=state.retry_count,
-        max_retries=step.max_retries,
+        max_retries=max_retries,
         created_at=created_at,
         updated_at=state.updated_at or created_at,
     )

@@ -95,8 +95,6 @@ class StoredStep(Struct, frozen=True):
 
     position: int
     id: UUID
-    step_id: str
-    task_type: str
     max_retries: int
     definition: bytes
     result: bytes | None

@@ -90,9 +90,7 @@ class MemoryWorkflowReader:
                 break
             result = step.state.result if parts.results else None
             plan, definition = step.plan, json.encode(step.definition)
-            read.append(
-                StoredStep(plan.position, step.id, plan.step_id, plan.task_type, plan.max_retries, definition, result)
-            )
+            read.append(StoredStep(plan.position, step.id, plan.max_retries, definition, result))
         return read
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
