@@ -1,6 +1,6 @@
 """The definition of a workflow, as a client posts it. The API contract defines the names of the fields."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -27,10 +27,14 @@ WebhookUrl: TypeAlias = Annotated[str, Meta(max_length=512, extra_json_schema={"
 
 JsonObject: TypeAlias = dict[str, Any]
 
+MAX_FROM_FIELD: Final = 1000  # characters
+
 
 class FieldMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     from_step: Annotated[str, Meta(description="Step ID to get output from")]
-    from_field: Annotated[str, Meta(min_length=1, max_length=1000, description="Output field name from source step")]
+    from_field: Annotated[
+        str, Meta(min_length=1, max_length=MAX_FROM_FIELD, description="Output field name from source step")
+    ]
     to_field: Annotated[str, Meta(min_length=1, max_length=255, description="Input field name in target step")]
     transform: Annotated[TransformType | None, Meta(description="Optional transformation to apply when mapping")] = None
 

@@ -8,8 +8,10 @@ from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.functions import Functions
 from jmespath.parser import ParsedResult, Parser
 
+from stepwell.contract.definition import MAX_FROM_FIELD
 from stepwell.domain.mapping.interpreter import evaluate
 from stepwell.domain.mapping.work_budget import WorkBudget
+from stepwell.domain.strict_json.decode import MAX_INT, MIN_INT
 
 MAX_COPIES = 256
 MAX_ENCODES = 2
@@ -66,7 +68,7 @@ class Expressions:
 def expressions_of(body: Any) -> list[str]:
     """Return the expressions that `Expressions` would parse for a definition, each once.
 
-    *body* is decoded JSON that need not be valid.
+    *body* is decoded JSON that need not be valid. Expressions that are too long for a mapping are left out.
     """
     found: dict[str, None] = {}
     left = MAX_TOTAL
@@ -80,7 +82,8 @@ def expressions_of(body: Any) -> list[str]:
 def _from_fields(body: Any) -> Iterator[str]:
     for step in _members(body, "steps"):
         for mapping in _members(step, "input_mappings"):
-            if isinstance(mapping, dict) and isinstance(from_field := mapping.get("from_field"), str):
+            from_field = mapping.get("from_field") if isinstance(mapping, dict) else None
+            if isinstance(from_field, str) and len(from_field) <= MAX_FROM_FIELD:
                 yield from_field
 
 
@@ -150,6 +153,8 @@ def _misuse(root: Any) -> str | None:
     for node in _nodes(root):
         if node["type"] in _MULTI_SELECTS:
             copies *= max(1, len(node["children"]))
+        elif node["type"] == "literal" and _has_large_integer(node["value"]):
+            return "An integer in a literal has at most 64 bits"
         elif node["type"] == "function_expression":
             encodes += node["value"] == "to_string"
             fault = _function_fault(node["value"], node["children"])
@@ -158,6 +163,20 @@ def _misuse(root: Any) -> str | None:
     if copies > MAX_COPIES:
         return f"Builds too much: at most {MAX_COPIES} combinations of the members of all [a, b] and {{a: b}}"
     return f"At most {MAX_ENCODES} to_string()" if encodes > MAX_ENCODES else None
+
+
+def _has_large_integer(literal: Any) -> bool:
+    """Return whether the literal has an integer that no body and no result may have."""
+    stack = [literal]
+    while stack:
+        match stack.pop():
+            case int() as number if not MIN_INT <= number <= MAX_INT:
+                return True
+            case dict() as members:
+                stack += members.values()
+            case list() as items:
+                stack += items
+    return False
 
 
 def _nodes(root: Any) -> Iterator[Any]:

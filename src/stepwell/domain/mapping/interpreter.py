@@ -16,6 +16,7 @@ from jmespath.functions import TYPES_MAP, Functions, signature
 from jmespath.visitor import Options, TreeInterpreter
 
 from stepwell.domain.mapping.work_budget import WorkBudget
+from stepwell.domain.strict_json.decode import MAX_INT, MIN_INT
 
 _EQUALITY = ("eq", "ne")
 
@@ -87,7 +88,10 @@ class _Functions(Functions):
                 self._budget.spend_read_text(len(argument))
         if (charge := _CHARGES.get(function_name)) is not None:
             charge(self._budget, *arguments)
-        return super().call_function(function_name, arguments)
+        result = super().call_function(function_name, arguments)
+        if type(result) is int and not MIN_INT <= result <= MAX_INT:
+            return float(result)  # JSON has no such integers here, and long ones cost far more than a unit
+        return result
 
     @signature({"types": ["array"]}, {"types": ["expref"]})
     def _func_sort_by(self, array: list[Any], expref: Any) -> list[Any]:
@@ -177,6 +181,12 @@ def _contains(budget: WorkBudget, subject: Any, search: Any) -> None:
         budget.spend_read_text(len(subject) * min(len(search), 100))
 
 
+def _merge(budget: WorkBudget, *arguments: Any) -> None:
+    for argument in arguments:
+        if isinstance(argument, dict):
+            budget.spend_read_text(sum(map(len, argument)))  # equal keys are compared
+
+
 def _made_text(budget: WorkBudget, value: Any) -> None:
     if isinstance(value, str):
         budget.spend_made_text(len(value))
@@ -191,6 +201,7 @@ _CHARGES: dict[str, Callable[..., None]] = {
     "contains": _contains,
     "join": _join,
     "max": _extremes,
+    "merge": _merge,
     "min": _extremes,
     "reverse": _made_text,
     "sort": _sort,

@@ -20,6 +20,7 @@ _VALUES = 2  # values that a JSON parser makes for one unit
 _MADE_CHARACTERS = 64  # characters that are built for one unit: this bounds the memory of texts
 _SHORT = 256  # bytes of JSON, which are charged as if they held many values
 _READ_CHARACTERS = 1_024  # characters that are compared, copied or decoded for one unit
+_ENCODED_CHARACTERS = 512  # characters that are encoded as JSON for one unit
 
 
 class WorkExceeded(Exception):
@@ -52,6 +53,10 @@ class WorkBudget:
         """Charge for a text of that length that is read or compared."""
         self.spend(characters // _READ_CHARACTERS + 1)
 
+    def spend_encode(self, size: int) -> None:
+        """Charge for the encoding of a value of that *size*."""
+        self.spend(size // _ENCODED_CHARACTERS)
+
     def spend_parse(self, data: bytes) -> int:
         """Charge for the decoding of *data*, JSON, and return the units."""
         if len(data) <= _SHORT:  # hot path: no count is worth its time
@@ -76,8 +81,9 @@ class WorkBudget:
                     size += len(text) + 2
                     self.spend_read_text(len(text))
                 case dict() as members:
-                    self.spend(len(members) + 1)
-                    size += sum(len(str(key)) + 4 for key in members) + 2
+                    keys = sum(map(len, members))
+                    self.spend(len(members) + keys // _READ_CHARACTERS + 1)
+                    size += keys + 4 * len(members) + 2
                     stack += members.values()
                 case list() | tuple() as items:
                     self.spend(len(items) + 1)
