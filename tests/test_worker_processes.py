@@ -63,7 +63,7 @@ async def pool() -> AsyncIterator[WorkerPool]:
 
 async def run(pool: WorkerPool, function: object, data: bytes = b"", tenant: str = "a") -> bytes:
     async with asyncio.timeout(30):
-        return await pool.run(tenant, function, lambda: data)  # type: ignore[arg-type]
+        return await pool.run(tenant, function, lambda: [data])  # type: ignore[arg-type]
 
 
 async def test_a_worker_answers_one_request_after_the_other(pool: WorkerPool) -> None:
@@ -117,7 +117,7 @@ async def test_a_cancelled_request_ends_its_worker(pool: WorkerPool) -> None:
 
         async def hang() -> None:
             with scope:
-                await pool.run("a", sleep, lambda: b"")
+                await pool.run("a", sleep, lambda: [b""])
 
         group.create_task(hang())
         waiting = group.create_task(run(pool, upper, b"b", "b"))
@@ -146,9 +146,9 @@ async def test_an_idle_worker_ends() -> None:
 async def test_tenants_take_turns(pool: WorkerPool) -> None:
     order: list[str] = []
 
-    def request(name: str) -> bytes:
+    def request(name: str) -> list[bytes]:
         order.append(name)
-        return b""
+        return []
 
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         for name in ("a1", "a2", "a3", "a4", "b1", "b2", "c1"):
@@ -158,7 +158,7 @@ async def test_tenants_take_turns(pool: WorkerPool) -> None:
 
 async def test_a_waiting_request_that_is_cancelled_gives_its_turn_up(pool: WorkerPool) -> None:
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        tasks = [group.create_task(pool.run(name, upper, lambda: b"x")) for name in "abc"]
+        tasks = [group.create_task(pool.run(name, upper, lambda: [b"x"])) for name in "abc"]
         await asyncio.sleep(0)
         tasks[1].cancel()
     assert [task.cancelled() for task in tasks] == [False, True, False]

@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 
 from anyio import (
@@ -69,9 +69,11 @@ class WorkerPool:
         self._closed = False
 
     async def run(
-        self, tenant: Hashable, function: Callable[[bytes], bytes], make_request: Callable[[], bytes]
+        self, tenant: Hashable, function: Callable[[bytes], bytes], make_request: Callable[[], Sequence[bytes]]
     ) -> bytes:
         """Return the result of *function*, which must be importable, for the request that *make_request* returns.
+
+        The request comes in parts. Others on the event loop have their turn after each.
 
         *tenant* is whoever takes turns with the others.
         Raises `WorkerFailed`.
@@ -168,13 +170,14 @@ class _Worker:
             process = await open_process(command, stderr=subprocess.DEVNULL, env=environment)
         return cls(process, limits)
 
-    async def call(self, function: Callable[[bytes], bytes], request: bytes) -> bytes:
+    async def call(self, function: Callable[[bytes], bytes], request: Sequence[bytes]) -> bytes:
         name = f"{function.__module__}:{function.__qualname__} {self._limits.cpu_s}".encode()
-        head = len(name).to_bytes(4, "big") + name + len(request).to_bytes(8, "big")
+        head = len(name).to_bytes(4, "big") + name + sum(map(len, request)).to_bytes(8, "big")
         self.usable = False
         try:
             await self._requests.send(head)
-            await self._requests.send(request)
+            for part in request:
+                await self._requests.send(part)
             prefix = await self._answers.receive_exactly(9)
             answer = await self._answers.receive_exactly(int.from_bytes(prefix[1:], "big"))
         except (BrokenResourceError, ClosedResourceError, EndOfStream, IncompleteRead, OSError) as error:

@@ -14,7 +14,7 @@ from stepwell.contract.definition import FieldMapping
 from stepwell.contract.enums import TransformType
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.evaluation import Evaluation, evaluate_mappings, evaluation_request
-from stepwell.domain.mapping.expressions import NothingFound, check_expression, find
+from stepwell.domain.mapping.expressions import NothingFound, check_expression, expressions_of, find
 from stepwell.domain.mapping.input_mapping import mapped_values
 from stepwell.domain.mapping.interpreter import evaluate
 from stepwell.domain.mapping.step_results import StepResults
@@ -30,6 +30,11 @@ def work_of(expression: str, value: Any, limit: int = sys.maxsize) -> int:
     budget = WorkBudget(limit)
     find(value, expression, budget)
     return budget.spent
+
+
+def evaluated(mappings: list[FieldMapping], result: Any, *, decoded: bool = False) -> Evaluation:
+    request = evaluation_request(mappings, [decoded] * len(mappings), {"a": json.encode(result)}, MAX_STEP_WORK)
+    return json.decode(evaluate_mappings(b"".join(request)), type=Evaluation)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,28 @@ def test_the_text_of_an_error_does_not_quote_a_long_value() -> None:
     assert str(caught.value) == "abs() takes number, got array"
 
 
+@pytest.mark.parametrize("expression", ["[v[0] == v[1]]", "contains(v[0:1], v[1])", "merge(v[0], v[1])"])
+def test_the_comparison_of_long_keys_is_charged(expression: str) -> None:
+    assert work_of(expression, {"v": [{"k" * 500_000: 1}, {"k" * 500_000: 1}]}) > 400
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [("sum(v)", 2.0**63), ("to_number(t)", 1e30), ("ceil(f)", 1e300), ("abs(v[0])", 2**62), ("floor(f)", 1e300)],
+)
+def test_an_integer_over_64_bits_becomes_a_float(expression: str, value: float) -> None:
+    found = find({"v": [2**62, 2**62], "t": "1" + "0" * 30, "f": 1e300}, expression, WorkBudget(MAX_STEP_WORK))
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_a_literal_has_no_integer_over_64_bits() -> None:
+    assert check_expression(f"`{2**63 - 1}`") is None
+    for literal in (2**63, [{"a": -(2**63) - 1}]):
+        assert (
+            check_expression(f"a || `{json.encode(literal).decode()}`") == "An integer in a literal has at most 64 bits"
+        )
+
+
 @pytest.mark.parametrize("transform", TransformType)
 @pytest.mark.parametrize("value", [LIST, "9" * 900_000, [[0] * 100] * 600, str([[]] * 300_000)])
 def test_a_transform_of_a_long_value_is_charged(transform: TransformType, value: Any) -> None:
@@ -95,9 +122,7 @@ def test_the_error_of_exceeded_work_names_the_mapping() -> None:
         FieldMapping(from_step="a", from_field="v", to_field="first"),
         FieldMapping(from_step="a", from_field="v" + "|[*]" * 240, to_field="second"),
     ]
-    answer = json.decode(
-        evaluate_mappings(evaluation_request(mappings, {"a": json.encode({"v": LIST})}, MAX_STEP_WORK)), type=Evaluation
-    )
+    answer = evaluated(mappings, {"v": LIST})
     assert answer.exceeded
     assert answer.spent == MAX_STEP_WORK
     shortened = ("v" + "|[*]" * 240)[:255] + "…"
@@ -110,6 +135,38 @@ def test_the_mapped_values_of_a_step_are_bounded() -> None:
     budget = WorkBudget(MAX_STEP_WORK)
     with pytest.raises(AttemptError, match="to 'x16': the mapped values of the step are over 16,777,216 bytes"):
         mapped_values(mappings, StepResults({"a": json.encode({"v": "x" * 1_000_000})}, budget), budget)
+
+
+def test_the_mapped_values_are_bounded_as_they_are_sent() -> None:
+    mapping = FieldMapping(from_step="a", from_field="[" + ",".join(["v"] * 100) + "]", to_field="x")
+    answer = evaluated([mapping], {"v": "\x01" * 100_000})
+    assert answer.error is not None
+    assert answer.error.endswith("to 'x': the mapped values of the step are over 16,777,216 bytes")
+    assert not answer.exceeded
+
+
+def test_the_values_that_the_event_loop_decodes_are_bounded() -> None:
+    mappings = [FieldMapping(from_step="a", from_field="v", to_field=to_field) for to_field in "xy"]
+    assert evaluated(mappings, {"v": [{}] * 60_000}).error is None
+    assert evaluated(mappings, {"v": "," * 600_000}, decoded=True).error is None
+    error = evaluated(mappings, {"v": [{}] * 60_000}, decoded=True).error
+    too_many = "the mapped values of the step have over 100,000 elements and members"
+    assert error == f"Mapping of 'v' of step 'a' to 'y': {too_many}"
+
+
+def test_a_request_of_many_results_comes_in_parts() -> None:
+    results = {f"step {number}": json.encode({"v": "x" * 100_000}) for number in range(30)}
+    mappings = [FieldMapping(from_step=step, from_field="v[0] || v", to_field=f"x{step[5:]}") for step in results]
+    for some in (results, {}):
+        parts = evaluation_request(mappings[: len(some)], [False] * len(some), some, MAX_STEP_WORK)
+        assert max(map(len, parts)) < 400_000
+        answer = json.decode(evaluate_mappings(b"".join(parts)), type=Evaluation)
+        assert [json.decode(value) for value in answer.values] == ["x" * 100_000] * len(some)
+
+
+def test_only_expressions_that_a_mapping_may_have_are_parsed() -> None:
+    mappings = [{"from_field": "v[0]" + "|a" * count} for count in (498, 499)]
+    assert expressions_of({"steps": [{"input_mappings": mappings}]}) == ["v[0]" + "|a" * 498]
 
 
 LEAVES = st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "b", "ab"])

@@ -27,8 +27,10 @@ class HerePool:
         self.sizes: list[int] = []
         self.error = error
 
-    async def run(self, _: str | None, function: Callable[[bytes], bytes], make_request: Callable[[], bytes]) -> bytes:
-        request = make_request()
+    async def run(
+        self, _: str | None, function: Callable[[bytes], bytes], make_request: Callable[[], list[bytes]]
+    ) -> bytes:
+        request = b"".join(make_request())
         self.sizes.append(len(request))
         if self.error is not None:
             raise self.error
@@ -50,14 +52,14 @@ ENDLESS = mapping("v[*]" + "|[].[@,@][]" * 8)
 
 async def test_a_light_evaluation_needs_no_heavy_worker() -> None:
     light, heavy, account = HerePool(), HerePool(), Account()
-    assert await evaluator(light, heavy).evaluate(account, LIGHT, RESULTS) == [b"[0,1]"]
+    assert await evaluator(light, heavy).evaluate(account, LIGHT, [False], RESULTS) == [b"[0,1]"]
     assert (len(light.sizes), len(heavy.sizes)) == (1, 0)
     assert 3_000 < account.mapping_work < 20_000
 
 
 async def test_what_is_too_much_for_the_light_worker_goes_to_the_heavy_one() -> None:
     light, heavy, account = HerePool(), HerePool(), Account()
-    assert await evaluator(light, heavy).evaluate(account, HEAVY, RESULTS) == [b"[0,1]"]
+    assert await evaluator(light, heavy).evaluate(account, HEAVY, [False], RESULTS) == [b"[0,1]"]
     assert (len(light.sizes), len(heavy.sizes)) == (1, 1)
 
 
@@ -65,9 +67,9 @@ async def test_the_evaluations_of_one_workflow_are_bounded_together() -> None:
     light, heavy, account = HerePool(), HerePool(), Account(mapping_work=MAX_WORKFLOW_WORK - 150_000)
     tested = evaluator(light, heavy)
     with pytest.raises(AttemptError, match="takes more work than the limit of 2,000,000"):
-        await tested.evaluate(account, ENDLESS, RESULTS)
+        await tested.evaluate(account, ENDLESS, [False], RESULTS)
     with pytest.raises(AttemptError, match="have taken more work than the limit of 200,000,000") as caught:
-        await tested.evaluate(account, LIGHT, RESULTS)
+        await tested.evaluate(account, LIGHT, [False], RESULTS)
     assert not caught.value.retryable
     assert (len(light.sizes), len(heavy.sizes)) == (1, 1)
     assert account.mapping_work == MAX_WORKFLOW_WORK - 150_000 + 100_000 + MAX_STEP_WORK
@@ -76,8 +78,8 @@ async def test_the_evaluations_of_one_workflow_are_bounded_together() -> None:
 @pytest.mark.parametrize("repeatable", [True, False])
 async def test_a_worker_that_fails_fails_the_attempt(repeatable: Any) -> None:
     light = HerePool(WorkerFailed("the worker process died", repeatable=repeatable))
-    with pytest.raises(AttemptError, match="The mappings of the step: the worker process died") as caught:
-        await evaluator(light, HerePool()).evaluate(Account(), LIGHT, RESULTS)
+    with pytest.raises(AttemptError, match="to 'x': the worker process died") as caught:
+        await evaluator(light, HerePool()).evaluate(Account(), LIGHT, [False], RESULTS)
     assert (caught.value.retryable, caught.value.provider_fault) == (repeatable, False)
 
 

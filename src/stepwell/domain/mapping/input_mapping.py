@@ -59,15 +59,21 @@ def mapped_values(mappings: Sequence[FieldMapping], results: StepResults, budget
     for mapping in mappings:
         try:
             value = _mapped(mapping, results.get(mapping.from_step), budget)
-            size += budget.spend_value(value)
+            more = budget.spend_value(value)
+            budget.spend_encode(more)
         except WorkExceeded as error:
-            raise WorkExceeded(f"{_label(mapping)} {error}") from None
-        if size > MAX_MAPPED_BYTES:
-            raise _failed(f"{_label(mapping)}: the mapped values of the step are over {MAX_MAPPED_BYTES:,} bytes")
+            raise WorkExceeded(f"{mapping_label(mapping)} {error}") from None
+        check_mapped_bytes(mapping, size := size + more)
         if isinstance(value, (list, dict)) and is_deeper(value, MAX_LEVELS - mapping.to_field.count(".") - 1):
-            raise _failed(f"{_label(mapping)}: the value is nested deeper than {MAX_LEVELS} levels")
+            raise mapping_failed(mapping, f"the value is nested deeper than {MAX_LEVELS} levels")
         values.append(value)
     return values
+
+
+def check_mapped_bytes(mapping: FieldMapping, size: int) -> None:
+    """Raise `AttemptError`, not retryable, if the values of a step's mappings, up to *mapping*, have too many bytes."""
+    if size > MAX_MAPPED_BYTES:
+        raise mapping_failed(mapping, f"the mapped values of the step are over {MAX_MAPPED_BYTES:,} bytes")
 
 
 def resolve_inputs(
@@ -82,7 +88,7 @@ def resolve_inputs(
     deferred = []
     for mapping, value in zip(definition.input_mappings, values, strict=True):
         if mapping.transform is not None and is_deferred(mapping.transform):
-            deferred.append(DeferredTransform(mapping.to_field, mapping.transform, value, _label(mapping)))
+            deferred.append(DeferredTransform(mapping.to_field, mapping.transform, value, mapping_label(mapping)))
         else:
             put_input(inputs, mapping.to_field, value)
     return inputs, deferred
@@ -94,9 +100,9 @@ def _mapped(mapping: FieldMapping, result: Any, budget: WorkBudget) -> Any:
         return value if mapping.transform is None else transform(mapping.transform, value, budget)
     except NothingFound as error:
         why = f" ({error})" if str(error) else ""
-        raise _failed(f"{_label(mapping)} finds nothing{why}; {_fields_of(result)}") from error
+        raise _failed(f"{mapping_label(mapping)} finds nothing{why}; {_fields_of(result)}") from error
     except TransformError as error:
-        raise _failed(f"{_label(mapping)}: {mapping.transform} {error}; {_fields_of(result)}") from error
+        raise mapping_failed(mapping, f"{mapping.transform} {error}; {_fields_of(result)}") from error
 
 
 def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
@@ -125,7 +131,13 @@ def _failed(message: str) -> AttemptError:
     return AttemptError(message, retryable=False, provider_fault=False)
 
 
-def _label(mapping: FieldMapping) -> str:
+def mapping_failed(mapping: FieldMapping, why: str) -> AttemptError:
+    """Return the error, not retryable, of a step whose *mapping* has no value."""
+    return _failed(f"{mapping_label(mapping)}: {why}")
+
+
+def mapping_label(mapping: FieldMapping) -> str:
+    """Return how errors name the mapping."""
     return f"Mapping of '{printable_key(mapping.from_field)}' of step '{mapping.from_step}' to '{mapping.to_field}'"
 
 

@@ -31,7 +31,7 @@ from stepwell.domain.mapping.evaluation import (
     evaluate_mappings,
     evaluation_request,
 )
-from stepwell.domain.mapping.input_mapping import mapped_values
+from stepwell.domain.mapping.input_mapping import mapped_values, mapping_label
 from stepwell.domain.mapping.step_results import StepResults
 from stepwell.domain.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
 from stepwell.worker_processes import WorkerFailed, WorkerPool
@@ -43,6 +43,7 @@ _UNITS_PER_S = 500_000  # a fifth of what the loop could do
 _MOST_SAVED = 25_000  # 10 ms
 _CHECKED_AT_ONCE = 20_000  # characters, which take some 50 ms: others wait no longer
 _CHECK_S = 10.0
+_NAMED = 3  # mappings in an error
 
 
 class WorkAccount(Protocol):
@@ -116,23 +117,30 @@ class ExpressionEvaluator:
             self.allowance.spent(min(budget.spent, budget.limit))
 
     async def evaluate(
-        self, account: WorkAccount, mappings: Sequence[FieldMapping], results: Mapping[str, bytes]
+        self,
+        account: WorkAccount,
+        mappings: Sequence[FieldMapping],
+        decoded: Sequence[bool],
+        results: Mapping[str, bytes],
     ) -> list[bytes]:
-        """Return the encoded value of each mapping, from a worker process. Raises `AttemptError`."""
+        """Return the encoded value of each mapping, from a worker process. Raises `AttemptError`.
+
+        *decoded*: for each mapping, whether the caller decodes its value.
+        """
         evaluation = Evaluation(0)
         for pool, limit in ((self.light, _LIGHT_WORK), (self.heavy, MAX_STEP_WORK)):
 
-            def request(limit: int = limit) -> bytes:  # when the turn has come, after those before it
+            def request(limit: int = limit) -> list[bytes]:  # when the turn has come, after those before it
                 if account.mapping_work >= MAX_WORKFLOW_WORK:
                     limit_text = f"the limit of {MAX_WORKFLOW_WORK:,} visits and elements"
                     raise _failed(f"The mappings of this workflow have taken more work than {limit_text}")
-                return evaluation_request(mappings, results, limit)
+                return evaluation_request(mappings, decoded, results, limit)
 
             try:
                 answer = await pool.run(account.tenant, evaluate_mappings, request)
             except WorkerFailed as error:
                 account.mapping_work += limit
-                raise _failed(f"The mappings of the step: {error}", retryable=error.repeatable) from error
+                raise _failed(f"{_names(mappings)}: {error}", retryable=error.repeatable) from error
             evaluation = json.decode(answer, type=Evaluation)
             account.mapping_work += evaluation.spent
             if not evaluation.exceeded:
@@ -147,7 +155,7 @@ class ExpressionEvaluator:
         try:
             with fail_after(_CHECK_S):
                 for some in _slices(expressions, _CHECKED_AT_ONCE):
-                    request = partial(json.encode, some)
+                    request = partial(_check_request, some)
                     answer = await self.light.run(("check", tenant), check_expressions, request)
                     checked |= zip(some, json.decode(answer, type=list[str | None]), strict=True)
         except TimeoutError:
@@ -155,6 +163,10 @@ class ExpressionEvaluator:
         except WorkerFailed as error:
             raise Unavailable(f"The expressions could not be checked: {error}.") from error
         return checked
+
+
+def _check_request(expressions: Sequence[str]) -> list[bytes]:
+    return [json.encode(expressions)]
 
 
 def _slices(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
@@ -168,6 +180,13 @@ def _slices(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
             some, length = [], 0
     if some:
         yield some
+
+
+def _names(mappings: Sequence[FieldMapping]) -> str:
+    """Return how an error names mappings of which one is at fault."""
+    labels = [mapping_label(mapping) for mapping in mappings[:_NAMED]]
+    more = [f"{len(mappings) - _NAMED} more"] if len(mappings) > _NAMED else []
+    return "; or ".join([*labels, *more])
 
 
 def _failed(message: str, *, retryable: bool = False) -> AttemptError:

@@ -388,9 +388,9 @@ class AttemptRunner:
         Without *decode*, values that only go into the result stay encoded.
         """
         mappings = definition.input_mappings
-        with control.at_rest():
-            values = await self._expressions.evaluate(context, mappings, context.results(definition))
         decoded = [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
+        with control.at_rest():
+            values = await self._expressions.evaluate(context, mappings, decoded, context.results(definition))
         sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
         await memory.take(sum(sizes))
         return [await _decoded(value) if read else Raw(value) for value, read in zip(values, decoded, strict=True)]
