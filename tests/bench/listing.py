@@ -24,7 +24,7 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.records import ListFilter, WorkflowParts
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import create_api_engine, journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
@@ -70,7 +70,7 @@ CASES: dict[str, tuple[TenantScope, ListFilter]] = {
 async def measure(dsn: str, rounds: int) -> None:
     gc.set_threshold(*gc.get_threshold()[:2], 1000)  # as the service does
     engine = create_api_engine(dsn, pool=1, timeout_s=60)
-    readers = SmallPool(journal_connect(dsn, timeout_s=60), size=1, timeout_s=60)
+    readers = SmallPool(asyncpg_connect(dsn, timeout_s=60), size=1, timeout_s=60)
     store = PostgresWorkflowReader(engine, readers, readers)
     counting = defaultdict[str, float](float)
 

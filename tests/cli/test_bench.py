@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect, create_asyncpg_pool
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
@@ -248,8 +248,8 @@ def test_the_benchmark_needs_only_a_folder(first: tuple[Path, "subprocess.Comple
 async def interrupted_workflow(dsn: str) -> None:
     """One that the next service on this database would claim at once: its process is dead."""
     await migrate(dsn)
-    clock, connect, sql = DatabaseClock(), journal_connect(dsn, timeout_s=10), await asyncpg.connect(dsn)
-    pool = await create_journal_pool(connect)
+    clock, connect, sql = DatabaseClock(), asyncpg_connect(dsn, timeout_s=10), await asyncpg.connect(dsn)
+    pool = await create_asyncpg_pool(connect)
     workflow_store = PostgresWorkflowStore(pool, connect, clock, uuid4())
     await Bench(workflow_store, PostgresLeaseStore(pool), sql, clock, dsn).make()
     workflow_store.end_writing()

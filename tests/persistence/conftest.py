@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect, create_asyncpg_pool
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import lent, quick
@@ -31,8 +31,8 @@ def shared_dsn(server: TestServer, template: str) -> Iterator[str]:
 @pytest.fixture
 async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
     clock = DatabaseClock()
-    connect = journal_connect(shared_dsn, timeout_s=10)
-    pool = await create_journal_pool(connect)
+    connect = asyncpg_connect(shared_dsn, timeout_s=10)
+    pool = await create_asyncpg_pool(connect)
     sql = await asyncpg.connect(shared_dsn)
     await sql.execute(f"TRUNCATE {TABLES}")
     workflow_store = PostgresWorkflowStore(pool, connect, clock, uuid4())

@@ -16,9 +16,9 @@ from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import (
     Observer,
     assert_durable,
+    asyncpg_connect,
     create_api_engine,
-    create_journal_pool,
-    journal_connect,
+    create_asyncpg_pool,
 )
 from stepwell.persistence.connections.write_probe import try_to_write
 from stepwell.persistence.stores.batched_reads import CONNECTIONS
@@ -108,9 +108,9 @@ class PostgresSource:
     ) -> Database:
         timeout_s = settings.database_timeout_s
         observer = Observer(on_statement, writes.database_failed, self._server_disk_full)
-        connect = journal_connect(self._dsn, timeout_s=timeout_s, observer=observer)
+        connect = asyncpg_connect(self._dsn, timeout_s=timeout_s, observer=observer)
         writes.add_probe(WriteTarget.DATABASE, partial(try_to_write, connect))
-        pool = await create_journal_pool(connect)
+        pool = await create_asyncpg_pool(connect)
         stack.push_async_callback(_close_pool, pool)
         engine = create_api_engine(self._dsn, pool=settings.database_pool, timeout_s=timeout_s, observer=observer)
         stack.push_async_callback(engine.dispose)

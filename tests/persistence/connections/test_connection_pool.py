@@ -6,12 +6,12 @@ import asyncpg
 import pytest
 
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import Connect, journal_connect
+from stepwell.persistence.connections.database import Connect, asyncpg_connect
 
 
 @pytest.fixture
 def connect(shared_dsn: str) -> Connect:
-    return journal_connect(shared_dsn, timeout_s=10)
+    return asyncpg_connect(shared_dsn, timeout_s=10)
 
 
 async def test_a_borrowed_connection_is_closed_when_it_is_released(connect: Connect) -> None:

@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from stepwell.domain.errors import DiskFull, ReadOnly, ResourcesExhausted, Unavailable
 from stepwell.persistence.connections.database import (
     Observer,
+    asyncpg_connect,
     create_api_engine,
     is_outage,
-    journal_connect,
     outage_of,
 )
 from stepwell.persistence.connections.write_probe import try_to_write
@@ -35,7 +35,7 @@ KINDS = [
 async def test_every_outage_is_reported_by_its_kind(shared_dsn: str, statement: str, kind: type[Unavailable]) -> None:
     met: list[Unavailable] = []
     observer = Observer(on_outage=met.append)
-    connection = await journal_connect(shared_dsn, timeout_s=10, observer=observer)()
+    connection = await asyncpg_connect(shared_dsn, timeout_s=10, observer=observer)()
     with pytest.raises(asyncpg.PostgresError):
         await connection.execute(statement)
     await connection.close()
@@ -50,7 +50,7 @@ async def test_every_outage_is_reported_by_its_kind(shared_dsn: str, statement: 
 
 async def test_a_wrong_statement_is_no_outage(shared_dsn: str) -> None:
     met: list[Unavailable] = []
-    connection = await journal_connect(shared_dsn, timeout_s=10, observer=Observer(on_outage=met.append))()
+    connection = await asyncpg_connect(shared_dsn, timeout_s=10, observer=Observer(on_outage=met.append))()
     for statement in ("SELECT 1 / 0", RAISED.format("a bug", "XX000")):
         with pytest.raises(asyncpg.PostgresError) as raised:
             await connection.execute(statement)
@@ -67,7 +67,7 @@ async def test_a_server_without_room_to_start_is_reported_as_a_full_disk(
     nowhere = shared_dsn.replace("port=", "port=1")
     observer = Observer(on_outage=met.append, server_disk_full=lambda: disk_full)
     with pytest.raises(kind) as raised:
-        await try_to_write(journal_connect(nowhere, timeout_s=1, observer=observer))
+        await try_to_write(asyncpg_connect(nowhere, timeout_s=1, observer=observer))
     assert [type(raised.value), *map(type, met)] == [kind, kind]
 
 
@@ -83,7 +83,7 @@ async def test_the_write_probe_needs_room_and_leaves_no_row(shared_dsn: str) -> 
     await sql.execute(f"TRUNCATE {TABLES}")
     size = "SELECT temp_bytes FROM pg_stat_database WHERE datname = current_database()"
     before = await sql.fetchval(size)
-    await try_to_write(journal_connect(shared_dsn, timeout_s=10))
+    await try_to_write(asyncpg_connect(shared_dsn, timeout_s=10))
     for table in TABLES.split(", "):
         assert await sql.fetchval(f"SELECT count(*) FROM {table}") == 0
     await sql.close()

@@ -7,7 +7,7 @@ import asyncpg
 
 from stepwell.domain.lifecycle.inputs import Admitted, Succeeded
 from stepwell.persistence.clock import DatabaseClock
-from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect, create_asyncpg_pool
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.stored_workflows import Bench
@@ -31,8 +31,8 @@ async def until_written(sql: asyncpg.Connection, table: str, inserts: int, updat
 
 async def test_transitions_of_steps_are_hot(dsn: str) -> None:
     clock, sql = DatabaseClock(), await asyncpg.connect(dsn)
-    connect = journal_connect(dsn, timeout_s=10)
-    pool = await create_journal_pool(connect)
+    connect = asyncpg_connect(dsn, timeout_s=10)
+    pool = await create_asyncpg_pool(connect)
     workflow_store = PostgresWorkflowStore(pool, connect, clock, uuid4())
     bench = Bench(workflow_store, PostgresLeaseStore(pool), sql, clock, dsn)
     handle = await bench.make()

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
 
 from stepwell.persistence.connections.database import create_engine
-from stepwell.persistence.rows.journal_sql import TYPES
+from stepwell.persistence.rows.engine_statements import TYPES
 from stepwell.persistence.schema import migrations
 from stepwell.persistence.schema.migrations import migrate, script_folder
 from stepwell.persistence.schema.tables import metadata

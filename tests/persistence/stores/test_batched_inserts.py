@@ -10,7 +10,7 @@ import pytest
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import NewWorkflow
-from stepwell.persistence.connections.database import Observer, journal_connect
+from stepwell.persistence.connections.database import Observer, asyncpg_connect
 from stepwell.persistence.stores.batched_inserts import MAX_CONNECTIONS, MAX_SIZE, MAX_STEPS, WorkflowInserter
 from support.database.stored_workflows import CHAIN, ME, Bench
 from support.providers.scripted import eventually
@@ -23,7 +23,7 @@ class Many:
 
     def __init__(self, bench: Bench, max_weight: tuple[int, int] = (MAX_STEPS, MAX_SIZE)) -> None:
         self.bench, self.statements = bench, 0
-        connect = journal_connect(bench.dsn, timeout_s=10, observer=Observer(self._count))
+        connect = asyncpg_connect(bench.dsn, timeout_s=10, observer=Observer(self._count))
         self.inserter = WorkflowInserter(connect, timeout_s=10, max_weight=max_weight)
 
     def _count(self) -> None:

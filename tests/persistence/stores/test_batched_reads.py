@@ -11,7 +11,7 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.records import FoundWorkflow, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import Observer, create_api_engine, journal_connect
+from stepwell.persistence.connections.database import Observer, asyncpg_connect, create_api_engine
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from support.database.stored_workflows import Bench
 from support.workflows.definitions import body, join
@@ -24,7 +24,7 @@ class Counted:
 
     def __init__(self, dsn: str) -> None:
         self.sent = self.opened = 0
-        connect = journal_connect(dsn, timeout_s=10, observer=Observer(self.count))
+        connect = asyncpg_connect(dsn, timeout_s=10, observer=Observer(self.count))
 
         async def opening() -> asyncpg.Connection:
             self.opened += 1

@@ -12,7 +12,7 @@ from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import create_api_engine, journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from support.database.stored_workflows import Bench
 
@@ -25,7 +25,7 @@ class Faulty:
 
     def __init__(self, dsn: str) -> None:
         self.ids, self.instead, self.asked = set[UUID](), ENDLESS, list[list[UUID]]()
-        connect = journal_connect(dsn, timeout_s=10)
+        connect = asyncpg_connect(dsn, timeout_s=10)
 
         async def opening() -> "Connection":
             return Connection(await connect(), self)

@@ -7,8 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from stepwell.persistence.connections.database import journal_connect
-from stepwell.persistence.rows import journal_sql as sql
+from stepwell.persistence.connections.database import asyncpg_connect
+from stepwell.persistence.rows import engine_statements as sql
 from support.database.query_plans import plan_nodes
 
 READING = ("LOAD_WORKFLOWS", "LOAD_STEPS", "LOAD_OPEN_TASKS", "LOAD_RESULTS", "VERSIONS")
@@ -18,7 +18,7 @@ READ_WHOLE = {"Seq Scan", "Hash Join", "Merge Join"}
 @pytest.fixture
 async def engine_s(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection as the engine's are, to an empty database that was never analyzed."""
-    connection = await journal_connect(dsn, timeout_s=10)()
+    connection = await asyncpg_connect(dsn, timeout_s=10)()
     yield connection
     await connection.close()
 

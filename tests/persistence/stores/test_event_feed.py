@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.event_feed import BEGINNING, EVERYTHING, FeedCursor, FeedFilter, FeedPage
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.persistence.connections.database import create_api_engine, create_journal_pool, journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine, create_asyncpg_pool
 from stepwell.persistence.stores import event_feed as feed_statements
 from stepwell.persistence.stores.event_feed import PostgresEventFeed, page_query
 from support.database.query_plans import plan_nodes
@@ -33,7 +33,7 @@ OURS = "00000000-0000-0000-0000-000000000001"
 @pytest.fixture
 async def feed(dsn: str) -> AsyncIterator[PostgresEventFeed]:
     engine = create_api_engine(dsn, pool=2, timeout_s=10)
-    async with create_journal_pool(journal_connect(dsn, timeout_s=10)) as pool:
+    async with create_asyncpg_pool(asyncpg_connect(dsn, timeout_s=10)) as pool:
         yield PostgresEventFeed(engine, pool)
     await engine.dispose()
 

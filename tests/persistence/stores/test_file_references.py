@@ -14,7 +14,7 @@ from sqlalchemy.pool import NullPool
 from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import create_api_engine, create_engine, journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine, create_engine
 from stepwell.persistence.schema import migrations
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
@@ -29,7 +29,7 @@ REFERENCES = "SELECT task_id, workflow_id FROM artifact_references ORDER BY 1, 2
 @pytest.fixture
 async def store(bench: Bench) -> AsyncIterator[PostgresWorkflowReader]:
     engine = create_api_engine(bench.dsn, pool=1, timeout_s=10)
-    readers = SmallPool(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
+    readers = SmallPool(asyncpg_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
     yield PostgresWorkflowReader(engine, readers, readers)
     readers.close()
     await engine.dispose()

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.stores import outbox as sql
 from stepwell.persistence.stores.outbox import PostgresOutbox
 from support.database.stored_workflows import ME, OTHER, Bench
@@ -17,7 +17,7 @@ GONE, LAPSED, NOBODY = uuid4(), uuid4(), None
 
 @pytest.fixture
 async def outbox(bench: Bench) -> AsyncIterator[PostgresOutbox]:
-    connections = SmallPool(journal_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
+    connections = SmallPool(asyncpg_connect(bench.dsn, timeout_s=10), size=1, timeout_s=10)
     yield PostgresOutbox(connections)
     connections.close()
 
@@ -77,7 +77,7 @@ async def test_a_delivery_without_an_owner_makes_the_next_expiry_zero(bench: Ben
 
 @pytest.mark.parametrize("name", ["DUE", "FREEZE", "FROZEN", "CHANGE_LANE", "RECORD", "LANES"])
 async def test_deliveries_are_found_by_indexes(bench: Bench, name: str) -> None:
-    connection = await journal_connect(bench.dsn, timeout_s=10)()
+    connection = await asyncpg_connect(bench.dsn, timeout_s=10)()
     await connection.execute(f"PREPARE explained AS {getattr(sql, name)}")
     (count,) = await connection.fetchrow(
         "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'explained'"

@@ -14,7 +14,7 @@ from stepwell.domain.model import StepState
 from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.persistence.connections.database import create_journal_pool, journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect, create_asyncpg_pool
 from stepwell.persistence.stores import workflow_store as workflow_store_module
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
@@ -55,8 +55,8 @@ async def test_two_writes_of_one_version_at_once_let_one_land(bench: Bench) -> N
         for one, owner in zip(loaded, (ME, OTHER), strict=True)
         if one
     ]
-    connect = journal_connect(bench.dsn, timeout_s=10)
-    other = PostgresWorkflowStore(await create_journal_pool(connect), connect, bench.clock, uuid4())
+    connect = asyncpg_connect(bench.dsn, timeout_s=10)
+    other = PostgresWorkflowStore(await create_asyncpg_pool(connect), connect, bench.clock, uuid4())
     workflow_stores = bench.workflow_store, other
     lost = await asyncio.gather(
         *(workflow_store.write([decision]) for workflow_store, decision in zip(workflow_stores, decisions, strict=True))
@@ -143,8 +143,8 @@ async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench)
 
 
 async def test_every_call_raises_unavailable_in_an_outage(bench: Bench) -> None:
-    connect = journal_connect(bench.dsn.replace("port=", "port=1"), timeout_s=1)
-    pool = await create_journal_pool(connect)
+    connect = asyncpg_connect(bench.dsn.replace("port=", "port=1"), timeout_s=1)
+    pool = await create_asyncpg_pool(connect)
     workflow_store, leases = PostgresWorkflowStore(pool, connect, bench.clock, uuid4()), PostgresLeaseStore(pool)
     handle, new = bench.draft(CHAIN, "t", ME)
     for call in (

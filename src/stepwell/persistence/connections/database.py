@@ -144,7 +144,7 @@ def create_api_engine(dsn: str, *, pool: int, timeout_s: float, observer: Observ
     return engine
 
 
-def journal_connect(dsn: str, *, timeout_s: float, observer: Observer = _NO_OBSERVER) -> Connect:
+def asyncpg_connect(dsn: str, *, timeout_s: float, observer: Observer = _NO_OBSERVER) -> Connect:
     """Return the function that opens a connection for the engine's statements."""
 
     async def connect(*_: Any, **options: Any) -> asyncpg.Connection:
@@ -193,7 +193,7 @@ class _ObservedConnection(asyncpg.Connection):  # type: ignore[misc]
             raise
 
 
-def create_journal_pool(connect: Connect) -> asyncpg.Pool:
+def create_asyncpg_pool(connect: Connect) -> asyncpg.Pool:
     """Return a pool of three connections by *connect*, each opened when it is first used. Await the pool first.
 
     Hot path (see `stepwell.persistence`): the sessions are never changed, so they return to the pool without a round

@@ -1,1 +1,1 @@
-"""The conversion between the domain's structs and rows, and `journal_sql`, the statements of the engine."""
+"""The conversion between the domain's structs and rows, and the statements of the engine."""

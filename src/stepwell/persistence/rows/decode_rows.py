@@ -21,7 +21,7 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.model import HistoryEvent, Sent, StepState, Task, WorkflowState
 from stepwell.domain.records import StepRecord, Summary, WorkflowRecord
 from stepwell.domain.steps import ResolvedStep
-from stepwell.persistence.rows.journal_sql import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
+from stepwell.persistence.rows.engine_statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
 

@@ -1,4 +1,4 @@
-"""Encodes structs of the domain as rows of the composite types in `journal_sql.TYPES`."""
+"""Encodes structs of the domain as rows of the composite types in `engine_statements.TYPES`."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from msgspec import Struct, json
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision
 from stepwell.domain.records import NewWorkflow, StepRecord
-from stepwell.persistence.rows.journal_sql import STATE, TYPES
+from stepwell.persistence.rows.engine_statements import STATE, TYPES
 
 Rows = list[tuple[Any, ...]]
 
 
 def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
-    """Return the parameters of `journal_sql.CHECKPOINT`: rows of workflows, steps, tasks and events."""
+    """Return the parameters of `engine_statements.CHECKPOINT`: rows of workflows, steps, tasks and events."""
     workflows: Rows = []
     steps: Rows = []
     tasks: Rows = []
@@ -32,7 +32,7 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
 
 
 def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, list[UUID], list[UUID]]:
-    """Return the rows that only `journal_sql.CHECKPOINT_AND_MORE` writes.
+    """Return the rows that only `engine_statements.CHECKPOINT_AND_MORE` writes.
 
     These are webhooks to send, idempotency keys, and the ids of workflows whose cleanup has begun, or ended.
     """
@@ -88,7 +88,7 @@ _encode_event = _encoder(TYPES["checkpoint_event"], data=lambda data: json.encod
 
 
 class InsertRows(Struct):
-    """The parameters of `journal_sql.INSERT` for one workflow.
+    """The parameters of `engine_statements.INSERT` for one workflow.
 
     `named` are the ids of the tasks whose files the workflow names. `size` is the length of its JSON in characters.
     """
@@ -121,7 +121,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
 
 
 def references(naming: Sequence[InsertRows]) -> tuple[list[str], list[UUID]]:
-    """Return the parameters of `journal_sql.REFER`: the ids of named tasks, and beside each the workflow's id."""
+    """Return the parameters of `engine_statements.REFER`: the ids of named tasks, and beside each the workflow's id."""
     task_ids = [task_id for rows in naming for task_id in rows.named]
     return task_ids, [rows.workflows[0][0] for rows in naming for _ in rows.named]
 

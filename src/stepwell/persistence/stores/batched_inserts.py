@@ -19,7 +19,7 @@ from stepwell.domain.records import NewWorkflow
 from stepwell.offloop import off_loop
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
-from stepwell.persistence.rows import journal_sql as sql
+from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.encode_rows import InsertRows, insert_rows, references
 
 # With one connection, all inserts would wait for a long workflow. With more of them, fewer inserts share a statement.

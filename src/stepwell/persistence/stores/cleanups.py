@@ -12,7 +12,7 @@ from stepwell.domain.records import CleanupCounts, DueCleanup, TaskRecord, TaskT
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, task
-from stepwell.persistence.rows.journal_sql import TASK_COLUMNS
+from stepwell.persistence.rows.engine_statements import TASK_COLUMNS
 from stepwell.ports.cleanups import TaskPlace
 
 # The maximum. A connection is opened only if all others are in use, so without cleanups there is none.

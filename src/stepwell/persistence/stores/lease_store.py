@@ -9,11 +9,11 @@ from uuid import UUID
 import asyncpg
 
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows import journal_sql as sql
+from stepwell.persistence.rows import engine_statements as sql
 
 
 class PostgresLeaseStore:
-    """*pool* is that of `database.create_journal_pool`. `PostgresWorkflowStore` leaves one of its connections free."""
+    """*pool* is that of `database.create_asyncpg_pool`. `PostgresWorkflowStore` leaves one of its connections free."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool

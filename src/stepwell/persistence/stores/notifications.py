@@ -12,7 +12,7 @@ from uuid import UUID
 
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
-from stepwell.persistence.rows.journal_sql import ANNOUNCE, PROCESSES
+from stepwell.persistence.rows.engine_statements import ANNOUNCE, PROCESSES
 
 _CHANNEL = "stepwell_events"
 _MAX_IDS = 200

@@ -20,7 +20,7 @@ from stepwell.domain.workflow_limits import STEPS_A_PLACE
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
-from stepwell.persistence.rows import journal_sql as sql
+from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.decode_rows import read_object, step_record, task, workflow_state
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
