@@ -69,7 +69,7 @@ class MemoryGovernor:
         return MemoryReservation(self, tenant)
 
     async def request(self, share: MemoryShare, size: int, while_waiting: WhileWaiting | None = None) -> bool:
-        """Return once the share has got *size* more bytes, and whether it has waited.
+        """Wait until the share has *size* more bytes. Return whether that took a wait.
 
         If the caller is cancelled, or *while_waiting* raises, the share has got nothing.
         """
@@ -120,7 +120,7 @@ class MemoryReservation:
         self.shrink(self.held)
 
     async def grow(self, size: int, while_waiting: WhileWaiting | None = None) -> bool:
-        """Return once *size* more bytes may be held, and whether that took a wait.
+        """Wait until *size* more bytes may be held. Return whether that took a wait.
 
         The caller sets a deadline if it can't wait for ever.
 

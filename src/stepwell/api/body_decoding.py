@@ -40,7 +40,7 @@ _MOST_MARKS = MAX_VALUES + MAX_VALUES // 2
 
 
 class BigBodyDecoder:
-    """The turns in which bodies are decoded. `most_at_once` is the most that were decoded at any time."""
+    """Decodes big bodies in turns. `most_at_once` is the most that were decoded at any time."""
 
     def __init__(self) -> None:
         self.at_once = self.most_at_once = 0
@@ -54,9 +54,9 @@ class BigBodyDecoder:
         return sum(not turn.done() for queue in self._queues.values() for turn in queue)
 
     async def reserve(self, data: bytes, memory: MemoryReservation) -> int:
-        """Let the request's reservation grow by what *data* takes once it is decoded. Return that.
+        """Reserve the memory that *data* takes once it is decoded. Return the number of bytes.
 
-        Raises `TooManyValues` before that, `NeverFits`, and `Unavailable` if it takes too long until there is room.
+        Raises `TooManyValues`, `NeverFits`, and `Unavailable` if there is no room within some seconds.
         """
         room = await self._count(data) * _VALUE_BYTES
         try:

@@ -27,7 +27,7 @@ _RETRY_S = 1
 
 
 class ClosedFor(StrEnum):
-    """Why a connection was closed before its client closed it."""
+    """The reason for which the service closed a connection before its client did."""
 
     ANOTHER = "another"  # connections ran short
     STALLED = "stalled"  # the client didn't read
@@ -59,14 +59,15 @@ class ConnectionSlot:
     def __init__(self, client_name: str | None, drop: Callable[[], object], *, admin: bool) -> None:
         self.client_name, self.drop, self.admin = client_name, drop, admin
         self.served = False
-        self.place: dict[ConnectionSlot, None] | None = None  # where it stands while it may be closed for another
+        # The connections that may be closed for another one, and are in the same state; None if this isn't one of them.
+        self.place: dict[ConnectionSlot, None] | None = None
 
 
 class ConnectionLimits:
     """Decides which connections are served, and which requests are refused because there are too many.
 
-    Nothing is bounded until `open` sets the number of connections. One client may have *per_client* of them. By
-    default these are three quarters: more than one tenant may use, so that others behind its address aren't cut off.
+    Nothing is bounded until `open` sets the number of connections. One client may have *per_client* of them. The
+    default is three quarters of all. One tenant may use fewer, so it can't cut off others behind the same address.
     """
 
     def __init__(self, per_client: int | None = None) -> None:

@@ -49,8 +49,8 @@ _decode_states = json.Decoder(list[StepSnapshot]).decode
 class StreamedAnswer(Struct, frozen=True):
     """An answer whose body is *prefix*, the workflows separated by commas, and *suffix*.
 
-    *page_etag*: it is a list, whose ETag this returns for the versions of its workflows. It is refused at `limit` if it
-    is too large. Otherwise it has one workflow, and its ETag.
+    A list has *page_etag*, which returns the list's ETag for the versions of its workflows. A list that is too large
+    is refused at `limit`. An answer without *page_etag* has one workflow, and that workflow's ETag.
     """
 
     workflow_ids: Sequence[UUID]

@@ -111,7 +111,7 @@ class InvalidToken(Unauthenticated):
 
 
 class TooManyRequests(StepwellError):
-    """A tenant has as many requests or streams as it may have at once."""
+    """A tenant has as many requests, streams or workflows as it may have at once."""
 
     def __init__(self, why: str, retry_after_s: int = 2) -> None:
         super().__init__(why)

@@ -10,8 +10,8 @@ from stepwell.domain.tenancy import TenantScope
 class Reservation(Struct, frozen=True):
     """The idempotency key that a request has reserved.
 
-    Keys are unique in their `scope`. `token` is the id of this try. If a later try takes the key over, the effect of
-    this one is refused.
+    Keys are unique in their `scope`. `token` is the id of this attempt at the request. If a later attempt takes the key
+    over, the effect of this one is refused.
     """
 
     scope: str
@@ -30,9 +30,9 @@ class StoredAnswer(Struct, frozen=True):
 class ReservedKey(Struct, frozen=True):
     """The state of a key when a request asks for it.
 
-    `mine`: this request has created the key, or has taken it over from a try that can no longer take effect. Otherwise
-    the key is an earlier try's: `applied_to` is the workflow of its committed effect, `answer` is its answer, and
-    `elsewhere` says whether another live process may still work on it.
+    `mine`: this attempt at the request has created the key, or has taken it over from one that can no longer take
+    effect. Otherwise the key is an earlier attempt's: `applied_to` is the workflow of its committed effect, `answer` is
+    its answer, and `elsewhere` says whether another live process may still work on it.
     """
 
     reservation: Reservation

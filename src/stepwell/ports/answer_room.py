@@ -26,10 +26,10 @@ class ReceivedAnswer(Struct, frozen=True):
 
 
 class AnswerRoom(Protocol):
-    """The room of one attempt for answers. The room of the answer before is given back."""
+    """The memory of one attempt for answers. Each answer takes the place of the one before."""
 
     async def make_room(self, size: int) -> None:
-        """Return once an answer of *size* bytes may be read to memory."""
+        """Wait until an answer of *size* bytes may be read to memory."""
 
     async def make_room_for_submitted(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
         """Make room for the answer to a submit, which is stored from *chunks* if it must wait.

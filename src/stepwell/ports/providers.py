@@ -64,7 +64,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What `submit` sends: a JSON object for a `model`.
+    """The request that `submit` sends: a JSON object for a `model`.
 
     `model` is what limits and prices apply to (an app, an endpoint). The engine stores the digest of `body` before it
     is sent, so that `reconcile` can recognise the job.
@@ -94,7 +94,7 @@ class Finished(Struct, frozen=True):
 
 
 class JobStatus(StrEnum):
-    """Whether a job is still running, or how it ended."""
+    """The status of a job: it is still running, or it has ended in one of these ways."""
 
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -236,7 +236,7 @@ class AttemptIO(Protocol):
 
 
 class Provider(Protocol):
-    """What all providers have in common.
+    """The members that all providers have.
 
     `needs_credential`: it can do nothing without a credential, which `provider_config.credential` or its own name
     selects.
@@ -373,13 +373,13 @@ class FileRoom(Protocol):
     """Makes room in memory for files, before their bytes are read."""
 
     async def take_file(self, size: int, /) -> bool:
-        """Return once there is room for *size* bytes more, and whether that took a wait.
+        """Wait until there is room for *size* more bytes. Return whether that took a wait.
 
-        Raises `AttemptError` if there never will be.
+        Raises `AttemptError` if there can never be enough.
         """
 
     async def take_decoded(self, size: int, /) -> bool:
-        """Return once there is room for a file that is in memory already, as text."""
+        """Wait until there is room for a file that is in memory already, as text."""
 
 
 class InputFetcher(Protocol):

@@ -37,7 +37,7 @@ class EvaluationRequest(Struct, frozen=True):
 class Evaluation(Struct, frozen=True):
     """The encoded value of each mapping, or the `error` for which the step fails.
 
-    `spent` is the work that was done. `exceeded`: the error is that this was over the limit.
+    `spent` is the work that was done. `exceeded`: the error is that the work was over the limit.
     """
 
     spent: int

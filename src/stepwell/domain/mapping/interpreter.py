@@ -27,7 +27,7 @@ def evaluate(parsed: Any, value: Any, budget: WorkBudget) -> Any:
 
 
 class _Interpreter(TreeInterpreter):
-    """Charges each visit, and what a node produces without visits."""
+    """An interpreter of JMESPath that charges each visit of a node, and what a node produces without visits."""
 
     def __init__(self, budget: WorkBudget) -> None:
         super().__init__(Options(custom_functions=_Functions(budget)))

@@ -46,7 +46,7 @@ def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
     )
 
 
-def salvage_step(raw: Any) -> PartialStep:
+def parse_valid_parts(raw: Any) -> PartialStep:
     """Return the valid part of *raw*, a step as the client sent it."""
     try:
         return to_partial_step(convert(raw, WorkflowStepDefinition))

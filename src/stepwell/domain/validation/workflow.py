@@ -23,7 +23,7 @@ from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
-from stepwell.domain.validation.partial_step import PartialStep, salvage_step, to_partial_step
+from stepwell.domain.validation.partial_step import PartialStep, parse_valid_parts, to_partial_step
 from stepwell.domain.validation.provider_rules import (
     ProviderCatalog,
     chosen_provider,
@@ -56,7 +56,7 @@ def validate_workflow(body: Any, catalog: ProviderCatalog, expressions: Expressi
     try:
         request = convert(body, CreateWorkflow)
     except ValidationError:
-        broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _salvaged_faults(body, catalog, expressions))
+        broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _faults_of_valid_parts(body, catalog, expressions))
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     partial_steps = [to_partial_step(step) for step in request.steps]
     graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
@@ -104,12 +104,12 @@ def _resolve(
     )
 
 
-def _salvaged_faults(body: Any, catalog: ProviderCatalog, expressions: Expressions) -> Iterator[Fault]:
+def _faults_of_valid_parts(body: Any, catalog: ProviderCatalog, expressions: Expressions) -> Iterator[Fault]:
     """Yield the faults that the rules find in the valid parts of a body whose structure is broken."""
     if not isinstance(body, dict):
         return
     steps, config = body.get("steps"), body.get("config")
-    partial_steps = [salvage_step(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
+    partial_steps = [parse_valid_parts(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
     graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
     yield from _rule_faults(
         partial_steps, graph, config if isinstance(config, dict) else {}, body.get("webhook_url"), catalog, expressions

@@ -39,7 +39,7 @@ class TrackedAttempt(Struct):
 
 
 class BreakerHold(NamedTuple):
-    """Why a step is blocked: the breaker of `key` is open until `until`.
+    """The reason why a step is blocked: the breaker of `key` is open until `until`.
 
     `probing`: the breaker has let a probe through, and the step waits for the end of that attempt.
     """

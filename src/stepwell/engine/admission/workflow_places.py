@@ -175,7 +175,7 @@ class WorkflowPlaces:
             return
         found = {each.tenant: each for each in counts}
         oldest = {tenant: each.oldest for tenant, each in found.items()}
-        # Those that were stored in the meantime may be counted twice, but never not at all.
+        # Those that were stored in the meantime may be counted twice, but are never missed.
         numbers = Counter({tenant: each.number for tenant, each in found.items()}) + (since or Counter())
         turns = [tenant for tenant in self._waiting if tenant in numbers]
         turns += [tenant for tenant in numbers if tenant not in self._waiting]

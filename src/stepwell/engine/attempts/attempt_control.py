@@ -90,9 +90,9 @@ class AttemptControl:
 
     @contextmanager
     def stopped_by_process(self) -> Iterator[Callable[[], None]]:
-        """Yield a function. After its call, the context ends with `AttemptSuperseded` as soon as the process stops.
+        """Yield a function. Once it was called, the context ends with `AttemptSuperseded` when the process stops.
 
-        That is so within a shielded scope, too. For a wait of which nothing is lost: the next process continues it.
+        It does so within a shielded scope, too. Use it for waits that the next process can continue.
         """
 
         def stop_early() -> None:
@@ -147,7 +147,7 @@ class AttemptControl:
 
     @contextmanager
     def waiting_for_memory(self, *, resting: bool) -> Iterator[None]:
-        """Stop the clock of all deadlines within the context. With *resting*, the attempt may be stopped there."""
+        """Suspend all deadlines within the context. *resting*: the attempt may be stopped within it."""
         scopes = [scope for scope in (self._scope, *self._inner_scopes) if scope is not None]
         deadlines, began = [scope.deadline for scope in scopes], current_time()
         for scope in scopes:

@@ -20,7 +20,7 @@ _COPIES = 4
 
 
 class AttemptMemory:
-    """The room of one attempt, in its reservation."""
+    """The memory of one attempt. All of it is in one *reservation*."""
 
     def __init__(self, reservation: MemoryReservation, control: AttemptControl) -> None:
         self._reservation, self._control = reservation, control
@@ -28,9 +28,9 @@ class AttemptMemory:
 
     @contextmanager
     def for_request(self) -> Iterator[None]:
-        """Give back, at the end of the context, what was taken within it, except for the last answer.
+        """Give back what was taken within the context, at its end, but not the last answer.
 
-        The request has been sent then, with its files.
+        The request and its files were sent by then.
         """
         before = self._reservation.held - self._answer
         try:
@@ -39,7 +39,7 @@ class AttemptMemory:
             self._reservation.shrink(max(self._reservation.held - self._answer - before, 0))
 
     async def take(self, size: int) -> bool:
-        """Return once *size* bytes more may be taken, and whether that took a wait. Raises `AttemptError`."""
+        """Take *size* more bytes, once there is room. Return whether that took a wait. Raises `AttemptError`."""
         try:
             with self._control.waiting_for_memory(resting=True):
                 return await self._reservation.grow(size)
@@ -66,7 +66,7 @@ class AttemptMemory:
         self._reservation.shrink(size)
 
     async def take_answer(self, size: int, while_waiting: WhileWaiting | None = None) -> None:
-        """Make room for an answer of a provider. The room of the answer before is given back.
+        """Take memory for an answer of a provider, in place of that for the answer before.
 
         *while_waiting* is called if there is no room now.
         """

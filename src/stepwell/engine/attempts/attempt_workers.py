@@ -9,7 +9,7 @@ from stepwell.ports.providers import WorkWeight
 
 
 class AttemptWorkers:
-    """The workers of one attempt. Its deadline is suspended while it waits for one: others cause that time."""
+    """The workers of one attempt. Its deadline is suspended while it waits, because others cause the wait."""
 
     def __init__(self, local: LocalAdmission, tenant: str | None, step: StepKey, control: AttemptControl) -> None:
         self._local, self._tenant, self._step, self._control = local, tenant, step, control

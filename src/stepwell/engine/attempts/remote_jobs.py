@@ -1,4 +1,4 @@
-"""What all remote attempts of this process share: the pace of polls, prices, and which job belongs to which attempt.
+"""The state that all remote attempts share: the pace of polls, prices, and which job belongs to which attempt.
 
 What must hold:
 - A job belongs to one attempt at most.

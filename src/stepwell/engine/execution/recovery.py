@@ -141,7 +141,7 @@ class Recovery(WorkflowListener):
         self.request()
 
     def wake_if_idle(self) -> None:
-        """Let `run` notice that this process has work now, if the lease must be renewed earlier than it would."""
+        """Wake `run`, because this process has work, if it would wait until after the next renewal of the lease."""
         if self.idle and self.pause_s > self._lease.seconds / 3:
             self._woken.set()
 
@@ -239,7 +239,7 @@ class Recovery(WorkflowListener):
         self.caught_up.set()
 
     async def _release_idle(self) -> None:
-        """Let those workflows of dead processes wait for admission that have no attempt: there may be too many."""
+        """Let workflows of dead processes wait for admission if they have no attempt: there may be too many."""
         released = _RELEASED
         while released == _RELEASED and not self._scheduler.stopping:
             async with self._claiming:

@@ -57,7 +57,7 @@ _CANCEL_S = 2.0  # for attempts that are cancelled when the process stops
 
 
 class WorkflowListener:
-    """Is called when workflows come and go. The calls must return at once, and not raise."""
+    """A listener for workflows that enter or leave memory. Its methods must return at once, and not raise."""
 
     def workflow_registered(self, workflow: ActiveWorkflow) -> None:
         """A workflow has come into memory."""

@@ -164,7 +164,7 @@ class StepDispatcher:
         elif provider is not None and workflow.run.wants_new_attempt(position):
             key = self._key(workflow, position)
             if key is not None and not self._health.allows(key):
-                return self._turn_away(workflow, position, key)
+                return self._divert_or_block(workflow, position, key)
             if slot.pool is None:
                 self.enqueue(workflow, [position])  # the breaker has closed meanwhile, so it needs a slot of its model
                 return None
@@ -176,7 +176,7 @@ class StepDispatcher:
         workflow.waiting_since.pop(position, None)
         return AttemptStart(workflow, slot, seed, key, self._models.works_here(provider))
 
-    def _turn_away(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> StepDiversion | None:
+    def _divert_or_block(self, workflow: ActiveWorkflow, position: int, key: ModelKey) -> StepDiversion | None:
         """Divert the step, or hold it back, because the breaker lets no attempt through."""
         if workflow.resolved_step(position).fallback is not None and not workflow.on_fallback(position):
             other = self._models.model_key(workflow, position, on_fallback=True)

@@ -1,4 +1,4 @@
-"""Bring a database's tables up to date, at start or by `stepwell migrate`."""
+"""Brings a database's tables up to date, at start or by `stepwell migrate`."""
 
 from pathlib import Path
 

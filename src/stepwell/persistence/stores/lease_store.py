@@ -13,7 +13,10 @@ from stepwell.persistence.rows import engine_statements as sql
 
 
 class PostgresLeaseStore:
-    """*pool* is that of `database.create_asyncpg_pool`. `PostgresWorkflowStore` leaves one of its connections free."""
+    """Leases in PostgreSQL.
+
+    *pool* is that of `database.create_asyncpg_pool`. `PostgresWorkflowStore` leaves one of its connections free.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool

@@ -193,16 +193,16 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
     for number, row in enumerate(steps, 1):
         if not number % _SLICE:
             await asyncio.sleep(0)
-        with _noting_unreadable(loaded[row["workflow_id"]]):
+        with _recording_unreadable(loaded[row["workflow_id"]]):
             loaded[row["workflow_id"]].steps.append(step_record(row, row["created_at"]))
     for row in open_tasks:
-        with _noting_unreadable(loaded[row["workflow_id"]]):
+        with _recording_unreadable(loaded[row["workflow_id"]]):
             loaded[row["workflow_id"]].open_tasks.append(task(row))
     return list(loaded.values())
 
 
 @contextmanager
-def _noting_unreadable(loaded: LoadedWorkflow) -> Iterator[None]:
+def _recording_unreadable(loaded: LoadedWorkflow) -> Iterator[None]:
     """Record in *loaded* that a row can't be read, for example because another version of Stepwell wrote it.
 
     Without this, one such row would keep all other workflows from being loaded.

@@ -124,7 +124,7 @@ class ErrorReader:
 
 
 class OpenAiSession(NamedTuple):
-    """What calls with one key need. `url` is the base of the API."""
+    """The means for calls with one key. `url` is the base of the API."""
 
     api: ProviderApi
     url: str
