@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from litestar.types import Message
 
-from stepwell.api import streamed_answers
+from stepwell.api import streamed_answers, tasks
 from stepwell.engine.read_service import ReadService
 from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
@@ -324,3 +324,37 @@ async def test_an_answer_that_is_built_whole_holds_its_bytes_until_it_is_sent(bo
         assert held(bounded) > 64 * 1024
         reader.go_on.set()
     assert (reader.status, reader.ended, held(bounded)) == (200, True, 0)
+
+
+async def test_a_list_of_many_tasks_is_read_in_slices_and_looks_like_a_short_one(
+    bounded: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created = await bounded.create(*[passthrough_step(f"s{n}") for n in range(3_000)])
+    await until_completed(bounded, created["id"])
+    sql = await asyncpg.connect(bounded.dsn)
+    try:
+        await sql.execute("UPDATE tasks SET error = repeat('e', 2000) WHERE workflow_id = $1", created["id"])
+    finally:
+        await sql.close()
+    path = f"/{created['id']}/tasks"
+    reader = Reader(bounded, path)
+    tracemalloc.start()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(reader.read(pause_after=MIB))
+            await asyncio.wait_for(reader.waits.wait(), 60)
+            assert held(bounded) == 3 * MIB
+            reader.go_on.set()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (reader.status, reader.ended, held(bounded)) == (200, True, 0)
+    assert reader.size > 7 * MIB
+    assert peak < 7 * MIB
+    streamed = await bounded.client.get(WORKFLOWS.removesuffix("/") + path)
+    known = {"If-None-Match": streamed.headers["etag"]}
+    assert (await bounded.client.get(WORKFLOWS.removesuffix("/") + path, headers=known)).status_code == 200
+    monkeypatch.setattr(tasks, "_WHOLE_BYTES", 16 * MIB)
+    monkeypatch.setattr(tasks, "TASKS_COUNT", 10_000)
+    whole = await bounded.client.get(WORKFLOWS.removesuffix("/") + path)
+    assert (len(streamed.json()["tasks"]), streamed.content) == (3_000, whole.content)

@@ -1,4 +1,4 @@
-"""Answers with large workflows. They are sent in slices, in bounded memory.
+"""Answers with large workflows and with many tasks. They are sent in slices, in bounded memory.
 
 What must hold:
 - An answer holds the memory that it has reserved: one snapshot of what changes, and one slice. It gives both back when
@@ -11,9 +11,9 @@ What must hold:
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Final, Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import anyio
 import structlog
@@ -21,12 +21,21 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json
 
 from stepwell.api.headers import ETAG, NO_HEADERS, Headers
-from stepwell.api.serializers import stored_step_to_public, workflow_to_public
+from stepwell.api.serializers import stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.workflow_etags import workflow_etag
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import WHOLE, AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep, WorkflowParts
+from stepwell.domain.records import (
+    WHOLE,
+    AnswerSize,
+    LargeWorkflowSnapshot,
+    StepSnapshot,
+    StoredStep,
+    TaskPlace,
+    TaskSlice,
+    WorkflowParts,
+)
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.read_service import ReadService
 from stepwell.memory import MemoryReservation
@@ -40,6 +49,7 @@ STORED_MAX_BYTES: Final = 1024 * 1024  # an answer that is larger isn't stored w
 PROGRESS_S = 30.0
 MEMORY_WAIT_S: Final = 10.0
 NO_MEMORY: Final = "other answers take all the memory that there is for them"
+TASKS_COUNT: Final = 1_000  # of the tasks of a slice
 _FIRST_COUNT, _MAX_COUNT = 250, 500  # of the steps of a slice
 _COPIES = 3  # of a slice: as it was read, encoded, and in the buffer of the connection
 
@@ -75,26 +85,22 @@ class StepSlices(Protocol):
 
 
 class AnswerStreams:
-    """Sends streamed answers of workflows of *scope* that *reads* reads. *memory* is the request's reservation."""
+    """Sends streamed answers about workflows of *scope* that *reads* reads. *memory* is the request's reservation."""
 
     def __init__(self, reads: ReadService, memory: MemoryReservation, scope: TenantScope) -> None:
         self._reads, self._memory, self._scope = reads, memory, scope
 
     def response(self, answer: StreamedAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
         """Return the response that sends *answer*, with *more* headers."""
+        return _responding(lambda: self._opened(answer), answer.status, more)
 
-        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-            async with self._opened(answer) as (headers, body):
-                await _send_start(send, answer.status, {**headers, **more})
-                if scope.get("method") == "HEAD":
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
-                    return
-                async with anyio.create_task_group() as group:
-                    group.start_soon(_cancel_on_disconnect, receive, group.cancel_scope, name="client of an answer")
-                    await _send_body(send, body)
-                    group.cancel_scope.cancel()
+    def tasks(self, workflow_id: UUID, first: TaskSlice, *, include_deleted: bool) -> ASGIApp:
+        """Return the response that sends the list of the workflow's tasks, which begins with *first*.
 
-        return respond
+        Each slice shows its tasks as they are when it is read. So no earlier answer is known to be equal, and the ETag
+        is a new one each time.
+        """
+        return _responding(lambda: self._opened_tasks(workflow_id, first, include_deleted), 200, NO_HEADERS)
 
     async def collect(self, answer: StreamedAnswer, max_bytes: int) -> StoredAnswer | None:
         """Return the whole answer, or None if its body is larger than *max_bytes*."""
@@ -125,6 +131,41 @@ class AnswerStreams:
         finally:
             self._memory.shrink(reserved)
 
+    @asynccontextmanager
+    async def _opened_tasks(
+        self,
+        workflow_id: UUID,
+        first: TaskSlice,
+        include_deleted: bool,  # noqa: FBT001 - as a query has it
+    ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
+        reserved = await _reserve(self._memory, AnswerSize(0, 0, 0), page=True)
+        try:
+            async with aclosing(self._task_list(workflow_id, first, include_deleted=include_deleted)) as body:
+                yield {ETAG: f'"{uuid4().hex}"'}, body
+        finally:
+            self._memory.shrink(reserved)
+
+    async def _task_list(
+        self, workflow_id: UUID, tasks: TaskSlice, *, include_deleted: bool
+    ) -> AsyncGenerator[bytes, None]:
+        yield b'{"tasks":['
+        separator = b""
+        while tasks.tasks:
+            yield separator + json.encode([task_to_public(record) for record in tasks.tasks])[1:-1]
+            separator = b","
+            if not tasks.more:
+                break
+            last = tasks.tasks[-1].task
+            tasks = await self._reads.task_slice(
+                self._scope,
+                workflow_id,
+                TaskPlace(last.position, last.attempt),
+                TASKS_COUNT,
+                SLICE_BYTES,
+                include_deleted=include_deleted,
+            )
+        yield b"]}"
+
     async def _body(
         self, answer: StreamedAnswer, snapshots: list[LargeWorkflowSnapshot]
     ) -> AsyncGenerator[bytes, None]:
@@ -137,6 +178,27 @@ class AnswerStreams:
                     yield chunk
             separator = b","
         yield answer.suffix
+
+
+def _responding(
+    opened: Callable[[], AbstractAsyncContextManager[tuple[Headers, AsyncGenerator[bytes, None]]]],
+    status: int,
+    more: Headers,
+) -> ASGIApp:
+    """Return the response with what *opened* returns, and with *more* headers."""
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        async with opened() as (headers, body):
+            await _send_start(send, status, {**headers, **more})
+            if scope.get("method") == "HEAD":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+            async with anyio.create_task_group() as group:
+                group.start_soon(_cancel_on_disconnect, receive, group.cancel_scope, name="client of an answer")
+                await _send_body(send, body)
+                group.cancel_scope.cancel()
+
+    return respond
 
 
 def etag_of(snapshot: LargeWorkflowSnapshot, parts: WorkflowParts) -> str:

@@ -1,14 +1,18 @@
 """The operations that read tasks. A task is one attempt at a step."""
 
 from litestar import Response
+from litestar.types import ASGIApp
 
-from stepwell.api.conditional_requests import respond_unless_known
+from stepwell.api.conditional_requests import answer_streams, respond_unless_known
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TasksQuery, parse_id, parse_query
 from stepwell.api.serializers import task_to_public
+from stepwell.api.streamed_answers import TASKS_COUNT
 from stepwell.contract.tasks import TaskListResponse, TaskPublic
+
+_WHOLE_BYTES = 256 * 1024  # a list of more bytes is sent in slices
 
 TASK = Operation(
     method="GET",
@@ -45,11 +49,16 @@ async def get_task(request: ApiRequest, services: ServicesDep) -> Response[bytes
 
 
 @endpoint(TASKS)
-async def list_tasks(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+async def list_tasks(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
-    records = await services.reads.tasks(request.user.scope, workflow_id, include_deleted=query.include_deleted)
-    return await respond_unless_known(request, TaskListResponse([task_to_public(record) for record in records]))
+    first = await services.reads.task_slice(
+        request.user.scope, workflow_id, None, TASKS_COUNT, _WHOLE_BYTES, include_deleted=query.include_deleted
+    )
+    if first.more:
+        return answer_streams(request, services).tasks(workflow_id, first, include_deleted=query.include_deleted)
+    tasks = TaskListResponse([task_to_public(record) for record in first.tasks])
+    return (await respond_unless_known(request, tasks)).to_asgi_response(None, request)
 
 
 HANDLERS = (get_task, list_tasks)

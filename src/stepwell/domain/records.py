@@ -230,6 +230,20 @@ class TaskRecord(Struct):
     deleted_at: datetime | None = None
 
 
+class TaskPlace(Struct, frozen=True):
+    """The place of a task in the list of its workflow's tasks."""
+
+    position: int
+    attempt: int
+
+
+class TaskSlice(Struct, frozen=True):
+    """Some tasks of a workflow, one after the other. `more`: others may follow."""
+
+    tasks: list[TaskRecord]
+    more: bool
+
+
 class CleanupFault(Struct, frozen=True):
     """A task that could not be cleaned completely."""
 

@@ -21,7 +21,9 @@ from stepwell.domain.records import (
     LargeWorkflowSnapshot,
     ListFilter,
     StoredStep,
+    TaskPlace,
     TaskRecord,
+    TaskSlice,
     WorkflowPage,
     WorkflowParts,
     WorkflowRecord,
@@ -83,6 +85,22 @@ class ReadService:
     async def events(self, scope: TenantScope, workflow_id: UUID, *, after: int, limit: int) -> Sequence[HistoryEvent]:
         """Return up to *limit* events of the workflow, from number *after* + 1 on."""
         return _require(await self._store.events(scope, workflow_id, after, limit), "workflow")
+
+    async def task_slice(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: TaskPlace | None,
+        count: int,
+        max_bytes: int,
+        *,
+        include_deleted: bool,
+    ) -> TaskSlice:
+        """Return up to *count* tasks of the workflow behind *after*, see `WorkflowReader`."""
+        read = await self._store.task_slice(
+            scope, workflow_id, after, count, max_bytes, include_deleted=include_deleted
+        )
+        return _require(read, "workflow")
 
     async def tasks(self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool) -> Sequence[TaskRecord]:
         """Return the tasks of the workflow, with the deleted ones if *include_deleted*."""

@@ -19,7 +19,9 @@ from stepwell.domain.records import (
     NewWorkflow,
     Ownership,
     StoredStep,
+    TaskPlace,
     TaskRecord,
+    TaskSlice,
     WaitingCount,
     WorkflowPage,
     WorkflowParts,
@@ -160,6 +162,21 @@ class WorkflowReader(Protocol):
         self, scope: TenantScope, workflow_id: UUID, *, include_deleted: bool
     ) -> Sequence[TaskRecord] | None:
         """Return the tasks in the order of steps and attempts. None for an unknown workflow."""
+
+    async def task_slice(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: TaskPlace | None,
+        count: int,
+        max_bytes: int,
+        *,
+        include_deleted: bool,
+    ) -> TaskSlice | None:
+        """Return up to *count* tasks behind *after*, None being the beginning, in the order of `tasks`.
+
+        They have at most about *max_bytes* together, unless there is only one. None for an unknown workflow.
+        """
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         """Return the task, deleted or not. None if it is unknown."""

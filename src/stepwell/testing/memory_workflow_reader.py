@@ -24,7 +24,9 @@ from stepwell.domain.records import (
     StepSnapshot,
     StoredStep,
     Summary,
+    TaskPlace,
     TaskRecord,
+    TaskSlice,
     WorkflowPage,
     WorkflowParts,
     WorkflowRecord,
@@ -34,6 +36,7 @@ from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, Workf
 
 _SMALL_BYTES = 64 * 1024
 _SMALL_PAGE_BYTES = 256 * 1024
+_TASK_BYTES = 600
 _BARE = WorkflowParts(steps=False)
 
 
@@ -123,6 +126,31 @@ class MemoryWorkflowReader:
             return None
         rows = sorted(row.tasks.values(), key=lambda stored: (stored.task.position, stored.task.attempt))
         return [_task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
+
+    async def task_slice(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: TaskPlace | None,
+        count: int,
+        max_bytes: int,
+        *,
+        include_deleted: bool,
+    ) -> TaskSlice | None:
+        records = await self.tasks(scope, workflow_id, include_deleted=include_deleted)
+        if records is None:
+            return None
+        if after is not None:
+            records = [
+                each for each in records if (each.task.position, each.task.attempt) > (after.position, after.attempt)
+            ]
+        read, size = list[TaskRecord](), 0
+        for record in records[:count]:
+            size += _TASK_BYTES + len(record.task.error or "") + len(json.encode(record.task.outputs))
+            if read and size > max_bytes:
+                break
+            read.append(record)
+        return TaskSlice(read, len(read) < len(records))
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         await self._tables.round_trip()

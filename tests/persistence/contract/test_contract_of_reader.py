@@ -8,7 +8,7 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Cancel, Cleanup, Sending, Submitted, Succeeded
 from stepwell.domain.model import Sent
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import WHOLE, ListFilter, WorkflowParts, WorkflowRecord
+from stepwell.domain.records import WHOLE, ListFilter, TaskPlace, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renamed
@@ -169,6 +169,29 @@ async def test_tasks_come_by_step_and_attempt_and_leave_out_what_cleanup_has_del
     deleted = await reader.task(TenantScope("t"), first)
     assert deleted is not None
     assert deleted.deleted_at is not None
+
+
+async def test_tasks_can_be_read_in_slices_of_a_number_and_a_size(stored: Stored) -> None:
+    reader, handle = stored.here.reader, await stored.make(body(join("a"), join("b"), join("c")))
+    a, b, c = [await finish(stored, handle, position) for position in range(3)]
+
+    async def ids_in_slices(count: int, max_bytes: int) -> list[list[UUID]]:
+        read, after = list[list[UUID]](), None
+        while True:
+            slice_ = await reader.task_slice(
+                EVERY_TENANT, handle.workflow_id, after, count, max_bytes, include_deleted=True
+            )
+            assert slice_ is not None
+            read.append([record.task.id for record in slice_.tasks])
+            if not slice_.more:
+                return read
+            after = TaskPlace(slice_.tasks[-1].task.position, slice_.tasks[-1].task.attempt)
+
+    assert await ids_in_slices(10, 10_000) == [[a, b, c]]
+    assert await ids_in_slices(2, 10_000) == [[a, b], [c]]
+    assert await ids_in_slices(10, 1_500) == [[a, b], [c]]
+    assert await ids_in_slices(10, 1) == [[a], [b], [c]]
+    assert await reader.task_slice(TenantScope("u"), handle.workflow_id, None, 1, 1, include_deleted=True) is None
 
 
 async def test_outputs_are_those_of_tasks_that_are_not_deleted(stored: Stored) -> None:

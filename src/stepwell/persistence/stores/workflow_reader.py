@@ -9,7 +9,21 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import json
-from sqlalchemy import BigInteger, ColumnElement, Select, Uuid, any_, literal, select, true
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -25,7 +39,9 @@ from stepwell.domain.records import (
     Ownership,
     StepRecord,
     StoredStep,
+    TaskPlace,
     TaskRecord,
+    TaskSlice,
     WorkflowPage,
     WorkflowParts,
     WorkflowRecord,
@@ -48,6 +64,7 @@ from stepwell.persistence.stores.workflow_queries import (
 
 # A page of more weight is large: it is read and sent in slices.
 SMALL_PAGE_BYTES = 256 * 1024
+_TASK_BYTES = 600  # of a task in an answer, without its error and outputs
 _read_outputs = json.Decoder(list[Output]).decode
 
 
@@ -124,6 +141,28 @@ class PostgresWorkflowReader:
             if not await _exists(connection, scope, workflow_id):
                 return None
             return [_task_record(row) for row in (await connection.execute(query)).mappings()]
+
+    @unavailable_in_outage
+    async def task_slice(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        after: TaskPlace | None,
+        count: int,
+        max_bytes: int,
+        *,
+        include_deleted: bool,
+    ) -> TaskSlice | None:
+        query = _task_slice(scope, workflow_id, after, count, include_deleted=include_deleted)
+        some = query.subquery("some")
+        wanted = select(some).where((some.c.bytes <= max_bytes) | (some.c.number == literal_column("1")))
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(wanted.order_by(some.c.number))).mappings().all()
+            if not rows and after is None and not await _exists(connection, scope, workflow_id):
+                return None
+        # The last one of *count* tasks may have others behind it.
+        is_last = not rows or (len(rows) == rows[0]["available"] < count)
+        return TaskSlice([_task_record(row) for row in rows], more=not is_last)
 
     @unavailable_in_outage
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
@@ -210,6 +249,30 @@ def _tasks(scope: TenantScope) -> Select[Any]:
         .join(steps, (steps.c.workflow_id == tasks.c.workflow_id) & (steps.c.position == tasks.c.position))
         .join(workflows, workflows.c.id == tasks.c.workflow_id)
         .where(visible(scope))
+    )
+
+
+def _task_slice(
+    scope: TenantScope, workflow_id: UUID, after: TaskPlace | None, count: int, *, include_deleted: bool
+) -> Select[Any]:
+    """Up to *count* tasks behind *after*. `available` is their number, and `bytes` the size of those up to `number`."""
+    place = tuple_(tasks.c.position, tasks.c.attempt)
+    query = _tasks(scope).where(tasks.c.workflow_id == workflow_id).order_by(*place.clauses).limit(count)
+    if not include_deleted:
+        query = query.where(tasks.c.deleted_at.is_(None))
+    if after is not None:
+        query = query.where(place > tuple_(literal(after.position), literal(after.attempt)))
+    read = query.subquery("read")
+    order = [read.c.position, read.c.attempt]
+    error = func.coalesce(func.octet_length(read.c.error), literal_column("0"))
+    size: ColumnElement[int] = (
+        literal_column(str(_TASK_BYTES)) + error + func.octet_length(cast(read.c.outputs, Text()))
+    )
+    return select(
+        read,
+        func.row_number().over(order_by=order).label("number"),
+        func.count().over().label("available"),
+        func.sum(size).over(order_by=order).label("bytes"),
     )
 
 
