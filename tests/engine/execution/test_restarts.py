@@ -3,13 +3,17 @@
 import asyncio
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from stepwell.contract.enums import StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow
-from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
+from stepwell.testing import ManualClock, MemoryDatabase
+from stepwell.testing.memory_tables import TaskRow
+from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
 from support.database.failing_store import (
     AFTER,
     BEFORE,
@@ -19,7 +23,6 @@ from support.database.failing_store import (
     scheduler_of,
     use_failing_store,
 )
-from support.database.postgres import connected
 from support.providers.scripted import (
     Fail,
     Hang,
@@ -35,15 +38,13 @@ from support.service.live_service import Service, serving, step_of
 LATER = {"retry": {"base_s": 3600, "max_s": 3600}}
 
 
-async def as_if_killed(dsn: str, deaths: int = 0) -> None:
+def as_if_killed(memory: MemoryDatabase, deaths: int = 0) -> None:
     """Make it look as if the last owner of every workflow was killed, after *deaths* in a row during its trials."""
-    async with connected(dsn) as sql:
-        dead = uuid4()
-        await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", dead)
-        await sql.execute("UPDATE workflows SET owner = $1, crashes = $2 WHERE owner IS NOT NULL", dead, deaths)
-        if deaths:
-            ends = "INSERT INTO unclean_ends SELECT gen_random_uuid(), now(), true FROM generate_series(1, 3)"
-            await sql.execute(ends)
+    memory.take_over(uuid4())
+    for state in memory.states():
+        state.crashes = deaths
+    if deaths:
+        memory.tables.unclean_ends |= {uuid4(): (memory.clock.now(), True) for _ in range(3)}
 
 
 async def history(service: Service, workflow_id: str) -> list[str]:
@@ -52,18 +53,17 @@ async def history(service: Service, workflow_id: str) -> list[str]:
     return [event["type"] for event in events]
 
 
-async def test_a_timer_goes_on_where_it_was(dsn: str, tmp_path: Path) -> None:
+async def test_a_timer_goes_on_where_it_was(memory: MemoryDatabase, clock: ManualClock, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Fail(retry_after_s=3000)]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         before = await service.until(created["id"], lambda w: step_of(w, "a")["next_attempt_at"])
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         assert await service.get(created["id"]) == before
         (workflow,) = scheduler_of(service).workflows.values()
         assert list(workflow.timers) == [0]
-    async with connected(dsn) as sql:
-        await sql.execute("UPDATE steps SET next_attempt_at = clock_timestamp() WHERE next_attempt_at IS NOT NULL")
-    async with serving(dsn, tmp_path, provider) as service:
+    clock.advance(3000)
+    async with serving(memory, tmp_path, provider) as service:
         ended = await service.until_ended(created["id"])
         assert ended["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 2), ("b", 1)]
@@ -71,16 +71,20 @@ async def test_a_timer_goes_on_where_it_was(dsn: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("killed", [True, False])
-async def test_an_interrupted_attempt_is_the_same_attempt_again(dsn: str, tmp_path: Path, killed: bool) -> None:  # noqa: FBT001
+async def test_an_interrupted_attempt_is_the_same_attempt_again(
+    memory: MemoryDatabase,
+    tmp_path: Path,
+    killed: bool,  # noqa: FBT001
+) -> None:
     provider = ScriptedProvider(script={"a": [Hang(files={"x": b"1"}), Succeed({"f": 1}, {"x": b"2"})]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), passthrough_step("b", "a"))
         await provider.until_called("a")
         before = await history(service, created["id"])
     assert provider.ends("a") == ["cancelled"]
     if killed:
-        await as_if_killed(dsn)
-    async with serving(dsn, tmp_path, provider) as service:
+        as_if_killed(memory)
+    async with serving(memory, tmp_path, provider) as service:
         ended = await service.until_ended(created["id"])
         assert ended["status"] == "COMPLETED"
         first, second = (call for call in provider.calls if call.step_id == "a")
@@ -93,15 +97,15 @@ async def test_an_interrupted_attempt_is_the_same_attempt_again(dsn: str, tmp_pa
 
 
 async def test_a_step_that_ran_when_the_workflow_was_paused_is_taken_up_and_nothing_else(
-    dsn: str, tmp_path: Path
+    memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     provider = ScriptedProvider(script={"a": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b"), scripted_step("c", "a"))
         await service.until(created["id"], lambda w: step_of(w, "b")["status"] == "COMPLETED")
         await provider.until_called("a")
         assert (await service.verb(created["id"], "pause")).status_code == 200
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         found = await service.until(created["id"], lambda w: step_of(w, "a")["status"] == "COMPLETED")
         assert (found["status"], step_of(found, "c")["status"]) == ("PAUSED", "PENDING")
         await eventually(lambda: nothing_left(service))
@@ -111,13 +115,13 @@ async def test_a_step_that_ran_when_the_workflow_was_paused_is_taken_up_and_noth
 
 
 async def test_an_attempt_that_waits_to_be_taken_up_waits_once_however_often_it_is_paused(
-    dsn: str, tmp_path: Path
+    memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     provider = ScriptedProvider(default=Hang())
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ids = [(await service.create(scripted_step(step_id)))["id"] for step_id in ("a", "b")]
         await eventually(lambda: provider.running == 2)
-    async with serving(dsn, tmp_path, provider, max_steps_per_provider=1) as service:
+    async with serving(memory, tmp_path, provider, max_steps_per_provider=1) as service:
         await provider.until_called("a", 2)
         for verb in ("pause", "resume") * 3:
             assert (await service.verb(ids[1], verb)).status_code == 200
@@ -129,26 +133,27 @@ async def test_an_attempt_that_waits_to_be_taken_up_waits_once_however_often_it_
         await eventually(lambda: nothing_left(service))
 
 
-async def test_a_deadline_that_passed_meanwhile_counts(dsn: str, tmp_path: Path) -> None:
+async def test_a_deadline_that_passed_meanwhile_counts(
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(default=Hang())
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), config={"workflow_timeout_s": 3600})
         await provider.until_called("a")
-    async with connected(dsn) as sql:
-        await sql.execute("UPDATE workflows SET deadline_at = clock_timestamp()")
-    async with serving(dsn, tmp_path, provider) as service:
+    clock.advance(3600)
+    async with serving(memory, tmp_path, provider) as service:
         ended = await service.until_ended(created["id"])
         assert (ended["status"], ended["errors"]) == ("FAILED", ["workflow: timed out after 3600 s"])
         await eventually(lambda: nothing_left(service))
 
 
 async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_need(
-    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.engine.execution.recovery._PAGE", 3)
     mapping = {"from_step": "a", "from_field": "f", "to_field": "g"}
     provider = ScriptedProvider(script={"a": [Succeed({"f": n}) for n in range(8)], "b": [Hang()] * 8})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ids = [
             (
                 await service.create(
@@ -160,7 +165,7 @@ async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_nee
             for _ in range(8)
         ]
         await provider.until_called("b", 8)
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ended = [await service.until_ended(workflow_id) for workflow_id in ids]
         assert [workflow["final_step_result"] for workflow in ended] == [{"g": n} for n in range(8)]
         assert provider.count("a") == 8
@@ -168,26 +173,27 @@ async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_nee
 
 
 async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_asked_for_out_of_turn(
-    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = ScriptedProvider(default=Hang())
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         ids = [(await service.create(scripted_step("a")))["id"] for _ in range(3)]
         await provider.until_called("a", 3)
-    gate, claim = asyncio.Event(), PostgresWorkflowStore.claim
+    gate, claim = asyncio.Event(), MemoryWorkflowStore.claim
 
-    async def held_up(self: PostgresWorkflowStore, *given: Any) -> list[LoadedWorkflow]:
+    async def held_up(self: MemoryWorkflowStore, *given: Any) -> list[LoadedWorkflow]:
         if given[-1] is None and not gate.is_set():
             raise Unavailable("not yet")
         return await claim(self, *given)
 
-    monkeypatch.setattr(PostgresWorkflowStore, "claim", held_up)
-    async with serving(dsn, tmp_path, provider, wait_for_claims=False) as service:
+    monkeypatch.setattr(MemoryWorkflowStore, "claim", held_up)
+    async with serving(memory, tmp_path, provider, wait_for_claims=False) as service:
         assert (await service.client.get("/health/ready")).status_code == 200
         assert (await service.verb(ids[1], "pause")).json()["status"] == "PAUSED"
         assert [str(each) for each in scheduler_of(service).workflows] == [ids[1]]
         await provider.until_called("a", 4)
         gate.set()
+        clock.advance(1)
         await provider.until_called("a", 6)  # each once more, and the one in the middle not again
         await eventually(service.app.components.webhooks.recovery.caught_up.is_set)
         assert provider.count("a") == 6
@@ -198,14 +204,14 @@ async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_aske
 
 
 async def test_a_workflow_that_has_killed_its_process_three_times_fails_and_starts_nothing(
-    dsn: str, tmp_path: Path
+    memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     provider = ScriptedProvider(script={"a": [Hang(), Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
-    await as_if_killed(dsn, 3)
-    async with serving(dsn, tmp_path, provider) as service:
+    as_if_killed(memory, 3)
+    async with serving(memory, tmp_path, provider) as service:
         ended = await service.until_ended(created["id"])
         reason = "workflow: its process died 3 times in a row while this workflow alone was under way"
         assert (ended["status"], ended["errors"], ended["error_message"]) == ("FAILED", [reason], reason)
@@ -217,30 +223,33 @@ async def test_a_workflow_that_has_killed_its_process_three_times_fails_and_star
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-async def test_two_times_are_forgiven_and_forgotten_with_the_first_checkpoint(dsn: str, tmp_path: Path) -> None:
+async def test_two_times_are_forgiven_and_forgotten_with_the_first_checkpoint(
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(script={"a": [Hang(), Succeed()], "b": [Hang(), Succeed()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
-    await as_if_killed(dsn, 2)
-    async with serving(dsn, tmp_path, provider) as service:
+    as_if_killed(memory, 2)
+    async with serving(memory, tmp_path, provider, wait_for_claims=False) as service:
+        clock.advance(service.app.components.webhooks.recovery.calm_s)
         await provider.until_called("b")
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
-    async with connected(dsn) as sql:
-        assert await sql.fetchval("SELECT crashes FROM workflows") == 0
-    async with serving(dsn, tmp_path, provider) as service:
+    assert [state.crashes for state in memory.states()] == [0]
+    async with serving(memory, tmp_path, provider) as service:
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(dsn: str, tmp_path: Path) -> None:
+async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(default=Hang())
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         broken, sound = [(await service.create(scripted_step("a")))["id"] for _ in range(2)]
         await provider.until_called("a", 2)
-    async with connected(dsn) as sql:
-        await sql.execute("""UPDATE workflows SET config = '{"retry": 7}' WHERE id = $1""", broken)
+    memory.tables.workflows[UUID(broken)].record.config = {"retry": 7}
     provider.release("a")
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         assert (await service.until_ended(sound))["status"] == "COMPLETED"
         assert (await service.get(broken))["status"] == "RUNNING"
         answer = await service.verb(broken, "cancel")
@@ -250,9 +259,9 @@ async def test_one_workflow_that_can_not_be_read_does_not_stop_the_others(dsn: s
 # Answers that were lost
 
 
-async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(dsn: str, tmp_path: Path) -> None:
+async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider()
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         workflow_store = use_failing_store(service)
         workflow_store.inserts.extend([AFTER, BEFORE])
         body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
@@ -267,57 +276,53 @@ async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(dsn: str, tmp
 
 
 async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_claim(
-    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
     provider = ScriptedProvider()
-    async with serving(dsn, tmp_path, provider, database_timeout_s=7) as service:
-        workflow_store, loop = use_failing_store(service), asyncio.get_running_loop()
-        recovery, call_later = service.app.components.webhooks.recovery, loop.call_later
-        later: list[float] = []
-
-        def spy(delay: float, callback: Any, *arguments: Any, **options: Any) -> asyncio.TimerHandle:
-            if callback == recovery.request:
-                later.append(delay)
-            return call_later(delay, callback, *arguments, **options)
-
-        monkeypatch.setattr(loop, "call_later", spy)
+    async with serving(memory, tmp_path, provider, database_timeout_s=7) as service:
+        workflow_store, recovery = use_failing_store(service), service.app.components.webhooks.recovery
         workflow_store.inserts.append(LATE)
         body = {"name": "n", "origin_instance": "tests", "steps": [scripted_step("a")]}
         answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
         assert answer.status_code == 503
-        await eventually(lambda: workflow_store.claimed > 0, "the first claim is over")
+        await eventually(lambda: workflow_store.claimed > 0 and recovery.resting, "the first claim is over")
         await workflow_store.inner.insert(*workflow_store.late[0])
-        assert later == [8], "once more when no statement can be at work any more"
-        recovery.request()
+        # It claims once more when no statement can be at work any more.
+        clock.advance(7.9)
+        assert recovery.resting
+        clock.advance(0.1)
         (found,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
         assert (await service.until_ended(found["id"]))["status"] == "COMPLETED"
 
 
-async def test_a_claim_whose_answer_was_lost_is_made_again(dsn: str, tmp_path: Path) -> None:
+async def test_a_claim_whose_answer_was_lost_is_made_again(
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(script={"a": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"))
         await provider.until_called("a")
-    async with connected(dsn) as sql:
-        owner = await sql.fetchval("SELECT owner FROM workflows")
-        await sql.execute("UPDATE workflows SET owner = NULL, status = 'PAUSED'")  # nobody takes it
-        async with serving(dsn, tmp_path, provider) as service:
-            workflow_store = use_failing_store(service)
-            workflow_store.claims.extend([AFTER, BEFORE, AFTER])
-            await sql.execute("UPDATE workflows SET owner = $1, status = 'RUNNING'", owner)
-            service.app.components.webhooks.recovery.request()
-            assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
-            assert not workflow_store.claims
-            assert await sql.fetchval("SELECT epoch FROM workflows") == 4
-            assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1)]
+    (state,) = memory.states()
+    owner, state.owner, state.status = state.owner, None, WorkflowStatus.PAUSED  # nobody takes it
+    async with serving(memory, tmp_path, provider) as service:
+        workflow_store, recovery = use_failing_store(service), service.app.components.webhooks.recovery
+        workflow_store.claims.extend([AFTER, BEFORE, AFTER])
+        state.owner, state.status = owner, WorkflowStatus.RUNNING
+        recovery.request()
+        for left in (2, 1, 0):
+            await eventually(lambda left=left: len(workflow_store.claims) == left and recovery.resting)  # type: ignore[misc]
+            clock.advance(0.5)
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert [state.epoch for state in memory.states()] == [4]
+        assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1)]
 
 
 async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_from_leaving(
-    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.app.engine_tasks._LAST_WRITES_S", 0.1)
     provider = ScriptedProvider(script={"a": [Stubborn(), Succeed()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
     first = service.app.engine
@@ -325,30 +330,27 @@ async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_f
     provider.release("a")
     with pytest.raises(asyncio.CancelledError):
         await first
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("a", 1), ("b", 1)]
 
 
-async def test_however_many_attempts_of_no_ops_were_interrupted(dsn: str, tmp_path: Path) -> None:
+async def test_however_many_attempts_of_no_ops_were_interrupted(memory: MemoryDatabase, tmp_path: Path) -> None:
     """They are taken up one after the other, not each within the one before: Python's stack isn't as deep."""
     provider, many = ScriptedProvider(), 150
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         admission_of(service).closed = True
         await asyncio.gather(*(service.create(passthrough_step("a"), passthrough_step("b", "a")) for _ in range(many)))
-    async with connected(dsn) as sql:
-        await sql.execute(
-            """
-            UPDATE steps SET status = 'RUNNING', task_id = gen_random_uuid(), attempt = 1, provider_attempts = 1,
-                started_at = updated_at WHERE step_id = 'a';
-            INSERT INTO tasks (id, workflow_id, position, attempt, started_at, status, phase, outputs)
-            SELECT task_id, workflow_id, position, 1, updated_at, 'RUNNING', 'INTENT', '[]' FROM steps
-            WHERE step_id = 'a'
-            """
-        )
-    async with serving(dsn, tmp_path, provider, max_running_steps=1) as service:
+    for row in memory.tables.workflows.values():
+        step = (row.record.steps or [])[0].state
+        task = Task(uuid4(), 0, 1, None, started_at=step.updated_at)
+        step.status, step.task_id, step.started_at = StepStatus.RUNNING, task.id, step.updated_at
+        step.attempt = step.provider_attempts = 1
+        row.tasks[task.id] = TaskRow(task)
+        memory.tables.workflow_of_task[task.id] = row.record.state.id
+    async with serving(memory, tmp_path, provider, max_running_steps=1) as service:
         await eventually(lambda: service.app.engine.done() or nothing_left(service), "all have ended")
         assert not service.app.engine.done()
-    async with connected(dsn) as sql:
-        assert await sql.fetchval("SELECT count(*) FROM workflows WHERE status = 'COMPLETED'") == many
-        assert await sql.fetchval("SELECT count(*) FROM tasks WHERE attempt = 1 AND status = 'COMPLETED'") == 2 * many
+    assert [state.status for state in memory.states()] == [WorkflowStatus.COMPLETED] * many
+    tasks = [stored.task for row in memory.tables.workflows.values() for stored in row.tasks.values()]
+    assert [(task.attempt, task.status) for task in tasks] == [(1, TaskStatus.COMPLETED)] * 2 * many
