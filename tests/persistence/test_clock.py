@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.persistence import clock as module
-from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.clock import DatabaseClock, uuid7
 
 DATABASE = datetime(2001, 1, 1, tzinfo=UTC)
 
@@ -91,3 +91,10 @@ def test_the_clock_always_advances_and_catches_up(steps: list[tuple[float, float
         last = DATABASE + timedelta(seconds=machine.ticks)
         clock.observe(last)
         assert clock.now() == last
+
+
+def test_the_ids_of_later_readings_sort_later(machine: Machine) -> None:
+    clock = DatabaseClock()
+    ids = [uuid7(clock.now()) for _ in range(2_000)]
+    assert ids == sorted(ids)
+    assert {each.version for each in ids} == {7}

@@ -42,12 +42,15 @@ class DatabaseClock:
 
 
 def uuid7(now: datetime) -> uuid.UUID:
-    """A UUID of version 7: 48 bits of milliseconds, 74 random bits. RFC 9562, section 5.7.
+    """A UUID of version 7: 60 bits of time, in 1/4096 milliseconds, and 62 random bits (RFC 9562, 6.2, method 3).
+
+    The ids of two readings of a clock sort as the readings do, because these are at least a microsecond apart.
 
     Hot path (see `stepwell.persistence`): it is asyncpg's subclass of `uuid.UUID`, which is created, hashed and encoded
     in C. This saves a tenth of the cost of a step.
     """
-    random = bytearray(os.urandom(10))
-    random[0] = 0x70 | random[0] & 0x0F  # the version
-    random[2] = 0x80 | random[2] & 0x3F  # the variant
-    return UUID(int(now.timestamp() * 1000).to_bytes(6, "big") + random)  # type: ignore[no-any-return]
+    ticks = int(now.timestamp() * 4_096_000)
+    time_and_version = ticks >> 12 << 16 | 0x7000 | ticks & 0xFFF
+    random = bytearray(os.urandom(8))
+    random[0] = 0x80 | random[0] & 0x3F  # the variant
+    return UUID(time_and_version.to_bytes(8, "big") + random)  # type: ignore[no-any-return]
