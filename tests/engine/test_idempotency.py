@@ -4,17 +4,19 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import httpx
 import pytest
 
 from stepwell.domain.errors import StillRunning, Unavailable
 from stepwell.engine import idempotency
 from stepwell.engine import service as service_module
+from stepwell.testing import ManualClock, MemoryDatabase
+from stepwell.testing.memory_tables import KeyRow
 from support.database.failing_store import AFTER, BEFORE, LATE, FailingStore, use_failing_store
 from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
@@ -30,8 +32,8 @@ def provider() -> ScriptedProvider:
 
 
 @pytest.fixture
-async def service(dsn: str, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as running:
+async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as running:
         yield running
 
 
@@ -41,11 +43,11 @@ def workflow_store(service: Service) -> FailingStore:
 
 
 @asynccontextmanager
-async def two_processes(dsn: str, folder: Path) -> AsyncIterator[tuple[Service, Service]]:
+async def two_processes(memory: MemoryDatabase, folder: Path) -> AsyncIterator[tuple[Service, Service]]:
     """Run two services on one database."""
     async with (
-        running_service(dsn, folder / "1", providers=[ScriptedProvider()], exclusive=False) as one,
-        running_service(dsn, folder / "2", providers=[ScriptedProvider()], exclusive=False) as other,
+        running_service(memory, folder / "1", providers=[ScriptedProvider()], exclusive=False) as one,
+        running_service(memory, folder / "2", providers=[ScriptedProvider()], exclusive=False) as other,
     ):
         yield one, other
 
@@ -75,40 +77,40 @@ def make_unavailable(patch: pytest.MonkeyPatch, service: Service, *names: str) -
         patch.setattr(service.app.components.stores.database.keys, name, fail)
 
 
+def only_key(memory: MemoryDatabase) -> KeyRow:
+    """Return the row of the only key."""
+    (row,) = memory.tables.keys.values()
+    return row
+
+
 async def leave_reserved(
-    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, lease: str | None
+    service: Service, workflow_store: FailingStore, memory: MemoryDatabase, lease_s: float | None
 ) -> None:
-    """Leave the key of a request that had no effect, reserved by another process. *lease*: when its lease ends."""
+    """Leave the key of a request that had no effect, reserved by another process. *lease_s*: when its lease ends."""
     other = uuid4()
     workflow_store.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
         make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
-    await sql.execute("UPDATE idempotency_keys SET owner = $1, token = gen_random_uuid()", other)
-    if lease is not None:
-        await sql.execute(f"INSERT INTO processes VALUES ($1, clock_timestamp() + interval '{lease}')", other)
+    row = only_key(memory)
+    row.owner, row.token = other, uuid4()
+    if lease_s is not None:
+        memory.tables.processes[other] = memory.clock.now() + timedelta(seconds=lease_s)
 
 
-async def wait_for_key(sql: asyncpg.Connection, condition: str, *values: Any) -> None:
-    """Wait until the SQL condition holds for the row of the key."""
-    async with asyncio.timeout(30):
-        while not await sql.fetchval(f"SELECT {condition} FROM idempotency_keys", *values):
-            await asyncio.sleep(0.01)
-
-
-async def count_workflows(sql: asyncpg.Connection) -> int:
-    return int(await sql.fetchval("SELECT count(*) FROM workflows"))
+def workflow_ids(memory: MemoryDatabase) -> list[str]:
+    return [str(workflow_id) for workflow_id in memory.tables.workflows]
 
 
 async def test_of_fifty_concurrent_requests_in_two_processes_one_takes_effect(
-    dsn: str, tmp_path: Path, sql: asyncpg.Connection
+    memory: MemoryDatabase, tmp_path: Path
 ) -> None:
-    async with two_processes(dsn, tmp_path) as services:
+    async with two_processes(memory, tmp_path) as services:
         answers = await asyncio.gather(*(create(services[n % 2]) for n in range(50)))
         codes = Counter(answer.status_code for answer in answers)
         assert codes[201] >= 1
         assert codes == {201: codes[201], 409: 50 - codes[201]}
-        assert await count_workflows(sql) == 1
+        assert len(memory.tables.workflows) == 1
         (first,) = (a for a in answers if a.status_code == 201 and "idempotency-replayed" not in a.headers)
         for service in services:
             again = await create(service)
@@ -117,11 +119,11 @@ async def test_of_fifty_concurrent_requests_in_two_processes_one_takes_effect(
         await services[0].until_ended(first.json()["id"])
 
 
-async def test_a_repeat_after_a_restart_gets_the_same_bytes(dsn: str, tmp_path: Path) -> None:
-    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service:
+async def test_a_repeat_after_a_restart_gets_the_same_bytes(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with running_service(memory, tmp_path, providers=[ScriptedProvider()]) as service:
         first = await create(service)
         await service.until_ended(first.json()["id"])
-    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service:
+    async with running_service(memory, tmp_path, providers=[ScriptedProvider()]) as service:
         again = await create(service)
     assert (again.status_code, again.content) == (201, first.content)
     stored = {name: value for name, value in first.headers.items() if not name.startswith("ratelimit")}
@@ -130,21 +132,21 @@ async def test_a_repeat_after_a_restart_gets_the_same_bytes(dsn: str, tmp_path: 
 
 @pytest.mark.parametrize("away", [False, True], ids=["database back", "database away"])
 async def test_an_insert_that_fails_releases_the_key(
-    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, *, away: bool
+    service: Service, workflow_store: FailingStore, memory: MemoryDatabase, *, away: bool
 ) -> None:
     workflow_store.inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
         if away:
             make_unavailable(patch, service, "release")
         assert (await create(service)).status_code == 503
-    assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == away
+    assert len(memory.tables.keys) == away
     answer = await create(service)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
-    assert await count_workflows(sql) == 1
+    assert len(memory.tables.workflows) == 1
 
 
 async def test_a_repeat_finds_the_insert_whose_answer_was_lost(
-    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection
+    service: Service, workflow_store: FailingStore, memory: MemoryDatabase
 ) -> None:
     workflow_store.inserts.append(AFTER)
     assert (await create(service)).status_code == 503
@@ -153,12 +155,12 @@ async def test_a_repeat_finds_the_insert_whose_answer_was_lost(
     assert second.headers["location"] == WORKFLOWS + second.json()["id"]
     assert second.headers["etag"]
     assert (third.content, dict(third.headers)) == (second.content, dict(second.headers))
-    assert await sql.fetch("SELECT id::text FROM workflows") == [(second.json()["id"],)]
+    assert workflow_ids(memory) == [second.json()["id"]]
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["database back", "database away"])
 async def test_an_insert_that_arrives_after_the_repeat_is_refused(
-    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, *, away: bool
+    service: Service, workflow_store: FailingStore, memory: MemoryDatabase, *, away: bool
 ) -> None:
     workflow_store.inserts.append(LATE)
     with pytest.MonkeyPatch.context() as patch:
@@ -173,14 +175,12 @@ async def test_an_insert_that_arrives_after_the_repeat_is_refused(
     assert answer.status_code == 201
     with pytest.raises(StillRunning):
         await workflow_store.inner.insert(*before_the_repeat)
-    assert await sql.fetch("SELECT id::text FROM workflows") == [(answer.json()["id"],)]
-    for table in ("steps", "events"):
-        others = f"SELECT count(*) FROM {table} WHERE workflow_id::text <> $1"
-        assert await sql.fetchval(others, answer.json()["id"]) == 0
+    assert workflow_ids(memory) == [answer.json()["id"]]
+    assert {str(position.workflow_id) for position, _ in memory.tables.log} == {answer.json()["id"]}
 
 
 async def test_an_insert_that_arrives_before_the_repeat_counts(
-    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    service: Service, workflow_store: FailingStore, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "_RETRY_S", 3600)
     workflow_store.inserts.append(LATE)
@@ -190,17 +190,17 @@ async def test_an_insert_that_arrives_before_the_repeat_counts(
     await workflow_store.inner.insert(*workflow_store.late[0])
     answer = await create(service)
     assert (answer.status_code, answer.headers["idempotency-replayed"]) == (201, "true")
-    assert await sql.fetch("SELECT id::text FROM workflows") == [(answer.json()["id"],)]
+    assert workflow_ids(memory) == [answer.json()["id"]]
 
 
 async def test_a_response_that_cannot_be_stored_is_not_sent(
-    service: Service, provider: ScriptedProvider, sql: asyncpg.Connection
+    service: Service, provider: ScriptedProvider, memory: MemoryDatabase
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         make_unavailable(patch, service, "store_answer")
         assert (await create(service)).status_code == 503
     provider.release("a")
-    ((workflow_id,),) = await sql.fetch("SELECT id::text FROM workflows")
+    (workflow_id,) = workflow_ids(memory)
     done = await service.until_ended(workflow_id)
     answer = await create(service)
     assert (answer.status_code, answer.json()) == (201, done)  # the current state
@@ -208,32 +208,36 @@ async def test_a_response_that_cannot_be_stored_is_not_sent(
     assert (await create(service)).content == answer.content
 
 
-@pytest.mark.parametrize("lease", [None, "-1 second", "1 hour"])
+@pytest.mark.parametrize("lease_s", [None, -1, 3600])
 async def test_a_key_of_another_process_is_taken_over_once_that_is_dead_or_too_old(
-    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection, lease: str | None
+    service: Service,
+    workflow_store: FailingStore,
+    memory: MemoryDatabase,
+    clock: ManualClock,
+    lease_s: float | None,
 ) -> None:
-    await leave_reserved(service, workflow_store, sql, lease)
-    if lease == "1 hour":
+    await leave_reserved(service, workflow_store, memory, lease_s)
+    if lease_s == 3600:
         answer = await create(service)
         assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
-        await sql.execute("UPDATE idempotency_keys SET created_at = created_at - interval '5 minutes'")
+        clock.advance(300)
     answer = await create(service)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
-    assert await count_workflows(sql) == 1
+    assert len(memory.tables.workflows) == 1
 
 
 async def test_two_processes_answer_the_repeats_of_an_unanswered_request_alike(
-    dsn: str, tmp_path: Path, sql: asyncpg.Connection
+    memory: MemoryDatabase, tmp_path: Path
 ) -> None:
-    async with two_processes(dsn, tmp_path) as services:
+    async with two_processes(memory, tmp_path) as services:
         with pytest.MonkeyPatch.context() as patch:
             make_unavailable(patch, services[0], "store_answer")
             assert (await create(services[0])).status_code == 503
-        await wait_for_key(sql, "owner = $1", UUID(int=0))  # until then it counts as still running
+        await eventually(lambda: only_key(memory).owner == UUID(int=0))  # until then it counts as still running
         answers = await asyncio.gather(*(create(service) for service in services))
         assert [answer.status_code for answer in answers] == [201, 201]
         assert answers[0].content == answers[1].content
-        assert await count_workflows(sql) == 1
+        assert len(memory.tables.workflows) == 1
         await services[0].until_ended(answers[0].json()["id"])
 
 
@@ -271,18 +275,18 @@ async def test_a_verb_whose_commit_fails_and_then_loses_its_answer_is_applied_on
 
 
 async def test_a_verb_that_loses_the_workflow_to_another_process_releases_its_key(
-    service: Service, provider: ScriptedProvider, sql: asyncpg.Connection
+    service: Service, provider: ScriptedProvider, memory: MemoryDatabase
 ) -> None:
     workflow_id, other = await start_hanging(service, provider), uuid4()
-    await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", other)
-    await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", other)
+    memory.take_over(other)
     path = f"{WORKFLOWS}{workflow_id}/pause"
     assert (await service.client.post(path, headers=KEY)).status_code == 503
-    assert await sql.fetchval("SELECT count(*) FROM idempotency_keys") == 0
-    await sql.execute("DELETE FROM processes WHERE id = $1", other)
+    assert not memory.tables.keys
+    del memory.tables.processes[other]
     answer = await service.client.post(path, headers=KEY)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (200, False)
-    assert await sql.fetchval("SELECT applied_at IS NOT NULL AND status = 200 FROM idempotency_keys")
+    row = only_key(memory)
+    assert (str(row.applied_to), row.answer is not None and row.answer.status) == (workflow_id, 200)
 
 
 async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(
@@ -303,11 +307,12 @@ async def test_a_repeated_cleanup_without_a_response_deletes_the_rest(
 
 
 async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
-    service: Service, workflow_store: FailingStore, sql: asyncpg.Connection
+    service: Service, workflow_store: FailingStore, memory: MemoryDatabase
 ) -> None:
     service_keys: Any = service.app.components.stores.database.keys
     for place in ("reserve", "store_answer"):
-        await sql.execute("TRUNCATE idempotency_keys, workflows, steps, events")
+        memory.tables.keys.clear()
+        memory.tables.workflows.clear()
         reached, inner = asyncio.Event(), getattr(service_keys, place)
 
         def halting(inner: Callable[..., Any] = inner, reached: asyncio.Event = reached) -> Callable[..., Any]:
@@ -326,4 +331,4 @@ async def test_a_request_that_is_cancelled_at_any_point_has_one_effect(
                 request.cancel()
         answer = await create(service)
         assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, place == "store_answer")
-        assert await count_workflows(sql) == 1
+        assert len(memory.tables.workflows) == 1

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import httpx
 import pytest
 
+from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import StillRunning, Unavailable
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.preconditions import Preconditions
@@ -18,6 +18,8 @@ from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine import idempotency
 from stepwell.engine import service as service_module
 from stepwell.persistence.clock import uuid7
+from stepwell.testing import ManualClock, MemoryDatabase
+from stepwell.testing.memory_tables import DeliveryRow, KeyRow
 from support.database.failing_store import BEFORE, use_failing_store
 from support.emulators.webhook_receiver import WebhookReceiver, running_sink
 from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
@@ -30,17 +32,17 @@ NOBODY = UUID(int=0)
 
 
 @pytest.fixture
-async def one(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+async def one(memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     monkeypatch.setattr(idempotency, "_RETRY_S", 0.02)
     provider = ScriptedProvider(default=Hang())
-    async with running_service(dsn, tmp_path / "1", providers=[provider], exclusive=False, grace_s=1) as service:
+    async with running_service(memory, tmp_path / "1", providers=[provider], exclusive=False, grace_s=1) as service:
         yield service
 
 
 @pytest.fixture
-async def other(one: Service, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+async def other(one: Service, memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     provider = ScriptedProvider(default=Hang())
-    async with running_service(dsn, tmp_path / "2", providers=[provider], exclusive=False, grace_s=1) as service:
+    async with running_service(memory, tmp_path / "2", providers=[provider], exclusive=False, grace_s=1) as service:
         yield service
 
 
@@ -54,22 +56,32 @@ async def create(service: Service, **headers: str) -> httpx.Response:
     return await service.client.post(WORKFLOWS, json=BODY, headers=KEY | headers)
 
 
-async def wait_for(sql: asyncpg.Connection, condition: str, *values: Any) -> None:
-    """Wait until the SQL condition holds."""
-    async with asyncio.timeout(30):
-        while not await sql.fetchval(f"SELECT {condition}", *values):
-            await asyncio.sleep(0.005)
+def only_key(memory: MemoryDatabase) -> KeyRow:
+    """Return the row of the only key."""
+    (row,) = memory.tables.keys.values()
+    return row
 
 
-async def wait_until_released(sql: asyncpg.Connection) -> None:
-    await wait_for(sql, "NOT EXISTS (SELECT FROM idempotency_keys)")
+def only_delivery(memory: MemoryDatabase) -> DeliveryRow:
+    """Return the row of the only delivery of the only workflow."""
+    (workflow,) = memory.tables.workflows.values()
+    (row,) = workflow.deliveries.values()
+    return row
 
 
-async def assert_counts_as_first(service: Service, sql: asyncpg.Connection) -> None:
+async def wait_until_released(memory: MemoryDatabase) -> None:
+    await eventually(lambda: not memory.tables.keys, "the key is released")
+
+
+async def wait_until_disowned(memory: MemoryDatabase) -> None:
+    await eventually(lambda: only_key(memory).owner == NOBODY, "any process may answer")
+
+
+async def assert_counts_as_first(service: Service, memory: MemoryDatabase) -> None:
     """Assert that a request with the key is handled as the first one."""
     answer = await create(service)
     assert (answer.status_code, "idempotency-replayed" in answer.headers) == (201, False)
-    assert await sql.fetchval("SELECT count(*) FROM workflows") == 1
+    assert len(memory.tables.workflows) == 1
 
 
 def keys_of(service: Service) -> Any:
@@ -91,7 +103,7 @@ def losing_the_answer(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 async def test_a_key_that_could_not_be_released_is_released_once_the_database_is_back(
-    one: Service, other: Service, sql: asyncpg.Connection
+    one: Service, other: Service, memory: MemoryDatabase
 ) -> None:
     use_failing_store(one).inserts.append(BEFORE)
     with pytest.MonkeyPatch.context() as patch:
@@ -99,21 +111,21 @@ async def test_a_key_that_could_not_be_released_is_released_once_the_database_is
         assert (await create(one)).status_code == 503
         answer = await create(other)
         assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
-    await wait_until_released(sql)
-    await assert_counts_as_first(other, sql)
+    await wait_until_released(memory)
+    await assert_counts_as_first(other, memory)
 
 
 async def test_a_reservation_whose_answer_was_lost_is_released(
-    one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys_of(one), "reserve", losing_the_answer(keys_of(one).reserve))
     assert (await create(one)).status_code == 503
-    await wait_until_released(sql)
-    await assert_counts_as_first(other, sql)
+    await wait_until_released(memory)
+    await assert_counts_as_first(other, memory)
 
 
 async def test_a_reservation_that_arrives_after_its_release_is_released_again(
-    one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    one: Service, other: Service, memory: MemoryDatabase, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys, reservations = keys_of(one), list[tuple[Any, ...]]()
     reserve, release, released = keys.reserve, keys.release, list[Any]()
@@ -130,25 +142,26 @@ async def test_a_reservation_that_arrives_after_its_release_is_released_again(
 
     monkeypatch.setattr(keys, "reserve", late)
     monkeypatch.setattr(keys, "release", release_first)
-    one.app.services.idempotency.statement_s = -0.9
     assert (await create(one)).status_code == 503
+    await eventually(lambda: len(released) == 1 and len(memory.tables.keys) == 1, "the reservation has arrived")
+    clock.advance(one.app.services.idempotency.statement_s + 1)
     await eventually(lambda: len(released) == 2, "it is released again")
     assert released[0] == released[1]
-    await assert_counts_as_first(other, sql)
+    await assert_counts_as_first(other, memory)
 
 
-async def test_a_late_reservation_cannot_take_the_key_from_a_later_one(one: Service, sql: asyncpg.Connection) -> None:
+async def test_a_late_reservation_cannot_take_the_key_from_a_later_one(one: Service, memory: MemoryDatabase) -> None:
     clock = one.app.components.process.clock
     late, now = uuid7(clock.now() - timedelta(seconds=1)), uuid7(clock.now())
     assert (await keys_of(one).reserve(EVERY_TENANT, "k", now, b"")).mine
     with pytest.raises(StillRunning):
         await keys_of(one).reserve(EVERY_TENANT, "k", late, b"")
-    assert await sql.fetchval("SELECT token FROM idempotency_keys") == now
+    assert only_key(memory).token == now
 
 
 @pytest.mark.parametrize("place", ["reserve", "store_answer"])
 async def test_a_cancelled_request_releases_or_hands_over_its_key(
-    one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, place: str
+    one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     reached, inner = asyncio.Event(), getattr(keys_of(one), place)
 
@@ -165,17 +178,17 @@ async def test_a_cancelled_request_releases_or_hands_over_its_key(
         assert (await create(other)).status_code == 409
         request.cancel()
     if place == "reserve":
-        await wait_until_released(sql)
-        await assert_counts_as_first(other, sql)
+        await wait_until_released(memory)
+        await assert_counts_as_first(other, memory)
     else:
-        await wait_for(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+        await wait_until_disowned(memory)
         answer = await create(other)
         assert (answer.status_code, answer.headers["idempotency-replayed"]) == (201, "true")
-        assert await sql.fetchval("SELECT count(*) FROM workflows") == 1
+        assert len(memory.tables.workflows) == 1
 
 
 async def test_another_process_answers_for_a_verb_once_that_is_decided(
-    one: Service, other: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, workflow_store = await one.create(scripted_step("a")), use_failing_store(one)
     monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
@@ -185,7 +198,7 @@ async def test_another_process_answers_for_a_verb_once_that_is_decided(
     assert (await other.client.post(path, headers=KEY)).status_code == 409
     assert not one.app.services.idempotency.unreleased
     workflow_store.gate.set()
-    await wait_for(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+    await wait_until_disowned(memory)
     answer = await other.client.post(path, headers=KEY)
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     assert answer.headers["idempotency-replayed"] == "true"
@@ -202,35 +215,34 @@ async def test_the_number_of_unreleased_keys_is_bounded(one: Service, monkeypatc
 
 
 async def test_a_key_lasts_two_days_from_the_request_that_took_effect(
-    one: Service, sql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    one: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keys_of(one), "release", raise_unavailable)
     use_failing_store(one).inserts.append(BEFORE)
-    move = "UPDATE idempotency_keys SET created_at = created_at - interval '47 hours'"
     assert (await create(one)).status_code == 503
-    assert await sql.execute(move) == "UPDATE 1"
+    clock.advance(47 * 3600)
     first = await create(one)
     assert first.status_code == 201
-    assert await sql.execute(move) == "UPDATE 1"
+    clock.advance(47 * 3600)
     again = await create(one)
     assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
 
 
 class TestRedelivery:
-    async def _delivered(self, one: Service, sink: WebhookReceiver, sql: asyncpg.Connection) -> tuple[UUID, str, str]:
+    async def _delivered(self, one: Service, sink: WebhookReceiver, memory: MemoryDatabase) -> tuple[UUID, str, str]:
         """Return a workflow whose webhook was delivered, the delivery's id, and the path of its redelivery."""
         made = await one.create(scripted_step("a"), webhook_url=sink.url())
         assert (await one.verb(made["id"], "cancel")).status_code == 200
         await sink.until(1)
-        await wait_for(sql, "status = 'DELIVERED' FROM deliveries")
+        await eventually(lambda: only_delivery(memory).status is DeliveryStatus.DELIVERED)
         name = sink.received[0].id
         return UUID(made["id"]), name, f"{WORKFLOWS}{made['id']}/deliveries/{name}/redeliver"
 
     @pytest.mark.parametrize("lost", ["store_answer", "redeliver"])
     async def test_a_redelivery_without_a_response_is_sent_once(
-        self, one: Service, other: Service, sink: WebhookReceiver, sql: asyncpg.Connection, lost: str
+        self, one: Service, other: Service, sink: WebhookReceiver, memory: MemoryDatabase, lost: str
     ) -> None:
-        _, name, path = await self._delivered(one, sink, sql)
+        _, name, path = await self._delivered(one, sink, memory)
         with pytest.MonkeyPatch.context() as patch:
             if lost == "store_answer":
                 patch.setattr(keys_of(one), "store_answer", raise_unavailable)
@@ -239,8 +251,8 @@ class TestRedelivery:
                 patch.setattr(stored, "redeliver", losing_the_answer(stored.redeliver))
             assert (await one.client.post(path, headers=KEY)).status_code == 503
         await sink.until(2)
-        await wait_for(sql, "status = 'DELIVERED' FROM deliveries")
-        await wait_for(sql, "owner = $1 FROM idempotency_keys", NOBODY)
+        await eventually(lambda: only_delivery(memory).status is DeliveryStatus.DELIVERED)
+        await wait_until_disowned(memory)
         answer = await other.client.post(path, headers=KEY)
         assert (answer.status_code, answer.headers["idempotency-replayed"]) == (200, "true")
         assert (answer.json()["id"], answer.json()["status"]) == (name, "DELIVERED")
@@ -249,12 +261,12 @@ class TestRedelivery:
         assert len(sink.received) == 2
 
     async def test_a_redelivery_whose_key_was_taken_over_sends_nothing(
-        self, one: Service, sink: WebhookReceiver, sql: asyncpg.Connection
+        self, one: Service, sink: WebhookReceiver, memory: MemoryDatabase
     ) -> None:
-        workflow_id, name, _ = await self._delivered(one, sink, sql)
+        workflow_id, name, _ = await self._delivered(one, sink, memory)
         with pytest.raises(StillRunning):
             await one.app.services.webhooks.redeliver(
                 EVERY_TENANT, workflow_id, name, Preconditions(Reservation("every", "k", uuid4()))
             )
-        assert await sql.fetchval("SELECT status FROM deliveries") == "DELIVERED"
+        assert only_delivery(memory).status is DeliveryStatus.DELIVERED
         assert len(sink.received) == 1
