@@ -12,6 +12,7 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.postgres import TABLES, TestServer, connected, create_database, drop_database
 from support.providers.emulated import World, world_of
+from support.service.live_service import Service, running_service
 
 
 @pytest.fixture
@@ -36,6 +37,13 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     """The emulator of a remote provider, and its settings. Modules that test others have a fixture of this name."""
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(world_of(ProviderType.CUSTOM, tmp_path / "emulator"))
+
+
+@pytest.fixture
+async def service(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
+    """The whole service on the database in memory, with a client that may do everything."""
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(running_service(memory, tmp_path))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""The cost of operations, counted and not timed: statements, batches, events, and lines of code for each step."""
+"""The cost of operations, counted and not timed: statements, batches, events, and lines of code for each step.
+
+They run on PostgreSQL, because only its adapters count statements.
+"""
 
 import asyncio
 import gc
@@ -6,8 +9,8 @@ import re
 import sys
 import weakref
 from asyncio import TimerHandle
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -50,6 +53,13 @@ def measuring(service: Service) -> Iterator[Cost]:
     cost.statements, cost.batches, cost.events = (
         int(after - earlier) for after, earlier in zip(counts(), before, strict=True)
     )
+
+
+@pytest.fixture
+async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+    """The service on PostgreSQL."""
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(running_service(dsn, tmp_path))
 
 
 async def create(service: Service, body: dict[str, Any], *, start: bool = True) -> UUID:

@@ -1,3 +1,8 @@
+"""Results that are big alone or together.
+
+Many big ones run on PostgreSQL, because the size of its statements is the subject.
+"""
+
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +33,7 @@ async def test_a_result_that_is_too_big_is_a_clear_step_error(service: Service) 
     assert ended["steps"][1]["retry_count"] == 0
 
 
-async def test_many_big_results_are_no_outage(service: Service) -> None:
+async def test_many_big_results_are_no_outage(dsn: str, tmp_path: Path) -> None:
     steps = [
         {
             "id": str(n),
@@ -39,17 +44,17 @@ async def test_many_big_results_are_no_outage(service: Service) -> None:
         for n in range(60)
     ]
     once = {"id": "once", "task_type": "PASSTHROUGH", "config": {"text": BIG}}
-    body = await service.create(once, *steps)
-    async with service.as_tenant(every=True) as client:
+    async with running_service(dsn, tmp_path) as service, service.as_tenant(every=True) as client:
+        body = await service.create(once, *steps)
         # Step results are left out here: 36 MB of them would only slow the polling down.
         path = "/api/v1/workflows/"
         while (found := (await client.get(path, params={"include_steps": False})).json()["workflows"][0])[
             "progress"
         ] < 100:
             assert found["status"] == "RUNNING"
-    assert found["id"] == body["id"]
-    batches = service.app.components.engine.scheduler.checkpointer.batches
-    assert batches >= 60 * len(BIG) / (4 * 1024 * 1024)
+        assert found["id"] == body["id"]
+        batches = service.app.components.engine.scheduler.checkpointer.batches
+        assert batches >= 60 * len(BIG) / (4 * 1024 * 1024)
 
 
 def copies(count: int, *after: str) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""Large and odd shapes: how many commits they take, and that nothing of them stays in memory."""
+"""Large and odd shapes: how many commits they take, and that nothing of them stays in memory.
+
+Ten thousand steps run on PostgreSQL, because the rows of its large batches are the subject.
+"""
 
 import asyncio
 from pathlib import Path
@@ -13,6 +16,7 @@ from stepwell.contract.enums import StepStatus
 from stepwell.domain.records import WHOLE, StepSnapshot, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.testing import MemoryDatabase
 from support.database.failing_store import FailingStore, admission_of, nothing_left, scheduler_of, use_failing_store
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service
@@ -108,7 +112,9 @@ async def test_workflows_side_by_side_share_their_commits(service: Service, coun
     assert max(len(batch) for batch in counting.batches) > many / 2
 
 
-async def test_a_result_is_in_memory_only_while_a_step_may_still_read_it(dsn: str, tmp_path: Path) -> None:
+async def test_a_result_is_in_memory_only_while_a_step_may_still_read_it(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(
         script={"big": [Succeed({"n": "x" * 1000})], "unread": [Succeed({"n": "y"})], "b": [Hang()], "c": [Hang()]}
     )
@@ -119,7 +125,7 @@ async def test_a_result_is_in_memory_only_while_a_step_may_still_read_it(dsn: st
         scripted_step("b", "big", "unread", input_mappings=reads),
         scripted_step("c", "b", "big", input_mappings=reads),
     ]
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         workflow_id = await create(service, *steps)
         await provider.until_called("b")
         states = scheduler_of(service).workflows[workflow_id].run.steps
@@ -133,9 +139,9 @@ async def test_a_result_is_in_memory_only_while_a_step_may_still_read_it(dsn: st
         assert provider.calls[-1].inputs["n"] == "x" * 1000
 
 
-async def test_a_huge_workflow_does_not_hold_up_a_small_one(dsn: str, tmp_path: Path) -> None:
+async def test_a_huge_workflow_does_not_hold_up_a_small_one(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider()
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1, max_running_steps=2) as service:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1, max_running_steps=2) as service:
         huge = await create(service, *(scripted_step(f"h{n}") for n in range(300)))
         small = await create(service, *chain(3), scripted_step("end", "s2"))
         begun = len(provider.calls)
@@ -147,9 +153,9 @@ async def test_a_huge_workflow_does_not_hold_up_a_small_one(dsn: str, tmp_path: 
         assert provider.peak <= 2
 
 
-async def test_slots_are_as_many_as_are_set_and_each_comes_back(dsn: str, tmp_path: Path) -> None:
+async def test_slots_are_as_many_as_are_set_and_each_comes_back(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(default=Hang())
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1, max_steps_per_provider=7) as service:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1, max_steps_per_provider=7) as service:
         ids = [await create(service, *(scripted_step(f"{w}.{n}") for n in range(5))) for w in range(4)]
         await eventually(lambda: provider.running == 7)
         admission = admission_of(service)

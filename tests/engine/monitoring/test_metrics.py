@@ -4,9 +4,9 @@ import asyncio
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from stepwell.contract.enums import ProviderType
@@ -14,8 +14,9 @@ from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.setting_values import ModelLimits, Prices
 from stepwell.engine.webhooks import backlog
-from stepwell.persistence.stores.outbox import PostgresOutbox
 from stepwell.ports.webhooks import Backlog
+from stepwell.testing import ManualClock, MemoryDatabase
+from stepwell.testing.memory_webhooks import MemoryOutbox
 from support.emulators.base import Fault
 from support.emulators.webhook_receiver import HANG, answered, running_sink
 from support.processes.source_tree import TOP
@@ -25,7 +26,7 @@ from support.service.live_service import Service, running_service
 from support.service.metrics_lint import families_of, faults
 
 LABELS = ("provider", "currency", "model", "outcome", "state")
-SOON = {"retry": {"base_s": 0.001, "max_s": 0.001}}
+AT_ONCE = {"retry": {"base_s": 0}}
 
 
 async def text_of(service: Service) -> str:
@@ -48,7 +49,7 @@ async def samples_of(service: Service, name: str) -> dict[tuple[str, ...], float
 
 async def run_workflow(service: Service, *steps: dict[str, Any], **fields: Any) -> str:
     """Run a workflow to its end, and return its status."""
-    created = await service.create(*steps, **({"config": SOON} | fields))
+    created = await service.create(*steps, **({"config": AT_ONCE} | fields))
     done = await service.until_ended(created["id"])
     await service.app.services.workflows.until_idle(UUID(created["id"]))  # its end is counted when it is committed
     return str(done["status"])
@@ -68,11 +69,11 @@ async def test_checkpoints_are_counted_by_batches_events_and_rows(service: Servi
     assert value("stepwell_checkpoint_duration_seconds_count") == batches
 
 
-async def test_every_end_is_counted_by_its_outcome(dsn: str, tmp_path: Path) -> None:
+async def test_every_end_is_counted_by_its_outcome(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(
         script={"twice": [Fail(), Fail(before=2)], "never": [Fail(retryable=False)], "long": [Hang()]}
     )
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         assert await run_workflow(service, scripted_step("twice"), passthrough_step("after", "twice")) == "COMPLETED"
         failing = {"config": {"on_failure": "continue"}}
         assert (
@@ -112,16 +113,16 @@ async def test_every_end_is_counted_by_its_outcome(dsn: str, tmp_path: Path) -> 
         assert sum((await samples_of(service, "stepwell_step_duration_seconds_count")).values()) == 4
 
 
-async def test_ends_by_a_restart_or_a_deadline_are_counted_once(dsn: str, tmp_path: Path) -> None:
+async def test_ends_by_a_restart_or_a_deadline_are_counted_once(
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(script={"a": [Hang(), Hang()]})
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as first:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as first:
         created = await first.create(scripted_step("a"), config={"workflow_timeout_s": 3_600})
         await provider.until_called("a")
     assert first.app.metrics.value("stepwell_workflows_total", {"outcome": "failed"}) == 0
-    sql = await asyncpg.connect(dsn)
-    await sql.execute("UPDATE workflows SET deadline_at = now()")
-    await sql.close()
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as second:
+    clock.advance(3_600)
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as second:
         assert (await second.until_ended(created["id"]))["status"] == "FAILED"
         await second.app.services.workflows.until_idle(UUID(created["id"]))
         assert await samples_of(second, "stepwell_workflows_total") == {("failed",): 1}
@@ -133,10 +134,10 @@ async def test_ends_by_a_restart_or_a_deadline_are_counted_once(dsn: str, tmp_pa
 
 
 async def test_breakers_are_reported_by_model_with_the_steps_that_they_block(
-    world: World, dsn: str, tmp_path: Path
+    world: World, memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     settings = world.settings | {"breaker_failures": 1, "grace_s": 1}
-    async with running_service(dsn, tmp_path / "data", **settings) as service:
+    async with running_service(memory, tmp_path / "data", **settings) as service:
         world.emulator.always("submit", Fault.BROKEN)
         model: dict[str, Any] = {"provider_config": {"model": 'loud "1"\n'}}
         assert await run_workflow(service, world.step(max_retries=1, **model)) == "FAILED"
@@ -147,9 +148,9 @@ async def test_breakers_are_reported_by_model_with_the_steps_that_they_block(
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") > 0
 
 
-async def test_the_number_of_series_by_model_is_bounded(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_the_number_of_series_by_model_is_bounded(world: World, memory: MemoryDatabase, tmp_path: Path) -> None:
     limits = ModelLimits({ProviderType.CUSTOM: {"ours": ModelLimit(concurrency=5)}})
-    async with running_service(dsn, tmp_path / "data", limits=limits, **world.settings) as service:
+    async with running_service(memory, tmp_path / "data", limits=limits, **world.settings) as service:
         world.emulator.always("submit", Fault.REFUSED)
         models = [f"m{number}" for number in range(105)] + ["ours"]
         steps = [world.step(model, max_retries=0, depends_on=[], provider_config={"model": model}) for model in models]
@@ -159,9 +160,9 @@ async def test_the_number_of_series_by_model_is_bounded(world: World, dsn: str, 
         assert counted["CUSTOM", "ours", "failed"] == 1
 
 
-async def test_costs_are_counted_by_provider_and_currency(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_costs_are_counted_by_provider_and_currency(world: World, memory: MemoryDatabase, tmp_path: Path) -> None:
     prices = Prices({ProviderType.CUSTOM: {"*": 0.25}})
-    async with running_service(dsn, tmp_path / "data", prices=prices, currency="EUR", **world.settings) as service:
+    async with running_service(memory, tmp_path / "data", prices=prices, currency="EUR", **world.settings) as service:
         assert await run_workflow(service, world.step("a"), world.step("b")) == "COMPLETED"
         assert await samples_of(service, "stepwell_cost_total") == {("CUSTOM", "EUR"): 0.5}
 
@@ -186,11 +187,11 @@ def queue_lengths(service: Service) -> dict[str, float]:
     ],
 )
 async def test_the_queue_length_is_reported_by_reason(
-    world: World, dsn: str, tmp_path: Path, reason: str, settings: dict[str, Any]
+    world: World, memory: MemoryDatabase, tmp_path: Path, reason: str, settings: dict[str, Any]
 ) -> None:
     world.hold()
     settings = world.settings | settings | {"grace_s": 1}
-    async with running_service(dsn, tmp_path / "data", **settings) as service:
+    async with running_service(memory, tmp_path / "data", **settings) as service:
         created = await service.create(*(world.step(f"s{number}") for number in range(3)))
         await eventually(lambda: queue_lengths(service) == {reason: 2})
         assert service.app.metrics.value("stepwell_steps_waiting") == 2
@@ -202,9 +203,9 @@ async def test_the_queue_length_is_reported_by_reason(
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") == 0
 
 
-async def test_a_pause_before_a_retry_counts_as_waiting(dsn: str, tmp_path: Path) -> None:
+async def test_a_pause_before_a_retry_counts_as_waiting(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Fail(retry_after_s=3_600)]})
-    async with running_service(dsn, tmp_path, providers=[provider]) as service:
+    async with running_service(memory, tmp_path, providers=[provider]) as service:
         await service.create(scripted_step("a"), config={"workflow_timeout_s": 3_600})
         await eventually(lambda: queue_lengths(service) == {"retry": 1})
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") == 0
@@ -214,11 +215,11 @@ async def test_a_pause_before_a_retry_counts_as_waiting(dsn: str, tmp_path: Path
 
 
 async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_sent(
-    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backlog, "_CACHE_S", 0)
     monkeypatch.setattr(backlog, "_SHARE", 0)
-    async with running_service(dsn, tmp_path) as service, running_sink(answer=HANG) as sink:
+    async with running_service(memory, tmp_path) as service, running_sink(answer=HANG) as sink:
         assert await samples_of(service, "stepwell_webhook_backlog") == {}
         assert await run_workflow(service, passthrough_step("a"), webhook_url=sink.url()) == "COMPLETED"
         await sink.until(1)
@@ -232,22 +233,23 @@ async def test_the_backlog_of_webhooks_and_its_age_are_reported_until_they_are_s
                 await asyncio.sleep(0.005)
         assert await samples_of(service, "stepwell_webhook_backlog_age_seconds") == {}
         # An empty backlog is not counted again until there may be something new.
-        sent = service.app.metrics.value("stepwell_database_statements_total")
+        counts = AsyncMock()
+        monkeypatch.setattr(service.app.components.stores.database.outbox, "backlog", counts)
         await text_of(service)
-        assert service.app.metrics.value("stepwell_database_statements_total") == sent
+        assert not counts.called
 
 
 @pytest.mark.parametrize("fault", [Unavailable("away"), ValueError("broken"), None])
 async def test_without_the_database_all_metrics_but_the_backlog_are_reported(
     service: Service, monkeypatch: pytest.MonkeyPatch, fault: Exception | None
 ) -> None:
-    async def failing_count(_: PostgresOutbox, __: UUID) -> Backlog:
+    async def failing_count(_: MemoryOutbox, __: UUID) -> Backlog:
         if fault is not None:
             raise fault
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(PostgresOutbox, "backlog", failing_count)
+    monkeypatch.setattr(MemoryOutbox, "backlog", failing_count)
     monkeypatch.setattr(backlog, "_DEADLINE_S", 0.01)
     families = families_of(await text_of(service))
     assert families["stepwell_webhook_backlog"].samples == []
@@ -255,15 +257,14 @@ async def test_without_the_database_all_metrics_but_the_backlog_are_reported(
     assert len(families["stepwell_workflows_total"].samples) == 3
 
 
-async def test_a_workflow_that_another_process_has_taken_over_is_a_lost_lease(dsn: str, tmp_path: Path) -> None:
+async def test_a_workflow_that_another_process_has_taken_over_is_a_lost_lease(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(script={"a": [Hang()]})
-    async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
+    async with running_service(memory, tmp_path, providers=[provider], grace_s=1) as service:
         await service.create(scripted_step("a"))
         await provider.until_called("a")
-        sql = await asyncpg.connect(dsn)
-        await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", other := uuid4())
-        await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", other)
-        await sql.close()
+        memory.take_over(uuid4())
         provider.release("a")
         await eventually(lambda: service.app.metrics.value("stepwell_lease_losses_total") == 1)
         # The attempt's end wasn't recorded, so it isn't counted.
