@@ -12,6 +12,7 @@ import pytest
 from engine.test_secrets_never_leak import Watch, echo
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.setting_values import Secrets
+from stepwell.testing import MemoryDatabase
 from support.emulators import google, openai
 from support.emulators.base import Fault, Reply
 from support.providers.emulated import World, world_of
@@ -53,7 +54,7 @@ def kind(request: pytest.FixtureRequest) -> ProviderType:
 
 @pytest.mark.usefixtures("debug_logging")
 async def test_no_failed_call_leaks_a_secret(
-    kind: ProviderType, dsn: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    kind: ProviderType, memory: MemoryDatabase, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with world_of(kind, tmp_path / "emulator") as world:
         settings = world.settings
@@ -62,8 +63,8 @@ async def test_no_failed_call_leaks_a_secret(
             settings["credentials"] = Secrets({"comfyui": TOKEN})
         (secret,) = settings["credentials"].values()
         world.emulator.error = echoing(world, secret)
-        async with running_service(dsn, tmp_path / "data", log_level="debug", **settings) as service:
-            watch = Watch(service, {kind: world.emulator}, tmp_path / "data")
+        async with running_service(memory, tmp_path / "data", log_level="debug", **settings) as service:
+            watch = Watch(service, memory, {kind: world.emulator}, tmp_path / "data")
             hooks = service.client.event_hooks
             service.client.event_hooks = {**hooks, "response": [*hooks["response"], watch.record]}
             await watch.run(kind)
@@ -75,7 +76,7 @@ async def test_no_failed_call_leaks_a_secret(
             world.emulator.always("submit", Fault.BROKEN)
             await watch.run(kind, fails="something broke", max_retries=1)
             await watch.request_everything()
-            rows = await watch.rows()
+            rows = watch.rows()
             logs = capfd.readouterr().err
             for part in secrets_of(world):
                 assert part not in logs

@@ -1,4 +1,7 @@
-"""Runs that this process has lost, rows that the database refuses, attempts that won't end, answers that must wait."""
+"""Workflows that this process has lost, refused rows, attempts that don't end, and answers that must wait.
+
+Claims beside creates run on PostgreSQL, because the snapshots of its statements are the subject.
+"""
 
 import asyncio
 from functools import partial
@@ -6,10 +9,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
+from msgspec import json
 
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import AFTER, admission_of, nothing_left, scheduler_of, use_failing_store
 from support.database.postgres import connected
 from support.providers.scripted import (
@@ -27,15 +31,9 @@ from support.service.live_service import serving, statuses_of
 OTHER = uuid4()
 
 
-async def rows(sql: asyncpg.Connection) -> list[list[tuple[Any, ...]]]:
-    tables = ("workflows", "steps", "tasks", "events")
-    return [[tuple(row) for row in await sql.fetch(f"SELECT t::text FROM {t} AS t ORDER BY 1")] for t in tables]
-
-
-async def take_over(sql: asyncpg.Connection) -> None:
-    """Another process has all workflows now, and lives."""
-    await sql.execute("INSERT INTO processes VALUES ($1, 'infinity')", OTHER)
-    await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", OTHER)
+def rows(memory: MemoryDatabase) -> bytes:
+    """Return all rows of all workflows."""
+    return json.encode(list(memory.tables.workflows.values()))
 
 
 # Another process has it
@@ -43,25 +41,25 @@ async def take_over(sql: asyncpg.Connection) -> None:
 
 @pytest.mark.parametrize("ending", [Succeed(files={"y": b"2"}), Fail(), Fail(retryable=False)])
 async def test_a_lost_run_writes_nothing_touches_no_file_and_ends_its_attempts(
-    dsn: str, tmp_path: Path, ending: Succeed | Fail
+    memory: MemoryDatabase, tmp_path: Path, ending: Succeed | Fail
 ) -> None:
     files = {"x": b"1"}
     provider = ScriptedProvider(script={"a": [Hang(ending, files)], "b": [Hang(files=files)], "mine": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+    async with serving(memory, tmp_path, provider) as service:
         lost = await service.create(
             scripted_step("a"), scripted_step("b"), scripted_step("c", "a"), scripted_step("d", "b")
         )
         await provider.until_called("a")
         await provider.until_called("b")
-        await take_over(sql)
+        memory.take_over(OTHER)
         mine = await service.create(scripted_step("mine"))
         await provider.until_called("mine")
-        before = await rows(sql)
+        before = rows(memory)
         provider.release("a")
         await eventually(lambda: provider.ends("b") == ["cancelled"], "its other attempt is cancelled")
         await eventually(lambda: list(scheduler_of(service).held) == [UUID(mine["id"])])
         assert admission_of(service).used == 1
-        assert await rows(sql) == before
+        assert rows(memory) == before
         assert {call.step_id for call in provider.calls} == {"a", "b", "mine"}
         # The other process may be writing the same files by now.
         kept = {path.name for path in service.artifacts.rglob("*") if path.is_file()}
@@ -69,37 +67,40 @@ async def test_a_lost_run_writes_nothing_touches_no_file_and_ends_its_attempts(
         for verb in ("pause", "cancel"):
             answer = await service.verb(lost["id"], verb)
             assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
-        assert await rows(sql) == before
+        assert rows(memory) == before
         provider.release("mine")
         assert (await service.until_ended(mine["id"]))["status"] == "COMPLETED"
         # When the other process goes, it comes back, and goes on where it was.
         provider.release("b")
-        await sql.execute("DELETE FROM processes WHERE id = $1", OTHER)
+        del memory.tables.processes[OTHER]
         assert (await service.verb(lost["id"], "cancel")).status_code in {200, 503}
         await service.until_ended(lost["id"])
         await eventually(lambda: nothing_left(service))
 
 
-async def test_a_verb_on_a_lost_run_does_not_take_effect(dsn: str, tmp_path: Path) -> None:
+async def test_a_verb_on_a_lost_run_does_not_take_effect(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(default=Hang())
-    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"))
         await provider.until_called("a")
-        await take_over(sql)
-        before = await rows(sql)
+        memory.take_over(OTHER)
+        before = rows(memory)
         answer = await service.verb(created["id"], "pause")
         assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
-        assert await rows(sql) == before
+        assert rows(memory) == before
         await eventually(lambda: nothing_left(service))
 
 
-async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: str, tmp_path: Path) -> None:
+async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(script={"a": [Stubborn(), Succeed()], "b": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b"))
         await provider.until_called("a")
         await provider.until_called("b")
-        await sql.execute("UPDATE workflows SET owner = $1, epoch = epoch + 1", OTHER)  # and that one has gone already
+        memory.take_over(OTHER)
+        del memory.tables.processes[OTHER]  # and that one has gone already
         workflow_store = use_failing_store(service)
         provider.release("b")
         await eventually(lambda: workflow_store.batches != [] and not scheduler_of(service).workflows, "it is lost")
@@ -118,17 +119,17 @@ async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(dsn: s
 
 @pytest.mark.parametrize("taken_over", [True, False])
 async def test_an_attempt_that_ends_well_although_it_was_cancelled_leaves_a_file_only_to_a_new_owner(
-    dsn: str,
+    memory: MemoryDatabase,
     tmp_path: Path,
     taken_over: bool,  # noqa: FBT001
 ) -> None:
     provider = ScriptedProvider(script={"a": [Stubborn(files={"x": b"1"})], "b": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b"))
         await provider.until_called("a")
         await provider.until_called("b")
         if taken_over:
-            await take_over(sql)
+            memory.take_over(OTHER)
             provider.release("b")
             await eventually(lambda: not scheduler_of(service).workflows, "it is lost")
         else:
@@ -139,10 +140,10 @@ async def test_an_attempt_that_ends_well_although_it_was_cancelled_leaves_a_file
         assert kept == ({"x"} if taken_over else set())
 
 
-async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Path) -> None:
+async def test_a_claim_under_a_run_of_this_process_heals(memory: MemoryDatabase, tmp_path: Path) -> None:
     """It should not be; if it is, the run is dropped and taken up again from the rows."""
     provider = ScriptedProvider(script={"a": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b", "a"))
         await provider.until_called("a")
         parts = service.app.components
@@ -158,9 +159,9 @@ async def test_a_claim_under_a_run_of_this_process_heals(dsn: str, tmp_path: Pat
 # The database refuses its rows
 
 
-async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(dsn: str, tmp_path: Path) -> None:
+async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"bad": [Hang()], "good": [Hang()], "slow": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         bad = await service.create(scripted_step("bad"), scripted_step("slow"), scripted_step("after", "bad"))
         good = await service.create(scripted_step("good"), scripted_step("then", "good"))
         for step_id in ("bad", "good", "slow"):
@@ -187,9 +188,9 @@ async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(dsn: str, tm
         assert (await service.until_ended(bad["id"]))["status"] == "COMPLETED"
 
 
-async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp_path: Path) -> None:
+async def test_a_workflow_whose_every_row_is_refused_is_left_alone(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"bad": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         bad = await service.create(scripted_step("bad"))
         await provider.until_called("bad")
         workflow_store = use_failing_store(service)
@@ -207,9 +208,11 @@ async def test_a_workflow_whose_every_row_is_refused_is_left_alone(dsn: str, tmp
 # What must wait
 
 
-async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(dsn: str, tmp_path: Path) -> None:
+async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(script={"a": [Hang()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"))
         await provider.until_called("a")
         workflow_store = use_failing_store(service)
@@ -230,10 +233,10 @@ async def test_no_answer_tells_of_what_is_not_yet_written_not_even_a_refusal(dsn
 
 
 async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_overtakes_it(
-    dsn: str, tmp_path: Path
+    memory: MemoryDatabase, tmp_path: Path
 ) -> None:
     provider = ScriptedProvider()
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), start=False)
         workflow_store = use_failing_store(service)
         workflow_store.gate.clear()
@@ -253,11 +256,13 @@ async def test_an_attempt_starts_only_when_its_intent_is_written_and_a_cancel_ov
         assert statuses_of(await service.get(created["id"])) == {"a": "CANCELLED"}
 
 
-async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(dsn: str, tmp_path: Path) -> None:
+async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = ScriptedProvider(
         script={"a": [Stubborn()], "b": [Hang(files={"x": b"1"})], "c": [Succeed(files={"y": b"2"})]}
     )
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("c"), scripted_step("a"), scripted_step("b", "c"))
         await provider.until_called("a")
         await provider.until_called("b")
@@ -274,10 +279,10 @@ async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(dsn:
 
 
 async def test_a_cleanup_that_gave_up_waiting_harms_nobody(
-    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = ScriptedProvider(script={"a": [Stubborn()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"))
         await provider.until_called("a")
         await service.verb(created["id"], "cancel")
@@ -291,13 +296,14 @@ async def test_a_cleanup_that_gave_up_waiting_harms_nobody(
 
 
 async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discarded_although_others_start_at_once(
-    dsn: str, tmp_path: Path
+    memory: MemoryDatabase, clock: ManualClock, tmp_path: Path
 ) -> None:
     """The outcome isn't wanted any more; the slot that it frees starts the next step of the same workflow."""
     provider = ScriptedProvider(script={"a": [Stubborn(files={"x": b"1"}), Succeed()]})
-    async with serving(dsn, tmp_path, provider, max_running_steps=1) as service:
+    async with serving(memory, tmp_path, provider, max_running_steps=1) as service:
         created = await service.create(scripted_step("a"), config={"workflow_timeout_s": 0.3})
         await provider.until_called("a")
+        clock.advance(0.3)
         await service.until_ended(created["id"])
         assert (await service.verb(created["id"], "resume")).status_code == 200
         assert admission_of(service).waiting == 1
@@ -312,7 +318,7 @@ async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discar
 
 async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, tmp_path: Path) -> None:
     provider = ScriptedProvider()
-    async with serving(dsn, tmp_path, provider) as service, connected(dsn) as sql:
+    async with serving(dsn, tmp_path, provider) as service:
         over = False
 
         async def claim_on_and_on() -> None:
@@ -336,13 +342,16 @@ async def test_claims_and_starts_at_once_never_take_a_workflow_twice(dsn: str, t
             assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
         assert len(provider.calls) == 40
         assert not provider.repeated()
-        assert await sql.fetchval("SELECT array_agg(DISTINCT epoch) FROM workflows") == [1]
+        async with connected(dsn) as sql:
+            assert await sql.fetchval("SELECT array_agg(DISTINCT epoch) FROM workflows") == [1]
         await eventually(lambda: nothing_left(service))
 
 
-async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: str, tmp_path: Path) -> None:
+async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = ScriptedProvider()
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         workflow_store = use_failing_store(service)
         stored = asyncio.Event()
 
@@ -362,9 +371,9 @@ async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(dsn: s
         await eventually(lambda: nothing_left(service))
 
 
-async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(dsn: str, tmp_path: Path) -> None:
+async def test_an_answer_that_was_lost_is_no_reason_to_do_it_again(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Fail(retry_after_s=0), Succeed()]})
-    async with serving(dsn, tmp_path, provider) as service:
+    async with serving(memory, tmp_path, provider) as service:
         workflow_store = use_failing_store(service)
         created = await service.create(scripted_step("a"), scripted_step("b", "a"), start=False)
         workflow_store.faults.extend([AFTER, None] * 10)
