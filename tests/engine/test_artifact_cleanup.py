@@ -1,4 +1,7 @@
-"""The files of tasks: the sweep when the service starts, and cleanup, if something goes wrong."""
+"""The files of tasks: the sweep when the service starts, and cleanup, if something goes wrong.
+
+The cleanup of many tasks runs on PostgreSQL, because the parameters of its statements are the subject.
+"""
 
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -8,12 +11,13 @@ import pytest
 
 from stepwell.artifacts.disk import Disk
 from stepwell.domain.artifacts import ArtifactPath
+from stepwell.testing import MemoryDatabase
 from support.providers.scripted import ScriptedProvider, scripted_step
 from support.service.live_service import running_service
 
 
 async def test_the_service_starts_although_a_file_cannot_be_deleted(
-    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folders = [tmp_path / "artifacts" / "media" / str(uuid4()) for _ in range(3)]
     for folder in folders:
@@ -27,7 +31,7 @@ async def test_the_service_starts_although_a_file_cannot_be_deleted(
         unlink(self, path)
 
     monkeypatch.setattr(Disk, "unlink", refuse_one)
-    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service:
+    async with running_service(memory, tmp_path, providers=[ScriptedProvider()]) as service:
         assert [folder.exists() for folder in folders] == [False, True, False]
         made = await service.create(scripted_step("a"))
         assert (await service.until_ended(made["id"]))["status"] == "COMPLETED"

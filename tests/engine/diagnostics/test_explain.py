@@ -1,15 +1,19 @@
-"""Each reason why a step isn't moving, in a live service whose provider works in this process."""
+"""Each reason why a step isn't moving, in a live service whose provider works in this process.
+
+The cost of an explanation is measured on PostgreSQL, because only its adapters count statements.
+"""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from stepwell.contract.enums import ProviderType
 from stepwell.testing import ManualClock, MemoryDatabase
+from stepwell.testing.memory_tables import ALWAYS
 from support.database.failing_store import BEFORE, scheduler_of, use_failing_store
 from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually, passthrough_step, scripted_step
 from support.service.explain_requests import explain, reason_of, wait_for_code
@@ -265,11 +269,11 @@ async def test_a_workflow_that_timed_out_gives_the_timeout_as_its_failure(
         assert set(explanation["steps"]) == {"b"}
 
 
-async def test_a_workflow_of_another_process_names_its_owner_and_lease(dsn: str, tmp_path: Path) -> None:
+async def test_a_workflow_of_another_process_names_its_owner_and_lease(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = hanging(r=[Fail("later", retry_after_s=600)])
     async with (
-        running_service(dsn, tmp_path / "1", providers=[provider], exclusive=False, lease_s=600, grace_s=1) as one,
-        running_service(dsn, tmp_path / "2", providers=[hanging()], exclusive=False, lease_s=600, grace_s=1) as two,
+        running_service(memory, tmp_path / "1", providers=[provider], exclusive=False, lease_s=600, grace_s=1) as one,
+        running_service(memory, tmp_path / "2", providers=[hanging()], exclusive=False, lease_s=600, grace_s=1) as two,
     ):
         created = await one.create(
             scripted_step("a"), scripted_step("r"), scripted_step("b", "a"), origin_tenant_id="t"
@@ -277,10 +281,9 @@ async def test_a_workflow_of_another_process_names_its_owner_and_lease(dsn: str,
         found = await one.until(created["id"], lambda found: found["steps"][1]["next_attempt_at"])
         await provider.until_called("a")
         explanation = await explain(two, created["id"])
-        connection = await asyncpg.connect(dsn)
-        owner, lease_until = await connection.fetchrow(
-            "SELECT p.id, p.lease_until FROM workflows w JOIN processes p ON p.id = w.owner"
-        )
+        (state,), processes = memory.states(), memory.tables.processes
+        assert state.owner is not None
+        owner, lease_until = state.owner, processes[state.owner]
         elsewhere = {
             "code": "other_process",
             "owner": str(owner),
@@ -296,15 +299,14 @@ async def test_a_workflow_of_another_process_names_its_owner_and_lease(dsn: str,
         async with one.as_tenant("other") as stranger:
             assert (await stranger.get(f"/api/v1/workflows/{created['id']}/explain")).status_code == 404
 
-        await connection.execute("UPDATE processes SET lease_until = 'infinity' WHERE id = $1", owner)
+        processes[owner] = ALWAYS
         explanation = await explain(two, created["id"])
         assert without_detail(explanation["reason"]) == elsewhere | {"lease_until": None}
         dead = uuid4()
-        await connection.execute("UPDATE workflows SET owner = $1", dead)  # an owner that has stopped has no row
+        state.owner = dead  # an owner that has stopped has no row
         explanation = await explain(two, created["id"])
         assert without_detail(explanation["reason"]) == {"code": "owner_dead", "owner": str(dead), "lease_until": None}
-        await connection.execute("INSERT INTO processes VALUES ($1, '2020-01-01Z')", dead)
-        await connection.close()
+        processes[dead] = datetime(2020, 1, 1, tzinfo=UTC)
         explanation = await explain(two, created["id"])
         owner_dead = {"code": "owner_dead", "owner": str(dead), "lease_until": "2020-01-01T00:00:00Z"}
         assert without_detail(explanation["reason"]) == owner_dead

@@ -4,12 +4,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import httpx
 import pytest
 
@@ -20,6 +19,7 @@ from stepwell.domain.setting_values import ModelLimits
 from stepwell.ports.providers import Attempt, AttemptIO, Request
 from stepwell.providers.custom.provider import CustomProvider
 from stepwell.providers.shared.credentials import Credentials
+from stepwell.testing import MemoryDatabase
 from support.emulators.base import Fault
 from support.providers.emulated import World
 from support.providers.scripted import eventually, scripted_step
@@ -30,9 +30,9 @@ AT_ONCE = {"retry": {"base_s": 0}}
 
 
 @pytest.fixture
-async def service(world: World, dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+async def service(world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running_service(dsn, tmp_path / "data", **world.settings))
+        yield await stack.enter_async_context(running_service(memory_in_real_time, tmp_path / "data", **world.settings))
 
 
 async def task_of(service: Service, workflow_id: str) -> dict[str, Any]:
@@ -67,12 +67,14 @@ async def test_a_running_job_is_reported_with_its_state_and_poll_error(world: Wo
     assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-async def test_another_process_reports_what_is_stored_of_a_job(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_another_process_reports_what_is_stored_of_a_job(
+    world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path
+) -> None:
     world.hold()
     shared: dict[str, Any] = {"exclusive": False, "lease_s": 600}
     async with (
-        running_service(dsn, tmp_path / "1", **world.settings, **shared) as one,
-        running_service(dsn, tmp_path / "2", **world.settings, **shared) as two,
+        running_service(memory_in_real_time, tmp_path / "1", **world.settings, **shared) as one,
+        running_service(memory_in_real_time, tmp_path / "2", **world.settings, **shared) as two,
     ):
         created = await one.create(world.step())
         await wait_for_code(one, created["id"], "draw", "remote_job")
@@ -84,20 +86,21 @@ async def test_another_process_reports_what_is_stored_of_a_job(world: World, dsn
         owner = explanation["reason"]["owner"]
         sent = f"Job {task['remote_id']} at CUSTOM was sent {job['seconds']:.0f} s ago"
         assert job["detail"] == f"{sent}; only process {owner}, which runs the workflow, knows how it stands."
-        connection, lease = await asyncpg.connect(dsn), "UPDATE processes SET lease_until = clock_timestamp() "
-        await connection.execute(lease + "- interval '1 s' WHERE id = $1", UUID(owner))
+        processes = memory_in_real_time.tables.processes
+        processes[UUID(owner)] -= timedelta(hours=1)
         job = await reason_of(two, created["id"], "draw")
         ended = f"process {owner}, which looked at it, has ended; another takes the workflow over."
         assert (job["code"], job["detail"].partition("; ")[2]) == ("remote_job", ended)
-        await connection.execute(lease + "+ interval '1 minute'")
-        await connection.close()
+        processes[UUID(owner)] += timedelta(hours=1)
         world.hold(held=False)
         await one.until_ended(created["id"])
 
 
-async def test_a_request_is_sending_and_then_of_unknown_outcome(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_a_request_is_sending_and_then_of_unknown_outcome(
+    world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path
+) -> None:
     settings = world.settings | {"reconcile_s": 600.0, "provider_timeout_s": 600.0}
-    async with running_service(dsn, tmp_path / "data", **settings) as service:
+    async with running_service(memory_in_real_time, tmp_path / "data", **settings) as service:
         world.emulator.plan("submit", Fault.HANG_AFTER)
         world.emulator.hide_from_listing = True
         created = await service.create(world.step())
@@ -131,10 +134,14 @@ class SlowToPrepare(CustomProvider):
         raise AttemptError("enough", retryable=False)
 
 
-async def test_a_step_whose_request_is_prepared_is_preparing(dsn: str, tmp_path: Path) -> None:
+async def test_a_step_whose_request_is_prepared_is_preparing(
+    memory_in_real_time: MemoryDatabase, tmp_path: Path
+) -> None:
     async with AsyncExitStack() as stack:
         provider = SlowToPrepare(await stack.enter_async_context(httpx.AsyncClient()))
-        service = await stack.enter_async_context(running_service(dsn, tmp_path / "data", providers=[provider]))
+        service = await stack.enter_async_context(
+            running_service(memory_in_real_time, tmp_path / "data", providers=[provider])
+        )
         created = await service.create(scripted_step("a"))
         reason = await wait_for_reason(service, created["id"], "a", lambda each: each.get("doing") == "preparing")
         assert (reason["code"], reason["provider"], reason["attempt"]) == ("running_locally", "CUSTOM", 1)
@@ -156,9 +163,11 @@ async def test_a_step_whose_result_is_fetched_is_fetching(world: World, service:
 LIMITS = ModelLimits({ProviderType.CUSTOM: {"slow": ModelLimit(per_minute=2), "small": ModelLimit(concurrency=1)}})
 
 
-async def test_steps_wait_for_the_slots_and_the_rate_of_their_model(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_steps_wait_for_the_slots_and_the_rate_of_their_model(
+    world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path
+) -> None:
     world.hold()
-    async with running_service(dsn, tmp_path / "data", limits=LIMITS, **world.settings) as service:
+    async with running_service(memory_in_real_time, tmp_path / "data", limits=LIMITS, **world.settings) as service:
         of = {
             name: [world.step(f"{name}{n}", provider_config={"model": name}) for n in range(3)]
             for name in LIMITS[ProviderType.CUSTOM]
@@ -187,9 +196,11 @@ async def test_steps_wait_for_the_slots_and_the_rate_of_their_model(world: World
         world.hold(held=False)
 
 
-async def test_a_step_waits_for_an_open_breaker_and_then_for_its_probe(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_a_step_waits_for_an_open_breaker_and_then_for_its_probe(
+    world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path
+) -> None:
     settings = world.settings | {"breaker_failures": 1, "breaker_reset_s": 0.5}
-    async with running_service(dsn, tmp_path / "data", **settings) as service:
+    async with running_service(memory_in_real_time, tmp_path / "data", **settings) as service:
         world.emulator.always("submit", Fault.BROKEN)
         failed = await service.create(world.step(max_retries=0), config=AT_ONCE)
         assert (await service.until_ended(failed["id"]))["status"] == "FAILED"
@@ -224,13 +235,17 @@ async def test_a_cancelled_step_is_following_up_until_its_job_has_ended(world: W
     assert (await explain(service, created["id"]))["steps"] == {}
 
 
-async def test_an_attempt_of_an_earlier_process_waits_for_a_slot(world: World, dsn: str, tmp_path: Path) -> None:
+async def test_an_attempt_of_an_earlier_process_waits_for_a_slot(
+    world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path
+) -> None:
     world.hold()
-    async with running_service(dsn, tmp_path / "data", **world.settings) as service:
+    async with running_service(memory_in_real_time, tmp_path / "data", **world.settings) as service:
         created = await service.create(world.step("a"), world.step("b"))
         for step in ("a", "b"):
             await wait_for_code(service, created["id"], step, "remote_job")
-    async with running_service(dsn, tmp_path / "data", max_steps_per_provider=1, **world.settings) as service:
+    async with running_service(
+        memory_in_real_time, tmp_path / "data", max_steps_per_provider=1, **world.settings
+    ) as service:
         await wait_for_reason(service, created["id"], "a", lambda each: each.get("state") == "running")
         reason = await reason_of(service, created["id"], "b")
         assert (reason["code"], reason["limit"], reason["position"]) == ("waits_for_slot", "provider", 1)
