@@ -1,4 +1,7 @@
-"""Webhooks are delivered in spite of slow hosts, outages and crashes, and never into a private network."""
+"""Webhooks are delivered in spite of slow hosts, outages and crashes, and never into a private network.
+
+Statements are counted, and rows and logs are searched for a secret, on PostgreSQL, because these are its adapters'.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -7,21 +10,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
 from outbound.guard_cases import GOOD, REFUSED
 from outbound.guard_network import Network, Records
 from stepwell.api.webhook_payloads import Payloads
+from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.setting_values import Networks
 from stepwell.engine.webhooks.deliverer import SendLimits
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.ssrf_guard import AddressPolicy, GuardedTransport
+from stepwell.testing import MemoryDatabase
+from stepwell.testing.memory_tables import DeliveryRow
+from support.database.postgres import connected
 from support.emulators.webhook_receiver import HANG, WebhookReceiver, answered, running_sink
 from support.providers.scripted import ScriptedProvider, eventually, scripted_step
 from support.service.live_service import WEBHOOK_SECRET, Service, running_service
-from support.service.webhook_requests import deliverer_of
+from support.service.webhook_requests import deliverer_of, delivery_after
 
 PER_LANE = SendLimits().per_lane
 PUBLIC = "93.184.216.34"
@@ -37,15 +43,27 @@ Start = Callable[..., Awaitable[Service]]
 
 
 @pytest.fixture
-async def start(dsn: str, tmp_path: Path) -> AsyncIterator[Start]:
+def memory(memory_in_real_time: MemoryDatabase) -> MemoryDatabase:
+    """The database in memory, in which delays and leases pass in real time."""
+    return memory_in_real_time
+
+
+@pytest.fixture
+async def start(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Start]:
     """Start services on one database. They run until the end of the test."""
     async with AsyncExitStack() as stack:
 
-        async def started(**settings: Any) -> Service:
-            running = running_service(dsn, tmp_path, providers=[ScriptedProvider()], **({"grace_s": 1} | settings))
+        async def start_service(**settings: Any) -> Service:
+            running = running_service(memory, tmp_path, providers=[ScriptedProvider()], **({"grace_s": 1} | settings))
             return await stack.enter_async_context(running)
 
-        yield started
+        yield start_service
+
+
+@pytest.fixture
+async def service_on_postgres(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
+    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()], grace_s=1, log_level="debug") as service:
+        yield service
 
 
 async def run_with_webhook(service: Service, url: str) -> str:
@@ -55,22 +73,24 @@ async def run_with_webhook(service: Service, url: str) -> str:
     return ended
 
 
-async def sql(dsn: str, statement: str, *values: Any) -> list[Any]:
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows: list[Any] = await connection.fetch(statement, *values)
-        return rows
-    finally:
-        await connection.close()
+def rows_of(memory: MemoryDatabase) -> list[DeliveryRow]:
+    return [row for workflow in memory.tables.workflows.values() for row in workflow.deliveries.values()]
 
 
-async def until_row(dsn: str, wanted: str) -> Any:
-    """Return the only delivery once the SQL condition *wanted* holds for it."""
-    async with asyncio.timeout(30):
-        while not (rows := await sql(dsn, f"SELECT *, attempts::text AS attempts_text FROM deliveries WHERE {wanted}")):
-            await asyncio.sleep(0.005)
-    (row,) = rows
+def only_row(memory: MemoryDatabase) -> DeliveryRow:
+    """Return the row of the only delivery."""
+    (row,) = rows_of(memory)
     return row
+
+
+async def until_tried(memory: MemoryDatabase) -> None:
+    """Wait until the first attempt at the only delivery is recorded."""
+    await eventually(lambda: only_row(memory).tries == 1, "it is tried")
+
+
+async def until_delivered(memory: MemoryDatabase) -> None:
+    """Wait until the only delivery is delivered."""
+    await eventually(lambda: only_row(memory).status is DeliveryStatus.DELIVERED, "it is delivered")
 
 
 async def kill(service: Service) -> None:
@@ -80,7 +100,9 @@ async def kill(service: Service) -> None:
 
 
 class TestSlowReceivers:
-    async def test_a_slow_host_delays_no_other(self, start: Start, sink: WebhookReceiver) -> None:
+    async def test_a_slow_host_delays_no_other(
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
+    ) -> None:
         service = await start()
         async with running_sink("127.0.0.2", answer=HANG) as slow:
             behind = [service.create(scripted_step("a"), webhook_url=slow.url()) for _ in range(40)]
@@ -95,7 +117,7 @@ class TestSlowReceivers:
             slow.gate.set()
             assert len({one.id for one in await slow.until(40)}) == len(slow.received) == 40
             await eventually(lambda: deliverer_of(service).sending == 0)
-        assert (await sql(service.dsn, "SELECT DISTINCT status FROM deliveries"))[0][0] == "DELIVERED"
+        assert {row.status for row in rows_of(memory)} == {DeliveryStatus.DELIVERED}
         deliverer = deliverer_of(service)
         assert (deliverer.next_due, deliverer.state_size) == (None, 0)
 
@@ -118,11 +140,13 @@ class TestSlowReceivers:
             for sink in sinks:
                 await sink.until(3)
 
-    async def test_no_statement_is_sent_while_nothing_is_due(self, start: Start, sink: WebhookReceiver) -> None:
-        service = await start()
+    async def test_no_statement_is_sent_while_nothing_is_due(
+        self, service_on_postgres: Service, sink: WebhookReceiver
+    ) -> None:
+        service = service_on_postgres
         sink.answer = answered(500)
-        await run_with_webhook(service, sink.url())
-        await until_row(service.dsn, "tries = 1")
+        workflow_id = await run_with_webhook(service, sink.url())
+        await delivery_after(service, workflow_id)
         await eventually(lambda: deliverer_of(service).sending == 0)
         await eventually(lambda: deliverer_of(service).next_due is not None and deliverer_of(service).waiting)
         sent = service.app.metrics.value("stepwell_database_statements_total")
@@ -156,7 +180,7 @@ class FaultyOutbox:
 
 class TestOutagesAndFailures:
     async def test_an_outage_repeats_no_send(
-        self, start: Start, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         service = await start()
         deliverer = deliverer_of(service)
@@ -166,13 +190,13 @@ class TestOutagesAndFailures:
         for name in faulty.faults:
             monkeypatch.setattr(outbox, name, getattr(faulty, name))
         await run_with_webhook(service, sink.url())
-        row = await until_row(service.dsn, "status = 'DELIVERED'")
+        await until_delivered(memory)
         await eventually(lambda: deliverer.sending == 0)
         assert faulty.faults == {"due": [], "freeze": [], "record": []}
-        assert (len(sink.received), row["attempts_text"].count("latency_ms")) == (1, 1)
+        assert (len(sink.received), len(only_row(memory).attempts)) == (1, 1)
 
     async def test_a_payload_that_cannot_be_built_is_a_failed_attempt(
-        self, start: Start, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         service = await start()
         deliverer = deliverer_of(service)
@@ -184,12 +208,15 @@ class TestOutagesAndFailures:
         with monkeypatch.context() as patch:
             patch.setattr(Payloads, "__call__", broken)
             await run_with_webhook(service, sink.url())
-            row = await until_row(service.dsn, "tries = 1")
-        assert "the service could not make it" in row["attempts_text"]
-        assert "detail" not in row["attempts_text"]
-        await until_row(service.dsn, "status = 'DELIVERED'")
+            await until_tried(memory)
+        (attempt,) = only_row(memory).attempts
+        assert attempt.error == "the service could not make it; its log says why"
+        assert "detail" not in repr(attempt)
+        await until_delivered(memory)
 
-    async def test_stopping_waits_for_a_send_in_flight(self, start: Start, sink: WebhookReceiver) -> None:
+    async def test_stopping_waits_for_a_send_in_flight(
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
+    ) -> None:
         service = await start(grace_s=20)
         sink.answers = [HANG]
         await run_with_webhook(service, sink.url())
@@ -200,72 +227,77 @@ class TestOutagesAndFailures:
             await asyncio.sleep(0)
             assert not stopping.done()
             sink.gate.set()
-        assert (await until_row(service.dsn, "true"))["status"] == "DELIVERED"
+        assert only_row(memory).status is DeliveryStatus.DELIVERED
 
     async def test_a_send_cut_off_by_the_stop_is_repeated_byte_for_byte(
-        self, start: Start, sink: WebhookReceiver
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
     ) -> None:
         service = await start()
         sink.answers = [HANG]
         workflow_id = await run_with_webhook(service, sink.url())
         await sink.until(1)
         await service.app.stop()
-        assert (await until_row(service.dsn, "true"))["status"] == "PENDING"
+        assert only_row(memory).status is DeliveryStatus.PENDING
         # A payload that is built again would differ.
-        await sql(service.dsn, "UPDATE workflows SET name = 'changed'")
+        memory.states()[0].name = "changed"
         await start()
         first, second = await sink.until(2, workflow_id)
         assert (first.id, first.body) == (second.id, second.body)
-        await until_row(service.dsn, "status = 'DELIVERED'")
+        await until_delivered(memory)
 
 
 class TestSeveralProcesses:
-    async def test_another_process_takes_over_from_a_dead_one(self, start: Start, sink: WebhookReceiver) -> None:
+    async def test_another_process_takes_over_from_a_dead_one(
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
+    ) -> None:
         """All workflows of the dead process have ended. It leaves one webhook, due after the end of its lease."""
         dead, living = await start(exclusive=False, lease_s=1.0), await start(exclusive=False, lease_s=1.0)
         deliverer_of(dead).delays_s = [0.0, 0.3]
         sink.answers = [answered(500)]
         workflow_id = await run_with_webhook(dead, sink.url())
-        first = await until_row(dead.dsn, "tries = 1")
+        await until_tried(memory)
+        row = only_row(memory)
+        first_owner = row.owner
         await kill(dead)
         await run_with_webhook(living, "http://127.0.0.1:9/")  # a process with work looks for dead processes
         _, second = await sink.until(2, workflow_id)
         assert second.verified()["data"]["id"] == workflow_id
-        row = await until_row(dead.dsn, f"status = 'DELIVERED' AND owner <> '{first['owner']}'")
-        assert row["attempts_text"].count("latency_ms") == 2
+        await eventually(lambda: row.status is DeliveryStatus.DELIVERED and row.owner != first_owner)
+        assert len(row.attempts) == 2
 
     async def test_no_process_takes_over_from_one_that_waits_for_an_answer(
-        self, start: Start, sink: WebhookReceiver
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
     ) -> None:
         one, other = await start(exclusive=False, lease_s=1.0), await start(exclusive=False, lease_s=1.0)
         sink.answers = [HANG]
         workflow_id = await run_with_webhook(one, sink.url())
         await sink.until(1)
-        row = await until_row(one.dsn, "true")
-        leases: set[datetime] = set()
+        owner, leases = only_row(memory).owner, set[datetime]()
+        assert owner is not None
         async with asyncio.timeout(30):
             while len(leases) < 5:  # long after the first one would have ended
-                (lease,) = await sql(one.dsn, "SELECT lease_until FROM processes WHERE id = $1", row["owner"])
-                leases.add(lease[0])
+                leases.add(memory.tables.processes[owner])
                 await asyncio.sleep(0.01)
         await other.app.components.webhooks.recovery._round()
         await deliverer_of(other).take_over()
-        assert (await until_row(one.dsn, "true"))["owner"] == row["owner"]
+        assert only_row(memory).owner == owner
         sink.gate.set()
-        await until_row(one.dsn, "status = 'DELIVERED'")
+        await until_delivered(memory)
         assert len(sink.of(workflow_id)) == 1
 
-    async def test_the_next_process_takes_over_at_its_start(self, start: Start, sink: WebhookReceiver) -> None:
+    async def test_the_next_process_takes_over_at_its_start(
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
+    ) -> None:
         service = await start()
         sink.answer = answered(500)
         workflow_id = await run_with_webhook(service, sink.url())
-        await until_row(service.dsn, "tries = 1")
+        await until_tried(memory)
         await kill(service)
-        await sql(service.dsn, "UPDATE deliveries SET next_at = now()")
+        only_row(memory).next_at = memory.clock.now()
         sink.answer = answered(204)
         await start()
         await sink.until(2, workflow_id)
-        await until_row(service.dsn, "status = 'DELIVERED'")
+        await until_delivered(memory)
 
 
 class TestUrls:
@@ -300,7 +332,7 @@ class TestUrls:
             assert answer.status_code == status
 
     async def test_a_name_that_resolves_to_a_private_address_is_not_reached(
-        self, start: Start, sink: WebhookReceiver
+        self, start: Start, memory: MemoryDatabase, sink: WebhookReceiver
     ) -> None:
         service = await start(allowed_cidrs=Networks())
         deliverer_of(service).delays_s = [0.0] * 3
@@ -311,7 +343,7 @@ class TestUrls:
             deliverer_of(service)._sender._client = client  # type: ignore[attr-defined]
             workflow_id = await run_with_webhook(service, f"http://hooks.example:{sink.port}/hook")
             await sink.until(1)
-            await until_row(service.dsn, "status = 'DELIVERED'")
+            await until_delivered(memory)
         (delivery,) = (await service.client.get(f"/api/v1/workflows/{workflow_id}/deliveries")).json()["deliveries"]
         assert [(one["code"], one["error"]) for one in delivery["attempts"]] == [
             (None, "hooks.example may not be reached from here"),
@@ -324,9 +356,9 @@ class TestUrls:
 
 @pytest.mark.usefixtures("debug_logging")
 async def test_no_secret_appears_in_answers_rows_or_logs(
-    start: Start, sink: WebhookReceiver, capfd: pytest.CaptureFixture[str]
+    service_on_postgres: Service, sink: WebhookReceiver, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    service = await start(log_level="debug")
+    service = service_on_postgres
     headers: Mapping[str, str] = {"retry_after": WEBHOOK_SECRET, "x_secret": WEBHOOK_SECRET}
     sink.answers = [
         answered(500, WEBHOOK_SECRET.encode(), **headers),
@@ -334,11 +366,12 @@ async def test_no_secret_appears_in_answers_rows_or_logs(
     ]
     deliverer_of(service).delays_s = [0.0] * 3
     workflow_id = await run_with_webhook(service, sink.url())
-    await until_row(service.dsn, "status = 'DELIVERED'")
+    await delivery_after(service, workflow_id, attempts=3)
     path = f"/api/v1/workflows/{workflow_id}"
     answers = [(await service.client.get(path + more)).text for more in ("", "/events", "/deliveries", "/tasks")]
     answers += [(await service.client.get(more)).text for more in ("/metrics", "/schema/openapi.json")]
-    rows = [str(row) for row in await sql(service.dsn, "SELECT t::text FROM deliveries AS t")]
+    async with connected(service.dsn) as sql:
+        rows = [str(row) for row in await sql.fetch("SELECT t::text FROM deliveries AS t")]
     secret = WEBHOOK_SECRET.removeprefix("whsec_").rstrip("=")
     for text in (
         *answers,

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
-import asyncpg
 import pytest
+from msgspec import structs
 
+from stepwell.contract.enums import DeliveryStatus
+from stepwell.domain.webhooks.delivery import DueDelivery
 from stepwell.engine.webhooks.deliverer import SendLimits, WebhookDeliverer
+from stepwell.testing import MemoryDatabase
 from support.emulators.webhook_receiver import HANG, WebhookReceiver, answered, running_sink
 from support.providers.scripted import ScriptedProvider, eventually, scripted_step
 from support.service.live_service import Service, running_service
@@ -20,8 +22,8 @@ PER_LANE = SendLimits().per_lane
 
 
 @pytest.fixture
-async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()], grace_s=1) as service:
+async def service(memory_in_real_time: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
+    async with running_service(memory_in_real_time, tmp_path, providers=[ScriptedProvider()], grace_s=1) as service:
         yield service
 
 
@@ -43,12 +45,18 @@ async def run_with_webhook(service: Service, url: str, **fields: Any) -> str:
     return ended
 
 
-async def make_unreadable(service: Service, *ids: str) -> None:
-    """Give the last events of these workflows a type that this version doesn't know."""
-    sql = await asyncpg.connect(service.dsn)
-    ended = "UPDATE events SET type = 'of another version' WHERE type = 'workflow.completed' AND workflow_id = ANY ($1)"
-    await sql.execute(ended, [UUID(each) for each in ids])
-    await sql.close()
+def make_unreadable(service: Service, *ids: str) -> None:
+    """Let the events of these workflows' deliveries have a type that this version doesn't know."""
+    outbox = service.app.components.stores.database.outbox
+    due = outbox.due
+
+    async def due_unreadable(*args: Any) -> list[DueDelivery]:
+        return [
+            structs.replace(each, event=None, unreadable="of another version") if str(each.workflow_id) in ids else each
+            for each in await due(*args)
+        ]
+
+    outbox.due = due_unreadable  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -143,7 +151,7 @@ async def test_a_row_read_before_the_last_attempt_was_recorded_is_not_sent(
         with sending_nothing(deliverer):
             first = await run_with_webhook(service, sink.url())
             if not readable:
-                await make_unreadable(service, first)
+                make_unreadable(service, first)
         await eventually(lambda: deliverer.sending == 1)
         second = await run_with_webhook(service, sink.url())
         await marked.wait()
@@ -157,18 +165,18 @@ async def test_a_row_read_before_the_last_attempt_was_recorded_is_not_sent(
 
 
 async def test_an_unreadable_row_is_a_failed_attempt(
-    service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer
+    service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer, memory_in_real_time: MemoryDatabase
 ) -> None:
     deliverer.delays_s = [0.0, 3_600.0]
     with sending_nothing(deliverer):
         unreadable = [await run_with_webhook(service, sink.url()) for _ in range(12)]
-        await make_unreadable(service, *unreadable)
+        make_unreadable(service, *unreadable)
         readable = await run_with_webhook(service, sink.url())
     await sink.until(1, readable)
     await eventually(lambda: deliverer.sending == 0 and deliverer.outcomes.total() == 13)
-    sql = await asyncpg.connect(service.dsn)
-    rows = await sql.fetch("SELECT status, tries, attempts::text AS attempts FROM deliveries ORDER BY created_at")
-    assert [(row["status"], row["tries"]) for row in rows] == [("PENDING", 1)] * len(unreadable) + [("DELIVERED", 1)]
-    assert all("the service could not make it" in row["attempts"] for row in rows[:-1])
+    rows = [row for workflow in memory_in_real_time.tables.workflows.values() for row in workflow.deliveries.values()]
+    expected = [(DeliveryStatus.PENDING, 1)] * len(unreadable) + [(DeliveryStatus.DELIVERED, 1)]
+    assert [(row.status, row.tries) for row in rows] == expected
+    errors = [[attempt.error for attempt in row.attempts] for row in rows[:-1]]
+    assert errors == [["the service could not make it; its log says why"]] * len(unreadable)
     assert len(sink.received) == 1
-    await sql.close()

@@ -103,3 +103,13 @@ async def test_the_backlog_counts_the_owners_unsent_deliveries_and_has_their_old
     )
     oldest = await bench.sql.fetchval("SELECT created_at FROM deliveries WHERE lane = 'later'")
     assert await outbox.backlog(ME) == (3, oldest)
+
+
+async def test_an_event_of_another_version_is_due_without_its_content(bench: Bench, outbox: PostgresOutbox) -> None:
+    workflow_id = (await bench.make(webhook_url="http://hooks.example/")).workflow_id
+    await put(bench, ME, "lane", "-1 second")
+    await bench.sql.execute("UPDATE deliveries SET workflow_id = $1", workflow_id)
+    await bench.sql.execute("UPDATE events SET type = 'of another version' WHERE id = 1")
+    (due,) = await outbox.due(ME, ["lane"], 10)
+    assert (due.workflow_id, due.event_id, due.event) == (workflow_id, 1, None)
+    assert "of another version" in str(due.unreadable)
