@@ -86,6 +86,11 @@ class Channel:
     def __init__(self) -> None:
         self._subscriptions: list[MemorySubscription] = []
 
+    @property
+    def subscribers(self) -> int:
+        """The number of subscriptions that exist."""
+        return len(self._subscriptions)
+
     def notify(self, sender: UUID, payload: Any) -> None:
         """Schedule the callbacks of all subscribers except the *sender*."""
         for subscription in self._subscriptions:

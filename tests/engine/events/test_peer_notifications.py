@@ -1,4 +1,7 @@
-"""Two processes on one database: clients of one see what the other commits, with and without notifications."""
+"""Two processes on one database: clients of one see what the other commits, with and without notifications.
+
+They run on PostgreSQL, because its LISTEN and NOTIFY are the subject.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -10,8 +13,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events import peer_notifications
 from stepwell.engine.events.peer_notifications import PeerNotifications
 from stepwell.persistence.stores.event_feed import PostgresEventFeed
@@ -83,31 +86,6 @@ def no_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Unavailable("the database is away")
 
     monkeypatch.setattr("stepwell.persistence.stores.notifications.PostgresNotifications.send", fail)
-
-
-@pytest.mark.parametrize("verb", ["start", "resume", "cancel", "cleanup"])
-async def test_a_dry_run_and_its_verb_fail_alike_if_another_process_runs_the_workflow(
-    pair: Pair, provider: ScriptedProvider, verb: str
-) -> None:
-    path = WORKFLOWS + await start_hanging(pair, provider)
-    method, url = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
-    answers = [await pair.other.client.request(method, url, params=query) for query in ({}, {"dry_run": True})]
-    assert [answer.status_code for answer in answers] == [503, 503]
-    assert answers[0].json()["detail"] == answers[1].json()["detail"]
-    allowed = 200 if verb == "cancel" else 409
-    answers = [await pair.one.client.request(method, url, params=query) for query in ({"dry_run": True}, {})]
-    assert [answer.status_code for answer in answers] == [allowed, allowed]
-
-
-async def test_a_dry_run_works_for_a_workflow_of_a_dead_process(pair: Pair, provider: ScriptedProvider) -> None:
-    path, lease = (
-        WORKFLOWS + await start_hanging(pair, provider),
-        "UPDATE processes SET lease_until = clock_timestamp() ",
-    )
-    await pair.sql.execute(lease + "- interval '1 s' WHERE id = (SELECT owner FROM workflows)")
-    answer = await pair.other.client.delete(path, params={"dry_run": True})
-    assert (answer.status_code, answer.json()["cancelled"]) == (200, ["a"])
-    await pair.sql.execute(lease + "+ interval '1 minute'")
 
 
 async def start_hanging(pair: Pair, provider: ScriptedProvider) -> str:
@@ -222,44 +200,3 @@ async def test_many_commits_are_combined_into_few_short_notifications(pair: Pair
     assert all(len(payload) < 8_000 for payload in payloads)
     assert len(payloads) < 5 * 10 * 3
     assert {len(payload.split(":")[0]) for payload in payloads} == {32}
-
-
-async def start_waiting(group: asyncio.TaskGroup, service: Service, workflow_id: str) -> asyncio.Task[bool]:
-    """Start a task that waits for the end of the workflow at *service*."""
-    waiter = service.app.services.completion
-    task = group.create_task(waiter.until_terminal(EVERY_TENANT, UUID(workflow_id), 30))
-    await eventually(lambda: UUID(workflow_id) in service.app.components.engine.bus.watched)
-    return task
-
-
-async def test_the_end_of_a_workflow_is_noticed_in_both_processes(pair: Pair, provider: ScriptedProvider) -> None:
-    workflow_id = await start_hanging(pair, provider)
-    pair.peers.poll_s = 3600
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        here = await start_waiting(group, pair.one, workflow_id)
-        there = await start_waiting(group, pair.other, workflow_id)
-        await pair.until_listening()
-        assert not here.done()
-        assert not there.done()
-        provider.release("a")
-        assert await here
-        assert await there
-    assert await pair.other.app.services.completion.until_terminal(EVERY_TENANT, UUID(workflow_id), 0)
-    for service in (pair.one, pair.other):
-        assert not service.app.components.engine.bus.watched
-
-
-async def test_waiting_ends_without_the_workflows_end_by_a_timeout_or_a_stop(
-    pair: Pair, provider: ScriptedProvider
-) -> None:
-    workflow_id = UUID(await start_hanging(pair, provider))
-    waiter = pair.one.app.services.completion
-    assert not await waiter.until_terminal(EVERY_TENANT, workflow_id, 0.01)
-    with pytest.raises(NotFound):
-        await waiter.until_terminal(TenantScope("other"), workflow_id, 30)
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
-        task = await start_waiting(group, pair.one, str(workflow_id))
-        pair.one.app.services.subscriptions.close()
-        assert not await task
-    assert not await waiter.until_terminal(EVERY_TENANT, workflow_id, 30)  # because the service is stopping
-    assert not pair.one.app.components.engine.bus.watched
