@@ -56,7 +56,7 @@ def make_unreadable(service: Service, *ids: str) -> None:
             for each in await due(*args)
         ]
 
-    outbox.due = due_unreadable  # type: ignore[method-assign]
+    outbox.due = due_unreadable  # type: ignore[method-assign, assignment]
 
 
 @contextmanager
