@@ -6,12 +6,12 @@ The cleanup of many tasks runs on PostgreSQL, because the parameters of its stat
 from pathlib import Path
 from uuid import UUID, uuid4
 
-import asyncpg
 import pytest
 
 from stepwell.artifacts.disk import Disk
 from stepwell.domain.artifacts import ArtifactPath
 from stepwell.testing import MemoryDatabase
+from support.database.postgres import connected
 from support.providers.scripted import ScriptedProvider, scripted_step
 from support.service.live_service import running_service
 
@@ -39,17 +39,19 @@ async def test_the_service_starts_although_a_file_cannot_be_deleted(
 
 async def test_cleanup_handles_more_tasks_than_a_statement_has_parameters(dsn: str, tmp_path: Path) -> None:
     many = 33_000  # 10,000 steps with a few attempts each have more
-    async with running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service:
-        made = (await service.create(scripted_step("a")))["id"]
-        await service.until_ended(made)
-        sql = await asyncpg.connect(dsn)
+    async with (
+        running_service(dsn, tmp_path, providers=[ScriptedProvider()]) as service,
+        connected(dsn) as sql,
+    ):
+        service.app.services.cleanups.wait_s = 60
+        workflow_id = (await service.create(scripted_step("a")))["id"]
+        await service.until_ended(workflow_id)
         await sql.execute(
             "INSERT INTO tasks (id, workflow_id, position, attempt, started_at, status, phase, outputs)"
             " SELECT gen_random_uuid(), $1, 0, n, now(), 'FAILED', 'INTENT', '[]' FROM generate_series(2, $2::int) n",
-            UUID(made),
+            UUID(workflow_id),
             many,
         )
-        answer = await service.verb(made, "cleanup")
+        answer = await service.verb(workflow_id, "cleanup")
         assert (answer.status_code, answer.json().get("cleanup", {}).get("tasks_cleaned")) == (200, many)
         assert await sql.fetchval("SELECT count(*) FROM tasks WHERE deleted_at IS NULL") == 0
-        await sql.close()

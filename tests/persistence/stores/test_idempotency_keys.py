@@ -10,7 +10,7 @@ from stepwell.domain.errors import StillRunning
 from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import journal_connect
+from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys
 from support.database.stored_workflows import CHAIN, ME, OTHER, Bench
 
@@ -23,7 +23,7 @@ MAKE_OLDER = "UPDATE idempotency_keys SET created_at = created_at - $1::text::in
 async def connections(bench: Bench) -> AsyncIterator[SmallPool]:
     for owner in (ME, OTHER):
         await bench.lease(owner, 3600)
-    connections = SmallPool(journal_connect(bench.dsn, timeout_s=10), size=2, timeout_s=10)
+    connections = SmallPool(asyncpg_connect(bench.dsn, timeout_s=10), size=2, timeout_s=10)
     yield connections
     connections.close()
 
