@@ -39,21 +39,24 @@ class WorkflowPlaces:
 
     def __init__(self, limits: WorkflowLimits, now: Callable[[], datetime]) -> None:
         self.limits, self._now = limits, now
+        # The totals are kept beside the numbers by tenant, because there may be thousands of tenants.
         self._taken: Counter[str | None] = Counter()
         self._waiting: OrderedDict[str | None, int] = OrderedDict()  # in the order of turns
         self._storing: Counter[str | None] = Counter()  # being stored to wait
+        self._all_taken = self._all_waiting = self._all_storing = 0
         self._oldest: dict[str | None, datetime] = {}
+        self._oldest_of_all: datetime | None = None  # or an older one that has been admitted since the last count
         self._stored_since: Counter[str | None] | None = None  # since the count began whose result is awaited
 
     @property
     def waiting(self) -> int:
         """The number of workflows that are known to wait."""
-        return sum(self._waiting.values())
+        return self._all_waiting
 
     @property
     def free(self) -> int:
         """The number of places that nobody holds."""
-        return max(self.limits.active - self._taken.total(), 0)
+        return max(self.limits.active - self._all_taken, 0)
 
     def use(self, tenant: str | None) -> WorkflowUse:
         """Return the tenant's limits and use. `max_active` and `max_waiting` are what it may hold now at most."""
@@ -73,7 +76,7 @@ class WorkflowPlaces:
         waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
         # Each further one makes less room for the next: with n taken and f free, n + k <= f - k.
         active = max(min(limits.active_of(tenant) - taken, (free - taken + 1) // 2), 0)
-        room = limits.waiting - self.waiting - self._storing.total()
+        room = limits.waiting - self._all_waiting - self._all_storing
         return active + max(min(limits.waiting_of(tenant) - waiting, (room - waiting + 1) // 2), 0)
 
     # Places
@@ -81,10 +84,12 @@ class WorkflowPlaces:
     def take(self, tenant: str | None, places: int = 1) -> None:
         """Count places of *tenant* as taken."""
         self._taken[tenant] += places
+        self._all_taken += places
 
     def give_back(self, tenant: str | None, places: int = 1) -> None:
         """Count places of *tenant* as free again."""
         self._taken[tenant] -= places
+        self._all_taken -= places
         if not self._taken[tenant]:
             del self._taken[tenant]
 
@@ -94,7 +99,7 @@ class WorkflowPlaces:
 
     def _may_take(self, tenant: str | None, more: int, all_more: int | None = None) -> bool:
         """Return whether the tenant may take a place after it has taken *more*, and all tenants *all_more*."""
-        free = self.limits.active - self._taken.total() - (more if all_more is None else all_more)
+        free = self.limits.active - self._all_taken - (more if all_more is None else all_more)
         return self._taken[tenant] + more < min(self.limits.active_of(tenant), free)
 
     def next_shares(self, most: int) -> dict[str | None, int]:
@@ -125,13 +130,13 @@ class WorkflowPlaces:
             raise TooManyRequests("the database is slow, and the tenant has more than its share", _SLOW_RETRY_S)
         if self.has_room(tenant):
             return
-        age_s = self._age_s(tenant)
+        age_s = self._age_s(self._oldest.get(tenant))
         if waiting and age_s > self.limits.waiting_s:
             message = f"the tenant's workflows wait for {age_s:.0f} s to be admitted"
             raise TooManyRequests(message, self._retry_s(age_s))
-        free = self.limits.waiting - self.waiting - self._storing.total()
+        free = self.limits.waiting - self._all_waiting - self._all_storing
         if free <= 0 and not waiting and self.limits.waiting_of(tenant):
-            raise Unavailable("the service is full", self._retry_s(self._longest_age_s()))
+            raise Unavailable("the service is full", self._retry_s(self._age_s(self._oldest_of_all)))
         if waiting >= min(self.limits.waiting_of(tenant), free):
             message = f"{waiting} workflows of the tenant wait to be admitted, and more may not wait now"
             raise TooManyRequests(message, self._retry_s(age_s))
@@ -139,10 +144,12 @@ class WorkflowPlaces:
     def storing(self, tenant: str | None) -> None:
         """Count a workflow that is about to be stored to wait."""
         self._storing[tenant] += 1
+        self._all_storing += 1
 
     def stored(self, tenant: str | None, *, waits: bool) -> None:
         """Report the end of what `storing` began. *waits*: it is stored."""
         self._storing[tenant] -= 1
+        self._all_storing -= 1
         if not self._storing[tenant]:
             del self._storing[tenant]
         if waits:
@@ -151,18 +158,25 @@ class WorkflowPlaces:
     def add_waiting(self, tenant: str | None) -> None:
         """Count a workflow of *tenant* that waits."""
         self._waiting[tenant] = self._waiting.get(tenant, 0) + 1
-        self._oldest.setdefault(tenant, self._now())
+        self._all_waiting += 1
+        if tenant not in self._oldest:
+            self._oldest[tenant] = now = self._now()
+            self._oldest_of_all = self._oldest_of_all or now
         if self._stored_since is not None:
             self._stored_since[tenant] += 1
 
     def admitted(self, tenant: str | None, number: int) -> None:
         """Report that *number* workflows of *tenant* wait no more."""
-        left = self._waiting.get(tenant, 0) - number
-        if left > 0:
+        before = self._waiting.get(tenant, 0)
+        left = max(before - number, 0)
+        self._all_waiting -= before - left
+        if left:
             self._waiting[tenant] = left
         else:
             self._waiting.pop(tenant, None)
             self._oldest.pop(tenant, None)
+        if not self._waiting:
+            self._oldest_of_all = None
 
     def begin_count(self) -> None:
         """Report that the waiting workflows are being counted in the database."""
@@ -180,17 +194,15 @@ class WorkflowPlaces:
         turns = [tenant for tenant in self._waiting if tenant in numbers]
         turns += [tenant for tenant in numbers if tenant not in self._waiting]
         self._oldest = {tenant: oldest.get(tenant) or self._oldest.get(tenant, self._now()) for tenant in turns}
+        self._oldest_of_all = min(self._oldest.values(), default=None)
         self._waiting = OrderedDict((tenant, numbers[tenant]) for tenant in turns)
+        self._all_waiting = numbers.total()
 
     def _is_over_share(self, tenant: str | None) -> bool:
-        return self._taken[tenant] * len(self._taken) > self._taken.total()
+        return self._taken[tenant] * len(self._taken) > self._all_taken
 
-    def _age_s(self, tenant: str | None) -> float:
-        oldest = self._oldest.get(tenant)
+    def _age_s(self, oldest: datetime | None) -> float:
         return 0.0 if oldest is None else max((self._now() - oldest).total_seconds(), 0.0)
-
-    def _longest_age_s(self) -> float:
-        return max((self._age_s(tenant) for tenant in self._oldest), default=0.0)
 
     def _retry_s(self, age_s: float) -> int:
         """Return the time in which about a hundredth of a queue of that age is admitted."""
