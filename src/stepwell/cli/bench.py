@@ -59,7 +59,7 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
     """
     with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
         # The service deletes files that no row names, so it gets an empty folder of its own.
-        active = options.load.concurrency * places_of(options.load.steps)
+        active = options.load.concurrency * places_of(options.load.steps, 0)
         own = replace(
             settings,
             artifact_dir=Path(folder),

@@ -13,6 +13,7 @@ from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.preconditions import Version
 from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.workflow_limits import places_of
 
 
 class StepRecord(Struct, gc=False):
@@ -141,11 +142,13 @@ class AnswerSize(Struct, frozen=True):
 class NewWorkflow(Struct, frozen=True):
     """A workflow to insert: the record with all its steps, and the events of the decisions that made it.
 
-    With a `reservation` it is stored at most once, and only while the reservation holds.
+    `definition_bytes` is the size of its definition; 0 if that is unknown. With a `reservation` it is stored at most
+    once, and only while the reservation holds.
     """
 
     record: WorkflowRecord
     final_position: int
+    definition_bytes: int
     events: tuple[HistoryEvent, ...]
     reservation: Reservation | None = None
 
@@ -153,7 +156,8 @@ class NewWorkflow(Struct, frozen=True):
 class LoadedWorkflow(Struct):
     """A stored workflow with all that is needed to run it, without results.
 
-    `result_bytes` is the size of its results together, or 0 if it has ended for good. `open_tasks` are the attempts of
+    `definition_bytes` is the size of its definition; 0 if that is unknown. `result_bytes` is the size of its results
+    together, or 0 if it has ended for good. `open_tasks` are the attempts of
     RUNNING steps, and those that are followed up. `unreadable` says why this version can't read its rows; `steps` is
     then incomplete. `deaths_alone` counts the deaths of processes in a row during its trials (see
     `lifecycle.unclean_ends`); None if it needs no trial.
@@ -164,11 +168,28 @@ class LoadedWorkflow(Struct):
     origin_instance: str
     config: JsonObject
     suppress_subtask_events: bool
+    definition_bytes: int
     steps: list[StepRecord]
     open_tasks: list[Task]
     result_bytes: int = 0
     unreadable: str | None = None
     deaths_alone: int | None = None
+
+    @property
+    def places(self) -> int:
+        """The number of active workflows that it counts as."""
+        return places_of(len(self.steps), self.definition_bytes)
+
+
+class AdmissionResult(Struct, frozen=True):
+    """The workflows that an admission has loaded, and how large the next ones are.
+
+    `next_places` has, by tenant, the places of the first workflow that could be admitted and that the tenant's places
+    were too few for. A tenant is absent if no further workflow of it could be admitted.
+    """
+
+    loaded: list[LoadedWorkflow]
+    next_places: dict[str | None, int]
 
 
 class Ownership(Struct, frozen=True):

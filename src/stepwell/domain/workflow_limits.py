@@ -5,12 +5,16 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-STEPS_A_PLACE = 20
+STEPS_A_PLACE, BYTES_A_PLACE = 20, 64 * 1024
 
 
-def places_of(steps: int) -> int:
-    """Return how many active workflows a workflow counts as: one for each 20 steps, because steps take the memory."""
-    return max(-(-steps // STEPS_A_PLACE), 1)
+def places_of(steps: int, definition_bytes: int) -> int:
+    """Return how many active workflows a workflow counts as, because of the memory that it takes.
+
+    One for each 20 steps, or one for each 64 KiB of its definition if that is more. The larger number, because with the
+    sum of both a workflow of 20 steps would count twice. *definition_bytes* is 0 if it is unknown.
+    """
+    return max(-(-steps // STEPS_A_PLACE), -(-definition_bytes // BYTES_A_PLACE), 1)
 
 
 class TenantLimit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,8 +31,9 @@ class WorkflowLimits(Struct, frozen=True):
     https://doi.org/10.1109/90.664262). So one tenant alone gets at most half of the total, and there is room for
     others that come later.
 
-    A workflow counts as `places_of` its steps. One that needs more places than are left still becomes active while one
-    is left: otherwise large workflows would wait for ever.
+    A workflow counts as `places_of` says. One that needs more places than are left still becomes active while one is
+    left and nothing of its tenant is active: otherwise large workflows would wait for ever. So the total exceeds the
+    bound by one such workflow at most.
 
     `active` is the number of active workflows, and `active_per_tenant` that of one tenant. `waiting` is the number of
     waiting workflows. Beyond `waiting_s` since the start of its longest waiting workflow, a tenant gets no more of

@@ -30,7 +30,7 @@ def build_workflow(
 ) -> NewWorkflowBundle:
     """Build a new workflow. With *start* it is started."""
     record, final = _record(planned, tenant, now, new_id)
-    workflow = ActiveWorkflow(loaded_of(record))
+    workflow = ActiveWorkflow(loaded_of(record, planned.definition_bytes))
     decision = workflow.run.apply(Created(actor), now)
     if start is not None:
         decision.merge(workflow.run.apply(start, now))
@@ -40,11 +40,13 @@ def build_workflow(
         steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
     )
     return NewWorkflowBundle(
-        NewWorkflow(stored, final, tuple(decision.events)), workflow, workflow.committed_events(decision)
+        NewWorkflow(stored, final, planned.definition_bytes, tuple(decision.events)),
+        workflow,
+        workflow.committed_events(decision),
     )
 
 
-def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
+def loaded_of(record: WorkflowRecord, definition_bytes: int = 0) -> LoadedWorkflow:
     """Convert the record of a new workflow to the form in which stored ones are loaded."""
     return LoadedWorkflow(
         record.state,
@@ -52,6 +54,7 @@ def loaded_of(record: WorkflowRecord) -> LoadedWorkflow:
         record.origin_instance,
         record.config,
         record.suppress_subtask_events,
+        definition_bytes,
         record.steps or [],
         [],
     )

@@ -90,15 +90,15 @@ class WorkflowService:
         self._availability.check_open()
         self._webhooks.check_url(tenant, planned.request.webhook_url)
         await self.access.lease.ensure()
-        await self._admission.check(tenant)
-        runs = start and self._admission.reserve(tenant, len(planned.steps))
+        await self._admission.check(tenant, planned.places)
+        runs = start and self._admission.reserve(tenant, planned.places)
         try:
             start_input = self._start_input(actor, runs=runs) if start else None
             build = partial(build_workflow, planned, tenant, actor, self._clock.now(), start_input, self._make_id)
             bundle = await off_loop(build, steps=len(planned.steps))
         finally:
             if runs:
-                self._admission.give_back(tenant, len(planned.steps))
+                self._admission.give_back(tenant, planned.places)
         if start and not runs:
             with self._admission.storing(tenant):
                 await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.reservation)
@@ -218,7 +218,7 @@ class WorkflowService:
                 refused: InvalidTransition | PreconditionFailed | None = None
                 changed = False
                 if starts and not workflow.run.active:
-                    await self._admission.check(workflow.tenant)
+                    await self._admission.check(workflow.tenant, workflow.places, held=workflow.places)
                     if workflow.evicted.is_set():
                         continue
                 try:

@@ -11,6 +11,7 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
+    AdmissionResult,
     AnswerSize,
     FoundWorkflow,
     LargeWorkflowSnapshot,
@@ -89,15 +90,13 @@ class WorkflowStore(Protocol):
     async def waiting(self) -> list[WaitingCount]:
         """Count the workflows of each tenant that wait for admission: they are RUNNING, and have no owner."""
 
-    async def admit(
-        self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
-    ) -> list[LoadedWorkflow]:
+    async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
         """Make *owner* the owner of waiting workflows, and return them as loaded: *wanted* has the places by tenant.
 
-        Of each tenant, those that were started first, until they fill its places (`domain.workflow_limits.places_of`);
-        the last may need more. It returns fewer if fewer wait, or if another statement is
-        changing them or they are in *held*, or if they have so many steps that loading would take long. Increments
-        the epoch. A timeout of the workflow counts from now.
+        Of each tenant, those that were started first, as long as they need no more than its places together
+        (`domain.workflow_limits.places_of`). It returns fewer if fewer wait, or if another statement is changing them
+        or they are in *held*, or if they have so many steps that loading would take long. Increments the epoch. A
+        timeout of the workflow counts from now.
         """
 
     async def set_clock(self) -> None:

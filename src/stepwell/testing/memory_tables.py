@@ -74,6 +74,7 @@ class WorkflowRow(Struct):
 
     record: WorkflowRecord
     final_position: int
+    definition_bytes: int
     named: frozenset[str]
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)

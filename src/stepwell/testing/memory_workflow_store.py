@@ -13,7 +13,7 @@ from stepwell.domain.errors import Forbidden, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.domain.model import Task
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import places_of
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WorkflowRow
@@ -50,6 +50,7 @@ class MemoryWorkflowStore:
         row = WorkflowRow(
             structs.replace(record, state=copy_of(record.state), steps=steps),
             new.final_position,
+            new.definition_bytes,
             frozenset().union(*(named_tasks(text.decode()) for text in texts)),
         )
         self._tables.workflows[workflow_id] = row
@@ -172,22 +173,26 @@ class MemoryWorkflowStore:
             starts.setdefault(row.record.tenant, []).append(row.record.state.started_at)
         return [WaitingCount(tenant, len(of_tenant), of_tenant[0]) for tenant, of_tenant in starts.items()]
 
-    async def admit(
-        self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
-    ) -> list[LoadedWorkflow]:
+    async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
         await self._tables.round_trip()
         loaded, steps, left = [], 0, dict(wanted)
+        next_places: dict[str | None, int] = {}
         for row in self._tables.waiting():
             state, tenant = row.record.state, row.record.tenant
-            if state.id not in held and left.get(tenant, 0) > 0 and steps < _STEPS_A_PAGE:
-                left[tenant] -= places_of(row.record.total_steps)
-                steps += row.record.total_steps
-                state.owner, state.epoch = owner, state.epoch + 1
-                if state.timeout_left_s is not None:
-                    state.deadline_at = self._tables.clock.now() + timedelta(seconds=state.timeout_left_s)
-                    state.timeout_left_s = None
-                loaded.append(_loaded(row))
-        return loaded
+            if state.id in held or tenant not in wanted or tenant in next_places:
+                continue
+            places = places_of(row.record.total_steps, row.definition_bytes)
+            if places > left[tenant] or steps >= _STEPS_A_PAGE:
+                next_places[tenant] = places
+                continue
+            left[tenant] -= places
+            steps += row.record.total_steps
+            state.owner, state.epoch = owner, state.epoch + 1
+            if state.timeout_left_s is not None:
+                state.deadline_at = self._tables.clock.now() + timedelta(seconds=state.timeout_left_s)
+                state.timeout_left_s = None
+            loaded.append(_loaded(row))
+        return AdmissionResult(loaded, next_places)
 
     async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
         await self._tables.round_trip()
@@ -273,6 +278,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         record.origin_instance,
         record.config,
         record.suppress_subtask_events,
+        row.definition_bytes,
         steps,
         _open_tasks(row),
         sum(len(step.state.result) for step in record.steps or [] if step.state.result is not None),

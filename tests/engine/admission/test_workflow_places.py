@@ -1,6 +1,6 @@
 """Places for active workflows: who gets one, who waits, and who is refused."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -119,6 +119,101 @@ def accept(found: WorkflowPlaces, tenant: str) -> bool:
     else:
         found.add_waiting(tenant)
     return True
+
+
+class Process:
+    """A process that admits workflows of several sizes. `running` and `waiting` have the tenant and places of each."""
+
+    def __init__(self, **limits: Any) -> None:
+        self.places = places(**limits)
+        self.running: list[tuple[str, int]] = []
+        self.waiting: list[tuple[str, int]] = []
+
+    def create(self, tenant: str, size: int) -> None:
+        if self.places.has_room(tenant, size):
+            self.places.take(tenant, size)
+            self.running.append((tenant, size))
+        else:
+            self.places.add_waiting(tenant)
+            self.waiting.append((tenant, size))
+            self.admit()
+        self.check()
+
+    def end(self, index: int) -> None:
+        tenant, size = self.running.pop(index % len(self.running))
+        self.places.give_back(tenant, size)
+        self.admit()
+        self.check()
+
+    def admit(self) -> None:
+        """Admit as `WorkflowStore.admit` does: of each tenant the first, as long as its share suffices."""
+        while shares := self.places.next_shares(4):
+            for tenant, share in shares.items():
+                left, number, next_places = share, 0, None
+                for each in [each for each in self.waiting if each[0] == tenant]:
+                    if each[1] > left:
+                        next_places = each[1]
+                        break
+                    left -= each[1]
+                    number += 1
+                    self.waiting.remove(each)
+                    self.running.append(each)
+                    self.places.take(*each)
+                self.places.admitted(tenant, number, next_places)
+
+    def check(self) -> None:
+        limits, sizes = self.places.limits, defaultdict[str, list[int]](list)
+        for tenant, size in self.running:
+            sizes[tenant].append(size)
+        total = sum(size for _, size in self.running)
+        alone = [found[0] for found in sizes.values() if len(found) == 1]
+        assert total <= limits.active or any(total - size < limits.active for size in alone)
+        for tenant, found in sizes.items():
+            assert len(found) == 1 or sum(found) <= limits.active_of(tenant)
+            assert self.places.use(tenant).active == sum(found)
+        assert (self.places.free, self.places.waiting) == (max(limits.active - total, 0), len(self.waiting))
+
+
+_TENANTS = st.sampled_from("abcd")
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.lists(st.tuples(_TENANTS, st.integers(1, 15)) | st.integers(0, 9)))
+def test_one_workflow_at_most_exceeds_the_bounds_and_each_is_admitted_at_last(
+    active: int, per_tenant: int, moves: list[tuple[str, int] | int]
+) -> None:
+    process = Process(active=active, active_per_tenant=per_tenant)
+    for move in moves:
+        if isinstance(move, tuple):
+            process.create(*move)
+        elif process.running:
+            process.end(move)
+    while process.running:
+        process.end(0)
+    assert process.waiting == []
+    assert process.places.free == active
+
+
+def test_others_that_keep_all_places_in_use_do_not_keep_a_large_workflow_out() -> None:
+    process = Process(active=8, active_per_tenant=8)
+    for tenant in "abcdefgh" * 20:
+        process.create(tenant, 1)
+    assert process.places.free == 0
+    process.create("large", 20)
+    others = len(process.waiting) - 1
+    while ("large", 20) not in process.running:
+        process.end(0)
+    assert others - len(process.waiting) <= 8, "each of the others had one turn at most"
+
+
+def test_after_a_large_workflow_smaller_ones_of_its_tenant_get_what_is_free() -> None:
+    process = Process(active=100, active_per_tenant=10)
+    for size in (4, 9, 2, 2, 2):
+        process.create("a", size)
+    assert process.running == [("a", 4)]
+    process.end(0)
+    assert process.running == [("a", 9)]
+    process.end(0)
+    assert process.running == [("a", 2)] * 3
 
 
 def test_beyond_its_queue_a_tenant_is_refused_and_another_is_not() -> None:

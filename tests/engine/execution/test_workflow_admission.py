@@ -104,6 +104,35 @@ async def test_a_large_workflow_takes_several_places(memory: MemoryDatabase, tmp
         await provider.until_called("small")
 
 
+async def test_a_large_definition_takes_several_places_also_after_a_restart(
+    memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
+) -> None:
+    async def create(service: Service, name: str, places: int) -> str:
+        config = {"note": "x" * 65_536 * (places - 1)}
+        return str((await service.create(scripted_step(name), config=config, origin_tenant_id="t"))["id"])
+
+    async def used(service: Service) -> tuple[int, int]:
+        found = (await service.client.get("/api/v1/limits", params={"origin_tenant_id": "t"})).json()
+        return found["active_workflows"]["used"], found["waiting_workflows"]["used"]
+
+    limits, sizes = {"max_active_workflows_per_tenant": 5}, {"a": 1, "b": 3, "c": 2, "d": 1, "e": 9, "f": 1}
+    async with serving(memory, tmp_path, provider, **limits) as service:
+        created = {name: await create(service, name, places) for name, places in sizes.items()}
+        await provider.until_called("b")
+        assert in_memory(service) == {created["a"], created["b"]}
+        assert await used(service) == (4, 4)
+    again = ScriptedProvider(default=Hang())
+    async with serving(memory, tmp_path, again, **limits) as service:
+        await again.until_called("b")
+        assert await used(service) == (4, 4)
+        for ended, active in (("a", "bc"), ("b", "cd"), ("c", "d"), ("d", "e"), ("e", "f")):
+            again.release(ended)
+            await again.until_called(active[-1])
+            assert (await service.until_ended(created[ended]))["status"] == "COMPLETED"
+            assert in_memory(service) == {created[name] for name in active}
+            assert (await used(service))[0] == sum(sizes[name] for name in active)
+
+
 async def test_verbs_work_on_a_workflow_that_waits(service: Service, provider: ScriptedProvider) -> None:
     first = await one_runs(service, provider)
     changed, cancelled, paused, cleaned = [(await service.create(scripted_step("a")))["id"] for _ in range(4)]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from stepwell.domain.lifecycle.inputs import Cancel, Pause
-from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
 from support.database.stored_workflows import CHAIN, ME, OTHER, THIRD, Stored, admitted, renamed
 from support.workflows.definitions import body, join
@@ -24,20 +24,28 @@ async def release(stored: Stored, limit: int = 100) -> int:
 async def test_each_tenant_gets_those_that_were_started_first(stored: Stored) -> None:
     mine = [await stored.make_waiting("t") for _ in range(3)]
     theirs = [await stored.make_waiting(None) for _ in range(3)]
-    found = await stored.workflow_store.admit(ME, {"t": 2, None: 1, "unknown": 5}, [])
+    found = (await stored.workflow_store.admit(ME, {"t": 2, None: 1, "unknown": 5}, [])).loaded
     assert ids(found) == {mine[0].workflow_id, mine[1].workflow_id, theirs[0].workflow_id}
     assert {(each.state.owner, each.state.epoch) for each in found} == {(ME, 1)}
     counts = {each.tenant: (each.number, each.oldest) for each in await stored.workflow_store.waiting()}
     assert counts == {"t": (1, mine[2].run.state.started_at), None: (2, theirs[1].run.state.started_at)}
 
 
-async def test_large_workflows_fill_several_places(stored: Stored) -> None:
-    large = body(*(join(f"s{number}") for number in range(41)))
-    first = await stored.make_waiting(definition=large)
-    second = await stored.make_waiting()
-    await stored.make_waiting()
-    assert ids(await stored.workflow_store.admit(ME, {"t": 2}, [])) == {first.workflow_id}
-    assert ids(await stored.workflow_store.admit(ME, {"t": 1}, [])) == {second.workflow_id}
+async def test_large_workflows_need_all_their_places_and_nobody_overtakes_them(stored: Stored) -> None:
+    many_steps = await stored.make_waiting(definition=body(*(join(f"s{number}") for number in range(41))))
+    small = await stored.make_waiting()
+    many_bytes = await stored.make_waiting(definition_bytes=3 * 65_536 + 1)
+    last = await stored.make_waiting()
+    other = await stored.make_waiting("other")
+
+    async def admit(wanted: dict[str | None, int]) -> tuple[list[tuple[object, int]], dict[str | None, int]]:
+        found = await stored.workflow_store.admit(ME, wanted, [])
+        return [(each.state.id, each.places) for each in found.loaded], found.next_places
+
+    assert await admit({"t": 2, "other": 1}) == ([(other.workflow_id, 1)], {"t": 3})
+    assert await admit({"t": 3}) == ([(many_steps.workflow_id, 3)], {"t": 1})
+    assert await admit({"t": 4}) == ([(small.workflow_id, 1)], {"t": 4})
+    assert await admit({"t": 9, "other": 9}) == ([(many_bytes.workflow_id, 4), (last.workflow_id, 1)], {})
 
 
 async def test_only_running_workflows_without_an_owner_wait(stored: Stored) -> None:
@@ -46,13 +54,13 @@ async def test_only_running_workflows_without_an_owner_wait(stored: Stored) -> N
     for end in (Pause("alice"), Cancel("alice")):
         await stored.write(await stored.make_waiting(), end)
     assert await stored.workflow_store.waiting() == []
-    assert await stored.workflow_store.admit(ME, {"t": 10}, []) == []
+    assert await stored.workflow_store.admit(ME, {"t": 10}, []) == AdmissionResult([], {})
 
 
 async def test_a_workflow_in_use_is_not_admitted(stored: Stored) -> None:
     used, other = await stored.make_waiting(), await stored.make_waiting()
     found = await stored.workflow_store.admit(ME, {"t": 2}, [used.workflow_id])
-    assert ids(found) == {other.workflow_id}
+    assert ids(found.loaded) == {other.workflow_id}
 
 
 async def test_two_processes_that_admit_at_once_never_get_the_same_workflow(stored: Stored) -> None:
@@ -78,7 +86,7 @@ async def test_a_verb_on_a_workflow_that_was_admitted_meanwhile_is_not_written(s
 async def test_a_workflow_that_a_verb_has_changed_is_admitted_as_it_is_then(stored: Stored) -> None:
     handle = await stored.make_waiting()
     await stored.write(handle, renamed("new"))
-    (found,) = await stored.workflow_store.admit(ME, {"t": 1}, [])
+    (found,) = (await stored.workflow_store.admit(ME, {"t": 1}, [])).loaded
     assert (found.state.name, found.state.last_event) == ("new", 3)
 
 
@@ -86,7 +94,7 @@ async def test_a_timeout_counts_from_the_admission(stored: Stored) -> None:
     handle = await stored.make_waiting(definition=TIMED)
     assert (handle.run.state.deadline_at, handle.run.state.timeout_left_s) == (None, 60)
     before = stored.clock.now()
-    (found,) = await stored.workflow_store.admit(ME, {"t": 1}, [])
+    (found,) = (await stored.workflow_store.admit(ME, {"t": 1}, [])).loaded
     assert found.state.timeout_left_s is None
     assert found.state.deadline_at is not None
     assert timedelta(seconds=55) < found.state.deadline_at - before < timedelta(seconds=90)

@@ -112,7 +112,7 @@ async def test_a_workflow_that_is_not_stored_is_lost(stored: Stored) -> None:
 
 async def test_an_insert_is_all_or_nothing(stored: Stored) -> None:
     handle, new = stored.draft(body(join("a")), "t", ME)
-    broken = NewWorkflow(new.record, new.final_position, (*new.events, new.events[0]))
+    broken = NewWorkflow(new.record, new.final_position, 0, (*new.events, new.events[0]))
     with pytest.raises(Exception, match=r"unique|numbers"):
         await stored.workflow_store.insert(EVERY_TENANT, broken)
     assert await stored.workflow_store.load(EVERY_TENANT, handle.workflow_id) is None

@@ -90,13 +90,13 @@ async def test_a_create_marks_its_key_with_the_workflow_once(stored: Stored) -> 
     await alive(stored)
     reservation = (await reserve(stored, TOKENS[0])).reservation
     handle, new = stored.draft(CHAIN, "t", ME)
-    await stored.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
+    await stored.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, 0, new.events, reservation))
     repeated = await reserve(stored, TOKENS[1])
     assert (repeated.mine, repeated.applied_to) == (False, handle.workflow_id)
     _, again = stored.draft(CHAIN, "t", ME)
     with pytest.raises(StillRunning):
         await stored.workflow_store.insert(
-            T, NewWorkflow(again.record, again.final_position, again.events, reservation)
+            T, NewWorkflow(again.record, again.final_position, 0, again.events, reservation)
         )
     assert await stored.workflow_store.load(EVERY_TENANT, again.record.state.id) is None
 
@@ -107,7 +107,7 @@ async def test_a_create_whose_key_was_taken_over_has_no_effect(stored: Stored) -
     await reserve(stored, TOKENS[1])
     _, new = stored.draft(CHAIN, "t", ME)
     with pytest.raises(StillRunning):
-        await stored.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
+        await stored.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, 0, new.events, reservation))
     assert await stored.workflow_store.load(EVERY_TENANT, new.record.state.id) is None
 
 

@@ -60,7 +60,7 @@ async def many(bench: Bench) -> AsyncIterator[Many]:
 
 
 def broken(new: NewWorkflow) -> NewWorkflow:
-    return NewWorkflow(new.record, new.final_position, (*new.events, new.events[0]))
+    return NewWorkflow(new.record, new.final_position, 0, (*new.events, new.events[0]))
 
 
 async def test_inserts_that_arrive_while_others_run_share_one_statement(many: Many) -> None:

@@ -75,5 +75,5 @@ async def test_a_create_whose_key_was_taken_over_leaves_no_row(here: PostgresIde
     await here.reserve(T, "k", SECOND, b"f")
     _, new = bench.draft(CHAIN, "t", ME)
     with pytest.raises(StillRunning):
-        await bench.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, new.events, reservation))
+        await bench.workflow_store.insert(T, NewWorkflow(new.record, new.final_position, 0, new.events, reservation))
     assert not any((await bench.rows()).values())

@@ -132,7 +132,7 @@ async def test_an_insert_is_all_or_nothing_and_keeps_to_its_tenant(bench: Bench)
     _, new = bench.draft(CHAIN, "t", ME)
     with pytest.raises(Forbidden):
         await bench.workflow_store.insert(TenantScope("u"), new)
-    broken = NewWorkflow(new.record, new.final_position, (*new.events, new.events[0]))
+    broken = NewWorkflow(new.record, new.final_position, 0, (*new.events, new.events[0]))
     with pytest.raises(asyncpg.UniqueViolationError):
         await bench.workflow_store.insert(EVERY_TENANT, broken)
     assert all(not rows for rows in (await bench.rows()).values())

@@ -12,7 +12,7 @@ from stepwell.app import Database, DatabaseSource
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
@@ -105,9 +105,7 @@ class FailingStore:
         self.waiting_counts += 1
         return await self.inner.waiting()
 
-    async def admit(
-        self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
-    ) -> list[LoadedWorkflow]:
+    async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
         self.admissions += 1
         fault = self.admits.popleft() if self.admits else None
         before(fault)

@@ -45,20 +45,28 @@ class Workflows:
         tenant: str | None = "t",
         owner: UUID | None = ME,
         webhook_url: str | None = None,
+        definition_bytes: int = 0,
     ) -> ActiveWorkflow:
         """A workflow of *owner*, started; of nobody, PENDING."""
-        handle, new = self.draft(definition, tenant, owner, webhook_url)
+        handle, new = self.draft(definition, tenant, owner, webhook_url, definition_bytes)
         await self.workflow_store.insert(EVERY_TENANT, new)
         return handle
 
-    async def make_waiting(self, tenant: str | None = "t", definition: dict[str, Any] = CHAIN) -> ActiveWorkflow:
+    async def make_waiting(
+        self, tenant: str | None = "t", definition: dict[str, Any] = CHAIN, definition_bytes: int = 0
+    ) -> ActiveWorkflow:
         """A workflow that waits for admission."""
-        handle = await self.make(definition, tenant=tenant, owner=None)
+        handle = await self.make(definition, tenant=tenant, owner=None, definition_bytes=definition_bytes)
         await self.write(handle, Start("alice", uuid4(), None))
         return handle
 
     def draft(
-        self, definition: dict[str, Any], tenant: str | None, owner: UUID | None, webhook_url: str | None = None
+        self,
+        definition: dict[str, Any],
+        tenant: str | None,
+        owner: UUID | None,
+        webhook_url: str | None = None,
+        definition_bytes: int = 0,
     ) -> tuple[ActiveWorkflow, NewWorkflow]:
         planned, now = plan(definition), self.clock.now()
         record = WorkflowRecord(
@@ -77,11 +85,11 @@ class Workflows:
                 for step, definition in zip(planned.steps, planned.request.steps, strict=True)
             ],
         )
-        handle = ActiveWorkflow(loaded_of(record))
+        handle = ActiveWorkflow(loaded_of(record, definition_bytes))
         decision = handle.run.apply(Created("alice"), now)
         if owner is not None:
             decision.merge(handle.run.apply(Start("alice", uuid4(), owner), now))
-        return handle, NewWorkflow(record, len(planned.steps) - 1, tuple(decision.events))
+        return handle, NewWorkflow(record, len(planned.steps) - 1, definition_bytes, tuple(decision.events))
 
     def decide(self, handle: ActiveWorkflow, *inputs: Input) -> Decision:
         first, *later = (handle.run.apply(given, self.clock.now()) for given in inputs)

@@ -32,6 +32,7 @@ from stepwell.domain.validation.provider_rules import (
 )
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_inputs, mapping_faults
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
+from stepwell.domain.workflow_limits import places_of
 
 __all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "validate_workflow"]
 
@@ -40,15 +41,28 @@ MAX_FAULTS = 200
 
 
 class ValidatedWorkflow(Struct, frozen=True):
-    """A valid workflow: the request, its config as a struct, and its steps with all defaults applied."""
+    """A valid workflow: the request, its config as a struct, and its steps with all defaults applied.
+
+    `definition_bytes` is the size of the request as it was sent; 0 if that is unknown.
+    """
 
     request: CreateWorkflow
     config: WorkflowConfig
     steps: tuple[ResolvedStep, ...]
+    definition_bytes: int = 0
+
+    @property
+    def places(self) -> int:
+        """The number of active workflows that it counts as."""
+        return places_of(len(self.steps), self.definition_bytes)
 
 
-def validate_workflow(body: Any, catalog: ProviderCatalog, expressions: Expressions | None = None) -> ValidatedWorkflow:
+def validate_workflow(
+    body: Any, catalog: ProviderCatalog, expressions: Expressions | None = None, *, definition_bytes: int = 0
+) -> ValidatedWorkflow:
     """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
+
+    *definition_bytes* is the size of *body* before it was decoded; 0 if that is unknown.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
@@ -68,7 +82,7 @@ def validate_workflow(body: Any, catalog: ProviderCatalog, expressions: Expressi
         _resolve(position, step, tuple(graph.edges[position]), config, catalog)
         for position, step in enumerate(request.steps)
     )
-    return ValidatedWorkflow(request, config, steps)
+    return ValidatedWorkflow(request, config, steps, definition_bytes)
 
 
 def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpdate:

@@ -1,11 +1,15 @@
 """Places for active workflows: counts who holds and who waits, and decides who gets the next ones.
 
 What must hold:
-- No workflow becomes active without a free place, in total and of its tenant. A place that is reserved for a workflow
-  on its way into memory counts as taken. A large workflow takes several places, also if only one is left.
+- A workflow becomes active only if all its places are free, in total and of its tenant. A place that is reserved for a
+  workflow on its way into memory counts as taken.
+- A workflow that needs more places than are left becomes active all the same if its tenant has nothing active, and one
+  place is left. Otherwise it could wait for ever. So the total exceeds its bound by one workflow at most. What this
+  process takes over from a dead one, and what a verb uses, counts without being asked for.
 - A workflow gets a place at its start only if no other workflow of its tenant waits. So those of one tenant get places
   in the order of their start.
-- Tenants with waiting workflows take turns: a turn is one place. After its turn, a tenant goes to the end of the queue.
+- Tenants with waiting workflows take turns: a turn is one place, or those of one large workflow. After its turn, a
+  tenant goes to the end of the queue.
 - The number of waiting workflows may be too high, because other processes admit some, but never too low, except by
   those that other processes have stored since the last count. A wrong number costs a statement, and nobody a place.
 - A tenant within its share is refused only if the total is reached. Then the answer says that the service is full.
@@ -44,6 +48,7 @@ class WorkflowPlaces:
         self._waiting: OrderedDict[str | None, int] = OrderedDict()  # in the order of turns
         self._storing: Counter[str | None] = Counter()  # being stored to wait
         self._all_taken = self._all_waiting = self._all_storing = 0
+        self._next: dict[str | None, int] = {}  # places that a tenant's first waiting workflow needs, where known
         self._oldest: dict[str | None, datetime] = {}
         self._oldest_of_all: datetime | None = None  # or an older one that has been admitted since the last count
         self._stored_since: Counter[str | None] | None = None  # since the count began whose result is awaited
@@ -71,7 +76,7 @@ class WorkflowPlaces:
         )
 
     def remaining(self, tenant: str | None) -> int:
-        """Return how many workflows the tenant may start now: those that would be active, and those that would wait."""
+        """Return how many workflows of one place the tenant may start now: they would be active, or wait."""
         limits, taken, free = self.limits, self._taken[tenant], self.free
         waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
         # Each further one makes less room for the next: with n taken and f free, n + k <= f - k.
@@ -93,42 +98,45 @@ class WorkflowPlaces:
         if not self._taken[tenant]:
             del self._taken[tenant]
 
-    def has_room(self, tenant: str | None, *, held: int = 0) -> bool:
-        """Return whether a workflow of *tenant* that starts now gets a place. It already holds *held* places."""
-        return not self._waiting.get(tenant) and self._may_take(tenant, -held)
+    def has_room(self, tenant: str | None, places: int = 1, *, held: int = 0) -> bool:
+        """Return whether a workflow of *tenant* that starts now gets its *places*. It already holds *held* places."""
+        return not self._waiting.get(tenant) and self._may_take(tenant, places, -held, -held)
 
-    def _may_take(self, tenant: str | None, more: int, all_more: int | None = None) -> bool:
-        """Return whether the tenant may take a place after it has taken *more*, and all tenants *all_more*."""
-        free = self.limits.active - self._all_taken - (more if all_more is None else all_more)
-        return self._taken[tenant] + more < min(self.limits.active_of(tenant), free)
+    def _may_take(self, tenant: str | None, places: int, more: int, all_more: int) -> bool:
+        """Return whether the tenant may take *places* after it has taken *more*, and all tenants *all_more*."""
+        taken, free = self._taken[tenant] + more, self.limits.active - self._all_taken - all_more
+        return taken + places <= min(self.limits.active_of(tenant), free) or (not taken and free > 0)
 
     def next_shares(self, most: int) -> dict[str | None, int]:
-        """Return how many places each waiting tenant gets now, at most *most* in all, and end their turns."""
-        shares: Counter[str | None] = Counter()
+        """Return how many places each waiting tenant gets now, and end their turns. No turn begins after *most*."""
+        shares: dict[str | None, int] = {}
+        turns: Counter[str | None] = Counter()
         queue = deque(self._waiting)
-        granted = 0
+        granted, most = 0, min(most, self.free)
         while queue and granted < most:
             tenant = queue.popleft()
-            if shares[tenant] < self._waiting[tenant] and self._may_take(tenant, shares[tenant], granted):
-                shares[tenant] += 1
-                granted += 1
+            share = shares.get(tenant, 0)
+            places = 1 if share else self._next.get(tenant, 1)
+            if turns[tenant] < self._waiting[tenant] and self._may_take(tenant, places, share, granted):
+                shares[tenant] = share + places
+                turns[tenant] += 1
+                granted += places
                 queue.append(tenant)
-        shares = +shares
         for tenant in shares:
             self._waiting.move_to_end(tenant)
-        return dict(shares)
+        return shares
 
     # Workflows that wait
 
-    def check(self, tenant: str | None, *, slow: bool) -> None:
-        """Raise `TooManyRequests` or `Unavailable` if the tenant may start no further workflow now.
+    def check(self, tenant: str | None, places: int = 1, *, held: int = 0, slow: bool) -> None:
+        """Raise `TooManyRequests` or `Unavailable` if the tenant may not start a workflow of so many *places* now.
 
-        *slow*: the database is slow, so that tenants over their share must wait.
+        It already holds *held* places. *slow*: the database is slow, so that tenants over their share must wait.
         """
         waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
         if slow and (waiting or self._is_over_share(tenant)):
             raise TooManyRequests("the database is slow, and the tenant has more than its share", _SLOW_RETRY_S)
-        if self.has_room(tenant):
+        if self.has_room(tenant, places, held=held):
             return
         age_s = self._age_s(self._oldest.get(tenant))
         if waiting and age_s > self.limits.waiting_s:
@@ -165,18 +173,31 @@ class WorkflowPlaces:
         if self._stored_since is not None:
             self._stored_since[tenant] += 1
 
-    def admitted(self, tenant: str | None, number: int) -> None:
-        """Report that *number* workflows of *tenant* wait no more."""
+    def admitted(self, tenant: str | None, number: int, next_places: int | None = None) -> None:
+        """Report that *number* workflows of *tenant* wait no more.
+
+        *next_places*: the next one needs so many, and the share was too small. If it was too small for the first, the
+        tenant keeps its turn.
+        """
         before = self._waiting.get(tenant, 0)
         left = max(before - number, 0)
         self._all_waiting -= before - left
+        self.forget_next(tenant)
         if left:
             self._waiting[tenant] = left
+            if next_places is not None:
+                self._next[tenant] = next_places
+                if not number:
+                    self._waiting.move_to_end(tenant, last=False)
         else:
             self._waiting.pop(tenant, None)
             self._oldest.pop(tenant, None)
         if not self._waiting:
             self._oldest_of_all = None
+
+    def forget_next(self, tenant: str | None) -> None:
+        """Forget how many places the first waiting workflow of *tenant* needs. `next_shares` assumes one then."""
+        self._next.pop(tenant, None)
 
     def begin_count(self) -> None:
         """Report that the waiting workflows are being counted in the database."""
@@ -197,6 +218,7 @@ class WorkflowPlaces:
         self._oldest_of_all = min(self._oldest.values(), default=None)
         self._waiting = OrderedDict((tenant, numbers[tenant]) for tenant in turns)
         self._all_waiting = numbers.total()
+        self._next.clear()
 
     def _is_over_share(self, tenant: str | None) -> bool:
         return self._taken[tenant] * len(self._taken) > self._all_taken

@@ -36,13 +36,14 @@ class _LentResult(Struct):
 class ActiveWorkflow:
     """A workflow in memory: its definition, its run, its attempts and its timers.
 
-    `pins` counts the verbs that use the workflow: it stays in memory while there are any, or while the run is active.
-    `dequeued`: its waiting steps are out of the queue, because it starts nothing. `lost`: this process must not touch
-    the workflow any more, nor its files. `refusals` is how often in a row the database has refused its rows.
-    `mapping_work` is the work of its mappings in worker processes, in the units of `work_budget`. `attempts` and
-    `follow_ups` are by task id. `timers` are by position; the key None has the timer of the workflow's deadline.
-    `waiting_since` is the monotonic time at which a step that may start began to wait, by position, the earliest first.
-    `evicted` is set when the workflow has left memory, `quiet` while it has no attempts.
+    `places` is the number of active workflows that it counts as. `pins` counts the verbs that use the workflow: it
+    stays in memory while there are any, or while the run is active. `dequeued`: its waiting steps are out of the queue,
+    because it starts nothing. `lost`: this process must not touch the workflow any more, nor its files. `refusals` is
+    how often in a row the database has refused its rows. `mapping_work` is the work of its mappings in worker
+    processes, in the units of `work_budget`. `attempts` and `follow_ups` are by task id. `timers` are by position; the
+    key None has the timer of the workflow's deadline. `waiting_since` is the monotonic time at which a step that may
+    start began to wait, by position, the earliest first. `evicted` is set when the workflow has left memory, `quiet`
+    while it has no attempts.
 
     *works_here* says whether a provider works in this process; it is needed only if the workflow has open attempts.
     Raises `Unavailable` if this version can't read the stored workflow.
@@ -52,7 +53,7 @@ class ActiveWorkflow:
         if loaded.unreadable is not None:
             raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
         self.workflow_id: UUID = loaded.state.id
-        self.tenant, self.origin_instance = loaded.tenant, loaded.origin_instance
+        self.tenant, self.origin_instance, self.places = loaded.tenant, loaded.origin_instance, loaded.places
         self.config = convert(without_nulls(loaded.config), WorkflowConfig)
         self.pins = self.refusals = self.mapping_work = 0
         self.dequeued = self.lost = False

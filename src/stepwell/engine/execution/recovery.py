@@ -29,7 +29,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.inputs import GiveUp
 from stepwell.domain.lifecycle.unclean_ends import CALM_S, TRIAL_S, failure_after
-from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.lease import Lease
@@ -151,17 +151,14 @@ class Recovery(WorkflowListener):
             if workflow_id not in self._scheduler.held | self._unloadable:
                 await self._claim_page(1, workflow_id)
 
-    async def admit(self, wanted: Mapping[str | None, int]) -> list[tuple[str | None, int]]:
-        """Take waiting workflows into memory, for so many places of each tenant. Return the tenant and steps of each.
-
-        Raises `Unavailable`.
-        """
+    async def admit(self, wanted: Mapping[str | None, int]) -> AdmissionResult:
+        """Take waiting workflows into memory, for so many places of each tenant. Raises `Unavailable`."""
         await self._lease.ensure()
         async with self._claiming:
             used = [each.workflow_id for each in self._scheduler.workflows.values() if not each.run.active]
-            loaded = await self._workflow_store.admit(self._lease.owner, wanted, used)
-            await self.register(loaded)
-        return [(each.tenant, len(each.steps)) for each in loaded]
+            result = await self._workflow_store.admit(self._lease.owner, wanted, used)
+            await self.register(result.loaded)
+        return result
 
     async def run(self) -> None:
         """Renew the lease while there is work, and claim when there is reason to. Ends when the lease is released."""

@@ -23,7 +23,6 @@ from contextlib import contextmanager
 import structlog
 
 from stepwell.domain.errors import TooManyRequests, Unavailable
-from stepwell.domain.workflow_limits import places_of
 from stepwell.engine.admission.workflow_places import WorkflowPlaces, WorkflowUse
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.recovery import Recovery
@@ -72,18 +71,21 @@ class WorkflowAdmission(WorkflowListener):
 
     # Requests
 
-    async def check(self, tenant: str | None) -> None:
-        """Raise `TooManyRequests` or `Unavailable` if the tenant may start no further workflow now."""
+    async def check(self, tenant: str | None, places: int = 1, *, held: int = 0) -> None:
+        """Raise `TooManyRequests` or `Unavailable` if the tenant may not start a workflow of so many *places* now.
+
+        It already holds *held* places, if it is in memory.
+        """
         slow = self._is_slow()
         try:
-            self._places.check(tenant, slow=slow)
+            self._places.check(tenant, places, held=held, slow=slow)
         except (TooManyRequests, Unavailable):
             if not self._is_count_old:
                 raise
         else:
             return
         await self._count()
-        self._places.check(tenant, slow=slow)
+        self._places.check(tenant, places, held=held, slow=slow)
 
     async def use(self, tenant: str | None) -> WorkflowUse:
         """Return the limits and the use of the tenant. Raises `Unavailable`."""
@@ -98,18 +100,18 @@ class WorkflowAdmission(WorkflowListener):
 
     def may_run(self, workflow: ActiveWorkflow) -> bool:
         """Return whether a workflow in memory that is about to be started may be active."""
-        places = places_of(len(workflow.run.steps))
-        return workflow.run.active or self._places.has_room(workflow.tenant, held=places)
+        places = workflow.places
+        return workflow.run.active or self._places.has_room(workflow.tenant, places, held=places)
 
-    def reserve(self, tenant: str | None, steps: int) -> bool:
-        """Reserve places for a new workflow. Return False if there is none: then the workflow must wait."""
-        if has_room := self._places.has_room(tenant):
-            self._places.take(tenant, places_of(steps))
+    def reserve(self, tenant: str | None, places: int) -> bool:
+        """Reserve places for a new workflow. Return False if there are none: then the workflow must wait."""
+        if has_room := self._places.has_room(tenant, places):
+            self._places.take(tenant, places)
         return has_room
 
-    def give_back(self, tenant: str | None, steps: int) -> None:
+    def give_back(self, tenant: str | None, places: int) -> None:
         """Give back reserved places, just before the workflow is registered, or because it won't be."""
-        self._places.give_back(tenant, places_of(steps))
+        self._places.give_back(tenant, places)
         if self._places.waiting:  # it may not be registered, so that nothing else wakes them
             self._woken.set()
 
@@ -132,10 +134,11 @@ class WorkflowAdmission(WorkflowListener):
     # Called by the scheduler and the recovery
 
     def workflow_registered(self, workflow: ActiveWorkflow) -> None:
-        self._places.take(workflow.tenant, places_of(len(workflow.run.steps)))
+        self._places.take(workflow.tenant, workflow.places)
 
     def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
-        self._places.give_back(workflow.tenant, places_of(len(workflow.run.steps)))
+        self._places.give_back(workflow.tenant, workflow.places)
+        self._places.forget_next(workflow.tenant)  # a verb, or another process, may have changed which is the next one
         if workflow.run.state.waits_for_admission:  # a verb has used it; it may have waited before
             self._places.add_waiting(workflow.tenant)
             self._uncounted = True
@@ -191,20 +194,24 @@ class WorkflowAdmission(WorkflowListener):
                     self._clock.call_later(_RETRY_S, self._woken.set)
                     return
 
-    async def _admit(self, shares: dict[str | None, int]) -> int:
+    async def _admit(self, shares: dict[str | None, int]) -> bool:
+        """Admit workflows for these places by tenant. Return whether any was admitted, or known to need more."""
         for tenant, places in shares.items():
             self._places.take(tenant, places)
         try:
-            admitted = await self._recovery.admit(shares)
+            result = await self._recovery.admit(shares)
         finally:
             for tenant, places in shares.items():
                 self._places.give_back(tenant, places)
-        filled = Counter[str | None]()
-        for tenant, steps in admitted:
-            self._places.admitted(tenant, 1)
-            filled[tenant] += places_of(steps)
-        self._uncounted |= any(filled[tenant] < places for tenant, places in shares.items())
-        return len(admitted)
+        filled, number = Counter[str | None](), Counter[str | None]()
+        for each in result.loaded:
+            filled[each.tenant] += each.places
+            number[each.tenant] += 1
+        for tenant, places in shares.items():
+            next_places = result.next_places.get(tenant)
+            self._places.admitted(tenant, number[tenant], next_places)
+            self._uncounted |= next_places is None and filled[tenant] < places
+        return bool(result.loaded or result.next_places)
 
     @property
     def _is_count_old(self) -> bool:

@@ -138,6 +138,7 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
         record.suppress_subtask_events,
         record.total_steps,
         new.final_position,
+        new.definition_bytes,
         record.created_at,
         *_encode_workflow(record.state.id, record.state),
     )

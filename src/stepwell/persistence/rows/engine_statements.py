@@ -82,6 +82,7 @@ _NEW_WORKFLOW: Final = (
     ("suppress_subtask_events", "bool"),
     ("total_steps", "int"),
     ("final_position", "int"),
+    ("definition_bytes", "int"),
     ("created_at", "timestamptz"),
     *STATE,
 )
@@ -109,7 +110,7 @@ _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int")
 
 # The composite types of rows, as migrations have created them.
 TYPES: Final = {
-    "insert_workflow": _NEW_WORKFLOW,
+    "insert_workflow_2": _NEW_WORKFLOW,
     "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
     "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
@@ -188,7 +189,7 @@ VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE
 INSERT: Final = f"""
 WITH new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
+    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_2[]) AS w
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
@@ -206,7 +207,7 @@ WITH used_keys AS (
     RETURNING t.workflow_id
 ), new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow[]) AS w
+    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_2[]) AS w
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
@@ -318,36 +319,41 @@ SELECT tenant, count(*)::int AS number, min(started_at) AS oldest
 FROM workflows WHERE status = 'RUNNING' AND owner IS NULL GROUP BY tenant
 """
 
-# Makes $1 the owner of waiting workflows: of each tenant in $2, those that fill so many places as $3 says. $6 steps are
-# a place. Two processes that admit at once
-# skip each other's rows, so they can't wait for each other. $4 are workflows that the caller has in memory for a verb.
-# A page ends with the workflow that brings it to $5 steps, as in `CLAIM`.
+# Makes $1 the owner of waiting workflows: of each tenant in $2, the first that need no more than $3 places together. $6
+# steps or $7 bytes are a place, as in `places_of`. Two processes that admit at once skip each other's rows, so they
+# can't wait for each other. $4 are workflows that the caller has in memory for a verb. A page ends with the workflow
+# that brings it to $5 steps, as in `CLAIM`. It also returns those that were picked and not admitted, in their order.
 ADMIT: Final = """
 WITH picked AS MATERIALIZED (
     SELECT t.tenant, t.number, w.* FROM unnest($2::text[], $3::int[]) AS t(tenant, number) CROSS JOIN LATERAL (
-        SELECT id, started_at, total_steps FROM workflows
+        SELECT id, started_at, total_steps,
+               greatest((total_steps + $6 - 1) / $6, (definition_bytes + $7 - 1) / $7, 1) AS places
+        FROM workflows
         WHERE status = 'RUNNING' AND owner IS NULL AND coalesce(tenant, '') = coalesce(t.tenant, '')
           AND (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE
         ORDER BY started_at, id
-        LIMIT t.number
+        LIMIT t.number + 1
         FOR UPDATE SKIP LOCKED
     ) AS w
+), fitting AS MATERIALIZED (
+    SELECT *, sum(places) OVER (PARTITION BY tenant ORDER BY started_at, id) <= number AS fits FROM picked
 ), page AS (
     SELECT id FROM (
-        SELECT id, number, sum(total_steps) OVER (ORDER BY started_at, id) - total_steps AS before,
-               sum(places) OVER (PARTITION BY tenant ORDER BY started_at, id) - places AS filled
-        FROM (SELECT *, greatest((total_steps + $6 - 1) / $6, 1) AS places FROM picked) AS q
-    ) AS p WHERE before < $5 AND filled < number
+        SELECT id, sum(total_steps) OVER (ORDER BY started_at, id) - total_steps AS before FROM fitting WHERE fits
+    ) AS p WHERE before < $5
+), admitted AS (
+    UPDATE workflows AS w
+    SET owner = $1, epoch = w.epoch + 1, timeout_left_s = NULL,
+        deadline_at = coalesce(clock_timestamp() + make_interval(secs => w.timeout_left_s), w.deadline_at)
+    FROM page WHERE w.id = page.id
+    RETURNING w.id
 )
-UPDATE workflows AS w
-SET owner = $1, epoch = w.epoch + 1, timeout_left_s = NULL,
-    deadline_at = coalesce(clock_timestamp() + make_interval(secs => w.timeout_left_s), w.deadline_at)
-FROM page WHERE w.id = page.id
-RETURNING w.id
+SELECT f.id, f.tenant, f.places, a.id IS NOT NULL AS admitted
+FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, f.id
 """
 
 LOAD_WORKFLOWS: Final = f"""
-SELECT id, tenant, origin_instance, config, suppress_subtask_events, created_at, {_names(STATE)},
+SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, created_at, {_names(STATE)},
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
        ) END AS result_bytes

@@ -105,6 +105,7 @@ class WorkflowColumns(TypedColumns):
     suppress_subtask_events = _flag()
     total_steps = _int()
     final_position = _int()
+    definition_bytes = _count()
     created_at = _time(nullable=False)
     status = _text()
     name = _text()

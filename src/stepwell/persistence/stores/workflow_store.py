@@ -14,9 +14,9 @@ from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, WaitingCount
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.workflow_limits import STEPS_A_PLACE
+from stepwell.domain.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
@@ -158,13 +158,15 @@ class PostgresWorkflowStore:
         return [WaitingCount(row["tenant"], row["number"], row["oldest"]) for row in rows]
 
     @unavailable_in_outage
-    async def admit(
-        self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]
-    ) -> list[LoadedWorkflow]:
-        parameters = (owner, list(wanted), list(wanted.values()), list(held), _STEPS_A_PAGE, STEPS_A_PLACE)
+    async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
+        places = (STEPS_A_PLACE, BYTES_A_PLACE)
+        parameters = (owner, list(wanted), list(wanted.values()), list(held), _STEPS_A_PAGE, *places)
         async with self._turn(), self._pool.acquire() as connection:
             rows = await connection.fetch(sql.ADMIT, *parameters)
-            return await _load(connection, [row["id"] for row in rows]) if rows else []
+            ids = [row["id"] for row in rows if row["admitted"]]
+            loaded = {each.state.id: each for each in (await _load(connection, ids) if ids else [])}
+        left = (row for row in reversed(rows) if not row["admitted"])
+        return AdmissionResult([loaded[each] for each in ids], {row["tenant"]: row["places"] for row in left})
 
     @unavailable_in_outage
     async def set_clock(self) -> None:
@@ -184,6 +186,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             row["origin_instance"],
             read_object(row["config"]),
             row["suppress_subtask_events"],
+            row["definition_bytes"],
             [],
             [],
             row["result_bytes"] or 0,
