@@ -6,14 +6,10 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection
-from sqlalchemy.pool import NullPool
 
-from stepwell.persistence.connections.database import create_engine
 from stepwell.persistence.schema import migrations, startup
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
+from support.database.old_versions import migrate_to
 from support.database.postgres import TestServer, database
 
 HEAD = "SELECT max(version_num) > '0001' FROM {}.alembic_version"
@@ -26,21 +22,8 @@ WAITING = (
 async def old(server: TestServer) -> AsyncIterator[str]:
     """A database of the first version."""
     async with database(server) as dsn:
-        await migrate_to_first(dsn)
+        await migrate_to(dsn, "0001")
         yield dsn
-
-
-async def migrate_to_first(dsn: str) -> None:
-    def upgrade(connection: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(migrations.script_folder()))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-
-    engine = create_engine(dsn, poolclass=NullPool)
-    async with engine.begin() as connection:
-        await connection.run_sync(upgrade)
-    await engine.dispose()
 
 
 @pytest.fixture
@@ -144,7 +127,7 @@ async def test_tables_of_a_newer_version_are_not_locked(old: str, live: asyncpg.
 async def test_a_migration_locks_only_tables_of_its_own_schema(old: str, live: asyncpg.Connection) -> None:
     await live.execute("CREATE SCHEMA own; CREATE SCHEMA fresh")
     own, fresh = (f"{old}{'&' if '?' in old else '?'}search_path={name}" for name in ("own", "fresh"))
-    await migrate_to_first(own)
+    await migrate_to(own, "0001")
     await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
     async with asyncio.timeout(20):
         await prepare(own)

@@ -6,18 +6,14 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection
-from sqlalchemy.pool import NullPool
 
 from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine, create_engine
-from stepwell.persistence.schema import migrations
+from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
+from support.database.old_versions import migrate_to
 from support.database.postgres import TestServer, database
 from support.database.stored_workflows import ME, Bench
 from support.workflows.definitions import body, join
@@ -96,17 +92,8 @@ async def test_a_definition_may_name_as_many_files_as_fit(bench: Bench, store: P
 
 
 async def test_definitions_that_an_older_version_stored_are_read_once(server: TestServer) -> None:
-    def to_version_before(connection: Connection) -> None:
-        config = Config()
-        config.set_main_option("script_location", str(migrations.script_folder()))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0005")
-
     async with database(server) as dsn:
-        engine = create_engine(dsn, poolclass=NullPool)
-        async with engine.begin() as connection:
-            await connection.run_sync(to_version_before)
-        await engine.dispose()
+        await migrate_to(dsn, "0005")
         sql = await asyncpg.connect(dsn)
         first, second, third = (UUID(int=number) for number in (11, 12, 13))
         for workflow_id, config in ((first, f'{{"a": "{path(ONE)}"}}'), (second, "{}"), (third, '{"a": "media/x/"}')):
