@@ -11,12 +11,14 @@ from typing import NoReturn
 from uuid import UUID, uuid4
 
 import pytest
+from anyio import run_process
 from obstore.store import LocalStore, MemoryStore
 
 from stepwell.artifacts.disk import Disk
 from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
+from stepwell.temporary_files import path_for_others, temporary_file
 from support.emulators.s3 import S3Server
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
@@ -63,6 +65,23 @@ async def test_a_stream_is_stored_as_one_file(any_store: ObstoreArtifacts) -> No
     output = await any_store.put_stream(PATH, chunks_of(b"one, ", b"", b"two"))
     assert output == Output(PATH, 8, hashlib.sha256(b"one, two").hexdigest())
     assert await any_store.get(PATH) == b"one, two"
+
+
+async def test_a_file_that_another_process_has_written_is_stored_whole(any_store: ObstoreArtifacts) -> None:
+    data = os.urandom(3 * CHUNK + 17)
+    async with temporary_file() as file:
+        await run_process(["tee", path_for_others(file)], input=data)
+        output = await any_store.put_file(PATH, file)
+    assert output == Output(PATH, len(data), hashlib.sha256(data).hexdigest())
+    assert await any_store.get(PATH) == data
+
+
+async def test_the_files_of_a_folder_are_on_this_machine(store: ObstoreArtifacts, root: Path) -> None:
+    await store.put(PATH, b"x")
+    assert await store.local_path(PATH) == str(root / PATH)
+    for missing in (f"media/{TASK}/other.png", "media/../x"):
+        with pytest.raises(ArtifactGone):
+            await store.local_path(missing)
 
 
 async def test_a_stream_that_breaks_off_leaves_the_old_file(any_store: ObstoreArtifacts) -> None:

@@ -2,12 +2,13 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from anyio import run_process
 
 from providers.image_files import file_of, gradient
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
@@ -26,7 +27,10 @@ BROKEN_PATH = "media/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b/broken.png"
 
 
 class Shelf:
-    """As much of `Artifacts` as inputs need."""
+    """As much of `Artifacts` as inputs need, of a store that isn't on this machine."""
+
+    async def local_path(self, path: str) -> str | None:  # noqa: ARG002 - the port's name
+        return None
 
     @asynccontextmanager
     async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -50,7 +54,7 @@ class Room:
     """A `FileRoom` that records what is asked for. It says of the first `waits` calls that they took a wait."""
 
     def __init__(self, waits: int = 0) -> None:
-        self.waits, self.taken = waits, list[int]()
+        self.waits, self.taken, self.given_back = waits, list[int](), list[int]()
 
     async def take_file(self, size: int) -> bool:
         self.taken.append(size)
@@ -59,6 +63,12 @@ class Room:
     async def take_decoded(self, size: int) -> bool:
         self.taken.append(size)
         return False
+
+    @contextmanager
+    def for_request(self) -> Iterator[None]:
+        before = len(self.taken)
+        yield
+        self.given_back += self.taken[before:]
 
 
 def response(status: str, *headers: str, body: bytes = PNG, length: int | None = None) -> bytes:
@@ -134,22 +144,25 @@ async def server() -> AsyncIterator[Server]:
 Fetch = Callable[..., Awaitable[Blob]]
 
 
+@asynccontextmanager
+async def fetcher(timeout_s: float = 10.0) -> AsyncIterator[InputFetcher]:
+    shelf: Any = Shelf()
+    artifacts: Artifacts = shelf
+    async with guarded_client(AddressPolicy([ip_network("127.0.0.0/8")])) as client:
+        yield HttpInputFetcher(artifacts, size_of, client=client, max_bytes=MAX_BYTES, timeout_s=timeout_s)
+
+
 @pytest.fixture
 async def fetch(request: pytest.FixtureRequest) -> AsyncIterator[Fetch]:
     """Its parameter: how many seconds something may take."""
-    shelf: Any = Shelf()
-    artifacts: Artifacts = shelf
-    client = guarded_client(AddressPolicy([ip_network("127.0.0.0/8")]))
-    inputs = HttpInputFetcher(
-        artifacts, size_of, client=client, max_bytes=MAX_BYTES, timeout_s=getattr(request, "param", 10.0)
-    )
-    port: InputFetcher = inputs
+    async with fetcher(getattr(request, "param", 10.0)) as port:
 
-    async def run(reference: str, field: str = FIELD, tenant: str | None = "ours", room: Room | None = None) -> Blob:
-        return await port.fetch(reference, field, tenant, room or Room())
+        async def run(
+            reference: str, field: str = FIELD, tenant: str | None = "ours", room: Room | None = None
+        ) -> Blob:
+            return await port.fetch(reference, field, tenant, room or Room())
 
-    yield run
-    await client.aclose()
+        yield run
 
 
 async def refusal(call: Awaitable[Blob], *, retryable: bool) -> AttemptError:
@@ -181,6 +194,26 @@ class TestArtifacts:
 
     async def test_an_error_of_the_artifact_store_is_retryable(self, fetch: Fetch) -> None:
         await refusal(fetch(BROKEN_PATH), retryable=True)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("kind", ["artifact", "URL", "data URI"])
+    async def test_another_process_reads_the_file_by_a_path_and_its_room_is_given_back(
+        self, server: Server, kind: str
+    ) -> None:
+        data_uri = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+        reference = {"artifact": PATH, "URL": server.url + "/ok", "data URI": data_uri}[kind]
+        room = Room()
+        async with fetcher() as inputs, inputs.file(reference, FIELD, "ours", room) as path:
+            assert (await run_process(["cat", path])).stdout == PNG
+            assert room.given_back == room.taken != []
+
+    @pytest.mark.parametrize(("path", "retryable"), [("media/gone.png", False), (BROKEN_PATH, True)])
+    async def test_errors_are_those_of_fetch(self, path: str, *, retryable: bool) -> None:
+        async with fetcher() as inputs:
+            with pytest.raises(AttemptError, match=f"^{FIELD}") as caught:
+                await inputs.file(path, FIELD, "ours", Room()).__aenter__()
+        assert caught.value.retryable is retryable
 
 
 class TestWeb:

@@ -4,7 +4,8 @@ import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import NamedTemporaryFile
+from typing import IO, Any
 from uuid import UUID
 
 import numpy as np
@@ -42,6 +43,10 @@ def product(width: int = 120, height: int = 90) -> Image.Image:
     return image
 
 
+class NoRoom(Exception):
+    """`wait_for_room` was called."""
+
+
 class FakeIO:
     """An `AttemptIO` over dictionaries."""
 
@@ -66,9 +71,22 @@ class FakeIO:
     async def download(self, url: str, name: str, media_types: Sequence[str] = (), **_: Any) -> Output:  # noqa: ARG002
         raise AssertionError("nothing here is made elsewhere")
 
+    @asynccontextmanager
+    async def input_file(self, reference: str, field: str) -> AsyncIterator[str]:  # noqa: ARG002 - the port's name
+        with NamedTemporaryFile() as file:
+            file.write(self.inputs[reference])
+            file.flush()
+            yield file.name
+
     async def store(self, name: str, data: bytes) -> Output:
         self.stored[name] = data
         return Output(f"media/{TASK}/{name}", len(data), "0" * 64)
+
+    async def store_file(self, name: str, file: IO[bytes]) -> Output:
+        return await self.store(name, file.read())
+
+    async def wait_for_room(self, why: str) -> None:
+        raise NoRoom(why)
 
 
 def children(parent: int) -> set[int]:

@@ -1,6 +1,5 @@
 """Measures the memory of a worker process of LOCAL while it works. This module is imported in the worker."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,12 @@ from stepwell.providers.local.work import perform
 
 
 def perform_and_measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Do *job* in a worker, and return its answer without the file, and `peak`: the largest memory in bytes.
+    """Do *job* in a worker, and return its answer, and `peak`: the largest memory in bytes.
 
     The kernel's mark is reset before, because a process inherits the mark of the one that started it.
     """
     Path("/proc/self/clear_refs").write_text("5")
     answer = perform(job | {"light_only": False})
-    pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)  # as when it is sent
-    answer.pop("data", None)
     return answer | {"peak": _peak()}
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, suppress
+from typing import IO
 from uuid import UUID
 
 import structlog
@@ -55,6 +56,9 @@ class MigratingArtifacts:
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
         return await self._bucket.put_stream(path, chunks)
 
+    async def put_file(self, path: str, file: IO[bytes]) -> Output:
+        return await self._bucket.put_file(path, file)
+
     async def get(self, path: str) -> bytes:
         try:
             return await self._bucket.get(path)
@@ -66,6 +70,9 @@ class MigratingArtifacts:
         store = self._bucket if await self._bucket.has(path) else self._folder
         async with store.stream(path) as chunks:
             yield chunks
+
+    async def local_path(self, path: str) -> str | None:
+        return await self._bucket.local_path(path)
 
     async def delete(self, path: str) -> None:
         # The folder first, because a copy in progress checks the folder when it ends.

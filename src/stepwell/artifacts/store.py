@@ -125,6 +125,12 @@ class ObstoreArtifacts:
             await self._write(path, spool)
         return Output(path=path, size=size, sha256=digest.hexdigest())
 
+    async def put_file(self, path: str, file: IO[bytes]) -> Output:
+        with self._writing(path):
+            size, digest = await to_thread.run_sync(_measure, file)
+        await self._write(path, file)
+        return Output(path=path, size=size, sha256=digest)
+
     async def _write(self, path: str, data: bytes | IO[bytes]) -> None:
         target = parse_artifact_path(path)
         if target is None:
@@ -183,6 +189,14 @@ class ObstoreArtifacts:
                     yield bytes(chunk)
 
         yield chunks()
+
+    async def local_path(self, path: str) -> str | None:
+        target = await self._readable(path)
+        if self._disk is None:
+            return None
+        if not await self.has(path):
+            raise artifact_gone(path)
+        return str(self._disk.root / target)
 
     async def delete(self, path: str) -> None:
         target = parse_stored_path(path)
@@ -278,6 +292,17 @@ def _write_probe_files(folders: Sequence[Path | None]) -> None:
             file.write(os.urandom(_PROBE))  # random bytes, because a file system may compress others
             file.flush()
             os.fsync(file.fileno())
+
+
+def _measure(file: IO[bytes]) -> tuple[int, str]:
+    """Return the size and the SHA-256 of the whole file, and go back to its beginning."""
+    file.seek(0)
+    digest, size = hashlib.sha256(), 0
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+        size += len(chunk)
+    file.seek(0)
+    return size, digest.hexdigest()
 
 
 def artifact_gone(path: str) -> ArtifactGone:

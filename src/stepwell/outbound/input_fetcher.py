@@ -2,7 +2,9 @@
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import IO
 from urllib.parse import unquote_to_bytes
 
 import httpx
@@ -15,6 +17,9 @@ from stepwell.outbound.input_download import Download
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, FileRoom
+from stepwell.temporary_files import path_for_others, temporary_file
+
+_CHUNK = 1 << 20  # bytes: about what the store reads of a file at once
 
 SizeOf = Callable[[str, str | None], Awaitable[int | None]]
 
@@ -53,20 +58,47 @@ class HttpInputFetcher:
             field, f"{_printable(reference)} is neither an artifact path, nor an http(s) URL, nor a data URI"
         )
 
-    async def _read_artifact(self, path: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
+    @asynccontextmanager
+    async def file(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> AsyncIterator[str]:
+        artifact = is_meant_as_artifact(reference)
+        if artifact:
+            await self._check_artifact(reference, field, tenant)
+            with _artifact_errors(reference, field):
+                local_path = await self._artifacts.local_path(reference)
+            if local_path is not None:
+                yield local_path
+                return
+        async with temporary_file() as file:
+            with room.for_request(), _file_errors(field):
+                if artifact:
+                    await self._copy_artifact(reference, field, room, file)
+                else:
+                    blob = await self.fetch(reference, field, tenant, room)
+                    await to_thread.run_sync(file.write, blob.data)
+                await to_thread.run_sync(file.flush)
+            yield path_for_others(file)
+
+    async def _copy_artifact(self, path: str, field: str, room: FileRoom, file: IO[bytes]) -> None:
+        await room.take_file(_CHUNK)
+        with _artifact_errors(path, field):
+            async with self._artifacts.stream(path) as chunks:
+                async for chunk in chunks:
+                    await to_thread.run_sync(file.write, chunk)
+
+    async def _check_artifact(self, path: str, field: str, tenant: str | None) -> int:
+        """Return the size of the tenant's artifact."""
         size = None if parse_artifact_path(path) is None else await self._size_of(path, tenant)
         if size is None:
             raise invalid_input(field, f"artifact {_printable(path)} not found")
         if size > self._max_bytes:
             raise invalid_input(field, f"larger than {self._max_bytes} bytes")
-        await room.take_file(size)
-        try:
+        return size
+
+    async def _read_artifact(self, path: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
+        await room.take_file(await self._check_artifact(path, field, tenant))
+        with _artifact_errors(path, field):
             async with self._artifacts.stream(path) as chunks:
                 data = await self._collect(chunks, field)
-        except ArtifactGone as error:
-            raise invalid_input(field, f"artifact {_printable(path)} not found") from error
-        except ArtifactError as error:
-            raise AttemptError(sanitised(f"{field}: {error}"), retryable=True, provider_fault=False) from error
         return Blob(data, media_type_of(path))
 
     async def _collect(self, chunks: AsyncIterator[bytes], field: str) -> bytes:
@@ -97,6 +129,25 @@ class HttpInputFetcher:
         if not data:
             raise invalid_input(field, "the data URI is empty")
         return Blob(data, media_type)
+
+
+@contextmanager
+def _artifact_errors(path: str, field: str) -> Iterator[None]:
+    try:
+        yield
+    except ArtifactGone as error:
+        raise invalid_input(field, f"artifact {_printable(path)} not found") from error
+    except ArtifactError as error:
+        raise AttemptError(sanitised(f"{field}: {error}"), retryable=True, provider_fault=False) from error
+
+
+@contextmanager
+def _file_errors(field: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        message = f"{field}: could not be written to a temporary file: {error.strerror}"
+        raise AttemptError(message, retryable=True, provider_fault=False) from error
 
 
 def _base64(data: bytes) -> bytes:

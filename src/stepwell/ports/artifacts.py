@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import IO, Protocol
 from uuid import UUID
 
 from stepwell.contract.tasks import Output
@@ -22,11 +22,17 @@ class Artifacts(Protocol):
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
         """Write a file that is too big for memory, as `put` does. If *chunks* raises, nothing is written."""
 
+    async def put_file(self, path: str, file: IO[bytes]) -> Output:
+        """Write the contents of *file*, which may be too big for memory, as `put` does."""
+
     async def get(self, path: str) -> bytes:
         """Return the file. Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be read."""
 
     def stream(self, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Return a context with the file in chunks. Raises like `get`, before the first chunk."""
+
+    async def local_path(self, path: str) -> str | None:
+        """Return where the file is on this machine; None if it is elsewhere. Raises like `get`."""
 
     async def delete(self, path: str) -> None:
         """Delete the file. Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be deleted."""

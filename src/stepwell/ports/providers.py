@@ -24,9 +24,9 @@ The parameters of the methods are positional, so that an implementation can name
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import IO, Any, Literal, Protocol, runtime_checkable
 from uuid import UUID
 
 from msgspec import Struct, field
@@ -200,6 +200,12 @@ class AttemptIO(Protocol):
         (unknown path, broken data URI, a 4xx, too big, wrong type, never enough memory), otherwise it is.
         """
 
+    def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
+        """Yield a path under which another process of this machine can read what `fetch` returns, in the context.
+
+        The file takes no memory here. Raises as `fetch`. Whoever opens the path may find that an artifact was deleted.
+        """
+
     async def link(self, path: str, field: str) -> str | None:
         """Return a signed, expiring URL by which a provider can read an artifact of the workflow's tenant.
 
@@ -210,6 +216,15 @@ class AttemptIO(Protocol):
         """Write *data* durably as `media/{task_id}/{name}`, replacing a file of that name.
 
         *name* is the provider's own choice, never taken from input.
+        """
+
+    async def store_file(self, name: str, file: IO[bytes]) -> Output:
+        """Write the contents of *file* as `store` does, without taking memory for them."""
+
+    async def wait_for_room(self, why: str) -> None:
+        """Return after a pause, because the disk was full when the output was to be written.
+
+        Raises `AttemptError` with *why* if no time is left for another attempt to write it.
         """
 
     async def download(
@@ -381,9 +396,15 @@ class FileRoom(Protocol):
     async def take_decoded(self, size: int, /) -> bool:
         """Wait until there is room for a file that is in memory already, as text."""
 
+    def for_request(self) -> AbstractContextManager[None]:
+        """Give back, at the end of the context, what was taken within it."""
+
 
 class InputFetcher(Protocol):
     """Reads the files that inputs refer to."""
 
     async def fetch(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> Blob:
         """Return the bytes as `AttemptIO.fetch` does. An artifact path must belong to *tenant*."""
+
+    def file(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> AbstractAsyncContextManager[str]:
+        """Yield a path as `AttemptIO.input_file` does. An artifact path must belong to *tenant*."""

@@ -29,7 +29,9 @@ SEVERAL = 4  # files, which need half of what an attempt may hold
 
 
 class FileProvider(InProcess):
-    """Stores `files` files of `size` bytes, or waits with the inputs of the step until `released`."""
+    """Stores `files` files of `size` bytes, or a `bitmap` of a width and a height. Otherwise it waits with the inputs
+    of the step until `released`.
+    """
 
     type = ProviderType.CUSTOM
 
@@ -41,6 +43,10 @@ class FileProvider(InProcess):
         return frozenset() if task_type is TaskType.GENERATION else None
 
     async def run(self, attempt: Attempt, io: AttemptIO) -> dict[str, Any]:
+        if "bitmap" in attempt.inputs:
+            bitmap = BytesIO()
+            Image.new("RGB", tuple(attempt.inputs["bitmap"])).save(bitmap, "BMP")
+            return {"path": (await io.store("0.bmp", bitmap.getvalue())).path}
         if "files" in attempt.inputs:
             names = [f"{number}.bin" for number in range(attempt.inputs["files"])]
             return {"paths": [(await io.store(name, bytes(attempt.inputs["size"]))).path for name in names]}
@@ -174,6 +180,15 @@ async def test_inputs_that_never_fit_fail_the_step_for_good(service: Service, pr
         "8,388,608: half of STEPWELL_MEMORY_MAX_BYTES"
     )
     assert (ended["steps"][1]["retry_count"], provider.lengths) == (0, [])
+
+
+async def test_local_reads_a_file_that_is_larger_than_what_an_attempt_may_hold(service: Service) -> None:
+    mapping = {"from_step": "make", "from_field": "path", "to_field": "base_image_url"}
+    make = {**maker(1, 1), "config": {"prompt": "p", "bitmap": [1_500, 1_000]}}
+    read = reader("read", "IMAGE_ADJUSTER", config={}, provider_config={}, input_mappings=[mapping])
+    ended = await service.until_ended((await service.create(make, read))["id"])
+    assert (ended["status"], ended["errors"]) == ("COMPLETED", [])
+    assert governor_of(service).most_held == 0
 
 
 async def test_mapped_values_that_are_large_once_decoded_wait_for_room(

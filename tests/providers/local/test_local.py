@@ -1,6 +1,7 @@
 """What each task type makes of a picture, down to the pixels."""
 
-from typing import Any, ClassVar
+from io import BytesIO
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from PIL import Image
 from providers.image_files import file_of, gradient, picture_of, product
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.providers.local.rendered_file import RenderedFile
 from stepwell.providers.local.work import KINDS
 
 BASE = "base_image_url"
@@ -17,9 +17,18 @@ HALF = Image.new("RGB", (96, 64), (0, 0, 0))
 HALF.paste((255, 255, 255), (0, 0, 48, 64))
 
 
-def make(task_type: str, files: dict[str, Image.Image] | None = None, seed: int = 7, **inputs: Any) -> RenderedFile:
-    stored = {field: file_of(image) for field, image in (files or {}).items()}
-    return KINDS[TaskType(task_type)].function(inputs, stored, seed)
+class Rendered(NamedTuple):
+    """The bytes of a file, and the members of the step's result about it."""
+
+    data: bytes
+    result: dict[str, Any]
+
+
+def make(task_type: str, files: dict[str, Image.Image] | None = None, seed: int = 7, **inputs: Any) -> Rendered:
+    stored = {field: BytesIO(file_of(image)) for field, image in (files or {}).items()}
+    rendered, output = KINDS[TaskType(task_type)].function(inputs, stored, seed), BytesIO()
+    rendered.write(output)
+    return Rendered(output.getvalue(), rendered.result)
 
 
 def render(task_type: str, files: dict[str, Image.Image] | None = None, **inputs: Any) -> Image.Image:

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,7 +14,7 @@ from uuid import uuid4
 import pytest
 from anyio import create_task_group, fail_after, sleep
 
-from providers.image_files import TASK, FakeIO, alive, children, file_of, gradient, picture_of
+from providers.image_files import TASK, FakeIO, NoRoom, alive, children, file_of, gradient, picture_of
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import LIGHT, Attempt, Provider, WorkWeight
@@ -108,6 +109,26 @@ class TestResults:
     async def test_a_task_type_that_local_cannot_do_is_refused(self) -> None:
         with pytest.raises(AttemptError, match="LLM_INTERACTION") as refusal:
             await LocalProvider().run(attempt(TaskType.LLM_INTERACTION, prompt="x"), FakeIO())
+        assert not refusal.value.retryable
+
+
+class TestFiles:
+    async def test_on_a_full_disk_the_work_waits_for_room(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("stepwell.providers.local.provider.path_for_others", lambda _: "/dev/full")
+        io = FakeIO()
+        with pytest.raises(NoRoom, match="No space left"):
+            await LocalProvider().run(attempt(TaskType.GENERATION, prompt="x", width=64, height=64), io)
+        assert io.stored == {}
+
+    async def test_an_artifact_that_is_deleted_before_the_worker_opens_it_is_named(self) -> None:
+        class DeletingIO(FakeIO):
+            @asynccontextmanager
+            async def input_file(self, reference: str, field: str) -> AsyncIterator[str]:
+                async with super().input_file(reference, field) as path:
+                    yield path + ".deleted"
+
+        with pytest.raises(AttemptError, match=r"^base_image_url: the artifact was deleted") as refusal:
+            await LocalProvider().run(attempt(TaskType.REFINE, base_image_url="base"), DeletingIO({"base": b"x"}))
         assert not refusal.value.retryable
 
 

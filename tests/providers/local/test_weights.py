@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
@@ -145,10 +147,14 @@ async def peak_and_weight(
     task_type: TaskType, inputs: dict[str, Any], sources: dict[str, Callable[[], bytes]]
 ) -> tuple[int, int]:
     """Return the largest memory of the worker, and the memory that was expected."""
-    files = {field: source() for field, source in sources.items()}
-    job = {"task_type": str(task_type), "inputs": inputs, "files": files, "seed": 5}
-    weight = weigh_job(task_type, inputs, files)
-    answer = await Pool().run(perform_and_measure, job, weight)
+    job: dict[str, Any] = {"task_type": str(task_type), "inputs": inputs, "seed": 5}
+    with TemporaryDirectory() as folder:
+        paths = {field: Path(folder, field) for field in sources}
+        for field, source in sources.items():
+            paths[field].write_bytes(source())
+        weight = weigh_job(task_type, inputs, {field: BytesIO(source()) for field, source in sources.items()})
+        job |= {"files": {field: str(path) for field, path in paths.items()}, "output": str(Path(folder, "output"))}
+        answer = await Pool().run(perform_and_measure, job, weight)
     assert "error" not in answer, answer
     return answer["peak"], weight.memory
 
@@ -170,7 +176,7 @@ async def test_no_format_needs_more_memory_than_its_weight(kind: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_size_is_read_from_the_header(kind: str) -> None:
     data = FORMATS[kind]()
-    assert images.read_size(data) == Image.open(BytesIO(data)).size
+    assert images.read_size(BytesIO(data)) == Image.open(BytesIO(data)).size
 
 
 async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_ones() -> None:

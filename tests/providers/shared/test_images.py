@@ -14,7 +14,7 @@ from stepwell.providers.shared import images
 
 
 def read(data: bytes) -> Image.Image:
-    return images.open_image({"base_image_url": data}, "base_image_url")
+    return images.open_image({"base_image_url": io.BytesIO(data)}, "base_image_url")
 
 
 def header_only_png(width: int, height: int) -> bytes:

@@ -1,7 +1,9 @@
 """The part of `AttemptIO` that remote providers don't use."""
 
 from contextlib import AbstractAsyncContextManager
+from typing import IO
 
+from stepwell.contract.tasks import Output
 from stepwell.ports.providers import WorkWeight
 
 
@@ -10,6 +12,15 @@ class NoWorkers:
 
     def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
         raise AssertionError(f"a worker for {weight}")
+
+    def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
+        raise AssertionError(f"a file for {field}: {reference}")
+
+    async def store_file(self, name: str, file: IO[bytes]) -> Output:
+        raise AssertionError(f"{name} in {file}")
+
+    async def wait_for_room(self, why: str) -> None:
+        raise AssertionError(why)
 
     def charge(self, cost: float) -> None:
         raise AssertionError(f"a cost of {cost}")

@@ -5,9 +5,10 @@ What must hold:
 - A path leads to a file only if a task of the same tenant has stored exactly that path.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from functools import partial
+from typing import IO, Protocol
 
 from anyio import CancelScope, current_effective_deadline, current_time, sleep
 
@@ -87,6 +88,9 @@ class BoundAttemptIO:
     async def fetch(self, reference: str, field: str) -> Blob:
         return await self._inputs.fetch(reference, field, self._tenant, self._room)
 
+    def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
+        return self._inputs.file(reference, field, self._tenant, self._room)
+
     async def link(self, path: str, field: str) -> str | None:
         if await self._links.size_of(path, self._tenant) is None:
             raise AttemptError(f"{field}: artifact not found", retryable=False, provider_fault=False)
@@ -100,24 +104,28 @@ class BoundAttemptIO:
             raise AttemptError(str(error), retryable=True, provider_fault=False) from error
 
     async def store(self, name: str, data: bytes) -> Output:
-        path = self._record(name)
-        try:
-            self.stored[path] = await self._put(path, data)
-        except ArtifactError as error:
-            message = f"the output could not be stored: {error}"
-            raise AttemptError(message, retryable=True, provider_fault=False) from error
-        return self.stored[path]
+        return await self._store(name, partial(self._artifacts.put, data=data))
 
-    async def _put(self, path: str, data: bytes) -> Output:
+    async def store_file(self, name: str, file: IO[bytes]) -> Output:
+        return await self._store(name, partial(self._artifacts.put_file, file=file))
+
+    async def _store(self, name: str, put: Callable[[str], Awaitable[Output]]) -> Output:
         """Store the file. While the disk is full, try again until the attempt's deadline: the file is paid for."""
+        path = self._record(name)
         while True:
             try:
                 with CancelScope(shield=True):
-                    return await self._artifacts.put(path, data)
-            except NoRoomForArtifact:
-                if current_time() + _ROOM_S + _SPARE_S > current_effective_deadline():
-                    raise
-            await sleep(_ROOM_S)
+                    self.stored[path] = await put(path)
+                return self.stored[path]
+            except NoRoomForArtifact as error:
+                await self.wait_for_room(str(error))
+            except ArtifactError as error:
+                raise _not_stored(str(error)) from error
+
+    async def wait_for_room(self, why: str) -> None:
+        if current_time() + _ROOM_S + _SPARE_S > current_effective_deadline():
+            raise _not_stored(why)
+        await sleep(_ROOM_S)
 
     async def download(
         self,
@@ -145,3 +153,7 @@ class BoundAttemptIO:
         path = artifact_path(self._task.id, name)
         self.stored[path] = Output(path, 0, "")
         return path
+
+
+def _not_stored(why: str) -> AttemptError:
+    return AttemptError(f"the output could not be stored: {why}", retryable=True, provider_fault=False)

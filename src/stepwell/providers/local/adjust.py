@@ -1,7 +1,5 @@
 """IMAGE_ADJUSTER: exposure, brightness, contrast, colour and sharpness."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from PIL import Image, ImageEnhance
 
@@ -13,7 +11,7 @@ _KNEE = 0.0031308  # the sRGB curve is linear below, and a power above
 _WARMEST = 0.3  # the gain of red, and the loss of blue, at temperature 100
 
 
-def adjust(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
+def adjust(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Adjust the base image. With neutral values, no pixel changes. Transparency stays.
 
     Ranges and defaults: exposure in EV (-10 to 10, 0); brightness, contrast, saturation and sharpness as factors (0 to

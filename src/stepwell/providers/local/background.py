@@ -1,7 +1,5 @@
 """BACKGROUND_REMOVE and BACKGROUND_FIX, for images with a fairly even background, such as product photos."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -14,7 +12,7 @@ _FEATHER = 1.0  # pixels
 _FLOOD_PIXELS = 4 * 1024 * 1024
 
 
-def remove(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
+def remove(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Return the base image as RGBA with a transparent background.
 
     A pixel is background if it has the border's median colour (each channel within tolerance, 0 to 255, default 32),
@@ -25,7 +23,7 @@ def remove(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFi
     return png_file(images.with_alpha(image, alpha))
 
 
-def fix(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
+def fix(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Replace the background by background_image_url (scaled to cover), else by background_color (white).
 
     The prompt is not interpreted. The background is found as in `remove`.
@@ -49,7 +47,7 @@ def fix(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
     return png_file(result.convert("RGB") if result.getchannel("A").getextrema() == (255, 255) else result)
 
 
-def _cut_out(inputs: Inputs, files: Mapping[str, bytes]) -> tuple[Image.Image, Image.Image]:
+def _cut_out(inputs: Inputs, files: images.Files) -> tuple[Image.Image, Image.Image]:
     """Return the colours of the base image, and an alpha channel (L) that is transparent for the background."""
     tolerance = number(inputs, "tolerance", _TOLERANCE, 0, 255)
     feather = number(inputs, "feather", _FEATHER, 0, 100)

@@ -1,7 +1,6 @@
 """EDITING: crop, rotate, resize, overlay another image, transfer the colours of references."""
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ _TRANSFER = 0.4  # the share by which colours move towards the references'
 _MAX_OFFSET = 1_000_000  # pixels
 
 
-def edit(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
+def edit(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Crop, rotate, resize, recolour and overlay the base image, in this order.
 
     - crop: [left, top, right, bottom] in pixels.

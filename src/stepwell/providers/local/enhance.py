@@ -1,7 +1,5 @@
 """REFINE, DETAIL_ENHANCER and FACE_ENHANCER, by filters that don't recognise what an image shows."""
 
-from collections.abc import Mapping
-
 from PIL import Image, ImageChops, ImageFilter
 
 from stepwell.providers.local.rendered_file import RenderedFile, png_file
@@ -12,7 +10,7 @@ _MEDIAN = ImageFilter.MedianFilter(3)
 _SKIN_CB, _SKIN_CR = (77, 127), (133, 173)  # the usual range of skin tones in YCbCr; light and dark skin differ in Y
 
 
-def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
+def refine(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Enlarge the base image by Lanczos and sharpen it. No detail is invented.
 
     upscale_factor 1 to 8 (2), sharpness 0 to 10 (0.5; 0 = none), denoise 0 to 1 (0): the share of a median filter that
@@ -34,7 +32,7 @@ def refine(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFi
     return png_file(image, upscale_factor=factor)
 
 
-def enhance_detail(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
+def enhance_detail(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Raise fine detail and local contrast. strength 0 to 1 (0.5; 0 = unchanged), radius 0 to 100 pixels (2)."""
     strength = number(inputs, "strength", 0.5, 0, 1)
     radius = number(inputs, "radius", 2, 0, 100)
@@ -54,7 +52,7 @@ def detail_halo(radius: float) -> int:
     return images.blur_halo(12 * radius) + images.blur_halo(radius)
 
 
-def enhance_face(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
+def enhance_face(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Smooth the skin and sharpen the rest. Faces are not detected; only the tone of skin counts, wherever it occurs.
 
     Edges stay, because the smoothing is weaker the more it would change. An image without skin tones is smoothed softly

@@ -25,7 +25,7 @@ _SHAPES = 12
 _WEIGHTS = ("subject_lora_weight", "product_lora_weight", "product2_lora_weight", "style_lora_weight")
 
 
-def generate(inputs: Inputs, files: Mapping[str, bytes], seed: int) -> RenderedFile:
+def generate(inputs: Inputs, files: images.Files, seed: int) -> RenderedFile:
     """Draw an image of width x height (1024 x 1024).
 
     The LoRA weights (0 to 1, 0.5) have visible effects: subject sets the size of the light, product the strength of the

@@ -1,6 +1,7 @@
 """The provider LOCAL, which needs no key, no network and no GPU."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from stepwell.contract.enums import ProviderType, TaskType
@@ -12,6 +13,7 @@ from stepwell.providers.in_process import InProcess
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_job
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
+from stepwell.temporary_files import path_for_others, temporary_file
 
 MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1
@@ -50,26 +52,41 @@ class LocalProvider(InProcess):
         if kind is None:
             raise AttemptError(f"LOCAL can't do {attempt.task_type}", retryable=False)
         seed = _seed(attempt)
-        files = await _fetch_files(kind, attempt.inputs, io)
-        job = {"task_type": str(attempt.task_type), "inputs": dict(attempt.inputs), "files": files, "seed": seed}
-        answer = await self._perform(job, io)
-        if "error" in answer:
-            raise AttemptError(answer["error"], retryable=answer["retryable"], provider_fault=answer["provider_fault"])
-        output = await io.store(kind.name, answer["data"])
+        inputs = {field: value for field, value in attempt.inputs.items() if field not in {*kind.files, *kind.many}}
+        async with AsyncExitStack() as stack:
+            files = {
+                field: await stack.enter_async_context(io.input_file(reference, field))
+                for field, reference in _references(kind, attempt.inputs)
+            }
+            file = await stack.enter_async_context(temporary_file())
+            job = {"task_type": str(attempt.task_type), "inputs": inputs, "files": files, "seed": seed}
+            answer = await self._perform(job | {"output": path_for_others(file)}, io)
+            if "error" in answer:
+                raise AttemptError(
+                    answer["error"], retryable=answer["retryable"], provider_fault=answer["provider_fault"]
+                )
+            output = await io.store_file(kind.name, file)
         path_field = "result_video_path" if attempt.task_type is TaskType.VIDEO_GENERATION else "result_image_path"
         return {path_field: output.path, **answer["result"], "seed": seed, "size": output.size}
 
     async def _perform(self, job: RenderJob, io: AttemptIO) -> dict[str, Any]:
-        """Do the job. A worker for light work weighs it; heavy work then waits for a worker of its weight."""
-        async with io.worker(LIGHT):
-            answer = await self._pool.run(perform, job | {"light_only": True})
+        """Do the job. A worker for light work weighs it; heavy work then waits for a worker of its weight.
+
+        While the disk is full, the work is done again after a pause.
+        """
+        answer = await self._run(job | {"light_only": True}, LIGHT, io)
         if "cost" in answer:
             io.charge(answer["cost"])
-        if "memory" not in answer:
-            return answer
-        weight = WorkWeight(answer["cost"], answer["memory"])
+        weight = WorkWeight(answer["cost"], answer["memory"]) if "memory" in answer else LIGHT
+        while "memory" in answer or "no_room" in answer:
+            if "no_room" in answer:
+                await io.wait_for_room(answer["no_room"])
+            answer = await self._run(job | {"light_only": False}, weight, io)
+        return answer
+
+    async def _run(self, job: RenderJob, weight: WorkWeight, io: AttemptIO) -> dict[str, Any]:
         async with io.worker(weight):
-            return await self._pool.run(perform, job | {"light_only": False}, weight)
+            return await self._pool.run(perform, job, weight)
 
 
 def _seed(attempt: Attempt) -> int:
@@ -82,23 +99,21 @@ def _seed(attempt: Attempt) -> int:
     return seed
 
 
-async def _fetch_files(kind: RenderKind, inputs: Mapping[str, Any], io: AttemptIO) -> dict[str, bytes]:
-    """Fetch the inputs that are files. The files of a list are named `field[0]`, `field[1]`..."""
-    files: dict[str, bytes] = {}
+def _references(kind: RenderKind, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the inputs that are files, by field. The files of a list are named `field[0]`, `field[1]`..."""
     for field in kind.files:
         if (reference := inputs.get(field)) is not None:
-            files[field] = await _fetch(reference, field, io)
+            yield field, _reference(reference, field)
     for field in kind.many:
         references = inputs.get(field) or []
         if not isinstance(references, list) or len(references) > MAX_REFERENCES:
             raise invalid_input(field, f"must be a list of at most {MAX_REFERENCES} strings")
         for place, reference in enumerate(references):
             name = f"{field}[{place}]"
-            files[name] = await _fetch(reference, name, io)
-    return files
+            yield name, _reference(reference, name)
 
 
-async def _fetch(reference: object, field: str, io: AttemptIO) -> bytes:
-    if not isinstance(reference, str):
+def _reference(value: object, field: str) -> str:
+    if not isinstance(value, str):
         raise invalid_input(field, "must be a string: an artifact path, an http(s) URL or a data URI")
-    return (await io.fetch(reference, field)).data
+    return value

@@ -1,6 +1,8 @@
 """The output file of a rendering function."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import IO, Any, NamedTuple
 
 from PIL import Image
 
@@ -8,12 +10,13 @@ from stepwell.providers.shared import images
 
 
 class RenderedFile(NamedTuple):
-    """A finished file, and the members of the step's result about it."""
+    """The output: `write` writes the file, piece by piece. `result` has the members of the step's result about it."""
 
-    data: bytes
+    write: Callable[[IO[bytes]], None]
     result: dict[str, Any]
 
 
 def png_file(image: Image.Image, **more: object) -> RenderedFile:
-    """Encode *image* as PNG, with its size in the result."""
-    return RenderedFile(images.png(image), {"width": image.width, "height": image.height, "format": "PNG"} | more)
+    """Return *image* as PNG, with its size in the result."""
+    facts = {"width": image.width, "height": image.height, "format": "PNG"}
+    return RenderedFile(partial(images.write_png, image), facts | more)

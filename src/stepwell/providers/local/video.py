@@ -1,14 +1,15 @@
 """VIDEO_GENERATION: a camera moves over the image. The file is an animated WebP, which every browser plays."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from functools import partial
 
 from PIL import Image
 
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.local.rendered_file import RenderedFile
 from stepwell.providers.local.values import Inputs, choice, integer, number
-from stepwell.providers.local.webp import Frame, animation
+from stepwell.providers.local.webp import Frame, write_animation
 from stepwell.providers.shared import images
 
 MOTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down")
@@ -20,7 +21,7 @@ _TRAVEL = 0.2  # the share of the image that the camera moves across
 _QUALITY = 80
 
 
-def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedFile:
+def animate(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     """Make a video of the base image: duration_s (up to 60, 4; at least a frame), fps (1 to 60, 12), motion (zoom_in).
 
     width and height are up to 2048. One alone keeps the proportions; without both, the longer side is at most 512.
@@ -37,12 +38,11 @@ def animate(inputs: Inputs, files: Mapping[str, bytes], _seed: int) -> RenderedF
         raise AttemptError(message, retryable=False)
     times = [round(1000 * n / fps) for n in range(frames + 1)]
     views = _views(_source(image, size), size, motion, frames)
-    data = animation(
-        size,
-        (Frame(_encode(frame), times[n + 1] - times[n]) for n, frame in enumerate(views)),
-    )
+    encoded = (Frame(_encode(frame), times[n + 1] - times[n]) for n, frame in enumerate(views))
     facts = {"width": size[0], "height": size[1], "format": "WEBP", "fps": fps, "frames": frames}
-    return RenderedFile(data, {**facts, "duration_s": times[-1] / 1000, "motion": motion})
+    return RenderedFile(
+        partial(write_animation, size, encoded), {**facts, "duration_s": times[-1] / 1000, "motion": motion}
+    )
 
 
 def frame_count(inputs: Inputs) -> int:

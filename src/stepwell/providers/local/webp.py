@@ -6,7 +6,7 @@ few frames, and because it keeps all frames in memory. The format: developers.go
 
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 _HAS_ANIMATION = 0x02
 _HEADER = 12  # bytes: "RIFF", size, "WEBP"
@@ -19,18 +19,19 @@ class Frame(NamedTuple):
     milliseconds: int
 
 
-def animation(size: tuple[int, int], frames: Iterable[Frame]) -> bytes:
-    """Return a video of *frames*, all of *size* (width, height in pixels), that repeats endlessly."""
+def write_animation(size: tuple[int, int], frames: Iterable[Frame], target: IO[bytes]) -> None:
+    """Write a video of *frames*, all of *size* (width, height in pixels), that repeats endlessly."""
     width, height = size
-    chunks = [
-        _chunk(b"VP8X", struct.pack("<I", _HAS_ANIMATION) + _int24(width - 1) + _int24(height - 1)),
-        _chunk(b"ANIM", struct.pack("<IH", 0xFFFFFFFF, 0)),
-    ]
+    target.write(b"RIFF" + bytes(4) + b"WEBP")
+    target.write(_chunk(b"VP8X", struct.pack("<I", _HAS_ANIMATION) + _int24(width - 1) + _int24(height - 1)))
+    target.write(_chunk(b"ANIM", struct.pack("<IH", 0xFFFFFFFF, 0)))
     for frame in frames:
         place = _int24(0) * 2 + _int24(width - 1) + _int24(height - 1)
-        chunks.append(_chunk(b"ANMF", place + _int24(frame.milliseconds) + b"\x02" + frame.file[_HEADER:]))
-    body = b"WEBP" + b"".join(chunks)
-    return b"RIFF" + struct.pack("<I", len(body)) + body
+        target.write(_chunk(b"ANMF", place + _int24(frame.milliseconds) + b"\x02" + frame.file[_HEADER:]))
+    end = target.tell()
+    target.seek(4)
+    target.write(struct.pack("<I", end - 8))
+    target.seek(end)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -6,8 +6,9 @@ The bytes per pixel below are measured. Pillow needs 4 for an image in colour, w
 for a mask.
 """
 
+import os
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
@@ -35,18 +36,18 @@ class _Need(NamedTuple):
     memory: int
 
 
-def weigh_job(task_type: TaskType, inputs: Inputs, files: Mapping[str, bytes]) -> WorkWeight:
+def weigh_job(task_type: TaskType, inputs: Inputs, files: images.Files) -> WorkWeight:
     """Weigh the work. *files* are the files of the inputs; only their headers are read.
 
     Inputs that will be refused, and files without a readable header, weigh nothing.
     """
-    sizes = {field: images.read_size(data) or (0, 0) for field, data in files.items()}
+    sizes = {field: images.read_size(file) or (0, 0) for field, file in files.items()}
     try:
         need = _need(task_type, inputs, sizes)
     except AttemptError:
         return LIGHT
-    decoding = max((_pixels(size) * _decoded(files[field]) for field, size in sizes.items()), default=0)
-    memory = _PROCESS + sum(map(len, files.values())) + max(need.memory, decoding)
+    decoding = max((_decoding(files[field], size) for field, size in sizes.items()), default=0)
+    memory = _PROCESS + max(need.memory, decoding)
     return WorkWeight((need.pixels + sum(map(_pixels, sizes.values()))) / 1e6, memory)
 
 
@@ -135,5 +136,8 @@ def _pixels(size: Size) -> int:
     return size[0] * size[1]
 
 
-def _decoded(data: bytes) -> int:
-    return _DECODED_WEBP if data[8:12] == b"WEBP" else _DECODED
+def _decoding(file: IO[bytes], size: Size) -> int:
+    """Return the bytes that are needed while *file* is decoded. A WebP is read into memory as a whole."""
+    if not images.is_webp(file):
+        return _DECODED * _pixels(size)
+    return _DECODED_WEBP * _pixels(size) + file.seek(0, os.SEEK_END)

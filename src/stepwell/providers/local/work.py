@@ -1,14 +1,18 @@
 """The work of a worker process: a table from task types to functions."""
 
+import errno
+import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from contextlib import ExitStack
+from typing import IO, Any, NamedTuple, TypeAlias
 
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
-from stepwell.outbound.sanitise import sanitised
+from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.providers.local import adjust, background, editing, enhance, generation, video
 from stepwell.providers.local.rendered_file import RenderedFile
 from stepwell.providers.local.weights import weigh_job
+from stepwell.providers.shared.images import Files
 
 
 class RenderKind(NamedTuple):
@@ -17,7 +21,7 @@ class RenderKind(NamedTuple):
     `files` names the inputs that are files, `many` those that are lists of files. `name` is the name of the result.
     """
 
-    function: Callable[[Mapping[str, Any], Mapping[str, bytes], int], RenderedFile]
+    function: Callable[[Mapping[str, Any], Files, int], RenderedFile]
     capabilities: frozenset[str]
     files: tuple[str, ...] = ("base_image_url",)
     many: tuple[str, ...] = ()
@@ -50,24 +54,42 @@ KINDS: dict[TaskType, RenderKind] = {
 }
 
 RenderJob: TypeAlias = dict[str, Any]
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def perform(job: RenderJob) -> dict[str, Any]:
-    """Do a job in the worker. *job* has task_type, inputs, files (bytes by field), seed and `light_only`.
+    """Do a job in the worker. *job* has task_type, inputs, files (paths by field), output (a path), seed, `light_only`.
 
-    Returns {data, result, cost}, or the fields of an `AttemptError`, because an exception with keywords can't be
-    pickled. With `light_only`, heavy work isn't done: returns {cost, memory}.
+    Returns {result, cost}, or the fields of an `AttemptError`, because an exception with keywords can't be pickled. If
+    the disk is full, returns {no_room}: why. With `light_only`, heavy work isn't done: returns {cost, memory}.
     """
+    task_type = TaskType(job["task_type"])
     try:
-        weight = weigh_job(TaskType(job["task_type"]), job["inputs"], job["files"])
-        if job["light_only"] and not weight.light:
-            return {"cost": weight.cost, "memory": weight.memory}
-        rendered = KINDS[TaskType(job["task_type"])].function(job["inputs"], job["files"], job["seed"])
+        with ExitStack() as stack:
+            files = {field: stack.enter_context(_open_input(path, field)) for field, path in job["files"].items()}
+            weight = weigh_job(task_type, job["inputs"], files)
+            if job["light_only"] and not weight.light:
+                return {"cost": weight.cost, "memory": weight.memory}
+            rendered = KINDS[task_type].function(job["inputs"], files, job["seed"])
+            with open(job["output"], "wb") as output:  # noqa: PTH123 - as the other files
+                rendered.write(output)
     except AttemptError as error:
         return {"error": str(error), "retryable": error.retryable, "provider_fault": error.provider_fault}
     except MemoryError:
         return {"error": "the step needs more memory than LOCAL expects", "retryable": False, "provider_fault": True}
+    except OSError as error:
+        if error.errno in _FULL:
+            return {"no_room": os.strerror(error.errno)}
+        text = f"the output could not be written: {error.strerror or type(error).__name__}"
+        return {"error": text, "retryable": True, "provider_fault": False}
     except Exception as error:  # noqa: BLE001 - a bug here, which the same inputs would meet again
         text = sanitised(f"LOCAL failed: {type(error).__name__}: {error}")
         return {"error": text, "retryable": False, "provider_fault": True}
-    return {"data": rendered.data, "result": rendered.result, "cost": weight.cost}
+    return {"result": rendered.result, "cost": weight.cost}
+
+
+def _open_input(path: str, field: str) -> IO[bytes]:
+    try:
+        return open(path, "rb")  # noqa: PTH123 - the caller closes it
+    except FileNotFoundError:
+        raise invalid_input(field, "the artifact was deleted") from None

@@ -86,7 +86,7 @@ def decode_base64(text: str) -> bytes | None:
 def _mask(data: bytes, field: str, size: tuple[int, int]) -> str:
     if inspect(data) is None:
         raise invalid_input(field, "expected an image as PNG, JPEG or WebP")
-    colours, alpha = images.split_alpha(images.open_image({field: data}, field))
+    colours, alpha = images.split_alpha(images.open_image({field: io.BytesIO(data)}, field))
     light = colours.convert("L")
     if alpha is not None:
         light = Image.composite(light, Image.new("L", light.size, 0), alpha)

@@ -4,6 +4,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Mapping
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -11,28 +12,31 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from stepwell.domain.errors import AttemptError
 from stepwell.outbound.sanitise import invalid_input
 
+Files = Mapping[str, IO[bytes]]  # the files of a step's inputs, by field
 MAX_PIXELS = 64_000_000  # 192 MB as RGB
 # Other formats that Pillow reads are rare, or a risk.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG includes MPO
 _WEBP_HEADER = 10  # bytes of the first chunk that hold the size
+_WEBP_HEADER_END = 30
 STRIP_PIXELS = 4 * 1024 * 1024
 _FAST = 2  # PNG level: 5% larger than level 9, in a tenth of the time
 
 
-def open_image(files: Mapping[str, bytes], field: str) -> Image.Image:
+def open_image(files: Files, field: str) -> Image.Image:
     """Return the image in *files* under *field*: its first frame, turned upright as EXIF says.
 
     Raises `AttemptError`, not retryable, if it is absent, isn't an image, has an unsupported format, is broken or
     truncated, or has more than 64 megapixels (as its header says, before anything is decoded).
     """
-    data = files.get(field)
-    if data is None:
+    file = files.get(field)
+    if file is None:
         raise invalid_input(field, "is required")
+    file.seek(0)
     try:
         # Pillow only warns, at a higher limit than ours. `_check_size` refuses before anything is decoded.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as source:
+            with Image.open(file, formats=_FORMATS) as source:
                 _check_size(source, field)
                 source.load()
                 return _plain(_upright(source))
@@ -51,17 +55,31 @@ def open_image(files: Mapping[str, bytes], field: str) -> Image.Image:
         raise AttemptError(message, retryable=False, provider_fault=False) from error
 
 
-def read_size(data: bytes) -> tuple[int, int] | None:
+def read_size(file: IO[bytes]) -> tuple[int, int] | None:
     """Return width and height as the header says, and decode nothing. None if there is no header that can be read."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return _webp_size(data)
+    if is_webp(file):
+        return _webp_size(_head(file, _WEBP_HEADER_END))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=_FORMATS) as source:
+            with Image.open(file, formats=_FORMATS) as source:
                 return source.size
     except Exception:  # noqa: BLE001 - decoders don't document what they raise for broken bytes
         return None
+
+
+def is_webp(file: IO[bytes]) -> bool:
+    """Return whether the file is a WebP, which its decoder reads into memory as a whole."""
+    head = _head(file, 12)
+    return head[:4] == b"RIFF" and head[8:] == b"WEBP"
+
+
+def _head(file: IO[bytes], size: int) -> bytes:
+    """Return the first *size* bytes of the file, and go back to its beginning."""
+    file.seek(0)
+    head = file.read(size)
+    file.seek(0)
+    return head
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -69,7 +87,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
     The format: developers.google.com/speed/webp/docs/riff_container
     """
-    kind, body = data[12:16], data[20:30]
+    kind, body = data[12:16], data[20:_WEBP_HEADER_END]
     if len(body) < _WEBP_HEADER:
         return None
     if kind == b"VP8X":
@@ -102,11 +120,16 @@ def check_size(width: int, height: int, what: str) -> None:
         raise AttemptError(f"{what}: {width}x{height} is more than 64 megapixels, or nothing", retryable=False)
 
 
-def png(image: Image.Image) -> bytes:
-    """Encode *image* as PNG. The same pixels give the same bytes: the file contains no time and no metadata."""
+def write_png(image: Image.Image, target: IO[bytes]) -> None:
+    """Write *image* as PNG. The same pixels give the same bytes: the file contains no time and no metadata."""
     image.info = {}
-    target = io.BytesIO()
     image.save(target, "PNG", compress_level=_FAST)
+
+
+def png(image: Image.Image) -> bytes:
+    """Return the file that `write_png` writes."""
+    target = io.BytesIO()
+    write_png(image, target)
     return target.getvalue()
 
 

@@ -1,0 +1,32 @@
+"""Temporary files without a name, which other processes of this machine can open.
+
+The kernel removes such a file when the last process closes it. So a crash leaves none behind.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from tempfile import TemporaryFile
+from typing import IO
+
+from anyio import CancelScope, to_thread
+
+
+@asynccontextmanager
+async def temporary_file() -> AsyncIterator[IO[bytes]]:
+    """Yield an empty file. Raises OSError if there is no room for it."""
+    file = TemporaryFile()  # noqa: SIM115 - closed below, in a thread, because freeing a large file takes a while
+    try:
+        yield file
+    finally:
+        with CancelScope(shield=True):
+            await to_thread.run_sync(file.close)
+
+
+def path_for_others(file: IO[bytes]) -> str:
+    """Return the path by which processes of the same user can open *file*, as long as it is open here.
+
+    Whoever passes the path on keeps *file* open until that process has ended, because the path may lead to another file
+    afterwards.
+    """
+    return f"/proc/{os.getpid()}/fd/{file.fileno()}"
