@@ -14,7 +14,6 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 
@@ -31,6 +30,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 from msgspec import Struct
 
+from stepwell.fair_turns import FairTurns
 from stepwell.worker_main import Outcome
 
 _SIGXCPU = 24
@@ -62,10 +62,9 @@ class WorkerPool:
     """At most *size* worker processes, and the requests that wait for one. `begun` counts requests that had a turn."""
 
     def __init__(self, limits: WorkerLimits | None = None, size: int = 1) -> None:
-        self._size, self._limits = size, limits or WorkerLimits()
+        self._limits, self._turns = limits or WorkerLimits(), FairTurns(size)
         self._idle: list[_Worker] = []
-        self._busy = self.begun = 0
-        self._waiting: OrderedDict[Hashable, deque[asyncio.Future[None]]] = OrderedDict()
+        self.begun = 0
         self._closed = False
 
     async def run(
@@ -78,58 +77,31 @@ class WorkerPool:
         *tenant* is whoever takes turns with the others.
         Raises `WorkerFailed`.
         """
-        await self._turn(tenant)
-        self.begun += 1
-        worker: _Worker | None = None
-        try:
-            request = make_request()
-            with fail_after(self._limits.wall_s):
-                if (worker := await self._idle_worker()) is not None:
-                    try:
-                        return await worker.call(function, request)
-                    except WorkerFailed as error:
-                        if worker.usable or not error.repeatable:
-                            raise
-                        await worker.kill()  # it may have died while it was idle
-                worker = await _Worker.start(self._limits)
-                return await worker.call(function, request)
-        except TimeoutError:
-            raise WorkerFailed(f"no answer within {self._limits.wall_s:g} s", repeatable=True) from None
-        finally:
-            await self._put_back(worker)
-            self._end_turn()
+        async with self._turns.turn(tenant):
+            self.begun += 1
+            worker: _Worker | None = None
+            try:
+                request = make_request()
+                with fail_after(self._limits.wall_s):
+                    if (worker := await self._idle_worker()) is not None:
+                        try:
+                            return await worker.call(function, request)
+                        except WorkerFailed as error:
+                            if worker.usable or not error.repeatable:
+                                raise
+                            await worker.kill()  # it may have died while it was idle
+                    worker = await _Worker.start(self._limits)
+                    return await worker.call(function, request)
+            except TimeoutError:
+                raise WorkerFailed(f"no answer within {self._limits.wall_s:g} s", repeatable=True) from None
+            finally:
+                await self._put_back(worker)
 
     async def aclose(self) -> None:
         """End all idle workers, and each other one with its request."""
         self._closed = True
         while self._idle:
             await self._idle.pop().kill()
-
-    async def _turn(self, tenant: Hashable) -> None:
-        """Wait for a free worker."""
-        if self._busy < self._size:
-            self._busy += 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, deque()).append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._end_turn()
-            raise
-
-    def _end_turn(self) -> None:
-        """Hand the turn to the tenant that has waited longest for one."""
-        while self._waiting:
-            tenant, turns = self._waiting.popitem(last=False)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[tenant] = turns
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._busy -= 1
 
     async def _idle_worker(self) -> "_Worker | None":
         while self._idle:

@@ -13,7 +13,6 @@ What must hold:
 """
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -28,6 +27,7 @@ from stepwell.domain.strict_json.value_count import (
     most_members,
     most_values,
 )
+from stepwell.fair_turns import FairTurns
 from stepwell.memory import MemoryReservation
 
 T = TypeVar("T")
@@ -44,14 +44,13 @@ class BigBodyDecoder:
 
     def __init__(self) -> None:
         self.at_once = self.most_at_once = 0
-        self._queues: dict[Hashable, deque[asyncio.Future[None]]] = {}  # in the order of turns
-        self._busy = False
+        self._turns = FairTurns(1)
         self._counting = CapacityLimiter(1)
 
     @property
     def waiting(self) -> int:
         """The number of bodies that wait for their turn."""
-        return sum(not turn.done() for queue in self._queues.values() for turn in queue)
+        return self._turns.waiting
 
     async def reserve(self, data: bytes, memory: MemoryReservation) -> int:
         """Reserve the memory that *data* takes once it is decoded. Return the number of bytes.
@@ -98,9 +97,7 @@ class BigBodyDecoder:
 
     @asynccontextmanager
     async def _turn(self, tenant: Hashable) -> AsyncIterator[None]:
-        if self._busy:
-            await self._wait(tenant)
-        self._busy = True
+        await self._turns.begin(tenant)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         loop = asyncio.get_running_loop()
@@ -109,30 +106,7 @@ class BigBodyDecoder:
             yield
         finally:
             self.at_once -= 1
-            loop.call_later(min((loop.time() - began) * _REST, _LONGEST_REST_S), self._pass_on)
-
-    async def _wait(self, tenant: Hashable) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._queues.setdefault(tenant, deque()).append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # it came in the same moment
-                self._pass_on()
-            raise
-
-    def _pass_on(self) -> None:
-        """Give the turn to the tenant that waits longest."""
-        self._busy = False
-        while self._queues and not self._busy:
-            tenant, queue = next(iter(self._queues.items()))
-            del self._queues[tenant]
-            turn = queue.popleft()
-            if queue:
-                self._queues[tenant] = queue
-            if not turn.cancelled():
-                turn.set_result(None)
-                self._busy = True
+            loop.call_later(min((loop.time() - began) * _REST, _LONGEST_REST_S), self._turns.end, tenant)
 
 
 def _without_frames(work: Callable[[], T]) -> T | StepwellError:

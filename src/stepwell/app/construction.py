@@ -32,7 +32,6 @@ from stepwell.domain.circuit_breaker import BreakerPolicy
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
-from stepwell.engine.admission.tenant_turns import TenantTurns
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
 from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
@@ -58,6 +57,7 @@ from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
+from stepwell.fair_turns import FairTurns
 from stepwell.memory import MemoryGovernor, default_max_bytes
 from stepwell.outbound.webhook_sender import webhook_sender
 from stepwell.persistence.clock import uuid7
@@ -293,7 +293,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
         availability=availability,
         memory=engine.memory,
         admission=webhooks.admission,
-        create_turns=TenantTurns(_CREATES_IN_PROGRESS),
+        create_turns=FairTurns(per_tenant=_CREATES_IN_PROGRESS),
         limits=TenantLimitsReader(webhooks.admission, engine.admission),
     )
 

@@ -25,7 +25,6 @@ from stepwell.domain.records import CleanupReport, FoundWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
-from stepwell.engine.admission.tenant_turns import TenantTurns
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.runner import CleanupRunner
@@ -41,6 +40,7 @@ from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.new_workflow import build_workflow
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.webhooks.service import WebhookService
+from stepwell.fair_turns import FairTurns
 from stepwell.memory import MemoryGovernor
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
@@ -264,5 +264,5 @@ class Services(Struct, frozen=True):
     availability: Availability
     memory: MemoryGovernor
     admission: WorkflowAdmission
-    create_turns: TenantTurns
+    create_turns: FairTurns
     limits: TenantLimitsReader

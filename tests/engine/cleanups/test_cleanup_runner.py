@@ -11,7 +11,6 @@ import pytest
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.domain.errors import ArtifactError
 from stepwell.engine.cleanups import runner
-from stepwell.engine.cleanups.fair_turns import FairTurns
 from stepwell.engine.cleanups.runner import retry_s
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import scheduler_of, use_failing_store
@@ -145,27 +144,3 @@ async def test_the_next_process_continues_what_a_stopped_one_has_left(tmp_path: 
         await eventually(lambda: not any((service.artifacts / path).exists() for path in paths))
         await eventually(lambda: service.app.services.cleanups.waiting)
         assert await counts(service, workflow_id) == [{"deleted": 3, "gone": 0, "kept": 0}]
-
-
-async def test_a_lane_with_many_callers_goes_behind_the_others_after_each_turn() -> None:
-    turns, order = FairTurns(total=1, per_lane=1), list[str]()
-
-    async def take(lane: str) -> None:
-        async with turns.turn(lane):
-            order.append(lane)
-            await asyncio.sleep(0)
-
-    async with asyncio.TaskGroup() as group:
-        for lane in ("big", "big", "big", "small", "small"):
-            group.create_task(take(lane))
-    assert order == ["big", "big", "small", "big", "small"], "nobody else waited at the first turn"
-
-
-async def test_a_caller_that_leaves_while_it_waits_takes_no_turn() -> None:
-    turns = FairTurns(total=1, per_lane=1)
-    async with turns.turn("a"):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01), turns.turn("b"):
-                raise AssertionError
-    async with turns.turn("b"):
-        pass

@@ -33,11 +33,11 @@ from stepwell.domain.errors import ArtifactError, ArtifactGone, NotFound, Unavai
 from stepwell.domain.lifecycle.inputs import FilesDeleted
 from stepwell.domain.records import CleanupFault, CleanupReport, DueCleanup, TaskToClean
 from stepwell.domain.tenancy import EVERY_TENANT
-from stepwell.engine.cleanups.fair_turns import FairTurns
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.fair_turns import FairTurns
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.cleanups import FIRST, Cleanups, TaskPlace
 from stepwell.ports.clock import Clock

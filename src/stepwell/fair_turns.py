@@ -1,0 +1,100 @@
+"""Turns under round-robin: the tenant that has waited longest comes next, and after a turn it goes behind the others.
+
+What must hold:
+- At most `total` turns are held at once. Those of one tenant weigh at most `per_tenant` together, or it holds a single
+  heavier one.
+- The turns of a tenant begin in the order in which they were requested. A tenant that waits because of its own bound
+  holds up no other.
+- A turn that may begin does so at once, without a turn of the event loop.
+- A task that is cancelled while it waits gets no turn.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+
+class FairTurns:
+    """The turns that are held and those that wait. *total* and *per_tenant* are the bounds; None if there is none."""
+
+    def __init__(self, total: int | None = None, per_tenant: int | None = None) -> None:
+        self._free = math.inf if total is None else total
+        self._per_tenant = math.inf if per_tenant is None else per_tenant
+        self._weights: dict[Hashable, int] = {}  # of the turns that each tenant holds
+        self._queues: dict[
+            Hashable, deque[tuple[int, asyncio.Future[None]]]
+        ] = {}  # the tenant that is next comes first
+
+    @property
+    def waiting(self) -> int:
+        """The number of turns that wait."""
+        return sum(not turn.done() for queue in self._queues.values() for _, turn in queue)
+
+    @asynccontextmanager
+    async def turn(self, tenant: Hashable, weight: int = 1) -> AsyncIterator[None]:
+        """Wait for a turn of *tenant*, and hold it within the context. It weighs at least 1."""
+        weight = max(weight, 1)
+        await self.begin(tenant, weight)
+        try:
+            yield
+        finally:
+            self.end(tenant, weight)
+
+    async def begin(self, tenant: Hashable, weight: int = 1) -> None:
+        """Return when a turn of *tenant* has begun. `end` ends it."""
+        if tenant not in self._queues and self._has_room(tenant, weight):
+            self._take(tenant, weight)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._queues.setdefault(tenant, deque()).append((weight, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._begin_waiting()  # a lighter one behind it may have room
+            else:
+                self.end(tenant, weight)  # it had begun in the same moment
+            raise
+
+    def end(self, tenant: Hashable, weight: int = 1) -> None:
+        """End a turn of that *weight*."""
+        self._free += 1
+        left = self._weights.pop(tenant) - weight
+        if left:
+            self._weights[tenant] = left
+        self._begin_waiting()
+
+    def _has_room(self, tenant: Hashable, weight: int) -> bool:
+        held = self._weights.get(tenant, 0)
+        return self._free > 0 and (not held or held + weight <= self._per_tenant)
+
+    def _take(self, tenant: Hashable, weight: int) -> None:
+        self._free -= 1
+        self._weights[tenant] = self._weights.get(tenant, 0) + weight
+
+    def _begin_waiting(self) -> None:
+        """Begin the turns that may begin now, one of each tenant after the other."""
+        has_begun = True
+        while has_begun and self._free and self._queues:
+            has_begun = False
+            for tenant in list(self._queues):
+                has_begun |= self._begin_first(tenant)
+
+    def _begin_first(self, tenant: Hashable) -> bool:
+        """Begin the first turn that *tenant* waits for, if it has room. Return whether it has begun."""
+        queue = self._queues[tenant]
+        while queue and queue[0][1].cancelled():
+            queue.popleft()
+        if queue and not self._has_room(tenant, queue[0][0]):
+            return False
+        del self._queues[tenant]
+        if not queue:
+            return False
+        weight, turn = queue.popleft()
+        if queue:
+            self._queues[tenant] = queue  # behind the others
+        self._take(tenant, weight)
+        turn.set_result(None)
+        return True
