@@ -33,8 +33,8 @@ async def test_the_service_starts_although_a_file_cannot_be_deleted(
     monkeypatch.setattr(Disk, "unlink", refuse_one)
     async with running_service(memory, tmp_path, providers=[ScriptedProvider()]) as service:
         assert [folder.exists() for folder in folders] == [False, True, False]
-        made = await service.create(scripted_step("a"))
-        assert (await service.until_ended(made["id"]))["status"] == "COMPLETED"
+        workflow = await service.create(scripted_step("a"))
+        assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
 
 
 async def test_cleanup_handles_more_tasks_than_a_statement_has_parameters(dsn: str, tmp_path: Path) -> None:

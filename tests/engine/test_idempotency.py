@@ -58,9 +58,9 @@ async def create(service: Service) -> httpx.Response:
 
 async def start_hanging(service: Service, provider: ScriptedProvider) -> str:
     """Start a workflow whose step hangs, and return its id."""
-    made = await service.create(scripted_step("a"))
+    workflow = await service.create(scripted_step("a"))
     await provider.until_called("a")
-    return str(made["id"])
+    return str(workflow["id"])
 
 
 async def event_types(service: Service, workflow_id: str) -> list[str]:

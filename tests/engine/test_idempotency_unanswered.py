@@ -190,10 +190,10 @@ async def test_a_cancelled_request_releases_or_hands_over_its_key(
 async def test_another_process_answers_for_a_verb_once_that_is_decided(
     one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, workflow_store = await one.create(scripted_step("a")), use_failing_store(one)
+    workflow, workflow_store = await one.create(scripted_step("a")), use_failing_store(one)
     monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
     workflow_store.gate.clear()
-    path = f"{WORKFLOWS}{made['id']}/pause"
+    path = f"{WORKFLOWS}{workflow['id']}/pause"
     assert (await one.client.post(path, headers=KEY)).status_code == 503
     assert (await other.client.post(path, headers=KEY)).status_code == 409
     assert not one.app.services.idempotency.unreleased
@@ -202,7 +202,7 @@ async def test_another_process_answers_for_a_verb_once_that_is_decided(
     answer = await other.client.post(path, headers=KEY)
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     assert answer.headers["idempotency-replayed"] == "true"
-    assert [event["type"] for event in await one.events(made["id"])].count("workflow.paused") == 1
+    assert [event["type"] for event in await one.events(workflow["id"])].count("workflow.paused") == 1
 
 
 async def test_the_number_of_unreleased_keys_is_bounded(one: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,12 +231,12 @@ async def test_a_key_lasts_two_days_from_the_request_that_took_effect(
 class TestRedelivery:
     async def _delivered(self, one: Service, sink: WebhookReceiver, memory: MemoryDatabase) -> tuple[UUID, str, str]:
         """Return a workflow whose webhook was delivered, the delivery's id, and the path of its redelivery."""
-        made = await one.create(scripted_step("a"), webhook_url=sink.url())
-        assert (await one.verb(made["id"], "cancel")).status_code == 200
+        workflow = await one.create(scripted_step("a"), webhook_url=sink.url())
+        assert (await one.verb(workflow["id"], "cancel")).status_code == 200
         await sink.until(1)
         await eventually(lambda: only_delivery(memory).status is DeliveryStatus.DELIVERED)
         name = sink.received[0].id
-        return UUID(made["id"]), name, f"{WORKFLOWS}{made['id']}/deliveries/{name}/redeliver"
+        return UUID(workflow["id"]), name, f"{WORKFLOWS}{workflow['id']}/deliveries/{name}/redeliver"
 
     @pytest.mark.parametrize("lost", ["store_answer", "redeliver"])
     async def test_a_redelivery_without_a_response_is_sent_once(

@@ -118,8 +118,8 @@ async def task_after_receipt(service: Service, workflow_id: str, receipt: str) -
 async def run_to_completion(service: Service, *steps: dict[str, Any]) -> str:
     """Run a workflow that must complete, and return its id."""
     created = await service.create(*steps, config=AT_ONCE)
-    ended = await service.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
+    workflow = await service.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
     workflow_id: str = created["id"]
     return workflow_id
 
@@ -401,7 +401,7 @@ async def test_a_job_whose_file_is_useless_is_paid_for(memory: MemoryDatabase, t
     async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, worker, service):
         worker.plan("file", Fault.GARBAGE_AFTER)
         created = await service.create(world.step(), config=AT_ONCE)
-        ended = await service.until_ended(created["id"])
-        assert ended["status"] == "FAILED"
+        workflow = await service.until_ended(created["id"])
+        assert workflow["status"] == "FAILED"
         assert await costs_of(service, created["id"]) == [list_price(0.5)]
         assert await cost_of_workflow(service, created["id"]) == total((0.5, "USD"))

@@ -279,9 +279,9 @@ async def test_no_part_of_a_secret_is_left_where_a_text_is_cut(
             emulator.outcome, emulator.error_message = "failed", f"invalid {words}"
         case _:
             emulator.outcome, emulator.words, emulator.retryable = "failed", words, False
-    ended = await watch.run(kind, fails="xxx")
-    rest = ended["error_message"].rpartition("x")[2].strip("*…")
-    assert rest == "", ended["error_message"]
+    workflow = await watch.run(kind, fails="xxx")
+    rest = workflow["error_message"].rpartition("x")[2].strip("*…")
+    assert rest == "", workflow["error_message"]
     await assert_no_secret(watch, capfd.readouterr().err)
 
 
@@ -313,10 +313,10 @@ async def test_a_secret_in_a_result_is_nowhere_else(
         ],
     }
     created = await watch.service.create(step, reads)
-    ended = await watch.service.until_ended(created["id"])
-    assert [one["status"] for one in ended["steps"]] == ["COMPLETED", "FAILED"], ended["errors"]
-    assert echoed in json.dumps(ended["steps"][0]["result"])
-    assert found_in(str(ended["errors"])) == []
+    workflow = await watch.service.until_ended(created["id"])
+    assert [one["status"] for one in workflow["steps"]] == ["COMPLETED", "FAILED"], workflow["errors"]
+    assert echoed in json.dumps(workflow["steps"][0]["result"])
+    assert found_in(str(workflow["errors"])) == []
     for answer in (await watch.service.events(created["id"]), await tasks_of(watch, created["id"])):
         assert found_in(json.dumps(answer)) == []
     await assert_no_secret(watch, capfd.readouterr().err, in_results=True)

@@ -131,7 +131,9 @@ async def test_steps_without_a_fallback_wait_while_one_tests_the_provider(
         assert (await model_status(service, every=True))["waiting"] == 5
         clock.advance(30)
         # The one that is let through fails, and the others keep waiting. Then the provider works again.
-        failed = await service.until(created["id"], lambda found: "FAILED" in {s["status"] for s in found["steps"]})
+        failed = await service.until(
+            created["id"], lambda workflow: "FAILED" in {s["status"] for s in workflow["steps"]}
+        )
         assert world.emulator.count("submit") == tried + 1
         assert [step["status"] for step in failed["steps"]].count("PENDING") == 4
         world.emulator.always("submit", None)
@@ -152,8 +154,8 @@ async def test_a_step_waits_if_the_breaker_of_its_fallback_is_open_too(world: Wo
     tried = world.emulator.count("submit")
     created = await service.create(world.step(fallback_provider_type="CUSTOM"), config=SOON)
     assert (await model_status(service, every=True))["waiting"] == 1
-    found = await service.get(created["id"])
-    assert (found["steps"][0]["status"], world.emulator.count("submit")) == ("PENDING", tried)
+    workflow = await service.get(created["id"])
+    assert (workflow["steps"][0]["status"], world.emulator.count("submit")) == ("PENDING", tried)
 
 
 @pytest.mark.parametrize("verb", ["cancel", "pause"])

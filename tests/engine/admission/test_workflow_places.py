@@ -20,18 +20,18 @@ def places(**limits: Any) -> WorkflowPlaces:
     return WorkflowPlaces(WorkflowLimits(**limits), lambda: NOW)
 
 
-def fill(found: WorkflowPlaces, tenant: str | None) -> int:
+def fill(workflow_places: WorkflowPlaces, tenant: str | None) -> int:
     """Let *tenant* take every place that it can have."""
     taken = 0
-    while found.has_room(tenant):
-        found.take(tenant)
+    while workflow_places.has_room(tenant):
+        workflow_places.take(tenant)
         taken += 1
     return taken
 
 
-def wait(found: WorkflowPlaces, tenant: str | None, number: int) -> None:
+def wait(workflow_places: WorkflowPlaces, tenant: str | None, number: int) -> None:
     for _ in range(number):
-        found.add_waiting(tenant)
+        workflow_places.add_waiting(tenant)
 
 
 def test_a_tenant_alone_gets_its_bound_or_half_of_the_total() -> None:
@@ -41,36 +41,36 @@ def test_a_tenant_alone_gets_its_bound_or_half_of_the_total() -> None:
 
 
 def test_tenants_that_come_later_find_room() -> None:
-    found = places(active=64, active_per_tenant=64)
-    assert [fill(found, tenant) for tenant in "abcdef"] == [32, 16, 8, 4, 2, 1]
+    workflow_places = places(active=64, active_per_tenant=64)
+    assert [fill(workflow_places, tenant) for tenant in "abcdef"] == [32, 16, 8, 4, 2, 1]
 
 
 def test_a_setting_of_the_tenant_replaces_the_general_bound() -> None:
-    found = places(active=100, active_per_tenant=5, tenants={"big": TenantLimit(active_workflows=20)})
-    assert (fill(found, "big"), fill(found, "a"), fill(found, None)) == (20, 5, 5)
+    workflow_places = places(active=100, active_per_tenant=5, tenants={"big": TenantLimit(active_workflows=20)})
+    assert (fill(workflow_places, "big"), fill(workflow_places, "a"), fill(workflow_places, None)) == (20, 5, 5)
 
 
 def test_nobody_overtakes_those_of_its_tenant_that_wait() -> None:
-    found = places(active=10, active_per_tenant=5)
-    wait(found, "a", 1)
-    assert (found.has_room("a"), found.has_room("b")) == (False, True)
+    workflow_places = places(active=10, active_per_tenant=5)
+    wait(workflow_places, "a", 1)
+    assert (workflow_places.has_room("a"), workflow_places.has_room("b")) == (False, True)
 
 
 def test_tenants_take_turns_and_the_next_round_goes_on_where_this_one_ended() -> None:
-    found = places(active=100, active_per_tenant=100)
+    workflow_places = places(active=100, active_per_tenant=100)
     for tenant in "abc":
-        wait(found, tenant, 10)
-    assert found.next_shares(2) == {"a": 1, "b": 1}
-    assert found.next_shares(4) == {"c": 2, "a": 1, "b": 1}
+        wait(workflow_places, tenant, 10)
+    assert workflow_places.next_shares(2) == {"a": 1, "b": 1}
+    assert workflow_places.next_shares(4) == {"c": 2, "a": 1, "b": 1}
 
 
 def test_a_share_is_what_waits_and_what_fits() -> None:
-    found = places(active=10, active_per_tenant=4)
-    wait(found, "a", 2)
-    wait(found, "b", 9)
-    assert found.next_shares(100) == {"a": 2, "b": 4}
-    assert fill(found, "c") == 4
-    assert found.next_shares(100) == {"a": 2, "b": 2}, "a tenant holds at most as much as is free"
+    workflow_places = places(active=10, active_per_tenant=4)
+    wait(workflow_places, "a", 2)
+    wait(workflow_places, "b", 9)
+    assert workflow_places.next_shares(100) == {"a": 2, "b": 4}
+    assert fill(workflow_places, "c") == 4
+    assert workflow_places.next_shares(100) == {"a": 2, "b": 2}, "a tenant holds at most as much as is free"
 
 
 @given(
@@ -82,42 +82,42 @@ def test_a_share_is_what_waits_and_what_fits() -> None:
 def test_shares_keep_the_bounds_and_leave_no_place_that_somebody_could_have(
     active: int, per_tenant: int, waiting: dict[str | None, int], most: int
 ) -> None:
-    found = places(active=active, active_per_tenant=per_tenant)
+    workflow_places = places(active=active, active_per_tenant=per_tenant)
     for each, number in waiting.items():
-        wait(found, each, number)
-    shares = Counter(found.next_shares(most))
+        wait(workflow_places, each, number)
+    shares = Counter(workflow_places.next_shares(most))
     assert shares.total() <= min(most, active)
     assert all(shares[tenant] <= min(per_tenant, waiting[tenant]) for tenant in shares)
     for tenant in shares.elements():
-        found.take(tenant)
+        workflow_places.take(tenant)
     for tenant, number in shares.items():
-        found.admitted(tenant, number)
+        workflow_places.admitted(tenant, number)
     if shares.total() < most:
-        assert found.next_shares(1) == {}
+        assert workflow_places.next_shares(1) == {}
 
 
 @given(st.integers(1, 30), st.integers(0, 30), st.integers(1, 30), st.integers(0, 40))
 def test_the_remaining_number_is_how_many_more_are_accepted(
     active: int, waiting: int, per_tenant: int, others: int
 ) -> None:
-    found = places(active=active, active_per_tenant=per_tenant, waiting=waiting)
+    workflow_places = places(active=active, active_per_tenant=per_tenant, waiting=waiting)
     for _ in range(others):
-        accept(found, "other")
-    remaining, accepted = found.remaining("a"), 0
-    while accept(found, "a"):
+        accept(workflow_places, "other")
+    remaining, accepted = workflow_places.remaining("a"), 0
+    while accept(workflow_places, "a"):
         accepted += 1
     assert accepted == remaining
 
 
-def accept(found: WorkflowPlaces, tenant: str) -> bool:
+def accept(workflow_places: WorkflowPlaces, tenant: str) -> bool:
     try:
-        found.check(tenant, slow=False)
+        workflow_places.check(tenant, slow=False)
     except (TooManyRequests, Unavailable):
         return False
-    if found.has_room(tenant):
-        found.take(tenant)
+    if workflow_places.has_room(tenant):
+        workflow_places.take(tenant)
     else:
-        found.add_waiting(tenant)
+        workflow_places.add_waiting(tenant)
     return True
 
 
@@ -217,69 +217,69 @@ def test_after_a_large_workflow_smaller_ones_of_its_tenant_get_what_is_free() ->
 
 
 def test_beyond_its_queue_a_tenant_is_refused_and_another_is_not() -> None:
-    found = places(active=2, active_per_tenant=1, waiting=8)
-    found.take("a")
-    wait(found, "a", 4)
+    workflow_places = places(active=2, active_per_tenant=1, waiting=8)
+    workflow_places.take("a")
+    wait(workflow_places, "a", 4)
     with pytest.raises(TooManyRequests) as refusal:
-        found.check("a", slow=False)
+        workflow_places.check("a", slow=False)
     assert refusal.value.retry_after_s == 1
-    found.check("b", slow=False)
+    workflow_places.check("b", slow=False)
 
 
 def test_the_service_is_full_only_when_its_whole_queue_is() -> None:
-    found = places(active=1, waiting=3)
-    found.take("a")
-    wait(found, "a", 2)
-    found.check("b", slow=False)
-    wait(found, "c", 1)
+    workflow_places = places(active=1, waiting=3)
+    workflow_places.take("a")
+    wait(workflow_places, "a", 2)
+    workflow_places.check("b", slow=False)
+    wait(workflow_places, "c", 1)
     with pytest.raises(Unavailable):
-        found.check("b", slow=False)
+        workflow_places.check("b", slow=False)
     with pytest.raises(TooManyRequests):
-        found.check("a", slow=False)
+        workflow_places.check("a", slow=False)
 
 
 def test_a_queue_that_is_too_old_gets_no_longer() -> None:
-    found = places(active=2, active_per_tenant=1, waiting_s=600)
-    found.begin_count()
-    found.end_count([WaitingCount("a", 1, NOW - timedelta(seconds=601)), WaitingCount("b", 1, NOW)])
+    workflow_places = places(active=2, active_per_tenant=1, waiting_s=600)
+    workflow_places.begin_count()
+    workflow_places.end_count([WaitingCount("a", 1, NOW - timedelta(seconds=601)), WaitingCount("b", 1, NOW)])
     with pytest.raises(TooManyRequests) as refusal:
-        found.check("a", slow=False)
+        workflow_places.check("a", slow=False)
     assert refusal.value.retry_after_s == 6
-    found.check("b", slow=False)
+    workflow_places.check("b", slow=False)
 
 
 def test_while_the_database_is_slow_tenants_over_their_share_are_refused() -> None:
-    found = places(active=100)
+    workflow_places = places(active=100)
     for tenant in "aaab":
-        found.take(tenant)
+        workflow_places.take(tenant)
     with pytest.raises(TooManyRequests):
-        found.check("a", slow=True)
-    found.check("b", slow=True)
-    found.check("new", slow=True)
-    found.check("a", slow=False)
+        workflow_places.check("a", slow=True)
+    workflow_places.check("b", slow=True)
+    workflow_places.check("new", slow=True)
+    workflow_places.check("a", slow=False)
 
 
 def test_a_workflow_that_is_stored_during_a_count_is_not_forgotten() -> None:
-    found = places()
-    found.begin_count()
-    found.add_waiting("a")
-    found.end_count([])
-    assert found.waiting == 1
+    workflow_places = places()
+    workflow_places.begin_count()
+    workflow_places.add_waiting("a")
+    workflow_places.end_count([])
+    assert workflow_places.waiting == 1
 
 
 def test_a_count_that_failed_changes_nothing() -> None:
-    found = places()
-    wait(found, "a", 2)
-    found.begin_count()
-    found.end_count(None)
-    assert found.waiting == 2
+    workflow_places = places()
+    wait(workflow_places, "a", 2)
+    workflow_places.begin_count()
+    workflow_places.end_count(None)
+    assert workflow_places.waiting == 2
 
 
 def test_a_count_keeps_the_order_of_turns() -> None:
-    found = places(active=10)
+    workflow_places = places(active=10)
     for tenant in "ab":
-        wait(found, tenant, 5)
-    assert found.next_shares(1) == {"a": 1}
-    found.begin_count()
-    found.end_count([WaitingCount("a", 5, NOW), WaitingCount("b", 5, NOW)])
-    assert found.next_shares(1) == {"b": 1}
+        wait(workflow_places, tenant, 5)
+    assert workflow_places.next_shares(1) == {"a": 1}
+    workflow_places.begin_count()
+    workflow_places.end_count([WaitingCount("a", 5, NOW), WaitingCount("b", 5, NOW)])
+    assert workflow_places.next_shares(1) == {"b": 1}

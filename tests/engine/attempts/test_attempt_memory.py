@@ -99,14 +99,14 @@ async def service(memory: MemoryDatabase, provider: FileProvider, tmp_path: Path
 async def test_data_uris_that_no_result_may_hold_are_refused_before_the_files_are_read(service: Service) -> None:
     readers = [reader(f"read{number}", "PASSTHROUGH") for number in range(12)]
     created = await service.create(maker(60, FILE), *readers, config={"on_failure": "continue"})
-    ended = await service.until_ended(created["id"])
-    assert ended["status"] == "FAILED"
-    assert len(ended["errors"]) == 12
-    assert ended["errors"][0] == (
+    workflow = await service.until_ended(created["id"])
+    assert workflow["status"] == "FAILED"
+    assert len(workflow["errors"]) == 12
+    assert workflow["errors"][0] == (
         "read0: Mapping of 'paths' of step 'make' to 'images': the data URIs are over 1,048,576 bytes, "
         "and the result may not be"
     )
-    assert [step["retry_count"] for step in ended["steps"]] == [0] * 13
+    assert [step["retry_count"] for step in workflow["steps"]] == [0] * 13
     assert 0 < governor_of(service).most_held <= TOGETHER
     assert governor_of(service).held == 0
 
@@ -119,8 +119,8 @@ async def test_urls_that_no_result_may_hold_are_refused_as_soon_as_they_are_too_
     created = await service.create(
         maker(100, 10), first, {**passthrough_step("urls", "list"), "input_mappings": urls}, origin_tenant_id="big"
     )
-    ended = await service.until_ended(created["id"])
-    assert "the URLs are over 1,048,576 bytes, and the result may not be" in ended["error_message"]
+    workflow = await service.until_ended(created["id"])
+    assert "the URLs are over 1,048,576 bytes, and the result may not be" in workflow["error_message"]
 
 
 async def test_attempts_wait_for_room_while_another_tenant_goes_on(service: Service, provider: FileProvider) -> None:
@@ -142,8 +142,8 @@ async def test_attempts_wait_for_room_while_another_tenant_goes_on(service: Serv
     await eventually(lambda: provider.lengths[-1] < SEVERAL * FILE)
 
     provider.released.set()
-    ended = await service.until_ended(created["id"])
-    assert (ended["status"], [step["retry_count"] for step in ended["steps"]]) == ("COMPLETED", [0] * 21)
+    workflow = await service.until_ended(created["id"])
+    assert (workflow["status"], [step["retry_count"] for step in workflow["steps"]]) == ("COMPLETED", [0] * 21)
     assert (await service.until_ended(images["id"]))["status"] == "COMPLETED"
     await eventually(lambda: governor.held == 0)
     assert governor.most_held <= TOGETHER
@@ -167,19 +167,19 @@ async def test_a_restart_reads_no_more_at_once_than_there_is_room_for(memory: Me
         governor = governor_of(service)
         await eventually(lambda: governor.waiting > 0 and len(second.lengths) + governor.waiting == 12)
         second.released.set()
-        ended = await service.until_ended(created["id"])
-        assert (ended["status"], [step["retry_count"] for step in ended["steps"]]) == ("COMPLETED", [0] * 13)
+        workflow = await service.until_ended(created["id"])
+        assert (workflow["status"], [step["retry_count"] for step in workflow["steps"]]) == ("COMPLETED", [0] * 13)
         assert governor.most_held <= TOGETHER
 
 
 async def test_inputs_that_never_fit_fail_the_step_for_good(service: Service, provider: FileProvider) -> None:
     created = await service.create(maker(1, 3 * MIB), reader("read"))
-    ended = await service.until_ended(created["id"])
-    assert ended["error_message"] == (
+    workflow = await service.until_ended(created["id"])
+    assert workflow["error_message"] == (
         "read: the inputs of the step are too big: it needs 12,582,912 bytes of memory at once, and one task may hold "
         "8,388,608: half of STEPWELL_MEMORY_MAX_BYTES"
     )
-    assert (ended["steps"][1]["retry_count"], provider.lengths) == (0, [])
+    assert (workflow["steps"][1]["retry_count"], provider.lengths) == (0, [])
 
 
 async def test_local_reads_a_file_that_is_larger_than_what_an_attempt_may_hold(service: Service) -> None:
@@ -244,9 +244,9 @@ async def test_an_answer_that_is_paid_for_waits_for_room(world: World, memory: M
             created = await service.create(IMAGE_STEP)
             await eventually(lambda: governor.waiting == 1)
             assert world.accepted() == [1]
-        ended = await service.until_ended(created["id"])
-        assert (ended["status"], world.accepted()) == ("COMPLETED", [1]), ended["errors"]
-        await eventually(lambda: stored_files(service) == [ended["final_step_result"]["result_image_path"]])
+        workflow = await service.until_ended(created["id"])
+        assert (workflow["status"], world.accepted()) == ("COMPLETED", [1]), workflow["errors"]
+        await eventually(lambda: stored_files(service) == [workflow["final_step_result"]["result_image_path"]])
 
 
 async def test_an_answer_that_waits_for_room_when_the_process_stops_is_used_by_the_next_one(
@@ -260,10 +260,10 @@ async def test_an_answer_that_waits_for_room_when_the_process_stops_is_used_by_t
         created = await service.create(IMAGE_STEP)
         await eventually(lambda: governor.waiting == 1)
     async with running_service(memory, tmp_path / "data", **settings) as service:
-        ended = await service.until_ended(created["id"])
-        assert (ended["status"], world.accepted()) == ("COMPLETED", [1]), ended["errors"]
-        assert ended["steps"][0]["retry_count"] == 0
-        await eventually(lambda: stored_files(service) == [ended["final_step_result"]["result_image_path"]])
+        workflow = await service.until_ended(created["id"])
+        assert (workflow["status"], world.accepted()) == ("COMPLETED", [1]), workflow["errors"]
+        assert workflow["steps"][0]["retry_count"] == 0
+        await eventually(lambda: stored_files(service) == [workflow["final_step_result"]["result_image_path"]])
         types = [event["type"] for event in await service.events(created["id"])]
         assert "step.outcome_unknown" not in types
 

@@ -65,5 +65,5 @@ async def test_a_callback_before_the_attempt_has_started_is_not_lost(memory: Mem
         answer = await service.client.post(url, content=b"job-1")
         assert answer.status_code == 200
         store.gate.set()
-        ended = await service.until_ended(str(workflow_id))
-    assert (ended["status"], ended["final_step_result"]) == ("COMPLETED", {"job": "job-1"})
+        workflow = await service.until_ended(str(workflow_id))
+    assert (workflow["status"], workflow["final_step_result"]) == ("COMPLETED", {"job": "job-1"})

@@ -57,9 +57,9 @@ async def test_a_mapping_has_the_same_value_wherever_it_is_evaluated(
         passthrough_step("here", "source", **both),
         scripted_step("there", "source", **both | {"config": {"prompt": "x", "k": 1}}),
     )
-    ended = await service.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
-    assert ended["steps"][1]["result"] == {"k": 1, "x": value, "y": {"z": 1}}
+    workflow = await service.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
+    assert workflow["steps"][1]["result"] == {"k": 1, "x": value, "y": {"z": 1}}
     assert provider.calls[0].inputs == {"prompt": "x", "k": 1, "x": value, "y": {"z": 1}}
     assert work_on_the_loop(service) <= 4 * 4_000
     await eventually(lambda: nothing_left(service), "the engine is empty")
@@ -68,11 +68,11 @@ async def test_a_mapping_has_the_same_value_wherever_it_is_evaluated(
 async def test_too_much_work_fails_the_step_for_good_and_names_the_mapping(service: Service) -> None:
     endless = passthrough_step("endless", "source", input_mappings=[mapping(ENDLESS)], max_retries=5)
     created = await service.create(SOURCE, endless)
-    ended = await service.until_ended(created["id"])
-    assert ended["status"] == "FAILED"
+    workflow = await service.until_ended(created["id"])
+    assert workflow["status"] == "FAILED"
     too_much = "takes more work than the limit of 2,000,000 visits and elements"
-    assert ended["errors"] == [f"endless: Mapping of '{ENDLESS}' of step 'source' to 'x' {too_much}"]
-    assert ended["steps"][1]["retry_count"] == 0
+    assert workflow["errors"] == [f"endless: Mapping of '{ENDLESS}' of step 'source' to 'x' {too_much}"]
+    assert workflow["steps"][1]["retry_count"] == 0
     assert work_on_the_loop(service) <= 2 * 4_000
 
 
@@ -86,9 +86,9 @@ async def test_the_work_on_the_loop_is_bounded_however_many_steps_start_at_once(
     created = await service.create(source, *steps)
     workflow_id = UUID(created["id"])
     await eventually(lambda: workflow_id not in service.app.components.engine.scheduler.workflows, within_s=60)
-    ended = await service.get(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
-    assert {step["result"]["x"][0] for step in ended["steps"][1:]} == {0}
+    workflow = await service.get(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
+    assert {step["result"]["x"][0] for step in workflow["steps"][1:]} == {0}
     assert allowance.total <= 25_000 + 4_000 + 100 * len(steps)
 
 
@@ -122,16 +122,16 @@ async def test_a_cancel_ends_an_evaluation(service: Service, monkeypatch: pytest
     workflow_id = await begun(service, monkeypatch)
     assert service.app.components.engine.admission.used == 0
     assert (await service.verb(workflow_id, "cancel")).status_code == 200
-    found = await service.get(workflow_id)
-    assert [step["status"] for step in found["steps"]] == ["COMPLETED", "CANCELLED"]
+    workflow = await service.get(workflow_id)
+    assert [step["status"] for step in workflow["steps"]] == ["COMPLETED", "CANCELLED"]
     await eventually(lambda: nothing_left(service), "the engine is empty")
 
 
 async def test_a_paused_workflow_waits_for_its_evaluation(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow_id = await begun(service, monkeypatch)
     assert (await service.verb(workflow_id, "pause")).status_code == 200
-    found = await service.get(workflow_id)
-    assert (found["status"], found["steps"][1]["status"]) == ("PAUSED", "RUNNING")
+    workflow = await service.get(workflow_id)
+    assert (workflow["status"], workflow["steps"][1]["status"]) == ("PAUSED", "RUNNING")
     assert (await service.verb(workflow_id, "cleanup")).status_code == 200
     assert (await service.get(workflow_id))["steps"][1]["status"] == "CANCELLED"
     await eventually(lambda: nothing_left(service), "the engine is empty")
@@ -145,9 +145,9 @@ async def test_the_next_process_evaluates_what_a_stop_interrupted(
         async with asyncio.timeout(30):  # less than the grace period
             await first.app.stop()
     async with running_service(memory_in_real_time, tmp_path) as second:
-        ended = await second.until_ended(workflow_id)
-        assert ended["status"] == "COMPLETED"
-        assert ended["steps"][1]["retry_count"] == 0
+        workflow = await second.until_ended(workflow_id)
+        assert workflow["status"] == "COMPLETED"
+        assert workflow["steps"][1]["retry_count"] == 0
         assert second.app.components.engine.expressions.light.begun == 1
 
 

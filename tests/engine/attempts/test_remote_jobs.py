@@ -47,9 +47,9 @@ async def only_task(service: Service, workflow_id: str) -> dict[str, Any]:
 
 async def test_a_picture_comes_back(world: World, remote: Service) -> None:
     created = await remote.create(world.step())
-    ended = await remote.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
-    path = ended["final_step_result"]["result_image_path"]
+    workflow = await remote.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
+    path = workflow["final_step_result"]["result_image_path"]
     task = await only_task(remote, created["id"])
     assert (task["phase"], task["provider"], task["attempt"]) == ("STORED", world.kind, 1)
     assert task["remote_id"] == world.emulator.ledger.jobs()[0][0]
@@ -69,8 +69,8 @@ async def test_a_job_whose_answer_was_lost_is_found_and_never_submitted_again(
 ) -> None:
     world.emulator.plan("submit", fault)
     created = await remote.create(world.step())
-    ended = await remote.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
+    workflow = await remote.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
     assert (world.accepted(), world.emulator.count("submit")) == ([1], 1)
     task = await only_task(remote, created["id"])
     assert (task["outcome_unknown"], task["remote_id"]) == (False, world.emulator.ledger.jobs()[0][0])
@@ -90,9 +90,9 @@ async def test_what_nobody_finds_fails_the_step_and_lets_no_fallback_in(
     config = {"on_unknown": {"step": "resubmit", "workflow": "fail"}[where]} if where != "default" else {}
     step = world.step(provider_config=provider_config, fallback_provider_type="LOCAL")
     created = await remote.create(step, config=config)
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], world.emulator.count("submit")) == ("FAILED", 1)
-    assert "there may be one" in ended["error_message"]
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], world.emulator.count("submit")) == ("FAILED", 1)
+    assert "there may be one" in workflow["error_message"]
     task = await only_task(remote, created["id"])
     assert (task["outcome_unknown"], task["status"], task["phase"]) == (True, "FAILED", "INTENT")
 
@@ -102,8 +102,8 @@ async def test_resubmit_counts_what_nobody_finds_and_goes_on(world: World, remot
     world.emulator.plan("submit", Fault.LOSE_BEFORE)
     step = world.step(provider_config={"on_unknown": "resubmit"})
     created = await remote.create(step, config=RETRY_AT_ONCE)
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], ended["steps"][0]["retry_count"]) == ("COMPLETED", 1)
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], workflow["steps"][0]["retry_count"]) == ("COMPLETED", 1)
     assert [task["outcome_unknown"] for task in await remote.tasks(created["id"])] == [True, False]
 
 
@@ -111,16 +111,16 @@ async def test_resubmit_counts_what_nobody_finds_and_goes_on(world: World, remot
 async def test_what_was_surely_not_taken_is_retried(world: World, remote: Service, fault: Fault) -> None:
     world.emulator.plan("submit", fault)
     created = await remote.create(world.step(), config=RETRY_AT_ONCE)
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], ended["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [1])
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], workflow["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [1])
 
 
 async def test_what_is_refused_is_not_retried_but_the_fallback_is_tried(world: World, remote: Service) -> None:
     world.emulator.plan("submit", Fault.REFUSED)
     created = await remote.create(world.step(fallback_provider_type="LOCAL"), config=RETRY_AT_ONCE)
-    ended = await remote.until_ended(created["id"])
+    workflow = await remote.until_ended(created["id"])
     providers = [task["provider"] for task in await remote.tasks(created["id"])]
-    assert (ended["status"], providers) == ("COMPLETED", [world.kind, "LOCAL"])
+    assert (workflow["status"], providers) == ("COMPLETED", [world.kind, "LOCAL"])
 
 
 @pytest.mark.parametrize("fault", [Fault.LOSE_AFTER, Fault.GARBAGE_AFTER, Fault.UNAVAILABLE, Fault.BUSY])
@@ -129,8 +129,8 @@ async def test_trouble_with_polls_and_files_costs_only_time(world: World, remote
     if fault is not Fault.GARBAGE_AFTER:
         world.emulator.plan("file", fault)
     created = await remote.create(world.step())
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], ended["steps"][0]["retry_count"]) == ("COMPLETED", 0), ended["errors"]
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], workflow["steps"][0]["retry_count"]) == ("COMPLETED", 0), workflow["errors"]
     assert world.emulator.count("submit") == 1
 
 
@@ -144,9 +144,9 @@ async def test_a_job_that_the_provider_forgets_is_paid_again_only_if_the_step_sa
     await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
     world.emulator.forget(world.emulator.ledger.jobs()[0][0])
     world.hold(held=False)
-    ended = await remote.until_ended(created["id"])
+    workflow = await remote.until_ended(created["id"])
     wanted = ("COMPLETED", 1, 2) if on_unknown == "resubmit" else ("FAILED", 0, 1)
-    assert (ended["status"], ended["steps"][0]["retry_count"], world.emulator.count("submit")) == wanted
+    assert (workflow["status"], workflow["steps"][0]["retry_count"], world.emulator.count("submit")) == wanted
 
 
 async def test_what_is_done_has_more_time_to_be_fetched_than_the_attempt_had(world: World, remote: Service) -> None:
@@ -154,8 +154,8 @@ async def test_what_is_done_has_more_time_to_be_fetched_than_the_attempt_had(wor
     created = await remote.create(world.step(config={"timeout_s": 0.3}, max_retries=0))
     await eventually(lambda: world.emulator.count("file") > 8, "its file is asked for, for longer than that")
     world.emulator.always("file", None)
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], world.accepted()) == ("COMPLETED", [1]), ended["errors"]
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], world.accepted()) == ("COMPLETED", [1]), workflow["errors"]
 
 
 async def test_a_submit_that_outlives_its_attempt_is_looked_for_and_ended(world: World, remote: Service) -> None:
@@ -166,8 +166,8 @@ async def test_a_submit_that_outlives_its_attempt_is_looked_for_and_ended(world:
     up = asyncio.get_running_loop().time() + 0.5
     await eventually(lambda: asyncio.get_running_loop().time() > up, "its time is up")
     await world.cut()
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], world.emulator.count("submit")) == ("FAILED", 1)
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], world.emulator.count("submit")) == ("FAILED", 1)
     await receipt_of(remote, created["id"], "provider_cancelled")
 
 
@@ -186,8 +186,8 @@ async def test_a_provider_that_is_gone_after_a_restart_stops_nobody_else(
         world.emulator.always("cancel", Fault.UNAVAILABLE)
         await first.verb(given_up["id"], "cancel")
     async with running_service(memory, tmp_path / "data", limits=limits) as second:
-        ended = await second.until_ended(running["id"])
-        assert (ended["status"], len(await second.tasks(running["id"]))) == ("FAILED", 1)
+        workflow = await second.until_ended(running["id"])
+        assert (workflow["status"], len(await second.tasks(running["id"]))) == ("FAILED", 1)
         await second.verb(waiting["id"], "start")
         assert (await second.until_ended(waiting["id"]))["status"] == "FAILED"
         assert (await only_task(second, given_up["id"]))["cancel_receipt"] == "unknown"
@@ -212,16 +212,16 @@ async def test_a_fault_in_a_providers_code_costs_no_second_job(
 
     monkeypatch.setattr(provider, "poll", breaks_once)
     created = await remote.create(world.step())
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], world.emulator.count("submit"), len(polled)) == ("COMPLETED", 1, 2)
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], world.emulator.count("submit"), len(polled)) == ("COMPLETED", 1, 2)
 
 
 async def test_two_alike_each_find_a_job_of_their_own(world: World, remote: Service) -> None:
     world.emulator.plan("submit", Fault.LOSE_AFTER, Fault.LOSE_AFTER)
     config = {"prompt": "the same", "seed": 7}
     created = await remote.create(world.step("one", config=config), world.step("two", config=config))
-    ended = await remote.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
+    workflow = await remote.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
     ids = {task["remote_id"] for task in await remote.tasks(created["id"])}
     assert ids == {job_id for job_id, _, _ in world.emulator.ledger.jobs()}
     assert len(ids) == 2
@@ -291,8 +291,8 @@ async def test_a_cancel_while_nobody_knows_looks_for_the_job_and_ends_it(world: 
 async def test_a_job_whose_time_is_up_is_ended(world: World, remote: Service) -> None:
     world.hold()
     created = await remote.create(world.step(config={"timeout_s": 0.3}, max_retries=0))
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], ended["errors"]) == ("FAILED", ["draw: timed out after 0.3 s"])
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], workflow["errors"]) == ("FAILED", ["draw: timed out after 0.3 s"])
     await receipt_of(remote, created["id"], "provider_cancelled")
 
 
@@ -331,8 +331,8 @@ async def test_a_restart_goes_on_where_it_was(world: World, memory: MemoryDataba
         if stage == "cancelling":
             await receipt_of(second, created["id"], "provider_cancelled")
         else:
-            ended = await second.until_ended(created["id"])
-            assert (ended["status"], ended["steps"][0]["retry_count"]) == ("COMPLETED", 0), ended["errors"]
+            workflow = await second.until_ended(created["id"])
+            assert (workflow["status"], workflow["steps"][0]["retry_count"]) == ("COMPLETED", 0), workflow["errors"]
             assert (await only_task(second, created["id"]))["attempt"] == 1
     assert (world.accepted(), world.emulator.count("submit")) == ([1], 1)
 

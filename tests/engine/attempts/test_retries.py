@@ -49,27 +49,27 @@ async def attempts(service: Service, workflow_id: str) -> list[tuple[str, int, s
 
 async def end(service: Service, *steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
     created = await service.create(*steps, **fields)
-    ended = await service.until_ended(created["id"])
+    workflow = await service.until_ended(created["id"])
     await eventually(lambda: nothing_left(service), "the engine is empty")
-    return ended
+    return workflow
 
 
 @pytest.mark.parametrize("outcome", [Fail(), Crash(), Crash(TimeoutError), Crash(KeyError)])
 async def test_what_may_get_better_is_tried_again(memory: MemoryDatabase, tmp_path: Path, outcome: Outcome) -> None:
     provider = ScriptedProvider(script={"a": [outcome, outcome, Succeed({"f": 1})]})
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted_step("a"), config=AT_ONCE)
-        assert (ended["status"], ended["final_step_result"]) == ("COMPLETED", {"f": 1})
-        step = step_of(ended, "a")
+        workflow = await end(service, scripted_step("a"), config=AT_ONCE)
+        assert (workflow["status"], workflow["final_step_result"]) == ("COMPLETED", {"f": 1})
+        step = step_of(workflow, "a")
         assert (step["retry_count"], step["error_message"], step["next_attempt_at"]) == (2, None, None)
         assert [call.number for call in provider.calls] == [1, 2, 3]
         assert len({call.task_id for call in provider.calls}) == 3
-        assert await attempts(service, ended["id"]) == [
+        assert await attempts(service, workflow["id"]) == [
             ("a", 1, "FAILED", "CUSTOM"),
             ("a", 2, "FAILED", "CUSTOM"),
             ("a", 3, "COMPLETED", "CUSTOM"),
         ]
-        assert await short_history(service, ended["id"]) == [
+        assert await short_history(service, workflow["id"]) == [
             "workflow.started",
             *["step.started a", "step.retrying a"] * 2,
             "step.started a",
@@ -83,17 +83,17 @@ async def test_an_inner_cancellation_of_a_provider_is_a_failure_like_any_other(
 ) -> None:
     provider = ScriptedProvider(script={"a": [Crash(asyncio.CancelledError)]})
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted_step("a"), config=AT_ONCE)
-        assert ended["status"] == "COMPLETED"
-        retrying = next(e for e in await service.events(ended["id"]) if e["type"] == "step.retrying")
+        workflow = await end(service, scripted_step("a"), config=AT_ONCE)
+        assert workflow["status"] == "COMPLETED"
+        retrying = next(e for e in await service.events(workflow["id"]) if e["type"] == "step.retrying")
         assert retrying["data"]["error"] == "internal error: CancelledError"
 
 
 async def test_the_text_of_a_crash_is_kept_inside(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Crash()]})
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted_step("a", max_retries=0))
-        assert (ended["status"], ended["errors"]) == ("FAILED", ["a: internal error: RuntimeError"])
+        workflow = await end(service, scripted_step("a", max_retries=0))
+        assert (workflow["status"], workflow["errors"]) == ("FAILED", ["a: internal error: RuntimeError"])
 
 
 async def test_a_result_of_too_many_levels_fails_its_step_for_good(memory: MemoryDatabase, tmp_path: Path) -> None:
@@ -113,12 +113,12 @@ async def test_a_result_of_too_many_levels_fails_its_step_for_good(memory: Memor
         *deeper,
     ]
     async with serving(memory, tmp_path, ScriptedProvider()) as service:
-        ended = await end(service, *steps, config=AT_ONCE)
-        assert (ended["status"], ended["errors"]) == (
+        workflow = await end(service, *steps, config=AT_ONCE)
+        assert (workflow["status"], workflow["errors"]) == (
             "FAILED",
             ["29: Mapping of 'x' of step '28' to 'x.a.b.c.d.e': the value is nested deeper than 200 levels"],
         )
-        assert (ended["completed_steps"], step_of(ended, "29")["retry_count"]) == (29, 0)
+        assert (workflow["completed_steps"], step_of(workflow, "29")["retry_count"]) == (29, 0)
 
 
 async def test_a_result_that_is_no_json_is_told_as_such_and_not_tried_again(
@@ -127,28 +127,28 @@ async def test_a_result_that_is_no_json_is_told_as_such_and_not_tried_again(
     surrogate = r'`"\ud800"`'  # as a literal it passes as text and is one only once it is read
     mapping = {"from_step": "a", "from_field": surrogate, "to_field": "t"}
     async with serving(memory, tmp_path, ScriptedProvider()) as service:
-        ended = await end(
+        workflow = await end(
             service, scripted_step("a"), passthrough_step("b", "a", input_mappings=[mapping]), config=AT_ONCE
         )
-        assert (ended["status"], step_of(ended, "b")["retry_count"]) == ("FAILED", 0)
-        assert step_of(ended, "b")["error_message"].startswith("the result is no JSON")
+        assert (workflow["status"], step_of(workflow, "b")["retry_count"]) == ("FAILED", 0)
+        assert step_of(workflow, "b")["error_message"].startswith("the result is no JSON")
 
 
 async def test_attempts_are_max_retries_and_one(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(default=Fail("busy"))
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted_step("a", max_retries=2), scripted_step("b"), config=AT_ONCE)
-        assert (ended["status"], ended["error_message"]) == ("FAILED", "a: busy")
+        workflow = await end(service, scripted_step("a", max_retries=2), scripted_step("b"), config=AT_ONCE)
+        assert (workflow["status"], workflow["error_message"]) == ("FAILED", "a: busy")
         assert provider.count("a") == 3
-        assert step_of(ended, "a")["retry_count"] == 2
+        assert step_of(workflow, "a")["retry_count"] == 2
 
 
 async def test_what_can_not_get_better_is_tried_once(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(default=FOR_GOOD)
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted_step("a"), scripted_step("b", "a"))
-        assert (ended["status"], ended["errors"]) == ("FAILED", ["a: broken"])
-        assert statuses_of(ended) == {"a": "FAILED", "b": "PENDING"}
+        workflow = await end(service, scripted_step("a"), scripted_step("b", "a"))
+        assert (workflow["status"], workflow["errors"]) == ("FAILED", ["a: broken"])
+        assert statuses_of(workflow) == {"a": "FAILED", "b": "PENDING"}
         assert [call.step_id for call in provider.calls] == ["a"]
 
 
@@ -172,13 +172,13 @@ async def test_the_fallback_has_as_many_attempts_where_the_fault_is_the_provider
         fallback_provider_config={"model": "other"},
     )
     async with serving(memory, tmp_path, custom, fal) as service:
-        ended = await end(service, step, config=AT_ONCE)
-        assert ended["status"] == "FAILED"
+        workflow = await end(service, step, config=AT_ONCE)
+        assert workflow["status"] == "FAILED"
         assert (len(custom.calls), len(fal.calls)) == (primary, fallback)
         assert {call.provider_config["model"] for call in custom.calls} == {"mine"}
         assert {call.provider_config["model"] for call in fal.calls} <= {"other"}
         assert [call.number for call in custom.calls + fal.calls] == list(range(1, primary + fallback + 1))
-        assert step_of(ended, "a")["retry_count"] == primary - 1 + max(fallback - 1, 0)
+        assert step_of(workflow, "a")["retry_count"] == primary - 1 + max(fallback - 1, 0)
 
 
 async def test_a_fallback_of_the_same_provider_has_its_own_configuration(
@@ -202,10 +202,10 @@ async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_cou
     provider = ScriptedProvider(script={"a": [Fail(retry_after_s=1800)], "b": [Fail(retry_after_s=0)]})
     async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b"), config=LATER)
-        found = await service.until(
+        workflow = await service.until(
             created["id"], lambda w: step_of(w, "a")["next_attempt_at"] and step_of(w, "b")["status"] == "COMPLETED"
         )
-        step = step_of(found, "a")
+        step = step_of(workflow, "a")
         assert (step["status"], step["error_message"], step["retry_count"]) == ("RUNNING", "no", 0)
         failed = next(
             e for e in await service.events(created["id"]) if e["type"] == "step.retrying" and e["step_id"] == "a"
@@ -214,19 +214,19 @@ async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_cou
         assert due - at == timedelta(seconds=1800)
         assert failed["data"]["next_attempt_at"] == step["next_attempt_at"]
         assert (await service.verb(created["id"], "cancel")).status_code == 200
-        found = await service.get(created["id"])
-        assert (statuses_of(found)["a"], step_of(found, "a")["next_attempt_at"]) == ("CANCELLED", None)
+        workflow = await service.get(created["id"])
+        assert (statuses_of(workflow)["a"], step_of(workflow, "a")["next_attempt_at"]) == ("CANCELLED", None)
         await eventually(lambda: nothing_left(service))
 
 
 async def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Hang(files={"x": b"1"}), Succeed()]})
     async with serving(memory, tmp_path, provider) as service:
-        ended = await end(service, scripted_step("a", config={"timeout_s": 0.05}), config=AT_ONCE)
-        assert ended["status"] == "COMPLETED"
+        workflow = await end(service, scripted_step("a", config={"timeout_s": 0.05}), config=AT_ONCE)
+        assert workflow["status"] == "COMPLETED"
         assert provider.ends("a") == ["cancelled", "succeeded"]
         assert "timeout_s" not in provider.calls[0].inputs
-        retrying = next(e for e in await service.events(ended["id"]) if e["type"] == "step.retrying")
+        retrying = next(e for e in await service.events(workflow["id"]) if e["type"] == "step.retrying")
         assert retrying["data"]["error"] == "timed out after 0.05 s"
         assert not [path for path in service.artifacts.rglob("*") if path.is_file()]
 
@@ -243,16 +243,16 @@ async def test_a_workflow_that_takes_too_long_fails_and_resume_restarts_its_cloc
         clock.advance(59)
         assert (await service.get(created["id"]))["status"] == "RUNNING"
         clock.advance(1)
-        ended = await service.until_ended(created["id"])
-        assert (ended["status"], ended["errors"]) == ("FAILED", ["workflow: timed out after 60 s"])
-        assert statuses_of(ended) == {"a": "CANCELLED", "b": "CANCELLED", "c": "PENDING"}
+        workflow = await service.until_ended(created["id"])
+        assert (workflow["status"], workflow["errors"]) == ("FAILED", ["workflow: timed out after 60 s"])
+        assert statuses_of(workflow) == {"a": "CANCELLED", "b": "CANCELLED", "c": "PENDING"}
         await eventually(lambda: nothing_left(service), "the engine is empty")
         assert provider.ends("a") == ["cancelled"]
-        assert (await service.verb(ended["id"], "resume")).status_code == 200
+        assert (await service.verb(workflow["id"], "resume")).status_code == 200
         await provider.until_called("c")
         clock.advance(59)
         provider.release("c")
-        again = await service.until_ended(ended["id"])
+        again = await service.until_ended(workflow["id"])
         assert (again["status"], again["errors"]) == ("COMPLETED", [])
 
 
@@ -268,8 +268,8 @@ async def test_the_clock_of_a_workflow_stands_still_while_it_is_paused(
         clock.advance(3600)
         assert (await service.get(created["id"]))["status"] == "PAUSED"
         provider.release("a")
-        found = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "COMPLETED")
-        assert found["status"] == "PAUSED"
+        workflow = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "COMPLETED")
+        assert workflow["status"] == "PAUSED"
         await eventually(lambda: nothing_left(service))
         assert (await service.verb(created["id"], "resume")).status_code == 200
         await provider.until_called("b")
@@ -314,9 +314,9 @@ async def test_what_a_failure_leaves_running(
             found = await service.until(created["id"], lambda w: statuses_of(w)["bad"] == "FAILED")
             assert (found["status"], statuses_of(found)["slow"]) == ("RUNNING", "RUNNING")
             provider.release("slow")
-        ended = await service.until_ended(created["id"])
-        assert (ended["status"], ended["errors"]) == ("FAILED", ["bad: broken"])
-        assert statuses_of(ended) == {"bad": "FAILED"} | left
+        workflow = await service.until_ended(created["id"])
+        assert (workflow["status"], workflow["errors"]) == ("FAILED", ["bad: broken"])
+        assert statuses_of(workflow) == {"bad": "FAILED"} | left
         assert provider.ends("slow") == [slow]
         await eventually(lambda: nothing_left(service))
         # And on from there: what is COMPLETED never runs again.
@@ -344,11 +344,11 @@ async def test_a_step_between_two_attempts_is_held_back_while_nothing_may_start(
             assert (await service.verb(created["id"], "pause")).status_code == 200
         else:
             provider.release("bad")
-        found = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "PENDING")
-        assert (step_of(found, "a")["next_attempt_at"], statuses_of(found)["slow"]) == (None, "RUNNING")
+        workflow = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "PENDING")
+        assert (step_of(workflow, "a")["next_attempt_at"], statuses_of(workflow)["slow"]) == (None, "RUNNING")
         provider.release("slow", "bad")
-        found = await service.until(created["id"], lambda w: w["status"] == "FAILED")
-        assert statuses_of(found) == {"a": "PENDING", "slow": "COMPLETED", "bad": "FAILED"}
+        workflow = await service.until(created["id"], lambda w: w["status"] == "FAILED")
+        assert statuses_of(workflow) == {"a": "PENDING", "slow": "COMPLETED", "bad": "FAILED"}
         assert (await service.verb(created["id"], "resume")).status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         assert [call.number for call in provider.calls if call.step_id == "a"] == [1, 2]
@@ -363,8 +363,8 @@ async def test_a_step_that_fails_while_paused_is_retried_only_after_resume(
         await provider.until_called("a")
         assert (await service.verb(created["id"], "pause")).status_code == 200
         provider.release("a")
-        found = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "PENDING")
-        assert (found["status"], provider.count("a")) == ("PAUSED", 1)
+        workflow = await service.until(created["id"], lambda w: statuses_of(w)["a"] == "PENDING")
+        assert (workflow["status"], provider.count("a")) == ("PAUSED", 1)
         await eventually(lambda: nothing_left(service))
         assert (await service.verb(created["id"], "resume")).status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"

@@ -67,11 +67,11 @@ def film_of(world: World, **config: Any) -> dict[str, Any]:
 
 async def test_a_picture_comes_in_the_answer(world: World, remote: Service) -> None:
     created = await remote.create(world.step())
-    ended = await remote.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
+    workflow = await remote.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
     (task,) = await remote.tasks(created["id"])
     assert (task["phase"], task["remote_id"], task["cost"]["amount"]) == ("STORED", None, 0.25)
-    path = ended["final_step_result"]["result_image_path"]
+    path = workflow["final_step_result"]["result_image_path"]
     assert (await remote.client.get(f"/api/v1/artifacts/{path}")).headers["content-type"][:6] == "image/"
     types = [event["type"] for event in await remote.events(created["id"])]
     assert types[2:] == ["step.started", "step.completed", "workflow.completed"]
@@ -83,11 +83,11 @@ async def test_a_lost_answer_fails_the_step_and_nothing_is_submitted_again(
 ) -> None:
     world.emulator.plan("submit", fault)
     created = await remote.create(world.step(fallback_provider_type="LOCAL"), config=RETRY_AT_ONCE)
-    ended = await remote.until_ended(created["id"])
+    workflow = await remote.until_ended(created["id"])
     (task,) = await remote.tasks(created["id"])
-    assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
-    assert "not submitted again" in ended["error_message"]
-    assert ended["cost"] == {"amounts": [], "unknown_attempts": 1}
+    assert (workflow["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
+    assert "not submitted again" in workflow["error_message"]
+    assert workflow["cost"] == {"amounts": [], "unknown_attempts": 1}
 
 
 async def test_resubmit_tries_again_and_says_that_the_first_may_have_cost_something(
@@ -96,18 +96,18 @@ async def test_resubmit_tries_again_and_says_that_the_first_may_have_cost_someth
     world.emulator.plan("submit", Fault.LOSE_AFTER)
     step = world.step(provider_config={"on_unknown": "resubmit"})
     created = await remote.create(step, config=RETRY_AT_ONCE)
-    ended = await remote.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
+    workflow = await remote.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
     assert [task["outcome_unknown"] for task in await remote.tasks(created["id"])] == [True, False]
-    assert ended["cost"] == {"amounts": [{"amount": 0.25, "currency": "USD"}], "unknown_attempts": 1}
+    assert workflow["cost"] == {"amounts": [{"amount": 0.25, "currency": "USD"}], "unknown_attempts": 1}
     assert world.accepted() == [2]
 
 
 async def test_a_question_is_asked_again_without_being_told_to(world: World, remote: Service) -> None:
     world.emulator.plan("submit", Fault.LOSE_AFTER)
     created = await remote.create(text_step(world), config=RETRY_AT_ONCE)
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], ended["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [2])
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], workflow["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [2])
 
 
 async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_again(
@@ -117,9 +117,9 @@ async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_aga
     question = text_step(world, config={"prompt": "say it", "timeout_s": 0.3})
     async with running_service(memory, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
         created = await service.create(question, config=RETRY_AT_ONCE)
-        ended = await service.until_ended(created["id"])
+        workflow = await service.until_ended(created["id"])
         found = [(task["status"], task["outcome_unknown"]) for task in await service.tasks(created["id"])]
-    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
     assert (found, world.accepted()) == ([("FAILED", True), ("COMPLETED", False)], [2])
 
 
@@ -129,10 +129,10 @@ async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_a
     world.emulator.plan("submit", Fault.HANG_AFTER)
     async with running_service(memory, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
         created = await service.create(world.step(config={"timeout_s": 0.3}), config=RETRY_AT_ONCE)
-        ended = await service.until_ended(created["id"])
+        workflow = await service.until_ended(created["id"])
         (task,) = await service.tasks(created["id"])
-    assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
-    assert "not submitted again" in ended["error_message"]
+    assert (workflow["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
+    assert "not submitted again" in workflow["error_message"]
 
 
 @pytest.mark.parametrize("answers_by", ["b64_json", "url"])
@@ -149,8 +149,8 @@ async def test_a_picture_that_comes_after_its_time_is_kept(
         taken_at = time.monotonic()
         await eventually(lambda: time.monotonic() > taken_at + 0.25, "its time is up")
         world.emulator.let_go()
-        ended = await service.until_ended(created["id"])
-        assert ended["status"] == "COMPLETED", ended["errors"]
+        workflow = await service.until_ended(created["id"])
+        assert workflow["status"] == "COMPLETED", workflow["errors"]
         (task,) = await service.tasks(created["id"])
         assert (task["phase"], world.accepted()) == ("STORED", [1])
 
@@ -159,8 +159,8 @@ async def test_a_picture_that_comes_after_its_time_is_kept(
 async def test_what_was_surely_not_taken_is_retried(world: World, remote: Service, fault: Fault) -> None:
     world.emulator.plan("submit", fault)
     created = await remote.create(world.step(), config=RETRY_AT_ONCE)
-    ended = await remote.until_ended(created["id"])
-    assert (ended["status"], ended["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [1])
+    workflow = await remote.until_ended(created["id"])
+    assert (workflow["status"], workflow["steps"][0]["retry_count"], world.accepted()) == ("COMPLETED", 1, [1])
 
 
 async def test_a_cancel_during_the_call_hears_it_out_and_says_what_it_cost(world: World, remote: Service) -> None:
@@ -183,9 +183,9 @@ async def test_a_process_that_ended_during_the_call_leaves_it_unknown(
         created = await first.create(world.step())
         await eventually(lambda: world.accepted() == [1], "it is taken")
     async with running_service(memory, tmp_path / "data", provider_timeout_s=0.2, **world.settings) as second:
-        ended = await second.until_ended(created["id"])
+        workflow = await second.until_ended(created["id"])
         (task,) = await second.tasks(created["id"])
-    assert (ended["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
+    assert (workflow["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
 
 
 async def test_films_are_jobs_that_are_found_again_after_a_restart(
@@ -198,8 +198,8 @@ async def test_films_are_jobs_that_are_found_again_after_a_restart(
         await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
     world.hold(held=False)
     async with running_service(memory, tmp_path / "data", **world.settings) as second:
-        ended = await second.until_ended(created["id"])
-        assert ended["status"] == "COMPLETED", ended["errors"]
+        workflow = await second.until_ended(created["id"])
+        assert workflow["status"] == "COMPLETED", workflow["errors"]
         (task,) = await second.tasks(created["id"])
     assert (task["attempt"], task["remote_id"], world.accepted()) == (1, world.emulator.ledger.jobs()[0][0], [1])
 
@@ -259,8 +259,8 @@ async def test_a_film_outlives_the_pages_of_a_proxy_before_its_file(
     page = Reply(status, b"<html>nginx</html>", {"Content-Type": "text/html"})
     answering_files(world, monkeypatch, *[page] * 4)
     created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
-    ended = await reading.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
+    workflow = await reading.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
     assert (world.emulator.count("file"), world.accepted()) == (5, [1])
 
 
@@ -270,8 +270,8 @@ async def test_and_a_right_that_the_key_lacks_for_a_while(
 ) -> None:
     answering_files(world, monkeypatch, *[world.emulator.error(status, "not yours")] * 4)
     created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
-    ended = await reading.until_ended(created["id"])
-    assert ended["status"] == "COMPLETED", ended["errors"]
+    workflow = await reading.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
 
 
 async def test_a_film_whose_file_is_gone_in_the_provider_s_own_words_is_not_waited_for(
@@ -279,9 +279,9 @@ async def test_a_film_whose_file_is_gone_in_the_provider_s_own_words_is_not_wait
 ) -> None:
     answering_files(world, monkeypatch, *[world.emulator.error(404, "No such file")] * 3)
     created = await reading.create(film_of(world), config=RETRY_AT_ONCE)
-    ended = await reading.until_ended(created["id"])
-    assert (ended["status"], world.emulator.count("file"), world.accepted()) == ("FAILED", 3, [1])
-    assert "No such file: its result is gone" in ended["error_message"]
+    workflow = await reading.until_ended(created["id"])
+    assert (workflow["status"], world.emulator.count("file"), world.accepted()) == ("FAILED", 3, [1])
+    assert "No such file: its result is gone" in workflow["error_message"]
 
 
 @pytest.mark.parametrize(("policy", "status", "attempts"), [("fail", "FAILED", 1), ("resubmit", "COMPLETED", 2)])
@@ -305,9 +305,9 @@ async def test_a_picture_that_cannot_be_stored_is_booked_and_the_step_says_wheth
     monkeypatch.setattr(ObstoreArtifacts, "put", put_once_there_is_room)
     step = world.step(provider_config={"on_unknown": policy}, fallback_provider_type="LOCAL")
     created = await remote.create(step, config=RETRY_AT_ONCE)
-    ended = await remote.until_ended(created["id"])
+    workflow = await remote.until_ended(created["id"])
     tasks = await remote.tasks(created["id"])
-    assert (ended["status"], world.accepted()) == (status, [attempts]), ended["errors"]
+    assert (workflow["status"], world.accepted()) == (status, [attempts]), workflow["errors"]
     assert [(task["outcome_unknown"], task["cost"]["amount"]) for task in tasks] == [(False, 0.25)] * attempts
     assert tasks[0]["error"] == "the work is done and paid for, but the output could not be stored: the disk is full"
 
@@ -328,9 +328,9 @@ async def test_a_text_that_the_server_broke_off_is_paid_for_and_asked_for_again(
         await world.emulator.finish(first)
         await eventually(lambda: world.accepted() == [2], "it is asked again")
         world.emulator.held, world.emulator.finish_reason = False, "stop"
-        ended = await service.until_ended(created["id"])
+        workflow = await service.until_ended(created["id"])
         tasks = await service.tasks(created["id"])
-    assert (ended["status"], ended["final_step_result"]["finish_reason"]) == ("COMPLETED", "stop")
+    assert (workflow["status"], workflow["final_step_result"]["finish_reason"]) == ("COMPLETED", "stop")
     assert [(task["status"], task["cost"]["amount"]) for task in tasks] == [("FAILED", 0.25), ("COMPLETED", 0.25)]
 
 
@@ -370,8 +370,8 @@ async def test_inputs_that_never_come_hold_up_nobody_else(memory: MemoryDatabase
             config={"prompt": "red", "base_image_url": f"{world.emulator.url}/files/base.png"},
         )
         created = await service.create(edit, config=RETRY_AT_ONCE)
-        ended = await service.until_ended(created["id"])
-        assert ended["status"] == "COMPLETED", ended["errors"]
+        workflow = await service.until_ended(created["id"])
+        assert workflow["status"] == "COMPLETED", workflow["errors"]
         assert len(held) == 100
         await service.verb(stuck["id"], "cancel")
 

@@ -140,7 +140,9 @@ async def test_a_step_before_its_next_attempt_knows_when_that_is(memory: MemoryD
     async with running_service(memory, tmp_path, providers=[ScriptedProvider(script=script), local]) as service:
         with_fallback = scripted_step("b", fallback_provider_type="REPLICATE", max_retries=1)
         created = await service.create(scripted_step("a", max_retries=4), with_fallback)
-        found = await service.until(created["id"], lambda found: all(step["error_message"] for step in found["steps"]))
+        workflow = await service.until(
+            created["id"], lambda workflow: all(step["error_message"] for step in workflow["steps"])
+        )
         reason = await wait_for_code(service, created["id"], "b", "retry")
         counts = reason["attempt"], reason["attempts"]
         assert (reason["provider"], counts, reason["error"]) == ("REPLICATE", (2, 2), "nor here")
@@ -150,7 +152,7 @@ async def test_a_step_before_its_next_attempt_knows_when_that_is(memory: MemoryD
             "provider": "CUSTOM",
             "attempt": 2,
             "attempts": 5,
-            "at": found["steps"][0]["next_attempt_at"],
+            "at": workflow["steps"][0]["next_attempt_at"],
             "error": "not today",
         }
         assert reason["detail"].endswith(" The last error: not today")
@@ -278,7 +280,7 @@ async def test_a_workflow_of_another_process_names_its_owner_and_lease(memory: M
         created = await one.create(
             scripted_step("a"), scripted_step("r"), scripted_step("b", "a"), origin_tenant_id="t"
         )
-        found = await one.until(created["id"], lambda found: found["steps"][1]["next_attempt_at"])
+        workflow = await one.until(created["id"], lambda workflow: workflow["steps"][1]["next_attempt_at"])
         await provider.until_called("a")
         explanation = await explain(two, created["id"])
         (state,), processes = memory.states(), memory.tables.processes
@@ -291,7 +293,7 @@ async def test_a_workflow_of_another_process_names_its_owner_and_lease(memory: M
         }
         assert without_detail(explanation["reason"]) == without_detail(explanation["steps"]["a"]["reason"]) == elsewhere
         assert explanation["steps"]["r"]["reason"]["code"] == "retry"
-        assert explanation["steps"]["r"]["reason"]["at"] == found["steps"][1]["next_attempt_at"]
+        assert explanation["steps"]["r"]["reason"]["at"] == workflow["steps"][1]["next_attempt_at"]
         assert explanation["steps"]["b"]["reason"]["steps"] == ["a"]
         assert (await reason_of(one, created["id"], "a"))["code"] == "running_locally"
         async with two.as_tenant("other") as stranger:

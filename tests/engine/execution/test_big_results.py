@@ -25,12 +25,12 @@ async def test_a_result_that_is_too_big_is_a_clear_step_error(service: Service) 
         ],
     }
     created = await service.create({"id": "once", "task_type": "PASSTHROUGH", "config": {"text": BIG}}, twice)
-    ended = await service.until_ended(created["id"])
-    assert ended["status"] == "FAILED"
-    assert ended["errors"] == [
+    workflow = await service.until_ended(created["id"])
+    assert workflow["status"] == "FAILED"
+    assert workflow["errors"] == [
         "twice: the result is over 1,048,576 bytes: files belong into artifacts, their paths into results"
     ]
-    assert ended["steps"][1]["retry_count"] == 0
+    assert workflow["steps"][1]["retry_count"] == 0
 
 
 async def test_many_big_results_are_no_outage(dsn: str, tmp_path: Path) -> None:
@@ -77,17 +77,17 @@ async def test_a_small_workflow_cannot_make_its_results_larger_than_the_bound(
     once = {"id": "once", "task_type": "PASSTHROUGH", "config": {"text": "x" * 10_000}}
     async with running_service(memory, tmp_path, providers=[], results_max_bytes=100_000) as service:
         created = await service.create(once, *copies(40), config={"on_failure": "continue"})
-        ended = await service.until_ended(created["id"])
-    results = [step["result"]["text"] for step in ended["steps"] if step["result"] is not None]
+        workflow = await service.until_ended(created["id"])
+    results = [step["result"]["text"] for step in workflow["steps"] if step["result"] is not None]
     assert results == ["x" * 10_000] * 9
-    errors = {step["error_message"] for step in ended["steps"] if step["status"] == "FAILED"}
+    errors = {step["error_message"] for step in workflow["steps"] if step["status"] == "FAILED"}
     (error,) = errors
     assert error == (
         "the results of the workflow would be over 100,000 bytes together (STEPWELL_RESULTS_MAX_BYTES): "
         "files belong into artifacts, their paths into results"
     )
-    assert [step["retry_count"] for step in ended["steps"]] == [0] * 41
-    assert ended["errors"] == [f"copy{n}: {error}" for n in range(8, 40)]
+    assert [step["retry_count"] for step in workflow["steps"]] == [0] * 41
+    assert workflow["errors"] == [f"copy{n}: {error}" for n in range(8, 40)]
 
 
 async def test_the_next_process_counts_the_results_of_the_one_before(memory: MemoryDatabase, tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ async def test_the_next_process_counts_the_results_of_the_one_before(memory: Mem
     provider = ConfiguredProvider()
     async with running_service(memory, tmp_path, providers=[provider], results_max_bytes=25_000) as service:
         provider.release(created["id"], "waits")
-        ended = await service.until_ended(created["id"])
-    assert [step["status"] for step in ended["steps"]].count("COMPLETED") == 3
-    assert ended["status"] == "FAILED"
+        workflow = await service.until_ended(created["id"])
+    assert [step["status"] for step in workflow["steps"]].count("COMPLETED") == 3
+    assert workflow["status"] == "FAILED"
 
 
 async def test_the_files_of_a_step_whose_result_does_not_fit_are_deleted(
@@ -112,6 +112,6 @@ async def test_the_files_of_a_step_whose_result_does_not_fit_are_deleted(
     once = {"id": "once", "task_type": "PASSTHROUGH", "config": {"text": "x" * 1_000}}
     async with running_service(memory, tmp_path, providers=[provider], results_max_bytes=1_100) as service:
         created = await service.create(once, configured_step("files", "once", files=2))
-        ended = await service.until_ended(created["id"])
-        assert ended["steps"][1]["status"] == "FAILED"
+        workflow = await service.until_ended(created["id"])
+        assert workflow["steps"][1]["status"] == "FAILED"
         await eventually(lambda: not [path for path in service.artifacts.rglob("*") if path.is_file()])

@@ -69,9 +69,9 @@ async def test_until_a_paused_one_has_nothing_that_runs(service: Service, provid
         assert not idle.done()
         provider.release("a")
         await idle
-        found = await service.get(str(workflow_id))
-        assert found["status"] == "PAUSED"
-        assert [step["status"] for step in found["steps"]] == ["COMPLETED", "PENDING"]
+        workflow = await service.get(str(workflow_id))
+        assert workflow["status"] == "PAUSED"
+        assert [step["status"] for step in workflow["steps"]] == ["COMPLETED", "PENDING"]
         assert provider.count("b") == 0
 
 

@@ -110,8 +110,8 @@ async def test_a_lost_run_comes_back_only_when_nothing_of_it_is_left_here(
         assert scheduler_of(service).held == {UUID(created["id"])}
         assert [call.step_id for call in provider.calls] == ["a", "b"]
         provider.release("a")
-        ended = await service.until_ended(created["id"])
-        assert statuses_of(ended) == {"a": "COMPLETED", "b": "COMPLETED"}
+        workflow = await service.until_ended(created["id"])
+        assert statuses_of(workflow) == {"a": "COMPLETED", "b": "COMPLETED"}
         assert [(call.step_id, call.number) for call in provider.calls] == [("a", 1), ("b", 1)] * 2
         assert len({call.task_id for call in provider.calls}) == 2
         await eventually(lambda: nothing_left(service))
@@ -177,10 +177,10 @@ async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(memory: Memo
         await eventually(lambda: len(workflow_store.batches) > tried)
         await eventually(lambda: provider.ends("slow") == ["cancelled"])
         workflow_store.refuse.clear()
-        ended = await service.until_ended(bad["id"])
+        workflow = await service.until_ended(bad["id"])
         reason = "workflow: the database refused to store its progress"
-        assert (ended["status"], ended["errors"]) == ("FAILED", [reason])
-        assert statuses_of(ended) == {"bad": "CANCELLED", "slow": "CANCELLED", "after": "PENDING"}
+        assert (workflow["status"], workflow["errors"]) == ("FAILED", [reason])
+        assert statuses_of(workflow) == {"bad": "CANCELLED", "slow": "CANCELLED", "after": "PENDING"}
         assert (await service.until_ended(good["id"]))["status"] == "COMPLETED"
         await eventually(lambda: nothing_left(service))
         provider.release("slow")
@@ -269,7 +269,7 @@ async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(
         assert (await service.verb(created["id"], "cancel")).json()["status"] == "CANCELLED"
         async with asyncio.TaskGroup() as group:
             cleaning = group.create_task(service.verb(created["id"], "cleanup", cleanup_tasks=True))
-            await service.until(created["id"], lambda found: found["is_deleted"])
+            await service.until(created["id"], lambda workflow: workflow["is_deleted"])
             assert not cleaning.done()
             provider.release("a")
         report = cleaning.result().json()["cleanup"]

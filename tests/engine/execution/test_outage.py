@@ -248,6 +248,6 @@ async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(
         await eventually(lambda: asked["task"] >= 2, "it has asked in vain, and again")
         await eventually(own.embedded.respawn, "the server starts")
         await asyncio.to_thread(own.embedded.wait_ready)
-        ended = await service.until_ended(made)
-        assert (ended["status"], ended["final_step_result"]) == ("COMPLETED", {"read": 1})
+        workflow = await service.until_ended(made)
+        assert (workflow["status"], workflow["final_step_result"]) == ("COMPLETED", {"read": 1})
         await eventually(lambda: nothing_left(service))

@@ -85,11 +85,11 @@ async def test_an_interrupted_attempt_is_the_same_attempt_again(
     if killed:
         as_if_killed(memory)
     async with serving(memory, tmp_path, provider) as service:
-        ended = await service.until_ended(created["id"])
-        assert ended["status"] == "COMPLETED"
+        workflow = await service.until_ended(created["id"])
+        assert workflow["status"] == "COMPLETED"
         first, second = (call for call in provider.calls if call.step_id == "a")
         assert (first.task_id, first.number, first.seed) == (second.task_id, second.number, second.seed)
-        assert (step_of(ended, "a")["retry_count"], step_of(ended, "a")["task_id"]) == (0, str(first.task_id))
+        assert (step_of(workflow, "a")["retry_count"], step_of(workflow, "a")["task_id"]) == (0, str(first.task_id))
         assert (await history(service, created["id"]))[: len(before)] == before
         assert (await history(service, created["id"])).count("step.started") == 2
         assert (service.artifacts / "media" / str(first.task_id) / "x").read_bytes() == b"2"
@@ -106,8 +106,8 @@ async def test_a_step_that_ran_when_the_workflow_was_paused_is_taken_up_and_noth
         await provider.until_called("a")
         assert (await service.verb(created["id"], "pause")).status_code == 200
     async with serving(memory, tmp_path, provider) as service:
-        found = await service.until(created["id"], lambda w: step_of(w, "a")["status"] == "COMPLETED")
-        assert (found["status"], step_of(found, "c")["status"]) == ("PAUSED", "PENDING")
+        workflow = await service.until(created["id"], lambda w: step_of(w, "a")["status"] == "COMPLETED")
+        assert (workflow["status"], step_of(workflow, "c")["status"]) == ("PAUSED", "PENDING")
         await eventually(lambda: nothing_left(service))
         assert (await service.verb(created["id"], "resume")).status_code == 200
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
@@ -142,8 +142,8 @@ async def test_a_deadline_that_passed_meanwhile_counts(
         await provider.until_called("a")
     clock.advance(3600)
     async with serving(memory, tmp_path, provider) as service:
-        ended = await service.until_ended(created["id"])
-        assert (ended["status"], ended["errors"]) == ("FAILED", ["workflow: timed out after 3600 s"])
+        workflow = await service.until_ended(created["id"])
+        assert (workflow["status"], workflow["errors"]) == ("FAILED", ["workflow: timed out after 3600 s"])
         await eventually(lambda: nothing_left(service))
 
 
@@ -212,10 +212,10 @@ async def test_a_workflow_that_has_killed_its_process_three_times_fails_and_star
         await provider.until_called("a")
     as_if_killed(memory, 3)
     async with serving(memory, tmp_path, provider) as service:
-        ended = await service.until_ended(created["id"])
+        workflow = await service.until_ended(created["id"])
         reason = "workflow: its process died 3 times in a row while this workflow alone was under way"
-        assert (ended["status"], ended["errors"], ended["error_message"]) == ("FAILED", [reason], reason)
-        assert [step["status"] for step in ended["steps"]] == ["CANCELLED", "PENDING"]
+        assert (workflow["status"], workflow["errors"], workflow["error_message"]) == ("FAILED", [reason], reason)
+        assert [step["status"] for step in workflow["steps"]] == ["CANCELLED", "PENDING"]
         assert provider.count("a") == 1
         await eventually(lambda: nothing_left(service))
         provider.release("a")

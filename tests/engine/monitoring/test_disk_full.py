@@ -181,8 +181,8 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
                 provider.release("a")
                 await eventually(lambda: metric(service, "database_away") == 1, "its end waits to be recorded")
                 assert metric(service, "disk_full") == 1
-                told = await explain(service, made)
-                assert told["reason"]["code"] == "disk_full"
+                explanation = await explain(service, made)
+                assert explanation["reason"]["code"] == "disk_full"
                 path = f"/api/v1/workflows/{waiting}"
                 for method, route, body in [
                     ("POST", f"{path}/start", None),
@@ -194,8 +194,8 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
                     assert (answer.status_code, answer.headers["retry-after"]) == (507, "5"), route
                 assert (await service.get(waiting))["status"] == "PENDING"
                 assert provider.count("b") == 0
-            ended = await service.until_ended(made)
-        assert [step["status"] for step in ended["steps"]] == ["COMPLETED", "COMPLETED"]
+            workflow = await service.until_ended(made)
+        assert [step["status"] for step in workflow["steps"]] == ["COMPLETED", "COMPLETED"]
         assert (provider.count("a"), provider.count("b")) == (1, 1)
         assert [event["id"] for event in await service.events(made)] == list(
             range(1, len(await service.events(made)) + 1)
@@ -319,10 +319,10 @@ async def test_an_output_without_room_fails_its_attempt_shortly_before_its_time_
     provider = ScriptedProvider(ProviderType.CUSTOM, default=Succeed(files={"a.bin": b"paid for"}))
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         step = scripted_step("a", max_retries=0, config={"prompt": "p", "timeout_s": 11})
-        ended = await service.until_ended((await service.create(step))["id"])
-        assert ended["status"] == "FAILED"
-        assert ended["error_message"].startswith("a: the output could not be stored: ")
-        assert ended["error_message"].endswith(": No space left on device")
+        workflow = await service.until_ended((await service.create(step))["id"])
+        assert workflow["status"] == "FAILED"
+        assert workflow["error_message"].startswith("a: the output could not be stored: ")
+        assert workflow["error_message"].endswith(": No space left on device")
 
 
 async def test_a_limit_of_temporary_files_does_not_keep_the_service_from_recovery(dsn: str, tmp_path: Path) -> None:

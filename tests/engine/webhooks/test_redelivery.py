@@ -48,13 +48,13 @@ async def test_each_attempt_goes_to_the_current_url(service: Service, sink: Webh
 async def test_removing_the_url_stops_the_delivery(service: Service, sink: WebhookReceiver) -> None:
     deliverer_of(service).delays_s = [0.0, 0.2]
     sink.answers = [answered(500)]
-    ended = await run_with_webhook(service, sink)
+    workflow = await run_with_webhook(service, sink)
     await sink.until(1)
-    path = f"/api/v1/workflows/{ended['id']}"
+    path = f"/api/v1/workflows/{workflow['id']}"
     assert (await service.client.patch(path, json={"webhook_url": None})).status_code == 200
-    (delivery,) = await deliveries(service, ended["id"])
+    (delivery,) = await deliveries(service, workflow["id"])
     while delivery["status"] == "PENDING":
-        (delivery,) = await deliveries(service, ended["id"])
+        (delivery,) = await deliveries(service, workflow["id"])
     assert (delivery["status"], len(delivery["attempts"]), delivery["next_at"]) == ("STOPPED", 1, None)
     again = await service.client.post(f"{path}/deliveries/{delivery['id']}/redeliver")
     assert again.status_code == 409
@@ -69,15 +69,15 @@ async def test_a_redelivery_sends_the_same_body_with_new_attempts(
     deliverer.delays_s = [0.0] if before == "FAILED" else [0.0, 600.0]
     answer = {"DELIVERED": OK, "STOPPED": answered(410)}.get(before, answered(500))
     sink.answers = [answer, answered(500)]
-    ended = await run_with_webhook(service, sink)
-    delivery = await delivery_after(service, ended["id"])
+    workflow = await run_with_webhook(service, sink)
+    delivery = await delivery_after(service, workflow["id"])
     assert delivery["status"] == before
     deliverer.delays_s = [0.0, 0.0]
-    path = f"/api/v1/workflows/{ended['id']}/deliveries"
+    path = f"/api/v1/workflows/{workflow['id']}/deliveries"
     response = await service.client.post(f"{path}/{delivery['id']}/redeliver")
     assert response.status_code == 200
     assert (response.json()["status"], response.json()["id"]) == ("PENDING", delivery["id"])
-    delivery = await delivery_after(service, ended["id"], attempts=3)
+    delivery = await delivery_after(service, workflow["id"], attempts=3)
     assert [attempt["code"] for attempt in delivery["attempts"][1:]] == [500, 200]
     assert delivery["status"] == "DELIVERED"
     assert {(one.id, one.body) for one in sink.received} == {(delivery["id"], sink.received[0].body)}
@@ -130,14 +130,14 @@ async def test_if_match_is_checked_again_when_the_redelivery_takes_effect(
 
 async def test_a_redelivery_requested_during_a_send_is_sent(service: Service, sink: WebhookReceiver) -> None:
     sink.answers = [HANG]
-    ended = await run_with_webhook(service, sink)
+    workflow = await run_with_webhook(service, sink)
     await sink.until(1)
-    (delivery,) = await deliveries(service, ended["id"])
-    path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
+    (delivery,) = await deliveries(service, workflow["id"])
+    path = f"/api/v1/workflows/{workflow['id']}/deliveries/{delivery['id']}/redeliver"
     assert (await service.client.post(path)).status_code == 200
     assert len(sink.received) == 1
     sink.gate.set()
-    assert (await delivery_after(service, ended["id"], attempts=2))["status"] == "DELIVERED"
+    assert (await delivery_after(service, workflow["id"], attempts=2))["status"] == "DELIVERED"
     assert sink.times([delivery["id"]]) == [2]
 
 
@@ -156,29 +156,29 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
 
     monkeypatch.setattr(service.app.components.stores.database.outbox, "freeze", slow)
     sink.answers = [answered(500)]
-    ended = await run_with_webhook(service, sink)
+    workflow = await run_with_webhook(service, sink)
     await reached.wait()
-    (delivery,) = await deliveries(service, ended["id"])
-    path = f"/api/v1/workflows/{ended['id']}/deliveries/{delivery['id']}/redeliver"
+    (delivery,) = await deliveries(service, workflow["id"])
+    path = f"/api/v1/workflows/{workflow['id']}/deliveries/{delivery['id']}/redeliver"
     assert (await service.client.post(path)).status_code == 200
     await eventually(lambda: deliverer.waiting and deliverer.next_due is None)
     go_on.set()
-    assert (await delivery_after(service, ended["id"], attempts=2))["status"] == "DELIVERED"
+    assert (await delivery_after(service, workflow["id"], attempts=2))["status"] == "DELIVERED"
     assert sink.times([delivery["id"]]) == [2]
     await eventually(lambda: deliverer.sending == 0)
     assert deliverer.state_size == 0
 
 
 async def test_an_unknown_delivery_is_not_found(service: Service, sink: WebhookReceiver) -> None:
-    ended, other = await run_with_webhook(service, sink), await run_with_webhook(service, sink)
-    name = (await delivery_after(service, ended["id"]))["id"]
+    workflow, other = await run_with_webhook(service, sink), await run_with_webhook(service, sink)
+    name = (await delivery_after(service, workflow["id"]))["id"]
     await eventually(lambda: len(sink.received) == 2)
     for workflow_id, delivery_id in (
         (other["id"], name),
-        (ended["id"], name.rpartition("_")[0] + "_1"),
-        (ended["id"], name.upper()),
-        (ended["id"], name + "0" * 30),
-        (ended["id"], "nothing"),
+        (workflow["id"], name.rpartition("_")[0] + "_1"),
+        (workflow["id"], name.upper()),
+        (workflow["id"], name + "0" * 30),
+        (workflow["id"], "nothing"),
         ("nothing", name),
     ):
         answer = await service.client.post(f"/api/v1/workflows/{workflow_id}/deliveries/{delivery_id}/redeliver")

@@ -81,7 +81,7 @@ class TestPayloads:
         created = await service.create(step, webhook_url=sink.url(), origin_reference="r")
         if end == "cancelled":
             assert (await service.verb(created["id"], "cancel")).status_code == 200
-        ended = await service.until_ended(created["id"])
+        workflow = await service.until_ended(created["id"])
         (received,) = await sink.until(1)
         delivery = await delivery_after(service, created["id"])
         assert (delivery["status"], delivery["next_at"], delivery["type"]) == ("DELIVERED", None, f"workflow.{end}")
@@ -89,7 +89,7 @@ class TestPayloads:
         assert (attempt["code"], attempt["answer"], attempt["error"]) == (200, "ok", None)
         assert attempt["latency_ms"] >= 0
         event = (await service.events(created["id"]))[-1]
-        assert received.verified() == {"type": event["type"], "timestamp": event["at"], "data": ended}
+        assert received.verified() == {"type": event["type"], "timestamp": event["at"], "data": workflow}
         assert_conforms(received, "workflow")
         assert received.id == delivery["id"] == f"evt_{created['id'].replace('-', '')}_{event['id']}"
         assert (received.path, received.headers["content-type"]) == ("/hook", "application/json")
@@ -97,37 +97,42 @@ class TestPayloads:
         assert len(sink.received) == 1
 
     async def test_the_end_of_a_resumed_workflow_is_sent_too(self, service: Service, sink: WebhookReceiver) -> None:
-        ended = await run_with_webhook(service, sink, scripted_step("breaks"))
+        workflow = await run_with_webhook(service, sink, scripted_step("breaks"))
         await sink.until(1)
-        assert (await service.verb(ended["id"], "resume")).status_code == 200
-        await service.until_ended(ended["id"])
+        assert (await service.verb(workflow["id"], "resume")).status_code == 200
+        await service.until_ended(workflow["id"])
         kinds = [one.payload["type"] for one in await sink.until(2)]
         assert kinds == ["workflow.failed", "workflow.completed"]
 
     async def test_step_events_are_sent_if_requested(self, service: Service, sink: WebhookReceiver) -> None:
         steps = scripted_step("a"), scripted_step("breaks", "a")
-        ended = await run_with_webhook(service, sink, *steps, suppress_subtask_events=False, origin_reference="mine")
-        history = await service.events(ended["id"])
+        workflow = await run_with_webhook(service, sink, *steps, suppress_subtask_events=False, origin_reference="mine")
+        history = await service.events(workflow["id"])
         wanted = [one for one in history if one["type"].startswith("step.") or one["type"] == "workflow.failed"]
         assert len(wanted) == 5
         received = await sink.until(5)
         bodies = {int(one.id.rpartition("_")[2]): one.verified() for one in received}
         assert sorted(bodies) == [event["id"] for event in wanted]
         for event in wanted[:-1]:
-            data = {"workflow_id": ended["id"], "origin_reference": "mine", "origin_instance": "tests", "event": event}
+            data = {
+                "workflow_id": workflow["id"],
+                "origin_reference": "mine",
+                "origin_instance": "tests",
+                "event": event,
+            }
             assert_conforms(next(one for one in received if one.id.endswith(f"_{event['id']}")), "step")
             assert bodies[event["id"]] == {"type": event["type"], "timestamp": event["at"], "data": data}
         await eventually(lambda: deliverer_of(service).sending == 0)
-        assert {each["status"] for each in await deliveries(service, ended["id"])} == {"DELIVERED"}
-        assert [each["id"] for each in await deliveries(service, ended["id"], limit=2, after=wanted[0]["id"])] == [
-            f"evt_{ended['id'].replace('-', '')}_{event['id']}" for event in wanted[1:3]
+        assert {each["status"] for each in await deliveries(service, workflow["id"])} == {"DELIVERED"}
+        assert [each["id"] for each in await deliveries(service, workflow["id"], limit=2, after=wanted[0]["id"])] == [
+            f"evt_{workflow['id'].replace('-', '')}_{event['id']}" for event in wanted[1:3]
         ]
 
     async def test_deliveries_are_listed_page_by_page(self, service: Service, sink: WebhookReceiver) -> None:
-        ended = await run_with_webhook(
+        workflow = await run_with_webhook(
             service, sink, scripted_step("a"), scripted_step("b", "a"), suppress_subtask_events=False
         )
-        path, found, after = f"/api/v1/workflows/{ended['id']}/deliveries", [], 0
+        path, found, after = f"/api/v1/workflows/{workflow['id']}/deliveries", [], 0
         for limit, more in ((2, True), (2, True), (1, False)):
             page = (await service.client.get(path, params={"limit": limit, "after": after})).json()
             assert (len(page["deliveries"]), page["has_more"]) == (limit, more)
@@ -139,8 +144,8 @@ class TestPayloads:
         assert page == {"deliveries": [], "has_more": False}
 
     async def test_without_a_url_nothing_is_sent(self, service: Service, sink: WebhookReceiver) -> None:
-        ended = await run_with_webhook(service, sink, webhook_url=None)
-        assert await deliveries(service, ended["id"]) == []
+        workflow = await run_with_webhook(service, sink, webhook_url=None)
+        assert await deliveries(service, workflow["id"]) == []
 
     async def test_a_payload_that_is_too_long_has_a_link_instead_of_steps(
         self, service: Service, sink: WebhookReceiver
@@ -149,17 +154,17 @@ class TestPayloads:
             return {"id": step_id, "task_type": "PASSTHROUGH", "config": {"text": "x" * length}}
 
         many = [passing(f"s{number}", 0) for number in range(700)]
-        ended = await run_with_webhook(service, sink, *many)
-        bare = (await service.client.get(f"/api/v1/workflows/{ended['id']}?include_steps=false")).json()
+        workflow = await run_with_webhook(service, sink, *many)
+        bare = (await service.client.get(f"/api/v1/workflows/{workflow['id']}?include_steps=false")).json()
         base = "http://127.0.0.1:9000/api/v1/workflows/"  # the base of signed URLs
         (received,) = await sink.until(1)
-        assert received.verified()["data"] == bare | {"link": base + ended["id"]}
+        assert received.verified()["data"] == bare | {"link": base + workflow["id"]}
         assert_conforms(received, "workflow")
         # The result of the last step alone is too long.
-        ended = await run_with_webhook(service, sink, passing("a", 300_000), name="long")
+        workflow = await run_with_webhook(service, sink, passing("a", 300_000), name="long")
         received = (await sink.until(2))[-1]
         data = received.verified()["data"]
-        assert (data["name"], data["link"]) == ("long", base + ended["id"])
+        assert (data["name"], data["link"]) == ("long", base + workflow["id"])
         assert not data.keys() & {"steps", "final_step_result"}
         assert "config" in data
         assert_conforms(received, "workflow")
@@ -266,8 +271,8 @@ class TestAnswers:
         self, service: Service, sink: WebhookReceiver, answer: bytes, status: str, code: int | None, words: str | None
     ) -> None:
         sink.answer = answer
-        ended = await run_with_webhook(service, sink)
-        delivery = await delivery_after(service, ended["id"])
+        workflow = await run_with_webhook(service, sink)
+        delivery = await delivery_after(service, workflow["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], attempt["code"], attempt["error"]) == (status, code, words)
         assert (delivery["next_at"] is None) == (status != "PENDING")
@@ -276,8 +281,8 @@ class TestAnswers:
         self, impatient_service: Service, sink: WebhookReceiver
     ) -> None:
         sink.answer = HANG
-        ended = await run_with_webhook(impatient_service, sink)
-        delivery = await delivery_after(impatient_service, ended["id"])
+        workflow = await run_with_webhook(impatient_service, sink)
+        delivery = await delivery_after(impatient_service, workflow["id"])
         (attempt,) = delivery["attempts"]
         assert (delivery["status"], delivery["next_at"] is None) == ("PENDING", False)
         assert (attempt["code"], attempt["error"]) == (None, "there was no answer within 1 s")
@@ -285,8 +290,8 @@ class TestAnswers:
     async def test_retry_after_counts_if_it_is_later(self, service: Service, sink: WebhookReceiver) -> None:
         for header, seconds in (("100", 100), ("1", 5), ("Wed, 01 Jan 2126 00:00:00 GMT", 86_400), ("soon", 5)):
             sink.answer = answered(429, retry_after=header)
-            ended = await run_with_webhook(service, sink)
-            delivery = await delivery_after(service, ended["id"])
+            workflow = await run_with_webhook(service, sink)
+            delivery = await delivery_after(service, workflow["id"])
             waits = pause_s(delivery)
             assert seconds - 1 <= waits <= seconds * 1.1 + 1, header
 
@@ -313,8 +318,8 @@ class TestAnswers:
     async def test_a_delivery_fails_after_its_last_attempt(self, service: Service, sink: WebhookReceiver) -> None:
         deliverer_of(service).delays_s = [0.0] * 10
         sink.answer = answered(503)
-        ended = await run_with_webhook(service, sink)
-        delivery = await delivery_after(service, ended["id"], attempts=10)
+        workflow = await run_with_webhook(service, sink)
+        delivery = await delivery_after(service, workflow["id"], attempts=10)
         assert (delivery["status"], delivery["next_at"]) == ("FAILED", None)
         assert sink.times([delivery["id"]]) == [10]
         assert len({one.body for one in sink.received}) == 1
@@ -323,11 +328,11 @@ class TestAnswers:
     async def test_only_the_newest_fifty_attempts_are_stored(self, service: Service, sink: WebhookReceiver) -> None:
         deliverer_of(service).delays_s = [0.0] * 53
         sink.answers = [answered(500, str(number).encode()) for number in range(53)]
-        ended = await run_with_webhook(service, sink)
+        workflow = await run_with_webhook(service, sink)
         await sink.until(53)
-        delivery = await delivery_after(service, ended["id"], attempts=50)
+        delivery = await delivery_after(service, workflow["id"], attempts=50)
         while delivery["status"] == "PENDING":
-            (delivery,) = await deliveries(service, ended["id"])
+            (delivery,) = await deliveries(service, workflow["id"])
         assert [attempt["answer"] for attempt in delivery["attempts"]] == [str(number) for number in range(3, 53)]
 
 

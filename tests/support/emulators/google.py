@@ -244,8 +244,8 @@ class GeminiEmulator(GoogleEmulator):
             return self._interaction(call)
         if call.kind == "poll":
             return self.operation(call.path.removeprefix("/v1beta/"))
-        if found := re.fullmatch(r"/v1beta/models/([a-z0-9.-]+):(\w+)", call.path):
-            return await self.started(found[1], found[2], call, f"models/{found[1]}")
+        if match := re.fullmatch(r"/v1beta/models/([a-z0-9.-]+):(\w+)", call.path):
+            return await self.started(match[1], match[2], call, f"models/{match[1]}")
         raise self.refused(404, "Not Found")
 
     def _file(self) -> Reply:
@@ -327,13 +327,13 @@ class VertexEmulator(GoogleEmulator):
                 raise self.refused(404, "No such object.")
             return Reply(200, VIDEO, {"Content-Type": "video/mp4"})
         place = r"(projects/[\w.:-]+/locations/([\w-]+)/publishers/google/models/([a-z0-9.-]+))"
-        found = re.fullmatch(rf"/v1/{place}:(\w+)", call.path)
-        if found is None:
+        match = re.fullmatch(rf"/v1/{place}:(\w+)", call.path)
+        if match is None:
             raise self.refused(404, "Not Found")
         if call.kind == "poll":
             return self.operation(call.json()["operationName"])
-        self.locations.append(found[2])
-        return await self.started(found[3], found[4], call, found[1])
+        self.locations.append(match[2])
+        return await self.started(match[3], match[4], call, match[1])
 
     def _token(self, call: Call) -> Reply:
         """https://developers.google.com/identity/protocols/oauth2/service-account#httprest."""

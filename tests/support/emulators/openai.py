@@ -361,8 +361,8 @@ def _unsupported(body: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _sides(size: Any) -> tuple[int, int] | None:
-    found = re.fullmatch(r"(\d+)x(\d+)", str(size))
-    return (int(found[1]), int(found[2])) if found else None
+    match = re.fullmatch(r"(\d+)x(\d+)", str(size))
+    return (int(match[1]), int(match[2])) if match else None
 
 
 def _fits(width: int, height: int) -> bool:

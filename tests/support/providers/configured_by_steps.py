@@ -91,9 +91,9 @@ def task_id_of(path: str) -> UUID:
 
 def views_are(**views: Any) -> Callable[[dict[str, Any]], bool]:
     """For `Service.until`: the workflow's members have those values."""
-    return lambda found: all(found[name] == value for name, value in views.items())
+    return lambda workflow: all(workflow[name] == value for name, value in views.items())
 
 
 def steps_are(*statuses: str) -> Callable[[dict[str, Any]], bool]:
     """For `Service.until`: the steps have those statuses, in the order of the definition."""
-    return lambda found: [step["status"] for step in found["steps"]] == list(statuses)
+    return lambda workflow: [step["status"] for step in workflow["steps"]] == list(statuses)

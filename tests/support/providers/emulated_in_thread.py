@@ -43,7 +43,7 @@ class Worlds:
 def emulated(folder: Path, wanted: Kinds = REMOTE) -> Iterator[Worlds]:
     """Run an emulator of each provider in *wanted*, all of them in one event loop in a thread of its own."""
     loop, entered, leave = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    found: list[World] = []
+    worlds: list[World] = []
 
     async def run(kinds: Kinds) -> None:
         if not kinds:
@@ -51,14 +51,14 @@ def emulated(folder: Path, wanted: Kinds = REMOTE) -> Iterator[Worlds]:
             await leave.wait()
             return
         async with world_of(kinds[0], folder / kinds[0]) as world:
-            found.append(world)
+            worlds.append(world)
             await run(kinds[1:])
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(wanted),))
     thread.start()
     assert entered.wait(10)
     try:
-        yield Worlds(found)
+        yield Worlds(worlds)
     finally:
         loop.call_soon_threadsafe(leave.set)
         thread.join(10)

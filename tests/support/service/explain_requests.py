@@ -14,10 +14,10 @@ async def explain(service: Service, workflow_id: str, client: httpx.AsyncClient 
     client = client or service.client
     answer = await client.get(f"/api/v1/workflows/{workflow_id}/explain")
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    assert found["workflow_id"] == workflow_id
-    assert all(step["reason"]["detail"] for step in found["steps"])
-    return found | {"steps": {step["step_id"]: step for step in found["steps"]}}
+    content: dict[str, Any] = answer.json()
+    assert content["workflow_id"] == workflow_id
+    assert all(step["reason"]["detail"] for step in content["steps"])
+    return content | {"steps": {step["step_id"]: step for step in content["steps"]}}
 
 
 async def reason_of(service: Service, workflow_id: str, step_id: str) -> dict[str, Any]:
@@ -44,4 +44,4 @@ async def wait_for_reason(
 
 async def wait_for_code(service: Service, workflow_id: str, step_id: str, code: str) -> dict[str, Any]:
     """Return the step's reason once it has that code."""
-    return await wait_for_reason(service, workflow_id, step_id, lambda found: found["code"] == code)
+    return await wait_for_reason(service, workflow_id, step_id, lambda reason: reason["code"] == code)

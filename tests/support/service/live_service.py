@@ -80,24 +80,24 @@ class Service:
     async def get(self, workflow_id: str) -> dict[str, Any]:
         answer = await self.client.get(f"/api/v1/workflows/{workflow_id}")
         assert answer.status_code == 200, answer.text
-        found: dict[str, Any] = answer.json()
-        return found
+        content: dict[str, Any] = answer.json()
+        return content
 
     async def until(
         self, workflow_id: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 30
     ) -> dict[str, Any]:
         """The workflow once it is as wanted; fails with its last state after *within_s*."""
-        found: dict[str, Any] = {}
+        workflow: dict[str, Any] = {}
         try:
             async with asyncio.timeout(within_s):
-                while not wanted(found := await self.get(workflow_id)):
+                while not wanted(workflow := await self.get(workflow_id)):
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            raise AssertionError(f"not within {within_s} s: {found}") from None
-        return found
+            raise AssertionError(f"not within {within_s} s: {workflow}") from None
+        return workflow
 
     async def until_ended(self, workflow_id: str, within_s: float = 30) -> dict[str, Any]:
-        return await self.until(workflow_id, lambda found: found["status"] in ENDED, within_s)
+        return await self.until(workflow_id, lambda workflow: workflow["status"] in ENDED, within_s)
 
     async def events(self, workflow_id: str) -> list[dict[str, Any]]:
         answer = await self.client.get(f"/api/v1/workflows/{workflow_id}/events", params={"limit": 1000})

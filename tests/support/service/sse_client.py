@@ -88,17 +88,17 @@ class Reader:
 
     async def rest(self) -> list[Frame]:
         """All events up to the end."""
-        found: list[Frame] = []
+        frames: list[Frame] = []
         while (frame := await self.frame()) is not None:
-            found.append(frame)
-        return found
+            frames.append(frame)
+        return frames
 
     async def all_of_it(self) -> list[Frame]:
         """All frames up to the end, comments too."""
-        found: list[Frame] = []
+        frames: list[Frame] = []
         while (frame := await self.any_frame()) is not None:
-            found.append(frame)
-        return found
+            frames.append(frame)
+        return frames
 
 
 class AsgiStream(Reader):
