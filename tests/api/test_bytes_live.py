@@ -91,20 +91,20 @@ async def test_create_refuses_malformed_bodies(live: Service, group: str, case: 
 
 @pytest.mark.parametrize("case", PATCHES, ids=lambda case: case.name)
 async def test_update_refuses_malformed_bodies(live: Service, case: Refused) -> None:
-    made = await live.create(passthrough_step("a"), start=False)
-    answer = await live.client.patch(WORKFLOWS + made["id"], content=case.body, headers=JSON)
+    workflow = await live.create(passthrough_step("a"), start=False)
+    answer = await live.client.patch(WORKFLOWS + workflow["id"], content=case.body, headers=JSON)
     assert faults_of(answer) == case.faults
-    assert await live.get(made["id"]) == made
-    assert (await live.client.patch(WORKFLOWS + made["id"], json={"name": "good"})).status_code == 200
+    assert await live.get(workflow["id"]) == workflow
+    assert (await live.client.patch(WORKFLOWS + workflow["id"], json={"name": "good"})).status_code == 200
 
 
 @pytest.mark.parametrize(("verb", "body"), list(itertools.product(["start", "cleanup", "cancel"], VERB_BODIES)))
 async def test_verbs_refuse_bodies_that_say_something(live: Service, verb: str, body: bytes) -> None:
-    made = await live.create(passthrough_step("a"), start=False)
-    path = WORKFLOWS + made["id"]
+    workflow = await live.create(passthrough_step("a"), start=False)
+    path = WORKFLOWS + workflow["id"]
     method, path = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
     assert faults_of(await live.client.request(method, path, content=body, headers=JSON))
-    assert await live.get(made["id"]) == made
+    assert await live.get(workflow["id"]) == workflow
     assert (await live.client.request(method, path)).status_code == 200
 
 
@@ -279,16 +279,16 @@ async def test_broken_queries_are_refused_everywhere(live: Service, query: str) 
     ],
 )
 async def test_query_values_that_do_not_fit_are_refused(live: Service, path: str, query: str, loc: str) -> None:
-    made = await live.create(passthrough_step("a"), start=False)
+    workflow = await live.create(passthrough_step("a"), start=False)
     before = await stored(live)
     if path == "":
         answer = await live.client.post(f"{WORKFLOWS}?{query}", content=GOOD, headers=JSON)
     else:
         method = "POST" if path == "/cleanup" else "GET"
-        answer = await live.client.request(method, f"{WORKFLOWS}{made['id']}{path.strip('?')}?{query}")
+        answer = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{path.strip('?')}?{query}")
     assert answer.status_code == 422
     assert [fault["loc"] for fault in answer.json()["detail"]] == [["query", loc]]
-    assert await live.get(made["id"]) == made
+    assert await live.get(workflow["id"]) == workflow
     await still_works(live, before)
 
 

@@ -56,10 +56,10 @@ async def test_a_provider_gets_a_callback_url_only_if_the_service_has_a_public_u
         running_service(dsn, tmp_path / "data", public_url=public_url, **world.settings) as service,
     ):
         created = await service.create(world.step())
-        ended = await service.until_ended(created["id"])
+        workflow = await service.until_ended(created["id"])
         (job,) = world.emulator.ledger.jobs()
         told = job[2].get("callback_url")
-        task_id = ended["steps"][0]["task_id"]
+        task_id = workflow["steps"][0]["task_id"]
         assert (told is None) == (public_url is None)
         if told is not None:
             assert [str(one) for one in URLS.attempt(told.rpartition("/")[2]) or ()] == [created["id"], task_id]

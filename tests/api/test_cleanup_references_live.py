@@ -209,11 +209,11 @@ async def test_a_cancelled_or_failed_workflow_keeps_its_references_until_it_is_d
 
 async def test_two_workflows_that_name_each_other_s_files_are_cleaned_in_turn(live: Service) -> None:
     first = await draw(live)
-    made = await live.create(passthrough_step("a", of=first.used), drawing("used", 4))
-    second = (await live.until_ended(made["id"]))["steps"][1]["result"]["result_image_path"]
+    workflow = await live.create(passthrough_step("a", of=first.used), drawing("used", 4))
+    second = (await live.until_ended(workflow["id"]))["steps"][1]["result"]["result_image_path"]
     await refer(live, second, first.id)
-    assert (await cleanup(live, first.id))["errors"] == [first.kept(made["id"])]
-    assert (await cleanup(live, made["id"]))["deleted_paths"] == [second]
+    assert (await cleanup(live, first.id))["errors"] == [first.kept(workflow["id"])]
+    assert (await cleanup(live, workflow["id"]))["deleted_paths"] == [second]
     assert (await cleanup(live, first.id))["deleted_paths"] == [first.used]
 
 

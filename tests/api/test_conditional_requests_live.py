@@ -76,29 +76,29 @@ async def test_a_304_reads_no_steps(live: Service) -> None:
 
 
 async def test_a_workflow_of_another_tenant_is_a_404_and_no_304(live: Service) -> None:
-    made = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
-    tag, _ = await tags(live, made["id"])
+    workflow = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
+    tag, _ = await tags(live, workflow["id"])
     async with live.as_tenant("acme") as own, live.as_tenant("other") as other:
         for said in (tag, "*"):
-            assert (await own.get(WORKFLOWS + made["id"], headers={"If-None-Match": said})).status_code == 304
-            assert (await other.get(WORKFLOWS + made["id"], headers={"If-None-Match": said})).status_code == 404
-        assert (await rename(own, made["id"], "x", tag)).status_code == 200
-        assert (await rename(other, made["id"], "x", "*")).status_code == 404
+            assert (await own.get(WORKFLOWS + workflow["id"], headers={"If-None-Match": said})).status_code == 304
+            assert (await other.get(WORKFLOWS + workflow["id"], headers={"If-None-Match": said})).status_code == 404
+        assert (await rename(own, workflow["id"], "x", tag)).status_code == 200
+        assert (await rename(other, workflow["id"], "x", "*")).status_code == 404
     assert (await live.client.get(WORKFLOWS + str(uuid4()), headers={"If-None-Match": "*"})).status_code == 404
 
 
 @pytest.mark.parametrize("path", [WORKFLOWS, "{one}/tasks", "/api/v1/tasks/{task}", "{one}/events", "/api/v1/events"])
 async def test_the_etags_of_lists_and_tasks_follow_from_their_content(live: Service, path: str) -> None:
-    made = await live.create(configured_step("a"))
-    done = await live.until_ended(made["id"])
-    where = path.format(one=WORKFLOWS + made["id"], task=done["steps"][0]["task_id"])
+    workflow = await live.create(configured_step("a"))
+    done = await live.until_ended(workflow["id"])
+    where = path.format(one=WORKFLOWS + workflow["id"], task=done["steps"][0]["task_id"])
     first = await live.client.get(where)
     tag = first.headers["etag"]
     for said in (tag, f"W/{tag}", "*"):
         answer = await live.client.get(where, headers={"If-None-Match": said})
         assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
         assert answer.headers.get("link") == first.headers.get("link")
-    cleaned = await live.client.post(f"{WORKFLOWS}{made['id']}/cleanup", params={"cleanup_tasks": True})
+    cleaned = await live.client.post(f"{WORKFLOWS}{workflow['id']}/cleanup", params={"cleanup_tasks": True})
     assert cleaned.status_code == 200
     answer = await live.client.get(where, headers={"If-None-Match": tag})
     assert answer.status_code == 200
@@ -154,27 +154,27 @@ async def test_if_match_accepts_the_etag_of_another_release_of_stepwell(live: Se
 async def test_if_match_allows_a_verb_on_the_named_version_only(
     live: Service, scripted: ConfiguredProvider, verb: str
 ) -> None:
-    made = await live.create(configured_step("a", wait=True), start=verb in ("pause", "resume", "cancel"))
-    path = WORKFLOWS + made["id"]
-    if made["status"] == "RUNNING":
-        await live.until(made["id"], views_are(current_step="a"))
+    workflow = await live.create(configured_step("a", wait=True), start=verb in ("pause", "resume", "cancel"))
+    path = WORKFLOWS + workflow["id"]
+    if workflow["status"] == "RUNNING":
+        await live.until(workflow["id"], views_are(current_step="a"))
     if verb == "resume":
-        await live.verb(made["id"], "pause")
-    stale = (await tags(live, made["id"]))[0]
-    assert (await rename(live.client, made["id"], "meanwhile", None)).status_code == 200
-    history = await live.events(made["id"])
+        await live.verb(workflow["id"], "pause")
+    stale = (await tags(live, workflow["id"]))[0]
+    assert (await rename(live.client, workflow["id"], "meanwhile", None)).status_code == 200
+    history = await live.events(workflow["id"])
     method, where = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
     answer = await live.client.request(method, where, headers={"If-Match": stale})
     assert answer.status_code == 412
-    assert await live.events(made["id"]) == history
-    tag, _ = await tags(live, made["id"])
+    assert await live.events(workflow["id"]) == history
+    tag, _ = await tags(live, workflow["id"])
     answer = await live.client.request(method, where, headers={"If-Match": tag})
     assert answer.status_code == 200, answer.text
-    assert answer.headers["etag"] == (await tags(live, made["id"]))[0] or verb in ("start", "resume")
+    assert answer.headers["etag"] == (await tags(live, workflow["id"]))[0] or verb in ("start", "resume")
     # What the state forbids is told by the version first.
     answer = await live.client.post(f"{path}/start", headers={"If-Match": stale})
     assert answer.status_code == 412
-    scripted.release(made["id"], "a")
+    scripted.release(workflow["id"], "a")
 
 
 async def test_of_two_requests_that_name_the_same_version_one_succeeds(live: Service) -> None:

@@ -86,8 +86,8 @@ async def foretold(
         assert (answer.status_code, answer.headers["content-type"]) == (200, DRY), answer.text
         assert (answer.json()["verb"], answer.json()["allowed"]) == (verb, True)
     assert answers[0].content == answers[1].content
-    found: dict[str, Any] = answers[0].json()
-    return found, answers[0].headers["etag"]
+    content: dict[str, Any] = answers[0].json()
+    return content, answers[0].headers["etag"]
 
 
 def steps_of(seed: int) -> list[dict[str, Any]]:
@@ -216,76 +216,76 @@ def _check_steps_of_running(before: dict[str, Any], after: dict[str, Any], dry_r
 
 
 async def test_a_dry_run_reports_files_that_another_workflow_keeps(live: Service, sql: asyncpg.Connection) -> None:
-    made = await live.create(configured_step("a", files=2))
-    one, two = (await live.until_ended(made["id"]))["steps"][0]["result"]["paths"]
+    workflow = await live.create(configured_step("a", files=2))
+    one, two = (await live.until_ended(workflow["id"]))["steps"][0]["result"]["paths"]
     reader = await live.create(
         passthrough_step("r", picture=one), configured_step("x", base_image_url=one), start=False
     )
-    found, _ = await foretold(live, sql, made["id"], "cleanup")
+    found, _ = await foretold(live, sql, workflow["id"], "cleanup")
     kept = [{"path": path, "workflow_id": reader["id"]} for path in (one, two)]
     assert (found["files_to_delete"], found["files_kept"], found["tasks"]) == ([], kept, 1)
-    found, _ = await foretold(live, sql, made["id"], "cleanup", cleanup_tasks="false")
+    found, _ = await foretold(live, sql, workflow["id"], "cleanup", cleanup_tasks="false")
     assert (found["files_to_delete"], found["files_kept"], found["tasks"]) == ([], [], 0)
-    cleaned = (await live.verb(made["id"], "cleanup")).json()["cleanup"]
+    cleaned = (await live.verb(workflow["id"], "cleanup")).json()["cleanup"]
     assert (cleaned["deleted_paths"], len(cleaned["errors"]), cleaned["tasks_processed"]) == ([], 2, 1)
     assert (await live.verb(reader["id"], "cleanup")).status_code == 200
-    found, _ = await foretold(live, sql, made["id"], "cleanup")
+    found, _ = await foretold(live, sql, workflow["id"], "cleanup")
     assert (found["files_to_delete"], found["files_kept"]) == ([one, two], [])
-    assert (await live.verb(made["id"], "cleanup")).json()["cleanup"]["deleted_paths"] == [one, two]
+    assert (await live.verb(workflow["id"], "cleanup")).json()["cleanup"]["deleted_paths"] == [one, two]
 
 
 async def test_the_etag_of_a_dry_run_is_accepted_as_if_match_of_the_verb(
     live: Service, sql: asyncpg.Connection
 ) -> None:
-    made = await live.create(passthrough_step("a"), start=False)
-    _, etag = await foretold(live, sql, made["id"], "start")
-    assert (await live.client.patch(WORKFLOWS + made["id"], json={"name": "other"})).status_code == 200
+    workflow = await live.create(passthrough_step("a"), start=False)
+    _, etag = await foretold(live, sql, workflow["id"], "start")
+    assert (await live.client.patch(WORKFLOWS + workflow["id"], json={"name": "other"})).status_code == 200
     for params in ({}, {"dry_run": "true"}):
-        answer = await call(live, made["id"], "start", headers={"If-Match": etag}, **params)
+        answer = await call(live, workflow["id"], "start", headers={"If-Match": etag}, **params)
         assert answer.status_code == 412, answer.text
-    _, etag = await foretold(live, sql, made["id"], "start")
-    assert (await call(live, made["id"], "start", headers={"If-Match": etag})).status_code == 200
+    _, etag = await foretold(live, sql, workflow["id"], "start")
+    assert (await call(live, workflow["id"], "start", headers={"If-Match": etag})).status_code == 200
 
 
 async def test_a_dry_run_stores_no_idempotency_key(live: Service, sql: asyncpg.Connection) -> None:
-    made = await live.create(passthrough_step("a"), start=False)
+    workflow = await live.create(passthrough_step("a"), start=False)
     before = await everything(live, sql)
     key = {"Idempotency-Key": str(uuid4())}
-    assert (await call(live, made["id"], "start", dry_run="true", headers=key)).json()["would_run"] == ["a"]
+    assert (await call(live, workflow["id"], "start", dry_run="true", headers=key)).json()["would_run"] == ["a"]
     assert await everything(live, sql) == before
-    answer = await call(live, made["id"], "start", headers=key)
+    answer = await call(live, workflow["id"], "start", headers=key)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
-    assert (await live.until_ended(made["id"]))["status"] == "COMPLETED"
+    assert (await live.until_ended(workflow["id"]))["status"] == "COMPLETED"
 
 
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_dry_run_is_refused_as_the_verb_is(live: Service, verb: str) -> None:
-    made = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
+    workflow = await live.create(passthrough_step("a"), start=False, origin_tenant_id="acme")
     method, tail = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
     async with live.as_tenant("other") as stranger, live.as_tenant("acme", permissions=(Permission.READ,)) as reader:
-        for workflow_id in (made["id"], str(uuid4()), "no-uuid"):
+        for workflow_id in (workflow["id"], str(uuid4()), "no-uuid"):
             answer = await stranger.request(method, f"{WORKFLOWS}{workflow_id}{tail}?dry_run=true")
             assert answer.status_code == 404
-        assert (await reader.request(method, f"{WORKFLOWS}{made['id']}{tail}?dry_run=true")).status_code == 403
-    answer = await live.client.request(method, f"{WORKFLOWS}{made['id']}{tail}?dry_run=perhaps")
+        assert (await reader.request(method, f"{WORKFLOWS}{workflow['id']}{tail}?dry_run=true")).status_code == 403
+    answer = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{tail}?dry_run=perhaps")
     assert answer.status_code == 422
-    answer = await live.client.request(method, f"{WORKFLOWS}{made['id']}{tail}?dry_run=true", json={"x": 1})
+    answer = await live.client.request(method, f"{WORKFLOWS}{workflow['id']}{tail}?dry_run=true", json={"x": 1})
     assert answer.status_code == 422
-    assert (await live.get(made["id"])) == made
+    assert (await live.get(workflow["id"])) == workflow
 
 
 @pytest.mark.parametrize("asked", ["pause?dry_run=true", "cleanup?dry-run=true", "resume?dryrun=1"])
 async def test_an_unknown_parameter_is_refused_and_changes_nothing(
     live: Service, scripted: ConfiguredProvider, asked: str
 ) -> None:
-    made = await live.create(configured_step("a", wait=True))
-    running = await live.until(made["id"], views_are(current_step="a"))
-    answer = await live.client.post(f"{WORKFLOWS}{made['id']}/{asked}")
+    workflow = await live.create(configured_step("a", wait=True))
+    running = await live.until(workflow["id"], views_are(current_step="a"))
+    answer = await live.client.post(f"{WORKFLOWS}{workflow['id']}/{asked}")
     name = asked.partition("?")[2].partition("=")[0]
     assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["query", name])
-    assert await live.get(made["id"]) == running
-    scripted.release(made["id"], "a")
-    await live.until_ended(made["id"])
+    assert await live.get(workflow["id"]) == running
+    scripted.release(workflow["id"], "a")
+    await live.until_ended(workflow["id"])
 
 
 async def test_a_dry_run_of_cancel_lists_the_jobs_at_providers(live: Service, tmp_path: Path) -> None:
@@ -294,15 +294,15 @@ async def test_a_dry_run_of_cancel_lists_the_jobs_at_providers(live: Service, tm
         running = running_service(live.dsn, tmp_path / "data", exclusive=False, **world.settings)
         service = await stack.enter_async_context(running)
         world.hold()
-        made = await service.create(world.step("a"), world.step("b", depends_on=["a"]))
-        job = await wait_for_code(service, made["id"], "a", "remote_job")
+        workflow = await service.create(world.step("a"), world.step("b", depends_on=["a"]))
+        job = await wait_for_code(service, workflow["id"], "a", "remote_job")
         sql = await asyncpg.connect(live.dsn)
         stack.push_async_callback(sql.close)
-        found, _ = await foretold(service, sql, made["id"], "cancel")
+        found, _ = await foretold(service, sql, workflow["id"], "cancel")
         named = [{"step_id": "a", "provider": "CUSTOM", "remote_id": job["remote_id"]}]
         assert (found["remote_jobs_to_cancel"], found["cancelled"]) == (named, ["a", "b"])
         assert world.emulator.count("cancel") == 0
-        assert (await service.verb(made["id"], "cancel")).json()["status"] == "CANCELLED"
-        await service.app.services.workflows.until_idle(UUID(made["id"]))
+        assert (await service.verb(workflow["id"], "cancel")).json()["status"] == "CANCELLED"
+        await service.app.services.workflows.until_idle(UUID(workflow["id"]))
         cancels = [each.path for each in world.emulator.calls if each.kind == "cancel"]
         assert cancels == [f"/jobs/{job['remote_id']}/cancel"]

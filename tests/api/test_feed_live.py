@@ -42,8 +42,8 @@ GARBAGE = [
 async def page(client: httpx.AsyncClient, **params: Any) -> dict[str, Any]:
     answer = await client.get(FEED, params=params)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    content: dict[str, Any] = answer.json()
+    return content
 
 
 async def whole(client: httpx.AsyncClient, limit: int = 1_000, **params: Any) -> list[dict[str, Any]]:

@@ -65,12 +65,12 @@ async def total(live: Service) -> int:
 
 async def in_state(live: Service, scripted: ConfiguredProvider, verb: str) -> str:
     """A workflow on which *verb* is allowed."""
-    made = await live.create(configured_step("a", wait=True), start=verb in ("pause", "resume", "cancel"))
+    workflow = await live.create(configured_step("a", wait=True), start=verb in ("pause", "resume", "cancel"))
     if verb in ("pause", "resume", "cancel"):
-        await live.until(made["id"], views_are(current_step="a"))
+        await live.until(workflow["id"], views_are(current_step="a"))
     if verb == "resume":
-        assert (await live.verb(made["id"], "pause")).status_code == 200
-    return str(made["id"])
+        assert (await live.verb(workflow["id"], "pause")).status_code == 200
+    return str(workflow["id"])
 
 
 def fault(answer: httpx.Response) -> Any:
@@ -125,9 +125,9 @@ async def test_a_replayed_pause_pauses_nothing(live: Service, scripted: Configur
 
 
 async def test_a_repeated_cleanup_reports_what_the_first_did(live: Service) -> None:
-    made = await live.create(configured_step("a", files=2))
-    await live.until_ended(made["id"])
-    headers, path = key(), f"{WORKFLOWS}{made['id']}/cleanup?cleanup_tasks=true"
+    workflow = await live.create(configured_step("a", files=2))
+    await live.until_ended(workflow["id"])
+    headers, path = key(), f"{WORKFLOWS}{workflow['id']}/cleanup?cleanup_tasks=true"
     first = await live.client.post(path, headers=headers)
     assert len(first.json()["cleanup"]["deleted_paths"]) == 2
     assert is_replay(await live.client.post(path, headers=headers), first)
@@ -241,20 +241,20 @@ async def test_a_request_without_a_key_sends_no_statement_for_it(live: Service) 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("reserve", "store_answer", "release"):
             patch.delattr(type(keys), name)
-        made = await live.create(passthrough_step("a"), start=False)
-        assert (await do(live.client, "update", made["id"], {})).status_code == 200
-        assert (await do(live.client, "start", made["id"], {})).status_code == 200
+        workflow = await live.create(passthrough_step("a"), start=False)
+        assert (await do(live.client, "update", workflow["id"], {})).status_code == 200
+        assert (await do(live.client, "start", workflow["id"], {})).status_code == 200
 
 
 async def test_a_repeated_redeliver_sends_the_webhook_once(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, asked = await live.create(passthrough_step("a"), start=False), []
+    workflow, asked = await live.create(passthrough_step("a"), start=False), []
 
     async def redeliver(_scope: TenantScope, _workflow_id: UUID, delivery_id: str, _terms: Any) -> DeliveryRecord:
         asked.append(delivery_id)
         return DeliveryRecord(delivery_id, 1, EventType.WORKFLOW_COMPLETED, DeliveryStatus.PENDING, None, AT, [])
 
     monkeypatch.setattr(live.app.services.webhooks, "redeliver", redeliver)
-    path, headers = f"{WORKFLOWS}{made['id']}/deliveries/x/redeliver", key()
+    path, headers = f"{WORKFLOWS}{workflow['id']}/deliveries/x/redeliver", key()
     first = await live.client.post(path, headers=headers)
     assert is_replay(await live.client.post(path, headers=headers), first)
     assert (await live.client.post(path)).status_code == 200

@@ -41,8 +41,8 @@ async def create_many(live: Service, instance: str, count: int, **members: Any) 
 async def page(live: Service, **params: Any) -> dict[str, Any]:
     answer = await live.client.get(WORKFLOWS, params=params)
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    content: dict[str, Any] = answer.json()
+    return content
 
 
 def ids_of(found: dict[str, Any]) -> list[str]:

@@ -69,10 +69,10 @@ async def rows(service: Service) -> list[Any]:
 async def test_the_example_of_the_contract_is_planned_without_storing_it(priced: Service) -> None:
     before = await rows(priced)
     async with priced.as_tenant("acme", permissions=(Permission.READ,)) as reader:
-        told = await planned(priced, PIPELINE, reader)
+        forecast = await planned(priced, PIPELINE, reader)
     assert await rows(priced) == before
     local = {"provider": "LOCAL", "attempts": 4, "fallback": None, "timeout_s": 600.0, "price": FREE}
-    assert told == {
+    assert forecast == {
         "layers": [["generate"], ["refine"]],
         "critical_path": ["generate", "refine"],
         "critical_path_by": "steps",
@@ -129,10 +129,10 @@ def mixture(world: World) -> dict[str, Any]:
 
 
 async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Service, world: World) -> None:
-    told = await planned(priced, mixture(world))
-    assert told["layers"] == [["paint"], ["other", "dear"], ["join"], ["free"]]
-    assert told["critical_path"] == ["paint", "dear", "join", "free"]
-    by_id = {step["step_id"]: step for step in told["steps"]}
+    forecast = await planned(priced, mixture(world))
+    assert forecast["layers"] == [["paint"], ["other", "dear"], ["join"], ["free"]]
+    assert forecast["critical_path"] == ["paint", "dear", "join", "free"]
+    by_id = {step["step_id"]: step for step in forecast["steps"]}
     assert list(by_id) == ["join", "paint", "other", "dear", "free"]
     assert {name: (step["layer"], step["attempts"]) for name, step in by_id.items()} == {
         "join": (2, 4),
@@ -154,16 +154,16 @@ async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Servi
     assert by_id["dear"]["config"] == {"strength": 1, "style": "all", "arguments": {"a": 1, "seed": mapped}}
     assert (by_id["paint"]["timeout_s"], by_id["dear"]["timeout_s"]) == (30.0, 600.0)
     known, worst = {"amount": 2.06, "currency": "EUR"}, {"amount": 2.11, "currency": "EUR"}
-    assert told["price"] == {"known": [known], "unknown_steps": 0, "worst_case": worst}
+    assert forecast["price"] == {"known": [known], "unknown_steps": 0, "worst_case": worst}
 
 
 async def test_a_step_without_a_price_makes_the_total_unknown(priced: Service, world: World) -> None:
     cheap = {"id": "x", "task_type": "EXPERIMENTAL_FAL", "provider_config": {"fal_app_id": "fal-ai/cheap"}}
     beside = world.step("y", fallback_provider_type="FAL")
-    told = await planned(priced, body(cheap, beside, passthrough_step("p")))
-    assert [step["price"] and step["price"]["amount"] for step in told["steps"]] == [None, 0.01, 0.0]
+    forecast = await planned(priced, body(cheap, beside, passthrough_step("p")))
+    assert [step["price"] and step["price"]["amount"] for step in forecast["steps"]] == [None, 0.01, 0.0]
     known = {"amount": 0.01, "currency": "EUR"}
-    assert told["price"] == {"known": [known], "unknown_steps": 2, "worst_case": None}
+    assert forecast["price"] == {"known": [known], "unknown_steps": 2, "worst_case": None}
 
 
 async def test_seconds_are_reported_if_known_with_their_source(priced: Service, world: World) -> None:
@@ -175,19 +175,19 @@ async def test_seconds_are_reported_if_known_with_their_source(priced: Service, 
         world.step("s", provider_config=slow),
         origin_tenant_id="acme",
     )
-    told = await planned(priced, definition)
-    assert (told["critical_path_by"], told["critical_path"]) == ("steps", ["q1", "q2", "end"])
-    assert [step["expected_s"] for step in told["steps"]] == [None, None, 0.0, None]
+    forecast = await planned(priced, definition)
+    assert (forecast["critical_path_by"], forecast["critical_path"]) == ("steps", ["q1", "q2", "end"])
+    assert [step["expected_s"] for step in forecast["steps"]] == [None, None, 0.0, None]
     answer = await priced.client.post(WORKFLOWS, json=definition)
     assert (await priced.until_ended(answer.json()["id"]))["status"] == "COMPLETED"
     health = priced.app.components.engine.health  # made as slow as it wasn't
     for key, record in health._records.items():
         taken = {"quick": 1.5, "slow": 40.0}[key.model]
         record.results.extend([record.results[0]._replace(took_s=taken)] * 9)
-    told = await planned(priced, definition)
-    assert [step["expected_s"] for step in told["steps"]] == [1.5, 1.5, 0.0, 40.0]
-    assert (told["critical_path_by"], told["critical_path_s"]) == ("expected_s", 40.0)
-    assert told["critical_path"] == ["s", "end"]
+    forecast = await planned(priced, definition)
+    assert [step["expected_s"] for step in forecast["steps"]] == [1.5, 1.5, 0.0, 40.0]
+    assert (forecast["critical_path_by"], forecast["critical_path_s"]) == ("expected_s", 40.0)
+    assert forecast["critical_path"] == ["s", "end"]
     async with priced.as_tenant("other") as stranger:
         foreign = await planned(priced, definition | {"origin_tenant_id": "other"}, stranger)
     assert [step["expected_s"] for step in foreign["steps"]] == [None, None, 0.0, None]
@@ -235,9 +235,9 @@ async def test_plan_is_not_taken_for_the_id_of_a_workflow(priced: Service, metho
 
 async def test_a_chain_of_a_thousand_steps_is_planned(priced: Service) -> None:
     steps = [passthrough_step(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(1_000)]
-    told = await planned(priced, body(*reversed(steps)))
-    assert told["critical_path"] == [step["id"] for step in steps]
-    assert told["layers"] == [[step["id"]] for step in steps]
+    forecast = await planned(priced, body(*reversed(steps)))
+    assert forecast["critical_path"] == [step["id"] for step in steps]
+    assert forecast["layers"] == [[step["id"]] for step in steps]
 
 
 async def test_steps_that_take_no_time_belong_to_the_critical_path(live: Service) -> None:

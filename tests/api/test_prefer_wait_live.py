@@ -34,9 +34,9 @@ def waiting(live: Service) -> int:
 
 
 async def start_workflow(live: Service) -> str:
-    made = await live.create(configured_step("a", wait=True))
-    await live.until(made["id"], views_are(current_step="a"))
-    return str(made["id"])
+    workflow = await live.create(configured_step("a", wait=True))
+    await live.until(workflow["id"], views_are(current_step="a"))
+    return str(workflow["id"])
 
 
 async def new_one(scripted: ConfiguredProvider, others: set[tuple[str, str]]) -> str:
@@ -84,16 +84,16 @@ async def test_a_waiting_request_is_answered_when_the_workflow_ends(
 async def test_verbs_that_start_the_workflow_wait_too(
     live: Service, scripted: ConfiguredProvider, verb: str, end: str
 ) -> None:
-    made = await live.create(configured_step("a", wait=True), start=verb == "resume")
-    path = WORKFLOWS + made["id"]
+    workflow = await live.create(configured_step("a", wait=True), start=verb == "resume")
+    path = WORKFLOWS + workflow["id"]
     if verb == "resume":
-        await live.until(made["id"], views_are(current_step="a"))
-        assert (await live.verb(made["id"], "pause")).json()["status"] == "PAUSED"
+        await live.until(workflow["id"], views_are(current_step="a"))
+        assert (await live.verb(workflow["id"], "pause")).json()["status"] == "PAUSED"
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         waits = await when_waiting(group, live, live.client.post(f"{path}/{verb}", headers=LONG))
         if end == "CANCELLED":
-            await live.verb(made["id"], "cancel")
-        scripted.release(made["id"], "a")
+            await live.verb(workflow["id"], "cancel")
+        scripted.release(workflow["id"], "a")
         assert (await waits).json()["status"] == end
 
 
@@ -122,9 +122,9 @@ async def test_a_waiting_request_is_answered_after_its_time(live: Service, scrip
     ],
 )
 async def test_a_malformed_preference_is_ignored(live: Service, prefer: str, applied: str | None) -> None:
-    made = await live.create(passthrough_step("a"), start=False)
+    workflow = await live.create(passthrough_step("a"), start=False)
     async with asyncio.timeout(30):
-        answer = await live.client.get(WORKFLOWS + made["id"], headers={"Prefer": prefer})
+        answer = await live.client.get(WORKFLOWS + workflow["id"], headers={"Prefer": prefer})
     assert (answer.status_code, answer.headers.get("preference-applied")) == (200, applied)
 
 
@@ -139,16 +139,16 @@ async def test_a_wait_is_at_most_sixty_seconds(live: Service, scripted: Configur
 
 
 async def test_a_paused_or_pending_workflow_does_not_end_the_wait(live: Service, scripted: ConfiguredProvider) -> None:
-    made = await live.create(configured_step("a", wait=True), start=False)
-    path = WORKFLOWS + made["id"]
+    workflow = await live.create(configured_step("a", wait=True), start=False)
+    path = WORKFLOWS + workflow["id"]
     async with asyncio.timeout(30), asyncio.TaskGroup() as group:
         get = await when_waiting(group, live, live.client.get(path, headers=LONG))
-        await live.verb(made["id"], "start")
-        await live.until(made["id"], views_are(current_step="a"))
-        await live.verb(made["id"], "pause")
-        assert (await live.get(made["id"]))["status"] == "PAUSED"
+        await live.verb(workflow["id"], "start")
+        await live.until(workflow["id"], views_are(current_step="a"))
+        await live.verb(workflow["id"], "pause")
+        assert (await live.get(workflow["id"]))["status"] == "PAUSED"
         assert not get.done()
-        scripted.release(made["id"], "a")
+        scripted.release(workflow["id"], "a")
         assert (await get).json()["status"] == "COMPLETED"
 
 

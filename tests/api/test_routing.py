@@ -124,10 +124,10 @@ async def test_the_root_returns_the_paths_of_the_documentation_to_other_clients(
     async with conforming_client(api.app.api) as client:
         answer = await client.get("/", headers={} if accept is None else {"Accept": accept})
         assert (answer.status_code, answer.headers["vary"]) == (200, "Accept")
-        found = answer.json()
-        assert (found.pop("name"), found.pop("version")) == ("Stepwell", __version__)
-        assert sorted(found) == ["openapi", "ready", "schema"]
-        for path in found.values():
+        content = answer.json()
+        assert (content.pop("name"), content.pop("version")) == ("Stepwell", __version__)
+        assert sorted(content) == ["openapi", "ready", "schema"]
+        for path in content.values():
             assert (await client.get(path)).status_code == 200
 
 

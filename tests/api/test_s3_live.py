@@ -72,9 +72,9 @@ def address_of(step: str, field: str = "result_image_path") -> dict[str, Any]:
 
 
 async def done(service: Service, *steps: dict[str, Any], **members: Any) -> dict[str, Any]:
-    ended = await service.until_ended((await service.create(*steps, **members))["id"])
-    assert ended["status"] == "COMPLETED", ended
-    return ended
+    workflow = await service.until_ended((await service.create(*steps, **members))["id"])
+    assert workflow["status"] == "COMPLETED", workflow
+    return workflow
 
 
 def result_of(workflow: dict[str, Any], step_id: str) -> dict[str, Any]:

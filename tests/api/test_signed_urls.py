@@ -71,13 +71,13 @@ def test_an_address_expires(urls: SignedUrls, seconds: int, holds: bool) -> None
 
 
 def test_an_address_with_another_path_moment_or_secret_is_refused(urls: SignedUrls) -> None:
-    made = target(urls.url(PATH, AT))
+    url = target(urls.url(PATH, AT))
     expires = int(AT.timestamp()) + 60
-    assert not urls.verify(made.replace("result", "resulu"), AT)
-    assert not urls.verify(made.replace(str(expires), str(expires + 1)), AT)
-    assert not SignedUrls("x" * 32, "https://stepwell.example", 60).verify(made, AT)
+    assert not urls.verify(url.replace("result", "resulu"), AT)
+    assert not urls.verify(url.replace(str(expires), str(expires + 1)), AT)
+    assert not SignedUrls("x" * 32, "https://stepwell.example", 60).verify(url, AT)
     # Digits must not be able to wander between the signed parts.
-    assert not urls.verify(made.replace("/media", "/1%0Amedia"), AT)
+    assert not urls.verify(url.replace("/media", "/1%0Amedia"), AT)
 
 
 @pytest.mark.parametrize("signature", ["", "0", "0" * 64, "é" * 64, "\udcff", "A" * 100_000, "\u0661" * 64])
@@ -87,9 +87,9 @@ def test_a_made_up_signature_is_refused(urls: SignedUrls, signature: str) -> Non
 
 @pytest.mark.parametrize("name", ["a b", "a%20b", "a+b", "ä", "a?b", "a&b", "a=b", "%"])
 def test_an_address_of_any_path_verifies(urls: SignedUrls, name: str) -> None:
-    made = target(urls.url(name, AT))
-    assert urls.verify(made, AT)
-    assert not urls.verify(made.replace("%", "%25"), AT) or "%" not in made
+    url = target(urls.url(name, AT))
+    assert urls.verify(url, AT)
+    assert not urls.verify(url.replace("%", "%25"), AT) or "%" not in url
 
 
 def test_a_short_secret_is_refused() -> None:
@@ -237,9 +237,9 @@ async def test_no_other_notation_of_a_signed_url_opens_the_file(
     api: Service, signed: SignedUrls, clock: ManualClock, name: str
 ) -> None:
     path = await stored(api)
-    made = target(signed.url(path, clock.now()))
-    assert await status_of(api.app.api, made) == 200
-    assert await status_of(api.app.api, other_notations(made)[name]) in (403, 404)
+    url = target(signed.url(path, clock.now()))
+    assert await status_of(api.app.api, url) == 200
+    assert await status_of(api.app.api, other_notations(url)[name]) in (403, 404)
 
 
 @in_module_loop

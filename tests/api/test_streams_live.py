@@ -211,20 +211,20 @@ async def test_a_slow_client_is_cut_off_and_can_resume(
     monkeypatch.setattr(event_stream, "MOST_EVENTS", 10)
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
-        seen = await stream.frames(3)
+        frames = await stream.frames(3)
         await slow(live, stream, workflow_id, 11)
         assert stream.sends == 3
         stream.takes.set()
         rest = await stream.all_of_it()
         assert rest[-1].comments == [event_stream.TOO_SLOW]
-        seen += [frame for frame in rest if frame.text is not None]
-        assert numbers(seen) == [1, 2, 3, 4]
+        frames += [frame for frame in rest if frame.text is not None]
+        assert numbers(frames) == [1, 2, 3, 4]
         assert stream.complete
     scripted.release(workflow_id, "a")
     await live.until_ended(workflow_id)
     async with followed(live, workflow_id, last=4) as stream:
-        seen += await stream.rest()
-    assert datas(seen) == await history(live, workflow_id)
+        frames += await stream.rest()
+    assert datas(frames) == await history(live, workflow_id)
 
 
 async def test_a_client_is_cut_off_when_its_buffer_is_full(
@@ -259,13 +259,13 @@ async def test_events_without_a_notification_are_read_from_the_table(
     """Numbers tell that something is missing."""
     workflow_id = await waiting(live, scripted)
     async with followed(live, workflow_id) as stream:
-        seen = await stream.frames(3)
+        frames = await stream.frames(3)
         with monkeypatch.context() as patch:
             patch.setattr(WorkflowWatcher, "on_committed", lambda *_: None)
             await renamed(live, workflow_id, 2)
         await renamed(live, workflow_id, 1)
-        seen += await stream.frames(3)
-        assert numbers(seen) == [1, 2, 3, 4, 5, 6]
+        frames += await stream.frames(3)
+        assert numbers(frames) == [1, 2, 3, 4, 5, 6]
     scripted.release(workflow_id, "a")
 
 
@@ -310,7 +310,7 @@ async def test_a_stream_survives_an_outage(
         raise Unavailable("the database is away")
 
     async with followed(live, workflow_id) as stream:
-        seen = await stream.frames(3)
+        frames = await stream.frames(3)
         monkeypatch.setattr(feed, "history", away)
         live.app.components.engine.bus.invalidate(list(live.app.components.engine.bus.watched))
         while (frame := await stream.any_frame()) is not None and not frame.comments:
@@ -318,8 +318,8 @@ async def test_a_stream_survives_an_outage(
         scripted.release(workflow_id, "a")
         await live.until_ended(workflow_id)
         monkeypatch.setattr(feed, "history", history_of)
-        seen += await stream.rest()
-    assert datas(seen) == await history(live, workflow_id)
+        frames += await stream.rest()
+    assert datas(frames) == await history(live, workflow_id)
 
 
 async def test_an_unexpected_error_ends_its_stream_only(

@@ -20,7 +20,7 @@ async def faults_of(live: Service, *steps: Any, **members: Any) -> list[tuple[li
 
 
 async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
-    found = await faults_of(
+    faults = await faults_of(
         live,
         passthrough_step("a", "nope", "b", "b", "a"),
         passthrough_step("a"),
@@ -35,7 +35,7 @@ async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
         webhook_url="javascript:alert(1)",
         config={"on_failure": "explode", "retry": {"max_retries": 21, "mode": 1}, "workflow_timeout_s": 0},
     )
-    assert sorted(found, key=repr) == sorted(
+    assert sorted(faults, key=repr) == sorted(
         [
             (["webhook_url"], "url_invalid"),
             (["config", "on_failure"], "enum"),
@@ -71,10 +71,10 @@ async def test_one_answer_reports_every_kind_of_fault(live: Service) -> None:
 
 
 async def test_faults_of_types_and_of_rules_are_reported_together(live: Service) -> None:
-    found = await faults_of(
+    faults = await faults_of(
         live, passthrough_step("a", "ghost"), {"id": "b", "task_type": "MAGIC", "x": 1}, name="", extra=1
     )
-    assert sorted(found, key=repr) == sorted(
+    assert sorted(faults, key=repr) == sorted(
         [
             (["name"], "too_short"),
             (["extra"], "extra_forbidden"),
@@ -163,6 +163,6 @@ async def test_secrets_are_never_repeated(live: Service) -> None:
 
 
 async def test_an_answer_lists_a_bounded_number_of_faults(live: Service) -> None:
-    found = await faults_of(live, *(passthrough_step(str(number), "ghost") for number in range(5_000)))
-    assert len(found) == 201
-    assert found[-1] == ([], "too_many_faults")
+    faults = await faults_of(live, *(passthrough_step(str(number), "ghost") for number in range(5_000)))
+    assert len(faults) == 201
+    assert faults[-1] == ([], "too_many_faults")

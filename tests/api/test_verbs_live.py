@@ -46,7 +46,7 @@ async def _pending(live: Service, _: ConfiguredProvider) -> str:
 
 async def _running(live: Service, _: ConfiguredProvider) -> str:
     workflow_id = str((await live.create(configured_step("a", wait=True), passthrough_step("b", "a")))["id"])
-    await live.until(workflow_id, lambda found: found["current_step"] == "a")
+    await live.until(workflow_id, lambda workflow: workflow["current_step"] == "a")
     return workflow_id
 
 
@@ -93,7 +93,7 @@ async def do(live: Service, workflow_id: str, verb: str) -> httpx.Response:
 async def settled(live: Service, scripted: ConfiguredProvider, workflow_id: str) -> None:
     """Leave nothing running behind."""
     scripted.release(workflow_id, "a")
-    await live.until(workflow_id, lambda found: all(step["status"] != "RUNNING" for step in found["steps"]))
+    await live.until(workflow_id, lambda workflow: all(step["status"] != "RUNNING" for step in workflow["steps"]))
 
 
 @pytest.mark.parametrize(("verb", "status"), list(itertools.product(ALLOWED, STATUSES)))

@@ -95,29 +95,29 @@ async def test_errors_are_in_the_order_of_the_definition(live: Service) -> None:
         passthrough_step("ok"),
         passthrough_step("after", "z", "ok"),
     ]
-    found = await live.until_ended((await live.create(*steps, config={"on_failure": "continue"}))["id"])
-    assert found["status"] == "FAILED"
-    assert found["errors"] == ["z: told to fail", "a: told to fail"]
-    assert found["error_message"] == found["errors"][0]
-    assert [step["status"] for step in found["steps"]] == ["FAILED", "FAILED", "COMPLETED", "SKIPPED"]
-    assert [step["error_message"] for step in found["steps"]] == ["told to fail", "told to fail", None, None]
-    assert (found["progress"], found["completed_steps"]) == (25.0, 1)
+    workflow = await live.until_ended((await live.create(*steps, config={"on_failure": "continue"}))["id"])
+    assert workflow["status"] == "FAILED"
+    assert workflow["errors"] == ["z: told to fail", "a: told to fail"]
+    assert workflow["error_message"] == workflow["errors"][0]
+    assert [step["status"] for step in workflow["steps"]] == ["FAILED", "FAILED", "COMPLETED", "SKIPPED"]
+    assert [step["error_message"] for step in workflow["steps"]] == ["told to fail", "told to fail", None, None]
+    assert (workflow["progress"], workflow["completed_steps"]) == (25.0, 1)
 
 
 async def test_the_first_failure_leaves_the_other_steps_pending(live: Service) -> None:
     steps = [configured_step("a", fails=9), passthrough_step("b", "a")]
-    found = await live.until_ended((await live.create(*steps))["id"])
-    assert (found["errors"], found["progress"]) == (["a: told to fail"], 0.0)
-    assert [step["status"] for step in found["steps"]] == ["FAILED", "PENDING"]
-    assert found["completed_at"] == found["updated_at"] == found["steps"][0]["completed_at"]
+    workflow = await live.until_ended((await live.create(*steps))["id"])
+    assert (workflow["errors"], workflow["progress"]) == (["a: told to fail"], 0.0)
+    assert [step["status"] for step in workflow["steps"]] == ["FAILED", "PENDING"]
+    assert workflow["completed_at"] == workflow["updated_at"] == workflow["steps"][0]["completed_at"]
 
 
 async def test_a_workflow_that_takes_too_long_fails(live: Service) -> None:
-    found = await live.create(configured_step("a", wait=True), config={"workflow_timeout_s": 0.25})
-    found = await live.until_ended(found["id"])
-    assert (found["status"], found["errors"]) == ("FAILED", ["workflow: timed out after 0.25 s"])
-    assert found["error_message"] == found["errors"][0]
-    assert found["steps"][0]["status"] == "CANCELLED"
+    workflow = await live.create(configured_step("a", wait=True), config={"workflow_timeout_s": 0.25})
+    workflow = await live.until_ended(workflow["id"])
+    assert (workflow["status"], workflow["errors"]) == ("FAILED", ["workflow: timed out after 0.25 s"])
+    assert workflow["error_message"] == workflow["errors"][0]
+    assert workflow["steps"][0]["status"] == "CANCELLED"
 
 
 async def test_between_attempts_a_step_is_running_with_the_time_of_the_next(live: Service) -> None:
@@ -134,13 +134,13 @@ async def test_between_attempts_a_step_is_running_with_the_time_of_the_next(live
 
 async def test_retries_are_counted_and_limited(live: Service) -> None:
     step = configured_step("a", fails=9, retryable=True, members={"max_retries": 2})
-    found = await live.until_ended((await live.create(step, config={"retry": {"base_s": 0}}))["id"])
-    assert (found["status"], found["steps"][0]["retry_count"]) == ("FAILED", 2)
-    attempts = await live.tasks(found["id"])
+    workflow = await live.until_ended((await live.create(step, config={"retry": {"base_s": 0}}))["id"])
+    assert (workflow["status"], workflow["steps"][0]["retry_count"]) == ("FAILED", 2)
+    attempts = await live.tasks(workflow["id"])
     assert [(task["attempt"], task["status"], task["error"]) for task in attempts] == [
         (number, "FAILED", "told to fail") for number in (1, 2, 3)
     ]
-    assert found["steps"][0]["task_id"] == attempts[-1]["id"]
+    assert workflow["steps"][0]["task_id"] == attempts[-1]["id"]
 
 
 async def test_tasks_list_every_attempt_with_its_outputs(live: Service) -> None:
@@ -284,9 +284,9 @@ async def test_a_mapping_that_finds_nothing_names_the_existing_fields(live: Serv
         passthrough_step("source", one=1, two=2),
         passthrough_step("target", "source") | {"input_mappings": [mapping]},
     ]
-    found = await live.until_ended((await live.create(*steps))["id"])
-    assert (found["status"], found["steps"][1]["retry_count"]) == ("FAILED", 0)
-    message = found["steps"][1]["error_message"]
+    workflow = await live.until_ended((await live.create(*steps))["id"])
+    assert (workflow["status"], workflow["steps"][1]["retry_count"]) == ("FAILED", 0)
+    message = workflow["steps"][1]["error_message"]
     assert all(word in message for word in ("nope", "source", "'x'", "one, two"))
 
 

@@ -52,8 +52,8 @@ async def create(live: Service, body: Any, **params: Any) -> httpx.Response:
 async def pending(live: Service, **members: Any) -> dict[str, Any]:
     answer = await create(live, LEAST | members, start=False)
     assert answer.status_code == 201, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    content: dict[str, Any] = answer.json()
+    return content
 
 
 class TestCreate:
@@ -235,15 +235,15 @@ class TestGet:
         assert without == {name: value for name, value in whole.items() if name != "steps"}
 
     async def test_a_deleted_workflow_is_returned_as_deleted(self, live: Service) -> None:
-        made = await pending(live)
-        assert (await live.verb(made["id"], "cleanup")).status_code == 200
-        found = await live.get(made["id"])
+        workflow = await pending(live)
+        assert (await live.verb(workflow["id"], "cleanup")).status_code == 200
+        found = await live.get(workflow["id"])
         assert (found["is_deleted"], found["status"]) == (True, "CANCELLED")
-        at = {event["type"]: event["at"] for event in await live.events(made["id"])}
+        at = {event["type"]: event["at"] for event in await live.events(workflow["id"])}
         assert found["deleted_at"] == at["workflow.cleaned"] >= found["completed_at"]
         assert found["updated_at"] == at["workflow.files_deleted"] >= found["deleted_at"]
         for below in ("/tasks", "/events"):
-            assert (await live.client.get(WORKFLOWS + made["id"] + below)).status_code == 200
+            assert (await live.client.get(WORKFLOWS + workflow["id"] + below)).status_code == 200
 
     @pytest.mark.parametrize(
         "workflow_id",
@@ -272,8 +272,8 @@ class TestGet:
             assert answer.json()["title"] == "Not found"
 
     async def test_an_id_in_capitals_is_the_same_id(self, live: Service) -> None:
-        made = await pending(live)
-        assert (await live.get(made["id"].upper())) == made
+        workflow = await pending(live)
+        assert (await live.get(workflow["id"].upper())) == workflow
 
 
 class TestUpdate:
@@ -315,25 +315,25 @@ class TestUpdate:
         ],
     )
     async def test_a_malformed_update_is_refused(self, live: Service, changes: Any, places: list[list[str]]) -> None:
-        made = await pending(live)
-        answer = await self.patch(live, made["id"], changes)
+        workflow = await pending(live)
+        answer = await self.patch(live, workflow["id"], changes)
         assert answer.status_code == 422
         assert [fault["loc"] for fault in answer.json()["detail"]] == places
-        assert await live.get(made["id"]) == made
-        assert len(await live.events(made["id"])) == 1
+        assert await live.get(workflow["id"]) == workflow
+        assert len(await live.events(workflow["id"])) == 1
 
     async def test_a_running_workflow_can_be_updated(self, live: Service, scripted: ConfiguredProvider) -> None:
-        made = await live.create(configured_step("a", wait=True))
-        assert (await self.patch(live, made["id"], {"name": "meanwhile"})).json()["status"] == "RUNNING"
-        scripted.release(made["id"], "a")
-        done = await live.until_ended(made["id"])
+        workflow = await live.create(configured_step("a", wait=True))
+        assert (await self.patch(live, workflow["id"], {"name": "meanwhile"})).json()["status"] == "RUNNING"
+        scripted.release(workflow["id"], "a")
+        done = await live.until_ended(workflow["id"])
         assert (done["name"], done["status"]) == ("meanwhile", "COMPLETED")
 
     async def test_a_deleted_workflow_cannot_be_updated(self, live: Service) -> None:
-        made = await pending(live)
-        await live.verb(made["id"], "cleanup")
-        before = await live.get(made["id"])
-        answer = await self.patch(live, made["id"], {"name": "new"})
+        workflow = await pending(live)
+        await live.verb(workflow["id"], "cleanup")
+        before = await live.get(workflow["id"])
+        answer = await self.patch(live, workflow["id"], {"name": "new"})
         assert answer.status_code == 409
         assert answer.json()["current_status"] == "CANCELLED"
-        assert await live.get(made["id"]) == before
+        assert await live.get(workflow["id"]) == before

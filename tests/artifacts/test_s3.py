@@ -200,8 +200,8 @@ async def test_an_outage_raises_the_errors_of_a_broken_disk(s3: S3Server, store:
     await store.put(PATH, b"x")
     for kind in ("PUT", "GET", "HEAD", "DELETE", "GET list-type"):
         s3.always(kind)
-    told = {name: str(fault) for name, fault in (await faults_of(store)).items()}
-    assert told == {
+    faults = {name: str(fault) for name, fault in (await faults_of(store)).items()}
+    assert faults == {
         "put": f"'{PATH}' could not be written: HTTP 503 SlowDown",
         "put_stream": f"'{PATH}' could not be written: HTTP 503 SlowDown",
         "get": f"'{PATH}' could not be read: HTTP 503 SlowDown",

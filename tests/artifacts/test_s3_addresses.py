@@ -57,8 +57,8 @@ async def test_anyone_can_fetch_a_signed_url(s3: S3Server, ttl_s: int) -> None:
     assert query["X-Amz-Signature"] == signature(url, SECRET_KEY)
     assert SECRET_KEY not in url
     async with httpx.AsyncClient() as web:
-        found = await web.get(url)
-        assert (found.status_code, found.content, found.headers["content-type"]) == (200, b"a picture", "image/png")
+        answer = await web.get(url)
+        assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"a picture", "image/png")
         assert (await web.get(url.partition("?")[0])).status_code == 403
 
 
@@ -81,8 +81,8 @@ async def test_the_media_type_of_a_signed_url_follows_from_the_name(s3: S3Server
     path = f"media/{TASK}/{name}"
     await store.put(path, b"<html>")
     async with httpx.AsyncClient() as web:
-        found = await web.get(await store.signed_url(path, 60))
-    assert found.headers["content-type"].partition(";")[0] == media_type
+        answer = await web.get(await store.signed_url(path, 60))
+    assert answer.headers["content-type"].partition(";")[0] == media_type
 
 
 @pytest.mark.parametrize(

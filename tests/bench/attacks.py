@@ -172,8 +172,8 @@ def attacking(name: str, running: StepwellProcess, token: str, scale: float) -> 
 
 def measured(running: StepwellProcess, token: str, seconds: float, *, image: bool) -> Seen:
     order = ["--victim", running.url, "--token", token, "--seconds", str(seconds), *(["--image"] if image else [])]
-    ended = subprocess.run([sys.executable, __file__, *order], stdout=subprocess.PIPE, text=True, check=True)
-    return Seen(*json.loads(ended.stdout))
+    process = subprocess.run([sys.executable, __file__, *order], stdout=subprocess.PIPE, text=True, check=True)
+    return Seen(*json.loads(process.stdout))
 
 
 def started(attack: Attack, folder: Path) -> StepwellProcess:

@@ -62,10 +62,10 @@ async def client(address: str, steps: int) -> None:
             path = PATH + made.json()["id"]
             while (await http.get(path, params={"include_steps": False})).json()["status"] not in ENDED:
                 await asyncio.sleep(5 * PAUSE_S)
-            ended = time.perf_counter() - began
+            end_s = time.perf_counter() - began
             for reader in readers:
                 reader.cancel()
-    sys.stdout.write(json.dumps({"created_s": created, "ended_s": ended, "others_s": took}))
+    sys.stdout.write(json.dumps({"created_s": created, "ended_s": end_s, "others_s": took}))
 
 
 async def main(dsn: str, folder: Path, steps: int, rounds: int) -> None:

@@ -138,11 +138,11 @@ def measured(address: str, request: str, status: int, seconds: float, concurrenc
         "seconds": seconds,
         "concurrency": concurrency,
     }
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, __file__, "--load"], input=json.dumps(order), capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stderr
-    return float(told.stdout)
+    assert process.returncode == 0, process.stderr
+    return float(process.stdout)
 
 
 def requests(up: StepwellProcess) -> tuple[dict[str, tuple[str, int]], dict[str, str]]:

@@ -55,9 +55,9 @@ async def commit_ms(dsn: str) -> float:
 
 
 def redis_version() -> str:
-    told = subprocess.run([_redis_program(), "--version"], capture_output=True, text=True, check=True).stdout
-    found = re.search(r"v=(\S+)", told)
-    return found[1] if found else told.strip()
+    output = subprocess.run([_redis_program(), "--version"], capture_output=True, text=True, check=True).stdout
+    match = re.search(r"v=(\S+)", output)
+    return match[1] if match else output.strip()
 
 
 def _ours(url: str, shape: Shape) -> float:

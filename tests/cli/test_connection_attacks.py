@@ -69,9 +69,9 @@ def assert_works(up: StepwellProcess, tenant: str) -> None:
 
 
 def sample(up: StepwellProcess, name: str) -> float:
-    found = re.search(rf"^{re.escape(name)} (\S+)", httpx.get(f"{up.url}/metrics").text, re.MULTILINE)
-    assert found is not None
-    return float(found[1])
+    match = re.search(rf"^{re.escape(name)} (\S+)", httpx.get(f"{up.url}/metrics").text, re.MULTILINE)
+    assert match is not None
+    return float(match[1])
 
 
 def test_silent_sockets_and_slow_heads_are_closed_for_others(data_dir: Path) -> None:

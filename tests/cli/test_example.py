@@ -75,9 +75,9 @@ async def test_every_example_completes_on_local(name: str, service: Service) -> 
     definition = json.loads(example(name))
     answer = await service.client.post("/api/v1/workflows/", json=definition)
     assert answer.status_code == 201, answer.text
-    ended = await service.until_ended(answer.json()["id"], within_s=300)
-    assert (ended["status"], ended["errors"]) == ("COMPLETED", [])
-    assert [step["retry_count"] for step in ended["steps"]] == [0] * len(definition["steps"])
+    workflow = await service.until_ended(answer.json()["id"], within_s=300)
+    assert (workflow["status"], workflow["errors"]) == ("COMPLETED", [])
+    assert [step["retry_count"] for step in workflow["steps"]] == [0] * len(definition["steps"])
 
 
 def test_the_source_distribution_contains_the_examples(tmp_path: Path) -> None:

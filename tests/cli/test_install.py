@@ -135,13 +135,13 @@ def test_commands_with_an_embedded_postgres_refuse_a_user_without_a_name_and_wri
     python, env = installed
     data_dir.mkdir()
     os.chown(data_dir, NAMELESS, -1)
-    ended = run([python, "-m", "stepwell", command], env={"STEPWELL_DATA_DIR": str(data_dir), **env}, user=NAMELESS)
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith(
+    process = run([python, "-m", "stepwell", command], env={"STEPWELL_DATA_DIR": str(data_dir), **env}, user=NAMELESS)
+    assert (process.returncode, process.stdout) == (1, "")
+    assert process.stderr.startswith(
         f"stepwell: PostgreSQL can't run as uid {NAMELESS}, because /etc/passwd has no entry"
     )
-    assert "`stepwell serve`" in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
+    assert "`stepwell serve`" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
     assert list(data_dir.iterdir()) == []
 
 
@@ -151,9 +151,9 @@ def test_a_database_url_without_a_user_is_refused_for_a_user_without_a_name(
 ) -> None:
     python, env = installed
     env = {"STEPWELL_DATABASE_URL": "postgresql://localhost/x", "STEPWELL_DATA_DIR": "/nowhere", **env}
-    ended = run([python, "-m", "stepwell", "migrate"], env=env, user=NAMELESS)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == (
+    process = run([python, "-m", "stepwell", "migrate"], env=env, user=NAMELESS)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr == (
         "stepwell: STEPWELL_DATABASE_URL: Expected a user in it (postgresql://user@host/name): "
         f"uid {NAMELESS} has no name in /etc/passwd\n"
     )

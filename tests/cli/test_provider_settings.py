@@ -135,9 +135,9 @@ def test_a_service_account_is_accepted(tmp_path: Path) -> None:
 
 
 def test_a_malformed_service_account_stops_the_start(tmp_path: Path) -> None:
-    ended = stepwell("serve", env=environment(tmp_path, STEPWELL_CREDENTIALS__VERTEX="[]"))
-    assert (ended.returncode, ended.stdout) == (2, "")
-    [line] = ended.stderr.splitlines()
+    process = stepwell("serve", env=environment(tmp_path, STEPWELL_CREDENTIALS__VERTEX="[]"))
+    assert (process.returncode, process.stdout) == (2, "")
+    [line] = process.stderr.splitlines()
     assert line.startswith("stepwell: STEPWELL_CREDENTIALS__VERTEX: Expected the JSON of a service account")
 
 
@@ -157,11 +157,11 @@ def test_each_faulty_setting_has_its_line_on_stderr(tmp_path: Path) -> None:
         "STEPWELL_ALLOWED_CIDRS": "canary",
         "STEPWELL_PRICES": '{"FAL": {"canary": -1}}',
     }
-    ended = stepwell("serve", env=environment(tmp_path, **bad))
-    assert (ended.returncode, ended.stdout) == (2, "")
-    found = sorted(line.split(": ")[1] for line in ended.stderr.splitlines())
+    process = stepwell("serve", env=environment(tmp_path, **bad))
+    assert (process.returncode, process.stdout) == (2, "")
+    found = sorted(line.split(": ")[1] for line in process.stderr.splitlines())
     assert found == sorted(bad)
-    assert CANARY not in ended.stderr
+    assert CANARY not in process.stderr
 
 
 def test_well_formed_settings_of_providers_are_accepted() -> None:

@@ -162,8 +162,8 @@ def test_other_settings_cannot_be_in_files() -> None:
 
 def test_commands_take_secrets_from_files(tmp_path: Path) -> None:
     environ = files(tmp_path, JWT_SECRET=SECRET)
-    made = stepwell("token", "--all-tenants", env=environ)
-    assert (made.returncode, made.stderr) == (0, "")
+    process = stepwell("token", "--all-tenants", env=environ)
+    assert (process.returncode, process.stderr) == (0, "")
     assert settings_of(environ).jwt_secret == SECRET
     ended = stepwell("serve", env={"STEPWELL_JWT_SECRET_FILE": f"{tmp_path}/none"})
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -173,7 +173,7 @@ def test_commands_take_secrets_from_files(tmp_path: Path) -> None:
 
 def test_a_named_folder_goes_before_a_database_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "blocker").touch()
-    ended = stepwell(
+    process = stepwell(
         "migrate", "--data-dir", tmp_path / "blocker/data", env={"STEPWELL_DATABASE_URL_FILE": f"{tmp_path}/none"}
     )
-    assert "cannot use the data folder" in ended.stderr
+    assert "cannot use the data folder" in process.stderr

@@ -16,10 +16,10 @@ SECRET = "a configured secret that is long enough"
 
 
 def make(data_dir: Path, *options: str, **env: str) -> str:
-    made = stepwell("token", "--data-dir", data_dir, *options, env=env)
-    assert made.returncode == 0, made.stderr
-    assert made.stderr == ""
-    return made.stdout.removesuffix("\n")
+    process = stepwell("token", "--data-dir", data_dir, *options, env=env)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr == ""
+    return process.stdout.removesuffix("\n")
 
 
 def holder(up: StepwellProcess, *options: str) -> httpx.Client:

@@ -57,12 +57,12 @@ def test_the_clock_almost_stands_still_where_the_database_would_set_it_back(mach
     clock = DatabaseClock()
     clock.observe(DATABASE)
     machine.ticks += 10
-    told = clock.now()
+    now = clock.now()
     clock.observe(DATABASE + timedelta(seconds=4))
     tick = timedelta(microseconds=1)
-    assert clock.now() == told + tick  # two workflows that are made meanwhile have an order
+    assert clock.now() == now + tick  # two workflows that are made meanwhile have an order
     machine.ticks += 5
-    assert clock.now() == told + 2 * tick
+    assert clock.now() == now + 2 * tick
     machine.ticks += 5
     assert clock.now() == DATABASE + timedelta(seconds=14)
 
@@ -80,13 +80,13 @@ def test_the_clock_always_advances_and_catches_up(steps: list[tuple[float, float
         machine = Machine(patch)
         clock = DatabaseClock()
         clock.observe(DATABASE)
-        told = clock.now()
+        now = clock.now()
         for passed, off in steps:
             machine.ticks += passed
             if off is not None:
                 clock.observe(DATABASE + timedelta(seconds=machine.ticks + off))
-            assert clock.now() > told
-            told = clock.now()
+            assert clock.now() > now
+            now = clock.now()
         machine.ticks += 200
         last = DATABASE + timedelta(seconds=machine.ticks)
         clock.observe(last)

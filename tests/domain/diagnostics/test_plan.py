@@ -33,21 +33,25 @@ def planned(
 
 
 def test_a_layer_holds_the_steps_at_one_distance_from_the_start() -> None:
-    found = planned(DIAMOND)
-    assert found.layers == [["a"], ["b", "c"], ["d"]]
-    assert [step.layer for step in found.steps] == [0, 1, 1, 2]
+    forecast = planned(DIAMOND)
+    assert forecast.layers == [["a"], ["b", "c"], ["d"]]
+    assert [step.layer for step in forecast.steps] == [0, 1, 1, 2]
 
 
 def test_the_longest_chain_counts_steps_where_not_all_times_are_known() -> None:
-    found = planned(DIAMOND, expected={0: 1.0, 2: 100.0})
-    assert (found.critical_path, found.critical_path_by, found.critical_path_s) == (["a", "b", "d"], "steps", None)
-    assert [step.expected_s for step in found.steps] == [1.0, None, 100.0, None]
+    forecast = planned(DIAMOND, expected={0: 1.0, 2: 100.0})
+    assert (forecast.critical_path, forecast.critical_path_by, forecast.critical_path_s) == (
+        ["a", "b", "d"],
+        "steps",
+        None,
+    )
+    assert [step.expected_s for step in forecast.steps] == [1.0, None, 100.0, None]
 
 
 def test_the_longest_chain_goes_by_time_where_all_times_are_known() -> None:
-    found = planned(DIAMOND, expected={0: 1.0, 1: 2.0, 2: 5.5, 3: 0.25})
-    assert (found.critical_path, found.critical_path_by) == (["a", "c", "d"], "expected_s")
-    assert found.critical_path_s == 6.75
+    forecast = planned(DIAMOND, expected={0: 1.0, 1: 2.0, 2: 5.5, 3: 0.25})
+    assert (forecast.critical_path, forecast.critical_path_by) == (["a", "c", "d"], "expected_s")
+    assert forecast.critical_path_s == 6.75
 
 
 @pytest.mark.parametrize(
@@ -69,17 +73,19 @@ def test_a_step_has_the_price_of_one_attempt(call: PlannedCall, price: Money | N
 
 def test_the_worst_case_pays_every_attempt_and_fallback() -> None:
     flux, other = PlannedCall(FAL, "flux", in_process=False), PlannedCall(FAL, "other", in_process=False)
-    found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: flux, 1: other}, {0: other})
-    assert found.steps[0].fallback is not None
-    assert (found.steps[0].fallback.model, found.steps[0].fallback.price) == ("other", Money(0.1, "EUR"))
-    assert list(found.price.known) == [Money(0.6, "EUR")]
-    assert (found.price.unknown_steps, found.price.worst_case) == (0, Money(1.4, "EUR"))
+    forecast = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: flux, 1: other}, {0: other})
+    assert forecast.steps[0].fallback is not None
+    assert (forecast.steps[0].fallback.model, forecast.steps[0].fallback.price) == ("other", Money(0.1, "EUR"))
+    assert list(forecast.price.known) == [Money(0.6, "EUR")]
+    assert (forecast.price.unknown_steps, forecast.price.worst_case) == (0, Money(1.4, "EUR"))
 
 
 def test_an_unknown_price_leaves_the_worst_case_unknown() -> None:
     unknown = PlannedCall(ProviderType.OPENAI, "gpt", in_process=False)
-    found = planned(body(DRAWING, DRAWING | {"id": "y"}), {0: PlannedCall(FAL, "flux", in_process=False)}, {1: unknown})
-    assert (list(found.price.known), found.price.unknown_steps, found.price.worst_case) == (
+    forecast = planned(
+        body(DRAWING, DRAWING | {"id": "y"}), {0: PlannedCall(FAL, "flux", in_process=False)}, {1: unknown}
+    )
+    assert (list(forecast.price.known), forecast.price.unknown_steps, forecast.price.worst_case) == (
         [Money(0.5, "EUR")],
         1,
         None,
@@ -88,12 +94,12 @@ def test_an_unknown_price_leaves_the_worst_case_unknown() -> None:
 
 def test_mapped_inputs_stand_as_references_and_the_timeout_is_no_input() -> None:
     mapping = mapped("a", "f", "nested.t", transform="FIRST")
-    found = planned(
+    forecast = planned(
         body(join("a", config={"f": [1]}), join("b", "a", input_mappings=[mapping], config={"k": 1, "timeout_s": 5}))
     )
     reference = {"from_step": "a", "from_field": "f", "transform": "FIRST"}
-    assert found.steps[1].config == {"k": 1, "nested": {"t": reference}}
-    assert (found.steps[1].timeout_s, found.layers) == (5, [["a"], ["b"]])
+    assert forecast.steps[1].config == {"k": 1, "nested": {"t": reference}}
+    assert (forecast.steps[1].timeout_s, forecast.layers) == (5, [["a"], ["b"]])
 
 
 @st.composite
@@ -106,11 +112,11 @@ def graphs(draw: st.DrawFn) -> list[set[int]]:
 def test_no_chain_is_longer_than_the_critical_path(graph: list[set[int]], times: list[int]) -> None:
     steps = [join(str(at), *map(str, sorted(needed))) for at, needed in enumerate(graph)]
     expected = {at: float(times[at]) for at in range(len(graph))}
-    found = planned(body(*steps), expected=expected)
-    chain = [int(name) for name in found.critical_path]
+    forecast = planned(body(*steps), expected=expected)
+    chain = [int(name) for name in forecast.critical_path]
     assert all(before in graph[after] for before, after in pairwise(chain))
     longest: list[float] = []
     for at, needed in enumerate(graph):
         longest.append(expected[at] + max((longest[before] for before in needed), default=0.0))
-    assert sum(expected[at] for at in chain) == found.critical_path_s == max(longest)
-    assert sorted(name for layer in found.layers for name in layer) == sorted(str(at) for at in range(len(graph)))
+    assert sum(expected[at] for at in chain) == forecast.critical_path_s == max(longest)
+    assert sorted(name for layer in forecast.layers for name in layer) == sorted(str(at) for at in range(len(graph)))

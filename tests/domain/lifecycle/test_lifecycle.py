@@ -143,8 +143,8 @@ def test_drain_lets_running_steps_end_and_holds_back_retries() -> None:
     assert sim.statuses == [S.FAILED, S.RUNNING, S.PENDING, S.PENDING, S.PENDING, S.PENDING]
     assert sim.events[-1].data == {"error": "broken", "held_back": ["s2"]}
     assert not sim.admit(2).has_rows
-    ended = sim.succeed(1)
-    assert ended.ready == []
+    decision = sim.succeed(1)
+    assert decision.ready == []
     assert (sim.short_history()[-1], sim.status) == ("workflow.failed", FAILED)
     assert sim.statuses == [S.FAILED, S.COMPLETED, S.PENDING, S.PENDING, S.PENDING, S.PENDING]
     assert sim.resume().ready == [0, 2, 4]
@@ -202,8 +202,8 @@ def test_a_paused_workflow_with_a_failed_step_ends_when_nothing_runs(policy: str
         assert sim.pause().workflow.owner == OWNER
         sim.succeed(0)
         assert sim.short_history()[-1] == "step.completed s0"
-        ended = sim.succeed(1) if outcome == "ok" else sim.fail(1)
-        assert (sim.status, sim.workflow.owner, ended.ready) == (status, None, [])
+        decision = sim.succeed(1) if outcome == "ok" else sim.fail(1)
+        assert (sim.status, sim.workflow.owner, decision.ready) == (status, None, [])
         sim.resume()
         assert sim.drive() is COMPLETED
 

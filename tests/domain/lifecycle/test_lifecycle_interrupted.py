@@ -31,12 +31,12 @@ def test_the_timeout_cancels_running_and_waiting_steps_and_resume_restarts_it() 
     sim.fail(1, retryable=True, jitter=0.9)
     sim.fail(2, retryable=True, jitter=0.0)
     sim.due(2)
-    ended = sim.timeout()
+    decision = sim.timeout()
     assert sim.statuses == [S.CANCELLED, S.CANCELLED, S.CANCELLED, S.PENDING]
-    assert ended.workflow.failure == "workflow: timed out after 10 s"
-    assert ended.events[-1].data == {"reason": "workflow: timed out after 10 s"}
-    assert (ended.events[-1].type, ended.events[-1].actor) == ("workflow.failed", SERVICE)
-    assert ended.effects[-1] == DeadlineAt(None)
+    assert decision.workflow.failure == "workflow: timed out after 10 s"
+    assert decision.events[-1].data == {"reason": "workflow: timed out after 10 s"}
+    assert (decision.events[-1].type, decision.events[-1].actor) == ("workflow.failed", SERVICE)
+    assert decision.effects[-1] == DeadlineAt(None)
     sim.later(100)
     sim.resume()
     assert sim.deadline == sim.now + timedelta(seconds=10)

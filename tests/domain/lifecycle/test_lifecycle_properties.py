@@ -306,10 +306,12 @@ class Big:
         """All of *ready* get a slot, then all of them end."""
         for position in ready:
             self.run.apply(Admitted(position, UUID(int=position + 1), 1), EPOCH)
-        ended: list[Decision] = [self.run.apply(then(p, UUID(int=p + 1)), EPOCH) for p in ready]
-        timers = [effect.position for decision in ended for effect in decision.effects if hasattr(effect, "position")]
+        decisions: list[Decision] = [self.run.apply(then(p, UUID(int=p + 1)), EPOCH) for p in ready]
+        timers = [
+            effect.position for decision in decisions for effect in decision.effects if hasattr(effect, "position")
+        ]
         due = [p for position in timers for p in self.run.apply(RetryDue(position), EPOCH).ready]
-        return [position for decision in ended for position in decision.ready] + due
+        return [position for decision in decisions for position in decision.ready] + due
 
 
 def succeed(position: int, task_id: UUID) -> Input:

@@ -131,9 +131,9 @@ def edit(step_id: str = "a", **members: Any) -> dict[str, Any]:
 
 def places(value: dict[str, Any], catalog: ProviderCatalog = CHECKED) -> list[Loc]:
     """Return the places of the faults about files; there are no others."""
-    found = faults_of(value, catalog)
-    assert {fault.type for fault in found} == {"file_invalid"}
-    return [fault.loc for fault in found]
+    faults = faults_of(value, catalog)
+    assert {fault.type for fault in faults} == {"file_invalid"}
+    return [fault.loc for fault in faults]
 
 
 def test_a_file_is_refused_at_its_place() -> None:
@@ -223,8 +223,8 @@ def test_images_in_messages_are_refused_at_their_place() -> None:
 
 def test_file_faults_are_reported_beside_other_faults() -> None:
     broken = {"base_image_url": 5, "mask_image_url": BAD, "reference_image_urls": [5, BAD, ""], "opacity": 9}
-    found = {fault.loc for fault in faults_of(body(edit(config=broken, depends_on=5)), CHECKED)}
-    assert {(*STEP, "mask_image_url"), (*STEP, "reference_image_urls", 1), (*STEP, "base_image_url")} <= found
+    faults = {fault.loc for fault in faults_of(body(edit(config=broken, depends_on=5)), CHECKED)}
+    assert {(*STEP, "mask_image_url"), (*STEP, "reference_image_urls", 1), (*STEP, "base_image_url")} <= faults
     unsound = edit(config={"base_image_url": BAD}, input_mappings=[5])
     assert {fault.loc[-1] for fault in faults_of(body(unsound), CHECKED)} == {0}
 

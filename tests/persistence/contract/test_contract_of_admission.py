@@ -24,9 +24,9 @@ async def release(stored: Stored, limit: int = 100) -> int:
 async def test_each_tenant_gets_those_that_were_started_first(stored: Stored) -> None:
     mine = [await stored.make_waiting("t") for _ in range(3)]
     theirs = [await stored.make_waiting(None) for _ in range(3)]
-    found = (await stored.workflow_store.admit(ME, {"t": 2, None: 1, "unknown": 5}, [])).loaded
-    assert ids(found) == {mine[0].workflow_id, mine[1].workflow_id, theirs[0].workflow_id}
-    assert {(each.state.owner, each.state.epoch) for each in found} == {(ME, 1)}
+    claims = (await stored.workflow_store.admit(ME, {"t": 2, None: 1, "unknown": 5}, [])).loaded
+    assert ids(claims) == {mine[0].workflow_id, mine[1].workflow_id, theirs[0].workflow_id}
+    assert {(each.state.owner, each.state.epoch) for each in claims} == {(ME, 1)}
     counts = {each.tenant: (each.number, each.oldest) for each in await stored.workflow_store.waiting()}
     assert counts == {"t": (1, mine[2].run.state.started_at), None: (2, theirs[1].run.state.started_at)}
 
@@ -39,8 +39,8 @@ async def test_large_workflows_need_all_their_places_and_nobody_overtakes_them(s
     other = await stored.make_waiting("other")
 
     async def admit(wanted: dict[str | None, int]) -> tuple[list[tuple[object, int]], dict[str | None, int]]:
-        found = await stored.workflow_store.admit(ME, wanted, [])
-        return [(each.state.id, each.places) for each in found.loaded], found.next_places
+        claims = await stored.workflow_store.admit(ME, wanted, [])
+        return [(each.state.id, each.places) for each in claims.loaded], claims.next_places
 
     assert await admit({"t": 2, "other": 1}) == ([(other.workflow_id, 1)], {"t": 3})
     assert await admit({"t": 3}) == ([(many_steps.workflow_id, 3)], {"t": 1})
@@ -59,8 +59,8 @@ async def test_only_running_workflows_without_an_owner_wait(stored: Stored) -> N
 
 async def test_a_workflow_in_use_is_not_admitted(stored: Stored) -> None:
     used, other = await stored.make_waiting(), await stored.make_waiting()
-    found = await stored.workflow_store.admit(ME, {"t": 2}, [used.workflow_id])
-    assert ids(found.loaded) == {other.workflow_id}
+    claims = await stored.workflow_store.admit(ME, {"t": 2}, [used.workflow_id])
+    assert ids(claims.loaded) == {other.workflow_id}
 
 
 async def test_two_processes_that_admit_at_once_never_get_the_same_workflow(stored: Stored) -> None:
@@ -86,18 +86,18 @@ async def test_a_verb_on_a_workflow_that_was_admitted_meanwhile_is_not_written(s
 async def test_a_workflow_that_a_verb_has_changed_is_admitted_as_it_is_then(stored: Stored) -> None:
     handle = await stored.make_waiting()
     await stored.write(handle, renamed("new"))
-    (found,) = (await stored.workflow_store.admit(ME, {"t": 1}, [])).loaded
-    assert (found.state.name, found.state.last_event) == ("new", 3)
+    (claims,) = (await stored.workflow_store.admit(ME, {"t": 1}, [])).loaded
+    assert (claims.state.name, claims.state.last_event) == ("new", 3)
 
 
 async def test_a_timeout_counts_from_the_admission(stored: Stored) -> None:
     handle = await stored.make_waiting(definition=TIMED)
     assert (handle.run.state.deadline_at, handle.run.state.timeout_left_s) == (None, 60)
     before = stored.clock.now()
-    (found,) = (await stored.workflow_store.admit(ME, {"t": 1}, [])).loaded
-    assert found.state.timeout_left_s is None
-    assert found.state.deadline_at is not None
-    assert timedelta(seconds=55) < found.state.deadline_at - before < timedelta(seconds=90)
+    (claims,) = (await stored.workflow_store.admit(ME, {"t": 1}, [])).loaded
+    assert claims.state.timeout_left_s is None
+    assert claims.state.deadline_at is not None
+    assert timedelta(seconds=55) < claims.state.deadline_at - before < timedelta(seconds=90)
 
 
 async def test_what_a_dead_process_left_idle_waits_and_what_it_had_begun_does_not(stored: Stored) -> None:

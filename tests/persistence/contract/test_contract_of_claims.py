@@ -46,8 +46,8 @@ async def test_a_claim_leaves_out_what_the_caller_holds(stored: Stored) -> None:
 
 async def test_a_claim_of_one_takes_only_that_one(stored: Stored) -> None:
     wanted, other = await stored.make(owner=OTHER), await stored.make(owner=OTHER)
-    found = await stored.workflow_store.claim(ME, [], stored.clock.now(), 1, wanted.workflow_id)
-    assert [one.state.id for one in found] == [wanted.workflow_id]
+    claims = await stored.workflow_store.claim(ME, [], stored.clock.now(), 1, wanted.workflow_id)
+    assert [one.state.id for one in claims] == [wanted.workflow_id]
     assert [one.state.id for one in await stored.claim(THIRD, (wanted,))] == [other.workflow_id]
 
 
@@ -56,8 +56,8 @@ async def test_ones_own_are_claimed_only_where_they_are_unknown_and_older_than_t
     await stored.leases.renew(ME, 60)
     now = stored.clock.now()
     await stored.write(newer, renamed())
-    found = await stored.workflow_store.claim(ME, [held.workflow_id], now, 100)
-    assert [one.state.id for one in found] == [unknown.workflow_id]
+    claims = await stored.workflow_store.claim(ME, [held.workflow_id], now, 100)
+    assert [one.state.id for one in claims] == [unknown.workflow_id]
 
 
 async def test_what_needs_no_process_is_not_claimed(stored: Stored) -> None:
@@ -187,9 +187,9 @@ async def test_the_ownership_of_a_workflow_names_the_process_that_runs_it(stored
     handle = await stored.make(owner=OTHER)
 
     async def owner() -> tuple[UUID | None, bool, bool]:
-        found = await stored.here.reader.ownership(EVERY_TENANT, handle.workflow_id)
-        assert found is not None
-        return found.owner, found.alive, found.lease_until is None
+        ownership = await stored.here.reader.ownership(EVERY_TENANT, handle.workflow_id)
+        assert ownership is not None
+        return ownership.owner, ownership.alive, ownership.lease_until is None
 
     assert await owner() == (OTHER, False, True)
     await stored.leases.renew(OTHER, 60)
@@ -204,6 +204,6 @@ async def test_the_ownership_of_a_workflow_names_the_process_that_runs_it(stored
 async def test_who_has_paused_a_workflow_is_known_while_it_is_paused(stored: Stored) -> None:
     handle = await stored.make()
     await stored.write(handle, admitted(), Pause("bob"))
-    found = await stored.here.reader.ownership(EVERY_TENANT, handle.workflow_id)
-    assert found is not None
-    assert (found.owner, found.paused_by, found.paused_at) == (ME, "bob", handle.run.state.updated_at)
+    ownership = await stored.here.reader.ownership(EVERY_TENANT, handle.workflow_id)
+    assert ownership is not None
+    assert (ownership.owner, ownership.paused_by, ownership.paused_at) == (ME, "bob", handle.run.state.updated_at)

@@ -19,16 +19,16 @@ async def read(
     limit: int = 2,
 ) -> tuple[list[Event], FeedCursor]:
     """All that is behind *after*, page by page; and the cursor behind it."""
-    found: list[Event] = []
+    events: list[Event] = []
     while True:
         page = await stored.here.feed.page(scope, wanted, after, limit)
         assert len(page.events) <= limit
         assert page.position >= after
-        found += [(each.workflow_id.int, each.event.id) for each in page.events]
+        events += [(each.workflow_id.int, each.event.id) for each in page.events]
         after = FeedCursor.read(page.position.cursor)
         if not page.more:
             assert not page.lagging
-            return found, after
+            return events, after
 
 
 async def test_events_come_in_the_order_of_their_transactions(stored: Stored) -> None:

@@ -57,8 +57,13 @@ async def test_another_live_processs_key_is_not_taken_over(stored: Stored) -> No
     await alive(stored)
     await reserve(stored, TOKENS[0])
     there = await stored.process(OTHER)
-    found = await there.keys.reserve(T, "k", TOKENS[1], b"f")
-    assert (found.mine, found.elsewhere, found.applied_to, found.answer) == (False, True, None, None)
+    reservation = await there.keys.reserve(T, "k", TOKENS[1], b"f")
+    assert (reservation.mine, reservation.elsewhere, reservation.applied_to, reservation.answer) == (
+        False,
+        True,
+        None,
+        None,
+    )
 
 
 async def test_a_dead_processs_key_is_taken_over(stored: Stored) -> None:

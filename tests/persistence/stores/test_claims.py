@@ -35,11 +35,11 @@ async def test_rows_that_make_no_sense_stop_only_their_own_workflow(bench: Bench
         WHERE workflow_id = $1""",
         odd.workflow_id,
     )
-    found = {one.state.id: one for one in await bench.claim()}
-    assert "of_tomorrow" in str(found[odd.workflow_id].unreadable)
-    assert found[sound.workflow_id].unreadable is None
+    claims = {one.state.id: one for one in await bench.claim()}
+    assert "of_tomorrow" in str(claims[odd.workflow_id].unreadable)
+    assert claims[sound.workflow_id].unreadable is None
     with pytest.raises(Unavailable, match="of_tomorrow"):
-        ActiveWorkflow(found[odd.workflow_id])
+        ActiveWorkflow(claims[odd.workflow_id])
 
 
 async def test_a_page_ends_where_its_steps_are_enough(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
