@@ -186,8 +186,8 @@ async def test_local_reads_a_file_that_is_larger_than_what_an_attempt_may_hold(s
     mapping = {"from_step": "make", "from_field": "path", "to_field": "base_image_url"}
     make = {**maker(1, 1), "config": {"prompt": "p", "bitmap": [1_500, 1_000]}}
     read = reader("read", "IMAGE_ADJUSTER", config={}, provider_config={}, input_mappings=[mapping])
-    ended = await service.until_ended((await service.create(make, read))["id"])
-    assert (ended["status"], ended["errors"]) == ("COMPLETED", [])
+    workflow = await service.until_ended((await service.create(make, read))["id"])
+    assert (workflow["status"], workflow["errors"]) == ("COMPLETED", [])
     assert governor_of(service).most_held == 0
 
 
