@@ -4,18 +4,19 @@ from stepwell.api.dependencies import ApiRequest
 from stepwell.api.request_bodies import read_body, read_json
 from stepwell.domain.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.domain.workflow_limits import definition_size
 from stepwell.engine.service import Services
 
 
 async def read_definition(request: ApiRequest, services: Services) -> ValidatedWorkflow:
     """Return the workflow that the body defines. Raises `InvalidRequest`, `Unavailable`, and what `read_json` does."""
-    size = len(await read_body(request))
+    text = await read_body(request)
 
     def parse(body: object) -> ValidatedWorkflow | list[str]:
         expressions = expressions_of(body)
         if sum(map(len, expressions)) > FEW_CHARACTERS:
             return expressions
-        return validate_workflow(body, services.catalog, definition_bytes=size)
+        return validate_workflow(body, services.catalog, definition_bytes=definition_size(text))
 
     parsed = await read_json(request, parse)
     if isinstance(parsed, ValidatedWorkflow):
@@ -23,5 +24,6 @@ async def read_definition(request: ApiRequest, services: Services) -> ValidatedW
     checked = await services.expressions.check(request.user.scope.tenant, parsed)
     known = Expressions(checked)
     return await read_json(
-        request, lambda body: validate_workflow(body, services.catalog, known, definition_bytes=size)
+        request,
+        lambda body: validate_workflow(body, services.catalog, known, definition_bytes=definition_size(text)),
     )

@@ -142,8 +142,8 @@ class AnswerSize(Struct, frozen=True):
 class NewWorkflow(Struct, frozen=True):
     """A workflow to insert: the record with all its steps, and the events of the decisions that made it.
 
-    `definition_bytes` is the size of its definition; 0 if that is unknown. With a `reservation` it is stored at most
-    once, and only while the reservation holds.
+    `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
+    at most once, and only while the reservation holds.
     """
 
     record: WorkflowRecord
@@ -156,11 +156,10 @@ class NewWorkflow(Struct, frozen=True):
 class LoadedWorkflow(Struct):
     """A stored workflow with all that is needed to run it, without results.
 
-    `definition_bytes` is the size of its definition; 0 if that is unknown. `result_bytes` is the size of its results
-    together, or 0 if it has ended for good. `open_tasks` are the attempts of
-    RUNNING steps, and those that are followed up. `unreadable` says why this version can't read its rows; `steps` is
-    then incomplete. `deaths_alone` counts the deaths of processes in a row during its trials (see
-    `lifecycle.unclean_ends`); None if it needs no trial.
+    `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. `result_bytes` is the size of its
+    results together, or 0 if it has ended for good. `open_tasks` are the attempts of RUNNING steps, and those that are
+    followed up. `unreadable` says why this version can't read its rows; `steps` is then incomplete. `deaths_alone`
+    counts the deaths of processes in a row during its trials (see `lifecycle.unclean_ends`); None if it needs no trial.
     """
 
     state: WorkflowState

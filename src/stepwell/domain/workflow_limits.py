@@ -5,16 +5,30 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from stepwell.domain.strict_json.value_count import count_values, most_values
+
 STEPS_A_PLACE, BYTES_A_PLACE = 20, 64 * 1024
+# A decoded value takes up to 100 bytes of memory, and its text may have two characters. Usual definitions have 20 or
+# more for each value.
+_BYTES_A_VALUE = 20
+_SHORT_TEXT = 6 * 1024  # too few values for a second place, whatever they are
 
 
 def places_of(steps: int, definition_bytes: int) -> int:
     """Return how many active workflows a workflow counts as, because of the memory that it takes.
 
     One for each 20 steps, or one for each 64 KiB of its definition if that is more. The larger number, because with the
-    sum of both a workflow of 20 steps would count twice. *definition_bytes* is 0 if it is unknown.
+    sum of both a workflow of 20 steps would count twice. *definition_bytes* is that of `definition_size`; 0 if it is
+    unknown.
     """
     return max(-(-steps // STEPS_A_PLACE), -(-definition_bytes // BYTES_A_PLACE), 1)
+
+
+def definition_size(text: bytes) -> int:
+    """Return the size of a definition for `places_of`: the bytes of its JSON, or 20 for each value if that is more."""
+    if len(text) <= _SHORT_TEXT or most_values(text) * _BYTES_A_VALUE <= len(text):
+        return len(text)
+    return max(len(text), count_values(text).values * _BYTES_A_VALUE)  # exact, because strings may be full of commas
 
 
 class TenantLimit(Struct, frozen=True, forbid_unknown_fields=True):

@@ -133,6 +133,19 @@ async def test_a_large_definition_takes_several_places_also_after_a_restart(
             assert (await used(service))[0] == sum(sizes[name] for name in active)
 
 
+async def test_a_short_definition_of_many_values_takes_several_places(
+    memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
+) -> None:
+    async with serving(memory, tmp_path, provider) as service:
+        numbers = list(range(10_000))
+        await service.create(scripted_step("a"), config={"numbers": numbers}, origin_tenant_id="t")
+        found = (await service.client.get("/api/v1/limits", params={"origin_tenant_id": "t"})).json()
+        assert found["active_workflows"]["used"] == 4
+        await service.create(scripted_step("b"), config={"text": "1, 2, " * 5_000}, origin_tenant_id="t")
+        found = (await service.client.get("/api/v1/limits", params={"origin_tenant_id": "t"})).json()
+        assert found["active_workflows"]["used"] == 4 + 1, "a comma in a string is no value"
+
+
 async def test_verbs_work_on_a_workflow_that_waits(service: Service, provider: ScriptedProvider) -> None:
     first = await one_runs(service, provider)
     changed, cancelled, paused, cleaned = [(await service.create(scripted_step("a")))["id"] for _ in range(4)]

@@ -43,7 +43,7 @@ MAX_FAULTS = 200
 class ValidatedWorkflow(Struct, frozen=True):
     """A valid workflow: the request, its config as a struct, and its steps with all defaults applied.
 
-    `definition_bytes` is the size of the request as it was sent; 0 if that is unknown.
+    `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown.
     """
 
     request: CreateWorkflow
@@ -62,7 +62,7 @@ def validate_workflow(
 ) -> ValidatedWorkflow:
     """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
 
-    *definition_bytes* is the size of *body* before it was decoded; 0 if that is unknown.
+    *definition_bytes* is the size of *body* by `workflow_limits.definition_size`; 0 if that is unknown.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
