@@ -1,4 +1,7 @@
-"""A process that has nothing to do, beside another: it takes over, however the other ends, and asks for little."""
+"""A process that has nothing to do, beside another: it takes over, however the other ends, and asks for little.
+
+The tests run on PostgreSQL, because its leases, notifications and statements are the subject.
+"""
 
 import asyncio
 import math
