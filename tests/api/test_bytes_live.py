@@ -174,19 +174,19 @@ async def test_odd_but_valid_json_is_unchanged_by_a_run(live: Service) -> None:
 )
 async def test_bodies_of_other_content_types_are_refused(live: Service, content_type: str | None) -> None:
     before = await stored(live)
-    made = (await live.create(passthrough_step("a"), start=False))["id"]
+    workflow_id = (await live.create(passthrough_step("a"), start=False))["id"]
     headers = {} if content_type is None else {"Content-Type": content_type}
     for method, path, body in (
         ("POST", WORKFLOWS, GOOD),
-        ("PATCH", WORKFLOWS + made, b'{"name":"x"}'),
-        ("POST", f"{WORKFLOWS}{made}/start", b"{}"),
-        ("POST", f"{WORKFLOWS}{made}/cleanup", b"{}"),
-        ("DELETE", WORKFLOWS + made, b"{}"),
+        ("PATCH", WORKFLOWS + workflow_id, b'{"name":"x"}'),
+        ("POST", f"{WORKFLOWS}{workflow_id}/start", b"{}"),
+        ("POST", f"{WORKFLOWS}{workflow_id}/cleanup", b"{}"),
+        ("DELETE", WORKFLOWS + workflow_id, b"{}"),
     ):
         answer = await live.client.request(method, path, content=body, headers=headers)
         assert answer.status_code == 415, (method, path, answer.text)
         assert answer.headers["content-type"] == "application/problem+json"
-    assert (await live.get(made))["status"] == "PENDING"
+    assert (await live.get(workflow_id))["status"] == "PENDING"
     await still_works(live, before + 1)
 
 
@@ -245,13 +245,13 @@ async def test_ten_thousand_steps_are_accepted_and_one_more_is_refused(live: Ser
 
 @pytest.mark.parametrize("query", ["%00", "a=%00", "%ff=1", "a=%ed%a0%80", "a=%c0%af", "start=%00", "\u00ff%ff"])
 async def test_broken_queries_are_refused_everywhere(live: Service, query: str) -> None:
-    made = (await live.create(passthrough_step("a"), start=False))["id"]
+    workflow_id = (await live.create(passthrough_step("a"), start=False))["id"]
     before = await stored(live)
-    one = WORKFLOWS + made
+    one = WORKFLOWS + workflow_id
     for method, path in (
         *(("GET", WORKFLOWS), ("GET", one), ("GET", one + "/tasks"), ("GET", one + "/events"), ("DELETE", one)),
         *(("POST", f"{one}/{verb}") for verb in ("start", "pause", "resume", "cleanup")),
-        ("GET", f"/api/v1/tasks/{made}"),
+        ("GET", f"/api/v1/tasks/{workflow_id}"),
     ):
         answer = await live.client.request(method, f"{path}?{query}")
         assert answer.status_code == 422, (method, path, answer.text)
@@ -259,7 +259,7 @@ async def test_broken_queries_are_refused_everywhere(live: Service, query: str) 
     for method, path in (("POST", WORKFLOWS), ("PATCH", one)):
         answer = await live.client.request(method, f"{path}?{query}", content=GOOD, headers=JSON)
         assert answer.status_code == 422, (method, path, answer.text)
-    assert (await live.get(made))["status"] == "PENDING"
+    assert (await live.get(workflow_id))["status"] == "PENDING"
     await still_works(live, before)
 
 

@@ -221,16 +221,16 @@ async def test_a_dry_run_reports_files_that_another_workflow_keeps(live: Service
     reader = await live.create(
         passthrough_step("r", picture=one), configured_step("x", base_image_url=one), start=False
     )
-    found, _ = await foretold(live, sql, workflow["id"], "cleanup")
+    forecast, _ = await foretold(live, sql, workflow["id"], "cleanup")
     kept = [{"path": path, "workflow_id": reader["id"]} for path in (one, two)]
-    assert (found["files_to_delete"], found["files_kept"], found["tasks"]) == ([], kept, 1)
-    found, _ = await foretold(live, sql, workflow["id"], "cleanup", cleanup_tasks="false")
-    assert (found["files_to_delete"], found["files_kept"], found["tasks"]) == ([], [], 0)
+    assert (forecast["files_to_delete"], forecast["files_kept"], forecast["tasks"]) == ([], kept, 1)
+    forecast, _ = await foretold(live, sql, workflow["id"], "cleanup", cleanup_tasks="false")
+    assert (forecast["files_to_delete"], forecast["files_kept"], forecast["tasks"]) == ([], [], 0)
     cleaned = (await live.verb(workflow["id"], "cleanup")).json()["cleanup"]
     assert (cleaned["deleted_paths"], len(cleaned["errors"]), cleaned["tasks_processed"]) == ([], 2, 1)
     assert (await live.verb(reader["id"], "cleanup")).status_code == 200
-    found, _ = await foretold(live, sql, workflow["id"], "cleanup")
-    assert (found["files_to_delete"], found["files_kept"]) == ([one, two], [])
+    forecast, _ = await foretold(live, sql, workflow["id"], "cleanup")
+    assert (forecast["files_to_delete"], forecast["files_kept"]) == ([one, two], [])
     assert (await live.verb(workflow["id"], "cleanup")).json()["cleanup"]["deleted_paths"] == [one, two]
 
 
@@ -298,9 +298,9 @@ async def test_a_dry_run_of_cancel_lists_the_jobs_at_providers(live: Service, tm
         job = await wait_for_code(service, workflow["id"], "a", "remote_job")
         sql = await asyncpg.connect(live.dsn)
         stack.push_async_callback(sql.close)
-        found, _ = await foretold(service, sql, workflow["id"], "cancel")
+        forecast, _ = await foretold(service, sql, workflow["id"], "cancel")
         named = [{"step_id": "a", "provider": "CUSTOM", "remote_id": job["remote_id"]}]
-        assert (found["remote_jobs_to_cancel"], found["cancelled"]) == (named, ["a", "b"])
+        assert (forecast["remote_jobs_to_cancel"], forecast["cancelled"]) == (named, ["a", "b"])
         assert world.emulator.count("cancel") == 0
         assert (await service.verb(workflow["id"], "cancel")).json()["status"] == "CANCELLED"
         await service.app.services.workflows.until_idle(UUID(workflow["id"]))

@@ -41,9 +41,9 @@ def test_a_ticket_carries_its_subject_and_scope_for_a_minute(
     text, expires = tickets.issue("someone", scope)
     assert expires == (ticket_clock.now() + timedelta(seconds=60)).replace(microsecond=0)
     assert tickets.read(text) == Ticket("someone", scope.tenant, scope.every, int(expires.timestamp()))
-    found = tickets.read(text)
-    assert found is not None
-    assert found.scope == scope
+    ticket = tickets.read(text)
+    assert ticket is not None
+    assert ticket.scope == scope
 
 
 def test_a_ticket_expires_after_a_minute(tickets: StreamTickets, ticket_clock: ManualClock) -> None:

@@ -128,10 +128,10 @@ async def everything(live: Service) -> list[Any]:
     async with httpx.AsyncClient(transport=transport, base_url="http://t.local", headers=headers) as client:
         answer = await client.get(WORKFLOWS, params={"include_deleted": True, "limit": 200})
     assert answer.json()["total"] == len(answer.json()["workflows"])
-    found: list[Any] = answer.json()["workflows"]
-    histories = [await live.events(workflow["id"]) for workflow in found[:3]]
+    workflows: list[Any] = answer.json()["workflows"]
+    histories = [await live.events(workflow["id"]) for workflow in workflows[:3]]
     files = sorted(str(path) for path in live.artifacts.rglob("*"))
-    return [found, histories, files]
+    return [workflows, histories, files]
 
 
 async def call(client: httpx.AsyncClient, operation: Operation, case: Case, **names: str) -> httpx.Response:

@@ -96,8 +96,8 @@ def _until_all_ended(observer: Observer, client: httpx.Client) -> list[dict[str,
 
 def _all_ended(observer: Observer, client: httpx.Client) -> list[dict[str, Any]]:
     observer.push(client)
-    found = observer.look(client)
-    return found if all(workflow["status"] in ENDED for workflow in found) else []
+    snapshot = observer.look(client)
+    return snapshot if all(workflow["status"] in ENDED for workflow in snapshot) else []
 
 
 def _brief(workflow: dict[str, Any]) -> tuple[Any, ...]:

@@ -40,8 +40,8 @@ def post(client: httpx.Client, kinds: Kinds = REMOTE, *, alike: bool = False) ->
 
 
 def tasks_of(client: httpx.Client, workflow_id: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.get(f"{WORKFLOWS}{workflow_id}/tasks").json()["tasks"]
-    return found
+    tasks: list[dict[str, Any]] = client.get(f"{WORKFLOWS}{workflow_id}/tasks").json()["tasks"]
+    return tasks
 
 
 def is_submitted(client: httpx.Client, workflow_id: str, *kinds: ProviderType) -> bool:

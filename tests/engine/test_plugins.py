@@ -147,12 +147,12 @@ async def test_a_plugin_provider_does_a_step(memory: MemoryDatabase, tmp_path: P
     install(vertex="one")
     async with run_service(memory, tmp_path) as service:
         step = step_at("VERTEX", active_provider_capabilities=["seed"])
-        found = await run_workflow(service, step, passthrough_step("b", "a"))
-        assert found["status"] == "COMPLETED", found["errors"]
-        answer = await service.client.get(f"/api/v1/workflows/{found['id']}/tasks")
+        workflow = await run_workflow(service, step, passthrough_step("b", "a"))
+        assert workflow["status"] == "COMPLETED", workflow["errors"]
+        answer = await service.client.get(f"/api/v1/workflows/{workflow['id']}/tasks")
         task = next(task for task in answer.json()["tasks"] if task["step_id"] == "a")
         path = f"media/{task['id']}/result.txt"
-        assert found["steps"][0]["result"] == {"by": "VERTEX", "file": path}
+        assert workflow["steps"][0]["result"] == {"by": "VERTEX", "file": path}
         assert (task["provider"], task["cost"], [o["path"] for o in task["outputs"]]) == ("VERTEX", None, [path])
         stored = await service.client.get(f"/api/v1/artifacts/{path}")
         assert (stored.status_code, stored.content) == (200, b"words")
@@ -174,11 +174,11 @@ async def test_plug_ins_of_the_undivided_port_work_as_before(
 ) -> None:
     install(undivided="undivided")
     async with run_service(memory, tmp_path, poll_interval_s=0.02) as service:
-        found = await run_workflow(service, step_at("VERTEX", "here"), step_at("FAL", "elsewhere"))
-        assert found["status"] == "COMPLETED", found["errors"]
-        answer = await service.client.get(f"/api/v1/workflows/{found['id']}/tasks")
+        workflow = await run_workflow(service, step_at("VERTEX", "here"), step_at("FAL", "elsewhere"))
+        assert workflow["status"] == "COMPLETED", workflow["errors"]
+        answer = await service.client.get(f"/api/v1/workflows/{workflow['id']}/tasks")
         tasks = {task["step_id"]: task for task in answer.json()["tasks"]}
-        here, elsewhere = (step["result"] for step in found["steps"])
+        here, elsewhere = (step["result"] for step in workflow["steps"])
         assert here == {"by": "VERTEX", "prompt": "words"}
         assert elsewhere == {"by": "FAL", "job": tasks["elsewhere"]["id"]}
         assert (tasks["here"]["remote_id"], tasks["here"]["sent_at"]) == (None, None)
@@ -235,11 +235,11 @@ async def test_a_plugin_replaces_the_built_in_provider_of_its_type(
         CustomEmulator(tmp_path / "emulator") as ours,
         run_service(memory, tmp_path, custom_url=ours.url, poll_interval_s=0.02) as service,
     ):
-        found = await run_workflow(
+        workflow = await run_workflow(
             service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough_step("c", "a", "b")
         )
-        assert found["status"] == "COMPLETED", found["errors"]
-        assert [step["result"]["by"] for step in found["steps"][:2]] == ["CUSTOM", "VERTEX"]
+        assert workflow["status"] == "COMPLETED", workflow["errors"]
+        assert [step["result"]["by"] for step in workflow["steps"][:2]] == ["CUSTOM", "VERTEX"]
         assert ours.calls == []
 
 
@@ -248,10 +248,10 @@ async def test_one_distribution_may_have_several_entry_points(
 ) -> None:
     install(a="none", b="two", c="one")
     async with run_service(memory, tmp_path) as service:
-        found = await run_workflow(
+        workflow = await run_workflow(
             service, step_at("CUSTOM", "a"), step_at("VERTEX", "b"), passthrough_step("c", "a", "b")
         )
-        assert found["status"] == "COMPLETED", found["errors"]
+        assert workflow["status"] == "COMPLETED", workflow["errors"]
 
 
 @pytest.mark.parametrize(

@@ -93,14 +93,14 @@ async def costs_of(service: Service, workflow_id: str) -> list[Any]:
 
 async def cost_of_workflow(service: Service, workflow_id: str) -> Any:
     """Return the workflow's cost, after checking that all requests return the same."""
-    found = (await service.get(workflow_id))["cost"]
+    cost = (await service.get(workflow_id))["cost"]
     path, listed = f"/api/v1/workflows/{workflow_id}", "/api/v1/workflows/"
     without = (await service.client.get(path, params={"include_steps": False})).json()
-    assert without["cost"] == found
+    assert without["cost"] == cost
     for include_steps in (False, True):
         page = (await service.client.get(listed, params={"include_steps": include_steps, "limit": 100})).json()
-        assert [w["cost"] for w in page["workflows"] if w["id"] == workflow_id] == [found]
-    return found
+        assert [w["cost"] for w in page["workflows"] if w["id"] == workflow_id] == [cost]
+    return cost
 
 
 async def task_after_receipt(service: Service, workflow_id: str, receipt: str) -> dict[str, Any]:
@@ -258,8 +258,8 @@ async def test_costs_are_summed_by_currency(memory: MemoryDatabase, tmp_path: Pa
         unpriced = world.step("f", provider_config={"model": "without a price"})
         steps = [world.step(step_id) for step_id in "abcde"]
         workflow_id = await run_to_completion(service, *steps, unpriced, passthrough_step("g"))
-        found = await cost_of_workflow(service, workflow_id)
-        assert found == total((1_000_000.100001, "EUR"), (1.0, "USD"), unknown=1)
+        cost = await cost_of_workflow(service, workflow_id)
+        assert cost == total((1_000_000.100001, "EUR"), (1.0, "USD"), unknown=1)
 
 
 async def test_sums_are_exact_decimals(memory: MemoryDatabase, tmp_path: Path) -> None:

@@ -111,8 +111,10 @@ async def test_a_webhook_to_a_late_name_fails_with_that_reason(names: Names) -> 
     resolver = BoundedResolver(8, late_s=0.01)
     async with guarded_client(LOOPBACK, resolver=resolver) as client, asking(resolver, "tarpit.example"):
         await until(lambda: resolver.is_late("tarpit.example"))
-        told = await WebhookSender(client, DatabaseClock(), timeout_s=5.0).send("http://tarpit.example/", {}, "{}", ())
-    assert told.attempt.error == "tarpit.example did not resolve in time"
+        outcome = await WebhookSender(client, DatabaseClock(), timeout_s=5.0).send(
+            "http://tarpit.example/", {}, "{}", ()
+        )
+    assert outcome.attempt.error == "tarpit.example did not resolve in time"
     assert names.asked == ["tarpit.example"]
 
 
@@ -167,8 +169,8 @@ async def test_busy_threads_are_reported_as_a_connection_error(names: Names) -> 
         words = r"^good\.example\.net did not resolve: too many look-ups are under way$"
         with pytest.raises(httpx.ConnectError, match=words):
             await client.get("http://good.example.net/")
-        told = await WebhookSender(client, DatabaseClock(), timeout_s=5.0).send("http://b.example/", {}, "{}", ())
-        assert told.attempt.error == "b.example did not resolve: too many look-ups are under way"
+        outcome = await WebhookSender(client, DatabaseClock(), timeout_s=5.0).send("http://b.example/", {}, "{}", ())
+        assert outcome.attempt.error == "b.example did not resolve: too many look-ups are under way"
         stuck.cancel()
 
 

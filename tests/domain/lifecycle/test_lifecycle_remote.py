@@ -315,9 +315,9 @@ def test_giving_up_changes_only_the_jobs_of_a_workflow_that_has_ended(status: Wo
         sim.cancel()
     else:
         sim.do(GiveUp("enough"))
-    told = len(sim.events)
+    count = len(sim.events)
     sim.crash()
     assert sim.do(GiveUp("enough")).has_rows is False
-    assert (sim.status, len(sim.events), sim.following) == (status, told, {sim.task.id})
+    assert (sim.status, len(sim.events), sim.following) == (status, count, {sim.task.id})
     sim.settle(CancelReceipt.PROVIDER_CANCELLED)
     assert sim.workflow.owner is None

@@ -96,8 +96,8 @@ def test_the_comparison_of_long_keys_is_charged(expression: str) -> None:
     [("sum(v)", 2.0**63), ("to_number(t)", 1e30), ("ceil(f)", 1e300), ("abs(v[0])", 2**62), ("floor(f)", 1e300)],
 )
 def test_an_integer_over_64_bits_becomes_a_float(expression: str, value: float) -> None:
-    found = find({"v": [2**62, 2**62], "t": "1" + "0" * 30, "f": 1e300}, expression, WorkBudget(MAX_STEP_WORK))
-    assert (found, type(found)) == (value, type(value))
+    result = find({"v": [2**62, 2**62], "t": "1" + "0" * 30, "f": 1e300}, expression, WorkBudget(MAX_STEP_WORK))
+    assert (result, type(result)) == (value, type(value))
 
 
 def test_a_literal_has_no_integer_over_64_bits() -> None:
@@ -195,5 +195,5 @@ def test_the_interpreter_finds_what_jmespath_finds(parts: list[str], value: Any)
         with pytest.raises(errors):
             evaluate(compiled.parsed, value, WorkBudget(sys.maxsize))
     else:
-        found = evaluate(compiled.parsed, value, WorkBudget(sys.maxsize))
-        assert (found, type(found)) == (expected, type(expected))
+        result = evaluate(compiled.parsed, value, WorkBudget(sys.maxsize))
+        assert (result, type(result)) == (expected, type(expected))

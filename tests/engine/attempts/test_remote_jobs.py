@@ -377,7 +377,7 @@ async def test_what_may_not_start_yet_starts_when_it_may(
     async with running_service(memory, tmp_path / "data", limits=limits, **world.settings) as service:
         created = await service.create(*(world.step(f"s{number}") for number in range(7)))
         for started in (5, 6, 7):
-            await service.until(created["id"], lambda found, wanted=started: found["completed_steps"] == wanted)  # type: ignore[misc]
+            await service.until(created["id"], lambda workflow, wanted=started: workflow["completed_steps"] == wanted)  # type: ignore[misc]
             assert sum(world.accepted()) == started
             clock.advance(0.2)
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"

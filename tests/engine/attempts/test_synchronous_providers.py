@@ -118,9 +118,9 @@ async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_aga
     async with running_service(memory, tmp_path / "data", provider_work_s=0.8, **world.settings) as service:
         created = await service.create(question, config=RETRY_AT_ONCE)
         workflow = await service.until_ended(created["id"])
-        found = [(task["status"], task["outcome_unknown"]) for task in await service.tasks(created["id"])]
+        attempts = [(task["status"], task["outcome_unknown"]) for task in await service.tasks(created["id"])]
     assert workflow["status"] == "COMPLETED", workflow["errors"]
-    assert (found, world.accepted()) == ([("FAILED", True), ("COMPLETED", False)], [2])
+    assert (attempts, world.accepted()) == ([("FAILED", True), ("COMPLETED", False)], [2])
 
 
 async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_again(
@@ -169,10 +169,12 @@ async def test_a_cancel_during_the_call_hears_it_out_and_says_what_it_cost(world
     await eventually(lambda: world.accepted() == [1], "it is taken")
     assert (await remote.verb(created["id"], "cancel")).json()["status"] == "CANCELLED"
     world.emulator.let_go()
-    found = await remote.until(created["id"], lambda found: bool((found["cost"] or {"amounts": []})["amounts"]))
+    workflow = await remote.until(
+        created["id"], lambda workflow: bool((workflow["cost"] or {"amounts": []})["amounts"])
+    )
     (task,) = await remote.tasks(created["id"])
     assert (task["cancel_receipt"], task["cost"]["amount"], task["outputs"]) == ("finished_too_late", 0.25, [])
-    assert found["status"] == "CANCELLED"
+    assert workflow["status"] == "CANCELLED"
 
 
 async def test_a_process_that_ended_during_the_call_leaves_it_unknown(

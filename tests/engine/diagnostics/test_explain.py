@@ -55,7 +55,7 @@ async def test_a_step_names_the_unfinished_steps_that_it_waits_for(memory: Memor
         )
         await provider.until_called("s59")
         provider.release("s00", "s01")
-        await service.until(created["id"], lambda found: found["completed_steps"] == 2)
+        await service.until(created["id"], lambda workflow: workflow["completed_steps"] == 2)
         explanation = await explain(service, created["id"])
         assert (explanation["status"], explanation["reason"]) == ("RUNNING", None)
         assert without_detail(explanation["steps"]["join"]["reason"]) == {
@@ -176,7 +176,7 @@ async def test_a_paused_workflow_names_who_paused_it_and_when(memory: MemoryData
             assert (await service.verb(created["id"], "resume")).status_code == 200
         await service.verb(created["id"], "pause")
         provider.release("a")
-        await service.until(created["id"], lambda found: found["completed_steps"] == 1)
+        await service.until(created["id"], lambda workflow: workflow["completed_steps"] == 1)
         await eventually(lambda: UUID(created["id"]) not in scheduler_of(service).workflows)
         explanation = await explain(service, created["id"])  # now from the database
         assert (explanation["reason"]["by"], explanation["steps"]["b"]["reason"]["code"]) == ("tester", "paused")
@@ -197,7 +197,7 @@ async def test_a_step_that_does_not_start_because_another_failed_names_it(
         created = await service.create(*steps)
         await provider.until_called("b")
         provider.release("a")
-        await service.until(created["id"], lambda found: found["errors"])
+        await service.until(created["id"], lambda workflow: workflow["errors"])
         explanation = await explain(service, created["id"])
         assert explanation["status"] == "RUNNING"
         assert (explanation["reason"]["code"], explanation["reason"]["steps"]) == ("failed", ["a"])

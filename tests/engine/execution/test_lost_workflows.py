@@ -366,8 +366,8 @@ async def test_a_create_that_is_cancelled_is_found_again_if_it_was_stored(
         creating.cancel()
         with pytest.raises(asyncio.CancelledError):
             await creating
-        (found,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
-        assert (await service.until_ended(found["id"]))["status"] == "COMPLETED"
+        (workflow,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
         await eventually(lambda: nothing_left(service))
 
 

@@ -165,18 +165,18 @@ async def test_while_the_database_is_away_every_call_says_so(own: TestServer, tm
     await migrate(dsn)
     provider = ScriptedProvider()
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        made = (await service.create(scripted_step("a"), start=False))["id"]
+        workflow_id = (await service.create(scripted_step("a"), start=False))["id"]
         os.kill(own.pid, signal.SIGKILL)
         await eventually(lambda: not own.embedded.running, "the server is dead")
-        path = f"/api/v1/workflows/{made}"
+        path = f"/api/v1/workflows/{workflow_id}"
         for method, route in [
             ("GET", "/health/ready"),
             ("GET", "/api/v1/workflows/"),
             ("GET", path),
             ("GET", f"{path}/events"),
             ("GET", f"{path}/tasks"),
-            ("GET", f"/api/v1/tasks/{made}"),
-            ("GET", f"/api/v1/artifacts/media/{made}/x"),
+            ("GET", f"/api/v1/tasks/{workflow_id}"),
+            ("GET", f"/api/v1/artifacts/media/{workflow_id}/x"),
             ("POST", f"{path}/start"),
             ("POST", f"{path}/pause"),
             ("POST", f"{path}/resume"),
@@ -190,9 +190,9 @@ async def test_while_the_database_is_away_every_call_says_so(own: TestServer, tm
         assert (await service.client.get("/health/live")).status_code == 200
         await eventually(own.embedded.respawn, "the server starts")
         await asyncio.to_thread(own.embedded.wait_ready)
-        assert (await service.get(made))["status"] == "PENDING"
-        assert (await service.verb(made, "start")).status_code == 200
-        assert (await service.until_ended(made))["status"] == "COMPLETED"
+        assert (await service.get(workflow_id))["status"] == "PENDING"
+        assert (await service.verb(workflow_id, "start")).status_code == 200
+        assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
         await eventually(lambda: nothing_left(service))
 
 
@@ -201,14 +201,14 @@ async def test_the_service_may_leave_while_the_database_is_away(own: TestServer,
     await migrate(dsn)
     provider = ScriptedProvider(script={"a": [Succeed()]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        made = (await service.create(scripted_step("a"), scripted_step("b", "a"), start=False))["id"]
-        assert (await service.verb(made, "start")).status_code == 200
+        workflow_id = (await service.create(scripted_step("a"), scripted_step("b", "a"), start=False))["id"]
+        assert (await service.verb(workflow_id, "start")).status_code == 200
         os.kill(own.pid, signal.SIGKILL)
     await eventually(lambda: not own.embedded.running, "the server is dead")
     await eventually(own.embedded.respawn, "the server starts")
     await asyncio.to_thread(own.embedded.wait_ready)
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        assert (await service.until_ended(made))["status"] == "COMPLETED"
+        assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
         await eventually(lambda: nothing_left(service))
 
 
@@ -231,7 +231,7 @@ async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(
     mapping = {"from_step": "a", "from_field": "path", "to_field": "reference_image_url"}
     steps = scripted_step("a"), scripted_step("b", "a", input_mappings=[mapping], max_retries=0)
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
-        made = (await service.create(*steps))["id"]
+        workflow_id = (await service.create(*steps))["id"]
         await provider.until_called("b")
         os.kill(own.pid, signal.SIGKILL)
         await eventually(lambda: not own.embedded.running, "the server is dead")
@@ -248,6 +248,6 @@ async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(
         await eventually(lambda: asked["task"] >= 2, "it has asked in vain, and again")
         await eventually(own.embedded.respawn, "the server starts")
         await asyncio.to_thread(own.embedded.wait_ready)
-        workflow = await service.until_ended(made)
+        workflow = await service.until_ended(workflow_id)
         assert (workflow["status"], workflow["final_step_result"]) == ("COMPLETED", {"read": 1})
         await eventually(lambda: nothing_left(service))

@@ -166,8 +166,8 @@ async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_nee
         ]
         await provider.until_called("b", 8)
     async with serving(memory, tmp_path, provider) as service:
-        ended = [await service.until_ended(workflow_id) for workflow_id in ids]
-        assert [workflow["final_step_result"] for workflow in ended] == [{"g": n} for n in range(8)]
+        workflows = [await service.until_ended(workflow_id) for workflow_id in ids]
+        assert [workflow["final_step_result"] for workflow in workflows] == [{"g": n} for n in range(8)]
         assert provider.count("a") == 8
         await eventually(lambda: nothing_left(service))
 
@@ -268,9 +268,9 @@ async def test_an_insert_whose_answer_was_lost_is_found_by_a_claim(memory: Memor
         for _ in range(2):
             answer = await service.client.post("/api/v1/workflows/", params={"start": True}, json=body)
             assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
-        found = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
-        assert len(found) == 1
-        assert (await service.until_ended(found[0]["id"]))["status"] == "COMPLETED"
+        workflows = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        assert len(workflows) == 1
+        assert (await service.until_ended(workflows[0]["id"]))["status"] == "COMPLETED"
         assert len(provider.calls) == 1
         await eventually(lambda: nothing_left(service))
 
@@ -291,8 +291,8 @@ async def test_an_insert_that_lands_after_it_was_given_up_is_found_by_a_later_cl
         clock.advance(7.9)
         assert recovery.resting
         clock.advance(0.1)
-        (found,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
-        assert (await service.until_ended(found["id"]))["status"] == "COMPLETED"
+        (workflow,) = (await service.client.get("/api/v1/workflows/")).json()["workflows"]
+        assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
 
 
 async def test_a_claim_whose_answer_was_lost_is_made_again(

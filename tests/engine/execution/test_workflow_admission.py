@@ -139,11 +139,11 @@ async def test_a_short_definition_of_many_values_takes_several_places(
     async with serving(memory, tmp_path, provider) as service:
         numbers = list(range(10_000))
         await service.create(scripted_step("a"), config={"numbers": numbers}, origin_tenant_id="t")
-        found = (await service.client.get("/api/v1/limits", params={"origin_tenant_id": "t"})).json()
-        assert found["active_workflows"]["used"] == 4
+        limits = (await service.client.get("/api/v1/limits", params={"origin_tenant_id": "t"})).json()
+        assert limits["active_workflows"]["used"] == 4
         await service.create(scripted_step("b"), config={"text": "1, 2, " * 5_000}, origin_tenant_id="t")
-        found = (await service.client.get("/api/v1/limits", params={"origin_tenant_id": "t"})).json()
-        assert found["active_workflows"]["used"] == 4 + 1, "a comma in a string is no value"
+        limits = (await service.client.get("/api/v1/limits", params={"origin_tenant_id": "t"})).json()
+        assert limits["active_workflows"]["used"] == 4 + 1, "a comma in a string is no value"
 
 
 async def test_verbs_work_on_a_workflow_that_waits(service: Service, provider: ScriptedProvider) -> None:

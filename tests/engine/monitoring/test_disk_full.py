@@ -110,8 +110,8 @@ def count_probes(service: Service) -> list[WriteTarget]:
 
 
 def events(logs: list[Any], *names: str) -> list[tuple[str, str, str | None]]:
-    found = [entry for entry in logs if entry["event"] in names]
-    return [(entry["event"], entry["log_level"], entry.get("place")) for entry in found]
+    entries = [entry for entry in logs if entry["event"] in names]
+    return [(entry["event"], entry["log_level"], entry.get("place")) for entry in entries]
 
 
 async def test_a_create_on_a_full_disk_is_a_507_and_readiness_metric_and_log_report_it(
@@ -174,14 +174,14 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
     provider = ScriptedProvider(script={"a": [Hang(Succeed({"f": 1}))]})
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         waiting = (await service.create(scripted_step("c"), start=False))["id"]
-        made = (await service.create(scripted_step("a"), scripted_step("b", "a")))["id"]
+        workflow_id = (await service.create(scripted_step("a"), scripted_step("b", "a")))["id"]
         await provider.until_called("a")
         with capture_logs() as logs:
             async with refusing(dsn):
                 provider.release("a")
                 await eventually(lambda: metric(service, "database_away") == 1, "its end waits to be recorded")
                 assert metric(service, "disk_full") == 1
-                explanation = await explain(service, made)
+                explanation = await explain(service, workflow_id)
                 assert explanation["reason"]["code"] == "disk_full"
                 path = f"/api/v1/workflows/{waiting}"
                 for method, route, body in [
@@ -194,11 +194,11 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
                     assert (answer.status_code, answer.headers["retry-after"]) == (507, "5"), route
                 assert (await service.get(waiting))["status"] == "PENDING"
                 assert provider.count("b") == 0
-            workflow = await service.until_ended(made)
+            workflow = await service.until_ended(workflow_id)
         assert [step["status"] for step in workflow["steps"]] == ["COMPLETED", "COMPLETED"]
         assert (provider.count("a"), provider.count("b")) == (1, 1)
-        assert [event["id"] for event in await service.events(made)] == list(
-            range(1, len(await service.events(made)) + 1)
+        assert [event["id"] for event in await service.events(workflow_id)] == list(
+            range(1, len(await service.events(workflow_id)) + 1)
         )
         await until_ready(service)
         assert events(logs, "disk.full", "checkpoint.delayed", "checkpoint.resumed") == [
@@ -214,12 +214,12 @@ async def test_a_verb_that_waits_for_room_reports_that_it_may_still_take_effect(
 ) -> None:
     monkeypatch.setattr("stepwell.engine.service._ANSWER_S", 0.1)
     async with running_service(dsn, tmp_path, grace_s=1) as service:
-        made = (await service.create(passthrough_step("a"), start=False))["id"]
+        workflow_id = (await service.create(passthrough_step("a"), start=False))["id"]
         async with refusing(dsn):
-            answer = await service.verb(made, "start")
+            answer = await service.verb(workflow_id, "start")
             assert answer.status_code == 507
             assert answer.json()["detail"] == f"{IS_FULL}; the request may still take effect"
-        assert (await service.until_ended(made))["status"] == "COMPLETED"
+        assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
 
 
 async def test_a_database_out_of_memory_is_reported_with_that_cause(dsn: str, tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ async def test_an_output_without_room_is_held_and_reported(
     async with running_service(dsn, tmp_path, providers=[provider], grace_s=1) as service:
         with capture_logs() as logs:
             full = True
-            made = (await service.create(scripted_step("a", max_retries=0)))["id"]
+            workflow_id = (await service.create(scripted_step("a", max_retries=0)))["id"]
             await eventually(lambda: metric(service, "disk_full") == 1, "it was noticed")
             status, detail = await ready(service)
             assert (status, detail.split(" (since")[0]) == (507, FILES_FULL)
@@ -300,7 +300,7 @@ async def test_an_output_without_room_is_held_and_reported(
             # The database takes writes all the same.
             await service.until_ended((await service.create(passthrough_step("a")))["id"])
             full = False
-            assert (await service.until_ended(made))["status"] == "COMPLETED"
+            assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
             await until_ready(service)
         assert (len([*folder.glob("*/a.bin")]), provider.count("a")) == (1, 1)
         assert events(logs, "disk.full", "disk.has_room") == [

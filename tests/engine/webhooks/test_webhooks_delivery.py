@@ -69,8 +69,8 @@ async def service_on_postgres(dsn: str, tmp_path: Path) -> AsyncIterator[Service
 async def run_with_webhook(service: Service, url: str) -> str:
     """Run a workflow to its end, with *url* as its webhook, and return its id."""
     created = await service.create(scripted_step("a"), webhook_url=url)
-    ended: str = (await service.until_ended(created["id"]))["id"]
-    return ended
+    workflow_id: str = (await service.until_ended(created["id"]))["id"]
+    return workflow_id
 
 
 def rows_of(memory: MemoryDatabase) -> list[DeliveryRow]:

@@ -41,8 +41,8 @@ def deliverer(service: Service) -> WebhookDeliverer:
 async def run_with_webhook(service: Service, url: str, **fields: Any) -> str:
     """Run a workflow to its end, with *url* as its webhook, and return its id."""
     created = await service.create(scripted_step("a"), webhook_url=url, **fields)
-    ended: str = (await service.until_ended(created["id"]))["id"]
-    return ended
+    workflow_id: str = (await service.until_ended(created["id"]))["id"]
+    return workflow_id
 
 
 def make_unreadable(service: Service, *ids: str) -> None:

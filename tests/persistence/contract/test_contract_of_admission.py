@@ -107,10 +107,14 @@ async def test_what_a_dead_process_left_idle_waits_and_what_it_had_begun_does_no
     await stored.leases.renew(ME, 60)
     assert await release(stored) == 2, "its own that it doesn't know wait too"
     assert ids(await stored.claim(ME)) == {begun.workflow_id}
-    found = await stored.workflow_store.load(TenantScope("t"), idle.workflow_id)
-    assert found is not None
-    assert (found.state.owner, found.state.epoch, found.state.deadline_at) == (None, idle.run.state.epoch + 1, None)
-    assert 0 < (found.state.timeout_left_s or 0) <= 60
+    workflow = await stored.workflow_store.load(TenantScope("t"), idle.workflow_id)
+    assert workflow is not None
+    assert (workflow.state.owner, workflow.state.epoch, workflow.state.deadline_at) == (
+        None,
+        idle.run.state.epoch + 1,
+        None,
+    )
+    assert 0 < (workflow.state.timeout_left_s or 0) <= 60
 
 
 async def test_what_a_living_process_runs_is_not_released(stored: Stored) -> None:

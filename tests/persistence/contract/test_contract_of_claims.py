@@ -79,10 +79,10 @@ async def test_after_three_unclean_ends_what_was_under_way_is_claimed_one_at_a_t
         await stored.leases.renew(UUID(int=process), -1)
     suspects = sorted((first, second), key=lambda handle: handle.workflow_id.int)
     for number, handle in enumerate(suspects):
-        found = await stored.claim(ME, tuple(suspects[:number]))
-        assert [(one.state.id, one.deaths_alone) for one in found] == [(handle.workflow_id, 0)]
-    found = await stored.claim(ME, (first, second))
-    assert [(one.state.id, one.deaths_alone) for one in found] == [(waiting.workflow_id, None)]
+        claims = await stored.claim(ME, tuple(suspects[:number]))
+        assert [(one.state.id, one.deaths_alone) for one in claims] == [(handle.workflow_id, 0)]
+    claims = await stored.claim(ME, (first, second))
+    assert [(one.state.id, one.deaths_alone) for one in claims] == [(waiting.workflow_id, None)]
 
 
 async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored) -> None:
@@ -115,22 +115,22 @@ async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored
 
 
 async def test_a_claim_comes_in_pages_by_id(stored: Stored) -> None:
-    made = [await stored.make(owner=OTHER) for _ in range(7)]
+    workflows = [await stored.make(owner=OTHER) for _ in range(7)]
     pages: list[list[UUID]] = []
     while not pages or pages[-1]:
         taken = [one for page in pages for one in page]
-        held = tuple(handle for handle in made if handle.workflow_id in taken)
+        held = tuple(handle for handle in workflows if handle.workflow_id in taken)
         pages.append([one.state.id for one in await stored.claim(ME, held, limit=3)])
     assert [len(page) for page in pages] == [3, 3, 1, 0]
-    assert [one for page in pages for one in page] == sorted(handle.workflow_id for handle in made)
+    assert [one for page in pages for one in page] == sorted(handle.workflow_id for handle in workflows)
 
 
 async def test_two_processes_that_claim_at_once_never_both_have_one(stored: Stored) -> None:
-    made = [await stored.make(owner=OTHER) for _ in range(20)]
+    workflows = [await stored.make(owner=OTHER) for _ in range(20)]
     for owner in (ME, THIRD):
         await stored.leases.renew(owner, 60)
     both = await asyncio.gather(stored.claim(ME), stored.claim(THIRD))
-    assert sorted(one.state.id for found in both for one in found) == sorted(handle.workflow_id for handle in made)
+    assert sorted(one.state.id for found in both for one in found) == sorted(handle.workflow_id for handle in workflows)
 
 
 async def expiry(stored: Stored, owner: UUID = ME) -> float | None:

@@ -84,8 +84,8 @@ async def test_files_that_another_workflow_of_the_tenant_names_are_known(stored:
     reader = await stored.make(body(named), owner=None)
 
     async def readers() -> list[UUID | None]:
-        found = await stored.here.cleanups.next_tasks(ME, handle.workflow_id, FIRST, 10)
-        return [each.referenced_by for each in found]
+        tasks = await stored.here.cleanups.next_tasks(ME, handle.workflow_id, FIRST, 10)
+        return [each.referenced_by for each in tasks]
 
     assert await readers() == [reader.workflow_id]
     await stored.write(reader, Cleanup("alice", cleanup_tasks=False))

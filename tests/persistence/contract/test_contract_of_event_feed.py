@@ -42,10 +42,13 @@ async def test_events_come_in_the_order_of_their_transactions(stored: Stored) ->
 
 
 async def test_within_a_transaction_they_come_by_workflow_and_number(stored: Stored) -> None:
-    made = [await stored.make() for _ in range(4)]
+    workflows = [await stored.make() for _ in range(4)]
     _, after = await read(stored)
-    assert await stored.workflow_store.write([stored.decide(handle, admitted(), renamed()) for handle in made]) == set()
-    ids = sorted(handle.workflow_id.int for handle in made)
+    assert (
+        await stored.workflow_store.write([stored.decide(handle, admitted(), renamed()) for handle in workflows])
+        == set()
+    )
+    ids = sorted(handle.workflow_id.int for handle in workflows)
     assert (await read(stored, after=after))[0] == [(each, number) for each in ids for number in (3, 4)]
 
 

@@ -111,7 +111,7 @@ async def test_results_come_by_position_and_only_where_there_are_any(stored: Sto
 
 async def test_a_load_sees_only_its_tenants(stored: Stored) -> None:
     of_t, of_nobody = await stored.make(), await stored.make(tenant=None)
-    seen = [
+    scopes = [
         [
             scope
             for scope in ("t", "u", None)
@@ -119,5 +119,5 @@ async def test_a_load_sees_only_its_tenants(stored: Stored) -> None:
         ]
         for handle in (of_t, of_nobody)
     ]
-    assert seen == [["t"], [None]]
+    assert scopes == [["t"], [None]]
     assert await stored.workflow_store.load(EVERY_TENANT, uuid4()) is None

@@ -213,8 +213,8 @@ async def test_the_files_that_other_workflows_name_are_known(stored: Stored) -> 
     own, first = await stored.make(naming), await stored.make(naming)
     await stored.make(CHAIN)
     reader = stored.here.reader
-    found = await reader.references_to(EVERY_TENANT, own.workflow_id, [task_id, other])
-    assert found == {task_id: first.workflow_id}
+    references = await reader.references_to(EVERY_TENANT, own.workflow_id, [task_id, other])
+    assert references == {task_id: first.workflow_id}
     lowest = min(own.workflow_id, first.workflow_id)
     assert await reader.references_to(TenantScope("t"), uuid4(), [task_id]) == {task_id: lowest}
     assert await reader.references_to(TenantScope("u"), uuid4(), [task_id]) == {}

@@ -98,8 +98,8 @@ async def test_a_refused_insert_fails_alone(many: Many) -> None:
     batch = [many.draft(), broken(many.draft()), many.draft()]
     async with many.busy():
         inserts = many.insert(*batch)
-    told = await asyncio.gather(*inserts, return_exceptions=True)
-    assert [type(each) for each in told] == [type(None), asyncpg.UniqueViolationError, type(None)]
+    outcomes = await asyncio.gather(*inserts, return_exceptions=True)
+    assert [type(each) for each in outcomes] == [type(None), asyncpg.UniqueViolationError, type(None)]
     assert await many.stored(*batch) == [True, False, True]
 
 

@@ -70,13 +70,13 @@ async def test_a_workflow_is_read_by_one_statement_with_steps_or_without(bench: 
 @pytest.mark.parametrize("include_steps", [True, False])
 async def test_a_workflow_is_found_only_in_its_scope(bench: Bench, counted: Counted, include_steps: bool) -> None:  # noqa: FBT001
     owned, free = await bench.make(tenant="t"), await bench.make(tenant=None)
-    found = {
+    records = {
         (name, scope.tenant, scope.every)
         for name, handle in {"owned": owned, "free": free}.items()
         for scope in (EVERY_TENANT, TenantScope("t"), TenantScope("u"), TenantScope())
         if await counted.get(handle.workflow_id, scope, include_steps=include_steps) is not None
     }
-    assert found == {("owned", None, True), ("owned", "t", False), ("free", None, True), ("free", None, False)}
+    assert records == {("owned", None, True), ("owned", "t", False), ("free", None, True), ("free", None, False)}
     assert await counted.get(uuid4(), include_steps=include_steps) is None
 
 
@@ -86,9 +86,9 @@ async def test_reads_that_arrive_meanwhile_share_a_statement(bench: Bench, count
     await asyncio.sleep(0)
     counted.sent = 0
     asked = [handle.workflow_id for handle in handles] + [uuid4(), handles[0].workflow_id]
-    found = await asyncio.gather(*map(counted.get, asked))
-    assert [record and record.id for record in found] == [*asked[:-2], None, asked[-1]]
-    assert all(len(record.steps or ()) == 2 for record in found if isinstance(record, WorkflowRecord))
+    records = await asyncio.gather(*map(counted.get, asked))
+    assert [record and record.id for record in records] == [*asked[:-2], None, asked[-1]]
+    assert all(len(record.steps or ()) == 2 for record in records if isinstance(record, WorkflowRecord))
     await asyncio.sleep(0)
     assert counted.sent == 5  # the first alone, then 16 each, and one that finds nothing else about the unknown one
 
@@ -96,16 +96,16 @@ async def test_reads_that_arrive_meanwhile_share_a_statement(bench: Bench, count
 async def test_reads_that_share_a_statement_see_only_their_own_scope(bench: Bench, counted: Counted) -> None:
     owned = (await bench.make(tenant="t")).workflow_id
     scopes = [EVERY_TENANT, TenantScope("t"), TenantScope("u"), TenantScope()]
-    found = await asyncio.gather(*(counted.get(owned, scope) for scope in scopes))
-    assert [record is not None for record in found] == [True, True, False, False]
+    records = await asyncio.gather(*(counted.get(owned, scope) for scope in scopes))
+    assert [record is not None for record in records] == [True, True, False, False]
 
 
 async def test_an_unreadable_row_fails_only_its_own_workflow(bench: Bench, counted: Counted) -> None:
     broken, sound = (await bench.make()).workflow_id, (await bench.make()).workflow_id
     await bench.sql.execute("UPDATE steps SET definition = '{}' WHERE workflow_id = $1", broken)
     asked = [sound, broken, sound, broken]
-    found = await asyncio.gather(*map(counted.get, asked), return_exceptions=True)
-    assert [isinstance(one, WorkflowRecord) for one in found] == [True, False, True, False]
+    records = await asyncio.gather(*map(counted.get, asked), return_exceptions=True)
+    assert [isinstance(one, WorkflowRecord) for one in records] == [True, False, True, False]
 
 
 async def test_a_cancelled_read_takes_nothing_from_the_others(bench: Bench, counted: Counted) -> None:

@@ -60,8 +60,8 @@ async def test_references_of_concurrent_inserts_are_stored_though_one_is_refused
     assert [type(answer) for answer in answers] == [type(None), type(None), asyncpg.UniqueViolationError]
     first, second, refused = (new.record.state.id for new in batch)
     assert (THREE, refused) in await pairs(bench.sql)  # so it is written first
-    found = await store.references_to(EVERY_TENANT, uuid4(), [ONE, TWO, THREE])
-    assert found == {ONE: min(first, second), TWO: second}
+    references = await store.references_to(EVERY_TENANT, uuid4(), [ONE, TWO, THREE])
+    assert references == {ONE: min(first, second), TWO: second}
 
 
 @pytest.mark.parametrize("tenant", ["t", None])
@@ -87,8 +87,8 @@ async def test_a_definition_may_name_as_many_files_as_fit(bench: Bench, store: P
     task_ids = [UUID(int=number) for number in range(40_000)]  # more than a statement has parameters
     new = bench.draft(body(join("a", config={"of": [path(each) for each in task_ids]})), "t", ME)[1]
     await bench.workflow_store.insert(EVERY_TENANT, new)
-    found = await store.references_to(EVERY_TENANT, uuid4(), task_ids)
-    assert found == dict.fromkeys(task_ids, new.record.state.id)
+    references = await store.references_to(EVERY_TENANT, uuid4(), task_ids)
+    assert references == dict.fromkeys(task_ids, new.record.state.id)
 
 
 async def test_definitions_that_an_older_version_stored_are_read_once(server: TestServer) -> None:

@@ -66,8 +66,8 @@ async def test_the_two_days_of_a_key_begin_anew_when_it_is_taken_over(
     await bench.sql.execute(MAKE_OLDER, "47 hours")
     assert (await here.reserve(T, "k", SECOND, b"f")).mine
     await bench.sql.execute(MAKE_OLDER, "47 hours")
-    found = await here.reserve(T, "k", FIRST, b"another")
-    assert (found.mine, found.fingerprint) == (False, b"f")
+    reservation = await here.reserve(T, "k", FIRST, b"another")
+    assert (reservation.mine, reservation.fingerprint) == (False, b"f")
 
 
 async def test_a_create_whose_key_was_taken_over_leaves_no_row(here: PostgresIdempotencyKeys, bench: Bench) -> None:

@@ -87,8 +87,8 @@ async def test_a_write_sets_the_clock_to_the_databases_time(bench: Bench) -> Non
     handle = await bench.make()
     bench.clock.observe(datetime(2001, 1, 1, tzinfo=UTC))
     await bench.write(handle, renamed())
-    told = await bench.sql.fetchval("SELECT clock_timestamp()")
-    assert abs(bench.clock._at - told) < timedelta(minutes=1)
+    now = await bench.sql.fetchval("SELECT clock_timestamp()")
+    assert abs(bench.clock._at - now) < timedelta(minutes=1)
 
 
 # What a load brings back

@@ -53,8 +53,8 @@ class TestPlaces:
             "negative_prompt": None,
             "height": "6.clip",
         }
-        found = await fill(alone, graph, places, prompt="a shoe", width=3, height=5, negative_prompt="x", seed=9)
-        assert found == {
+        result = await fill(alone, graph, places, prompt="a shoe", width=3, height=5, negative_prompt="x", seed=9)
+        assert result == {
             "6": {"text": "a shoe", "clip": 5, "noise.seed": 9},
             "12:3": {"words": "a shoe", "width": 3},
             "7": {"text": "kept"},
@@ -70,8 +70,8 @@ class TestPlaces:
             "5": node("prompt", string="", value=""),
             "6": node("Prompt", text="kept"),
         }
-        found = await fill(alone, graph, None, prompt="a shoe", width=30, height=40)
-        assert found == {
+        result = await fill(alone, graph, None, prompt="a shoe", width=30, height=40)
+        assert result == {
             "1": {"text": "a shoe", "clip": ["4", 1]},
             "2": {"noise_seed": 7, "steps": 3},
             "3": {"value": 1, "width": 30},
@@ -80,8 +80,8 @@ class TestPlaces:
             "6": {"text": "kept"},
         }
         places = {"prompt": "6.text", "seed": None}
-        found = await fill(alone, graph, places, prompt="a shoe", width=30, height=40)
-        assert (found["1"]["text"], found["2"]["noise_seed"], found["6"]["text"]) == ("", 0, "a shoe")
+        result = await fill(alone, graph, places, prompt="a shoe", width=30, height=40)
+        assert (result["1"]["text"], result["2"]["noise_seed"], result["6"]["text"]) == ("", 0, "a shoe")
 
     async def test_lists_and_objects_are_inserted_as_json_text(self, alone: ComfyUiProvider) -> None:
         graph = {"1": node(a=0, b=0, c=0, d=0, e=0)}
@@ -93,8 +93,8 @@ class TestPlaces:
             "strict": True,
             "share": 0.5,
         }
-        found = await fill(alone, graph, places, **inputs, timeout_s=5, absent=None)
-        assert found == {"1": {"a": "x", "b": "[1,2]", "c": '{"a":"ü","b":1}', "d": True, "e": 0.5}}
+        result = await fill(alone, graph, places, **inputs, timeout_s=5, absent=None)
+        assert result == {"1": {"a": "x", "b": "[1,2]", "c": '{"a":"ü","b":1}', "d": True, "e": 0.5}}
 
     @pytest.mark.parametrize(
         ("config", "words"),
@@ -128,12 +128,12 @@ class TestPlaces:
         assert (failure.value.retryable, failure.value.provider_fault) == (False, True)
 
     async def test_an_input_without_a_place_is_omitted(self, alone: ComfyUiProvider) -> None:
-        found = await fill(alone, {"1": node()}, {"prompt": None}, prompt="a shoe", width=3)
-        assert found == {"1": {}}
+        result = await fill(alone, {"1": node()}, {"prompt": None}, prompt="a shoe", width=3)
+        assert result == {"1": {}}
         messages = [{"role": "user", "content": "hi"}]
         places = {"messages": "1.messages"}
-        found = await fill(alone, {"1": node()}, places, TaskType.LLM_INTERACTION, messages=messages)
-        assert found == {"1": {"messages": '[{"content":"hi","role":"user"}]'}}
+        result = await fill(alone, {"1": node()}, places, TaskType.LLM_INTERACTION, messages=messages)
+        assert result == {"1": {"messages": '[{"content":"hi","role":"user"}]'}}
 
     @pytest.mark.parametrize("task_type", [TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL])
     async def test_task_types_that_comfyui_cannot_do_are_refused(
@@ -171,11 +171,11 @@ class TestFiles:
         graph, io = {"1": node(image=""), "2": node("mask_image_url", image="")}, files()
         places = {"base_image_url": ["1.image", "1.again"]}
         inputs = {"base_image_url": SHOE, "mask_image_url": HAT}
-        found = await fill(provider, graph, places, TaskType.EDITING, io, **inputs)
+        result = await fill(provider, graph, places, TaskType.EDITING, io, **inputs)
         again = await fill(provider, graph, places, TaskType.EDITING, io, **inputs)
-        assert found == again
+        assert result == again
         (_, _, first), (_, _, second) = emulator.files
-        assert found == {
+        assert result == {
             "1": {"image": f"stepwell/{first}", "again": f"stepwell/{first}"},
             "2": {"image": f"stepwell/{second}"},
         }
@@ -201,10 +201,10 @@ class TestFiles:
         }
         places = {"prompt": "1.p", "reference_image_urls": ["1.a", "1.b", "1.c"]}
         inputs: dict[str, Any] = {"prompt": "x", "reference_image_urls": [SHOE, HAT], "image_urls": [HAT, SHOE]}
-        found = await fill(provider, graph, places, **inputs)
-        first, second = found["1"]["a"], found["1"]["b"]
-        assert (first[-3:], second[-3:], found["1"]["c"]) == ("png", "jpg", "old")
-        assert (found["9"]["image"], found["10"]["image"]) == (second, first)
+        result = await fill(provider, graph, places, **inputs)
+        first, second = result["1"]["a"], result["1"]["b"]
+        assert (first[-3:], second[-3:], result["1"]["c"]) == ("png", "jpg", "old")
+        assert (result["9"]["image"], result["10"]["image"]) == (second, first)
         with pytest.raises(AttemptError, match=r"reference_image_urls: there are more files \(2\) than places \(1\)"):
             await fill(provider, graph, {**places, "reference_image_urls": "1.a"}, **inputs)
 
@@ -273,8 +273,8 @@ class TestFiles:
         ]
         for answer, name in names:
             monkeypatch.setattr(emulator, "_uploaded", lambda _, answer=answer: Reply(200, answer))
-            found = await fill(provider, {"1": node()}, places, TaskType.REFINE, base_image_url=SHOE)
-            assert found == {"1": {"a": name}}
+            result = await fill(provider, {"1": node()}, places, TaskType.REFINE, base_image_url=SHOE)
+            assert result == {"1": {"a": name}}
 
     async def test_no_error_shows_the_key(
         self, tmp_path: Path, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch

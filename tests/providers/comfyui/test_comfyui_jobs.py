@@ -273,13 +273,13 @@ class TestReconcile:
         with pytest.raises(OutcomeUnknown):
             await submit(provider)
         await submit(provider, attempt(number=2))
-        made = list(emulator.runs)[1]
+        run = list(emulator.runs)[1]
         if state != "waits":
-            emulator.begin(made)
+            emulator.begin(run)
         if state == "has ended":
-            await emulator.finish(made)
-        assert (made == ID) is takes_prompt_id
-        assert await provider.reconcile(attempt(x=1), SENT) == [Job(id=made)]
+            await emulator.finish(run)
+        assert (run == ID) is takes_prompt_id
+        assert await provider.reconcile(attempt(x=1), SENT) == [Job(id=run)]
         assert emulator.count("submit") == 3
 
     async def test_a_job_that_was_not_accepted_is_not_found(

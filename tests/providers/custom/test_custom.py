@@ -209,12 +209,12 @@ class TestSubmit:
         world.worker.always("file", Fault.LOSE_BEFORE if trouble == "lost file" else None)
         with pytest.raises(OutcomeUnknown):
             await world.submit()
-        (found,) = await world.provider.reconcile(attempt(), SENT)
+        (outcome,) = await world.provider.reconcile(attempt(), SENT)
         world.worker.sync_names_id = True
-        assert await world.submit() == found
+        assert await world.submit() == outcome
         world.worker.always("file", None)
         world.worker.file, world.io.full = {}, False
-        assert (await world.provider.fetch(attempt(), found, world.io)).result["result_image_path"] == PATH
+        assert (await world.provider.fetch(attempt(), outcome, world.io)).result["result_image_path"] == PATH
         assert world.worker.ledger.keys() == {str(TASK): 1}
 
     async def test_without_a_connection_the_error_names_the_setting_of_the_url(

@@ -158,8 +158,8 @@ class TestPoll:
     async def test_poll_reports_fals_words_for_a_job(self, bench: Bench) -> None:
         bench.fal.polls_until_done = 3
         job = await bench.submitted()
-        told = [await bench.provider().poll(bench.work, job) for _ in range(3)]
-        assert [(state.status, state.word) for state in told] == [
+        states = [await bench.provider().poll(bench.work, job) for _ in range(3)]
+        assert [(state.status, state.word) for state in states] == [
             (JobStatus.RUNNING, "IN_QUEUE"),
             (JobStatus.RUNNING, "IN_PROGRESS"),
             (JobStatus.SUCCEEDED, "COMPLETED"),

@@ -194,8 +194,8 @@ class TestReconcile:
     async def test_times_without_a_zone_are_utc(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         item = {"request_id": "r", "sent_at": NOW.replace(tzinfo=None).isoformat(), "json_input": {}}
         answer_with(monkeypatch, {"items": [item]})
-        found = await bench.provider().reconcile(bench.work, bench.sent({}))
-        assert [job.id for job in found] == ["r"]
+        outcome = await bench.provider().reconcile(bench.work, bench.sent({}))
+        assert [job.id for job in outcome] == ["r"]
 
     async def test_a_lost_answer_is_found_again_and_goes_on(self, bench: Bench) -> None:
         bench.fal.plan("submit", Fault.LOSE_AFTER)

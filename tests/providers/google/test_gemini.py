@@ -278,8 +278,8 @@ async def test_an_image_that_cannot_be_stored_is_made_again_only_if_on_unknown_s
     work = structs.replace(work, on_unknown=policy)
     with pytest.raises(AttemptError, match="is done and paid for, but the output could not be stored") as caught:
         await bench.provider().submit(work, await bench.prepared(work), Full())
-    told = (caught.value.retryable, caught.value.provider_fault, caught.value.paid)
-    assert told == (policy == "resubmit", False, True)
+    flags = (caught.value.retryable, caught.value.provider_fault, caught.value.paid)
+    assert flags == (policy == "resubmit", False, True)
     assert tries == len(PAUSES_S) + 1
 
 

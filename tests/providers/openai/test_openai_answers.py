@@ -245,8 +245,8 @@ class TestImages:
         work = structs.replace(EDIT, on_unknown=policy)
         with pytest.raises(AttemptError, match="is done and paid for, but the store is away") as failure:
             await submit(provider, work, UnsteadyIO(9, inputs=io_of().inputs))
-        told = (failure.value.retryable, failure.value.provider_fault, failure.value.paid)
-        assert told == (policy == "resubmit", False, True)
+        flags = (failure.value.retryable, failure.value.provider_fault, failure.value.paid)
+        assert flags == (policy == "resubmit", False, True)
 
     async def test_an_image_that_cannot_be_stored_at_once_is_stored_later(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator

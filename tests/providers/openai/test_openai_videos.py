@@ -325,8 +325,8 @@ class TestReconcile:
     ) -> None:
         emulator.page = 2
         ids = [emulator.place("it turns", at=NOW.timestamp() + seconds) for seconds in (50, -5, 20, 600, -30)]
-        found = await provider.reconcile(WORDS, SENT) or ()
-        assert [job.id for job in found] == [ids[1], ids[2], ids[4], ids[0], ids[3]]
+        outcome = await provider.reconcile(WORDS, SENT) or ()
+        assert [job.id for job in outcome] == [ids[1], ids[2], ids[4], ids[0], ids[3]]
 
     async def test_of_two_matching_videos_with_input_images_none_is_used(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator

@@ -34,8 +34,8 @@ async def submit_and_lose_answer(provider: ReplicateProvider, emulator: Replicat
     request = await provider.prepare(work, FilesIO())
     with pytest.raises(OutcomeUnknown):
         await provider.submit(work, request, FilesIO())
-    made = list(emulator.predictions.values())[-1]
-    return Sent(request.model, digest(request.body), made.created_at)
+    prediction = list(emulator.predictions.values())[-1]
+    return Sent(request.model, digest(request.body), prediction.created_at)
 
 
 async def ids(provider: ReplicateProvider, sent: Sent = SENT) -> list[str]:

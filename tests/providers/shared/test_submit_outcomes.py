@@ -228,9 +228,9 @@ class TestSubmit:
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
     async def test_a_refused_connection_names_host_and_port(self, plain: Plain, unused_port: int, scheme: str) -> None:
-        found = await failure(plain, url=f"{scheme}://127.0.0.1:{unused_port}/jobs?key=canary")
+        error = await failure(plain, url=f"{scheme}://127.0.0.1:{unused_port}/jobs?key=canary")
         words = f"no connection to 127.0.0.1:{unused_port}: connection refused"
-        assert found == ("retryable", f"Somebody: the submit was not sent: {words}", None)
+        assert error == ("retryable", f"Somebody: the submit was not sent: {words}", None)
 
     async def test_a_failed_tls_handshake_is_reported_as_such(self, plain: Plain) -> None:
         kind, why, after = await failure(plain, url=plain.url.replace("http:", "https:"))
@@ -248,8 +248,8 @@ class TestSubmit:
 
     @pytest.mark.parametrize(("url", "why"), [("ftp://h/x", "UnsupportedProtocol"), ("http://h:x/", "InvalidURL")])
     async def test_an_invalid_url_is_reported_as_not_sent(self, plain: Plain, url: str, why: str) -> None:
-        found = await failure(plain, url=url)
-        assert found == ("retryable", f"Somebody: the submit got no answer ({why})", None)
+        error = await failure(plain, url=url)
+        assert error == ("retryable", f"Somebody: the submit got no answer ({why})", None)
 
     @pytest.mark.parametrize(
         ("fault", "raised"),

@@ -22,24 +22,24 @@ async def explain(service: Service, workflow_id: str, client: httpx.AsyncClient 
 
 async def reason_of(service: Service, workflow_id: str, step_id: str) -> dict[str, Any]:
     """Return why the step isn't moving."""
-    found: dict[str, Any] = (await explain(service, workflow_id))["steps"][step_id]["reason"]
-    return found
+    reason: dict[str, Any] = (await explain(service, workflow_id))["steps"][step_id]["reason"]
+    return reason
 
 
 async def wait_for_reason(
     service: Service, workflow_id: str, step_id: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 30
 ) -> dict[str, Any]:
     """Return the step's reason once *wanted* accepts it."""
-    found: dict[str, Any] = {}
+    reason: dict[str, Any] = {}
     try:
         async with asyncio.timeout(within_s):
-            while not (found and wanted(found)):
+            while not (reason and wanted(reason)):
                 await asyncio.sleep(0.005)
                 step = (await explain(service, workflow_id))["steps"].get(step_id)
-                found = {} if step is None else step["reason"]
+                reason = {} if step is None else step["reason"]
     except TimeoutError:
-        raise AssertionError(f"not within {within_s} s: {found}") from None
-    return found
+        raise AssertionError(f"not within {within_s} s: {reason}") from None
+    return reason
 
 
 async def wait_for_code(service: Service, workflow_id: str, step_id: str, code: str) -> dict[str, Any]:
