@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from stepwell.contract.enums import ProviderType, StepStatus, WorkflowStatus
 
-Doing = Literal["recording", "preparing", "waiting_for_memory", "working", "fetching"]
+Doing = Literal["recording", "preparing", "evaluating_mappings", "waiting_for_memory", "working", "fetching"]
 SlotLimit = Literal["total", "provider", "model", "tenant"]
 
 
@@ -188,8 +188,8 @@ class OutcomeNotKnown(Reason, tag="outcome_unknown", frozen=True, kw_only=True):
 
 
 class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
-    """The process works on the step: it is recording the start, preparing inputs, waiting for memory, working, or
-    fetching the result of a job.
+    """The process works on the step: it is recording the start, preparing inputs, evaluating mappings in a worker
+    process where tenants take turns, waiting for memory, working, or fetching the result of a job.
     """
 
     attempt: int

@@ -44,6 +44,8 @@ observations = st.builds(
     st.none() | times,
     st.none() | st.floats(0, 1),
     st.none() | texts,
+    st.booleans(),
+    st.booleans(),
 )
 
 

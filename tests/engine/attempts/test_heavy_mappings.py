@@ -118,6 +118,17 @@ async def begun(service: Service, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(created["id"])
 
 
+async def test_explain_says_that_a_step_waits_for_its_mappings(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow_id = await begun(service, monkeypatch)
+    (step,) = (await service.client.get(f"/api/v1/workflows/{workflow_id}/explain")).json()["steps"]
+    reason = step["reason"]
+    assert (step["step_id"], reason["code"], reason["doing"]) == ("light", "running_locally", "evaluating_mappings")
+    assert reason["detail"].endswith("its mappings are evaluated in a worker process, where tenants take turns.")
+    assert (await service.verb(workflow_id, "cancel")).status_code == 200
+
+
 async def test_a_cancel_ends_an_evaluation(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     workflow_id = await begun(service, monkeypatch)
     assert service.app.components.engine.admission.used == 0

@@ -56,7 +56,8 @@ class AttemptObservation(NamedTuple):
 
     `recorded`: the start of the attempt is committed. `word` is the provider's own word for the status, unchanged since
     the time `since`. `progress` is from 0 to 1. `trouble` says why the latest call had no usable answer.
-    `waits_for_memory`: the attempt waits until it may hold its inputs, or an answer, in memory.
+    `waits_for_memory`: the attempt waits until it may hold its inputs, or an answer, in memory. `evaluates_mappings`:
+    it waits for a worker process that evaluates its mappings.
     """
 
     recorded: bool
@@ -65,6 +66,7 @@ class AttemptObservation(NamedTuple):
     progress: float | None = None
     trouble: str | None = None
     waits_for_memory: bool = False
+    evaluates_mappings: bool = False
 
 
 class Process(NamedTuple):
@@ -221,6 +223,8 @@ class _Steps:
         observation = snapshot.observations.get(task.id)
         if observation is not None and observation.waits_for_memory:
             return _runs_here(task.attempt, "waiting_for_memory", task, observation.trouble)
+        if observation is not None and observation.evaluates_mappings:
+            return _runs_here(task.attempt, "evaluating_mappings", task)
         if task.sent is not None and task.provider is not None and task.phase is not TaskPhase.REMOTE_DONE:
             return _at_provider(task, task.provider, observation, snapshot)
         if snapshot.elsewhere is not None or (observation is None and snapshot.draining):
@@ -277,6 +281,7 @@ _NOT_STARTED = NotStarted(detail="The workflow was never started.")
 _DOING: Mapping[Doing, str] = {
     "recording": "its start is being recorded",
     "preparing": "its inputs are being prepared",
+    "evaluating_mappings": "its mappings are evaluated in a worker process, where tenants take turns",
     "waiting_for_memory": "it waits until other work gives memory back (STEPWELL_MEMORY_MAX_BYTES)",
     "working": "it is at work in this process",
     "fetching": "its job has ended, and the result is being fetched",

@@ -53,7 +53,7 @@ class AttemptControl:
         self.report, self.flushed = report, flushed
         self.cancelled = False  # the attempt is to end, for whatever reason
         self.resting = False  # the attempt waits for time, and for nothing that could be lost
-        self.waits_for_memory = False
+        self.waits_for_memory = self.evaluates_mappings = False
         self.callback_body: bytes | None = None  # of the provider's latest callback
         self.observation: JobObservation | None = None  # None before the first poll
         self._scope: CancelScope | None = None
@@ -118,6 +118,16 @@ class AttemptControl:
             yield
         finally:
             self.resting = False
+
+    @contextmanager
+    def evaluating_mappings(self) -> Iterator[None]:
+        """Mark the wait for a worker that evaluates the mappings. If the service is stopping, it ends at once."""
+        self.evaluates_mappings = True
+        try:
+            with self.at_rest():
+                yield
+        finally:
+            self.evaluates_mappings = False
 
     def set_deadline(self, seconds: float) -> None:
         """Set the deadline to *seconds* from now."""

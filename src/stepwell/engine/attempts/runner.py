@@ -389,7 +389,7 @@ class AttemptRunner:
         """
         mappings = definition.input_mappings
         decoded = [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
-        with control.at_rest():
+        with control.evaluating_mappings():
             values = await self._expressions.evaluate(context, mappings, decoded, context.results(definition))
         sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
         await memory.take(sum(sizes))

@@ -178,7 +178,7 @@ def _observe(attempt: RunningAttempt) -> AttemptObservation:
         return AttemptObservation(recorded=False)
     job, waits = control.observation, control.waits_for_memory
     if job is None:
-        return AttemptObservation(recorded=True, waits_for_memory=waits)
+        return AttemptObservation(recorded=True, waits_for_memory=waits, evaluates_mappings=control.evaluates_mappings)
     return AttemptObservation(
         recorded=True,
         word=job.word,
