@@ -8,13 +8,10 @@ from typing import Any, NamedTuple
 
 import jwt
 from jwt.utils import base64url_decode
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import Scope
 from msgspec import UNSET, Struct
 
 from stepwell.api.claims import ClaimRules, has_expired
-from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.operations import OPT_KEY, Operation, Permission
 from stepwell.api.query_parameters import TicketQuery, parse_query
 from stepwell.domain.access.signed_urls import SignedUrls
@@ -151,17 +148,14 @@ def sign_token(
     return jwt.encode(claims, parse_key(key, algorithm), algorithm)
 
 
-_SIGNED_URL = Principal("signed address", EVERY_TENANT, frozenset({Permission.READ}))
+SIGNED_URL = Principal("signed address", EVERY_TENANT, frozenset({Permission.READ}))
+"""The caller of a request that a signed URL authorises."""
 
 
-class AuthMiddleware(ASGIMiddleware):
-    """Authenticates the caller, and puts their `Principal` into the request as its user.
-
-    It refuses callers without the operation's permission, and writes while *draining* returns true. It isn't a guard of
-    Litestar, because Litestar copies the route's handler for each guard, which takes longer than all of this.
+class AccessControl:
+    """Decides who may call an operation. It refuses callers without the operation's permission, and writes while
+    *draining* returns true.
     """
-
-    scopes = (ScopeType.HTTP,)
 
     def __init__(
         self,
@@ -169,28 +163,25 @@ class AuthMiddleware(ASGIMiddleware):
         signed_urls: SignedUrls,
         tickets: StreamTickets,
         clock: Clock,
-        connections: ConnectionLimits,
         draining: Callable[[], bool],
     ) -> None:
         self.verifier, self.signed_urls, self.tickets = verifier, signed_urls, tickets
-        self.clock, self.connections, self.draining = clock, connections, draining
+        self.clock, self.draining = clock, draining
 
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+    def caller(self, scope: Scope) -> Principal | None:
+        """Return the caller of a request; None if its operation needs no token.
+
+        Raises `Unauthenticated`, `InvalidToken`, `Forbidden` and `Unavailable`.
+        """
         operation: Operation | None = scope["route_handler"].opt.get(OPT_KEY)
         if operation is None or operation.permission is None:
-            await next_app(scope, receive, send)
-            return
-        scope["user"] = caller = self.authenticate(scope, operation)
+            return None
+        caller = self.authenticate(scope, operation)
         if operation.permission not in caller.permissions:
             raise Forbidden(f"The token lacks the scope {operation.permission}.")
         if operation.permission is Permission.WRITE and self.draining():
             raise Unavailable("The service is stopping and takes no more work.")
-        tenant = caller if caller is _SIGNED_URL else caller.scope
-        self.connections.begin_request_of_tenant(tenant)
-        try:
-            await next_app(scope, receive, send)
-        finally:
-            self.connections.end_request(tenant)
+        return caller
 
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
         """Return the caller. Raises `Unauthenticated`, `InvalidToken` and `Forbidden`."""
@@ -223,4 +214,4 @@ class AuthMiddleware(ASGIMiddleware):
             raise Unauthenticated(_NO_TOKEN)
         if not self.signed_urls.verify(f"{path.decode('latin-1')}?{query.decode('latin-1')}", self.clock.now()):
             raise Forbidden("The signed URL has expired or was changed.")
-        return _SIGNED_URL
+        return SIGNED_URL

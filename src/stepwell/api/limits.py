@@ -3,11 +3,10 @@
 The headers follow draft-ietf-httpapi-ratelimit-headers-11: https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from litestar import Response
-from litestar.types import Message, Scope
+from litestar.types import HTTPResponseStartEvent, Scope
 from msgspec import Meta, Struct
 
 from stepwell.api.dependencies import ApiRequest, ServicesDep
@@ -49,17 +48,12 @@ def show_rate_limit(request: ApiRequest, tenant: str | None) -> None:
     request.scope["state"][_STATE_KEY] = tenant
 
 
-def rate_limit_header(admission: WorkflowAdmission) -> Callable[[Message, Scope], Awaitable[None]]:
-    """Return a hook that adds the headers to the start of an answer, if `show_rate_limit` was called for it."""
-
-    async def add(message: Message, scope: Scope) -> None:
-        if message["type"] != "http.response.start" or _STATE_KEY not in scope["state"]:
-            return
+def add_rate_limit(start: HTTPResponseStartEvent, scope: Scope, admission: WorkflowAdmission) -> None:
+    """Add the headers to the start of an answer, if `show_rate_limit` was called for its request."""
+    if _STATE_KEY in scope["state"]:
         quota, remaining = admission.quota(scope["state"][_STATE_KEY])
         headers = [(b"ratelimit-policy", b'"workflows";q=%d' % quota), (b"ratelimit", b'"workflows";r=%d' % remaining)]
-        message["headers"] = [*message["headers"], *headers]
-
-    return add
+        start["headers"] = [*start["headers"], *headers]
 
 
 HANDLERS = (get_limits,)

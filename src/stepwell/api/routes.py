@@ -9,11 +9,9 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.enums import ScopeType
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Message, Scope
 from prometheus_client import Counter, Histogram
 
 from stepwell import __version__
@@ -31,19 +29,20 @@ from stepwell.api import (
     tasks,
     workflows,
 )
-from stepwell.api.auth import AuthMiddleware, TokenVerifier
+from stepwell.api.auth import AccessControl, TokenVerifier
 from stepwell.api.body_decoding import BigBodyDecoder
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.dependencies import ApiDescription
 from stepwell.api.openapi import build_document, encode
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.request_bodies import MAX_BODY_BYTES
-from stepwell.api.request_resources import ProcessResources, give_resources
+from stepwell.api.request_middleware import BEGAN, RequestMiddleware
+from stepwell.api.request_resources import ProcessResources
 from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
-from stepwell.api.whole_answers import WholeAnswersMiddleware
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock
@@ -94,11 +93,13 @@ def build_api(
             }.items()
         },
         middleware=[
-            _PerRequest(ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s)),
-            AuthMiddleware(verifier, signed_urls, tickets, clock, connections, lambda: services.availability.draining),
-            WholeAnswersMiddleware(),
+            RequestMiddleware(
+                ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s),
+                AccessControl(verifier, signed_urls, tickets, clock, lambda: services.availability.draining),
+                connections,
+            )
         ],
-        before_send=[_request_counter(metrics), limits.rate_limit_header(services.admission)],
+        before_send=[_start_hook(metrics, services.admission)],
         exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
@@ -130,25 +131,11 @@ def _always(value: Any) -> Callable[[], Any]:
     return provide
 
 
-class _PerRequest(ASGIMiddleware):
-    """Stores when the request began, for `_request_counter`, and gives it its resources until it is answered."""
+def _start_hook(metrics: Metrics, admission: WorkflowAdmission) -> Callable[[Message, Scope], Any]:
+    """Return a hook that counts responses when they start, and adds the `RateLimit` headers.
 
-    scopes = (ScopeType.HTTP,)
-
-    def __init__(self, process: ProcessResources) -> None:
-        self.process = process
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        scope["state"]["began"] = perf_counter()
-        resources = give_resources(scope, self.process)
-        try:
-            await next_app(scope, receive, send)
-        finally:
-            resources.free()
-
-
-def _request_counter(metrics: Metrics) -> Callable[[Message, Scope], Any]:
-    """Return a hook that counts responses when they start. A middleware wouldn't see requests that routing refuses."""
+    A middleware wouldn't see requests that routing refuses.
+    """
     # By route, method and status. Finding a metric by its labels takes longer than counting.
     cache: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -157,7 +144,7 @@ def _request_counter(metrics: Metrics) -> Callable[[Message, Scope], Any]:
             cache[key] = metrics.requests.labels(*key), metrics.latency.labels(*key[:2])
         return cache[key]
 
-    async def count(message: Message, scope: Scope) -> None:
+    async def on_send(message: Message, scope: Scope) -> None:
         if message["type"] != "http.response.start":
             return
         # Only templates and known methods, so that callers can't create time series.
@@ -165,7 +152,8 @@ def _request_counter(metrics: Metrics) -> Callable[[Message, Scope], Any]:
         method = str(scope.get("method"))
         requests, latency = metrics_of((route, method if method in _METHODS else "other", message["status"]))
         requests.inc()
-        if "began" in scope["state"]:
-            latency.observe(perf_counter() - scope["state"]["began"])
+        if BEGAN in scope["state"]:
+            latency.observe(perf_counter() - scope["state"][BEGAN])
+        limits.add_rate_limit(message, scope, admission)
 
-    return count
+    return on_send

@@ -13,9 +13,7 @@ from typing import Any
 
 import anyio
 import structlog
-from litestar.enums import ScopeType
-from litestar.middleware import ASGIMiddleware
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import Message, Receive, Scope, Send
 
 from stepwell.api.problems import refusal
 from stepwell.api.request_resources import resources_of
@@ -29,43 +27,33 @@ _READS = ("GET", "HEAD")
 _EFFECT = "the request has been carried out all the same: read the workflow instead of repeating it"
 
 
-class WholeAnswersMiddleware(ASGIMiddleware):
-    """Bounds the memory and the time of answers that are built whole."""
+def bounded_send(scope: Scope, receive: Receive, send: Send) -> Send:
+    """Return a function that sends the messages of an answer to a request with a caller, within these bounds."""
+    start: Message | None = None
 
-    scopes = (ScopeType.HTTP,)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if scope.get("user") is None:
-            await next_app(scope, receive, send)
+    async def send_bounded(message: Message) -> None:
+        nonlocal start
+        if message["type"] == "http.response.start":
+            start = message  # held until the body shows how large the answer is
             return
-        start: Message | None = None
-
-        async def bounded_send(message: Message) -> None:
-            nonlocal start
-            if message["type"] == "http.response.start":
-                start = message  # held until the body shows how large the answer is
-                return
-            body: Any = message
-            large = start is not None and not body.get("more_body") and len(body["body"]) > PIECE_BYTES
-            memory = resources_of(scope).memory(scope["user"]) if large else None
-            if memory is not None:
-                try:
-                    await _grow(memory, len(body["body"]))
-                except Unavailable as error:
-                    # The handlers of exceptions have seen the start, so they don't answer any more.
-                    start = None
-                    detail = str(error) if scope.get("method") in _READS else f"{error}; {_EFFECT}"
-                    await refusal(503, detail, error.retry_after_s)(scope, receive, send)
-                    return
-            if start is not None:
-                begin, start = start, None
+        body: Any = message
+        begin, start = start, None
+        if begin is None or len(body["body"]) <= PIECE_BYTES or body.get("more_body"):
+            if begin is not None:
                 await send(begin)
-            if memory is None:
-                await send(message)
-            else:
-                await _send_in_pieces(send, body["body"])
+            await send(message)
+            return
+        try:
+            await _grow(resources_of(scope).memory(scope["user"]), len(body["body"]))
+        except Unavailable as error:
+            # The handlers of exceptions have seen the start, so they don't answer any more.
+            detail = str(error) if scope.get("method") in _READS else f"{error}; {_EFFECT}"
+            await refusal(503, detail, error.retry_after_s)(scope, receive, send)
+            return
+        await send(begin)
+        await _send_in_pieces(send, body["body"])
 
-        await next_app(scope, receive, bounded_send)
+    return send_bounded
 
 
 async def _grow(memory: MemoryReservation, size: int) -> None:

@@ -1,0 +1,47 @@
+"""The middleware of the API. There is one, because each one costs every request as much as parsing its query does."""
+
+from time import perf_counter
+
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from stepwell.api.auth import SIGNED_URL, AccessControl
+from stepwell.api.connection_limits import ConnectionLimits
+from stepwell.api.request_resources import ProcessResources, give_resources
+from stepwell.api.whole_answers import bounded_send
+
+BEGAN = "began"
+"""The key of the request's start in its state, by `time.perf_counter`."""
+
+
+class RequestMiddleware:
+    """Gives each request its resources and its caller, and bounds the requests of a tenant and their answers.
+
+    It stores the caller's `Principal` as the request's user. It isn't a guard of Litestar, because Litestar copies the
+    route's handler for each guard, which takes longer than all of this.
+    """
+
+    def __init__(self, process: ProcessResources, access: AccessControl, connections: ConnectionLimits) -> None:
+        self._process, self._access, self._connections = process, access, connections
+
+    def __call__(self, app: ASGIApp) -> ASGIApp:
+        connections = self._connections
+
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["state"][BEGAN] = perf_counter()
+            resources = give_resources(scope, self._process)
+            try:
+                caller = self._access.caller(scope)
+                if caller is None:
+                    await app(scope, receive, send)
+                    return
+                scope["user"] = caller
+                tenant = caller if caller is SIGNED_URL else caller.scope
+                connections.begin_request_of_tenant(tenant)
+                try:
+                    await app(scope, receive, bounded_send(scope, receive, send))
+                finally:
+                    connections.end_request(tenant)
+            finally:
+                resources.free()
+
+        return handle
