@@ -1,6 +1,6 @@
 """The operations on the deliveries of webhooks: list them, and send one again."""
 
-from litestar import Response
+from litestar.types import ASGIApp
 from msgspec import json
 
 from stepwell.api.conditional_requests import respond_unless_known
@@ -62,7 +62,7 @@ REDELIVER = Operation(
 
 
 @endpoint(LIST)
-async def list_deliveries(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+async def list_deliveries(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], DeliveriesQuery)
     scope = request.user.scope

@@ -1,6 +1,7 @@
 """The operations that explain why a workflow doesn't progress, and that plan what a definition would do and cost."""
 
 from litestar import Response
+from litestar.types import ASGIApp
 from msgspec import json, structs
 
 from stepwell.api.conditional_requests import respond_unless_known
@@ -42,7 +43,7 @@ PLAN = Operation(
 
 
 @endpoint(EXPLAIN)
-async def explain_workflow(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+async def explain_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     parse_query(request.scope["query_string"], NoQuery)
     explanation = await services.diagnostics.explain(request.user.scope, workflow_id)

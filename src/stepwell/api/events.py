@@ -1,7 +1,7 @@
 """The operations on events: the history of one workflow, and the feed of all workflows, as JSON or as a live stream."""
 
 from litestar.types import ASGIApp
-from msgspec import UNSET, Struct, json
+from msgspec import UNSET, json
 
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.content_negotiation import prefers
@@ -106,7 +106,7 @@ async def list_events(request: ApiRequest, services: ServicesDep) -> ASGIApp:
         return event_stream(opening, subscriptions.heartbeat_s)
     events = await services.reads.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
     public = [event_to_public(event) for event in events[: query.limit]]
-    return await _json(request, EventListResponse(public, len(events) > query.limit))
+    return await respond_unless_known(request, EventListResponse(public, len(events) > query.limit))
 
 
 @endpoint(FEED)
@@ -121,7 +121,7 @@ async def list_all_events(request: ApiRequest, services: ServicesDep) -> ASGIApp
         return event_stream(subscriptions.follow_all(scope, filter_, after), subscriptions.heartbeat_s)
     page = await subscriptions.page(scope, filter_, after, query.limit)
     events = [feed_event_to_public(event) for event in page.events]
-    return await _json(request, EventFeedResponse(events, page.position.cursor, page.more))
+    return await respond_unless_known(request, EventFeedResponse(events, page.position.cursor, page.more))
 
 
 @endpoint(TICKET)
@@ -139,10 +139,6 @@ def workflow_frame(event: HistoryEvent) -> bytes:
 def feed_frame(entry: FeedEvent) -> bytes:
     """Return *entry* as a frame of the feed's stream, with its cursor as id."""
     return frame(entry.event.type, entry.position.cursor, json.encode(feed_event_to_public(entry)))
-
-
-async def _json(request: ApiRequest, content: Struct) -> ASGIApp:
-    return (await respond_unless_known(request, content)).to_asgi_response(None, request)
 
 
 def _last_event_id(request: ApiRequest) -> int | None:

@@ -13,6 +13,11 @@ Headers = Mapping[str, str]
 NO_HEADERS: Headers = {}
 
 
+def encode_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a response in the form of an ASGI message."""
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+
+
 def header_value(request: ApiRequest, name: str) -> str | None:
     """Return the values of the request header *name*, joined by commas; None if it wasn't sent."""
     encoded = name.lower().encode()

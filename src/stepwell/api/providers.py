@@ -1,6 +1,6 @@
 """The operation that lists the configured providers, with their capabilities, load and health."""
 
-from litestar import Response
+from litestar.types import ASGIApp
 
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, ServicesDep
@@ -25,7 +25,7 @@ PROVIDERS = Operation(
 
 
 @endpoint(PROVIDERS)
-async def list_providers(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+async def list_providers(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     parse_query(request.scope["query_string"], NoQuery)
     return await respond_unless_known(request, ProviderListResponse(services.reads.providers(request.user.scope)))
 

@@ -20,7 +20,7 @@ import structlog
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json
 
-from stepwell.api.headers import ETAG, NO_HEADERS, Headers
+from stepwell.api.headers import ETAG, NO_HEADERS, Headers, encode_headers
 from stepwell.api.serializers import stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.workflow_etags import workflow_etag
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
@@ -278,9 +278,8 @@ def _too_large(why: str, *, page: bool) -> InvalidRequest:
 
 
 async def _send_start(send: Send, status: int, headers: Headers) -> None:
-    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    content_type = (b"content-type", b"application/json")
-    await send({"type": "http.response.start", "status": status, "headers": [content_type, *encoded]})
+    encoded = [(b"content-type", b"application/json"), *encode_headers(headers)]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})
 
 
 async def _send_body(send: Send, body: AsyncIterator[bytes]) -> None:

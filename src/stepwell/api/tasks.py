@@ -1,6 +1,5 @@
 """The operations that read tasks. A task is one attempt at a step."""
 
-from litestar import Response
 from litestar.types import ASGIApp
 
 from stepwell.api.conditional_requests import answer_streams, respond_unless_known
@@ -42,7 +41,7 @@ TASKS = Operation(
 
 
 @endpoint(TASK)
-async def get_task(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
+async def get_task(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     task_id = parse_id(request.path_params["task_id"], "task")
     parse_query(request.scope["query_string"], NoQuery)
     return await respond_unless_known(request, task_to_public(await services.reads.task(request.user.scope, task_id)))
@@ -58,7 +57,7 @@ async def list_tasks(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     if first.more:
         return answer_streams(request, services).tasks(workflow_id, first, include_deleted=query.include_deleted)
     tasks = TaskListResponse([task_to_public(record) for record in first.tasks])
-    return (await respond_unless_known(request, tasks)).to_asgi_response(None, request)
+    return await respond_unless_known(request, tasks)
 
 
 HANDLERS = (get_task, list_tasks)
