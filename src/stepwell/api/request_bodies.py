@@ -10,11 +10,11 @@ What must hold:
 import asyncio
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from litestar import Request
 from litestar.exceptions import ClientException, HTTPException
-from litestar.types import HTTPReceiveMessage
+from litestar.types import HTTPReceiveMessage, HTTPRequestEvent
 
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.request_resources import resources_of
@@ -26,10 +26,13 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 16 * 1024 * 1024
 # A larger body takes longer to decode and validate than handing it to a thread costs.
 INLINE_BYTES = 64 * 1024
+SHORT_BODY: Final = "short_body"
+"""A key of a request's state. The server sets it once the whole body has arrived, if it has at most 64 KiB."""
 LEAST_RATE = 16 * 1024  # bytes a second
 _GROWTH = 512 * 1024  # reserved at first; a server hands over less than that at once
 _MEMORY_WAIT_S = 10.0
 _LONGEST_NUMBER = 20  # digits
+_PLAIN_JSON = b"application/json"  # as most clients write it
 _JSON = re.compile(r'application/json[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE)
 
 
@@ -141,6 +144,8 @@ async def _read(request: Request[Any, Any, Any], length: int | None, most: int) 
     """Return the body, whose Content-Length is *length*, if it has at most *most* bytes."""
     if length is not None and length > most:
         raise BodyTooLarge(most)
+    if SHORT_BODY in request.scope["state"]:  # there is nothing to wait for, and a deadline costs as much as decoding
+        return (await _receive(request))["body"]
     resources = resources_of(request.scope)
     governor, stall_s = resources.process.governor, resources.process.body_timeout_s
     if length is not None and length > governor.largest:
@@ -155,10 +160,7 @@ async def _read(request: Request[Any, Any, Any], length: int | None, most: int) 
                     held = min(length or most, max(2 * held, _GROWTH))
                     began += await _reserve(resources.memory(request.scope.get("user")), held)
                     deadline.reschedule(min(loop.time(), began + stall_s + received / LEAST_RATE) + stall_s)
-                message = cast("HTTPReceiveMessage", await request.receive())
-                if message["type"] == "http.disconnect":
-                    # Nobody reads this answer, but it must not count as a fault of ours.
-                    raise ClientException(detail="The body ended before it was complete.")
+                message = await _receive(request)
                 chunks.append(message["body"])
                 received += len(message["body"])
                 if received > most:
@@ -168,6 +170,15 @@ async def _read(request: Request[Any, Any, Any], length: int | None, most: int) 
                 deadline.reschedule(min(loop.time(), began + stall_s + received / LEAST_RATE) + stall_s)
     except TimeoutError:
         raise BodyTooSlow from None
+
+
+async def _receive(request: Request[Any, Any, Any]) -> HTTPRequestEvent:
+    """Return the next part of the body. Raises `ClientException` if the client disconnects."""
+    message = cast("HTTPReceiveMessage", await request.receive())
+    if message["type"] == "http.disconnect":
+        # Nobody reads this answer, but it must not count as a fault of ours.
+        raise ClientException(detail="The body ended before it was complete.")
+    return message
 
 
 async def _reserve(memory: MemoryReservation, total: int) -> float:
@@ -195,4 +206,8 @@ def _facts(request: Request[Any, Any, Any]) -> tuple[int | None, bool]:
             types.append(value)
         elif name == b"content-encoding":
             plain = plain and value.strip().lower() in (b"", b"identity")
-    return length, plain and len(types) == 1 and bool(_JSON.fullmatch(types[0].decode("latin-1").strip()))
+    return length, plain and len(types) == 1 and (types[0] == _PLAIN_JSON or _is_json(types[0]))
+
+
+def _is_json(content_type: bytes) -> bool:
+    return bool(_JSON.fullmatch(content_type.decode("latin-1").strip()))

@@ -16,9 +16,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from stepwell.api.connection_limits import ClosedFor, ConnectionLimits, ConnectionSlot, RefusedBy
 from stepwell.api.problems import refusal
+from stepwell.api.request_bodies import SHORT_BODY
 from stepwell.cli.forwarded import client_name, forwarded, is_trusted
 from stepwell.domain.errors import TooManyRequests
 from stepwell.domain.setting_values import Networks
+from stepwell.memory import FREE_BYTES
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -86,6 +88,11 @@ class _LimitedProtocol(HttpToolsProtocol):
         self.limits.begin(self.slot)
         if not self.slot.served:
             self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if len(self.cycle.body) <= FREE_BYTES:
+            self.cycle.scope["state"][SHORT_BODY] = True
 
     def on_response_complete(self) -> None:
         self._running = self.pipeline[-1][0] if self.pipeline else None
