@@ -28,7 +28,8 @@ class KeptResults:
                 for position in read:
                     self._readers[position] += 1
         for step in steps:
-            self._keep_own(step)
+            if step.result is not None:
+                self._keep_own(step)
 
     def complete(self, position: int) -> None:
         """Record that the step is COMPLETED: it reads nothing any more, and its result may be read from now on."""
