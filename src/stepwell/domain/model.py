@@ -43,11 +43,6 @@ class WorkflowState(Struct):
     crashes: int = 0
 
     @property
-    def runs(self) -> bool:
-        """True if the workflow is RUNNING, and a process runs it."""
-        return self.status is WorkflowStatus.RUNNING and self.owner is not None
-
-    @property
     def waits_for_admission(self) -> bool:
         """True if the workflow is RUNNING, and waits for a process that has room for it."""
         return self.status is WorkflowStatus.RUNNING and self.owner is None

@@ -32,18 +32,18 @@ class _Interpreter(TreeInterpreter):
     def __init__(self, budget: WorkBudget) -> None:
         super().__init__(Options(custom_functions=_Functions(budget)))
         self._budget = budget
-        self._methods: dict[str, Callable[..., Any]] = {}
 
-    def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
+    def visit(self, node: Any, value: Any) -> Any:
         # Without a call of the parent's `visit`, which would take one more frame for each level of an expression, and
-        # without one of `spend`, because this is what takes the time of an evaluation.
+        # without one of `spend`, because this is what takes the time of an evaluation. Most nodes are fields.
         budget = self._budget
         budget.spent += 1
         if budget.spent > budget.limit:
             budget.spend(0)
         kind = node["type"]
-        method = self._methods.get(kind) or self._methods.setdefault(kind, getattr(self, f"visit_{kind}"))
-        return method(node, *args, **kwargs)
+        if kind == "field":
+            return value.get(node["value"]) if isinstance(value, dict) else None
+        return _VISITS[kind](self, node, value)
 
     def visit_flatten(self, node: Any, value: Any) -> Any:
         base = self.visit(node["children"][0], value)
@@ -71,6 +71,11 @@ class _Interpreter(TreeInterpreter):
             return None
         _charge_comparison(left, right, self._budget)
         return self.COMPARATOR_FUNC[operator](left, right)
+
+
+_VISITS: dict[str, Callable[[_Interpreter, Any, Any], Any]] = {
+    name.removeprefix("visit_"): getattr(_Interpreter, name) for name in dir(_Interpreter) if name.startswith("visit_")
+}
 
 
 class _Functions(Functions):

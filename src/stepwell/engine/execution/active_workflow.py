@@ -135,10 +135,13 @@ class ActiveWorkflow:
 
     def stored_results(self, definition: WorkflowStepDefinition) -> list[int]:
         """Return the positions of the results that the step's mappings read and that are in the database only."""
-        if not definition.input_mappings:
-            return []
-        steps, kept = self.run.steps, self.run.kept_results
-        return [position for position in self._sources(definition) if kept.is_stored_only(steps[position])]
+        stored = list[int]()
+        for mapping in definition.input_mappings:
+            position = self._positions[mapping.from_step]
+            step = self.run.steps[position]
+            if step.result is None and self.run.kept_results.is_stored_only(step) and position not in stored:
+                stored.append(position)
+        return stored
 
     @contextmanager
     def lend_results(self, results: Mapping[int, bytes]) -> Iterator[None]:
