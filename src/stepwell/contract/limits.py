@@ -8,7 +8,7 @@ from stepwell.contract.fields import Time
 
 
 class ActiveWorkflows(Struct):
-    """The workflows that a process runs. Both are those of the process that answers."""
+    """The workflows in the process that answers, and how many it may have. A large one counts several times."""
 
     limit: int
     used: int
