@@ -482,8 +482,8 @@ def _read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, str], dict
             values[name] = _read_secret(Path(path))
         except ValueError as error:
             # A value that isn't a path may be the secret itself.
-            named = f": {path}" if path.startswith(("/", "./", "../")) else ""
-            faults[name] = f"{key}: {error}{named}"
+            location = f": {path}" if path.startswith(("/", "./", "../")) else ""
+            faults[name] = f"{key}: {error}{location}"
     return values, faults
 
 
@@ -520,11 +520,15 @@ def _read_secret(path: Path) -> str:
 
 def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     """Return the variables that look like settings but aren't, each with the setting that may be meant."""
-    known = {PREFIX + f.name.upper() for f in fields(Settings)} - {CREDENTIAL.rstrip("_"), TENANTS_SECRET.rstrip("_")}
-    known |= {name + _FILE for name in _SECRET_VARIABLES}
-    unknown = [key for key in environ if _looks_like_setting(key) and key not in known and not _is_member(key)]
+    known_names = {PREFIX + f.name.upper() for f in fields(Settings)} - {
+        CREDENTIAL.rstrip("_"),
+        TENANTS_SECRET.rstrip("_"),
+    }
+    known_names |= {name + _FILE for name in _SECRET_VARIABLES}
+    unknown = [key for key in environ if _looks_like_setting(key) and key not in known_names and not _is_member(key)]
     return {
-        key: similar_setting(key, known) or similar_setting(key.removesuffix(_FILE), known) for key in sorted(unknown)
+        key: similar_setting(key, known_names) or similar_setting(key.removesuffix(_FILE), known_names)
+        for key in sorted(unknown)
     }
 
 

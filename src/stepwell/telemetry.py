@@ -118,10 +118,10 @@ class Metrics:
 
         This reads the values of that metric only.
         """
-        wanted = dict(labels or {})
+        wanted_labels = dict(labels or {})
         for family in self.registry.restricted_registry([name]).collect():
             for sample in family.samples:
-                if sample.labels == wanted:
+                if sample.labels == wanted_labels:
                     return sample.value
         raise KeyError(name)
 

@@ -66,8 +66,8 @@ def _answer(name: str, data: bytes) -> tuple[Outcome, bytes]:
 
 def _function(name: str) -> Callable[[bytes], bytes]:
     module, _, function = name.partition(":")
-    found: Callable[[bytes], bytes] = getattr(import_module(module), function)
-    return found
+    handler: Callable[[bytes], bytes] = getattr(import_module(module), function)
+    return handler
 
 
 def _allow_cpu(seconds: int) -> None:

@@ -160,8 +160,8 @@ def _parse_cursor(text: str, *loc: str) -> FeedCursor:
 def _filter(query: FeedQuery) -> FeedFilter:
     names = None if query.type is UNSET else query.type.split(",")
     if unknown := [name for name in names or () if name not in _TYPES]:
-        known = f"Expected types of events, with commas between them, of {', '.join(EventType)}"
-        msg = f"{known}; there is no {unknown[0][:_LONGEST_TYPE]!r}"
+        expectation = f"Expected types of events, with commas between them, of {', '.join(EventType)}"
+        msg = f"{expectation}; there is no {unknown[0][:_LONGEST_TYPE]!r}"
         raise InvalidRequest([Fault(("query", "type"), msg, "enum")])
     return FeedFilter(
         types=None if names is None else frozenset(map(EventType, names)),

@@ -45,5 +45,5 @@ def give_resources(scope: Scope, process: ProcessResources) -> RequestResources:
 
 
 def resources_of(scope: Scope) -> RequestResources:
-    found: RequestResources = scope["state"][_KEY]
-    return found
+    resources: RequestResources = scope["state"][_KEY]
+    return resources

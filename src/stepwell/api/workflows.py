@@ -206,8 +206,8 @@ async def list_workflows(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], ListQuery)
     page = await services.reads.page(request.user.scope, query.as_filter())
     headers = {"Link": page_links(BASE, query, page.total), ETAG: page_etag(page.versions, page.total, query)}
-    if known := not_modified(request, headers):
-        return known
+    if not_modified_answer := not_modified(request, headers):
+        return not_modified_answer
     if page.workflows is None:
         numbers = b'],"total":%d,"skip":%d,"limit":%d}' % (page.total, query.skip, query.limit)
         parts, ids = query.as_filter().parts, list(page.versions)

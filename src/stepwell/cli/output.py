@@ -66,8 +66,8 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
     # asyncio warns of a worker that exits by itself while it is being stopped.
     logging.getLogger("asyncio").addFilter(lambda record: "Unknown child process" not in str(record.msg))
-    for name, meant in unread_settings(environ).items():
-        log.warning("setting.unknown", action="start", name=name, meant=meant)
+    for name, similar in unread_settings(environ).items():
+        log.warning("setting.unknown", action="start", name=name, meant=similar)
 
 
 def discard_output() -> None:

@@ -96,15 +96,15 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> R
 
 async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, stop: Stop) -> bool:
     """Show the workflow's events until its end. Returns False if *stop* or the end of the engine came first."""
-    seen = 0
+    last_event = 0
     while not (stop.requested or is_broken(app)):
         try:
-            events = await app.services.reads.events(EVERY_TENANT, workflow_id, after=seen, limit=_PAGE)
+            events = await app.services.reads.events(EVERY_TENANT, workflow_id, after=last_event, limit=_PAGE)
         except Unavailable:  # the next poll tries again
             events = []
         for event in events:
             progress.show(event)
-            seen = event.id
+            last_event = event.id
             if event.type in TERMINAL_EVENTS:
                 return True
         if len(events) < _PAGE:

@@ -153,9 +153,9 @@ class IdempotentRequests:
             raise
         if answer is None:
             return None  # the key is released, so any process may answer a repeat
-        stored = await self._keys.store_answer(reservation, answer)
+        answer_to_send = await self._keys.store_answer(reservation, answer)
         running.to_release = None
-        return stored
+        return answer_to_send
 
     async def _handle_repeated(
         self, reserved: ReservedKey, fingerprint: bytes, answer_repeat: AnswerRepeat

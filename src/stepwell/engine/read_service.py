@@ -51,10 +51,10 @@ class ReadService:
 
     async def find(self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts = WHOLE) -> FoundWorkflow:
         """Return the workflow with *parts*, or that it is large."""
-        found: FoundWorkflow | None = await self._store.find(scope, workflow_id, parts)
-        if found is None:
+        workflow: FoundWorkflow | None = await self._store.find(scope, workflow_id, parts)
+        if workflow is None:
             raise NotFound("workflow")
-        return found
+        return workflow
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int

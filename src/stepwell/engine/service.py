@@ -171,8 +171,8 @@ class WorkflowService:
         if not cleanup_tasks:
             return await self._verb(scope, workflow_id, make, preconditions), CleanupReport()
         with self._cleanups.observe(workflow_id) as observer:
-            begun = await self._change(scope, workflow_id, make, preconditions)
-            report = await self._cleanups.wait(observer, begun=begun)
+            has_begun = await self._change(scope, workflow_id, make, preconditions)
+            report = await self._cleanups.wait(observer, begun=has_begun)
         return await self._reads.find(scope, workflow_id), report
 
     def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:

@@ -44,7 +44,7 @@ class MemoryCleanups:
         self, owner: UUID, except_for: Collection[UUID], per_lane: int
     ) -> tuple[Sequence[DueCleanup], float | None]:
         await self._tables.round_trip()
-        now, of_lane, found = self._tables.clock.now(), Counter[str](), []
+        now, of_lane, cleanups = self._tables.clock.now(), Counter[str](), []
         own = sorted(
             (row.next_at, workflow_id, row) for workflow_id, row in self._tables.cleanups.items() if row.owner == owner
         )
@@ -52,9 +52,9 @@ class MemoryCleanups:
             lane = self._tables.workflows[workflow_id].record.tenant or ""
             if next_at <= now and workflow_id not in except_for and of_lane[lane] < per_lane:
                 of_lane[lane] += 1
-                found.append(DueCleanup(workflow_id, lane, row.tries))
+                cleanups.append(DueCleanup(workflow_id, lane, row.tries))
         later = [(next_at - now).total_seconds() for next_at, *_ in own if next_at > now]
-        return found, min(later, default=None)
+        return cleanups, min(later, default=None)
 
     async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
         await self._tables.round_trip()

@@ -15,9 +15,9 @@ class MemoryLeaseStore:
     async def renew(self, owner: UUID, seconds: float | None) -> None:
         await self._tables.round_trip()
         now, processes = self._tables.clock.now(), self._tables.processes
-        known = processes.get(owner, NEVER) > now + timedelta(seconds=(seconds or 0) / 2)
+        is_alive = processes.get(owner, NEVER) > now + timedelta(seconds=(seconds or 0) / 2)
         processes[owner] = ALWAYS if seconds is None else now + timedelta(seconds=seconds)
-        if not known:
+        if not is_alive:
             self._tables.process_channel.notify(owner, None)
 
     async def next_expiry(self, owner: UUID) -> float | None:

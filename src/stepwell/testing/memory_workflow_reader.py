@@ -105,10 +105,10 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
         rows = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
         rows.sort(key=lambda row: (row.record.created_at, row.record.state.id.int), reverse=True)
-        shown = rows[query.skip : query.skip + query.limit]
-        versions = {row.record.state.id: _version(row) for row in shown}
-        large = sum(_weight(row, query.parts) for row in shown) > _SMALL_PAGE_BYTES
-        records = None if large else [_record(row, query.parts) for row in shown]
+        page = rows[query.skip : query.skip + query.limit]
+        versions = {row.record.state.id: _version(row) for row in page}
+        large = sum(_weight(row, query.parts) for row in page) > _SMALL_PAGE_BYTES
+        records = None if large else [_record(row, query.parts) for row in page]
         return WorkflowPage(versions, records, len(rows))
 
     async def events(
@@ -214,16 +214,16 @@ def _matches(record: WorkflowRecord, scope: TenantScope, query: ListFilter) -> b
 def _record(row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
     record = row.record
     steps = record.steps or []
-    shown = [structs.replace(step, state=copy_of(step.state)) for step in steps]
+    copies = [structs.replace(step, state=copy_of(step.state)) for step in steps]
     if not parts.results:
-        for step in shown:
+        for step in copies:
             step.state.result = None
     summary = _summary(row, steps)
     return structs.replace(
         record,
         state=copy_of(record.state),
         summary=summary if parts.results else structs.replace(summary, final_step_result=None),
-        steps=shown if parts.steps else None,
+        steps=copies if parts.steps else None,
         results=parts.results,
     )
 

@@ -264,9 +264,9 @@ def _is_fence(row: WorkflowRow, decision: Decision) -> bool:
 
 def _is_written(row: WorkflowRow, decision: Decision) -> bool:
     """Return whether an earlier write has stored this decision, and only its answer was lost."""
-    stored, made = row.record.state, decision.workflow
+    stored, decided = row.record.state, decision.workflow
     names = ("owner", "epoch", "last_event", "updated_at")
-    return all(getattr(stored, name) == getattr(made, name) for name in names)
+    return all(getattr(stored, name) == getattr(decided, name) for name in names)
 
 
 def _loaded(row: WorkflowRow) -> LoadedWorkflow:

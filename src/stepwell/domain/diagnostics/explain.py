@@ -356,9 +356,9 @@ def _failed(snapshot: WorkflowSnapshot) -> list[str]:
 
 
 def _listed(names: Sequence[str], total: int | None = None) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:5])
+    text = ", ".join(f"'{name}'" for name in names[:5])
     more = (len(names) if total is None else total) - 5
-    return f"{shown} and {more} more" if more > 0 else shown
+    return f"{text} and {more} more" if more > 0 else text
 
 
 def _time(at: datetime) -> str:

@@ -118,8 +118,9 @@ def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
 
 def check_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> None:
     """Check the known fields, mapped values included. Raises `AttemptError`, not retryable, that lists the faults."""
-    found = islice(config_faults(task_type, inputs, ()), _LISTED_FAULTS)  # a mapped list may have a fault in each item
-    faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in found]
+    # A mapped list may have a fault in each item.
+    listed = islice(config_faults(task_type, inputs, ()), _LISTED_FAULTS)
+    faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in listed]
     alternatives = required_inputs(task_type)
     if alternatives and without_nulls(inputs).keys().isdisjoint(alternatives):
         faults.append(f"{' or '.join(alternatives)}: required")

@@ -94,8 +94,8 @@ def _to_float(value: Any) -> float:
 
 def _to_bool(value: Any) -> bool:
     text = value.strip().lower() if isinstance(value, str) else None
-    known = value in (0, 1) if isinstance(value, (int, float)) else text in _BOOLS
-    if not known:
+    is_known = value in (0, 1) if isinstance(value, (int, float)) else text in _BOOLS
+    if not is_known:
         raise TransformError(f"needs true or false, yes or no, 1 or 0, got {_kind(value)}")
     return bool(value) if text is None else _BOOLS[text]
 

@@ -198,8 +198,8 @@ def _credential_faults(
     provider: ProviderType, config: Mapping[str, Any] | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
     """Yield a fault if the provider needs a credential, the step names none, and the service holds no default one."""
-    named = (config or {}).get("credential")
-    if provider in catalog.keyed and named is None and provider.lower() not in catalog.credentials:
+    credential = (config or {}).get("credential")
+    if provider in catalog.keyed and credential is None and provider.lower() not in catalog.credentials:
         name = provider.lower()
         message = f"{provider} needs a key: the service holds none by the name {name} ({credential_setting(name)})"
         yield Fault((*loc, "credential"), message, "unknown_credential")

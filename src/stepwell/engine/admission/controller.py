@@ -185,10 +185,12 @@ class AdmissionController:
     def take_all(self, pool: Pool) -> list[tuple[UUID, int]]:
         """Remove all steps of a pool, and return the workflow and the position of each."""
         queue: _PoolQueue = self._queues.pop(pool, OrderedDict())
-        taken = [(key, step) for by_workflow in queue.values() for key, steps in by_workflow.items() for step in steps]
-        self.waiting -= len(taken)
+        steps_of_pool = [
+            (key, step) for by_workflow in queue.values() for key, steps in by_workflow.items() for step in steps
+        ]
+        self.waiting -= len(steps_of_pool)
         del self.waiting_by_pool[pool]
-        return taken
+        return steps_of_pool
 
     def grant(self) -> Slot | None:
         """Return a slot for the step whose turn it is; None if no queued step can have one. `release` takes it back."""

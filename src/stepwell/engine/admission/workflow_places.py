@@ -208,10 +208,10 @@ class WorkflowPlaces:
         since, self._stored_since = self._stored_since, None
         if counts is None:
             return
-        found = {each.tenant: each for each in counts}
-        oldest = {tenant: each.oldest for tenant, each in found.items()}
+        counts_by_tenant = {each.tenant: each for each in counts}
+        oldest = {tenant: each.oldest for tenant, each in counts_by_tenant.items()}
         # Those that were stored in the meantime may be counted twice, but are never missed.
-        numbers = Counter({tenant: each.number for tenant, each in found.items()}) + (since or Counter())
+        numbers = Counter({tenant: each.number for tenant, each in counts_by_tenant.items()}) + (since or Counter())
         turns = [tenant for tenant in self._waiting if tenant in numbers]
         turns += [tenant for tenant in numbers if tenant not in self._waiting]
         self._oldest = {tenant: oldest.get(tenant) or self._oldest.get(tenant, self._now()) for tenant in turns}

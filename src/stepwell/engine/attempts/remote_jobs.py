@@ -92,12 +92,12 @@ class RemoteJobs:
         """
         while jobs:
             try:
-                taken = await self._known.known_jobs(kind, [job.id for job in jobs])
+                owned = await self._known.known_jobs(kind, [job.id for job in jobs])
             except Unavailable:
                 await asyncio.sleep(_AGAIN_S)
                 continue
             for job in jobs:
-                if job.id not in taken and self._job_owner.get((kind, job.id), task_id) == task_id:
+                if job.id not in owned and self._job_owner.get((kind, job.id), task_id) == task_id:
                     self.record_owner(kind, job, task_id)
                     return job
             break

@@ -79,7 +79,7 @@ class Explainer:
         waiting = self._admission.queued_steps(workflow.tenant, workflow_id)
         turns = self._worker_turns(workflow_id)
         holds = self._health.holds_on(workflow_id)
-        seen = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
+        observations = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
         full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
         ownership = _NOWHERE
@@ -101,7 +101,7 @@ class Explainer:
                     disk_full=full,
                     draining=draining,
                     waits={} if draining else _waits(waiting, holds, now) | turns,
-                    observations=seen,
+                    observations=observations,
                     in_process_providers=self._in_process,
                 )
             )
@@ -232,9 +232,9 @@ def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> Wa
         LimitKind.MODEL: f"{model} at {provider}",
         LimitKind.TENANT: "the tenant",
     }[queue.limit_kind]
-    taken = f"{queue.used} of {queue.slots} slots of {owner_of_slots} are taken"
+    usage = f"{queue.used} of {queue.slots} slots of {owner_of_slots} are taken"
     return WaitsForSlot(
-        detail=f"{taken}; this step is start {queue_position} in its queue.",
+        detail=f"{usage}; this step is start {queue_position} in its queue.",
         limit=_LIMITS[queue.limit_kind],
         provider=provider,
         model=model,

@@ -123,15 +123,15 @@ class ActiveWorkflow:
 
     def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]:
         """Return the results that the step's mappings read and that are in memory, encoded, by step id."""
-        found = {}
+        results = {}
         for mapping in definition.input_mappings:
             position = self._positions[mapping.from_step]
             result = self.run.steps[position].result
             if result is None and (lent := self._lent.get(position)) is not None:
                 result = lent.result
             if result is not None:
-                found[mapping.from_step] = result
-        return found
+                results[mapping.from_step] = result
+        return results
 
     def stored_results(self, definition: WorkflowStepDefinition) -> list[int]:
         """Return the positions of the results that the step's mappings read and that are in the database only."""

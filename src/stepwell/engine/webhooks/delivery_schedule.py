@@ -73,21 +73,21 @@ class DeliverySchedule:
 
         *blocked_by* returns the key that blocks a lane, or None. A blocked lane is set aside.
         """
-        taken: list[str] = []
-        while len(taken) < limit:
+        lanes: list[str] = []
+        while len(lanes) < limit:
             first = self._due.first()
             if first is None or first[0] > now:
                 if self._put_back():
                     continue
-                return taken
+                return lanes
             at, lane = first
             self._due.pop()
             if (key := blocked_by(lane)) is None:
-                taken.append(lane)
+                lanes.append(lane)
             else:
                 self._blocked.setdefault(key, _DueTimes()).put(lane, at)
                 self._unblocked.pop(key, None)
-        return taken
+        return lanes
 
     def next_due(self) -> datetime | None:
         """Return the due time of the first lane that isn't set aside; None if there is none."""

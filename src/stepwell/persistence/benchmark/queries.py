@@ -64,9 +64,9 @@ async def check_rows(connection: asyncpg.Connection, workflows: int, steps: int)
     """Raise `Incomplete` unless there are exactly so many workflows with so many steps in all, all completed."""
     counts = dict(await connection.fetchrow(_COMPLETE))
     events = workflows * _EVENTS_A_WORKFLOW + steps * 2
-    wanted = {"workflows": workflows, "steps": steps, "tasks": steps, "events": events}
-    if counts != wanted:
-        raise Incomplete(f"the rows should be {wanted}, but are {counts}")
+    expected = {"workflows": workflows, "steps": steps, "tasks": steps, "events": events}
+    if counts != expected:
+        raise Incomplete(f"the rows should be {expected}, but are {counts}")
 
 
 async def recorded_times(connection: asyncpg.Connection) -> Times:

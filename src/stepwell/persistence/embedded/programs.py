@@ -52,7 +52,7 @@ class Programs:
     def run(self, name: str, *args: str, stdin: str = "", pass_fds: Sequence[int] = ()) -> str:
         """Run a program to its end, and return its output. Raises `PostgresUnavailable` if it fails."""
         try:
-            done: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our programs, no shell
+            process: subprocess.CompletedProcess[str] = subprocess.run(  # noqa: S603 - our programs, no shell
                 [self.folder / name, *args],
                 input=stdin,
                 stdout=subprocess.PIPE,
@@ -64,9 +64,9 @@ class Programs:
             )
         except OSError as error:
             raise PostgresUnavailable(f"cannot run {self.folder / name}: {error}") from error
-        if done.returncode:
-            raise PostgresUnavailable(f"{name} failed ({done.returncode}):\n{tail(done.stdout)}")
-        return done.stdout
+        if process.returncode:
+            raise PostgresUnavailable(f"{name} failed ({process.returncode}):\n{tail(process.stdout)}")
+        return process.stdout
 
     @contextmanager
     def pipe(

@@ -61,8 +61,8 @@ class WorkflowInserter:
         async with self._connections.borrow() as connection:
             if rows.named:
                 await connection.fetch(sql.REFER, *references([rows]))
-            stored = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key])
-        if not stored:
+            rows_of_key = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key])
+        if not rows_of_key:
             raise StillRunning
 
     async def _insert(self, take: Callable[[], Mapping[UUID, InsertRows]]) -> dict[UUID, None]:

@@ -150,7 +150,7 @@ def _page(scope: TenantScope, wanted: FeedFilter, *, old: bool) -> Select[Any]:
     scanned = (_scanned_old() if old else _scanned(bound)).cte("scanned").prefix_with("MATERIALIZED")
     newest = select(func.coalesce(func.max(events.c.txid), 0)).scalar_subquery()
     lagging = (newest >= bound.c.txid).label("lagging")
-    seen = select(func.count()).select_from(scanned).scalar_subquery().label("seen")
+    count = select(func.count()).select_from(scanned).scalar_subquery().label("seen")
     key = (scanned.c.txid, scanned.c.workflow_id, scanned.c.id)
     names = ("last_txid", "last_workflow", "last_id")
     last = (
@@ -168,7 +168,7 @@ def _page(scope: TenantScope, wanted: FeedFilter, *, old: bool) -> Select[Any]:
         .subquery("matched")
     )
     return (
-        select(bound.c.txid.label("bound"), lagging, seen, last, matched)
+        select(bound.c.txid.label("bound"), lagging, count, last, matched)
         .join_from(bound, last, true(), isouter=True)
         .join(matched, true(), isouter=True)
         .order_by(matched.c.txid, matched.c.workflow_id, matched.c.id)

@@ -115,16 +115,16 @@ class LargeWorkflows:
     ) -> list[LargeWorkflowSnapshot]:
         statement, names = self._snapshots[parts]
         values = [list(workflow_ids) if value is None else value for value in names]
-        found: dict[UUID, LargeWorkflowSnapshot] = {}
+        snapshots: dict[UUID, LargeWorkflowSnapshot] = {}
         for row in await self._readers.fetch(statement, *values):
             if row["id"] is not None and scope.covers(row["tenant"]):
                 final = row["final_step_result"]
                 record = workflow_record(row, final.encode() if final is not None and parts.results else None)
                 record.results = parts.results
-                found[row["id"]] = LargeWorkflowSnapshot(record, [])
-            if parts.steps and (snapshot := found.get(row["of_workflow"])) is not None:
+                snapshots[row["id"]] = LargeWorkflowSnapshot(record, [])
+            if parts.steps and (snapshot := snapshots.get(row["of_workflow"])) is not None:
                 snapshot.states.append(row["states"])
-        return [found[workflow_id] for workflow_id in workflow_ids if workflow_id in found]
+        return [snapshots[workflow_id] for workflow_id in workflow_ids if workflow_id in snapshots]
 
     async def step_slice(
         self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int

@@ -156,8 +156,8 @@ class ComfyUiServer:
 
     async def submit(self, body: Mapping[str, Any]) -> PromptAnswer:
         """Queue a prompt. Raises as `RemoteProvider.submit`."""
-        sent = await to_thread.run_sync(canonical, {**body, "client_id": self.progress_socket.client_id})
-        _, accepted = await self._api.submit(f"{self._url}/prompt", sent, self._headers, PromptAnswer)
+        body_to_send = await to_thread.run_sync(canonical, {**body, "client_id": self.progress_socket.client_id})
+        _, accepted = await self._api.submit(f"{self._url}/prompt", body_to_send, self._headers, PromptAnswer)
         return accepted
 
     async def history(self, job_id: str) -> Entry | None:

@@ -87,9 +87,9 @@ class Watch:
         self._set_node(node, display_node)
 
     def _set_node(self, node: object, display_node: object) -> None:
-        named = next((name for name in (node, display_node) if name in self._nodes), None)
-        if isinstance(named, str):
-            self.node = named
+        known_name = next((name for name in (node, display_node) if name in self._nodes), None)
+        if isinstance(known_name, str):
+            self.node = known_name
 
     def _finish(self, *nodes: object) -> None:
         for node in nodes:

@@ -118,8 +118,8 @@ def refusals(step: KnownStep) -> Iterator[Fault]:
     try:
         places = _Places(config, graph)
     except Refusal as refusal:
-        named = config["inputs"]
-        each = named.items() if isinstance(named, Mapping) else ()
+        inputs = config["inputs"]
+        each = inputs.items() if isinstance(inputs, Mapping) else ()
         yield from (
             collect_refusals(*(partial(_read_places, graph, field, value) for field, value in each))
             if each
@@ -144,9 +144,9 @@ def nodes_of(config: Mapping[str, Any]) -> frozenset[str]:
 
 def model_of(config: Mapping[str, Any]) -> str:
     """Return the model for limits: `provider_config.model`, else the graph's first checkpoint, else "graph"."""
-    named, graph = config.get("model"), config.get("graph")
-    if isinstance(named, str) and named:
-        return sanitised(named, _MAX_MODEL_NAME)
+    model, graph = config.get("model"), config.get("graph")
+    if isinstance(model, str) and model:
+        return sanitised(model, _MAX_MODEL_NAME)
     if not isinstance(graph, Mapping) or len(graph) > MAX_NODES:
         return "graph"
     loaders = (node_id for node_id, node in graph.items() if len(node_id) <= MAX_NODE_ID and _checkpoint(node))
@@ -176,8 +176,8 @@ async def fill_graph(attempt: Attempt, io: AttemptIO, upload: Upload) -> dict[st
     """Return the graph with all inputs, its files uploaded. Raises `AttemptError` for missing or wrong places."""
     filled, pending_files = await to_thread.run_sync(_fill, attempt)
     for files in pending_files:
-        for (reference, named), places in zip(files.references, files.places, strict=False):
-            name = await upload(await io.fetch(_text(reference, named), named))
+        for (reference, label), places in zip(files.references, files.places, strict=False):
+            name = await upload(await io.fetch(_text(reference, label), label))
             for place in places:
                 filled[place.node]["inputs"][place.input] = name
     return filled
@@ -264,10 +264,10 @@ class _Places:
         for node_id, node in graph.items():
             if (title := _title(node)) is not None:
                 self._titles.setdefault(title, []).append(node_id)
-        named = config.get("inputs")
-        if not isinstance(named, Mapping | None):
+        inputs = config.get("inputs")
+        if not isinstance(inputs, Mapping | None):
             raise config_refusal("inputs", why="expected an object")
-        self._named = {field: _read_places(graph, field, value) for field, value in (named or {}).items()}
+        self._named = {field: _read_places(graph, field, value) for field, value in (inputs or {}).items()}
 
     def of(self, field: str) -> list[NodeInput]:
         """Return the places of an input."""

@@ -50,10 +50,10 @@ async def store_outputs(
         )
     if task_type is TaskType.VIDEO_GENERATION:
         videos = _select({node: list(_videos_in(output)) for node, output in outputs.items()}, wanted, "video")
-        stored = [
+        artifacts = [
             await _store_file(video, number, await _read(video, view), files) for number, video in enumerate(videos, 1)
         ]
-        return _path_fields("result_video_path", stored)
+        return _path_fields("result_video_path", artifacts)
     images = _select({node: list(_images_in(output)) for node, output in outputs.items()}, wanted, "image")
     paths: list[str] = []
     facts: dict[str, Any] = {}

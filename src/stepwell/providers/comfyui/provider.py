@@ -166,9 +166,9 @@ class ComfyUiProvider:
         entry = await _read_job(server, job, anew=True)
         if isinstance(entry, str) or _end_state(server, entry).status is not JobStatus.SUCCEEDED:
             raise CallFailed("ComfyUI: the job hasn't succeeded")
-        wanted = attempt.provider_config.get("output")
+        output = attempt.provider_config.get("output")
         with paid_for():
-            result = await store_outputs(attempt.task_type, entry.outputs, wanted, server.view, io)
+            result = await store_outputs(attempt.task_type, entry.outputs, output, server.view, io)
         seed = await find_seed(attempt.provider_config, entry.prompt.graph)
         return Finished(result if seed is None else {**result, "seed": seed})
 

@@ -221,9 +221,10 @@ class CustomProvider:
             return self._api(attempt)
 
     def _job(self, job_id: str, status_url: str | None, cancel_url: str | None) -> Job:
-        named = {"status": status_url, "cancel": cancel_url}
+        urls_by_purpose = {"status": status_url, "cancel": cancel_url}
         return Job(
-            id=job_id, urls={purpose: own for purpose, url in named.items() if url and (own := self._own_url(url))}
+            id=job_id,
+            urls={purpose: own for purpose, url in urls_by_purpose.items() if url and (own := self._own_url(url))},
         )
 
     def _url(self, job: Job, purpose: str) -> str:

@@ -169,17 +169,17 @@ async def _images(output: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
     files = _files(output.get("images")) or _files(output.get("image"))
     if not files:
         return {}
-    stored = [await _store(file, place, "image", io) for place, file in enumerate(files)]
-    result = {"result_image_path": stored[0].path, **_file_facts(files[0]), "size": stored[0].size}
-    return result | ({"result_image_paths": [each.path for each in stored]} if len(stored) > 1 else {})
+    outputs = [await _store(file, place, "image", io) for place, file in enumerate(files)]
+    result = {"result_image_path": outputs[0].path, **_file_facts(files[0]), "size": outputs[0].size}
+    return result | ({"result_image_paths": [each.path for each in outputs]} if len(outputs) > 1 else {})
 
 
 async def _video(output: Mapping[str, Any], io: AttemptIO) -> dict[str, Any]:
     files = _files(output.get("video"))
     if not files:
         return {}
-    stored = await _store(files[0], 0, "video", io)
-    return {"result_video_path": stored.path, **_file_facts(files[0]), "size": stored.size}
+    artifact = await _store(files[0], 0, "video", io)
+    return {"result_video_path": artifact.path, **_file_facts(files[0]), "size": artifact.size}
 
 
 def _text(output: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,8 +207,10 @@ def _file_facts(file: _File) -> dict[str, Any]:
     """Return the members of a result about the file: width, height and format, as far as they are known."""
     name = file.format()[1]
     sides = {side: file.metadata.get(side) for side in ("width", "height")}
-    known = {side: pixels for side, pixels in sides.items() if isinstance(pixels, int) and not isinstance(pixels, bool)}
-    return known | ({"format": name} if name else {})
+    known_sides = {
+        side: pixels for side, pixels in sides.items() if isinstance(pixels, int) and not isinstance(pixels, bool)
+    }
+    return known_sides | ({"format": name} if name else {})
 
 
 async def _store(file: _File, place: int, kind: str, io: AttemptIO) -> Output:

@@ -77,8 +77,8 @@ def body_of(
     """
     kind, rest = KINDS[task_type], dict(inputs)
     loras = _loras(rest, provider_config)
-    named = kind.translate(rest) | ({"seed": seed} if kind.seeded else {}) | rest
-    return named | ({"loras": loras} if loras else {})
+    arguments = kind.translate(rest) | ({"seed": seed} if kind.seeded else {}) | rest
+    return arguments | ({"loras": loras} if loras else {})
 
 
 def _loras(rest: dict[str, Any], provider_config: Mapping[str, Any]) -> list[Any]:
@@ -109,50 +109,50 @@ def _inverse(share: float) -> float:
 
 def _generation(rest: dict[str, Any]) -> dict[str, Any]:
     width, height = rest.pop("width", _GENERATION.width), rest.pop("height", _GENERATION.height)
-    named = {"image_size": {"width": width, "height": height}} | _rename(rest, reference_image_url="image_url")
+    arguments = {"image_size": {"width": width, "height": height}} | _rename(rest, reference_image_url="image_url")
     # Our strength is the share of the reference that stays, fal's is the share that changes.
     if "reference_image_strength" in rest:
-        named["strength"] = max(_inverse(rest.pop("reference_image_strength")), _LEAST_STRENGTH)
-    return named
+        arguments["strength"] = max(_inverse(rest.pop("reference_image_strength")), _LEAST_STRENGTH)
+    return arguments
 
 
 def _editing(rest: dict[str, Any]) -> dict[str, Any]:
     references = rest.pop("reference_image_urls", [])
-    named = _rename(rest, base_image_url="image_url", mask_image_url="mask_url")
+    arguments = _rename(rest, base_image_url="image_url", mask_image_url="mask_url")
     if "width" in rest and "height" in rest:
-        named["image_size"] = _rename(rest, width="width", height="height")
+        arguments["image_size"] = _rename(rest, width="width", height="height")
     if not references:
-        return named
-    base = named.pop("image_url", None) if "mask_url" not in named else None
-    return named | {"image_urls": [*([base] if base is not None else []), *references]}
+        return arguments
+    base = arguments.pop("image_url", None) if "mask_url" not in arguments else None
+    return arguments | {"image_urls": [*([base] if base is not None else []), *references]}
 
 
 def _refine(rest: dict[str, Any]) -> dict[str, Any]:
-    named = {"upscale_factor": rest.pop("upscale_factor", _REFINE.upscale_factor)}
-    return named | _rename(rest, base_image_url="image_url", denoise="creativity")
+    arguments = {"upscale_factor": rest.pop("upscale_factor", _REFINE.upscale_factor)}
+    return arguments | _rename(rest, base_image_url="image_url", denoise="creativity")
 
 
 def _video(rest: dict[str, Any]) -> dict[str, Any]:
     duration_s, fps = rest.pop("duration_s", _VIDEO.duration_s), rest.pop("fps", _VIDEO.fps)
-    named = {"num_frames": max(1, round(duration_s * fps)), "frames_per_second": fps}
+    arguments = {"num_frames": max(1, round(duration_s * fps)), "frames_per_second": fps}
     if "motion" in rest:  # fal's video apps have no motion parameter, so the prompt describes it
         verb, _, where = rest.pop("motion").partition("_")
         motion = f"the camera {verb}s {where}"
-        named["prompt"] = f"{rest.pop('prompt')}, {motion}" if "prompt" in rest else motion
-    return named | _rename(rest, base_image_url="image_url")
+        arguments["prompt"] = f"{rest.pop('prompt')}, {motion}" if "prompt" in rest else motion
+    return arguments | _rename(rest, base_image_url="image_url")
 
 
 def _background(rest: dict[str, Any]) -> dict[str, Any]:
-    named = _rename(rest, base_image_url="image_url", background_image_url="ref_image_url")
-    if "background_color" in rest and "prompt" not in rest and "ref_image_url" not in named:
-        named["prompt"] = f"a plain, even background of the colour {rest.pop('background_color')}"
-    return named
+    arguments = _rename(rest, base_image_url="image_url", background_image_url="ref_image_url")
+    if "background_color" in rest and "prompt" not in rest and "ref_image_url" not in arguments:
+        arguments["prompt"] = f"a plain, even background of the colour {rest.pop('background_color')}"
+    return arguments
 
 
 def _face(rest: dict[str, Any]) -> dict[str, Any]:
-    named = _rename(rest, base_image_url="image_url")
+    arguments = _rename(rest, base_image_url="image_url")
     # strength is how much of the face may change, fidelity how much must stay.
-    return named | ({"fidelity": _inverse(rest.pop("strength"))} if "strength" in rest else {})
+    return arguments | ({"fidelity": _inverse(rest.pop("strength"))} if "strength" in rest else {})
 
 
 def _detail(rest: dict[str, Any]) -> dict[str, Any]:
@@ -164,10 +164,12 @@ def _adjuster(rest: dict[str, Any]) -> dict[str, Any]:
     for name in ("brightness", "contrast", "saturation"):
         if name in rest:  # ours are factors, fal's are percentages to add
             colors[name] = round(100 * (rest.pop(name) - 1), 6)
-    named = _rename(rest, base_image_url="image_url") | ({"enable_color_correction": True, **colors} if colors else {})
+    arguments = _rename(rest, base_image_url="image_url") | (
+        {"enable_color_correction": True, **colors} if colors else {}
+    )
     if rest.get("sharpness", 0) > 1:
-        named |= {"enable_sharpen": True, "sharpen_mode": "basic", "sharpen_alpha": rest.pop("sharpness") - 1}
-    return named
+        arguments |= {"enable_sharpen": True, "sharpen_mode": "basic", "sharpen_alpha": rest.pop("sharpness") - 1}
+    return arguments
 
 
 def _image_only(rest: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def _image_only(rest: dict[str, Any]) -> dict[str, Any]:
 
 def _llm(rest: dict[str, Any]) -> dict[str, Any]:
     """The router takes one prompt and no schema. So messages become a prompt, and a schema becomes a system rule."""
-    named = {"model": rest.pop("model", DEFAULT_LLM)}
+    arguments = {"model": rest.pop("model", DEFAULT_LLM)}
     rules = [rest.pop("system_prompt")] if rest.get("system_prompt") else []
     talk: list[tuple[str, str]] = []
     for place, message in enumerate(rest.pop("messages", [])):
@@ -193,9 +195,9 @@ def _llm(rest: dict[str, Any]) -> dict[str, Any]:
         schema = json.encode(rest.pop("json_schema")).decode()
         rules.append(f"Answer with JSON alone, without a fence around it, that fits this JSON schema: {schema}")
     if rules:
-        named["system_prompt"] = "\n\n".join(rules)
+        arguments["system_prompt"] = "\n\n".join(rules)
     lines = [content for _, content in talk] if len(talk) == 1 else [f"{role}: {content}" for role, content in talk]
-    return named | ({"prompt": "\n\n".join(lines)} if lines else {})
+    return arguments | ({"prompt": "\n\n".join(lines)} if lines else {})
 
 
 KINDS: Mapping[TaskType, FalKind] = {

@@ -169,8 +169,8 @@ class FalProvider:
             {**apis.headers, "x-fal-no-retry": "1"},
             _SubmitAnswer,
         )
-        named = {"status": accepted.status_url, "response": accepted.response_url, "cancel": accepted.cancel_url}
-        return self._job(accepted.request_id, request.model, named)
+        urls = {"status": accepted.status_url, "response": accepted.response_url, "cancel": accepted.cancel_url}
+        return self._job(accepted.request_id, request.model, urls)
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
         """Return the state of the request.

@@ -131,12 +131,12 @@ class Transport(transport.Request):
         **_: Any,
     ) -> transport.Response:
         until = time.monotonic() + min(timeout or self._timeout_s, self._timeout_s)
-        sent = {"Accept-Encoding": "identity", "User-Agent": "stepwell", **(headers or {})}
+        request_headers = {"Accept-Encoding": "identity", "User-Agent": "stepwell", **(headers or {})}
         data = bytearray()
         try:
             with (
                 httpx.Client(trust_env=False, follow_redirects=False, timeout=self._timeout_s) as client,
-                client.stream(method, url, content=body, headers=sent) as response,
+                client.stream(method, url, content=body, headers=request_headers) as response,
             ):
                 for chunk in response.iter_raw():
                     data += chunk

@@ -90,9 +90,9 @@ def error_of(body: bytes) -> GoogleError | None:
     if not isinstance(error, Mapping) or not isinstance(error.get("message"), str) or not error["message"]:
         return None
     status, code = error.get("status"), error.get("code")
-    known = isinstance(status, str) and status != ""
+    has_status = isinstance(status, str) and status != ""
     return GoogleError(
-        f"{status}: {error['message']}" if known else error["message"],
+        f"{status}: {error['message']}" if has_status else error["message"],
         code == _UNAUTHENTICATED or status == "UNAUTHENTICATED",
         _retry_after_s(error.get("details")),
         _reason(error.get("details")),

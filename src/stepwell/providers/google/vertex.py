@@ -80,8 +80,8 @@ class VertexProvider(GoogleProvider):
     def refusals(self, step: KnownStep) -> Iterator[Fault]:
         yield from super().refusals(step)
         yield from collect_refusals(partial(_check_bucket, step.provider_config))
-        if named := step.provider_config.get("location"):
-            yield from collect_refusals(partial(_check_location, named))
+        if location := step.provider_config.get("location"):
+            yield from collect_refusals(partial(_check_location, location))
 
     async def _session(self, attempt: Attempt) -> GoogleSession:
         key = self._key(attempt)
@@ -161,8 +161,8 @@ class VertexProvider(GoogleProvider):
 
 
 def _check_bucket(config: Mapping[str, Any]) -> None:
-    named = config.get("parameters")
-    if isinstance(named, Mapping) and any(same_spelling(name) == "storageuri" for name in named):
+    parameters = config.get("parameters")
+    if isinstance(parameters, Mapping) and any(same_spelling(name) == "storageuri" for name in parameters):
         why = "the service's settings decide where videos are stored"
         raise config_refusal("parameters", "storageUri", why=why)
 

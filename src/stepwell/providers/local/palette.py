@@ -51,9 +51,9 @@ def word_hue(word: str) -> float:
 def palette(prompt: list[str], negative: list[str], seed: int, saturation: float) -> Palette:
     """Choose the colours by the known words, else by the seed. Hues of *negative* are avoided. *saturation*: 0 to 1."""
     draw = stream("palette", prompt, negative, seed)
-    known = [word for word in prompt if word in _HUES]
-    base = word_hue(known[0]) if known else float(draw.random())
-    others = [word_hue(word) for word in known[1:]]
+    hue_words = [word for word in prompt if word in _HUES]
+    base = word_hue(hue_words[0]) if hue_words else float(draw.random())
+    others = [word_hue(word) for word in hue_words[1:]]
     second = max(others, key=lambda hue: _distance(hue, base), default=base + float(draw.choice([-0.09, 0.09, 0.5])))
     avoided = [word_hue(word) for word in negative]
     base, second = (_away(hue + float(draw.normal(0, 0.012)), avoided) for hue in (base, second))

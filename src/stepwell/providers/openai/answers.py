@@ -198,9 +198,9 @@ async def image_result(
     info = None if data is None else await to_thread.run_sync(inspect, data)
     if data is None or info is None:
         raise _paid("what it has sent isn't an image as PNG, JPEG, WebP or GIF")
-    stored = await store_from_answer(attempt, io, f"result.{info.extension}", data)
-    result = {"result_image_path": stored.path, "width": info.width, "height": info.height, "format": info.format}
-    result |= {"size": stored.size, "model": model}
+    output = await store_from_answer(attempt, io, f"result.{info.extension}", data)
+    result = {"result_image_path": output.path, "width": info.width, "height": info.height, "format": info.format}
+    result |= {"size": output.size, "model": model}
     if isinstance(usage, Mapping):
         result["usage"] = usage
     return result | ({"revised_prompt": image.revised_prompt} if isinstance(image.revised_prompt, str) else {})

@@ -168,7 +168,7 @@ class OpenAiProvider:
         video = await read_video(session, job)
         if video.status != "completed":
             raise CallFailed(sanitised(f"{NAME}: the video is {video.status}, not completed", 200))
-        stored = await io.download(
+        output = await io.download(
             f"{url_of(session, job)}/content",
             "result.mp4",
             ("video/",),
@@ -176,7 +176,7 @@ class OpenAiProvider:
             error_text=session.words,
             redirects=_REDIRECTS,
         )
-        result = {"result_video_path": stored.path, "format": "MP4", "size": stored.size}
+        result = {"result_video_path": output.path, "format": "MP4", "size": output.size}
         return Finished(result | video.sides | {"model": video.model if isinstance(video.model, str) else model})
 
     async def cancel(self, attempt: Attempt, job: Job) -> CancelAnswer:

@@ -282,9 +282,9 @@ class ReplicateProvider:
         return f"{self._url}/v1/{kind}{request.model}/predictions"
 
     def _address(self, job: Job, purpose: str) -> str:
-        named = job.urls.get(purpose)
-        if named is not None and self._origin is not None and origin_of(named) == self._origin:
-            return named
+        url = job.urls.get(purpose)
+        if url is not None and self._origin is not None and origin_of(url) == self._origin:
+            return url
         own = f"{self._url}/v1/predictions/{quote(job.id, safe='')}"
         return f"{own}/cancel" if purpose == "cancel" else own
 

@@ -78,14 +78,14 @@ class Credentials:
 
         Raises `AttemptError` if the step names a key that the service doesn't have, or the key of another provider.
         """
-        named = provider_config.get("credential")
-        if named is None:
+        name = provider_config.get("credential")
+        if name is None:
             return self._keys.get(provider.lower())
-        if belongs_to_another(str(named), provider, self._keys):
+        if belongs_to_another(str(name), provider, self._keys):
             raise AttemptError(f"provider_config.credential: {naming_rule(provider)}", retryable=False)
-        key = self._keys.get(str(named).lower())
+        key = self._keys.get(str(name).lower())
         if key is None:
-            why = f"the service holds no credential of this name: {credential_hint(str(named), provider)}"
+            why = f"the service holds no credential of this name: {credential_hint(str(name), provider)}"
             raise AttemptError(f"provider_config.credential: {why}", retryable=False)
         return key
 

@@ -215,5 +215,5 @@ class ProviderApi:
 def _stored_answer() -> ApiAnswer | None:
     """Return the answer that an earlier process has stored for this submit; None if the submit must be sent."""
     room = answer_room.get()
-    stored = None if room is None else room.take_stored()
-    return None if stored is None else ApiAnswer(stored.head.status, httpx.Headers(stored.head.headers), stored.body)
+    answer = None if room is None else room.take_stored()
+    return None if answer is None else ApiAnswer(answer.head.status, httpx.Headers(answer.head.headers), answer.body)
