@@ -34,13 +34,13 @@ def build_workflow(
     decision = workflow.run.apply(Created(actor), now)
     if start is not None:
         decision.merge(workflow.run.apply(start, now))
-    stored = structs.replace(
+    record_copy = structs.replace(
         record,
         state=structs.replace(record.state),
         steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
     )
     return NewWorkflowBundle(
-        NewWorkflow(stored, final, planned.definition_bytes, tuple(decision.events)),
+        NewWorkflow(record_copy, final, planned.definition_bytes, tuple(decision.events)),
         workflow,
         workflow.committed_events(decision),
     )
