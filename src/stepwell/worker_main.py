@@ -32,16 +32,21 @@ def main() -> None:
     The arguments are the parent's process id, the bytes of memory that this process may use, and its nice value.
     """
     parent, memory_bytes, niceness = map(int, sys.argv[1:])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # A busy worker wouldn't notice that its input is closed before it has finished.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(1)
-    os.nice(niceness)
+    bind_to_parent(parent, niceness)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _serve(sys.stdin.buffer, sys.stdout.buffer)
+
+
+def bind_to_parent(parent: int, niceness: int) -> None:
+    """Ignore Ctrl-C, die with the process *parent*, and have a lower priority than its event loop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # An idle worker ends when its input is closed. A busy one wouldn't notice before it has finished.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(1)
+    os.nice(niceness)
 
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:

@@ -1,12 +1,10 @@
 """Runs a function in a worker process. A cancellation kills the process, and it never outlives this one."""
 
-import ctypes
 import json
 import math
 import os
 import pickle
 import resource
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,11 +15,11 @@ from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, run_process
 
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import LIGHT, WorkWeight
+from stepwell.worker_main import bind_to_parent
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-_PR_SET_PDEATHSIG = 1
 _NICENESS = 5  # of workers for light work
 _HEAVY_NICENESS = 15
 _KILLED_FIRST = "500"  # the kernel's out-of-memory killer prefers a worker to this process
@@ -136,17 +134,11 @@ _prepared = False
 
 
 def _prepare(parent: int, niceness: int) -> None:
-    """Prepare the worker: ignore Ctrl-C, die with the parent, and have a lower priority than its event loop."""
+    """Bind the worker to its parent, and let the kernel prefer it when memory runs out."""
     global _prepared  # noqa: PLW0603 - a fact about this process
     if _prepared:
         return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    # An idle worker ends when its input is closed. A busy one wouldn't notice before it has finished.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(1)
-    os.nice(niceness)
+    bind_to_parent(parent, niceness)
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:  # noqa: PTH123
         score.write(_KILLED_FIRST)
     _prepared = True
