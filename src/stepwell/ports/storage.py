@@ -63,7 +63,14 @@ class WorkflowStore(Protocol):
         """
 
     async def claim(
-        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+        self,
+        owner: UUID,
+        held: Collection[UUID],
+        now: datetime,
+        limit: int,
+        only: UUID | None = None,
+        *,
+        alone: bool = True,
     ) -> list[LoadedWorkflow]:
         """Make *owner* the owner of up to *limit* workflows that need a process, and return them as loaded.
 
@@ -74,6 +81,7 @@ class WorkflowStore(Protocol):
         If a process died without `LeaseStore.release` while an attempt was running, that is recorded. After three such
         ends within ten minutes, a claim takes one workflow whose attempt was running, with `deaths_alone`, and no
         other, as long as there are such workflows. *only* takes its workflow all the same.
+        Without *alone*, every claim does so.
         """
 
     async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:

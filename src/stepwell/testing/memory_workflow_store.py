@@ -125,7 +125,14 @@ class MemoryWorkflowStore:
             self._tables.cleanups.pop(workflow_id, None)
 
     async def claim(
-        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+        self,
+        owner: UUID,
+        held: Collection[UUID],
+        now: datetime,
+        limit: int,
+        only: UUID | None = None,
+        *,
+        alone: bool = True,
     ) -> list[LoadedWorkflow]:
         await self._tables.round_trip()
         orphans = sorted(
@@ -133,7 +140,7 @@ class MemoryWorkflowStore:
             key=lambda row: row.record.state.id.int,
         )
         self._record_ends(owner)
-        suspect = self._suspect(orphans, owner) if only is None else None
+        suspect = self._suspect(orphans, owner) if only is None and alone else None
         loaded, steps = [], 0
         for row in orphans[:limit] if suspect is None else [suspect]:
             if steps >= _STEPS_A_PAGE:

@@ -75,11 +75,18 @@ class FailingStore:
         after(fault)
 
     async def claim(
-        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+        self,
+        owner: UUID,
+        held: Collection[UUID],
+        now: datetime,
+        limit: int,
+        only: UUID | None = None,
+        *,
+        alone: bool = True,
     ) -> list[LoadedWorkflow]:
         fault = self.claims.popleft() if self.claims else None
         before(fault)
-        claimed = await self.inner.claim(owner, held, now, limit, only)
+        claimed = await self.inner.claim(owner, held, now, limit, only, alone=alone)
         self.claimed += 1
         after(fault)
         return claimed

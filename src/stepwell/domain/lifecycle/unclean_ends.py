@@ -1,7 +1,8 @@
 """The rule for processes that die again and again: which workflow is the cause?
 
 A process ends uncleanly if it dies while an attempt is under way. After `UNCLEAN_ENDS` of these ends within ten
-minutes, a process admits the workflows that had an attempt under way one at a time: each has a trial.
+minutes, a process admits the workflows that had an attempt under way one at a time: each has a trial. Meanwhile all
+other workflows wait for admission.
 
 What must hold:
 - A workflow fails only after `DEATHS_ALONE` deaths in a row during its trials, while it alone was under way, and
@@ -15,7 +16,8 @@ from typing import Final
 UNCLEAN_ENDS: Final = 3
 DEATHS_ALONE: Final = 3
 CALM_S: Final = 5.0
-TRIAL_S: Final = 10.0
+TRIAL_S: Final = 20.0
+TRIALS_S: Final = 60.0  # of a process together; whatever isn't tried by then is admitted together
 
 
 def failure_after(deaths: int | None) -> str | None:

@@ -92,6 +92,14 @@ class ActiveWorkflow:
         """The number of steps that wait for the time of their next attempt."""
         return len(self.timers) - (None in self.timers)
 
+    @property
+    def is_resting(self) -> bool:
+        """True if it has attempts here, and all of them only wait for time to pass."""
+        controls = [attempt.control for attempt in self.attempts.values()]
+        return bool(controls) and all(
+            control is not None and control.resting and not control.waits_for_memory for control in controls
+        )
+
     def snapshot(self) -> LoadedWorkflow:
         """Return copies of the workflow as it is now, including what isn't committed yet."""
         steps = [

@@ -12,7 +12,7 @@ What must hold:
   order.
 - A row that can't be read, or whose writes are refused, keeps no other workflow from being claimed.
 - After several unclean ends, the workflows that had an attempt under way are tried one after the other, before anything
-  else is claimed. See `lifecycle.unclean_ends`.
+  else is claimed or admitted. That ends after `TRIALS_S`, however many there are. See `lifecycle.unclean_ends`.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ import structlog
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.inputs import GiveUp
-from stepwell.domain.lifecycle.unclean_ends import CALM_S, TRIAL_S, failure_after
+from stepwell.domain.lifecycle.unclean_ends import CALM_S, TRIAL_S, TRIALS_S, failure_after
 from stepwell.domain.records import AdmissionResult, LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -87,7 +87,10 @@ class Recovery(WorkflowListener):
         self._claiming = asyncio.Lock()
         self._claim_wanted = False
         self._booted_at = 0.0
-        self.calm_s, self.trial_s = CALM_S, TRIAL_S
+        self.calm_s, self.trial_s, self.trials_s = CALM_S, TRIAL_S, TRIALS_S
+        self._has_claimed = False
+        self._trials_end: float | None = None  # monotonic; None while there are no trials
+        self._suspect: UUID | None = None
         self._unloadable: set[UUID] = set()
         self._refusals: dict[UUID, int] = {}  # of lost workflows, until they are claimed again
         self._woken = asyncio.Event()
@@ -105,6 +108,11 @@ class Recovery(WorkflowListener):
     def resting(self) -> bool:
         """True while `run` waits and nothing has woken it."""
         return self._waiting and not self._woken.is_set()
+
+    @property
+    def holds_back(self) -> bool:
+        """True while no workflow may begin: some are tried alone, or whether there are such isn't known yet."""
+        return self._trials_end is not None or not self._has_claimed
 
     @property
     def unloadable(self) -> AbstractSet[UUID]:
@@ -146,10 +154,15 @@ class Recovery(WorkflowListener):
             self._woken.set()
 
     async def claim(self, workflow_id: UUID) -> None:
-        """Claim that workflow now, if it can be claimed, because a request needs it before `run` claims its page."""
+        """Claim that workflow now, if it can be claimed, because a request needs it before `run` claims its page.
+
+        Raises `Unavailable`, also if another workflow is tried alone now.
+        """
         async with self._claiming:
-            if workflow_id not in self._scheduler.held | self._unloadable:
-                await self._claim_page(1, workflow_id)
+            if workflow_id not in self._held:
+                if self._trials_end is not None:
+                    raise Unavailable("the service has crashed several times, and tries one workflow at a time", 5)
+                await self.register(await self._claim_page(1, workflow_id))
 
     async def admit(self, wanted: Mapping[str | None, int]) -> AdmissionResult:
         """Take waiting workflows into memory, for so many places of each tenant. Raises `Unavailable`."""
@@ -223,11 +236,13 @@ class Recovery(WorkflowListener):
     async def _claim_all(self) -> None:
         await self._release_idle()
         total, claimed = 0, _PAGE
-        while claimed and not self._scheduler.stopping:
-            await self._lease.ensure()
-            async with self._claiming:  # for one page: a request may want one out of turn
-                claimed = await self._claim_page(_PAGE)
-            total += claimed
+        try:
+            while claimed and not self._scheduler.stopping:
+                await self._lease.ensure()
+                claimed = await self._claim_next()
+                total += claimed
+        finally:
+            self._trials_end = None
         for claimer in self._claimers:
             if not self._scheduler.stopping:
                 await claimer.take_over()
@@ -240,20 +255,40 @@ class Recovery(WorkflowListener):
         released = _RELEASED
         while released == _RELEASED and not self._scheduler.stopping:
             async with self._claiming:
-                held, now = self._scheduler.held | self._unloadable, self._clock.now()
+                held, now = self._held, self._clock.now()
                 released = await self._workflow_store.release_idle(self._lease.owner, held, now, _RELEASED)
 
-    async def _claim_page(self, limit: int, only: UUID | None = None) -> int:
-        held = self._scheduler.held | self._unloadable
-        loaded = await self._workflow_store.claim(self._lease.owner, held, self._clock.now(), limit, only)
-        if loaded and (deaths := loaded[0].deaths_alone) is not None:
+    @property
+    def _held(self) -> set[UUID]:
+        """The workflows that must not be claimed."""
+        suspect = set[UUID]() if self._suspect is None else {self._suspect}
+        return self._scheduler.held | self._unloadable | suspect
+
+    async def _claim_next(self) -> int:
+        """Claim a page and register it, or claim one workflow and try it alone. Return the number of workflows."""
+        async with self._claiming:  # for one page: a request may want one out of turn
+            alone = self._trials_end is None or self._clock.monotonic() < self._trials_end
+            loaded = await self._claim_page(_PAGE, alone=alone)
+            self._has_claimed = True
+            deaths = loaded[0].deaths_alone if loaded else None
+            if deaths is None:
+                self._trials_end = None
+                await self.register(loaded)
+                return len(loaded)
+            self._trials_end = self._trials_end or self._clock.monotonic() + self.calm_s + self.trials_s
+            self._suspect = loaded[0].state.id
+        try:
             await self._try_alone(loaded[0], deaths)
-        elif loaded:
-            await self.register(loaded)
+        finally:
+            self._suspect = None
         return len(loaded)
 
+    async def _claim_page(self, limit: int, only: UUID | None = None, *, alone: bool = True) -> list[LoadedWorkflow]:
+        now = self._clock.now()
+        return await self._workflow_store.claim(self._lease.owner, self._held, now, limit, only, alone=alone)
+
     async def _try_alone(self, loaded: LoadedWorkflow, deaths: int) -> None:
-        """Run the workflow until it has a checkpoint of its own, ends, or has run for `trial_s`."""
+        """Run the workflow until it has a checkpoint of its own, ends, only waits, or has run for `trial_s`."""
         workflow_id = loaded.state.id
         log.warning("recovery.trial", action="claim", workflow_id=str(workflow_id), deaths=deaths)
         if failure_after(deaths) is None:
@@ -265,9 +300,12 @@ class Recovery(WorkflowListener):
             return
         await self.register([loaded])
         end = self._clock.monotonic() + self.trial_s
-        workflow = self._scheduler.workflows.get(workflow_id)
+        workflow, resting = self._scheduler.workflows.get(workflow_id), False
         while workflow is not None and not workflow.evicted.is_set() and self._clock.monotonic() < end:
             if workflow.run.state.updated_at != loaded.state.updated_at or self._scheduler.stopping:
+                return
+            was_resting, resting = resting, workflow.is_resting
+            if was_resting and resting:
                 return
             await self._lease.ensure()
             await asyncio.sleep(_TRIAL_POLL_S)

@@ -9,6 +9,7 @@ What must hold:
 - A process that knows of no waiting workflow, or has no room, sends no statement.
 - Two processes never run the same workflow: the database gives each waiting workflow to one of them, with a new epoch.
   A verb on a waiting workflow is written only if the workflow wasn't admitted in the meantime, and is repeated then.
+- While workflows are tried alone after crashes, all others wait (`Recovery.holds_back`). The claim then admits them.
 - A workflow is admitted while no claim of this process runs. Otherwise the claim could take it for one that this
   process owns without knowing it.
 - An announcement may get lost. Then this process alone admits what it has stored, until another one looks. If this
@@ -100,12 +101,14 @@ class WorkflowAdmission(WorkflowListener):
 
     def may_run(self, workflow: ActiveWorkflow) -> bool:
         """Return whether a workflow in memory that is about to be started may be active."""
+        if workflow.run.active:
+            return True
         places = workflow.places
-        return workflow.run.active or self._places.has_room(workflow.tenant, places, held=places)
+        return not self._recovery.holds_back and self._places.has_room(workflow.tenant, places, held=places)
 
     def reserve(self, tenant: str | None, places: int) -> bool:
         """Reserve places for a new workflow. Return False if there are none: then the workflow must wait."""
-        if has_room := self._places.has_room(tenant, places):
+        if has_room := not self._recovery.holds_back and self._places.has_room(tenant, places):
             self._places.take(tenant, places)
         return has_room
 
@@ -152,9 +155,13 @@ class WorkflowAdmission(WorkflowListener):
         self._woken.set()
 
     async def take_over(self) -> None:
-        """Admit what may be admitted now. The claim has just released what dead processes left."""
-        self._uncounted = True
-        await self._admit_all()
+        """Admit what may be admitted now. The claim has just released what dead processes left.
+
+        After the claim at the start, `run` does that, so that a slow admission doesn't delay the next claim.
+        """
+        self.others_changed()
+        if not self._recovery.caught_up.is_set():
+            await self._admit_all()
 
     # Tasks
 
@@ -183,7 +190,7 @@ class WorkflowAdmission(WorkflowListener):
 
     async def _admit_all(self) -> None:
         async with self._admitting:
-            while self._places.free and not self._scheduler.stopping:
+            while self._places.free and not self._scheduler.stopping and not self._recovery.holds_back:
                 if self._uncounted:
                     await self._count()
                 shares = self._places.next_shares(_PAGE)

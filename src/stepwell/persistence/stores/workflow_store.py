@@ -26,6 +26,7 @@ from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
 
 _STEPS_A_PAGE = 20_000
+_NO_TRIALS = 2**31 - 1  # so many unclean ends never happen within ten minutes
 _SLICE = 250  # after so many rows, other tasks get their turn
 _TURN_S = 5.0
 
@@ -127,10 +128,18 @@ class PostgresWorkflowStore:
 
     @unavailable_in_outage
     async def claim(
-        self, owner: UUID, held: Collection[UUID], now: datetime, limit: int, only: UUID | None = None
+        self,
+        owner: UUID,
+        held: Collection[UUID],
+        now: datetime,
+        limit: int,
+        only: UUID | None = None,
+        *,
+        alone: bool = True,
     ) -> list[LoadedWorkflow]:
+        ends = UNCLEAN_ENDS if alone else _NO_TRIALS
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, UNCLEAN_ENDS)
+            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, ends)
             if not rows:
                 if only is None:
                     await connection.execute(sql.FORGET_DEAD)
