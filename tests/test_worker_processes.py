@@ -127,6 +127,38 @@ async def test_a_cancelled_request_ends_its_worker(pool: WorkerPool) -> None:
     assert not exists(worker)
 
 
+async def cancel_thrice(pool: WorkerPool, after_steps: int) -> None:
+    """Begin a request, and cancel it three times after some steps of the event loop."""
+    async with asyncio.TaskGroup() as group:
+        request = group.create_task(run(pool, sleep))
+        for _ in range(after_steps):
+            await asyncio.sleep(0)
+        for _ in range(3):
+            request.cancel()
+            await asyncio.sleep(0)
+    assert request.cancelled()
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+async def test_a_second_cancellation_during_the_cleanup_leaves_the_turn_free(pool: WorkerPool) -> None:
+    process = int(await run(pool, process_id))
+    await cancel_thrice(pool, 5)
+    assert pool.begun == 2
+    await eventually(lambda: not exists(process))
+    assert await run(pool, upper, b"x") == b"X"
+
+
+@pytest.mark.parametrize("steps", range(0, 12, 2))
+async def test_cancellations_during_the_start_of_a_worker_leave_no_process(pool: WorkerPool, steps: int) -> None:
+    before = children()
+    await cancel_thrice(pool, steps)
+    await eventually(lambda: children() == before)
+    assert await run(pool, upper, b"x") == b"X"
+
+
 async def test_a_request_that_is_never_answered_ends_at_the_deadline() -> None:
     pool = WorkerPool(WorkerLimits(wall_s=0.2))
     with pytest.raises(WorkerFailed, match="no answer within") as caught:

@@ -5,7 +5,8 @@ Such a function takes bytes and returns bytes. A thread would not do: it can't b
 What must hold:
 - At most `size` requests run at once. Tenants that wait take turns, so a tenant waits for one request of each other.
 - A request that waits holds no data: its data is made when its turn comes.
-- A cancellation or the deadline kills the worker at once. No worker outlives this process.
+- A cancellation or the deadline kills the worker at once. No worker outlives this process. Further cancellations
+  meanwhile leave neither a process nor a turn behind.
 - The processor time of a request and the memory of its worker are bounded by the kernel.
 - A worker starts when it is needed, and ends when it was idle for a while.
 """
@@ -14,8 +15,9 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from anyio import (
     BrokenResourceError,
@@ -33,6 +35,7 @@ from msgspec import Struct
 from stepwell.fair_turns import FairTurns
 from stepwell.worker_main import Outcome
 
+T = TypeVar("T")
 _SIGXCPU = 24
 
 
@@ -121,6 +124,22 @@ class WorkerPool:
             await worker.kill()
 
 
+async def _to_its_end(work: Coroutine[Any, Any, T], name: str) -> tuple[T, bool]:
+    """Wait until *work* has ended, however often the caller is cancelled. Return its result, and whether it was.
+
+    A scope alone doesn't shield it from `asyncio.Task.cancel`, which `asyncio.timeout` and task groups call.
+    """
+    is_cancelled = False
+    with CancelScope(shield=True):
+        task = asyncio.create_task(work, name=name)  # noqa: TID251 - it ends within this call
+        while not task.done():
+            try:
+                await asyncio.wait({task})
+            except asyncio.CancelledError:
+                is_cancelled = True
+    return task.result(), is_cancelled
+
+
 class _Worker:
     """One worker process. `usable`: it has answered its last request, and can take another one."""
 
@@ -138,9 +157,13 @@ class _Worker:
         command = [sys.executable, "-m", "stepwell.worker_main", *arguments]
         # The environment may hold secrets, which a worker doesn't need.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with CancelScope(shield=True):  # a start that is cancelled half-way would leave a process
-            process = await open_process(command, stderr=subprocess.DEVNULL, env=environment)
-        return cls(process, limits)
+        start = open_process(command, stderr=subprocess.DEVNULL, env=environment)
+        process, is_cancelled = await _to_its_end(start, "start of a worker")
+        worker = cls(process, limits)
+        if is_cancelled:
+            await worker.kill()
+            raise asyncio.CancelledError
+        return worker
 
     async def call(self, function: Callable[[bytes], bytes], request: Sequence[bytes]) -> bytes:
         name = f"{function.__module__}:{function.__qualname__} {self._limits.cpu_s}".encode()
@@ -177,8 +200,9 @@ class _Worker:
         if self._end is not None:
             self._end.cancel()
         self._kill()
-        with CancelScope(shield=True):
-            await self._process.aclose()
+        _, is_cancelled = await _to_its_end(self._process.aclose(), "end of a worker")
+        if is_cancelled:
+            raise asyncio.CancelledError
 
     async def _death(self) -> WorkerFailed:
         if await self._process.wait() == -_SIGXCPU:
