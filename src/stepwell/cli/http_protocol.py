@@ -4,6 +4,8 @@ What must hold:
 - The head of a request comes within `HEAD_S`, and has at most about `_MOST_HEAD` bytes. Of a response, the client reads
   `_LEAST_READ` bytes each `STALLED_S`. Otherwise the connection is closed.
 - The body of a request that has been answered is read and dropped for `HEAD_S`, so that the client sees the answer.
+- Of the requests that a client sends without waiting for answers, `_MOST_PIPELINED` wait at most. The answer to the
+  last of them closes the connection. Further ones are dropped, as RFC 9112 (9.6) allows.
 - A reserved connection answers the paths of health and metrics, refuses others with 503, and closes. One of the admin
   port refuses them with 404.
 - A request that a trusted proxy forwards counts for the client for which it does, and has that client's address.
@@ -29,9 +31,14 @@ HEAD_S = 15.0  # the time that a client may take for the head of a request
 STALLED_S = 20.0
 _LEAST_READ = 20_000
 _MOST_HEAD = 128 * 1024
+_MOST_PIPELINED = 16
 _FLUSH_S = 1.0  # for the last bytes of a response whose connection is closed for another
 _RETRY_AFTER_S = 2
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class _PipelineFullError(Exception):
+    """Ends the parsing of requests that the connection doesn't answer any more."""
 
 
 class _LimitedProtocol(HttpToolsProtocol):
@@ -42,7 +49,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     admin_port: ClassVar[int | None]
     slot: ConnectionSlot
     _running: RequestResponseCycle | None = None  # the request that is being answered
-    _in_head = False
+    _in_head = _has_dropped = False
     _head_bytes = 0  # of the request whose head is incomplete
     _head_deadline: asyncio.TimerHandle | None = None
     _read_deadline: asyncio.TimerHandle | None = None
@@ -67,6 +74,9 @@ class _LimitedProtocol(HttpToolsProtocol):
                 self._refuse_head()
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= _MOST_PIPELINED:
+            self._has_dropped = True
+            raise _PipelineFullError
         super().on_message_begin()
         self._in_head, self._head_bytes = True, 0
 
@@ -86,13 +96,17 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._running is None:
             self._running = self.cycle
         self.limits.begin(self.slot)
-        if not self.slot.served:
+        if not self.slot.served or len(self.pipeline) >= _MOST_PIPELINED:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         if len(self.cycle.body) <= FREE_BYTES:
             self.cycle.scope["state"][SHORT_BODY] = True
+
+    def send_400_response(self, msg: str) -> None:
+        if not self._has_dropped:
+            super().send_400_response(msg)
 
     def on_response_complete(self) -> None:
         self._running = self.pipeline[-1][0] if self.pipeline else None
