@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW, BatchedCalls, Batcher, ItemFailure
+from stepwell.batching import MAX_TIMEOUTS_IN_A_ROW, SHARED_BATCHES, BatchedCalls, Batcher, ItemFailure
 from stepwell.domain.errors import Unavailable
 
 
@@ -21,7 +21,9 @@ class Machine:
     `slow`, only a batch of these alone waits for `go_on`.
     """
 
-    def __init__(self, *, rows: int = 100, size: int = 1000, shared: bool = True) -> None:
+    def __init__(
+        self, *, rows: int = 100, size: int = 1000, shared: bool = True, shared_rows: int | None = None
+    ) -> None:
         self.executed: list[list[str]] = []
         self.turn, self.go_on = asyncio.Event(), asyncio.Event()
         self.turn.set()
@@ -35,7 +37,12 @@ class Machine:
         self.calls: BatchedCalls[str, list[str], str] = BatchedCalls(
             self._execute, max_weight=limits, weigh=_weight, shared=shared
         )
-        self.batcher: Batcher[str, list[str], str] = Batcher(self._execute, max_weight=limits, weigh=_weight)
+        self.batcher: Batcher[str, list[str], str] = Batcher(
+            self._execute,
+            max_weight=limits,
+            weigh=_weight,
+            shared_weight=None if shared_rows is None else (shared_rows, size),
+        )
 
     async def _execute(self, take: Callable[[], Mapping[str, list[str]]]) -> dict[str, str]:
         if not self.turn.is_set():
@@ -371,3 +378,38 @@ async def test_a_failure_before_the_batch_is_closed_is_nobody_s_fault() -> None:
     assert await _outcomes(*calls) == ["Refused", "Refused"]
     with pytest.raises(Refused):
         await batched.call("c", "c")
+
+
+def test_tenants_take_turns_in_a_batch_and_from_batch_to_batch() -> None:
+    batcher = Machine(rows=3).batcher
+    for word in ("a", "b", "c", "d", "e"):
+        batcher.add(word, [word], "many")
+    for word in ("x", "y"):
+        batcher.add(word, [word], "few")
+    assert [list(batcher.take()) for _ in range(3)] == [["a", "x", "b"], ["y", "c", "d"], ["e"]]
+
+
+def test_a_tenant_with_heavy_items_delays_another_by_one_batch_at_most() -> None:
+    batcher = Machine(rows=3).batcher
+    for word in ("a", "b", "c"):
+        batcher.add(word, [word] * 5, "heavy")
+    batcher.add("x", ["x"], "light")
+    assert [list(batcher.take()) for _ in range(4)] == [["a"], ["x"], ["b"], ["c"]]
+
+
+def test_batches_are_small_while_several_tenants_have_items_and_some_batches_longer() -> None:
+    batcher = Machine(rows=3, shared_rows=2).batcher
+
+    def batch(*tenants: str) -> int:
+        for tenant in tenants:
+            for number in range(3):
+                batcher.add(f"{tenant}{number}", ["x"], tenant)
+        size = len(batcher.take())
+        while batcher:
+            batcher.take()
+        return size
+
+    assert batch("a") == 3
+    assert batch("a", "b") == 2
+    sizes = [batch("a") for _ in range(SHARED_BATCHES)]
+    assert sizes == [*[2] * (SHARED_BATCHES // 2), *[3] * (SHARED_BATCHES // 2)]

@@ -7,7 +7,7 @@ inserts and reads: there the first caller executes the batch for all.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, KeysView, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, KeysView, Mapping, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ Weight: TypeAlias = tuple[int, int]  # the number of an item's rows, and their s
 
 # After so many time-outs in a row, the cause is a slow database and not one item.
 MAX_TIMEOUTS_IN_A_ROW: Final = 3
+SHARED_BATCHES: Final = 100
 _LEAD: Final = object()  # given to a waiter instead of a result: its caller executes the next batch
 
 
@@ -38,6 +39,13 @@ Take: TypeAlias = Callable[[], Mapping[Key, Item]]
 Execute: TypeAlias = Callable[[Take[Key, Item]], Awaitable[Mapping[Key, Result]]]
 
 
+class _Items(Struct, Generic[Item]):
+    """The queued items of one key, at least one, and the tenant that they belong to."""
+
+    tenant: Hashable
+    items: deque[Item]
+
+
 class Batcher(Generic[Key, Item, Result]):
     """A queue of items by key, and the execution of its head as one batch, by an owner with a loop of its own.
 
@@ -47,76 +55,123 @@ class Batcher(Generic[Key, Item, Result]):
 
     What must hold:
     - A batch costs one call of *execute*. While it runs, arriving items wait together for the next one.
-    - A batch weighs at most *max_weight*, unless it has only one item.
+    - A batch weighs at most *max_weight*, unless it has only one item. While several tenants have items, and for 100
+      batches afterwards, it weighs at most *shared_weight*, because each tenant waits for the batches of the others.
     - A key is at most once in a batch. Items of one key are executed in the order of their arrival. After each batch, a
-      key that has more items goes to the end of the queue.
+      key that has more items goes to the end of its tenant's queue.
+    - Tenants take turns, in a batch and from batch to batch: a turn is one item. So however many items one tenant has
+      queued, an item of another one is in the next batch, or in the one after it.
     - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
       item at fault fails. After three time-outs in a row the remaining items fail too.
     - If *execute* raises another error, the whole batch has failed, and `Batcher.execute` raises that error.
     """
 
     def __init__(
-        self, execute: Execute[Key, Item, Result], *, max_weight: Weight, weigh: Callable[[Item], Weight]
+        self,
+        execute: Execute[Key, Item, Result],
+        *,
+        max_weight: Weight,
+        weigh: Callable[[Item], Weight],
+        shared_weight: Weight | None = None,
     ) -> None:
         self._execute, self._max_weight, self._weigh = execute, max_weight, weigh
-        self._queue: dict[Key, deque[Item]] = {}
+        self._shared_weight = shared_weight or max_weight
+        self._tenants: set[Hashable] = set()  # those that had items when the last batch began
+        self._alone = SHARED_BATCHES  # the number of batches since another tenant had items
+        self._items: dict[Key, _Items[Item]] = {}
+        self._queues: dict[Hashable, dict[Key, None]] = {}  # by tenant, in the order of turns
 
     def __bool__(self) -> bool:
         """True while items are queued."""
-        return bool(self._queue)
+        return bool(self._items)
 
     @property
     def keys(self) -> KeysView[Key]:
         """The keys that have queued items."""
-        return self._queue.keys()
+        return self._items.keys()
 
     def first(self) -> tuple[Key, Item]:
         """Return the key and the item at the head of the queue, which must not be empty."""
-        key = next(iter(self._queue))
-        return key, self._queue[key][0]
+        key = next(iter(next(iter(self._queues.values()))))
+        return key, self._items[key].items[0]
 
     def drop_first(self, key: Key) -> None:
         """Remove the first item of *key*. The next one of that key takes its place."""
-        items = self._queue[key]
-        items.popleft()
-        if not items:
-            del self._queue[key]
+        queued = self._items[key]
+        queued.items.popleft()
+        if not queued.items:
+            self.remove(key)
 
     def last(self, key: Key) -> Item | None:
         """Return the item that was queued last for *key*; None if there is none."""
-        items = self._queue.get(key)
-        return items[-1] if items else None
+        queued = self._items.get(key)
+        return None if queued is None else queued.items[-1]
 
-    def add(self, key: Key, item: Item) -> None:
-        """Queue *item* behind the other items of *key*."""
-        items = self._queue.get(key)
-        if items is None:
-            self._queue[key] = deque((item,))
+    def add(self, key: Key, item: Item, tenant: Hashable = None) -> None:
+        """Queue *item* behind the other items of *key*. All items of a key belong to the same *tenant*."""
+        queued = self._items.get(key)
+        if queued is None:
+            self._items[key] = _Items(tenant, deque((item,)))
+            self._queues.setdefault(tenant, {})[key] = None
         else:
-            items.append(item)
+            queued.items.append(item)
 
     def remove(self, key: Key) -> Sequence[Item]:
         """Remove the queued items of *key*, and return them."""
-        return self._queue.pop(key, ())
+        if (queued := self._items.pop(key, None)) is None:
+            return ()
+        queue = self._queues[queued.tenant]
+        del queue[key]
+        if not queue:
+            del self._queues[queued.tenant]
+        return queued.items
 
     def take(self) -> dict[Key, Item]:
         """Remove the next batch from the queue, and return it."""
         batch: dict[Key, Item] = {}
         rows = size = 0
-        max_rows, max_size = self._max_weight
-        for key, items in self._queue.items():
-            more_rows, more_size = self._weigh(items[0])
+        max_rows, max_size = self._shared_weight if self._is_shared() else self._max_weight
+        for key in self._in_turns():
+            item = self._items[key].items[0]
+            more_rows, more_size = self._weigh(item)
             rows += more_rows
             size += more_size
             if batch and (rows > max_rows or size > max_size):
                 break
-            batch[key] = items[0]
+            batch[key] = item
+        if len(self._queues) > 1:  # the tenant that was the first is the last of the next batch
+            tenant = next(iter(self._queues))
+            self._queues[tenant] = self._queues.pop(tenant)
         for key in batch:
-            items = self._queue.pop(key)
-            items.popleft()
-            if items:
-                self._queue[key] = items  # behind the others
+            queued = self._items[key]
+            queued.items.popleft()
+            if not queued.items:
+                self.remove(key)
+            else:
+                queue = self._queues[queued.tenant]
+                queue[key] = queue.pop(key)  # behind the others
         return batch
+
+    def _is_shared(self) -> bool:
+        """Count the batch that begins. Return whether several tenants have items, or had some lately."""
+        alone = len(self._queues) <= 1 and (not self._tenants or self._tenants >= self._queues.keys())
+        self._tenants = set(self._queues)
+        self._alone = self._alone + 1 if alone else 0
+        return self._alone < SHARED_BATCHES
+
+    def _in_turns(self) -> Iterator[Key]:
+        """Yield the keys, one of each tenant after the other."""
+        queues = [iter(queue) for queue in self._queues.values()]
+        while queues:
+            if len(queues) == 1:
+                yield from queues[0]
+                return
+            left = []
+            for queue in queues:
+                if (key := next(queue, None)) is not None:
+                    yield key
+                    left.append(queue)
+            queues = left
 
     async def execute(self, close: Take[Key, Item], finish: Callable[[Key, Result | Exception], object]) -> None:
         """Execute the batch that *close* returns, and call *finish* with the result or the error of each item.

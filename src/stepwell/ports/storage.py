@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from stepwell.contract.enums import ProviderType
@@ -29,6 +29,8 @@ from stepwell.domain.records import (
     WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
+
+CONCURRENT_WRITES: Final = 2  # calls of `WorkflowStore.write` at a time
 
 
 class WorkflowStore(Protocol):
@@ -59,7 +61,7 @@ class WorkflowStore(Protocol):
 
         *batch* has at most one decision per workflow. A decision is written only if the workflow still has the
         version (owner, epoch, last event) that it was made from. A decision that was written before, but whose answer
-        was lost, counts as committed. Callers make one call at a time.
+        was lost, counts as committed. Callers make at most `CONCURRENT_WRITES` calls at a time, and one for a workflow.
         """
 
     async def claim(

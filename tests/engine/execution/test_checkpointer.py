@@ -65,9 +65,9 @@ class Bench:
             run = self.runs[workflow_id] = Run(state, WorkflowConfig(), plans_of([()]), [StepState(0)])
         return run.apply(Update("alice", WorkflowUpdate(name="m")), EPOCH)
 
-    def submit(self, *workflow_ids: UUID) -> None:
+    def submit(self, *workflow_ids: UUID, tenant: str | None = None) -> None:
         for workflow_id in workflow_ids:
-            self.checkpointer.submit(self.decide(workflow_id))
+            self.checkpointer.submit(self.decide(workflow_id), tenant)
 
     def flushed(self, workflow_id: UUID) -> "asyncio.Future[None]":
         return self.checkpointer.flushed(workflow_id)
@@ -75,7 +75,7 @@ class Bench:
     def _committed(self, decision: Decision) -> None:
         events = [event.id for event in decision.events]
         assert set(events) <= set(self.ledger.events.get(decision.workflow.id, [])), "told before it is written"
-        assert decision.workflow.id not in self.checkpointer._results
+        assert all(decision.workflow.id not in writer._results for writer in self.checkpointer._writers)
         self.committed.append((decision.workflow.id, events))
         self.when_committed(decision)
 
@@ -151,7 +151,7 @@ async def test_a_decision_without_rows_is_not_queued_while_nothing_is() -> None:
         bench.submit(A)
         await bench.flushed(A)
         bench.committed.clear()
-        assert not bench.checkpointer.submit(bench.runs[A].pending_work())
+        assert not bench.checkpointer.submit(bench.runs[A].pending_work(), None)
         assert (bench.committed, len(bench.workflow_store.batches)) == ([], 1)
 
 
@@ -165,7 +165,7 @@ async def test_effects_of_a_decision_without_rows_join_those_that_wait() -> None
         bench.when_committed = lambda decision: seen.append(len(decision.effects))
         rowless = bench.runs[A].pending_work()
         rowless.effects.append(DeadlineAt(EPOCH))
-        assert bench.checkpointer.submit(rowless)
+        assert bench.checkpointer.submit(rowless, None)
         assert not seen
         bench.workflow_store.gate.set()
         await bench.flushed(A)
@@ -320,7 +320,7 @@ async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: 
         for _ in range(5):
             decision = bench.decide(A)
             decision.steps[0] = StepState(0, result=b"x" * 40)
-            bench.checkpointer.submit(decision)
+            bench.checkpointer.submit(decision, None)
         bench.submit(B)
         waiting = bench.flushed(A)
         bench.workflow_store.gate.set()
@@ -370,3 +370,46 @@ def test_whatever_fails_each_decision_lands_once_and_in_order(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_FIRST_RETRY_S", 0.0)
         asyncio.run(play())
+
+
+async def test_a_tenant_does_not_wait_for_the_write_of_another() -> None:
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+        bench.submit(A, tenant="mallory")
+        await writing(bench)
+        bench.submit(B, tenant="mallory")
+        bench.submit(C, tenant="alice")
+        await writing(bench, 2)
+        assert bench.workflow_store.batches == [[A], [C]]
+        bench.workflow_store.gate.set()
+        await bench.flushed(B)
+        assert bench.workflow_store.batches == [[A], [C], [B]]
+
+
+async def test_a_third_tenant_gets_the_writer_with_fewer_decisions_and_is_in_its_next_batch() -> None:
+    many = [UUID(int=n) for n in range(10, 20)]
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+        bench.submit(*many, tenant="mallory")
+        bench.submit(A, tenant="alice")
+        await writing(bench, 2)
+        bench.submit(*many, tenant="mallory")
+        bench.submit(B, tenant="alice")
+        bench.submit(C, tenant="carol")
+        bench.workflow_store.gate.set()
+        await bench.flushed(C)
+        await bench.flushed(many[-1])
+        assert sorted(bench.workflow_store.batches, key=len) == [[A], [B, C], many, many]
+
+
+async def test_one_tenant_alone_has_one_write_at_a_time() -> None:
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+        bench.submit(A, tenant="alice")
+        await writing(bench)
+        bench.submit(B, C, tenant="alice")
+        await asyncio.sleep(0)
+        assert bench.workflow_store.batches == [[A]]
+        bench.workflow_store.gate.set()
+        await bench.flushed(C)
+        assert bench.workflow_store.batches == [[A], [B, C]]

@@ -5,6 +5,9 @@ What must hold, besides what `Batcher` promises:
 - Decisions of one run are written in the order in which they were made. Those that wait together are merged, as long
   as they stay small: no batch may be so big that writing it takes longer than the database's deadline, or that
   releasing its effects holds up other tasks.
+- There are two writers, so that a tenant that runs a few steps doesn't wait for the batches of one that runs thousands.
+  A tenant has one writer while it has decisions there, and then gets the one with fewer decisions. A single tenant
+  never uses the second one, because bigger batches are cheaper.
 - While the database is away nothing is dropped: the same batch is written again until it commits. If only the answer
   was lost, `WorkflowStore.write` recognises the batch as committed.
 - The next batch is sent before the effects of the last one are released, so that the database and this process work at
@@ -16,6 +19,7 @@ What must hold, besides what `Batcher` promises:
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from uuid import UUID
@@ -26,12 +30,13 @@ from msgspec import Struct
 from stepwell.batching import Batcher, ItemFailure, Weight
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.ports.storage import WorkflowStore
+from stepwell.ports.storage import CONCURRENT_WRITES, WorkflowStore
 from stepwell.telemetry import Distribution
 
 log = structlog.get_logger()
 
 _BATCH_EVENTS, _BATCH_BYTES = 500, 4 * 1024 * 1024
+_SHARED_EVENTS, _SHARED_BYTES = 100, 1024 * 1024  # while several tenants have decisions
 _CHANGE_EVENTS = 250  # at most, in one workflow's part of a batch
 _TURN_S = 0.01  # seconds of releasing effects, before other tasks get their turn
 _WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -48,6 +53,7 @@ class _Change(Struct):
 
     decision: Decision
     size: int
+    tenant: str | None
     waiters: list[asyncio.Future[None]] = []
 
 
@@ -59,21 +65,98 @@ class _WriteResult(Enum):
 
 
 class Checkpointer:
-    """Writes the decisions of all runs to *workflow_store*, in batches that it executes in its own loop.
+    """Writes the decisions of all runs to *workflow_store*, in batches that its writers execute.
 
     *committed* is called with each decision that has committed. *lost* is called with the id of each workflow whose
     decision can't be written, and with the reason: True if the database refuses its rows, False if another process has
     the workflow.
-    `seconds` are the durations of the writes that the database answered. `events` and `rows` count what is committed:
-    events of workflows' histories, and rows of all tables.
+    `seconds` are the durations of the writes that the database answered.
     """
 
     def __init__(
         self, workflow_store: WorkflowStore, committed: Callable[[Decision], None], lost: Callable[[UUID, bool], None]
     ) -> None:
-        self._workflow_store, self._committed, self._lost = workflow_store, committed, lost
+        self.seconds = Distribution(_WRITE_S)
+        self._writers = [_Writer(workflow_store, committed, lost, self.seconds) for _ in range(CONCURRENT_WRITES)]
+
+    @property
+    def outage(self) -> bool:
+        """True while the database is away."""
+        return any(writer.outage for writer in self._writers)
+
+    @property
+    def batches(self) -> int:
+        """The number of batches that are committed."""
+        return sum(writer.batches for writer in self._writers)
+
+    @property
+    def events(self) -> int:
+        """The number of committed events of workflows' histories."""
+        return sum(writer.events for writer in self._writers)
+
+    @property
+    def rows(self) -> int:
+        """The number of committed rows of all tables."""
+        return sum(writer.rows for writer in self._writers)
+
+    @property
+    def held(self) -> set[UUID]:
+        """The ids of the workflows for which `holds` is true."""
+        return set().union(*(writer.held for writer in self._writers))
+
+    def holds(self, workflow_id: UUID) -> bool:
+        """Return whether a decision of the workflow is queued, being written, or about to be released."""
+        return any(writer.holds(workflow_id) for writer in self._writers)
+
+    def is_slow(self, write_s: float) -> bool:
+        """Return whether a present write takes longer than *write_s*, or the last one did, a short time ago."""
+        return any(writer.is_slow(write_s) for writer in self._writers)
+
+    def submit(self, decision: Decision, tenant: str | None) -> bool:
+        """Queue *decision* about a workflow of *tenant*.
+
+        Return False if it needs no write and waits for none: then its effects may run at once.
+        """
+        writer = next((each for each in self._writers if tenant in each.tenants), None)
+        return (writer or min(self._writers, key=lambda each: each.tenants.total())).submit(decision, tenant)
+
+    def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
+        """Return a future, done once all present decisions of the workflow are committed. It may raise `NotWritten`."""
+        writer = next((each for each in self._writers if each.holds(workflow_id)), self._writers[0])
+        return writer.flushed(workflow_id)
+
+    async def run(self) -> None:
+        """Write batches until `close`."""
+        async with asyncio.TaskGroup() as group:
+            for number, writer in enumerate(self._writers):
+                group.create_task(writer.run(), name=f"checkpoint writer {number}")
+
+    def close(self) -> None:
+        """Let `run` end once everything in the queues is written."""
+        for writer in self._writers:
+            writer.close()
+
+
+class _Writer:
+    """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
+
+    `tenants` counts the workflows of each tenant that have decisions here.
+    """
+
+    def __init__(
+        self,
+        workflow_store: WorkflowStore,
+        committed: Callable[[Decision], None],
+        lost: Callable[[UUID, bool], None],
+        seconds: Distribution,
+    ) -> None:
+        self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
+        self.tenants = Counter[str | None]()
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
-            self._write, max_weight=(_BATCH_EVENTS, _BATCH_BYTES), weigh=_weight
+            self._write,
+            max_weight=(_BATCH_EVENTS, _BATCH_BYTES),
+            weigh=_weight,
+            shared_weight=(_SHARED_EVENTS, _SHARED_BYTES),
         )
         self._writing: dict[UUID, _Change] = {}
         self._results: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
@@ -83,31 +166,28 @@ class Checkpointer:
         self._write_began: float | None = None
         self._last_write_ended, self._last_write_s = -float("inf"), 0.0
         self.batches = self.events = self.rows = 0
-        self.seconds = Distribution(_WRITE_S)
 
     def is_slow(self, write_s: float) -> bool:
-        """Return whether the present write takes longer than *write_s*, or the last one did, a short time ago."""
         now = time.perf_counter()
         if self._write_began is not None and now - self._write_began > write_s:
             return True
         return self._last_write_s > write_s and now - self._last_write_ended < _SLOW_S
 
-    def submit(self, decision: Decision) -> bool:
-        """Queue *decision*. Return False if it needs no write and waits for none: then its effects may run at once."""
+    def submit(self, decision: Decision, tenant: str | None) -> bool:
         workflow_id, size = decision.workflow.id, _size(decision)
         queued = self._batcher.last(workflow_id)
         if queued is not None and (not decision.has_rows or _has_room(queued, decision, size)):
             queued.decision.merge(decision)
             queued.size += size
         elif decision.has_rows:
-            self._batcher.add(workflow_id, _Change(decision, size))
+            self._batcher.add(workflow_id, _Change(decision, size, tenant), tenant)
+            self.tenants[tenant] += 1
             self._wake.set()
         else:
             return False
         return True
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
-        """Return a future, done once all present decisions of the workflow are committed. It may raise `NotWritten`."""
         future = asyncio.get_running_loop().create_future()
         change = self._batcher.last(workflow_id) or self._writing.get(workflow_id)
         if change is None and (written := self._results.get(workflow_id)) is not None:
@@ -119,12 +199,10 @@ class Checkpointer:
         return future
 
     def holds(self, workflow_id: UUID) -> bool:
-        """Return whether a decision of the workflow is queued, being written, or about to be released."""
         return workflow_id in self._batcher.keys or workflow_id in self._writing or workflow_id in self._results
 
     @property
     def held(self) -> set[UUID]:
-        """The ids of the workflows for which `holds` is true."""
         return self._batcher.keys | self._writing.keys() | self._results.keys()
 
     async def run(self) -> None:
@@ -156,7 +234,6 @@ class Checkpointer:
         return any(result is not _WriteResult.COMMITTED for _, result in self._results.values())
 
     def close(self) -> None:
-        """Let `run` end once everything in the queue is written."""
         self._closing = True
         self._wake.set()
 
@@ -203,7 +280,7 @@ class Checkpointer:
                 self.outage = False
                 self._write_began, self._last_write_ended = None, time.perf_counter()
                 self._last_write_s = self._last_write_ended - started
-                self.seconds.observe(self._last_write_s)
+                self._seconds.observe(self._last_write_s)
                 return lost
 
     async def _release_results(self) -> None:
@@ -216,6 +293,7 @@ class Checkpointer:
             # Remove it first, because what is called now may check `holds`.
             workflow_id = next(iter(self._results))
             change, result = self._results.pop(workflow_id)
+            self._forget(change)
             if result is _WriteResult.COMMITTED:
                 self._release(change)
             else:
@@ -229,9 +307,16 @@ class Checkpointer:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def _forget(self, change: _Change) -> None:
+        self.tenants[change.tenant] -= 1
+        if not self.tenants[change.tenant]:
+            del self.tenants[change.tenant]
+
     def _drop(self, workflow_id: UUID, change: _Change, *, refused: bool) -> None:
         log.warning("checkpoint.lost", action="checkpoint", workflow_id=str(workflow_id))
         changes = [change, *self._batcher.remove(workflow_id)]
+        for queued in changes[1:]:
+            self._forget(queued)
         self._lost(workflow_id, refused)
         for waiter in (waiter for change in changes for waiter in change.waiters):
             if not waiter.done():

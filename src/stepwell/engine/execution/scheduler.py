@@ -302,7 +302,7 @@ class Scheduler:
                 self._apply(start.workflow, start.input)
 
     def _submit(self, workflow: ActiveWorkflow, decision: Decision) -> None:
-        if not self.checkpointer.submit(decision):
+        if not self.checkpointer.submit(decision, workflow.tenant):
             self._run_effects(workflow, decision)
 
     def _on_committed(self, decision: Decision) -> None:

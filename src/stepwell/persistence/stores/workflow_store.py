@@ -18,12 +18,14 @@ from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE
 from stepwell.persistence.clock import DatabaseClock
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
 from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.decode_rows import read_object, step_record, task, workflow_state
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
+from stepwell.ports.storage import CONCURRENT_WRITES
 
 _STEPS_A_PAGE = 20_000
 _NO_TRIALS = 2**31 - 1  # so many unclean ends never happen within ten minutes
@@ -45,7 +47,7 @@ class PostgresWorkflowStore:
     def __init__(self, pool: asyncpg.Pool, connect: Connect, clock: DatabaseClock, owner: UUID) -> None:
         self._pool, self._connect, self._clock, self._owner = pool, with_timestamp_codec(connect), clock, owner
         self._others = asyncio.Semaphore(pool.get_max_size() - 1)
-        self._writer: asyncpg.Connection | None = None
+        self._writers = SmallPool(self._connect, size=CONCURRENT_WRITES, timeout_s=_TURN_S)
         self._inserter = WorkflowInserter(self._connect, timeout_s=_TURN_S)
 
     @asynccontextmanager
@@ -92,20 +94,13 @@ class PostgresWorkflowStore:
 
     @unavailable_in_outage
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
-        if self._writer is None or self._writer.is_closed():
-            self._writer = await self._connect()
-        try:
-            return await self._write(self._writer, batch)
-        except BaseException:
-            self.end_writing()  # whatever state the connection is in
-            raise
+        async with self._writers.borrow() as connection:
+            return await self._write(connection, batch)
 
     def end_writing(self) -> None:
         """Close the connections for checkpoints and inserts at once. Later calls open new ones."""
         self._inserter.close()
-        if self._writer is not None:
-            self._writer.terminate()
-            self._writer = None
+        self._writers.close()
 
     async def _write(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
         by_id = {decision.workflow.id: decision for decision in batch}
