@@ -254,6 +254,11 @@ async def half_heads(attacker: Attacker) -> None:
     await attacker.at_once(560, lambda: attacker.raw("GET / HTTP/1.1\r\nHost: attack\r\nX-More: "))
 
 
+async def unread_answers(attacker: Attacker) -> None:
+    requests = attacker.head("GET", "/schema/openapi.json") * 20
+    await attacker.at_once(300, lambda: attacker.raw(requests))
+
+
 def _body_head(attacker: Attacker, length: int) -> str:
     return attacker.head("POST", BASE, "Content-Type: application/json", f"Content-Length: {length}")
 
@@ -307,6 +312,7 @@ ATTACKS: Mapping[str, Attack] = {
     "E1": Attack("560 streams, with 1,024 files", streams, open_files=1024),
     "E2": Attack("560 silent sockets without a token, with 1,024 files", silent_sockets, open_files=1024),
     "E3": Attack("560 heads that don't end, with 1,024 files", half_heads, open_files=1024),
+    "E4": Attack("300 connections with 20 requests for the OpenAPI document each, which don't read", unread_answers),
     "F1": Attack("60 bodies of 15 MiB that stall", stalled_bodies),
     "F2": Attack("8 bodies of 15 MiB of `{}`", many_values),
     "F3": Attack("8 bodies of 900,000 values, which is within the bound", many_members),

@@ -37,5 +37,5 @@ async def test_an_attack_by_workflows_sends_valid_definitions(name: str, service
 
 def test_attacks_are_selected_by_letter_and_by_name() -> None:
     assert list(names("")) == list(ATTACKS)
-    assert list(names("e,h")) == ["E1", "E2", "E3", "H"]
+    assert list(names("e,h")) == ["E1", "E2", "E3", "E4", "H"]
     assert list(names("A1,B2")) == ["A1", "B2"]
