@@ -6,11 +6,27 @@ levels than `MAX_LEVELS` could overflow the stack of recursive code, or be unrea
 
 from typing import TypeVar
 
+from anyio import to_thread
 from msgspec import json
 
 from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
+from stepwell.domain.strict_json.value_count import MAX_VALUES, count_values, most_values
 
 T = TypeVar("T")
+_FIRST = 1_024  # bytes, which have the first bracket of a JSON text
+
+
+async def has_bounded_values(data: bytes) -> bool:
+    """Return whether decoding *data* takes bounded time and memory: it has at most `MAX_VALUES` values, or isn't JSON.
+
+    A value takes two bytes, so few answers are long enough to be counted.
+    """
+    if len(data) <= 2 * MAX_VALUES or data[:_FIRST].lstrip()[:1] not in (b"{", b"["):
+        return True
+    return (
+        await to_thread.run_sync(most_values, data) <= MAX_VALUES
+        or (await to_thread.run_sync(count_values, data)).values <= MAX_VALUES
+    )
 
 
 def decode_json(data: bytes | str, kind: type[T]) -> T:

@@ -23,7 +23,7 @@ from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.answer_room import AnswerHead, answer_room
 from stepwell.ports.providers import ErrorText
 from stepwell.providers.shared.answer_spool import AnswerSpool
-from stepwell.providers.shared.bounded_json import read_json
+from stepwell.providers.shared.bounded_json import has_bounded_values, read_json
 from stepwell.providers.shared.connection_errors import connection_message
 from stepwell.providers.shared.credentials import Key
 from stepwell.providers.shared.submit_outcomes import SubmitOutcome, outcome_of_answer, outcome_of_error, raise_outcome
@@ -44,7 +44,7 @@ class AnswerTooBig(CallFailed):
 
 
 class TooBig(httpx.ReadError):
-    """The body of a response is larger than the limit."""
+    """The body of a response is larger than the limit, or has more JSON values than memory is meant for."""
 
 
 class ApiAnswer(Struct, frozen=True):
@@ -209,7 +209,10 @@ class ProviderApi:
                     await room.make_room_for_submitted(spool.size, head, spool.chunks())
                 else:
                     await room.make_room(spool.size)
-            return ApiAnswer(response.status_code, response.headers, await spool.read())
+            answer = ApiAnswer(response.status_code, response.headers, await spool.read())
+        if not await has_bounded_values(answer.body):
+            raise TooBig("the answer has too many JSON values")
+        return answer
 
 
 def _stored_answer() -> ApiAnswer | None:
