@@ -151,6 +151,23 @@ async def many_expressions(attacker: Attacker) -> None:
     await attacker.run(*expression_over(50_000, "v" + "|[*]" * 20, attacker.times(800)))
 
 
+async def many_sources(attacker: Attacker) -> None:
+    copies = _copies_of_a_result(50)
+    sources = [step["id"] for step in copies[1:]]
+    maps = [mapping(source, "copy[0] || `1`", f"from-{source}") for source in sources]
+    gathered = (passthrough(f"gather-{n}", *sources, mappings=maps) for n in range(attacker.times(100)))
+    await attacker.run(*copies, *gathered)
+
+
+async def many_parses(attacker: Attacker) -> None:
+    expressions = [f"v[{number}] | [@, `x`, `{number}`] | [0]" for number in range(attacker.times(8_000))]
+    # No mapping may have one as long as the last two.
+    for some in (expressions, ["v" + "[0]" * 90_000], ["(" * 1_000_000]):
+        maps = (mapping("list", expression, "x") for expression in some)
+        steps = (passthrough(f"map-{n}", "list", mappings=[each]) for n, each in enumerate(maps))
+        await attacker.create(passthrough("list", v=[1]), *steps, start=False)
+
+
 async def _file(attacker: Attacker) -> str | None:
     workflow = await attacker.run(local("draw", "GENERATION", prompt="noise", width=1600, height=1600))
     return None if workflow is None else (workflow["final_step_result"] or {}).get("result_image_path")
@@ -301,6 +318,8 @@ ATTACKS: Mapping[str, Attack] = {
     "A2": Attack("8 doublings of 60,000 elements, mapped twice", copies),
     "A3": Attack("60,000 searches in a list of 238, mapped twice", searches),
     "A4": Attack("800 steps with 20 stages over 50,000 elements each", many_expressions),
+    "A5": Attack("100 steps that map from 50 results of 900 kB each", many_sources),
+    "A6": Attack("a create of 8,000 expressions; one of 270,000 characters, and one of 1,000,000", many_parses),
     "B1": Attack("20 steps with 60 data URIs each", data_uris),
     "B2": Attack("20 EDITING steps with 16 data URIs each", data_uris_as_inputs),
     "B3": Attack("20 EDITING steps with 17 input files each", many_inputs),
