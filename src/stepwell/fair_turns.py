@@ -12,8 +12,7 @@ What must hold:
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable
 
 
 class FairTurns:
@@ -32,15 +31,9 @@ class FairTurns:
         """The number of turns that wait."""
         return sum(not turn.done() for queue in self._queues.values() for _, turn in queue)
 
-    @asynccontextmanager
-    async def turn(self, tenant: Hashable, weight: int = 1) -> AsyncIterator[None]:
-        """Wait for a turn of *tenant*, and hold it within the context. It weighs at least 1."""
-        weight = max(weight, 1)
-        await self.begin(tenant, weight)
-        try:
-            yield
-        finally:
-            self.end(tenant, weight)
+    def turn(self, tenant: Hashable, weight: int = 1) -> "FairTurn":
+        """Return the context of a turn of *tenant*. It weighs at least 1."""
+        return FairTurn(self, tenant, max(weight, 1))
 
     async def begin(self, tenant: Hashable, weight: int = 1) -> None:
         """Return when a turn of *tenant* has begun. `end` ends it."""
@@ -98,3 +91,18 @@ class FairTurns:
         self._take(tenant, weight)
         turn.set_result(None)
         return True
+
+
+class FairTurn:
+    """A turn, which is waited for and held as a context. It isn't a generator, because each create enters one."""
+
+    __slots__ = ("_tenant", "_turns", "_weight")
+
+    def __init__(self, turns: FairTurns, tenant: Hashable, weight: int) -> None:
+        self._turns, self._tenant, self._weight = turns, tenant, weight
+
+    async def __aenter__(self) -> None:
+        await self._turns.begin(self._tenant, self._weight)
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._turns.end(self._tenant, self._weight)
