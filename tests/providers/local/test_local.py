@@ -11,6 +11,7 @@ from providers.image_files import file_of, gradient, picture_of, product
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.local.work import KINDS
+from stepwell.providers.shared import images
 
 BASE = "base_image_url"
 HALF = Image.new("RGB", (96, 64), (0, 0, 0))
@@ -407,3 +408,34 @@ def test_every_task_type_accepts_tiny_images(task_type: TaskType, size: tuple[in
     expected = (2 * size[0], 2 * size[1]) if task_type is TaskType.REFINE else size
     assert render(task_type, {BASE: Image.new("RGB", size, "red")}).size == expected
     assert render(task_type, {BASE: Image.new("RGBA", size)}).size == expected
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize(
+    ("task_type", "inputs"),
+    [
+        ("GENERATION", {"prompt": "x", "width": 131, "height": 97}),
+        ("REFINE", {"denoise": 0.5}),
+        ("REFINE", {"upscale_factor": 1.37}),
+        ("DETAIL_ENHANCER", {}),
+        ("FACE_ENHANCER", {"radius": 3}),
+        ("IMAGE_ADJUSTER", {"sharpness": 2}),
+        ("BACKGROUND_FIX", {}),
+        ("EDITING", {"x": -5, "y": 20, "scale": 1.5}),
+        ("EDITING", {"width": 200, "opacity": 0.5}),
+    ],
+    ids=str,
+)
+def test_the_size_of_tiles_does_not_show(
+    task_type: str, inputs: dict[str, Any], mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        BASE: product(150, 140).convert(mode),
+        "overlay_image_url": gradient(60, 50).convert(mode),
+        "background_image_url": gradient(60, 70).convert(mode),
+        "reference_image_url": gradient(60, 70).convert(mode),
+    }
+    whole = render(task_type, files, **inputs)
+    monkeypatch.setattr(images, "_TILE_PIXELS", 500)
+    tiled = render(task_type, files, **inputs)
+    assert np.abs(np.asarray(whole, dtype=int) - np.asarray(tiled, dtype=int)).max() <= 1

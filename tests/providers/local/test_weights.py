@@ -1,7 +1,5 @@
 """The weights of LOCAL's work: the memory of a worker is never more than its weight says."""
 
-import struct
-import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
@@ -16,7 +14,7 @@ import pytest
 from anyio import Event, create_task_group, fail_after, sleep
 from PIL import ExifTags, Image
 
-from providers.image_files import TASK, FakeIO, file_of
+from providers.image_files import TASK, FakeIO, empty_png, file_of
 from providers.worker_memory import perform_and_measure
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.engine.admission.controller import AdmissionController, Slot, SlotLimits
@@ -39,17 +37,6 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 def sixteen_bit(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(1).integers(0, 65_535, (height, width)).astype(np.uint16))
-
-
-def empty_png(width: int, height: int) -> bytes:
-    """A PNG of one colour, which is tiny for its size."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    rows = zlib.compress(b"\0" * ((width + 7) // 8 + 1) * height, 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @cache
@@ -160,11 +147,11 @@ async def peak_and_weight(
 
 
 @pytest.mark.parametrize(("task_type", "inputs", "files"), CASES, ids=range(len(CASES)))
-async def test_a_worker_needs_no_more_memory_than_its_weight(
+async def test_a_worker_needs_no_more_memory_than_its_weight_and_not_much_less(
     task_type: TaskType, inputs: dict[str, Any], files: dict[str, Callable[[], bytes]]
 ) -> None:
     peak, expected = await peak_and_weight(task_type, inputs, files)
-    assert peak <= expected
+    assert peak <= expected <= 1.5 * peak
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -176,7 +163,9 @@ async def test_no_format_needs_more_memory_than_its_weight(kind: str) -> None:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_size_is_read_from_the_header(kind: str) -> None:
     data = FORMATS[kind]()
-    assert images.read_size(BytesIO(data)) == Image.open(BytesIO(data)).size
+    header = images.read_header(BytesIO(data))
+    assert header is not None
+    assert header.size == Image.open(BytesIO(data)).size
 
 
 async def test_a_small_image_of_another_tenant_does_not_wait_for_thirty_large_ones() -> None:

@@ -21,8 +21,8 @@ def adjust(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     saturation = number(inputs, "saturation", 1, 0, 10)
     sharpness = number(inputs, "sharpness", 1, 0, 10)
 
-    def adjust_strip(strip: Image.Image, _top: int) -> Image.Image:
-        colours, alpha = images.split_alpha(strip)
+    def adjust_tile(tile: Image.Image, *_: int) -> Image.Image:
+        colours, alpha = images.split_alpha(tile)
         colours = colours.point([level for table in tables for level in table])
         if saturation != 1:
             colours = ImageEnhance.Color(colours).enhance(saturation)
@@ -31,7 +31,7 @@ def adjust(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
         return images.with_alpha(colours, alpha)
 
     image = images.open_image(files, "base_image_url")
-    images.by_strips(image, adjust_strip, halo=1)
+    images.by_tiles(image, adjust_tile, halo=1)
     return png_file(image)
 
 

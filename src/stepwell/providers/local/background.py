@@ -35,15 +35,15 @@ def fix(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     else:
         backdrop = None
 
-    def composite(strip: Image.Image, top: int) -> Image.Image:
+    def composite(tile: Image.Image, left: int, top: int) -> Image.Image:
         if backdrop is None:
-            return Image.alpha_composite(Image.new("RGBA", strip.size, paint), strip)
-        behind = backdrop.crop((0, top, strip.width, top + strip.height))
-        return Image.alpha_composite(behind.convert("RGBA"), strip)
+            return Image.alpha_composite(Image.new("RGBA", tile.size, paint), tile)
+        behind = backdrop.crop((left, top, left + tile.width, top + tile.height))
+        return Image.alpha_composite(behind.convert("RGBA"), tile)
 
     result = images.with_alpha(image, alpha)
     del image, alpha
-    images.by_strips(result, composite)
+    images.by_tiles(result, composite)
     return png_file(result.convert("RGB") if result.getchannel("A").getextrema() == (255, 255) else result)
 
 

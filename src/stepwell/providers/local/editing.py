@@ -34,7 +34,8 @@ def edit(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     if references:
         image = _recolour(image, references)
     if "overlay_image_url" in files:
-        image = _overlay(image, images.open_image(files, "overlay_image_url"), inputs)
+        target = image.copy() if "mask_image_url" in files else image
+        image = _overlay(target, images.open_image(files, "overlay_image_url"), inputs)
     if "mask_image_url" in files and image is not original:
         mask = _mask(images.open_image(files, "mask_image_url"), image.size)
         image = Image.composite(image, original.convert(image.mode), mask)
@@ -74,7 +75,7 @@ def _reshape(image: Image.Image, inputs: Inputs) -> Image.Image:
         width = width or max(1, round(image.width * (height or 1) / image.height))
         height = height or max(1, round(image.height * width / image.width))
         images.check_size(width, height, "width and height")
-        image = image.resize((width, height), Image.Resampling.LANCZOS)
+        image = images.resize(image, (width, height), Image.Resampling.LANCZOS)
     return image
 
 
@@ -109,7 +110,7 @@ def _recolour(image: Image.Image, references: list[Image.Image]) -> Image.Image:
     """Transfer the colours of *references* by Reinhard's method, with a table of 256 levels per channel."""
     colours, alpha = images.split_alpha(image)
     own = ImageStat.Stat(colours)
-    theirs = [ImageStat.Stat(reference.convert("RGB")) for reference in references]
+    theirs = [ImageStat.Stat(images.split_alpha(reference)[0]) for reference in references]
     table: list[int] = []
     for channel in range(3):
         mean = sum(stat.mean[channel] for stat in theirs) / len(theirs)
@@ -122,6 +123,7 @@ def _recolour(image: Image.Image, references: list[Image.Image]) -> Image.Image:
 
 
 def _overlay(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image.Image:
+    """Put *overlay* on *image*, and return *image*."""
     scale = number(inputs, "scale", 1, 0, 16)
     opacity = number(inputs, "opacity", 1, 0, 1)
     size = max(1, round(overlay.width * scale)), max(1, round(overlay.height * scale))
@@ -129,18 +131,22 @@ def _overlay(image: Image.Image, overlay: Image.Image, inputs: Inputs) -> Image.
     x = round(number(inputs, "x", 0, -_MAX_OFFSET, _MAX_OFFSET))
     y = round(number(inputs, "y", 0, -_MAX_OFFSET, _MAX_OFFSET))
     if size != overlay.size:
-        overlay = overlay.resize(size, Image.Resampling.LANCZOS)
-    overlay = overlay.convert("RGBA")
-    overlay.putalpha(overlay.getchannel("A").point([round(opacity * level) for level in range(256)]))
+        overlay = images.resize(overlay, size, Image.Resampling.LANCZOS)
+    levels = [round(opacity * level) for level in range(256)]
 
-    def composite(strip: Image.Image, top: int) -> Image.Image:
-        layer = Image.new("RGBA", strip.size)
-        layer.paste(overlay, (x, y - top))
-        return Image.alpha_composite(strip.convert("RGBA"), layer).convert(strip.mode)
+    def composite(tile: Image.Image, left: int, top: int) -> Image.Image:
+        first, last = max(left, x), min(left + tile.width, x + overlay.width)
+        upper, lower = max(top, y), min(top + tile.height, y + overlay.height)
+        if first >= last or upper >= lower:
+            return tile
+        part = overlay.crop((first - x, upper - y, last - x, lower - y)).convert("RGBA")
+        part.putalpha(part.getchannel("A").point(levels))
+        layer = Image.new("RGBA", tile.size)
+        layer.paste(part, (first - left, upper - top))
+        return Image.alpha_composite(tile.convert("RGBA"), layer).convert(tile.mode)
 
-    result = image.copy()
-    images.by_strips(image, composite, target=result)
-    return result
+    images.by_tiles(image, composite)
+    return image
 
 
 def _mask(mask: Image.Image, size: tuple[int, int]) -> Image.Image:

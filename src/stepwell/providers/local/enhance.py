@@ -23,12 +23,12 @@ def refine(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFile:
     size = round(image.width * factor), round(image.height * factor)
     images.check_size(*size, "upscale_factor")
     if denoise:
-        images.by_strips(image, lambda strip, _: Image.blend(strip, strip.filter(_MEDIAN), denoise), halo=1)
+        images.by_tiles(image, lambda tile, *_: Image.blend(tile, tile.filter(_MEDIAN), denoise), halo=1)
     if size != image.size:
-        image = image.resize(size, Image.Resampling.LANCZOS)
+        image = images.resize(image, size, Image.Resampling.LANCZOS)
     if sharpness:
         radius = max(1.0, 0.75 * factor)
-        images.by_strips(image, lambda strip, _: _unsharp(strip, radius, sharpness), images.blur_halo(radius))
+        images.by_tiles(image, lambda tile, *_: _unsharp(tile, radius, sharpness), images.blur_halo(radius))
     return png_file(image, upscale_factor=factor)
 
 
@@ -38,17 +38,17 @@ def enhance_detail(inputs: Inputs, files: images.Files, _seed: int) -> RenderedF
     radius = number(inputs, "radius", 2, 0, 100)
     image = images.open_image(files, "base_image_url")
 
-    def enhance_strip(strip: Image.Image, _top: int) -> Image.Image:
-        wide = _unsharp(strip, radius=12 * radius, strength=0.4 * strength)  # and weak: local contrast
+    def enhance_tile(tile: Image.Image, *_: int) -> Image.Image:
+        wide = _unsharp(tile, radius=12 * radius, strength=0.4 * strength)  # and weak: local contrast
         return _unsharp(wide, radius=radius, strength=1.2 * strength)
 
     if strength:
-        images.by_strips(image, enhance_strip, detail_halo(radius))
+        images.by_tiles(image, enhance_tile, detail_halo(radius))
     return png_file(image)
 
 
 def detail_halo(radius: float) -> int:
-    """Return the rows above and below that `enhance_detail` reads."""
+    """Return how far away the pixels are that `enhance_detail` reads."""
     return images.blur_halo(12 * radius) + images.blur_halo(radius)
 
 
@@ -65,13 +65,13 @@ def enhance_face(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFil
         return png_file(image)
     halo = images.blur_halo(radius)
     skin = Image.new("L", image.size)
-    images.by_strips(image, lambda strip, _: _skin(images.split_alpha(strip)[0], radius), halo, target=skin)
+    images.by_tiles(image, lambda tile, *_: _skin(images.split_alpha(tile)[0], radius), halo, target=skin)
     if skin.getextrema() == (0, 0):
         skin = Image.new("L", image.size, 96)
 
-    def enhance_strip(strip: Image.Image, top: int) -> Image.Image:
-        colours, alpha = images.split_alpha(strip)
-        skin_here = skin.crop((0, top, strip.width, top + strip.height))
+    def enhance_tile(tile: Image.Image, left: int, top: int) -> Image.Image:
+        colours, alpha = images.split_alpha(tile)
+        skin_here = skin.crop((left, top, left + tile.width, top + tile.height))
         smooth = colours.filter(ImageFilter.GaussianBlur(radius))
         flat = ImageChops.difference(colours, smooth).convert("L").point(_flatness)
         where = ImageChops.multiply(skin_here, flat).point([round(strength * level) for level in range(256)])
@@ -79,7 +79,7 @@ def enhance_face(inputs: Inputs, files: images.Files, _seed: int) -> RenderedFil
         sharp.paste(colours, mask=skin_here)
         return images.with_alpha(Image.composite(smooth, sharp, where), alpha)
 
-    images.by_strips(image, enhance_strip, halo)
+    images.by_tiles(image, enhance_tile, halo)
     return png_file(image)
 
 

@@ -38,17 +38,32 @@ def generate(inputs: Inputs, files: images.Files, seed: int) -> RenderedFile:
     width, height = image_size(inputs)
     weights = {field: number(inputs, field, 0.5, 0, 1) for field in _WEIGHTS}
     strength = number(inputs, "reference_image_strength", 0.5, 0, 1)
+    reference = None
+    if "reference_image_url" in files:
+        colours, _ = images.split_alpha(images.open_image(files, "reference_image_url"))
+        reference = images.cover(colours, (width, height))
+        del colours
 
     shrink = max(1.0, (width * height / MAX_CANVAS) ** 0.5)
     canvas = _Canvas(max(1, round(width / shrink)), max(1, round(height / shrink)))
     _draw(canvas, words(prompt), words(negative), weights, seed)
     image = canvas.image(stream("grain", seed))
+    del canvas  # most of the memory
     if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC)
-    if "reference_image_url" in files:
-        reference = images.open_image(files, "reference_image_url").convert("RGB")
-        image = Image.blend(image, images.cover(reference, image.size), strength)
+        image = images.resize(image, (width, height), Image.Resampling.BICUBIC)
+    if reference is not None:
+        _blend(image, reference, strength)
     return png_file(image)
+
+
+def _blend(image: Image.Image, reference: Image.Image, strength: float) -> None:
+    """Blend *reference*, of the same size, into *image*."""
+
+    def blend_tile(tile: Image.Image, left: int, top: int) -> Image.Image:
+        behind = reference.crop((left, top, left + tile.width, top + tile.height))
+        return Image.blend(tile, behind, strength)
+
+    images.by_tiles(image, blend_tile)
 
 
 def image_size(inputs: Inputs) -> tuple[int, int]:

@@ -3,12 +3,11 @@
 What must hold: the memory is at least what the worker process uses at most (`tests/providers/local/test_weights.py`).
 
 The bytes per pixel below are measured. Pillow needs 4 for an image in colour, whether it has transparency or not, and 1
-for a mask.
+for a mask. Files take no memory: they are read and written piece by piece.
 """
 
-import os
 from collections.abc import Mapping
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import AttemptError
@@ -16,21 +15,24 @@ from stepwell.ports.providers import LIGHT, WorkWeight
 from stepwell.providers.local import editing, enhance, generation, video
 from stepwell.providers.local.values import Inputs, number
 from stepwell.providers.shared import images
+from stepwell.providers.shared.images import Header
 
 Size = tuple[int, int]
+Headers = Mapping[str, Header]
 
 _MIB = 1024 * 1024
 _PROCESS = 72 * _MIB  # a worker that has done nothing
-_DECODED = 13  # bytes per pixel while a file is decoded: by the codec, as decoded, and as RGB or RGBA
-_DECODED_WEBP = 20  # the same of a WebP: its decoder holds two frames besides
-_STRIP = 36  # bytes per pixel of the strip that a filter works on
+_TILE = 32  # bytes per pixel of the tile that a filter works on
+_STRIP = 8  # bytes per pixel of the rows that tiles are cut from
 _CANVAS = 64  # bytes per pixel of the canvas of GENERATION
-_IMAGE = 4
-_ENCODED = 9  # bytes per pixel of an image and of its PNG, which may be larger than the pixels
+_ROW = 16  # bytes per row of an image and of its copy, which matter if it is narrow
+_BANDS = 12 * _MIB  # for the bands of a resized image
+_IMAGE, _MASK = 4, 1
+_NOTHING = Header((0, 0), 0, transparent=False)
 
 
 class _Need(NamedTuple):
-    """Pixels to compute, and bytes beside those of the process and of the files."""
+    """Pixels to compute, and bytes beside those of the process."""
 
     pixels: int
     memory: int
@@ -41,103 +43,116 @@ def weigh_job(task_type: TaskType, inputs: Inputs, files: images.Files) -> WorkW
 
     Inputs that will be refused, and files without a readable header, weigh nothing.
     """
-    sizes = {field: images.read_size(file) or (0, 0) for field, file in files.items()}
+    headers = {field: images.read_header(file) or _NOTHING for field, file in files.items()}
     try:
-        need = _need(task_type, inputs, sizes)
+        need = _need(task_type, inputs, headers)
     except AttemptError:
         return LIGHT
-    decoding = max((_decoding(files[field], size) for field, size in sizes.items()), default=0)
-    memory = _PROCESS + max(need.memory, decoding)
-    return WorkWeight((need.pixels + sum(map(_pixels, sizes.values()))) / 1e6, memory)
+    memory = _PROCESS + max([need.memory, *(header.decoding for header in headers.values())])
+    return WorkWeight((need.pixels + sum(_pixels(header.size) for header in headers.values())) / 1e6, memory)
 
 
-def _need(task_type: TaskType, inputs: Inputs, sizes: Mapping[str, Size]) -> _Need:
-    base = sizes.get("base_image_url", (0, 0))
-    pixels = _pixels(base)
+def _need(task_type: TaskType, inputs: Inputs, headers: Headers) -> _Need:
+    source = headers.get("base_image_url", _NOTHING)
+    base, pixels = source.size, _pixels(source.size)
     match task_type:
         case TaskType.GENERATION:
-            return _of_generation(inputs, sizes)
+            return _of_generation(inputs, headers)
         case TaskType.VIDEO_GENERATION:
-            return _of_video(inputs, base)
+            return _of_video(inputs, source)
         case TaskType.EDITING:
-            return _of_editing(inputs, sizes)
+            return _of_editing(inputs, headers)
         case TaskType.REFINE:
             factor = number(inputs, "upscale_factor", 2, 1, 8)
             result = round(base[0] * factor), round(base[1] * factor)
-            # The resize by Lanczos goes across first, into an image of the new width and the old height.
-            resize = _IMAGE * (pixels + result[0] * base[1] + 2 * _pixels(result)) if factor > 1 else 0
+            resize = _resized(source, result) if factor > 1 else 0
             filtered = _filtered(result, images.blur_halo(max(1.0, 0.75 * factor)))
             return _Need(_pixels(result), max(resize, filtered, _filtered(base, 1)))
         case TaskType.FACE_ENHANCER:
             radius = number(inputs, "radius", enhance.face_radius(base), 0, 100)
-            return _Need(pixels, _filtered(base, images.blur_halo(radius)) + pixels)
+            return _Need(pixels, _filtered(base, images.blur_halo(radius)) + _MASK * pixels)
         case TaskType.DETAIL_ENHANCER:
             return _Need(pixels, _filtered(base, enhance.detail_halo(number(inputs, "radius", 2, 0, 100))))
         case TaskType.IMAGE_ADJUSTER:
             return _Need(pixels, _filtered(base, 1))
         case TaskType.BACKGROUND_REMOVE | TaskType.BACKGROUND_FIX:
-            backdrop = sizes.get("background_image_url", (0, 0))
-            behind = _DECODED * _pixels(backdrop) + _IMAGE * pixels if _pixels(backdrop) else 0
+            backdrop = headers.get("background_image_url", _NOTHING)
+            behind = max(backdrop.decoding, _resized(backdrop, base)) if _pixels(backdrop.size) else 0
             return _Need(2 * pixels, _filtered(base, 1) + _IMAGE * pixels + behind)
         case _:
-            return _Need(pixels, _DECODED * pixels)
+            return _Need(pixels, 2 * _IMAGE * pixels)
 
 
-def _of_generation(inputs: Inputs, sizes: Mapping[str, Size]) -> _Need:
+def _of_generation(inputs: Inputs, headers: Headers) -> _Need:
     result = generation.image_size(inputs)
-    canvas = min(_pixels(result), generation.MAX_CANVAS)
-    reference = _pixels(sizes.get("reference_image_url", (0, 0)))
-    blend = _DECODED * reference + 3 * _IMAGE * _pixels(result) if reference else 0
-    return _Need(
-        _pixels(result),
-        max(_CANVAS * canvas + _IMAGE * _pixels(result), blend, (_IMAGE + _ENCODED) * _pixels(result)),
-    )
+    canvas = _CANVAS * min(_pixels(result), generation.MAX_CANVAS)
+    reference = headers.get("reference_image_url", _NOTHING)
+    drawn = max(canvas, _filtered(result, 0))
+    if _pixels(reference.size):
+        drawn = max(_resized(reference, result), drawn + _IMAGE * _pixels(result))
+    return _Need(_pixels(result), drawn)
 
 
-def _of_video(inputs: Inputs, base: Size) -> _Need:
-    if not _pixels(base):
-        base = 1, 1
-    size, frames = video.video_size(inputs, base), video.frame_count(inputs)
-    source = video.source_size(size)
-    # The frames are kept as encoded, at most half a byte per pixel, and once more when they are put together.
-    return _Need(
-        frames * _pixels(size),
-        max(
-            _IMAGE * (3 * _pixels(base) + base[1] * source[0] + _pixels(source)),
-            _IMAGE * (_pixels(base) + _pixels(source) + 3 * _pixels(size)) + 3 * frames * _pixels(size),
-        ),
-    )
+def _of_video(inputs: Inputs, base: Header) -> _Need:
+    pixels = _pixels(base.size)
+    size = video.video_size(inputs, base.size if pixels else (1, 1))
+    frames, source = video.frame_count(inputs), video.source_size(size)
+    composed = 3 * _IMAGE * pixels if base.transparent else 0  # over white
+    making = _IMAGE * (pixels + _pixels(source)) + 4 * _IMAGE * _pixels(size)
+    return _Need(frames * _pixels(size), max(composed, _resized(base, source), making))
 
 
-def _of_editing(inputs: Inputs, sizes: Mapping[str, Size]) -> _Need:
-    base = sizes.get("base_image_url", (0, 0))
-    result = editing.result_size(inputs, base)
-    references = [_pixels(size) for field, size in sizes.items() if field.startswith("reference_image_urls[")]
-    overlay = sizes.get("overlay_image_url", (0, 0))
+def _of_editing(inputs: Inputs, headers: Headers) -> _Need:
+    source = headers.get("base_image_url", _NOTHING)
+    result = editing.result_size(inputs, source.size)
+    pixels = max(_pixels(source.size), _pixels(result))
     scale = number(inputs, "scale", 1, 0, 16)
-    scaled = max(1, round(overlay[0] * scale)), max(1, round(overlay[1] * scale))
-    pixels = max(_pixels(base), _pixels(result))
-    memory = 3 * _IMAGE * pixels + _STRIP * min(pixels, images.STRIP_PIXELS)
-    memory += sum(references) * 2 * _IMAGE
-    if _pixels(overlay):
-        memory += _DECODED * _pixels(overlay) + 3 * _IMAGE * _pixels(scaled)
-    if mask := _pixels(sizes.get("mask_image_url", (0, 0))):
-        memory += _DECODED * mask + 2 * _IMAGE * pixels
-    return _Need(pixels + _pixels(scaled), memory)
+    width, height = headers.get("overlay_image_url", _NOTHING).size
+    scaled = max(1, round(width * scale)), max(1, round(height * scale))
+    degrees = number(inputs, "rotate", 0, -360, 360)
+    shaped = _IMAGE * _pixels(source.size)
+    if inputs.get("width") or inputs.get("height"):
+        shaped = _resized(source, result)
+    if degrees % 90:  # turned by interpolation
+        shaped = max(shaped, 3 * _IMAGE * pixels)
+    elif degrees or inputs.get("crop"):
+        shaped = max(shaped, _IMAGE * (_pixels(source.size) + _pixels(result)))
+    return _Need(pixels + _pixels(scaled), max(shaped, *_editing_stages(headers, _IMAGE * pixels, scaled)))
+
+
+def _editing_stages(headers: Headers, image: int, scaled: Size) -> tuple[int, int, int]:
+    """Return the bytes for references, for the overlay and for the mask. *image* is the bytes of the base."""
+    references = [header for field, header in headers.items() if field.startswith("reference_image_urls[")]
+    overlay, mask = (headers.get(field, _NOTHING) for field in ("overlay_image_url", "mask_image_url"))
+    coloured = laid = masked = 0
+    if references:
+        sizes = [_IMAGE * _pixels(reference.size) for reference in references]
+        last = max(reference.decoding for reference in references)
+        coloured = image + max(sum(sizes) - max(sizes) + last, sum(sizes) + max(3 * image, *sizes))
+    if _pixels(overlay.size):
+        resized = _resized(overlay, scaled) if scaled != overlay.size else 0
+        laid = (2 if _pixels(mask.size) else 1) * image + max(overlay.decoding, resized) + _TILE * _MIB
+    if _pixels(mask.size):
+        light = 2 * _IMAGE + 3 * _MASK if mask.transparent else _IMAGE + _MASK
+        masked = 2 * image + max(mask.decoding, light * _pixels(mask.size) + image // _IMAGE, image)
+    return coloured, laid, masked
 
 
 def _filtered(size: Size, halo: int) -> int:
-    """Return the bytes that `by_strips` needs for an image of that size, or that its PNG needs if that is more."""
-    rows = min(size[1], images.strip_rows(size, halo) + 2 * halo) if _pixels(size) else 0
-    return max(_IMAGE * _pixels(size) + _STRIP * size[0] * rows, _ENCODED * _pixels(size))
+    """Return the bytes that `by_tiles` needs for an image of that size, and the image."""
+    if not _pixels(size):
+        return 0
+    columns, rows = images.tile_size(size, halo)
+    columns, rows = min(size[0], columns + 2 * halo), min(size[1], rows + 2 * halo)
+    return _IMAGE * _pixels(size) + _ROW * size[1] + _STRIP * size[0] * rows + _TILE * columns * rows
+
+
+def _resized(source: Header, result: Size) -> int:
+    """Return the bytes that `resize` needs, with both images. A transparent one is copied, to multiply its colours."""
+    copies = 2 if source.transparent else 1
+    rows = source.size[1] + result[1]
+    return _IMAGE * (copies * _pixels(source.size) + _pixels(result)) + _ROW * rows + _BANDS
 
 
 def _pixels(size: Size) -> int:
     return size[0] * size[1]
-
-
-def _decoding(file: IO[bytes], size: Size) -> int:
-    """Return the bytes that are needed while *file* is decoded. A WebP is read into memory as a whole."""
-    if not images.is_webp(file):
-        return _DECODED * _pixels(size)
-    return _DECODED_WEBP * _pixels(size) + file.seek(0, os.SEEK_END)

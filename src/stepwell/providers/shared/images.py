@@ -2,9 +2,10 @@
 
 import io
 import math
+import os
 import warnings
 from collections.abc import Callable, Mapping
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -18,7 +19,11 @@ MAX_PIXELS = 64_000_000  # 192 MB as RGB
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # JPEG includes MPO
 _WEBP_HEADER = 10  # bytes of the first chunk that hold the size
 _WEBP_HEADER_END = 30
-STRIP_PIXELS = 4 * 1024 * 1024
+_TILE_PIXELS = 1024 * 1024
+_RESAMPLING_REACH = 3  # pixels that Lanczos reads to each side
+_DECODED, _DECODED_AT_MOST, _DECODED_WEBP = 5, 13, 20  # bytes per pixel while a file is decoded
+_TURNED = 4  # bytes per pixel for a copy that is turned
+_MAX_EXIF = 65_536
 _FAST = 2  # PNG level: 5% larger than level 9, in a tenth of the time
 
 
@@ -55,31 +60,53 @@ def open_image(files: Files, field: str) -> Image.Image:
         raise AttemptError(message, retryable=False, provider_fault=False) from error
 
 
-def read_size(file: IO[bytes]) -> tuple[int, int] | None:
-    """Return width and height as the header says, and decode nothing. None if there is no header that can be read."""
-    if is_webp(file):
-        return _webp_size(_head(file, _WEBP_HEADER_END))
+class Header(NamedTuple):
+    """The size of an image file in pixels, and the bytes of memory that `open_image` needs while it decodes it.
+
+    `transparent`: it may become an RGBA image.
+    """
+
+    size: tuple[int, int]
+    decoding: int
+    transparent: bool
+
+
+def read_header(file: IO[bytes]) -> Header | None:
+    """Read what the header says, and decode nothing. Return None if there is no header that can be read."""
+    file.seek(0)
+    head = file.read(_WEBP_HEADER_END)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        if (size := _webp_size(head)) is None:
+            return None
+        # The decoder reads the file as a whole, and holds two frames besides.
+        return Header(size, _DECODED_WEBP * size[0] * size[1] + file.seek(0, os.SEEK_END), transparent=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_FORMATS) as source:
-                return source.size
+                transparent = source.has_transparency_data
+                per_pixel = _DECODED_AT_MOST if _is_complex(source) else _DECODED
+                if _may_be_turned(source, file):
+                    per_pixel += _TURNED
+                return Header(source.size, per_pixel * source.width * source.height, transparent)
     except Exception:  # noqa: BLE001 - decoders don't document what they raise for broken bytes
         return None
 
 
-def is_webp(file: IO[bytes]) -> bool:
-    """Return whether the file is a WebP, which its decoder reads into memory as a whole."""
-    head = _head(file, 12)
-    return head[:4] == b"RIFF" and head[8:] == b"WEBP"
+def _is_complex(source: Image.Image) -> bool:
+    """Return whether the image is converted by a copy in colour, or its decoder holds all of it besides."""
+    if source.mode not in {"1", "L", "P", "RGBA"} and (source.mode != "RGB" or "transparency" in source.info):
+        return True
+    return source.format not in {"PNG", "BMP", "GIF", "JPEG"} or "progressive" in source.info
 
 
-def _head(file: IO[bytes], size: int) -> bytes:
-    """Return the first *size* bytes of the file, and go back to its beginning."""
-    file.seek(0)
-    head = file.read(size)
-    file.seek(0)
-    return head
+def _may_be_turned(source: Image.Image, file: IO[bytes]) -> bool:
+    """Return whether EXIF may turn the image. In a PNG, EXIF may come after the pixels, which aren't decoded here."""
+    if source.format != "PNG":
+        return source.format == "JPEG" and source.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - _MAX_EXIF))
+    return "exif" in source.info or b"eXIf" in file.read()
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -109,7 +136,8 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode in {"I;16", "I;16B", "I;16L", "I"}:  # 16 bits: Pillow would clip them instead of scaling
         levels = np.asarray(image) >> 8
         image = Image.fromarray(np.clip(levels, 0, 255, out=levels).astype(np.uint8), "L")
-    plain = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    plain = image if image.mode == mode else image.convert(mode)  # which would copy it
     plain.info = {}
     return plain
 
@@ -147,31 +175,29 @@ def with_alpha(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
     return colours
 
 
-def strip_rows(size: tuple[int, int], halo: int) -> int:
-    """Return how many rows `by_strips` processes at once: about 4 megapixels, and enough to be worth their halo."""
+def tile_size(size: tuple[int, int], halo: int) -> tuple[int, int]:
+    """Return columns and rows of the tiles of `by_tiles`: about a megapixel, and enough to be worth their halo."""
     width, height = size
-    return min(height, max(STRIP_PIXELS // width, 2 * halo, 1))
+    rows = min(height, max(_TILE_PIXELS // width, 3 * halo, 1))
+    return min(width, max(_TILE_PIXELS // rows, 2 * halo, 1)), rows
 
 
-def by_strips(
+def by_tiles(
     image: Image.Image,
-    function: Callable[[Image.Image, int], Image.Image],
+    function: Callable[[Image.Image, int, int], Image.Image],
     halo: int = 0,
     target: Image.Image | None = None,
 ) -> None:
-    """Write what *function* makes of *image* into *target*, else into *image*, by strips: that needs little memory.
+    """Write what *function* makes of *image* into *target*, else into *image*, by tiles: that needs little memory.
 
-    *function* gets a strip and the row of *image* where it begins. It returns an image of the strip's size, and of the
-    target's mode. Each of its pixels may depend on *halo* rows above and below it. Then the result is the same as that
-    of the whole image.
+    *function* gets a tile, and the column and the row of *image* where it begins. It returns an image of the tile's
+    size, and of the target's mode. Each of its pixels may depend on pixels up to *halo* away, along each axis. Then the
+    result is the same as that of the whole image.
     """
     target = target or image
     width, height = image.size
-    rows = strip_rows(image.size, halo)
-    if rows == height:
-        target.paste(function(image, 0))
-        return
-    above = image.crop((0, 0, width, 0))  # the original rows above the strip
+    columns, rows = tile_size(image.size, halo)
+    above = image.crop((0, 0, width, 0))  # the original rows above the tiles
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
         below = image.crop((0, top, width, min(height, bottom + halo)))
@@ -179,7 +205,37 @@ def by_strips(
         strip.paste(above, (0, 0))
         strip.paste(below, (0, above.height))
         start, above = above.height, image.crop((0, max(0, bottom - halo), width, bottom))
-        target.paste(function(strip, top - start).crop((0, start, width, start + bottom - top)), (0, top))
+        del below
+        for left in range(0, width, columns):
+            right, first = min(width, left + columns), max(0, left - halo)
+            tile = strip.crop((first, 0, min(width, right + halo), strip.height))
+            done = function(tile, first, top - start)
+            target.paste(done.crop((left - first, start, right - first, start + bottom - top)), (left, top))
+
+
+def resize(
+    image: Image.Image,
+    size: tuple[int, int],
+    resampling: Image.Resampling,
+    box: tuple[float, float, float, float] | None = None,
+) -> Image.Image:
+    """Resize *image*, or a *box* of it, by bands. Pillow would need an image of the new width and the old height."""
+    left, upper, right, lower = box or (0, 0, *image.size)
+    width, height = size
+    source = image.convert("RGBa") if image.mode == "RGBA" else image  # else Pillow would do that for each band
+    result = Image.new(image.mode, size)
+    scale = (lower - upper) / height
+    reach = math.ceil(_RESAMPLING_REACH * max(1, scale)) + 1
+    rows = max(1, min(height, round(_TILE_PIXELS / (width * max(1, scale)))))
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        start, end = upper + top * scale, min(lower, upper + bottom * scale)
+        first, last = max(0, math.floor(start) - reach), min(image.height, math.ceil(end) + reach)
+        # Across, then down: Pillow would choose the order by the band's height, and the order shows.
+        wide = source.resize((width, last - first), resampling, (left, first, right, last))
+        band = wide.resize((width, bottom - top), resampling, (0, start - first, width, end - first))
+        result.paste(band.convert(image.mode), (0, top))
+    return result
 
 
 def blur_halo(radius: float) -> int:
@@ -189,7 +245,10 @@ def blur_halo(radius: float) -> int:
 
 def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Scale *image*, and crop it around its centre, to fill *size*."""
-    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
+    scale = min(image.width / size[0], image.height / size[1])
+    left, upper = (image.width - scale * size[0]) / 2, (image.height - scale * size[1]) / 2
+    box = max(0.0, left), max(0.0, upper), min(image.width, image.width - left), min(image.height, image.height - upper)
+    return resize(image, size, Image.Resampling.LANCZOS, box)
 
 
 def _check_size(image: Image.Image, field: str) -> None:
