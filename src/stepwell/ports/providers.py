@@ -167,8 +167,8 @@ class WorkWeight(Struct, frozen=True):
         if self.memory > largest:
             message = (
                 f"the step needs {-(-self.memory >> 20)} MiB of memory, and LOCAL has {largest >> 20} MiB for one "
+                "step: use smaller images, or raise STEPWELL_LOCAL_MEMORY_MAX_BYTES"
             )
-            message += "step (STEPWELL_LOCAL_MEMORY_MAX_BYTES)"
             raise AttemptError(message, retryable=False)
 
 

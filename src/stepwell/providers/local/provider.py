@@ -17,6 +17,7 @@ from stepwell.temporary_files import path_for_others, temporary_file
 
 MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1
+_SIZES = frozenset({"width", "height"})  # the inputs that decide on the least memory, as long as the files are unknown
 
 
 class LocalProvider(InProcess):
@@ -40,7 +41,7 @@ class LocalProvider(InProcess):
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
         """Return the fault of a step that needs more memory than there is, whatever its files turn out to be."""
-        if step.unresolved or self._max_memory is None:
+        if step.unresolved & _SIZES or self._max_memory is None:
             return
         try:
             weigh_job(step.task_type, step.inputs, {}).check_fits(self._max_memory)
