@@ -139,7 +139,8 @@ def _is_other(pid: int) -> bool:
     """Whether the process belongs to PostgreSQL, or is a worker of LOCAL, which has loaded Pillow."""
     with suppress(OSError):
         name = Path(f"/proc/{pid}/comm").read_text().strip()
-        worker = b"anyio.to_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        worker = b"anyio.to_process" in command or b"providers.local.pool" in command
         return name in ("postgres", "initdb") or (worker and "_imaging" in Path(f"/proc/{pid}/maps").read_text())
     return True
 
