@@ -162,6 +162,17 @@ class TestWorkers:
         assert children(os.getpid()) == before
         assert alive(worker)
 
+    @pytest.mark.parametrize(("spare", "left"), [(2, 2), (1, 1), (0, 0)])
+    async def test_idle_workers_end_if_heavy_work_needs_their_memory(self, spare: int, left: int) -> None:
+        before, pool = children(os.getpid()), Pool(HEAVY.memory + spare * LIGHT.memory)
+        async with create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(pool.run, len, {})
+        assert len(children(os.getpid()) - before) == 2
+        await pool.run(len, {}, HEAVY)
+        assert len(children(os.getpid()) - before) == left
+        assert await pool.run(len, {"a": 1}) == 1
+
     async def test_heavy_work_that_kills_its_worker_is_retryable(self) -> None:
         with pytest.raises(AttemptError, match="worker process died") as failure:
             await Pool().run(signal.raise_signal, signal.SIGKILL, HEAVY)

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar, cast
 
-from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, run_process, to_process
+from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, get_cancelled_exc_class, run_process, to_process
 
 from stepwell.domain.errors import AttemptError
-from stepwell.ports.providers import LIGHT, WorkWeight
+from stepwell.ports.providers import LIGHT, LIGHT_MEMORY, WorkWeight
 from stepwell.worker_main import bind_to_parent
 
 Argument = TypeVar("Argument")
@@ -39,10 +39,16 @@ class Pool:
     Light work is done by anyio's worker processes, which are reused: to start one takes a third of a second; a call to
     a running one takes two milliseconds. Heavy work has a process of its own, which ends with it: so its memory is
     free again, and an ordinary user can't lower its nice value for light work.
+
+    An idle worker may hold `LIGHT_MEMORY`. If there is less than that beside heavy work, within *max_memory* bytes, it
+    is ended before that work begins.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_memory: float = math.inf) -> None:
         self._limiter = CapacityLimiter(math.inf)
+        self._max_memory = max_memory
+        self._heavy = 0  # bytes of the heavy work that is under way
+        self._light = self._busy = 0  # light workers that are alive, and those of them that work
 
     async def run(
         self, function: Callable[[Argument], Result], argument: Argument, weight: WorkWeight = LIGHT
@@ -55,13 +61,38 @@ class Pool:
         the kernel's out-of-memory killer. Errors of *function* are raised as they are.
         """
         call = _LimitedCall(function, weight.memory)
-        if not weight.light:
+        return await (self._run_light(call, argument) if weight.light else self._run_heavy(call, argument, weight))
+
+    async def _run_heavy(
+        self, call: "_LimitedCall[Argument, Result]", argument: Argument, weight: WorkWeight
+    ) -> Result:
+        self._heavy += weight.memory
+        try:
+            while self._light > self._busy and self._heavy + self._light * LIGHT_MEMORY > self._max_memory:
+                await self._end_idle_worker()
             return await _run_once(call, argument)
+        finally:
+            self._heavy -= weight.memory
+
+    async def _run_light(self, call: "_LimitedCall[Argument, Result]", argument: Argument) -> Result:
+        self._busy += 1
+        self._light = max(self._light, self._busy)  # anyio starts a worker only if none is idle
         try:
             await self._ready_worker()
             return await to_process.run_sync(call, argument, cancellable=True, limiter=self._limiter)
         except (BrokenWorkerProcess, ProcessLookupError) as error:  # the latter if it died during its start
+            self._light -= 1
             raise _died() from error
+        except get_cancelled_exc_class():
+            self._light -= 1
+            raise
+        finally:
+            self._busy -= 1
+
+    async def _end_idle_worker(self) -> None:
+        self._light -= 1
+        with CancelScope(shield=True), suppress(BrokenWorkerProcess):
+            await to_process.run_sync(os._exit, 0, limiter=self._limiter)
 
     async def _ready_worker(self) -> None:
         """Make sure that a prepared worker is idle: the one used last, or a new one."""

@@ -1,5 +1,6 @@
 """The provider LOCAL, which needs no key, no network and no GPU."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -30,7 +31,7 @@ class LocalProvider(InProcess):
 
     def __init__(self, max_memory: int | None = None) -> None:
         self._max_memory = max_memory
-        self._pool = Pool()
+        self._pool = Pool(math.inf if max_memory is None else max_memory)
 
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
         kind = KINDS.get(task_type)
