@@ -413,3 +413,26 @@ async def test_one_tenant_alone_has_one_write_at_a_time() -> None:
         bench.workflow_store.gate.set()
         await bench.flushed(C)
         assert bench.workflow_store.batches == [[A], [B, C]]
+
+
+async def test_what_is_decided_after_close_is_written_while_a_writer_still_runs() -> None:
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+        bench.submit(A, tenant="alice")
+        await writing(bench)
+        bench.checkpointer.close()
+        await asyncio.sleep(0)  # the other writer has nothing to write, and ends
+        bench.submit(B, tenant="carol")
+        bench.workflow_store.gate.set()
+    assert bench.committed == [(A, [1]), (B, [1])]
+
+
+async def test_the_refusal_of_a_writer_s_last_decision_ends_its_outage_and_is_no_present_write() -> None:
+    async with running() as bench:
+        bench.workflow_store.faults.extend([BEFORE, ValueError("refused")])
+        bench.submit(A, tenant="alice")
+        with pytest.raises(NotWritten):
+            await bench.flushed(A)
+        assert not bench.checkpointer.outage
+        await asyncio.sleep(0.01)
+        assert not bench.checkpointer.is_slow(0.01)

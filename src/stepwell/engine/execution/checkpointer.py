@@ -118,7 +118,10 @@ class Checkpointer:
         Return False if it needs no write and waits for none: then its effects may run at once.
         """
         writer = next((each for each in self._writers if tenant in each.tenants), None)
-        return (writer or min(self._writers, key=lambda each: each.tenants.total())).submit(decision, tenant)
+        if writer is None:
+            running = [each for each in self._writers if not each.ended]
+            writer = min(running or self._writers, key=lambda each: each.tenants.total())
+        return writer.submit(decision, tenant)
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         """Return a future, done once all present decisions of the workflow are committed. It may raise `NotWritten`."""
@@ -140,7 +143,7 @@ class Checkpointer:
 class _Writer:
     """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
 
-    `tenants` counts the workflows of each tenant that have decisions here.
+    `tenants` counts the workflows of each tenant that have decisions here. `ended`: it writes nothing any more.
     """
 
     def __init__(
@@ -161,7 +164,7 @@ class _Writer:
         self._writing: dict[UUID, _Change] = {}
         self._results: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
         self._wake = asyncio.Event()
-        self._closing = False
+        self._closing = self.ended = False
         self.outage = False
         self._write_began: float | None = None
         self._last_write_ended, self._last_write_s = -float("inf"), 0.0
@@ -223,6 +226,7 @@ class _Writer:
                     await asyncio.sleep(0)  # lets the task send the batch before the effects are released
                     await self._release_results()
                     self._store_results(await writing)
+            self.ended = True
 
     @property
     def _idle(self) -> bool:
@@ -274,14 +278,21 @@ class _Writer:
                 self.outage = True
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 delay = min(delay * 2, _LAST_RETRY_S)
+            except Exception:  # the database has refused the rows
+                self._answered(started)
+                raise
             else:
-                if self.outage:
-                    log.info("checkpoint.resumed", action="checkpoint")
-                self.outage = False
-                self._write_began, self._last_write_ended = None, time.perf_counter()
-                self._last_write_s = self._last_write_ended - started
-                self._seconds.observe(self._last_write_s)
+                self._answered(started)
                 return lost
+
+    def _answered(self, started: float) -> None:
+        """Note that the database has answered the write that began at *started*."""
+        if self.outage:
+            log.info("checkpoint.resumed", action="checkpoint")
+        self.outage = False
+        self._write_began, self._last_write_ended = None, time.perf_counter()
+        self._last_write_s = self._last_write_ended - started
+        self._seconds.observe(self._last_write_s)
 
     async def _release_results(self) -> None:
         loop = asyncio.get_running_loop()
