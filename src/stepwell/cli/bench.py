@@ -129,6 +129,8 @@ async def _run_and_measure(
             await drive(load.bodies(), in_process(app.services), load.concurrency)
 
     load = options.load
+    async with asyncio.timeout(_ANSWER_S):  # before it, new workflows wait for admission, and not in memory
+        await app.components.webhooks.recovery.caught_up.wait()
     await run(replace(load, workflows=1, concurrency=1))  # opens the connections and prepares the statements
     await forget_all(connection)
     commits = await bare_commits(connection, _COMMITS)
