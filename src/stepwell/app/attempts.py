@@ -17,11 +17,11 @@ from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.workflow_limits import WorkflowLimits
 from stepwell.engine.admission.controller import SlotLimits
 from stepwell.engine.admission.local_admission import LocalAdmission
-from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace, RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
+from stepwell.engine.task_files import TaskFiles
 from stepwell.memory import MemoryGovernor
 from stepwell.outbound.http_client import plain_client
 from stepwell.outbound.input_fetcher import HttpInputFetcher
@@ -42,16 +42,21 @@ class SignedArtifactUrls:
     """Implements `attempt_io.ArtifactUrls`: URLs of the bucket if it signs them, else URLs of this service."""
 
     def __init__(
-        self, cleaner: ArtifactCleaner, storage: Storage, own_urls: SignedUrls, clock: Clock, *, public: bool
+        self, task_files: TaskFiles, storage: Storage, own_urls: SignedUrls, clock: Clock, *, public: bool
     ) -> None:
-        self._cleaner, self._sign_at_bucket, self._own_urls, self._clock = cleaner, storage.sign_url, own_urls, clock
+        self._task_files, self._sign_at_bucket, self._own_urls, self._clock = (
+            task_files,
+            storage.sign_url,
+            own_urls,
+            clock,
+        )
         self.public = public or self._sign_at_bucket is not None
 
     async def size_of(self, path: str, tenant: str | None) -> int | None:
         # An outage must not fail the attempt that calls this. So this repeats until the attempt's own timeout.
         while True:
             try:
-                output = await self._cleaner.find(TenantScope(tenant), path)
+                output = await self._task_files.find(TenantScope(tenant), path)
             except Unavailable:
                 await asyncio.sleep(_OUTAGE_RETRY_S)
             else:

@@ -82,7 +82,7 @@ async def running_app(
         webhooks = build_webhooks(process, stores, engine, stack)
         services = build_services(process, stores, engine, webhooks)
         if exclusive and not stores.files.shared:
-            await stores.cleaner.sweep()
+            await stores.task_files.sweep()
         work = run_engine(stores, engine, webhooks, services)
         running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task
 

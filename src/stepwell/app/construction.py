@@ -33,7 +33,6 @@ from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
-from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.runner import CleanupRunner
@@ -55,6 +54,7 @@ from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
+from stepwell.engine.task_files import TaskFiles
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.fair_turns import FairTurns
@@ -101,7 +101,7 @@ class Stores(Struct, frozen=True):
 
     database: Database
     files: Storage
-    cleaner: ArtifactCleaner
+    task_files: TaskFiles
     writes: WriteMonitor
     statements: StatementCounter
 
@@ -138,7 +138,7 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     files = await open_storage(settings, writes.artifact_failed)
     writes.add_probe(WriteTarget.ARTIFACTS, files.try_to_write)
     database = await source.open(settings, process.owner, statements.add, writes, stack)
-    return Stores(database, files, ArtifactCleaner(database.reader, files.artifacts), writes, statements)
+    return Stores(database, files, TaskFiles(database.reader, files.artifacts), writes, statements)
 
 
 def build_engine(
@@ -151,7 +151,7 @@ def build_engine(
     registry = Registry([*build_providers(settings, clients.trusted, key_refusals), *extra_providers])
     stack.callback(registry.close)
     urls = SignedArtifactUrls(
-        stores.cleaner, stores.files, process.signed_urls, clock, public=settings.public_url is not None
+        stores.task_files, stores.files, process.signed_urls, clock, public=settings.public_url is not None
     )
     memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
     expressions = _build_expressions(clock, stack)
@@ -260,7 +260,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
     """Build the services that the API calls."""
     settings, clock, database = process.settings, process.clock, stores.database
     provider_status = ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since)
-    reads = ReadService(database.reader, stores.cleaner, provider_status)
+    reads = ReadService(database.reader, stores.task_files, provider_status)
     access = WorkflowAccess(database.workflow_store, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
     availability = Availability(engine.scheduler.checkpointer, stores.writes, database.reader)
     idempotency = IdempotentRequests(
@@ -327,5 +327,5 @@ def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> 
             stores.writes,
         ),
         Planner(engine.registry, build_prices(process.settings), engine.health),
-        DryRunner(reader, workflow_store, engine.scheduler, stores.cleaner, process.clock, process.owner, uuid7),
+        DryRunner(reader, workflow_store, engine.scheduler, stores.task_files, process.clock, process.owner, uuid7),
     )

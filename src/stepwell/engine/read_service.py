@@ -29,8 +29,8 @@ from stepwell.domain.records import (
     WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
+from stepwell.engine.task_files import TaskFiles
 from stepwell.ports.storage import WorkflowReader
 
 T = TypeVar("T")
@@ -42,8 +42,8 @@ class ReadService:
     Methods raise `NotFound` for a thing that the scope doesn't cover, and `Unavailable` while the database is away.
     """
 
-    def __init__(self, store: WorkflowReader, cleaner: ArtifactCleaner, providers: ProviderStatusReader) -> None:
-        self._store, self._cleaner, self._providers = store, cleaner, providers
+    def __init__(self, store: WorkflowReader, task_files: TaskFiles, providers: ProviderStatusReader) -> None:
+        self._store, self._task_files, self._providers = store, task_files, providers
 
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord:
         """Return the workflow without its steps, however large it is."""
@@ -112,7 +112,7 @@ class ReadService:
 
     async def artifact(self, scope: TenantScope, path: str) -> Output:
         """Return the record of a stored file, by the exact path that results contain."""
-        return _require(await self._cleaner.find(scope, path), "artifact")
+        return _require(await self._task_files.find(scope, path), "artifact")
 
     def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]:
         """Return the status of each configured provider. Reads no database."""

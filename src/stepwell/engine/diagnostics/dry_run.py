@@ -21,10 +21,10 @@ from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
-from stepwell.engine.artifact_cleanup import ArtifactCleaner
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.recovery import RUNS_ELSEWHERE
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.task_files import TaskFiles
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
@@ -38,12 +38,17 @@ class DryRunner:
         store: WorkflowReader,
         workflow_store: WorkflowStore,
         scheduler: Scheduler,
-        cleaner: ArtifactCleaner,
+        task_files: TaskFiles,
         clock: Clock,
         owner: UUID,
         new_id: NewId,
     ) -> None:
-        self._store, self._workflow_store, self._scheduler, self._cleaner = store, workflow_store, scheduler, cleaner
+        self._store, self._workflow_store, self._scheduler, self._task_files = (
+            store,
+            workflow_store,
+            scheduler,
+            task_files,
+        )
         self._clock, self._owner, self._new_id = clock, owner, new_id
 
     async def run(
@@ -100,7 +105,7 @@ class DryRunner:
         """Add the files that cleanup would delete, and those that it would keep."""
         to_delete: list[str] = []
         kept: list[KeptFile] = []
-        selected = await self._cleaner.select(scope, workflow_id)
+        selected = await self._task_files.select(scope, workflow_id)
         for record, referenced_by in selected:
             paths = [output.path for output in record.task.outputs]
             if referenced_by is None:

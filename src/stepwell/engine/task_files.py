@@ -1,4 +1,7 @@
-"""The files of tasks: find one by its path, list those of a cleanup, and delete those that no task records."""
+"""The files of tasks: find one by its path, select those of a cleanup, and delete those that no task records.
+
+`engine.cleanups` deletes the files of deleted workflows.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -25,8 +28,8 @@ class SelectedTask(NamedTuple):
     referenced_by: UUID | None
 
 
-class ArtifactCleaner:
-    """Finds the files of tasks, and deletes those that no task records. `engine.cleanups` deletes the others."""
+class TaskFiles:
+    """Finds the files of tasks, and deletes those that no task records."""
 
     def __init__(self, store: WorkflowReader, artifacts: Artifacts) -> None:
         self._store, self._artifacts = store, artifacts
