@@ -1,7 +1,7 @@
 """Workflows, steps and tasks as stored: their constant columns, beside the state that changes."""
 
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from msgspec import Struct
@@ -181,10 +181,10 @@ class LoadedWorkflow(Struct):
 
 
 class AdmissionResult(Struct, frozen=True):
-    """The workflows that an admission has loaded, and how large the next ones are.
+    """The workflows that an admission has loaded, and the sizes of the next ones.
 
-    `next_places` has, by tenant, the places of the first workflow that could be admitted and that the tenant's places
-    were too few for. A tenant is absent if no further workflow of it could be admitted.
+    `next_places` has, by tenant, how many places the first workflow needs that waits and was not admitted, because the
+    tenant's places were too few or the page was full. A tenant is absent if no other workflow of it was found.
     """
 
     loaded: list[LoadedWorkflow]
@@ -250,15 +250,15 @@ class TaskRecord(Struct):
     deleted_at: datetime | None = None
 
 
-class TaskPlace(Struct, frozen=True):
-    """The place of a task in the list of its workflow's tasks."""
+class TaskPlace(NamedTuple):
+    """The place of a task in the order of its workflow's tasks: by the position of the step, then by the attempt."""
 
     position: int
     attempt: int
 
 
 class TaskSlice(Struct, frozen=True):
-    """Some tasks of a workflow, one after the other. `more`: others may follow."""
+    """Consecutive tasks of a workflow. `more`: others may follow."""
 
     tasks: list[TaskRecord]
     more: bool

@@ -1,14 +1,13 @@
 """The storage of cleanups that have begun and not ended, as a protocol."""
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
-from stepwell.domain.records import CleanupCounts, DueCleanup, TaskToClean
+from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskToClean
 
-TaskPlace = tuple[int, int]
-"""The position of a task's step, and the number of the attempt: the order in which a cleanup handles tasks."""
-FIRST: TaskPlace = (-1, 0)
+FIRST: Final = TaskPlace(-1, 0)
+"""The place before all tasks."""
 
 
 class Cleanups(Protocol):

@@ -8,8 +8,7 @@ from uuid import UUID
 from stepwell.contract.enums import EventType
 from stepwell.domain.lifecycle.decision import copy_of
 from stepwell.domain.model import Task
-from stepwell.domain.records import CleanupCounts, DueCleanup, TaskRecord, TaskToClean
-from stepwell.ports.cleanups import TaskPlace
+from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskRecord, TaskToClean
 from stepwell.testing.memory_tables import NEVER, CleanupRow, Tables, TaskRow, WorkflowRow
 
 
@@ -116,4 +115,4 @@ class MemoryCleanups:
 
 
 def _place(task: Task) -> TaskPlace:
-    return task.position, task.attempt
+    return TaskPlace(task.position, task.attempt)

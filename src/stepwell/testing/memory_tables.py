@@ -14,9 +14,10 @@ from stepwell.domain.errors import Unavailable
 from stepwell.domain.event_feed import FeedCursor
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.model import HistoryEvent, Task
-from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.records import TaskPlace, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt
+from stepwell.ports.cleanups import FIRST
 from stepwell.ports.clock import Clock
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database
@@ -50,7 +51,7 @@ class CleanupRow(Struct):
     owner: UUID
     next_at: datetime
     tries: int = 0
-    begun: tuple[int, int] = (-1, 0)
+    begun: TaskPlace = FIRST
     deleted: int = 0
     gone: int = 0
     repeated: bool = False

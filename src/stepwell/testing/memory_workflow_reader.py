@@ -141,9 +141,7 @@ class MemoryWorkflowReader:
         if records is None:
             return None
         if after is not None:
-            records = [
-                each for each in records if (each.task.position, each.task.attempt) > (after.position, after.attempt)
-            ]
+            records = [each for each in records if TaskPlace(each.task.position, each.task.attempt) > after]
         read, size = list[TaskRecord](), 0
         for record in records[:count]:
             size += _TASK_BYTES + len(record.task.error or "") + len(json.encode(record.task.outputs))

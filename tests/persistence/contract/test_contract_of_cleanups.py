@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 from stepwell.contract.tasks import Output
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, FilesDeleted, Succeeded
-from stepwell.domain.records import CleanupCounts
+from stepwell.domain.records import CleanupCounts, TaskPlace
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.cleanups import FIRST
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
@@ -62,7 +62,7 @@ async def test_tasks_come_in_order_and_are_known_as_begun_from_the_second_time_o
     cleanups = stored.here.cleanups
 
     async def next_tasks(after: tuple[int, int], limit: int, owner: UUID = ME) -> list[tuple[UUID, bool]]:
-        found = await cleanups.next_tasks(owner, handle.workflow_id, after, limit)
+        found = await cleanups.next_tasks(owner, handle.workflow_id, TaskPlace(*after), limit)
         return [(each.record.task.id, each.begun) for each in found]
 
     assert await next_tasks(FIRST, 10, OTHER) == []

@@ -31,7 +31,7 @@ from msgspec import Struct, field
 from stepwell.contract.enums import TERMINAL_STATUSES, EventType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NotFound, Unavailable
 from stepwell.domain.lifecycle.inputs import FilesDeleted
-from stepwell.domain.records import CleanupFault, CleanupReport, DueCleanup, TaskToClean
+from stepwell.domain.records import CleanupFault, CleanupReport, DueCleanup, TaskPlace, TaskToClean
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.checkpointer import NotWritten
@@ -39,7 +39,7 @@ from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.fair_turns import FairTurns
 from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.cleanups import FIRST, Cleanups, TaskPlace
+from stepwell.ports.cleanups import FIRST, Cleanups
 from stepwell.ports.clock import Clock
 
 log = structlog.get_logger()
@@ -337,7 +337,7 @@ class CleanupRunner:
     def _record(self, workflow_id: UUID, task: TaskToClean, result: _TaskResult, progress: _Progress) -> bool:
         """Add the result of a task to the progress and to the report. Return whether none of its files is left."""
         outputs = task.record.task.outputs
-        progress.after = (task.record.task.position, task.record.task.attempt)
+        progress.after = TaskPlace(task.record.task.position, task.record.task.attempt)
         errors = [*result.errors, *(f"{path}: the file was already gone" for path in result.gone)]
         is_kept = task.referenced_by is not None and bool(outputs)
         if is_kept:

@@ -8,12 +8,11 @@ from typing import Final, cast
 from uuid import UUID
 
 from stepwell.contract.enums import TaskType
-from stepwell.domain.records import CleanupCounts, DueCleanup, TaskRecord, TaskToClean
+from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskRecord, TaskToClean
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, task
 from stepwell.persistence.rows.engine_statements import TASK_COLUMNS
-from stepwell.ports.cleanups import TaskPlace
 
 # The maximum. A connection is opened only if all others are in use, so without cleanups there is none.
 CONNECTIONS: Final = 2
