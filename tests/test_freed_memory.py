@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stepwell.freed_memory import return_freed_memory, trim_heap
-from stepwell.memory import MUCH_RELEASED, MemoryGovernor
+from stepwell.memory import LARGE_RELEASE, MemoryGovernor
 
 _HAS_TRIM = hasattr(ctypes.CDLL(None), "malloc_trim")
 _BLOCK = 64 * 1024  # below the size from which glibc maps each block on its own
@@ -37,7 +37,7 @@ def test_trimming_returns_pages_below_a_block_that_is_in_use() -> None:
 
 
 async def test_memory_is_returned_once_for_many_releases_and_again_for_later_ones() -> None:
-    governor = MemoryGovernor(8 * MUCH_RELEASED)
+    governor = MemoryGovernor(8 * LARGE_RELEASE)
     trimmed = asyncio.Queue[None]()
 
     async def use(size: int) -> None:
@@ -45,18 +45,18 @@ async def test_memory_is_returned_once_for_many_releases_and_again_for_later_one
             await memory.grow(size)
 
     task = asyncio.ensure_future(
-        return_freed_memory(governor.much_released, lambda: loop.call_soon_threadsafe(trimmed.put_nowait, None), 0)
+        return_freed_memory(governor.large_release, lambda: loop.call_soon_threadsafe(trimmed.put_nowait, None), 0)
     )
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(10):
-            await use(MUCH_RELEASED)
-            await use(MUCH_RELEASED)
+            await use(LARGE_RELEASE)
+            await use(LARGE_RELEASE)
             await trimmed.get()
-            assert not governor.much_released.is_set()
-            await use(MUCH_RELEASED // 2)
-            assert not governor.much_released.is_set()
-            await use(MUCH_RELEASED // 2)
+            assert not governor.large_release.is_set()
+            await use(LARGE_RELEASE // 2)
+            assert not governor.large_release.is_set()
+            await use(LARGE_RELEASE // 2)
             await trimmed.get()
         assert trimmed.empty()
     finally:

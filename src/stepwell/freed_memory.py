@@ -22,14 +22,14 @@ def trim_heap() -> None:
 
 
 async def return_freed_memory(
-    much_released: asyncio.Event, trim: Callable[[], object] = trim_heap, pause_s: float = _PAUSE_S
+    large_release: asyncio.Event, trim: Callable[[], object] = trim_heap, pause_s: float = _PAUSE_S
 ) -> None:
-    """Return freed memory each time that *much_released* is set, but not more often than each *pause_s*.
+    """Return freed memory each time that *large_release* is set, but not more often than each *pause_s*.
 
     Runs until it is cancelled.
     """
     while True:
-        await much_released.wait()
+        await large_release.wait()
         await asyncio.sleep(pause_s)
-        much_released.clear()
+        large_release.clear()
         await to_thread.run_sync(trim)

@@ -20,7 +20,7 @@ from stepwell.domain.errors import NeverFits
 from stepwell.domain.memory_shares import MemoryShare, MemoryShares
 
 FREE_BYTES: Final = 64 * 1024  # that a reservation may hold without the governor
-MUCH_RELEASED: Final = 16 * 1024 * 1024
+LARGE_RELEASE: Final = 16 * 1024 * 1024
 WhileWaiting = Callable[[], Awaitable[object]]
 """Is called if a request for bytes must wait. The wait lasts at least until it returns."""
 _DEFAULT_MAX_BYTES = 512 * 1024 * 1024
@@ -31,13 +31,13 @@ _DEFAULT_SHARE = 4  # the governor's part of all memory: Python needs several ti
 class MemoryGovernor:
     """The reservations of a process, which together hold at most *max_bytes*.
 
-    `largest` is the most that one reservation may hold. `much_released` is set once `MUCH_RELEASED` bytes were given
+    `largest` is the most that one reservation may hold. `large_release` is set once `LARGE_RELEASE` bytes were given
     back since it was cleared last. Belongs to one event loop.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._shares = MemoryShares(max_bytes)
-        self.much_released = asyncio.Event()
+        self.large_release = asyncio.Event()
         self._released = 0
         self._grants: dict[MemoryShare, asyncio.Future[None]] = {}
 
@@ -92,9 +92,9 @@ class MemoryGovernor:
 
     def release(self, share: MemoryShare, size: int) -> None:
         self._released += size
-        if self._released >= MUCH_RELEASED:
+        if self._released >= LARGE_RELEASE:
             self._released = 0
-            self.much_released.set()
+            self.large_release.set()
         self._wake(self._shares.release(share, size))
 
     def _wake(self, granted: list[MemoryShare]) -> None:

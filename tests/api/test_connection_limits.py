@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.api.connection_limits import RESERVED, ClosedFor, ConnectionLimits, ConnectionSlot, RefusedBy
+from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
 from stepwell.domain.errors import TooManyRequests
 from stepwell.domain.tenancy import TenantScope
 
@@ -41,7 +41,7 @@ def test_a_silent_connection_is_closed_before_an_idle_one() -> None:
     assert clients.dropped == [silent]
     assert clients.connect("d", busy=True).served
     assert clients.dropped == [silent, idle]
-    assert clients.limits.closed == {ClosedFor.ANOTHER: 2}
+    assert clients.limits.closed == {CloseReason.ANOTHER: 2}
 
 
 def test_a_client_beyond_its_bound_loses_its_own_connections_only() -> None:
@@ -93,7 +93,7 @@ def test_a_tenant_has_as_many_requests_as_are_left_for_others() -> None:
     assert [request(ACME) for _ in range(MOST // 2)] == [True] * (MOST // 2)
     assert not request(ACME)
     assert request(OTHER)
-    assert clients.limits.refused == {RefusedBy.TENANT: 1}
+    assert clients.limits.refused == {RequestBound.TENANT: 1}
     for _ in range(MOST // 2):
         clients.limits.end_request(ACME)
     assert request(ACME)

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from litestar import Litestar, Request, get
 
-from stepwell.api.connection_limits import RESERVED, ClosedFor, ConnectionLimits, RefusedBy
+from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, RequestBound
 from stepwell.cli.http_server import ACCEPTED_AT_ONCE, HttpServer, address_of, bound_socket
 from stepwell.domain.setting_values import Networks
 from stepwell.settings import Settings
@@ -121,7 +121,7 @@ async def test_a_client_that_does_not_read_its_response_is_cut_off() -> None:
     served.release.set()
     async with served.running(limits=limits, stalled_s=0.2):
         _, writer = await served.connect(GET)
-        await eventually(lambda: limits.closed[ClosedFor.STALLED] == 1)
+        await eventually(lambda: limits.closed[CloseReason.STALLED] == 1)
         await eventually(lambda: limits.connections == 0)
         writer.close()
 
@@ -145,7 +145,7 @@ async def test_a_connection_is_closed_for_another_of_its_client() -> None:
         assert await silent.read() == b""
         refused, refused_writer = await served.connect(GET)
         assert (await refused.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503 ")
-        assert limits.refused == {RefusedBy.CONNECTIONS: 1}
+        assert limits.refused == {RequestBound.CONNECTIONS: 1}
         served.release.set()
         assert (await busy.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
         assert (await third.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
@@ -186,7 +186,7 @@ async def test_a_trusted_proxy_says_who_the_client_is_and_each_client_has_its_bo
         }
         refused, refused_writer = await served.connect(forwarded_for("203.0.113.7"))
         assert (await refused.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 429 ")
-        assert limits.refused == {RefusedBy.CLIENT: 1}
+        assert limits.refused == {RequestBound.CLIENT: 1}
         refused_writer.close()
         served.release.set()
         for reader, writer in held:

@@ -26,14 +26,14 @@ _UNBOUNDED = 2**31
 _RETRY_S = 1
 
 
-class ClosedFor(StrEnum):
-    """The reason for which the service closed a connection before its client did."""
+class CloseReason(StrEnum):
+    """The reason why the service closed a connection before its client did."""
 
-    ANOTHER = "another"  # connections ran short
+    ANOTHER = "another"  # to make room for another connection
     STALLED = "stalled"  # the client didn't read
 
 
-class RefusedBy(StrEnum):
+class RequestBound(StrEnum):
     """The bound by which a request was refused."""
 
     CONNECTIONS = "connections"
@@ -52,14 +52,14 @@ class _Client:
 
 
 class ConnectionSlot:
-    """The place of one connection within the bounds. `served`: it may send any request. *drop* closes it at once."""
+    """One connection within the bounds. `served`: it may send any request. *drop* closes it at once."""
 
     __slots__ = ("admin", "client_name", "drop", "place", "served")
 
     def __init__(self, client_name: str | None, drop: Callable[[], object], *, admin: bool) -> None:
         self.client_name, self.drop, self.admin = client_name, drop, admin
         self.served = False
-        # The connections that may be closed for another one, and are in the same state; None if this isn't one of them.
+        # The queue of closable connections in which it waits: `_silent` or `_idle`. None while it must not be closed.
         self.place: dict[ConnectionSlot, None] | None = None
 
 
@@ -71,8 +71,8 @@ class ConnectionLimits:
     """
 
     def __init__(self, per_client: int | None = None) -> None:
-        self.closed = Counter[ClosedFor]()
-        self.refused = Counter[RefusedBy]()
+        self.closed = Counter[CloseReason]()
+        self.refused = Counter[RequestBound]()
         self._per_client = per_client
         self._most = _UNBOUNDED
         self._served = 0
@@ -146,12 +146,12 @@ class ConnectionLimits:
 
     def begin_request_of_client(self, client_name: str) -> None:
         """Count a request of a client whose connections are a proxy's. Raises `TooManyRequests`."""
-        self._begin_request(client_name, self.per_client, RefusedBy.CLIENT)
+        self._begin_request(client_name, self.per_client, RequestBound.CLIENT)
 
     def begin_request_of_tenant(self, tenant: Hashable) -> None:
         """Count a request of *tenant*. Raises `TooManyRequests` if it would be one too many."""
         # The request's own connection isn't free any more.
-        self._begin_request(tenant, self.free + 1, RefusedBy.TENANT)
+        self._begin_request(tenant, self.free + 1, RequestBound.TENANT)
 
     def end_request(self, of: Hashable) -> None:
         """Count a request of a client or a tenant no longer."""
@@ -160,12 +160,12 @@ class ConnectionLimits:
             del self._requests[of]
 
     def count_refused(self) -> Mapping[Labels, float]:
-        return {(bound,): self.refused[bound] for bound in RefusedBy}
+        return {(bound,): self.refused[bound] for bound in RequestBound}
 
     def count_closed(self) -> Mapping[Labels, float]:
-        return {(reason,): self.closed[reason] for reason in ClosedFor}
+        return {(reason,): self.closed[reason] for reason in CloseReason}
 
-    def _begin_request(self, of: Hashable, most: int, bound: RefusedBy) -> None:
+    def _begin_request(self, of: Hashable, most: int, bound: RequestBound) -> None:
         count = self._requests.get(of, 0)
         if count >= most:
             self.refused[bound] += 1
@@ -200,6 +200,6 @@ class ConnectionLimits:
         return self._admin if slot.admin else self._reserved
 
     def _close(self, slot: ConnectionSlot) -> None:
-        self.closed[ClosedFor.ANOTHER] += 1
+        self.closed[CloseReason.ANOTHER] += 1
         self.remove(slot)
         slot.drop()

@@ -33,7 +33,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(services.subscriptions.run(), name="streams")
         group.create_task(services.idempotency.run(), name="keys")
         group.create_task(stores.writes.run(), name="write probes")
-        group.create_task(return_freed_memory(engine.memory.much_released), name="freed memory")
+        group.create_task(return_freed_memory(engine.memory.large_release), name="freed memory")
 
 
 async def stop_engine(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from stepwell.api.connection_limits import ClosedFor, ConnectionLimits, ConnectionSlot, RefusedBy
+from stepwell.api.connection_limits import CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
 from stepwell.api.problems import refusal
 from stepwell.api.request_bodies import SHORT_BODY
 from stepwell.cli.forwarded import client_name, forwarded, is_trusted
@@ -134,7 +134,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if not self.slot.served and not is_probe(self.url) and not self.limits.serve(self.slot):
             if self.slot.admin:
                 return _refusal(404, "This port answers health and metrics only.", None)
-            self.limits.refused[RefusedBy.CONNECTIONS] += 1
+            self.limits.refused[RequestBound.CONNECTIONS] += 1
             detail = "The service has as many connections as it may have. Health and metrics are answered."
             return _refusal(503, detail, _RETRY_AFTER_S)
         if not self._is_proxy or self.client is None:
@@ -192,7 +192,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def _check_reader(self, unread: int) -> None:
         self._read_deadline = None
         if self.transport.get_write_buffer_size() > max(unread - _LEAST_READ, 0):
-            self.limits.closed[ClosedFor.STALLED] += 1
+            self.limits.closed[CloseReason.STALLED] += 1
             self.transport.abort()
         else:
             self._watch_reader()

@@ -247,9 +247,10 @@ class ExplainedStep(Struct, frozen=True):
 
 
 class Explanation(Struct, frozen=True):
-    """Why a workflow doesn't progress. `reason` applies to the workflow as a whole; null if it progresses or has ended.
-    `steps` are the steps that have not ended, and those with an abandoned job that has not ended, in the order of the
-    definition.
+    """The reasons why a workflow doesn't progress.
+
+    `reason` applies to the workflow as a whole; null if it progresses or has ended. `steps` are the steps that have not
+    ended, and those with an abandoned job that has not ended, in the order of the definition.
     """
 
     workflow_id: UUID

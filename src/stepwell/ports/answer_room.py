@@ -37,7 +37,7 @@ class AnswerRoom(Protocol):
         Raises `AttemptSuperseded` if the process stops while a stored answer waits.
         """
 
-    def take_stored(self) -> ReceivedAnswer | None:
+    def take_stored_answer(self) -> ReceivedAnswer | None:
         """Return the answer to use in place of the next submit, once; None if there is none, so that it is sent."""
 
 

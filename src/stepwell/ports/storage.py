@@ -30,7 +30,7 @@ from stepwell.domain.records import (
 )
 from stepwell.domain.tenancy import TenantScope
 
-CONCURRENT_WRITES: Final = 2  # calls of `WorkflowStore.write` at a time
+CONCURRENT_WRITES: Final = 2  # the most calls of `WorkflowStore.write` at a time
 
 
 class WorkflowStore(Protocol):
@@ -72,7 +72,7 @@ class WorkflowStore(Protocol):
         limit: int,
         only: UUID | None = None,
         *,
-        alone: bool = True,
+        trials: bool = True,
     ) -> list[LoadedWorkflow]:
         """Make *owner* the owner of up to *limit* workflows that need a process, and return them as loaded.
 
@@ -81,9 +81,8 @@ class WorkflowStore(Protocol):
         the claim to one workflow. Each claim increments the epoch.
 
         If a process died without `LeaseStore.release` while an attempt was running, that is recorded. After three such
-        ends within ten minutes, a claim takes one workflow whose attempt was running, with `deaths_alone`, and no
-        other, as long as there are such workflows. *only* takes its workflow all the same.
-        Without *alone*, every claim does so.
+        ends within ten minutes, a claim takes a single workflow whose attempt was running, and sets its `deaths_alone`,
+        as long as there are such workflows. It doesn't do this if *only* is set, or if *trials* is false.
         """
 
     async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
@@ -101,12 +100,12 @@ class WorkflowStore(Protocol):
         """Count the workflows of each tenant that wait for admission: they are RUNNING, and have no owner."""
 
     async def admit(self, owner: UUID, wanted: Mapping[str | None, int], held: Collection[UUID]) -> AdmissionResult:
-        """Make *owner* the owner of waiting workflows, and return them as loaded: *wanted* has the places by tenant.
+        """Make *owner* the owner of waiting workflows, and return them as loaded. *wanted* has the places by tenant.
 
-        Of each tenant, those that were started first, as long as they need no more than its places together
-        (`domain.workflow_limits.places_of`). It returns fewer if fewer wait, or if another statement is changing them
-        or they are in *held*, or if they have so many steps that loading would take long. Increments the epoch. A
-        timeout of the workflow counts from now.
+        Of each tenant, these are the workflows that were started first and together need at most its places
+        (`domain.workflow_limits.places_of`). There are fewer if fewer wait, if another statement is changing some, if
+        some are in *held*, or if all have so many steps that loading would take long. Increments the epoch. The timeout
+        of a workflow counts from now.
         """
 
     async def set_clock(self) -> None:
@@ -182,9 +181,9 @@ class WorkflowReader(Protocol):
         *,
         include_deleted: bool,
     ) -> TaskSlice | None:
-        """Return up to *count* tasks behind *after*, None being the beginning, in the order of `tasks`.
+        """Return up to *count* tasks that come after *after*, in the order of `tasks`. None: from the beginning.
 
-        They have at most about *max_bytes* together, unless there is only one. None for an unknown workflow.
+        Together they have at most about *max_bytes*, unless there is only one. Returns None for an unknown workflow.
         """
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:

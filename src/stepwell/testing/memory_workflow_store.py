@@ -132,7 +132,7 @@ class MemoryWorkflowStore:
         limit: int,
         only: UUID | None = None,
         *,
-        alone: bool = True,
+        trials: bool = True,
     ) -> list[LoadedWorkflow]:
         await self._tables.round_trip()
         orphans = sorted(
@@ -140,7 +140,7 @@ class MemoryWorkflowStore:
             key=lambda row: row.record.state.id.int,
         )
         self._record_ends(owner)
-        suspect = self._suspect(orphans, owner) if only is None and alone else None
+        suspect = self._suspect(orphans, owner) if only is None and trials else None
         loaded, steps = [], 0
         for row in orphans[:limit] if suspect is None else [suspect]:
             if steps >= _STEPS_A_PAGE:

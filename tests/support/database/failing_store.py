@@ -82,11 +82,11 @@ class FailingStore:
         limit: int,
         only: UUID | None = None,
         *,
-        alone: bool = True,
+        trials: bool = True,
     ) -> list[LoadedWorkflow]:
         fault = self.claims.popleft() if self.claims else None
         before(fault)
-        claimed = await self.inner.claim(owner, held, now, limit, only, alone=alone)
+        claimed = await self.inner.claim(owner, held, now, limit, only, trials=trials)
         self.claimed += 1
         after(fault)
         return claimed

@@ -17,7 +17,7 @@ UNCLEAN_ENDS: Final = 3
 DEATHS_ALONE: Final = 3
 CALM_S: Final = 5.0
 TRIAL_S: Final = 20.0
-TRIALS_S: Final = 60.0  # of a process together; whatever isn't tried by then is admitted together
+TRIALS_S: Final = 60.0  # for all trials of a process; after that, the workflows without a trial are claimed together
 
 
 def failure_after(deaths: int | None) -> str | None:

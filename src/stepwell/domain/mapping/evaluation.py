@@ -16,7 +16,7 @@ from stepwell.domain.mapping.step_results import StepResults
 from stepwell.domain.mapping.work_budget import WorkBudget, WorkExceeded
 from stepwell.domain.strict_json.value_count import count_values, most_values
 
-# Of the values that one step decodes. The event loop decodes as many empty lists in some 40 ms.
+# The most values that one step may decode. The event loop needs some 40 ms to decode as many empty lists.
 MAX_DECODED_VALUES: Final = 100_000
 _FEW_VALUES = 1_000
 _PART_BYTES = 256 * 1024
@@ -51,7 +51,7 @@ def evaluation_request(
 ) -> list[bytes]:
     """Return the request for `evaluate_mappings`, in parts.
 
-    The results of a workflow can take 64 MiB, and a copy of all of them at once would hold up the event loop.
+    The results of a workflow can take 64 MiB. To copy all of them at once would hold up the event loop.
     """
     head = json.encode(EvaluationRequest(mappings, decoded, limit, {}))
     return list(_joined([head.removesuffix(b"}}"), *_members(results), b"}}"]))
@@ -64,7 +64,7 @@ def _members(results: Mapping[str, bytes]) -> Iterator[bytes]:
 
 
 def _joined(pieces: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield *pieces* in parts of about so many bytes that each is worth a system call."""
+    """Join *pieces* to parts that are large enough to be worth a system call each."""
     part, size = list[bytes](), 0
     for piece in pieces:
         part.append(piece)
@@ -75,28 +75,28 @@ def _joined(pieces: Sequence[bytes]) -> Iterator[bytes]:
     yield b"".join(part)
 
 
-def evaluate_mappings(request: bytes) -> bytes:
-    """Evaluate the mappings of an encoded `EvaluationRequest`. Return an encoded `Evaluation`."""
-    asked = json.decode(request, type=EvaluationRequest)
-    budget = WorkBudget(asked.limit)
+def evaluate_mappings(data: bytes) -> bytes:
+    """Evaluate the mappings of *data*, an encoded `EvaluationRequest`. Return an encoded `Evaluation`."""
+    request = json.decode(data, type=EvaluationRequest)
+    budget = WorkBudget(request.limit)
     try:
-        values = mapped_values(asked.mappings, StepResults(asked.results, budget), budget)
-        return json.encode(Evaluation(budget.spent, list(_encoded(asked, values))))
+        values = mapped_values(request.mappings, StepResults(request.results, budget), budget)
+        return json.encode(Evaluation(budget.spent, list(_encoded(request, values))))
     except WorkExceeded as error:
-        return json.encode(Evaluation(asked.limit, error=_printable(error), exceeded=True))
+        return json.encode(Evaluation(request.limit, error=_printable(error), exceeded=True))
     except AttemptError as error:
         return json.encode(Evaluation(budget.spent, error=_printable(error)))
     except (TypeError, ValueError, OverflowError) as error:
         return json.encode(Evaluation(budget.spent, error=_printable(not_json(error))))
 
 
-def _encoded(asked: EvaluationRequest, values: Sequence[Any]) -> Iterator[Raw]:
+def _encoded(request: EvaluationRequest, values: Sequence[Any]) -> Iterator[Raw]:
     """Yield each encoded value. Raises `AttemptError` if the values together are too large.
 
-    A character can take six bytes, so that only now their sizes are known.
+    Their sizes are known only once they are encoded, because a character can take six bytes.
     """
     size = count = 0
-    for mapping, value, is_decoded in zip(asked.mappings, values, asked.decoded, strict=True):
+    for mapping, value, is_decoded in zip(request.mappings, values, request.decoded, strict=True):
         encoded = json.encode(value)
         check_mapped_bytes(mapping, size := size + len(encoded))
         if is_decoded:

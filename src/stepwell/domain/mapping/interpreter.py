@@ -95,7 +95,9 @@ class _Functions(Functions):
             charge(self._budget, *arguments)
         result = super().call_function(function_name, arguments)
         if type(result) is int and not MIN_INT <= result <= MAX_INT:
-            return float(result)  # JSON has no such integers here, and long ones cost far more than a unit
+            return float(
+                result
+            )  # our JSON has 64 bits at most, and work with longer integers costs far more than a unit
         return result
 
     @signature({"types": ["array"]}, {"types": ["expref"]})
@@ -174,7 +176,7 @@ def _extremes(budget: WorkBudget, array: Any) -> None:
 
 def _join(budget: WorkBudget, separator: Any, array: Any) -> None:
     if isinstance(separator, str) and isinstance(array, list):
-        budget.spend_made_text(_text_length(array) + len(separator) * len(array))
+        budget.spend_new_text(_text_length(array) + len(separator) * len(array))
 
 
 def _contains(budget: WorkBudget, subject: Any, search: Any) -> None:
@@ -192,14 +194,14 @@ def _merge(budget: WorkBudget, *arguments: Any) -> None:
             budget.spend_read_text(sum(map(len, argument)))  # equal keys are compared
 
 
-def _made_text(budget: WorkBudget, value: Any) -> None:
+def _new_text(budget: WorkBudget, value: Any) -> None:
     if isinstance(value, str):
-        budget.spend_made_text(len(value))
+        budget.spend_new_text(len(value))
 
 
 def _to_string(budget: WorkBudget, value: Any) -> None:
     if not isinstance(value, str):
-        budget.spend_made_text(budget.spend_value(value))
+        budget.spend_new_text(budget.spend_value(value))
 
 
 _CHARGES: dict[str, Callable[..., None]] = {
@@ -208,8 +210,8 @@ _CHARGES: dict[str, Callable[..., None]] = {
     "max": _extremes,
     "merge": _merge,
     "min": _extremes,
-    "reverse": _made_text,
+    "reverse": _new_text,
     "sort": _sort,
-    "to_number": _made_text,
+    "to_number": _new_text,
     "to_string": _to_string,
 }

@@ -29,7 +29,7 @@ def transform(type_: TransformType, value: Any, budget: WorkBudget) -> Any:
     Raises `TransformError` and `WorkExceeded`.
     """
     if isinstance(value, str):
-        budget.spend_made_text(len(value))
+        budget.spend_new_text(len(value))
     elif isinstance(value, (list, dict)):
         budget.spend_elements(len(value))
     return _TRANSFORMS[type_](value, budget)

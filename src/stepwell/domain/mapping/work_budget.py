@@ -17,7 +17,7 @@ MAX_WORKFLOW_WORK = 100 * MAX_STEP_WORK
 
 _ELEMENTS = 4  # elements that C code copies, compares or checks for one unit
 _VALUES = 2  # values that a JSON parser makes for one unit
-_MADE_CHARACTERS = 64  # characters that are built for one unit: this bounds the memory of texts
+_NEW_CHARACTERS = 64  # characters of new texts for one unit: this bounds the memory of texts
 _SHORT = 256  # bytes of JSON, which are charged as if they held many values
 _READ_CHARACTERS = 1_024  # characters that are compared, copied or decoded for one unit
 _ENCODED_CHARACTERS = 512  # characters that are encoded as JSON for one unit
@@ -45,9 +45,9 @@ class WorkBudget:
         """Charge for *count* elements that C code copies, compares or checks."""
         self.spend(count // _ELEMENTS + 1)
 
-    def spend_made_text(self, characters: int) -> None:
-        """Charge for a text of that length that is built."""
-        self.spend(characters // _MADE_CHARACTERS + 1)
+    def spend_new_text(self, characters: int) -> None:
+        """Charge for a new text of that length."""
+        self.spend(characters // _NEW_CHARACTERS + 1)
 
     def spend_read_text(self, characters: int) -> None:
         """Charge for a text of that length that is read or compared."""
@@ -80,7 +80,7 @@ class WorkBudget:
         size, texts, stack = 0, 0, list[Any]([value])
         while stack:
             part = stack.pop()
-            if isinstance(part, str):  # it has cost its list or object one unit, so the rest may be charged at the end
+            if isinstance(part, str):  # the list or object was charged one unit for it; the rest is charged at the end
                 size += len(part) + 2
                 texts += len(part) // _READ_CHARACTERS + 1
             elif isinstance(part, dict):

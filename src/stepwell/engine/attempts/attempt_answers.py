@@ -116,6 +116,6 @@ class AttemptAnswers:
         """True if a loaded answer has not taken the place of a submit yet."""
         return self._stored is not None
 
-    def take_stored(self) -> ReceivedAnswer | None:
+    def take_stored_answer(self) -> ReceivedAnswer | None:
         stored, self._stored = self._stored, None
         return stored

@@ -12,7 +12,7 @@ What must hold:
   order.
 - A row that can't be read, or whose writes are refused, keeps no other workflow from being claimed.
 - After several unclean ends, the workflows that had an attempt under way are tried one after the other, before anything
-  else is claimed or admitted. That ends after `TRIALS_S`, however many there are. See `lifecycle.unclean_ends`.
+  else is claimed or admitted. After `TRIALS_S` the trials end, however many are left. See `lifecycle.unclean_ends`.
 """
 
 import asyncio
@@ -111,7 +111,7 @@ class Recovery(WorkflowListener):
 
     @property
     def holds_back(self) -> bool:
-        """True while no workflow may begin: some are tried alone, or whether there are such isn't known yet."""
+        """True while no other workflow may become active: during trials, and before the first claim."""
         return self._trials_end is not None or not self._has_claimed
 
     @property
@@ -149,7 +149,7 @@ class Recovery(WorkflowListener):
         self.request()
 
     def wake_if_idle(self) -> None:
-        """Wake `run`, because this process has work, if it would wait until after the next renewal of the lease."""
+        """Wake `run` because this process has work, unless it wakes by itself in time to renew the lease."""
         if self.idle and self.pause_s > self._lease.seconds / 3:
             self._woken.set()
 
@@ -260,15 +260,15 @@ class Recovery(WorkflowListener):
 
     @property
     def _held(self) -> set[UUID]:
-        """The workflows that must not be claimed."""
+        """The ids of the workflows that `_claim_page` must leave alone."""
         suspect = set[UUID]() if self._suspect is None else {self._suspect}
         return self._scheduler.held | self._unloadable | suspect
 
     async def _claim_next(self) -> int:
         """Claim a page and register it, or claim one workflow and try it alone. Return the number of workflows."""
         async with self._claiming:  # for one page: a request may want one out of turn
-            alone = self._trials_end is None or self._clock.monotonic() < self._trials_end
-            loaded = await self._claim_page(_PAGE, alone=alone)
+            trials = self._trials_end is None or self._clock.monotonic() < self._trials_end
+            loaded = await self._claim_page(_PAGE, trials=trials)
             self._has_claimed = True
             deaths = loaded[0].deaths_alone if loaded else None
             if deaths is None:
@@ -283,9 +283,9 @@ class Recovery(WorkflowListener):
             self._suspect = None
         return len(loaded)
 
-    async def _claim_page(self, limit: int, only: UUID | None = None, *, alone: bool = True) -> list[LoadedWorkflow]:
+    async def _claim_page(self, limit: int, only: UUID | None = None, *, trials: bool = True) -> list[LoadedWorkflow]:
         now = self._clock.now()
-        return await self._workflow_store.claim(self._lease.owner, self._held, now, limit, only, alone=alone)
+        return await self._workflow_store.claim(self._lease.owner, self._held, now, limit, only, trials=trials)
 
     async def _try_alone(self, loaded: LoadedWorkflow, deaths: int) -> None:
         """Run the workflow until it has a checkpoint of its own, ends, only waits, or has run for `trial_s`."""
@@ -305,7 +305,7 @@ class Recovery(WorkflowListener):
             if workflow.run.state.updated_at != loaded.state.updated_at or self._scheduler.stopping:
                 return
             was_resting, resting = resting, workflow.is_resting
-            if was_resting and resting:
+            if was_resting and resting:  # it only waits for time to pass
                 return
             await self._lease.ensure()
             await asyncio.sleep(_TRIAL_POLL_S)

@@ -28,7 +28,7 @@ from stepwell.persistence.stores.batched_inserts import WorkflowInserter
 from stepwell.ports.storage import CONCURRENT_WRITES
 
 _STEPS_A_PAGE = 20_000
-_NO_TRIALS = 2**31 - 1  # so many unclean ends never happen within ten minutes
+_NO_TRIALS = 2**31 - 1  # unclean ends, more than there ever are within ten minutes
 _SLICE = 250  # after so many rows, other tasks get their turn
 _TURN_S = 5.0
 
@@ -130,9 +130,9 @@ class PostgresWorkflowStore:
         limit: int,
         only: UUID | None = None,
         *,
-        alone: bool = True,
+        trials: bool = True,
     ) -> list[LoadedWorkflow]:
-        ends = UNCLEAN_ENDS if alone else _NO_TRIALS
+        ends = UNCLEAN_ENDS if trials else _NO_TRIALS
         async with self._turn(), self._pool.acquire() as connection:
             rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, ends)
             if not rows:

@@ -218,5 +218,5 @@ class ProviderApi:
 def _stored_answer() -> ApiAnswer | None:
     """Return the answer that an earlier process has stored for this submit; None if the submit must be sent."""
     room = answer_room.get()
-    answer = None if room is None else room.take_stored()
+    answer = None if room is None else room.take_stored_answer()
     return None if answer is None else ApiAnswer(answer.head.status, httpx.Headers(answer.head.headers), answer.body)
