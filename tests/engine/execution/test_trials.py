@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
+from stepwell.engine.execution import recovery as module
 from stepwell.engine.execution.recovery import Recovery
 from support.database.failing_store import scheduler_of
 from support.database.postgres import connected
@@ -91,3 +94,17 @@ async def test_whatever_is_not_tried_in_time_is_admitted_together(dsn: str, tmp_
         await eventually(lambda: {key[0] for key in provider.running} == set(made))
         await eventually(recovery.caught_up.is_set)
         assert not recovery.holds_back
+
+
+async def test_trials_do_not_begin_again_with_each_page_of_the_others(
+    dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAGE", 1)
+    made = await under_way(dsn, tmp_path, *"abcd")
+    provider = ConfiguredProvider()
+    async with trying(dsn, tmp_path, provider) as service:
+        recovery = recovery_of(service)
+        recovery.trial_s, recovery.trials_s = 0.1, 0.0
+        await eventually(lambda: len(provider.running) == 1)
+        recovery.trial_s = 60.0
+        await eventually(lambda: {key[0] for key in provider.running} == set(made))

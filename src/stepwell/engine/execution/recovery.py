@@ -89,7 +89,7 @@ class Recovery(WorkflowListener):
         self._booted_at = 0.0
         self.calm_s, self.trial_s, self.trials_s = CALM_S, TRIAL_S, TRIALS_S
         self._has_claimed = False
-        self._trials_end: float | None = None  # monotonic; None while there are no trials
+        self._trials_end: float | None = None  # monotonic; None until this claim has found a workflow to try
         self._suspect: UUID | None = None
         self._unloadable: set[UUID] = set()
         self._refusals: dict[UUID, int] = {}  # of lost workflows, until they are claimed again
@@ -112,7 +112,13 @@ class Recovery(WorkflowListener):
     @property
     def holds_back(self) -> bool:
         """True while no other workflow may become active: during trials, and before the first claim."""
-        return self._trials_end is not None or not self._has_claimed
+        return self._trying or not self._has_claimed
+
+    @property
+    def _trying(self) -> bool:
+        """True while workflows are tried alone."""
+        may_try = self._trials_end is not None and self._clock.monotonic() < self._trials_end
+        return may_try or self._suspect is not None
 
     @property
     def unloadable(self) -> AbstractSet[UUID]:
@@ -160,7 +166,7 @@ class Recovery(WorkflowListener):
         """
         async with self._claiming:
             if workflow_id not in self._held:
-                if self._trials_end is not None:
+                if self._trying:
                     raise Unavailable("the service has crashed several times, and tries one workflow at a time", 5)
                 await self.register(await self._claim_page(1, workflow_id))
 
@@ -168,6 +174,8 @@ class Recovery(WorkflowListener):
         """Take waiting workflows into memory, for so many places of each tenant. Raises `Unavailable`."""
         await self._lease.ensure()
         async with self._claiming:
+            if self.holds_back:  # a claim has begun trials meanwhile
+                return AdmissionResult([], {})
             used = [each.workflow_id for each in self._scheduler.workflows.values() if not each.run.active]
             result = await self._workflow_store.admit(self._lease.owner, wanted, used)
             await self.register(result.loaded)
@@ -236,13 +244,11 @@ class Recovery(WorkflowListener):
     async def _claim_all(self) -> None:
         await self._release_idle()
         total, claimed = 0, _PAGE
-        try:
-            while claimed and not self._scheduler.stopping:
-                await self._lease.ensure()
-                claimed = await self._claim_next()
-                total += claimed
-        finally:
-            self._trials_end = None
+        while claimed and not self._scheduler.stopping:
+            await self._lease.ensure()
+            claimed = await self._claim_next()
+            total += claimed
+        self._trials_end = None  # only now: after an outage, and between the pages, they don't begin again
         for claimer in self._claimers:
             if not self._scheduler.stopping:
                 await claimer.take_over()
@@ -271,11 +277,13 @@ class Recovery(WorkflowListener):
             loaded = await self._claim_page(_PAGE, trials=trials)
             self._has_claimed = True
             deaths = loaded[0].deaths_alone if loaded else None
+            now = self._clock.monotonic()
             if deaths is None:
-                self._trials_end = None
+                if self._trials_end is not None:
+                    self._trials_end = min(self._trials_end, now)  # nothing is left to try
                 await self.register(loaded)
                 return len(loaded)
-            self._trials_end = self._trials_end or self._clock.monotonic() + self.calm_s + self.trials_s
+            self._trials_end = self._trials_end or now + self.calm_s + self.trials_s
             self._suspect = loaded[0].state.id
         try:
             await self._try_alone(loaded[0], deaths)
