@@ -22,7 +22,7 @@ Weight: TypeAlias = tuple[int, int]  # the number of an item's rows, and their s
 
 # After so many time-outs in a row, the cause is a slow database and not one item.
 MAX_TIMEOUTS_IN_A_ROW: Final = 3
-SHARED_BATCHES: Final = 100
+SHARED_BATCHES: Final = 100  # that stay small after several tenants had items
 _LEAD: Final = object()  # given to a waiter instead of a result: its caller executes the next batch
 
 
@@ -59,8 +59,8 @@ class Batcher(Generic[Key, Item, Result]):
       batches afterwards, it weighs at most *shared_weight*, because each tenant waits for the batches of the others.
     - A key is at most once in a batch. Items of one key are executed in the order of their arrival. After each batch, a
       key that has more items goes to the end of its tenant's queue.
-    - Tenants take turns, in a batch and from batch to batch: a turn is one item. So however many items one tenant has
-      queued, an item of another one is in the next batch, or in the one after it.
+    - Tenants take turns, in a batch and from batch to batch. A turn is one item. So however many items one tenant has
+      queued, an item of another tenant is in one of the next two batches.
     - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
       item at fault fails. After three time-outs in a row the remaining items fail too.
     - If *execute* raises another error, the whole batch has failed, and `Batcher.execute` raises that error.
@@ -77,7 +77,7 @@ class Batcher(Generic[Key, Item, Result]):
         self._execute, self._max_weight, self._weigh = execute, max_weight, weigh
         self._shared_weight = shared_weight or max_weight
         self._tenants: set[Hashable] = set()  # those that had items when the last batch began
-        self._alone = SHARED_BATCHES  # the number of batches since another tenant had items
+        self._batches_alone = SHARED_BATCHES  # since several tenants had items
         self._items: dict[Key, _Items[Item]] = {}
         self._queues: dict[Hashable, dict[Key, None]] = {}  # by tenant, in the order of turns
 
@@ -139,7 +139,7 @@ class Batcher(Generic[Key, Item, Result]):
             if batch and (rows > max_rows or size > max_size):
                 break
             batch[key] = item
-        if len(self._queues) > 1:  # the tenant that was the first is the last of the next batch
+        if len(self._queues) > 1:  # the first tenant of this batch is the last of the next one
             tenant = next(iter(self._queues))
             self._queues[tenant] = self._queues.pop(tenant)
         for key in batch:
@@ -153,11 +153,11 @@ class Batcher(Generic[Key, Item, Result]):
         return batch
 
     def _is_shared(self) -> bool:
-        """Count the batch that begins. Return whether several tenants have items, or had some lately."""
+        """Count a batch. Return whether several tenants have items, or had some within `SHARED_BATCHES` batches."""
         alone = len(self._queues) <= 1 and (not self._tenants or self._tenants >= self._queues.keys())
         self._tenants = set(self._queues)
-        self._alone = self._alone + 1 if alone else 0
-        return self._alone < SHARED_BATCHES
+        self._batches_alone = self._batches_alone + 1 if alone else 0
+        return self._batches_alone < SHARED_BATCHES
 
     def _in_turns(self) -> Iterator[Key]:
         """Yield the keys, one of each tenant after the other."""
@@ -166,12 +166,12 @@ class Batcher(Generic[Key, Item, Result]):
             if len(queues) == 1:
                 yield from queues[0]
                 return
-            left = []
+            rest = []
             for queue in queues:
                 if (key := next(queue, None)) is not None:
                     yield key
-                    left.append(queue)
-            queues = left
+                    rest.append(queue)
+            queues = rest
 
     async def execute(self, close: Take[Key, Item], finish: Callable[[Key, Result | Exception], object]) -> None:
         """Execute the batch that *close* returns, and call *finish* with the result or the error of each item.

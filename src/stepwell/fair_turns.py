@@ -5,7 +5,7 @@ What must hold:
   heavier one.
 - The turns of a tenant begin in the order in which they were requested. A tenant that waits because of its own bound
   holds up no other.
-- A turn that may begin does so at once, without a turn of the event loop.
+- A turn that may begin does so at once, without a pass of the event loop.
 - A task that is cancelled while it waits gets no turn.
 """
 
@@ -16,15 +16,14 @@ from collections.abc import Hashable
 
 
 class FairTurns:
-    """The turns that are held and those that wait. *total* and *per_tenant* are the bounds; None if there is none."""
+    """The turns that are held, and those that wait. *total* and *per_tenant* are the bounds; None means no bound."""
 
     def __init__(self, total: int | None = None, per_tenant: int | None = None) -> None:
         self._free = math.inf if total is None else total
         self._per_tenant = math.inf if per_tenant is None else per_tenant
         self._weights: dict[Hashable, int] = {}  # of the turns that each tenant holds
-        self._queues: dict[
-            Hashable, deque[tuple[int, asyncio.Future[None]]]
-        ] = {}  # the tenant that is next comes first
+        # The weights and the grants of waiting turns by tenant. The tenant whose turn is next comes first.
+        self._queues: dict[Hashable, deque[tuple[int, asyncio.Future[None]]]] = {}
 
     @property
     def waiting(self) -> int:
@@ -36,7 +35,7 @@ class FairTurns:
         return FairTurn(self, tenant, max(weight, 1))
 
     async def begin(self, tenant: Hashable, weight: int = 1) -> None:
-        """Return when a turn of *tenant* has begun. `end` ends it."""
+        """Wait until a turn of *tenant* begins. `end` ends it."""
         if tenant not in self._queues and self._has_room(tenant, weight):
             self._take(tenant, weight)
             return
@@ -46,17 +45,17 @@ class FairTurns:
             await turn
         except asyncio.CancelledError:
             if turn.cancelled():
-                self._begin_waiting()  # a lighter one behind it may have room
+                self._begin_waiting()  # a lighter turn behind this one may have room
             else:
-                self.end(tenant, weight)  # it had begun in the same moment
+                self.end(tenant, weight)  # this turn began just before the cancellation
             raise
 
     def end(self, tenant: Hashable, weight: int = 1) -> None:
         """End a turn of that *weight*."""
         self._free += 1
-        left = self._weights.pop(tenant) - weight
-        if left:
-            self._weights[tenant] = left
+        rest = self._weights.pop(tenant) - weight
+        if rest:
+            self._weights[tenant] = rest
         self._begin_waiting()
 
     def _has_room(self, tenant: Hashable, weight: int) -> bool:
@@ -94,7 +93,10 @@ class FairTurns:
 
 
 class FairTurn:
-    """A turn, which is waited for and held as a context. It isn't a generator, because each create enters one."""
+    """A turn as a context: entering it waits for the turn, leaving it ends the turn.
+
+    Hot path: `asynccontextmanager` would make each create slower.
+    """
 
     __slots__ = ("_tenant", "_turns", "_weight")
 

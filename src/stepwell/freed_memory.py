@@ -1,8 +1,8 @@
 """Returns freed memory to the operating system after large releases.
 
-The C library keeps what was freed for later requests, and returns only what is free at the end of its heap. So a few
-small objects that were allocated last keep hundreds of megabytes resident. glibc has a function that returns every free
-page. Other C libraries (musl, macOS) haven't, and there nothing happens.
+The C library keeps freed memory for later requests, and returns only what is free at the end of its heap. So a few
+small objects that were allocated last can keep hundreds of megabytes resident. glibc has a function that returns every
+free page. Other C libraries (musl, macOS) have none, and there nothing happens.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from anyio import to_thread
 
-_PAUSE_S = 5.0  # what was just freed may be needed again, and returning pages holds up other threads that allocate
+_PAUSE_S = 5.0  # freed memory may soon be needed again, and other threads can't allocate while pages are returned
 
 
 def trim_heap() -> None:
@@ -24,7 +24,7 @@ def trim_heap() -> None:
 async def return_freed_memory(
     large_release: asyncio.Event, trim: Callable[[], object] = trim_heap, pause_s: float = _PAUSE_S
 ) -> None:
-    """Return freed memory each time that *large_release* is set, but not more often than each *pause_s*.
+    """Return freed memory each time that *large_release* is set, but at most once in *pause_s* seconds.
 
     Runs until it is cancelled.
     """

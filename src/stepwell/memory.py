@@ -22,7 +22,7 @@ from stepwell.domain.memory_shares import MemoryShare, MemoryShares
 FREE_BYTES: Final = 64 * 1024  # that a reservation may hold without the governor
 LARGE_RELEASE: Final = 16 * 1024 * 1024
 WhileWaiting = Callable[[], Awaitable[object]]
-"""Is called if a request for bytes must wait. The wait lasts at least until it returns."""
+"""A function that is called if a request for bytes must wait. The request waits at least until it returns."""
 _DEFAULT_MAX_BYTES = 512 * 1024 * 1024
 _LEAST_LOCAL_BYTES = 512 * 1024 * 1024
 _DEFAULT_SHARE = 4  # the governor's part of all memory: Python needs several times what it is given

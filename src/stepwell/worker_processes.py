@@ -5,8 +5,8 @@ Such a function takes bytes and returns bytes. A thread would not do: it can't b
 What must hold:
 - At most `size` requests run at once. Tenants that wait take turns, so a tenant waits for one request of each other.
 - A request that waits holds no data: its data is made when its turn comes.
-- A cancellation or the deadline kills the worker at once. No worker outlives this process. Further cancellations
-  meanwhile leave neither a process nor a turn behind.
+- A cancellation or the deadline kills the worker at once. No worker outlives this process. If the caller is cancelled
+  again meanwhile, neither a process nor a turn is left behind.
 - The processor time of a request and the memory of its worker are bounded by the kernel.
 - A worker starts when it is needed, and ends when it was idle for a while.
 """
@@ -75,9 +75,7 @@ class WorkerPool:
     ) -> bytes:
         """Return the result of *function*, which must be importable, for the request that *make_request* returns.
 
-        The request comes in parts. Others on the event loop have their turn after each.
-
-        *tenant* is whoever takes turns with the others.
+        The request is sent in parts, and other tasks run between them. *tenant* takes turns with the other tenants.
         Raises `WorkerFailed`.
         """
         async with self._turns.turn(tenant):
@@ -124,8 +122,8 @@ class WorkerPool:
             await worker.kill()
 
 
-async def _to_its_end(work: Coroutine[Any, Any, T], name: str) -> tuple[T, bool]:
-    """Wait until *work* has ended, however often the caller is cancelled. Return its result, and whether it was.
+async def _run_to_end(work: Coroutine[Any, Any, T], name: str) -> tuple[T, bool]:
+    """Run *work* to its end, however often the caller is cancelled. Return its result, and whether it was cancelled.
 
     A scope alone doesn't shield it from `asyncio.Task.cancel`, which `asyncio.timeout` and task groups call.
     """
@@ -158,7 +156,7 @@ class _Worker:
         # The environment may hold secrets, which a worker doesn't need.
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         start = open_process(command, stderr=subprocess.DEVNULL, env=environment)
-        process, is_cancelled = await _to_its_end(start, "start of a worker")
+        process, is_cancelled = await _run_to_end(start, "start of a worker")
         worker = cls(process, limits)
         if is_cancelled:
             await worker.kill()
@@ -200,7 +198,7 @@ class _Worker:
         if self._end is not None:
             self._end.cancel()
         self._kill()
-        _, is_cancelled = await _to_its_end(self._process.aclose(), "end of a worker")
+        _, is_cancelled = await _run_to_end(self._process.aclose(), "end of a worker")
         if is_cancelled:
             raise asyncio.CancelledError
 

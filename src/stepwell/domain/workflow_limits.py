@@ -8,18 +8,18 @@ from msgspec import Meta, Struct
 from stepwell.domain.strict_json.value_count import count_values, most_values
 
 STEPS_A_PLACE, BYTES_A_PLACE = 20, 64 * 1024
-# A decoded value takes up to 100 bytes of memory, and its text may have two characters. Usual definitions have 20 or
+# A decoded value takes up to 100 bytes of memory, however short its text is. Usual definitions have 20 characters or
 # more for each value.
 _BYTES_A_VALUE = 20
-_SHORT_TEXT = 6 * 1024  # too few values for a second place, whatever they are
+_SHORT_TEXT = 6 * 1024  # has at most 3,072 values, which are too few for a second place
 
 
 def places_of(steps: int, definition_bytes: int) -> int:
     """Return how many active workflows a workflow counts as, because of the memory that it takes.
 
-    One for each 20 steps, or one for each 64 KiB of its definition if that is more. The larger number, because with the
-    sum of both a workflow of 20 steps would count twice. *definition_bytes* is that of `definition_size`; 0 if it is
-    unknown.
+    It counts once for each 20 steps, or once for each 64 KiB of its definition if that is more. It isn't the sum of
+    both, because then a workflow of 20 steps would count twice. *definition_bytes* is the result of `definition_size`;
+    0 if that is unknown.
     """
     return max(-(-steps // STEPS_A_PLACE), -(-definition_bytes // BYTES_A_PLACE), 1)
 

@@ -1,4 +1,4 @@
-"""The port between an attempt and the clients of providers' APIs: room in memory for an answer, and its storage.
+"""The port between an attempt and the clients of providers' APIs: memory for answers, and the storage of one.
 
 An answer to a submit may be paid for, and often exists nowhere else. If it must wait for memory, it is stored first. So
 if the process ends before the answer is used, the next process uses it and sends nothing again.
@@ -32,17 +32,18 @@ class AnswerRoom(Protocol):
         """Wait until an answer of *size* bytes may be read to memory."""
 
     async def make_room_for_submitted(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
-        """Make room for the answer to a submit, which is stored from *chunks* if it must wait.
+        """Make room for the answer to a submit. If it must wait, it is stored: its body is *chunks*.
 
         Raises `AttemptSuperseded` if the process stops while a stored answer waits.
         """
 
     def take_stored_answer(self) -> ReceivedAnswer | None:
-        """Return the answer to use in place of the next submit, once; None if there is none, so that it is sent."""
+        """Return the stored answer, and forget it. None if there is none. It takes the place of the next submit."""
 
 
 answer_room: Final[ContextVar[AnswerRoom | None]] = ContextVar("answer_room", default=None)
-"""The room for the answers of the attempt that is running. The clients of providers' APIs use it.
+"""The memory for answers of the attempt that is running. The clients of providers' APIs use it.
 
-Whoever holds a lock that other attempts wait for sets it to None: they may hold the memory that it would wait for.
+A task sets it to None while it holds a lock that other attempts wait for. Otherwise it could wait for memory that
+those attempts hold.
 """

@@ -91,7 +91,7 @@ def test_shares_keep_the_bounds_and_leave_no_place_that_somebody_could_have(
     for tenant in shares.elements():
         workflow_places.take(tenant)
     for tenant, number in shares.items():
-        workflow_places.admitted(tenant, number)
+        workflow_places.record_admission(tenant, number)
     if shares.total() < most:
         assert workflow_places.next_shares(1) == {}
 
@@ -159,7 +159,7 @@ class Process:
                     self.waiting.remove(each)
                     self.running.append(each)
                     self.places.take(*each)
-                self.places.admitted(tenant, number, next_places)
+                self.places.record_admission(tenant, number, next_places)
 
     def check(self) -> None:
         limits, sizes = self.places.limits, defaultdict[str, list[int]](list)

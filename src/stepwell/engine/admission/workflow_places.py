@@ -4,14 +4,14 @@ What must hold:
 - A workflow becomes active only if all its places are free, in total and of its tenant. A place that is reserved for a
   workflow on its way into memory counts as taken.
 - A workflow that needs more places than are left becomes active all the same if its tenant has nothing active, and one
-  place is left. Otherwise it could wait for ever. So the total exceeds its bound by one workflow at most. What this
-  process takes over from a dead one, and what a verb uses, counts without being asked for.
+  place is left. Otherwise it could wait for ever. So the total exceeds its bound by one workflow at most.
+- Workflows that are claimed from a dead process, or loaded for a verb, take their places even if none are free.
 - A workflow gets a place at its start only if no other workflow of its tenant waits. So those of one tenant get places
   in the order of their start.
 - Tenants with waiting workflows take turns: a turn is one place, or those of one large workflow. After its turn, a
   tenant goes to the end of the queue.
 - The number of waiting workflows may be too high, because other processes admit some, but never too low, except by
-  those that other processes have stored since the last count. A wrong number costs a statement, and nobody a place.
+  those that other processes have stored since the last count. A wrong number costs a statement, but no place.
 - A tenant within its share is refused only if the total is reached. Then the answer says that the service is full.
 """
 
@@ -48,10 +48,10 @@ class WorkflowPlaces:
         self._waiting: OrderedDict[str | None, int] = OrderedDict()  # in the order of turns
         self._storing: Counter[str | None] = Counter()  # being stored to wait
         self._all_taken = self._all_waiting = self._all_storing = 0
-        self._next: dict[str | None, int] = {}  # places that a tenant's first waiting workflow needs, where known
+        self._next: dict[str | None, int] = {}  # the places that a tenant's first waiting workflow needs, if known
         self._oldest: dict[str | None, datetime] = {}
-        self._oldest_of_all: datetime | None = None  # or an older one that has been admitted since the last count
-        self._stored_since: Counter[str | None] | None = None  # since the count began whose result is awaited
+        self._oldest_of_all: datetime | None = None  # may be one that was admitted after the last count
+        self._stored_since: Counter[str | None] | None = None  # since the present count began; None between counts
 
     @property
     def waiting(self) -> int:
@@ -108,7 +108,10 @@ class WorkflowPlaces:
         return taken + places <= min(self.limits.active_of(tenant), free) or (not taken and free > 0)
 
     def next_shares(self, most: int) -> dict[str | None, int]:
-        """Return how many places each waiting tenant gets now, and end their turns. No turn begins after *most*."""
+        """Return how many places each waiting tenant gets now, and end their turns.
+
+        Turns begin until *most* places are given. The last one may exceed that.
+        """
         shares: dict[str | None, int] = {}
         turns: Counter[str | None] = Counter()
         queue = deque(self._waiting)
@@ -149,13 +152,13 @@ class WorkflowPlaces:
             message = f"{waiting} workflows of the tenant wait to be admitted, and more may not wait now"
             raise TooManyRequests(message, self._retry_s(age_s))
 
-    def storing(self, tenant: str | None) -> None:
+    def begin_storing(self, tenant: str | None) -> None:
         """Count a workflow that is about to be stored to wait."""
         self._storing[tenant] += 1
         self._all_storing += 1
 
-    def stored(self, tenant: str | None, *, waits: bool) -> None:
-        """Report the end of what `storing` began. *waits*: it is stored."""
+    def end_storing(self, tenant: str | None, *, waits: bool) -> None:
+        """Report the end of what `begin_storing` began. *waits*: the workflow is stored, and waits."""
         self._storing[tenant] -= 1
         self._all_storing -= 1
         if not self._storing[tenant]:
@@ -173,11 +176,11 @@ class WorkflowPlaces:
         if self._stored_since is not None:
             self._stored_since[tenant] += 1
 
-    def admitted(self, tenant: str | None, number: int, next_places: int | None = None) -> None:
+    def record_admission(self, tenant: str | None, number: int, next_places: int | None = None) -> None:
         """Report that *number* workflows of *tenant* wait no more.
 
-        *next_places*: the next one needs so many, and the share was too small. If it was too small for the first, the
-        tenant keeps its turn.
+        *next_places* is how many places the next one needs, if the tenant's share was too small for it. A tenant that
+        could admit none for this reason comes first in the next turns.
         """
         before = self._waiting.get(tenant, 0)
         left = max(before - number, 0)

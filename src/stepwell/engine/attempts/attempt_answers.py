@@ -1,10 +1,10 @@
-"""Implements `ports.answer_room.AnswerRoom` for one attempt: the room for its answers, and the stored answer.
+"""Implements `ports.answer_room.AnswerRoom` for one attempt: the memory for its answers, and the stored answer.
 
 What must hold:
-- An answer to a submit that must wait for memory is in the artifact store while it waits, with the request, without
-  which it can't be interpreted. If the process ends meanwhile, the next process interprets it, and sends nothing.
+- If the answer to a submit must wait for memory, it is stored as a file beside the artifacts, together with the
+  request that is needed to interpret it. If the process ends meanwhile, the next one interprets it, and sends nothing.
 - The file is deleted once the end of the attempt is committed, and not before.
-- Nothing but an answer that an earlier process stored takes the place of a submit, and each does so once.
+- Only an answer that an earlier process has stored takes the place of a submit, and only once.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -73,18 +73,18 @@ class AttemptAnswers:
             await self._memory.take_answer(size, store)
 
     async def _store(self, request: Request, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> bool:
-        """Store the answer. Return whether that succeeded: if not, the answer waits unstored."""
+        """Store the answer. Return False if the store fails: then the answer waits without being stored."""
         self.has_file = True
         body = await to_thread.run_sync(json.encode, request.body)
         line = json.encode(_FileHead(head, request.model, len(body), size)) + b"\n"
 
-        async def whole() -> AsyncIterator[bytes]:
+        async def content() -> AsyncIterator[bytes]:
             yield line + body
             async for chunk in chunks:
                 yield chunk
 
         try:
-            await self._artifacts.put_stream(self._path, whole())
+            await self._artifacts.put_stream(self._path, content())
         except ArtifactError as error:
             log.warning("answer.not_stored", action="attempt", path=self._path, error=str(error))
             return False
@@ -113,7 +113,7 @@ class AttemptAnswers:
 
     @property
     def is_loaded(self) -> bool:
-        """True if a loaded answer has not taken the place of a submit yet."""
+        """True if there is a loaded answer that has not taken the place of a submit yet."""
         return self._stored is not None
 
     def take_stored_answer(self) -> ReceivedAnswer | None:

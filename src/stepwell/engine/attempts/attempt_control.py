@@ -90,9 +90,10 @@ class AttemptControl:
 
     @contextmanager
     def stopped_by_process(self) -> Iterator[Callable[[], None]]:
-        """Yield a function. Once it was called, the context ends with `AttemptSuperseded` when the process stops.
+        """A context for a wait that the next process can continue. It yields a function.
 
-        It does so within a shielded scope, too. Use it for waits that the next process can continue.
+        Once that function is called, the stop of the process ends the context, even within a shielded scope, and raises
+        `AttemptSuperseded`.
         """
 
         def stop_early() -> None:
@@ -121,7 +122,7 @@ class AttemptControl:
 
     @contextmanager
     def evaluating_mappings(self) -> Iterator[None]:
-        """Mark the wait for a worker that evaluates the mappings. If the service is stopping, it ends at once."""
+        """Mark the wait for a worker that evaluates the mappings. The stop of the service ends the wait at once."""
         self.evaluates_mappings = True
         try:
             with self.at_rest():

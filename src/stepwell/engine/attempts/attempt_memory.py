@@ -66,7 +66,7 @@ class AttemptMemory:
         self._reservation.shrink(size)
 
     async def take_answer(self, size: int, while_waiting: WhileWaiting | None = None) -> None:
-        """Take memory for an answer of a provider, in place of that for the answer before.
+        """Take memory for an answer of a provider, and give back that of the previous answer.
 
         *while_waiting* is called if there is no room now.
         """

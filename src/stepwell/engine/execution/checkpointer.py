@@ -6,8 +6,8 @@ What must hold, besides what `Batcher` promises:
   as they stay small: no batch may be so big that writing it takes longer than the database's deadline, or that
   releasing its effects holds up other tasks.
 - There are two writers, so that a tenant that runs a few steps doesn't wait for the batches of one that runs thousands.
-  A tenant has one writer while it has decisions there, and then gets the one with fewer decisions. A single tenant
-  never uses the second one, because bigger batches are cheaper.
+  All decisions of a tenant that are not committed are at one writer. A tenant without such decisions gets the writer
+  with fewer. A single tenant never uses the second writer, because bigger batches are cheaper.
 - While the database is away nothing is dropped: the same batch is written again until it commits. If only the answer
   was lost, `WorkflowStore.write` recognises the batch as committed.
 - The next batch is sent before the effects of the last one are released, so that the database and this process work at
@@ -143,7 +143,7 @@ class Checkpointer:
 class _Writer:
     """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
 
-    `tenants` counts the workflows of each tenant that have decisions here. `ended`: it writes nothing any more.
+    `tenants` counts, by tenant, the changes whose effects are not released yet. `ended`: `run` has ended.
     """
 
     def __init__(
@@ -279,14 +279,14 @@ class _Writer:
                 await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 - jitter
                 delay = min(delay * 2, _LAST_RETRY_S)
             except Exception:  # the database has refused the rows
-                self._answered(started)
+                self._record_answer(started)
                 raise
             else:
-                self._answered(started)
+                self._record_answer(started)
                 return lost
 
-    def _answered(self, started: float) -> None:
-        """Note that the database has answered the write that began at *started*."""
+    def _record_answer(self, started: float) -> None:
+        """Record that the database has answered the write that began at *started*."""
         if self.outage:
             log.info("checkpoint.resumed", action="checkpoint")
         self.outage = False

@@ -120,14 +120,14 @@ class WorkflowAdmission(WorkflowListener):
 
     @contextmanager
     def storing(self, tenant: str | None) -> Iterator[None]:
-        """Count a workflow that is stored to wait within the context."""
-        self._places.storing(tenant)
+        """Count a workflow that is stored within the context, and then waits."""
+        self._places.begin_storing(tenant)
         try:
             yield
         except BaseException:
-            self._places.stored(tenant, waits=False)
+            self._places.end_storing(tenant, waits=False)
             raise
-        self._places.stored(tenant, waits=True)
+        self._places.end_storing(tenant, waits=True)
         self._on_waiting()
 
     def _on_waiting(self) -> None:
@@ -141,7 +141,7 @@ class WorkflowAdmission(WorkflowListener):
 
     def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
         self._places.give_back(workflow.tenant, workflow.places)
-        self._places.forget_next(workflow.tenant)  # a verb, or another process, may have changed which is the next one
+        self._places.forget_next(workflow.tenant)  # another one may be the next by now
         if workflow.run.state.waits_for_admission:  # a verb has used it; it may have waited before
             self._places.add_waiting(workflow.tenant)
             self._uncounted = True
@@ -155,9 +155,9 @@ class WorkflowAdmission(WorkflowListener):
         self._woken.set()
 
     async def take_over(self) -> None:
-        """Admit what may be admitted now. The claim has just released what dead processes left.
+        """Admit what may be admitted now. The claim has just released the workflows of dead processes.
 
-        After the claim at the start, `run` does that, so that a slow admission doesn't delay the next claim.
+        Only the first claim waits for that. Later, `run` admits them, so that a slow admission delays no claim.
         """
         self.others_changed()
         if not self._recovery.caught_up.is_set():
@@ -202,7 +202,7 @@ class WorkflowAdmission(WorkflowListener):
                     return
 
     async def _admit(self, shares: dict[str | None, int]) -> bool:
-        """Admit workflows for these places by tenant. Return whether any was admitted, or known to need more."""
+        """Admit workflows for *shares*, the places by tenant. Return False if no workflow was found that waits."""
         for tenant, places in shares.items():
             self._places.take(tenant, places)
         try:
@@ -216,7 +216,7 @@ class WorkflowAdmission(WorkflowListener):
             number[each.tenant] += 1
         for tenant, places in shares.items():
             next_places = result.next_places.get(tenant)
-            self._places.admitted(tenant, number[tenant], next_places)
+            self._places.record_admission(tenant, number[tenant], next_places)
             self._uncounted |= next_places is None and filled[tenant] < places
         return bool(result.loaded or result.next_places)
 
