@@ -210,3 +210,32 @@ async def test_a_step_that_is_cancelled_while_it_waits_leaves_the_queue() -> Non
     async with work_of(admission, ("big", HEAVY), ("other", HEAVY)):
         assert len(admission.local.queue()) == 1
     assert (admission.local.queue(), admission.local.working) == ([], 0)
+
+
+async def test_an_attempt_that_still_ends_takes_nothing_from_the_next_attempt_of_its_step() -> None:
+    admission = controller(SlotLimits(local=2, local_memory=GIB + LIGHT_MEMORY))  # room for one heavy worker
+    slots: list[Slot] = []
+    work, ends = Work(admission), [asyncio.Event(), asyncio.Event()]
+
+    async def attempt(number: int) -> None:
+        slot = slots[number]
+        async with admission.local.worker(slot.tenant, (slot.workflow_id, slot.position), HEAVY):
+            work.working.append(str(number))
+            await ends[number].wait()
+        admission.release(slot)
+
+    async with asyncio.timeout(5), create_task_group() as group:
+        for number in range(2):
+            queue(admission, "a", A, 1)
+            slots.append(next_of(admission))
+            group.start_soon(attempt, number)
+            await wait_all_tasks_blocked()
+        assert (work.working, admission.local.working) == (["0"], 1)
+        ends[0].set()
+        await wait_all_tasks_blocked()
+        assert (work.working, admission.local.working) == (["0", "1"], 1)
+        ends[1].set()
+    queue(admission, "b", B, 2)
+    granted(admission)
+    queue(admission, "a", A, 1)
+    assert [slot.tenant for slot in granted(admission)] == ["a"]

@@ -36,9 +36,10 @@ _MOST_TAGS = 1_000  # beyond this number, tags that no longer matter are dropped
 StepKey = tuple[UUID, int]  # a workflow, and the position of a step in it
 
 
-class _WaitingStep(Struct, eq=False):
-    """A weighed step that waits for a worker. `turn` is set when it gets one."""
+class _WeighedAttempt(Struct, eq=False):
+    """An attempt of a weighed step that waits for a worker or has one. `turn` is set when it gets one."""
 
+    step: StepKey
     tenant: str | None
     tag: float
     weight: WorkWeight
@@ -64,8 +65,9 @@ class LocalAdmission:
         self._held: Counter[str | None] = Counter()  # slots by tenant
         self._starts: dict[StepKey, float] = {}  # the tags of the steps that hold slots
         self._charged: dict[StepKey, float] = {}
-        self._waiting: dict[StepKey, _WaitingStep] = {}
-        self._workers: dict[StepKey, _Worker] = {}
+        # By attempt, because one may still end while the next one of the same step begins.
+        self._waiting: dict[_WeighedAttempt, None] = {}  # in the order in which they came
+        self._workers: dict[_WeighedAttempt, _Worker] = {}
 
     @property
     def working(self) -> int:
@@ -108,9 +110,10 @@ class LocalAdmission:
         self._held[tenant] += 1
 
     def slot_released(self, tenant: str | None, step: StepKey) -> None:
-        if self._starts.pop(step, None) is None:
+        if self.max_memory is None:
             return
-        del self._charged[step]
+        self._starts.pop(step, None)
+        self._charged.pop(step, None)
         self._held[tenant] -= 1
         if not self._held[tenant]:
             del self._held[tenant]
@@ -131,23 +134,23 @@ class LocalAdmission:
             yield
             return
         weight.check_fits(self.max_memory)
-        waiting = _WaitingStep(tenant, self._starts.get(step, self._now), weight, asyncio.Future())
-        self._waiting[step] = waiting
+        attempt = _WeighedAttempt(step, tenant, self._starts.get(step, self._now), weight, asyncio.Future())
+        self._waiting[attempt] = None
         try:
             self._assign()
-            await waiting.turn
+            await attempt.turn
             yield
         finally:
-            self._waiting.pop(step, None)
-            self._workers.pop(step, None)
+            self._waiting.pop(attempt, None)
+            self._workers.pop(attempt, None)
             self._assign()
 
     def queue(self) -> list[tuple[StepKey, WorkWeight]]:
         """Return the steps that wait for a worker, in their order, and their weights."""
-        return [(step, self._waiting[step].weight) for step in self._in_turn()]
+        return [(attempt.step, attempt.weight) for attempt in self._in_turn()]
 
-    def _in_turn(self) -> list[StepKey]:
-        return sorted(self._waiting, key=lambda step: self._waiting[step].tag)
+    def _in_turn(self) -> list[_WeighedAttempt]:
+        return sorted(self._waiting, key=lambda attempt: attempt.tag)
 
     def charge(self, tenant: str | None, step: StepKey, cost: float) -> None:
         """Charge the true cost of a step that holds a slot."""
@@ -158,25 +161,23 @@ class LocalAdmission:
 
     def _assign(self) -> None:
         """Give free workers to those who are first in the order."""
-        for step in self._in_turn():
-            waiting = self._waiting[step]
-            if self._has_worker(waiting.weight):
-                self._start(step, waiting, extra=False)
+        for attempt in self._in_turn():
+            if self._has_worker(attempt.weight):
+                self._start(attempt, extra=False)
                 continue
             break
         if self._has_extra_worker():
             busy = {worker.tenant for worker in self._workers.values()}
-            for step in self._in_turn():
-                waiting = self._waiting[step]
-                if waiting.weight.light and waiting.tenant not in busy:
-                    self._start(step, waiting, extra=True)
+            for attempt in self._in_turn():
+                if attempt.weight.light and attempt.tenant not in busy:
+                    self._start(attempt, extra=True)
                     return
 
-    def _start(self, step: StepKey, waiting: _WaitingStep, *, extra: bool) -> None:
-        del self._waiting[step]
-        self._workers[step] = _Worker(waiting.tenant, waiting.weight, extra)
-        if not waiting.turn.done():  # else it was cancelled, and gives the worker back at once
-            waiting.turn.set_result(None)
+    def _start(self, attempt: _WeighedAttempt, *, extra: bool) -> None:
+        del self._waiting[attempt]
+        self._workers[attempt] = _Worker(attempt.tenant, attempt.weight, extra)
+        if not attempt.turn.done():  # else it was cancelled, and gives the worker back at once
+            attempt.turn.set_result(None)
 
     def _has_worker(self, weight: WorkWeight) -> bool:
         assert self.max_memory is not None
