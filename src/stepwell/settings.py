@@ -201,8 +201,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=1_000_000),
         _about(
-            "Workflows that may be active in a process at once; one counts once for each 20 steps or 64 KiB. One "
-            "tenant alone gets at most half of them"
+            "Workflows that may be active in a process at once. A large one counts once for each 20 steps, or once for "
+            "each 64 KiB of its definition. One tenant alone gets at most half of them"
         ),
     ] = 2_000
     max_active_workflows_per_tenant: Annotated[
