@@ -84,7 +84,7 @@ class BigBodyDecoder:
         return result
 
     async def _count(self, data: bytes) -> int:
-        """Return a bound of the values of *data*. Raises `TooManyValues`."""
+        """Return a number that the JSON values of *data* don't exceed. Raises `TooManyValues`."""
         marks = await to_thread.run_sync(most_values, data, limiter=self._counting)
         colons = await to_thread.run_sync(most_members, data, limiter=self._counting)
         if marks > MAX_VALUES or colons > MAX_MEMBERS:

@@ -1,4 +1,4 @@
-"""The middleware of the API. There is one, because each one costs every request as much as parsing its query does."""
+"""The only middleware of the API. Each further one would cost every request as much as parsing its query does."""
 
 from time import perf_counter
 
@@ -16,8 +16,8 @@ BEGAN = "began"
 class RequestMiddleware:
     """Gives each request its resources and its caller, and bounds the requests of a tenant and their answers.
 
-    It stores the caller's `Principal` as the request's user. It isn't a guard of Litestar, because Litestar copies the
-    route's handler for each guard, which takes longer than all of this.
+    The caller's `Principal` is the request's user. No guard of Litestar does this, because Litestar copies the route's
+    handler for each guard, which takes longer than the whole middleware.
     """
 
     def __init__(self, process: ProcessResources, access: AccessControl, connections: ConnectionLimits) -> None:

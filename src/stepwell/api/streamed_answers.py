@@ -49,8 +49,8 @@ STORED_MAX_BYTES: Final = 1024 * 1024  # an answer that is larger isn't stored w
 PROGRESS_S = 30.0
 MEMORY_WAIT_S: Final = 10.0
 NO_MEMORY: Final = "other answers take all the memory that there is for them"
-TASKS_COUNT: Final = 1_000  # of the tasks of a slice
-_FIRST_COUNT, _MAX_COUNT = 250, 500  # of the steps of a slice
+TASKS_A_SLICE: Final = 1_000
+_FIRST_COUNT, _MAX_COUNT = 250, 500  # steps of a slice
 _COPIES = 3  # of a slice: as it was read, encoded, and in the buffer of the connection
 
 _decode_states = json.Decoder(list[StepSnapshot]).decode
@@ -92,24 +92,24 @@ class AnswerStreams:
 
     def response(self, answer: StreamedAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
         """Return the response that sends *answer*, with *more* headers."""
-        return _responding(lambda: self._opened(answer), answer.status, more)
+        return _stream_response(lambda: self._open(answer), answer.status, more)
 
     def tasks(self, workflow_id: UUID, first: TaskSlice, *, include_deleted: bool) -> ASGIApp:
         """Return the response that sends the list of the workflow's tasks, which begins with *first*.
 
-        Each slice shows its tasks as they are when it is read. So no earlier answer is known to be equal, and the ETag
-        is a new one each time.
+        Each slice shows its tasks at the moment when it is read. So two answers are never known to be equal, and each
+        has an ETag of its own.
         """
-        return _responding(lambda: self._opened_tasks(workflow_id, first, include_deleted), 200, NO_HEADERS)
+        return _stream_response(lambda: self._open_tasks(workflow_id, first, include_deleted), 200, NO_HEADERS)
 
     async def collect(self, answer: StreamedAnswer, max_bytes: int) -> StoredAnswer | None:
         """Return the whole answer, or None if its body is larger than *max_bytes*."""
-        async with self._opened(answer) as (headers, body):
+        async with self._open(answer) as (headers, body):
             collected = await collect(body, max_bytes)
             return None if collected is None else StoredAnswer(answer.status, dict(headers), collected)
 
     @asynccontextmanager
-    async def _opened(self, answer: StreamedAnswer) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
+    async def _open(self, answer: StreamedAnswer) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         """Reserve the memory and read the snapshot. Return the headers, and the body in chunks."""
         size = await self._reads.size(self._scope, answer.workflow_ids, answer.parts, MAX_PAGE_BYTES)
         page_etag = answer.page_etag
@@ -132,7 +132,7 @@ class AnswerStreams:
             self._memory.shrink(reserved)
 
     @asynccontextmanager
-    async def _opened_tasks(
+    async def _open_tasks(
         self,
         workflow_id: UUID,
         first: TaskSlice,
@@ -160,7 +160,7 @@ class AnswerStreams:
                 self._scope,
                 workflow_id,
                 TaskPlace(last.position, last.attempt),
-                TASKS_COUNT,
+                TASKS_A_SLICE,
                 SLICE_BYTES,
                 include_deleted=include_deleted,
             )
@@ -180,15 +180,15 @@ class AnswerStreams:
         yield answer.suffix
 
 
-def _responding(
-    opened: Callable[[], AbstractAsyncContextManager[tuple[Headers, AsyncGenerator[bytes, None]]]],
+def _stream_response(
+    open_answer: Callable[[], AbstractAsyncContextManager[tuple[Headers, AsyncGenerator[bytes, None]]]],
     status: int,
     more: Headers,
 ) -> ASGIApp:
-    """Return the response with what *opened* returns, and with *more* headers."""
+    """Return the response that sends the headers and the body of *open_answer*, with *more* headers."""
 
     async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-        async with opened() as (headers, body):
+        async with open_answer() as (headers, body):
             await _send_start(send, status, {**headers, **more})
             if scope.get("method") == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})

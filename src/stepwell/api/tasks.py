@@ -8,10 +8,10 @@ from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TasksQuery, parse_id, parse_query
 from stepwell.api.serializers import task_to_public
-from stepwell.api.streamed_answers import TASKS_COUNT
+from stepwell.api.streamed_answers import TASKS_A_SLICE
 from stepwell.contract.tasks import TaskListResponse, TaskPublic
 
-_WHOLE_BYTES = 256 * 1024  # a list of more bytes is sent in slices
+_WHOLE_BYTES = 256 * 1024  # a larger list is sent in slices
 
 TASK = Operation(
     method="GET",
@@ -52,7 +52,7 @@ async def list_tasks(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
     first = await services.reads.task_slice(
-        request.user.scope, workflow_id, None, TASKS_COUNT, _WHOLE_BYTES, include_deleted=query.include_deleted
+        request.user.scope, workflow_id, None, TASKS_A_SLICE, _WHOLE_BYTES, include_deleted=query.include_deleted
     )
     if first.more:
         return answer_streams(request, services).tasks(workflow_id, first, include_deleted=query.include_deleted)

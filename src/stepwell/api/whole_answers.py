@@ -28,7 +28,7 @@ _EFFECT = "the request has been carried out all the same: read the workflow inst
 
 
 def bounded_send(scope: Scope, receive: Receive, send: Send) -> Send:
-    """Return a function that sends the messages of an answer to a request with a caller, within these bounds."""
+    """Return a function to use instead of *send*, which keeps these bounds. The request must have a caller."""
     start: Message | None = None
 
     async def send_bounded(message: Message) -> None:
@@ -37,10 +37,10 @@ def bounded_send(scope: Scope, receive: Receive, send: Send) -> Send:
             start = message  # held until the body shows how large the answer is
             return
         body: Any = message
-        begin, start = start, None
-        if begin is None or len(body["body"]) <= PIECE_BYTES or body.get("more_body"):
-            if begin is not None:
-                await send(begin)
+        held_start, start = start, None
+        if held_start is None or len(body["body"]) <= PIECE_BYTES or body.get("more_body"):
+            if held_start is not None:
+                await send(held_start)
             await send(message)
             return
         try:
@@ -50,7 +50,7 @@ def bounded_send(scope: Scope, receive: Receive, send: Send) -> Send:
             detail = str(error) if scope.get("method") in _READS else f"{error}; {_EFFECT}"
             await refusal(503, detail, error.retry_after_s)(scope, receive, send)
             return
-        await send(begin)
+        await send(held_start)
         await _send_in_pieces(send, body["body"])
 
     return send_bounded

@@ -4,8 +4,8 @@ What must hold:
 - The head of a request comes within `HEAD_S`, and has at most about `_MOST_HEAD` bytes. Of a response, the client reads
   `_LEAST_READ` bytes each `STALLED_S`. Otherwise the connection is closed.
 - The body of a request that has been answered is read and dropped for `HEAD_S`, so that the client sees the answer.
-- Of the requests that a client sends without waiting for answers, `_MOST_PIPELINED` wait at most. The answer to the
-  last of them closes the connection. Further ones are dropped, as RFC 9112 (9.6) allows.
+- A client may send requests without waiting for answers. At most `_MOST_PIPELINED` of them wait. The answer to the last
+  of these closes the connection. Further requests are dropped, as RFC 9112 (9.6) allows.
 - A reserved connection answers the paths of health and metrics, refuses others with 503, and closes. One of the admin
   port refuses them with 404.
 - A request that a trusted proxy forwards counts for the client for which it does, and has that client's address.
@@ -38,7 +38,7 @@ _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-leng
 
 
 class _PipelineFullError(Exception):
-    """Ends the parsing of requests that the connection doesn't answer any more."""
+    """Raised to end the parsing, because the connection answers no further requests."""
 
 
 class _LimitedProtocol(HttpToolsProtocol):

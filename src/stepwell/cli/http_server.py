@@ -24,9 +24,9 @@ _LAST_ANSWERS_S = 1
 _WANTED_FILES = 65_536
 # Files for connections that are being closed while others take their places.
 _CLOSING = 16
-# uvloop accepts one connection of each listening socket in a turn of the loop. With one socket, a connection that comes
-# after 300 others would wait for 300 turns. With more than two, reserved connections would be closed for newer ones
-# before they are answered, which takes some turns.
+# In one pass, the event loop of uvloop accepts one connection of each listening socket. With one socket, a connection
+# that comes after 300 others would wait for 300 passes. With more than two, reserved connections would be closed for
+# newer ones before they are answered, because an answer takes some passes.
 ACCEPTED_AT_ONCE = 2
 # Errors that another port avoids: the port is in use, or reserved for root.
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)

@@ -16,7 +16,7 @@
     │   ├── ReadOnly              the database takes no writes
     │   └── ResourcesExhausted    the database has no memory or no connection left
     ├── NeverFits                 a task needs more memory at once than one task may hold
-    ├── TooManyValues             a body has more JSON values, or members of objects, than it may
+    ├── TooManyValues             a body has too many JSON values, or members of objects
     ├── AttemptError              an attempt at a step failed; it says whether a retry makes sense
     ├── OutcomeUnknown            a provider may have accepted a job, or not
     ├── CallFailed                a call to a provider got no usable answer; it may be repeated

@@ -126,7 +126,7 @@ class Run:
     @property
     def may_start(self) -> bool:
         """True if new attempts may start."""
-        state = self.state  # hot path: without a call of `runs`
+        state = self.state  # hot path, as in `active`: a property for the condition would cost a call
         if state.status is not WorkflowStatus.RUNNING or state.owner is None:
             return False
         return not self._tracker.failures or self.config.on_failure is OnFailure.CONTINUE
@@ -134,10 +134,9 @@ class Run:
     @property
     def active(self) -> bool:
         """True if the workflow needs a process."""
-        state = self.state  # hot path: without a call of `runs`
-        if state.status is WorkflowStatus.RUNNING and state.owner is not None:
-            return True
-        return bool(self._tracker.running or self._followed_up)
+        state = self.state
+        runs = state.status is WorkflowStatus.RUNNING and state.owner is not None
+        return runs or bool(self._tracker.running or self._followed_up)
 
     def has_attempt(self, position: int) -> bool:
         """Return whether the step has an attempt, of this process or of an earlier one."""
