@@ -355,6 +355,6 @@ async def test_a_list_of_many_tasks_is_read_in_slices_and_looks_like_a_short_one
     known = {"If-None-Match": streamed.headers["etag"]}
     assert (await bounded.client.get(WORKFLOWS.removesuffix("/") + path, headers=known)).status_code == 200
     monkeypatch.setattr(tasks, "_WHOLE_BYTES", 16 * MIB)
-    monkeypatch.setattr(tasks, "TASKS_COUNT", 10_000)
+    monkeypatch.setattr(tasks, "TASKS_A_SLICE", 10_000)
     whole = await bounded.client.get(WORKFLOWS.removesuffix("/") + path)
     assert (len(streamed.json()["tasks"]), streamed.content) == (3_000, whole.content)
