@@ -389,6 +389,14 @@ def test_tenants_take_turns_in_a_batch_and_from_batch_to_batch() -> None:
     assert [list(batcher.take()) for _ in range(3)] == [["a", "x", "b"], ["y", "c", "d"], ["e"]]
 
 
+def test_each_of_many_tenants_has_a_turn_before_any_has_its_next() -> None:
+    batcher = Machine(rows=2).batcher
+    for tenant in "abcdef":
+        for number in range(2):
+            batcher.add(f"{tenant}{number}", ["x"], tenant)
+    assert [list(batcher.take()) for _ in range(4)] == [["a0", "b0"], ["c0", "d0"], ["e0", "f0"], ["a1", "b1"]]
+
+
 def test_a_tenant_with_heavy_items_delays_another_by_one_batch_at_most() -> None:
     batcher = Machine(rows=3).batcher
     for word in ("a", "b", "c"):
