@@ -62,6 +62,8 @@ async def test_a_workflow_is_tried_alone_and_new_ones_wait_for_admission(dsn: st
         created = await service.create(passthrough_step("new"))
         assert created["status"] == "RUNNING"
         assert (await explained(service, created["id"]))["code"] == "waits_for_admission"
+        late = await recovery_of(service).admit({None: 1})  # it waited until the trial had begun
+        assert late.loaded == []
         refused = await service.verb(second, "cancel")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
         assert "tries one workflow at a time" in refused.json()["detail"]
