@@ -26,7 +26,6 @@ async def temporary_file() -> AsyncIterator[IO[bytes]]:
 def path_for_others(file: IO[bytes]) -> str:
     """Return the path by which processes of the same user can open *file*, as long as it is open here.
 
-    Whoever passes the path on keeps *file* open until that process has ended, because the path may lead to another file
-    afterwards.
+    Keep *file* open until those processes have ended, because afterwards the path may lead to another file.
     """
     return f"/proc/{os.getpid()}/fd/{file.fileno()}"

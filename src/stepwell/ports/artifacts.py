@@ -32,7 +32,7 @@ class Artifacts(Protocol):
         """Return a context with the file in chunks. Raises like `get`, before the first chunk."""
 
     async def local_path(self, path: str) -> str | None:
-        """Return where the file is on this machine; None if it is elsewhere. Raises like `get`."""
+        """Return the path of the file on this machine; None if it is on another one. Raises like `get`."""
 
     async def delete(self, path: str) -> None:
         """Delete the file. Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be deleted."""

@@ -201,9 +201,9 @@ class AttemptIO(Protocol):
         """
 
     def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
-        """Yield a path under which another process of this machine can read what `fetch` returns, in the context.
+        """Return a context with a path at which other processes of this machine can read what `fetch` returns.
 
-        The file takes no memory here. Raises as `fetch`. Whoever opens the path may find that an artifact was deleted.
+        The file takes no memory here. Raises as `fetch`. An artifact can be deleted before the path is opened.
         """
 
     async def link(self, path: str, field: str) -> str | None:
@@ -397,7 +397,7 @@ class FileRoom(Protocol):
         """Wait until there is room for a file that is in memory already, as text."""
 
     def for_request(self) -> AbstractContextManager[None]:
-        """Give back, at the end of the context, what was taken within it."""
+        """Return a context that gives back at its end the memory that was taken within it."""
 
 
 class InputFetcher(Protocol):
@@ -407,4 +407,4 @@ class InputFetcher(Protocol):
         """Return the bytes as `AttemptIO.fetch` does. An artifact path must belong to *tenant*."""
 
     def file(self, reference: str, field: str, tenant: str | None, room: FileRoom) -> AbstractAsyncContextManager[str]:
-        """Yield a path as `AttemptIO.input_file` does. An artifact path must belong to *tenant*."""
+        """Return a context as `AttemptIO.input_file` does. An artifact path must belong to *tenant*."""

@@ -101,7 +101,8 @@ class SignedApi(ProviderApi):
     ) -> ApiAnswer:
         """Send the request, and check the signature of its answer.
 
-        An answer is never stored, because it must be read to be checked. The worker lists its jobs.
+        Answers to submits aren't stored, because the signature can be checked only in memory. If one is lost, the job
+        is found in the worker's list of jobs.
         """
         del submits
         self.answer, self._key_refused = None, False

@@ -40,15 +40,15 @@ class Pool:
     a running one takes two milliseconds. Heavy work has a process of its own, which ends with it: so its memory is
     free again, and an ordinary user can't lower its nice value for light work.
 
-    An idle worker may hold `LIGHT_MEMORY`. If there is less than that beside heavy work, within *max_memory* bytes, it
-    is ended before that work begins.
+    An idle worker may still hold `LIGHT_MEMORY`. Before heavy work begins, idle workers are ended as long as all
+    together could exceed *max_memory* bytes.
     """
 
     def __init__(self, max_memory: float = math.inf) -> None:
         self._limiter = CapacityLimiter(math.inf)
         self._max_memory = max_memory
-        self._heavy = 0  # bytes of the heavy work that is under way
-        self._light = self._busy = 0  # light workers that are alive, and those of them that work
+        self._heavy = 0  # bytes of the heavy work in progress
+        self._light = self._busy = 0  # the number of light workers, and of those that are at work
 
     async def run(
         self, function: Callable[[Argument], Result], argument: Argument, weight: WorkWeight = LIGHT

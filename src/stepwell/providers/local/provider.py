@@ -18,7 +18,7 @@ from stepwell.temporary_files import path_for_others, temporary_file
 
 MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1
-_SIZES = frozenset({"width", "height"})  # the inputs that decide on the least memory, as long as the files are unknown
+_SIZES = frozenset({"width", "height"})  # as long as the files are unknown, the least memory depends on these inputs
 
 
 class LocalProvider(InProcess):
@@ -41,7 +41,7 @@ class LocalProvider(InProcess):
         return UrlReader.STEPWELL
 
     def refusals(self, step: KnownStep) -> Iterable[Fault]:
-        """Return the fault of a step that needs more memory than there is, whatever its files turn out to be."""
+        """Return the fault of a step that needs more memory than there is, however small its files are."""
         if step.unresolved & _SIZES or self._max_memory is None:
             return
         try:

@@ -10,7 +10,7 @@ from stepwell.providers.shared import images
 
 
 class RenderedFile(NamedTuple):
-    """The output: `write` writes the file, piece by piece. `result` has the members of the step's result about it."""
+    """The output. `write` writes the file piece by piece. `result` has the members of the step's result about it."""
 
     write: Callable[[IO[bytes]], None]
     result: dict[str, Any]

@@ -27,8 +27,8 @@ _STRIP = 8  # bytes per pixel of the rows that tiles are cut from
 _CANVAS = 64  # bytes per pixel of the canvas of GENERATION
 _ROW = 16  # bytes per row of an image and of its copy, which matter if it is narrow
 _BANDS = 12 * _MIB  # for the bands of a resized image
-_IMAGE, _MASK = 4, 1
-_NOTHING = Header((0, 0), 0, transparent=False)
+_IMAGE, _MASK = 4, 1  # bytes per pixel
+_NOTHING = Header((0, 0), 0, transparent=False)  # of a file that is absent or can't be read
 
 
 class _Need(NamedTuple):
@@ -65,20 +65,20 @@ def _need(task_type: TaskType, inputs: Inputs, headers: Headers) -> _Need:
         case TaskType.REFINE:
             factor = number(inputs, "upscale_factor", 2, 1, 8)
             result = round(base[0] * factor), round(base[1] * factor)
-            resize = _resized(source, result) if factor > 1 else 0
-            filtered = _filtered(result, images.blur_halo(max(1.0, 0.75 * factor)))
-            return _Need(_pixels(result), max(resize, filtered, _filtered(base, 1)))
+            resize = _bytes_of_resize(source, result) if factor > 1 else 0
+            filtered = _bytes_of_tiles(result, images.blur_halo(max(1.0, 0.75 * factor)))
+            return _Need(_pixels(result), max(resize, filtered, _bytes_of_tiles(base, 1)))
         case TaskType.FACE_ENHANCER:
             radius = number(inputs, "radius", enhance.face_radius(base), 0, 100)
-            return _Need(pixels, _filtered(base, images.blur_halo(radius)) + _MASK * pixels)
+            return _Need(pixels, _bytes_of_tiles(base, images.blur_halo(radius)) + _MASK * pixels)
         case TaskType.DETAIL_ENHANCER:
-            return _Need(pixels, _filtered(base, enhance.detail_halo(number(inputs, "radius", 2, 0, 100))))
+            return _Need(pixels, _bytes_of_tiles(base, enhance.detail_halo(number(inputs, "radius", 2, 0, 100))))
         case TaskType.IMAGE_ADJUSTER:
-            return _Need(pixels, _filtered(base, 1))
+            return _Need(pixels, _bytes_of_tiles(base, 1))
         case TaskType.BACKGROUND_REMOVE | TaskType.BACKGROUND_FIX:
             backdrop = headers.get("background_image_url", _NOTHING)
-            behind = max(backdrop.decoding, _resized(backdrop, base)) if _pixels(backdrop.size) else 0
-            return _Need(2 * pixels, _filtered(base, 1) + _IMAGE * pixels + behind)
+            behind = max(backdrop.decoding, _bytes_of_resize(backdrop, base)) if _pixels(backdrop.size) else 0
+            return _Need(2 * pixels, _bytes_of_tiles(base, 1) + _IMAGE * pixels + behind)
         case _:
             return _Need(pixels, 2 * _IMAGE * pixels)
 
@@ -87,19 +87,19 @@ def _of_generation(inputs: Inputs, headers: Headers) -> _Need:
     result = generation.image_size(inputs)
     canvas = _CANVAS * min(_pixels(result), generation.MAX_CANVAS)
     reference = headers.get("reference_image_url", _NOTHING)
-    drawn = max(canvas, _filtered(result, 0))
+    memory = max(canvas, _bytes_of_tiles(result, 0))
     if _pixels(reference.size):
-        drawn = max(_resized(reference, result), drawn + _IMAGE * _pixels(result))
-    return _Need(_pixels(result), drawn)
+        memory = max(_bytes_of_resize(reference, result), memory + _IMAGE * _pixels(result))
+    return _Need(_pixels(result), memory)
 
 
 def _of_video(inputs: Inputs, base: Header) -> _Need:
     pixels = _pixels(base.size)
     size = video.video_size(inputs, base.size if pixels else (1, 1))
     frames, source = video.frame_count(inputs), video.source_size(size)
-    composed = 3 * _IMAGE * pixels if base.transparent else 0  # over white
-    making = _IMAGE * (pixels + _pixels(source)) + 4 * _IMAGE * _pixels(size)
-    return _Need(frames * _pixels(size), max(composed, _resized(base, source), making))
+    over_white = 3 * _IMAGE * pixels if base.transparent else 0
+    frame = _IMAGE * (pixels + _pixels(source)) + 4 * _IMAGE * _pixels(size)
+    return _Need(frames * _pixels(size), max(over_white, _bytes_of_resize(base, source), frame))
 
 
 def _of_editing(inputs: Inputs, headers: Headers) -> _Need:
@@ -110,36 +110,37 @@ def _of_editing(inputs: Inputs, headers: Headers) -> _Need:
     width, height = headers.get("overlay_image_url", _NOTHING).size
     scaled = max(1, round(width * scale)), max(1, round(height * scale))
     degrees = number(inputs, "rotate", 0, -360, 360)
-    shaped = _IMAGE * _pixels(source.size)
+    reshape_bytes = _IMAGE * _pixels(source.size)
     if inputs.get("width") or inputs.get("height"):
-        shaped = _resized(source, result)
-    if degrees % 90:  # turned by interpolation
-        shaped = max(shaped, 3 * _IMAGE * pixels)
+        reshape_bytes = _bytes_of_resize(source, result)
+    if degrees % 90:  # interpolates
+        reshape_bytes = max(reshape_bytes, 3 * _IMAGE * pixels)
     elif degrees or inputs.get("crop"):
-        shaped = max(shaped, _IMAGE * (_pixels(source.size) + _pixels(result)))
-    return _Need(pixels + _pixels(scaled), max(shaped, *_editing_stages(headers, _IMAGE * pixels, scaled)))
+        reshape_bytes = max(reshape_bytes, _IMAGE * (_pixels(source.size) + _pixels(result)))
+    return _Need(pixels + _pixels(scaled), max(reshape_bytes, *_editing_stages(headers, _IMAGE * pixels, scaled)))
 
 
 def _editing_stages(headers: Headers, image: int, scaled: Size) -> tuple[int, int, int]:
-    """Return the bytes for references, for the overlay and for the mask. *image* is the bytes of the base."""
+    """Return the bytes of the stages with references, overlay and mask. *image* is the bytes of the base image."""
     references = [header for field, header in headers.items() if field.startswith("reference_image_urls[")]
     overlay, mask = (headers.get(field, _NOTHING) for field in ("overlay_image_url", "mask_image_url"))
-    coloured = laid = masked = 0
+    recolour_bytes = overlay_bytes = mask_bytes = 0
     if references:
         sizes = [_IMAGE * _pixels(reference.size) for reference in references]
         last = max(reference.decoding for reference in references)
-        coloured = image + max(sum(sizes) - max(sizes) + last, sum(sizes) + max(3 * image, *sizes))
+        recolour_bytes = image + max(sum(sizes) - max(sizes) + last, sum(sizes) + max(3 * image, *sizes))
     if _pixels(overlay.size):
-        resized = _resized(overlay, scaled) if scaled != overlay.size else 0
-        laid = (2 if _pixels(mask.size) else 1) * image + max(overlay.decoding, resized) + _TILE * _MIB
+        resize_bytes = _bytes_of_resize(overlay, scaled) if scaled != overlay.size else 0
+        bases = 2 if _pixels(mask.size) else 1
+        overlay_bytes = bases * image + max(overlay.decoding, resize_bytes) + _TILE * _MIB
     if _pixels(mask.size):
-        light = 2 * _IMAGE + 3 * _MASK if mask.transparent else _IMAGE + _MASK
-        masked = 2 * image + max(mask.decoding, light * _pixels(mask.size) + image // _IMAGE, image)
-    return coloured, laid, masked
+        per_pixel = 2 * _IMAGE + 3 * _MASK if mask.transparent else _IMAGE + _MASK
+        mask_bytes = 2 * image + max(mask.decoding, per_pixel * _pixels(mask.size) + image // _IMAGE, image)
+    return recolour_bytes, overlay_bytes, mask_bytes
 
 
-def _filtered(size: Size, halo: int) -> int:
-    """Return the bytes that `by_tiles` needs for an image of that size, and the image."""
+def _bytes_of_tiles(size: Size, halo: int) -> int:
+    """Return the bytes that `by_tiles` needs for an image of that size, with those of the image."""
     if not _pixels(size):
         return 0
     columns, rows = images.tile_size(size, halo)
@@ -147,8 +148,11 @@ def _filtered(size: Size, halo: int) -> int:
     return _IMAGE * _pixels(size) + _ROW * size[1] + _STRIP * size[0] * rows + _TILE * columns * rows
 
 
-def _resized(source: Header, result: Size) -> int:
-    """Return the bytes that `resize` needs, with both images. A transparent one is copied, to multiply its colours."""
+def _bytes_of_resize(source: Header, result: Size) -> int:
+    """Return the bytes that `resize` needs, with those of both images.
+
+    It copies a transparent image, because it multiplies the colours by the alpha channel.
+    """
     copies = 2 if source.transparent else 1
     rows = source.size[1] + result[1]
     return _IMAGE * (copies * _pixels(source.size) + _pixels(result)) + _ROW * rows + _BANDS

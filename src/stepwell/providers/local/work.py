@@ -54,14 +54,15 @@ KINDS: dict[TaskType, RenderKind] = {
 }
 
 RenderJob: TypeAlias = dict[str, Any]
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def perform(job: RenderJob) -> dict[str, Any]:
     """Do a job in the worker. *job* has task_type, inputs, files (paths by field), output (a path), seed, `light_only`.
 
-    Returns {result, cost}, or the fields of an `AttemptError`, because an exception with keywords can't be pickled. If
-    the disk is full, returns {no_room}: why. With `light_only`, heavy work isn't done: returns {cost, memory}.
+    Returns {result, cost}. If it fails, returns the fields of an `AttemptError`, because an exception with keywords
+    can't be pickled. If the disk is full, returns {no_room}, the reason. With `light_only`, heavy work isn't done, and
+    this returns its {cost, memory}.
     """
     task_type = TaskType(job["task_type"])
     try:
@@ -78,7 +79,7 @@ def perform(job: RenderJob) -> dict[str, Any]:
     except MemoryError:
         return {"error": "the step needs more memory than LOCAL expects", "retryable": False, "provider_fault": True}
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _DISK_FULL:
             return {"no_room": os.strerror(error.errno)}
         text = f"the output could not be written: {error.strerror or type(error).__name__}"
         return {"error": text, "retryable": True, "provider_fault": False}

@@ -13,15 +13,15 @@ from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
 from stepwell.domain.strict_json.value_count import MAX_VALUES, count_values, most_values
 
 T = TypeVar("T")
-_FIRST = 1_024  # bytes, which have the first bracket of a JSON text
+_HEAD_BYTES = 1_024  # the first bracket of a JSON text is within these
 
 
 async def has_bounded_values(data: bytes) -> bool:
-    """Return whether decoding *data* takes bounded time and memory: it has at most `MAX_VALUES` values, or isn't JSON.
+    """Return whether *data* is safe to decode: it has at most `MAX_VALUES` JSON values, or isn't JSON.
 
-    A value takes two bytes, so few answers are long enough to be counted.
+    A value takes at least two bytes, so only long answers are counted.
     """
-    if len(data) <= 2 * MAX_VALUES or data[:_FIRST].lstrip()[:1] not in (b"{", b"["):
+    if len(data) <= 2 * MAX_VALUES or data[:_HEAD_BYTES].lstrip()[:1] not in (b"{", b"["):
         return True
     return (
         await to_thread.run_sync(most_values, data) <= MAX_VALUES

@@ -21,8 +21,8 @@ _WEBP_HEADER = 10  # bytes of the first chunk that hold the size
 _WEBP_HEADER_END = 30
 _TILE_PIXELS = 1024 * 1024
 _RESAMPLING_REACH = 3  # pixels that Lanczos reads to each side
-_DECODED, _DECODED_AT_MOST, _DECODED_WEBP = 5, 13, 20  # bytes per pixel while a file is decoded
-_TURNED = 4  # bytes per pixel for a copy that is turned
+_DECODING, _DECODING_AT_MOST, _DECODING_WEBP = 5, 13, 20  # bytes per pixel while a file is decoded
+_TURNING = 4  # bytes per pixel of the copy that is turned
 _MAX_EXIF = 65_536
 _FAST = 2  # PNG level: 5% larger than level 9, in a tenth of the time
 
@@ -72,36 +72,36 @@ class Header(NamedTuple):
 
 
 def read_header(file: IO[bytes]) -> Header | None:
-    """Read what the header says, and decode nothing. Return None if there is no header that can be read."""
+    """Read the header of an image file. Nothing is decoded. Return None if there is no readable header."""
     file.seek(0)
     head = file.read(_WEBP_HEADER_END)
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         if (size := _webp_size(head)) is None:
             return None
         # The decoder reads the file as a whole, and holds two frames besides.
-        return Header(size, _DECODED_WEBP * size[0] * size[1] + file.seek(0, os.SEEK_END), transparent=True)
+        return Header(size, _DECODING_WEBP * size[0] * size[1] + file.seek(0, os.SEEK_END), transparent=True)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_FORMATS) as source:
                 transparent = source.has_transparency_data
-                per_pixel = _DECODED_AT_MOST if _is_complex(source) else _DECODED
+                per_pixel = _DECODING_AT_MOST if _is_complex(source) else _DECODING
                 if _may_be_turned(source, file):
-                    per_pixel += _TURNED
+                    per_pixel += _TURNING
                 return Header(source.size, per_pixel * source.width * source.height, transparent)
     except Exception:  # noqa: BLE001 - decoders don't document what they raise for broken bytes
         return None
 
 
 def _is_complex(source: Image.Image) -> bool:
-    """Return whether the image is converted by a copy in colour, or its decoder holds all of it besides."""
+    """Return whether decoding needs a second image: for a conversion to RGB or RGBA, or inside the decoder."""
     if source.mode not in {"1", "L", "P", "RGBA"} and (source.mode != "RGB" or "transparency" in source.info):
         return True
     return source.format not in {"PNG", "BMP", "GIF", "JPEG"} or "progressive" in source.info
 
 
 def _may_be_turned(source: Image.Image, file: IO[bytes]) -> bool:
-    """Return whether EXIF may turn the image. In a PNG, EXIF may come after the pixels, which aren't decoded here."""
+    """Return whether EXIF may turn the image. Reads the end of a PNG, where EXIF may stand."""
     if source.format != "PNG":
         return source.format == "JPEG" and source.getexif().get(ExifTags.Base.Orientation, 1) != 1
     end = file.seek(0, os.SEEK_END)
@@ -176,7 +176,7 @@ def with_alpha(colours: Image.Image, alpha: Image.Image | None) -> Image.Image:
 
 
 def tile_size(size: tuple[int, int], halo: int) -> tuple[int, int]:
-    """Return columns and rows of the tiles of `by_tiles`: about a megapixel, and enough to be worth their halo."""
+    """Return columns and rows of the tiles of `by_tiles`: about a megapixel, or more if the halo is large."""
     width, height = size
     rows = min(height, max(_TILE_PIXELS // width, 3 * halo, 1))
     return min(width, max(_TILE_PIXELS // rows, 2 * halo, 1)), rows
@@ -188,11 +188,11 @@ def by_tiles(
     halo: int = 0,
     target: Image.Image | None = None,
 ) -> None:
-    """Write what *function* makes of *image* into *target*, else into *image*, by tiles: that needs little memory.
+    """Apply *function* to *image*, tile by tile, to save memory. The results go into *target*, by default *image*.
 
     *function* gets a tile, and the column and the row of *image* where it begins. It returns an image of the tile's
-    size, and of the target's mode. Each of its pixels may depend on pixels up to *halo* away, along each axis. Then the
-    result is the same as that of the whole image.
+    size, and of the target's mode. Its pixels may depend on pixels up to *halo* away along each axis. So the result is
+    the same as if *function* got the whole image.
     """
     target = target or image
     width, height = image.size
@@ -209,8 +209,8 @@ def by_tiles(
         for left in range(0, width, columns):
             right, first = min(width, left + columns), max(0, left - halo)
             tile = strip.crop((first, 0, min(width, right + halo), strip.height))
-            done = function(tile, first, top - start)
-            target.paste(done.crop((left - first, start, right - first, start + bottom - top)), (left, top))
+            result = function(tile, first, top - start)
+            target.paste(result.crop((left - first, start, right - first, start + bottom - top)), (left, top))
 
 
 def resize(
@@ -219,7 +219,10 @@ def resize(
     resampling: Image.Resampling,
     box: tuple[float, float, float, float] | None = None,
 ) -> Image.Image:
-    """Resize *image*, or a *box* of it, by bands. Pillow would need an image of the new width and the old height."""
+    """Resize *image*, or a *box* of it, band by band.
+
+    In one piece, Pillow would need an image of the new width and the old height.
+    """
     left, upper, right, lower = box or (0, 0, *image.size)
     width, height = size
     source = image.convert("RGBa") if image.mode == "RGBA" else image  # else Pillow would do that for each band
@@ -231,7 +234,7 @@ def resize(
         bottom = min(height, top + rows)
         start, end = upper + top * scale, min(lower, upper + bottom * scale)
         first, last = max(0, math.floor(start) - reach), min(image.height, math.ceil(end) + reach)
-        # Across, then down: Pillow would choose the order by the band's height, and the order shows.
+        # Always the width first. Pillow would choose the order by the band's height, and the order changes pixels.
         wide = source.resize((width, last - first), resampling, (left, first, right, last))
         band = wide.resize((width, bottom - top), resampling, (0, start - first, width, end - first))
         result.paste(band.convert(image.mode), (0, top))
@@ -239,7 +242,7 @@ def resize(
 
 
 def blur_halo(radius: float) -> int:
-    """Return the rows that Pillow's GaussianBlur of *radius* reads above and below: three passes of a box blur."""
+    """Return how far Pillow's GaussianBlur of *radius* reads, in pixels: it is three passes of a box blur."""
     return 3 * (math.ceil(radius) + 1) if radius else 0
 
 
