@@ -59,8 +59,8 @@ class Batcher(Generic[Key, Item, Result]):
       batches afterwards, it weighs at most *shared_weight*, because each tenant waits for the batches of the others.
     - A key is at most once in a batch. Items of one key are executed in the order of their arrival. After each batch, a
       key that has more items goes to the end of its tenant's queue.
-    - Tenants take turns, in a batch and from batch to batch. A turn is one item. So a tenant that had no items waits
-      for one item of each other tenant at most, however many these have queued.
+    - Tenants take turns, in a batch and from batch to batch. A turn is one item. So the first item of a tenant waits
+      for at most one item of each other tenant, however many these have queued.
     - If *execute* raises `ItemFailure`, each item of the batch is executed alone, in the same order, so that only the
       item at fault fails. After three time-outs in a row the remaining items fail too.
     - If *execute* raises another error, the whole batch has failed, and `Batcher.execute` raises that error.

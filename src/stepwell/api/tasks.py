@@ -11,7 +11,7 @@ from stepwell.api.serializers import task_to_public
 from stepwell.api.streamed_answers import TASKS_A_SLICE
 from stepwell.contract.tasks import TaskListResponse, TaskPublic
 
-_WHOLE_BYTES = 256 * 1024  # a larger list is sent in slices
+_WHOLE_BYTES = 256 * 1024  # a larger list, or one of more tasks than a slice has, is sent in slices
 
 TASK = Operation(
     method="GET",

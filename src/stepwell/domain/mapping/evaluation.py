@@ -11,7 +11,7 @@ from msgspec import Raw, Struct, json
 from stepwell.contract.definition import FieldMapping
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import check_expression
-from stepwell.domain.mapping.input_mapping import check_mapped_bytes, mapped_values, mapping_failed
+from stepwell.domain.mapping.input_mapping import check_mapped_bytes, mapped_values, mapping_error
 from stepwell.domain.mapping.step_results import StepResults
 from stepwell.domain.mapping.work_budget import WorkBudget, WorkExceeded
 from stepwell.domain.strict_json.value_count import count_values, most_values
@@ -54,7 +54,7 @@ def evaluation_request(
     The results of a workflow can take 64 MiB. To copy all of them at once would hold up the event loop.
     """
     head = json.encode(EvaluationRequest(mappings, decoded, limit, {}))
-    return list(_joined([head.removesuffix(b"}}"), *_members(results), b"}}"]))
+    return list(_join([head.removesuffix(b"}}"), *_members(results), b"}}"]))
 
 
 def _members(results: Mapping[str, bytes]) -> Iterator[bytes]:
@@ -63,7 +63,7 @@ def _members(results: Mapping[str, bytes]) -> Iterator[bytes]:
         yield result
 
 
-def _joined(pieces: Sequence[bytes]) -> Iterator[bytes]:
+def _join(pieces: Sequence[bytes]) -> Iterator[bytes]:
     """Join *pieces* to parts that are large enough to be worth a system call each."""
     part, size = list[bytes](), 0
     for piece in pieces:
@@ -81,7 +81,7 @@ def evaluate_mappings(data: bytes) -> bytes:
     budget = WorkBudget(request.limit)
     try:
         values = mapped_values(request.mappings, StepResults(request.results, budget), budget)
-        return json.encode(Evaluation(budget.spent, list(_encoded(request, values))))
+        return json.encode(Evaluation(budget.spent, list(_encode(request, values))))
     except WorkExceeded as error:
         return json.encode(Evaluation(request.limit, error=_printable(error), exceeded=True))
     except AttemptError as error:
@@ -90,7 +90,7 @@ def evaluate_mappings(data: bytes) -> bytes:
         return json.encode(Evaluation(budget.spent, error=_printable(not_json(error))))
 
 
-def _encoded(request: EvaluationRequest, values: Sequence[Any]) -> Iterator[Raw]:
+def _encode(request: EvaluationRequest, values: Sequence[Any]) -> Iterator[Raw]:
     """Yield each encoded value. Raises `AttemptError` if the values together are too large.
 
     Their sizes are known only once they are encoded, because a character can take six bytes.
@@ -104,7 +104,7 @@ def _encoded(request: EvaluationRequest, values: Sequence[Any]) -> Iterator[Raw]
             count += most if most < _FEW_VALUES else count_values(encoded).values
         if count > MAX_DECODED_VALUES:
             message = f"the mapped values of the step have over {MAX_DECODED_VALUES:,} elements and members"
-            raise mapping_failed(mapping, message)
+            raise mapping_error(mapping, message)
         yield Raw(encoded)
 
 

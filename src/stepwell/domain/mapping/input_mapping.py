@@ -65,7 +65,7 @@ def mapped_values(mappings: Sequence[FieldMapping], results: StepResults, budget
             raise WorkExceeded(f"{mapping_label(mapping)} {error}") from None
         check_mapped_bytes(mapping, size := size + more)
         if isinstance(value, (list, dict)) and is_deeper(value, MAX_LEVELS - mapping.to_field.count(".") - 1):
-            raise mapping_failed(mapping, f"the value is nested deeper than {MAX_LEVELS} levels")
+            raise mapping_error(mapping, f"the value is nested deeper than {MAX_LEVELS} levels")
         values.append(value)
     return values
 
@@ -73,7 +73,7 @@ def mapped_values(mappings: Sequence[FieldMapping], results: StepResults, budget
 def check_mapped_bytes(mapping: FieldMapping, size: int) -> None:
     """Raise `AttemptError`, not retryable, if the values of a step's mappings, up to *mapping*, have too many bytes."""
     if size > MAX_MAPPED_BYTES:
-        raise mapping_failed(mapping, f"the mapped values of the step are over {MAX_MAPPED_BYTES:,} bytes")
+        raise mapping_error(mapping, f"the mapped values of the step are over {MAX_MAPPED_BYTES:,} bytes")
 
 
 def resolve_inputs(
@@ -102,7 +102,7 @@ def _mapped(mapping: FieldMapping, result: Any, budget: WorkBudget) -> Any:
         why = f" ({error})" if str(error) else ""
         raise _failed(f"{mapping_label(mapping)} finds nothing{why}; {_fields_of(result)}") from error
     except TransformError as error:
-        raise mapping_failed(mapping, f"{mapping.transform} {error}; {_fields_of(result)}") from error
+        raise mapping_error(mapping, f"{mapping.transform} {error}; {_fields_of(result)}") from error
 
 
 def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
@@ -132,7 +132,7 @@ def _failed(message: str) -> AttemptError:
     return AttemptError(message, retryable=False, provider_fault=False)
 
 
-def mapping_failed(mapping: FieldMapping, why: str) -> AttemptError:
+def mapping_error(mapping: FieldMapping, why: str) -> AttemptError:
     """Return the error, not retryable, of a step whose *mapping* has no value."""
     return _failed(f"{mapping_label(mapping)}: {why}")
 

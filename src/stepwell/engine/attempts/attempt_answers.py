@@ -64,11 +64,11 @@ class AttemptAnswers:
         await self._memory.take_answer(size)
 
     async def make_room_for_submitted(self, size: int, head: AnswerHead, chunks: AsyncIterator[bytes]) -> None:
-        with self._control.stopped_by_process() as stop_early:
+        with self._control.until_process_stops() as allow_stop:
 
             async def store() -> None:
                 if self._request is not None and await self._store(self._request, size, head, chunks):
-                    stop_early()
+                    allow_stop()
 
             await self._memory.take_answer(size, store)
 

@@ -89,21 +89,21 @@ class AttemptControl:
             self.cancel()
 
     @contextmanager
-    def stopped_by_process(self) -> Iterator[Callable[[], None]]:
+    def until_process_stops(self) -> Iterator[Callable[[], None]]:
         """A context for a wait that the next process can continue. It yields a function.
 
         Once that function is called, the stop of the process ends the context, even within a shielded scope, and raises
         `AttemptSuperseded`.
         """
 
-        def stop_early() -> None:
+        def allow_stop() -> None:
             self._stop_scope = scope
             if self._stopping:
                 scope.cancel()
 
         with CancelScope() as scope:
             try:
-                yield stop_early
+                yield allow_stop
             finally:
                 self._stop_scope = None
         if scope.cancelled_caught:

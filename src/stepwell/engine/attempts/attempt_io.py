@@ -120,11 +120,11 @@ class BoundAttemptIO:
             except NoRoomForArtifact as error:
                 await self.wait_for_room(str(error))
             except ArtifactError as error:
-                raise _not_stored(str(error)) from error
+                raise _storage_error(str(error)) from error
 
     async def wait_for_room(self, why: str) -> None:
         if current_time() + _ROOM_S + _SPARE_S > current_effective_deadline():
-            raise _not_stored(why)
+            raise _storage_error(why)
         await sleep(_ROOM_S)
 
     async def download(
@@ -155,5 +155,5 @@ class BoundAttemptIO:
         return path
 
 
-def _not_stored(why: str) -> AttemptError:
+def _storage_error(why: str) -> AttemptError:
     return AttemptError(f"the output could not be stored: {why}", retryable=True, provider_fault=False)

@@ -43,7 +43,7 @@ _UNITS_PER_S = 500_000  # a fifth of what the loop could do
 _MOST_SAVED = 25_000  # 10 ms
 _CHECKED_AT_ONCE = 20_000  # characters, which take some 50 ms: others wait no longer
 _CHECK_S = 10.0
-_NAMED = 3  # mappings in an error
+_LABELS = 3  # the most mappings that an error names
 
 
 class WorkAccount(Protocol):
@@ -140,7 +140,7 @@ class ExpressionEvaluator:
                 answer = await pool.run(account.tenant, evaluate_mappings, request)
             except WorkerFailed as error:
                 account.mapping_work += limit
-                raise _failed(f"{_names(mappings)}: {error}", retryable=error.repeatable) from error
+                raise _failed(f"{_labels(mappings)}: {error}", retryable=error.repeatable) from error
             evaluation = json.decode(answer, type=Evaluation)
             account.mapping_work += evaluation.spent
             if not evaluation.exceeded:
@@ -182,10 +182,10 @@ def _slices(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
         yield some
 
 
-def _names(mappings: Sequence[FieldMapping]) -> str:
+def _labels(mappings: Sequence[FieldMapping]) -> str:
     """Return how an error names mappings of which one is at fault."""
-    labels = [mapping_label(mapping) for mapping in mappings[:_NAMED]]
-    more = [f"{len(mappings) - _NAMED} more"] if len(mappings) > _NAMED else []
+    labels = [mapping_label(mapping) for mapping in mappings[:_LABELS]]
+    more = [f"{len(mappings) - _LABELS} more"] if len(mappings) > _LABELS else []
     return "; or ".join([*labels, *more])
 
 

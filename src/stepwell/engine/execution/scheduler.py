@@ -400,14 +400,14 @@ class Scheduler:
             return  # the next process continues the attempt
         succeeded = recorded and workflow.run.steps[task.position].status is StepStatus.COMPLETED
         if end.stored and not succeeded:
-            await self._when_committed(workflow, partial(self._runner.discard, task))
+            await self._discard_when_committed(workflow, partial(self._runner.discard, task))
         elif end.has_answer:
-            await self._when_committed(workflow, partial(self._runner.discard_answer, task))
+            await self._discard_when_committed(workflow, partial(self._runner.discard_answer, task))
 
-    async def _when_committed(self, workflow: ActiveWorkflow, discard: Callable[[], Awaitable[None]]) -> None:
-        """Delete files of an attempt that has ended, once that is committed.
+    async def _discard_when_committed(self, workflow: ActiveWorkflow, discard: Callable[[], Awaitable[None]]) -> None:
+        """Call *discard*, which deletes files of an attempt, once the end of the attempt is committed.
 
-        Until then another process may have the workflow, and with it these files.
+        Until then, another process may take over the workflow, and with it these files.
         """
         with CancelScope(shield=True), contextlib.suppress(NotWritten):
             await self.checkpointer.flushed(workflow.workflow_id)
