@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepwell.fair_turns import FairTurns
@@ -107,6 +107,7 @@ ACTIONS = st.tuples(
 )
 
 
+@example(1, None, [("begin", tenant, 1) for tenant in "aaaabb"] + [("end", "a", 0)] * 2 + [("replace", "a", 0)])
 @given(st.sampled_from([None, 1, 2, 3]), st.sampled_from([None, 1, 10]), st.lists(ACTIONS, max_size=40))
 def test_turns_are_bounded_and_fair_whatever_happens(
     total: int | None, per_tenant: int | None, actions: list[tuple[str, str, int]]

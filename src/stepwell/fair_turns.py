@@ -46,8 +46,10 @@ class FairTurns:
         except asyncio.CancelledError:
             if turn.cancelled():
                 self._begin_waiting()  # a lighter turn behind this one may have room
-            else:
-                self.end(tenant, weight)  # this turn began just before the cancellation
+            else:  # this turn began just before the cancellation, so the tenant is the next one again
+                if tenant in self._queues:
+                    self._queues = {tenant: self._queues.pop(tenant), **self._queues}
+                self.end(tenant, weight)
             raise
 
     def end(self, tenant: Hashable, weight: int = 1) -> None:
