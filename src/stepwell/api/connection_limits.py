@@ -59,7 +59,7 @@ class ConnectionSlot:
     def __init__(self, client_name: str | None, drop: Callable[[], object], *, admin: bool) -> None:
         self.client_name, self.drop, self.admin = client_name, drop, admin
         self.served = False
-        # The queue of closable connections in which it waits: `_silent` or `_idle`. None while it must not be closed.
+        # `_silent` or `_idle` of the limits. None while it has a request in progress, or is a reserved connection.
         self.place: dict[ConnectionSlot, None] | None = None
 
 

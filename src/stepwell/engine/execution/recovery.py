@@ -89,7 +89,7 @@ class Recovery(WorkflowListener):
         self._booted_at = 0.0
         self.calm_s, self.trial_s, self.trials_s = CALM_S, TRIAL_S, TRIALS_S
         self._has_claimed = False
-        self._trials_end: float | None = None  # monotonic; None until this claim has found a workflow to try
+        self._trials_end: float | None = None  # monotonic; None until a claim has found a workflow to try
         self._suspect: UUID | None = None
         self._unloadable: set[UUID] = set()
         self._refusals: dict[UUID, int] = {}  # of lost workflows, until they are claimed again
@@ -112,11 +112,11 @@ class Recovery(WorkflowListener):
     @property
     def holds_back(self) -> bool:
         """True while no other workflow may become active: during trials, and before the first claim."""
-        return self._trying or not self._has_claimed
+        return self._has_trials or not self._has_claimed
 
     @property
-    def _trying(self) -> bool:
-        """True while workflows are tried alone."""
+    def _has_trials(self) -> bool:
+        """True while workflows are tried one at a time."""
         may_try = self._trials_end is not None and self._clock.monotonic() < self._trials_end
         return may_try or self._suspect is not None
 
@@ -166,7 +166,7 @@ class Recovery(WorkflowListener):
         """
         async with self._claiming:
             if workflow_id not in self._held:
-                if self._trying:
+                if self._has_trials:
                     raise Unavailable("the service has crashed several times, and tries one workflow at a time", 5)
                 await self.register(await self._claim_page(1, workflow_id))
 
