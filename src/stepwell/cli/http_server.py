@@ -24,10 +24,6 @@ _LAST_ANSWERS_S = 1
 _WANTED_FILES = 65_536
 # Files for connections that are being closed while others take their places.
 _CLOSING = 16
-# In one pass, the event loop of uvloop accepts one connection of each listening socket. With one socket, a connection
-# that comes after 300 others would wait for 300 passes. With more than two, reserved connections would be closed for
-# newer ones before they are answered, because an answer takes some passes.
-ACCEPTED_AT_ONCE = 2
 # Errors that another port avoids: the port is in use, or reserved for root.
 _PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 
@@ -84,8 +80,7 @@ class HttpServer(uvicorn.Server):
         yield
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        listeners = [*(sockets or []), *([] if self._admin is None else [self._admin])]
-        await super().serve([*listeners, *(each.dup() for each in listeners for _ in range(ACCEPTED_AT_ONCE - 1))])
+        await super().serve([*(sockets or []), *([] if self._admin is None else [self._admin])])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         try:
