@@ -15,7 +15,7 @@ limits how often a model starts: starts are spaced evenly, and a burst has at mo
 
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from enum import Enum, auto
 from typing import TypeVar
 from uuid import UUID
@@ -199,12 +199,11 @@ class AdmissionController:
             return None
         for pool, queue in self._queues.items():
             if queue and self._has_slot(pool) and self._is_allowed(pool):
-                tenants: Iterator[str | None] = (tenant for tenant in queue if self._may_start(pool, tenant))
-                if pool is ProviderType.LOCAL:
-                    tenants = self.local.in_order(tenants, self._used_by_pool[pool])
-                for tenant in tenants:
-                    self._queues.move_to_end(pool)
-                    return self._take_next(pool, queue, tenant, queue[tenant])
+                local = pool is ProviderType.LOCAL
+                for tenant in self.local.in_order(queue, self._used_by_pool[pool]) if local else queue:
+                    if self._may_start(pool, tenant):
+                        self._queues.move_to_end(pool)
+                        return self._take_next(pool, queue, tenant, queue[tenant])
         return None
 
     def release(self, slot: Slot) -> None:
@@ -340,7 +339,7 @@ class AdmissionController:
                 del self._next_start_at[oldest]
 
     def _may_start(self, pool: Pool, tenant: str | None) -> bool:
-        return self._has_room(tenant) and (pool is not None or self._lent[tenant] < MOST_LENT)
+        return self._has_room(tenant) and (pool is not None or self._lent.get(tenant, 0) < MOST_LENT)
 
     def _has_room(self, tenant: str | None) -> bool:
         limit = self.limits.per_tenant

@@ -159,7 +159,8 @@ class AttemptRunner:
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
             results = context.results(definition)
-            if context.stored_results(definition) or not _are_small(results):
+            missing = len(results) < len(definition.input_mappings) and context.stored_results(definition)
+            if missing or not _are_small(results):
                 return PreparedAttempt(None)
             values = self._expressions.evaluate_here(definition.input_mappings, results)
             if values is None or task.provider is not None:
