@@ -113,7 +113,7 @@ class TestSubmit:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, client: httpx.AsyncClient, fault: Fault
     ) -> None:
         emulator.plan("submit", fault)
-        hurried = provider_at(emulator, client, timeout_s=0.3 if fault in SLOW else 5.0)
+        hurried = provider_at(emulator, client, timeout_s=1.0 if fault in SLOW else 5.0)
         with pytest.raises(OutcomeUnknown):
             await submit(hurried)
         taken = not fault.name.endswith("BEFORE")
