@@ -58,8 +58,8 @@ async def test_a_provider_gets_a_callback_url_only_if_the_service_has_a_public_u
         created = await service.create(world.step())
         workflow = await service.until_ended(created["id"])
         (job,) = world.emulator.ledger.jobs()
-        told = job[2].get("callback_url")
+        callback_url = job[2].get("callback_url")
         task_id = workflow["steps"][0]["task_id"]
-        assert (told is None) == (public_url is None)
-        if told is not None:
-            assert [str(one) for one in URLS.attempt(told.rpartition("/")[2]) or ()] == [created["id"], task_id]
+        assert (callback_url is None) == (public_url is None)
+        if callback_url is not None:
+            assert [str(one) for one in URLS.attempt(callback_url.rpartition("/")[2]) or ()] == [created["id"], task_id]

@@ -213,13 +213,13 @@ async def test_a_long_workflow_does_not_block_other_requests(
     instance = mark()
     steps = [passthrough_step(f"s{i}", *([f"s{i - 1}"] if i else [])) for i in range(2_500)]
     workflow = await live.create(*steps, origin_instance=instance, start=False)
-    shown = _counted(monkeypatch, streamed_answers, "stored_step_to_public")
+    calls = _counted(monkeypatch, streamed_answers, "stored_step_to_public")
     between: list[int] = []
 
     async def watch() -> None:
         while True:
-            between.append(len(shown))
-            shown.clear()
+            between.append(len(calls))
+            calls.clear()
             await asyncio.sleep(0)
 
     async with httpx.AsyncClient(

@@ -90,7 +90,7 @@ async def do(live: Service, workflow_id: str, verb: str) -> httpx.Response:
     return await live.verb(workflow_id, verb)
 
 
-async def settled(live: Service, scripted: ConfiguredProvider, workflow_id: str) -> None:
+async def wait_until_idle(live: Service, scripted: ConfiguredProvider, workflow_id: str) -> None:
     """Leave nothing running behind."""
     scripted.release(workflow_id, "a")
     await live.until(workflow_id, lambda workflow: all(step["status"] != "RUNNING" for step in workflow["steps"]))
@@ -117,7 +117,7 @@ async def test_every_verb_is_allowed_in_its_states_only(
     else:
         check_refusal(answer, verb, status)
         assert (after, told_since) == (before, [])
-    await settled(live, scripted, workflow_id)
+    await wait_until_idle(live, scripted, workflow_id)
 
 
 @pytest.mark.parametrize(("verb", "status"), list(itertools.product(ALLOWED, ["COMPLETED", "FAILED", "CANCELLED"])))
@@ -151,7 +151,7 @@ async def test_cancel_of_a_paused_workflow_names_cleanup(live: Service, scripted
     workflow_id = await _paused(live, scripted)
     detail = (await live.verb(workflow_id, "cancel")).json()["detail"]
     assert "cleanup" in detail.lower()
-    await settled(live, scripted, workflow_id)
+    await wait_until_idle(live, scripted, workflow_id)
 
 
 async def test_cancel_shows_at_once_and_ends_every_step(live: Service, scripted: ConfiguredProvider) -> None:
@@ -175,7 +175,7 @@ async def test_pause_lets_running_steps_end_and_starts_nothing(live: Service, sc
     await live.until(workflow["id"], views_are(current_step="a"))
     paused = (await live.verb(workflow["id"], "pause")).json()
     assert paused["steps"][0]["status"] == "RUNNING"
-    await settled(live, scripted, workflow["id"])
+    await wait_until_idle(live, scripted, workflow["id"])
     found = await live.get(workflow["id"])
     assert (found["status"], found["completed_at"]) == ("PAUSED", None)
     assert [step["status"] for step in found["steps"]] == ["COMPLETED", "PENDING"]

@@ -27,13 +27,13 @@ AMAZON = Bucket(name="pictures", region="eu-central-1", access_key_id=KEY_ID, se
 def signature(url: str, secret: str) -> str:
     """What https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html says it is."""
     parts = urlsplit(url)
-    given = dict(parse_qsl(parts.query))
-    signed = sorted((name, value) for name, value in given.items() if name != "X-Amz-Signature")
+    parameters = dict(parse_qsl(parts.query))
+    signed = sorted((name, value) for name, value in parameters.items() if name != "X-Amz-Signature")
     query = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in signed)
     request = f"GET\n{parts.path}\n{query}\nhost:{parts.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
-    scope = given["X-Amz-Credential"].partition("/")[2]
+    scope = parameters["X-Amz-Credential"].partition("/")[2]
     hashed = hashlib.sha256(request.encode()).hexdigest()
-    text = f"AWS4-HMAC-SHA256\n{given['X-Amz-Date']}\n{scope}\n{hashed}"
+    text = f"AWS4-HMAC-SHA256\n{parameters['X-Amz-Date']}\n{scope}\n{hashed}"
     key = f"AWS4{secret}".encode()
     for word in scope.split("/"):
         key = hmac.digest(key, word.encode(), hashlib.sha256)

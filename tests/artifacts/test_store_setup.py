@@ -80,9 +80,9 @@ def test_a_key_with_a_line_break_is_refused() -> None:
 
 
 def test_settings_of_a_bucket_need_the_bucket_itself() -> None:
-    given = {"PREFIX": "a", "ENDPOINT": "http://minio", "REGION": "x", "ACCESS_KEY_ID": CANARY, "COPY_FROM": "/x"}
-    assert sorted(lines(**{f"S3_{name}": value for name, value in given.items()})) == sorted(
-        f"STEPWELL_S3_{name}: Expected STEPWELL_S3_BUCKET beside it" for name in given
+    values = {"PREFIX": "a", "ENDPOINT": "http://minio", "REGION": "x", "ACCESS_KEY_ID": CANARY, "COPY_FROM": "/x"}
+    assert sorted(lines(**{f"S3_{name}": value for name, value in values.items()})) == sorted(
+        f"STEPWELL_S3_{name}: Expected STEPWELL_S3_BUCKET beside it" for name in values
     )
 
 
@@ -113,13 +113,13 @@ def test_well_formed_settings_of_a_bucket_are_accepted() -> None:
 
 def settings_of(s3: S3Server, folder: Path, **changes: Any) -> Settings:
     bucket = s3.bucket()
-    given = {
+    values = {
         "s3_bucket": bucket.name,
         "s3_endpoint": s3.url,
         "s3_access_key_id": KEY_ID,
         "s3_secret_access_key": SECRET_KEY,
     }
-    return Settings(data_dir=folder, **{**given, **changes})
+    return Settings(data_dir=folder, **{**values, **changes})
 
 
 async def test_without_a_bucket_files_are_in_a_folder(tmp_path: Path) -> None:
@@ -237,8 +237,8 @@ async def test_a_start_on_a_wrong_bucket_is_refused_in_one_line(
     with pytest.raises(Refused) as refused:
         async with open_service(keys, dsn, exclusive=True):
             pass
-    shown = f"{keys.settings.s3_bucket} at {keys.settings.s3_endpoint}"
-    assert refused.value.lines == (f"cannot use the bucket {shown}: {said}",)
+    place = f"{keys.settings.s3_bucket} at {keys.settings.s3_endpoint}"
+    assert refused.value.lines == (f"cannot use the bucket {place}: {said}",)
     assert refused.value.code == 1
 
 

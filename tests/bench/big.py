@@ -104,10 +104,10 @@ if __name__ == "__main__":
     options.add_argument("--steps", type=int, default=10_000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--client", help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.client:
-        asyncio.run(client(given.client, given.steps))
+    arguments = options.parse_args()
+    if arguments.client:
+        asyncio.run(client(arguments.client, arguments.steps))
     else:
         tune_gc()
         with running_server(DURABLE) as server, fresh_folder() as files:
-            uvloop.run(main(server.dsn(), files, given.steps, given.rounds))
+            uvloop.run(main(server.dsn(), files, arguments.steps, arguments.rounds))

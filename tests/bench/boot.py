@@ -76,7 +76,7 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--workflows", type=int, default=10_000)
     options.add_argument("--steps", type=int, default=10)
-    given = options.parse_args()
+    arguments = options.parse_args()
     with running_server(DURABLE) as server, fresh_folder() as files:
         tune_gc()
-        asyncio.run(main(server.dsn(), files, given.workflows, given.steps))
+        asyncio.run(main(server.dsn(), files, arguments.workflows, arguments.steps))

@@ -75,28 +75,28 @@ async def measure(dsn: str, rounds: int) -> None:
     counting = defaultdict[str, float](float)
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
-    def began(*told: Any) -> None:
-        told[4].began = perf_counter()
+    def began(*values: Any) -> None:
+        values[4].began = perf_counter()
 
     @event.listens_for(engine.sync_engine, "after_cursor_execute")
-    def ended(*told: Any) -> None:
-        if "count(" in told[2]:
-            counting["total"] += perf_counter() - told[4].began
+    def ended(*values: Any) -> None:
+        if "count(" in values[2]:
+            counting["total"] += perf_counter() - values[4].began
 
     print(f"{'':40}{'page p50':>10}{'p95':>8}{'total p50':>11}{'p95':>8}{'rows':>6}{'of':>9}  ms")
     for name, (scope, query) in CASES.items():
         pages, totals = [], []
-        shown = there = 0
+        size = there = 0
         for _ in range(rounds + 1):
             counting.clear()
             began_at = perf_counter()
             found = await store.page(scope, query)
             took = perf_counter() - began_at
-            shown, there = len(found.versions), found.total
+            size, there = len(found.versions), found.total
             totals.append(counting["total"] * 1000)
             pages.append(took * 1000 - totals[-1])
         figures = "".join(f"{figure:9.1f}" for figure in (*_quantiles(pages[1:]), *_quantiles(totals[1:])))
-        print(f"{name:40}{figures}{shown:7}{there:10}")
+        print(f"{name:40}{figures}{size:7}{there:10}")
     await engine.dispose()
 
 

@@ -60,8 +60,8 @@ def compare(server: TestServer, engines: Sequence[str], shapes: Sequence[Shape],
         for place, shape in enumerate(shapes):
             for engine in order(engines, number + place):
                 turns.append(Turn(engine, shape, run_turn(engine, server, shape)))
-                told = f"{shape}: {engine} {turns[-1].steps_per_s:,.0f} steps/s"
-                print(f"round {number + 1} of {rounds}, {told}", file=sys.stderr, flush=True)
+                progress = f"{shape}: {engine} {turns[-1].steps_per_s:,.0f} steps/s"
+                print(f"round {number + 1} of {rounds}, {progress}", file=sys.stderr, flush=True)
     return turns
 
 

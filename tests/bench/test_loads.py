@@ -176,8 +176,8 @@ def test_the_figures_of_a_report_have_the_units_of_their_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wall_s", "told"),
+    ("wall_s", "expected"),
     [(3.0, 1_666.7), (50.0, 100.0), (50.01, 100.0), (51.0, 98.0), (67.1, 74.5), (5_000_000.0, 0.001), (3e7, 0.000167)],
 )
-def test_figures_are_rounded_to_about_three_digits(wall_s: float, told: float) -> None:
-    assert reported(replace(COUNTS, wall_s=wall_s)).steps_per_s == told
+def test_figures_are_rounded_to_about_three_digits(wall_s: float, expected: float) -> None:
+    assert reported(replace(COUNTS, wall_s=wall_s)).steps_per_s == expected

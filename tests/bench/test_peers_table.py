@@ -57,12 +57,12 @@ def test_without_our_own_rounds_there_are_no_ratios() -> None:
 
 
 def test_the_json_contains_the_figures_of_the_tables() -> None:
-    told = json.loads(json.dumps(as_json(TURNS, VERSIONS, MACHINE)))
-    assert told["versions"] == VERSIONS
-    assert told["machine"]["commit_ms"] == 0.25
-    assert [shape["kind"] for shape in told["shapes"]] == ["chain", "fan"]
-    assert told["shapes"][1]["steps_per_s"]["DBOS"] == {"lowest": 300.0, "median": 300.0, "highest": 300.0}
-    assert told["shapes"][1]["times"]["DBOS"] == 40.0
+    table = json.loads(json.dumps(as_json(TURNS, VERSIONS, MACHINE)))
+    assert table["versions"] == VERSIONS
+    assert table["machine"]["commit_ms"] == 0.25
+    assert [shape["kind"] for shape in table["shapes"]] == ["chain", "fan"]
+    assert table["shapes"][1]["steps_per_s"]["DBOS"] == {"lowest": 300.0, "median": 300.0, "highest": 300.0}
+    assert table["shapes"][1]["times"]["DBOS"] == 40.0
 
 
 def test_options_default_to_all_engines_and_shapes() -> None:

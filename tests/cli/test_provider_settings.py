@@ -218,7 +218,7 @@ def test_settings_show_no_secret() -> None:
         }
     )
     assert isinstance(settings, Settings)
-    for shown in (repr(settings), str(settings), f"{settings}", repr([settings]), repr(settings.credentials)):
-        assert CANARY not in shown
+    for text in (repr(settings), str(settings), f"{settings}", repr([settings]), repr(settings.credentials)):
+        assert CANARY not in text
     assert "fal" in repr(settings.credentials)
     assert "replicate" in repr(settings.credentials)

@@ -40,9 +40,9 @@ def test_a_failed_workflow_is_exit_code_1(data_dir: Path) -> None:
     steps = [{"id": "a\u202e", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AAAA"}}]
     failed = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(steps=steps)), env=mistyped)
     assert failed.returncode == 1
-    told = [json.loads(line) for line in failed.stderr.splitlines() if "setting.unknown" in line]
-    assert [line["name"] for line in told] == ["STEPWELL_CREDENTIALS", "STEPWELL_OPENAI_ULR"]
-    assert (told[1]["meant"], told[1]["level"]) == ("STEPWELL_OPENAI_URL", "warning")
+    warnings = [json.loads(line) for line in failed.stderr.splitlines() if "setting.unknown" in line]
+    assert [line["name"] for line in warnings] == ["STEPWELL_CREDENTIALS", "STEPWELL_OPENAI_ULR"]
+    assert (warnings[1]["meant"], warnings[1]["level"]) == ("STEPWELL_OPENAI_URL", "warning")
     said = json.loads(failed.stdout)
     assert (said["status"], said["result"], said["files"]) == ("FAILED", None, [])
     (error,) = said["errors"]

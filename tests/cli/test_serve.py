@@ -68,9 +68,9 @@ def test_serve_migrates_an_empty_database_and_hands_its_workflows_over(dsn: str,
                 steps = [step | {"provider_config": provider} for step in pipeline()["steps"]]
                 assert until_ended(http, create(http, steps=steps))["status"] == "COMPLETED"
                 assert serving.terminate() == 0
-                told = events.read().decode()
-            assert "event: workflow.created" in told
-            assert told.endswith("\n\n: the service is stopping\n\n")
+                text = events.read().decode()
+            assert "event: workflow.created" in text
+            assert text.endswith("\n\n: the service is stopping\n\n")
             assert "uvicorn" not in serving.stderr  # which would say that it had to cut something off
             assert serving.stdout == f"Stepwell is ready on {serving.url}\n"
             assert SECRET not in serving.stderr

@@ -36,7 +36,7 @@ def test_nothing_is_lost_or_repeated_by_fifty_kills(folder: Path) -> None:
         artifacts = folder / "artifacts"
         referenced = set[str]()
         by_name = {scenario.name: scenario for scenario in SCENARIOS}
-        for workflow in observer.look(client):
+        for workflow in observer.read_workflows(client):
             check_history(client, workflow)
             referenced |= check_tasks(client, workflow, by_name[workflow["name"]], artifacts)
         assert {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()} == referenced
@@ -80,7 +80,7 @@ def _work(running: StepwellProcess, observer: Observer, number: int) -> None:
                 observer.create(client, SCENARIOS[(number * 3 + n) % len(SCENARIOS)])
             while True:
                 observer.push(client)
-                observer.look(client)
+                observer.read_workflows(client)
     except httpx.TransportError:
         _was_killed(running)
 
@@ -91,12 +91,14 @@ def _was_killed(running: StepwellProcess) -> None:
 
 
 def _until_all_ended(observer: Observer, client: httpx.Client) -> list[dict[str, Any]]:
-    return until(lambda: _all_ended(observer, client), END_S, lambda: [_brief(w) for w in observer.look(client)])
+    return until(
+        lambda: _all_ended(observer, client), END_S, lambda: [_brief(w) for w in observer.read_workflows(client)]
+    )
 
 
 def _all_ended(observer: Observer, client: httpx.Client) -> list[dict[str, Any]]:
     observer.push(client)
-    snapshot = observer.look(client)
+    snapshot = observer.read_workflows(client)
     return snapshot if all(workflow["status"] in ENDED for workflow in snapshot) else []
 
 

@@ -53,12 +53,12 @@ def is_submitted(client: httpx.Client, workflow_id: str, *kinds: ProviderType) -
 def check_paid_once(worlds: Worlds, client: httpx.Client, workflow_id: str) -> None:
     """One accepted job for each attempt, each attempt with a job of its own, and all of them brought home."""
 
-    def look() -> dict[str, Any]:
+    def workflow() -> dict[str, Any]:
         found: dict[str, Any] = client.get(WORKFLOWS + workflow_id, params={"include_steps": False}).json()
         return found
 
-    until(lambda: look()["status"] in {"COMPLETED", "FAILED"}, 900, look)
-    found, tasks = look(), tasks_of(client, workflow_id)
+    until(lambda: workflow()["status"] in {"COMPLETED", "FAILED"}, 900, workflow)
+    found, tasks = workflow(), tasks_of(client, workflow_id)
     assert (found["status"], found["completed_steps"]) == ("COMPLETED", STEPS * len(worlds.found)), found["errors"][:3]
     for world in worlds:
         mine = [task for task in tasks if task["provider"] == world.kind]
@@ -108,9 +108,9 @@ def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: s
             world.emulator.hide_from_listing, world.emulator.polls_until_done = True, 1_000_000
         if callbacks == "early":
             worlds.always("submit", Fault.LOSE_AFTER)
-        told = {"STEPWELL_PUBLIC_URL": f"http://127.0.0.1:{port}"}
+        address = {"STEPWELL_PUBLIC_URL": f"http://127.0.0.1:{port}"}
         slow = {"STEPWELL_POLL_INTERVAL_S": "200", "STEPWELL_RECONCILE_S": "600"}
-        env = worlds.environment | told | slow
+        env = worlds.environment | address | slow
         with running_up(folder / "data", env, "--port", str(port)) as running, running.client() as client:
             workflow_id = post(client, CALLING_BACK)
             if callbacks == "duplicate":

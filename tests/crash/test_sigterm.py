@@ -58,7 +58,7 @@ def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> No
                     observer.create(client, scenario)
                 for _ in range(number * 3):
                     observer.push(client)
-                    observer.look(client)
+                    observer.read_workflows(client)
             running.process.terminate()
             assert running.wait(GRACE_S + 1) == 0, running.stderr
             assert running.processes() == set()
@@ -66,19 +66,19 @@ def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> No
             running.kill_group()
     with running_up(folder, OPEN) as running, running.client() as client:
         until(lambda: _all_ended(observer, client), 120)
-        observer.check_promises(observer.look(client))
+        observer.check_promises(observer.read_workflows(client))
         _check(running, client, observer)
 
 
 def _check(running: StepwellProcess, client: httpx.Client, observer: Observer) -> None:
-    for workflow in observer.look(client):
+    for workflow in observer.read_workflows(client):
         check_history(client, workflow)
         check_tasks(client, workflow, observer.promised[workflow["id"]], running.data_dir / "artifacts")
 
 
 def _all_ended(observer: Observer, client: httpx.Client) -> bool:
     observer.push(client)
-    return all(workflow["status"] in ENDED for workflow in observer.look(client))
+    return all(workflow["status"] in ENDED for workflow in observer.read_workflows(client))
 
 
 def _step(client: httpx.Client, workflow_id: str, step_id: str) -> dict[str, Any]:

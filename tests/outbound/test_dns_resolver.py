@@ -98,8 +98,8 @@ async def test_a_zone_that_never_answers_delays_neither_other_names_nor_provider
         ]
         await until(lambda: names.hanging["tarpit.example"] == ZONE_THREADS)
         with anyio.fail_after(4.0):
-            told = await sender.send(f"http://good.example.net:{site.port}/", {}, "{}", ())
-            assert (told.attempt.code, told.attempt.error) == (200, None)
+            outcome = await sender.send(f"http://good.example.net:{site.port}/", {}, "{}", ())
+            assert (outcome.attempt.code, outcome.attempt.error) == (200, None)
             assert (await plain.get(f"http://api.example.com:{site.port}/")).status_code == 200
         assert not any(task.done() for task in stuck)
         assert names.most == {"tarpit.example": ZONE_THREADS}

@@ -84,8 +84,8 @@ def test_each_phase_is_recorded_before_the_next() -> None:
     assert sim.task.phase is TaskPhase.REMOTE_DONE
     sim.do(Succeeded(0, sim.task.id, b"{}", cost=COST))
     assert (sim.task.phase, sim.task.status, sim.task.cost) == (TaskPhase.STORED, TaskStatus.COMPLETED, COST)
-    told = ["workflow.created", "workflow.started", "step.started s0", "step.submitted s0", "step.completed s0"]
-    assert sim.short_history() == [*told, "workflow.completed"]
+    history = ["workflow.created", "workflow.started", "step.started s0", "step.submitted s0", "step.completed s0"]
+    assert sim.short_history() == [*history, "workflow.completed"]
     assert sim.events[3].data == {"provider": "FAL", "remote_id": "job-1"}
 
 

@@ -146,9 +146,9 @@ def test_a_file_is_refused_at_its_place() -> None:
 
 
 def test_inputs_that_a_mapping_replaces_are_not_checked() -> None:
-    given = {"base_image_url": BAD, "mask_image_url": BAD}
+    config = {"base_image_url": BAD, "mask_image_url": BAD}
     mappings = [mapped("q", to_field="base_image_url"), mapped("q", to_field="mask_image_url.x")]
-    plan(body(edit(config=given, depends_on=["q"], input_mappings=mappings), join("q")), CHECKED)
+    plan(body(edit(config=config, depends_on=["q"], input_mappings=mappings), join("q")), CHECKED)
 
 
 def test_unknown_members_are_not_checked() -> None:

@@ -76,9 +76,9 @@ def test_secrets_are_read_from_settings_and_never_printed() -> None:
     )
     assert tuple(read.webhook_secret) == (first, second)
     assert read.webhook_secrets.of("acme") == (second,)
-    shown = f"{read!r} {read.webhook_secret} {read.webhook_secrets} {read.webhook_secret!r}"
-    assert "whsec_" not in shown
-    assert "eHh4" not in shown
+    text = f"{read!r} {read.webhook_secret} {read.webhook_secrets} {read.webhook_secret!r}"
+    assert "whsec_" not in text
+    assert "eHh4" not in text
     assert not read_settings({}).webhook_secret
 
 

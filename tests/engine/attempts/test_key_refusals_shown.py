@@ -34,25 +34,25 @@ async def test_a_refused_key_is_shown_until_a_call_succeeds(memory: MemoryDataba
         settings = world.settings | {"credentials": Secrets({"fal": KEY, "fal_team_b": "canary-b"})}
         async with running_service(memory, tmp_path / "data", **settings) as service:
             held = [{"name": "fal", "refused_since": None}, {"name": "fal_team_b", "refused_since": None}]
-            shown = await fal(service.client)
-            assert (shown["credentials"], shown["detail"], world.emulator.calls) == (held, None, [])
+            entry = await fal(service.client)
+            assert (entry["credentials"], entry["detail"], world.emulator.calls) == (held, None, [])
             with capture_logs() as logs:
                 first = await run_to_end(service, world.step(max_retries=0))
                 await run_to_end(service, world.step(max_retries=0))
                 await run_to_end(service, world.step(max_retries=0, provider_config={"credential": "FAL_TEAM_B"}))
             assert (first["status"], first["error_message"][: len(HINT) + 6]) == ("FAILED", f"draw: {HINT}")
 
-            shown = await fal(service.client)
-            own, team = shown["credentials"]
+            entry = await fal(service.client)
+            own, team = entry["credentials"]
             assert (own["name"], team["name"]) == ("fal", "fal_team_b")
             assert datetime.fromisoformat(own["refused_since"]) < datetime.fromisoformat(team["refused_since"])
             said = [
                 f"key refused since {key['refused_since'][:19]}Z: set STEPWELL_CREDENTIALS__{key['name'].upper()}"
                 for key in (own, team)
             ]
-            assert shown["detail"] == "; ".join(said)
-            assert "canary" not in str(shown)
-            assert KEY not in str(shown)
+            assert entry["detail"] == "; ".join(said)
+            assert "canary" not in str(entry)
+            assert KEY not in str(entry)
             lines = [line for line in logs if line["event"] == "provider.key_refused"]
             assert [(line["credential"], line["log_level"]) for line in lines] == [
                 ("fal", "warning"),
@@ -68,8 +68,8 @@ async def test_a_refused_key_is_shown_until_a_call_succeeds(memory: MemoryDataba
             with capture_logs() as logs:
                 assert (await run_to_end(service, world.step()))["status"] == "COMPLETED"
                 assert (await run_to_end(service, world.step()))["status"] == "COMPLETED"
-            shown = await fal(service.client)
-            assert shown["credentials"] == [held[0], team]
-            assert shown["detail"] == said[1]
+            entry = await fal(service.client)
+            assert entry["credentials"] == [held[0], team]
+            assert entry["detail"] == said[1]
             accepted = [line for line in logs if line["event"] == "provider.key_accepted"]
             assert [(line["credential"], line["log_level"]) for line in accepted] == [("fal", "info")]

@@ -38,10 +38,10 @@ class Ledger:
         lost = set()
         for decision in batch:
             workflow_id = decision.workflow.id
-            told = self.events.setdefault(workflow_id, [])
-            if len(told) == decision.last_event:
-                told += [event.id for event in decision.events]
-            elif len(told) != decision.workflow.last_event:
+            ids = self.events.setdefault(workflow_id, [])
+            if len(ids) == decision.last_event:
+                ids += [event.id for event in decision.events]
+            elif len(ids) != decision.workflow.last_event:
                 lost.add(workflow_id)
         return lost
 
@@ -364,7 +364,7 @@ def test_whatever_fails_each_decision_lands_once_and_in_order(
             for workflow_id in (A, B, C):
                 events = list(range(1, sum(s.count(workflow_id) for s in submissions) + 1))
                 assert bench.ledger.events.get(workflow_id, []) == events
-                assert [e for w, told in bench.committed if w == workflow_id for e in told] == events
+                assert [e for w, ids in bench.committed if w == workflow_id for e in ids] == events
             assert not bench.lost
 
     with pytest.MonkeyPatch.context() as patch:

@@ -118,7 +118,7 @@ class Race:
     async def run(self, state: str, first: str, second: str) -> End:
         await self.bring_to(state, failing="failure" in (first, second))
         codes = await asyncio.gather(self.fire(first), self.fire(second))
-        await self.settled()
+        await self.wait_until_idle()
         await self.end(2, 0, 1)
         record = await self.engine.reads.find(EVERY_TENANT, self.workflow_id)
         assert isinstance(record, WorkflowRecord)
@@ -138,7 +138,7 @@ class Race:
             EVERY_TENANT, "alice", planned, tenant=None, start=state != "PENDING"
         )
         self.workflow_id = created.state.id
-        await self.settled()
+        await self.wait_until_idle()
         match state:
             case "PAUSED":
                 await self.verb("pause")
@@ -151,7 +151,7 @@ class Race:
                 await self.end(2, 0, 1)
             case "CANCELLED":
                 await self.verb("cancel")
-        await self.settled()
+        await self.wait_until_idle()
         self.provider.hold(*self.steps)
 
     async def fire(self, command: str) -> int | None:
@@ -181,9 +181,9 @@ class Race:
     async def end(self, *positions: int) -> None:
         for position in positions:
             self.provider.release(self.steps[position])
-            await self.settled()
+            await self.wait_until_idle()
 
-    async def settled(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Until nothing goes on but attempts that hang."""
         scheduler = scheduler_of(self.service)
 

@@ -77,13 +77,13 @@ async def faulty(shared_dsn: str) -> AsyncIterator[Faulty]:
 
 
 @pytest.mark.parametrize(
-    ("instead", "told"), [(ENDLESS, "Unavailable"), (BY_THE_SERVER, "Unavailable"), (WRONG, "DivisionByZeroError")]
+    ("instead", "error"), [(ENDLESS, "Unavailable"), (BY_THE_SERVER, "Unavailable"), (WRONG, "DivisionByZeroError")]
 )
-async def test_a_read_that_fails_by_itself_fails_alone(bench: Bench, faulty: Faulty, instead: str, told: str) -> None:
+async def test_a_read_that_fails_by_itself_fails_alone(bench: Bench, faulty: Faulty, instead: str, error: str) -> None:
     ids = [(await bench.make()).workflow_id for _ in range(4)]
     faulty.ids, faulty.instead = {ids[1]}, instead
     async with asyncio.timeout(30):
-        assert await faulty.answers_to(*ids, ids[1], ids[0]) == ["found", told, "found", "found", told, "found"]
+        assert await faulty.answers_to(*ids, ids[1], ids[0]) == ["found", error, "found", "found", error, "found"]
     assert faulty.asked[1:] == [ids, *([one] for one in ids)]
 
 

@@ -87,8 +87,8 @@ async def test_a_process_that_comes_to_life_or_ends_in_order_is_notified(bench: 
     heard: list[str] = []
     await bench.sql.add_listener(PROCESSES, lambda *args: heard.append(args[-1]))
 
-    async def told() -> list[str]:
-        """All that has been told; what this connection tells itself comes last."""
+    async def notifications() -> list[str]:
+        """All notifications so far; what this connection sends itself comes last."""
         await bench.sql.execute("SELECT pg_notify($1, 'end')", PROCESSES)
         async with asyncio.timeout(30):
             while "end" not in heard:
@@ -96,16 +96,16 @@ async def test_a_process_that_comes_to_life_or_ends_in_order_is_notified(bench: 
         found, heard[:] = heard[:-1], []
         return found
 
-    # Who looks when a lease ends that is just being renewed may find none: so that is told, too.
+    # Who looks when a lease ends that is just being renewed may find none: so that is announced, too.
     for left, tells in ((None, True), ("60 s", False), ("40 s", False), ("1 s", True), ("-1 s", True)):
         if left is not None:
             until = f"clock_timestamp() + interval '{left}'"
             await bench.sql.execute(f"UPDATE processes SET lease_until = {until}")
         await bench.leases.renew(OTHER, 60)
-        assert await told() == [str(OTHER)] * tells, left
+        assert await notifications() == [str(OTHER)] * tells, left
     await bench.leases.release(OTHER)
     await bench.leases.release(THIRD)
-    assert await told() == [str(OTHER)]
+    assert await notifications() == [str(OTHER)]
 
 
 async def test_dead_processes_without_workflows_are_deleted(bench: Bench) -> None:

@@ -113,8 +113,8 @@ async def test_a_page_reads_no_more_than_it_needs(dsn: str, sql: asyncpg.Connect
         old = [BEGINNING, FeedCursor(0, middle.int, 5), FeedCursor(0, last_old.int, 10)]
         places = [*old, FeedCursor(1, 0, 0), FeedCursor(newest // 2, middle.int, 5)]
         for scope, wanted, after in product(SCOPES, FILTERS, [*places, FeedCursor.before(newest + 1)]):
-            query, given = page_query(scope, wanted, after, 100, 500)
-            text = str(query.params(given).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+            query, parameters = page_query(scope, wanted, after, 100, 500)
+            text = str(query.params(parameters).compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
             answer = await connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}")
             whole = json.loads(answer.scalar_one())[0]["Plan"]
             read = [node for node in plan_nodes(whole) if node.get("Relation Name") == "events"]

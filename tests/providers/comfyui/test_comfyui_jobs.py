@@ -223,12 +223,12 @@ class TestCancel:
         job, queue = await submit(provider), emulator.queue_view
 
         def looked() -> Any:
-            shown = queue()
+            listing = queue()
             if job.id in emulator.runs:
                 {"begin": emulator.begin, "end": lambda _: emulator.end(emulator.runs[ID]), "vanish": emulator.forget}[
                     meanwhile
                 ](job.id)
-            return shown
+            return listing
 
         monkeypatch.setattr(emulator, "queue_view", looked)
         assert await provider.cancel(attempt(), job) is answer

@@ -53,18 +53,18 @@ class TestProgress:
         self, provider: ComfyUiProvider, emulator: ComfyUiEmulator, tells: Any
     ) -> None:
         emulator.tells, emulator.polls_until_done = tells, 12
-        job, told = await submit(provider), list[JobState]()
-        while not told or told[-1].status is JobStatus.RUNNING:
-            told.append(await provider.poll(attempt(), job))
-        assert told[-1] == JobState(status=JobStatus.SUCCEEDED, word="success")
-        shares = [state.progress for state in told[:-1] if state.progress is not None]
+        job, states = await submit(provider), list[JobState]()
+        while not states or states[-1].status is JobStatus.RUNNING:
+            states.append(await provider.poll(attempt(), job))
+        assert states[-1] == JobState(status=JobStatus.SUCCEEDED, word="success")
+        shares = [state.progress for state in states[:-1] if state.progress is not None]
         assert shares == sorted(shares)
         assert len(set(shares)) > 5
         assert shares[-1] <= 1
-        assert {state.again_s for state in told[:-1]} == {0.0}
-        assert {"Sampler", "Save Image", "4"} & {state.word for state in told}
+        assert {state.again_s for state in states[:-1]} == {0.0}
+        assert {"Sampler", "Save Image", "4"} & {state.word for state in states}
         # What the socket tells needn't be asked for.
-        assert emulator.count("poll") < len(told)
+        assert emulator.count("poll") < len(states)
         assert (emulator.count("socket"), emulator.count("submit")) == (1, 1)
         await eventually(lambda: not emulator.sockets.open)
 
@@ -145,7 +145,7 @@ class TestTogether:
                     group.start_soon(follow, job)
         assert emulator.count("socket") == 1
         assert any(shares.values())
-        assert all(told == sorted(told) for told in shares.values())
+        assert all(values == sorted(values) for values in shares.values())
         assert socket_of(provider).watched_jobs == []
 
     async def test_another_poll_reads_when_the_reading_one_is_cancelled(

@@ -65,8 +65,8 @@ async def fetch_result(
 ) -> tuple[dict[str, Any], MemoryIO]:
     emulator.outputs = outputs
     for node in outputs.values():
-        for given in node.values() if isinstance(node, dict) else ():
-            for entry in given if isinstance(given, list) else ():
+        for value in node.values() if isinstance(node, dict) else ():
+            for entry in value if isinstance(value, list) else ():
                 if isinstance(entry, dict) and isinstance(name := entry.get("filename"), str):
                     data = (
                         VIDEO if name.endswith("mp4") else name.encode() if "odd" in name else picture((len(name), 3))

@@ -62,7 +62,7 @@ class TestCancel:
         assert await bench.provider().cancel(bench.work, job) is CancelAnswer.UNKNOWN_JOB
 
     @pytest.mark.parametrize(
-        ("status", "body", "told"),
+        ("status", "body", "expected"),
         [
             (404, {"detail": "Request not found"}, CancelAnswer.UNKNOWN_JOB),
             (200, {"status": "NOT_FOUND"}, CancelAnswer.UNKNOWN_JOB),
@@ -72,11 +72,11 @@ class TestCancel:
         ],
     )
     async def test_each_documented_answer_to_a_cancel_is_understood(
-        self, bench: Bench, status: int, body: Any, told: CancelAnswer, monkeypatch: pytest.MonkeyPatch
+        self, bench: Bench, status: int, body: Any, expected: CancelAnswer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job = await bench.submitted()
         answer_with(monkeypatch, body, status)
-        assert await bench.provider().cancel(bench.work, job) is told
+        assert await bench.provider().cancel(bench.work, job) is expected
 
     @pytest.mark.parametrize(("status", "body"), [(404, b"<html>"), (200, {"status": ""}), (200, {}), (400, {})])
     async def test_an_unreadable_answer_to_a_cancel_raises_call_failed(
@@ -229,8 +229,8 @@ class TestSecrets:
         ]
         errors = [(await asyncio.gather(call, return_exceptions=True))[0] for call in calls]
         assert [type(error) for error in errors] == [AttemptError, *[CallFailed] * 4]
-        for shown in [*map(str, errors), repr(provider), caplog.text]:
-            assert "some-long-secret" not in shown
+        for text in [*map(str, errors), repr(provider), caplog.text]:
+            assert "some-long-secret" not in text
 
     async def test_the_secret_half_of_a_key_is_masked(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         answer_with(monkeypatch, {"detail": f"there is no {KEY.partition(':')[2]}"}, 403)
@@ -260,10 +260,10 @@ class TestWebhooks:
             await bench.provider().poll(work, job)
         assert [(notice["request_id"], notice["status"]) for notice in heard] == [(job.id, "OK")] * times
         for notice in heard:
-            told = bench.provider().called_back(json.dumps(notice).encode())
-            assert told == Job(id=job.id)
-            assert (await bench.provider().poll(work, told)).status is JobStatus.SUCCEEDED
-        assert bench.fal.told == [204] * times
+            called_job = bench.provider().called_back(json.dumps(notice).encode())
+            assert called_job == Job(id=job.id)
+            assert (await bench.provider().poll(work, called_job)).status is JobStatus.SUCCEEDED
+        assert bench.fal.callback_statuses == [204] * times
 
     @pytest.mark.parametrize(
         "body", [b"", b"{}", b"[]", b'{"request_id": ""}', b'{"request_id": 5}', b"\xff", b"[" * 9999]

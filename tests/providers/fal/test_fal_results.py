@@ -75,7 +75,7 @@ class TestFetch:
         assert result == {"result_text": text} | ({} if value is None else {"result_json": value})
 
     @pytest.mark.parametrize(
-        ("file", "name", "told"),
+        ("file", "name", "members"),
         [
             ({"content_type": "image/jpeg; q=1"}, "result.jpg", {"format": "JPEG"}),
             ({"content_type": 5, "width": "wide", "height": True}, "result.webp", {"format": "WEBP"}),
@@ -83,13 +83,13 @@ class TestFetch:
         ],
     )
     async def test_file_names_get_the_extension_of_the_type_or_the_url(
-        self, bench: Bench, file: Any, name: str, told: dict[str, Any]
+        self, bench: Bench, file: Any, name: str, members: dict[str, Any]
     ) -> None:
         job = await bench.submitted()
         url = f"{bench.fal.url}/files/{job.id}/x.webp?y=z.gif"
         bench.fal.output = {"images": [url if file is None else {"url": url, **file}], "seed": True}
         result = (await self._fetched(bench, job)).result
-        assert result == {"result_image_path": f"media/{TASK}/{name}", "size": result["size"], **told}
+        assert result == {"result_image_path": f"media/{TASK}/{name}", "size": result["size"], **members}
 
     @pytest.mark.parametrize("server", ["[::1", "[x]", "\u2100.com", "a:b"])
     async def test_a_malformed_url_of_a_file_fails_the_attempt(self, bench: Bench, server: str) -> None:
@@ -187,16 +187,16 @@ class TestFetch:
             await bench.ended()
         assert failure.value.retryable is retryable
 
-    @pytest.mark.parametrize(("status", "told", "retryable"), [(422, "true", True), (500, "false", False)])
+    @pytest.mark.parametrize(("status", "header", "retryable"), [(422, "true", True), (500, "false", False)])
     async def test_the_header_x_fal_retryable_decides_whether_a_retry_helps(
         self,
         bench: Bench,
         status: int,
-        told: str,
+        header: str,
         retryable: bool,  # noqa: FBT001
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        answer_with(monkeypatch, {"detail": [{"msg": "m"}]}, status, X_Fal_Retryable=told)
+        answer_with(monkeypatch, {"detail": [{"msg": "m"}]}, status, X_Fal_Retryable=header)
         with pytest.raises(AttemptError, match=r"^FAL: m$") as failure:
             await bench.provider().fetch(bench.work, Job(id="x"), bench.io)
         assert failure.value.retryable is retryable

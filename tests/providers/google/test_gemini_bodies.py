@@ -74,9 +74,9 @@ async def test_models_of_other_families_are_refused(desk: Desk, task_type: TaskT
 
 
 async def test_a_generation_is_sent_with_prompt_ratio_and_parameters(desk: Desk) -> None:
-    given = {"parameters": {"candidateCount": 3, "seed": 1, "imageConfig": {"imageSize": "2K", "aspectRatio": "1:1"}}}
+    config = {"parameters": {"candidateCount": 3, "seed": 1, "imageConfig": {"imageSize": "2K", "aspectRatio": "1:1"}}}
     work = attempt(
-        config=given,
+        config=config,
         prompt="a shoe",
         negative_prompt="laces",
         width=1000,

@@ -63,9 +63,9 @@ class TestResults:
 
     async def test_the_seed_of_the_inputs_wins_over_the_seed_of_the_attempt(self) -> None:
         stored = []
-        for drawn, given in ((1, 9), (2, 9), (3, None), (3, None)):
+        for drawn, seed in ((1, 9), (2, 9), (3, None), (3, None)):
             io = FakeIO()
-            work = attempt(TaskType.GENERATION, drawn, prompt="x", width=32, height=32, seed=given)
+            work = attempt(TaskType.GENERATION, drawn, prompt="x", width=32, height=32, seed=seed)
             await LocalProvider().run(work, io)
             stored.append(io.stored["result.png"])
         assert stored[0] == stored[1] != stored[2] == stored[3]
@@ -159,7 +159,7 @@ class TestWorkers:
         pool, worker = await warm()
         before = children(os.getpid())
         assert await pool.run(os.nice, 0, HEAVY) - await pool.run(os.nice, 0) == 10
-        assert children(os.getpid()) == before
+        assert children(os.getpid()) <= before  # a worker of the test before may just have ended
         assert alive(worker)
 
     @pytest.mark.parametrize(("spare", "left"), [(2, 2), (1, 1), (0, 0)])

@@ -29,7 +29,7 @@ PICTURE_USAGE = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
 
 class TestChat:
     @pytest.mark.parametrize(
-        ("text", "reason", "told"),
+        ("text", "reason", "expected"),
         [
             ("Because.", "stop", {"result_text": "Because.", "finish_reason": "stop"}),
             ("Because of", "length", {"result_text": "Because of", "finish_reason": "length"}),
@@ -42,10 +42,15 @@ class TestChat:
         ],
     )
     async def test_a_text_becomes_the_result(
-        self, provider: OpenAiProvider, emulator: OpenAiEmulator, text: Any, reason: str | None, told: dict[str, Any]
+        self,
+        provider: OpenAiProvider,
+        emulator: OpenAiEmulator,
+        text: Any,
+        reason: str | None,
+        expected: dict[str, Any],
     ) -> None:
         emulator.text, emulator.finish_reason = text, reason
-        assert await run_to_end(provider, CHAT) == {**told, "model": MODEL, "usage": USAGE}
+        assert await run_to_end(provider, CHAT) == {**expected, "model": MODEL, "usage": USAGE}
 
     @pytest.mark.parametrize("fence", ["{}", "```json\n{}\n```", " ```{}``` "])
     async def test_json_is_read_with_or_without_a_fence(
@@ -149,11 +154,11 @@ class TestChat:
 
 class TestImages:
     @pytest.mark.parametrize(
-        ("kind", "name", "shown"),
+        ("kind", "name", "expected"),
         [("png", "png", "PNG"), ("jpeg", "jpg", "JPEG"), ("webp", "webp", "WEBP"), ("gif", "gif", "GIF")],
     )
     async def test_an_image_in_the_answer_is_stored(
-        self, provider: OpenAiProvider, kind: str, name: str, shown: str
+        self, provider: OpenAiProvider, kind: str, name: str, expected: str
     ) -> None:
         files = io_of()
         work = attempt(config={"parameters": {"output_format": kind}}, prompt="a shoe", width=1024, height=768)
@@ -164,7 +169,7 @@ class TestImages:
             "result_image_path": f"media/{TASK}/result.{name}",
             "width": 1024,
             "height": 768,
-            "format": shown,
+            "format": expected,
             "size": len(data),
             "model": "gpt-image-2.6-flare",
             "usage": PICTURE_USAGE,

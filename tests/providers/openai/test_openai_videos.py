@@ -42,7 +42,7 @@ class TestPoll:
         ]
 
     @pytest.mark.parametrize(
-        ("failure", "shown", "retryable"),
+        ("failure", "reason", "retryable"),
         [
             ({"code": "generation_failed", "message": "It broke"}, "generation_failed: It broke", True),
             ({"code": "moderation_blocked", "message": "No"}, "moderation_blocked: No", False),
@@ -56,12 +56,12 @@ class TestPoll:
         provider: OpenAiProvider,
         emulator: OpenAiEmulator,
         failure: Any,
-        shown: str,
+        reason: str,
         retryable: bool,  # noqa: FBT001 - a column
     ) -> None:
         emulator.outcome, emulator.failure = "failed", failure
         state = await state_after_polls(provider, await video_job(provider))
-        error = f"OpenAI: {shown}"
+        error = f"OpenAI: {reason}"
         assert state == JobState(status=JobStatus.FAILED, word="failed", error=error, retryable=retryable)
 
     @pytest.mark.parametrize(

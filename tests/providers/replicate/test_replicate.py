@@ -168,7 +168,7 @@ class TestPoll:
         assert states == [running, running, JobState(status=JobStatus.SUCCEEDED, word="succeeded")]
 
     @pytest.mark.parametrize(
-        ("said", "shown", "retryable"),
+        ("said", "reason", "retryable"),
         [
             ("Prediction interrupted; please retry (code: PA)", None, True),
             ("E6716: timed out starting", None, True),
@@ -186,13 +186,13 @@ class TestPoll:
         provider: ReplicateProvider,
         emulator: ReplicateEmulator,
         said: Any,
-        shown: str | None,
+        reason: str | None,
         retryable: bool,  # noqa: FBT001 - a column
     ) -> None:
         emulator.outcome, emulator.error_message = "failed", said
         state = await state_after_polls(provider, await submit(provider))
         assert state == JobState(
-            status=JobStatus.FAILED, word="failed", error=f"Replicate: {shown or said}", retryable=retryable
+            status=JobStatus.FAILED, word="failed", error=f"Replicate: {reason or said}", retryable=retryable
         )
 
     async def test_an_aborted_prediction_is_retryable(

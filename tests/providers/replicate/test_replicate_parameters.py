@@ -217,13 +217,13 @@ async def test_files_without_a_url_are_sent_as_data_uris() -> None:
 
 async def test_unknown_fields_that_name_artifacts_are_sent_as_files() -> None:
     work = attempt(prompt="x", control_url=ARTIFACT, page_url="/about", more_urls=[ARTIFACT, PICTURE_URL])
-    given = (await prepare(work)).body["input"]
-    assert (given["control_url"], given["page_url"]) == (LINK, "/about")
-    assert given["more_urls"] == [LINK, PICTURE_URL]
+    inputs = (await prepare(work)).body["input"]
+    assert (inputs["control_url"], inputs["page_url"]) == (LINK, "/about")
+    assert inputs["more_urls"] == [LINK, PICTURE_URL]
 
 
 @pytest.mark.parametrize(
-    ("loras", "weights", "given"),
+    ("loras", "weights", "parameters"),
     [
         ({"style": "https://l/s"}, {"style_lora_weight": 0.5}, {"lora_weights": "https://l/s", "lora_scale": 0.5}),
         ({"style": "me/style"}, {}, {"lora_weights": "me/style"}),
@@ -241,11 +241,11 @@ async def test_unknown_fields_that_name_artifacts_are_sent_as_files() -> None:
     ],
 )
 async def test_loras_and_their_weights_are_sent_in_order(
-    loras: dict[str, str], weights: dict[str, Any], given: dict[str, Any]
+    loras: dict[str, str], weights: dict[str, Any], parameters: dict[str, Any]
 ) -> None:
     request = await prepare(attempt(config={"loras": loras}, prompt="x", **weights))
     assert request.model == "black-forest-labs/flux-dev-lora"
-    assert request.body == {"input": {"prompt": "x", "seed": 7, **given}}
+    assert request.body == {"input": {"prompt": "x", "seed": 7, **parameters}}
 
 
 @pytest.mark.parametrize(

@@ -161,10 +161,10 @@ class TestTable:
     def test_messages_are_sanitised_and_bounded(self) -> None:
         with pytest.raises(OutcomeUnknown) as caught:
             raise_outcome(SubmitOutcome.UNKNOWN, "A", "x\x00\x1b[31m\ud800" + "é" * 1_000)
-        shown = str(caught.value)
-        assert shown.startswith("A: x  [31m")
-        assert shown.isprintable()
-        assert 450 < len(shown.encode()) <= 500
+        message = str(caught.value)
+        assert message.startswith("A: x  [31m")
+        assert message.isprintable()
+        assert 450 < len(message.encode()) <= 500
 
 
 class TestSubmit:

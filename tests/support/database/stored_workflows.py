@@ -92,7 +92,7 @@ class Workflows:
         return handle, NewWorkflow(record, len(planned.steps) - 1, definition_bytes, tuple(decision.events))
 
     def decide(self, handle: ActiveWorkflow, *inputs: Input) -> Decision:
-        first, *later = (handle.run.apply(given, self.clock.now()) for given in inputs)
+        first, *later = (handle.run.apply(each, self.clock.now()) for each in inputs)
         for decision in later:
             first.merge(decision)
         return first

@@ -94,9 +94,9 @@ def _size(graph: Mapping[str, Any]) -> tuple[int, int]:
 def key_of(graph: Mapping[str, Any]) -> str:
     """What a job is for: its prompt and its seed, as far as it has them, or else the whole of it."""
     inputs = [node["inputs"] for _, node in sorted(graph.items())]
-    prompts = (given.get(name) for given in inputs for name in ("text", "value"))
+    prompts = (node_inputs.get(name) for node_inputs in inputs for name in ("text", "value"))
     prompt = next((text for text in prompts if isinstance(text, str) and text), None)
-    seed = next((given["seed"] for given in inputs if "seed" in given), None)
+    seed = next((node_inputs["seed"] for node_inputs in inputs if "seed" in node_inputs), None)
     return canonical(graph).decode() if prompt is None else f"{prompt} ({seed})"
 
 
@@ -116,8 +116,8 @@ def progress_of(run: Run, share: float, tells: str) -> Iterator[tuple[str, dict[
 
 
 def _state(node: str, run: Run, value: float, most: float, state: str) -> dict[str, Any]:
-    told = {"value": value, "max": most, "state": state, "node_id": node, "prompt_id": run.id}
-    return told | {"display_node_id": node, "parent_node_id": None, "real_node_id": node}
+    state_of_node = {"value": value, "max": most, "state": state, "node_id": node, "prompt_id": run.id}
+    return state_of_node | {"display_node_id": node, "parent_node_id": None, "real_node_id": node}
 
 
 def trouble_of(run: Run, kind: str | None = None, words: str = "") -> dict[str, Any]:

@@ -44,8 +44,8 @@ class FalEmulator(Emulator):
     instead of what they would by their name.
 
     `ignore_cancel`: a request to be cancelled goes on. `cancelled_is`: what a cancelled one is, afterwards. `webhook`:
-    what is sent to `fal_webhook` when a request ends; "early" ends it before the submit is answered. `told`: the
-    statuses with which webhooks were answered, 0 for none.
+    what is sent to `fal_webhook` when a request ends; "early" ends it before the submit is answered.
+    `callback_statuses`: the statuses with which webhooks were answered, 0 for none.
 
     `listing_delay_s`: how long a request is missing from the list; `hide_from_listing`: all are; `lists_waiting`:
     whether those are listed that haven't ended; `shows_payloads`: whether what was sent is shown if it is asked for.
@@ -76,7 +76,7 @@ class FalEmulator(Emulator):
     names_urls: bool = True
     url_base: str | None = None
     jobs: dict[str, FalJob] = field(default_factory=dict)
-    told: list[int] = field(default_factory=list)
+    callback_statuses: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         super().__init__(self.folder, port=self.port)
@@ -91,7 +91,7 @@ class FalEmulator(Emulator):
         job.state, job.ended_at = "done", self.now()
         if job.webhook is not None:
             for _ in range({"none": 0, "duplicate": 2}.get(self.webhook, 1)):
-                self.told.append(await _posted(job.webhook, self._notice(job)))
+                self.callback_statuses.append(await _posted(job.webhook, self._notice(job)))
 
     def kind_of(self, method: str, path: str, query: Mapping[str, str]) -> str:  # noqa: ARG002 - the base's
         if path == _LISTING:
@@ -188,7 +188,7 @@ class FalEmulator(Emulator):
     def _list(self, query: Mapping[str, str]) -> Reply:
         start, end = (datetime.fromisoformat(query[name]) for name in ("start", "end"))
         size, page = int(query.get("limit", "50")), int(base64.b64decode(query.get("cursor", "MQ==")))
-        shown = [
+        listed = [
             job
             for job in reversed(self.jobs.values())
             if job.app == query["endpoint_id"]
@@ -197,11 +197,11 @@ class FalEmulator(Emulator):
             and (self.lists_waiting or job.state != "waiting")
             and time.monotonic() - job.born >= self.listing_delay_s
         ]
-        more = len(shown) > size * page
+        more = len(listed) > size * page
         return Reply(
             200,
             {
-                "items": [self._item(job, query.get("expand")) for job in shown[size * (page - 1) : size * page]],
+                "items": [self._item(job, query.get("expand")) for job in listed[size * (page - 1) : size * page]],
                 "next_cursor": base64.b64encode(str(page + 1).encode()).decode() if more else None,
                 "has_more": more,
             },

@@ -123,8 +123,8 @@ class GoogleEmulator(Emulator):
                 return self._began(f"{place}/operations/{secrets.token_hex(8)}", self._asked_film(body), body, "name")
             case "imagen":
                 prompt, picture = self._asked_prediction(body)
-                given = [{"mimeType": "image/png", "bytesBase64Encoded": _text(picture)}]
-                return await self._answered(prompt, body, {"predictions": given})
+                predictions = [{"mimeType": "image/png", "bytesBase64Encoded": _text(picture)}]
+                return await self._answered(prompt, body, {"predictions": predictions})
             case _:
                 return await self._generated(model, body)
 
@@ -160,16 +160,16 @@ class GoogleEmulator(Emulator):
     async def _generated(self, model: str, body: Any) -> Reply:
         parts = [part for content in body["contents"] for part in content["parts"]]
         prompt = next((part["text"] for part in body["contents"][-1]["parts"] if "text" in part), "")
-        given = [self._picture(part["inlineData"], "data") for part in parts if "inlineData" in part]
+        pictures = [self._picture(part["inlineData"], "data") for part in parts if "inlineData" in part]
         config = body.get("generationConfig", {})
         if "IMAGE" in config.get("responseModalities", []):
             ratio = config.get("imageConfig", {}).get("aspectRatio")
-            sides = _sides(ratio) if ratio else given[0].size if given else (_LONGER, _LONGER)
+            sides = _sides(ratio) if ratio else pictures[0].size if pictures else (_LONGER, _LONGER)
             out: Any = {"inlineData": {"mimeType": "image/png", "data": _text(picture(*sides))}}
         elif config.get("responseMimeType") == "application/json":
-            out = {"text": json.dumps({"asked": prompt, "pictures": len(given)})}
+            out = {"text": json.dumps({"asked": prompt, "pictures": len(pictures)})}
         else:
-            out = {"text": f"{prompt} ({len(given)} pictures)"}
+            out = {"text": f"{prompt} ({len(pictures)} pictures)"}
         thought = {"text": "let me think", "thought": True}
         candidate = {"content": {"role": "model", "parts": [thought, out]}, "finishReason": "STOP", "index": 0}
         usage = {"promptTokenCount": 7, "candidatesTokenCount": 5, "thoughtsTokenCount": 2, "totalTokenCount": 14}
@@ -273,15 +273,15 @@ class GeminiEmulator(GoogleEmulator):
         return Reply(200, self._shown(job))
 
     def _shown(self, job: Job) -> Any:
-        shown: dict[str, Any] = {"id": job.id, "model": job.body["model"], "object": "interaction"}
+        answer: dict[str, Any] = {"id": job.id, "model": job.body["model"], "object": "interaction"}
         if job.ended == "cancelled" or not job.ended:
-            return shown | {"status": job.ended or "in_progress"}
+            return answer | {"status": job.ended or "in_progress"}
         if self.failure is not None:
-            return shown | {"status": "failed", "errors": [self.failure]}
+            return answer | {"status": "failed", "errors": [self.failure]}
         video = {"type": "video", "mime_type": "video/mp4", "uri": self._address}
         steps = [{"type": "thought"}, {"type": "model_output", "content": [video]}]
         usage = {"total_input_tokens": 3, "total_output_tokens": 9, "total_tokens": 12}
-        return shown | {"status": "completed", "steps": self.response or steps, "usage": usage}
+        return answer | {"status": "completed", "steps": self.response or steps, "usage": usage}
 
 
 class VertexEmulator(GoogleEmulator):

@@ -192,13 +192,13 @@ class OpenAiEmulator(Emulator):
     async def _edited(self, parts: list[Part]) -> Reply:
         body = {part.name: part.data.decode() for part in parts if part.filename is None}
         files = [part for part in parts if part.filename is not None]
-        given = [part for part in files if part.name in {"image", "image[]"}]
+        images = [part for part in files if part.name in {"image", "image[]"}]
         masks = [part for part in files if part.name == "mask"]
-        if not given or len(given) + len(masks) < len(files) or (len(given) > 1) != (given[0].name == "image[]"):
+        if not images or len(images) + len(masks) < len(files) or (len(images) > 1) != (images[0].name == "image[]"):
             return self.error(400, "Invalid image", param="image")
-        if any(_kind(part) != part.media_type for part in given):
+        if any(_kind(part) != part.media_type for part in images):
             return self.error(400, "Invalid file 'image': unsupported mimetype", code="unsupported_file_mimetype")
-        size = _opened(given[0]).size
+        size = _opened(images[0]).size
         if any(_kind(part) != "image/png" or _opened(part).mode != "RGBA" for part in masks):
             return self.error(400, "Invalid mask: it has no alpha channel", param="mask", code="invalid_mask_image")
         if any(_opened(part).size != size for part in masks):
@@ -284,13 +284,13 @@ class OpenAiEmulator(Emulator):
         start = ids.index(query["after"]) + 1 if "after" in query else 0
         size = min(self.page, int(query.get("limit", "20")))
         page = [] if self.hide_from_listing else listed[start : start + size]
-        shown = [self._shown(one) for one in page]
+        entries = [self._shown(one) for one in page]
         if not self.lists_prompts:
-            for one in shown:
+            for one in entries:
                 del one["prompt"]
         more = bool(page) and start + size < len(listed)
         edges = {"first_id": page[0].id, "last_id": page[-1].id} if page else {}
-        return Reply(200, {"object": "list", "data": shown, "has_more": more, **edges})
+        return Reply(200, {"object": "list", "data": entries, "has_more": more, **edges})
 
     def _shown(self, found: Video) -> dict[str, Any]:
         progress = 100 if found.status == "completed" else min(99, found.polls * 25)

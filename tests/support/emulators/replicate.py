@@ -127,9 +127,9 @@ class ReplicateEmulator(Emulator):
         title = "Unauthenticated" if status == HTTPStatus.UNAUTHORIZED else HTTPStatus(status).phrase
         return Reply(status, {"title": title, "detail": message, "status": status})
 
-    def place(self, given: Any, *, model: str, at: datetime, version: str = "hidden", **more: Any) -> str:
+    def place(self, inputs: Any, *, model: str, at: datetime, version: str = "hidden", **more: Any) -> str:
         """A prediction that somebody else has made."""
-        placed = Prediction(_new_id(), given, model, version, at, **more)
+        placed = Prediction(_new_id(), inputs, model, version, at, **more)
         self.predictions[placed.id] = placed
         return placed.id
 
@@ -209,14 +209,14 @@ class ReplicateEmulator(Emulator):
 
     def _listed(self, query: Mapping[str, str]) -> Reply:
         listed = sorted(self.predictions.values(), key=lambda one: one.created_at, reverse=True)
-        shown = [one for one in listed if not self.filters or _within(one.created_at, query)]
+        listed_now = [one for one in listed if not self.filters or _within(one.created_at, query)]
         if self.hide_from_listing:
-            shown = []
+            listed_now = []
         start = int(query.get("cursor", "0"))
         more = {**query, "cursor": str(start + self.page)}
-        last = start + self.page >= len(shown)
+        last = start + self.page >= len(listed_now)
         following = f"{self.names_urls_at or self.url}/v1/predictions?{urlencode(more)}"
-        results = [self._shown(one) for one in shown[start : start + self.page]]
+        results = [self._shown(one) for one in listed_now[start : start + self.page]]
         if not self.lists_inputs:
             for result in results:
                 del result["input"]

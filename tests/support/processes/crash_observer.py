@@ -40,7 +40,7 @@ class Observer:
                 if answer.status_code != 503:
                     said.append(verb)
 
-    def look(self, client: httpx.Client) -> list[dict[str, Any]]:
+    def read_workflows(self, client: httpx.Client) -> list[dict[str, Any]]:
         """All workflows, checked against what was seen before; none while the database is away."""
         found: list[dict[str, Any]] = []
         while True:

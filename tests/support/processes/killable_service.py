@@ -38,11 +38,11 @@ class Killable:
         self._end.close()
 
 
-def _serve(dsn: str, folder: Path, told: "Connection[int, int]") -> None:
-    asyncio.run(_serving(dsn, folder, told))
+def _serve(dsn: str, folder: Path, to_parent: "Connection[int, int]") -> None:
+    asyncio.run(_serving(dsn, folder, to_parent))
 
 
-async def _serving(dsn: str, folder: Path, told: "Connection[int, int]") -> None:
+async def _serving(dsn: str, folder: Path, to_parent: "Connection[int, int]") -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         async with running_service(dsn, folder) as service:
@@ -51,4 +51,4 @@ async def _serving(dsn: str, folder: Path, told: "Connection[int, int]") -> None
                 group.create_task(server.serve(sockets=[listener]))
                 while not server.started:
                     await asyncio.sleep(0.005)
-                told.send(listener.getsockname()[1])
+                to_parent.send(listener.getsockname()[1])

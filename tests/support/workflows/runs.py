@@ -107,10 +107,10 @@ class SimulatedRun:
 
     # What happens
 
-    def do(self, given: Input) -> Decision:
+    def do(self, input_: Input) -> Decision:
         before = self.picture()
         try:
-            decision = self.run.apply(given, self.now)
+            decision = self.run.apply(input_, self.now)
         except InvalidTransition:
             assert self.picture() == before
             raise
@@ -118,14 +118,14 @@ class SimulatedRun:
             assert not decision.steps
             assert not decision.tasks
         self._commit(decision)
-        self._hand_over(given)
+        self._hand_over(input_)
         self._release(decision)
         self.check()
         return decision
 
-    def do_but_crash(self, given: Input) -> None:
+    def do_but_crash(self, input_: Input) -> None:
         """The process dies between the decision and its commit."""
-        self.run.apply(given, self.now)
+        self.run.apply(input_, self.now)
         self.crash()
 
     def start(self) -> Decision:
@@ -332,18 +332,18 @@ class SimulatedRun:
     def _check_told(self, decision: Decision) -> None:
         """Each change of a step's status has one event, and no event is about a step that did not change."""
         about_steps = [event for event in decision.events if event.type not in OF_ATTEMPTS]
-        told = [event.step_id for event in about_steps if event.step_id is not None]
-        told += [s for e in decision.events if isinstance(h := e.data.get("held_back"), list) for s in h]
-        assert len(told) == len(set(told))
+        step_ids = [event.step_id for event in about_steps if event.step_id is not None]
+        step_ids += [s for e in decision.events if isinstance(h := e.data.get("held_back"), list) for s in h]
+        assert len(step_ids) == len(set(step_ids))
         recorded = {self.plans[position].step_id for position in decision.steps}
         if any(event.type is EventType.WORKFLOW_RESUMED for event in decision.events):
-            assert not told
+            assert not step_ids
         else:
-            assert set(told) == recorded
+            assert set(step_ids) == recorded
 
-    def _hand_over(self, given: Input) -> None:
+    def _hand_over(self, input_: Input) -> None:
         """The engine lets go of what it has handed in."""
-        match given:
+        match input_:
             case Succeeded(position, task_id) | AttemptFailed(position, task_id):
                 if position in self.live and self.live[position].id == task_id:
                     del self.live[position]
