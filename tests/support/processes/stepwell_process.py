@@ -95,8 +95,8 @@ class StepwellProcess:
 
     def kill_group(self) -> None:
         """SIGKILL to every process there is of it, all at once: service, workers, PostgreSQL. Waits for their end."""
-        found = self.processes()
-        for pid in found:
+        # The service first: otherwise it may see the end of PostgreSQL, and end by itself.
+        for pid in sorted(self.processes(), key=lambda pid: pid != self.pid):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         with suppress(ProcessLookupError):
