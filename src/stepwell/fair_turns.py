@@ -22,7 +22,7 @@ class FairTurns:
         self._free = math.inf if total is None else total
         self._per_tenant = math.inf if per_tenant is None else per_tenant
         self._weights: dict[Hashable, int] = {}  # of the turns that each tenant holds
-        # The weights and the grants of waiting turns by tenant. The tenant whose turn is next comes first.
+        # By tenant, each waiting turn: its weight, and the future that grants it. The next tenant is the first key.
         self._queues: dict[Hashable, deque[tuple[int, asyncio.Future[None]]]] = {}
 
     @property

@@ -183,7 +183,7 @@ def _slices(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
 
 
 def _labels(mappings: Sequence[FieldMapping]) -> str:
-    """Return how an error names mappings of which one is at fault."""
+    """Return the labels of *mappings* for an error: one of them is at fault, and it is unknown which."""
     labels = [mapping_label(mapping) for mapping in mappings[:_LABELS]]
     more = [f"{len(mappings) - _LABELS} more"] if len(mappings) > _LABELS else []
     return "; or ".join([*labels, *more])
