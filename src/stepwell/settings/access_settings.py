@@ -1,0 +1,38 @@
+"""The settings about tokens and signed URLs."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from stepwell.settings.description import about
+
+
+class AccessSettings(Struct, frozen=True, kw_only=True):
+    """The settings that decide who may call the service."""
+
+    jwt_secret: Annotated[
+        str | None,
+        about("The secret that signs tokens with HS256, at least 32 bytes", default="made by `up`, in the data folder"),
+    ] = None
+    jwt_public_key: Annotated[
+        str | None, about("The public key in PEM that checks tokens, with RS256, ES256 or EdDSA")
+    ] = None
+    jwt_algorithm: Annotated[Literal["HS256", "RS256", "ES256", "EdDSA"], about("The algorithm of tokens")] = "HS256"
+    jwt_issuer: Annotated[str, about("The value that `iss` of a token must have")] = "stepwell"
+    jwt_audience: Annotated[str, about("The value that `aud` of a token must have")] = "stepwell"
+    jwt_max_lifetime_s: Annotated[
+        int,
+        Meta(ge=60, le=315_360_000),
+        about(
+            "The longest lifetime of a token (`exp` minus `iat`). Longer ones are refused, and "
+            "`stepwell token` makes none",
+            default="34560000 (400 days)",
+        ),
+    ] = 34_560_000
+    url_secret: Annotated[
+        str | None,
+        about(
+            "The secret that signs URLs of artifacts; `serve` with a public key needs it",
+            default="derived from STEPWELL_JWT_SECRET",
+        ),
+    ] = None

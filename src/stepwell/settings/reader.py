@@ -1,0 +1,151 @@
+"""The functions that read the settings from the environment, and report what is wrong with them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from msgspec import convert
+from msgspec.structs import fields
+
+from stepwell.domain.credential_names import owner
+from stepwell.domain.errors import Fault
+from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
+from stepwell.domain.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits
+from stepwell.domain.strict_json.schema_faults import collect
+from stepwell.domain.urls import split_url
+from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, tenant_faults
+from stepwell.settings.all_settings import Settings
+from stepwell.settings.secret_files import FILE, SECRET_VARIABLES, in_family, read_secret_files
+
+_UNKNOWN_PROVIDER = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
+_URL_OWNERS = ("fal", "fal_api", "replicate", "openai", "gemini", "vertex", "comfyui", "custom")
+_URLS = (*(f"{name}_url" for name in _URL_OWNERS), "s3_endpoint")
+_S3_SHAPES = {
+    "s3_bucket": (
+        r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "Expected a bucket's name: 3 to 63 characters of a-z, 0-9, dot and hyphen",
+    ),
+    "s3_prefix": (
+        r"(?a:(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*)",
+        "Expected names with / between them, of letters, digits, . _ and -",
+    ),
+    "s3_region": (r"[a-z0-9-]{1,40}", "Expected a region, like eu-central-1"),
+    "s3_access_key_id": (r"[!-~]{1,128}", "Expected a key id, without spaces"),
+    "s3_secret_access_key": (r"[!-~]{1,512}", "Expected a key, without spaces"),
+}
+
+
+class InvalidSettings(Exception):
+    """Some settings in the environment are invalid. `lines` describe the faults, without the values."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
+    """Return the settings in *environ*. The *overrides* of a command line replace them, except those that are None.
+
+    A secret X may also be in a file, which X_FILE names. An empty variable counts as absent. Raises `InvalidSettings`
+    with a line for each fault.
+    """
+    values, file_faults = read_secret_files(environ)
+    raw: dict[str, object] = {
+        f.name: values[key] for f in fields(Settings) if (key := PREFIX + f.name.upper()) in values
+    }
+    raw["credentials"] = credentials = Secrets(
+        {key[len(CREDENTIAL) :].lower(): secret for key, secret in values.items() if in_family(key, CREDENTIAL)}
+    )
+    tenants = {key[len(TENANTS_SECRET) :]: secrets for key, secrets in values.items() if in_family(key, TENANTS_SECRET)}
+    member_faults = [Fault((f"webhook_secrets__{name}",), why, "secret") for name, why in tenant_faults(tenants)]
+    raw["webhook_secrets"] = TenantSecrets() if member_faults else TenantSecrets.read(tenants)
+    member_faults += [
+        Fault((f"credentials__{name}",), _UNKNOWN_PROVIDER, "credential") for name in credentials if owner(name) is None
+    ]
+    raw |= {name: value for name, value in overrides.items() if value is not None}
+    faults = collect(Settings, raw, (), strict=False, dec_hook=_convert)
+    faults += [
+        Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base_url(raw.get(name))
+    ]
+    faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + member_faults
+    messages = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg) for f in faults]
+    if faults or file_faults:
+        lines = [f"{variable}: {msg}" for variable, msg in messages if variable not in file_faults]
+        raise InvalidSettings([*file_faults.values(), *lines])
+    return convert(raw, Settings, strict=False, dec_hook=_convert)
+
+
+def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables that look like settings but aren't, each with the setting that may be meant."""
+    known_names = {PREFIX + f.name.upper() for f in fields(Settings)} - {
+        CREDENTIAL.rstrip("_"),
+        TENANTS_SECRET.rstrip("_"),
+    }
+    known_names |= {name + FILE for name in SECRET_VARIABLES}
+    unknown = [key for key in environ if _looks_like_setting(key) and key not in known_names and not _is_member(key)]
+    return {
+        key: similar_setting(key, known_names) or similar_setting(key.removesuffix(FILE), known_names)
+        for key in sorted(unknown)
+    }
+
+
+def _looks_like_setting(key: str) -> bool:
+    """Return whether *key* begins like a setting: in any case, with hyphens, or without an underscore in upper case.
+
+    STEPWELL alone doesn't count, because the README uses it.
+    """
+    begins = key[: len(PREFIX)].upper().replace("-", "_") == PREFIX
+    return begins or (key.isupper() and key.startswith(PREFIX.rstrip("_")) and f"{key}_" != PREFIX)
+
+
+def _is_member(key: str) -> bool:
+    """Return whether `read_settings` reads *key* as a member of a family."""
+    return in_family(key.upper(), CREDENTIAL) or in_family(key, TENANTS_SECRET)
+
+
+def _convert(kind: type, value: object) -> object:
+    """Convert *value* to a type that msgspec doesn't know. Raises ValueError with the message of the fault."""
+    if kind is Networks and isinstance(value, str):
+        return Networks.read(value)
+    if kind is Prices and isinstance(value, str):
+        return Prices.read(value)
+    if kind is ModelLimits and isinstance(value, str):
+        return ModelLimits.read(value)
+    if kind is TenantLimits and isinstance(value, str):
+        return TenantLimits.read(value)
+    if kind in (SigningSecrets, TenantSecrets) and isinstance(value, kind):
+        return value
+    if kind is SigningSecrets and isinstance(value, str):
+        return SigningSecrets.read(value)
+    if kind is Secrets and isinstance(value, Mapping):
+        return Secrets(value)
+    assert kind is Path
+    return Path(str(value))
+
+
+def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the fault of each invalid setting of the bucket.
+
+    Names of buckets follow Amazon's rules: https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    """
+    if "s3_bucket" not in raw:
+        yield from ((name, "Expected STEPWELL_S3_BUCKET beside it") for name in raw if name.startswith("s3_"))
+        return
+    for name, (shape, msg) in _S3_SHAPES.items():
+        if name in raw and re.fullmatch(shape, str(raw[name])) is None:
+            yield name, msg
+    for one, other in (("access_key_id", "secret_access_key"), ("secret_access_key", "access_key_id")):
+        if f"s3_{other}" in raw and f"s3_{one}" not in raw:
+            yield f"s3_{one}", f"Expected one, to go with STEPWELL_S3_{other.upper()}"
+    if "artifact_dir" in raw:
+        yield "artifact_dir", "Expected none beside STEPWELL_S3_BUCKET; STEPWELL_S3_COPY_FROM is for an old folder"
+
+
+def _is_base_url(value: object) -> bool:
+    """Return whether *value* can be the base of other URLs. Another check refuses values that aren't strings."""
+    if not isinstance(value, str):
+        return True
+    parts = split_url(value)
+    extra = parts.query or parts.fragment or parts.userinfo or parts.port == 0
+    plain = value.isprintable() and " " not in value
+    return parts.scheme in ("http", "https") and parts.host is not None and plain and not extra
