@@ -1,5 +1,6 @@
 """Signed addresses of artifacts: good for one path, until one moment, for whoever holds them."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -92,6 +93,20 @@ def test_an_address_of_any_path_verifies(urls: SignedUrls, name: str) -> None:
     assert not urls.verify(url.replace("%", "%25"), AT) or "%" not in url
 
 
+@pytest.mark.parametrize("form", ["&w=64", "&w=9999", "&download=1", "&w=1024&download=1"])
+def test_an_address_may_ask_for_another_form_of_its_file(urls: SignedUrls, form: str) -> None:
+    url = target(urls.url(PATH, AT))
+    assert urls.verify(url + form, AT)
+    assert not urls.verify(url[:-1] + ("0" if url[-1] != "0" else "1") + form, AT)
+
+
+@pytest.mark.parametrize(
+    "form", ["&w=", "&w=64&w=64", "&download=1&w=64", "&download=0", "&w=12345", "&w=64&", "&w=%36", "&download=1&x=1"]
+)
+def test_no_other_addition_to_an_address_is_accepted(urls: SignedUrls, form: str) -> None:
+    assert not urls.verify(target(urls.url(PATH, AT)) + form, AT)
+
+
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         SignedUrls("short", "https://stepwell.example", 60)
@@ -123,6 +138,52 @@ async def test_a_signed_address_needs_no_token(
     assert answer.headers["content-disposition"] == "inline"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-security-policy"] == "sandbox; default-src 'none'"
+    download = await stranger.get(local(signed.url(path, clock.now())) + "&download=1")
+    assert download.headers["content-disposition"] == 'attachment; filename="result.png"'
+
+
+@in_module_loop
+async def test_no_answer_to_a_signed_url_is_stored_or_passed_on(
+    api: Service, stranger: httpx.AsyncClient, signed: SignedUrls, clock: ManualClock
+) -> None:
+    path = await stored(api)
+    url = local(signed.url(path, clock.now()))
+    etag = f'"{hashlib.sha256(DATA).hexdigest()}"'
+    for sent, headers, status in (
+        (url, {}, 200),
+        (url, {"Range": "bytes=0-1"}, 206),
+        (url, {"If-None-Match": etag}, 304),
+        (url, {"Range": "bytes=9999-"}, 416),
+        (url.replace("result", "resulu"), {}, 403),
+    ):
+        answer = await stranger.get(sent, headers=headers)
+        assert answer.status_code == status
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers.get_list("cache-control") == ["no-store"]
+    with_token = await api.client.get(f"/api/v1/artifacts/{path}")
+    assert with_token.headers["cache-control"] == "private, no-cache"
+
+
+@in_module_loop
+async def test_a_signature_is_in_no_log_and_no_problem_even_after_an_unexpected_error(
+    api: Service,
+    stranger: httpx.AsyncClient,
+    signed: SignedUrls,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+    debug_logging: None,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("nobody has foreseen this")
+
+    url = local(signed.url(await stored(api), clock.now()))
+    refused = await stranger.get(url, headers={"Range": "bytes=9999-"})
+    monkeypatch.setattr(api.app.services.reads, "artifact", fail)
+    assert (refused.status_code, await status_of(api.app.api, url)) == (416, 500)
+    logged = capfd.readouterr().err
+    assert "nobody has foreseen this" in logged
+    assert url.partition("signature=")[2] not in logged + refused.text
 
 
 @in_module_loop

@@ -51,6 +51,14 @@ async def test_a_stored_file_is_read_unchanged(any_store: ObstoreArtifacts, data
     assert await all_paths(any_store) == [PATH]
 
 
+@pytest.mark.parametrize(("start", "end"), [(0, 1), (CHUNK - 1, 2 * CHUNK + 1), (3 * CHUNK + 16, 3 * CHUNK + 17)])
+async def test_a_part_of_a_file_is_read_alone(any_store: ObstoreArtifacts, start: int, end: int) -> None:
+    data = os.urandom(3 * CHUNK + 17)
+    await any_store.put(PATH, data)
+    async with any_store.stream(PATH, (start, end)) as chunks:
+        assert b"".join([chunk async for chunk in chunks]) == data[start:end]
+
+
 async def test_a_large_file_is_read_in_chunks(store: ObstoreArtifacts) -> None:
     await store.put(PATH, bytes(3 * CHUNK))
     assert len(await read(store, PATH)) >= 3

@@ -33,7 +33,8 @@ class Shelf:
         return None
 
     @asynccontextmanager
-    async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, path: str, part: tuple[int, int] | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        assert part is None
         if path == BROKEN_PATH:
             raise ArtifactError("could not be read: Input/output error")
         if path != PATH:

@@ -1,4 +1,4 @@
-"""The operation that streams an output file to its tenant, or to anyone with a signed URL.
+"""The operation that streams a file to its tenant, or to anyone with a signed URL.
 
 Providers make these files from users' input, so a browser must not trust them. The response takes the media type from
 the file's name alone, and forbids sniffing and scripts.
@@ -7,11 +7,23 @@ the file's name alone, and forbids sniffing and scripts.
 from pathlib import PurePosixPath
 
 from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct
 
+from stepwell.api.byte_ranges import ByteRange, requested_range
+from stepwell.api.conditional_requests import not_modified
 from stepwell.api.dependencies import ApiRequest, ArtifactsDep, ServicesDep
+from stepwell.api.headers import (
+    ACCEPT_RANGES,
+    CONTENT_RANGE,
+    ETAG,
+    IF_NONE_MATCH,
+    IF_RANGE,
+    RANGE,
+    Headers,
+    encode_headers,
+)
 from stepwell.api.operations import Content, Operation, Permission, endpoint
-from stepwell.api.query_parameters import SignatureQuery, parse_query
-from stepwell.contract.tasks import Output
+from stepwell.api.query_parameters import ArtifactQuery, parse_query
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
 from stepwell.domain.artifacts import media_type_of, parse_artifact_path
 from stepwell.domain.errors import NotFound
@@ -26,31 +38,50 @@ ARTIFACT = Operation(
     tag="artifacts",
     permission=Permission.READ,
     signable=True,
-    query=SignatureQuery,
+    query=ArtifactQuery,
     answers=Content("*/*", "The file", binary=True),
-    headers=("ETag", "Content-Disposition"),
-    problems=(304,),
+    headers=("ETag", "Content-Disposition", "Accept-Ranges"),
+    takes=(RANGE, IF_RANGE, IF_NONE_MATCH),
+    problems=(206,),
 )
+
+
+class _File(Struct, frozen=True):
+    """A file as it is served: where it is stored, its size in bytes, and the headers of every response with it."""
+
+    path: str
+    size: int
+    headers: Headers
 
 
 @endpoint(ARTIFACT)
 async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: ArtifactsDep) -> ASGIApp:
-    parse_query(request.scope["query_string"], SignatureQuery)
+    query = parse_query(request.scope["query_string"], ArtifactQuery)
     path = str(request.path_params["path"]).lstrip("/")
     if parse_artifact_path(path) is None:  # no such file is stored, and the database refuses NUL in a query
         raise NotFound("artifact")
     output = await services.reads.artifact(request.user.scope, path)
-    known_tags = request.headers.get("if-none-match", "")
-    return _not_modified(output) if _etag(output) in known_tags else _file(output, artifacts)
+    headers = _headers(path, f'"{output.sha256}"', download=query.download)
+    file = _File(path, output.size, headers)
+    if known := not_modified(request, file.headers):
+        return known
+    return _response(file, requested_range(request, file.size, file.headers[ETAG]), artifacts)
 
 
-def _file(output: Output, artifacts: Artifacts) -> ASGIApp:
-    """Return the response that streams the file. It opens the file first, so that a lost file is a 404."""
+def _response(file: _File, part: ByteRange | None, artifacts: Artifacts) -> ASGIApp:
+    """Return the response that streams the file, or a part of it.
+
+    It opens the file before it begins, so that a lost file is a 404.
+    """
+    length = file.size if part is None else part.end - part.start
+    headers = {**file.headers, "content-length": str(length)}
+    if part is not None:
+        headers[CONTENT_RANGE] = part.content_range(file.size)
 
     async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
-        async with artifacts.stream(output.path) as chunks:
-            headers = [*_headers(output), (b"content-length", b"%d" % output.size)]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async with artifacts.stream(file.path, part) as chunks:
+            status = 200 if part is None else 206
+            await send({"type": "http.response.start", "status": status, "headers": encode_headers(headers)})
             if scope.get("method") != "HEAD":
                 async for chunk in chunks:
                     await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
@@ -59,31 +90,21 @@ def _file(output: Output, artifacts: Artifacts) -> ASGIApp:
     return answer
 
 
-def _not_modified(output: Output) -> ASGIApp:
-    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 304, "headers": _headers(output)})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    return answer
-
-
-def _etag(output: Output) -> str:
-    return f'"{output.sha256}"'
-
-
-def _headers(output: Output) -> list[tuple[bytes, bytes]]:
-    name = PurePosixPath(output.path)
-    displayed = media_type_of(name.name)  # empty for a file that browsers must not display
-    headers = {
+def _headers(path: str, etag: str, *, download: bool) -> Headers:
+    """Return the headers of a file. Its name needs no escapes, by the grammar of paths."""
+    name = PurePosixPath(path).name
+    displayed = media_type_of(name)  # empty for a file that browsers must not display
+    attachment = download or not displayed
+    return {
         "content-type": displayed or "application/octet-stream",
-        "content-disposition": "inline" if displayed else f'attachment; filename="{name.name}"',
+        "content-disposition": f'attachment; filename="{name}"' if attachment else "inline",
         "content-security-policy": "sandbox; default-src 'none'",
         "x-content-type-options": "nosniff",
         # Shared caches must not store it, and others must ask again each time, because cleanup deletes files.
         "cache-control": "private, no-cache",
-        "etag": _etag(output),
+        ACCEPT_RANGES: "bytes",
+        ETAG: etag,
     }
-    return [(key.encode(), value.encode()) for key, value in headers.items()]
 
 
 HANDLERS = (get_artifact,)

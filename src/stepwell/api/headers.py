@@ -6,6 +6,7 @@ from stepwell.api.dependencies import ApiRequest
 
 IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PREFER = "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"
 REPLAYED, APPLIED, ETAG = "Idempotency-Replayed", "Preference-Applied", "ETag"
+RANGE, IF_RANGE, ACCEPT_RANGES, CONTENT_RANGE = "Range", "If-Range", "Accept-Ranges", "Content-Range"
 # The request headers of every operation that changes a workflow or its webhooks.
 CHANGING = (IDEMPOTENCY_KEY, IF_MATCH)
 

@@ -28,23 +28,34 @@ _HEADERS = {
     "ETag": "The strong entity tag of the response",
     "Idempotency-Replayed": "true if this is the stored answer to an earlier request with the same Idempotency-Key",
     "Preference-Applied": "The preference of the request that the service applied",
-    "Content-Disposition": "inline for images and videos, attachment for all else",
+    "Content-Disposition": "inline for images and videos, attachment for all else and with download=1",
+    "Accept-Ranges": "bytes",
+    "Content-Range": "The part of the file, and its size: bytes 0-499/1234. bytes */1234 if there is no such part",
     "WWW-Authenticate": "The scheme Bearer, with the reason of the refusal in error_description",
     "RateLimit": 'The policy "workflows", with how many further workflows the tenant may start now: "workflows";r=10',
     "RateLimit-Policy": 'The policy "workflows", with how many of them the tenant may have RUNNING: "workflows";q=500',
     "Retry-After": "The number of seconds to wait before the next request",
 }
-_PROBLEM_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After", 507: "Retry-After"}
+_PROBLEM_HEADERS = {
+    401: "WWW-Authenticate",
+    416: "Content-Range",
+    429: "Retry-After",
+    503: "Retry-After",
+    507: "Retry-After",
+}
 _REQUEST_HEADERS = {
     "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours, a repeat of the request "
     "with this key has no further effect and gets the same answer. A different request with this key is refused.",
     "If-Match": "ETags of the workflow, with or without steps. The answer is 412 unless one of them is current.",
     "If-None-Match": "ETags. The answer is 304 if one of them is current.",
     "Last-Event-ID": "For a stream: the id of an event. Only later events are sent. This header overrides the query.",
+    "Range": "A part of the file: bytes=0-499, bytes=500- or bytes=-500. Several parts at once get the whole file.",
+    "If-Range": "An ETag. Unless it is current, the answer is the whole file.",
     "Prefer": "wait=N: the service answers when the workflow has ended, or after N seconds. N is at most 60.",
 }
+_BYTES = Content("*/*", binary=True)
 # The consequences of a request header: the status of a failure, and the response header.
-_FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304}
+_FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304, "Range": 416}
 _RESPONSE_HEADER = {"Idempotency-Key": "Idempotency-Replayed", "Prefer": "Preference-Applied"}
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
@@ -130,7 +141,10 @@ def _operation(operation: Operation) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": {"$ref": SCHEMA_REF.format(name=operation.body.__name__)}}
         if operation.body is CreateWorkflow:
             content["example"] = EXAMPLE
-        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+        described["requestBody"] = {
+            "required": not operation.body_optional,
+            "content": {"application/json": content},
+        }
     return described
 
 
@@ -208,6 +222,12 @@ def _content(answer: Content) -> dict[str, Any]:
 def _failure(status: int) -> dict[str, Any]:
     if status == 204:  # noqa: PLR2004
         return {"description": "There are no later events, so an EventSource doesn't reconnect."}
+    if status == 206:  # noqa: PLR2004
+        return {
+            "description": "The part of the file that Range names.",
+            "headers": {name: _header(name) for name in ("Content-Range", "ETag")},
+            "content": _content(_BYTES),
+        }
     if status == 307:  # noqa: PLR2004
         return {
             "description": "Browsers are redirected to the page that describes the API.",

@@ -39,6 +39,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
     - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
       `streams` is the media type of the live stream, if the operation offers one.
+    - `body` is the struct of the request's body, which may be absent if it is `body_optional`.
     - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
     - `headers` are those of the response; `optional_headers` may be missing. `takes` are the request headers that the
       operation reads (see `headers`).
@@ -55,6 +56,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     status: int = 200
     query: type[Struct] = NoQuery
     body: type[Struct] | None = None
+    body_optional: bool = False
     signable: bool = False
     problems: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()

@@ -83,6 +83,7 @@ BY_STATUS: dict[int, ProblemType] = {row.status: row for row in TABLE.values()} 
     408: _row(408, "Body too slow"),
     413: _row(413, "Body too large"),
     415: _row(415, "Unsupported body"),
+    416: _row(416, "Range not satisfiable"),
     500: _row(500, "Internal error"),
 }
 MEANINGS: dict[int, str] = {
@@ -98,6 +99,7 @@ MEANINGS: dict[int, str] = {
     413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values "
     "or 500,000 members of objects.",
     415: "The Content-Type of the body isn't application/json in UTF-8, or the body is compressed.",
+    416: "The Range begins behind the end of the file; Content-Range has the file's size.",
     422: "The body or the query is invalid; detail lists every fault with its place.",
     429: "There are too many requests; repeat after Retry-After seconds.",
     500: "The service has a fault.",

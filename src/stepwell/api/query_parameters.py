@@ -101,9 +101,10 @@ class TasksQuery(Struct, frozen=True):
     include_deleted: Annotated[bool, Meta(description="Whether deleted tasks are listed too")] = False
 
 
-class SignatureQuery(Struct, frozen=True):
+class ArtifactQuery(Struct, frozen=True):
     expires: Annotated[int, Meta(ge=0, le=_MAX_INT, description="The URL's expiry, as Unix time")] | UnsetType = UNSET
     signature: Annotated[str, Meta(description="The signature, which replaces the token")] | UnsetType = UNSET
+    download: Annotated[bool, Meta(description="Whether a browser stores the file instead of showing it")] = False
 
 
 class TicketQuery(Struct, frozen=True):

@@ -40,6 +40,7 @@ from stepwell.api.request_middleware import BEGAN, RequestMiddleware
 from stepwell.api.request_resources import ProcessResources
 from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
+from stepwell.api.secret_urls import protect_secret_url
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
@@ -155,5 +156,6 @@ def _start_hook(metrics: Metrics, admission: WorkflowAdmission) -> Callable[[Mes
         if BEGAN in scope["state"]:
             latency.observe(perf_counter() - scope["state"][BEGAN])
         limits.add_rate_limit(message, scope, admission)
+        protect_secret_url(message, scope)
 
     return on_send

@@ -66,9 +66,9 @@ class MigratingArtifacts:
             return await self._folder.get(path)
 
     @asynccontextmanager
-    async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, path: str, part: tuple[int, int] | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
         store = self._bucket if await self._bucket.has(path) else self._folder
-        async with store.stream(path) as chunks:
+        async with store.stream(path, part) as chunks:
             yield chunks
 
     async def local_path(self, path: str) -> str | None:

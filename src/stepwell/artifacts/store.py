@@ -178,10 +178,10 @@ class ObstoreArtifacts:
             return bytes(await result.bytes_async())
 
     @asynccontextmanager
-    async def stream(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream(self, path: str, part: tuple[int, int] | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
         target = await self._readable(path)
         with _errors("read", path):
-            result = await self._store.get_async(target)
+            result = await self._store.get_async(target, options={} if part is None else {"range": part})
 
         async def chunks() -> AsyncIterator[bytes]:
             with _errors("read", path):

@@ -28,8 +28,13 @@ class Artifacts(Protocol):
     async def get(self, path: str) -> bytes:
         """Return the file. Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be read."""
 
-    def stream(self, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Return a context with the file in chunks. Raises like `get`, before the first chunk."""
+    def stream(
+        self, path: str, part: tuple[int, int] | None = None
+    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Return a context with the file in chunks. Raises like `get`, before the first chunk.
+
+        *part* is the first byte that is read, and the first that isn't. It is not empty. No other bytes are read.
+        """
 
     async def local_path(self, path: str) -> str | None:
         """Return the path of the file on this machine; None if it is on another one. Raises like `get`."""

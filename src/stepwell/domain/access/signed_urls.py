@@ -1,7 +1,9 @@
 """Signed URLs: of artifacts, valid until a time in the URL, and for callbacks of a provider about one attempt.
 
 What must hold: a URL or token is accepted only in the exact notation in which it was made. Every other notation
-(percent-escapes, another order or case, more parameters, padding) is refused, even if it names the same file.
+(percent-escapes, another order or case, more parameters, padding) is refused, even if it names the same file. One
+addition is accepted: `&w=` and `&download=1`, in this order, behind the signature of an artifact. They show the same
+file in another form.
 """
 
 import re
@@ -18,7 +20,8 @@ MIN_SECRET_BYTES = 32
 _ARTIFACT = b"stepwell artifact address 1"
 _CALLBACK = b"stepwell provider callback 1"
 _MAC_BYTES, _ID_BYTES = 16, 16
-_TARGET = re.compile(re.escape(ARTIFACTS_PATH) + r"([^?]+)\?expires=([0-9]{1,19})&signature=[0-9a-f]{64}")
+_FORM = r"(?P<form>(?:&w=[0-9]{1,4})?(?:&download=1)?)"
+_TARGET = re.compile(re.escape(ARTIFACTS_PATH) + r"([^?]+)\?expires=([0-9]{1,19})&signature=[0-9a-f]{64}" + _FORM)
 
 
 class SignedUrls:
@@ -43,7 +46,7 @@ class SignedUrls:
         if match is None or not target.isascii():
             return False
         expires = int(match[2])
-        genuine = compare_digest(self._target(unquote(match[1]), expires), target)
+        genuine = compare_digest(self._target(unquote(match[1]), expires), target.removesuffix(match["form"]))
         return genuine and now.timestamp() < expires
 
     def _target(self, path: str, expires: int) -> str:
