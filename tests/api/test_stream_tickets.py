@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import pytest_asyncio
@@ -44,6 +45,13 @@ def test_a_ticket_carries_its_subject_and_scope_for_a_minute(
     ticket = tickets.read(text)
     assert ticket is not None
     assert ticket.scope == scope
+
+
+def test_a_ticket_carries_the_workflow_that_it_is_for(tickets: StreamTickets) -> None:
+    workflow_id = uuid4()
+    ticket = tickets.read(tickets.issue("someone", TenantScope("acme"), workflow_id)[0])
+    assert ticket is not None
+    assert ticket.workflow_id == workflow_id
 
 
 def test_a_ticket_expires_after_a_minute(tickets: StreamTickets, ticket_clock: ManualClock) -> None:
@@ -98,9 +106,9 @@ async def workflow_id(api: Service) -> AsyncIterator[str]:
     yield created["id"]
 
 
-async def issued(api: Service, tenant: str | None = None, *, every: bool = False) -> str:
+async def issued(api: Service, tenant: str | None = None, *, every: bool = False, **body: str) -> str:
     async with api.as_tenant(tenant, every=every, permissions=(Permission.READ,)) as client:
-        answer = await client.post(TICKETS)
+        answer = await (client.post(TICKETS, json=body) if body else client.post(TICKETS))
     assert answer.status_code == 201, answer.text
     ticket: str = answer.json()["ticket"]
     return ticket
@@ -119,6 +127,40 @@ async def test_a_ticket_opens_the_streams_that_its_token_may_see(api: Service, w
             answer = await client.get(f"{FEED}?ticket={ticket}")
             assert answer.status_code == 200
             assert bool(answer.json()["events"]) == (status == 200)
+
+
+@in_module_loop
+async def test_a_ticket_for_one_workflow_opens_its_stream_alone(api: Service, workflow_id: str) -> None:
+    other = (await api.create(passthrough_step("a"), origin_tenant_id="acme"))["id"]
+    await api.until_ended(other)
+    ticket = await issued(api, "acme", workflow_id=workflow_id)
+    async with conforming_client(api.app.api) as client:
+        for path, status in (
+            (f"{WORKFLOWS}{workflow_id}/events", 200),
+            (f"{WORKFLOWS}{workflow_id.upper()}/events/", 200),
+            (f"{WORKFLOWS}{other}/events", 403),
+            (f"{WORKFLOWS}nobody/events", 403),
+            (FEED, 403),
+        ):
+            answer = await client.get(path, params={"ticket": ticket})
+            assert answer.status_code == status, path
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert answer.headers["cache-control"] == "no-store"
+    async with streaming(api.app.api, f"{WORKFLOWS}{workflow_id}/events?ticket={ticket}", None) as stream:
+        assert stream.status == 200
+
+
+@in_module_loop
+async def test_a_ticket_needs_a_workflow_that_its_token_may_see(api: Service, workflow_id: str) -> None:
+    for tenant, body, status in (
+        ("acme", {"workflow_id": None}, 201),
+        ("other", {"workflow_id": workflow_id}, 404),
+        ("acme", {"workflow_id": "0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b"}, 404),
+        ("acme", {"workflow_id": "x"}, 422),
+        ("acme", [], 422),
+    ):
+        async with api.as_tenant(tenant) as client:
+            assert (await client.post(TICKETS, json=body)).status_code == status, body
 
 
 @in_module_loop

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import jwt
 from jwt.utils import base64url_decode
@@ -203,6 +204,8 @@ class AccessControl:
         ticket = self.tickets.read(query.ticket)
         if ticket is None:
             raise Forbidden("The ticket has expired, or is not valid.")
+        if ticket.workflow_id is not None and _workflow_of(scope) != ticket.workflow_id:
+            raise Forbidden("The ticket is for the stream of another workflow.")
         return Principal(ticket.subject, ticket.scope, frozenset({Permission.READ}))
 
     def by_signature(self, scope: Scope, operation: Operation) -> Principal:
@@ -215,3 +218,11 @@ class AccessControl:
         if not self.signed_urls.verify(f"{path.decode('latin-1')}?{query.decode('latin-1')}", self.clock.now()):
             raise Forbidden("The signed URL has expired or was changed.")
         return SIGNED_URL
+
+
+def _workflow_of(scope: Scope) -> UUID | None:
+    """Return the id of the workflow in the path of a request; None if there is none."""
+    try:
+        return UUID(scope["path_params"].get("workflow_id", ""))
+    except ValueError:
+        return None

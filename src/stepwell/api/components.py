@@ -30,6 +30,7 @@ _DESCRIPTIONS = {
     "Money": "An amount of a currency.",
     "FeedEventPublic": "One event of a workflow's history, in the feed of all workflows. id counts in its workflow.",
     "EventFeedResponse": "A page of the events of all workflows.",
+    "CreateStreamTicket": "The streams that a new ticket opens.",
     "StreamTicket": "A ticket that opens streams of events.",
     "Output": "A stored file. Its URL is /api/v1/artifacts/ followed by its path.",
     "Problem": "Problem details (RFC 9457). The last two members are present if the workflow's status doesn't allow "

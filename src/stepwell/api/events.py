@@ -9,11 +9,17 @@ from stepwell.api.dependencies import ApiRequest, ServicesDep, TicketsDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
-from stepwell.api.request_bodies import ignore_empty_body
+from stepwell.api.request_bodies import read_struct
 from stepwell.api.serializers import event_to_public
 from stepwell.api.sse import MEDIA_TYPE, event_stream, frame
 from stepwell.contract.enums import EventType
-from stepwell.contract.events import EventFeedResponse, EventListResponse, FeedEventPublic, StreamTicket
+from stepwell.contract.events import (
+    CreateStreamTicket,
+    EventFeedResponse,
+    EventListResponse,
+    FeedEventPublic,
+    StreamTicket,
+)
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter
 from stepwell.domain.model import HistoryEvent
@@ -86,12 +92,16 @@ TICKET = Operation(
     summary="Create Stream Ticket",
     description=(
         "A ticket for browsers, whose EventSource sends no headers. Within a minute, ?ticket= opens a stream of events "
-        "in place of the token, for the tenants of that token."
+        "in place of the token, for the tenants of that token. With workflow_id it opens the stream of that workflow "
+        "alone."
     ),
     tag=TAG,
     permission=Permission.READ,
+    body=CreateStreamTicket,
+    body_optional=True,
     status=201,
     answers=StreamTicket,
+    problems=(404,),
 )
 
 
@@ -125,10 +135,12 @@ async def list_all_events(request: ApiRequest, services: ServicesDep) -> ASGIApp
 
 
 @endpoint(TICKET)
-async def create_stream_ticket(request: ApiRequest, tickets: TicketsDep) -> StreamTicket:
+async def create_stream_ticket(request: ApiRequest, services: ServicesDep, tickets: TicketsDep) -> StreamTicket:
     parse_query(request.scope["query_string"], NoQuery)
-    await ignore_empty_body(request)
-    return StreamTicket(*tickets.issue(request.user.subject, request.user.scope))
+    workflow_id = (await read_struct(request, CreateStreamTicket)).workflow_id
+    if workflow_id is not None:
+        await services.reads.version(request.user.scope, workflow_id)  # raises `NotFound`
+    return StreamTicket(*tickets.issue(request.user.subject, request.user.scope, workflow_id))
 
 
 def workflow_frame(event: HistoryEvent) -> bytes:

@@ -15,14 +15,17 @@ from typing import Any, Final, TypeVar, cast
 from litestar import Request
 from litestar.exceptions import ClientException, HTTPException
 from litestar.types import HTTPReceiveMessage, HTTPRequestEvent
+from msgspec import Struct, convert
 
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.request_resources import resources_of
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, Unavailable
 from stepwell.domain.strict_json.decode import decode_body
+from stepwell.domain.strict_json.schema_faults import cap_faults, collect
 from stepwell.memory import FREE_BYTES, MemoryReservation
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Struct)
 MAX_BODY_BYTES = 16 * 1024 * 1024
 # A larger body takes longer to decode and validate than handing it to a thread costs.
 INLINE_BYTES = 64 * 1024
@@ -32,6 +35,7 @@ LEAST_RATE = 16 * 1024  # bytes a second
 _GROWTH = 512 * 1024  # reserved at first; a server hands over less than that at once
 _MEMORY_WAIT_S = 10.0
 _LONGEST_NUMBER = 20  # digits
+_MAX_FAULTS = 20
 _PLAIN_JSON = b"application/json"  # as most clients write it
 _JSON = re.compile(r'application/json[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE)
 
@@ -85,6 +89,23 @@ async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) 
     result = await decoder.run(tenant, work)
     memory.shrink(room)
     return result
+
+
+async def read_struct(request: Request[Any, Any, Any], kind: type[S]) -> S:
+    """Return the decoded body as a *kind*. An absent body counts as an empty object if the operation allows that.
+
+    Raises `InvalidRequest` with all faults.
+    """
+
+    def parse(body: Any) -> S:
+        if faults := collect(kind, body, ("body",)):
+            raise InvalidRequest(cap_faults(faults, _MAX_FAULTS))
+        return convert(body, kind)
+
+    operation: Operation = request.route_handler.opt[OPT_KEY]
+    if operation.body_optional and not await read_body(request):
+        return parse({})
+    return await read_json(request, parse)
 
 
 async def read_with_room(request: Request[Any, Any, Any]) -> bytes:

@@ -42,6 +42,10 @@ class EventFeedResponse(Struct):
     ]
 
 
+class CreateStreamTicket(Struct, frozen=True, forbid_unknown_fields=True):
+    workflow_id: Annotated[UUID, Meta(description="The ticket opens the stream of this workflow alone")] | None = None
+
+
 class StreamTicket(Struct):
     ticket: str
     expires_at: Annotated[Time, Meta(description="The ticket opens a stream until then")]

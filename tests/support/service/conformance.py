@@ -83,8 +83,9 @@ class Conformance:
             if described["required"] and header not in response.headers:
                 raise NonConforming(f"{name} {response.status_code} lacks the header {header}")
         self.check_content(name, documented.get("content", {}), response)
-        if response.is_success and "requestBody" in operation:
-            (content,) = operation["requestBody"]["content"].values()
+        body = operation.get("requestBody")
+        if response.is_success and body is not None and (body["required"] or response.request.content):
+            (content,) = body["content"].values()
             self.validate({**content["schema"], "components": self.requests}, response, _strict(response.request))
 
     def operation(self, request: httpx.Request) -> Any:

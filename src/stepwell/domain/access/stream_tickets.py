@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from hmac import compare_digest
+from uuid import UUID
 
 from msgspec import DecodeError, Struct, ValidationError, json
 
@@ -16,17 +17,21 @@ from stepwell.domain.tenancy import TenantScope
 
 TICKET_S = 60
 MAX_TICKET_CHARS = 4_096
-_PURPOSE = b"stepwell stream ticket 1"
+_PURPOSE = b"stepwell stream ticket 2"
 _MAC_BYTES = 16
 
 
 class Ticket(Struct, frozen=True, array_like=True):
-    """The right to open a stream: its holder, the tenant whose events it reads, and its end (seconds since 1970)."""
+    """The right to open a stream: its holder, the tenant whose events it reads, and its end (seconds since 1970).
+
+    With `workflow_id`, it opens the stream of this workflow alone.
+    """
 
     subject: str
     tenant: str | None
     every: bool
     expires: int
+    workflow_id: UUID | None = None
 
     @property
     def scope(self) -> TenantScope:
@@ -39,10 +44,10 @@ class StreamTickets:
     def __init__(self, secret: bytes, now: Callable[[], datetime]) -> None:
         self._key, self._now = secret, now
 
-    def issue(self, subject: str, scope: TenantScope) -> tuple[str, datetime]:
+    def issue(self, subject: str, scope: TenantScope, workflow_id: UUID | None = None) -> tuple[str, datetime]:
         """Return a ticket, and the time when it expires."""
         expires = (self._now() + timedelta(seconds=TICKET_S)).replace(microsecond=0)
-        body = json.encode(Ticket(subject, scope.tenant, scope.every, int(expires.timestamp())))
+        body = json.encode(Ticket(subject, scope.tenant, scope.every, int(expires.timestamp()), workflow_id))
         return _text(self._mac(body) + body), expires
 
     def read(self, ticket: str) -> Ticket | None:
