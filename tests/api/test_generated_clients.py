@@ -80,7 +80,7 @@ def test_requests_require_what_the_contract_requires() -> None:
     assert "required" not in COMPONENTS["WorkflowUpdate"]
 
 
-@pytest.mark.parametrize("name", ["DryRun", "Health", "Latency", "ModelLimit", "WorkflowCost", "WorkflowPlan"])
+@pytest.mark.parametrize("name", ["CostSums", "DryRun", "Health", "Latency", "ModelLimit", "WorkflowPlan"])
 def test_answers_beyond_the_contract_require_the_members_that_they_always_have(name: str) -> None:
     assert COMPONENTS[name]["required"] == list(COMPONENTS[name]["properties"])
 

@@ -271,6 +271,23 @@ async def test_sums_are_exact_decimals(memory: MemoryDatabase, tmp_path: Path) -
             assert '"cost":{"amounts":[{"amount":0.3,"currency":"USD"}],"unknown_attempts":0}' in text
 
 
+async def test_a_step_has_the_provider_and_the_model_of_its_latest_attempt_and_the_cost_of_all(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
+    async with run_with_worker(memory, tmp_path) as (world, worker, service):
+        worker.costs = {("a", 2): {"amount": 0.1, "currency": "USD"}}
+        worker.slow = worker.ignore_cancel = True
+        timed = world.step("a", config={"timeout_s": 1.0}, provider_config={"model": "big"})
+        local = world.step("b", provider_config={"provider_type": "LOCAL"})
+        created = await service.create(timed, local, passthrough_step("c"), config=AT_ONCE)
+        workflow = await service.until_ended(created["id"])
+        assert [[step[name] for name in ("provider", "model", "cost")] for step in workflow["steps"]] == [
+            ["CUSTOM", "big", total((0.1, "USD"), unknown=1)],
+            ["LOCAL", None, None],
+            [None, None, None],
+        ]
+
+
 async def test_a_workflows_cost_has_only_its_own_attempts(memory: MemoryDatabase, tmp_path: Path) -> None:
     async with run_with_worker(memory, tmp_path, {"*": 0.5}) as (world, _, service):
         ids = [await run_to_completion(service, *(world.step(f"s{n}") for n in range(count))) for count in (1, 2, 3)]

@@ -25,6 +25,7 @@ from stepwell.contract.workflows import (
 from stepwell.domain.model import HistoryEvent, StepState
 from stepwell.domain.records import (
     CleanupReport,
+    StepAttempts,
     StepRecord,
     StepSnapshot,
     StoredStep,
@@ -43,7 +44,7 @@ def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepP
     """Return the step. Without *results*, it has no member `result`."""
     state = record.state
     result = _raw(state.result) if results else UNSET
-    return _step(record, record.definition, state, result, record.plan.max_retries, record.created_at)
+    return _step(record, record.definition, state, record.attempts, result, record.plan.max_retries, record.created_at)
 
 
 class _Definition(Struct, frozen=True):
@@ -69,13 +70,15 @@ def stored_step_to_public(
 ) -> WorkflowStepPublic:
     """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
     result = _raw(step.result if state.status is StepStatus.COMPLETED else None) if results else UNSET
-    return _step(step, _read_definition(step.definition), state, result, step.max_retries, created_at)
+    definition = _read_definition(step.definition)
+    return _step(step, definition, state, state.attempts, result, step.max_retries, created_at)
 
 
 def _step(
     step: StepRecord | StoredStep,
     definition: Any,  # a WorkflowStepDefinition or a _Definition: msgspec encodes its members unchanged
     state: StepState | StepSnapshot,
+    attempts: StepAttempts,
     result: Raw | UnsetType | None,
     max_retries: int,
     created_at: datetime,
@@ -94,6 +97,9 @@ def _step(
         input_mappings=definition.input_mappings,
         status=state.status,
         task_id=None if state.task_id is None else str(state.task_id),
+        provider=attempts.provider,
+        model=attempts.model,
+        cost=attempts.cost,
         result=result,
         error_message=state.error_message,
         next_attempt_at=state.next_attempt_at,

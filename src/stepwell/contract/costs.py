@@ -18,9 +18,9 @@ class Money(Struct, frozen=True):
     currency: str
 
 
-class WorkflowCost(Struct, frozen=True):
-    """The cost of a workflow's attempts, one sum for each currency. `unknown_attempts` is the number of attempts whose
-    cost isn't known.
+class CostSums(Struct, frozen=True):
+    """The cost of the attempts of a workflow or step, one sum for each currency. `unknown_attempts` is the number of
+    attempts whose cost isn't known.
     """
 
     amounts: tuple[Money, ...] = ()

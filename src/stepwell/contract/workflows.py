@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from stepwell.contract.costs import WorkflowCost
+from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import FieldMapping, JsonObject
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.fields import RawObject, Time
@@ -27,6 +27,18 @@ class WorkflowStepPublic(Struct, kw_only=True):
     input_mappings: list[Mapping]
     status: StepStatus
     task_id: Annotated[str, Meta(description="The latest task (attempt) of the step")] | None = None
+    provider: (
+        Annotated[str, Meta(description="The provider of the latest attempt; null without an attempt or a provider")]
+        | None
+    ) = None
+    model: (
+        Annotated[str, Meta(description="The model requested by the latest attempt; null before a request is sent")]
+        | None
+    ) = None
+    cost: (
+        Annotated[CostSums, Meta(description="The cost of all its attempts at providers; null if there are none")]
+        | None
+    ) = None
     result: RawObject | UnsetType | None = None
     error_message: str | None = None
     next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None
@@ -62,8 +74,7 @@ class WorkflowPublic(Struct, kw_only=True):
     error_message: Annotated[str, Meta(description="The first entry of errors")] | None = None
     errors: Annotated[list[str], Meta(description='"<step_id>: <message>" per failed step')]
     cost: (
-        Annotated[WorkflowCost, Meta(description="The cost of its attempts at providers; null if there are none")]
-        | None
+        Annotated[CostSums, Meta(description="The cost of its attempts at providers; null if there are none")] | None
     ) = None
     started_at: Time | None = None
     completed_at: Time | None = None

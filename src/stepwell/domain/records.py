@@ -6,24 +6,43 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.costs import WorkflowCost
+from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import StepStatus, TaskType, WorkflowStatus
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.preconditions import Version
+from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.workflow_limits import places_of
 
 
+class StepAttempts(Struct, frozen=True, gc=False):
+    """The provider and the model of a step's latest attempt, and the cost of all its attempts.
+
+    `model` is None before a request is sent to a provider, and `cost` if none was sent.
+    """
+
+    provider: str | None = None
+    model: str | None = None
+    cost: CostSums | None = None
+
+
+NO_ATTEMPTS: Final = StepAttempts()
+
+
 class StepRecord(Struct, gc=False):
-    """A stored step. It is in no reference cycle, so the garbage collector can skip it: there may be a million."""
+    """A stored step. It is in no reference cycle, so the garbage collector can skip it: there may be a million.
+
+    `attempts` is only read for answers.
+    """
 
     id: UUID
     plan: ResolvedStep
     definition: WorkflowStepDefinition
     state: StepState
     created_at: datetime
+    attempts: StepAttempts = NO_ATTEMPTS
 
 
 class Summary(Struct, frozen=True):
@@ -37,7 +56,7 @@ class Summary(Struct, frozen=True):
     final_step_id: str
     final_step_result: bytes | None
     errors: tuple[str, ...]
-    cost: WorkflowCost | None = None
+    cost: CostSums | None = None
 
 
 class WorkflowRecord(Struct):
@@ -102,7 +121,10 @@ class StoredStep(Struct, frozen=True):
 
 
 class StepSnapshot(Struct, frozen=True, array_like=True, gc=False):
-    """The changing columns of a step that answers show."""
+    """The changing columns of a step that answers show, and the members of its `StepAttempts`.
+
+    `costs` has the arguments of `prices.cost_sums`.
+    """
 
     status: StepStatus
     task_id: UUID | None
@@ -112,6 +134,14 @@ class StepSnapshot(Struct, frozen=True, array_like=True, gc=False):
     started_at: datetime | None
     completed_at: datetime | None
     updated_at: datetime | None
+    provider: str | None
+    model: str | None
+    costs: list[CurrencySum] | None
+
+    @property
+    def attempts(self) -> StepAttempts:
+        cost = None if self.costs is None else cost_sums(self.costs)
+        return StepAttempts(self.provider, self.model, cost)
 
 
 class LargeWorkflowSnapshot(Struct):

@@ -3,15 +3,17 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from msgspec import json, structs
 
-from stepwell.contract.costs import Money, WorkflowCost
+from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.lifecycle.decision import copy_of
 from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.preconditions import Version
+from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.records import (
     STATES_PER_BLOCK,
     AnswerSize,
@@ -20,6 +22,7 @@ from stepwell.domain.records import (
     LargeWorkflowSnapshot,
     ListFilter,
     Ownership,
+    StepAttempts,
     StepRecord,
     StepSnapshot,
     StoredStep,
@@ -212,7 +215,10 @@ def _matches(record: WorkflowRecord, scope: TenantScope, query: ListFilter) -> b
 def _record(row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
     record = row.record
     steps = record.steps or []
-    copies = [structs.replace(step, state=copy_of(step.state)) for step in steps]
+    of_steps = _tasks_of_steps(row)
+    copies = [
+        structs.replace(step, state=copy_of(step.state), attempts=_attempts(step.state, of_steps)) for step in steps
+    ]
     if not parts.results:
         for step in copies:
             step.state.result = None
@@ -248,11 +254,34 @@ def _step_weight(step: StepRecord, parts: WorkflowParts) -> int:
 def _states(row: WorkflowRow) -> list[bytes]:
     steps = row.record.steps or []
     blocks = [steps[begin : begin + STATES_PER_BLOCK] for begin in range(0, len(steps), STATES_PER_BLOCK)]
-    return [json.encode([_snapshot(step.state) for step in block]) for block in blocks]
+    of_steps = _tasks_of_steps(row)
+    return [json.encode([_snapshot(step.state, of_steps) for step in block]) for block in blocks]
 
 
-def _snapshot(state: StepState) -> StepSnapshot:
-    return StepSnapshot(*(getattr(state, name) for name in StepSnapshot.__struct_fields__))
+def _snapshot(state: StepState, of_steps: dict[int, list[Task]]) -> StepSnapshot:
+    attempts = _attempts(state, of_steps)
+    values: dict[str, Any] = {
+        "provider": attempts.provider,
+        "model": attempts.model,
+        "costs": _sums(of_steps[state.position]),
+    }
+    values |= {name: getattr(state, name) for name in StepSnapshot.__struct_fields__ if name not in values}
+    return StepSnapshot(**values)
+
+
+def _tasks_of_steps(row: WorkflowRow) -> dict[int, list[Task]]:
+    of_steps: dict[int, list[Task]] = defaultdict(list)
+    for stored in row.tasks.values():
+        of_steps[stored.task.position].append(stored.task)
+    return of_steps
+
+
+def _attempts(state: StepState, of_steps: dict[int, list[Task]]) -> StepAttempts:
+    tasks = of_steps[state.position]
+    latest = next((task for task in tasks if task.id == state.task_id), None)
+    if latest is None:
+        return StepAttempts()
+    return StepAttempts(latest.provider, None if latest.sent is None else latest.sent.model, _cost(tasks))
 
 
 def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
@@ -274,8 +303,13 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
 _LAST: datetime = ALWAYS
 
 
-def _cost(tasks: list[Task]) -> WorkflowCost | None:
-    """Return the sum of the costs of attempts that may have been charged; None if there are none."""
+def _cost(tasks: list[Task]) -> CostSums | None:
+    sums = _sums(tasks)
+    return None if sums is None else cost_sums(sums)
+
+
+def _sums(tasks: list[Task]) -> list[CurrencySum] | None:
+    """Return the sums of the costs of attempts that may have been charged; None if there are none."""
     charged = [task for task in tasks if task.sent is not None and (task.cost is not None or not _was_refused(task))]
     if not charged:
         return None
@@ -283,8 +317,8 @@ def _cost(tasks: list[Task]) -> WorkflowCost | None:
     for task in charged:
         if task.cost is not None:
             sums[task.cost.currency] += task.cost.amount
-    amounts = tuple(Money(round(amount, 9), currency) for currency, amount in sorted(sums.items()))
-    return WorkflowCost(amounts, sum(task.cost is None for task in charged))
+    known = [(currency, amount, 0) for currency, amount in sorted(sums.items())]
+    return [*known, (None, None, sum(task.cost is None for task in charged))]
 
 
 def _was_refused(task: Task) -> bool:

@@ -2,13 +2,31 @@
 
 from uuid import UUID, uuid4
 
-from stepwell.contract.costs import Cost, Money, WorkflowCost
-from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
+from msgspec import json, structs
+
+from stepwell.contract.costs import Cost, CostSums, Money
+from stepwell.contract.enums import EventType, ProviderType, StepStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Cancel, Cleanup, Sending, Submitted, Succeeded
+from stepwell.domain.lifecycle.inputs import (
+    AttemptFailed,
+    Cancel,
+    Cleanup,
+    RetryDue,
+    Sending,
+    Submitted,
+    Succeeded,
+)
 from stepwell.domain.model import Sent
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import WHOLE, ListFilter, TaskPlace, WorkflowParts, WorkflowRecord
+from stepwell.domain.records import (
+    WHOLE,
+    ListFilter,
+    StepAttempts,
+    StepSnapshot,
+    TaskPlace,
+    WorkflowParts,
+    WorkflowRecord,
+)
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renamed
@@ -88,7 +106,33 @@ async def test_costs_are_summed_by_currency_and_what_nobody_has_priced_is_counte
         await stored.write(handle, Succeeded(position, task_id, b"{}", (), cost))
     record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id)
     assert record is not None
-    assert record.summary.cost == WorkflowCost((Money(2, "EUR"), Money(0.3, "USD")), 1)
+    assert record.summary.cost == CostSums((Money(2, "EUR"), Money(0.3, "USD")), 1)
+
+
+async def test_a_step_has_the_provider_and_the_model_of_its_latest_attempt_and_the_cost_of_all(stored: Stored) -> None:
+    handle = await stored.make(body(join("a"), draw("b"), draw("c")))
+    await finish(stored, handle, 0)
+    first, second = uuid4(), uuid4()
+    for task_id, model in ((first, "flux"), (second, "flux-pro")):
+        sent = Sent(model, "aa", stored.clock.now())
+        await stored.write(handle, admitted(1, task_id), Sending(1, task_id, sent))
+        await stored.write(handle, Submitted(1, task_id, f"job-{model}", {}))
+        if task_id is first:
+            failed = AttemptFailed(1, task_id, "no", retryable=True, provider_fault=True, jitter=0)
+            await stored.write(handle, structs.replace(failed, cost=Cost(0.1, "USD", "settings")))
+            await stored.write(handle, RetryDue(1))
+    await stored.write(handle, Succeeded(1, second, b"{}", (), Cost(0.2, "USD", "provider")))
+    local, paid = str(ProviderType.LOCAL), CostSums((Money(0.3, "USD"),), 0)
+    expected = [StepAttempts(), StepAttempts(local, "flux-pro", paid), StepAttempts()]
+    reader, ids = stored.here.reader, (handle.workflow_id,)
+    found = await reader.find(EVERY_TENANT, handle.workflow_id, WHOLE)
+    assert isinstance(found, WorkflowRecord)
+    assert [step.attempts for step in found.steps or ()] == expected
+    listed = await reader.page(EVERY_TENANT, ListFilter())
+    assert [[step.attempts for step in each.steps or ()] for each in listed.workflows or ()] == [expected]
+    (snapshot,) = await reader.snapshot(EVERY_TENANT, ids, WHOLE)
+    states = json.decode(snapshot.states[0], type=list[StepSnapshot])
+    assert [state.attempts for state in states] == expected
 
 
 async def test_the_version_changes_with_each_write(stored: Stored) -> None:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from msgspec import json
 
-from stepwell.contract.costs import Cost, Money, WorkflowCost
+from stepwell.contract.costs import Cost, CostSums
 from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import (
     CancelReceipt,
@@ -19,7 +19,8 @@ from stepwell.contract.enums import (
 )
 from stepwell.contract.tasks import Output
 from stepwell.domain.model import HistoryEvent, Sent, StepState, Task, WorkflowState
-from stepwell.domain.records import StepRecord, Summary, WorkflowRecord
+from stepwell.domain.prices import CurrencySum, cost_sums
+from stepwell.domain.records import StepAttempts, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.persistence.rows.engine_statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 
@@ -31,7 +32,7 @@ _read_outputs = json.Decoder(tuple[Output, ...]).decode
 _read_sent = json.Decoder(Sent).decode
 _read_urls = json.Decoder(dict[str, str]).decode
 _read_cost = json.Decoder(Cost).decode
-_read_sums = json.Decoder(list[tuple[str | None, float | None, int]]).decode
+_read_sums = json.Decoder(list[CurrencySum]).decode
 
 
 def workflow_state(row: Row) -> WorkflowState:
@@ -64,22 +65,13 @@ def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summ
         final_step_id=row["final_step_id"],
         final_step_result=final_result,
         errors=(*own, *(row["step_errors"] or ())),
-        cost=_workflow_cost(row["costs"]),
+        cost=_cost_sums(row["costs"]),
     )
 
 
-def _workflow_cost(text: str | None) -> WorkflowCost | None:
-    """Decode the costs of `workflow_queries.summarised`, a list of currency, sum and number of attempts as JSON.
-
-    The entries without a currency count the attempts whose cost is unknown.
-    """
-    if text is None:
-        return None
-    by_currency = _read_sums(text)
-    amounts = tuple(
-        Money(round(amount or 0.0, 9), currency) for currency, amount, _ in by_currency if currency is not None
-    )
-    return WorkflowCost(amounts, sum(attempts for currency, _, attempts in by_currency if currency is None))
+def _cost_sums(text: str | None) -> CostSums | None:
+    """Decode the costs that `step_attempt_queries` sums up, as JSON."""
+    return None if text is None else cost_sums(_read_sums(text))
 
 
 def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
@@ -98,6 +90,11 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
     values["status"] = StepStatus(values["status"])
     state = StepState(position=row["position"], result=result, **values)
     return StepRecord(row["id"], plan, _read_definition(row["definition"]), state, created_at)
+
+
+def step_attempts(row: Row) -> StepAttempts:
+    """Decode the columns of `step_attempt_queries.attempt_columns`."""
+    return StepAttempts(row["latest_provider"], row["latest_model"], _cost_sums(row["step_costs"]))
 
 
 def task(row: Row) -> Task:

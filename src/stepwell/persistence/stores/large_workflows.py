@@ -12,9 +12,22 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Text, Uuid, any_, bindparam, case, cast, func, literal_column, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.domain.records import (
     STATES_PER_BLOCK,
@@ -28,11 +41,12 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.rows.decode_rows import Row, workflow_record
 from stepwell.persistence.schema.tables import steps, workflows
+from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import summarised
 
 CONNECTIONS: Final = 2
-_STEP_BYTES: Final = 600  # of a step in an answer, without its definition, result and error
-_STATE_BYTES: Final = 220  # of a step in a snapshot, without its error
+_STEP_BYTES: Final = 700  # of a step in an answer, without its definition, result and error
+_STATE_BYTES: Final = 320  # of a step in a snapshot, without its error
 _WORKFLOW_BYTES: Final = 2_000
 
 
@@ -53,7 +67,9 @@ def _sizes(parts: WorkflowParts) -> str:
     step = f"{_exact('s.definition')} + {result}" if parts.steps else "0"
     per_step = f"{_STEP_BYTES} + {step}" if parts.steps else "0"
     final = f"CASE WHEN s.position = w.final_position THEN {result} ELSE 0 END"
-    state = f"coalesce(octet_length(s.error_message), 0) * 2 + {_STATE_BYTES if parts.steps else 0}"
+    state = "coalesce(octet_length(s.error_message), 0) * 2"
+    if parts.steps:  # `sent` has the model
+        state += f" + coalesce({_exact('k.sent')}, 0) + {_STATE_BYTES}"
     head = f"{_exact('w.config')} + {_WORKFLOW_BYTES}"
     return f"""
 WITH RECURSIVE page AS (
@@ -63,7 +79,7 @@ WITH RECURSIVE page AS (
     FROM page CROSS JOIN LATERAL (
         SELECT {head} + sum({per_step} + {final} + {state}) AS total,
                {head} + sum({final} + {state}) AS snapshot, max({step}) AS largest
-        FROM workflows AS w JOIN steps AS s ON s.workflow_id = w.id
+        FROM workflows AS w JOIN steps AS s ON s.workflow_id = w.id LEFT JOIN tasks AS k ON k.id = s.task_id
         WHERE w.id = ($1::uuid[])[page.found + 1] AND {_SCOPE} GROUP BY w.id
     ) AS own
     WHERE page.found < cardinality($1::uuid[]) AND page.total <= $4
@@ -151,7 +167,7 @@ def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
     if not parts.steps:
         return select(found)
     block = steps.c.position // literal_column(str(STATES_PER_BLOCK))
-    state = func.json_build_array(*(steps.c[name] for name in StepSnapshot.__struct_fields__))
+    state = func.json_build_array(*_snapshot_columns())
     states = cast(func.json_agg(aggregate_order_by(state, steps.c.position)), Text())
     blocks = (
         select(
@@ -159,6 +175,7 @@ def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
             block.label("block"),
             func.convert_to(states, literal_column("'UTF8'")).label("states"),
         )
+        .select_from(with_attempts(steps))
         .where(steps.c.workflow_id == wanted)
         .group_by(steps.c.workflow_id, block)
         .subquery("blocks")
@@ -169,3 +186,10 @@ def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
         found, blocks, blocks.c.of_workflow == found.c.id
     )
     return both.order_by(blocks.c.of_workflow, blocks.c.block)
+
+
+def _snapshot_columns() -> list[ColumnElement[Any]]:
+    """The columns in the order of the fields of `StepSnapshot`."""
+    provider, model, costs = attempt_columns()
+    attempts = {"provider": provider, "model": model, "costs": cast(costs, JSON())}
+    return [attempts[name] if name in attempts else steps.c[name] for name in StepSnapshot.__struct_fields__]

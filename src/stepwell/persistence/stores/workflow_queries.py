@@ -16,7 +16,6 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     FromClause,
-    Numeric,
     ScalarSelect,
     Select,
     Text,
@@ -24,7 +23,6 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
-    cast,
     false,
     func,
     literal_column,
@@ -34,11 +32,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
+from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
 from stepwell.domain.records import ListFilter, Ownership, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
-from stepwell.persistence.schema.tables import events, processes, steps, tasks, workflows
+from stepwell.persistence.schema.tables import events, processes, steps, workflows
+from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
@@ -124,10 +123,11 @@ def total(form: ListForm) -> Select[int]:
 
 @cache
 def page_steps(*, results: bool) -> Select[Any]:
-    """The steps of the workflows `ids`. Without *results* they lack that column."""
+    """The steps of the workflows `ids`, with their attempts. Without *results* they lack that column."""
     columns = [column for column in steps.c if results or column is not steps.c.result]
     of_page = steps.c.workflow_id == any_(bindparam("ids", type_=ARRAY(Uuid())))
-    return select(*columns).where(of_page).order_by(steps.c.workflow_id, steps.c.position)
+    read = select(*columns, *attempt_columns()).select_from(with_attempts(steps))
+    return read.where(of_page).order_by(steps.c.workflow_id, steps.c.position)
 
 
 @cache
@@ -149,7 +149,7 @@ def summarised() -> Select[Any]:
         workflows,
         running.correlate(workflows).scalar_subquery().label("current_step"),
         failed.correlate(workflows).scalar_subquery().label("step_errors"),
-        _costs().correlate(workflows).scalar_subquery().label("costs"),
+        workflow_costs().correlate(workflows).scalar_subquery().label("costs"),
         final.c.step_id.label("final_step_id"),
         final.c.result.label("final_step_result"),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
@@ -177,30 +177,6 @@ def _unpacked_bytes(column: ColumnElement[Any]) -> ColumnElement[int]:
     """The bytes of a value, or 50 times as many as it takes compressed: to know them it would have to be unpacked."""
     factor = case((func.pg_column_compression(column).is_(None), literal_column("1")), else_=literal_column("50"))
     return func.pg_column_size(column) * factor
-
-
-def _costs() -> Select[Any]:
-    """For each currency the sum of the attempts that may have cost something, and their number.
-
-    Attempts without a known cost have no currency. Attempts that the provider has refused cost nothing.
-    """
-    refused = (
-        ((tasks.c.status == TaskStatus.FAILED) | (tasks.c.status == TaskStatus.CANCELLED))
-        & tasks.c.remote_id.is_(None)
-        & ~tasks.c.outcome_unknown
-        & (tasks.c.cancel_receipt.is_(None) | (tasks.c.cancel_receipt == CancelReceipt.NEVER_STARTED))
-    )
-    currency = tasks.c.cost.op("->>")("currency")
-    amount = func.sum(cast(tasks.c.cost.op("->>")("amount"), Numeric()))
-    sums = (
-        select(currency.label("currency"), amount.label("amount"), func.count().label("attempts"))
-        .where(tasks.c.workflow_id == workflows.c.id, tasks.c.sent.is_not(None), tasks.c.cost.is_not(None) | ~refused)
-        .group_by(literal_column("1"))
-        .correlate(workflows)
-        .subquery("sums")
-    )
-    each = func.json_build_array(sums.c.currency, sums.c.amount, sums.c.attempts)
-    return select(cast(func.json_agg(aggregate_order_by(each, sums.c.currency)), Text()))
 
 
 _FILTERS: Final = {

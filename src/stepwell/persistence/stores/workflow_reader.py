@@ -49,7 +49,14 @@ from stepwell.domain.records import (
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row, history_event, step_record, task, workflow_record
+from stepwell.persistence.rows.decode_rows import (
+    Row,
+    history_event,
+    step_attempts,
+    step_record,
+    task,
+    workflow_record,
+)
 from stepwell.persistence.schema.tables import artifact_references, events, steps, tasks, workflows
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
@@ -234,7 +241,9 @@ async def _steps_of(
     for row in (await connection.execute(query, {"ids": list(created)})).mappings():
         workflow_id = row["workflow_id"]
         result = row["result"] if parts.results else None
-        by_workflow[workflow_id].append(step_record(row, created[workflow_id], result))
+        record = step_record(row, created[workflow_id], result)
+        record.attempts = step_attempts(row)
+        by_workflow[workflow_id].append(record)
     return by_workflow
 
 

@@ -1,0 +1,84 @@
+"""The parts of statements that read the attempts of steps: the latest one of each step, and the costs of all.
+
+Costs are JSON: for each currency the sum of the attempts that may have cost something, and their number. Attempts
+without a known cost have no currency. Attempts that the provider has refused cost nothing.
+"""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Numeric,
+    Select,
+    Subquery,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from stepwell.contract.enums import CancelReceipt, TaskStatus
+from stepwell.persistence.schema.tables import steps, tasks, workflows
+
+
+def workflow_costs() -> Select[Any]:
+    """The costs of a workflow, for a scalar subquery."""
+    sums = _sums().where(tasks.c.workflow_id == workflows.c.id).group_by(literal_column("1"))
+    return _listed(sums.correlate(workflows).subquery("sums"))
+
+
+_latest = tasks.alias("latest")
+
+
+@cache
+def _step_costs() -> Subquery:
+    """The costs of each step of the workflows `ids` that has any."""
+    own = (tasks.c.workflow_id, tasks.c.position)
+    of_page = tasks.c.workflow_id == any_(bindparam("ids", type_=ARRAY(Uuid())))
+    sums = _sums().add_columns(*own).where(of_page).group_by(literal_column("1"), *own).subquery("step_sums")
+    keys = (sums.c.workflow_id, sums.c.position)
+    return _listed(sums).add_columns(*keys).group_by(*keys).subquery("step_costs")
+
+
+@cache
+def attempt_columns() -> tuple[ColumnElement[Any], ...]:
+    """The columns that `decode_rows.step_attempts` decodes, of `with_attempts`."""
+    return (
+        _latest.c.provider.label("latest_provider"),
+        _latest.c.sent.op("->>", return_type=Text())(literal_column("'model'")).label("latest_model"),
+        _step_costs().c.costs.label("step_costs"),
+    )
+
+
+def with_attempts(source: FromClause) -> FromClause:
+    """Join *source*, which contains `steps`, with the attempts of the steps of the workflows `ids`."""
+    costs = _step_costs()
+    of_step = (costs.c.workflow_id == steps.c.workflow_id) & (costs.c.position == steps.c.position)
+    return source.outerjoin(_latest, _latest.c.id == steps.c.task_id).outerjoin(costs, of_step)
+
+
+def _sums() -> Select[Any]:
+    refused = (
+        ((tasks.c.status == TaskStatus.FAILED) | (tasks.c.status == TaskStatus.CANCELLED))
+        & tasks.c.remote_id.is_(None)
+        & ~tasks.c.outcome_unknown
+        & (tasks.c.cancel_receipt.is_(None) | (tasks.c.cancel_receipt == CancelReceipt.NEVER_STARTED))
+    )
+    currency = tasks.c.cost.op("->>")(literal_column("'currency'"))
+    amount = func.sum(cast(tasks.c.cost.op("->>")(literal_column("'amount'")), Numeric()))
+    return select(currency.label("currency"), amount.label("amount"), func.count().label("attempts")).where(
+        tasks.c.sent.is_not(None), tasks.c.cost.is_not(None) | ~refused
+    )
+
+
+def _listed(sums: Subquery) -> Select[Any]:
+    each = func.json_build_array(sums.c.currency, sums.c.amount, sums.c.attempts)
+    return select(cast(func.json_agg(aggregate_order_by(each, sums.c.currency)), Text()).label("costs"))
