@@ -41,6 +41,7 @@ FULL = {
     "origin_reference": "order 7",
     "webhook_url": "https://example.com/hook?a=b",
     "suppress_subtask_events": False,
+    "labels": {"team": "a", "order/id": "7: b"},
 }
 ECHOED = [name for name in FULL if name != "steps"]
 
@@ -84,6 +85,7 @@ class TestCreate:
             "origin_tenant_id": None,
             "origin_reference": None,
             "webhook_url": None,
+            "labels": {},
             "error_message": None,
             "errors": [],
             "cost": None,

@@ -135,6 +135,7 @@ async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
         origin_tenant_id=record.tenant,
         origin_reference=record.origin_reference,
         webhook_url=state.webhook_url,
+        labels=record.labels,
         error_message=summary.errors[0] if summary.errors else None,
         errors=list(summary.errors),
         cost=summary.cost,

@@ -98,7 +98,10 @@ UPDATE = Operation(
     path=ONE,
     id="update_workflow",
     summary="Update Workflow",
-    description="Can update name, description, webhook_url. null clears a member (not name). Absent ones don't change.",
+    description=(
+        "Can update name, description, webhook_url. Also labels, which are replaced together. null clears a member "
+        "(not name). Absent ones don't change."
+    ),
     tag=TAG,
     permission=Permission.WRITE,
     body=WorkflowUpdate,

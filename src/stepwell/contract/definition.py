@@ -27,6 +27,13 @@ WebhookUrl: TypeAlias = Annotated[str, Meta(max_length=512, extra_json_schema={"
 
 JsonObject: TypeAlias = dict[str, Any]
 
+LabelKey: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._/-]{1,63}(?!\n)$")]  # in Python, $ alone, as above
+LabelValue: TypeAlias = Annotated[str, Meta(max_length=255)]
+MAX_LABELS: Final = 20
+Labels: TypeAlias = Annotated[
+    dict[LabelKey, LabelValue], Meta(max_length=MAX_LABELS, description="Labels by which lists can be filtered")
+]
+
 MAX_FROM_FIELD: Final = 1000  # characters
 
 
@@ -94,6 +101,7 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ] = None
     webhook_url: Annotated[WebhookUrl | None, Meta(description="URL to call when workflow completes")] = None
     suppress_subtask_events: Annotated[bool, Meta(description="Whether to suppress individual task events")] = True
+    labels: Labels | None = None
 
 
 class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,6 +110,7 @@ class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: WorkflowName | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
     webhook_url: WebhookUrl | UnsetType | None = UNSET
+    labels: Labels | UnsetType | None = UNSET
 
 
 class RetryPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

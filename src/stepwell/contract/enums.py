@@ -138,7 +138,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.WORKFLOW_STARTED: "The workflow was started",
     EventType.WORKFLOW_PAUSED: "The workflow was paused: nothing new starts",
     EventType.WORKFLOW_RESUMED: "The workflow was resumed",
-    EventType.WORKFLOW_UPDATED: "The name, the description or the webhook_url was changed",
+    EventType.WORKFLOW_UPDATED: "The name, the description, the webhook_url or the labels were changed",
     EventType.WORKFLOW_COMPLETED: "The workflow has ended: every step is COMPLETED",
     EventType.WORKFLOW_FAILED: "The workflow has ended: a step has failed for good, or its time was up",
     EventType.WORKFLOW_CANCELLED: "The workflow was cancelled",

@@ -71,6 +71,7 @@ class WorkflowPublic(Struct, kw_only=True):
     origin_tenant_id: str | None = None
     origin_reference: str | None = None
     webhook_url: str | None = None
+    labels: Annotated[dict[str, str], Meta(description="The labels by which lists can be filtered")] = {}
     error_message: Annotated[str, Meta(description="The first entry of errors")] | None = None
     errors: Annotated[list[str], Meta(description='"<step_id>: <message>" per failed step')]
     cost: (

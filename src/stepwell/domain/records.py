@@ -63,6 +63,7 @@ class WorkflowRecord(Struct):
     """A stored workflow. `steps` are in the order of the definition; None if the caller didn't ask for them.
 
     `results` is false if the caller didn't ask for results: then those of the steps and of the final step are absent.
+    `labels` are in the order of their keys.
     """
 
     state: WorkflowState
@@ -77,6 +78,7 @@ class WorkflowRecord(Struct):
     summary: Summary
     steps: list[StepRecord] | None = None
     results: bool = True
+    labels: dict[str, str] = {}
 
     @property
     def id(self) -> UUID:

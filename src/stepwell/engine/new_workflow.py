@@ -87,5 +87,6 @@ def _record(planned: ValidatedWorkflow, tenant: str | None, now: datetime, new_i
             StepRecord(new_id(now), plan, definition, StepState(plan.position), now)
             for plan, definition in zip(planned.steps, request.steps, strict=True)
         ],
+        labels=dict(sorted((request.labels or {}).items())),
     )
     return record, final

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from msgspec import json, structs
+from msgspec import UnsetType, json, structs
 
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.artifacts import named_tasks
@@ -103,6 +103,8 @@ class MemoryWorkflowStore:
     def _apply(self, transaction: int, row: WorkflowRow, decision: Decision) -> None:
         record, workflow_id = row.record, decision.workflow.id
         record.state = copy_of(decision.workflow)
+        if not isinstance(decision.labels, UnsetType):
+            record.labels = dict(sorted((decision.labels or {}).items()))
         steps = record.steps or []
         for position, state in decision.steps.items():
             steps[position].state = copy_of(state)

@@ -339,6 +339,15 @@ def test_unusual_step_ids_are_accepted() -> None:
             [(("description",), "too_long"), (("webhook_url",), "string_type")],
         ),
         ({"status": "COMPLETED"}, [(("status",), "extra_forbidden")]),
+        ({"labels": {str(n): "" for n in range(21)}}, [(("labels",), "too_long")]),
+        (
+            {"labels": {"": "", "a:b": "", "a\n": "", "x" * 64: "", "a": "x" * 256, "b": 1}},
+            [
+                *((("labels", key), "string_pattern_mismatch") for key in ("", "a:b", "a\n", "x" * 64)),
+                (("labels", "a"), "too_long"),
+                (("labels", "b"), "string_type"),
+            ],
+        ),
     ],
 )
 def test_an_invalid_update_is_refused(value: Any, expected: Any) -> None:
@@ -349,8 +358,14 @@ def test_an_invalid_update_is_refused(value: Any, expected: Any) -> None:
 
 def test_an_update_keeps_absent_fields_and_clears_null_ones() -> None:
     assert parse_update({}) == WorkflowUpdate()
-    cleared = parse_update({"description": None, "webhook_url": None})
-    assert (cleared.description, cleared.webhook_url, cleared.name) == (None, None, msgspec.UNSET)
+    cleared = parse_update({"description": None, "webhook_url": None, "labels": None})
+    assert (cleared.description, cleared.webhook_url, cleared.labels) == (None, None, None)
+    assert cleared.name is msgspec.UNSET
+
+
+def test_labels_may_have_the_longest_keys_and_values_and_empty_values() -> None:
+    labels = {"x" * 63: "é" * 255, "Az0._/-": ""} | {str(n): "" for n in range(18)}
+    assert parse_update({"labels": labels}).labels == labels
 
 
 SCALARS = st.sampled_from(

@@ -84,6 +84,7 @@ class Workflows:
                 StepRecord(uuid4(), step, definition, StepState(step.position), now)
                 for step, definition in zip(planned.steps, planned.request.steps, strict=True)
             ],
+            labels=dict(sorted((planned.request.labels or {}).items())),
         )
         handle = ActiveWorkflow(loaded_of(record, definition_bytes))
         decision = handle.run.apply(Created("alice"), now)

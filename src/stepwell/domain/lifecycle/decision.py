@@ -7,7 +7,7 @@ from operator import methodcaller
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from stepwell.contract.enums import EventType
 from stepwell.domain.idempotency import Reservation
@@ -30,8 +30,8 @@ class CleanupChange(Enum):
 class Decision(Struct):
     """The result of `Run.apply`.
 
-    The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries`, `reservations`
-    and `cleanup`.
+    The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries`, `reservations`,
+    `cleanup` and `labels`. `labels` replaces the workflow's labels; None: with none.
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
     `owner`, `epoch` and `last_event` are those of the row before. The write succeeds only if the stored row still has
@@ -48,6 +48,7 @@ class Decision(Struct):
     deliveries: list[Delivery] = field(default_factory=list)
     reservations: list[Reservation] = field(default_factory=list)
     cleanup: CleanupChange | None = None
+    labels: dict[str, str] | UnsetType | None = UNSET
     ready: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -63,9 +64,12 @@ class Decision(Struct):
 
     @property
     def rows(self) -> int:
-        """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries and keys."""
+        """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries, keys and labels.
+
+        Labels count as one row.
+        """
         of_steps = len(self.steps) + len(self.tasks) + len(self.events)
-        return 1 + of_steps + len(self.deliveries) + len(self.reservations)
+        return 1 + of_steps + len(self.deliveries) + len(self.reservations) + (self.labels is not UNSET)
 
     def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
         """Add the rows of *step* and *task* as they are now. The last state of a row is written."""
@@ -103,5 +107,6 @@ class Decision(Struct):
         self.deliveries += later.deliveries
         self.reservations += later.reservations
         self.cleanup = later.cleanup or self.cleanup
+        self.labels = self.labels if later.labels is UNSET else later.labels
         self.ready += later.ready
         self.effects += later.effects

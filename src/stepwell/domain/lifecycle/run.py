@@ -295,9 +295,9 @@ class Run:
     def _update(self, decision: Decision, input_: Update, now: datetime) -> None:
         check_allowed("update", self.state)
         changed = []
-        for name in ("name", "description", "webhook_url"):
+        for name in ("name", "description", "webhook_url", "labels"):
             if (value := getattr(input_.changes, name)) is not UNSET:
-                setattr(self.state, name, value)
+                setattr(decision if name == "labels" else self.state, name, value)
                 changed.append(name)
         decision.emit(self.state, now, EventType.WORKFLOW_UPDATED, input_.actor, data={"changed": changed})
 

@@ -55,6 +55,7 @@ def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
         total_steps=row["total_steps"],
         created_at=row["created_at"],
         summary=_summary(state, row, final_result),
+        labels=dict(sorted(label.split(":", 1) for label in row["labels"] or ())),
     )
 
 

@@ -1,10 +1,12 @@
 """Encodes structs of the domain as rows of the composite types in `engine_statements.TYPES`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct, json
+from msgspec import Struct, UnsetType, json
 
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision
@@ -31,11 +33,29 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
     return workflows, steps, tasks, events
 
 
-def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, list[UUID], list[UUID]]:
-    """Return the rows that only `engine_statements.CHECKPOINT_AND_MORE` writes.
+class MoreRows(Struct):
+    """The rows that only `engine_statements.CHECKPOINT_AND_MORE` writes.
 
-    These are webhooks to send, idempotency keys, and the ids of workflows whose cleanup has begun, or ended.
+    `begun` and `ended` are the ids of workflows whose cleanup has begun, or ended, and `labelled` of those whose labels
+    change. `labels` are the ids of workflows, and beside each a label.
     """
+
+    deliveries: Rows
+    keys: Rows
+    begun: list[UUID]
+    ended: list[UUID]
+    labelled: list[UUID]
+    labels: tuple[list[UUID], list[str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.deliveries or self.keys or self.begun or self.ended or self.labelled)
+
+    def parameters(self, owner: UUID) -> tuple[object, ...]:
+        """Return the rows in the order of the statement's parameters. *owner* is the process that sends webhooks."""
+        return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels
+
+
+def more_rows(batch: Sequence[Decision]) -> MoreRows:
     deliveries = [
         (decision.workflow.id, delivery.event_id, delivery.type, delivery.lane, delivery.at)
         for decision in batch
@@ -48,7 +68,16 @@ def more_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, list[UUID], list[U
     ]
     begun = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.BEGUN]
     ended = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.ENDED]
-    return deliveries, keys, begun, ended
+    changed = {
+        decision.workflow.id: decision.labels or {} for decision in batch if not isinstance(decision.labels, UnsetType)
+    }
+    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed))
+
+
+def _label_rows(labels: Mapping[UUID, Mapping[str, str]]) -> tuple[list[UUID], list[str]]:
+    texts = {workflow_id: [f"{key}:{value}" for key, value in each.items()] for workflow_id, each in labels.items()}
+    ids = [workflow_id for workflow_id, own in texts.items() for _ in own]
+    return ids, list(chain.from_iterable(texts.values()))
 
 
 def _encoder(
@@ -91,6 +120,7 @@ class InsertRows(Struct):
     """The parameters of `engine_statements.INSERT` for one workflow.
 
     `named` are the ids of the tasks whose files the workflow names. `size` is the length of its JSON in characters.
+    `labels` has a workflow's id, a label and the workflow's time of creation, each in a list.
     """
 
     workflows: Rows
@@ -98,6 +128,7 @@ class InsertRows(Struct):
     events: Rows
     named: set[str]
     size: int
+    labels: tuple[list[UUID], list[str], list[datetime]]
 
     def parameters(self) -> tuple[Rows, Rows, Rows]:
         """Return the rows in the order of the statement's parameters."""
@@ -107,6 +138,7 @@ class InsertRows(Struct):
 def insert_rows(new: NewWorkflow) -> InsertRows:
     """Return the rows of a new workflow, its steps and its events."""
     workflow_id, config = new.record.state.id, json.encode(new.record.config).decode()
+    labels = new.record.labels
     definitions = [json.encode(step.definition).decode() for step in new.record.steps or []]
     return InsertRows(
         [_new_workflow(new, config)],
@@ -117,6 +149,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
         [_encode_event(workflow_id, event) for event in new.events],
         named_tasks(config).union(*map(named_tasks, definitions)),
         len(config) + sum(map(len, definitions)),
+        (*_label_rows({workflow_id: labels}), [new.record.created_at] * len(labels)),
     )
 
 

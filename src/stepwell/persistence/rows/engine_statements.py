@@ -163,7 +163,7 @@ _COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM written"
 CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 
 # `CHECKPOINT` for a batch that also has webhooks, which the process $6 sends, effects of requests with idempotency
-# keys, or cleanups that begin or end.
+# keys, cleanups that begin or end, or new labels of the workflows $10.
 CHECKPOINT_AND_MORE: Final = f"""
 {_CHECKPOINT}, new_deliveries AS (
     INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
@@ -179,6 +179,16 @@ CHECKPOINT_AND_MORE: Final = f"""
     WHERE w.id = ANY($8::uuid[]) AND w.id IN (SELECT id FROM written)
 ), ended_cleanups AS (
     DELETE FROM cleanups WHERE workflow_id = ANY($9::uuid[]) AND workflow_id IN (SELECT id FROM written)
+), old_labels AS (
+    DELETE FROM labels AS t WHERE t.workflow_id = ANY($10::uuid[]) AND t.workflow_id IN (SELECT id FROM written)
+      AND NOT EXISTS (SELECT FROM unnest($11::uuid[], $12::text[]) AS n(workflow_id, label)
+                      WHERE n.workflow_id = t.workflow_id AND n.label = t.label)
+), new_labels AS (
+    INSERT INTO labels (workflow_id, label, created_at)
+    SELECT n.workflow_id, n.label, w.created_at
+    FROM unnest($11::uuid[], $12::text[]) AS n(workflow_id, label) JOIN workflows AS w ON w.id = n.workflow_id
+    WHERE {_IS_WRITTEN.format("n")}
+    ON CONFLICT DO NOTHING
 ) {_COMMITTED}
 """  # noqa: S608 - built from the constants above
 
@@ -186,16 +196,26 @@ CHECKPOINT_AND_MORE: Final = f"""
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
 VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE id = ANY($1::uuid[])"  # noqa: S608
 
-INSERT: Final = f"""
+_INSERT: Final = f"""
 WITH new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
     SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_2[]) AS w
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
-)
+)"""  # noqa: S608 - built from the constants above
+_INSERT_EVENTS: Final = f"""
 INSERT INTO events ({_names(_EVENT)})
 SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
+"""  # noqa: S608 - built from the constants above
+
+INSERT: Final = f"{_INSERT} {_INSERT_EVENTS}"
+
+# `INSERT` for workflows of which some have labels.
+INSERT_LABELLED: Final = f"""
+{_INSERT}, new_labels AS (
+    INSERT INTO labels (workflow_id, label, created_at) SELECT * FROM unnest($4::uuid[], $5::text[], $6::timestamptz[])
+) {_INSERT_EVENTS}
 """  # noqa: S608 - built from the constants above
 
 # `INSERT` for one workflow, and only if its reservation still holds. The statement marks the reservation as used.
@@ -205,6 +225,9 @@ WITH used_keys AS (
     FROM unnest($4::checkpoint_key[]) AS k
     WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND t.applied_at IS NULL
     RETURNING t.workflow_id
+), new_labels AS (
+    INSERT INTO labels (workflow_id, label, created_at)
+    SELECT * FROM unnest($5::uuid[], $6::text[], $7::timestamptz[]) WHERE EXISTS (SELECT FROM used_keys)
 ), new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
     SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_2[]) AS w

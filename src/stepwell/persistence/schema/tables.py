@@ -249,6 +249,14 @@ class ReferenceColumns(TypedColumns):
     workflow_id = _id()
 
 
+class LabelColumns(TypedColumns):
+    """The labels of workflows, each as `key:value`. `created_at` is that of the workflow, for lists by label."""
+
+    workflow_id = _id()
+    label = _text()
+    created_at = _time(nullable=False)
+
+
 _NEWEST = ("created_at", "id")
 
 unclean_ends = Table("unclean_ends", metadata, UncleanEndColumns)
@@ -334,4 +342,11 @@ idempotency_keys = Table(
 cleanups = Table("cleanups", metadata, CleanupColumns, Index("cleanups_due", "owner", "lane", "next_at"))
 artifact_references = Table(
     "artifact_references", metadata, ReferenceColumns, PrimaryKeyConstraint("task_id", "workflow_id")
+)
+labels = Table(
+    "labels",
+    metadata,
+    LabelColumns,
+    PrimaryKeyConstraint("workflow_id", "label"),
+    Index("labels_by_label", "label", "created_at", "workflow_id"),
 )

@@ -5,9 +5,10 @@ What must hold, besides what `BatchedCalls` promises:
 - A workflow that the database refuses fails only its own insert.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -61,7 +62,7 @@ class WorkflowInserter:
         async with self._connections.borrow() as connection:
             if rows.named:
                 await connection.fetch(sql.REFER, *references([rows]))
-            rows_of_key = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key])
+            rows_of_key = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key], *rows.labels)
         if not rows_of_key:
             raise StillRunning
 
@@ -88,5 +89,14 @@ async def _write(connection: asyncpg.Connection, batch: list[InsertRows]) -> Non
     naming = [rows for rows in batch if rows.named]
     if naming:  # first, because once a workflow is stored no file that it names may be deleted
         await connection.fetch(sql.REFER, *references(naming))
-    columns = zip(*(rows.parameters() for rows in batch), strict=True)
-    await connection.fetch(sql.INSERT, *(list(chain.from_iterable(lists)) for lists in columns))
+    parameters = _concatenate(rows.parameters() for rows in batch)
+    labels = _concatenate(rows.labels for rows in batch)
+    if any(labels):
+        await connection.fetch(sql.INSERT_LABELLED, *parameters, *labels)
+    else:
+        await connection.fetch(sql.INSERT, *parameters)
+
+
+def _concatenate(rows: Iterable[tuple[list[Any], ...]]) -> list[list[Any]]:
+    """Return for each column the lists of all *rows*, one after the other."""
+    return [list(chain.from_iterable(lists)) for lists in zip(*rows, strict=True)]

@@ -70,7 +70,8 @@ def _sizes(parts: WorkflowParts) -> str:
     state = "coalesce(octet_length(s.error_message), 0) * 2"
     if parts.steps:  # `sent` has the model
         state += f" + coalesce({_exact('k.sent')}, 0) + {_STATE_BYTES}"
-    head = f"{_exact('w.config')} + {_WORKFLOW_BYTES}"
+    labels = "coalesce((SELECT sum(octet_length(l.label)) FROM labels AS l WHERE l.workflow_id = w.id), 0)"
+    head = f"{_exact('w.config')} + {labels} + {_WORKFLOW_BYTES}"
     return f"""
 WITH RECURSIVE page AS (
     SELECT 0 AS found, 0::bigint AS total, 0::bigint AS snapshot, 0::bigint AS largest

@@ -36,7 +36,7 @@ from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
 from stepwell.domain.records import ListFilter, Ownership, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
-from stepwell.persistence.schema.tables import events, processes, steps, workflows
+from stepwell.persistence.schema.tables import events, labels, processes, steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
 
 
@@ -93,7 +93,8 @@ def page(form: ListForm, max_bytes: int) -> Select[Any]:
     """
     ids = page_ids(form).subquery("ids")
     own = workflows.c
-    weighed = weight(form.parts)
+    label_bytes = func.coalesce(_of_labels(func.sum(func.octet_length(labels.c.label))), _ZERO)
+    weighed = weight(form.parts) + label_bytes
     page_bytes = func.sum(weighed).over()
     versions = (
         select(
@@ -150,6 +151,7 @@ def summarised() -> Select[Any]:
         running.correlate(workflows).scalar_subquery().label("current_step"),
         failed.correlate(workflows).scalar_subquery().label("step_errors"),
         workflow_costs().correlate(workflows).scalar_subquery().label("costs"),
+        _of_labels(func.array_agg(labels.c.label)).label("labels"),
         final.c.step_id.label("final_step_id"),
         final.c.result.label("final_step_result"),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
@@ -177,6 +179,12 @@ def _unpacked_bytes(column: ColumnElement[Any]) -> ColumnElement[int]:
     """The bytes of a value, or 50 times as many as it takes compressed: to know them it would have to be unpacked."""
     factor = case((func.pg_column_compression(column).is_(None), literal_column("1")), else_=literal_column("50"))
     return func.pg_column_size(column) * factor
+
+
+def _of_labels(aggregate: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The *aggregate* of a workflow's labels."""
+    own = select(aggregate).where(labels.c.workflow_id == workflows.c.id)
+    return own.correlate(workflows).scalar_subquery()
 
 
 _FILTERS: Final = {

@@ -104,10 +104,9 @@ class PostgresWorkflowStore:
 
     async def _write(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
         by_id = {decision.workflow.id: decision for decision in batch}
-        deliveries, keys, begun, ended = more_rows(batch)
-        if deliveries or keys or begun or ended:
-            more = (deliveries, self._owner, keys, begun, ended)
-            rows = await connection.fetch(sql.CHECKPOINT_AND_MORE, *checkpoint_rows(batch), *more)
+        if more := more_rows(batch):
+            parameters = (*checkpoint_rows(batch), *more.parameters(self._owner))
+            rows = await connection.fetch(sql.CHECKPOINT_AND_MORE, *parameters)
         else:
             rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
         if rows:
