@@ -132,9 +132,11 @@ async def test_the_most_selective_filter_leads(
 async def test_only_the_rows_of_the_page_are_read(connection: AsyncConnection, scope: TenantScope, skip: int) -> None:
     nodes = await page_plan(connection, scope, ListFilter(skip=skip))
     assert not {"Seq Scan", "Hash Join", "Merge Join", "Bitmap Heap Scan"} & set(kinds(nodes))
-    assert kinds(nodes).count("Index Only Scan") == 1
-    looked_up = {node["Index Name"]: node["Plan Rows"] for node in nodes if node["Node Type"] == "Index Scan"}
-    assert looked_up.keys() == {"workflows_pkey", "steps_pkey", "tasks_sent"}
+    (listed,) = [
+        node for node in nodes if node["Node Type"] == "Index Only Scan" and node["Index Name"] in LIST_INDEXES
+    ]
+    looked_up = {node["Index Name"]: node["Plan Rows"] for node in nodes if "Index Name" in node and node is not listed}
+    assert looked_up.keys() == {"workflows_pkey", "steps_pkey", "tasks_sent", "labels_pkey"}
     assert all(rows <= 2 for rows in looked_up.values())
     assert nodes[0]["Plan Rows"] <= 50
 

@@ -6,14 +6,16 @@ import asyncpg
 # down to next to nothing; a fifth has no tenant, a twentieth is deleted. The biggest tenant never uses the biggest
 # instance: two filters that let much through each, and together nothing.
 _WORKFLOWS = """
-INSERT INTO workflows (id, tenant, origin_instance, config, total_steps, final_position, created_at, status, name,
-    completed_steps, execution_id, started_at, completed_at, updated_at, deleted_at, last_event)
+INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, total_steps,
+    final_position, created_at, status, name, completed_steps, execution_id, started_at, completed_at, updated_at, deleted_at, last_event)
 SELECT
     (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || left(md5(n::text), 3)
         || '8' || substr(md5(n::text), 4, 15))::uuid,
     tenant,
     CASE WHEN tenant = 'tenant-0' AND instance = 0 THEN 'instance-1' ELSE 'instance-' || instance END,
-    '{"on_failure": "drain"}', $2, $2 - 1, at, status, 'Pipeline number ' || n,
+    CASE WHEN n % 3 = 0 THEN 'zone-' || floor(10 * random() ^ 3) END, CASE WHEN n % 2 = 0 THEN 'order ' || n END,
+    '{"on_failure": "drain"}', $2, $2 - 1, at, status,
+    (ARRAY['Pipeline', 'pipeline', 'Spring campaign', 'Nightly'])[1 + floor(4 * random() ^ 2)] || ' number ' || n,
     CASE status WHEN 'COMPLETED' THEN $2 ELSE 0 END, gen_random_uuid(), at, at + interval '1 min',
     at + interval '1 min', CASE WHEN random() < 0.05 THEN at + interval '1 day' END, 7
 FROM (
@@ -39,6 +41,17 @@ SELECT w.id, position, gen_random_uuid(), 'step-' || position, 'GENERATION',
     w.started_at, w.completed_at, w.updated_at
 FROM workflows AS w, generate_series(0, w.total_steps - 1) AS position
 """
+# Half of the workflows have labels: one of two environments, one of 20 teams, and one in ten an order of its own.
+_LABELS = """
+INSERT INTO labels (workflow_id, label, created_at)
+SELECT id, label, created_at FROM (
+    SELECT id, created_at, n FROM (SELECT *, row_number() OVER (ORDER BY created_at) AS n FROM workflows) AS w
+    WHERE n % 2 = 0
+) AS w, unnest(ARRAY[
+    CASE WHEN n % 5 = 0 THEN 'env:test' ELSE 'env:prod' END, 'team:' || floor(20 * random() ^ 3),
+    CASE WHEN n % 20 = 0 THEN 'order:' || n END
+]) AS label WHERE label IS NOT NULL
+"""
 
 
 async def seed(connection: asyncpg.Connection, workflows: int, *, steps: int) -> None:
@@ -46,5 +59,6 @@ async def seed(connection: asyncpg.Connection, workflows: int, *, steps: int) ->
     await connection.execute("SELECT setseed(0.5)")
     await connection.execute(_WORKFLOWS.replace("$1", str(workflows)).replace("$2", str(steps)), timeout=1800)
     await connection.execute(_STEPS, timeout=1800)
-    for table in ("workflows", "steps"):
+    await connection.execute(_LABELS, timeout=1800)
+    for table in ("workflows", "steps", "labels"):
         await connection.execute(f"VACUUM ANALYZE {table}", timeout=1800)
