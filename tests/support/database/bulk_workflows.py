@@ -7,7 +7,8 @@ import asyncpg
 # instance: two filters that let much through each, and together nothing.
 _WORKFLOWS = """
 INSERT INTO workflows (id, tenant, origin_instance, origin_zone, origin_reference, config, total_steps,
-    final_position, created_at, status, name, completed_steps, execution_id, started_at, completed_at, updated_at, deleted_at, last_event)
+    final_position, created_at, status, name, completed_steps, execution_id, started_at, completed_at, updated_at,
+    deleted_at, last_event)
 SELECT
     (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || left(md5(n::text), 3)
         || '8' || substr(md5(n::text), 4, 15))::uuid,
