@@ -1,16 +1,14 @@
 """Reads the file that an input refers to: from the artifact store, the web, or a data URI."""
 
-import base64
-import binascii
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import IO
-from urllib.parse import unquote_to_bytes
 
 import httpx
 from anyio import to_thread
 
 from stepwell.domain.artifacts import is_meant_as_artifact, media_type_of, parse_artifact_path
+from stepwell.domain.data_uris import decode_data
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.outbound.http_client import check_media_type
 from stepwell.outbound.input_download import Download
@@ -119,10 +117,8 @@ class HttpInputFetcher:
         if len(body) > 4 * self._max_bytes:  # longer than any encoding of max_bytes
             raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         try:
-            data = unquote_to_bytes(body)
-            if "base64" in parameters:
-                data = _base64(data)
-        except (ValueError, binascii.Error) as error:
+            data = decode_data(body, is_base64="base64" in parameters)
+        except ValueError as error:
             raise invalid_input(field, "broken data URI: its contents can't be decoded") from error
         if len(data) > self._max_bytes:
             raise invalid_input(field, f"larger than {self._max_bytes} bytes")
@@ -148,12 +144,6 @@ def _file_errors(field: str) -> Iterator[None]:
     except OSError as error:
         message = f"{field}: could not be written to a temporary file: {error.strerror}"
         raise AttemptError(message, retryable=True, provider_fault=False) from error
-
-
-def _base64(data: bytes) -> bytes:
-    """Decode *data*. Line breaks and missing padding are accepted; anything else that is wrong raises ValueError."""
-    packed = b"".join(data.split()).rstrip(b"=")
-    return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
 
 
 def _printable(reference: str) -> str:

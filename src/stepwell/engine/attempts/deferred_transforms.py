@@ -1,12 +1,12 @@
 """Finishes the transforms that need I/O: signed URLs and data URIs of artifacts."""
 
-import base64
 from typing import Any
 
 from anyio import to_thread
 
 from stepwell.contract.enums import TransformType
 from stepwell.domain.artifacts import media_type_of
+from stepwell.domain.data_uris import data_uri
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.input_mapping import DeferredTransform
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO
@@ -61,5 +61,4 @@ class TransformFinisher:
 
 
 def _data_uri(path: str, blob: Blob) -> str:
-    media_type = media_type_of(path) or _UNTYPED
-    return f"data:{media_type};base64,{base64.b64encode(blob.data).decode()}"
+    return data_uri(blob.data, media_type_of(path) or _UNTYPED)

@@ -1,7 +1,5 @@
 """The provider for custom workers, which speak the protocol in `protocol`."""
 
-import base64
-import binascii
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +14,7 @@ from msgspec import json
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
+from stepwell.domain.data_uris import decode_base64
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
 from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.model import Sent
@@ -298,8 +297,8 @@ async def _store_file(file: ResultFile, name: str, io: AttemptIO) -> Output:
 
 def _decode(file: ResultFile) -> bytes:
     try:
-        data = base64.b64decode(file.data or "", validate=True)
-    except (ValueError, binascii.Error) as error:
+        data = decode_base64(file.data or "")
+    except ValueError as error:
         raise AttemptError(f"{NAME}: the data of the file for {file.field} isn't base64", retryable=False) from error
     if not data:
         raise AttemptError(f"{NAME}: the file for {file.field} is empty", retryable=False)

@@ -1,7 +1,5 @@
 """Images and videos sent to and received from Google, as base64 in JSON. They are converted in a thread."""
 
-import base64
-import binascii
 import io as memory
 from typing import Any, NamedTuple
 
@@ -9,6 +7,7 @@ from anyio import to_thread
 from PIL import Image
 
 from stepwell.contract.tasks import Output
+from stepwell.domain.data_uris import decode_base64, encode_base64
 from stepwell.outbound.http_client import UNTYPED
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import Attempt, AttemptIO
@@ -82,13 +81,13 @@ async def store_media(media: Media, attempt: Attempt, io: AttemptIO) -> dict[str
 
 
 def _input_image(media_type: str, data: bytes) -> InputImage:
-    return InputImage(media_type, base64.b64encode(data).decode("ascii"), _sides(data))
+    return InputImage(media_type, encode_base64(data), _sides(data))
 
 
 def _decode(text: str, is_video: bool) -> Media | None:  # noqa: FBT001 - called by position, in a thread
     try:
-        data = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        data = decode_base64(text)
+    except ValueError:
         return None
     suffix = _suffix(data)
     if not suffix or (suffix in _VIDEOS) is not is_video:

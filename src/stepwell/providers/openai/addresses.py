@@ -10,9 +10,10 @@ from typing import Any
 
 from anyio import to_thread
 
+from stepwell.domain.data_uris import data_uri
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.openai.images import inspect
-from stepwell.providers.shared.input_references import data_uri, provider_reference
+from stepwell.providers.shared.input_references import provider_reference
 from stepwell.providers.shared.refusals import config_refusal, input_refusal
 
 # Matches URLs as lenient parsers do, which ignore control characters.

@@ -16,7 +16,7 @@ from stepwell.domain.errors import AttemptError
 from stepwell.outbound.http_client import MAX_URL, origin_of
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt, AttemptIO
-from stepwell.providers.openai.images import decode_base64, inspect
+from stepwell.providers.openai.images import image_bytes, inspect
 from stepwell.providers.shared.bounded_json import decode_json, read_json, without_code_fence
 from stepwell.providers.shared.provider_api import ApiAnswer, ProviderApi, is_unauthorized
 from stepwell.providers.shared.result_storage import store_from_answer
@@ -194,7 +194,7 @@ async def image_result(
 
     Raises `AttemptError`: not retryable if it isn't an image, and as `store_from_answer` if it can't be stored.
     """
-    data = await to_thread.run_sync(decode_base64, image.b64_json or "")
+    data = await to_thread.run_sync(image_bytes, image.b64_json or "")
     info = None if data is None else await to_thread.run_sync(inspect, data)
     if data is None or info is None:
         raise _paid("what it has sent isn't an image as PNG, JPEG, WebP or GIF")

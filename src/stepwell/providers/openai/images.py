@@ -1,7 +1,5 @@
 """Images sent to and received from OpenAI: their formats, masks, data URIs. Large ones are handled in a thread."""
 
-import base64
-import binascii
 import io
 from collections.abc import Mapping
 
@@ -9,10 +7,10 @@ from anyio import to_thread
 from msgspec import Struct
 from PIL import Image
 
+from stepwell.domain.data_uris import data_uri, decode_base64
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import AttemptIO
 from stepwell.providers.shared import images
-from stepwell.providers.shared.input_references import data_uri
 
 _KINDS: Mapping[str, tuple[str, str]] = {
     "PNG": ("png", "image/png"),
@@ -74,12 +72,12 @@ async def mask_input(reference: str, field: str, size: tuple[int, int], io: Atte
     return await to_thread.run_sync(_mask, data, field, size)
 
 
-def decode_base64(text: str) -> bytes | None:
+def image_bytes(text: str) -> bytes | None:
     """Decode base64, bare or in a data URI; None for anything else."""
     packed = text.partition(",")[2] if text[:5].lower() == "data:" else text
     try:
-        return base64.b64decode(packed, validate=True)
-    except (ValueError, binascii.Error):
+        return decode_base64(packed)
+    except ValueError:
         return None
 
 

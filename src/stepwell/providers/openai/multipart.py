@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import json
 
 from stepwell.domain.strict_json.canonical import digest
-from stepwell.providers.openai.images import decode_base64
+from stepwell.providers.openai.images import image_bytes
 from stepwell.providers.shared.form_data import Part, encode_form
 
 FILES = frozenset({"image", "mask", "input_reference"})
@@ -32,4 +32,4 @@ def _parts(name: str, value: Any) -> Iterator[Part]:
     field = f"{name}[]" if len(files) > 1 else name
     for place, uri in enumerate(files):
         media_type = uri.partition(";")[0].removeprefix("data:")
-        yield field, (f"{name}-{place}.{_EXTENSIONS[media_type]}", decode_base64(uri) or b"", media_type)
+        yield field, (f"{name}-{place}.{_EXTENSIONS[media_type]}", image_bytes(uri) or b"", media_type)

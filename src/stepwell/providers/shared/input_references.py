@@ -1,12 +1,12 @@
 """References to input files that a provider can read: a URL if there is one, else a data URI."""
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
 from anyio import to_thread
 
 from stepwell.domain.artifacts import is_meant_as_artifact
+from stepwell.domain.data_uris import data_uri
 from stepwell.ports.providers import AttemptIO, Blob
 
 _READABLE = ("http://", "https://", "data:")
@@ -42,11 +42,6 @@ async def with_references(inputs: Mapping[str, Any], io: AttemptIO) -> dict[str,
         elif name.endswith("_urls") and isinstance(value, list) and all(isinstance(item, str) for item in value):
             resolved[name] = await provider_references(value, name, io)
     return resolved
-
-
-def data_uri(data: bytes, media_type: str) -> str:
-    """Encode *data* as a data URI in base64."""
-    return f"data:{media_type};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _inline(blob: Blob) -> str:
