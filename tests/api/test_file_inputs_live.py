@@ -15,6 +15,10 @@ LOCAL_PATH = (
 )
 
 
+def refused(host: str, kind: str) -> str:
+    return f"{host} may not be reached from here: it is {kind}; STEPWELL_ALLOWED_CIDRS can allow it"
+
+
 @pytest.fixture
 async def closed(tmp_path: Path, dsn: str) -> AsyncIterator[Service]:
     """No network is allowed here."""
@@ -36,22 +40,10 @@ async def faults(service: Service, body: dict[str, Any]) -> list[list[dict[str, 
 @pytest.mark.parametrize(
     ("reference", "message", "kind"),
     [
-        (
-            "http://127.0.0.1:9000/x.png",
-            "127.0.0.1 may not be reached from here: it is a loopback address",
-            "url_invalid",
-        ),
-        ("http://2130706433/", "127.0.0.1 may not be reached from here: it is a loopback address", "url_invalid"),
-        (
-            "http://169.254.169.254/x",
-            "169.254.169.254 may not be reached from here: it is a link-local address",
-            "url_invalid",
-        ),
-        (
-            "http://localhost/x",
-            "localhost may not be reached from here: it is a name of an inner network",
-            "url_invalid",
-        ),
+        ("http://127.0.0.1:9000/x.png", refused("127.0.0.1", "a loopback address"), "url_invalid"),
+        ("http://2130706433/", refused("127.0.0.1", "a loopback address"), "url_invalid"),
+        ("http://169.254.169.254/x", refused("169.254.169.254", "a link-local address"), "url_invalid"),
+        ("http://localhost/x", refused("localhost", "a name of an inner network"), "url_invalid"),
         ("./photo.jpg", LOCAL_PATH, "file_invalid"),
         ("file:///etc/passwd", LOCAL_PATH, "file_invalid"),
     ],
@@ -67,6 +59,11 @@ async def test_a_file_that_cannot_be_read_is_refused_before_anything_is_stored(
     assert await faults(closed, in_defaults) == [expected] * 2
     listed = (await closed.client.get("/api/v1/workflows/")).json()
     assert listed["total"] == 0
+
+
+async def test_the_refusal_of_a_private_webhook_url_names_the_setting(closed: Service) -> None:
+    body = definition("https://public.example/x.png", webhook_url="http://10.0.0.1/hook")
+    assert [fault["msg"] for fault in (await faults(closed, body))[0]] == [refused("10.0.0.1", "a private address")]
 
 
 async def test_inputs_may_be_in_the_networks_that_are_allowed_for_webhooks(tmp_path: Path, dsn: str) -> None:

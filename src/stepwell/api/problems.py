@@ -94,7 +94,8 @@ MEANINGS: dict[int, str] = {
     405: "The path doesn't support this method. The header Allow lists the methods that it supports.",
     408: "The body came too slowly: none of it for 15 s, or less than 16 KiB/s for long.",
     409: "The workflow's status doesn't allow the request, and nothing has changed; current_status and allowed_from "
-    "say why. Or the first request with this Idempotency-Key is still running; repeat after Retry-After seconds.",
+    "say why, or is_deleted if the workflow is deleted. Or the first request with this Idempotency-Key is still "
+    "running; repeat after Retry-After seconds.",
     412: "The workflow no longer has an ETag that If-Match names. Nothing has changed.",
     413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values "
     "or 500,000 members of objects.",
@@ -120,7 +121,11 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = _challenge(error)
     elif isinstance(error, InvalidTransition):
-        problem.current_status, problem.allowed_from = error.current, list(error.allowed)
+        problem.current_status = error.current
+        if error.deleted:
+            problem.is_deleted = True
+        else:
+            problem.allowed_from = list(error.allowed)
     elif isinstance(error, StillRunning):
         headers["Retry-After"] = "1"
     elif isinstance(error, Unavailable | TooManyRequests):

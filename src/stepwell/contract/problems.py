@@ -18,7 +18,9 @@ class HTTPValidationError(Struct, kw_only=True):
 
 
 class Problem(Struct, kw_only=True):
-    """RFC 9457. If the workflow's status doesn't allow a verb, the answer also has current_status and allowed_from."""
+    """RFC 9457. If the workflow's status doesn't allow a verb, the answer also has current_status and allowed_from; if
+    the workflow is deleted, it has is_deleted in place of allowed_from.
+    """
 
     type: str
     title: str
@@ -27,3 +29,4 @@ class Problem(Struct, kw_only=True):
     instance: str | UnsetType = UNSET
     current_status: WorkflowStatus | UnsetType = UNSET
     allowed_from: list[WorkflowStatus] | UnsetType = UNSET
+    is_deleted: bool | UnsetType = UNSET

@@ -63,6 +63,7 @@ class GenerationConfig(TaskConfig, frozen=True, kw_only=True):
     width: Side = 1024
     height: Side = 1024
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    num_images: Annotated[int, Meta(ge=1, le=8)] = 1
     subject_lora_weight: Share | None = None
     product_lora_weight: Share | None = None
     product2_lora_weight: Share | None = None

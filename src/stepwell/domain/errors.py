@@ -64,7 +64,10 @@ class NotFound(StepwellError):
 
 
 class InvalidTransition(StepwellError):
-    """The state of a workflow doesn't allow *verb*. The message lists the states that do."""
+    """The state of a workflow doesn't allow *verb*. The message lists the states that do.
+
+    If the workflow is *deleted*, no status allows the verb: `allowed` is empty.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,8 @@ class InvalidTransition(StepwellError):
         *,
         deleted: bool = False,
     ) -> None:
-        self.verb, self.current, self.allowed = verb, current, tuple(allowed)
+        self.verb, self.current, self.deleted = verb, current, deleted
+        self.allowed = () if deleted else tuple(allowed)
         if deleted:
             message = f"{verb} is not allowed: the workflow is deleted; what is left to it is GET and cleanup."
         else:

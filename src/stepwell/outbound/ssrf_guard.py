@@ -18,6 +18,7 @@ import httpcore
 import httpx
 
 from stepwell.domain.errors import StepwellError
+from stepwell.domain.setting_names import ALLOWED_CIDRS
 from stepwell.domain.urls import split_url
 from stepwell.outbound.address_policy import Address, AddressPolicy, parse_address
 from stepwell.outbound.dns_resolver import BoundedResolver, ResolverBusy
@@ -47,13 +48,14 @@ _NUMERIC_HOST = re.compile("([a-z][a-z0-9+.-]*://)([0-9a-fx.\u3002\uff0e\uff61]+
 _REMOVED = re.compile("[\t\n\r]")  # browsers remove these: https://url.spec.whatwg.org/#concept-basic-url-parser
 _USERINFO = "the URL holds a user name or a password"
 _ONLY_HTTPS = "only https URLs are taken"
+_MAX_MESSAGE = 400  # bytes: the longest name of a host, and the words around it
 
 
 class UrlBlocked(StepwellError):
     """A URL may not be requested. The message can be shown: it contains no address that isn't in the URL."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(sanitised(why, 300))
+        super().__init__(sanitised(why, _MAX_MESSAGE))
 
 
 def parse_url(url: str) -> httpx.URL:
@@ -106,7 +108,7 @@ def host_refusal(url: str, policy: AddressPolicy) -> str | None:
         why = _host_refusal(plain, parse_address(plain), policy)
     except ValueError:
         return None
-    return why and sanitised(why, 300)
+    return why and sanitised(why, _MAX_MESSAGE)
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
@@ -199,7 +201,7 @@ class _AddressVetting:
             raise UrlBlocked("the URL is not valid") from error
         addresses = [address] if address is not None else await self._resolved(host, port, timeout)
         if any(self._policy.refusal(each) for each in addresses):
-            raise UrlBlocked(f"{host} may not be reached from here")
+            raise UrlBlocked(_unreachable(host))
         if self._only_allowed and not all(self._policy.allows(each) for each in addresses):
             raise UrlBlocked(_ONLY_HTTPS)
         return [str(each) for each in addresses]
@@ -217,7 +219,7 @@ class _AddressVetting:
         try:
             return [ip_address(text) for text in dict.fromkeys(texts)]
         except ValueError as error:
-            raise UrlBlocked(f"{host} may not be reached from here") from error
+            raise UrlBlocked(_unreachable(host)) from error
 
 
 class _Dialer(httpcore.AsyncNetworkBackend):
@@ -337,8 +339,14 @@ def _host_refusal(host: str, address: Address | None, policy: AddressPolicy) -> 
         return None
     if address is not None:
         words = policy.refusal(address)
-        return words and f"{host} may not be reached from here: it is {words}"
+        return words and _unreachable(host, words)
     name = host.removesuffix(".")
     if "." not in name or any(f".{name}".endswith(f".{inner_name}") for inner_name in _INNER_NAMES):
-        return f"{host} may not be reached from here: it is a name of an inner network"
+        return _unreachable(host, "a name of an inner network")
     return None
+
+
+def _unreachable(host: str, kind: str = "") -> str:
+    """Return the message that refuses *host*, which is a *kind* of host. It names the setting that can allow it."""
+    reason = f": it is {kind}" if kind else ""
+    return f"{host} may not be reached from here{reason}; {ALLOWED_CIDRS} can allow it"

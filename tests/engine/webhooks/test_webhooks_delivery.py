@@ -346,8 +346,8 @@ class TestUrls:
             await until_delivered(memory)
         (delivery,) = (await service.client.get(f"/api/v1/workflows/{workflow_id}/deliveries")).json()["deliveries"]
         assert [(one["code"], one["error"]) for one in delivery["attempts"]] == [
-            (None, "hooks.example may not be reached from here"),
-            (None, "hooks.example may not be reached from here"),
+            (None, "hooks.example may not be reached from here; STEPWELL_ALLOWED_CIDRS can allow it"),
+            (None, "hooks.example may not be reached from here; STEPWELL_ALLOWED_CIDRS can allow it"),
             (200, None),
         ]
         assert (network.dialled, sink.connections) == ([PUBLIC], 1)

@@ -297,6 +297,6 @@ class TestPrepare:
         provider: RemoteProvider = bench.provider()
         offers = {task_type: provider.capabilities(task_type) for task_type in TaskType}
         assert [task_type for task_type, offer in offers.items() if offer is None] == [TaskType.PASSTHROUGH]
-        assert offers[TaskType.GENERATION] == frozenset({"seed", "lora_weights", "reference_image"})
+        assert offers[TaskType.GENERATION] == frozenset({"seed", "lora_weights", "reference_image", "num_images"})
         assert offers[TaskType.EXPERIMENTAL_FAL] == frozenset()
         assert (provider.type, provider.listing_lag_s) == (ProviderType.FAL, 60.0)

@@ -47,6 +47,32 @@ def attempt(task_type: TaskType, drawn: int = 5, **inputs: Any) -> Attempt:
 
 
 class TestResults:
+    async def test_each_of_several_images_is_the_image_of_the_next_seed(self) -> None:
+        several, single = FakeIO(), FakeIO()
+        inputs: dict[str, Any] = {"prompt": "shoe", "width": 64, "height": 32}
+        result = await LocalProvider().run(attempt(TaskType.GENERATION, num_images=3, seed=7, **inputs), several)
+        await LocalProvider().run(attempt(TaskType.GENERATION, seed=9, **inputs), single)
+        assert list(several.stored) == ["result.png", "result_2.png", "result_3.png"]
+        assert len(set(several.stored.values())) == 3
+        assert several.stored["result_3.png"] == single.stored["result.png"]
+        assert result == {
+            "result_image_path": f"media/{TASK}/result.png",
+            "result_image_paths": [f"media/{TASK}/{name}" for name in several.stored],
+            "width": 64,
+            "height": 32,
+            "format": "PNG",
+            "seed": 7,
+            "size": len(several.stored["result.png"]),
+        }
+
+    async def test_the_seeds_of_several_images_stay_in_range(self) -> None:
+        last = 2**63 - 1
+        io, first = FakeIO(), FakeIO()
+        inputs: dict[str, Any] = {"prompt": "shoe", "width": 16, "height": 16}
+        await LocalProvider().run(attempt(TaskType.GENERATION, num_images=2, seed=last, **inputs), io)
+        await LocalProvider().run(attempt(TaskType.GENERATION, seed=0, **inputs), first)
+        assert io.stored["result_2.png"] == first.stored["result.png"]
+
     async def test_an_image_is_stored_and_described_in_the_result(self) -> None:
         io = FakeIO()
         result = await LocalProvider().run(attempt(TaskType.GENERATION, prompt="shoe", width=64, height=32), io)

@@ -100,6 +100,7 @@ CASES: list[tuple[TaskType, dict[str, Any], dict[str, Callable[[], bytes]]]] = [
     (T.GENERATION, {"prompt": "x", "width": 3000, "height": 4000}, {}),
     (T.GENERATION, {"prompt": "x", "width": 3000, "height": 4000}, {"reference_image_url": rgba}),
     (T.GENERATION, {"prompt": "x", "width": 64, "height": 64}, {"reference_image_url": rgba}),
+    (T.GENERATION, {"prompt": "x", "width": 1500, "height": 2000, "num_images": 3}, {"reference_image_url": rgba}),
     (T.REFINE, {}, {"base_image_url": small}),
     (T.REFINE, {"upscale_factor": 1, "denoise": 0.5}, {"base_image_url": rgba}),
     (T.REFINE, {"upscale_factor": 1.05, "denoise": 0.5}, {"base_image_url": rgba}),
@@ -135,12 +136,16 @@ async def peak_and_weight(
 ) -> tuple[int, int]:
     """Return the largest memory of the worker, and the memory that was expected."""
     job: dict[str, Any] = {"task_type": str(task_type), "inputs": inputs, "seed": 5}
+    count = inputs.get("num_images", 1)
     with TemporaryDirectory() as folder:
         paths = {field: Path(folder, field) for field in sources}
         for field, source in sources.items():
             paths[field].write_bytes(source())
         weight = weigh_job(task_type, inputs, {field: BytesIO(source()) for field, source in sources.items()})
-        job |= {"files": {field: str(path) for field, path in paths.items()}, "output": str(Path(folder, "output"))}
+        job |= {
+            "files": {field: str(path) for field, path in paths.items()},
+            "outputs": [str(Path(folder, "output"))] * count,
+        }
         answer = await Pool().run(perform_and_measure, job, weight)
     assert "error" not in answer, answer
     return answer["peak"], weight.memory

@@ -33,6 +33,7 @@ async def prepare(work: Attempt, io: FilesIO | None = None) -> Request:
             {
                 "prompt": "a shoe",
                 "negative_prompt": "mud",
+                "num_images": 2,
                 "width": 512,
                 "height": 768,
                 "seed": 9,
@@ -46,6 +47,7 @@ async def prepare(work: Attempt, io: FilesIO | None = None) -> Request:
             {
                 "prompt": "a shoe",
                 "negative_prompt": "mud",
+                "num_outputs": 2,
                 "width": 512,
                 "height": 768,
                 "seed": 9,

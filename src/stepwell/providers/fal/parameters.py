@@ -206,7 +206,7 @@ KINDS: Mapping[TaskType, FalKind] = {
         variants=(("reference_image_url", "fal-ai/flux-lora/image-to-image"),),
         translate=_generation,
         seeded=True,
-        capabilities=frozenset({"seed", "lora_weights", "reference_image"}),
+        capabilities=frozenset({"seed", "lora_weights", "reference_image", "num_images"}),
     ),
     TaskType.EDITING: FalKind(
         app="fal-ai/flux-pro/kontext",

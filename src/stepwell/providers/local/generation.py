@@ -19,6 +19,8 @@ from stepwell.providers.local.values import Inputs, integer, number, text
 from stepwell.providers.shared import images
 
 _MAX_SIDE = 8192
+_MAX_IMAGES = 8
+_SEEDS = 2**63
 MAX_CANVAS = 4 * 1024 * 1024  # pixels; larger images are drawn at this size and enlarged
 _RIDGES = 6
 _SHAPES = 12
@@ -64,6 +66,16 @@ def _blend(image: Image.Image, reference: Image.Image, strength: float) -> None:
         return Image.blend(tile, behind, strength)
 
     images.by_tiles(image, blend_tile)
+
+
+def image_count(inputs: Inputs) -> int:
+    """Return the number of images. Raises `AttemptError` if it is refused."""
+    return integer(inputs, "num_images", 1, _MAX_IMAGES) or 1
+
+
+def seed_of_image(seed: int, place: int) -> int:
+    """Return the seed of an image: that of the step for the first (place 0), and one more for each further image."""
+    return (seed + place) % _SEEDS
 
 
 def image_size(inputs: Inputs) -> tuple[int, int]:

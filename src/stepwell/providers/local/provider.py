@@ -11,6 +11,7 @@ from stepwell.domain.steps import KnownStep
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import LIGHT, Attempt, AttemptIO, UrlReader, WorkWeight
 from stepwell.providers.in_process import InProcess
+from stepwell.providers.local.generation import image_count
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_job
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
@@ -60,16 +61,19 @@ class LocalProvider(InProcess):
                 field: await stack.enter_async_context(io.input_file(reference, field))
                 for field, reference in _references(kind, attempt.inputs)
             }
-            file = await stack.enter_async_context(temporary_file())
+            is_list = attempt.task_type is TaskType.GENERATION and inputs.get("num_images") is not None
+            count = image_count(inputs) if is_list else 1
+            outputs = [await stack.enter_async_context(temporary_file()) for _ in range(count)]
             job = {"task_type": str(attempt.task_type), "inputs": inputs, "files": files, "seed": seed}
-            answer = await self._perform(job | {"output": path_for_others(file)}, io)
+            answer = await self._perform(job | {"outputs": [*map(path_for_others, outputs)]}, io)
             if "error" in answer:
                 raise AttemptError(
                     answer["error"], retryable=answer["retryable"], provider_fault=answer["provider_fault"]
                 )
-            output = await io.store_file(kind.name, file)
+            stored = [await io.store_file(_name(kind, place), file) for place, file in enumerate(outputs, 1)]
         path_field = "result_video_path" if attempt.task_type is TaskType.VIDEO_GENERATION else "result_image_path"
-        return {path_field: output.path, **answer["result"], "seed": seed, "size": output.size}
+        result = {path_field: stored[0].path, **answer["result"], "seed": seed, "size": stored[0].size}
+        return result | ({f"{path_field}s": [each.path for each in stored]} if is_list else {})
 
     async def _perform(self, job: RenderJob, io: AttemptIO) -> dict[str, Any]:
         """Do the job. A worker for light work weighs it; heavy work then waits for a worker of its weight.
@@ -89,6 +93,12 @@ class LocalProvider(InProcess):
     async def _run(self, job: RenderJob, weight: WorkWeight, io: AttemptIO) -> dict[str, Any]:
         async with io.worker(weight):
             return await self._pool.run(perform, job, weight)
+
+
+def _name(kind: RenderKind, place: int) -> str:
+    """Return the name of the result at *place*, which begins with 1: result.png, result_2.png..."""
+    stem, _, suffix = kind.name.rpartition(".")
+    return kind.name if place == 1 else f"{stem}_{place}.{suffix}"
 
 
 def _seed(attempt: Attempt) -> int:

@@ -90,7 +90,8 @@ def _of_generation(inputs: Inputs, headers: Headers) -> _Need:
     memory = max(canvas, _bytes_of_tiles(result, 0))
     if _pixels(reference.size):
         memory = max(_bytes_of_resize(reference, result), memory + _IMAGE * _pixels(result))
-    return _Need(_pixels(result), memory)
+    count = generation.image_count(inputs)  # they are drawn one after the other, each with the reference read anew
+    return _Need(count * _pixels(result) + (count - 1) * _pixels(reference.size), memory)
 
 
 def _of_video(inputs: Inputs, base: Header) -> _Need:

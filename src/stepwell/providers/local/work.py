@@ -31,7 +31,7 @@ class RenderKind(NamedTuple):
 KINDS: dict[TaskType, RenderKind] = {
     TaskType.GENERATION: RenderKind(
         generation.generate,
-        frozenset({"seed", "negative_prompt", "lora_weights", "reference_image"}),
+        frozenset({"seed", "negative_prompt", "lora_weights", "reference_image", "num_images"}),
         files=("reference_image_url",),
     ),
     TaskType.EDITING: RenderKind(
@@ -58,11 +58,11 @@ _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def perform(job: RenderJob) -> dict[str, Any]:
-    """Do a job in the worker. *job* has task_type, inputs, files (paths by field), output (a path), seed, `light_only`.
+    """Do a job in the worker. *job* has task_type, inputs, files (paths by field), outputs (paths), seed, `light_only`.
 
-    Returns {result, cost}. If it fails, returns the fields of an `AttemptError`, because an exception with keywords
-    can't be pickled. If the disk is full, returns {no_room}, the reason. With `light_only`, heavy work isn't done, and
-    this returns its {cost, memory}.
+    Each output has a seed of its own. Returns {result, cost}; the result is that of the first output. If it fails,
+    returns the fields of an `AttemptError`, because an exception with keywords can't be pickled. If the disk is full,
+    returns {no_room}, the reason. With `light_only`, heavy work isn't done, and this returns its {cost, memory}.
     """
     task_type = TaskType(job["task_type"])
     try:
@@ -71,9 +71,7 @@ def perform(job: RenderJob) -> dict[str, Any]:
             weight = weigh_job(task_type, job["inputs"], files)
             if job["light_only"] and not weight.light:
                 return {"cost": weight.cost, "memory": weight.memory}
-            rendered = KINDS[task_type].function(job["inputs"], files, job["seed"])
-            with open(job["output"], "wb") as output:  # noqa: PTH123 - as the other files
-                rendered.write(output)
+            results = [_render(job, files, place) for place in range(len(job["outputs"]))]
     except AttemptError as error:
         return {"error": str(error), "retryable": error.retryable, "provider_fault": error.provider_fault}
     except MemoryError:
@@ -86,7 +84,16 @@ def perform(job: RenderJob) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - a bug here, which the same inputs would meet again
         text = sanitised(f"LOCAL failed: {type(error).__name__}: {error}")
         return {"error": text, "retryable": False, "provider_fault": True}
-    return {"result": rendered.result, "cost": weight.cost}
+    return {"result": results[0], "cost": weight.cost}
+
+
+def _render(job: RenderJob, files: Files, place: int) -> dict[str, Any]:
+    """Write the output at *place*, and return the step's result about it. The image is freed at the end."""
+    function = KINDS[TaskType(job["task_type"])].function
+    rendered = function(job["inputs"], files, generation.seed_of_image(job["seed"], place))
+    with open(job["outputs"][place], "wb") as output:  # noqa: PTH123 - as the other files
+        rendered.write(output)
+    return rendered.result
 
 
 def _open_input(path: str, field: str) -> IO[bytes]:

@@ -62,11 +62,12 @@ KINDS: Mapping[TaskType, ReplicateKind] = {
         model="stability-ai/sdxl:7762fd07cf82c948538e41f63f77d685e02b063e37e496e96eefd46c929f9bdc",
         parameters={
             **_plain_parameters(prompt="prompt", negative_prompt="negative_prompt", width="width", height="height"),
+            **_plain_parameters(num_images="num_outputs"),
             "reference_image_url": Parameter("image", "file"),
             "reference_image_strength": Parameter("prompt_strength", "complement"),
         },
         seed=True,
-        capabilities=frozenset({"seed", "negative_prompt", "lora_weights", "reference_image"}),
+        capabilities=frozenset({"seed", "negative_prompt", "lora_weights", "reference_image", "num_images"}),
     ),
     TaskType.EDITING: ReplicateKind(
         model="qwen/qwen-image-edit",
