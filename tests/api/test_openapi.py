@@ -166,7 +166,7 @@ def test_only_the_listed_operations_need_no_token() -> None:
     assert [operation.id for operation in operations() if operation.signable] == ["get_artifact"]
 
 
-HARMLESS = {"plan_workflow", "create_stream_ticket"}
+HARMLESS = {"create_artifact_link", "plan_workflow", "create_stream_ticket"}
 
 
 def test_operations_that_change_something_need_the_scope_to_write() -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from stepwell.api.operations import Permission
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.scripted import ScriptedProvider, Succeed, scripted_step
@@ -20,6 +21,7 @@ from support.service.live_service import SECRET, Service, running_service
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 AT = datetime(2026, 11, 25, 12, 0, 0, 123000, tzinfo=UTC)
 DATA = bytes(range(256)) * 10
+LINKS = "/api/v1/artifacts/links"
 PATH = "media/0198c0de-0000-7000-8000-000000000001/result.png"
 
 
@@ -184,6 +186,53 @@ async def test_a_signature_is_in_no_log_and_no_problem_even_after_an_unexpected_
     logged = capfd.readouterr().err
     assert "nobody has foreseen this" in logged
     assert url.partition("signature=")[2] not in logged + refused.text
+
+
+@in_module_loop
+async def test_a_link_opens_a_file_until_it_expires(
+    api: Service, stranger: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    path = await stored(api)
+    async with api.as_tenant("acme", permissions=(Permission.READ,)) as owner:
+        answer = await owner.post(LINKS, json={"path": path, "ttl_s": 30})
+        longest = await owner.post(LINKS, json={"path": path})
+    expires = datetime.fromisoformat(answer.json()["expires_at"])
+    assert expires == (clock.now() + timedelta(seconds=30)).replace(microsecond=0)
+    assert datetime.fromisoformat(longest.json()["expires_at"]) == expires + timedelta(seconds=30)
+    url = answer.json()["url"]
+    assert url.startswith(f"http://t.local/api/v1/artifacts/{path}?expires={int(expires.timestamp())}&signature=")
+    assert (await stranger.get(local(url))).content == DATA
+    assert (await stranger.get(local(url) + "&download=1")).status_code == 200
+    clock.advance(30)
+    assert (await stranger.get(local(url))).status_code == 403
+    assert (await stranger.get(local(longest.json()["url"]))).status_code == 200
+
+
+@in_module_loop
+async def test_a_link_is_for_a_file_of_the_tokens_tenant_and_for_no_longer_than_the_setting_says(api: Service) -> None:
+    path = await stored(api)
+    for tenant, body, status in (
+        ("other", {"path": path}, 404),
+        (None, {"path": path}, 404),
+        ("acme", {"path": path.replace("result", "other")}, 404),
+        ("acme", {"path": "media/../etc/passwd"}, 404),
+        ("acme", {"path": f"/{path}"}, 404),
+        ("acme", {"path": path, "ttl_s": 61}, 422),
+        ("acme", {"path": path, "ttl_s": 0}, 422),
+        ("acme", {"path": path, "w": 64}, 422),
+        ("acme", {}, 422),
+    ):
+        async with api.as_tenant(tenant) as client:
+            answer = await client.post(LINKS, json=body)
+        assert answer.status_code == status, body
+        if body.get("ttl_s") == 61:
+            assert answer.json()["detail"] == [
+                {
+                    "loc": ["body", "ttl_s"],
+                    "msg": "Expected at most 60, the value of STEPWELL_SIGNED_URL_TTL_S",
+                    "type": "less_than_equal",
+                }
+            ]
 
 
 @in_module_loop

@@ -1,17 +1,19 @@
-"""The operation that streams a file to its tenant, or to anyone with a signed URL.
+"""The operations that stream a file to its tenant, or to anyone with a signed URL, and that make such a URL.
 
 Providers make these files from users' input, so a browser must not trust them. The response takes the media type from
 the file's name alone, and forbids sniffing and scripts.
 """
 
+from datetime import timedelta
 from pathlib import PurePosixPath
 
+from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 
 from stepwell.api.byte_ranges import ByteRange, requested_range
 from stepwell.api.conditional_requests import not_modified
-from stepwell.api.dependencies import ApiRequest, ArtifactsDep, ServicesDep
+from stepwell.api.dependencies import ApiRequest, ArtifactsDep, ClockDep, ServicesDep, SignedUrlsDep
 from stepwell.api.headers import (
     ACCEPT_RANGES,
     CONTENT_RANGE,
@@ -22,11 +24,13 @@ from stepwell.api.headers import (
     Headers,
     encode_headers,
 )
-from stepwell.api.operations import Content, Operation, Permission, endpoint
+from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import ArtifactQuery, parse_query
+from stepwell.api.request_bodies import read_struct
+from stepwell.contract.artifacts import ArtifactLink, CreateArtifactLink
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
 from stepwell.domain.artifacts import media_type_of, parse_artifact_path
-from stepwell.domain.errors import NotFound
+from stepwell.domain.errors import Fault, InvalidRequest, NotFound
 from stepwell.ports.artifacts import Artifacts
 
 ARTIFACT = Operation(
@@ -43,6 +47,21 @@ ARTIFACT = Operation(
     headers=("ETag", "Content-Disposition", "Accept-Ranges"),
     takes=(RANGE, IF_RANGE, IF_NONE_MATCH),
     problems=(206,),
+)
+LINK = Operation(
+    method="POST",
+    path=ARTIFACTS_PATH + "links",
+    id="create_artifact_link",
+    summary="Create Artifact Link",
+    description=(
+        "A signed URL by which a browser reads the file without a token, until it expires. &w= and &download=1 may be "
+        "appended to it."
+    ),
+    tag="artifacts",
+    permission=Permission.READ,
+    body=CreateArtifactLink,
+    answers=ArtifactLink,
+    problems=(404,),
 )
 
 
@@ -66,6 +85,21 @@ async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: Ar
     if known := not_modified(request, file.headers):
         return known
     return _response(file, requested_range(request, file.size, file.headers[ETAG]), artifacts)
+
+
+@endpoint(LINK)
+async def create_artifact_link(
+    request: ApiRequest, services: ServicesDep, signed_urls: SignedUrlsDep, clock: ClockDep
+) -> Response[ArtifactLink]:
+    parse_query(request.scope["query_string"], NoQuery)
+    wanted = await read_struct(request, CreateArtifactLink)
+    ttl_s = signed_urls.ttl_s if wanted.ttl_s is None else wanted.ttl_s
+    if ttl_s > signed_urls.ttl_s:
+        msg = f"Expected at most {signed_urls.ttl_s}, the value of STEPWELL_SIGNED_URL_TTL_S"
+        raise InvalidRequest([Fault(("body", "ttl_s"), msg, "less_than_equal")])
+    output = await services.reads.artifact(request.user.scope, wanted.path)
+    expires_at = (clock.now() + timedelta(seconds=ttl_s)).replace(microsecond=0)
+    return Response(ArtifactLink(signed_urls.url_until(output.path, expires_at), expires_at))
 
 
 def _response(file: _File, part: ByteRange | None, artifacts: Artifacts) -> ASGIApp:
@@ -107,4 +141,4 @@ def _headers(path: str, etag: str, *, download: bool) -> Headers:
     }
 
 
-HANDLERS = (get_artifact,)
+HANDLERS = (get_artifact, create_artifact_link)

@@ -30,6 +30,8 @@ _DESCRIPTIONS = {
     "Money": "An amount of a currency.",
     "FeedEventPublic": "One event of a workflow's history, in the feed of all workflows. id counts in its workflow.",
     "EventFeedResponse": "A page of the events of all workflows.",
+    "CreateArtifactLink": "The file that a new URL is for.",
+    "ArtifactLink": "A URL by which anyone can read a file for a while.",
     "CreateStreamTicket": "The streams that a new ticket opens.",
     "StreamTicket": "A ticket that opens streams of events.",
     "Output": "A stored file. Its URL is /api/v1/artifacts/ followed by its path.",

@@ -11,9 +11,11 @@ from litestar.params import SkipValidation
 from msgspec import Struct
 
 from stepwell.api.auth import Principal
+from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
+from stepwell.ports.clock import Clock
 from stepwell.telemetry import Metrics
 
 
@@ -27,6 +29,8 @@ class ApiDescription(Struct, frozen=True):
 ApiRequest: TypeAlias = Request[Principal, Any, Any]
 ServicesDep: TypeAlias = NamedDependency[SkipValidation[Services]]
 ArtifactsDep: TypeAlias = NamedDependency[SkipValidation[Artifacts]]
+SignedUrlsDep: TypeAlias = NamedDependency[SkipValidation[SignedUrls]]
+ClockDep: TypeAlias = NamedDependency[SkipValidation[Clock]]
 TicketsDep: TypeAlias = NamedDependency[SkipValidation[StreamTickets]]
 MetricsDep: TypeAlias = NamedDependency[SkipValidation[Metrics]]
 DescriptionDep: TypeAlias = NamedDependency[SkipValidation[ApiDescription]]

@@ -88,6 +88,8 @@ def build_api(
             for name, value in {
                 "services": services,
                 "artifacts": artifacts,
+                "signed_urls": signed_urls,
+                "clock": clock,
                 "tickets": tickets,
                 "metrics": metrics,
                 "description": description,

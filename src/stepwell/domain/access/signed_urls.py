@@ -7,7 +7,7 @@ file in another form.
 """
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from hmac import compare_digest
 from urllib.parse import quote, unquote
 from uuid import UUID
@@ -25,7 +25,7 @@ _TARGET = re.compile(re.escape(ARTIFACTS_PATH) + r"([^?]+)\?expires=([0-9]{1,19}
 
 
 class SignedUrls:
-    """Makes and checks signed URLs of artifacts under *base_url*. Each is valid for *ttl_s* seconds."""
+    """Makes and checks signed URLs of artifacts under *base_url*. Each is valid for *ttl_s* seconds at most."""
 
     def __init__(self, secret: str | bytes, base_url: str, ttl_s: int) -> None:
         key = secret.encode() if isinstance(secret, str) else secret
@@ -33,12 +33,15 @@ class SignedUrls:
             raise ValueError(f"the secret for signed addresses must have at least {MIN_SECRET_BYTES} bytes")
         self._key = key
         self._base = base_url.rstrip("/")
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
 
     def url(self, path: str, now: datetime) -> str:
         """Return a URL by which anyone can read the artifact at *path* until *now* plus the time to live."""
-        expires = int(now.timestamp()) + self._ttl_s
-        return self._base + self._target(path, expires)
+        return self.url_until(path, now + timedelta(seconds=self.ttl_s))
+
+    def url_until(self, path: str, end: datetime) -> str:
+        """Return a URL by which anyone can read the artifact at *path* until *end*, in whole seconds."""
+        return self._base + self._target(path, int(end.timestamp()))
 
     def verify(self, target: str, now: datetime) -> bool:
         """Return whether *target*, the raw path and query of a request, is of a URL made here that is still valid."""
