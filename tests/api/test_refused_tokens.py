@@ -90,15 +90,16 @@ MALFORMED: dict[str, str] = {
     "header with a huge number": header('{"alg":"HS256","x":' + "1" * 5000 + "}"),
     "expired, another secret": raw(b'{"alg":"HS256"}', b'{"exp":1}', b"another secret that is long enough!"),
 }
+RENEW = " Get a new one; `stepwell token` makes it."
 _TOO_MANY = ",".join(f'"c{n}":1,"c{n}":1' for n in range(60))
 REFUSED: dict[str, tuple[str, str]] = {
-    "expired": (encoded(iat=NOW - 700, exp=NOW - 60), f"The token expired at {at(NOW - 60)}."),
-    "expired, a float": (encoded(iat=NOW - 700, exp=NOW - 59.5), f"The token expired at {at(NOW - 60)}."),
-    "exp zero": (encoded(iat=-5, exp=0), "The token expired at 1970-01-01T00:00:00Z."),
-    "exp negative": (encoded(iat=-5, exp=-1), "The token expired at 1969-12-31T23:59:59Z."),
+    "expired": (encoded(iat=NOW - 700, exp=NOW - 60), f"The token expired at {at(NOW - 60)}.{RENEW}"),
+    "expired, a float": (encoded(iat=NOW - 700, exp=NOW - 59.5), f"The token expired at {at(NOW - 60)}.{RENEW}"),
+    "exp zero": (encoded(iat=-5, exp=0), f"The token expired at 1970-01-01T00:00:00Z.{RENEW}"),
+    "exp negative": (encoded(iat=-5, exp=-1), f"The token expired at 1969-12-31T23:59:59Z.{RENEW}"),
     "exp before iat": (
         encoded(iat=NOW - 600, exp=NOW - 700),
-        f"The claim exp must not be before iat. The token expired at {at(NOW - 700)}.",
+        f"The claim exp must not be before iat. The token expired at {at(NOW - 700)}.{RENEW}",
     ),
     "exp list": (encoded(exp=[NOW + 60]), "The claim exp is not valid: Expected a number, got a list."),
     "exp text": (encoded(exp="soon"), "The claim exp is not valid: Expected a number, got a string."),
@@ -143,7 +144,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "aud with a number": (encoded(aud=[AUDIENCE, 1]), "The claim aud is not valid: Expected a string, got an integer."),
     "expired, of another issuer for others": (
         encoded(iat=NOW - 700, exp=NOW - 60, iss="elsewhere", aud="others"),
-        f"The claim iss must be 'stepwell'. {AUD} The token expired at {at(NOW - 60)}.",
+        f"The claim iss must be 'stepwell'. {AUD} The token expired at {at(NOW - 60)}.{RENEW}",
     ),
     "sub number": (encoded(sub=1), "The claim sub is not valid: Expected a string, got an integer."),
     "sub empty": (encoded(sub=""), "The claim sub is not valid: Expected a string of length >= 1."),
@@ -208,7 +209,10 @@ REFUSED: dict[str, tuple[str, str]] = {
         too_long(NOW + DAY),
     ),
 }
-MALFORMED_SAYS = "The token is malformed or longer than 8192 bytes, or its signature is wrong."
+MALFORMED_SAYS = (
+    "The token is malformed or longer than 8192 bytes, or its signature is wrong. "
+    "Use one that this service's key has signed; `stepwell token` makes it."
+)
 
 
 @pytest.mark.parametrize("name", MALFORMED)

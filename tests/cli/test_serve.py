@@ -19,6 +19,7 @@ from support.processes.stepwell_process import StepwellProcess, start, stepwell,
 from support.workflows.image_pipelines import create, pipeline, until_ended
 
 SECRET = "a secret of the operator, long enough for HS256"
+CORRECT_URL = "start it, or correct host, user, password and name in STEPWELL_DATABASE_URL"
 STREAM = {"Accept": "text/event-stream"}
 PUBLIC_KEY = """-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
@@ -160,7 +161,7 @@ def test_an_unusable_database_is_reported_in_one_line(durable: TestServer, serve
     nowhere = stepwell("serve", "--port", "0", env=settings(durable.dsn("nowhere"), tmp_path))
     assert (nowhere.returncode, nowhere.stderr.splitlines()) == (
         1,
-        ['stepwell: the database refuses: database "nowhere" does not exist'],
+        [f'stepwell: the database refuses: database "nowhere" does not exist: {CORRECT_URL}'],
     )
     fickle = server.dsn(asyncio.run(create_database(server.dsn())))
     refused = stepwell("serve", "--port", "0", env=settings(fickle, tmp_path, STEPWELL_LOG_LEVEL="error"))

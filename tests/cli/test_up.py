@@ -79,7 +79,7 @@ def test_a_second_up_on_the_same_folder_is_refused(data_dir: Path) -> None:
         assert refused.stdout == ""
         assert refused.stderr == (
             f"stepwell: {data_dir}/postgres is in use by process {first.pid} (stepwell up): "
-            "another Stepwell runs on it\n"
+            "use that one, or choose another folder with --data-dir\n"
         )
         assert httpx.get(f"{first.url}/health/ready").status_code == 200
 

@@ -3,52 +3,19 @@
 `engine/test_disk_full.py` covers the same for machines that let no ordinary user mount a disk.
 """
 
-import base64
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import httpx
-import pytest
 
 from support.database.embedded_servers import ask
-from support.processes.small_disk import SmallDisk, has_small_disks, on_small_disk
-from support.processes.stepwell_process import StepwellProcess, start, until
+from support.processes.small_disk import create_large, up_on_small_disk
+from support.processes.stepwell_process import StepwellProcess, until
 from support.workflows.image_pipelines import create, until_ended
 
 RECOVERS_S = 60.0
-
-
-@contextmanager
-def up_on_small_disk(
-    data_dir: Path, part: str, megabytes: int
-) -> Iterator[tuple[StepwellProcess, SmallDisk, httpx.Client]]:
-    """Start a `stepwell up` whose *part* of the data folder is a small disk, and yield it when it is ready."""
-    mount_point = data_dir / part
-    mount_point.mkdir(parents=True)
-    if not has_small_disks(mount_point):
-        pytest.skip("this user may not mount a disk here; tests/engine/monitoring/test_disk_full.py does without")
-    program = on_small_disk(mount_point, megabytes, sys.executable, "-m", "stepwell")
-    running = start("up", data_dir, None, "--data-dir", str(data_dir), program=program)
-    try:
-        running.wait_ready()
-        with running.client() as client:
-            yield running, SmallDisk(running.pid, mount_point), client
-    finally:
-        running.kill_group()
-
-
-def post(client: httpx.Client) -> httpx.Response:
-    """Create a workflow that needs new pages: its rows are too big, and too random, for what is free in old ones."""
-    noise = base64.b64encode(os.urandom(200_000)).decode()
-    steps = [{"id": "a", "task_type": "PASSTHROUGH", "config": {"noise": noise}}]
-    body = {"name": "n", "origin_instance": "o", "steps": steps}
-    return client.post("/api/v1/workflows/", params={"start": "true"}, json=body)
 
 
 def metrics(client: httpx.Client) -> dict[str, float]:
@@ -67,9 +34,9 @@ def logged(running: StepwellProcess, *names: str) -> list[str]:
 
 def test_a_full_disk_is_reported_and_the_service_recovers_when_there_is_room(data_dir: Path) -> None:
     with up_on_small_disk(data_dir, "postgres", 200) as (running, disk, client):
-        assert post(client).status_code == 201
+        assert create_large(client).status_code == 201
         disk.fill()
-        answers = [post(client) for _ in range(5)]
+        answers = [create_large(client) for _ in range(5)]
         assert {(answer.status_code, answer.headers.get("retry-after")) for answer in answers} == {(507, "5")}
         ready = client.get("/health/ready")
         assert ready.status_code == 507
@@ -80,23 +47,23 @@ def test_a_full_disk_is_reported_and_the_service_recovers_when_there_is_room(dat
         disk.empty()
         until_ready(running, client)
         assert metrics(client)["stepwell_disk_full"] == 0
-        assert post(client).status_code == 201
+        assert create_large(client).status_code == 201
         assert logged(running, "disk.full", "disk.has_room", "postgres.died") == ["disk.full", "disk.has_room"]
         assert running.terminate() == 0
 
 
 def test_a_server_that_died_of_a_full_disk_comes_back_with_all_that_was_acknowledged(data_dir: Path) -> None:
     with up_on_small_disk(data_dir, "postgres", 200) as (running, disk, client):
-        created = [post(client).json()["id"] for _ in range(3)]
+        created = [create_large(client).json()["id"] for _ in range(3)]
         disk.fill()
         die(running, data_dir)
         until(lambda: client.get("/health/ready").status_code == 507, RECOVERS_S, lambda: running.stderr)
-        until(lambda: post(client).status_code == 507, RECOVERS_S, lambda: running.stderr)
+        until(lambda: create_large(client).status_code == 507, RECOVERS_S, lambda: running.stderr)
         assert client.get("/health/live").status_code == 200
         disk.empty()
         until_ready(running, client)
         assert [until_ended(client, each)["status"] for each in created] == ["COMPLETED"] * 3
-        assert post(client).status_code == 201
+        assert create_large(client).status_code == 201
         assert logged(running, "disk.full", "disk.has_room") == ["disk.full", "disk.has_room"]
         assert running.terminate() == 0
 

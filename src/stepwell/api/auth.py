@@ -30,7 +30,10 @@ _NO_TOKEN = "A bearer token is required, in the header Authorization: Bearer <to
 _WRONG_FORM = "The header Authorization must have the form Bearer <token>."
 _REPEATED = "The header Authorization must be sent once."
 # Every token without a valid signature gets the same reason, so that a forger learns nothing.
-_MALFORMED = f"The token is malformed or longer than {MAX_TOKEN_BYTES} bytes, or its signature is wrong."
+_MALFORMED = (
+    f"The token is malformed or longer than {MAX_TOKEN_BYTES} bytes, or its signature is wrong. "
+    "Use one that this service's key has signed; `stepwell token` makes it."
+)
 
 
 class Principal(Struct, frozen=True):

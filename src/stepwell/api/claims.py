@@ -88,7 +88,7 @@ class ClaimRules(Struct, frozen=True):
                 f"STEPWELL_JWT_MAX_LIFETIME_S allows {self.max_lifetime_s} s."
             )
         if has_expired(claims.exp, now):
-            yield f"The token expired at {_time(claims.exp)}."
+            yield f"The token expired at {_time(claims.exp)}. Get a new one; `stepwell token` makes it."
         if claims.iat > now + LEEWAY_S:
             yield f"The token was issued in the future: iat is {_time(claims.iat)}."
         if claims.nbf is not UNSET and claims.nbf > now + LEEWAY_S:

@@ -13,6 +13,7 @@ from stepwell.persistence.embedded.data_folder import sync_folder
 from stepwell.persistence.embedded.programs import PostgresUnavailable, check_user
 
 _SECRET_BYTES = 32
+_ADVICE = "let this user write there, or choose another folder with --data-dir or STEPWELL_DATA_DIR"
 
 
 def open_folder(folder: Path) -> None:
@@ -24,7 +25,7 @@ def open_folder(folder: Path) -> None:
         check_user()
     except PostgresUnavailable as error:
         raise Refused(str(error)) from error
-    with os_errors(f"cannot use the data folder {folder}"):
+    with os_errors(f"cannot use the data folder {folder}", _ADVICE):
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             # As root, PostgreSQL runs as another user, who passes through on the way to its own folder.

@@ -16,9 +16,10 @@ class Refused(Exception):
 
 
 @contextmanager
-def os_errors(what: str) -> Iterator[None]:
-    """Raise `Refused` for an OSError. *what* begins its message, like "cannot read the file"."""
+def os_errors(what: str, advice: str = "") -> Iterator[None]:
+    """Raise `Refused` for an OSError. *what* begins its message, like "cannot read the file"; *advice* ends it."""
     try:
         yield
     except OSError as error:
-        raise Refused(f"{what}: {error.strerror or error}") from error
+        end = f": {advice}" if advice else ""
+        raise Refused(f"{what}: {error.strerror or error}{end}") from error

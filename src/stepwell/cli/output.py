@@ -67,7 +67,8 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
     # asyncio warns of a worker that exits by itself while it is being stopped.
     logging.getLogger("asyncio").addFilter(lambda record: "Unknown child process" not in str(record.msg))
     for name, similar in unread_settings(environ).items():
-        log.warning("setting.unknown", action="start", name=name, meant=similar)
+        advice = f"did you mean {similar}?" if similar else "remove it; `stepwell manual settings` lists the settings"
+        log.warning("setting.unknown", action="start", name=name, meant=similar, advice=advice)
 
 
 def discard_output() -> None:

@@ -11,13 +11,14 @@ from stepwell.cli.http_server import Listeners, bound_sockets
 from stepwell.cli.keys import ServiceKeys, key_faults, keys_of_settings
 from stepwell.cli.service_host import announce_ready, answer_requests, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
-from stepwell.persistence.schema.startup import DatabaseRefused, WrongAddress, prepare_database
+from stepwell.persistence.schema.startup import DatabaseRefused, Unreachable, WrongAddress, prepare_database
 from stepwell.settings import Settings
 
 log = structlog.get_logger()
 
 _WAIT_S = 60.0
 _DATABASE = "STEPWELL_DATABASE_URL"
+_ADVICE = f"start it, or correct host, user, password and name in {_DATABASE}"
 
 
 def serve(settings: Settings, signals: Signals) -> int:
@@ -44,6 +45,8 @@ def database_faults() -> Iterator[None]:
         yield
     except WrongAddress as error:
         raise Refused(f"{_DATABASE}: {error}", code=MISUSED) from error
+    except Unreachable as error:
+        raise Refused(f"{error}: {_ADVICE}") from error
     except DatabaseRefused as error:
         raise Refused(str(error)) from error
 
@@ -63,7 +66,7 @@ async def _main(keys: ServiceKeys, listeners: Listeners, stop: Stop) -> int:
 
 
 def _log_waiting(why: str) -> None:
-    log.warning("database.awaited", action="start", error=why, at_most_s=_WAIT_S)
+    log.warning("database.awaited", action="start", error=f"{why}: {_ADVICE}", at_most_s=_WAIT_S)
 
 
 def _address_faults(dsn: str | None) -> Iterator[str]:

@@ -44,7 +44,10 @@ async def open_service(
     except StorageRefused as error:
         raise Refused(str(error)) from error
     except PermissionError as error:
-        raise Refused(f"cannot use the artifact folder {keys.settings.artifacts}: {error.strerror}") from error
+        raise Refused(
+            f"cannot use the artifact folder {keys.settings.artifacts}: {error.strerror}: "
+            "let this user write there, or choose another folder with STEPWELL_ARTIFACT_DIR"
+        ) from error
     except Exception as error:
         if app is not None and is_broken(app):
             raise Refused("the engine broke; the log says why") from error

@@ -36,7 +36,7 @@ def up(settings: Settings, signals: Signals) -> int:
         try:
             postgres = stack.enter_context(claim_folder(settings, UP))
         except DataFolderInUse as error:
-            raise Refused(f"{error}: another Stepwell runs on it") from error
+            raise Refused(f"{error}: use that one, or choose another folder with --data-dir") from error
         listeners = stack.enter_context(bound_sockets(settings))
         start_server(postgres, signals)
         # URLs of artifacts contain the port, so it must be known here if the system chose it.

@@ -1,10 +1,17 @@
 """A real, small disk: a tmpfs that only one process and its children see, so that it ends with them."""
 
+import base64
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import httpx
+import pytest
+
+from support.processes.stepwell_process import StepwellProcess, start
 
 
 def on_small_disk(mount_point: Path, megabytes: int, *program: str) -> tuple[str, ...]:
@@ -48,3 +55,30 @@ class SmallDisk:
 
     def empty(self) -> None:
         self._filler.unlink()
+
+
+@contextmanager
+def up_on_small_disk(
+    data_dir: Path, part: str, megabytes: int
+) -> Iterator[tuple[StepwellProcess, SmallDisk, httpx.Client]]:
+    """Start a `stepwell up` whose *part* of the data folder is a small disk, and yield it when it is ready."""
+    mount_point = data_dir / part
+    mount_point.mkdir(parents=True)
+    if not has_small_disks(mount_point):
+        pytest.skip("this user may not mount a disk here; tests/engine/monitoring/test_disk_full.py does without")
+    program = on_small_disk(mount_point, megabytes, sys.executable, "-m", "stepwell")
+    running = start("up", data_dir, None, "--data-dir", str(data_dir), program=program)
+    try:
+        running.wait_ready()
+        with running.client() as client:
+            yield running, SmallDisk(running.pid, mount_point), client
+    finally:
+        running.kill_group()
+
+
+def create_large(client: httpx.Client) -> httpx.Response:
+    """Create a workflow that needs new pages: its rows are too big, and too random, for what is free in old ones."""
+    noise = base64.b64encode(os.urandom(200_000)).decode()
+    steps = [{"id": "a", "task_type": "PASSTHROUGH", "config": {"noise": noise}}]
+    body = {"name": "n", "origin_instance": "o", "steps": steps}
+    return client.post("/api/v1/workflows/", params={"start": "true"}, json=body)

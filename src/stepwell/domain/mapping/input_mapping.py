@@ -100,7 +100,9 @@ def _mapped(mapping: FieldMapping, result: Any, budget: WorkBudget) -> Any:
         return value if mapping.transform is None else transform(mapping.transform, value, budget)
     except NothingFound as error:
         why = f" ({error})" if str(error) else ""
-        raise _failed(f"{mapping_label(mapping)} finds nothing{why}; {_fields_of(result)}") from error
+        raise _failed(
+            f"{mapping_label(mapping)} finds nothing{why}; {_fields_of(result)}: correct from_field"
+        ) from error
     except TransformError as error:
         raise mapping_error(mapping, f"{mapping.transform} {error}; {_fields_of(result)}") from error
 

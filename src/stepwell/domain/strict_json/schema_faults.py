@@ -16,6 +16,7 @@ from msgspec import Meta, Struct, UnsetType, ValidationError, convert
 from msgspec.structs import FieldInfo, fields
 
 from stepwell.domain.errors import Fault
+from stepwell.domain.spelling import did_you_mean
 
 Loc: TypeAlias = tuple[str | int, ...]
 DecHook: TypeAlias = Callable[[type, Any], Any] | None
@@ -155,7 +156,7 @@ class _FaultSearch:
             has_inner_faults = True
             yield fault
         if not has_inner_faults:
-            yield _fault(error, type_, loc)
+            yield _fault(error, type_, value, loc)
 
     def _faults_inside(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:
         """Yield the faults of the parts of *value*; none if the fault is the value's own."""
@@ -169,7 +170,7 @@ class _FaultSearch:
         elif container is list and isinstance(value, list):
             own = self.error(_constrained(list, _metas(shape.type)), value)
             if own is not None:
-                yield _fault(own, type_, loc)
+                yield _fault(own, type_, value, loc)
             for index, item in enumerate(value):
                 yield from self.faults(arguments[0] if arguments else Any, item, (*loc, index))
         elif container is dict and arguments and isinstance(value, Mapping):
@@ -190,15 +191,16 @@ class _FaultSearch:
         if struct.__struct_config__.forbid_unknown_fields:
             for key in value:
                 if key not in names:
-                    yield Fault((*loc, printable_key(str(key))), _unknown_field(struct), "extra_forbidden")
+                    meant = did_you_mean(str(key), (f.encode_name for f in _fields(struct)))
+                    yield Fault((*loc, printable_key(str(key))), _unknown_field(struct) + meant, "extra_forbidden")
 
 
 def _metas(type_: Any) -> tuple[Meta, ...]:
     return tuple(getattr(type_, "__metadata__", ()))
 
 
-def _fault(error: str, type_: Any, loc: Loc) -> Fault:
-    """Return the fault that the message *error* of msgspec describes, without any value that the message quotes."""
+def _fault(error: str, type_: Any, value: Any, loc: Loc) -> Fault:
+    """Return the fault of *value* that the message *error* of msgspec describes, without any value that it quotes."""
     place = _PLACE.search(error)
     if place:
         error = error[: place.start()]
@@ -208,7 +210,8 @@ def _fault(error: str, type_: Any, loc: Loc) -> Fault:
     allowed = _allowed(shape.bare) if shape else None
     or_null = " or null" if shape and shape.nullable else ""
     if allowed is not None and not place:
-        return Fault(loc, f"Expected one of {', '.join(allowed)}{or_null}", "enum")
+        meant = did_you_mean(value, allowed) if isinstance(value, str) else ""
+        return Fault(loc, f"Expected one of {', '.join(allowed)}{or_null}{meant}", "enum")
     if kinds := _WRONG_KIND.fullmatch(error):
         expected = " or ".join(_NOUNS.get(kind, kind) for kind in kinds[1].split(" | "))
         expected += or_null if "null" not in expected else ""

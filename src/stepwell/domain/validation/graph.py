@@ -7,13 +7,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 
 from stepwell.domain.errors import Fault
+from stepwell.domain.spelling import similar_name
 from stepwell.domain.strict_json.schema_faults import Loc
 
 _MAX_CYCLES = 20
 _MAX_NAMED = 20
 _MAX_NAME = 60
+_MAX_LISTED = 5
+_MAX_SEARCHES = 10
 
 
 def quoted(step_id: str) -> str:
@@ -35,6 +39,7 @@ class Graph:
         self.position_of: dict[str, int] = {}
         self.edges: list[dict[int, None]] = []
         self.faults: list[Fault] = []
+        self._searches = 0
         self._index_ids()
         self._connect()
         self.order = self._sort()
@@ -59,7 +64,7 @@ class Graph:
                     continue
                 needed = self.position_of.get(name)
                 if needed is None:
-                    self._refuse(position, index, f"There is no step {quoted(name)}", "unknown_step")
+                    self._refuse(position, index, self.unknown_step(name), "unknown_step")
                 elif name == self.ids[position]:
                     self._refuse(position, index, "A step can't depend on itself", "self_dependency")
                 elif needed in edges:
@@ -67,6 +72,17 @@ class Graph:
                 else:
                     edges[needed] = None
             self.edges.append(edges)
+
+    def unknown_step(self, name: str) -> str:
+        """Return the message about *name*, which is no step's id."""
+        # Each search visits every id, so a few unknown names get one.
+        self._searches += 1
+        similar = similar_name(name, self.position_of) if self._searches <= _MAX_SEARCHES else None
+        if similar is not None:
+            return f"There is no step {quoted(name)}; did you mean {quoted(similar)}?"
+        some = ", ".join(map(quoted, islice(self.position_of, _MAX_LISTED)))
+        more = ", …" if len(self.position_of) > _MAX_LISTED else ""
+        return f"There is no step {quoted(name)}; there is {some or 'none'}{more}"
 
     def _refuse(self, position: int, index: int, message: str, type_: str) -> None:
         self.faults.append(Fault((*_at(position, "depends_on"), index), message, type_))
@@ -103,7 +119,7 @@ class Graph:
         names = [self.ids[position] or "" for position in cycle]
         index = self.dependencies[cycle[0]].index(names[1])
         listed = [quoted(name) for name in (*names[:_MAX_NAMED], *(["…"] if len(names) > _MAX_NAMED else []), names[0])]
-        message = f"Dependencies form a cycle: {' needs '.join(listed)}"
+        message = f"Dependencies form a cycle: {' needs '.join(listed)}; remove one of them"
         self._refuse(cycle[0], index, message, "dependency_cycle")
 
     @cached_property

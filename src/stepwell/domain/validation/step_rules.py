@@ -96,7 +96,7 @@ def mapping_faults(
         place: Loc = (*loc, "input_mappings", index)
         source = graph.position_of.get(mapping.from_step)
         if source is None:
-            yield Fault((*place, "from_step"), f"There is no step {quoted(mapping.from_step)}", "unknown_step")
+            yield Fault((*place, "from_step"), graph.unknown_step(mapping.from_step), "unknown_step")
         elif not graph.is_ancestor(source, position):
             message = f"The step doesn't depend on {quoted(mapping.from_step)}, directly or through others"
             yield Fault((*place, "from_step"), message, "not_an_ancestor")

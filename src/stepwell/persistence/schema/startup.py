@@ -29,6 +29,10 @@ class WrongAddress(DatabaseRefused):
     """The address of the database is malformed."""
 
 
+class Unreachable(DatabaseRefused):
+    """No server answers at the address of the database, or the server refuses the login or knows no such database."""
+
+
 async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
     """Return when the database at *dsn* has the tables of this version.
 
@@ -67,10 +71,10 @@ async def reach_database(dsn: str, *, timeout_s: float, waiting: Callable[[str],
             raise WrongAddress(_first_line(error)) from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             if not is_outage(error) or _is_permanent(error):
-                raise DatabaseRefused(f"the database refuses: {_first_line(error)}") from error
+                raise Unreachable(f"{_database_at(dsn)} refuses: {_first_line(error)}") from error
             why = f"{_database_at(dsn)} doesn't answer: {_first_line(error)}"
             if time.monotonic() > deadline:
-                raise DatabaseRefused(why) from error
+                raise Unreachable(why) from error
         else:
             await connection.close()
             return
