@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -59,8 +60,14 @@ CHUNKED = "Transfer-Encoding: chunked"
 
 @pytest.mark.parametrize(
     ("lines", "sent"),
-    [((LENGTH,), b""), ((LENGTH,), b" " * MIB), ((CHUNKED,), b""), ((CHUNKED,), b"100000\r\n" + b" " * MIB)],
-    ids=["nothing", "a part", "no chunk", "a chunk"],
+    [
+        ((LENGTH,), b""),
+        ((LENGTH,), b" " * MIB),
+        ((CHUNKED,), b""),
+        ((CHUNKED,), b"100000\r\n" + b" " * MIB),
+        ((LENGTH, "Content-Encoding: gzip"), gzip.compress(b" " * (8 * MIB))[:-9]),
+    ],
+    ids=["nothing", "a part", "no chunk", "a chunk", "gzip"],
 )
 async def test_a_body_that_stalls_is_a_408_and_its_memory_is_free(
     tmp_path: Path, lines: tuple[str, ...], sent: bytes

@@ -190,9 +190,9 @@ async def test_bodies_of_other_content_types_are_refused(live: Service, content_
     await still_works(live, before + 1)
 
 
-async def test_a_compressed_body_is_refused(live: Service) -> None:
+async def test_a_body_in_another_encoding_than_gzip_is_refused(live: Service) -> None:
     before = await stored(live)
-    for encoding in ("gzip", "br", "gzip, identity", "x"):
+    for encoding in ("br", "gzip, identity", "x"):
         answer = await live.client.post(WORKFLOWS, content=GOOD, headers=JSON | {"Content-Encoding": encoding})
         assert answer.status_code == 415, encoding
     await still_works(live, before)

@@ -32,11 +32,13 @@ from support.service.live_service import Service, running_service, statuses_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-VERBS = ("start", "resume", "cancel", "cleanup")
+VERBS = ("start", "pause", "resume", "cancel", "cleanup")
 DRY = "application/vnd.stepwell.dry-run+json"
 # Which states the verb was tried from, in each way to get there.
 SEEN = {
     ("start", "create"): {"PENDING"},
+    ("pause", "run"): {"RUNNING"},
+    ("pause", "cleanup"): {"RUNNING"},
     ("resume", "run"): {"FAILED"},
     ("resume", "pause"): {"FAILED", "PAUSED"},
     ("resume", "cancel"): {"FAILED"},
@@ -183,6 +185,12 @@ async def _compared(
     if moves:
         after = await live.until(before["id"], lambda found: is_steady(found, scripted))
         _check_steps_of_running(before, after, told_before, verb)
+    elif verb == "pause":
+        names = statuses_of(before)
+        assert told_before["running"] == [name for name in names if names[name] == "RUNNING"]
+        assert told_before["kept"] == [name for name in names if names[name] == "COMPLETED"]
+        assert all(told_before[name] == [] for name in LISTS if name not in ("kept", "running"))
+        assert statuses_of(body) == names
     else:
         was, now = statuses_of(before), statuses_of(body)
         assert told_before["cancelled"] == [name for name in now if now[name] != was[name]]
@@ -274,7 +282,7 @@ async def test_a_dry_run_is_refused_as_the_verb_is(live: Service, verb: str) -> 
     assert (await live.get(workflow["id"])) == workflow
 
 
-@pytest.mark.parametrize("asked", ["pause?dry_run=true", "cleanup?dry-run=true", "resume?dryrun=1"])
+@pytest.mark.parametrize("asked", ["pause?dryrun=true", "cleanup?dry-run=true", "resume?dryrun=1"])
 async def test_an_unknown_parameter_is_refused_and_changes_nothing(
     live: Service, scripted: ConfiguredProvider, asked: str
 ) -> None:

@@ -40,6 +40,8 @@ async def test_options_lists_what_a_path_allows_without_a_token(api: Service, pa
             answer = await client.options(each)
             assert (answer.status_code, answer.content) == (204, b"")
             assert answer.headers["allow"] == ", ".join(sorted(methods))
+            patch_types = "application/json, application/merge-patch+json" if "PATCH" in methods else None
+            assert answer.headers.get("accept-patch") == patch_types
             refused = await client.put(each)
             assert refused.status_code == 405
             assert set(refused.headers["allow"].split(", ")) == methods
@@ -139,7 +141,8 @@ async def test_head_answers_as_get_does_without_the_body(
     await api.until_ended(created["id"])
     (task,) = (await client.get(f"{location}/tasks")).json()["tasks"]
     (output,) = task["outputs"]
-    paths = ["/", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/api/v1/workflows", location]
+    paths = ["/", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/openapi.json"]
+    paths += ["/api/v1/workflows", location]
     paths += ["/manual", "/manual/concepts", "/manual/nothing"]
     paths += [f"{location}/events", f"{location}/tasks", f"/api/v1/artifacts/{output['path']}", "/api/v1/events"]
     paths += [f"/api/v1/workflows/{uuid4()}", f"{location}?include_steps=x", "/api/v1/providers"]

@@ -15,9 +15,9 @@ from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json
 
+from stepwell.api.body_buffers import INLINE_BYTES
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import ETAG, IF_MATCH, IF_NONE_MATCH, NO_HEADERS, Headers, encode_headers, header_value
-from stepwell.api.request_bodies import INLINE_BYTES
 from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import workflow_to_public
 from stepwell.api.streamed_answers import Answer, AnswerStreams, StreamedAnswer

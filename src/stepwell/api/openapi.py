@@ -20,7 +20,8 @@ from stepwell.contract.problems import HTTPValidationError, Problem
 
 _INTRO = (
     "Runs workflows of AI-media tasks. A client posts a definition, which is a DAG of steps. Steps that are ready run "
-    "concurrently, and every transition is checkpointed. After a crash, a workflow continues from its last checkpoint."
+    "concurrently, and every transition is checkpointed. After a crash, a workflow continues from its last checkpoint. "
+    "A JSON body may be sent with Content-Encoding: gzip."
 )
 _HEADERS = {
     "Location": "The address of the workflow, or of the page",
@@ -143,7 +144,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             content["example"] = EXAMPLE
         described["requestBody"] = {
             "required": not operation.body_optional,
-            "content": {"application/json": content},
+            "content": dict.fromkeys(operation.body_types, content),
         }
     return described
 

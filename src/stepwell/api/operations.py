@@ -10,6 +10,7 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
 OPT_KEY = "operation"
+JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
 SCHEMA_REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
@@ -39,7 +40,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
     - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
       `streams` is the media type of the live stream, if the operation offers one.
-    - `body` is the struct of the request's body, which may be absent if it is `body_optional`.
+    - `body` is the struct of the request's body, which may be absent if it is `body_optional`. `body_types` are the
+      media types in which it is accepted.
     - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
     - `headers` are those of the response; `optional_headers` may be missing. `takes` are the request headers that the
       operation reads (see `headers`).
@@ -57,6 +59,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     query: type[Struct] = NoQuery
     body: type[Struct] | None = None
     body_optional: bool = False
+    body_types: tuple[str, ...] = (JSON_TYPE,)
     signable: bool = False
     problems: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()

@@ -98,8 +98,9 @@ MEANINGS: dict[int, str] = {
     "running; repeat after Retry-After seconds.",
     412: "The workflow no longer has an ETag that If-Match names. Nothing has changed.",
     413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values "
-    "or 500,000 members of objects.",
-    415: "The Content-Type of the body isn't application/json in UTF-8, or the body is compressed.",
+    "or 500,000 members of objects. The limits of a gzip body hold for the inflated one.",
+    415: "The Content-Type of the body isn't application/json in UTF-8, or another type that the header Accept lists; "
+    "or its Content-Encoding isn't gzip.",
     416: "The Range begins behind the end of the file; Content-Range has the file's size.",
     422: "The body or the query is invalid; detail lists every fault with its place.",
     429: "There are too many requests; repeat after Retry-After seconds.",

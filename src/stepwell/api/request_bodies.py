@@ -4,61 +4,63 @@ What must hold:
 - A body is refused before it is read if its Content-Length or Content-Type says that it will be refused.
 - A body ends if it makes no progress, or if it comes at less than `LEAST_RATE` for long, whatever its length.
 - A body of more than 64 KiB is read no further than the memory that is reserved for it.
+- A gzip body is inflated as it comes, and both sizes are bounded (see `body_buffers`).
 - A larger body is decoded in a thread, so that the loop isn't blocked, and one at a time (see `body_decoding`).
 """
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from litestar import Request
 from litestar.exceptions import ClientException, HTTPException
 from litestar.types import HTTPReceiveMessage, HTTPRequestEvent
 from msgspec import Struct, convert
 
-from stepwell.api.operations import OPT_KEY, Operation
+from stepwell.api.body_buffers import INLINE_BYTES, BodyTooLarge, GzipBuffer, PlainBuffer
+from stepwell.api.operations import JSON_TYPE, OPT_KEY, Operation
 from stepwell.api.request_resources import resources_of
-from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, Unavailable
+from stepwell.domain.errors import Fault, InvalidRequest, NeverFits
 from stepwell.domain.strict_json.decode import decode_body
 from stepwell.domain.strict_json.schema_faults import cap_faults, collect
-from stepwell.memory import FREE_BYTES, MemoryReservation
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
 MAX_BODY_BYTES = 16 * 1024 * 1024
-# A larger body takes longer to decode and validate than handing it to a thread costs.
-INLINE_BYTES = 64 * 1024
 SHORT_BODY: Final = "short_body"
 """A key of a request's state. The server sets it once the whole body has arrived, if it has at most 64 KiB."""
 LEAST_RATE = 16 * 1024  # bytes a second
-_GROWTH = 512 * 1024  # reserved at first; a server hands over less than that at once
-_MEMORY_WAIT_S = 10.0
 _LONGEST_NUMBER = 20  # digits
 _MAX_FAULTS = 20
-_PLAIN_JSON = b"application/json"  # as most clients write it
-_JSON = re.compile(r'application/json[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE)
+_PLAIN_JSON = JSON_TYPE.encode()  # as most clients write it
+_UTF_8 = re.compile(r'([^;\s]+)[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE)
+_IDENTITY = b"identity"
+_GZIP = (b"gzip", b"x-gzip")  # equivalent by RFC 9110, 8.4.1.3
 
 
 class UnsupportedBody(HTTPException):
-    """The Content-Type of the body isn't JSON in UTF-8, or the body is compressed."""
+    """The Content-Type of the body isn't one of *accepted*, in UTF-8."""
+
+    status_code = 415
+
+    def __init__(self, accepted: Sequence[str]) -> None:
+        super().__init__(
+            detail=f"The body must be {' or '.join(accepted)} in UTF-8, and its Content-Type must say so.",
+            headers={"Accept": ", ".join(accepted)},
+        )
+
+
+class UnsupportedEncoding(HTTPException):
+    """The Content-Encoding of the body isn't gzip."""
 
     status_code = 415
 
     def __init__(self) -> None:
         super().__init__(
-            detail="The body must be application/json in UTF-8, and its Content-Type must say so.",
-            headers={"Accept": "application/json"},
+            detail="The Content-Encoding of the body must be gzip, or absent.", headers={"Accept-Encoding": "gzip"}
         )
-
-
-class BodyTooLarge(HTTPException):
-    """The body has more bytes than the operation accepts."""
-
-    status_code = 413
-
-    def __init__(self, most: int) -> None:
-        super().__init__(detail=f"The body is larger than {most:,} bytes.")
 
 
 class BodyTooSlow(HTTPException):
@@ -68,6 +70,14 @@ class BodyTooSlow(HTTPException):
 
     def __init__(self) -> None:
         super().__init__(detail="The body came too slowly.", headers={"Connection": "close"})
+
+
+class _BodyHead(NamedTuple):
+    """The headers of a request about its body. `content_type` is None unless there is exactly one."""
+
+    length: int | None
+    content_type: bytes | None
+    encoding: bytes
 
 
 async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) -> T:
@@ -138,57 +148,59 @@ async def ignore_empty_body(request: Request[Any, Any, Any]) -> None:
 
 
 async def read_body(request: Request[Any, Any, Any]) -> bytes:
-    """Return the body. May be called repeatedly.
+    """Return the body, inflated if it is gzip. May be called repeatedly.
 
-    Raises `UnsupportedBody` unless its Content-Type is JSON, `BodyTooLarge`, `BodyTooSlow`, `NeverFits`, and
-    `Unavailable` if there is no memory for it.
+    Raises `UnsupportedBody` unless its Content-Type is JSON, `UnsupportedEncoding`, `BodyTooLarge`, `BodyTooSlow`,
+    `NeverFits`, `InvalidRequest` for gzip data that is malformed, and `Unavailable` if there is no memory for it.
     """
     resources = resources_of(request.scope)
     if resources.body is None:
         operation: Operation = request.route_handler.opt[OPT_KEY]
-        length, is_json = _facts(request)
-        if length and not is_json:
-            raise UnsupportedBody
-        data = await _read(request, length, INLINE_BYTES if operation.body is None else MAX_BODY_BYTES)
-        if data and not is_json:
-            raise UnsupportedBody
+        head = _read_head(request)
+        if head.length:
+            _check_type(head, operation)
+        data = await _read(request, head, INLINE_BYTES if operation.body is None else MAX_BODY_BYTES)
+        if data and not head.length:
+            _check_type(head, operation)
         resources.body = data
     return resources.body
 
 
 async def read_any_body(request: Request[Any, Any, Any]) -> bytes:
-    """Return a body of any type. Raises what `read_body` does, except `UnsupportedBody`."""
-    return await _read(request, _facts(request)[0], MAX_BODY_BYTES)
+    """Return a body of any type, as it was sent. Raises what `read_body` does, except for its type and encoding."""
+    return await _read(request, _read_head(request)._replace(encoding=b""), MAX_BODY_BYTES)
 
 
-async def _read(request: Request[Any, Any, Any], length: int | None, most: int) -> bytes:
-    """Return the body, whose Content-Length is *length*, if it has at most *most* bytes."""
-    if length is not None and length > most:
+async def _read(request: Request[Any, Any, Any], head: _BodyHead, most: int) -> bytes:
+    """Return the body if it has at most *most* bytes, as it was sent and as it is returned."""
+    is_gzip = head.encoding in _GZIP
+    if head.length is not None and head.length > most:
         raise BodyTooLarge(most)
-    if SHORT_BODY in request.scope["state"]:  # there is nothing to wait for, and a deadline costs as much as decoding
+    # There is nothing to wait for, and a deadline costs as much as decoding.
+    if SHORT_BODY in request.scope["state"] and not is_gzip:
         return (await _receive(request))["body"]
     resources = resources_of(request.scope)
     governor, stall_s = resources.process.governor, resources.process.body_timeout_s
-    if length is not None and length > governor.largest:
-        raise NeverFits(length, governor.largest)
+    if head.length is not None and head.length > governor.largest:
+        raise NeverFits(head.length, governor.largest)
+    memory, threads = partial(resources.memory, request.scope.get("user")), resources.process.inflating
+    buffer = GzipBuffer(most, memory, threads) if is_gzip else PlainBuffer(head.length, most, memory)
     loop = asyncio.get_running_loop()
-    began, received, held, chunks = loop.time(), 0, 0, list[bytes]()
+    began, received = loop.time(), 0
     try:
         async with asyncio.timeout(stall_s) as deadline:
             while True:
-                if (length or received) > FREE_BYTES and received + _GROWTH > held < (length or most):
-                    deadline.reschedule(None)
-                    held = min(length or most, max(2 * held, _GROWTH))
-                    began += await _reserve(resources.memory(request.scope.get("user")), held)
-                    deadline.reschedule(min(loop.time(), began + stall_s + received / LEAST_RATE) + stall_s)
+                deadline.reschedule(None)  # the client isn't at fault if memory is short
+                began += await buffer.make_room()
+                deadline.reschedule(min(loop.time(), began + stall_s + received / LEAST_RATE) + stall_s)
                 message = await _receive(request)
-                chunks.append(message["body"])
                 received += len(message["body"])
                 if received > most:
                     raise BodyTooLarge(most)
+                deadline.reschedule(None)
+                began += await buffer.add(message["body"])
                 if not message.get("more_body", False):
-                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-                deadline.reschedule(min(loop.time(), began + stall_s + received / LEAST_RATE) + stall_s)
+                    return buffer.finish()
     except TimeoutError:
         raise BodyTooSlow from None
 
@@ -202,22 +214,10 @@ async def _receive(request: Request[Any, Any, Any]) -> HTTPRequestEvent:
     return message
 
 
-async def _reserve(memory: MemoryReservation, total: int) -> float:
-    """Let the reservation grow to *total*. Return the seconds that it waited."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    try:
-        async with asyncio.timeout(_MEMORY_WAIT_S):
-            await memory.grow(total - memory.held)
-    except TimeoutError:
-        raise Unavailable("The service has no memory for the body now.") from None
-    return loop.time() - began
-
-
-def _facts(request: Request[Any, Any, Any]) -> tuple[int | None, bool]:
-    """Return the Content-Length, and whether the body is JSON in UTF-8. Raises `ClientException`."""
+def _read_head(request: Request[Any, Any, Any]) -> _BodyHead:
+    """Return the headers about the body. Raises `ClientException` for an invalid Content-Length."""
     length: int | None = None
-    types, plain = list[bytes](), True
+    types, encodings = list[bytes](), list[bytes]()
     for name, value in request.scope["headers"]:
         if name == b"content-length":
             if not value.isdigit():
@@ -226,9 +226,16 @@ def _facts(request: Request[Any, Any, Any]) -> tuple[int | None, bool]:
         elif name == b"content-type":
             types.append(value)
         elif name == b"content-encoding":
-            plain = plain and value.strip().lower() in (b"", b"identity")
-    return length, plain and len(types) == 1 and (types[0] == _PLAIN_JSON or _is_json(types[0]))
+            encodings.append(value.strip().lower())
+    return _BodyHead(length, types[0] if len(types) == 1 else None, b",".join(encodings))
 
 
-def _is_json(content_type: bytes) -> bool:
-    return bool(_JSON.fullmatch(content_type.decode("latin-1").strip()))
+def _check_type(head: _BodyHead, operation: Operation) -> None:
+    """Raise `UnsupportedBody` or `UnsupportedEncoding` if *operation* doesn't accept such a body."""
+    if head.encoding and head.encoding not in (_IDENTITY, *_GZIP):
+        raise UnsupportedEncoding
+    if head.content_type == _PLAIN_JSON:
+        return
+    match = _UTF_8.fullmatch((head.content_type or b"").decode("latin-1").strip())
+    if match is None or match[1].lower() not in operation.body_types:
+        raise UnsupportedBody(operation.body_types)

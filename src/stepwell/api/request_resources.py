@@ -1,7 +1,10 @@
 """The resources of a request: one reservation of memory, and the decoder of big bodies that all requests share."""
 
+from functools import partial
+
+from anyio import CapacityLimiter
 from litestar.types import Scope
-from msgspec import Struct
+from msgspec import Struct, field
 
 from stepwell.api.auth import Principal
 from stepwell.api.body_decoding import BigBodyDecoder
@@ -11,11 +14,15 @@ _KEY = "resources"
 
 
 class ProcessResources(Struct, frozen=True):
-    """The resources that all requests share. `body_timeout_s` is how long a body may make no progress, in seconds."""
+    """The resources that all requests share. `body_timeout_s` is how long a body may make no progress, in seconds.
+
+    `inflating` limits the threads that inflate bodies.
+    """
 
     governor: MemoryGovernor
     decoder: BigBodyDecoder
     body_timeout_s: float
+    inflating: CapacityLimiter = field(default_factory=partial(CapacityLimiter, 1))
 
 
 class RequestResources(Struct):

@@ -19,16 +19,19 @@ def options_handlers(operations: Iterable[Operation]) -> Iterator[HTTPRouteHandl
     Register them before the operations. Otherwise Litestar adds its own, which allow the methods of one operation only.
     """
     methods: dict[str, set[str]] = {}
+    patch_types: dict[str, dict[str, str]] = {}
     for operation in operations:
         methods.setdefault(operation.route_path, {"OPTIONS"}).update(operation.methods)
+        if operation.method == "PATCH":
+            patch_types[operation.route_path] = {"Accept-Patch": ", ".join(operation.body_types)}  # RFC 5789
     for path, allowed in methods.items():
-        yield _options_handler(path, ", ".join(sorted(allowed)))
+        yield _options_handler(path, {"Allow": ", ".join(sorted(allowed))} | patch_types.get(path, {}))
 
 
-def _options_handler(path: str, allow: str) -> HTTPRouteHandler:
+def _options_handler(path: str, headers: dict[str, str]) -> HTTPRouteHandler:
     @route(path, http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False)
     async def options() -> Response[None]:
-        return Response(None, status_code=204, headers={"Allow": allow})
+        return Response(None, status_code=204, headers=headers)
 
     return options
 

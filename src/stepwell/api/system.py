@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Response
+from msgspec import structs
 
 from stepwell import __version__
 from stepwell.api.content_negotiation import prefers
@@ -77,6 +78,7 @@ SCHEMA = Operation(
     permission=None,
     answers=Content("application/json"),
 )
+SCHEMA_ALIAS = structs.replace(SCHEMA, path="/openapi.json", id="schema_alias", summary="Alias of /schema/openapi.json")
 
 
 @endpoint(ROOT)
@@ -116,4 +118,9 @@ async def schema(description: DescriptionDep) -> Response[bytes]:
     return Response(description.json, media_type="application/json")
 
 
-HANDLERS = (root, live, ready, metrics, schema_page, schema)
+@endpoint(SCHEMA_ALIAS)
+async def schema_alias(description: DescriptionDep) -> Response[bytes]:
+    return Response(description.json, media_type="application/json")
+
+
+HANDLERS = (root, live, ready, metrics, schema_page, schema, schema_alias)

@@ -21,7 +21,7 @@ from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
 from stepwell.api.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
 from stepwell.api.idempotency import idempotent
 from stepwell.api.limits import RATE_LIMIT_HEADERS, show_rate_limit
-from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, Permission, endpoint
 from stepwell.api.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
 from stepwell.api.query_parameters import (
     CleanupQuery,
@@ -106,6 +106,7 @@ UPDATE = Operation(
     permission=Permission.WRITE,
     body=WorkflowUpdate,
     answers=WorkflowPublic,
+    body_types=(JSON_TYPE, MERGE_PATCH_TYPE),
     problems=(409,),
     headers=("ETag",),
     takes=CHANGING,
@@ -140,9 +141,9 @@ def _verb(verb: str, description: str, *, takes: tuple[str, ...] = CHANGING) -> 
         description=description,
         tag=TAG,
         permission=Permission.WRITE,
-        query=NoQuery if verb == "pause" else VerbQuery,
+        query=VerbQuery,
         answers=WorkflowPublic,
-        also=() if verb == "pause" else DRY_RUN_ANSWER,
+        also=DRY_RUN_ANSWER,
         problems=(409,),
         headers=("ETag",),
         takes=takes,
@@ -252,6 +253,7 @@ async def start_workflow(request: ApiRequest, services: Services, preconditions:
 
 
 @endpoint(PAUSE)
+@supports_dry_run("pause")
 @idempotent(answer_now)
 async def pause_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     return await workflow_answer(await _perform(request, services.workflows.pause, preconditions))
@@ -298,7 +300,7 @@ _Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[F
 
 async def _perform(request: ApiRequest, verb: _Verb, preconditions: Preconditions) -> FoundWorkflow:
     workflow_id = _workflow_id(request)
-    parse_query(request.scope["query_string"], NoQuery)
+    parse_query(request.scope["query_string"], VerbQuery)
     await ignore_empty_body(request)
     caller = request.user
     return await verb(caller.scope, caller.subject, workflow_id, preconditions)

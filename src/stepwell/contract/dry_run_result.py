@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 
-DryRunVerb = Literal["start", "resume", "cancel", "cleanup"]
+DryRunVerb = Literal["start", "pause", "resume", "cancel", "cleanup"]
 
 
 class JobToCancel(Struct, frozen=True):
@@ -30,8 +30,8 @@ class DryRun(Struct, frozen=True, kw_only=True):
     """A forecast of a verb. Nothing has changed. The lists hold ids of steps, in the order of the definition; a
     list that doesn't concern the verb is empty. `would_run`: the steps that would wait for a slot at once.
     `would_run_later`: those that would run after others. `running`: those whose attempts continue. `kept`: COMPLETED
-    steps, which don't run again. `reset`: those that return to PENDING with a fresh retry budget. `cancelled`: those
-    that become CANCELLED. Files are those recorded by the `tasks` tasks that cleanup would examine.
+    steps, which don't run again. `reset`: those that return to PENDING, by resume with a fresh retry budget.
+    `cancelled`: those that become CANCELLED. Files are those recorded by the `tasks` tasks that cleanup would examine.
     """
 
     verb: DryRunVerb

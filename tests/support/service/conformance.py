@@ -4,6 +4,7 @@ A status, a content type or a member of an answer that isn't documented fails th
 body that the service accepts and the document doesn't.
 """
 
+import gzip
 import json
 import re
 from collections.abc import Mapping
@@ -85,7 +86,7 @@ class Conformance:
         self.check_content(name, documented.get("content", {}), response)
         body = operation.get("requestBody")
         if response.is_success and body is not None and (body["required"] or response.request.content):
-            (content,) = body["content"].values()
+            content = body["content"]["application/json"]
             self.validate({**content["schema"], "components": self.requests}, response, _strict(response.request))
 
     def operation(self, request: httpx.Request) -> Any:
@@ -130,4 +131,5 @@ def _strict(message: httpx.Request | httpx.Response) -> Any:
     def refuse(constant: str) -> None:
         raise NonConforming(f"{constant} is not JSON")
 
-    return json.loads(message.content, parse_constant=refuse)
+    is_gzip = isinstance(message, httpx.Request) and message.headers.get("content-encoding") == "gzip"
+    return json.loads(gzip.decompress(message.content) if is_gzip else message.content, parse_constant=refuse)

@@ -16,7 +16,7 @@ from stepwell.contract.dry_run_result import DryRun, DryRunVerb, JobToCancel, Ke
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Resume, Start, Verb
+from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start, Verb
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.domain.records import LoadedWorkflow
@@ -94,6 +94,8 @@ class DryRunner:
         match verb:
             case "start":
                 return Start(SERVICE, self._new_id(self._clock.now()), self._owner)
+            case "pause":
+                return Pause(SERVICE)
             case "resume":
                 return Resume(SERVICE, self._new_id(self._clock.now()), self._owner)
             case "cancel":
@@ -122,12 +124,16 @@ def _apply_dry(verb: DryRunVerb, loaded: LoadedWorkflow, verb_input: Verb, now: 
     result = DryRun(verb=verb, status_now=status_now, status_after=run.state.status)
     if verb in ("start", "resume"):
         return _with_starts(run, decision, result)
+    kept = [] if verb == "cleanup" else _step_ids(run, StepStatus.COMPLETED, range(len(run.steps)))
+    if verb == "pause":
+        running = [run.plans[step.position].step_id for step in run.steps if run.has_attempt(step.position)]
+        reset = _step_ids(run, StepStatus.PENDING, sorted(decision.steps))
+        return structs.replace(result, running=running, kept=kept, reset=reset)
     jobs = [
         JobToCancel(run.plans[task.position].step_id, task.provider, task.remote_id)
         for task in decision.tasks.values()
         if task.follow_up_until is not None
     ]
-    kept = _step_ids(run, StepStatus.COMPLETED, range(len(run.steps))) if verb == "cancel" else []
     cancelled = _step_ids(run, StepStatus.CANCELLED, sorted(decision.steps))
     return structs.replace(result, cancelled=cancelled, kept=kept, remote_jobs_to_cancel=jobs)
 
