@@ -34,6 +34,7 @@ SHARED_SUBJECTS = {
     "system": "the operations without a token",
     "task_configs": "the configs of the types of task: their structs, and their rules",
     "tasks": "tasks",
+    "uploads": "uploads: the files that users send",
     "webhooks": "webhooks",
     "workflows": "workflows",
 }

@@ -11,7 +11,7 @@ from support.service.live_service import Service, running_service
 
 LOCAL_PATH = (
     "The service can't read a path on your computer: expected an http(s) URL, a data URI, or the path of an artifact, "
-    "media/{task_id}/{name}; there is no upload yet"
+    "media/{task_id}/{name}. POST /api/v1/artifacts uploads a file and returns such a path"
 )
 
 

@@ -48,7 +48,7 @@ class PlainBuffer:
         if (self._length or self._size) <= FREE_BYTES or not self._size + GROWTH > self._reserved < self._most:
             return 0.0
         self._reserved = min(self._most, max(2 * self._reserved, GROWTH))
-        return await _reserve(self._memory(), self._reserved)
+        return await reserve_memory(self._memory(), self._reserved)
 
     async def add(self, data: bytes) -> float:
         """Append a part. Return the seconds that this took."""
@@ -122,15 +122,15 @@ class GzipBuffer:
     async def _make_room(self, size: int) -> None:
         if size > max(FREE_BYTES, self._reserved):
             self._reserved = min(self._most + 1, max(2 * self._reserved, GROWTH, size))
-            await _reserve(self._memory(), self._reserved)
+            await reserve_memory(self._memory(), self._reserved)
 
 
 def _refuse(why: str) -> NoReturn:
     raise InvalidRequest([Fault(("body",), why, "gzip_invalid")])
 
 
-async def _reserve(memory: MemoryReservation, total: int) -> float:
-    """Let the reservation grow to *total*. Return the seconds that it waited."""
+async def reserve_memory(memory: MemoryReservation, total: int) -> float:
+    """Let the reservation grow to *total*. Return the seconds that it waited. Raises `Unavailable` and `NeverFits`."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:

@@ -24,7 +24,7 @@ _INTRO = (
     "A JSON body may be sent with Content-Encoding: gzip."
 )
 _HEADERS = {
-    "Location": "The address of the workflow, or of the page",
+    "Location": "The address of the workflow, of the first file, or of the page",
     "Link": "URLs of the first, previous, next and last page (RFC 8288)",
     "ETag": "The strong entity tag of the response",
     "Idempotency-Replayed": "true if this is the stored answer to an earlier request with the same Idempotency-Key",
@@ -58,6 +58,18 @@ _BYTES = Content("*/*", binary=True)
 # The consequences of a request header: the status of a failure, and the response header.
 _FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304, "Range": 416}
 _RESPONSE_HEADER = {"Idempotency-Key": "Idempotency-Replayed", "Prefer": "Preference-Applied"}
+_FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+_FILES: dict[str, Any] = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "required": ["file"],
+            "properties": {"file": {"type": "array", "items": _FILE, "minItems": 1}},
+        }
+    },
+    "application/octet-stream": {"schema": _FILE},
+    "*/*": {"schema": _FILE},
+}
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
     "task_id": {"type": "string", "format": "uuid"},
@@ -72,7 +84,7 @@ _TAGS = {
     "events": "The histories of workflows, as lists and as live streams.",
     "providers": "The configured providers, with their load and health.",
     "limits": "The limits of a tenant.",
-    "artifacts": "The output files of tasks.",
+    "artifacts": "The output files of tasks, and the files that users upload.",
     "webhooks": "The messages that the service posts to a workflow's webhook_url.",
     "callbacks": "Reports of providers about their jobs.",
     "system": "Operations for operators and monitoring. They need no token.",
@@ -132,7 +144,11 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "description": operation.description,
         "tags": [operation.tag],
         "parameters": _query_parameters(operation) + _path_parameters(operation) + _header_parameters(operation),
-        "responses": {str(operation.status): _success(operation)}
+        "responses": {
+            str(status): _success(operation)
+            for status in (operation.status, operation.repeat_status)
+            if status is not None
+        }
         | {str(status): _failure(status) for status in problem_statuses(operation)},
     }
     if operation.permission is not None:
@@ -146,6 +162,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "required": not operation.body_optional,
             "content": dict.fromkeys(operation.body_types, content),
         }
+    elif operation.files:
+        described["requestBody"] = {"required": True, "content": _FILES}
     return described
 
 

@@ -42,6 +42,9 @@ class Operation(Struct, frozen=True, kw_only=True):
       `streams` is the media type of the live stream, if the operation offers one.
     - `body` is the struct of the request's body, which may be absent if it is `body_optional`. `body_types` are the
       media types in which it is accepted.
+    - `body` is the struct of the request's body, which may be absent if it is `body_optional`.
+    - `files`: the body is a form of files, or one file. `repeat_status` is the status of a success that changes
+      nothing.
     - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
     - `headers` are those of the response; `optional_headers` may be missing. `takes` are the request headers that the
       operation reads (see `headers`).
@@ -56,10 +59,12 @@ class Operation(Struct, frozen=True, kw_only=True):
     answers: type[Struct] | Content
     description: str = ""
     status: int = 200
+    repeat_status: int | None = None
     query: type[Struct] = NoQuery
     body: type[Struct] | None = None
     body_optional: bool = False
     body_types: tuple[str, ...] = (JSON_TYPE,)
+    files: bool = False
     signable: bool = False
     problems: tuple[int, ...] = ()
     headers: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from stepwell.domain.errors import (
     NotFound,
     NoWebhook,
     PreconditionFailed,
+    QuotaExceeded,
     ReadOnly,
     ResourcesExhausted,
     StepwellError,
@@ -36,6 +37,8 @@ from stepwell.domain.errors import (
     TooManyValues,
     Unauthenticated,
     Unavailable,
+    UnsupportedFile,
+    UploadInUse,
 )
 
 PROBLEM_JSON = "application/problem+json"
@@ -62,12 +65,15 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     Forbidden: _row(403, "Forbidden"),
     NotFound: _row(404, "Not found"),
     ArtifactGone: _row(404, "Not found"),
+    UploadInUse: _row(409, "File in use"),
     StillRunning: _row(409, "Being worked on"),
     NoWebhook: _row(409, "No webhook"),
     InvalidTransition: _row(409, "Not allowed in this state"),
     PreconditionFailed: _row(412, "Changed meanwhile"),
     NeverFits: _row(413, "Body too large"),
     TooManyValues: _row(413, "Body too large"),
+    UnsupportedFile: _row(415, "Unsupported body"),
+    QuotaExceeded: _row(507, "Insufficient storage"),
     TooManyRequests: _row(429, "Too many requests"),
     Unavailable: _row(503, "Unavailable"),
     ReadOnly: _row(503, "Unavailable"),
@@ -95,18 +101,20 @@ MEANINGS: dict[int, str] = {
     408: "The body came too slowly: none of it for 15 s, or less than 16 KiB/s for long.",
     409: "The workflow's status doesn't allow the request, and nothing has changed; current_status and allowed_from "
     "say why, or is_deleted if the workflow is deleted. Or the first request with this Idempotency-Key is still "
-    "running; repeat after Retry-After seconds.",
+    "running; repeat after Retry-After seconds. Or a workflow names the file that is to be deleted.",
     412: "The workflow no longer has an ETag that If-Match names. Nothing has changed.",
     413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values "
-    "or 500,000 members of objects. The limits of a gzip body hold for the inflated one.",
+    "or 500,000 members of objects. The limits of a gzip body hold for the inflated one. Uploads have a limit of their "
+    "own.",
     415: "The Content-Type of the body isn't application/json in UTF-8, or another type that the header Accept lists; "
-    "or its Content-Encoding isn't gzip.",
+    "or its Content-Encoding isn't gzip. Or the bytes of an uploaded file have no type that is accepted.",
     416: "The Range begins behind the end of the file; Content-Range has the file's size.",
     422: "The body or the query is invalid; detail lists every fault with its place.",
     429: "There are too many requests; repeat after Retry-After seconds.",
     500: "The service has a fault.",
     503: "The database is unavailable, or the service is stopping; repeat after Retry-After seconds.",
-    507: "A disk is full, so nothing was stored; repeat after Retry-After seconds.",
+    507: "A disk is full, or the tenant's quota of uploads is used up, so nothing was stored; repeat after Retry-After "
+    "seconds.",
 }
 _HIDDEN = "The service could not answer this request."
 
@@ -129,7 +137,7 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
             problem.allowed_from = list(error.allowed)
     elif isinstance(error, StillRunning):
         headers["Retry-After"] = "1"
-    elif isinstance(error, Unavailable | TooManyRequests):
+    elif isinstance(error, Unavailable | TooManyRequests | QuotaExceeded):
         headers["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, NoRoomForArtifact):
         problem.detail, headers["Retry-After"] = "There is no room to store the file.", str(_RETRY_AFTER_S)

@@ -72,7 +72,7 @@ class BodyTooSlow(HTTPException):
         super().__init__(detail="The body came too slowly.", headers={"Connection": "close"})
 
 
-class _BodyHead(NamedTuple):
+class BodyHead(NamedTuple):
     """The headers of a request about its body. `content_type` is None unless there is exactly one."""
 
     length: int | None
@@ -156,7 +156,7 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
     resources = resources_of(request.scope)
     if resources.body is None:
         operation: Operation = request.route_handler.opt[OPT_KEY]
-        head = _read_head(request)
+        head = read_head(request)
         if head.length:
             _check_type(head, operation)
         data = await _read(request, head, INLINE_BYTES if operation.body is None else MAX_BODY_BYTES)
@@ -168,17 +168,17 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
 
 async def read_any_body(request: Request[Any, Any, Any]) -> bytes:
     """Return a body of any type, as it was sent. Raises what `read_body` does, except for its type and encoding."""
-    return await _read(request, _read_head(request)._replace(encoding=b""), MAX_BODY_BYTES)
+    return await _read(request, read_head(request)._replace(encoding=b""), MAX_BODY_BYTES)
 
 
-async def _read(request: Request[Any, Any, Any], head: _BodyHead, most: int) -> bytes:
+async def _read(request: Request[Any, Any, Any], head: BodyHead, most: int) -> bytes:
     """Return the body if it has at most *most* bytes, as it was sent and as it is returned."""
     is_gzip = head.encoding in _GZIP
     if head.length is not None and head.length > most:
         raise BodyTooLarge(most)
     # There is nothing to wait for, and a deadline costs as much as decoding.
     if SHORT_BODY in request.scope["state"] and not is_gzip:
-        return (await _receive(request))["body"]
+        return (await receive_part(request))["body"]
     resources = resources_of(request.scope)
     governor, stall_s = resources.process.governor, resources.process.body_timeout_s
     if head.length is not None and head.length > governor.largest:
@@ -193,7 +193,7 @@ async def _read(request: Request[Any, Any, Any], head: _BodyHead, most: int) -> 
                 deadline.reschedule(None)  # the client isn't at fault if memory is short
                 began += await buffer.make_room()
                 deadline.reschedule(min(loop.time(), began + stall_s + received / LEAST_RATE) + stall_s)
-                message = await _receive(request)
+                message = await receive_part(request)
                 received += len(message["body"])
                 if received > most:
                     raise BodyTooLarge(most)
@@ -205,7 +205,7 @@ async def _read(request: Request[Any, Any, Any], head: _BodyHead, most: int) -> 
         raise BodyTooSlow from None
 
 
-async def _receive(request: Request[Any, Any, Any]) -> HTTPRequestEvent:
+async def receive_part(request: Request[Any, Any, Any]) -> HTTPRequestEvent:
     """Return the next part of the body. Raises `ClientException` if the client disconnects."""
     message = cast("HTTPReceiveMessage", await request.receive())
     if message["type"] == "http.disconnect":
@@ -214,7 +214,7 @@ async def _receive(request: Request[Any, Any, Any]) -> HTTPRequestEvent:
     return message
 
 
-def _read_head(request: Request[Any, Any, Any]) -> _BodyHead:
+def read_head(request: Request[Any, Any, Any]) -> BodyHead:
     """Return the headers about the body. Raises `ClientException` for an invalid Content-Length."""
     length: int | None = None
     types, encodings = list[bytes](), list[bytes]()
@@ -227,10 +227,10 @@ def _read_head(request: Request[Any, Any, Any]) -> _BodyHead:
             types.append(value)
         elif name == b"content-encoding":
             encodings.append(value.strip().lower())
-    return _BodyHead(length, types[0] if len(types) == 1 else None, b",".join(encodings))
+    return BodyHead(length, types[0] if len(types) == 1 else None, b",".join(encodings))
 
 
-def _check_type(head: _BodyHead, operation: Operation) -> None:
+def _check_type(head: BodyHead, operation: Operation) -> None:
     """Raise `UnsupportedBody` or `UnsupportedEncoding` if *operation* doesn't accept such a body."""
     if head.encoding and head.encoding not in (_IDENTITY, *_GZIP):
         raise UnsupportedEncoding

@@ -27,6 +27,7 @@ from stepwell.api import (
     providers,
     system,
     tasks,
+    uploads,
     workflows,
 )
 from stepwell.api.auth import AccessControl, TokenVerifier
@@ -55,6 +56,7 @@ HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *tasks.HANDLERS,
     *deliveries.HANDLERS,
     *events.HANDLERS,
+    *uploads.HANDLERS,
     *artifact_routes.HANDLERS,
     *providers.HANDLERS,
     *limits.HANDLERS,

@@ -70,10 +70,11 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
             yield f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{note}</td></tr>"
         yield "</table>"
     if body := operation.get("requestBody"):
-        content = body["content"]["application/json"]
-        yield f"<p>Body: {_kind(content['schema'])}</p>"
-        if "example" in content:
-            yield f"<details><summary>Example</summary><pre>{_json(content['example'])}</pre></details>"
+        for media_type, content in body["content"].items():
+            note = "" if media_type == "application/json" else f" ({escape(media_type)})"
+            yield f"<p>Body: {_kind(content['schema'])}{note}</p>"
+            if "example" in content:
+                yield f"<details><summary>Example</summary><pre>{_json(content['example'])}</pre></details>"
     yield "<details><summary>Answers</summary><table>"
     for status, answer in operation["responses"].items():
         kinds = ", ".join(_kind(content["schema"]) for content in answer.get("content", {}).values())

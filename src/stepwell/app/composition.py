@@ -80,7 +80,7 @@ async def running_app(
         stores = await open_stores(process, source, stack)
         engine = build_engine(process, stores, extra_providers, stack)
         webhooks = build_webhooks(process, stores, engine, stack)
-        services = build_services(process, stores, engine, webhooks)
+        services = build_services(process, stores, engine, webhooks, stack)
         if exclusive and not stores.files.shared:
             await stores.task_files.sweep()
         work = run_engine(stores, engine, webhooks, services)

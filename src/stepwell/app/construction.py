@@ -29,6 +29,7 @@ from stepwell.app.metrics import StatementCounter
 from stepwell.artifacts.store_setup import Storage, open_storage
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.circuit_breaker import BreakerPolicy
+from stepwell.domain.uploads import UploadLimits
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
@@ -55,6 +56,8 @@ from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.task_files import TaskFiles
+from stepwell.engine.uploads.service import UploadService
+from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.fair_turns import FairTurns
@@ -73,6 +76,7 @@ from stepwell.worker_processes import WorkerLimits, WorkerPool
 # Bytes of definitions that are created at once for one tenant: some hundred small ones, or two of 200 steps. Requests
 # of other tenants are handled in between.
 _CREATES_IN_PROGRESS = 64 * 1024
+_INSPECTION_BYTES = 384 * 1024 * 1024  # of a worker's memory, besides the file
 
 
 class ProcessInfo(Struct, frozen=True):
@@ -138,7 +142,7 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     files = await open_storage(settings, writes.artifact_failed)
     writes.add_probe(WriteTarget.ARTIFACTS, files.try_to_write)
     database = await source.open(settings, process.owner, statements.add, writes, stack)
-    return Stores(database, files, TaskFiles(database.reader, files.artifacts), writes, statements)
+    return Stores(database, files, TaskFiles(database.reader, database.uploads, files.artifacts), writes, statements)
 
 
 def build_engine(
@@ -256,7 +260,9 @@ def _build_admission(process: ProcessInfo, stores: Stores, engine: Engine, recov
     return admission
 
 
-def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks) -> Services:
+def build_services(
+    process: ProcessInfo, stores: Stores, engine: Engine, webhooks: Webhooks, stack: contextlib.AsyncExitStack
+) -> Services:
     """Build the services that the API calls."""
     settings, clock, database = process.settings, process.clock, stores.database
     provider_status = ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since)
@@ -268,6 +274,7 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
     )
     cleanups = CleanupRunner(database.cleanups, stores.files.artifacts, access, engine.bus, clock)
     webhooks.recovery.add_claimer(cleanups)
+    uploads, sweeper = _build_uploads(process, stores, webhooks.recovery, stack)
     return Services(
         workflows=WorkflowService(
             access,
@@ -295,7 +302,23 @@ def build_services(process: ProcessInfo, stores: Stores, engine: Engine, webhook
         admission=webhooks.admission,
         create_turns=FairTurns(per_tenant=_CREATES_IN_PROGRESS),
         limits=TenantLimitsReader(webhooks.admission, engine.admission),
+        uploads=uploads,
+        upload_sweeper=sweeper,
     )
+
+
+def _build_uploads(
+    process: ProcessInfo, stores: Stores, recovery: Recovery, stack: contextlib.AsyncExitStack
+) -> tuple[UploadService, UploadSweeper]:
+    settings, clock, store = process.settings, process.clock, stores.database.uploads
+    # A worker maps a file of text into its memory.
+    workers = WorkerPool(WorkerLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120))
+    stack.push_async_callback(workers.aclose)
+    limits = UploadLimits(settings.upload_quota_bytes, settings.max_uploads_per_tenant, settings.upload_ttl_s)
+    uploads = UploadService(store, stores.files.artifacts, workers, limits, settings.upload_max_bytes, clock, uuid7)
+    sweeper = UploadSweeper(store, uploads, clock)
+    recovery.add_claimer(sweeper)
+    return uploads, sweeper
 
 
 def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -> EventSubscriptions:

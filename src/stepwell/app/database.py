@@ -33,6 +33,8 @@ from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
 from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
+from stepwell.persistence.stores.uploads import CONNECTIONS as UPLOAD_CONNECTIONS
+from stepwell.persistence.stores.uploads import PostgresUploads
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.cleanups import Cleanups
@@ -40,6 +42,7 @@ from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LeaseStore, Notifications, Presence
 from stepwell.ports.events import EventFeed
 from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
+from stepwell.ports.uploads import Uploads
 from stepwell.ports.webhooks import Deliveries, Outbox
 from stepwell.settings import Settings
 
@@ -59,6 +62,7 @@ class Database(Struct):
     notifications: Notifications
     presence: Presence
     cleanups: Cleanups
+    uploads: Uploads
 
 
 class DatabaseSource(Protocol):
@@ -136,6 +140,7 @@ class PostgresSource:
             PostgresNotifications(connect, notifying, owner),
             PostgresPresence(connect, notifying, owner),
             PostgresCleanups(open_pool(CLEANUP_CONNECTIONS)),
+            PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
         )
 
 

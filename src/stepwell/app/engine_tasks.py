@@ -2,13 +2,11 @@
 
 import asyncio
 import contextlib
-from functools import partial
 
 import structlog
 
 from stepwell.app.construction import Engine, Stores, Webhooks
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.service import Services
 from stepwell.freed_memory import return_freed_memory
 
@@ -21,8 +19,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
     """Run all tasks of the engine. If one fails, or this call is cancelled, all are cancelled."""
     async with asyncio.TaskGroup() as group:
         if stores.files.migration is not None:
-            recorded = partial(stores.database.reader.stored_outputs, EVERY_TENANT)
-            group.create_task(stores.files.migration.copy_all(recorded), name="copying")
+            group.create_task(stores.files.migration.copy_all(stores.task_files.recorded), name="copying")
         group.create_task(engine.scheduler.run(), name="scheduler")
         group.create_task(webhooks.recovery.run(), name="recovery")
         group.create_task(webhooks.recovery.watch(), name="other processes")
@@ -30,6 +27,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(webhooks.admission.announce(), name="announcements")
         group.create_task(webhooks.deliverer.run(), name="webhooks")
         group.create_task(services.cleanups.run(), name="cleanups")
+        group.create_task(services.upload_sweeper.run(), name="upload expiry")
         group.create_task(services.subscriptions.run(), name="streams")
         group.create_task(services.idempotency.run(), name="keys")
         group.create_task(stores.writes.run(), name="write probes")

@@ -6,7 +6,7 @@ percent sign or NUL, it can't be absolute, and no two paths that look alike diff
 """
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 ARTIFACTS_ROOT = "media"
@@ -18,14 +18,35 @@ _TASK_ID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _PATH = re.compile(f"{_PREFIX}({_TASK_ID})/({ARTIFACT_NAME})")
 # No word boundary stands before: in encoded JSON, a line feed before a path is "\n", which ends in an "n".
 _MENTION = re.compile(f"{_PREFIX}({_TASK_ID})/")
-_MEDIA_TYPES = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-    "gif": "image/gif",
-    "mp4": "video/mp4",
+# Nothing in which a browser runs scripts is among these types: SVG and HTML count as plain text.
+MEDIA_TYPES: Final = {
+    "image/png": ("png", "apng"),
+    "image/jpeg": ("jpg", "jpeg"),
+    "image/webp": ("webp",),
+    "image/gif": ("gif",),
+    "image/avif": ("avif",),
+    "image/heic": ("heic",),
+    "image/tiff": ("tiff", "tif"),
+    "image/bmp": ("bmp",),
+    "video/mp4": ("mp4", "m4v"),
+    "video/webm": ("webm",),
+    "video/quicktime": ("mov",),
+    "video/x-matroska": ("mkv",),
+    "video/x-msvideo": ("avi",),
+    "video/mpeg": ("mpg", "mpeg"),
+    "video/3gpp": ("3gp",),
+    "audio/mpeg": ("mp3",),
+    "audio/mp4": ("m4a",),
+    "audio/wav": ("wav",),
+    "audio/ogg": ("ogg", "oga", "opus"),
+    "audio/flac": ("flac",),
+    "audio/aac": ("aac",),
+    "audio/aiff": ("aiff", "aif"),
+    "audio/amr": ("amr",),
 }
+"""The media types that files may be served with, each with the suffixes of such files. The first is the usual one."""
+
+_TYPE_OF_SUFFIX = {suffix: media_type for media_type, suffixes in MEDIA_TYPES.items() for suffix in suffixes}
 
 
 class ArtifactPath(NamedTuple):
@@ -74,5 +95,5 @@ def named_tasks(encoded: str) -> set[str]:
 
 
 def media_type_of(path: str) -> str:
-    """Return the media type of an image or a video, by the suffix of *path*; an empty text for other files."""
-    return _MEDIA_TYPES.get(path.rpartition(".")[2].lower(), "")
+    """Return the media type of an image, a video or a sound, by the suffix of *path*; an empty text for other files."""
+    return _TYPE_OF_SUFFIX.get(path.rpartition(".")[2].lower(), "")

@@ -21,14 +21,19 @@
     ├── OutcomeUnknown            a provider may have accepted a job, or not
     ├── CallFailed                a call to a provider got no usable answer; it may be repeated
     ├── ArtifactGone              a file that should be there isn't
-    └── ArtifactError             a file that could not be read, written or deleted
-        └── NoRoomForArtifact     a file could not be written because the disk is full
+    ├── ArtifactError             a file that could not be read, written or deleted
+    │   └── NoRoomForArtifact     a file could not be written because the disk is full
+    ├── UnsupportedFile           the bytes of an uploaded file have no type that is accepted
+    ├── QuotaExceeded             a tenant has as many uploads, or bytes of them, as it may have
+    ├── UploadInUse               a workflow names the upload that is to be deleted
+    └── UploadsGone               a new workflow names uploads that are being deleted
 
 The table in `api/problems.py` says which answer each error becomes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -220,3 +225,29 @@ class ArtifactError(StepwellError):
 
 class NoRoomForArtifact(ArtifactError):
     """A file could not be written, because the disk is full."""
+
+
+class UnsupportedFile(StepwellError):
+    """The bytes of an uploaded file have no type that is accepted."""
+
+
+class QuotaExceeded(StepwellError):
+    """A tenant has as many uploads, or bytes of uploads, as it may have."""
+
+    retry_after_s = 3_600  # uploads expire, but nobody knows when this tenant's do
+
+
+class UploadInUse(StepwellError):
+    """A workflow that isn't deleted names the upload, so its file must stay."""
+
+    def __init__(self, workflow_id: UUID) -> None:
+        super().__init__(f"The workflow {workflow_id} names this file. Clean the workflow up first.")
+        self.workflow_id = workflow_id
+
+
+class UploadsGone(StepwellError):
+    """A new workflow names uploads that are being deleted."""
+
+    def __init__(self, upload_ids: Collection[UUID]) -> None:
+        super().__init__(f"{len(upload_ids)} uploads are being deleted")
+        self.upload_ids = frozenset(upload_ids)

@@ -39,6 +39,9 @@ from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.new_workflow import build_workflow
 from stepwell.engine.read_service import ReadService
+from stepwell.engine.uploads.deleted_files import refusing_deleted_files
+from stepwell.engine.uploads.service import UploadService
+from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.webhooks.service import WebhookService
 from stepwell.fair_turns import FairTurns
 from stepwell.memory import MemoryGovernor
@@ -99,11 +102,14 @@ class WorkflowService:
         finally:
             if runs:
                 self._admission.give_back(tenant, planned.places)
-        if start and not runs:
-            with self._admission.storing(tenant):
-                await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.reservation)
-        else:
-            await self.access.insert(scope, bundle.workflow, bundle.new, bundle.committed, preconditions.reservation)
+        with refusing_deleted_files(planned.request):
+            if start and not runs:
+                with self._admission.storing(tenant):
+                    await self.access.insert_waiting(scope, bundle.new, bundle.committed, preconditions.reservation)
+            else:
+                await self.access.insert(
+                    scope, bundle.workflow, bundle.new, bundle.committed, preconditions.reservation
+                )
         return bundle.new.record
 
     async def start(
@@ -266,3 +272,5 @@ class Services(Struct, frozen=True):
     admission: WorkflowAdmission
     create_turns: FairTurns
     limits: TenantLimitsReader
+    uploads: UploadService
+    upload_sweeper: UploadSweeper

@@ -1,4 +1,4 @@
-"""The files of tasks: find one by its path, select those of a cleanup, and delete those that no task records.
+"""The files of tasks and uploads: find one by its path, select those of a cleanup, delete those that nobody records.
 
 `engine.cleanups` deletes the files of deleted workflows.
 """
@@ -17,6 +17,7 @@ from stepwell.domain.records import TaskRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.storage import WorkflowReader
+from stepwell.ports.uploads import Uploads
 
 log = structlog.get_logger()
 
@@ -29,10 +30,10 @@ class SelectedTask(NamedTuple):
 
 
 class TaskFiles:
-    """Finds the files of tasks, and deletes those that no task records."""
+    """Finds the files of tasks and uploads, and deletes those that nobody records."""
 
-    def __init__(self, store: WorkflowReader, artifacts: Artifacts) -> None:
-        self._store, self._artifacts = store, artifacts
+    def __init__(self, store: WorkflowReader, uploads: Uploads, artifacts: Artifacts) -> None:
+        self._store, self._uploads, self._artifacts = store, uploads, artifacts
 
     async def select(self, scope: TenantScope, workflow_id: UUID) -> list[SelectedTask]:
         """Return the tasks that a cleanup would handle: those that are not deleted yet."""
@@ -41,22 +42,32 @@ class TaskFiles:
         return [SelectedTask(record, references.get(record.task.id)) for record in records]
 
     async def find(self, scope: TenantScope, path: str) -> Output | None:
-        """Return the output that a task of *scope* has recorded under exactly this path; None if it is deleted."""
+        """Return the file of a task or an upload of *scope* with exactly this path; None if it is deleted."""
         target = parse_artifact_path(path)
-        record = None if target is None else await self._store.task(scope, target.task_id)
-        if record is None or record.deleted_at is not None:
+        if target is None:
+            return None
+        record = await self._store.task(scope, target.task_id)
+        if record is None:
+            upload = await self._uploads.find(scope, target.task_id)
+            return upload.output if upload is not None and upload.path == path else None
+        if record.deleted_at is not None:
             return None
         return next((output for output in record.task.outputs if output.path == path), None)
 
+    async def recorded(self, owner_ids: Sequence[UUID]) -> set[str]:
+        """Return the paths of the files of these tasks and uploads that aren't deleted."""
+        outputs = await self._store.stored_outputs(EVERY_TENANT, owner_ids)
+        return outputs.union(await self._uploads.recorded(owner_ids))
+
     async def sweep(self) -> int:
-        """Delete the files that no task records, which killed processes have left. Return their number.
+        """Delete the files that nobody records, which killed processes have left. Return their number.
 
         Call this only before any attempt runs, because a running attempt's files are not recorded yet.
         """
         swept = 0
         async for page in self._artifacts.paths():
             owners = {target.task_id for path in page if (target := parse_artifact_path(path)) is not None}
-            recorded = await self._store.stored_outputs(EVERY_TENANT, list(owners))
+            recorded = await self.recorded(list(owners))
             for path in page:
                 if path not in recorded and not await self._is_needed(path):
                     swept += await self._delete_unrecorded(path)

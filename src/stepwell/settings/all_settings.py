@@ -10,8 +10,8 @@ from msgspec.structs import fields
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, WebhookSecrets
-from stepwell.settings.access_settings import AccessSettings
 from stepwell.settings.description import about
+from stepwell.settings.upload_settings import UploadSettings
 
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 SECRET_FIELDS = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
@@ -21,7 +21,7 @@ def _default_data_dir() -> Path:
     return Path("/var/lib/stepwell") if os.geteuid() == 0 else Path.home() / ".local/share/stepwell"
 
 
-class Settings(AccessSettings, frozen=True, kw_only=True):
+class Settings(UploadSettings, frozen=True, kw_only=True):
     """All settings. Field `x_y` is read from STEPWELL_X_Y. Times are in seconds, sizes in bytes.
 
     The manual's table of settings is generated from these fields and those of the groups that it inherits.

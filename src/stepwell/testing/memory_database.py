@@ -15,6 +15,7 @@ from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications,
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_lease_store import MemoryLeaseStore
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
+from stepwell.testing.memory_uploads import MemoryUploads
 from stepwell.testing.memory_webhooks import MemoryDeliveries, MemoryOutbox
 from stepwell.testing.memory_workflow_reader import MemoryWorkflowReader
 from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
@@ -76,6 +77,7 @@ class MemoryDatabase:
             MemoryNotifications(tables, owner),
             MemoryPresence(tables, owner),
             MemoryCleanups(tables),
+            MemoryUploads(tables),
         )
 
     async def open(

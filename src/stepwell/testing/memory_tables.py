@@ -1,24 +1,26 @@
 """The rows of the database in memory, and the queries that several of its adapters share."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from msgspec import Struct, field, json, structs
 
 from stepwell.contract.enums import DeliveryStatus
-from stepwell.domain.errors import Unavailable
+from stepwell.domain.errors import Unavailable, UploadsGone
 from stepwell.domain.event_feed import FeedCursor
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.records import TaskPlace, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.uploads import NewUpload, UploadRecord
 from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt
 from stepwell.ports.cleanups import FIRST
 from stepwell.ports.clock import Clock
+from stepwell.ports.uploads import UploadStatus
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database
 NEVER = datetime.min.replace(tzinfo=UTC)  # the lease of a process that was declared dead
@@ -66,6 +68,39 @@ class KeyRow(Struct):
     created_at: datetime
     applied_to: UUID | None = None
     answer: StoredAnswer | None = None
+
+
+class UploadRow(Struct):
+    """An upload, with its file or without."""
+
+    new: NewUpload
+    ttl_s: float
+    created_at: datetime
+    expires_at: datetime
+    status: UploadStatus = UploadStatus.PENDING
+    preview_bytes: int = 0
+    workflow_id: UUID | None = None
+
+    def __post_init__(self) -> None:
+        self.workflow_id = self.new.workflow_id
+
+    @property
+    def ttl(self) -> timedelta:
+        return timedelta(seconds=self.ttl_s)
+
+    def record(self) -> UploadRecord:
+        new = self.new
+        return UploadRecord(
+            id=new.id,
+            tenant=new.tenant,
+            name=new.name,
+            size=new.size,
+            sha256=new.sha256,
+            contents=new.contents,
+            workflow_id=self.workflow_id,
+            created_at=self.created_at,
+            expires_at=self.expires_at,
+        )
 
 
 class WorkflowRow(Struct):
@@ -135,6 +170,7 @@ class Tables:
         self.log: list[tuple[FeedCursor, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
         self.unclean_ends: dict[UUID, tuple[datetime, bool]] = {}  # by process: when, and whether one was under way
         self.cleanups: dict[UUID, CleanupRow] = {}
+        self.uploads: dict[UUID, UploadRow] = {}
         self.workflow_of_task: dict[UUID, UUID] = {}
         self.transactions = 0
         self.workflow_channel, self.process_channel = Channel(), Channel()
@@ -179,6 +215,14 @@ class Tables:
             for delivery in row.deliveries.values():
                 if delivery.next_at is not None:
                     yield delivery
+
+    def use_uploads(self, tenant: str | None, named: Collection[str]) -> None:
+        """Record that a new workflow of *tenant* names these uploads. Raises `UploadsGone`."""
+        uploads = [row for row in self.uploads.values() if str(row.new.id) in named and row.new.tenant == tenant]
+        if gone := [row.new.id for row in uploads if row.status is not UploadStatus.STORED]:
+            raise UploadsGone(gone)
+        for row in uploads:
+            row.expires_at = max(row.expires_at, self.clock.now() + row.ttl)
 
     def begin_transaction(self) -> int:
         self.transactions += 1

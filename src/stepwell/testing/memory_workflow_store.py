@@ -37,21 +37,23 @@ class MemoryWorkflowStore:
         if workflow_id in self._tables.workflows:
             raise ValueError(f"the workflow {workflow_id} is stored already")
         _check_numbers(range(1, len(new.events) + 1), [event.id for event in new.events])
-        if new.reservation is not None:
-            key = self._tables.own_key(new.reservation)
-            if key is None or key.applied_to is not None:
-                raise StillRunning
-            key.applied_to = workflow_id
         steps = [
             structs.replace(step, state=structs.replace(step.state, updated_at=step.created_at))
             for step in record.steps or []
         ]
         texts = [json.encode(record.config), *(json.encode(step.definition) for step in steps)]
+        named = frozenset().union(*(named_tasks(text.decode()) for text in texts))
+        self._tables.use_uploads(record.tenant, named)
+        if new.reservation is not None:
+            key = self._tables.own_key(new.reservation)
+            if key is None or key.applied_to is not None:
+                raise StillRunning
+            key.applied_to = workflow_id
         row = WorkflowRow(
             structs.replace(record, state=copy_of(record.state), steps=steps),
             new.final_position,
             new.definition_bytes,
-            frozenset().union(*(named_tasks(text.decode()) for text in texts)),
+            named,
         )
         self._tables.workflows[workflow_id] = row
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)

@@ -55,7 +55,10 @@ def test_every_form_of_a_reference_is_accepted(reference: str) -> None:
     ],
 )
 def test_a_local_path_is_refused_with_the_accepted_forms(reference: str) -> None:
-    message = f"The service can't read a path on your computer: expected {ACCEPTED}; there is no upload yet"
+    message = (
+        f"The service can't read a path on your computer: expected {ACCEPTED}. POST /api/v1/artifacts uploads a file "
+        "and returns such a path"
+    )
     assert form_refusal(reference) == (message, "file_invalid")
 
 

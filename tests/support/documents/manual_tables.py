@@ -27,7 +27,7 @@ from support.documents.manual import FOLDER, pages
 
 _TABLE = re.compile(r"^(<!-- table: ([^\n]+) -->\n).*?^(<!-- end of table -->)$", re.MULTILINE | re.DOTALL)
 _FAMILIES = {"credentials": CREDENTIAL + "NAME", "webhook_secrets": TENANTS_SECRET + "TENANT"}
-_SIZES = {1 << 20: "1 MiB", 64 << 20: "64 MiB", 1 << 30: "1 GiB"}
+_SIZES = {1 << 20: "1 MiB", 64 << 20: "64 MiB", 512 << 20: "512 MiB", 1 << 30: "1 GiB", 10 << 30: "10 GiB"}
 Rows = Sequence[Sequence[str]]
 
 

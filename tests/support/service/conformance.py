@@ -86,8 +86,9 @@ class Conformance:
         self.check_content(name, documented.get("content", {}), response)
         body = operation.get("requestBody")
         if response.is_success and body is not None and (body["required"] or response.request.content):
-            content = body["content"]["application/json"]
-            self.validate({**content["schema"], "components": self.requests}, response, _strict(response.request))
+            content = body["content"].get("application/json")
+            if content is not None:
+                self.validate({**content["schema"], "components": self.requests}, response, _strict(response.request))
 
     def operation(self, request: httpx.Request) -> Any:
         path = request.url.path

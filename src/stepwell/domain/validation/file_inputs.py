@@ -30,6 +30,7 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,20}):", re.IGNORECASE)  # two letters
 # What a path on the client's computer looks like.
 _LOCAL = re.compile(r"file:|[a-z]:|[./~\\]|[^:?#]*\.[a-z0-9]{1,5}$", re.IGNORECASE)
 _ACCEPTED = "an http(s) URL, a data URI, or the path of an artifact, media/{task_id}/{name}"
+_UPLOAD = "POST /api/v1/artifacts uploads a file and returns such a path"
 
 
 class _Input(NamedTuple):
@@ -104,7 +105,7 @@ def form_refusal(reference: str) -> tuple[str, str] | None:
         return "No artifact has such a path: expected media/{task_id}/{name}, as in results", "file_invalid"
     text = reference.strip()
     if _LOCAL.match(text):
-        message = f"The service can't read a path on your computer: expected {_ACCEPTED}; there is no upload yet"
+        message = f"The service can't read a path on your computer: expected {_ACCEPTED}. {_UPLOAD}"
         return message, "file_invalid"
     scheme = _SCHEME.match(text)
     note = f"; {scheme[1].lower()}: isn't read" if scheme and not text.lower().startswith("http") else ""

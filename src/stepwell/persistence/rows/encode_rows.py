@@ -119,7 +119,8 @@ _encode_event = _encoder(TYPES["checkpoint_event"], data=lambda data: json.encod
 class InsertRows(Struct):
     """The parameters of `engine_statements.INSERT` for one workflow.
 
-    `named` are the ids of the tasks whose files the workflow names. `size` is the length of its JSON in characters.
+    `named` are the ids of the tasks and uploads whose files the workflow names. `size` is the length of its JSON in
+    characters.
     `labels` has a workflow's id, a label and the workflow's time of creation, each in a list.
     """
 
@@ -153,10 +154,10 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
     )
 
 
-def references(naming: Sequence[InsertRows]) -> tuple[list[str], list[UUID]]:
-    """Return the parameters of `engine_statements.REFER`: the ids of named tasks, and beside each the workflow's id."""
-    task_ids = [task_id for rows in naming for task_id in rows.named]
-    return task_ids, [rows.workflows[0][0] for rows in naming for _ in rows.named]
+def references(naming: Sequence[InsertRows]) -> tuple[list[str], list[UUID], list[str | None]]:
+    """Return the parameters of `engine_statements.REFER`: named ids, and beside each the workflow and its tenant."""
+    named = [(file_id, *rows.workflows[0][:2]) for rows in naming for file_id in sorted(rows.named)]
+    return [row[0] for row in named], [row[1] for row in named], [row[2] for row in named]
 
 
 def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:

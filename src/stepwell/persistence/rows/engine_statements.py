@@ -244,11 +244,29 @@ WITH used_keys AS (
 SELECT workflow_id FROM used_keys
 """  # noqa: S608 - built from the constants above
 
-# Stores the tasks whose files new workflows name. It is sent only if there are any, and few workflows name files.
+# Stores which tasks' and uploads' files new workflows name. It is sent only if there are any, and few workflows name
+# files. The lock on the uploads lets a deletion of one come before this or after it (see `stores.uploads`).
 REFER: Final = """
-INSERT INTO artifact_references (task_id, workflow_id)
-SELECT n.task_id::uuid, n.workflow_id FROM unnest($1::text[], $2::uuid[]) AS n(task_id, workflow_id)
-ON CONFLICT DO NOTHING
+WITH named AS MATERIALIZED (
+    SELECT n.id::uuid AS id, n.workflow_id, n.tenant
+    FROM unnest($1::text[], $2::uuid[], $3::text[]) AS n(id, workflow_id, tenant)
+), refs AS (
+    INSERT INTO artifact_references (task_id, workflow_id) SELECT id, workflow_id FROM named ON CONFLICT DO NOTHING
+)
+SELECT u.id, named.workflow_id, u.status = 'STORED' AS is_stored,
+       u.used_at > clock_timestamp() - interval '30 seconds' AS is_recent
+FROM named JOIN uploads AS u ON u.id = named.id AND u.tenant IS NOT DISTINCT FROM named.tenant
+ORDER BY u.id FOR SHARE OF u
+"""
+
+# Records that uploads are used now. Returns those that still exist.
+USE_UPLOADS: Final = """
+WITH locked AS MATERIALIZED (
+    SELECT id FROM uploads WHERE id = ANY($1::uuid[]) AND status = 'STORED' ORDER BY id FOR UPDATE
+)
+UPDATE uploads AS u SET used_at = clock_timestamp(),
+                        expires_at = greatest(u.expires_at, clock_timestamp() + make_interval(secs => u.ttl_s))
+FROM locked WHERE u.id = locked.id RETURNING u.id
 """
 
 # A workflow that needs a process has an owner. $1 is the caller, and $2 are the workflows that it held at the time $3.

@@ -66,6 +66,10 @@ def _int(*, nullable: bool = False) -> Column[int]:
     return Column(Integer(), nullable=nullable)
 
 
+def _bytes() -> Column[int]:
+    return Column(BigInteger(), nullable=False)
+
+
 def _count() -> Column[int]:
     return Column(Integer(), nullable=False, server_default=text("0"))
 
@@ -257,6 +261,35 @@ class LabelColumns(TypedColumns):
     created_at = _time(nullable=False)
 
 
+class UploadColumns(TypedColumns):
+    """The files that users have uploaded, and those that came as data URIs in the definition of `workflow_id`."""
+
+    id = Column(Uuid(), primary_key=True)
+    tenant = _text(nullable=True)
+    name = _text()
+    status = _text()
+    size = _bytes()
+    preview_bytes: Column[int] = Column(BigInteger(), nullable=False, server_default=text("0"))
+    sha256 = _text()
+    media_type = _text()
+    width = _int(nullable=True)
+    height = _int(nullable=True)
+    duration_s = _seconds(nullable=True)
+    workflow_id = _id(nullable=True)
+    ttl_s = _seconds()
+    created_at = _time(nullable=False)
+    used_at = _time()
+    expires_at = _time(nullable=False)
+
+
+class UsageColumns(TypedColumns):
+    """The bytes and the number of the uploads of each tenant. `lane` is the tenant, "" for none."""
+
+    lane: Column[str] = Column(Text(), primary_key=True)
+    bytes = _bytes()
+    uploads = _int()
+
+
 _NEWEST = ("created_at", "id")
 
 unclean_ends = Table("unclean_ends", metadata, UncleanEndColumns)
@@ -350,3 +383,23 @@ labels = Table(
     PrimaryKeyConstraint("workflow_id", "label"),
     Index("labels_by_label", "label", "created_at", "workflow_id"),
 )
+_STORED = text("status = 'STORED'")
+_UPLOAD_LANE = text("coalesce(tenant, '')")
+uploads = Table(
+    "uploads",
+    metadata,
+    UploadColumns,
+    Index(
+        "uploads_by_contents",
+        _UPLOAD_LANE,
+        text("(tenant IS NULL)"),
+        "sha256",
+        unique=True,
+        postgresql_where=_STORED,
+    ),
+    Index("uploads_by_tenant", _UPLOAD_LANE, *_NEWEST, postgresql_where=_STORED),
+    Index("uploads_by_created", *_NEWEST, postgresql_where=_STORED),
+    Index("uploads_due", "expires_at"),
+    Index("uploads_of_workflow", "workflow_id", postgresql_where=text("workflow_id IS NOT NULL")),
+)
+upload_usage = Table("upload_usage", metadata, UsageColumns)

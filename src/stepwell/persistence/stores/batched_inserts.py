@@ -14,18 +14,20 @@ from uuid import UUID
 import asyncpg
 
 from stepwell.batching import BatchedCalls, ItemFailure, Weight
-from stepwell.domain.errors import StillRunning
+from stepwell.domain.errors import StillRunning, UploadsGone
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.records import NewWorkflow
 from stepwell.offloop import off_loop
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
 from stepwell.persistence.rows import engine_statements as sql
+from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.rows.encode_rows import InsertRows, insert_rows, references
 
 # With one connection, all inserts would wait for a long workflow. With more of them, fewer inserts share a statement.
 MAX_CONNECTIONS = 3
 MAX_STEPS, MAX_SIZE = 500, 2 * 1024 * 1024  # of a statement
+MAX_REFERENCES = 5_000  # of a statement
 
 
 class WorkflowInserter:
@@ -40,14 +42,19 @@ class WorkflowInserter:
         self._calls: BatchedCalls[UUID, InsertRows, None] = BatchedCalls(
             self._insert, max_weight=max_weight, weigh=_weight
         )
+        self._references: BatchedCalls[UUID, InsertRows, list[Row]] = BatchedCalls(
+            self._refer, max_weight=(MAX_REFERENCES, MAX_SIZE), weigh=lambda rows: (len(rows.named), 0)
+        )
 
     async def insert(self, new: NewWorkflow) -> None:
         """Insert the workflow, and return after the commit.
 
         Raises what asyncpg raises; TimeoutError, which is an outage, if no connection is free in time; and
-        `StillRunning` for a reservation that another attempt has taken over.
+        `StillRunning` for a reservation that another attempt has taken over; and `UploadsGone`.
         """
         rows = await off_loop(partial(insert_rows, new), steps=new.record.total_steps)
+        if rows.named:  # first, because once a workflow is stored no file that it names may be deleted
+            await self._use_uploads(await self._references.call(new.record.state.id, rows))
         if new.reservation is None:
             await self._calls.call(new.record.state.id, rows)
         else:
@@ -60,11 +67,27 @@ class WorkflowInserter:
         """Insert alone, because a reservation that no longer holds must not concern other inserts."""
         key = (rows.workflows[0][0], reservation.scope, reservation.key, reservation.token)
         async with self._connections.borrow() as connection:
-            if rows.named:
-                await connection.fetch(sql.REFER, *references([rows]))
             rows_of_key = await connection.fetch(sql.INSERT_ONCE, *rows.parameters(), [key], *rows.labels)
         if not rows_of_key:
             raise StillRunning
+
+    async def _refer(self, take: Callable[[], Mapping[UUID, InsertRows]]) -> dict[UUID, list[Row]]:
+        """Store the references of workflows. Return for each workflow the uploads of its tenant that it names."""
+        async with self._connections.borrow() as connection:
+            batch = take()
+            uploads: dict[UUID, list[Row]] = {workflow_id: [] for workflow_id in batch}
+            for row in await connection.fetch(sql.REFER, *references(list(batch.values()))):
+                uploads[row["workflow_id"]].append(row)
+        return uploads
+
+    async def _use_uploads(self, uploads: list[Row]) -> None:
+        """Record that *uploads* are used. Raises `UploadsGone` if one is being deleted."""
+        gone = {row["id"] for row in uploads if not row["is_stored"]}
+        stale = {row["id"] for row in uploads if row["is_stored"] and not row["is_recent"]}
+        if stale and not gone:
+            gone = stale - {row["id"] for row in await self._connections.fetch(sql.USE_UPLOADS, list(stale))}
+        if gone:
+            raise UploadsGone(gone)
 
     async def _insert(self, take: Callable[[], Mapping[UUID, InsertRows]]) -> dict[UUID, None]:
         refusal: Exception | None = None
@@ -86,9 +109,6 @@ def _weight(rows: InsertRows) -> Weight:
 
 
 async def _write(connection: asyncpg.Connection, batch: list[InsertRows]) -> None:
-    naming = [rows for rows in batch if rows.named]
-    if naming:  # first, because once a workflow is stored no file that it names may be deleted
-        await connection.fetch(sql.REFER, *references(naming))
     parameters = _concatenate(rows.parameters() for rows in batch)
     labels = _concatenate(rows.labels for rows in batch)
     if any(labels):

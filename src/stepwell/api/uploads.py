@@ -1,0 +1,168 @@
+"""The operations on uploads: send files, list them, and delete one."""
+
+from contextlib import AsyncExitStack
+from typing import Annotated
+from urllib.parse import urlencode
+
+from litestar import Response
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from stepwell.api.dependencies import ApiRequest, ServicesDep
+from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
+from stepwell.api.query_parameters import Skip, parse_query
+from stepwell.api.request_bodies import ignore_empty_body
+from stepwell.api.upload_bodies import read_files
+from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, UploadResponse
+from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
+from stepwell.domain.uploads import UploadRecord
+from stepwell.engine.service import Services
+from stepwell.engine.uploads.service import StoredUpload
+from stepwell.engine.uploads.spooled_file import SpooledFile
+
+TAG = "artifacts"
+BASE = ARTIFACTS_PATH.rstrip("/")
+_MAX_TENANT = 100
+
+
+class UploadQuery(Struct, frozen=True, kw_only=True):
+    name: (
+        Annotated[str, Meta(max_length=1_000, description="The name of a file that is the whole body")] | UnsetType
+    ) = UNSET
+    origin_tenant_id: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=_MAX_TENANT, description="The tenant, for a token with tenants:all"),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class UploadsQuery(Struct, frozen=True):
+    skip: Skip = 0
+    limit: Annotated[int, Meta(ge=0, le=1_000, description="The maximum number of files")] = 50
+
+
+UPLOAD = Operation(
+    method="POST",
+    path=BASE,
+    id="upload_artifact",
+    summary="Upload Artifact",
+    description=(
+        "Stores files: the parts named file of a form, or the whole body. The type is read from the bytes. The path of "
+        "a file is what any *_url input accepts. Bytes that the tenant has uploaded before get the same path; if all "
+        "of them are such, the status is 200."
+    ),
+    tag=TAG,
+    permission=Permission.WRITE,
+    query=UploadQuery,
+    files=True,
+    status=201,
+    repeat_status=200,
+    answers=UploadResponse,
+    headers=("Location",),
+    problems=(507,),
+)
+UPLOADS = Operation(
+    method="GET",
+    path=BASE,
+    id="list_artifacts",
+    summary="List Artifacts",
+    description="The uploaded files, newest first. The outputs of tasks aren't among them.",
+    tag=TAG,
+    permission=Permission.READ,
+    query=UploadsQuery,
+    answers=ArtifactListResponse,
+    headers=("Link",),
+)
+DELETE = Operation(
+    method="DELETE",
+    path=ARTIFACTS_PATH + "{path}",
+    id="delete_artifact",
+    summary="Delete Artifact",
+    description="Deletes an uploaded file. It is a 409 while a workflow that isn't deleted names the file.",
+    tag=TAG,
+    permission=Permission.WRITE,
+    answers=ArtifactPublic,
+    problems=(409,),
+)
+
+
+@endpoint(UPLOAD)
+async def upload_artifact(request: ApiRequest, services: ServicesDep) -> Response[UploadResponse]:
+    query = parse_query(request.scope["query_string"], UploadQuery)
+    tenant = request.user.tenant_for(None if query.origin_tenant_id is UNSET else query.origin_tenant_id)
+    services.availability.check_open()
+    name = None if query.name is UNSET else query.name
+    async with AsyncExitStack() as stack:
+        files = await read_files(request, name, services.uploads.max_bytes, stack)
+        uploads = await _store_all(services, tenant, files)
+    created = any(upload.created for upload in uploads)
+    return Response(
+        UploadResponse([artifact_to_public(upload.record) for upload in uploads]),
+        status_code=201 if created else 200,
+        headers={"Location": ARTIFACTS_PATH + uploads[0].record.path},
+    )
+
+
+async def _store_all(services: Services, tenant: str | None, files: list[SpooledFile]) -> list[StoredUpload]:
+    """Store all files or none."""
+    uploads: list[StoredUpload] = []
+    try:
+        for file in files:
+            uploads.append(await services.uploads.add(tenant, file))  # noqa: PERF401 - kept if a later one fails
+    except BaseException:
+        await services.uploads.take_back(upload for upload in uploads if upload.created)
+        raise
+    return uploads
+
+
+@endpoint(UPLOADS)
+async def list_artifacts(request: ApiRequest, services: ServicesDep) -> Response[ArtifactListResponse]:
+    query = parse_query(request.scope["query_string"], UploadsQuery)
+    page = await services.uploads.page(request.user.scope, query.skip, query.limit)
+    content = ArtifactListResponse(
+        [artifact_to_public(record) for record in page.uploads], page.total, query.skip, query.limit
+    )
+    return Response(content, headers={"Link": _links(query, page.total)})
+
+
+@endpoint(DELETE)
+async def delete_artifact(request: ApiRequest, services: ServicesDep) -> Response[ArtifactPublic]:
+    parse_query(request.scope["query_string"], NoQuery)
+    await ignore_empty_body(request)
+    services.availability.check_open()
+    path = str(request.path_params["path"]).lstrip("/")
+    return Response(artifact_to_public(await services.uploads.delete(request.user.scope, path)))
+
+
+def artifact_to_public(record: UploadRecord) -> ArtifactPublic:
+    contents = record.contents
+    return ArtifactPublic(
+        path=record.path,
+        name=record.name,
+        size=record.size,
+        sha256=record.sha256,
+        media_type=contents.media_type,
+        width=contents.width,
+        height=contents.height,
+        duration_s=contents.duration_s,
+        created_at=record.created_at,
+        expires_at=record.expires_at,
+    )
+
+
+def _links(query: UploadsQuery, total: int) -> str:
+    """Return the `Link` header (RFC 8288) of a page."""
+    limit = max(query.limit, 1)
+    pages = {"first": 0}
+    if query.skip > 0:
+        pages["prev"] = max(0, query.skip - limit)
+    if query.skip + limit < total:
+        pages["next"] = query.skip + limit
+    pages["last"] = max(0, (total - 1) // limit * limit)
+    return ", ".join(
+        f'<{BASE}?{urlencode({"skip": skip, "limit": query.limit})}>; rel="{rel}"' for rel, skip in pages.items()
+    )
+
+
+HANDLERS = (upload_artifact, list_artifacts, delete_artifact)

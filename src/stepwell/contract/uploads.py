@@ -1,0 +1,39 @@
+"""The answers about uploads: the files that users have uploaded."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from stepwell.contract.fields import Time
+
+
+class ArtifactPublic(Struct, kw_only=True):
+    """An uploaded file. Any `*_url` input accepts its `path`. Its URL is /api/v1/artifacts/ followed by the path."""
+
+    path: Annotated[str, Meta(description="media/{upload_id}/{name}")]
+    name: str
+    size: Annotated[int, Meta(description="In bytes")]
+    sha256: Annotated[str, Meta(description="In hex")]
+    media_type: Annotated[str, Meta(description="The type that the bytes have, whatever was declared")]
+    width: Annotated[int, Meta(description="In pixels; null if it isn't known")] | None
+    height: Annotated[int, Meta(description="In pixels; null if it isn't known")] | None
+    duration_s: Annotated[float, Meta(description="Null if it isn't known")] | None
+    created_at: Time
+    expires_at: Annotated[
+        Time, Meta(description="The service deletes the file after this time, unless a workflow names it")
+    ]
+
+
+class UploadResponse(Struct):
+    """The uploaded files, in the order of the request."""
+
+    artifacts: list[ArtifactPublic]
+
+
+class ArtifactListResponse(Struct):
+    """A page of the uploaded files, newest first."""
+
+    artifacts: list[ArtifactPublic]
+    total: int
+    skip: int
+    limit: int

@@ -1,0 +1,161 @@
+"""Stores, lists and deletes uploads.
+
+    bytes ──► temporary file ──► type and size ──► row, PENDING ──► file in the store ──► row, STORED
+
+What must hold:
+- An upload that ends anywhere in between leaves nothing: the temporary file has no name, and a row that is PENDING is
+  deleted with its file, here or by the sweeper.
+- The same bytes of a tenant are stored once, also if they come twice at the same time.
+- A tenant's uploads never exceed its quota: the bytes are reserved before the file is stored.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+from anyio import CancelScope
+from msgspec import Struct, json
+
+from stepwell.domain.artifacts import parse_artifact_path
+from stepwell.domain.errors import ArtifactError, NotFound, Unavailable, UnsupportedFile, UploadInUse
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.domain.uploads import NewUpload, UploadContents, UploadLimits, UploadPage, UploadRecord, safe_name
+from stepwell.engine.uploads.inspection import Inspection, inspect_file
+from stepwell.engine.uploads.spooled_file import SpooledFile
+from stepwell.ports.artifacts import Artifacts
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.uploads import Uploads
+from stepwell.worker_processes import WorkerFailed, WorkerPool
+
+log = structlog.get_logger()
+
+CONTINUE: Final = timedelta(minutes=5)  # until a deletion that has failed is continued
+_DELETE_S = 60.0
+_TRIES = 3
+
+
+class StoredUpload(Struct, frozen=True):
+    """An upload, and whether it was stored by this call. Otherwise the tenant had uploaded the same bytes before."""
+
+    record: UploadRecord
+    created: bool
+
+
+class UploadService:
+    """The uploads of tenants. `on_due` is called with the time at which an upload may have to be deleted."""
+
+    def __init__(
+        self,
+        store: Uploads,
+        artifacts: Artifacts,
+        workers: WorkerPool,
+        limits: UploadLimits,
+        max_bytes: int,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._store, self._artifacts, self._workers, self._limits = store, artifacts, workers, limits
+        self.max_bytes = max_bytes
+        self._clock, self._new_id = clock, new_id
+        self.on_due: Callable[[datetime], object] = lambda _: None
+
+    async def add(self, tenant: str | None, file: SpooledFile, workflow_id: UUID | None = None) -> StoredUpload:
+        """Store the file. With *workflow_id* it came in the definition of that workflow, and is deleted with it.
+
+        Raises `UnsupportedFile`, `QuotaExceeded`, `ArtifactError` and `Unavailable`.
+        """
+        for _ in range(_TRIES):
+            same = await self._store.find_same(tenant, file.sha256, own=workflow_id is None)
+            if same is not None:
+                return StoredUpload(same, created=False)
+            contents = await self._inspect(tenant, file)
+            new = NewUpload(
+                id=self._new_id(self._clock.now()),
+                tenant=tenant,
+                name=safe_name(file.name, contents.media_type),
+                size=file.size,
+                sha256=file.sha256,
+                contents=contents,
+                workflow_id=workflow_id,
+            )
+            if (record := await self._store_new(new, file)) is not None:
+                self.on_due(record.expires_at)
+                return StoredUpload(record, created=True)
+        raise Unavailable("the same file is being uploaded and deleted elsewhere")
+
+    async def take_back(self, uploads: Iterable[StoredUpload]) -> None:
+        """Delete uploads of a request that has failed, unless a workflow names them already."""
+        with CancelScope(shield=True), suppress(Unavailable):  # otherwise they expire
+            for upload in uploads:
+                with suppress(NotFound, UploadInUse):
+                    await self.delete(EVERY_TENANT, upload.record.path)
+
+    async def find(self, scope: TenantScope, path: str) -> UploadRecord:
+        """Return the upload with exactly this path. Raises `NotFound`."""
+        target = parse_artifact_path(path)
+        record = None if target is None else await self._store.find(scope, target.task_id)
+        if record is None or record.path != path:
+            raise NotFound("artifact")
+        return record
+
+    async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
+        """Return a page of the uploads, newest first."""
+        return await self._store.page(scope, skip, limit)
+
+    async def delete(self, scope: TenantScope, path: str) -> UploadRecord:
+        """Delete the upload, and return what it was. If its file can't be deleted now, the sweeper does it later.
+
+        Raises `NotFound`, and `UploadInUse` if an undeleted workflow names the file.
+        """
+        record = await self.find(scope, path)
+        await self._store.begin_deletion(scope, record.id)
+        if not await self.discard(record.id):
+            self.on_due(self._clock.now() + CONTINUE)
+        return record
+
+    async def discard(self, upload_id: UUID) -> bool:
+        """Delete the files of a DELETING upload, then its row. Return False if that must be tried again."""
+        try:
+            async with asyncio.timeout(_DELETE_S):
+                await self._artifacts.discard(upload_id)
+            await self._store.end_deletion(upload_id)
+        except (ArtifactError, TimeoutError, Unavailable) as error:
+            log.warning("upload.not_deleted", action="delete", upload_id=str(upload_id), error=str(error))
+            return False
+        return True
+
+    async def _inspect(self, tenant: str | None, file: SpooledFile) -> UploadContents:
+        if not file.size:
+            raise UnsupportedFile("The file is empty.")
+        try:
+            answer = await self._workers.run(tenant, inspect_file, lambda: [file.path.encode()])
+        except WorkerFailed as error:
+            if error.repeatable:
+                raise Unavailable(f"The file could not be examined: {error}") from error
+            raise UnsupportedFile("The file takes too much memory or time to be examined.") from error
+        inspection = json.decode(answer, type=Inspection)
+        if inspection.contents is None:
+            raise UnsupportedFile(inspection.refusal)
+        return inspection.contents
+
+    async def _store_new(self, new: NewUpload, file: SpooledFile) -> UploadRecord | None:
+        """Store the file and its row. Return None if the same bytes were stored meanwhile."""
+        await self._store.reserve(new, self._limits)
+        record: UploadRecord | None = None
+        try:
+            await self._artifacts.put_file(new.path, file.file)
+            record = await self._store.finish(new.id)
+        finally:
+            if record is None:
+                await self._abandon(new.id)
+        return record
+
+    async def _abandon(self, upload_id: UUID) -> None:
+        """Delete an upload that is PENDING. It may be STORED, if the answer of the database was lost; then it stays."""
+        with CancelScope(shield=True), suppress(Unavailable):  # the sweeper does it later
+            if await self._store.abandon(upload_id) and not await self.discard(upload_id):
+                self.on_due(self._clock.now() + CONTINUE)

@@ -1,0 +1,240 @@
+"""`ports.uploads.Uploads` on asyncpg.
+
+The order of locks: uploads by id, then the row of the tenant's usage. `RESERVE` locks the usage first, because nobody
+else can lock a new upload.
+
+A deletion locks the upload, and looks for workflows that name it in a statement of its own, with a new snapshot. A
+create locks the upload as well, when it stores its reference (`engine_statements.REFER`). So if the create comes first,
+the deletion sees the reference. If the deletion comes first, the create sees that the upload is DELETING, and is
+refused.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final, cast
+from uuid import UUID
+
+import asyncpg
+
+from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse
+from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.uploads import NewUpload, UploadContents, UploadLimits, UploadPage, UploadRecord
+from stepwell.persistence.connections.connection_pool import SmallPool
+from stepwell.persistence.connections.database import unavailable_in_outage
+from stepwell.persistence.rows.decode_rows import Row
+from stepwell.ports.uploads import UploadStatus
+
+# The maximum. A connection is opened only if all others are in use, so without uploads there is none.
+CONNECTIONS: Final = 2
+_PENDING_S: Final = 7_200  # the longest time from a reservation to the end of the upload
+_RECHECK_S: Final = 86_400  # between two examinations of an expired upload that a workflow names
+_CREATE_S: Final = 60  # the longest time from a stored reference to its workflow
+_CONTINUE_S: Final = 300  # until a deletion that was interrupted or has failed is continued
+
+_RECORD: Final = """
+id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_id, created_at, expires_at
+"""
+_OF_TENANT: Final = "coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL)"
+
+RESERVE: Final = f"""
+WITH room AS (
+    INSERT INTO upload_usage AS u (lane, bytes, uploads)
+    SELECT coalesce($2::text, ''), $4::bigint, 1 WHERE $4::bigint <= $12::bigint AND $13::integer > 0
+    ON CONFLICT (lane) DO UPDATE SET bytes = u.bytes + excluded.bytes, uploads = u.uploads + 1
+    WHERE u.bytes + excluded.bytes <= $12::bigint AND u.uploads < $13::integer
+    RETURNING lane
+)
+INSERT INTO uploads (id, tenant, name, status, size, sha256, media_type, width, height, duration_s, workflow_id, ttl_s,
+                     created_at, expires_at)
+SELECT $1, $2, $3, 'PENDING', $4, $5, $6, $7, $8, $9, $10, $11,
+       clock_timestamp(), clock_timestamp() + make_interval(secs => {_PENDING_S})
+FROM room RETURNING id
+"""  # noqa: S608 - built from constants
+
+FINISH: Final = f"""
+UPDATE uploads SET status = 'STORED', expires_at = clock_timestamp() + make_interval(secs => ttl_s)
+WHERE id = $1 AND status = 'PENDING' RETURNING {_RECORD}
+"""  # noqa: S608 - built from constants
+
+FIND_SAME: Final = f"""
+UPDATE uploads SET expires_at = greatest(expires_at, clock_timestamp() + make_interval(secs => ttl_s)),
+                   workflow_id = CASE WHEN $3 THEN NULL ELSE workflow_id END
+WHERE {_OF_TENANT} AND sha256 = $2 AND status = 'STORED' RETURNING {_RECORD}
+"""  # noqa: S608 - built from constants
+
+FIND: Final = f"""
+SELECT {_RECORD} FROM uploads
+WHERE id = $1 AND status = 'STORED' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text)
+"""  # noqa: S608 - built from constants
+
+PAGE: Final = f"""
+SELECT {_RECORD} FROM uploads WHERE status = 'STORED' AND {_OF_TENANT}
+ORDER BY created_at DESC, id DESC OFFSET $2 LIMIT $3
+"""  # noqa: S608 - built from constants
+COUNT: Final = f"SELECT count(*) FROM uploads WHERE status = 'STORED' AND {_OF_TENANT}"  # noqa: S608
+PAGE_OF_ALL: Final = f"""
+SELECT {_RECORD} FROM uploads WHERE status = 'STORED' ORDER BY created_at DESC, id DESC OFFSET $1 LIMIT $2
+"""  # noqa: S608 - built from constants
+COUNT_OF_ALL: Final = "SELECT count(*) FROM uploads WHERE status = 'STORED'"
+
+RECORDED: Final = """
+SELECT 'media/' || id || '/' || name AS path FROM uploads WHERE id = ANY($1::uuid[]) AND status <> 'DELETING'
+"""
+
+LOCK: Final = "SELECT tenant FROM uploads WHERE id = $1 AND status = 'STORED' FOR UPDATE"
+LOCK_EXPIRED: Final = "SELECT status FROM uploads WHERE id = $1 AND expires_at <= clock_timestamp() FOR UPDATE"
+# A reference without a workflow counts shortly after it was stored, because the workflow may still be inserted.
+NAMED_BY: Final = f"""
+SELECT r.workflow_id FROM uploads AS u JOIN artifact_references AS r ON r.task_id = u.id
+LEFT JOIN workflows AS w ON w.id = r.workflow_id
+WHERE u.id = $1 AND CASE
+    WHEN w.id IS NULL THEN u.used_at > clock_timestamp() - make_interval(secs => {_CREATE_S})
+    ELSE w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM u.tenant END
+LIMIT 1
+"""  # noqa: S608 - built from constants
+BEGIN_DELETION: Final = f"""
+UPDATE uploads SET status = 'DELETING', expires_at = clock_timestamp() + make_interval(secs => {_CONTINUE_S})
+WHERE id = $1
+"""  # noqa: S608 - built from constants
+ABANDON: Final = f"{BEGIN_DELETION} AND status = 'PENDING' RETURNING id"
+POSTPONE: Final = """
+UPDATE uploads SET expires_at = clock_timestamp() + make_interval(secs => least($2::float8, ttl_s)) WHERE id = $1
+"""
+
+END_DELETION: Final = """
+WITH gone AS (
+    DELETE FROM uploads WHERE id = $1 AND status = 'DELETING' RETURNING tenant, size + preview_bytes AS bytes
+)
+UPDATE upload_usage AS u SET bytes = u.bytes - gone.bytes, uploads = u.uploads - 1
+FROM gone WHERE u.lane = coalesce(gone.tenant, '')
+"""
+
+DUE: Final = "SELECT id FROM uploads WHERE expires_at <= clock_timestamp() ORDER BY expires_at LIMIT $1"
+NEXT: Final = "SELECT extract(epoch FROM min(expires_at) - clock_timestamp())::float8 AS seconds FROM uploads"
+
+CHARGE: Final = """
+WITH upload AS MATERIALIZED (
+    SELECT coalesce(tenant, '') AS lane FROM uploads WHERE id = $1 AND status = 'STORED' FOR UPDATE
+), room AS (
+    UPDATE upload_usage AS u SET bytes = u.bytes + $2 FROM upload
+    WHERE u.lane = upload.lane AND u.bytes + $2 <= $3 RETURNING u.lane
+), charged AS (
+    UPDATE uploads SET preview_bytes = preview_bytes + $2 WHERE id = $1 AND EXISTS (SELECT FROM room)
+)
+SELECT EXISTS (SELECT FROM upload) AS found, EXISTS (SELECT FROM room) AS charged
+"""
+
+
+class PostgresUploads:
+    """Uploads in PostgreSQL."""
+
+    def __init__(self, connections: SmallPool) -> None:
+        self._connections = connections
+
+    @unavailable_in_outage
+    async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
+        contents = new.contents
+        values = (new.id, new.tenant, new.name, new.size, new.sha256, contents.media_type)
+        sizes = (contents.width, contents.height, contents.duration_s)
+        more = (new.workflow_id, limits.ttl_s, limits.quota_bytes, limits.max_uploads)
+        if not await self._connections.fetch(RESERVE, *values, *sizes, *more):
+            raise QuotaExceeded(limits.message)
+
+    @unavailable_in_outage
+    async def finish(self, upload_id: UUID) -> UploadRecord | None:
+        async with self._connections.borrow() as connection:
+            try:
+                row = await connection.fetchrow(FINISH, upload_id)
+            except asyncpg.UniqueViolationError:  # the same bytes came at the same time
+                return None
+        return None if row is None else _record(row)
+
+    @unavailable_in_outage
+    async def abandon(self, upload_id: UUID) -> bool:
+        return bool(await self._connections.fetch(ABANDON, upload_id))
+
+    @unavailable_in_outage
+    async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
+        rows = await self._connections.fetch(FIND_SAME, tenant, sha256, own)
+        return _record(rows[0]) if rows else None
+
+    @unavailable_in_outage
+    async def find(self, scope: TenantScope, upload_id: UUID) -> UploadRecord | None:
+        rows = await self._connections.fetch(FIND, upload_id, scope.every, scope.tenant)
+        return _record(rows[0]) if rows else None
+
+    @unavailable_in_outage
+    async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
+        async with self._connections.borrow() as connection:
+            if scope.every:
+                rows = await connection.fetch(PAGE_OF_ALL, skip, limit)
+                total = await connection.fetchval(COUNT_OF_ALL)
+            else:
+                rows = await connection.fetch(PAGE, scope.tenant, skip, limit)
+                total = await connection.fetchval(COUNT, scope.tenant)
+        return UploadPage([_record(row) for row in rows], total)
+
+    @unavailable_in_outage
+    async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
+        return [row["path"] for row in await self._connections.fetch(RECORDED, list(upload_ids))]
+
+    @unavailable_in_outage
+    async def begin_deletion(self, scope: TenantScope, upload_id: UUID) -> None:
+        workflow_id: UUID | None = None
+        async with self._connections.borrow() as connection, connection.transaction():
+            row = await connection.fetchrow(LOCK, upload_id)
+            found = row is not None and scope.covers(row["tenant"])
+            if found:
+                workflow_id = await connection.fetchval(NAMED_BY, upload_id)
+                if workflow_id is None:
+                    await connection.execute(BEGIN_DELETION, upload_id)
+        if not found:
+            raise NotFound("artifact")
+        if workflow_id is not None:
+            raise UploadInUse(workflow_id)
+
+    @unavailable_in_outage
+    async def begin_expiry(self, upload_id: UUID) -> bool:
+        async with self._connections.borrow() as connection, connection.transaction():
+            status = await connection.fetchval(LOCK_EXPIRED, upload_id)
+            if status is None:
+                return False
+            if status == UploadStatus.STORED and await connection.fetchval(NAMED_BY, upload_id) is not None:
+                await connection.execute(POSTPONE, upload_id, _RECHECK_S)
+                return False
+            await connection.execute(BEGIN_DELETION, upload_id)
+            return True
+
+    @unavailable_in_outage
+    async def end_deletion(self, upload_id: UUID) -> None:
+        await self._connections.fetch(END_DELETION, upload_id)
+
+    @unavailable_in_outage
+    async def due(self, limit: int) -> Sequence[UUID]:
+        return [row["id"] for row in await self._connections.fetch(DUE, limit)]
+
+    @unavailable_in_outage
+    async def next_due_s(self) -> float | None:
+        (row,) = await self._connections.fetch(NEXT)
+        return cast("float | None", row["seconds"])
+
+    @unavailable_in_outage
+    async def charge_preview(self, upload_id: UUID, size: int, limits: UploadLimits) -> None:
+        (row,) = await self._connections.fetch(CHARGE, upload_id, size, limits.quota_bytes)
+        if not row["found"]:
+            raise NotFound("artifact")
+        if not row["charged"]:
+            raise QuotaExceeded(limits.message)
+
+
+def _record(row: Row) -> UploadRecord:
+    return UploadRecord(
+        id=row["id"],
+        tenant=row["tenant"],
+        name=row["name"],
+        size=row["size"],
+        sha256=row["sha256"],
+        contents=UploadContents(row["media_type"], row["width"], row["height"], row["duration_s"]),
+        workflow_id=row["workflow_id"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+    )

@@ -1,0 +1,76 @@
+"""The storage of uploads, without their files, as a protocol."""
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.uploads import NewUpload, UploadLimits, UploadPage, UploadRecord
+
+
+class UploadStatus(StrEnum):
+    """The status of an upload. Only a STORED one can be read. The file of a DELETING one is being deleted."""
+
+    PENDING = "PENDING"
+    STORED = "STORED"
+    DELETING = "DELETING"
+
+
+class Uploads(Protocol):
+    """The uploads of all tenants, and the bytes that each tenant uses.
+
+    The row of an upload is there before its file and until after its file, so that no file is left behind. A PENDING
+    upload counts for the tenant's limits. All methods raise `Unavailable` while the database is away.
+    """
+
+    async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
+        """Insert a PENDING upload. Raises `QuotaExceeded` if the tenant would have more than *limits* allow."""
+
+    async def finish(self, upload_id: UUID) -> UploadRecord | None:
+        """Make a PENDING upload STORED, and return it.
+
+        Return None if the tenant has a STORED one with the same bytes, or if the upload is no longer PENDING.
+        """
+
+    async def abandon(self, upload_id: UUID) -> bool:
+        """Make a PENDING upload DELETING. Return False if it isn't PENDING."""
+
+    async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
+        """Return the tenant's STORED upload with these bytes, and count that as a use of it; None if it has none.
+
+        *own*: the tenant uploads the file itself, so that it is no longer deleted with a workflow.
+        """
+
+    async def find(self, scope: TenantScope, upload_id: UUID) -> UploadRecord | None:
+        """Return the STORED upload; None if there is none in *scope*."""
+
+    async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
+        """Return a page of the STORED uploads, newest first."""
+
+    async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
+        """Return the paths of those of the uploads that are PENDING or STORED."""
+
+    async def begin_deletion(self, scope: TenantScope, upload_id: UUID) -> None:
+        """Make a STORED upload DELETING. Raises `NotFound`.
+
+        Raises `UploadInUse` if an undeleted workflow of the tenant names the file, or one that is being created.
+        """
+
+    async def begin_expiry(self, upload_id: UUID) -> bool:
+        """Make an upload DELETING if it has expired and no such workflow names it. Return whether it is DELETING.
+
+        Otherwise it is due again later.
+        """
+
+    async def end_deletion(self, upload_id: UUID) -> None:
+        """Delete a DELETING upload, whose file is gone, and free its bytes of the quota."""
+
+    async def due(self, limit: int) -> Sequence[UUID]:
+        """Return up to *limit* uploads that have expired, whatever their status is."""
+
+    async def next_due_s(self) -> float | None:
+        """Return the seconds until the next upload expires, negative if one has expired; None if there are none."""
+
+    async def charge_preview(self, upload_id: UUID, size: int, limits: UploadLimits) -> None:
+        """Add the bytes of a preview to an upload. They are freed with it. Raises `NotFound` and `QuotaExceeded`."""

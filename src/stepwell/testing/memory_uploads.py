@@ -1,0 +1,141 @@
+"""`ports.uploads.Uploads` in memory."""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse
+from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.uploads import NewUpload, UploadLimits, UploadPage, UploadRecord
+from stepwell.ports.uploads import UploadStatus
+from stepwell.testing.memory_tables import Tables, UploadRow
+
+_PENDING, _RECHECK, _CONTINUE = timedelta(hours=2), timedelta(days=1), timedelta(minutes=5)
+
+
+class MemoryUploads:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
+        await self._tables.round_trip()
+        rows = self._of_tenant(new.tenant)
+        used = sum(row.new.size + row.preview_bytes for row in rows)
+        if used + new.size > limits.quota_bytes or len(rows) >= limits.max_uploads:
+            raise QuotaExceeded(limits.message)
+        now = self._tables.clock.now()
+        self._tables.uploads[new.id] = UploadRow(new, limits.ttl_s, now, now + _PENDING)
+
+    async def finish(self, upload_id: UUID) -> UploadRecord | None:
+        await self._tables.round_trip()
+        row = self._tables.uploads.get(upload_id)
+        if row is None or row.status is not UploadStatus.PENDING or self._same(row.new.tenant, row.new.sha256):
+            return None
+        row.status, row.expires_at = UploadStatus.STORED, self._tables.clock.now() + row.ttl
+        return row.record()
+
+    async def abandon(self, upload_id: UUID) -> bool:
+        await self._tables.round_trip()
+        row = self._tables.uploads.get(upload_id)
+        if row is None or row.status is not UploadStatus.PENDING:
+            return False
+        row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
+        return True
+
+    async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
+        await self._tables.round_trip()
+        if (row := self._same(tenant, sha256)) is None:
+            return None
+        row.expires_at = max(row.expires_at, self._tables.clock.now() + row.ttl)
+        if own:
+            row.workflow_id = None
+        return row.record()
+
+    async def find(self, scope: TenantScope, upload_id: UUID) -> UploadRecord | None:
+        await self._tables.round_trip()
+        row = self._stored(scope, upload_id)
+        return None if row is None else row.record()
+
+    async def page(self, scope: TenantScope, skip: int, limit: int) -> UploadPage:
+        await self._tables.round_trip()
+        rows = [
+            row
+            for row in self._tables.uploads.values()
+            if row.status is UploadStatus.STORED and scope.covers(row.new.tenant)
+        ]
+        rows.sort(key=lambda row: (row.created_at, row.new.id.int), reverse=True)
+        return UploadPage([row.record() for row in rows[skip : skip + limit]], len(rows))
+
+    async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
+        await self._tables.round_trip()
+        rows = (self._tables.uploads.get(upload_id) for upload_id in upload_ids)
+        return [row.new.path for row in rows if row is not None and row.status is not UploadStatus.DELETING]
+
+    async def begin_deletion(self, scope: TenantScope, upload_id: UUID) -> None:
+        await self._tables.round_trip()
+        row = self._stored(scope, upload_id)
+        if row is None:
+            raise NotFound("artifact")
+        if (workflow_id := self._named_by(row)) is not None:
+            raise UploadInUse(workflow_id)
+        row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
+
+    async def begin_expiry(self, upload_id: UUID) -> bool:
+        await self._tables.round_trip()
+        row, now = self._tables.uploads.get(upload_id), self._tables.clock.now()
+        if row is None or row.expires_at > now:
+            return False
+        if row.status is UploadStatus.STORED and self._named_by(row) is not None:
+            row.expires_at = now + min(row.ttl, _RECHECK)
+            return False
+        row.status, row.expires_at = UploadStatus.DELETING, now + _CONTINUE
+        return True
+
+    async def end_deletion(self, upload_id: UUID) -> None:
+        await self._tables.round_trip()
+        row = self._tables.uploads.get(upload_id)
+        if row is not None and row.status is UploadStatus.DELETING:
+            del self._tables.uploads[upload_id]
+
+    async def due(self, limit: int) -> Sequence[UUID]:
+        await self._tables.round_trip()
+        rows = sorted(self._tables.uploads.values(), key=lambda row: row.expires_at)
+        return [row.new.id for row in rows if row.expires_at <= self._tables.clock.now()][:limit]
+
+    async def next_due_s(self) -> float | None:
+        await self._tables.round_trip()
+        times = [row.expires_at for row in self._tables.uploads.values()]
+        return (min(times) - self._tables.clock.now()).total_seconds() if times else None
+
+    async def charge_preview(self, upload_id: UUID, size: int, limits: UploadLimits) -> None:
+        await self._tables.round_trip()
+        row = self._tables.uploads.get(upload_id)
+        if row is None or row.status is not UploadStatus.STORED:
+            raise NotFound("artifact")
+        used = sum(each.new.size + each.preview_bytes for each in self._of_tenant(row.new.tenant))
+        if used + size > limits.quota_bytes:
+            raise QuotaExceeded(limits.message)
+        row.preview_bytes += size
+
+    def _of_tenant(self, tenant: str | None) -> list[UploadRow]:
+        return [row for row in self._tables.uploads.values() if row.new.tenant == tenant]
+
+    def _same(self, tenant: str | None, sha256: str) -> UploadRow | None:
+        stored = (row for row in self._of_tenant(tenant) if row.status is UploadStatus.STORED)
+        return next((row for row in stored if row.new.sha256 == sha256), None)
+
+    def _stored(self, scope: TenantScope, upload_id: UUID) -> UploadRow | None:
+        row = self._tables.uploads.get(upload_id)
+        is_visible = row is not None and row.status is UploadStatus.STORED and scope.covers(row.new.tenant)
+        return row if is_visible else None
+
+    def _named_by(self, row: UploadRow) -> UUID | None:
+        for workflow_id, workflow in self._tables.workflows.items():
+            record = workflow.record
+            if (
+                str(row.new.id) in workflow.named
+                and record.tenant == row.new.tenant
+                and record.state.deleted_at is None
+            ):
+                return workflow_id
+        return None
