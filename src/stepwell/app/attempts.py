@@ -127,6 +127,7 @@ def build_catalog(settings: Settings, registry: Registry) -> ProviderCatalog:
         rule,
         registry.refusals(),
         registry.file_rules(AddressPolicy(settings.allowed_cidrs), https_only=settings.https_only),
+        registry.members(),
     )
 
 

@@ -1,4 +1,4 @@
-"""A step with all defaults applied, and the inputs of a step that are known before it runs."""
+"""A step with all defaults applied, and what is known before it runs: its inputs, and its provider's members."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,3 +40,15 @@ class KnownStep(Struct, frozen=True):
     def has(self, name: str) -> bool:
         """Return whether the step will have the input *name*."""
         return name in self.inputs or name in self.unresolved
+
+
+class StepMembers(Struct, frozen=True):
+    """The members that a provider knows for a task type and a `provider_config`. None stands for any member.
+
+    `inputs` are the inputs that it may use, `config` the members of `provider_config` that it reads, and `outputs` the
+    members that its result may have.
+    """
+
+    inputs: frozenset[str] | None = None
+    config: frozenset[str] | None = None
+    outputs: frozenset[str] | None = None

@@ -36,7 +36,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
 
 ErrorText = Callable[[bytes], str | None]
 """Reads a response body: returns the error message if the body is an error as the provider documents it, else None."""
@@ -382,6 +382,18 @@ class ReadsFiles(Protocol):
         """Return who reads a URL in the input *name* (in "messages", the URL of an image); None if the input isn't a
         file.
         """
+
+
+@runtime_checkable
+class DeclaresMembers(Protocol):
+    """A provider that declares which members of a step it uses, and which its results may have.
+
+    At create, an output that can't exist is refused, and a member that isn't used leads to a warning. A provider
+    without this protocol may use and give any member.
+    """
+
+    def members(self, task_type: TaskType, provider_config: Mapping[str, Any], /) -> StepMembers:
+        """Return the members for a task type that the provider can do. Does no I/O."""
 
 
 class FileRoom(Protocol):

@@ -1,19 +1,20 @@
 """The configured providers: which of them work in this process, and what each can do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import structlog
 
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import Fault
-from stepwell.domain.steps import KnownStep
-from stepwell.domain.validation.provider_rules import FileRule
+from stepwell.domain.steps import KnownStep, StepMembers
+from stepwell.domain.validation.provider_rules import FileRule, MemberRule
 from stepwell.outbound.ssrf_guard import AddressPolicy
 from stepwell.ports.providers import (
     Attempt,
     AttemptIO,
+    DeclaresMembers,
     Finished,
     InProcessProvider,
     Provider,
@@ -86,6 +87,14 @@ class Registry:
             if isinstance(provider, ReadsFiles)
         }
 
+    def members(self) -> dict[ProviderType, MemberRule]:
+        """Return the members that each provider declares, of the providers that do."""
+        return {
+            kind: partial(_members_of, kind, provider)
+            for kind, provider in self._providers.items()
+            if isinstance(provider, DeclaresMembers)
+        }
+
     def offers(self) -> dict[ProviderType, dict[TaskType, frozenset[str]]]:
         """Return the task types that each provider can do, with the capabilities that it offers for them."""
         return {
@@ -127,3 +136,13 @@ def _refusals_of(kind: ProviderType, provider: RefusesSteps, step: KnownStep) ->
     except Exception:  # a bug of the provider; it shows when the step runs
         log.exception("provider.no_refusals", action="check", provider=kind)
         return ()
+
+
+def _members_of(
+    kind: ProviderType, provider: DeclaresMembers, task_type: TaskType, config: Mapping[str, Any]
+) -> StepMembers:
+    try:
+        return provider.members(task_type, config)
+    except Exception:  # a bug of the provider; its steps are accepted without these checks
+        log.exception("provider.no_members", action="check", provider=kind)
+        return StepMembers()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from providers.image_files import TASK
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import Sent
@@ -24,6 +24,7 @@ from stepwell.providers.shared.provider_api import digest
 from support.emulators.base import Emulator, Fault, Reply
 from support.emulators.fal import KEY, FalEmulator
 from support.providers.no_workers import NoWorkers
+from support.providers.outputs import check_outputs
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 FLUX = "fal-ai/flux-lora"
@@ -129,7 +130,9 @@ class Bench:
         work = work or self.work
         job = await self.submitted(work)
         assert (await self.provider().poll(work, job)).status is JobStatus.SUCCEEDED
-        return await self.provider().fetch(work, job, self.io)
+        finished = await self.provider().fetch(work, job, self.io)
+        check_outputs(ProviderType.FAL, work.task_type, finished.result)
+        return finished
 
     def sent(self, body: Mapping[str, Any], model: str = FLUX, at: datetime | None = None) -> Sent:
         return Sent(model, digest(body), at or NOW)

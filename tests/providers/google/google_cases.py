@@ -21,6 +21,7 @@ from stepwell.providers.shared.credentials import Credentials
 from support.emulators.base import Fault
 from support.emulators.google import KEY, GeminiEmulator, VertexEmulator, picture, service_account
 from support.providers.attempt_io import MemoryIO
+from support.providers.outputs import check_outputs
 
 WIDE, TALL = picture(64, 36), picture(36, 64)
 INPUTS = {
@@ -81,6 +82,7 @@ class Bench:
     async def finished(self, work: Attempt, **options: Any) -> dict[str, Any]:
         answer = await self.answered(work, **options)
         assert isinstance(answer, Finished)
+        check_outputs(self.provider().type, work.task_type, answer.result)
         return answer.result
 
     async def job(self, work: Attempt, **options: Any) -> Job:

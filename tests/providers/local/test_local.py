@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from providers.image_files import file_of, gradient, picture_of, product
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.providers.local.work import KINDS
 from stepwell.providers.shared import images
+from support.providers.outputs import check_outputs
 
 BASE = "base_image_url"
 HALF = Image.new("RGB", (96, 64), (0, 0, 0))
@@ -398,6 +399,7 @@ def test_a_bad_value_is_refused_by_name(task_type: str, field: str, value: objec
 def test_every_task_is_deterministic_and_needs_its_base(task_type: TaskType) -> None:
     first, second = (make(task_type, {BASE: product()}) for _ in range(2))
     assert first == second
+    check_outputs(ProviderType.LOCAL, task_type, first.result)
     with pytest.raises(AttemptError, match="base_image_url: is required"):
         make(task_type)
 

@@ -15,6 +15,7 @@ from stepwell.providers.openai.provider import OpenAiProvider
 from stepwell.providers.shared.credentials import Credentials
 from support.emulators.openai import KEY, OpenAiEmulator, multipart
 from support.providers.attempt_io import MemoryIO
+from support.providers.outputs import check_outputs
 
 BASE, REFERENCE, MASK = "media/x/base.jpg", "media/x/reference.webp", "media/x/mask.png"
 PUBLIC, OTHER = "https://api.openai.com/v1", "http://gpu.example:8000/v1"
@@ -76,6 +77,7 @@ async def run_to_end(provider: OpenAiProvider, work: Attempt, io: MemoryIO | Non
     answer = await submit(provider, work, io)
     assert isinstance(answer, Finished)
     assert answer.cost is None
+    check_outputs(provider.type, work.task_type, answer.result)
     return answer.result
 
 

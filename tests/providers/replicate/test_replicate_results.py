@@ -23,6 +23,7 @@ from stepwell.ports.providers import CancelAnswer, Finished, Job
 from stepwell.providers.replicate.provider import ReplicateProvider
 from support.emulators.base import Fault
 from support.emulators.replicate import ReplicateEmulator, picture
+from support.providers.outputs import check_outputs
 
 
 class TestFetch:
@@ -74,6 +75,7 @@ class TestFetch:
         await state_after_polls(provider, job)
         wanted = {name: stored(at(value, f"{emulator.url}/files")) for name, value in result.items()}
         assert await provider.fetch(work, job, io) == Finished({**wanted, "seed": 9}, None)
+        check_outputs(provider.type, work.task_type, {**wanted, "seed": 9})
         assert io.stored == dict.fromkeys(names, picture())
         types = ("video/", "image/") if task_type is TaskType.VIDEO_GENERATION else ("image/",)
         assert io.asked == [types] * len(names)

@@ -12,7 +12,7 @@ from stepwell.domain.credential_names import belongs_to_another, naming_rule
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.setting_names import DEFAULT_PROVIDER, credential_hint, credential_setting, provider_setting
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
 from stepwell.domain.strict_json.schema_faults import Loc, iter_faults, printable_key
 from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.step_rules import KnownInputs
@@ -33,6 +33,8 @@ Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.provid
 ReferenceRule: TypeAlias = Callable[[str], tuple[str, str] | None]
 # Takes type of task, input and provider_config. Returns the rule for references; None accepts any. A provider has few.
 FileRule: TypeAlias = Callable[[TaskType, str, Mapping[str, Any]], ReferenceRule | None]
+# Takes type of task and provider_config, as `ports.providers.DeclaresMembers.members` does.
+MemberRule: TypeAlias = Callable[[TaskType, Mapping[str, Any]], StepMembers]
 
 
 class ProviderCatalog(Struct, frozen=True):
@@ -41,7 +43,8 @@ class ProviderCatalog(Struct, frozen=True):
     `offers` holds, for each configured provider, its capabilities by type of task. `default` runs the steps that name
     no provider; if it is None, such steps are refused. `credentials` are the names of credentials, in lower case; the
     providers in `keyed` need one. `webhook_refusal` checks the URLs of webhooks. `refusals` check the steps of a
-    provider, and `file_rules` the files that such a step names. A provider without a rule may read any file.
+    provider, and `file_rules` the files that such a step names. A provider without a rule may read any file. `members`
+    are the members that a provider knows; one that isn't there may use and give any.
     """
 
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
@@ -51,6 +54,7 @@ class ProviderCatalog(Struct, frozen=True):
     webhook_refusal: UrlRule = url_fault
     refusals: Mapping[ProviderType, Refusals] = {}
     file_rules: Mapping[ProviderType, FileRule] = {}
+    members: Mapping[ProviderType, MemberRule] = {}
 
 
 def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:

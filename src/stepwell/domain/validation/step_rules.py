@@ -1,7 +1,7 @@
 """Validates a step's config and its input mappings."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import Fault
@@ -16,6 +16,9 @@ from stepwell.domain.validation.partial_step import PartialStep
 MAX_FIELD_DEPTH = 16
 _SMALL = 512  # bytes
 _NO_NAMES: frozenset[str] = frozenset()
+
+# Takes the position of a step and a `from_field`. Returns why no result of the step has it, or None.
+OutputRefusal: TypeAlias = Callable[[int, str], str | None]
 
 
 class KnownInputs(NamedTuple):
@@ -86,7 +89,7 @@ def known_inputs(step: PartialStep, defaults: Defaults, task_type: TaskType, *, 
 
 
 def mapping_faults(
-    step: PartialStep, position: int, graph: Graph, expressions: Expressions, loc: Loc
+    step: PartialStep, position: int, graph: Graph, expressions: Expressions, output_refusal: OutputRefusal, loc: Loc
 ) -> Iterator[Fault]:
     """Yield the faults of the step's input mappings."""
     targets = _Targets()
@@ -102,6 +105,8 @@ def mapping_faults(
             yield Fault((*place, "from_step"), message, "not_an_ancestor")
         if bad := expressions.check(mapping.from_field):
             yield Fault((*place, "from_field"), bad, "bad_expression")
+        elif source is not None and (absent := output_refusal(source, mapping.from_field)):
+            yield Fault((*place, "from_field"), absent, "unknown_output")
         if fault := targets.add(mapping.to_field):
             yield Fault((*place, "to_field"), *fault)
 

@@ -30,6 +30,7 @@ from stepwell.domain.validation.provider_rules import (
     known_provider_config,
     provider_faults,
 )
+from stepwell.domain.validation.step_outputs import StepOutputs
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_inputs, mapping_faults
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
 from stepwell.domain.workflow_limits import places_of
@@ -149,6 +150,7 @@ def _rule_faults(
     yield from _defaults_faults(config.get("step_defaults"), list(used))
     yield from graph.faults
     scannable, files = Defaults(defaults), FileInputs(defaults, catalog)
+    outputs = StepOutputs(partial_steps, catalog)
     for position, step in enumerate(partial_steps):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
@@ -156,7 +158,7 @@ def _rule_faults(
             broken = list(input_faults(step, step.task_type, defaults, loc))
             yield from broken
         known = partial(known_inputs, step, scannable, sound=not broken)
-        yield from mapping_faults(step, position, graph, expressions, loc)
+        yield from mapping_faults(step, position, graph, expressions, outputs.refusal, loc)
         yield from provider_faults(step, known, catalog, loc)
         yield from files.faults(step, loc)
 

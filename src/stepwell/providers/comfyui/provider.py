@@ -20,7 +20,7 @@ from msgspec import structs
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
 from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import (
     Attempt,
@@ -47,6 +47,7 @@ from stepwell.providers.comfyui.node_graph import (
 )
 from stepwell.providers.comfyui.outputs import store_outputs
 from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import as_call_failed
 
 _UNSUPPORTED = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
@@ -108,6 +109,9 @@ class ComfyUiProvider:
 
     def model(self, _task_type: TaskType, provider_config: Mapping[str, Any], /) -> str:
         return model_of(provider_config)
+
+    def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
+        return StepMembers(outputs=output_names(self.type, task_type))
 
     def url_reader(self, _task_type: TaskType, name: str, provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL if uses_input(provider_config, name) else None

@@ -17,7 +17,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
 from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
 from stepwell.domain.validation.file_inputs import MESSAGES
 from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised
@@ -44,6 +44,7 @@ from stepwell.providers.fal.parameters import KINDS, app_of, body_of, refusals, 
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.input_references import with_references
+from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import ApiAnswer, as_call_failed, digest
 from stepwell.providers.shared.time_window import AFTER, BEFORE
 
@@ -138,6 +139,9 @@ class FalProvider:
     def model(self, task_type: TaskType, provider_config: Mapping[str, Any]) -> str:
         kind = KINDS.get(task_type)
         return str(provider_config.get("fal_app_id") or (kind.app if kind else task_type))
+
+    def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
+        return StepMembers(outputs=output_names(self.type, task_type))
 
     def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return None if name == MESSAGES else UrlReader.PROVIDER

@@ -15,7 +15,7 @@ import httpx
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
 from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
 from stepwell.domain.strict_json.canonical import canonical
 from stepwell.ports.providers import Attempt, AttemptIO, CancelAnswer, Finished, Job, JobState, Request, UrlReader
 from stepwell.providers.google.answers import (
@@ -39,6 +39,7 @@ from stepwell.providers.google.video_operations import (
     video_of,
 )
 from stepwell.providers.shared.credentials import Credentials, Key
+from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals
 from stepwell.providers.shared.result_storage import store_from_job
@@ -90,6 +91,9 @@ class GoogleProvider(ABC):
             return model_for(self.type, task_type, provider_config)
         except AttemptError:  # it is raised where the step runs
             return task_type
+
+    def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
+        return StepMembers(outputs=output_names(self.type, task_type))
 
     def url_reader(self, _task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL

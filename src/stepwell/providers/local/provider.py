@@ -7,7 +7,7 @@ from typing import Any
 
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, Fault
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
 from stepwell.outbound.sanitise import invalid_input
 from stepwell.ports.providers import LIGHT, Attempt, AttemptIO, UrlReader, WorkWeight
 from stepwell.providers.in_process import InProcess
@@ -15,6 +15,7 @@ from stepwell.providers.local.generation import image_count
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_job
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
+from stepwell.providers.shared.output_names import output_names
 from stepwell.temporary_files import path_for_others, temporary_file
 
 MAX_REFERENCES = 16
@@ -37,6 +38,9 @@ class LocalProvider(InProcess):
     def capabilities(self, task_type: TaskType) -> frozenset[str] | None:
         kind = KINDS.get(task_type)
         return kind.capabilities if kind else None
+
+    def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
+        return StepMembers(outputs=output_names(self.type, task_type))
 
     def url_reader(self, _task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL

@@ -23,7 +23,7 @@ from msgspec import json
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
 from stepwell.domain.urls import split_url
 from stepwell.outbound.http_client import origin_of
 from stepwell.outbound.sanitise import sanitised
@@ -55,6 +55,7 @@ from stepwell.providers.openai.parameters import CAPABILITIES, model_of
 from stepwell.providers.openai.refusals import refusals
 from stepwell.providers.openai.videos import CreatedVideo, cancel_video, list_around, read_video, state_of, url_of
 from stepwell.providers.shared.credentials import Credentials, check_header
+from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed
 
 T = TypeVar("T")
@@ -106,6 +107,9 @@ class OpenAiProvider:
             return model_of(task_type, provider_config)
         except AttemptError:  # it is raised where the step runs
             return task_type
+
+    def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
+        return StepMembers(outputs=output_names(self.type, task_type))
 
     def url_reader(self, task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         reads_urls = self._public and task_type is TaskType.LLM_INTERACTION

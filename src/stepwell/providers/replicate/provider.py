@@ -23,7 +23,7 @@ from msgspec import Meta, Struct, json
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
 from stepwell.domain.model import Sent
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
 from stepwell.domain.strict_json.canonical import canonical, digest
 from stepwell.domain.urls import split_url
 from stepwell.domain.validation.file_inputs import MESSAGES
@@ -44,6 +44,7 @@ from stepwell.providers.replicate.outputs import store_output
 from stepwell.providers.replicate.parameters import KINDS, deadline, model_input, refusals, target
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
+from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import ProviderApi, as_call_failed
 from stepwell.providers.shared.time_window import AFTER, BEFORE
 
@@ -144,6 +145,9 @@ class ReplicateProvider:
             return target(task_type, provider_config)[0]
         except AttemptError:  # it is raised where the step runs
             return task_type
+
+    def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
+        return StepMembers(outputs=output_names(self.type, task_type))
 
     def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return None if name == MESSAGES else UrlReader.PROVIDER

@@ -1,0 +1,61 @@
+"""Checks that the output fields which mappings read can exist, before the step that gives them has run.
+
+Only a field that certainly never exists is refused. So nothing is refused if the source's provider, or its fallback,
+doesn't declare its results, nor if the expression may read the whole result.
+"""
+
+import re
+from collections.abc import Sequence
+
+from stepwell.domain.strict_json.schema_faults import printable_key
+from stepwell.domain.validation.partial_step import PartialStep
+from stepwell.domain.validation.provider_rules import ProviderCatalog, providers_of
+from stepwell.domain.validation.similar_names import similar_names
+
+# A name with the letters, digits, `_ - .` and space that are always accepted: it may be the name of a field.
+_PLAIN = re.compile(r"([\w\- ]*)[\w.\- ]*")
+# A path whose first name is that of a field: a.b[0].c[*], and slices.
+_PATH = re.compile(r"([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*|\[(?:\*|-?\d*|-?\d*:-?\d*)\])*", re.ASCII)
+
+
+class StepOutputs:
+    """The fields that the results of a definition's *steps* may have, by the position of the step."""
+
+    def __init__(self, steps: Sequence[PartialStep], catalog: ProviderCatalog) -> None:
+        self._steps, self._catalog = steps, catalog
+        self._fields: dict[int, frozenset[str] | None] = {}
+
+    def refusal(self, position: int, from_field: str) -> str | None:
+        """Return why *from_field* can't find anything in a result of the step at *position*; None if it may."""
+        fields = self._of(position)
+        if fields is None or from_field in fields:
+            return None
+        path = _PLAIN.fullmatch(from_field) or _PATH.fullmatch(from_field)
+        if path is None or path[1] in fields:
+            return None
+        near = similar_names(fields).of(path[1])
+        hint = f"did you mean {' or '.join(near)}?" if near else f"it may have {', '.join(sorted(fields))}"
+        return f"The result of {self._name(position)} has no {printable_key(path[1])}; {hint}"
+
+    def _of(self, position: int) -> frozenset[str] | None:
+        """Return the fields that the step's result may have; None if it may have any."""
+        if position not in self._fields:
+            self._fields[position] = self._union(self._steps[position])
+        return self._fields[position]
+
+    def _union(self, step: PartialStep) -> frozenset[str] | None:
+        if step.task_type is None or not step.provider_known or not step.fallback_known:
+            return None
+        union = frozenset[str]()
+        for provider, config in providers_of(step, self._catalog):
+            members = self._catalog.members.get(provider)
+            fields = None if members is None else members(step.task_type, config).outputs
+            if fields is None:
+                return None
+            union |= fields
+        return union or None
+
+    def _name(self, position: int) -> str:
+        step = self._steps[position]
+        providers = " or ".join(provider for provider, _ in providers_of(step, self._catalog))
+        return f"{step.task_type} by {providers}"

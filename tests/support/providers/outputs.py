@@ -1,0 +1,13 @@
+"""Checks results of providers against the members that these declare."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.providers.shared.output_names import output_names
+
+
+def check_outputs(provider: ProviderType, task_type: TaskType, result: Mapping[str, Any]) -> None:
+    """Fail if the result has a member that a mapping of it would be refused for."""
+    names = output_names(provider, task_type)
+    assert names is None or result.keys() <= names, f"output_names lacks {result.keys() - names}"
