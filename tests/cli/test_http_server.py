@@ -12,7 +12,7 @@ from litestar import Litestar, Request, get
 
 from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, RequestBound
 from stepwell.cli.http_server import HttpServer, address_of, bound_socket
-from stepwell.domain.setting_values import Networks
+from stepwell.domain.setting_values import Networks, Origins
 from stepwell.settings import Settings
 from support.providers.scripted import eventually
 
@@ -33,7 +33,12 @@ class Served:
 
     @asynccontextmanager
     async def running(
-        self, head_s: float = 3600, limits: ConnectionLimits | None = None, stalled_s: float = 3600, trusted: str = ""
+        self,
+        head_s: float = 3600,
+        limits: ConnectionLimits | None = None,
+        stalled_s: float = 3600,
+        trusted: str = "",
+        origins: str = "",
     ) -> AsyncIterator["Served"]:
         @get(["/", "/health/live"])
         async def answer(request: Request[Any, Any, Any]) -> bytes:
@@ -50,7 +55,7 @@ class Served:
                 pass
             self.lost.set()
 
-        settings = Settings(port=0, trusted_proxies=Networks.read(trusted))
+        settings = Settings(port=0, trusted_proxies=Networks.read(trusted), cors_origins=Origins.read(origins))
         with bound_socket(settings) as listener, bound_socket(settings) as admin:
             self.port, self.admin_port = listener.getsockname()[1], admin.getsockname()[1]
             api = Litestar([answer, wait_until_lost])
@@ -150,6 +155,24 @@ async def test_a_connection_is_closed_for_another_of_its_client() -> None:
         assert (await third.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
         for writer in (silent_writer, busy_writer, third_writer, refused_writer):
             writer.close()
+
+
+async def test_a_refused_connection_has_the_headers_that_a_page_of_another_origin_needs() -> None:
+    page = "https://app.example.com"
+    limits = ConnectionLimits(per_client=1)
+    asked = f"Origin: {page}\r\nAccess-Control-Request-Method: GET\r\n\r\n".encode()
+    async with Served().running(limits=limits, origins=page) as served:
+        busy, busy_writer = await served.connect(GET)
+        await served.asked.wait()
+        for sent, status in ((GET[:-2] + asked, b"503"), (GET.replace(b"GET", b"OPTIONS")[:-2] + asked, b"204")):
+            refused, writer = await served.connect(sent)
+            head = await refused.readuntil(b"\r\n\r\n")
+            assert head.split(b" ")[1] == status
+            assert f"access-control-allow-origin: {page}\r\n".encode() in head
+            writer.close()
+        served.release.set()
+        assert (await busy.readuntil(b"done")).startswith(b"HTTP/1.1 200 ")
+        busy_writer.close()
 
 
 async def test_the_admin_port_answers_health_alone_and_always_a_newcomer() -> None:

@@ -44,6 +44,8 @@ _PROBLEM_HEADERS = {
     503: "Retry-After",
     507: "Retry-After",
 }
+# Of the statuses 405 and 415, and of OPTIONS.
+_REFUSAL_HEADERS = ("Allow", "Accept", "Accept-Encoding", "Accept-Patch")
 _REQUEST_HEADERS = {
     "Idempotency-Key": "1 to 255 printable ASCII characters, bare or quoted. For 48 hours, a repeat of the request "
     "with this key has no further effect and gets the same answer. A different request with this key is refused.",
@@ -121,6 +123,15 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
         },
         "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
     }
+
+
+def response_headers(operations: Iterable[Operation]) -> set[str]:
+    """Return the names of the headers that responses may have, and that a client may need."""
+    names = {*_PROBLEM_HEADERS.values(), *_REFUSAL_HEADERS}
+    for operation in operations:
+        names |= {*operation.headers, *operation.optional_headers}
+        names |= {_RESPONSE_HEADER[name] for name in operation.takes if name in _RESPONSE_HEADER}
+    return names
 
 
 def problem_statuses(operation: Operation) -> list[int]:

@@ -1,6 +1,6 @@
 """Builds the ASGI app: every route, the middleware, and the dependencies of the handlers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache
 from http import HTTPMethod
@@ -33,8 +33,9 @@ from stepwell.api import (
 from stepwell.api.auth import AccessControl, TokenVerifier
 from stepwell.api.body_decoding import BigBodyDecoder
 from stepwell.api.connection_limits import ConnectionLimits
+from stepwell.api.cross_origin import CrossOrigin
 from stepwell.api.dependencies import ApiDescription
-from stepwell.api.openapi import build_document, encode
+from stepwell.api.openapi import build_document, encode, response_headers
 from stepwell.api.operations import OPT_KEY, Operation
 from stepwell.api.request_bodies import MAX_BODY_BYTES
 from stepwell.api.request_middleware import BEGAN, RequestMiddleware
@@ -79,6 +80,7 @@ def build_api(
     metrics: Metrics,
     connections: ConnectionLimits,
     body_timeout_s: float,
+    cross_origin: CrossOrigin | None,
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
     """Return the ASGI app. It opens and closes none of its arguments; *lifespan* may do that."""
@@ -104,7 +106,7 @@ def build_api(
                 connections,
             )
         ],
-        before_send=[_start_hook(metrics, services.admission)],
+        before_send=[_start_hook(metrics, services.admission, cross_origin)],
         exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
@@ -116,6 +118,11 @@ def build_api(
 def operations() -> list[Operation]:
     """Return all operations. A handler without one raises KeyError, because nothing would check access to it."""
     return [handler.opt[OPT_KEY] for handler in HANDLERS]
+
+
+def build_cross_origin(origins: Collection[str]) -> CrossOrigin | None:
+    """Return the headers of CORS for pages of *origins*; None if there are none."""
+    return CrossOrigin(origins, operations(), response_headers(operations())) if origins else None
 
 
 def openapi_document() -> dict[str, Any]:
@@ -136,8 +143,10 @@ def _always(value: Any) -> Callable[[], Any]:
     return provide
 
 
-def _start_hook(metrics: Metrics, admission: WorkflowAdmission) -> Callable[[Message, Scope], Any]:
-    """Return a hook that counts responses when they start, and adds the `RateLimit` headers.
+def _start_hook(
+    metrics: Metrics, admission: WorkflowAdmission, cross_origin: CrossOrigin | None
+) -> Callable[[Message, Scope], Any]:
+    """Return a hook that counts responses when they start, and adds the `RateLimit` headers and those of CORS.
 
     A middleware wouldn't see requests that routing refuses.
     """
@@ -160,6 +169,8 @@ def _start_hook(metrics: Metrics, admission: WorkflowAdmission) -> Callable[[Mes
         if BEGAN in scope["state"]:
             latency.observe(perf_counter() - scope["state"][BEGAN])
         limits.add_rate_limit(message, scope, admission)
+        if cross_origin is not None:
+            cross_origin.add_headers(message, scope)
         protect_secret_url(message, scope)
 
     return on_send

@@ -6,6 +6,7 @@ from litestar import HttpMethod, Response, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
+from stepwell.api.cross_origin import is_preflight
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.operations import Operation
 from stepwell.api.problems import path_not_found
@@ -37,8 +38,8 @@ def _options_handler(path: str, headers: dict[str, str]) -> HTTPRouteHandler:
 
 
 def on_no_route(request: ApiRequest, _error: NotFoundException) -> Response[object]:
-    """Answer 404 for a path that doesn't exist, and 204 for `OPTIONS *`, which is about the server."""
+    """Answer 404 for a path that doesn't exist, and 204 for a preflight or `OPTIONS *`, which is about the server."""
     path = (request.scope.get("raw_path") or b"").decode("latin-1")
-    if request.method == "OPTIONS" and path == "*":
+    if is_preflight(request.scope) or (request.method == "OPTIONS" and path == "*"):
         return Response(None, status_code=204)
     return path_not_found(request, f"No route: {request.method} {path[:_MAX_PATH]}. /schema lists all routes.")

@@ -11,7 +11,7 @@ from msgspec import Struct
 from stepwell.api.auth import TokenVerifier
 from stepwell.api.claims import ClaimRules
 from stepwell.api.connection_limits import ConnectionLimits
-from stepwell.api.routes import build_api
+from stepwell.api.routes import build_api, build_cross_origin
 from stepwell.app.construction import (
     Engine,
     ProcessInfo,
@@ -147,4 +147,5 @@ def _build_api(
         metrics=metrics,
         connections=connections,
         body_timeout_s=process.settings.body_timeout_s,
+        cross_origin=build_cross_origin(process.settings.cors_origins),
     )

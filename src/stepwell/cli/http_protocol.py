@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from stepwell.api.connection_limits import CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
+from stepwell.api.cross_origin import CrossOrigin
 from stepwell.api.problems import refusal
 from stepwell.api.request_bodies import SHORT_BODY
 from stepwell.cli.forwarded import client_name, forwarded, is_trusted
@@ -46,6 +47,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     head_s: ClassVar[float]
     stalled_s: ClassVar[float]
     trusted: ClassVar[Networks]
+    cross_origin: ClassVar[CrossOrigin | None]
     admin_port: ClassVar[int | None]
     slot: ConnectionSlot
     _running: RequestResponseCycle | None = None  # the request that is being answered
@@ -133,10 +135,10 @@ class _LimitedProtocol(HttpToolsProtocol):
         app: ASGI3Application = self.config.loaded_app
         if not self.slot.served and not is_probe(self.url) and not self.limits.serve(self.slot):
             if self.slot.admin:
-                return _refusal(404, "This port answers health and metrics only.", None)
+                return self._refusal(404, "This port answers health and metrics only.", None)
             self.limits.refused[RequestBound.CONNECTIONS] += 1
             detail = "The service has as many connections as it may have. Health and metrics are answered."
-            return _refusal(503, detail, _RETRY_AFTER_S)
+            return self._refusal(503, detail, _RETRY_AFTER_S)
         if not self._is_proxy or self.client is None:
             return app
         address, scheme = forwarded(self.client[0], self.headers, self.trusted)
@@ -149,7 +151,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             try:
                 self.limits.begin_request_of_client(name)
             except TooManyRequests as error:
-                await _refusal(429, str(error), error.retry_after_s)(scope, receive, send)
+                await self._refusal(429, str(error), error.retry_after_s)(scope, receive, send)
                 return
             try:
                 await app(scope, receive, send)
@@ -157,6 +159,10 @@ class _LimitedProtocol(HttpToolsProtocol):
                 self.limits.end_request(name)
 
         return count_and_run
+
+    def _refusal(self, status: int, detail: str, retry_after_s: int | None) -> "ASGI3Application":
+        refuse = refusal(status, detail, retry_after_s, close=True)
+        return cast("ASGI3Application", refuse if self.cross_origin is None else self.cross_origin.covering(refuse))
 
     def _drop(self) -> None:
         """Close the connection for another one. It has no request in progress."""
@@ -204,12 +210,19 @@ class _LimitedProtocol(HttpToolsProtocol):
 
 
 def limited_protocol(
-    limits: ConnectionLimits, trusted: Networks, *, admin_port: int | None, head_s: float, stalled_s: float
+    limits: ConnectionLimits,
+    trusted: Networks,
+    cross_origin: CrossOrigin | None,
+    *,
+    admin_port: int | None,
+    head_s: float,
+    stalled_s: float,
 ) -> type[asyncio.Protocol]:
     """Return a protocol for uvicorn's `Config(http=...)`, whose connections are within *limits*."""
     members = {
         "limits": limits,
         "trusted": trusted,
+        "cross_origin": cross_origin,
         "admin_port": admin_port,
         "head_s": head_s,
         "stalled_s": stalled_s,
@@ -221,7 +234,3 @@ def is_probe(url: bytes) -> bool:
     """Return whether *url* is a path of health or metrics, which reserved connections answer."""
     path = url.partition(b"?")[0].rstrip(b"/")
     return path in (b"/metrics", b"/health") or path.startswith(b"/health/")
-
-
-def _refusal(status: int, detail: str, retry_after_s: int | None) -> "ASGI3Application":
-    return cast("ASGI3Application", refusal(status, detail, retry_after_s, close=True))

@@ -15,6 +15,7 @@ from litestar import Litestar
 from msgspec.structs import replace
 
 from stepwell.api.connection_limits import ConnectionLimits
+from stepwell.api.routes import build_cross_origin
 from stepwell.cli.errors import Refused
 from stepwell.cli.http_protocol import HEAD_S, STALLED_S, limited_protocol
 from stepwell.settings import Settings
@@ -56,6 +57,7 @@ class HttpServer(uvicorn.Server):
                 http=limited_protocol(
                     limits,
                     settings.trusted_proxies,
+                    build_cross_origin(settings.cors_origins),
                     admin_port=None if admin is None else admin.getsockname()[1],
                     head_s=head_s,
                     stalled_s=stalled_s,

@@ -1,5 +1,6 @@
 """The types of settings that are read from one text: prices, limits, networks and secrets."""
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Self
 
@@ -8,6 +9,11 @@ from msgspec import DecodeError, Meta, json
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.workflow_limits import TenantLimit
+
+# https://url.spec.whatwg.org/#origin, with any scheme, because apps have schemes of their own.
+_ORIGIN = re.compile(
+    r"(?!https://.*:443\Z|http://.*:80\Z)[a-z][a-z0-9+.-]*://(?:[a-z0-9_-][a-z0-9._-]*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
 
 
 class Prices(dict[str, dict[str, float]]):
@@ -58,6 +64,23 @@ class Networks(tuple[IPv4Network | IPv6Network, ...]):
             return cls(ip_network(part, strict=False) for part in text.replace(",", " ").split())
         except ValueError:
             raise ValueError("Expected networks, like 10.0.0.0/8 fd00::/8") from None
+
+
+class Origins(tuple[str, ...]):
+    """A list of origins of web pages, as browsers send them, or `*` alone for every origin."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read origins, separated by commas or spaces. Raises ValueError without *text*."""
+        origins = cls(text.replace(",", " ").split())
+        if origins != ("*",) and any(_ORIGIN.fullmatch(origin) is None for origin in origins):
+            raise ValueError(
+                "Expected origins as browsers send them, like https://app.example.com http://localhost:3000: in lower "
+                "case, without a path, a slash at the end or the scheme's own port; or * alone"
+            )
+        return origins
 
 
 class Secrets(dict[str, str]):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from stepwell.domain.setting_values import Origins
 from stepwell.settings.description import about
 
 
@@ -29,6 +30,13 @@ class AccessSettings(Struct, frozen=True, kw_only=True):
             default="34560000 (400 days)",
         ),
     ] = 34_560_000
+    cors_origins: Annotated[
+        Origins,
+        about(
+            "The origins whose web pages may call the API (CORS), like "
+            "`https://app.example.com http://localhost:3000`; `*` stands for every origin"
+        ),
+    ] = Origins()
     url_secret: Annotated[
         str | None,
         about(

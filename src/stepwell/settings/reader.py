@@ -10,7 +10,7 @@ from msgspec.structs import fields
 from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import Fault
 from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
-from stepwell.domain.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits
+from stepwell.domain.setting_values import ModelLimits, Networks, Origins, Prices, Secrets, TenantLimits
 from stepwell.domain.strict_json.schema_faults import collect
 from stepwell.domain.urls import split_url
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, tenant_faults
@@ -107,6 +107,8 @@ def _convert(kind: type, value: object) -> object:
     """Convert *value* to a type that msgspec doesn't know. Raises ValueError with the message of the fault."""
     if kind is Networks and isinstance(value, str):
         return Networks.read(value)
+    if kind is Origins and isinstance(value, str):
+        return Origins.read(value)
     if kind is Prices and isinstance(value, str):
         return Prices.read(value)
     if kind is ModelLimits and isinstance(value, str):
