@@ -37,11 +37,11 @@ def test_an_empty_query_has_the_defaults() -> None:
 
 def test_every_parameter_is_decoded() -> None:
     query = parse_query(
-        b"skip=7&limit=200&status=PAUSED&origin_instance=a%20b+c&origin_tenant_id=%C3%A9&include_deleted=1"
+        b"skip=7&limit=1000&status=PAUSED&origin_instance=a%20b+c&origin_tenant_id=%C3%A9&include_deleted=1"
         b"&include_steps=false",
         ListQuery,
     ).as_filter()
-    assert (query.skip, query.limit, query.status) == (7, 200, WorkflowStatus.PAUSED)
+    assert (query.skip, query.limit, query.status) == (7, 1000, WorkflowStatus.PAUSED)
     assert (query.origin_instance, query.origin_tenant_id) == ("a b c", "é")
     assert (query.include_deleted, query.parts) == (True, WorkflowParts(steps=False))
 
@@ -70,7 +70,7 @@ def test_anything_but_digits_within_64_bits_is_refused_as_an_integer(raw: bytes)
     assert faults_of(b"limit=" + raw) == [(("query", "limit"), "int_parsing")]
 
 
-@pytest.mark.parametrize("raw", [b"limit=0", b"limit=-1", b"limit=201", b"limit=9223372036854775807", b"skip=-1"])
+@pytest.mark.parametrize("raw", [b"limit=-1", b"limit=1001", b"limit=9223372036854775807", b"skip=-1"])
 def test_an_integer_out_of_range_is_refused(raw: bytes) -> None:
     (loc, kind), *others = faults_of(raw)
     assert not others
@@ -148,6 +148,11 @@ def test_page_links_name_only_pages_that_exist(skip: int, total: int, relations:
     assert all("skip=-" not in link for link in links)
 
 
+def test_a_page_of_no_workflows_links_only_to_the_first_and_the_last() -> None:
+    links = '</w/?skip=0&limit=0>; rel="first", </w/?skip=0&limit=0>; rel="last"'
+    assert page_links("/w/", ListQuery(skip=20, limit=0), 47) == links
+
+
 @in_module_loop
 async def test_the_list_is_filtered_by_the_query(api: Service, client: httpx.AsyncClient) -> None:
     for _ in range(2):
@@ -158,7 +163,7 @@ async def test_the_list_is_filtered_by_the_query(api: Service, client: httpx.Asy
     found = (await client.get("/api/v1/workflows?skip=1&limit=5&include_steps=false&status=PENDING")).json()
     assert (len(found["workflows"]), found["total"], found["skip"], found["limit"]) == (1, 2, 1, 5)
     assert "steps" not in found["workflows"][0]
-    bad = await client.get("/api/v1/workflows/?limit=0&status=x")
+    bad = await client.get("/api/v1/workflows/?limit=-1&status=x")
     assert bad.status_code == 422
     assert {tuple(fault["loc"]) for fault in bad.json()["detail"]} == {("query", "limit"), ("query", "status")}
 

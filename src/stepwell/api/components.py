@@ -3,6 +3,8 @@
 msgspec writes a member's Python default into its schema. Client generators then make the member mandatory, or send its
 default. Both are wrong, because a request may omit the member and every response contains it. So only the defaults of
 the API contract stay in the document.
+
+A member that a request may omit may also be null there, which means the same (see `strict_json.normalise`).
 """
 
 from collections.abc import Iterable
@@ -20,6 +22,8 @@ from stepwell.contract.webhooks import StepNotice, WorkflowNotice
 _CONTRACT_DEFAULTS = {("CreateWorkflow", "suppress_subtask_events"), ("WorkflowPublic", "is_deleted")}
 # Responses for which the contract has a shorter `required`, although they always contain all members.
 _REQUIRED_BY_CONTRACT = {"WorkflowPublic", "WorkflowStepPublic", "WorkflowCleanupDetail"}
+# Components whose members have titles in the contract.
+_TITLED = {"CreateWorkflow", "WorkflowPublic", "WorkflowListResponse", "WorkflowUpdate"}
 _DESCRIPTIONS = {
     "CreateWorkflow": "Schema for creating a new workflow.",
     "WorkflowPublic": "Public representation of a workflow.",
@@ -73,6 +77,10 @@ def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
     components = {}
     for name, component in sorted(schemas.items()):
         _drop_defaults(name, component, optional=name in request_schemas or name in _REQUIRED_BY_CONTRACT)
+        if name in request_schemas:
+            _allow_null(component)
+        if name in _TITLED:
+            _give_titles(component)
         components[name] = complete_schema(component)
     for name, text in _DESCRIPTIONS.items():
         components[name]["description"] = text
@@ -92,6 +100,22 @@ def _drop_defaults(name: str, component: dict[str, Any], *, optional: bool) -> N
                 required.add(member)
     if required:
         component["required"] = [member for member in component["properties"] if member in required]
+
+
+def _allow_null(component: dict[str, Any]) -> None:
+    """Let the members of *component*, a request, that aren't required be null, in place."""
+    required = component.get("required", ())
+    for member, schema in component.get("properties", {}).items():
+        if member not in required and "anyOf" not in schema:
+            kept = {word: schema.pop(word) for word in ("description", "default") if word in schema}
+            component["properties"][member] = kept | {"anyOf": [schema, {"type": "null"}]}
+
+
+def _give_titles(component: dict[str, Any]) -> None:
+    """Give the members of *component* titles as the contract has them, in place. A reference has none."""
+    for member, schema in component["properties"].items():
+        if "$ref" not in schema:
+            schema["title"] = member.replace("_", " ").title()
 
 
 def complete_schema(node: Any) -> Any:

@@ -24,7 +24,7 @@ _SHORT = 64
 _MAX_INT, _MIN_INT = 2**63 - 1, -(2**63)
 
 Skip = Annotated[int, Meta(ge=0, le=_MAX_INT, description="The number of workflows to skip, from the newest on")]
-Limit = Annotated[int, Meta(ge=1, le=200, description="The maximum number of workflows")]
+Limit = Annotated[int, Meta(ge=0, le=1000, description="The maximum number of workflows")]
 IncludeSteps = Annotated[bool, Meta(description="Whether the answer contains the steps")]
 IncludeResults = Annotated[bool, Meta(description="Whether the answer contains the results of steps")]
 DryRun = Annotated[bool, Meta(description="Change nothing, and report what would change")]
@@ -162,18 +162,21 @@ def parse_id(text: str, what: str) -> UUID:
 
 
 def page_links(path: str, query: ListQuery, total: int) -> str:
-    """Return the `Link` header (RFC 8288) of a page of *total* workflows. The links keep the filters of *query*."""
+    """Return the `Link` header (RFC 8288) of a page of *total* workflows. The links keep the filters of *query*.
+
+    A page of no workflows has no previous and no next one.
+    """
     defaults = ListQuery()
     filters = [
         f"{name}={quote_plus(str(value).lower() if isinstance(value, bool) else str(value))}"
         for name in query.__struct_fields__
         if name not in ("skip", "limit") and (value := getattr(query, name)) != getattr(defaults, name)
     ]
-    last = max(0, (total - 1) // query.limit * query.limit)
+    last = max(0, (total - 1) // query.limit * query.limit) if query.limit else 0
     pages = {"first": 0}
-    if query.skip > 0:
+    if query.limit and query.skip > 0:
         pages["prev"] = max(0, min(query.skip - query.limit, last))
-    if query.skip + query.limit < total:
+    if query.limit and query.skip + query.limit < total:
         pages["next"] = query.skip + query.limit
     pages["last"] = last
     return ", ".join(

@@ -39,7 +39,7 @@ def task_components() -> dict[str, Any]:
             "type": "object",
             "properties": {
                 "task_type": {"type": "string", "const": str(task_type)},
-                "config": {"$ref": SCHEMA_REF.format(name=config_name)},
+                "config": {"anyOf": [{"$ref": SCHEMA_REF.format(name=config_name)}, {"type": "null"}]},
             },
             "required": ["task_type"],
         }

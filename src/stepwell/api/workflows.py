@@ -100,7 +100,7 @@ UPDATE = Operation(
     summary="Update Workflow",
     description=(
         "Can update name, description, webhook_url. Also labels, which are replaced together. null clears a member "
-        "(not name). Absent ones don't change."
+        "(but not name). Absent ones don't change."
     ),
     tag=TAG,
     permission=Permission.WRITE,

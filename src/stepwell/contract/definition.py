@@ -105,9 +105,9 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class WorkflowUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An absent field keeps its value, null clears it. A null name is refused with 422."""
+    """An absent field keeps its value, null clears it. A null name keeps the name, as if it was absent."""
 
-    name: WorkflowName | UnsetType | None = UNSET
+    name: WorkflowName | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET
     webhook_url: WebhookUrl | UnsetType | None = UNSET
     labels: Labels | UnsetType | None = UNSET

@@ -14,7 +14,7 @@ from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import check_expression
 from stepwell.domain.mapping.input_mapping import (
     DeferredTransform,
-    check_inputs,
+    checked_inputs,
     effective_config,
     mapped_values,
     put_input,
@@ -270,14 +270,29 @@ def test_mapped_values_override_config_and_change_nothing_else() -> None:
 
 
 def test_mapped_inputs_are_checked() -> None:
-    check_inputs(TaskType.REFINE, {"base_image_url": "media/1", "anything": object()})
-    check_inputs(TaskType.LLM_INTERACTION, {"messages": [{"role": "user"}]})
-    check_inputs(TaskType.PASSTHROUGH, {})
+    inputs: dict[str, Any]
+    for task_type, inputs in (
+        (TaskType.REFINE, {"base_image_url": "media/1", "anything": object()}),
+        (TaskType.LLM_INTERACTION, {"messages": [{"role": "user"}]}),
+        (TaskType.PASSTHROUGH, {}),
+    ):
+        assert checked_inputs(task_type, inputs) == inputs
     with pytest.raises(AttemptError) as caught:
-        check_inputs(TaskType.REFINE, {"upscale_factor": 9, "base_image_url": None})
+        checked_inputs(TaskType.REFINE, {"upscale_factor": 9, "base_image_url": None})
     assert str(caught.value) == "Refused inputs: upscale_factor: Expected a number <= 8; base_image_url: required"
     assert not caught.value.retryable
     assert not caught.value.provider_fault
+
+
+def test_an_integral_float_of_an_integer_field_reaches_the_provider_as_an_integer() -> None:
+    mapped_inputs = {"prompt": "x", "width": 512.0, "seed": 7.0, "num_steps": 30.0, "style_lora_weight": 1.0}
+    inputs = checked_inputs(TaskType.GENERATION, mapped_inputs)
+    assert {name: (value, type(value)) for name, value in inputs.items() if name != "prompt"} == {
+        "width": (512, int),
+        "seed": (7, int),
+        "num_steps": (30.0, float),  # not a field that Stepwell knows
+        "style_lora_weight": (1.0, float),
+    }
 
 
 LEAVES = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(max_size=9)

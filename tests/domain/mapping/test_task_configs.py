@@ -27,7 +27,7 @@ def test_every_type_has_its_config_and_what_it_requires() -> None:
     ("task_type", "field", "good", "bad"),
     [
         (T.GENERATION, "prompt", ["x", "x" * 20_000], ["", "x" * 20_001, 5, ["x"]]),
-        (T.GENERATION, "width", [1, 7_000], [0, 8193, 1.0, True, "1"]),
+        (T.GENERATION, "width", [1, 7_000, 1.0], [0, 8193, 1.5, True, "1"]),
         (T.GENERATION, "seed", [0, 2**63 - 1], [-1, 2**63, 1.5]),
         (T.GENERATION, "style_lora_weight", [0, 1, 0.5], [-0.1, 1.1, "1"]),
         (T.GENERATION, "reference_image_url", ["media/x/y.png"], ["", 1]),

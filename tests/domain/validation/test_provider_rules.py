@@ -61,7 +61,22 @@ PC = (*A, "provider_config")
             {"fallback_provider_type": "X", "fallback_provider_config": {"model": "x"}},
             [((*A, "fallback_provider_type"), "enum")],
         ),
-        ({"fallback_provider_config": {}}, []),
+        ({"fallback_provider_config": {}}, [((*A, "fallback_provider_config"), "missing_provider_type")]),
+        (
+            {"fallback_provider_capabilities": ["seed"]},
+            [((*A, "fallback_provider_capabilities"), "missing_provider_type")],
+        ),
+        (
+            {"fallback_provider_config": {"x": 1}, "fallback_provider_capabilities": []},
+            [
+                ((*A, "fallback_provider_config"), "missing_provider_type"),
+                ((*A, "fallback_provider_capabilities"), "missing_provider_type"),
+            ],
+        ),
+        (
+            {"fallback_provider_type": "X", "fallback_provider_capabilities": ["seed"]},
+            [((*A, "fallback_provider_type"), "enum")],
+        ),
         ({"provider_config": {"credential": "Fal-Team-B", "provider_type": "FAL", "on_unknown": "fail", "x": 1}}, []),
         ({"provider_config": None, "active_provider_capabilities": None, "fallback_provider_config": None}, []),
         ({"provider_config": {"provider_type": None}}, []),
@@ -201,8 +216,8 @@ NO_VERTEX = "VERTEX isn't configured here: set STEPWELL_CREDENTIALS__VERTEX; con
         (
             {"active_provider_capabilities": ["x"], "fallback_provider_capabilities": ["x"]},
             [
-                ((*A, f"{name}_provider_capabilities", 0), "No provider offers this for PASSTHROUGH; offered: none")
-                for name in ("active", "fallback")
+                ((*A, "fallback_provider_capabilities"), "This needs fallback_provider_type beside it"),
+                ((*A, "active_provider_capabilities", 0), "No provider offers this for PASSTHROUGH; offered: none"),
             ],
         ),
         (

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
+from stepwell.contract.definition import CreateWorkflow, WorkflowStepDefinition, WorkflowUpdate
 from stepwell.contract.enums import OnFailure
 from stepwell.domain.errors import InvalidRequest
+from stepwell.domain.mapping.input_mapping import effective_config
 from stepwell.domain.validation.workflow import MAX_STEPS, parse_update, validate_workflow
 from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan, refine
 
@@ -57,6 +58,49 @@ def test_a_step_without_settings_has_the_services_defaults() -> None:
     assert (step.max_retries, step.timeout_s, step.fallback) == (3, 600.0, None)
 
 
+OPTIONAL_OF_A_STEP = set(WorkflowStepDefinition.__struct_fields__) - {"id", "task_type"}
+OPTIONAL_OF_A_WORKFLOW = set(CreateWorkflow.__struct_fields__) - {"name", "steps", "origin_instance"}
+
+
+def test_null_for_any_optional_member_means_that_it_is_not_given() -> None:
+    step = {"id": "a", "task_type": "PASSTHROUGH"}
+    mapping = mapped("a", transform=None)
+    nulls = body(
+        step | dict.fromkeys(OPTIONAL_OF_A_STEP),
+        step | dict.fromkeys(OPTIONAL_OF_A_STEP) | {"id": "b", "depends_on": ["a"], "input_mappings": [mapping]},
+        **dict.fromkeys(OPTIONAL_OF_A_WORKFLOW),
+    )
+    del mapping["transform"]
+    absent = body(step, step | {"id": "b", "depends_on": ["a"], "input_mappings": [mapping]})
+    assert plan(nulls) == plan(absent)
+
+
+@pytest.mark.parametrize(
+    ("config", "defaults", "expected"),
+    [
+        ({"width": None}, None, {}),
+        ({"width": None}, {"GENERATION": {"width": 512}}, {"width": 512}),
+        ({}, {"*": {"width": 256}, "GENERATION": {"width": None}}, {"width": 256}),
+        ({"mine": None}, {"GENERATION": {"width": 512}}, {"mine": None, "width": 512}),
+    ],
+)
+def test_null_in_a_config_hides_no_default(config: Any, defaults: Any, expected: Any) -> None:
+    planned = plan(body(draw(config={"prompt": "x"} | config), config={"step_defaults": defaults}))
+    known = effective_config(planned.config, planned.request.steps[0])
+    assert {name: value for name, value in known.items() if name != "prompt"} == (expected or config)
+
+
+def test_an_integral_float_is_an_integer_wherever_one_is_expected() -> None:
+    config = {"prompt": "x", "width": 512.0, "height": 256.0, "seed": 1e18}
+    planned = plan(body(draw(max_retries=2.0, config=config), draw("b"), config={"retry": {"max_retries": 5.0}}))
+    assert [step.max_retries for step in planned.steps] == [2, 5]
+    assert faults(body(draw(config={"prompt": "x", "width": 512.5}))) == [((*A, "config", "width"), "int_type")]
+    assert faults(body(draw(config={"prompt": "x", "width": 8193.0}))) == [((*A, "config", "width"), "less_than_equal")]
+    assert faults(body(draw(config={"prompt": "x", "seed": 1e19}))) == [((*A, "config", "seed"), "int_type")]
+    crop = {"base_image_url": "x", "crop": [0.0, 0, 8.0, 9]}
+    plan(body({"id": "a", "task_type": "EDITING", "config": crop}))
+
+
 A = ("steps", 0)
 B = ("steps", 1)
 
@@ -72,7 +116,6 @@ B = ("steps", 1)
         (body(draw(), name=""), [(("name",), "too_short")]),
         (body(draw(), name="x" * 256), [(("name",), "too_long")]),
         (body(draw(), naem="x"), [(("naem",), "extra_forbidden")]),
-        (body(draw(), config=None), [(("config",), "dict_type")]),
         (body(draw(), suppress_subtask_events=1), [(("suppress_subtask_events",), "bool_type")]),
         (body("x"), [(A, "dict_type")]),
         (body(draw(depend_on=["x"])), [((*A, "depend_on"), "extra_forbidden")]),
@@ -83,8 +126,10 @@ B = ("steps", 1)
         (body(draw(task_type="PAINT")), [((*A, "task_type"), "enum")]),
         (body(draw(task_type=None)), [((*A, "task_type"), "enum")]),
         (body(draw(max_retries=21)), [((*A, "max_retries"), "less_than_equal")]),
-        (body(draw(max_retries=None)), [((*A, "max_retries"), "int_type")]),
-        (body(draw(max_retries=3.0)), [((*A, "max_retries"), "int_type")]),
+        (body(draw(max_retries=3.5)), [((*A, "max_retries"), "int_type")]),
+        (body(draw(max_retries=21.0)), [((*A, "max_retries"), "less_than_equal")]),
+        (body(draw(max_retries=1e300)), [((*A, "max_retries"), "int_type")]),
+        (body(draw(id=None)), [((*A, "id"), "string_type")]),
         (body(draw(fallback_provider_type="X")), [((*A, "fallback_provider_type"), "enum")]),
         (body(draw(active_provider_capabilities=[1])), [((*A, "active_provider_capabilities", 0), "string_type")]),
         (
@@ -200,6 +245,7 @@ def test_faults_of_a_steps_config_and_of_its_defaults_are_reported() -> None:
         ),
         ({"step_defaults": []}, [(("step_defaults",), "dict_type")]),
         ({"on_failure": None, "retry": None, "step_defaults": None, "on_failures": "x"}, []),
+        ({"retry": {"max_retries": None, "base_s": None}}, []),
     ],
 )
 def test_a_broken_workflow_config_is_refused_at_its_place(config: Any, expected: Any) -> None:
@@ -332,7 +378,6 @@ def test_unusual_step_ids_are_accepted() -> None:
     ("value", "expected"),
     [
         (None, [((), "dict_type")]),
-        ({"name": None}, [(("name",), "string_type")]),
         ({"name": ""}, [(("name",), "too_short")]),
         (
             {"description": "x" * 1001, "webhook_url": 5},
@@ -361,6 +406,7 @@ def test_an_update_keeps_absent_fields_and_clears_null_ones() -> None:
     cleared = parse_update({"description": None, "webhook_url": None, "labels": None})
     assert (cleared.description, cleared.webhook_url, cleared.labels) == (None, None, None)
     assert cleared.name is msgspec.UNSET
+    assert parse_update({"name": None}) == WorkflowUpdate()
 
 
 def test_labels_may_have_the_longest_keys_and_values_and_empty_values() -> None:

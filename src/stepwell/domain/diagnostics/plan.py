@@ -9,6 +9,7 @@ from stepwell.contract.definition import FieldMapping
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
+from stepwell.domain.mapping.task_configs import normalise_inputs
 from stepwell.domain.prices import PriceList
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.validation.workflow import ValidatedWorkflow
@@ -94,7 +95,8 @@ def _step(
     prices: PriceList,
 ) -> PlannedStep:
     definition = planned.request.steps[step.position]
-    config = {name: value for name, value in effective_config(planned.config, definition).items() if name != TIMEOUT}
+    config = normalise_inputs(step.task_type, effective_config(planned.config, definition))
+    config = {name: value for name, value in config.items() if name != TIMEOUT}
     for mapping in definition.input_mappings:
         put_input(config, mapping.to_field, _mapping_placeholder(mapping))
     attempts = step.max_retries + 1

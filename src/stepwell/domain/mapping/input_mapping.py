@@ -11,7 +11,12 @@ from stepwell.contract.enums import TaskType, TransformType
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import NothingFound, find
 from stepwell.domain.mapping.step_results import StepResults
-from stepwell.domain.mapping.task_configs import config_faults, required_inputs, without_nulls
+from stepwell.domain.mapping.task_configs import (
+    config_faults,
+    normalise_inputs,
+    required_inputs,
+    without_nulls,
+)
 from stepwell.domain.mapping.transforms import TransformError, is_deferred, transform
 from stepwell.domain.mapping.work_budget import WorkBudget, WorkExceeded
 from stepwell.domain.strict_json.schema_faults import printable_key
@@ -43,10 +48,14 @@ def effective_config(config: WorkflowConfig, definition: WorkflowStepDefinition)
 def merged_config(
     defaults: Mapping[str, Mapping[str, Any]], task_type: TaskType, own: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return *own* over the *defaults* for the type, over those for every type, in a new dict."""
+    """Return *own* over the *defaults* for the type, over those for every type, in a new dict.
+
+    A member that is None counts as absent, so it doesn't hide a default.
+    """
     if not defaults:
         return dict(own)
-    return {**defaults.get(EVERY_TYPE, {}), **defaults.get(task_type, {}), **own}
+    merged = {**defaults.get(EVERY_TYPE, {}), **without_nulls(defaults.get(task_type, {}))}
+    return merged | {name: value for name, value in own.items() if value is not None or name not in merged}
 
 
 def mapped_values(mappings: Sequence[FieldMapping], results: StepResults, budget: WorkBudget) -> list[Any]:
@@ -118,8 +127,11 @@ def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
     target[last] = value
 
 
-def check_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> None:
-    """Check the known fields, mapped values included. Raises `AttemptError`, not retryable, that lists the faults."""
+def checked_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the known fields, mapped values included, and return the inputs as `normalise_inputs` does.
+
+    Raises `AttemptError`, not retryable, that lists the faults.
+    """
     # A mapped list may have a fault in each item.
     listed = islice(config_faults(task_type, inputs, ()), _LISTED_FAULTS)
     faults = [f"{'.'.join(map(str, fault.loc))}: {fault.msg}" for fault in listed]
@@ -128,6 +140,7 @@ def check_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> None:
         faults.append(f"{' or '.join(alternatives)}: required")
     if faults:
         raise _failed(f"Refused inputs: {'; '.join(faults)}")
+    return normalise_inputs(task_type, inputs)
 
 
 def _failed(message: str) -> AttemptError:

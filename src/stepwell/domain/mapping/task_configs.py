@@ -8,6 +8,7 @@ from msgspec import ValidationError, convert
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS, EditingConfig, GenerationConfig, TaskConfig
 from stepwell.domain.errors import Fault
+from stepwell.domain.strict_json.normalise import normalise
 from stepwell.domain.strict_json.schema_faults import Loc, iter_faults
 
 MAX_PIXELS = 64_000_000
@@ -33,7 +34,17 @@ def without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def known_config(task_type: TaskType, config: Mapping[str, Any]) -> TaskConfig:
     """Return the known fields of *config*, with defaults filled in. Raises `msgspec.ValidationError`."""
-    return convert(without_nulls(config), CONFIGS[task_type])
+    known = without_nulls(config)
+    try:
+        return convert(known, CONFIGS[task_type])
+    except ValidationError:
+        return convert(normalise_inputs(task_type, known), CONFIGS[task_type])
+
+
+def normalise_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *inputs* with integers in known fields that take integers, where they have integral floats."""
+    normalised: dict[str, Any] = normalise(CONFIGS[task_type], inputs)
+    return normalised
 
 
 def config_faults(task_type: TaskType, config: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
@@ -41,7 +52,7 @@ def config_faults(task_type: TaskType, config: Mapping[str, Any], loc: Loc) -> I
     try:
         known = known_config(task_type, config)
     except ValidationError:
-        yield from iter_faults(CONFIGS[task_type], without_nulls(config), loc)
+        yield from iter_faults(CONFIGS[task_type], normalise_inputs(task_type, without_nulls(config)), loc)
         return
     if isinstance(known, GenerationConfig) and known.width * known.height > MAX_PIXELS:
         message = f"{known.width} x {known.height} is more than {MAX_PIXELS // 1_000_000} megapixels"

@@ -88,7 +88,7 @@ def cap_faults(faults: Iterable[Fault], most: int) -> list[Fault]:
     return first
 
 
-class _Shape(NamedTuple):
+class TypeShape(NamedTuple):
     """A type without its wrappers. `bare` has no constraints; `type` may be Annotated with them, and holds no union."""
 
     type: Any
@@ -96,7 +96,7 @@ class _Shape(NamedTuple):
     nullable: bool
 
 
-def _shape(type_: Any) -> _Shape | None:
+def shape_of(type_: Any) -> TypeShape | None:
     """Return the shape of *type_*; None for a union of several types, which only msgspec can check."""
     metas: tuple[Meta, ...] = ()
     nullable = False
@@ -113,7 +113,7 @@ def _shape(type_: Any) -> _Shape | None:
                 return None
             type_ = others[0]
         else:
-            return _Shape(_constrained(type_, metas), type_, nullable)
+            return TypeShape(_constrained(type_, metas), type_, nullable)
 
 
 def _constrained(type_: Any, metas: tuple[Meta, ...]) -> Any:
@@ -123,13 +123,14 @@ def _constrained(type_: Any, metas: tuple[Meta, ...]) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _fields(struct: type[Struct]) -> tuple[FieldInfo, ...]:
+def struct_fields(struct: type[Struct]) -> tuple[FieldInfo, ...]:
+    """Return the fields of *struct*."""
     return fields(struct)
 
 
 @lru_cache(maxsize=256)
 def _unknown_field(struct: type[Struct]) -> str:
-    return f"Unknown field; known are {', '.join(f.encode_name for f in _fields(struct))}"
+    return f"Unknown field; known are {', '.join(f.encode_name for f in struct_fields(struct))}"
 
 
 class _FaultSearch:
@@ -160,7 +161,7 @@ class _FaultSearch:
 
     def _faults_inside(self, type_: Any, value: Any, loc: Loc) -> Iterator[Fault]:
         """Yield the faults of the parts of *value*; none if the fault is the value's own."""
-        shape = _shape(type_)
+        shape = shape_of(type_)
         if shape is None or value is None:
             return
         container = get_origin(shape.bare) or shape.bare
@@ -181,7 +182,7 @@ class _FaultSearch:
 
     def _members(self, struct: type[Struct], value: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
         names = set()
-        for member in _fields(struct):
+        for member in struct_fields(struct):
             name = member.encode_name
             names.add(name)
             if name in value:
@@ -191,7 +192,7 @@ class _FaultSearch:
         if struct.__struct_config__.forbid_unknown_fields:
             for key in value:
                 if key not in names:
-                    meant = did_you_mean(str(key), (f.encode_name for f in _fields(struct)))
+                    meant = did_you_mean(str(key), (f.encode_name for f in struct_fields(struct)))
                     yield Fault((*loc, printable_key(str(key))), _unknown_field(struct) + meant, "extra_forbidden")
 
 
@@ -206,7 +207,7 @@ def _fault(error: str, type_: Any, value: Any, loc: Loc) -> Fault:
         error = error[: place.start()]
         for name, index in _PLACE_PART.findall(place[1]):
             loc = (*loc, name or int(index))
-    shape = _shape(type_)
+    shape = shape_of(type_)
     allowed = _allowed(shape.bare) if shape else None
     or_null = " or null" if shape and shape.nullable else ""
     if allowed is not None and not place:

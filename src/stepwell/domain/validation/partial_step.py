@@ -27,7 +27,7 @@ class PartialStep(Struct, frozen=True, kw_only=True):
     fallback: ProviderType | None = None
     fallback_known: bool = True
     fallback_config: JsonObject | None = None
-    fallback_capabilities: Sequence[str | None] = ()
+    fallback_capabilities: Sequence[str | None] | None = None
 
 
 def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
@@ -42,7 +42,7 @@ def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
         capabilities=step.active_provider_capabilities or (),
         fallback=step.fallback_provider_type,
         fallback_config=step.fallback_provider_config,
-        fallback_capabilities=step.fallback_provider_capabilities or (),
+        fallback_capabilities=step.fallback_provider_capabilities,
     )
 
 
@@ -69,7 +69,7 @@ def parse_valid_parts(raw: Any) -> PartialStep:
         fallback_known=(fallback, fallback_config)
         == (raw.get("fallback_provider_type"), raw.get("fallback_provider_config")),
         fallback_config=fallback_config,
-        fallback_capabilities=_items(raw.get("fallback_provider_capabilities"), str) or (),
+        fallback_capabilities=_items(raw.get("fallback_provider_capabilities"), str),
     )
 
 

@@ -79,9 +79,13 @@ def provider_faults(
     primary = None if config is None else _primary(step, config, catalog.default)
     yield from _config_faults(step.provider_config, primary, catalog, (*loc, "provider_config"))
     yield from _config_faults(step.fallback_config, step.fallback, catalog, (*loc, "fallback_provider_config"))
-    if step.fallback_config and step.fallback is None and step.fallback_known:
-        message = "This needs fallback_provider_type beside it"
-        yield Fault((*loc, "fallback_provider_config"), message, "missing_provider_type")
+    if step.fallback is None and step.fallback_known:
+        for member, value in (
+            ("fallback_provider_config", step.fallback_config),
+            ("fallback_provider_capabilities", step.fallback_capabilities),
+        ):
+            if value is not None:
+                yield Fault((*loc, member), "This needs fallback_provider_type beside it", "missing_provider_type")
     if step.task_type is None:
         return
     if step.task_type is TaskType.PASSTHROUGH:
@@ -91,7 +95,7 @@ def provider_faults(
         yield from _primary_faults(step, step.task_type, config, primary, catalog, loc)
     if step.fallback is not None:
         place = (*loc, "fallback_provider_type")
-        capabilities = step.fallback_capabilities, (*loc, "fallback_provider_capabilities")
+        capabilities = step.fallback_capabilities or (), (*loc, "fallback_provider_capabilities")
         yield from _offer_faults(step.fallback, step.task_type, catalog, place, *capabilities)
         fallback_place = (*loc, "fallback_provider_config")
         yield from _credential_faults(step.fallback, step.fallback_config, catalog, fallback_place)
@@ -129,10 +133,13 @@ def _unused_faults(
     step: PartialStep, primary: ProviderType | None, catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
     """Yield the faults of a PASSTHROUGH step. It uses no provider, but each that it names must be configured."""
-    for provider, place, capabilities, capabilities_place in (
-        (primary, ("provider_config", "provider_type"), step.capabilities, "active_provider_capabilities"),
-        (step.fallback, ("fallback_provider_type",), step.fallback_capabilities, "fallback_provider_capabilities"),
-    ):
+    used: list[tuple[ProviderType | None, Loc, Sequence[str | None], str]] = [
+        (primary, ("provider_config", "provider_type"), step.capabilities, "active_provider_capabilities")
+    ]
+    if step.fallback is not None:
+        capabilities = step.fallback_capabilities or ()
+        used.append((step.fallback, ("fallback_provider_type",), capabilities, "fallback_provider_capabilities"))
+    for provider, place, capabilities, capabilities_place in used:
         if provider is not None and provider not in catalog.offers:
             yield _not_configured(provider, catalog, (*loc, *place))
         place_of_list = (*loc, capabilities_place)

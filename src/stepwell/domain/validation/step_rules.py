@@ -7,7 +7,12 @@ from stepwell.contract.enums import TaskType
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, merged_config
-from stepwell.domain.mapping.task_configs import config_faults, required_inputs, without_nulls
+from stepwell.domain.mapping.task_configs import (
+    config_faults,
+    normalise_inputs,
+    required_inputs,
+    without_nulls,
+)
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.strict_json.size import is_larger_than
 from stepwell.domain.validation.graph import Graph, quoted
@@ -79,7 +84,7 @@ def known_inputs(step: PartialStep, defaults: Defaults, task_type: TaskType, *, 
     if step.config is None or step.input_mappings is None or None in step.input_mappings:
         return None
     names = {mapping.to_field.partition(".")[0] for mapping in step.input_mappings if mapping}
-    inputs = without_nulls(merged_config(defaults.small, task_type, step.config))
+    inputs = normalise_inputs(task_type, without_nulls(merged_config(defaults.small, task_type, step.config)))
     if defaults.small or not sound:
         names.update(str(fault.loc[0]) for fault in config_faults(task_type, inputs, ()))
     names |= defaults.unresolved(task_type, step.config)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct, UnsetType, ValidationError, convert
 
@@ -20,6 +20,7 @@ from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
 from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.strict_json.normalise import normalise
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
@@ -33,10 +34,12 @@ from stepwell.domain.validation.provider_rules import (
 from stepwell.domain.validation.step_outputs import StepOutputs
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_inputs, mapping_faults
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
+from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.domain.workflow_limits import places_of
 
 __all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "validate_workflow"]
 
+S = TypeVar("S", bound=Struct)
 MAX_STEPS = 10_000
 MAX_FAULTS = 200
 
@@ -69,8 +72,9 @@ def validate_workflow(
     """
     expressions = expressions or Expressions()
     try:
-        request = convert(body, CreateWorkflow)
+        request = _convert(CreateWorkflow, body)
     except ValidationError:
+        body = normalise(CreateWorkflow, body)
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _faults_of_valid_parts(body, catalog, expressions))
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     partial_steps = [to_partial_step(step) for step in request.steps]
@@ -78,7 +82,7 @@ def validate_workflow(
     refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog, expressions)
     if faults := cap_faults(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
-    config = convert(without_nulls(request.config), WorkflowConfig)
+    config = read_workflow_config(request.config)
     steps = tuple(
         _resolve(position, step, tuple(graph.edges[position]), config, catalog)
         for position, step in enumerate(request.steps)
@@ -88,14 +92,21 @@ def validate_workflow(
 
 def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpdate:
     """Return the update that *body* asks for. Raises `InvalidRequest`. A JSON null clears a member, except the name."""
+    body = normalise(WorkflowUpdate, body)
     faults = list(iter_faults(WorkflowUpdate, body, ("body",)))
     if isinstance(body, dict):
-        if "name" in body and body["name"] is None:
-            faults.append(Fault(("body", "name"), "Expected a string, got null", "string_type"))
         faults += _webhook_faults(body.get("webhook_url"), webhook_refusal)
     if faults:
         raise InvalidRequest(cap_faults(faults, MAX_FAULTS))
     return convert(body, WorkflowUpdate)
+
+
+def _convert(struct: type[S], body: Any) -> S:
+    """Return *body* as a *struct*. Raises `msgspec.ValidationError`."""
+    try:
+        return convert(body, struct)
+    except ValidationError:
+        return convert(normalise(struct, body), struct)
 
 
 def _resolve(
@@ -141,7 +152,7 @@ def _rule_faults(
 ) -> Iterator[Fault]:
     """Yield the faults that a body may have although its structure is valid."""
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
-    yield from iter_faults(WorkflowConfig, without_nulls(config), ("body", "config"))
+    yield from iter_faults(WorkflowConfig, normalise(WorkflowConfig, without_nulls(config)), ("body", "config"))
     if len(partial_steps) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
         return

@@ -29,7 +29,7 @@ from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, Un
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
 from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.mapping.input_mapping import (
-    check_inputs,
+    checked_inputs,
     effective_config,
     put_input,
     resolve_inputs,
@@ -168,7 +168,7 @@ class AttemptRunner:
             inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), values)
             if deferred:
                 return PreparedAttempt(values)
-            check_inputs(plan.task_type, inputs)
+            inputs = checked_inputs(plan.task_type, inputs)
             return Succeeded(task.position, task.id, _encoded_inputs(inputs))
         except Exception as error:  # noqa: BLE001 - the outcome reports it
             return _failed_by(error, task, plan)
@@ -330,7 +330,7 @@ class AttemptRunner:
         inputs: dict[str, Any] = {}
         if task.sent is None:
             inputs = await self._inputs_of(context, task, work, io, memory, control)
-            check_inputs(plan.task_type, inputs)
+            inputs = checked_inputs(plan.task_type, inputs)
         if task.provider is None:
             return Finished(inputs)
         on_fallback = context.on_fallback(task.position)

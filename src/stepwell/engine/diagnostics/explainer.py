@@ -12,16 +12,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
-from msgspec import convert
-
-from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.contract.reasons import BreakerOpen, Explanation, RateLimited, SlotLimit, WaitsForSlot
 from stepwell.domain.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
 from stepwell.domain.errors import DiskFull, NotFound, Unavailable
-from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.records import LoadedWorkflow, Ownership
 from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, ModelPool, QueuedSteps
 from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -160,7 +157,7 @@ def _explain_rows(
     return explain(
         WorkflowSnapshot(
             state=loaded.state,
-            on_failure=convert(without_nulls(loaded.config), WorkflowConfig).on_failure,
+            on_failure=read_workflow_config(loaded.config).on_failure,
             steps=loaded.steps,
             tasks=loaded.open_tasks,
             now=now,

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from uuid import UUID
 
-from msgspec import Struct, convert, structs
+from msgspec import Struct, structs
 
-from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.ports.clock import Timer
@@ -54,7 +54,7 @@ class ActiveWorkflow:
             raise Unavailable(f"this version can't read the stored workflow: {loaded.unreadable}")
         self.workflow_id: UUID = loaded.state.id
         self.tenant, self.origin_instance, self.places = loaded.tenant, loaded.origin_instance, loaded.places
-        self.config = convert(without_nulls(loaded.config), WorkflowConfig)
+        self.config = read_workflow_config(loaded.config)
         self.pins = self.refusals = self.mapping_work = 0
         self.dequeued = self.lost = False
         self.deaths_alone = loaded.deaths_alone
