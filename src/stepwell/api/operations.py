@@ -42,7 +42,6 @@ class Operation(Struct, frozen=True, kw_only=True):
       `streams` is the media type of the live stream, if the operation offers one.
     - `body` is the struct of the request's body, which may be absent if it is `body_optional`. `body_types` are the
       media types in which it is accepted.
-    - `body` is the struct of the request's body, which may be absent if it is `body_optional`.
     - `files`: the body is a form of files, or one file. `repeat_status` is the status of a success that changes
       nothing.
     - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).

@@ -1,0 +1,51 @@
+"""kill -9 at every point of an upload and of its deletion: no file without a row, no row without a file, for ever."""
+
+import asyncio
+import multiprocessing
+import signal
+from pathlib import Path
+
+import asyncpg
+
+from support.processes.killed_upload import upload_and_die
+from support.providers.scripted import eventually
+from support.service.live_service import running_service
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["stepwell.app"])
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+async def test_whatever_is_left_of_an_upload_is_whole_or_is_swept(dsn: str, tmp_path: Path) -> None:
+    sql = await asyncpg.connect(dsn)
+    points = 0
+    while True:
+        uploader = _PROCESSES.Process(target=upload_and_die, args=(dsn, tmp_path, points))
+        uploader.start()
+        uploader.join(60)
+        if uploader.exitcode == 0:
+            break
+        assert uploader.exitcode == -signal.SIGKILL, points
+        await _check(sql, dsn, tmp_path)
+        points += 1
+    assert points == 2 * (1 + 1 + 1 + 1 + 1 + 1)
+    await sql.close()
+
+
+async def _check(sql: asyncpg.Connection, dsn: str, folder: Path) -> None:
+    """The next process serves what is STORED, and deletes everything else once it is due."""
+    stored = await sql.fetchval("SELECT 'media/' || id || '/' || name FROM uploads WHERE status = 'STORED'")
+    await sql.execute("UPDATE uploads SET expires_at = now() WHERE status <> 'STORED'")
+    async with running_service(dsn, folder) as service:
+        if stored is not None:
+            assert (await service.client.get(f"/api/v1/artifacts/{stored}")).content == b"some text"
+            assert (await service.client.delete(f"/api/v1/artifacts/{stored}")).status_code == 200
+        await eventually(lambda: not files_below(service.artifacts))
+        async with asyncio.timeout(30):
+            while await sql.fetchval("SELECT count(*) FROM uploads"):
+                await asyncio.sleep(0.01)
+    usage = await sql.fetch("SELECT bytes, uploads FROM upload_usage")
+    assert {(row["bytes"], row["uploads"]) for row in usage} <= {(0, 0)}
