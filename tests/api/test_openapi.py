@@ -261,7 +261,7 @@ LISTS = "list_tasks list_deliveries list_events list_all_events"
             "If-None-Match",
             "304",
             "ETag",
-            f"get_workflow list_workflows get_task {LISTS} explain_workflow list_providers get_artifact",
+            f"get_workflow list_workflows get_task {LISTS} explain_workflow list_providers get_artifact sum_costs",
         ),
         ("Range", "416", "Accept-Ranges", "get_artifact"),
         ("If-Range", "206", "ETag", "get_artifact"),

@@ -64,6 +64,7 @@ CASES = {
     "create_artifact_link": Case("/api/v1/artifacts/links"),
     "list_providers": Case("/api/v1/providers"),
     "get_limits": Case("/api/v1/limits"),
+    "sum_costs": Case("/api/v1/costs"),
     "explain_workflow": Case(ONE + "/explain", "RUNNING"),
     "plan_workflow": Case(
         WORKFLOWS + "plan", body={"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
@@ -74,6 +75,7 @@ FOR_ALL = {
     "list_workflows",
     "list_providers",
     "get_limits",
+    "sum_costs",
     "list_all_events",
     "create_stream_ticket",
     "plan_workflow",

@@ -86,6 +86,7 @@ _TAGS = {
     "events": "The histories of workflows, as lists and as live streams.",
     "providers": "The configured providers, with their load and health.",
     "limits": "The limits of a tenant.",
+    "costs": "Sums of the costs of attempts.",
     "artifacts": "The output files of tasks, and the files that users upload.",
     "webhooks": "The messages that the service posts to a workflow's webhook_url.",
     "callbacks": "Reports of providers about their jobs.",
@@ -191,6 +192,9 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
         parameter_schema = schema(member.type)
         definitions = parameter_schema.pop("$defs", {})
         name = parameter_schema.pop("$ref", "").removeprefix("#/$defs/")
+        if "items" in parameter_schema:
+            item = parameter_schema["items"].pop("$ref", "").removeprefix("#/$defs/")
+            parameter_schema["items"] |= definitions.get(item, {})
         parameter_schema = complete_schema({**definitions.get(name, {}), **parameter_schema})
         parameter_schema.pop("title", None)
         description = parameter_schema.pop("description", "")

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus, unquote_to_bytes
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
-from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, type_info
+from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, VarTupleType, type_info
 
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
@@ -119,7 +119,8 @@ def parse_query(raw: bytes, kind: type[Q], *, others: Collection[str] | None = (
 
     *others* are parameters that other code reads; None stands for any. Raises `InvalidRequest` with every fault: an
     unknown parameter (a mistyped `dry_run` must not perform the verb), a value that doesn't fit, a parameter that is
-    sent twice, and text that isn't UTF-8 or contains NUL.
+    sent twice, and text that isn't UTF-8 or contains NUL. A parameter whose type is a tuple may be sent several times,
+    and each value may have several members, separated by commas.
     """
     ignored = None if others is None else frozenset(others)
     return _parse_short(raw, kind, ignored) if len(raw) <= _SHORT else _parse(raw, kind, ignored)
@@ -135,6 +136,9 @@ def _parse(raw: bytes, kind: type[Q], ignored: frozenset[str] | None) -> Q:
             if ignored is not None and name not in ignored and name:
                 msg = f"Unknown parameter; known: {', '.join(known) or 'none'}"
                 faults.append(Fault(("query", printable_key(name)), msg, "unknown"))
+            continue
+        if known[name] is tuple:
+            values.setdefault(name, []).extend(text.split(","))
             continue
         if name in seen:
             faults.append(Fault(("query", name), "Expected the parameter once", "repeated"))
@@ -193,7 +197,7 @@ _MESSAGES = {
 
 @lru_cache(maxsize=64)
 def _kinds(kind: type[Struct]) -> dict[str, type]:
-    """Return the type of each parameter's value: int, bool, or str for all others."""
+    """Return the type of each parameter's value: int, bool, tuple, or str for all others."""
     info = type_info(kind)
     assert isinstance(info, StructType)
     return {member.encode_name: _kind(member.type) for member in info.fields}
@@ -204,6 +208,8 @@ def _kind(info: Type) -> type:
         return _kind(info.type)
     if isinstance(info, UnionType):  # with UNSET
         return next((kind for kind in map(_kind, info.types) if kind is not str), str)
+    if isinstance(info, VarTupleType):
+        return tuple
     return int if isinstance(info, IntType) else bool if isinstance(info, BoolType) else str
 
 

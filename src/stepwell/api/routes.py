@@ -18,6 +18,7 @@ from stepwell import __version__
 from stepwell.api import artifacts as artifact_routes
 from stepwell.api import (
     callbacks,
+    cost_sums,
     deliveries,
     diagnostics,
     events,
@@ -61,6 +62,7 @@ HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *artifact_routes.HANDLERS,
     *providers.HANDLERS,
     *limits.HANDLERS,
+    *cost_sums.HANDLERS,
     *callbacks.HANDLERS,
     *system.HANDLERS,
     *manual.HANDLERS,

@@ -158,6 +158,15 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
 }
 
 
+class CostKey(StrEnum):
+    """A property of attempts by which costs are summed. `day` is the day (UTC) on which the attempt ended."""
+
+    TENANT = "tenant"
+    PROVIDER = "provider"
+    MODEL = "model"
+    DAY = "day"
+
+
 class BreakerState(StrEnum):
     CLOSED = "closed"
     OPEN = "open"

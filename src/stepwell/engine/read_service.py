@@ -11,6 +11,7 @@ from uuid import UUID
 
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.tasks import Output
+from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import NotFound
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
@@ -113,6 +114,10 @@ class ReadService:
     async def artifact(self, scope: TenantScope, path: str) -> Output:
         """Return the record of a stored file, by the exact path that results contain."""
         return _require(await self._task_files.find(scope, path), "artifact")
+
+    async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
+        """Return sums of the costs of attempts, see `WorkflowReader`."""
+        return await self._store.costs(scope, query)
 
     def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]:
         """Return the status of each configured provider. Reads no database."""

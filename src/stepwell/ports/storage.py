@@ -6,6 +6,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from stepwell.contract.enums import ProviderType
+from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.model import HistoryEvent
@@ -203,6 +204,9 @@ class WorkflowReader(Protocol):
         A workflow needs the files that its definition names. Counted are workflows of *scope* that aren't deleted,
         except *workflow_id*.
         """
+
+    async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
+        """Return sums of costs, in the order of their keys, then of the currency. They outlive the workflows."""
 
     async def ping(self) -> None:
         """Return if the database answers; raise `Unavailable` otherwise."""

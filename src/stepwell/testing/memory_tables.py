@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct, field, json, structs
@@ -117,6 +118,23 @@ class WorkflowRow(Struct):
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
 
 
+class CostRowKey(NamedTuple):
+    """The key of a sum of costs. `tenant` is "" for none."""
+
+    tenant: str
+    day: date
+    provider: str
+    model: str
+    currency: str
+
+
+class CostRow(Struct):
+    """A sum of costs."""
+
+    amount: Decimal = Decimal()
+    attempts: int = 0
+
+
 class Channel:
     """Notifications between processes on one database, as PostgreSQL's LISTEN and NOTIFY."""
 
@@ -172,6 +190,7 @@ class Tables:
         self.cleanups: dict[UUID, CleanupRow] = {}
         self.uploads: dict[UUID, UploadRow] = {}
         self.workflow_of_task: dict[UUID, UUID] = {}
+        self.daily_costs: dict[CostRowKey, CostRow] = {}
         self.transactions = 0
         self.workflow_channel, self.process_channel = Channel(), Channel()
         self.available = True

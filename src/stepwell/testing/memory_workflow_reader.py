@@ -10,6 +10,7 @@ from msgspec import json, structs
 
 from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
+from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.lifecycle.decision import copy_of
 from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.preconditions import Version
@@ -35,6 +36,7 @@ from stepwell.domain.records import (
     WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
+from stepwell.testing.memory_costs import read_costs
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
 
 _SMALL_BYTES = 64 * 1024
@@ -197,6 +199,10 @@ class MemoryWorkflowReader:
         ]
         named = {task_id: next((row for row in others if str(task_id) in row.named), None) for task_id in task_ids}
         return {task_id: row.record.state.id for task_id, row in named.items() if row is not None}
+
+    async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
+        await self._tables.round_trip()
+        return read_costs(self._tables, scope, query)
 
     async def ping(self) -> None:
         await self._tables.round_trip()

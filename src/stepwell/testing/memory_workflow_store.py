@@ -16,6 +16,7 @@ from stepwell.domain.model import Task
 from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import places_of
+from stepwell.testing.memory_costs import count_cost
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000
@@ -111,7 +112,9 @@ class MemoryWorkflowStore:
         for position, state in decision.steps.items():
             steps[position].state = copy_of(state)
         for task_id, task in decision.tasks.items():
-            if (stored := row.tasks.get(task_id)) is None:
+            stored = row.tasks.get(task_id)
+            count_cost(self._tables, record.tenant, None if stored is None else stored.task, task)
+            if stored is None:
                 row.tasks[task_id] = TaskRow(copy_of(task))
                 self._tables.workflow_of_task[task_id] = workflow_id
             else:

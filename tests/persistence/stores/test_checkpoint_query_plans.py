@@ -54,6 +54,12 @@ async def test_a_checkpoint_finds_its_rows_by_index(engine_s: asyncpg.Connection
     assert written == {"workflows", "steps", "tasks", "events"}
 
 
+async def test_a_checkpoint_finds_the_earlier_costs_of_its_tasks_by_index(engine_s: asyncpg.Connection) -> None:
+    nodes = await plan(engine_s, sql.CHECKPOINT_AND_MORE)
+    assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
+    assert "tasks_pkey" in {node.get("Index Name") for node in nodes}
+
+
 @pytest.mark.parametrize("name", READING)
 async def test_reads_by_id_find_their_rows_by_index(engine_s: asyncpg.Connection, name: str) -> None:
     nodes = await plan(engine_s, getattr(sql, name))

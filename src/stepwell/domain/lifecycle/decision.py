@@ -63,6 +63,11 @@ class Decision(Struct):
         return bool(self.events or self.tasks)
 
     @property
+    def has_costs(self) -> bool:
+        """True if the decision has a task whose cost is known."""
+        return any(task.cost is not None for task in self.tasks.values())
+
+    @property
     def rows(self) -> int:
         """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries, keys and labels.
 

@@ -37,7 +37,7 @@ class MoreRows(Struct):
     """The rows that only `engine_statements.CHECKPOINT_AND_MORE` writes.
 
     `begun` and `ended` are the ids of workflows whose cleanup has begun, or ended, and `labelled` of those whose labels
-    change. `labels` are the ids of workflows, and beside each a label.
+    change. `labels` are the ids of workflows, and beside each a label. `costs`: the rows of tasks have costs.
     """
 
     deliveries: Rows
@@ -46,9 +46,10 @@ class MoreRows(Struct):
     ended: list[UUID]
     labelled: list[UUID]
     labels: tuple[list[UUID], list[str]]
+    costs: bool
 
     def __bool__(self) -> bool:
-        return bool(self.deliveries or self.keys or self.begun or self.ended or self.labelled)
+        return bool(self.deliveries or self.keys or self.begun or self.ended or self.labelled or self.costs)
 
     def parameters(self, owner: UUID) -> tuple[object, ...]:
         """Return the rows in the order of the statement's parameters. *owner* is the process that sends webhooks."""
@@ -71,7 +72,8 @@ def more_rows(batch: Sequence[Decision]) -> MoreRows:
     changed = {
         decision.workflow.id: decision.labels or {} for decision in batch if not isinstance(decision.labels, UnsetType)
     }
-    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed))
+    costs = any(decision.has_costs for decision in batch)
+    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs)
 
 
 def _label_rows(labels: Mapping[UUID, Mapping[str, str]]) -> tuple[list[UUID], list[str]]:

@@ -8,6 +8,8 @@ workflows. So the transitions of a workflow are written together or not at all.
 
 from typing import Final
 
+from stepwell.domain.daily_costs import MAX_MODEL
+
 STATE: Final = (
     ("status", "text"),
     ("name", "text"),
@@ -162,8 +164,31 @@ _COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM written"
 
 CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 
+# Adds the costs of the tasks $3 to their sums, and subtracts those that the tasks had before, which a cost that changes
+# replaces. A cost never becomes NULL. Each statement changes sums in the order of their key, so that two of them can't
+# wait for each other. See `domain.daily_costs`.
+_COST: Final = "workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at"
+_COUNT_COSTS: Final = f"""cost_changes AS (
+    SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day,
+           coalesce(c.provider, '') AS provider, coalesce(left(c.sent ->> 'model', {MAX_MODEL}), '') AS model,
+           c.cost ->> 'currency' AS currency, c.sign * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
+    FROM (
+        SELECT 1 AS sign, {_COST} FROM unnest($3::checkpoint_task_2[]) AS k WHERE k.cost IS NOT NULL
+        UNION ALL
+        SELECT -1, {_COST} FROM tasks AS t WHERE t.cost IS NOT NULL
+          AND t.id = ANY(SELECT k.id FROM unnest($3::checkpoint_task_2[]) AS k WHERE k.cost IS NOT NULL)
+    ) AS c JOIN workflows AS w ON w.id = c.workflow_id
+    WHERE {_IS_WRITTEN.format("c")}
+), counted_costs AS (
+    INSERT INTO daily_costs AS t (tenant, day, provider, model, currency, amount, attempts)
+    SELECT tenant, day, provider, model, currency, sum(amount), sum(attempts) FROM cost_changes
+    GROUP BY 1, 2, 3, 4, 5 HAVING sum(amount) <> 0 OR sum(attempts) <> 0 ORDER BY 1, 2, 3, 4, 5
+    ON CONFLICT (tenant, day, provider, model, currency)
+    DO UPDATE SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts
+)"""  # noqa: S608 - built from the constants above
+
 # `CHECKPOINT` for a batch that also has webhooks, which the process $6 sends, effects of requests with idempotency
-# keys, cleanups that begin or end, or new labels of the workflows $10.
+# keys, cleanups that begin or end, new labels of the workflows $10, or costs.
 CHECKPOINT_AND_MORE: Final = f"""
 {_CHECKPOINT}, new_deliveries AS (
     INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
@@ -189,7 +214,7 @@ CHECKPOINT_AND_MORE: Final = f"""
     FROM unnest($11::uuid[], $12::text[]) AS n(workflow_id, label) JOIN workflows AS w ON w.id = n.workflow_id
     WHERE {_IS_WRITTEN.format("n")}
     ON CONFLICT DO NOTHING
-) {_COMMITTED}
+), {_COUNT_COSTS} {_COMMITTED}
 """  # noqa: S608 - built from the constants above
 
 # If no process runs a workflow, two processes may write versions with the same number. Their times distinguish them.

@@ -4,7 +4,8 @@ In the rows of workflows and steps the first columns never change after create; 
 contains a column that changes with every transition, so that these updates stay HOT (heap-only tuples).
 """
 
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +13,14 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Date,
     DateTime,
     Double,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -246,6 +249,18 @@ class CleanupColumns(TypedColumns):
     repeated = _flag()
 
 
+class DailyCostColumns(TypedColumns):
+    """Sums of the costs of attempts, see `domain.daily_costs`. `tenant` is "" for none."""
+
+    tenant = _text()
+    day: Column[date] = Column(Date(), nullable=False)
+    provider = _text()
+    model = _text()
+    currency = _text()
+    amount: Column[Decimal] = Column(Numeric(), nullable=False)
+    attempts: Column[int] = Column(BigInteger(), nullable=False)
+
+
 class ReferenceColumns(TypedColumns):
     """The tasks whose files a workflow's definition names. A row of a workflow that doesn't exist has no effect."""
 
@@ -403,3 +418,10 @@ uploads = Table(
     Index("uploads_of_workflow", "workflow_id", postgresql_where=text("workflow_id IS NOT NULL")),
 )
 upload_usage = Table("upload_usage", metadata, UsageColumns)
+daily_costs = Table(
+    "daily_costs",
+    metadata,
+    DailyCostColumns,
+    PrimaryKeyConstraint("tenant", "day", "provider", "model", "currency"),
+    postgresql_with={"fillfactor": "50"},  # each update stays on its page
+)

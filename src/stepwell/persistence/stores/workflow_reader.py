@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stepwell.contract.enums import TaskType
 from stepwell.contract.tasks import Output
+from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
@@ -60,6 +61,7 @@ from stepwell.persistence.rows.decode_rows import (
 from stepwell.persistence.schema.tables import artifact_references, events, steps, tasks, workflows
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
+from stepwell.persistence.stores.cost_queries import read_costs
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
 from stepwell.persistence.stores.workflow_queries import (
     list_form,
@@ -209,6 +211,11 @@ class PostgresWorkflowReader:
         )
         async with self._engine.connect() as connection:
             return {row.task_id: row.workflow_id for row in await connection.execute(query)}
+
+    @unavailable_in_outage
+    async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
+        async with self._engine.connect() as connection:
+            return await read_costs(connection, scope, query)
 
     @unavailable_in_outage
     async def ping(self) -> None:

@@ -1,0 +1,42 @@
+"""Sums of costs by tenant, provider, model, day and currency.
+
+What must hold:
+- The cost of an attempt counts exactly once, from the transaction that records it on, whatever crashes. It counts on
+  the day (UTC) on which the attempt ended, however late its cost becomes known.
+- A cost that changes later changes its sum by the difference.
+- The sums stay when workflows and tasks are deleted.
+- Sums are exact decimals. Amounts of two currencies are never added.
+
+A cost changes only together with an event, so that the fence of the decision keeps it from being counted twice.
+"""
+
+from datetime import date
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from msgspec import Struct
+
+from stepwell.contract.enums import CostKey
+
+MAX_MODEL: Final = 255  # characters of a model's name that count: clients choose it, and it is part of a key
+
+
+class CostQuery(Struct, frozen=True, kw_only=True):
+    """The sums to read: of the days from `since` on and before `until`, for each combination of the keys in `by`.
+
+    At most `limit` sums are read.
+    """
+
+    since: date | None = None
+    until: date | None = None
+    by: tuple[CostKey, ...] = ()
+    limit: int
+
+
+class CostSum(NamedTuple):
+    """A sum of costs. `keys` has the values of `CostQuery.by`, in that order. A tenant of None is no tenant."""
+
+    keys: tuple[str | date | None, ...]
+    currency: str
+    amount: Decimal
+    attempts: int

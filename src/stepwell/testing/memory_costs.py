@@ -1,0 +1,49 @@
+"""Sums of costs in memory: what checkpoints add to them, and what the API reads."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC
+from decimal import Context, Decimal
+from typing import Any
+
+from stepwell.contract.enums import CostKey
+from stepwell.domain.daily_costs import MAX_MODEL, CostQuery, CostSum
+from stepwell.domain.model import Task
+from stepwell.domain.tenancy import TenantScope
+from stepwell.testing.memory_tables import CostRow, CostRowKey, Tables
+
+_EXACT = Context(prec=1_000)  # digits, more than there ever are
+
+
+def count_cost(tables: Tables, tenant: str | None, before: Task | None, after: Task) -> None:
+    """Add the cost of the task to its sum, and subtract the one that it had before."""
+    if after.cost is None:
+        return
+    for task, sign in ((before, -1), (after, 1)):
+        if task is None or task.cost is None:
+            continue
+        ended_at = task.completed_at or task.started_at
+        assert ended_at is not None
+        model = "" if task.sent is None else task.sent.model[:MAX_MODEL]
+        key = CostRowKey(tenant or "", ended_at.astimezone(UTC).date(), task.provider or "", model, task.cost.currency)
+        row = tables.daily_costs.setdefault(key, CostRow())
+        amount = Decimal(repr(task.cost.amount))
+        row.amount = _EXACT.add(row.amount, amount) if sign > 0 else _EXACT.subtract(row.amount, amount)
+        row.attempts += sign
+
+
+def read_costs(tables: Tables, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:
+    sums: defaultdict[tuple[Any, ...], CostRow] = defaultdict(CostRow)
+    for key, row in tables.daily_costs.items():
+        after_begin = query.since is None or key.day >= query.since
+        if scope.covers(key.tenant or None) and after_begin and (query.until is None or key.day < query.until):
+            total = sums[*(getattr(key, name) for name in query.by), key.currency]
+            total.amount = _EXACT.add(total.amount, row.amount)
+            total.attempts += row.attempts
+    counted = [(key, total) for key, total in sorted(sums.items(), key=lambda pair: pair[0]) if total.attempts]
+    return [CostSum(_keys(query, key), key[-1], total.amount, total.attempts) for key, total in counted[: query.limit]]
+
+
+def _keys(query: CostQuery, key: tuple[Any, ...]) -> tuple[Any, ...]:
+    pairs = zip(query.by, key, strict=False)
+    return tuple(None if name is CostKey.TENANT and value == "" else value for name, value in pairs)
