@@ -43,10 +43,7 @@ async def large(bounded: Service) -> str:
     """The id of a workflow with 12 MB of results, which were mapped from one of 300 kB."""
     once = passthrough_step("once", text="x" * TEXT)
     mapping = {"from_step": "once", "from_field": "text", "to_field": "text"}
-    copies = [
-        {"id": f"copy{n}", "task_type": "PASSTHROUGH", "depends_on": ["once"], "input_mappings": [mapping]}
-        for n in range(COPIES)
-    ]
+    copies = [{"id": f"copy{n}", "task_type": "PASSTHROUGH", "input_mappings": [mapping]} for n in range(COPIES)]
     created = await bounded.create(once, *copies, origin_instance="large")
     await until_completed(bounded, created["id"])
     return str(created["id"])
@@ -196,6 +193,7 @@ async def test_results_and_steps_can_be_left_out(bounded: Service, large: str) -
         assert len(step.pop("result")["text"]) == TEXT
     assert len(whole.pop("final_step_result")["text"]) == TEXT
     assert bare == whole
+    assert [step["dependencies"] for step in whole["steps"]] == [[], *[["once"]] * COPIES]  # implied by mappings
     without = (await bounded.client.get(path, params={"include_results": False, "include_steps": False})).json()
     del whole["steps"]
     assert without == whole

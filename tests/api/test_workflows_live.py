@@ -182,6 +182,20 @@ class TestCreate:
             created = (await create(live, LEAST, start=value)).json()
             assert (created["status"], created["canvas_task_id"]) == ("PENDING", None)
 
+    async def test_a_mapping_implies_its_dependency_which_is_shown_after_the_declared_ones(self, live: Service) -> None:
+        mappings = [{"from_step": source, "from_field": "n", "to_field": source} for source in "abc"]
+        steps = [
+            passthrough_step("last", "b") | {"input_mappings": mappings},
+            *(passthrough_step(name, n=number) for number, name in enumerate("abc")),
+        ]
+        done = await live.until_ended((await live.create(*steps))["id"])
+        assert done["status"] == "COMPLETED"
+        assert done["steps"][0]["dependencies"] == ["b", "a", "c"]
+        assert done["steps"][0]["result"] == {"a": 0, "b": 1, "c": 2}
+        assert done["final_step_id"] == "last"
+        plan = await live.client.post(WORKFLOWS + "plan", json=LEAST | {"steps": steps})
+        assert plan.json()["layers"] == [["a", "b", "c"], ["last"]]
+
     async def test_step_ids_are_returned_as_they_were_sent(self, live: Service) -> None:
         ids = ["é", "e\u0301", "É", " ", "a/b", "../..", "%2e", "\U0001f600" * 255, "A", "a", "null", "0"]
         steps = [passthrough_step(step_id, *ids[max(0, at - 1) : at]) for at, step_id in enumerate(ids)]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
+from stepwell.contract.definition import merged_dependencies
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.events import EventPublic
 from stepwell.contract.tasks import TaskPublic
@@ -61,7 +62,19 @@ class _Definition(Struct, frozen=True):
     fallback_provider_config: Raw
     fallback_provider_capabilities: Raw
 
+    @property
+    def dependencies(self) -> list[str]:
+        """The declared dependencies, then those that mappings imply."""
+        sources = (mapping.from_step for mapping in _read_sources(self.input_mappings))
+        return merged_dependencies(_read_names(self.depends_on), sources)
 
+
+class _Source(Struct, frozen=True, gc=False):
+    from_step: str
+
+
+_read_sources = json.Decoder(list[_Source]).decode
+_read_names = json.Decoder(list[str]).decode
 _read_definition = json.Decoder(_Definition).decode
 
 
@@ -93,7 +106,7 @@ def _step(
         fallback_provider_type=definition.fallback_provider_type,
         fallback_provider_config=definition.fallback_provider_config,
         fallback_provider_capabilities=definition.fallback_provider_capabilities,
-        dependencies=definition.depends_on,
+        dependencies=definition.dependencies,
         input_mappings=definition.input_mappings,
         status=state.status,
         task_id=None if state.task_id is None else str(state.task_id),

@@ -1,5 +1,6 @@
 """The definition of a workflow, as a client posts it. The API contract defines the names of the fields."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -35,6 +36,11 @@ Labels: TypeAlias = Annotated[
 ]
 
 MAX_FROM_FIELD: Final = 1000  # characters
+
+
+def merged_dependencies(declared: list[str], implied: Iterable[str]) -> list[str]:
+    """Return *declared*, then what *implied* adds, each once."""
+    return list(dict.fromkeys((*declared, *implied)))
 
 
 class FieldMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,6 +84,11 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
     fallback_provider_capabilities: Annotated[
         list[str] | None, Meta(description="Capabilities for the fallback provider.")
     ] = None
+
+    @property
+    def dependencies(self) -> list[str]:
+        """The declared dependencies, then those that mappings imply."""
+        return merged_dependencies(self.depends_on, (mapping.from_step for mapping in self.input_mappings))
 
 
 class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

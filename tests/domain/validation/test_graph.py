@@ -1,4 +1,4 @@
-from graphlib import TopologicalSorter
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
@@ -11,7 +11,11 @@ from support.workflows.definitions import body, faults, join, mapped
 
 
 def graph(**dependencies: list[str | None]) -> Graph:
-    return Graph(list(dependencies), list(dependencies.values()))
+    return graph_of(list(dependencies), list(dependencies.values()))
+
+
+def graph_of(ids: Sequence[str | None], dependencies: Sequence[Sequence[str | None]]) -> Graph:
+    return Graph(ids, dependencies, [()] * len(ids))
 
 
 def fault_places(built: Graph) -> list[tuple[Loc, str]]:
@@ -31,7 +35,7 @@ def test_a_valid_graph_has_edges_and_an_order() -> None:
     ("built", "expected"),
     [
         (
-            Graph(["a", "b", "a", "a"], [[], [], [], []]),
+            graph_of(["a", "b", "a", "a"], [[], [], [], []]),
             [((n, "id"), "duplicate_step_id") for n in (2, 3)],
         ),
         (graph(a=[], b=["a", "x"]), [((1, "depends_on", 1), "unknown_step")]),
@@ -43,9 +47,9 @@ def test_a_valid_graph_has_edges_and_an_order() -> None:
         (graph(a=["a"]), [((0, "depends_on", 0), "self_dependency")]),
         (graph(a=["b"], b=["a"]), [((0, "depends_on", 0), "dependency_cycle")]),
         (graph(a=[], b=[None, "a", "d"], c=["b"], d=["c"]), [((1, "depends_on", 2), "dependency_cycle")]),
-        (Graph([None, "b", None], [["b"], [None], ["b"]]), []),
+        (graph_of([None, "b", None], [["b"], [None], ["b"]]), []),
         # é composed and decomposed: ids are unique as given
-        (Graph(["\u00e9", "e\u0301"], [[], ["\u00e9"]]), []),
+        (graph_of(["\u00e9", "e\u0301"], [[], ["\u00e9"]]), []),
     ],
 )
 def test_each_fault_of_a_graph_has_its_place(built: Graph, expected: list[tuple[Loc, str]]) -> None:
@@ -69,53 +73,55 @@ def test_each_of_several_cycles_is_reported() -> None:
     ]
 
 
-def test_only_what_is_on_or_behind_a_cycle_has_unknown_ancestors() -> None:
-    built = graph(c=["d"], d=["c"], behind=["c"], a=[], b=[], m=["a"], n=["m"], far=["behind", "a"])
-    assert built.cyclic
-    assert sorted(built.order) == [3, 4, 5, 6]
-    ancestors = {own: {n for n in range(8) if built.is_ancestor(n, own)} for own in range(8)}
-    assert ancestors == {3: set(), 4: set(), 5: {3}, 6: {3, 5}} | {own: set(range(8)) for own in (0, 1, 2, 7)}
+def test_a_mapping_implies_a_dependency_after_the_declared_ones() -> None:
+    built = Graph(["a", "b", "c", "d"], [[], [], [], ["c"]], [[], [], [], ["b", "c", "a", "b", None]])
+    assert built.faults == []
+    assert [list(needed) for needed in built.edges] == [[], [], [], [2, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("built", "expected"),
+    [
+        (Graph(["a"], [[]], [["a"]]), [((0, "input_mappings", 0, "from_step"), "self_dependency")]),
+        (Graph(["a"], [[]], [["x"]]), []),  # the check of mappings reports it
+        (
+            Graph(["a", "b", "c"], [["b"], [], []], [[], [None, "c"], ["a"]]),
+            [((0, "depends_on", 0), "dependency_cycle")],
+        ),
+        (
+            Graph(["a", "b"], [[], ["a"]], [["b"], []]),
+            [((0, "input_mappings", 0, "from_step"), "dependency_cycle")],
+        ),
+    ],
+)
+def test_a_fault_of_an_implied_dependency_has_the_place_of_the_mapping(
+    built: Graph, expected: list[tuple[Loc, str]]
+) -> None:
+    assert fault_places(built) == expected
+    for fault in built.faults:
+        if fault.type == "dependency_cycle":
+            assert "'a' needs 'b' needs" in fault.msg
 
 
 def test_a_cycle_hides_no_fault_elsewhere() -> None:
-    mapping = join("m", "a", input_mappings=[mapped("b")])
-    assert faults(body(join("c", "d"), join("d", "c"), join("a"), join("b"), mapping)) == [
+    mapping = join("m", "a", input_mappings=[mapped("x")])
+    assert faults(body(join("c", "d"), join("d", "c"), join("a"), mapping)) == [
         (("steps", 0, "depends_on", 0), "dependency_cycle"),
-        (("steps", 4, "input_mappings", 0, "from_step"), "not_an_ancestor"),
+        (("steps", 3, "input_mappings", 0, "from_step"), "unknown_step"),
     ]
 
 
 def test_the_message_of_a_long_cycle_is_short() -> None:
     names = [f"{n:0>200}" for n in range(3000)]
-    built = Graph(names, [[names[n - 1]] for n in range(3000)])
+    built = graph_of(names, [[names[n - 1]] for n in range(3000)])
     assert len(built.faults) == 1
     assert len(built.faults[0].msg) < 2_000
-
-
-@st.composite
-def dags(draw: st.DrawFn) -> list[list[int]]:
-    """Dependencies by position, in an order of definition that needn't be topological."""
-    size = draw(st.integers(1, 12))
-    rank = draw(st.permutations(range(size)))
-    return [[other for other in range(size) if rank[other] < rank[own] and draw(st.booleans())] for own in range(size)]
-
-
-@given(dags())
-def test_ancestors_are_those_of_a_naive_search(dependencies: list[list[int]]) -> None:
-    built = Graph([str(n) for n in range(len(dependencies))], [[str(n) for n in needed] for needed in dependencies])
-    assert built.faults == []
-    closure: dict[int, set[int]] = {}
-    for position in TopologicalSorter(dict(enumerate(dependencies))).static_order():
-        needed = dependencies[position]
-        closure[position] = set(needed).union(*(closure[other] for other in needed))
-    for position, ancestors in closure.items():
-        assert {other for other in closure if built.is_ancestor(other, position)} == ancestors
 
 
 @given(st.lists(st.lists(st.integers(0, 6), max_size=4, unique=True), min_size=7, max_size=7))
 def test_a_cycle_is_reported_exactly_if_there_is_one(dependencies: list[list[int]]) -> None:
     dependencies = [[n for n in needed if n != own] for own, needed in enumerate(dependencies)]
-    built = Graph([str(n) for n in range(7)], [[str(n) for n in needed] for needed in dependencies])
+    built = graph_of([str(n) for n in range(7)], [[str(n) for n in needed] for needed in dependencies])
     assert built.cyclic == bool(built.faults)
     assert built.cyclic == (len(built.order) < 7)
     for index, own in enumerate(built.order):

@@ -155,12 +155,12 @@ def test_a_broken_structure_is_refused_at_its_place(value: Any, expected: Any) -
         ([draw(), refine("b", "a", "b")], [((*B, "depends_on", 1), "self_dependency")]),
         ([refine("a", "b"), refine("b", "a")], [((*A, "depends_on", 0), "dependency_cycle")]),
         (
-            [draw(), join("b", input_mappings=[mapped("a")])],
-            [((*B, "input_mappings", 0, "from_step"), "not_an_ancestor")],
+            [draw(), join("b", input_mappings=[mapped("b")])],
+            [((*B, "input_mappings", 0, "from_step"), "self_dependency")],
         ),
         (
-            [draw(), join("b", input_mappings=[mapped("b")])],
-            [((*B, "input_mappings", 0, "from_step"), "not_an_ancestor")],
+            [join("a", "b"), join("b", input_mappings=[mapped("a")])],
+            [((*A, "depends_on", 0), "dependency_cycle")],
         ),
         (
             [draw(), join("b", "a", input_mappings=[mapped("c")])],

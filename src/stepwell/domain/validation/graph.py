@@ -1,11 +1,11 @@
-"""The dependency graph of a definition: finds unknown, repeated and cyclic dependencies, and a step's ancestors.
+"""The dependency graph of a definition: finds unknown, repeated and cyclic dependencies.
 
-Positions are those of the steps in the definition. An edge leads from a step to one that it depends on.
+Positions are those of the steps in the definition. An edge leads from a step to one that it depends on. A mapping
+implies a dependency on the step that it reads from.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 
@@ -18,6 +18,7 @@ _MAX_NAMED = 20
 _MAX_NAME = 60
 _MAX_LISTED = 5
 _MAX_SEARCHES = 10
+_SELF = "A step can't depend on itself"
 
 
 def quoted(step_id: str) -> str:
@@ -28,14 +29,20 @@ def quoted(step_id: str) -> str:
 class Graph:
     """The graph of a definition, which may be faulty. An invalid edge is reported in `faults` and left out.
 
-    `ids` and `dependencies` are by position. An id or a dependency that isn't a string is None; another check reports
-    it. `edges` holds, by position, the positions that a step depends on, in the order of the definition. `order` lists
-    the positions, dependencies first, without steps that lie on a cycle or depend on one.
+    `ids`, `dependencies` and `sources` (the steps that mappings read from) are by position. An id, a dependency or a
+    source that isn't a string is None; another check reports it, and a source that is no step. `edges` holds, by
+    position, the positions that a step depends on: the declared ones first, each in the order of the definition.
+    `order` lists the positions, dependencies first, without steps that lie on a cycle or depend on one.
     """
 
-    def __init__(self, ids: Sequence[str | None], dependencies: Sequence[Sequence[str | None]]) -> None:
+    def __init__(
+        self,
+        ids: Sequence[str | None],
+        dependencies: Sequence[Sequence[str | None]],
+        sources: Sequence[Sequence[str | None]],
+    ) -> None:
         self.ids = ids
-        self.dependencies = dependencies
+        self.dependencies, self.sources = dependencies, sources
         self.position_of: dict[str, int] = {}
         self.edges: list[dict[int, None]] = []
         self.faults: list[Fault] = []
@@ -63,13 +70,19 @@ class Graph:
                 if name is None:
                     continue
                 needed = self.position_of.get(name)
+                place: Loc = (*_at(position, "depends_on"), index)
                 if needed is None:
-                    self._refuse(position, index, self.unknown_step(name), "unknown_step")
+                    self.faults.append(Fault(place, self.unknown_step(name), "unknown_step"))
                 elif name == self.ids[position]:
-                    self._refuse(position, index, "A step can't depend on itself", "self_dependency")
+                    self.faults.append(Fault(place, _SELF, "self_dependency"))
                 elif needed in edges:
-                    self._refuse(position, index, f"{quoted(name)} is listed already", "repeated_dependency")
+                    self.faults.append(Fault(place, f"{quoted(name)} is listed already", "repeated_dependency"))
                 else:
+                    edges[needed] = None
+            for index, name in enumerate(self.sources[position]):
+                if name is not None and name == self.ids[position]:
+                    self.faults.append(Fault(_source_place(position, index), _SELF, "self_dependency"))
+                elif name is not None and (needed := self.position_of.get(name)) is not None:
                     edges[needed] = None
             self.edges.append(edges)
 
@@ -83,9 +96,6 @@ class Graph:
         some = ", ".join(map(quoted, islice(self.position_of, _MAX_LISTED)))
         more = ", …" if len(self.position_of) > _MAX_LISTED else ""
         return f"There is no step {quoted(name)}; there is {some or 'none'}{more}"
-
-    def _refuse(self, position: int, index: int, message: str, type_: str) -> None:
-        self.faults.append(Fault((*_at(position, "depends_on"), index), message, type_))
 
     def _sort(self) -> list[int]:
         if all(needed < position for position, edges in enumerate(self.edges) for needed in edges):
@@ -117,29 +127,19 @@ class Graph:
 
     def _report_cycle(self, cycle: list[int]) -> None:
         names = [self.ids[position] or "" for position in cycle]
-        index = self.dependencies[cycle[0]].index(names[1])
+        declared = self.dependencies[cycle[0]]
+        if names[1] in declared:
+            place: Loc = (*_at(cycle[0], "depends_on"), declared.index(names[1]))
+        else:
+            place = _source_place(cycle[0], self.sources[cycle[0]].index(names[1]))
         listed = [quoted(name) for name in (*names[:_MAX_NAMED], *(["…"] if len(names) > _MAX_NAMED else []), names[0])]
         message = f"Dependencies form a cycle: {' needs '.join(listed)}; remove one of them"
-        self._refuse(cycle[0], index, message, "dependency_cycle")
-
-    @cached_property
-    def _ancestors(self) -> dict[int, int]:
-        """The ancestors of each position, as the bits of an integer: about 1 kB per step at 10,000 steps."""
-        ancestors: dict[int, int] = {}
-        for position in self.order:
-            bits = 0
-            for needed in self.edges[position]:
-                bits |= ancestors[needed] | 1 << needed
-            ancestors[position] = bits
-        return ancestors
-
-    def is_ancestor(self, candidate: int, position: int) -> bool:
-        """Return whether *position* depends on *candidate*, directly or not. True for steps on or behind a cycle."""
-        if candidate in self.edges[position]:
-            return True
-        ancestors = self._ancestors.get(position)
-        return ancestors is None or bool(ancestors >> candidate & 1)
+        self.faults.append(Fault(place, message, "dependency_cycle"))
 
 
 def _at(position: int, member: str) -> Loc:
     return ("body", "steps", position, member)
+
+
+def _source_place(position: int, index: int) -> Loc:
+    return (*_at(position, "input_mappings"), index, "from_step")

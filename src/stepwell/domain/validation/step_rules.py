@@ -15,7 +15,7 @@ from stepwell.domain.mapping.task_configs import (
 )
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.strict_json.size import is_larger_than
-from stepwell.domain.validation.graph import Graph, quoted
+from stepwell.domain.validation.graph import Graph
 from stepwell.domain.validation.partial_step import PartialStep
 
 MAX_FIELD_DEPTH = 16
@@ -94,7 +94,7 @@ def known_inputs(step: PartialStep, defaults: Defaults, task_type: TaskType, *, 
 
 
 def mapping_faults(
-    step: PartialStep, position: int, graph: Graph, expressions: Expressions, output_refusal: OutputRefusal, loc: Loc
+    step: PartialStep, graph: Graph, expressions: Expressions, output_refusal: OutputRefusal, loc: Loc
 ) -> Iterator[Fault]:
     """Yield the faults of the step's input mappings."""
     targets = _Targets()
@@ -105,9 +105,6 @@ def mapping_faults(
         source = graph.position_of.get(mapping.from_step)
         if source is None:
             yield Fault((*place, "from_step"), graph.unknown_step(mapping.from_step), "unknown_step")
-        elif not graph.is_ancestor(source, position):
-            message = f"The step doesn't depend on {quoted(mapping.from_step)}, directly or through others"
-            yield Fault((*place, "from_step"), message, "not_an_ancestor")
         if bad := expressions.check(mapping.from_field):
             yield Fault((*place, "from_field"), bad, "bad_expression")
         elif source is not None and (absent := output_refusal(source, mapping.from_field)):

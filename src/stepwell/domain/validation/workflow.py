@@ -78,7 +78,7 @@ def validate_workflow(
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _faults_of_valid_parts(body, catalog, expressions))
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     partial_steps = [to_partial_step(step) for step in request.steps]
-    graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
+    graph = _graph_of(partial_steps)
     refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog, expressions)
     if faults := cap_faults(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
@@ -130,13 +130,20 @@ def _resolve(
     )
 
 
+def _graph_of(steps: Sequence[PartialStep]) -> Graph:
+    sources = [
+        [None if mapping is None else mapping.from_step for mapping in step.input_mappings or ()] for step in steps
+    ]
+    return Graph([step.id for step in steps], [step.depends_on for step in steps], sources)
+
+
 def _faults_of_valid_parts(body: Any, catalog: ProviderCatalog, expressions: Expressions) -> Iterator[Fault]:
     """Yield the faults that the rules find in the valid parts of a body whose structure is broken."""
     if not isinstance(body, dict):
         return
     steps, config = body.get("steps"), body.get("config")
     partial_steps = [parse_valid_parts(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
-    graph = Graph([step.id for step in partial_steps], [step.depends_on for step in partial_steps])
+    graph = _graph_of(partial_steps)
     yield from _rule_faults(
         partial_steps, graph, config if isinstance(config, dict) else {}, body.get("webhook_url"), catalog, expressions
     )
@@ -169,7 +176,7 @@ def _rule_faults(
             broken = list(input_faults(step, step.task_type, defaults, loc))
             yield from broken
         known = partial(known_inputs, step, scannable, sound=not broken)
-        yield from mapping_faults(step, position, graph, expressions, outputs.refusal, loc)
+        yield from mapping_faults(step, graph, expressions, outputs.refusal, loc)
         yield from provider_faults(step, known, catalog, loc)
         yield from files.faults(step, loc)
 
