@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from stepwell.providers.local.preview import PreviewJob, make_preview
 from stepwell.providers.local.work import perform
 
 
@@ -13,6 +14,13 @@ def perform_and_measure(job: dict[str, Any]) -> dict[str, Any]:
     """
     Path("/proc/self/clear_refs").write_text("5")
     answer = perform(job | {"light_only": False})
+    return answer | {"peak": _peak()}
+
+
+def make_preview_and_measure(job: PreviewJob) -> dict[str, Any]:
+    """Make a preview in a worker, and return the answer with `peak`, as `perform_and_measure` does."""
+    Path("/proc/self/clear_refs").write_text("5")
+    answer = make_preview(job)
     return answer | {"peak": _peak()}
 
 

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from litestar import Response
 from litestar.types import ASGIApp, Receive, Scope, Send
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from stepwell.api.byte_ranges import ByteRange, requested_range
 from stepwell.api.conditional_requests import not_modified
@@ -29,7 +29,7 @@ from stepwell.api.query_parameters import ArtifactQuery, parse_query
 from stepwell.api.request_bodies import read_struct
 from stepwell.contract.artifacts import ArtifactLink, CreateArtifactLink
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
-from stepwell.domain.artifacts import media_type_of, parse_artifact_path
+from stepwell.domain.artifacts import PREVIEW_WIDTHS, media_type_of, parse_artifact_path
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
 from stepwell.ports.artifacts import Artifacts
 
@@ -38,7 +38,10 @@ ARTIFACT = Operation(
     path=ARTIFACTS_PATH + "{path}",
     id="get_artifact",
     summary="Get Artifact",
-    description="The bytes of an output file. Results contain its path, media/{task_id}/{name}.",
+    description=(
+        "The bytes of an output file. Results contain its path, media/{task_id}/{name}. With w, a preview of an image "
+        "as WebP, upright, made when it is first asked for."
+    ),
     tag="artifacts",
     permission=Permission.READ,
     signable=True,
@@ -80,10 +83,21 @@ async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: Ar
     if parse_artifact_path(path) is None:  # no such file is stored, and the database refuses NUL in a query
         raise NotFound("artifact")
     output = await services.reads.artifact(request.user.scope, path)
-    headers = _headers(path, f'"{output.sha256}"', download=query.download)
-    file = _File(path, output.size, headers)
-    if known := not_modified(request, file.headers):
+    name = PurePosixPath(path)
+    if query.w is UNSET:
+        headers = _headers(name.name, f'"{output.sha256}"', download=query.download)
+    elif query.w in PREVIEW_WIDTHS:
+        headers = _headers(f"{name.stem}-{query.w}.webp", f'"{output.sha256}-{query.w}"', download=query.download)
+    else:
+        msg = f"Expected one of {', '.join(map(str, PREVIEW_WIDTHS))}"
+        raise InvalidRequest([Fault(("query", "w"), msg, "enum")])
+    if known := not_modified(request, headers):
         return known
+    if query.w is UNSET:
+        file = _File(path, output.size, headers)
+    else:
+        preview = await services.previews.get(request.user.scope, output, query.w)
+        file = _File(preview.path, preview.size, headers)
     return _response(file, requested_range(request, file.size, file.headers[ETAG]), artifacts)
 
 
@@ -124,9 +138,8 @@ def _response(file: _File, part: ByteRange | None, artifacts: Artifacts) -> ASGI
     return answer
 
 
-def _headers(path: str, etag: str, *, download: bool) -> Headers:
-    """Return the headers of a file. Its name needs no escapes, by the grammar of paths."""
-    name = PurePosixPath(path).name
+def _headers(name: str, etag: str, *, download: bool) -> Headers:
+    """Return the headers of the file *name*, which needs no escapes, by the grammar of paths."""
     displayed = media_type_of(name)  # empty for a file that browsers must not display
     attachment = download or not displayed
     return {

@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, VarTupleType, type_info
 
 from stepwell.contract.enums import EventType, WorkflowStatus
+from stepwell.domain.artifacts import PREVIEW_WIDTHS
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
 from stepwell.domain.records import ListFilter, WorkflowParts
 from stepwell.domain.strict_json.schema_faults import collect, printable_key
@@ -101,9 +102,14 @@ class TasksQuery(Struct, frozen=True):
     include_deleted: Annotated[bool, Meta(description="Whether deleted tasks are listed too")] = False
 
 
+_WIDTHS = "The preview of an image, that many pixels wide and high at most"
+Width = Annotated[int, Meta(description=_WIDTHS, extra_json_schema={"enum": list(PREVIEW_WIDTHS)})]
+
+
 class ArtifactQuery(Struct, frozen=True):
     expires: Annotated[int, Meta(ge=0, le=_MAX_INT, description="The URL's expiry, as Unix time")] | UnsetType = UNSET
     signature: Annotated[str, Meta(description="The signature, which replaces the token")] | UnsetType = UNSET
+    w: Width | UnsetType = UNSET
     download: Annotated[bool, Meta(description="Whether a browser stores the file instead of showing it")] = False
 
 

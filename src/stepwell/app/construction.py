@@ -53,6 +53,7 @@ from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
+from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.task_files import TaskFiles
@@ -67,7 +68,8 @@ from stepwell.persistence.clock import uuid7
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import Coordination, OtherProcesses
 from stepwell.ports.providers import Provider
-from stepwell.providers.factory import build_providers
+from stepwell.providers.factory import build_providers, local_memory
+from stepwell.providers.local.preview import LocalPreviews
 from stepwell.providers.registry import Registry
 from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.settings import Settings
@@ -295,6 +297,7 @@ def build_services(
         completion=CompletionWaiter(engine.bus, database.reader),
         diagnostics=_build_diagnostics(process, stores, engine),
         subscriptions=_build_subscriptions(process, stores, engine),
+        previews=Previews(stores.files.artifacts, LocalPreviews(local_memory(settings)), engine.admission.local),
         catalog=engine.catalog,
         expressions=engine.expressions,
         availability=availability,

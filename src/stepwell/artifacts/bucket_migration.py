@@ -71,6 +71,12 @@ class MigratingArtifacts:
         async with store.stream(path, part) as chunks:
             yield chunks
 
+    async def size(self, path: str) -> int:
+        try:
+            return await self._bucket.size(path)
+        except ArtifactGone:
+            return await self._folder.size(path)
+
     async def local_path(self, path: str) -> str | None:
         return await self._bucket.local_path(path)
 

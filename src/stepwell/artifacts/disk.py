@@ -5,7 +5,7 @@ All methods block, so callers run them in a thread.
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -52,12 +52,17 @@ class Disk:
         with suppress(OSError):
             folder.rmdir()
 
-    def unlink(self, path: ArtifactPath) -> None:
-        """Remove a file, and its folder if it is empty then. Raises OSError."""
+    def unlink(self, path: ArtifactPath, previews: Iterable[str] = ()) -> None:
+        """Remove a file, then its *previews*, and its folder if it is empty then. Raises OSError."""
         target = self.root / str(path)
-        target.unlink()
-        with suppress(OSError):  # it contains other files, or another call was faster
-            target.parent.rmdir()
+        try:
+            target.unlink()
+        finally:
+            # After the file, because whoever stores a preview later finds the file gone, and deletes the preview.
+            for preview in previews:
+                (self.root / preview).unlink(missing_ok=True)
+            with suppress(OSError):  # it contains other files, or another call was faster
+                target.parent.rmdir()
 
     def remove_folder(self, name: str) -> None:
         """Remove `media/<name>` with its contents, if it exists. Links are removed, not followed."""

@@ -20,7 +20,7 @@ from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_miss
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
 from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path
+from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path, preview_paths
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
 
 PAGE = 1_000  # paths
@@ -93,12 +93,15 @@ class ObstoreArtifacts:
     async def has(self, path: str) -> bool:
         """Return whether the file exists. Raises `ArtifactError`."""
         try:
-            target = await self._readable(path)
-            with _errors("read", path):
-                await self._store.head_async(target)
+            await self.size(path)
         except ArtifactGone:
             return False
         return True
+
+    async def size(self, path: str) -> int:
+        target = await self._readable(path)
+        with _errors("read", path):
+            return (await self._store.head_async(target))["size"]
 
     async def try_to_write(self) -> None:
         """Write a megabyte to the temporary folder, where files are spooled, and to the artifact folder.
@@ -204,16 +207,23 @@ class ObstoreArtifacts:
             raise artifact_gone(path)
         with _errors("deleted", path):
             if self._disk is None:
-                # Deleting a missing file is no error here, so existence is checked first. That check also passes if the
-                # bucket itself is missing; only the deletion reports that.
-                existed = await self.has(path)
-                await self._store.delete_async(path)
-                if not existed:
-                    raise artifact_gone(path)
+                await self._delete_in_bucket(target, path)
             elif await to_thread.run_sync(lambda disk: disk.contains(target, follow_file=False), self._disk):
-                await to_thread.run_sync(self._disk.unlink, target)
+                await to_thread.run_sync(self._disk.unlink, target, preview_paths(path))
             else:
                 raise artifact_gone(path)
+
+    async def _delete_in_bucket(self, target: ArtifactPath, path: str) -> None:
+        # Deleting a missing file is no error here, so existence is checked first. That check also passes if the bucket
+        # itself is missing; only the deletion reports that.
+        existed = await self.has(path)
+        await self._store.delete_async(path)
+        # After the file, because whoever stores a preview later finds the file gone, and deletes the preview.
+        if previews := frozenset(preview_paths(path)):
+            async for page in self._list(target.prefix):
+                await self._store.delete_async([each for each in page if each in previews])
+        if not existed:
+            raise artifact_gone(path)
 
     async def discard(self, task_id: UUID) -> None:
         prefix = f"{ARTIFACTS_ROOT}/{task_id}"

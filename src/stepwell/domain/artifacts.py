@@ -6,11 +6,13 @@ percent sign or NUL, it can't be absolute, and no two paths that look alike diff
 """
 
 import re
+from hashlib import sha256
 from typing import Final, NamedTuple
 from uuid import UUID
 
 ARTIFACTS_ROOT = "media"
 UNREAD_ANSWER = "unread-answer"  # the name of a provider's answer that a process has received and not used yet
+PREVIEW_WIDTHS: Final = (64, 256, 512, 1024)
 ARTIFACT_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 _PREFIX = ARTIFACTS_ROOT + "/"
@@ -97,3 +99,19 @@ def named_tasks(encoded: str) -> set[str]:
 def media_type_of(path: str) -> str:
     """Return the media type of an image, a video or a sound, by the suffix of *path*; an empty text for other files."""
     return _TYPE_OF_SUFFIX.get(path.rpartition(".")[2].lower(), "")
+
+
+def preview_path(path: str, width: int) -> str:
+    """Return the path of the preview of the image at *path*: beside it, under a name that no task or upload gives."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/preview-{width}-{sha256(name.encode()).hexdigest()[:16]}.webp"
+
+
+def preview_paths(path: str) -> list[str]:
+    """Return the paths of all previews that the file at *path* may have."""
+    return [preview_path(path, width) for width in PREVIEW_WIDTHS] if is_image(path) else []
+
+
+def is_image(path: str) -> bool:
+    """Return whether the suffix of *path* is an image's."""
+    return media_type_of(path).startswith("image/")

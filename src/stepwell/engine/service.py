@@ -38,6 +38,7 @@ from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.new_workflow import build_workflow
+from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.uploads.deleted_files import refusing_deleted_files
 from stepwell.engine.uploads.service import UploadService
@@ -265,6 +266,7 @@ class Services(Struct, frozen=True):
     completion: CompletionWaiter
     diagnostics: Diagnostics
     subscriptions: EventSubscriptions
+    previews: Previews
     catalog: ProviderCatalog
     expressions: ExpressionEvaluator
     availability: Availability

@@ -11,7 +11,7 @@ import structlog
 
 from stepwell.contract.enums import TaskStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import UNREAD_ANSWER, parse_artifact_path
+from stepwell.domain.artifacts import UNREAD_ANSWER, parse_artifact_path, preview_paths
 from stepwell.domain.errors import ArtifactError, ArtifactGone
 from stepwell.domain.records import TaskRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
@@ -68,8 +68,9 @@ class TaskFiles:
         async for page in self._artifacts.paths():
             owners = {target.task_id for path in page if (target := parse_artifact_path(path)) is not None}
             recorded = await self.recorded(list(owners))
+            previews = {preview for path in recorded for preview in preview_paths(path)}
             for path in page:
-                if path not in recorded and not await self._is_needed(path):
+                if path not in recorded and path not in previews and not await self._is_needed(path):
                     swept += await self._delete_unrecorded(path)
         if swept:
             log.info("artifacts.swept", action="sweep", files=swept)

@@ -36,11 +36,17 @@ class Artifacts(Protocol):
         *part* is the first byte that is read, and the first that isn't. It is not empty. No other bytes are read.
         """
 
+    async def size(self, path: str) -> int:
+        """Return the size of the file in bytes. Raises like `get`."""
+
     async def local_path(self, path: str) -> str | None:
         """Return the path of the file on this machine; None if it is on another one. Raises like `get`."""
 
     async def delete(self, path: str) -> None:
-        """Delete the file. Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be deleted."""
+        """Delete the file, and then its previews.
+
+        Raises `ArtifactGone` if there is no such file, `ArtifactError` if it can't be deleted.
+        """
 
     async def discard(self, task_id: UUID) -> None:
         """Delete all files below `media/{task_id}/`, if there are any."""

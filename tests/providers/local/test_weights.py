@@ -14,14 +14,15 @@ import pytest
 from anyio import Event, create_task_group, fail_after, sleep
 from PIL import ExifTags, Image
 
-from providers.image_files import TASK, FakeIO, empty_png, file_of
-from providers.worker_memory import perform_and_measure
+from providers.image_files import TASK, FakeIO, empty_png, file_of, picture_of
+from providers.worker_memory import make_preview_and_measure, perform_and_measure
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.engine.admission.controller import AdmissionController, Slot, SlotLimits
 from stepwell.ports.providers import Attempt, WorkWeight
 from stepwell.providers.local.pool import Pool
+from stepwell.providers.local.preview import PreviewJob
 from stepwell.providers.local.provider import LocalProvider
-from stepwell.providers.local.weights import weigh_job
+from stepwell.providers.local.weights import weigh_job, weigh_preview
 from stepwell.providers.shared import images
 
 T = TaskType
@@ -163,6 +164,21 @@ async def test_a_worker_needs_no_more_memory_than_its_weight_and_not_much_less(
 async def test_no_format_needs_more_memory_than_its_weight(kind: str) -> None:
     peak, expected = await peak_and_weight(T.IMAGE_ADJUSTER, {}, {"base_image_url": FORMATS[kind]})
     assert peak <= expected
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+async def test_no_preview_needs_more_memory_than_its_weight(kind: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(FORMATS[kind]())
+    with source.open("rb") as file:
+        header = images.read_header(file)
+    assert header is not None
+    weight = weigh_preview(header, 1024)
+    job = PreviewJob(str(source), 1024, str(target), weight)
+    answer = await Pool().run(make_preview_and_measure, job, weight)
+    assert answer.pop("peak") <= weight.memory
+    assert answer == {}
+    assert max(picture_of(target.read_bytes()).size) <= 1024
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -6,6 +6,7 @@ The bytes per pixel below are measured. Pillow needs 4 for an image in colour, w
 for a mask. Files take no memory: they are read and written piece by piece.
 """
 
+import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ _STRIP = 8  # bytes per pixel of the rows that tiles are cut from
 _CANVAS = 64  # bytes per pixel of the canvas of GENERATION
 _ROW = 16  # bytes per row of an image and of its copy, which matter if it is narrow
 _BANDS = 12 * _MIB  # for the bands of a resized image
+_WEBP = 16  # bytes per pixel of an image that is encoded as WebP
 _IMAGE, _MASK = 4, 1  # bytes per pixel
 _NOTHING = Header((0, 0), 0, transparent=False)  # of a file that is absent or can't be read
 
@@ -50,6 +52,18 @@ def weigh_job(task_type: TaskType, inputs: Inputs, files: images.Files) -> WorkW
         return LIGHT
     memory = _PROCESS + max([need.memory, *(header.decoding for header in headers.values())])
     return WorkWeight((need.pixels + sum(_pixels(header.size) for header in headers.values())) / 1e6, memory)
+
+
+def weigh_preview(header: Header, width: int) -> WorkWeight:
+    """Weigh the making of a preview, of at most *width* pixels on each side, of the image with that header."""
+    result = images.shrunk_size(header.size, width)
+    factors = images.shrink_factors(header.size, result)
+    reduced = math.ceil(header.size[0] / factors[0]), math.ceil(header.size[1] / factors[1])
+    shrinking = _bytes_of_resize(header._replace(size=reduced), result)
+    if reduced != header.size:
+        shrinking += _bytes_of_resize(header, reduced)
+    memory = _PROCESS + max(header.decoding, shrinking) + _WEBP * _pixels(result)
+    return WorkWeight(_pixels(header.size) / 1e6, memory)
 
 
 def _need(task_type: TaskType, inputs: Inputs, headers: Headers) -> _Need:

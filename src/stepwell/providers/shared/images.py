@@ -254,6 +254,28 @@ def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return resize(image, size, Image.Resampling.LANCZOS, box)
 
 
+def shrink(image: Image.Image, width: int) -> Image.Image:
+    """Return *image* so that it fits into a square of *width* pixels. A smaller one is returned as it is."""
+    result = shrunk_size(image.size, width)
+    if result == image.size:
+        return image
+    factors = shrink_factors(image.size, result)
+    # In one step, Pillow would need 48 bytes for each pixel of the longer side, which may have millions.
+    reduced = image if factors == (1, 1) else image.reduce(factors)
+    return resize(reduced, result, Image.Resampling.LANCZOS)
+
+
+def shrunk_size(size: tuple[int, int], width: int) -> tuple[int, int]:
+    """Return the size to which `shrink` brings an image of *size*."""
+    scale = min(1.0, width / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def shrink_factors(size: tuple[int, int], result: tuple[int, int]) -> tuple[int, int]:
+    """Return the factors of the first step of `shrink`. After it, the sides are 2 to 4 times those of *result*."""
+    return max(1, size[0] // (2 * result[0])), max(1, size[1] // (2 * result[1]))
+
+
 def _check_size(image: Image.Image, field: str) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise invalid_input(field, f"{image.width}x{image.height} pixels are more than 64 megapixels")
