@@ -28,6 +28,7 @@ SHARED_SUBJECTS = {
     "idempotency": "requests with an Idempotency-Key",
     "limits": "the limits of a tenant: the operation, and its answer",
     "manual": "the manual: its route, and its command",
+    "previews": "previews of images: the port that makes them, and the service that stores them",
     "problems": "problem details: their structs, and how errors become them",
     "providers": "providers",
     "run": "a run: its state machine, and the command that makes one",

@@ -20,6 +20,7 @@ from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
 from support.providers.scripted import ScriptedProvider, Succeed, scripted_step
 from support.service.live_service import Service, running_service
 
+OCTETS = {"Content-Type": "application/octet-stream"}
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -205,6 +206,25 @@ async def test_the_sweep_keeps_previews_of_recorded_images_alone(api: Service) -
     orphan.write_bytes(b"x")
     assert await api.app.components.stores.task_files.sweep() == 1
     assert (kept.exists(), orphan.exists()) == (True, False)
+
+
+async def test_a_preview_of_an_upload_counts_for_the_quota_until_the_upload_is_deleted(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    data = FILES["clear.png"]
+    async with service_in(tmp_path, clock, upload_quota_bytes=len(data) + 600) as service:
+        sent = await service.client.post("/api/v1/artifacts?name=clear.png", content=data, headers=OCTETS)
+        path = sent.json()["artifacts"][0]["path"]
+        assert (await preview_of(service, path, 64)).status_code == 200
+        refused = await preview_of(service, path, 512)
+        assert refused.status_code == 507, refused.text
+        assert not (service.artifacts / preview_path(path, 512)).exists()
+        assert (await preview_of(service, path, 64)).status_code == 200
+        assert (await service.client.delete(f"/api/v1/artifacts/{path}")).status_code == 200
+        assert not (service.artifacts / path).parent.exists()
+        again = await service.client.post("/api/v1/artifacts?name=again.png", content=data, headers=OCTETS)
+        path = again.json()["artifacts"][0]["path"]
+        assert (await preview_of(service, path, 64)).status_code == 200
 
 
 @pytest.fixture(scope="module")

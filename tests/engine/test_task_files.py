@@ -3,6 +3,7 @@
 The cleanup of many tasks runs on PostgreSQL, because the parameters of its statements are the subject.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -25,10 +26,10 @@ async def test_the_service_starts_although_a_file_cannot_be_deleted(
         (folder / "result.png").write_bytes(b"nobody has recorded this")
     unlink = Disk.unlink
 
-    def refuse_one(self: Disk, path: ArtifactPath) -> None:
+    def refuse_one(self: Disk, path: ArtifactPath, previews: Iterable[str]) -> None:
         if path.folder == folders[1].name:
             raise PermissionError(13, "Permission denied")
-        unlink(self, path)
+        unlink(self, path, previews)
 
     monkeypatch.setattr(Disk, "unlink", refuse_one)
     async with running_service(memory, tmp_path, providers=[ScriptedProvider()]) as service:

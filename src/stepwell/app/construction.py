@@ -297,7 +297,9 @@ def build_services(
         completion=CompletionWaiter(engine.bus, database.reader),
         diagnostics=_build_diagnostics(process, stores, engine),
         subscriptions=_build_subscriptions(process, stores, engine),
-        previews=Previews(stores.files.artifacts, LocalPreviews(local_memory(settings)), engine.admission.local),
+        previews=Previews(
+            stores.files.artifacts, uploads, LocalPreviews(local_memory(settings)), engine.admission.local
+        ),
         catalog=engine.catalog,
         expressions=engine.expressions,
         availability=availability,

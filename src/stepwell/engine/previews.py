@@ -6,13 +6,15 @@ What must hold:
 - A preview is made once, however many requests for it come at the same time to this process.
 - The memory of the work counts among that of LOCAL's workers. Tenants take turns, and one preview is made at a time.
 - A preview is deleted with its image. One that is stored while its image is deleted is deleted at once.
+- A preview of an upload counts for the tenant's quota. One that exceeds it is deleted at once.
 - The file of an image is never in this process's memory.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, NoReturn
+from typing import IO, Final, NoReturn
+from uuid import UUID
 
 from anyio import CancelScope, fail_after, to_thread
 from msgspec import Struct
@@ -22,6 +24,7 @@ from stepwell.domain.artifacts import is_image, parse_artifact_path, preview_pat
 from stepwell.domain.errors import ArtifactGone, AttemptError, Fault, InvalidRequest, NotFound, Unavailable
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.local_admission import LocalAdmission
+from stepwell.engine.uploads.service import UploadService
 from stepwell.fair_turns import FairTurns
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.previews import PreviewMaker
@@ -44,8 +47,10 @@ class Preview(Struct, frozen=True):
 class Previews:
     """Makes previews with *maker*, and stores them. *local* shares out the workers of LOCAL."""
 
-    def __init__(self, artifacts: Artifacts, maker: PreviewMaker, local: LocalAdmission) -> None:
-        self._artifacts, self._maker, self._local = artifacts, maker, local
+    def __init__(
+        self, artifacts: Artifacts, uploads: UploadService, maker: PreviewMaker, local: LocalAdmission
+    ) -> None:
+        self._artifacts, self._uploads, self._maker, self._local = artifacts, uploads, maker, local
         self._turns = FairTurns(1)
         self._in_progress: dict[str, asyncio.Event] = {}
         self._refusals: dict[str, str] = {}  # by the hash of the file
@@ -54,7 +59,8 @@ class Previews:
     async def get(self, scope: TenantScope, image: Output, width: int) -> Preview:
         """Return the preview of *image* that is *width* pixels wide at most. *scope* is who asks for it.
 
-        Raises `InvalidRequest` if there can be none, `NotFound` if the image is gone, `Unavailable`, `ArtifactError`.
+        Raises `InvalidRequest` if there can be none, `NotFound` if the image is gone, `QuotaExceeded`, `Unavailable`
+        and `ArtifactError`.
         """
         if not is_image(image.path):
             _refuse("the file isn't an image, by its name")
@@ -103,18 +109,28 @@ class Previews:
                 self._remember(image.sha256, str(error))
                 _refuse(str(error))
             with CancelScope(shield=True):
-                stored = await self._artifacts.put_file(path, target)
-                if await self._size(image.path) is None:
-                    await self._artifacts.delete(path)
-                    raise NotFound("artifact")
+                size = await self._store(image, path, target)
         self.total += 1
+        return size
+
+    async def _store(self, image: Output, path: str, preview: IO[bytes]) -> int:
+        """Store the preview, unless its image is gone. Return its size."""
+        stored = await self._artifacts.put_file(path, preview)
+        is_stored = False
+        try:
+            if await self._size(image.path) is not None:
+                await self._uploads.charge_preview(_owner(image), stored.size)
+                is_stored = True
+        finally:
+            if not is_stored:
+                await self._artifacts.delete(path)
+        if not is_stored:
+            raise NotFound("artifact")
         return stored.size
 
     async def _work(self, tenant: str | None, image: Output, source: str, width: int, target: str) -> None:
         """Let a worker for light work make it. Heavy work waits for a worker of its weight."""
-        parts = parse_artifact_path(image.path)
-        assert parts is not None
-        step = (parts.task_id, 0)
+        step = (_owner(image), 0)
         async with self._local.worker(tenant, step, LIGHT):
             heavier = await self._maker.make(source, width, target, LIGHT)
         if heavier is not None:
@@ -140,6 +156,13 @@ class Previews:
         if len(self._refusals) >= _MAX_REFUSALS:
             del self._refusals[next(iter(self._refusals))]
         self._refusals[sha256] = reason
+
+
+def _owner(image: Output) -> UUID:
+    """Return the id of the task or the upload that *image* belongs to."""
+    parts = parse_artifact_path(image.path)
+    assert parts is not None
+    return parts.task_id
 
 
 def _refuse(reason: str) -> NoReturn:

@@ -117,6 +117,14 @@ class UploadService:
             self.on_due(self._clock.now() + CONTINUE)
         return record
 
+    async def charge_preview(self, image_id: UUID, size: int) -> None:
+        """Count *size* more bytes for the upload *image_id*, until it is deleted. It may also be the id of a task.
+
+        Raises `QuotaExceeded` and `Unavailable`.
+        """
+        with suppress(NotFound):
+            await self._store.charge_preview(image_id, size, self._limits)
+
     async def discard(self, upload_id: UUID) -> bool:
         """Delete the files of a DELETING upload, then its row. Return False if that must be tried again."""
         try:
