@@ -83,15 +83,54 @@ async def test_the_links_lead_through_all_pages(live: Service) -> None:
     seen = ids_of(answer.json())
     last = links_of(answer)["last"]
     while "next" in (links := links_of(answer)):
-        assert dict(parse_qsl(urlsplit(links["next"]).query)) == params | {"skip": str(len(seen))}
+        assert dict(parse_qsl(urlsplit(links["next"]).query)).keys() == params.keys() | {"cursor"}
         answer = await live.client.get(links["next"])
         assert "steps" not in answer.json()["workflows"][0]
         seen += ids_of(answer.json())
     assert seen == ids
-    assert links.keys() == {"first", "prev", "last"}
+    assert links.keys() == {"first", "last"}
     assert ids_of((await live.client.get(last)).json()) == ids[4:]
-    assert ids_of((await live.client.get(links["prev"])).json()) == ids[2:4]
     assert ids_of((await live.client.get(links["first"])).json()) == ids[:2]
+    skipped = links_of(await live.client.get(WORKFLOWS, params=params | {"skip": 4}))
+    assert ids_of((await live.client.get(skipped["prev"])).json()) == ids[2:4]
+
+
+async def test_a_cursor_continues_a_list_while_others_are_created(live: Service) -> None:
+    instance = mark()
+    ids = await create_many(live, instance, 4)
+    first = await live.client.get(WORKFLOWS, params={"origin_instance": instance, "limit": 2, "total": "false"})
+    assert (ids_of(first.json()), first.json()["total"]) == (ids[:2], None)
+    await create_many(live, instance, 2)
+    assert ids_of((await live.client.get(links_of(first)["next"])).json()) == ids[2:]
+    oldest = await live.client.get(WORKFLOWS, params={"origin_instance": instance, "limit": 3, "order": "created_at"})
+    assert ids_of(oldest.json()) == ids[:0:-1]
+    behind = links_of(oldest)["next"]
+    assert ids_of((await live.client.get(behind)).json())[0] == ids[0]
+    for broken in (behind.replace("order=created_at", "order=-created_at"), behind + "A", behind + "&skip=1"):
+        assert (await live.client.get(broken)).status_code == 422
+
+
+async def test_a_list_is_filtered_by_labels_names_and_times(live: Service) -> None:
+    instance = mark()
+    (old,) = await create_many(live, instance, 1, labels={"team": "a:b", "x": ""}, name="Spring One")
+    (new,) = await create_many(live, instance, 1, labels={"team": "a:b"}, name="spring two", origin_zone="eu")
+    time = (await live.get(old))["created_at"]
+    cases: list[tuple[dict[str, Any], list[str]]] = [
+        ({"label": "team:a:b"}, [new, old]),
+        ({"label": ["team:a:b", "x:"]}, [old]),
+        ({"label": "team:a"}, []),
+        ({"name": "SPRING"}, [new, old]),
+        ({"name": "SPRING", "label": "x:"}, [old]),
+        ({"name": ""}, [new, old]),
+        ({"origin_zone": "eu", "origin_reference": ""}, []),
+        ({"origin_zone": "eu"}, [new]),
+        ({"created_after": time}, [new]),
+        ({"created_before": time, "order": "created_at"}, []),
+        ({"status": ["PENDING", "FAILED,PAUSED"]}, [new, old]),
+    ]
+    for params, expected in cases:
+        found = await page(live, origin_instance=instance, **params)
+        assert (ids_of(found), found["total"]) == (expected, len(expected)), params
 
 
 async def test_a_page_behind_the_end_is_empty(live: Service) -> None:

@@ -1,25 +1,31 @@
 """Query strings: what is accepted, what is refused, and where the faults point."""
 
+import re
+from datetime import UTC, datetime
+from uuid import UUID
+
 import httpx
 import pytest
 
+from stepwell.api.list_query import ListQuery, page_links
 from stepwell.api.query_parameters import (
     CleanupQuery,
     EventsQuery,
     GetQuery,
-    ListQuery,
     StartQuery,
-    page_links,
     parse_id,
     parse_query,
 )
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.errors import InvalidRequest, NotFound
-from stepwell.domain.records import WorkflowParts
+from stepwell.domain.records import PagePlace, WorkflowPage, WorkflowParts
 from support.service.live_service import Service
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")
 INT64 = 2**63 - 1
+CURSORS = PageCursors(b"a secret of the tests, long enough")
+PLACE = PagePlace(datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=UTC), UUID(int=7))
 
 
 def faults_of(raw: bytes, kind: type = ListQuery) -> list[tuple[tuple[str | int, ...], str]]:
@@ -30,7 +36,7 @@ def faults_of(raw: bytes, kind: type = ListQuery) -> list[tuple[tuple[str | int,
 
 def test_an_empty_query_has_the_defaults() -> None:
     assert parse_query(b"", ListQuery) == ListQuery()
-    assert ListQuery().as_filter().limit == 50
+    assert ListQuery().as_page(CURSORS).limit == 50
     assert parse_query(b"", StartQuery).start
     assert parse_query(b"", CleanupQuery).cleanup_tasks
 
@@ -40,8 +46,8 @@ def test_every_parameter_is_decoded() -> None:
         b"skip=7&limit=1000&status=PAUSED&origin_instance=a%20b+c&origin_tenant_id=%C3%A9&include_deleted=1"
         b"&include_steps=false",
         ListQuery,
-    ).as_filter()
-    assert (query.skip, query.limit, query.status) == (7, 1000, WorkflowStatus.PAUSED)
+    ).as_page(CURSORS)
+    assert (query.skip, query.limit, query.statuses) == (7, 1000, (WorkflowStatus.PAUSED,))
     assert (query.origin_instance, query.origin_tenant_id) == ("a b c", "é")
     assert (query.include_deleted, query.parts) == (True, WorkflowParts(steps=False))
 
@@ -120,37 +126,93 @@ def test_an_id_is_a_uuid_in_the_usual_notation() -> None:
             parse_id(other, "workflow")
 
 
+def links_of(query: ListQuery, total: int | None, last: PagePlace | None = None) -> list[tuple[str, str]]:
+    """The parameters of each link, and its relation."""
+    page = WorkflowPage({}, [], total, last)
+    return re.findall(r'</w/\?([^>]*)>; rel="(\w+)"', page_links("/w/", query, page, CURSORS))
+
+
 def test_page_links_keep_the_filters() -> None:
-    query = parse_query(b"skip=20&limit=10&status=FAILED&origin_instance=a%26b&include_steps=0", ListQuery)
-    kept = "/w/?origin_instance=a%26b&status=FAILED&include_steps=false"
-    assert page_links("/w/", query, 47).split(", ") == [
-        f'<{kept}&skip=0&limit=10>; rel="first"',
-        f'<{kept}&skip=10&limit=10>; rel="prev"',
-        f'<{kept}&skip=30&limit=10>; rel="next"',
-        f'<{kept}&skip=40&limit=10>; rel="last"',
+    raw = b"skip=20&limit=10&status=FAILED&origin_instance=a%26b&include_steps=0&label=a:1&label=b:%26&order=created_at"
+    kept = "label=a%3A1&label=b%3A%26&origin_instance=a%26b&status=FAILED&include_steps=false&order=created_at&limit=10"
+    cursor = CURSORS.issue(PLACE, oldest_first=True)
+    assert links_of(parse_query(raw, ListQuery), 47, PLACE) == [
+        (f"{kept}&skip=0", "first"),
+        (f"{kept}&skip=10", "prev"),
+        (f"{kept}&cursor={cursor}", "next"),
+        (f"{kept}&skip=40", "last"),
     ]
+    uncounted = parse_query(raw + b"&total=false", ListQuery)
+    assert [rel for _, rel in links_of(uncounted, None, PLACE)] == ["first", "prev", "next"]
 
 
 @pytest.mark.parametrize(
     ("skip", "total", "relations"),
     [
-        (0, 0, ["first", "last"]),
         (0, 10, ["first", "last"]),
-        (0, 11, ["first", "next", "last"]),
         (10, 11, ["first", "prev", "last"]),
-        (5, 20, ["first", "prev", "next", "last"]),
         (INT64, 20, ["first", "prev", "last"]),
+        (INT64, None, ["first", "prev"]),
     ],
 )
-def test_page_links_name_only_pages_that_exist(skip: int, total: int, relations: list[str]) -> None:
-    links = page_links("/w/", ListQuery(skip=skip, limit=10), total).split(", ")
-    assert [link.partition('rel="')[2].rstrip('"') for link in links] == relations
-    assert all("skip=-" not in link for link in links)
+def test_page_links_name_only_pages_that_exist(skip: int, total: int | None, relations: list[str]) -> None:
+    links = links_of(ListQuery(skip=skip, limit=10), total)
+    assert [rel for _, rel in links] == relations
+    assert all("skip=-" not in parameters for parameters, _ in links)
+
+
+def test_filters_are_decoded() -> None:
+    query = parse_query(
+        b"status=FAILED,PAUSED&status=FAILED&label=a/b.c:x:y&label=n:&name=Sp%25&origin_zone=z&origin_reference=r"
+        b"&created_after=2026-01-31T12:00:00%2B02:00&created_before=2026-02-01T00:00:00.5Z&order=created_at&total=0",
+        ListQuery,
+    ).as_page(CURSORS)
+    assert query.statuses == (WorkflowStatus.FAILED, WorkflowStatus.PAUSED)
+    assert (query.labels, query.name) == (("a/b.c:x:y", "n:"), "Sp%")
+    assert (query.origin_zone, query.origin_reference) == ("z", "r")
+    assert query.created_after == datetime(2026, 1, 31, 10, tzinfo=UTC)
+    assert query.created_before == datetime(2026, 2, 1, 0, 0, 0, 500_000, tzinfo=UTC)
+    assert (query.oldest_first, query.count) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "parameter", "kind"),
+    [
+        (b"status=FAILED,", "status", "enum"),
+        (b"status=FAILED&status=x", "status", "enum"),
+        (b"label=a", "label", "string_pattern_mismatch"),
+        (b"label=:x", "label", "string_pattern_mismatch"),
+        (b"label=a%20b:x", "label", "string_pattern_mismatch"),
+        (b"label=a:" + b"x" * 256, "label", "string_pattern_mismatch"),
+        (b"&".join(b"label=a:%d" % number for number in range(21)), "label", "too_long"),
+        (b"created_after=2026-01-31T12:00:00", "created_after", "datetime_parsing"),
+        (b"created_before=2026-01-31", "created_before", "datetime_parsing"),
+        (b"created_after=0001-01-01T00:00:00%2B02:00", "created_after", "datetime_parsing"),
+        (b"order=name", "order", "enum"),
+        (b"cursor=x&skip=1", "skip", "conflict"),
+        (b"total=none", "total", "bool_parsing"),
+    ],
+)
+def test_malformed_filters_are_refused(raw: bytes, parameter: str, kind: str) -> None:
+    assert faults_of(raw) == [(("query", parameter), kind)]
+
+
+def test_a_cursor_is_accepted_unchanged_and_in_its_order_only() -> None:
+    cursor = CURSORS.issue(PLACE, oldest_first=False)
+    assert ListQuery(cursor=cursor).as_page(CURSORS).after == PLACE
+    broken = [cursor[:-1], cursor + "A", cursor + "=", "", "é", cursor.swapcase(), "A" * len(cursor)]
+    others = PageCursors(b"another secret of another service")
+    refused = [ListQuery(cursor=each) for each in (*broken, others.issue(PLACE, oldest_first=False))]
+    refused.append(ListQuery(cursor=cursor, order="created_at"))
+    for query in refused:
+        with pytest.raises(InvalidRequest) as caught:
+            query.as_page(CURSORS)
+        assert [fault.loc for fault in caught.value.faults] == [("query", "cursor")]
 
 
 def test_a_page_of_no_workflows_links_only_to_the_first_and_the_last() -> None:
-    links = '</w/?skip=0&limit=0>; rel="first", </w/?skip=0&limit=0>; rel="last"'
-    assert page_links("/w/", ListQuery(skip=20, limit=0), 47) == links
+    links = links_of(ListQuery(skip=20, limit=0), 47)
+    assert links == [("limit=0&skip=0", "first"), ("limit=0&skip=0", "last")]
 
 
 @in_module_loop

@@ -36,28 +36,28 @@ COMPLETED, FAILED, PAUSED = WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, Wor
 CASES: dict[str, tuple[TenantScope, ListFilter]] = {
     "everything": (EVERY_TENANT, ListFilter()),
     "everything, deleted too": (EVERY_TENANT, ListFilter(include_deleted=True)),
-    "COMPLETED (90%)": (EVERY_TENANT, ListFilter(status=COMPLETED)),
-    "FAILED (6%)": (EVERY_TENANT, ListFilter(status=FAILED)),
-    "PAUSED (0.1%)": (EVERY_TENANT, ListFilter(status=PAUSED)),
-    "PAUSED, deleted too": (EVERY_TENANT, ListFilter(status=PAUSED, include_deleted=True)),
+    "COMPLETED (90%)": (EVERY_TENANT, ListFilter(statuses=(COMPLETED,))),
+    "FAILED (6%)": (EVERY_TENANT, ListFilter(statuses=(FAILED,))),
+    "PAUSED (0.1%)": (EVERY_TENANT, ListFilter(statuses=(PAUSED,))),
+    "PAUSED, deleted too": (EVERY_TENANT, ListFilter(statuses=(PAUSED,), include_deleted=True)),
     "instance, dense": (EVERY_TENANT, ListFilter(origin_instance="instance-0")),
     "instance, sparse": (EVERY_TENANT, ListFilter(origin_instance="instance-19")),
     "instance, none": (EVERY_TENANT, ListFilter(origin_instance="elsewhere")),
-    "instance and COMPLETED": (EVERY_TENANT, ListFilter(origin_instance="instance-0", status=COMPLETED)),
-    "instance and PAUSED": (EVERY_TENANT, ListFilter(origin_instance="instance-19", status=PAUSED)),
+    "instance and COMPLETED": (EVERY_TENANT, ListFilter(origin_instance="instance-0", statuses=(COMPLETED,))),
+    "instance and PAUSED": (EVERY_TENANT, ListFilter(origin_instance="instance-19", statuses=(PAUSED,))),
     "tenant asked for": (EVERY_TENANT, ListFilter(origin_tenant_id="tenant-0")),
     "tenant asked for, tiny": (EVERY_TENANT, ListFilter(origin_tenant_id="tenant-999")),
     "huge tenant's": (HUGE, ListFilter()),
     "huge tenant's, deleted too": (HUGE, ListFilter(include_deleted=True)),
-    "huge tenant's COMPLETED": (HUGE, ListFilter(status=COMPLETED)),
-    "huge tenant's PAUSED": (HUGE, ListFilter(status=PAUSED)),
+    "huge tenant's COMPLETED": (HUGE, ListFilter(statuses=(COMPLETED,))),
+    "huge tenant's PAUSED": (HUGE, ListFilter(statuses=(PAUSED,))),
     "huge tenant's, dense instance, none": (HUGE, ListFilter(origin_instance="instance-0")),
-    "huge tenant's, all three": (HUGE, ListFilter(origin_instance="instance-1", status=FAILED)),
+    "huge tenant's, all three": (HUGE, ListFilter(origin_instance="instance-1", statuses=(FAILED,))),
     "tiny tenant's": (TINY, ListFilter()),
-    "tiny tenant's COMPLETED": (TINY, ListFilter(status=COMPLETED)),
+    "tiny tenant's COMPLETED": (TINY, ListFilter(statuses=(COMPLETED,))),
     "nobody's": (NOBODY, ListFilter()),
-    "nobody's COMPLETED": (NOBODY, ListFilter(status=COMPLETED)),
-    "nobody's PAUSED": (NOBODY, ListFilter(status=PAUSED)),
+    "nobody's COMPLETED": (NOBODY, ListFilter(statuses=(COMPLETED,))),
+    "nobody's PAUSED": (NOBODY, ListFilter(statuses=(PAUSED,))),
     "another tenant's": (HUGE, ListFilter(origin_tenant_id="tenant-1")),
     "without steps": (EVERY_TENANT, ListFilter(parts=WorkflowParts(steps=False))),
     "limit 200": (EVERY_TENANT, ListFilter(limit=200)),
@@ -92,7 +92,7 @@ async def measure(dsn: str, rounds: int) -> None:
             began_at = perf_counter()
             found = await store.page(scope, query)
             took = perf_counter() - began_at
-            size, there = len(found.versions), found.total
+            size, there = len(found.versions), found.total or 0
             totals.append(counting["total"] * 1000)
             pages.append(took * 1000 - totals[-1])
         figures = "".join(f"{figure:9.1f}" for figure in (*_quantiles(pages[1:]), *_quantiles(totals[1:])))

@@ -11,6 +11,7 @@ from litestar.params import SkipValidation
 from msgspec import Struct
 
 from stepwell.api.auth import Principal
+from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.engine.service import Services
@@ -32,5 +33,6 @@ ArtifactsDep: TypeAlias = NamedDependency[SkipValidation[Artifacts]]
 SignedUrlsDep: TypeAlias = NamedDependency[SkipValidation[SignedUrls]]
 ClockDep: TypeAlias = NamedDependency[SkipValidation[Clock]]
 TicketsDep: TypeAlias = NamedDependency[SkipValidation[StreamTickets]]
+CursorsDep: TypeAlias = NamedDependency[SkipValidation[PageCursors]]
 MetricsDep: TypeAlias = NamedDependency[SkipValidation[Metrics]]
 DescriptionDep: TypeAlias = NamedDependency[SkipValidation[ApiDescription]]

@@ -1,10 +1,10 @@
 """The query parameters of all operations, and their strict parser, which reports all faults of a query at once."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
-from typing import Annotated, Any, TypeVar
-from urllib.parse import quote_plus, unquote_to_bytes
+from typing import Annotated, Any, ClassVar, TypeVar
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
@@ -13,7 +13,7 @@ from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, Union
 from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.artifacts import PREVIEW_WIDTHS
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
-from stepwell.domain.records import ListFilter, WorkflowParts
+from stepwell.domain.records import WorkflowParts
 from stepwell.domain.strict_json.schema_faults import collect, printable_key
 
 Q = TypeVar("Q", bound=Struct)
@@ -36,6 +36,20 @@ _TYPE = f"({'|'.join(map(re.escape, EventType))})"
 EventTypes = Annotated[str, Meta(description=_TYPES, extra_json_schema={"pattern": rf"^{_TYPE}(,{_TYPE})*$"})]
 
 
+class CheckedQuery(Struct, frozen=True, kw_only=True):
+    """A query with rules beyond the types of its members.
+
+    Parameters in `REPEATABLE` may be sent several times. Their values are not split at commas.
+    """
+
+    REPEATABLE: ClassVar[frozenset[str]] = frozenset()
+
+    @staticmethod
+    def value_faults(values: dict[str, Any]) -> Iterable[Fault]:
+        """Return the faults of these *values* of its members."""
+        raise NotImplementedError
+
+
 class StartQuery(Struct, frozen=True):
     start: Annotated[bool, Meta(description="Whether the workflow starts immediately")] = True
 
@@ -47,28 +61,6 @@ class GetQuery(Struct, frozen=True):
     @property
     def parts(self) -> WorkflowParts:
         return WorkflowParts(self.include_steps, self.include_results)
-
-
-class ListQuery(Struct, frozen=True, kw_only=True):
-    include_deleted: Annotated[bool, Meta(description="Whether deleted workflows are listed too")] = False
-    limit: Limit = 50
-    origin_instance: Annotated[str, Meta(description="Only workflows of this instance")] | UnsetType = UNSET
-    origin_tenant_id: Annotated[str, Meta(description="Only workflows of this tenant")] | UnsetType = UNSET
-    skip: Skip = 0
-    status: Annotated[WorkflowStatus, Meta(description="Only workflows in this status")] | UnsetType = UNSET
-    include_steps: IncludeSteps = True
-    include_results: IncludeResults = True
-
-    def as_filter(self) -> ListFilter:
-        return ListFilter(
-            skip=self.skip,
-            limit=self.limit,
-            status=None if self.status is UNSET else self.status,
-            origin_instance=None if self.origin_instance is UNSET else self.origin_instance,
-            origin_tenant_id=None if self.origin_tenant_id is UNSET else self.origin_tenant_id,
-            include_deleted=self.include_deleted,
-            parts=WorkflowParts(self.include_steps, self.include_results),
-        )
 
 
 class VerbQuery(Struct, frozen=True):
@@ -134,6 +126,7 @@ def parse_query(raw: bytes, kind: type[Q], *, others: Collection[str] | None = (
 
 def _parse(raw: bytes, kind: type[Q], ignored: frozenset[str] | None) -> Q:
     known = _kinds(kind)
+    repeatable = kind.REPEATABLE if issubclass(kind, CheckedQuery) else frozenset[str]()
     pairs, faults = _pairs(raw)
     values: dict[str, Any] = {}
     seen: set[str] = set()
@@ -144,18 +137,20 @@ def _parse(raw: bytes, kind: type[Q], ignored: frozenset[str] | None) -> Q:
                 faults.append(Fault(("query", printable_key(name)), msg, "unknown"))
             continue
         if known[name] is tuple:
-            values.setdefault(name, []).extend(text.split(","))
+            values.setdefault(name, []).extend([text] if name in repeatable else text.split(","))
             continue
-        if name in seen:
+        if name in seen and name not in repeatable:
             faults.append(Fault(("query", name), "Expected the parameter once", "repeated"))
             continue
         seen.add(name)
         value, word = _value(known[name], text)
         if word is None:
-            values[name] = value
+            values[name] = f"{values[name]},{value}" if name in values else value
         else:
             faults.append(Fault(("query", name), _MESSAGES[word], word))
     faults += collect(kind, values, ("query",))
+    if issubclass(kind, CheckedQuery):
+        faults += kind.value_faults(values)
     if faults:
         raise InvalidRequest(faults)
     return convert(values, kind)
@@ -169,30 +164,6 @@ def parse_id(text: str, what: str) -> UUID:
     if not _UUID.fullmatch(text):
         raise NotFound(what)
     return UUID(text)
-
-
-def page_links(path: str, query: ListQuery, total: int) -> str:
-    """Return the `Link` header (RFC 8288) of a page of *total* workflows. The links keep the filters of *query*.
-
-    A page of no workflows has no previous and no next one.
-    """
-    defaults = ListQuery()
-    filters = [
-        f"{name}={quote_plus(str(value).lower() if isinstance(value, bool) else str(value))}"
-        for name in query.__struct_fields__
-        if name not in ("skip", "limit") and (value := getattr(query, name)) != getattr(defaults, name)
-    ]
-    last = max(0, (total - 1) // query.limit * query.limit) if query.limit else 0
-    pages = {"first": 0}
-    if query.limit and query.skip > 0:
-        pages["prev"] = max(0, min(query.skip - query.limit, last))
-    if query.limit and query.skip + query.limit < total:
-        pages["next"] = query.skip + query.limit
-    pages["last"] = last
-    return ", ".join(
-        f'<{path}?{"&".join([*filters, f"skip={skip}", f"limit={query.limit}"])}>; rel="{rel}"'
-        for rel, skip in pages.items()
-    )
 
 
 _MESSAGES = {
@@ -212,6 +183,8 @@ def _kinds(kind: type[Struct]) -> dict[str, type]:
 def _kind(info: Type) -> type:
     if isinstance(info, Metadata):
         return _kind(info.type)
+    if isinstance(info, VarTupleType):
+        return tuple
     if isinstance(info, UnionType):  # with UNSET
         return next((kind for kind in map(_kind, info.types) if kind is not str), str)
     if isinstance(info, VarTupleType):

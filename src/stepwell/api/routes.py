@@ -44,6 +44,7 @@ from stepwell.api.request_resources import ProcessResources
 from stepwell.api.routing import on_no_route, options_handlers
 from stepwell.api.schema_page import render_page
 from stepwell.api.secret_urls import protect_secret_url
+from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
@@ -78,6 +79,7 @@ def build_api(
     verifier: TokenVerifier,
     signed_urls: SignedUrls,
     tickets: StreamTickets,
+    cursors: PageCursors,
     clock: Clock,
     metrics: Metrics,
     connections: ConnectionLimits,
@@ -97,6 +99,7 @@ def build_api(
                 "signed_urls": signed_urls,
                 "clock": clock,
                 "tickets": tickets,
+                "cursors": cursors,
                 "metrics": metrics,
                 "description": description,
             }.items()

@@ -30,9 +30,12 @@ def dry_run_etag(version: Version) -> str:
     return _etag(version, "d")
 
 
-def page_etag(versions: Mapping[UUID, Version], total: int, query: Struct) -> str:
-    """Return the ETag of a page: ids, versions and total of its workflows, and the query, which decides the form."""
-    return f'"{sha256(json.encode((__version__, list(versions.items()), total, query))).hexdigest()[:32]}"'
+def page_etag(versions: Mapping[UUID, Version], total: int | None, links: str, query: Struct) -> str:
+    """Return the ETag of a page: ids, versions and total of its workflows, its links, and the query.
+
+    The query decides the form.
+    """
+    return f'"{sha256(json.encode((__version__, list(versions.items()), total, links, query))).hexdigest()[:32]}"'
 
 
 def version_of(opaque: str) -> Version | None:

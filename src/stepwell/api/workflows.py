@@ -16,20 +16,19 @@ from stepwell.api.conditional_requests import (
     workflow_answer,
 )
 from stepwell.api.definitions import read_definition
-from stepwell.api.dependencies import ApiRequest, ServicesDep
+from stepwell.api.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
 from stepwell.api.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
 from stepwell.api.idempotency import idempotent
 from stepwell.api.limits import RATE_LIMIT_HEADERS, show_rate_limit
+from stepwell.api.list_query import ListQuery, page_links
 from stepwell.api.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, Permission, endpoint
 from stepwell.api.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
 from stepwell.api.query_parameters import (
     CleanupQuery,
     GetQuery,
-    ListQuery,
     StartQuery,
     VerbQuery,
-    page_links,
     parse_id,
     parse_query,
 )
@@ -206,17 +205,19 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
 
 
 @endpoint(LIST)
-async def list_workflows(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: CursorsDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], ListQuery)
-    page = await services.reads.page(request.user.scope, query.as_filter())
-    headers = {"Link": page_links(BASE, query, page.total), ETAG: page_etag(page.versions, page.total, query)}
+    wanted = query.as_page(cursors)
+    page = await services.reads.page(request.user.scope, wanted)
+    links = page_links(BASE, query, page, cursors)
+    etag = partial(page_etag, total=page.total, links=links, query=query)
+    headers = {"Link": links, ETAG: etag(page.versions)}
     if not_modified_answer := not_modified(request, headers):
         return not_modified_answer
     if page.workflows is None:
-        numbers = b'],"total":%d,"skip":%d,"limit":%d}' % (page.total, query.skip, query.limit)
-        parts, ids = query.as_filter().parts, list(page.versions)
-        etag = partial(page_etag, total=page.total, query=query)
-        answer = StreamedAnswer(ids, parts, headers, prefix=b'{"workflows":[', suffix=numbers, page_etag=etag)
+        numbers = b'],"total":%b,"skip":%d,"limit":%d}' % (json.encode(page.total), query.skip, query.limit)
+        ids = list(page.versions)
+        answer = StreamedAnswer(ids, wanted.parts, headers, prefix=b'{"workflows":[', suffix=numbers, page_etag=etag)
         return send_answer(request, services, answer)
     body = json.encode(await page_to_public(page, query.skip, query.limit))
     return send_answer(request, services, StoredAnswer(200, headers, body))

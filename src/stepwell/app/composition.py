@@ -25,6 +25,7 @@ from stepwell.app.construction import (
 from stepwell.app.database import DatabaseSource
 from stepwell.app.engine_tasks import run_engine, stop_engine
 from stepwell.app.metrics import build_metrics
+from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.engine.service import Services
 from stepwell.persistence.clock import uuid7
@@ -143,6 +144,7 @@ def _build_api(
         verifier=verifier,
         signed_urls=process.signed_urls,
         tickets=StreamTickets(process.url_secret, process.clock.now),
+        cursors=PageCursors(process.url_secret),
         clock=process.clock,
         metrics=metrics,
         connections=connections,

@@ -14,10 +14,10 @@ from stepwell.settings import Settings
 def migrate(settings: Settings, signals: Signals) -> int:
     """Migrate the configured database, or else the data folder's. Returns the exit code. Raises `Refused`."""
     if settings.database_url is not None:
-        return _run(signals, lambda: prepare_configured_database(settings))
+        return _run(signals, lambda: prepare_configured_database(settings, index_wait_s=None))
     open_folder(settings.data_dir)
     with embedded_postgres(settings, signals, "the Stepwell that runs on it has migrated it", "migrate") as postgres:
-        return _run(signals, lambda: migrate_embedded(postgres))
+        return _run(signals, lambda: migrate_embedded(postgres, index_wait_s=None))
 
 
 def _run(signals: Signals, work: Callable[[], Awaitable[object]]) -> int:

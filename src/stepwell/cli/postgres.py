@@ -20,6 +20,7 @@ UP = "up"  # the command whose process serves the API of the data folder that it
 
 _POLL_S = 0.1
 _ANSWER_S = 30.0
+_INDEX_WAIT_S = 60.0
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.02, 5.0
 _STABLE_S = 30.0
 _REPEAT_S = 60.0
@@ -69,10 +70,10 @@ def server_on(settings: Settings, *, restoring: bool = False) -> EmbeddedPostgre
     return EmbeddedPostgres(settings.data_dir / "postgres", binaries=settings.postgres_bin, restoring=restoring)
 
 
-async def migrate_embedded(postgres: EmbeddedPostgres) -> None:
-    """Migrate the tables of the embedded database. Raises `Refused`."""
+async def migrate_embedded(postgres: EmbeddedPostgres, *, index_wait_s: float | None = _INDEX_WAIT_S) -> None:
+    """Migrate the tables of the embedded database. Raises `Refused`. *index_wait_s* is as for `prepare_database`."""
     try:
-        await prepare_database(postgres.dsn(), timeout_s=_ANSWER_S, waiting=lambda _: None)
+        await prepare_database(postgres.dsn(), timeout_s=_ANSWER_S, waiting=lambda _: None, index_wait_s=index_wait_s)
     except DatabaseRefused as error:
         raise Refused(str(error)) from error
 

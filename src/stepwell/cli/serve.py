@@ -51,11 +51,14 @@ def database_faults() -> Iterator[None]:
         raise Refused(str(error)) from error
 
 
-async def prepare_configured_database(settings: Settings) -> str:
-    """Wait for the configured database, migrate it, and return its URL. Raises `Refused`."""
+async def prepare_configured_database(settings: Settings, *, index_wait_s: float | None = _WAIT_S) -> str:
+    """Wait for the configured database, migrate it, and return its URL. Raises `Refused`.
+
+    *index_wait_s* is as for `prepare_database`.
+    """
     dsn = configured_dsn(settings)
     with database_faults():
-        await prepare_database(dsn, timeout_s=_WAIT_S, waiting=_log_waiting)
+        await prepare_database(dsn, timeout_s=_WAIT_S, waiting=_log_waiting, index_wait_s=index_wait_s)
     return dsn
 
 

@@ -88,7 +88,7 @@ class WorkflowPublic(Struct, kw_only=True):
 
 class WorkflowListResponse(Struct):
     workflows: list[WorkflowPublic]
-    total: int
+    total: Annotated[int, Meta(description="The number of all that match; null with total=false")] | None
     skip: int
     limit: int
 

@@ -247,27 +247,56 @@ class WaitingCount(Struct, frozen=True):
     oldest: datetime
 
 
+class PagePlace(NamedTuple):
+    """The place of a workflow in the list of all workflows, which is ordered by these values."""
+
+    created_at: datetime
+    id: UUID
+
+
 class WorkflowPage(Struct):
-    """A page of a list of workflows. `total` counts the workflows that match the filter.
+    """A page of a list of workflows. `total` counts the workflows that match the filter; None if nobody asked for it.
 
     `versions` has the version of each workflow, in the order of the page. `workflows` is None if they are too large to
-    be read at once (`LargeWorkflow`).
+    be read at once (`LargeWorkflow`). `last` is the place of the last workflow of the page if others follow it.
     """
 
     versions: dict[UUID, Version]
     workflows: list[WorkflowRecord] | None
-    total: int
+    total: int | None
+    last: PagePlace | None = None
 
 
-class ListFilter(Struct, frozen=True, kw_only=True):
-    """The filters of a list of workflows, its page, and the parts of the workflows that it includes."""
+class WorkflowFilter(Struct, frozen=True, kw_only=True):
+    """The conditions that all listed workflows meet. None and () set no condition.
+
+    `statuses` are alternatives. `labels` are `key:value`, and a workflow has all of them. `name` is a prefix,
+    case-insensitive. `created_after` and `created_before` are exclusive.
+    """
+
+    statuses: tuple[WorkflowStatus, ...] = ()
+    labels: tuple[str, ...] = ()
+    name: str | None = None
+    origin_instance: str | None = None
+    origin_tenant_id: str | None = None
+    origin_zone: str | None = None
+    origin_reference: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    include_deleted: bool = False
+
+
+class ListFilter(WorkflowFilter, frozen=True, kw_only=True):
+    """The filters of a list of workflows, its page, and the parts of the workflows that it includes.
+
+    The page begins behind the place `after`, and then skips `skip` workflows. `count`: the total is wanted.
+    """
 
     skip: int = 0
     limit: int = 50
-    status: WorkflowStatus | None = None
-    origin_instance: str | None = None
-    origin_tenant_id: str | None = None
-    include_deleted: bool = False
+    after: PagePlace | None = None
+    oldest_first: bool = False
+    count: bool = True
     parts: WorkflowParts = WHOLE
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from stepwell.contract.enums import ProviderType
+from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
 from stepwell.domain.lifecycle.decision import Decision
@@ -25,6 +25,7 @@ from stepwell.domain.records import (
     TaskRecord,
     TaskSlice,
     WaitingCount,
+    WorkflowFilter,
     WorkflowPage,
     WorkflowParts,
     WorkflowRecord,
@@ -157,10 +158,13 @@ class WorkflowReader(Protocol):
         """Return the version of the workflow that `get` would return, without reading the steps."""
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
-        """Return a page of the workflows that match *query*, newest first. `total` counts all of them, exactly.
+        """Return a page of the workflows that match *query*, in its order. `total` counts all of them, exactly.
 
         The workflows themselves are read only if they weigh at most some 256 KiB together.
         """
+
+    async def counts(self, scope: TenantScope, query: WorkflowFilter) -> dict[WorkflowStatus, int]:
+        """Return the number of the workflows that match *query* in each status that there is."""
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int

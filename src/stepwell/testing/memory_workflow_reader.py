@@ -1,6 +1,6 @@
 """`ports.storage.WorkflowReader` in memory: what the API reads, and the deletion mark of tasks."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from stepwell.domain.records import (
     LargeWorkflowSnapshot,
     ListFilter,
     Ownership,
+    PagePlace,
     StepAttempts,
     StepRecord,
     StepSnapshot,
@@ -31,6 +32,7 @@ from stepwell.domain.records import (
     TaskPlace,
     TaskRecord,
     TaskSlice,
+    WorkflowFilter,
     WorkflowPage,
     WorkflowParts,
     WorkflowRecord,
@@ -109,12 +111,21 @@ class MemoryWorkflowReader:
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         await self._tables.round_trip()
         rows = [row for row in self._tables.workflows.values() if _matches(row.record, scope, query)]
-        rows.sort(key=lambda row: (row.record.created_at, row.record.state.id.int), reverse=True)
+        total = len(rows)
+        rows.sort(key=_place, reverse=not query.oldest_first)
+        if (after := query.after) is not None:
+            rows = [row for row in rows if (_place(row) > after if query.oldest_first else _place(row) < after)]
         page = rows[query.skip : query.skip + query.limit]
+        last = _place(page[-1]) if page and len(rows) > query.skip + query.limit else None
         versions = {row.record.state.id: _version(row) for row in page}
         large = sum(_weight(row, query.parts) for row in page) > _SMALL_PAGE_BYTES
         records = None if large else [_record(row, query.parts) for row in page]
-        return WorkflowPage(versions, records, len(rows))
+        return WorkflowPage(versions, records, total if query.count else None, last)
+
+    async def counts(self, scope: TenantScope, query: WorkflowFilter) -> dict[WorkflowStatus, int]:
+        await self._tables.round_trip()
+        records = (row.record for row in self._tables.workflows.values())
+        return dict(Counter(record.status for record in records if _matches(record, scope, query)))
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int
@@ -208,10 +219,20 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
 
 
-def _matches(record: WorkflowRecord, scope: TenantScope, query: ListFilter) -> bool:
+def _place(row: WorkflowRow) -> PagePlace:
+    return PagePlace(row.record.created_at, row.record.state.id)
+
+
+def _matches(record: WorkflowRecord, scope: TenantScope, query: WorkflowFilter) -> bool:
     return (
         scope.covers(record.tenant)
-        and query.status in (None, record.state.status)
+        and (not query.statuses or record.state.status in query.statuses)
+        and {f"{key}:{value}" for key, value in record.labels.items()}.issuperset(query.labels)
+        and (query.name is None or record.state.name.lower().startswith(query.name.lower()))
+        and query.origin_zone in (None, record.origin_zone)
+        and query.origin_reference in (None, record.origin_reference)
+        and (query.created_after is None or record.created_at > query.created_after)
+        and (query.created_before is None or record.created_at < query.created_before)
         and query.origin_instance in (None, record.origin_instance)
         and query.origin_tenant_id in (None, record.tenant)
         and (query.include_deleted or record.state.deleted_at is None)

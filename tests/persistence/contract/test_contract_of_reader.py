@@ -1,5 +1,8 @@
 """What the API reads: one workflow, pages of them, their events and tasks, each within its tenant's scope."""
 
+from datetime import datetime
+from itertools import product
+from typing import Any
 from uuid import UUID, uuid4
 
 from msgspec import json, structs
@@ -24,6 +27,7 @@ from stepwell.domain.records import (
     StepAttempts,
     StepSnapshot,
     TaskPlace,
+    WorkflowFilter,
     WorkflowParts,
     WorkflowRecord,
 )
@@ -33,7 +37,7 @@ from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renam
 from support.workflows.definitions import body, draw, join
 
 
-async def page(stored: Stored, scope: TenantScope = EVERY_TENANT, **wanted: object) -> tuple[list[UUID], int]:
+async def page(stored: Stored, scope: TenantScope = EVERY_TENANT, **wanted: object) -> tuple[list[UUID], int | None]:
     found = await stored.here.reader.page(scope, ListFilter(**wanted))  # type: ignore[arg-type]
     assert found.workflows is not None
     assert [record.id for record in found.workflows] == list(found.versions)
@@ -162,7 +166,7 @@ async def test_pages_keep_to_the_scope_and_the_filters(stored: Stored) -> None:
     assert await page(stored, t) == ([pending.workflow_id, running.workflow_id], 2)
     assert await page(stored, u) == ([], 0)
     assert await page(stored, nobody) == ([nobodys.workflow_id], 1)
-    assert await page(stored, t, status=WorkflowStatus.RUNNING) == ([running.workflow_id], 1)
+    assert await page(stored, t, statuses=(WorkflowStatus.RUNNING,)) == ([running.workflow_id], 1)
     assert await page(stored, origin_tenant_id="t") == ([pending.workflow_id, running.workflow_id], 2)
     assert await page(stored, origin_instance="elsewhere") == ([], 0)
     assert (await page(stored, t, include_deleted=True))[1] == 3
@@ -170,6 +174,65 @@ async def test_pages_keep_to_the_scope_and_the_filters(stored: Stored) -> None:
     assert [record.steps for record in found.workflows or ()] == [None, None]
     found = await stored.here.reader.page(t, ListFilter())
     assert [len(record.steps or ()) for record in found.workflows or ()] == [2, 2]
+
+
+async def test_pages_keep_to_each_further_filter(stored: Stored) -> None:
+    definitions = [
+        body(join("x"), labels={"team": "a", "env": "x:y"}),
+        body(join("x"), labels={"team": "a"}),
+        body(join("x"), labels={"team": "ab"}),
+    ]
+    one, two, three = [await stored.make(each, owner=None) for each in definitions]
+    await stored.write(two, renamed("Spring 50%_\\x"))
+    ids = [handle.workflow_id for handle in (three, two, one)]
+    first, second = [await created_at(stored, handle) for handle in (one, two)]
+    cases: list[tuple[dict[str, Any], list[UUID]]] = [
+        ({"labels": ("team:a",)}, ids[1:]),
+        ({"labels": ("team:a", "env:x:y")}, ids[2:]),
+        ({"labels": ("team:a", "team:ab")}, []),
+        ({"labels": ("env:x",)}, []),
+        ({"name": "sPRing 50%_\\"}, ids[1:2]),
+        ({"name": "pring"}, []),
+        ({"name": "spring 50_"}, []),
+        ({"name": "%"}, []),
+        ({"origin_zone": "zone"}, ids),
+        ({"origin_zone": "Zone"}, []),
+        ({"origin_reference": "reference"}, ids),
+        ({"origin_reference": "refer"}, []),
+        ({"created_after": first}, ids[:2]),
+        ({"created_before": second}, ids[2:]),
+        ({"created_after": first, "created_before": second}, []),
+        ({"statuses": (WorkflowStatus.PENDING, WorkflowStatus.FAILED)}, ids),
+        ({"statuses": (WorkflowStatus.RUNNING, WorkflowStatus.FAILED)}, []),
+        ({"labels": ("team:a",), "name": "n", "statuses": (WorkflowStatus.PENDING,)}, ids[2:]),
+    ]
+    for wanted, expected in cases:
+        assert await page(stored, **wanted) == (expected, len(expected)), wanted
+        counts = await stored.here.reader.counts(EVERY_TENANT, WorkflowFilter(**wanted))
+        assert counts == ({WorkflowStatus.PENDING: len(expected)} if expected else {}), wanted
+        assert await page(stored, TenantScope("u"), **wanted) == ([], 0)
+
+
+async def test_pages_by_place_contain_every_workflow_once_in_either_order(stored: Stored) -> None:
+    ids = [(await stored.make(body(join("x"), labels={"a": "1"}))).workflow_id for _ in range(5)][::-1]
+    for oldest_first, labels in product((False, True), ((), ("a:1",))):
+        seen, after = list[UUID](), None
+        while True:
+            query = ListFilter(limit=2, after=after, oldest_first=oldest_first, labels=labels, count=False)
+            found = await stored.here.reader.page(EVERY_TENANT, query)
+            assert found.total is None
+            seen += found.versions
+            if (after := found.last) is None:
+                break
+        assert seen == (ids[::-1] if oldest_first else ids)
+    start = (await stored.here.reader.page(EVERY_TENANT, ListFilter(limit=2))).last
+    assert await page(stored, after=start, skip=1) == (ids[3:], 5)
+
+
+async def created_at(stored: Stored, handle: ActiveWorkflow) -> datetime:
+    record = await stored.here.reader.get(EVERY_TENANT, handle.workflow_id)
+    assert record is not None
+    return record.created_at
 
 
 async def test_events_come_by_their_numbers(stored: Stored) -> None:

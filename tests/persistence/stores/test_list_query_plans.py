@@ -3,21 +3,24 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from itertools import product
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
+from msgspec import structs
 from sqlalchemy import Select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.records import ListFilter
+from stepwell.domain.records import ListFilter, PagePlace
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores import workflow_queries
-from stepwell.persistence.stores.workflow_queries import list_form, list_values
+from stepwell.persistence.stores.workflow_queries import filter_form, list_form, list_values
 from stepwell.persistence.stores.workflow_reader import SMALL_PAGE_BYTES
 from support.database.bulk_workflows import seed
 from support.database.postgres import TestServer, create_database, drop_database
@@ -25,10 +28,11 @@ from support.database.query_plans import plan_nodes
 
 HUGE, TINY, NONE = TenantScope("tenant-0"), TenantScope("tenant-900"), TenantScope()
 SCOPES = [EVERY_TENANT, HUGE, TINY, NONE, TenantScope("unknown")]
-STATUSES = [None, WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.PAUSED]
+STATUSES = [(), (WorkflowStatus.COMPLETED,), (WorkflowStatus.FAILED,), (WorkflowStatus.PAUSED,)]
 INSTANCES = [None, "instance-0", "instance-19", "unknown"]
 TENANTS = [None, "tenant-0", "tenant-900"]
 DIALECT = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
+MIDDLE = datetime(2026, 7, 1, tzinfo=UTC)
 LIST_INDEXES = {
     f"workflows_{name}" for name in ("by_created", "by_status", "by_tenant", "without_tenant", "by_instance")
 }
@@ -85,7 +89,7 @@ async def test_every_filter_s_page_and_total_come_from_an_index_alone(connection
         SCOPES, STATUSES, INSTANCES, TENANTS, (False, True), (0, 500)
     ):
         query = ListFilter(
-            status=status, origin_instance=instance, origin_tenant_id=tenant, include_deleted=deleted, skip=skip
+            statuses=status, origin_instance=instance, origin_tenant_id=tenant, include_deleted=deleted, skip=skip
         )
         ids = await plan(connection, workflow_queries.page_ids(list_form(scope, query)), scope, query)
         total = await plan(connection, workflow_queries.total(list_form(scope, query)), scope, query)
@@ -105,16 +109,16 @@ async def test_every_filter_s_page_and_total_come_from_an_index_alone(connection
     ("scope", "query", "index"),
     [
         (EVERY_TENANT, ListFilter(), "workflows_by_created"),
-        (EVERY_TENANT, ListFilter(status=WorkflowStatus.FAILED), "workflows_by_status"),
-        (EVERY_TENANT, ListFilter(status=WorkflowStatus.PAUSED, include_deleted=True), "workflows_by_status"),
+        (EVERY_TENANT, ListFilter(statuses=(WorkflowStatus.FAILED,)), "workflows_by_status"),
+        (EVERY_TENANT, ListFilter(statuses=(WorkflowStatus.PAUSED,), include_deleted=True), "workflows_by_status"),
         (EVERY_TENANT, ListFilter(origin_instance="instance-0"), "workflows_by_instance"),
         (EVERY_TENANT, ListFilter(origin_tenant_id="tenant-0"), "workflows_by_tenant"),
         (HUGE, ListFilter(), "workflows_by_tenant"),
         (HUGE, ListFilter(origin_instance="instance-0"), "workflows_by_tenant"),
-        (HUGE, ListFilter(status=WorkflowStatus.PAUSED), "workflows_by_status"),
-        (TINY, ListFilter(status=WorkflowStatus.COMPLETED), "workflows_by_tenant"),
+        (HUGE, ListFilter(statuses=(WorkflowStatus.PAUSED,)), "workflows_by_status"),
+        (TINY, ListFilter(statuses=(WorkflowStatus.COMPLETED,)), "workflows_by_tenant"),
         (NONE, ListFilter(), "workflows_without_tenant"),
-        (NONE, ListFilter(status=WorkflowStatus.PAUSED), "workflows_by_status"),
+        (NONE, ListFilter(statuses=(WorkflowStatus.PAUSED,)), "workflows_by_status"),
         (NONE, ListFilter(origin_instance="instance-19"), "workflows_by_instance"),
     ],
     ids=str,
@@ -125,6 +129,72 @@ async def test_the_most_selective_filter_leads(
     form = list_form(scope, query)
     for statement in (workflow_queries.page_ids(form), workflow_queries.total(form)):
         assert (await plan(connection, statement, scope, query))[1]["Index Name"] == index
+
+
+SEARCHES = {
+    "label, common": ListFilter(labels=("env:prod",)),
+    "label, rare": ListFilter(labels=("order:40",)),
+    "two labels": ListFilter(labels=("env:prod", "team:19")),
+    "name, common": ListFilter(name="pipe"),
+    "name, rare": ListFilter(name="Nightly number 77"),
+    "reference": ListFilter(origin_reference="order 40"),
+    "zone, common": ListFilter(origin_zone="zone-0"),
+    "zone, rare": ListFilter(origin_zone="zone-9"),
+    "after": ListFilter(created_after=MIDDLE),
+    "before": ListFilter(created_before=MIDDLE),
+    "statuses, common": ListFilter(statuses=(WorkflowStatus.COMPLETED, WorkflowStatus.FAILED)),
+    "statuses, rare": ListFilter(statuses=(WorkflowStatus.PAUSED, WorkflowStatus.PENDING)),
+}
+LABEL = ("env:test",)
+
+
+@pytest.mark.parametrize("label", [(), LABEL], ids=["alone", "with a label"])
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("scope", [EVERY_TENANT, HUGE, NONE], ids=str)
+async def test_every_search_uses_indexes_in_either_order_and_behind_a_cursor(
+    connection: AsyncConnection, scope: TenantScope, search: str, label: tuple[str, ...]
+) -> None:
+    query = SEARCHES[search]
+    query = structs.replace(query, labels=(*query.labels, *label))
+    behind = PagePlace(MIDDLE, UUID(int=0))
+    for oldest_first, after in product((False, True), (None, behind)):
+        one = structs.replace(query, oldest_first=oldest_first, after=after)
+        ids = await plan(connection, workflow_queries.page_ids(list_form(scope, one)), scope, one)
+        assert "Seq Scan" not in kinds(ids), case(scope, one)
+    for statement in (workflow_queries.total, workflow_queries.counts):
+        counted = await plan(connection, statement(filter_form(scope, query)), scope, query)
+        assert "Seq Scan" not in kinds(counted), case(scope, query)
+
+
+@pytest.mark.parametrize(
+    ("search", "index"),
+    [
+        ("label, common", "labels_by_label"),
+        ("label, rare", "labels_by_label"),
+        ("name, rare", "workflows_by_name"),
+        ("reference", "workflows_by_reference"),
+        ("zone, common", "workflows_by_zone"),
+        ("zone, rare", "workflows_by_zone"),
+        ("after", "workflows_by_created"),
+        ("before", "workflows_by_created"),
+        ("statuses, rare", "workflows_by_status"),
+    ],
+)
+async def test_a_filter_has_an_index_of_its_own(connection: AsyncConnection, search: str, index: str) -> None:
+    query = SEARCHES[search]
+    for statement in (workflow_queries.page_ids, workflow_queries.total):
+        nodes = await plan(connection, statement(list_form(EVERY_TENANT, query)), EVERY_TENANT, query)
+        assert index in [node.get("Index Name") for node in nodes], kinds(nodes)
+
+
+async def test_a_page_behind_a_cursor_reads_no_page_before_it(connection: AsyncConnection) -> None:
+    for search, label in product(("zone, common", "before", "label, common"), ((), LABEL)):
+        query = structs.replace(SEARCHES[search], after=PagePlace(MIDDLE, UUID(int=0)), created_before=None)
+        query = structs.replace(query, labels=(*query.labels, *label))
+        nodes = await plan(connection, workflow_queries.page_ids(list_form(EVERY_TENANT, query)), EVERY_TENANT, query)
+        scans = [node for node in nodes if "_by_" in node.get("Index Name", "")]
+        assert scans
+        assert all("ROW(created_at" in node["Index Cond"] for node in scans), scans
 
 
 @pytest.mark.parametrize("skip", [0, 50, 15_000])
@@ -143,4 +213,4 @@ async def test_only_the_rows_of_the_page_are_read(connection: AsyncConnection, s
 
 async def test_only_the_rows_of_the_page_are_sorted(connection: AsyncConnection) -> None:
     nodes = await page_plan(connection, EVERY_TENANT, ListFilter())
-    assert all(node["Plan Rows"] <= 50 for node in nodes if node["Node Type"] == "Sort")
+    assert all(node["Plan Rows"] <= 51 for node in nodes if node["Node Type"] == "Sort")

@@ -11,6 +11,7 @@ from sqlalchemy.pool import NullPool
 
 import stepwell
 from stepwell.persistence.connections.database import create_engine
+from stepwell.persistence.schema.indexes import create_indexes
 
 # Any constant will do, as long as every Stepwell process uses the same one.
 _ADVISORY_LOCK = 0x5745_4C4C
@@ -27,6 +28,8 @@ def script_folder() -> Path:
 
 async def migrate(dsn: str) -> None:
     """Run every missing migration in one transaction, one process at a time.
+
+    New tables have all their indexes then. Tables of an earlier version may lack some: `build_missing_indexes`.
 
     Raises what asyncpg or SQLAlchemy raise if the database can't be reached, or refuses. While other processes use the
     tables, this may be a deadlock or a lock that wasn't free in time. Then nothing has changed, and the caller may try
@@ -45,9 +48,12 @@ def _upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
     config.attributes["connection"] = connection
+    fresh = MigrationContext.configure(connection).get_current_revision() is None
     if _outdated(connection, ScriptDirectory.from_config(config)):
         _lock(connection)
     command.upgrade(config, "head")
+    if fresh:
+        create_indexes(connection)
 
 
 def _outdated(connection: Connection, scripts: ScriptDirectory) -> bool:

@@ -8,17 +8,22 @@ from collections.abc import Callable
 from urllib.parse import parse_qs
 
 import asyncpg
+import structlog
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from stepwell.domain.urls import split_url
 from stepwell.persistence.connections.database import driver_dsn, is_outage
+from stepwell.persistence.schema.indexes import build_missing_indexes
 from stepwell.persistence.schema.migrations import migrate
 
 _CONNECT_S = 5.0
 _PAUSE_S = 0.5
 # In this pause, the statements of other processes that had to wait for the migration run.
 _MIGRATION_PAUSE_S = 1.0
+_INDEX_WAIT_S = 60.0
+
+log = structlog.get_logger(__name__)
 
 
 class DatabaseRefused(Exception):
@@ -33,11 +38,16 @@ class Unreachable(DatabaseRefused):
     """No server answers at the address of the database, or the server refuses the login or knows no such database."""
 
 
-async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[str], None]) -> None:
+async def prepare_database(
+    dsn: str, *, timeout_s: float, waiting: Callable[[str], None], index_wait_s: float | None = _INDEX_WAIT_S
+) -> None:
     """Return when the database at *dsn* has the tables of this version.
 
     Waits up to *timeout_s* in all for a database that doesn't answer, and for tables that other processes use. Calls
     *waiting* once, with the reason, if the database doesn't answer at once. Raises `DatabaseRefused`.
+
+    Indexes that the tables lack are built for up to *index_wait_s*. If that isn't enough, or fails, the service works
+    without them, but some lists are slow. With None, all of them are built.
     """
     deadline = time.monotonic() + timeout_s
     await reach_database(dsn, timeout_s=timeout_s, waiting=waiting)
@@ -47,6 +57,23 @@ async def prepare_database(dsn: str, *, timeout_s: float, waiting: Callable[[str
         raise DatabaseRefused(f"the database was written by a newer version of Stepwell: {error}") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
         raise DatabaseRefused(f"the database can't be migrated: {_first_line(error)}") from error
+    await _build_indexes(dsn, index_wait_s)
+
+
+async def _build_indexes(dsn: str, wait_s: float | None) -> None:
+    try:
+        async with asyncio.timeout(wait_s):
+            await build_missing_indexes(dsn, _log_build)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:  # TimeoutError is an OSError
+        late = isinstance(error, TimeoutError)
+        why = f"not built within {wait_s} s: old transactions delay it" if late else _first_line(error)
+        if wait_s is None:
+            raise DatabaseRefused(f"an index can't be built: {why}") from error
+        log.warning("database.index_missing", action="build", error=f"{why}; stepwell migrate builds it")
+
+
+def _log_build(index: str) -> None:
+    log.info("database.index_building", action="build", index=index)
 
 
 async def _migrate_by(deadline: float, dsn: str) -> None:

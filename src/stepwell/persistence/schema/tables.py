@@ -27,6 +27,7 @@ from sqlalchemy import (
     TypedColumns,
     UniqueConstraint,
     Uuid,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
@@ -332,6 +333,28 @@ workflows = Table(
         postgresql_where=text("tenant IS NULL"),
     ),
     Index("workflows_by_instance", "origin_instance", *_NEWEST, postgresql_include=["status", "tenant", "deleted_at"]),
+    # A name or a reference may have 1 or 2 kB, and an index row at most 2.7 kB, so these lack columns of the others.
+    Index(
+        "workflows_by_name",
+        literal_column("lower(name)").label("lower_name"),
+        *_NEWEST,
+        postgresql_ops={"lower_name": "text_pattern_ops"},
+        postgresql_include=["name", "status", "tenant", "deleted_at"],
+    ),
+    Index(
+        "workflows_by_reference",
+        "origin_reference",
+        *_NEWEST,
+        postgresql_include=["status", "tenant", "deleted_at"],
+        postgresql_where=text("origin_reference IS NOT NULL"),
+    ),
+    Index(
+        "workflows_by_zone",
+        "origin_zone",
+        *_NEWEST,
+        postgresql_include=["status", "tenant", "origin_instance", "deleted_at"],
+        postgresql_where=text("origin_zone IS NOT NULL"),
+    ),
     Index("workflows_by_owner", "owner", "id", postgresql_where=text("owner IS NOT NULL")),
     Index(
         "workflows_waiting",

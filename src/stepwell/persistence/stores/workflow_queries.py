@@ -4,22 +4,26 @@ The indexes in `schema.tables` alone answer which workflows are on a page, and h
 are read.
 """
 
+import re
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import (
     ARRAY,
     BigInteger,
     BindParameter,
     ColumnElement,
+    DateTime,
     FromClause,
     ScalarSelect,
     Select,
     Text,
     Uuid,
+    and_,
     any_,
     bindparam,
     case,
@@ -33,11 +37,22 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
-from stepwell.domain.records import ListFilter, Ownership, WorkflowParts
+from stepwell.domain.records import WHOLE, ListFilter, Ownership, WorkflowFilter, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.schema.tables import events, labels, processes, steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
+
+_FORMS: Final = 256  # statements of so many forms are kept: clients choose the form
+_TIME: Final = DateTime(timezone=True)
+_LIKE_SPECIAL: Final = re.compile(r"[\\%_]")
+_EQUALITIES: Final = {
+    "origin_instance": workflows.c.origin_instance,
+    "origin_tenant_id": workflows.c.tenant,
+    "origin_zone": workflows.c.origin_zone,
+    "origin_reference": workflows.c.origin_reference,
+}
+_FILTERS: Final = ("statuses", "name", "created_after", "created_before", *_EQUALITIES)
 
 
 def visible(scope: TenantScope) -> ColumnElement[bool]:
@@ -54,54 +69,81 @@ class ListForm(Struct, frozen=True):
     """The part of a list's scope and filter that decides the text of its statements. `list_values` has the rest.
 
     The statements of a form are made once: to build them, and their keys in SQLAlchemy's cache, takes longer than to
-    run them.
+    run them. `filters` are the names of those that are set. `alternatives`: there are several statuses.
     """
 
     every_tenant: bool
     no_tenant: bool
     filters: tuple[str, ...]
+    alternatives: bool
+    labels: int
     include_deleted: bool
-    parts: WorkflowParts
+    oldest_first: bool = False
+    continues: bool = False
+    parts: WorkflowParts = WHOLE
+
+
+def filter_form(scope: TenantScope, query: WorkflowFilter) -> ListForm:
+    filters = tuple(name for name in _FILTERS if getattr(query, name) not in (None, ()))
+    alternatives, labelled = len(query.statuses) > 1, len(query.labels)
+    return ListForm(scope.every, scope.tenant is None, filters, alternatives, labelled, query.include_deleted)
 
 
 def list_form(scope: TenantScope, query: ListFilter) -> ListForm:
-    filters = tuple(name for name in _FILTERS if getattr(query, name) is not None)
-    return ListForm(scope.every, scope.tenant is None, filters, query.include_deleted, query.parts)
+    form = filter_form(scope, query)
+    return replace(form, oldest_first=query.oldest_first, continues=query.after is not None, parts=query.parts)
+
+
+def filter_values(scope: TenantScope, query: WorkflowFilter) -> dict[str, Any]:
+    """The values of the parameters in `counts`, and in the conditions of a list."""
+    values: dict[str, Any] = {name: getattr(query, name) for name in _FILTERS}
+    values["statuses"] = list(query.statuses) if len(query.statuses) > 1 else next(iter(query.statuses), None)
+    values["name"] = None if query.name is None else _LIKE_SPECIAL.sub(r"\\\g<0>", query.name) + "%"
+    labelled = {f"label_{number}": label for number, label in enumerate(query.labels)}
+    return {**values, **labelled, "scope_tenant": scope.tenant}
 
 
 def list_values(scope: TenantScope, query: ListFilter) -> dict[str, Any]:
     """The values of the parameters in the statements of a list."""
-    values: dict[str, Any] = {name: getattr(query, name) for name in _FILTERS}
-    return {**values, "scope_tenant": scope.tenant, "skip": query.skip, "limit": query.limit}
+    place = {} if query.after is None else {"after_time": query.after.created_at, "after_id": query.after.id}
+    page = {"skip": query.skip, "limit": query.limit, "one_more": query.limit + 1}
+    return {**filter_values(scope, query), **place, **page}
 
 
+@lru_cache(_FORMS)
 def page_ids(form: ListForm) -> Select[UUID, datetime]:
+    """The page and, if there is one, the workflow behind it."""
+    own = workflows.c
     return (
-        select(workflows.c.id, workflows.c.created_at)
-        .where(*_conditions(form))
-        .order_by(workflows.c.created_at.desc(), workflows.c.id.desc())
+        select(own.id, own.created_at)
+        .select_from(_with_labels(form))
+        .where(*_conditions(form), *_behind(form))
+        .order_by(*_order(form, own.created_at, own.id))
         .offset(bindparam("skip", type_=BigInteger()))
-        .limit(bindparam("limit", type_=BigInteger()))
+        .limit(bindparam("one_more", type_=BigInteger()))
     )
 
 
-@cache
+@lru_cache(_FORMS)
 def page(form: ListForm, max_bytes: int) -> Select[Any]:
     """A row for each workflow of the page: its id and version, and all its columns if the page is within *max_bytes*.
 
-    Otherwise these are NULL, and `id` is too.
+    Otherwise these are NULL, and `id` is too. `page_has_next`: others follow the page.
     """
-    ids = page_ids(form).subquery("ids")
+    found = page_ids(form).cte("found").prefix_with("MATERIALIZED")
+    limit = bindparam("limit", type_=BigInteger())
+    ids = select(found).order_by(*_order(form, found.c.created_at, found.c.id)).limit(limit).subquery("ids")
+    has_next = select(func.count() > limit).select_from(found).scalar_subquery()
     own = workflows.c
     label_bytes = func.coalesce(_of_labels(func.sum(func.octet_length(labels.c.label))), _ZERO)
-    weighed = weight(form.parts) + label_bytes
-    page_bytes = func.sum(weighed).over()
+    page_bytes = func.sum(weight(form.parts) + label_bytes).over()
     versions = (
         select(
             own.id.label("page_id"),
             own.last_event.label("page_event"),
             own.updated_at.label("page_updated_at"),
             ids.c.created_at.label("page_created_at"),
+            has_next.label("page_has_next"),
             page_bytes.label("page_bytes"),
         )
         .join(ids, ids.c.id == own.id)
@@ -113,13 +155,20 @@ def page(form: ListForm, max_bytes: int) -> Select[Any]:
     return (
         select(versions, whole)
         .outerjoin_from(versions, whole, true())
-        .order_by(versions.c.page_created_at.desc(), versions.c.page_id.desc())
+        .order_by(*_order(form, versions.c.page_created_at, versions.c.page_id))
     )
 
 
-@cache
+@lru_cache(_FORMS)
 def total(form: ListForm) -> Select[int]:
-    return select(func.count()).select_from(workflows).where(*_conditions(form))
+    return select(func.count()).select_from(_with_labels(form)).where(*_conditions(form))
+
+
+@lru_cache(_FORMS)
+def counts(form: ListForm) -> Select[str, int]:
+    """The number of workflows in each status that there is."""
+    status = workflows.c.status
+    return select(status, func.count()).select_from(_with_labels(form)).where(*_conditions(form)).group_by(status)
 
 
 @cache
@@ -187,20 +236,57 @@ def _of_labels(aggregate: ColumnElement[Any]) -> ColumnElement[Any]:
     return own.correlate(workflows).scalar_subquery()
 
 
-_FILTERS: Final = {
-    "status": workflows.c.status,
-    "origin_instance": workflows.c.origin_instance,
-    "origin_tenant_id": workflows.c.tenant,
-}
+def _with_labels(form: ListForm) -> FromClause:
+    """The workflows that have all labels of the form. Both tables have the order of the list in their indexes."""
+    source: FromClause = workflows
+    for number in range(form.labels):
+        own = labels.alias(f"label_{number}")
+        same = (own.c.workflow_id == workflows.c.id) & (own.c.created_at == workflows.c.created_at)
+        bounds = _bounds(form, own.c.created_at) + _behind(form, own.c.created_at, own.c.workflow_id)
+        source = source.join(own, and_(same, own.c.label == bindparam(f"label_{number}", type_=Text()), *bounds))
+    return source
 
 
 def _conditions(form: ListForm) -> list[ColumnElement[bool]]:
-    conditions = [_FILTERS[name] == bindparam(name) for name in form.filters]
+    conditions = [_EQUALITIES[name] == bindparam(name) for name in form.filters if name in _EQUALITIES]
+    if "statuses" in form.filters:
+        own = workflows.c.status
+        alternatives = bindparam("statuses", type_=ARRAY(Text()) if form.alternatives else Text())
+        conditions.append(own == any_(alternatives) if form.alternatives else own == alternatives)
+    if "name" in form.filters:
+        conditions.append(func.lower(workflows.c.name).like(func.lower(bindparam("name", type_=Text()))))
+    conditions += _bounds(form, workflows.c.created_at)
     tenant = None if form.no_tenant else bindparam("scope_tenant", type_=Text())
     conditions.append(_of_tenant(tenant, every=form.every_tenant))
     if not form.include_deleted:
         conditions.append(workflows.c.deleted_at.is_(None))
     return conditions
+
+
+def _bounds(form: ListForm, created_at: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
+    bounds = list[ColumnElement[bool]]()
+    if "created_after" in form.filters:
+        bounds.append(created_at > bindparam("created_after", type_=_TIME))
+    if "created_before" in form.filters:
+        bounds.append(created_at < bindparam("created_before", type_=_TIME))
+    return bounds
+
+
+def _behind(
+    form: ListForm,
+    created_at: ColumnElement[datetime] = workflows.c.created_at,
+    workflow_id: ColumnElement[UUID] = workflows.c.id,
+) -> list[ColumnElement[bool]]:
+    """The condition that a page that continues another one begins behind its last workflow."""
+    if not form.continues:
+        return []
+    place = tuple_(bindparam("after_time", type_=_TIME), bindparam("after_id", type_=Uuid()))
+    own = tuple_(created_at, workflow_id)
+    return [own > place if form.oldest_first else own < place]
+
+
+def _order(form: ListForm, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    return [column.asc() if form.oldest_first else column.desc() for column in columns]
 
 
 def ownership_query(scope: TenantScope, workflow_id: UUID) -> Select[Any]:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.model import HistoryEvent
@@ -38,11 +38,13 @@ from stepwell.domain.records import (
     LargeWorkflowSnapshot,
     ListFilter,
     Ownership,
+    PagePlace,
     StepRecord,
     StoredStep,
     TaskPlace,
     TaskRecord,
     TaskSlice,
+    WorkflowFilter,
     WorkflowPage,
     WorkflowParts,
     WorkflowRecord,
@@ -64,6 +66,9 @@ from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
 from stepwell.persistence.stores.workflow_queries import (
+    ListForm,
+    filter_form,
+    filter_values,
     list_form,
     list_values,
     ownership_query,
@@ -120,13 +125,22 @@ class PostgresWorkflowReader:
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         form, values = list_form(scope, query), list_values(scope, query)
         async with self._snapshots.connect() as connection:
-            total = await connection.scalar(workflow_queries.total(form), values)
+            total = await _total(connection, form, values) if query.count else None
             result = await connection.execute(workflow_queries.page(form, SMALL_PAGE_BYTES), values)
             rows = result.mappings().all()
             versions = {row["page_id"]: Version.of(row["page_event"], row["page_updated_at"]) for row in rows}
             large = any(row["id"] is None for row in rows)
             records = None if large else await _records(connection, rows, query.parts)
-        return WorkflowPage(versions, records, total or 0)
+        has_next = bool(rows) and rows[-1]["page_has_next"]
+        last = PagePlace(rows[-1]["page_created_at"], rows[-1]["page_id"]) if has_next else None
+        return WorkflowPage(versions, records, total, last)
+
+    @unavailable_in_outage
+    async def counts(self, scope: TenantScope, query: WorkflowFilter) -> dict[WorkflowStatus, int]:
+        statement = workflow_queries.counts(filter_form(scope, query))
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(statement, filter_values(scope, query))).all()
+        return {WorkflowStatus(status): number for status, number in rows}
 
     @unavailable_in_outage
     async def events(
@@ -226,6 +240,10 @@ class PostgresWorkflowReader:
 def _among(column: ColumnElement[UUID], task_ids: Sequence[UUID]) -> ColumnElement[bool]:
     # One parameter for all of them. IN would take one each, and asyncpg allows 32,767.
     return column == any_(literal(list(task_ids), ARRAY(Uuid())))
+
+
+async def _total(connection: AsyncConnection, form: ListForm, values: dict[str, Any]) -> int:
+    return await connection.scalar(workflow_queries.total(form), values) or 0
 
 
 async def _records(connection: AsyncConnection, rows: Sequence[Row], parts: WorkflowParts) -> list[WorkflowRecord]:

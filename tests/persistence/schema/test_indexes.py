@@ -1,0 +1,126 @@
+"""Indexes that existing tables lack are built while the tables are in use."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from stepwell.persistence.schema.indexes import INDEX_LOCK, build_missing_indexes
+from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
+from stepwell.persistence.schema.tables import workflows
+from support.database.old_versions import migrate_to
+from support.database.postgres import TestServer, connected, database
+
+INDEXES = {str(index.name) for index in workflows.indexes}
+NEW = {"workflows_by_name", "workflows_by_reference", "workflows_by_zone"}
+IN_USE = """
+SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid = 'workflows'::regclass AND NOT i.indisprimary AND i.indisvalid
+"""
+INVALID = IN_USE.replace("AND i.indisvalid", "AND NOT i.indisvalid")
+POLLED = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_try_advisory_lock%' AND state = 'idle'"
+
+
+@pytest.fixture
+async def old(server: TestServer) -> AsyncIterator[str]:
+    """A database of the version before these indexes."""
+    async with database(server) as dsn:
+        await migrate_to(dsn, "0013")
+        yield dsn
+
+
+@pytest.fixture
+async def live(old: str) -> AsyncIterator[asyncpg.Connection]:
+    """Another process that uses the database."""
+    async with connected(old) as connection:
+        yield connection
+
+
+async def prepare(dsn: str, index_wait_s: float | None = 30) -> None:
+    await prepare_database(dsn, timeout_s=30, waiting=lambda _: None, index_wait_s=index_wait_s)
+
+
+async def names(live: asyncpg.Connection, query: str = IN_USE) -> set[str]:
+    return {row["relname"] for row in await live.fetch(query)}
+
+
+async def until_building(live: asyncpg.Connection) -> None:
+    """Until a build waits for the end of an old transaction."""
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'"
+    async with asyncio.timeout(20):
+        while not await live.fetchval(waits):
+            await asyncio.sleep(0.01)
+
+
+async def test_the_indexes_are_built_after_the_migrations(old: str, live: asyncpg.Connection) -> None:
+    assert await names(live) == INDEXES - NEW
+    await prepare(old)
+    assert await names(live) == INDEXES
+
+
+async def test_nobody_waits_for_a_build(old: str, live: asyncpg.Connection) -> None:
+    await prepare(old, 30)
+    await live.execute("DROP INDEX workflows_by_zone")
+    async with connected(old) as other, asyncio.timeout(60), asyncio.TaskGroup() as group:
+        await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await other.fetchval("SELECT count(*) FROM workflows")  # a snapshot for which the build must wait
+        building = group.create_task(prepare(old))
+        await until_building(live)
+        await live.execute("UPDATE workflows SET name = 'n'", timeout=5)
+        assert await live.fetchval("SELECT count(*) FROM workflows", timeout=5) == 0
+        assert not building.done()
+        await other.execute("COMMIT")
+    assert await names(live) == INDEXES
+
+
+async def test_two_processes_at_once_build_each_index_once(old: str, live: asyncpg.Connection) -> None:
+    await prepare(old)
+    for name in NEW:
+        await live.execute(f"DROP INDEX {name}")
+    built: list[str] = []
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(build_missing_indexes(old, built.append) for _ in range(3)))
+    assert sorted(built) == sorted(NEW)
+    assert await names(live) == INDEXES
+
+
+async def test_a_process_waits_while_another_builds(old: str, live: asyncpg.Connection) -> None:
+    await prepare(old)
+    await live.execute("DROP INDEX workflows_by_zone")
+    await live.fetchval("SELECT pg_advisory_lock($1)", INDEX_LOCK)
+    built: list[str] = []
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        building = group.create_task(build_missing_indexes(old, built.append))
+        while not await live.fetchval(POLLED):
+            await asyncio.sleep(0.01)
+        assert not building.done()
+        assert built == []
+        await live.fetchval("SELECT pg_advisory_unlock($1)", INDEX_LOCK)
+    assert built == ["workflows_by_zone"]
+
+
+async def test_an_interrupted_build_is_repeated_at_the_next_start(old: str, live: asyncpg.Connection) -> None:
+    await prepare(old)
+    await live.execute("DROP INDEX workflows_by_zone")
+    async with connected(old) as other:
+        await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await other.fetchval("SELECT count(*) FROM workflows")
+        await prepare(old, 0.5)  # the service starts without the index
+        async with asyncio.timeout(20):
+            while await names(live, INVALID) != {"workflows_by_zone"}:
+                await asyncio.sleep(0.01)
+        await other.execute("COMMIT")
+    await prepare(old)
+    assert await names(live) == INDEXES
+    assert await names(live, INVALID) == set()
+
+
+async def test_an_index_that_the_database_refuses_stops_the_migration_but_no_start(
+    old: str, live: asyncpg.Connection
+) -> None:
+    await prepare(old)
+    await live.execute("DROP INDEX workflows_by_zone; CREATE TABLE workflows_by_zone (a int)")
+    await prepare(old)
+    with pytest.raises(DatabaseRefused, match=r"an index can't be built: .*workflows_by_zone"):
+        await prepare(old, None)
