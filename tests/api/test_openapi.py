@@ -251,6 +251,7 @@ async def test_the_page_fits_a_screen_of_360_pixels(client: httpx.AsyncClient) -
 
 
 VERBS = "update_workflow start_workflow pause_workflow resume_workflow cancel_workflow cleanup_workflow"
+TOKENS = "create_stream_ticket create_artifact_link"
 LISTS = "list_tasks list_deliveries list_events list_all_events"
 
 
@@ -272,7 +273,12 @@ LISTS = "list_tasks list_deliveries list_events list_all_events"
         ),
         ("Range", "416", "Accept-Ranges", "get_artifact"),
         ("If-Range", "206", "ETag", "get_artifact"),
-        ("Prefer", None, "Preference-Applied", "create_workflow start_workflow resume_workflow get_workflow"),
+        (
+            "Prefer",
+            None,
+            "Preference-Applied",
+            f"create_workflow get_workflow plan_workflow redeliver delete_artifact {TOKENS} {VERBS}",
+        ),
     ],
 )
 def test_each_request_header_has_its_status_and_its_response_header(

@@ -20,6 +20,7 @@ from stepwell.api.headers import (
     ETAG,
     IF_NONE_MATCH,
     IF_RANGE,
+    PREFER,
     RANGE,
     Headers,
     encode_headers,
@@ -63,6 +64,7 @@ LINK = Operation(
     tag="artifacts",
     permission=Permission.READ,
     body=CreateArtifactLink,
+    takes=(PREFER,),
     answers=ArtifactLink,
     problems=(404,),
 )

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
+from litestar.types import Scope
+
 from stepwell.api.dependencies import ApiRequest
 
 IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PREFER = "Idempotency-Key", "If-Match", "If-None-Match", "Prefer"
 REPLAYED, APPLIED, ETAG = "Idempotency-Replayed", "Preference-Applied", "ETag"
 RANGE, IF_RANGE, ACCEPT_RANGES, CONTENT_RANGE = "Range", "If-Range", "Accept-Ranges", "Content-Range"
 # The request headers of every operation that changes a workflow or its webhooks.
-CHANGING = (IDEMPOTENCY_KEY, IF_MATCH)
+CHANGING = (IDEMPOTENCY_KEY, IF_MATCH, PREFER)
 
 Headers = Mapping[str, str]
 NO_HEADERS: Headers = {}
@@ -21,6 +23,11 @@ def encode_headers(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 def header_value(request: ApiRequest, name: str) -> str | None:
     """Return the values of the request header *name*, joined by commas; None if it wasn't sent."""
+    return values_of(request.scope, name)
+
+
+def values_of(scope: Scope, name: str) -> str | None:
+    """Return what `header_value` does, of the request of *scope*."""
     encoded = name.lower().encode()
-    values = [value.decode("latin-1") for key, value in request.scope["headers"] if key == encoded]
+    values = [value.decode("latin-1") for key, value in scope["headers"] if key == encoded]
     return ", ".join(values) if values else None

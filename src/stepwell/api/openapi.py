@@ -54,8 +54,12 @@ _REQUEST_HEADERS = {
     "Last-Event-ID": "For a stream: the id of an event. Only later events are sent. This header overrides the query.",
     "Range": "A part of the file: bytes=0-499, bytes=500- or bytes=-500. Several parts at once get the whole file.",
     "If-Range": "An ETag. Unless it is current, the answer is the whole file.",
-    "Prefer": "wait=N: the service answers when the workflow has ended, or after N seconds. N is at most 60.",
 }
+_PREFER_WAIT = "wait=N: the service answers when the workflow has ended, or after N seconds. N is at most 60."
+_PREFER_HANDLING = (
+    "handling=lenient: unknown members of the body are ignored. handling=strict: they are refused. That is the "
+    "default, unless the service is configured otherwise."
+)
 _BYTES = Content("*/*", binary=True)
 # The consequences of a request header: the status of a failure, and the response header.
 _FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304, "Range": 416}
@@ -219,11 +223,18 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "header",
             "required": False,
-            "description": _REQUEST_HEADERS[name],
+            "description": _REQUEST_HEADERS.get(name) or _prefer(operation),
             "schema": kinds.get(name, {"type": "string"}),
         }
         for name in operation.takes
     ]
+
+
+def _prefer(operation: Operation) -> str:
+    """Return what the operation makes of `Prefer`."""
+    texts = [_PREFER_WAIT] if operation.waits else []
+    texts += [] if operation.method == "GET" else [_PREFER_HANDLING]
+    return " ".join(texts)
 
 
 def _success(operation: Operation) -> dict[str, Any]:

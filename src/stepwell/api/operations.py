@@ -46,7 +46,7 @@ class Operation(Struct, frozen=True, kw_only=True):
       nothing.
     - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
     - `headers` are those of the response; `optional_headers` may be missing. `takes` are the request headers that the
-      operation reads (see `headers`).
+      operation reads (see `headers`). `waits`: with `Prefer: wait`, it waits for the workflow's end.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -69,6 +69,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     headers: tuple[str, ...] = ()
     optional_headers: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    waits: bool = False
     also: tuple[tuple[str, type[Struct]], ...] = ()
     streams: Content | None = None
     ticketed: bool = False

@@ -1,25 +1,17 @@
-"""`Prefer: wait=N` (RFC 7240): the response is held until the workflow has ended, for at most N seconds.
+"""`Prefer: wait=N` (RFC 7240): the response is held until the workflow has ended, for at most N seconds."""
 
-A header that can't be parsed is ignored.
-"""
-
-import re
 from uuid import UUID
 
 from anyio import CancelScope, create_task_group
 
 from stepwell.api.conditional_requests import workflow_answer
 from stepwell.api.dependencies import ApiRequest
-from stepwell.api.headers import APPLIED, NO_HEADERS, PREFER, Headers, header_value
+from stepwell.api.headers import APPLIED, NO_HEADERS, Headers
+from stepwell.api.preferences import preferences_of
 from stepwell.api.streamed_answers import Answer
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.records import FoundWorkflow
 from stepwell.engine.service import Services
-
-_MAX_WAIT_S = 60
-_MAX_LENGTH = 1000  # characters of the header that are parsed
-_PREFERENCE = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*")+')
-_WAIT = re.compile(r'wait[ \t]*=[ \t]*("?)0*([0-9]+)\1[ \t]*(?:;.*)?', re.IGNORECASE | re.DOTALL)
 
 
 async def wait_if_preferred(request: ApiRequest, services: Services, workflow_id: UUID) -> Headers:
@@ -28,7 +20,7 @@ async def wait_if_preferred(request: ApiRequest, services: Services, workflow_id
     Raises `Unavailable` if the client disconnects meanwhile: nobody reads the response then, and a request with an
     idempotency key stores none, so a repeat waits again.
     """
-    seconds = _preferred_wait(request)
+    seconds = preferences_of(request.scope).wait_s
     if seconds is None:
         return NO_HEADERS
     if seconds:
@@ -82,11 +74,3 @@ async def _cancel_on_disconnect(request: ApiRequest, wait: CancelScope) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     wait.cancel()
-
-
-def _preferred_wait(request: ApiRequest) -> int | None:
-    """Return the seconds of the first `wait` preference, at most 60; None if there is none."""
-    for preference in _PREFERENCE.findall((header_value(request, PREFER) or "")[:_MAX_LENGTH]):
-        if (match := _WAIT.fullmatch(preference.strip(" \t"))) is not None:
-            return min(int(match[2]), _MAX_WAIT_S)
-    return None

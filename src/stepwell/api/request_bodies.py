@@ -21,9 +21,11 @@ from msgspec import Struct, convert
 
 from stepwell.api.body_buffers import INLINE_BYTES, BodyTooLarge, GzipBuffer, PlainBuffer
 from stepwell.api.operations import JSON_TYPE, OPT_KEY, Operation
+from stepwell.api.preferences import handling_of
 from stepwell.api.request_resources import resources_of
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits
 from stepwell.domain.strict_json.decode import decode_body
+from stepwell.domain.strict_json.normalise import Handling, normalise
 from stepwell.domain.strict_json.schema_faults import cap_faults, collect
 
 T = TypeVar("T")
@@ -106,8 +108,10 @@ async def read_struct(request: Request[Any, Any, Any], kind: type[S]) -> S:
 
     Raises `InvalidRequest` with all faults.
     """
+    handling = handling_of(request.scope)
 
     def parse(body: Any) -> S:
+        body = normalise(kind, body, handling)
         if faults := collect(kind, body, ("body",)):
             raise InvalidRequest(cap_faults(faults, _MAX_FAULTS))
         return convert(body, kind)
@@ -141,9 +145,14 @@ def give_room_back(request: Request[Any, Any, Any]) -> None:
 
 
 async def ignore_empty_body(request: Request[Any, Any, Any]) -> None:
-    """Read the body of an operation that takes none. Only `{}` and null are accepted, since many clients send `{}`."""
+    """Read the body of an operation that takes none. Only `{}` and null are accepted, since many clients send `{}`.
+
+    Under lenient handling, any object is.
+    """
     data = await read_body(request)
-    if data and await read_json(request, lambda body: body) not in ({}, None):
+    if not data or (body := await read_json(request, lambda body: body)) in ({}, None):
+        return
+    if not isinstance(body, dict) or handling_of(request.scope) is Handling.STRICT:
         raise InvalidRequest([Fault(("body",), "This operation takes no body", "extra_forbidden")])
 
 

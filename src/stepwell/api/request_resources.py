@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from stepwell.api.auth import Principal
 from stepwell.api.body_decoding import BigBodyDecoder
+from stepwell.domain.strict_json.normalise import Handling
 from stepwell.memory import MemoryGovernor, MemoryReservation
 
 _KEY = "resources"
@@ -16,12 +17,14 @@ _KEY = "resources"
 class ProcessResources(Struct, frozen=True):
     """The resources that all requests share. `body_timeout_s` is how long a body may make no progress, in seconds.
 
-    `inflating` limits the threads that inflate bodies.
+    `handling` is that of unknown members, for requests that prefer none. `inflating` limits the threads that inflate
+    bodies.
     """
 
     governor: MemoryGovernor
     decoder: BigBodyDecoder
     body_timeout_s: float
+    handling: Handling
     inflating: CapacityLimiter = field(default_factory=partial(CapacityLimiter, 1))
 
 

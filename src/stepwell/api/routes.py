@@ -38,6 +38,7 @@ from stepwell.api.cross_origin import CrossOrigin
 from stepwell.api.dependencies import ApiDescription
 from stepwell.api.openapi import build_document, encode, response_headers
 from stepwell.api.operations import OPT_KEY, Operation
+from stepwell.api.preferences import report_handling
 from stepwell.api.request_bodies import MAX_BODY_BYTES
 from stepwell.api.request_middleware import BEGAN, RequestMiddleware
 from stepwell.api.request_resources import ProcessResources
@@ -47,6 +48,7 @@ from stepwell.api.secret_urls import protect_secret_url
 from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
+from stepwell.domain.strict_json.normalise import Handling
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.service import Services
 from stepwell.ports.artifacts import Artifacts
@@ -84,6 +86,7 @@ def build_api(
     metrics: Metrics,
     connections: ConnectionLimits,
     body_timeout_s: float,
+    handling: Handling,
     cross_origin: CrossOrigin | None,
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
@@ -106,7 +109,7 @@ def build_api(
         },
         middleware=[
             RequestMiddleware(
-                ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s),
+                ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s, handling),
                 AccessControl(verifier, signed_urls, tickets, clock, lambda: services.availability.draining),
                 connections,
             )
@@ -151,7 +154,8 @@ def _always(value: Any) -> Callable[[], Any]:
 def _start_hook(
     metrics: Metrics, admission: WorkflowAdmission, cross_origin: CrossOrigin | None
 ) -> Callable[[Message, Scope], Any]:
-    """Return a hook that counts responses when they start, and adds the `RateLimit` headers and those of CORS.
+    """Return a hook that counts responses when they start, and adds the headers about the whole service:
+    `RateLimit`, `Preference-Applied` and those of CORS.
 
     A middleware wouldn't see requests that routing refuses.
     """
@@ -174,6 +178,7 @@ def _start_hook(
         if BEGAN in scope["state"]:
             latency.observe(perf_counter() - scope["state"][BEGAN])
         limits.add_rate_limit(message, scope, admission)
+        report_handling(message, scope)
         if cross_origin is not None:
             cross_origin.add_headers(message, scope)
         protect_secret_url(message, scope)

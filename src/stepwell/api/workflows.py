@@ -24,6 +24,7 @@ from stepwell.api.limits import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.api.list_query import ListQuery, page_links
 from stepwell.api.operations import JSON_TYPE, MERGE_PATCH_TYPE, NoQuery, Operation, Permission, endpoint
 from stepwell.api.prefer_wait import answer_after_wait, answer_now, wait_if_preferred
+from stepwell.api.preferences import handling_of
 from stepwell.api.query_parameters import (
     CleanupQuery,
     GetQuery,
@@ -65,6 +66,7 @@ CREATE = Operation(
     headers=("Location", "ETag"),
     optional_headers=RATE_LIMIT_HEADERS,
     takes=(IDEMPOTENCY_KEY, PREFER),
+    waits=True,
 )
 LIST = Operation(
     method="GET",
@@ -91,6 +93,7 @@ GET = Operation(
     answers=WorkflowPublic,
     headers=("ETag",),
     takes=(IF_NONE_MATCH, PREFER),
+    waits=True,
 )
 UPDATE = Operation(
     method="PATCH",
@@ -131,7 +134,7 @@ CLEANUP = Operation(
 )
 
 
-def _verb(verb: str, description: str, *, takes: tuple[str, ...] = CHANGING) -> Operation:
+def _verb(verb: str, description: str, *, waits: bool = False) -> Operation:
     return Operation(
         method="POST",
         path=f"{ONE}/{verb}",
@@ -145,16 +148,17 @@ def _verb(verb: str, description: str, *, takes: tuple[str, ...] = CHANGING) -> 
         also=DRY_RUN_ANSWER,
         problems=(409,),
         headers=("ETag",),
-        takes=takes,
+        takes=CHANGING,
+        waits=waits,
     )
 
 
-START = _verb("start", "Must be PENDING.", takes=(*CHANGING, PREFER))
+START = _verb("start", "Must be PENDING.", waits=True)
 PAUSE = _verb("pause", "Must be RUNNING. Nothing new starts; running steps end and are recorded.")
 RESUME = _verb(
     "resume",
     "Only FAILED or PAUSED. Resets failed and running steps and goes on from the last checkpoint.",
-    takes=(*CHANGING, PREFER),
+    waits=True,
 )
 CANCEL = Operation(
     method="DELETE",
@@ -239,7 +243,8 @@ async def get_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
 async def update_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
-    changes = await read_json(request, lambda body: parse_update(body, services.catalog.webhook_refusal))
+    refusal, handling = services.catalog.webhook_refusal, handling_of(request.scope)
+    changes = await read_json(request, lambda body: parse_update(body, refusal, handling))
     caller = request.user
     return await workflow_answer(
         await services.workflows.update(caller.scope, caller.subject, workflow_id, changes, preconditions)

@@ -27,6 +27,7 @@ from stepwell.app.engine_tasks import run_engine, stop_engine
 from stepwell.app.metrics import build_metrics
 from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.stream_tickets import StreamTickets
+from stepwell.domain.strict_json.normalise import Handling
 from stepwell.engine.service import Services
 from stepwell.persistence.clock import uuid7
 from stepwell.ports.providers import Provider
@@ -149,5 +150,6 @@ def _build_api(
         metrics=metrics,
         connections=connections,
         body_timeout_s=process.settings.body_timeout_s,
+        handling=Handling.LENIENT if process.settings.unknown_fields == "ignore" else Handling.STRICT,
         cross_origin=build_cross_origin(process.settings.cors_origins),
     )

@@ -209,6 +209,10 @@ class Settings(UploadSettings, frozen=True, kw_only=True):
             default="three quarters of those that the limit of open files allows",
         ),
     ] = None
+    unknown_fields: Annotated[
+        Literal["refuse", "ignore"],
+        about("What becomes of unknown fields of a body, unless the request has `Prefer: handling=`"),
+    ] = "refuse"
     body_timeout_s: Annotated[
         float, Meta(ge=0.05, le=3600), about("How long the body of a request may make no progress; then it is a 408")
     ] = 15.0

@@ -20,7 +20,7 @@ from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
 from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.normalise import normalise
+from stepwell.domain.strict_json.normalise import Handling, normalise
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
@@ -62,24 +62,31 @@ class ValidatedWorkflow(Struct, frozen=True):
 
 
 def validate_workflow(
-    body: Any, catalog: ProviderCatalog, expressions: Expressions | None = None, *, definition_bytes: int = 0
+    body: Any,
+    catalog: ProviderCatalog,
+    expressions: Expressions | None = None,
+    *,
+    handling: Handling = Handling.STRICT,
+    definition_bytes: int = 0,
 ) -> ValidatedWorkflow:
     """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
 
-    *definition_bytes* is the size of *body* by `workflow_limits.definition_size`; 0 if that is unknown.
+    *handling* is that of unknown members. *definition_bytes* is the size of *body* by
+    `workflow_limits.definition_size`; 0 if that is unknown.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
     expressions = expressions or Expressions()
     try:
-        request = _convert(CreateWorkflow, body)
+        request = _convert(CreateWorkflow, body, handling)
     except ValidationError:
-        body = normalise(CreateWorkflow, body)
-        broken = chain(iter_faults(CreateWorkflow, body, ("body",)), _faults_of_valid_parts(body, catalog, expressions))
+        body = normalise(CreateWorkflow, body, handling)
+        rules = _faults_of_valid_parts(body, catalog, expressions, handling)
+        broken = chain(iter_faults(CreateWorkflow, body, ("body",)), rules)
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     partial_steps = [to_partial_step(step) for step in request.steps]
     graph = _graph_of(partial_steps)
-    refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog, expressions)
+    refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog, expressions, handling)
     if faults := cap_faults(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
     config = read_workflow_config(request.config)
@@ -90,9 +97,11 @@ def validate_workflow(
     return ValidatedWorkflow(request, config, steps, definition_bytes)
 
 
-def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpdate:
+def parse_update(
+    body: Any, webhook_refusal: UrlRule = url_fault, handling: Handling = Handling.STRICT
+) -> WorkflowUpdate:
     """Return the update that *body* asks for. Raises `InvalidRequest`. A JSON null clears a member, except the name."""
-    body = normalise(WorkflowUpdate, body)
+    body = normalise(WorkflowUpdate, body, handling)
     faults = list(iter_faults(WorkflowUpdate, body, ("body",)))
     if isinstance(body, dict):
         faults += _webhook_faults(body.get("webhook_url"), webhook_refusal)
@@ -101,12 +110,12 @@ def parse_update(body: Any, webhook_refusal: UrlRule = url_fault) -> WorkflowUpd
     return convert(body, WorkflowUpdate)
 
 
-def _convert(struct: type[S], body: Any) -> S:
+def _convert(struct: type[S], body: Any, handling: Handling) -> S:
     """Return *body* as a *struct*. Raises `msgspec.ValidationError`."""
     try:
         return convert(body, struct)
     except ValidationError:
-        return convert(normalise(struct, body), struct)
+        return convert(normalise(struct, body, handling), struct)
 
 
 def _resolve(
@@ -137,16 +146,17 @@ def _graph_of(steps: Sequence[PartialStep]) -> Graph:
     return Graph([step.id for step in steps], [step.depends_on for step in steps], sources)
 
 
-def _faults_of_valid_parts(body: Any, catalog: ProviderCatalog, expressions: Expressions) -> Iterator[Fault]:
+def _faults_of_valid_parts(
+    body: Any, catalog: ProviderCatalog, expressions: Expressions, handling: Handling
+) -> Iterator[Fault]:
     """Yield the faults that the rules find in the valid parts of a body whose structure is broken."""
     if not isinstance(body, dict):
         return
     steps, config = body.get("steps"), body.get("config")
     partial_steps = [parse_valid_parts(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
     graph = _graph_of(partial_steps)
-    yield from _rule_faults(
-        partial_steps, graph, config if isinstance(config, dict) else {}, body.get("webhook_url"), catalog, expressions
-    )
+    config, url = config if isinstance(config, dict) else {}, body.get("webhook_url")
+    yield from _rule_faults(partial_steps, graph, config, url, catalog, expressions, handling)
 
 
 def _rule_faults(
@@ -156,10 +166,12 @@ def _rule_faults(
     webhook_url: Any,
     catalog: ProviderCatalog,
     expressions: Expressions,
+    handling: Handling,
 ) -> Iterator[Fault]:
     """Yield the faults that a body may have although its structure is valid."""
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
-    yield from iter_faults(WorkflowConfig, normalise(WorkflowConfig, without_nulls(config)), ("body", "config"))
+    known = normalise(WorkflowConfig, without_nulls(config), handling)
+    yield from iter_faults(WorkflowConfig, known, ("body", "config"))
     if len(partial_steps) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
         return
