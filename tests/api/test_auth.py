@@ -10,10 +10,12 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from msgspec import structs
 
 from stepwell.api.auth import Principal, TokenVerifier, sign_token
 from stepwell.api.components import EXAMPLE
 from stepwell.api.operations import Permission
+from stepwell.api.token_keys import FixedKey
 from stepwell.domain.errors import Forbidden, InvalidToken
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.testing import MemoryDatabase
@@ -46,7 +48,7 @@ in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture
 def verifier() -> TokenVerifier:
-    return TokenVerifier(SECRET, "HS256", RULES)
+    return TokenVerifier(FixedKey(SECRET, "HS256"), RULES)
 
 
 def test_a_good_token_names_its_subject_tenant_and_permissions(verifier: TokenVerifier) -> None:
@@ -70,6 +72,17 @@ def test_a_token_is_accepted_with_optional_claims_or_at_its_limits(
     verifier: TokenVerifier, changes: dict[str, Any]
 ) -> None:
     assert verifier.verify(encoded(**changes)).subject == "tester"
+
+
+def test_only_a_token_without_the_claim_scope_has_the_default_scope() -> None:
+    rules = structs.replace(RULES, default_scope="workflows:read tenants:all")
+    verifier = TokenVerifier(FixedKey(SECRET, "HS256"), rules)
+    default = verifier.verify(encoded(scope=None))
+    assert default.permissions == {"workflows:read", "tenants:all"}
+    assert default.scope == EVERY_TENANT
+    assert verifier.verify(encoded(scope="")).permissions == set()
+    assert verifier.verify(encoded(scope="workflows:write")).permissions == {"workflows:write"}
+    assert TokenVerifier(FixedKey(SECRET, "HS256"), RULES).verify(encoded(scope=None)).permissions == set()
 
 
 def test_the_clocks_of_issuer_and_service_may_differ_by_ten_seconds(verifier: TokenVerifier) -> None:
@@ -97,7 +110,7 @@ def test_key_hints_in_the_header_count_for_nothing(verifier: TokenVerifier) -> N
 def test_only_tokens_signed_with_the_private_key_are_accepted_by_a_public_key(
     algorithm: str, private: str, public: str
 ) -> None:
-    verifier = TokenVerifier(public, algorithm, RULES)
+    verifier = TokenVerifier(FixedKey(public, algorithm), RULES)
     assert verifier.verify(jwt.encode(CLAIMS, private, algorithm)).scope == TenantScope(tenant="acme")
     # The public key is public: whoever signs with it as an HMAC secret must get nowhere.
     forged = header('{"alg":"HS256"}', public.encode())
@@ -137,7 +150,7 @@ def test_only_tokens_signed_with_the_private_key_are_accepted_by_a_public_key(
 )
 def test_a_key_that_does_not_fit_the_algorithm_is_refused_at_once(key: str, algorithm: str) -> None:
     with pytest.raises(ValueError, match=r"JWT|key") as caught:
-        TokenVerifier(key, algorithm, RULES)
+        TokenVerifier(FixedKey(key, algorithm), RULES)
     assert not key or key not in str(caught.value)
 
 
@@ -158,7 +171,7 @@ def test_a_token_that_sign_token_made_is_accepted(algorithm: str, key: str, publ
         expires_s=DAY,
         now=datetime.fromtimestamp(NOW, UTC),
     )
-    principal = TokenVerifier(public, algorithm, RULES).verify(made)
+    principal = TokenVerifier(FixedKey(public, algorithm), RULES).verify(made)
     assert principal == Principal("cli", EVERY_TENANT, frozenset({"workflows:read", "tenants:all"}))
 
 

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from stepwell.api.auth import TokenVerifier
+from stepwell.api.token_keys import FixedKey
 from stepwell.domain.errors import InvalidToken
 from stepwell.testing import MemoryDatabase
 from support.service.conformance import conforming_client
@@ -39,7 +40,7 @@ in_module_loop = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture
 def verifier() -> TokenVerifier:
-    return TokenVerifier(SECRET, "HS256", RULES)
+    return TokenVerifier(FixedKey(SECRET, "HS256"), RULES)
 
 
 BIG = "The claim exp is not valid: Expected an integer of at most 64 bits."

@@ -10,6 +10,7 @@ import pytest
 
 from stepwell.api.auth import Principal, TokenVerifier, sign_token
 from stepwell.api.claims import LEEWAY_S, ClaimRules
+from stepwell.api.token_keys import FixedKey
 from stepwell.domain.errors import InvalidToken
 from stepwell.persistence.clock import DatabaseClock
 
@@ -46,7 +47,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def new_verifier(**options: int) -> TokenVerifier:
-    return TokenVerifier(SECRET, "HS256", ClaimRules("stepwell", "stepwell", 600), **options)
+    return TokenVerifier(FixedKey(SECRET, "HS256"), ClaimRules("stepwell", "stepwell", 600), **options)
 
 
 def test_the_signature_of_a_token_is_checked_once(checks: list[str]) -> None:

@@ -121,6 +121,38 @@ def test_serve_waits_for_its_database(data_dir: Path) -> None:
             },
             ["STEPWELL_JWT_PUBLIC_KEY: the JWT key is none for EdDSA"],
         ),
+        (
+            {
+                "STEPWELL_JWT_JWKS_URL": "https://x.example/keys?p=1",
+                "STEPWELL_JWT_PUBLIC_KEY": PUBLIC_KEY,
+                "STEPWELL_JWT_ALGORITHM": "EdDSA",
+            },
+            [
+                "STEPWELL_JWT_SECRET: Expected none beside STEPWELL_JWT_JWKS_URL",
+                "STEPWELL_JWT_PUBLIC_KEY: Expected none beside STEPWELL_JWT_JWKS_URL",
+                "STEPWELL_JWT_ALGORITHM: Expected none beside STEPWELL_JWT_JWKS_URL",
+                "STEPWELL_URL_SECRET: Expected at least 32 bytes",
+            ],
+        ),
+        (
+            {"STEPWELL_JWT_JWKS_URL": "https://x.example/keys", "STEPWELL_JWT_SECRET": ""},
+            ["STEPWELL_URL_SECRET: Expected at least 32 bytes"],
+        ),
+        *(
+            ({"STEPWELL_JWT_JWKS_URL": url}, ["STEPWELL_JWT_JWKS_URL: Expected an http or https URL"])
+            for url in (
+                "x.example/keys",
+                "file:///keys",
+                "https://u:p@x/keys",
+                "https://x/a b",
+                "https://x/#k",
+                "http://",
+            )
+        ),
+        *(
+            ({"STEPWELL_JWT_DEFAULT_SCOPE": scope}, ["STEPWELL_JWT_DEFAULT_SCOPE: Expected some of workflows:read, "])
+            for scope in ("workflows", "workflows:read,workflows:write", "workflows:read  workflows:write", " ")
+        ),
         ({"STEPWELL_PORT": "http"}, ["STEPWELL_PORT: Expected"]),
     ],
 )

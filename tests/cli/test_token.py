@@ -106,6 +106,7 @@ def test_a_configured_secret_takes_precedence(up: StepwellProcess, tmp_path: Pat
         (["--all-tenants"], {"STEPWELL_JWT_MAX_LIFETIME_S": "59"}, 2, "STEPWELL_JWT_MAX_LIFETIME_S: Expected"),
         (["--all-tenants"], {}, 1, "there is no secret in"),
         (["--all-tenants"], {"STEPWELL_JWT_SECRET": "short"}, 2, "STEPWELL_JWT_SECRET: Expected at least 32 bytes"),
+        (["--all-tenants"], {"STEPWELL_JWT_JWKS_URL": "https://x/k", "STEPWELL_JWT_SECRET": ""}, 2, "a key set here"),
         (["--all-tenants"], {"STEPWELL_JWT_ALGORITHM": "ES256"}, 2, "sign them where the private key is"),
     ],
 )

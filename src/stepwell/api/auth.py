@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct
 from stepwell.api.claims import ClaimRules, has_expired
 from stepwell.api.operations import OPT_KEY, Operation, Permission
 from stepwell.api.query_parameters import TicketQuery, parse_query
+from stepwell.api.token_keys import TokenKeys, parse_key
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
@@ -22,7 +23,6 @@ from stepwell.domain.strict_json.decode import decode_body
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.ports.clock import Clock
 
-ALGORITHMS = ("HS256", "RS256", "ES256", "EdDSA")
 EVERY = "tenants:all"
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_CACHED = 1000  # tokens
@@ -58,21 +58,21 @@ class _AcceptedToken(NamedTuple):
 
 
 class TokenVerifier:
-    """Verifies tokens with one key and one algorithm. The algorithm in a token's header is ignored.
+    """Verifies tokens with *keys*, each by its own algorithm, and their claims by *rules*."""
 
-    *key* is the shared secret, or the public key as PEM. Raises `ValueError` if it doesn't fit the algorithm or is
-    too short.
-    """
-
-    def __init__(self, key: str | bytes, algorithm: str, rules: ClaimRules, *, max_cached: int = MAX_CACHED) -> None:
-        self._key = parse_key(key, algorithm)
-        self._algorithms = [algorithm]
+    def __init__(self, keys: TokenKeys, rules: ClaimRules, *, max_cached: int = MAX_CACHED) -> None:
+        self.keys = keys
         self._rules, self._max_cached = rules, max_cached
         self._jws = jwt.PyJWS(options={"verify_signature": True, "enforce_minimum_key_length": True})
         self._accepted: dict[bytes, _AcceptedToken] = {}
+        keys.on_change(self._accepted.clear)
 
     def verify(self, token: str) -> Principal:
-        """Return the holder of *token*. Raises `InvalidToken`, which names a cause only if the signature is valid."""
+        """Return the holder of *token*. Raises `InvalidToken`, which names a cause only if the signature is valid.
+
+        Raises `UnknownKey` if no known key fits the token: `TokenKeys.refresh` may find one.
+        """
+        self.keys.note_use()
         if len(token) > MAX_TOKEN_BYTES:
             raise InvalidToken(_MALFORMED)
         # Every request sends a token, and checking a signature takes longer than finding a workflow. So accepted
@@ -103,25 +103,14 @@ class TokenVerifier:
         pyjwt accepts duplicate members in a header, which RFC 7515 forbids. So the header is decoded here once more.
         """
         try:
-            payload = self._jws.decode(token, self._key, self._algorithms)
+            key = self.keys.key_for(token)
+            if key is None:
+                raise InvalidToken(_MALFORMED)
+            payload = self._jws.decode(token, key.key, [key.algorithm])
             decode_body(base64url_decode(token.partition(".")[0].rstrip("=")))
         except (jwt.PyJWTError, InvalidRequest):
             raise InvalidToken(_MALFORMED) from None
         return bytes(payload)
-
-
-def parse_key(key: str | bytes, algorithm: str) -> Any:
-    """Return *key* in the form that pyjwt uses, parsed once. Raises `ValueError`, without the key."""
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"the JWT algorithm must be one of {', '.join(ALGORITHMS)}")
-    method = jwt.get_algorithm_by_name(algorithm)
-    try:
-        parsed = method.prepare_key(key)
-    except (jwt.PyJWTError, ValueError, TypeError):
-        raise ValueError(f"the JWT key is none for {algorithm}") from None
-    if too_short := method.check_key_length(parsed):
-        raise ValueError(too_short)
-    return parsed
 
 
 def sign_token(

@@ -35,10 +35,10 @@ class Claims(Struct, frozen=True):
     iss: str
     aud: str | list[str]
     sub: Subject
+    scope: str
     nbf: _Seconds | UnsetType = UNSET
     jti: str | UnsetType = UNSET
     tenant_id: TenantId | UnsetType = UNSET
-    scope: str = ""
 
     @property
     def scopes(self) -> frozenset[str]:
@@ -47,11 +47,12 @@ class Claims(Struct, frozen=True):
 
 
 class ClaimRules(Struct, frozen=True):
-    """The rules that the claims of every token must satisfy."""
+    """The rules that the claims of every token must satisfy. A token without a scope has `default_scope`."""
 
     issuer: str
     audience: str
     max_lifetime_s: int
+    default_scope: str = ""
 
     def read(self, payload: bytes, now: float) -> Claims | None:
         """Return the claims in *payload*; None if it isn't a JSON object.
@@ -67,6 +68,7 @@ class ClaimRules(Struct, frozen=True):
             _refuse(faults)
         if not isinstance(value, dict):
             return None
+        value.setdefault("scope", self.default_scope)
         if faults := collect(Claims, value, ("body",)):
             _refuse(faults)
         claims = convert(value, Claims)

@@ -7,6 +7,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from stepwell.api.auth import SIGNED_URL, AccessControl
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.request_resources import ProcessResources, give_resources
+from stepwell.api.token_keys import UnknownKey
 from stepwell.api.whole_answers import bounded_send
 
 BEGAN = "began"
@@ -30,7 +31,11 @@ class RequestMiddleware:
             scope["state"][BEGAN] = perf_counter()
             resources = give_resources(scope, self._process)
             try:
-                caller = self._access.caller(scope)
+                try:
+                    caller = self._access.caller(scope)
+                except UnknownKey:
+                    await self._access.verifier.keys.refresh()
+                    caller = self._access.caller(scope)
                 if caller is None:
                     await app(scope, receive, send)
                     return

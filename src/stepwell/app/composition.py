@@ -11,7 +11,9 @@ from msgspec import Struct
 from stepwell.api.auth import TokenVerifier
 from stepwell.api.claims import ClaimRules
 from stepwell.api.connection_limits import ConnectionLimits
+from stepwell.api.key_set import FetchedKeys
 from stepwell.api.routes import build_api, build_cross_origin
+from stepwell.api.token_keys import FixedKey, TokenKeys
 from stepwell.app.construction import (
     Engine,
     ProcessInfo,
@@ -29,7 +31,9 @@ from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.engine.service import Services
+from stepwell.outbound.key_set_client import KeySetClient
 from stepwell.persistence.clock import uuid7
+from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Provider
 from stepwell.settings import Settings
 from stepwell.telemetry import Metrics
@@ -76,16 +80,16 @@ async def running_app(
     *url_secret* signs URLs of artifacts. Raises `Unavailable`, `StorageRefused`, whatever else *source* raises, and
     ValueError for a key that can't be used.
     """
-    verifier = _build_verifier(settings)
     process = ProcessInfo(settings, source.clock, uuid7(source.clock.now()), url_secret, exclusive)
     async with contextlib.AsyncExitStack() as stack:
+        keys = _build_keys(settings, source.clock, stack)
         stores = await open_stores(process, source, stack)
         engine = build_engine(process, stores, extra_providers, stack)
         webhooks = build_webhooks(process, stores, engine, stack)
         services = build_services(process, stores, engine, webhooks, stack)
         if exclusive and not stores.files.shared:
             await stores.task_files.sweep()
-        work = run_engine(stores, engine, webhooks, services)
+        work = run_engine(stores, engine, webhooks, services, keys)
         running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task
 
         async def stop() -> None:
@@ -99,6 +103,7 @@ async def running_app(
             services.availability.booted = True
             connections = ConnectionLimits(settings.max_connections_per_client)
             metrics = _build_metrics(stores, engine, webhooks, services, connections)
+            verifier = _build_verifier(settings, keys)
             api = _build_api(process, stores, services, verifier, metrics, connections)
             components = Components(process, stores, engine, webhooks)
             yield Application(api, services, metrics, connections, running, stop, components)
@@ -106,12 +111,20 @@ async def running_app(
             await stop()
 
 
-def _build_verifier(settings: Settings) -> TokenVerifier:
-    return TokenVerifier(
-        settings.jwt_public_key or settings.jwt_secret or "",
-        settings.jwt_algorithm,
-        ClaimRules(settings.jwt_issuer, settings.jwt_audience, settings.jwt_max_lifetime_s),
+def _build_keys(settings: Settings, clock: Clock, stack: contextlib.AsyncExitStack) -> TokenKeys:
+    key = settings.jwt_public_key or settings.jwt_secret
+    if settings.jwt_jwks_url is None:
+        return FixedKey(key or "", settings.jwt_algorithm)
+    client = KeySetClient(settings.jwt_jwks_url)
+    stack.push_async_callback(client.aclose)
+    return FetchedKeys(client.fetch, clock, None if key is None else FixedKey(key, settings.jwt_algorithm))
+
+
+def _build_verifier(settings: Settings, keys: TokenKeys) -> TokenVerifier:
+    rules = ClaimRules(
+        settings.jwt_issuer, settings.jwt_audience, settings.jwt_max_lifetime_s, settings.jwt_default_scope
     )
+    return TokenVerifier(keys, rules)
 
 
 def _build_metrics(

@@ -5,6 +5,7 @@ import contextlib
 
 import structlog
 
+from stepwell.api.token_keys import TokenKeys
 from stepwell.app.construction import Engine, Stores, Webhooks
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.service import Services
@@ -15,8 +16,11 @@ log = structlog.get_logger()
 _LAST_WRITES_S = 2.0
 
 
-async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, services: Services) -> None:
-    """Run all tasks of the engine. If one fails, or this call is cancelled, all are cancelled."""
+async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, services: Services, keys: TokenKeys) -> None:
+    """Run all tasks of the engine, and the one that fetches *keys*.
+
+    If one fails, or this call is cancelled, all are cancelled.
+    """
     async with asyncio.TaskGroup() as group:
         if stores.files.migration is not None:
             group.create_task(stores.files.migration.copy_all(stores.task_files.recorded), name="copying")
@@ -31,6 +35,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(services.subscriptions.run(), name="streams")
         group.create_task(services.idempotency.run(), name="keys")
         group.create_task(stores.writes.run(), name="write probes")
+        group.create_task(keys.run(), name="key set")
         group.create_task(return_freed_memory(engine.memory.large_release), name="freed memory")
 
 

@@ -67,6 +67,7 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
             jwt_secret=secrets.token_hex(32),
             jwt_algorithm="HS256",
             jwt_public_key=None,
+            jwt_jwks_url=None,
             public_url=None,
             # All workflows in flight are active: the benchmark waits for those in memory.
             max_active_workflows=max(settings.max_active_workflows, 2 * active),

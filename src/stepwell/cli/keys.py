@@ -50,7 +50,7 @@ def keys_of_settings(settings: Settings) -> ServiceKeys:
     return ServiceKeys(
         settings,
         _url_secret(settings.url_secret or settings.jwt_secret or ""),
-        settings.jwt_algorithm == _SYMMETRIC,
+        settings.jwt_secret is not None,
     )
 
 
@@ -59,6 +59,8 @@ def signing_secret(settings: Settings) -> str:
     if settings.jwt_algorithm != _SYMMETRIC or settings.jwt_public_key is not None:
         raise Refused("tokens are checked with a public key here: sign them where the private key is", code=MISUSED)
     check_keys(settings)
+    if settings.jwt_jwks_url is not None and not (settings.data_dir / "secret").exists():
+        raise Refused("tokens are checked with a key set here: sign them where the private key is", code=MISUSED)
     return settings.jwt_secret or own_secret(settings.data_dir, create=False)
 
 
@@ -73,28 +75,57 @@ def key_faults(settings: Settings, *, required: bool) -> Iterator[str]:
     symmetric = algorithm == _SYMMETRIC
     name = "STEPWELL_JWT_SECRET" if symmetric else "STEPWELL_JWT_PUBLIC_KEY"
     key = settings.jwt_secret if symmetric else settings.jwt_public_key
-    if symmetric and settings.jwt_public_key is not None:
+    if settings.jwt_jwks_url is not None:
+        yield from _key_set_faults(settings)
+    elif symmetric and settings.jwt_public_key is not None:
         yield "STEPWELL_JWT_ALGORITHM: Expected RS256, ES256 or EdDSA, to go with STEPWELL_JWT_PUBLIC_KEY"
     elif key is None:
         if not symmetric:
             yield f"{name}: Expected a public key as PEM, to go with STEPWELL_JWT_ALGORITHM {algorithm}"
         elif required:
-            yield f"{name}: Expected a secret of at least {_SHORTEST} bytes (or a STEPWELL_JWT_PUBLIC_KEY)"
+            yield f"{name}: Expected a secret of at least {_SHORTEST} bytes (or a STEPWELL_JWT_PUBLIC_KEY or _JWKS_URL)"
     elif symmetric and len(key.encode()) < _SHORTEST:
         yield f"{name}: Expected at least {_SHORTEST} bytes"
     else:
         # It loads Litestar, which commands without a service or a token don't need.
-        from stepwell.api.auth import parse_key  # noqa: PLC0415
+        from stepwell.api.token_keys import parse_key  # noqa: PLC0415
 
         try:
             parse_key(key, algorithm)
         except ValueError as error:
             yield f"{name}: {error}"
+    yield from _url_secret_faults(settings, required=required)
+    yield from _scope_faults(settings.jwt_default_scope)
+
+
+def _url_secret_faults(settings: Settings, *, required: bool) -> Iterator[str]:
+    symmetric = settings.jwt_algorithm == _SYMMETRIC
     if settings.url_secret is None:
-        if required and not symmetric:
-            yield f"STEPWELL_URL_SECRET: Expected at least {_SHORTEST} bytes: with a public key nothing else can sign"
+        if required and (not symmetric or settings.jwt_jwks_url is not None):
+            yield f"STEPWELL_URL_SECRET: Expected at least {_SHORTEST} bytes: with public keys nothing else can sign"
     elif len(settings.url_secret.encode()) < _SHORTEST:
         yield f"STEPWELL_URL_SECRET: Expected at least {_SHORTEST} bytes"
+
+
+def _key_set_faults(settings: Settings) -> Iterator[str]:
+    """Yield a line for each other key, because a token must be checked in one way only."""
+    others = {
+        "STEPWELL_JWT_SECRET": settings.jwt_secret is not None,
+        "STEPWELL_JWT_PUBLIC_KEY": settings.jwt_public_key is not None,
+        "STEPWELL_JWT_ALGORITHM": settings.jwt_algorithm != _SYMMETRIC,
+    }
+    yield from (f"{name}: Expected none beside STEPWELL_JWT_JWKS_URL" for name, is_set in others.items() if is_set)
+
+
+def _scope_faults(scope: str) -> Iterator[str]:
+    if not scope:
+        return
+    from stepwell.api.auth import EVERY  # noqa: PLC0415 - as above
+    from stepwell.api.operations import Permission  # noqa: PLC0415
+
+    known = [*Permission, EVERY]
+    if not set(scope.split(" ")) <= set(known):
+        yield f"STEPWELL_JWT_DEFAULT_SCOPE: Expected some of {', '.join(known)}, with one space between them"
 
 
 def credential_faults(settings: Settings) -> Iterator[str]:

@@ -18,7 +18,17 @@ class AccessSettings(Struct, frozen=True, kw_only=True):
     jwt_public_key: Annotated[
         str | None, about("The public key in PEM that checks tokens, with RS256, ES256 or EdDSA")
     ] = None
-    jwt_algorithm: Annotated[Literal["HS256", "RS256", "ES256", "EdDSA"], about("The algorithm of tokens")] = "HS256"
+    jwt_jwks_url: Annotated[
+        str | None,
+        about(
+            "The URL of the key set (JWKS) whose keys check tokens, with RS256, ES256 or EdDSA, instead of a secret or "
+            "a public key. It may be in a private network"
+        ),
+    ] = None
+    jwt_algorithm: Annotated[
+        Literal["HS256", "RS256", "ES256", "EdDSA"],
+        about("The algorithm of tokens, unless they are checked with a key set"),
+    ] = "HS256"
     jwt_issuer: Annotated[str, about("The value that `iss` of a token must have")] = "stepwell"
     jwt_audience: Annotated[str, about("The value that `aud` of a token must have")] = "stepwell"
     jwt_max_lifetime_s: Annotated[
@@ -30,6 +40,10 @@ class AccessSettings(Struct, frozen=True, kw_only=True):
             default="34560000 (400 days)",
         ),
     ] = 34_560_000
+    jwt_default_scope: Annotated[
+        str,
+        about("The scope of a token without the claim `scope`, like `workflows:read workflows:write`", default="none"),
+    ] = ""
     cors_origins: Annotated[
         Origins,
         about(
@@ -40,7 +54,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True):
     url_secret: Annotated[
         str | None,
         about(
-            "The secret that signs URLs of artifacts; `serve` with a public key needs it",
+            "The secret that signs URLs of artifacts; `serve` with a public key or a key set needs it",
             default="derived from STEPWELL_JWT_SECRET",
         ),
     ] = None

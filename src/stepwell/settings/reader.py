@@ -67,6 +67,8 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     faults += [
         Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base_url(raw.get(name))
     ]
+    if not _is_key_set_url(raw.get("jwt_jwks_url")):
+        faults.append(Fault(("jwt_jwks_url",), "Expected an http or https URL, without a user name", "url"))
     faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + member_faults
     messages = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg) for f in faults]
     if faults or file_faults:
@@ -141,6 +143,13 @@ def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             yield f"s3_{one}", f"Expected one, to go with STEPWELL_S3_{other.upper()}"
     if "artifact_dir" in raw:
         yield "artifact_dir", "Expected none beside STEPWELL_S3_BUCKET; STEPWELL_S3_COPY_FROM is for an old folder"
+
+
+def _is_key_set_url(value: object) -> bool:
+    """Return whether *value* can be the URL of a key set, which may have a query."""
+    return not isinstance(value, str) or (
+        _is_base_url(value.partition("?")[0]) and value.isprintable() and not {" ", "#"} & set(value)
+    )
 
 
 def _is_base_url(value: object) -> bool:
