@@ -1,7 +1,10 @@
 """The tables of the manual that are generated say what the code says."""
 
+import re
+
 import pytest
 
+from stepwell.contract.provider_members import OWN_MEMBERS, SHARED_MEMBERS
 from support.documents.manual import pages
 from support.documents.manual_tables import TABLES, with_tables
 
@@ -17,3 +20,19 @@ def test_the_generated_tables_of_a_page_are_those_of_the_code(page: str) -> None
 def test_each_table_is_in_one_page() -> None:
     for name in TABLES:
         assert sum(text.count(f"<!-- table: {name} -->\n") for text in PAGES.values()) == 1, name
+
+
+def test_the_page_of_a_provider_lists_the_members_that_it_reads() -> None:
+    head = "| member of `provider_config` | meaning |\n|---|---|\n"
+    listed = {}
+    for page, text in PAGES.items():
+        if head in text:
+            rows = text.partition(head)[2].partition("\n\n")[0].splitlines()
+            listed[page.upper()] = {name for row in rows for name in re.findall("`([^`]+)`", row.split("|")[1])}
+    assert {provider: names - SHARED_MEMBERS for provider, names in listed.items()} == {
+        provider: names for provider, names in OWN_MEMBERS.items() if provider in listed
+    }
+    assert set(OWN_MEMBERS) - set(listed) == {
+        "LOCAL",
+        "VERTEX",
+    }  # VERTEX refers to GEMINI

@@ -91,6 +91,47 @@ def test_an_unsuitable_provider_is_refused_at_its_place(members: dict[str, Any],
         plan(value)
 
 
+@pytest.mark.parametrize(
+    ("config", "selected"),
+    [
+        ({"fal_app_id": "a/b"}, "FAL"),
+        ({"fal_app_id": "a/b", "loras": {}, "credential": None, "on_unknown": "fail"}, "FAL"),
+        ({"fal_app_id": "a/b", "provider_type": None, "own": 1}, "FAL"),  # "own" belongs to nobody
+        ({"fal_app_id": "a/b", "graph": None}, "FAL"),
+        ({"deployment": "a/b"}, "REPLICATE"),
+        ({"cancel_after_s": 60, "model": "a/b"}, "REPLICATE"),
+        ({"location": "x"}, "VERTEX"),
+        ({"graph": {}}, "COMFYUI"),
+        ({"inputs": {}, "model": "mine"}, "COMFYUI"),
+        ({"model": "x"}, None),
+        ({"model": "x", "parameters": {}}, None),
+        ({"loras": {}}, None),
+        ({"graph": {}, "fal_app_id": "a/b"}, None),
+        ({"own": 1}, None),
+        ({"fal_app_id": None}, None),
+        ({"on_unknown": "fail"}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_members_of_one_provider_alone_select_it(config: dict[str, Any] | None, selected: str | None) -> None:
+    anything = {TaskType.GENERATION: frozenset[str]()}
+    catalog = ProviderCatalog(
+        offers=dict.fromkeys(ProviderType, anything), default=ProviderType.LOCAL, credentials=frozenset()
+    )
+    [step] = plan(body(draw(provider_config=config)), catalog).steps
+    assert step.provider == (selected or "LOCAL")
+    [named] = plan(body(draw(provider_config=(config or {}) | {"provider_type": "CUSTOM"})), catalog).steps
+    assert named.provider == "CUSTOM"
+
+
+def test_a_selected_provider_must_be_configured_and_able() -> None:
+    assert faults(body(draw(provider_config={"graph": {}}))) == [(PC, "provider_not_configured")]
+    refine: dict[str, Any] = {"task_type": "REFINE", "config": {"base_image_url": "https://a.b/c.png"}}
+    assert faults(body(draw(provider_config={"fal_app_id": "a/b"}, **refine))) == [(PC, "provider_unable")]
+    plan(body(join("a", provider_config={"graph": {}})))  # it needs no provider
+
+
 WEIGHED = {"prompt": "x", "style_lora_weight": 0.5}
 WEIGHT = (*A, "config", "style_lora_weight")
 FAL = {"provider_type": "FAL"}

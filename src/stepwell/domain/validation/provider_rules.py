@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from msgspec import Struct, ValidationError, convert, structs
 
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import ProviderConfig
 from stepwell.domain.credential_names import belongs_to_another, naming_rule
 from stepwell.domain.errors import Fault
@@ -27,6 +28,11 @@ _SECRETS = re.compile(
 _OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "account", "service", "signing"])
 _PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
 
+
+_OWNERS = {
+    name: frozenset(provider for provider, names in OWN_MEMBERS.items() if name in names)
+    for name in frozenset[str]().union(*OWN_MEMBERS.values())
+}
 
 Refusals: TypeAlias = Callable[[KnownStep], Iterable[Fault]]  # as `ports.providers.RefusesSteps.refusals` says
 # Takes a reference to a file. Returns message and type of the fault, or None.
@@ -67,8 +73,22 @@ def chosen_provider(task_type: TaskType, config: ProviderConfig, default: Provid
 
 
 def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
-    """Return the members of *config* that Stepwell knows. Raises `msgspec.ValidationError`."""
-    return convert(without_nulls(config), ProviderConfig) if config else ProviderConfig()
+    """Return the members of *config* that Stepwell knows. Raises `msgspec.ValidationError`.
+
+    Without a `provider_type`, it is that of the only provider that reads the members which belong to some provider.
+    """
+    if not config:
+        return ProviderConfig()
+    given = without_nulls(config)
+    known = convert(given, ProviderConfig)
+    return known if known.provider_type else structs.replace(known, provider_type=_owner_of(given))
+
+
+def _owner_of(members: Iterable[str]) -> ProviderType | None:
+    """Return the only provider to which *members* belong. Members that belong to no provider don't count."""
+    owners = [_OWNERS[name] for name in members if name in _OWNERS]
+    common = frozenset[ProviderType]().union(*owners).intersection(*owners)
+    return next(iter(common)) if len(common) == 1 else None
 
 
 def provider_faults(
@@ -92,7 +112,7 @@ def provider_faults(
         yield from _unused_faults(step, primary, catalog, loc)
         return
     if config is not None and step.provider_known:
-        yield from _primary_faults(step, step.task_type, config, primary, catalog, loc)
+        yield from _primary_faults(step, step.task_type, primary, catalog, loc)
     if step.fallback is not None:
         place = (*loc, "fallback_provider_type")
         capabilities = step.fallback_capabilities or (), (*loc, "fallback_provider_capabilities")
@@ -124,9 +144,15 @@ def _known(config: Mapping[str, Any] | None) -> ProviderConfig | None:
 
 def _primary(step: PartialStep, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
     """Return the provider that `provider_config` is for; for PASSTHROUGH the one it names. None if it is unknown."""
-    if config.provider_type is not None or step.task_type is None:
+    if step.task_type is TaskType.PASSTHROUGH:
+        return config.provider_type if _names_provider(step) else None
+    if step.task_type is None:
         return config.provider_type
     return chosen_provider(step.task_type, config, default)
+
+
+def _names_provider(step: PartialStep) -> bool:
+    return (step.provider_config or {}).get("provider_type") is not None
 
 
 def _unused_faults(
@@ -149,7 +175,6 @@ def _unused_faults(
 def _primary_faults(
     step: PartialStep,
     task_type: TaskType,
-    config: ProviderConfig,
     provider: ProviderType | None,
     catalog: ProviderCatalog,
     loc: Loc,
@@ -160,7 +185,7 @@ def _primary_faults(
         message = f"This service has no default provider (set {DEFAULT_PROVIDER}); configured: {names}"
         yield Fault((*place, "provider_type"), message, "missing")
         return
-    if config.provider_type is not None:
+    if _names_provider(step):
         place = (*place, "provider_type")
     capabilities = step.capabilities, (*loc, "active_provider_capabilities")
     yield from _offer_faults(provider, task_type, catalog, place, *capabilities)

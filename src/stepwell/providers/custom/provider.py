@@ -13,6 +13,7 @@ from msgspec import json
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.provider_members import SHARED_MEMBERS
 from stepwell.contract.tasks import Output
 from stepwell.domain.data_uris import decode_base64
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, OutcomeUnknown, paid_for
@@ -60,7 +61,6 @@ CREDENTIAL = "custom"
 MAX_SEED = 2**63 - 1
 _ACCEPTED, _CONFLICT = 202, 409
 _OK = frozenset({200, 202})
-_NOT_SENT = frozenset({"provider_type", "credential", "on_unknown"})
 _UNSUPPORTED = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
 _EXTENSIONS = {
     "image/png": "png",
@@ -128,7 +128,7 @@ class CustomProvider:
         """Build the job. Inputs named `*_url` and `*_urls` become references that a worker can read."""
         if attempt.task_type in _UNSUPPORTED:
             raise AttemptError(f"{NAME}: it can't do {attempt.task_type}", retryable=False)
-        config = {name: value for name, value in attempt.provider_config.items() if name not in _NOT_SENT}
+        config = {name: value for name, value in attempt.provider_config.items() if name not in SHARED_MEMBERS}
         model = _model(attempt.task_type, config)
         inputs = await with_references(without_nulls(attempt.inputs), io)
         body = {
