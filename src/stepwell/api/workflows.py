@@ -56,7 +56,8 @@ CREATE = Operation(
     path=BASE,
     id="create_workflow",
     summary="Create Workflow",
-    description="If start is true (the default) the workflow starts immediately. Returns the workflow with all steps.",
+    description="If start is true (the default) the workflow starts immediately. Returns the workflow with all steps. "
+    "Data URIs over 4 kB in known *_url and *_urls inputs become uploads, and the workflow has their paths instead.",
     tag=TAG,
     permission=Permission.WRITE,
     query=StartQuery,

@@ -57,6 +57,7 @@ from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.task_files import TaskFiles
+from stepwell.engine.uploads.definition_files import DefinitionFiles
 from stepwell.engine.uploads.service import UploadService
 from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
@@ -274,9 +275,11 @@ def build_services(
     idempotency = IdempotentRequests(
         database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
     )
-    cleanups = CleanupRunner(database.cleanups, stores.files.artifacts, access, engine.bus, clock)
-    webhooks.recovery.add_claimer(cleanups)
     uploads, sweeper = _build_uploads(process, stores, webhooks.recovery, stack)
+    cleanups = CleanupRunner(
+        database.cleanups, stores.files.artifacts, uploads.delete_with_workflow, access, engine.bus, clock
+    )
+    webhooks.recovery.add_claimer(cleanups)
     return Services(
         workflows=WorkflowService(
             access,
@@ -286,6 +289,7 @@ def build_services(
             cleanups,
             webhooks.service,
             idempotency,
+            DefinitionFiles(uploads),
             process.callback_urls,
             clock,
             uuid7,

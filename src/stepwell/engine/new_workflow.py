@@ -1,6 +1,7 @@
 """Builds a new workflow from a validated definition: the record to be stored, and the run that starts from it."""
 
 from datetime import datetime
+from uuid import UUID
 
 from msgspec import Struct, structs
 
@@ -26,10 +27,16 @@ class NewWorkflowBundle(Struct, frozen=True):
 
 
 def build_workflow(
-    planned: ValidatedWorkflow, tenant: str | None, actor: str, now: datetime, start: Start | None, new_id: NewId
+    planned: ValidatedWorkflow,
+    workflow_id: UUID,
+    tenant: str | None,
+    actor: str,
+    now: datetime,
+    start: Start | None,
+    new_id: NewId,
 ) -> NewWorkflowBundle:
     """Build a new workflow. With *start* it is started."""
-    record, final = _record(planned, tenant, now, new_id)
+    record, final = _record(planned, workflow_id, tenant, now, new_id)
     workflow = ActiveWorkflow(loaded_of(record, planned.definition_bytes))
     decision = workflow.run.apply(Created(actor), now)
     if start is not None:
@@ -60,12 +67,14 @@ def loaded_of(record: WorkflowRecord, definition_bytes: int = 0) -> LoadedWorkfl
     )
 
 
-def _record(planned: ValidatedWorkflow, tenant: str | None, now: datetime, new_id: NewId) -> tuple[WorkflowRecord, int]:
+def _record(
+    planned: ValidatedWorkflow, workflow_id: UUID, tenant: str | None, now: datetime, new_id: NewId
+) -> tuple[WorkflowRecord, int]:
     """Return the record, and the position of its final step: the last step on which no other depends."""
     request = planned.request
     final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})
     state = WorkflowState(
-        id=new_id(now),
+        id=workflow_id,
         status=WorkflowStatus.PENDING,
         name=request.name,
         description=request.description,

@@ -40,6 +40,7 @@ from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.new_workflow import build_workflow
 from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
+from stepwell.engine.uploads.definition_files import DefinitionFiles, may_have_files
 from stepwell.engine.uploads.deleted_files import refusing_deleted_files
 from stepwell.engine.uploads.service import UploadService
 from stepwell.engine.uploads.sweeper import UploadSweeper
@@ -70,12 +71,14 @@ class WorkflowService:
         cleanups: CleanupRunner,
         webhooks: WebhookService,
         idempotency: IdempotentRequests,
+        definition_files: DefinitionFiles,
         callbacks: CallbackUrls,
         clock: Clock,
         new_id: NewId,
     ) -> None:
         self.access, self._admission, self._reads, self._availability = access, admission, reads, availability
         self._cleanups, self._webhooks, self._idempotency = cleanups, webhooks, idempotency
+        self._definition_files = definition_files
         self._callbacks, self._clock, self._make_id = callbacks, clock, new_id
 
     async def create(
@@ -95,10 +98,28 @@ class WorkflowService:
         self._webhooks.check_url(tenant, planned.request.webhook_url)
         await self.access.lease.ensure()
         await self._admission.check(tenant, planned.places)
+        workflow_id = self._make_id(self._clock.now())
+        insert = partial(self._insert, scope, actor, workflow_id, tenant=tenant, start=start)
+        if not may_have_files(planned):
+            return await insert(planned, preconditions)
+        async with self._definition_files.stored(planned, tenant, workflow_id) as with_paths:
+            return await insert(with_paths, preconditions)
+
+    async def _insert(
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        planned: ValidatedWorkflow,
+        preconditions: Preconditions,
+        *,
+        tenant: str | None,
+        start: bool,
+    ) -> WorkflowRecord:
         runs = start and self._admission.reserve(tenant, planned.places)
         try:
-            start_input = self._start_input(actor, runs=runs) if start else None
-            build = partial(build_workflow, planned, tenant, actor, self._clock.now(), start_input, self._make_id)
+            start_input, now = self._start_input(actor, runs=runs) if start else None, self._clock.now()
+            build = partial(build_workflow, planned, workflow_id, tenant, actor, now, start_input, self._make_id)
             bundle = await off_loop(build, steps=len(planned.steps))
         finally:
             if runs:

@@ -57,6 +57,12 @@ class Uploads(Protocol):
         Raises `UploadInUse` if an undeleted workflow of the tenant names the file, or one that is being created.
         """
 
+    async def begin_deletion_with_workflow(self, workflow_id: UUID) -> Sequence[UploadRecord]:
+        """Make the STORED uploads DELETING that came with a workflow that is deleted, and return them.
+
+        One that another such workflow names stays STORED, and counts as having come with that one.
+        """
+
     async def begin_expiry(self, upload_id: UUID) -> bool:
         """Make an upload DELETING if it has expired and no such workflow names it. Return whether it is DELETING.
 

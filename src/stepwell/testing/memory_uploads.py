@@ -80,6 +80,19 @@ class MemoryUploads:
             raise UploadInUse(workflow_id)
         row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
 
+    async def begin_deletion_with_workflow(self, workflow_id: UUID) -> Sequence[UploadRecord]:
+        await self._tables.round_trip()
+        begun: list[UploadRecord] = []
+        for row in self._tables.uploads.values():
+            if row.workflow_id != workflow_id or row.status is not UploadStatus.STORED:
+                continue
+            if (other := self._named_by(row)) is not None:
+                row.workflow_id = other
+            else:
+                begun.append(row.record())
+                row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
+        return begun
+
     async def begin_expiry(self, upload_id: UUID) -> bool:
         await self._tables.round_trip()
         row, now = self._tables.uploads.get(upload_id), self._tables.clock.now()

@@ -181,3 +181,20 @@ async def test_what_was_interrupted_is_due_later(stored: Stored) -> None:
     seconds = await uploads.next_due_s()
     assert seconds is not None
     assert 0 < seconds <= 300
+
+
+async def test_an_upload_of_a_definition_is_deleted_with_the_last_workflow_that_names_it(stored: Stored) -> None:
+    uploads = stored.here.uploads
+    first_id = uuid4()
+    shared, own = [await stored_upload(uploads, new(text, workflow_id=first_id)) for text in "ab"]
+    users = await stored_upload(uploads, new("c"))
+    second = await stored.make(naming(shared.path), owner=None)
+    begun = await uploads.begin_deletion_with_workflow(first_id)
+    assert [(record.id, record.path) for record in begun] == [(own.id, own.path)]
+    recorded = await uploads.recorded([shared.id, own.id, users.id])
+    assert sorted(recorded) == sorted([shared.path, users.path])
+    assert await uploads.begin_deletion_with_workflow(first_id) == []
+    assert await uploads.begin_deletion_with_workflow(second.workflow_id) == [], "it isn't deleted yet"
+    await stored.write(second, Cleanup("alice", cleanup_tasks=True))
+    assert [record.id for record in await uploads.begin_deletion_with_workflow(second.workflow_id)] == [shared.id]
+    assert await uploads.recorded([shared.id, users.id]) == [users.path]

@@ -20,7 +20,7 @@ import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -53,6 +53,10 @@ _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 300.0
 _OUTAGE_RETRY_S = 0.5
 _QUIET_S, _DELETE_S, _COMMIT_S = 10.0, 30.0, 10.0
 _POLL_S = 0.5
+
+
+DeleteUploads = Callable[[UUID], Awaitable[Sequence[str]]]
+"""Deletes the uploads that came with the definition of a deleted workflow, and returns their paths."""
 
 
 class CleanupObserver(Struct, eq=False):
@@ -90,9 +94,16 @@ class CleanupRunner:
     """Works on the cleanups that this process owns. `wait_s` is how long a request waits for one, in seconds."""
 
     def __init__(
-        self, cleanups: Cleanups, artifacts: Artifacts, access: WorkflowAccess, bus: EventBus, clock: Clock
+        self,
+        cleanups: Cleanups,
+        artifacts: Artifacts,
+        delete_uploads: DeleteUploads,
+        access: WorkflowAccess,
+        bus: EventBus,
+        clock: Clock,
     ) -> None:
         self._cleanups, self._artifacts, self._access, self._clock = cleanups, artifacts, access, clock
+        self._delete_uploads = delete_uploads
         self._lease, self._owner = access.lease, access.lease.owner
         bus.subscribe(self._on_committed)
         self.wait_s = 10.0
@@ -274,7 +285,18 @@ class CleanupRunner:
         if after != FIRST and (await self._sweep(cleanup, _Progress(after))).stopped:
             return False
         progress = await self._sweep(cleanup, _Progress(FIRST))
-        return not progress.failed and await self._finish(workflow_id, progress.kept)
+        if progress.failed:
+            return False
+        await self._clean_uploads(workflow_id)
+        return await self._finish(workflow_id, progress.kept)
+
+    async def _clean_uploads(self, workflow_id: UUID) -> None:
+        """Delete the uploads that came with the definition."""
+        paths = await self._delete_uploads(workflow_id)
+        if paths:
+            await self._cleanups.settle(self._owner, workflow_id, [], len(paths), 0)
+        if (observer := self._reported_to(workflow_id)) is not None:
+            observer.report.deleted_paths += paths
 
     async def _sweep(self, cleanup: DueCleanup, progress: _Progress) -> _Progress:
         while not progress.stopped:

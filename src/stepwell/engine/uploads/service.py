@@ -117,6 +117,17 @@ class UploadService:
             self.on_due(self._clock.now() + CONTINUE)
         return record
 
+    async def delete_with_workflow(self, workflow_id: UUID) -> list[str]:
+        """Delete the uploads that came with the definition of a deleted workflow, and return their paths.
+
+        One that another undeleted workflow names stays, and belongs to that one from then on. Raises `Unavailable`.
+        """
+        records = await self._store.begin_deletion_with_workflow(workflow_id)
+        for record in records:
+            if not await self.discard(record.id):
+                self.on_due(self._clock.now() + CONTINUE)
+        return [record.path for record in records]
+
     async def charge_preview(self, image_id: UUID, size: int) -> None:
         """Count *size* more bytes for the upload *image_id*, until it is deleted. It may also be the id of a task.
 

@@ -95,6 +95,10 @@ BEGIN_DELETION: Final = f"""
 UPDATE uploads SET status = 'DELETING', expires_at = clock_timestamp() + make_interval(secs => {_CONTINUE_S})
 WHERE id = $1
 """  # noqa: S608 - built from constants
+LOCK_WITH_WORKFLOW: Final = """
+SELECT id FROM uploads WHERE workflow_id = $1 AND status = 'STORED' ORDER BY id FOR UPDATE
+"""
+GIVE_TO_WORKFLOW: Final = "UPDATE uploads SET workflow_id = $2 WHERE id = $1"
 ABANDON: Final = f"{BEGIN_DELETION} AND status = 'PENDING' RETURNING id"
 POSTPONE: Final = """
 UPDATE uploads SET expires_at = clock_timestamp() + make_interval(secs => least($2::float8, ttl_s)) WHERE id = $1
@@ -191,6 +195,18 @@ class PostgresUploads:
             raise NotFound("artifact")
         if workflow_id is not None:
             raise UploadInUse(workflow_id)
+
+    @unavailable_in_outage
+    async def begin_deletion_with_workflow(self, workflow_id: UUID) -> Sequence[UploadRecord]:
+        begun: list[UploadRecord] = []
+        async with self._connections.borrow() as connection, connection.transaction():
+            for row in await connection.fetch(LOCK_WITH_WORKFLOW, workflow_id):
+                other = await connection.fetchval(NAMED_BY, row["id"])
+                if other is not None:
+                    await connection.execute(GIVE_TO_WORKFLOW, row["id"], other)
+                else:
+                    begun.append(_record(await connection.fetchrow(f"{BEGIN_DELETION} RETURNING {_RECORD}", row["id"])))
+        return begun
 
     @unavailable_in_outage
     async def begin_expiry(self, upload_id: UUID) -> bool:
