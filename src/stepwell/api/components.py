@@ -29,6 +29,7 @@ _DESCRIPTIONS = {
     "WorkflowPublic": "Public representation of a workflow.",
     "WorkflowListResponse": "Response schema for listing workflows.",
     "WorkflowCleanupResponse": "Response schema for workflow cleanup endpoint.",
+    "WorkflowCountsResponse": "The number of workflows in each status.",
     "WorkflowUpdate": "Schema for updating a workflow.",
     "TaskPublic": "One attempt at a step.",
     "Money": "An amount of a currency.",

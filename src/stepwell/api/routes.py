@@ -29,6 +29,7 @@ from stepwell.api import (
     system,
     tasks,
     uploads,
+    workflow_search,
     workflows,
 )
 from stepwell.api.auth import AccessControl, TokenVerifier
@@ -57,6 +58,7 @@ from stepwell.telemetry import Metrics
 
 HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *workflows.HANDLERS,
+    *workflow_search.HANDLERS,
     *diagnostics.HANDLERS,
     *tasks.HANDLERS,
     *deliveries.HANDLERS,

@@ -21,8 +21,9 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json
 
 from stepwell.api.headers import ETAG, NO_HEADERS, Headers, encode_headers
+from stepwell.api.sent_definition import encode_head, encode_step
 from stepwell.api.serializers import stored_step_to_public, task_to_public, workflow_to_public
-from stepwell.api.workflow_etags import workflow_etag
+from stepwell.api.workflow_etags import definition_etag, workflow_etag
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import Version
@@ -35,6 +36,7 @@ from stepwell.domain.records import (
     TaskPlace,
     TaskSlice,
     WorkflowParts,
+    WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.read_service import ReadService
@@ -50,6 +52,7 @@ PROGRESS_S = 30.0
 MEMORY_WAIT_S: Final = 10.0
 NO_MEMORY: Final = "other answers take all the memory that there is for them"
 TASKS_A_SLICE: Final = 1_000
+_DEFINITION: Final = WorkflowParts(steps=True, results=False)
 _FIRST_COUNT, _MAX_COUNT = 250, 500  # steps of a slice
 _COPIES = 3  # of a slice: as it was read, encoded, and in the buffer of the connection
 
@@ -102,6 +105,10 @@ class AnswerStreams:
         """
         return _stream_response(lambda: self._open_tasks(workflow_id, first, include_deleted), 200, NO_HEADERS)
 
+    def definition(self, record: WorkflowRecord) -> ASGIApp:
+        """Return the response that sends the definition of the workflow, as a client would send it."""
+        return _stream_response(lambda: self._open_definition(record), 200, NO_HEADERS)
+
     async def collect(self, answer: StreamedAnswer, max_bytes: int) -> StoredAnswer | None:
         """Return the whole answer, or None if its body is larger than *max_bytes*."""
         async with self._open(answer) as (headers, body):
@@ -144,6 +151,30 @@ class AnswerStreams:
                 yield {ETAG: f'"{uuid4().hex}"'}, body
         finally:
             self._memory.shrink(reserved)
+
+    @asynccontextmanager
+    async def _open_definition(
+        self, record: WorkflowRecord
+    ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
+        size = await self._reads.size(self._scope, [record.id], _DEFINITION, MAX_PAGE_BYTES)
+        reserved = await _reserve(self._memory, AnswerSize(size.total, 0, size.largest_step), page=False)
+        try:
+            async with aclosing(self._definition(record)) as body:
+                version = Version.of(record.state.last_event, record.state.updated_at)
+                yield {ETAG: definition_etag(version)}, body
+        finally:
+            self._memory.shrink(reserved)
+
+    async def _definition(self, record: WorkflowRecord) -> AsyncGenerator[bytes, None]:
+        yield encode_head(record)[: -len(b"]}")]
+        position, count = 0, _FIRST_COUNT
+        while position < record.total_steps:
+            steps = await self._reads.step_slice(self._scope, record.id, _DEFINITION, position, count, SLICE_BYTES)
+            if not steps:
+                raise LookupError(f"steps of workflow {record.id} are gone")
+            yield (b"," if position else b"") + b",".join(map(encode_step, steps))
+            position += len(steps)
+        yield b"]}"
 
     async def _task_list(
         self, workflow_id: UUID, tasks: TaskSlice, *, include_deleted: bool

@@ -30,6 +30,11 @@ def dry_run_etag(version: Version) -> str:
     return _etag(version, "d")
 
 
+def definition_etag(version: Version) -> str:
+    """Return the ETag of the definition of the workflow at *version*."""
+    return _etag(version, "f")
+
+
 def page_etag(versions: Mapping[UUID, Version], total: int | None, links: str, query: Struct) -> str:
     """Return the ETag of a page: ids, versions and total of its workflows, its links, and the query.
 

@@ -62,6 +62,7 @@ from stepwell.engine.uploads.service import UploadService
 from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
+from stepwell.engine.workflow_counts import WorkflowCounts
 from stepwell.fair_turns import FairTurns
 from stepwell.memory import MemoryGovernor, default_max_bytes
 from stepwell.outbound.webhook_sender import webhook_sender
@@ -295,6 +296,7 @@ def build_services(
             uuid7,
         ),
         reads=reads,
+        counts=WorkflowCounts(database.reader, clock),
         cleanups=cleanups,
         webhooks=webhooks.service,
         idempotency=idempotency,

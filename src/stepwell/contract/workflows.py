@@ -93,6 +93,12 @@ class WorkflowListResponse(Struct):
     limit: int
 
 
+class WorkflowCountsResponse(Struct):
+    counts: Annotated[dict[WorkflowStatus, int], Meta(description="The number of workflows in each status")]
+    total: int
+    as_of: Annotated[Time, Meta(description="The time of the counts, at most five seconds ago")]
+
+
 class WorkflowCleanupError(Struct):
     task_id: UUID
     step_id: str

@@ -45,6 +45,7 @@ from stepwell.engine.uploads.deleted_files import refusing_deleted_files
 from stepwell.engine.uploads.service import UploadService
 from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.webhooks.service import WebhookService
+from stepwell.engine.workflow_counts import WorkflowCounts
 from stepwell.fair_turns import FairTurns
 from stepwell.memory import MemoryGovernor
 from stepwell.offloop import off_loop
@@ -281,6 +282,7 @@ class Services(Struct, frozen=True):
 
     workflows: WorkflowService
     reads: ReadService
+    counts: WorkflowCounts
     cleanups: CleanupRunner
     webhooks: WebhookService
     idempotency: IdempotentRequests

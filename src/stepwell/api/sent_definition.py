@@ -1,0 +1,49 @@
+"""The definition of a stored workflow, as a client would send it: without the members that have their default."""
+
+from msgspec import Raw, field, json
+
+from stepwell.contract.definition import CreateWorkflow, FieldMapping, WorkflowStepDefinition
+from stepwell.domain.records import StoredStep, WorkflowRecord
+
+
+class _Mapping(FieldMapping, frozen=True, kw_only=True, omit_defaults=True):
+    """A mapping without null members."""
+
+
+class _Step(WorkflowStepDefinition, frozen=True, kw_only=True, omit_defaults=True):
+    """A step without the members that have their default."""
+
+    input_mappings: list[_Mapping] = field(default_factory=list)  # type: ignore[assignment]
+
+
+class _Head(CreateWorkflow, frozen=True, kw_only=True, omit_defaults=True):
+    """A definition without the members that have their default."""
+
+
+_read_step = json.Decoder(_Step).decode
+
+
+def encode_head(record: WorkflowRecord) -> bytes:
+    """Return the JSON of the definition's members, with an empty list of steps as the last one."""
+    state = record.state
+    head = _Head(
+        name=state.name,
+        steps=[],
+        origin_instance=record.origin_instance,
+        description=state.description,
+        config=record.config,
+        origin_zone=record.origin_zone,
+        origin_tenant_id=record.tenant,
+        origin_reference=record.origin_reference,
+        webhook_url=state.webhook_url,
+        suppress_subtask_events=record.suppress_subtask_events,
+        labels=record.labels or None,
+    )
+    members = json.decode(json.encode(head), type=dict[str, Raw])
+    steps = members.pop("steps")
+    return json.encode({**members, "steps": steps})
+
+
+def encode_step(step: StoredStep) -> bytes:
+    """Return the JSON of the step's definition."""
+    return json.encode(_read_step(step.definition))
