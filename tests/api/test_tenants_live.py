@@ -46,7 +46,9 @@ CASES = {
         WORKFLOWS + "?start=false", body={"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]}
     ),
     "list_workflows": Case(WORKFLOWS + "?include_deleted=true"),
+    "count_workflows": Case(WORKFLOWS + "counts?include_deleted=true"),
     "get_workflow": Case(ONE),
+    "get_workflow_definition": Case(ONE + "/definition"),
     "update_workflow": Case(ONE, "PENDING", {"name": "changed"}),
     "start_workflow": Case(ONE + "/start", "PENDING"),
     "pause_workflow": Case(ONE + "/pause", "RUNNING"),
@@ -73,6 +75,7 @@ CASES = {
 # Those about all that a token may see, and nobody's in particular: strangers get an answer, without what isn't theirs.
 FOR_ALL = {
     "list_workflows",
+    "count_workflows",
     "list_providers",
     "get_limits",
     "sum_costs",
