@@ -1,12 +1,14 @@
 """Conditional requests: `ETag`, `If-Match` and `If-None-Match` (RFC 9110, 13), and the responses that carry an ETag.
 
 What must hold:
-- Two responses with the same ETag are equal to the byte. The ETags of a workflow and of a list of workflows are made of
-  versions (`workflow_etags`), so comparing them needs no steps. All other ETags are digests of the body.
+- Two responses with the same ETag are equal to the byte, except that the answer of create may have `warnings`. The
+  ETags of a workflow and of a list of workflows are made of versions (`workflow_etags`), so comparing them needs no
+  steps. All other ETags are digests of the body.
 - An `If-Match` that can't be parsed matches nothing. An `If-None-Match` that can't be parsed is ignored.
 """
 
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from uuid import UUID
 
@@ -22,6 +24,7 @@ from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import workflow_to_public
 from stepwell.api.streamed_answers import Answer, AnswerStreams, StreamedAnswer
 from stepwell.api.workflow_etags import version_of, workflow_etag
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.records import WHOLE, FoundWorkflow, LargeWorkflow, WorkflowParts, WorkflowRecord
@@ -60,12 +63,16 @@ def answer_streams(request: ApiRequest, services: Services) -> AnswerStreams:
 
 
 async def workflow_answer(
-    workflow: FoundWorkflow, headers: Headers = NO_HEADERS, status: int = 200, parts: WorkflowParts = WHOLE
+    workflow: FoundWorkflow,
+    headers: Headers = NO_HEADERS,
+    status: int = 200,
+    parts: WorkflowParts = WHOLE,
+    warnings: Sequence[DefinitionWarning] = (),
 ) -> Answer:
-    """Return the answer that contains the workflow with *parts*."""
+    """Return the answer that contains the workflow with *parts*, and in the answer of create, its *warnings*."""
     if isinstance(workflow, LargeWorkflow):
-        return StreamedAnswer((workflow.id,), parts, headers, status)
-    return answer_with_etag(workflow, await workflow_to_public(workflow), headers, status)
+        return StreamedAnswer((workflow.id,), parts, headers, status, warnings=warnings)
+    return answer_with_etag(workflow, await workflow_to_public(workflow, warnings), headers, status)
 
 
 def answer_with_etag(

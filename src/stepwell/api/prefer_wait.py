@@ -1,5 +1,6 @@
 """`Prefer: wait=N` (RFC 7240): the response is held until the workflow has ended, for at most N seconds."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from anyio import CancelScope, create_task_group
@@ -9,6 +10,7 @@ from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import APPLIED, NO_HEADERS, Headers
 from stepwell.api.preferences import preferences_of
 from stepwell.api.streamed_answers import Answer
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.records import FoundWorkflow
 from stepwell.engine.service import Services
@@ -34,11 +36,12 @@ async def answer_after_wait(
     workflow: FoundWorkflow,
     headers: Headers = NO_HEADERS,
     status: int = 200,
+    warnings: Sequence[DefinitionWarning] = (),
 ) -> Answer:
     """Return the workflow: as it is after the wait if the request prefers one, else as *workflow* has it."""
     if applied := await wait_if_preferred(request, services, workflow.id):
         workflow, headers = await services.reads.find(request.user.scope, workflow.id), {**headers, **applied}
-    return await workflow_answer(workflow, headers, status)
+    return await workflow_answer(workflow, headers, status, warnings=warnings)
 
 
 async def answer_now(
@@ -47,9 +50,10 @@ async def answer_now(
     workflow: FoundWorkflow,
     headers: Headers = NO_HEADERS,
     status: int = 200,
+    warnings: Sequence[DefinitionWarning] = (),
 ) -> Answer:
     """Return the workflow as *workflow* has it."""
-    return await workflow_answer(workflow, headers, status)
+    return await workflow_answer(workflow, headers, status, warnings=warnings)
 
 
 async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seconds: int) -> None:

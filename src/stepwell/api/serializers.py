@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 from stepwell.contract.definition import merged_dependencies
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.events import EventPublic
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.workflows import (
     WorkflowCleanupDetail,
@@ -125,7 +126,8 @@ def _step(
     )
 
 
-async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
+async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[DefinitionWarning] = ()) -> WorkflowPublic:
+    """Return the workflow. *warnings* are those of its definition, in the answer of create."""
     state, summary = record.state, record.summary
     convert = partial(step_to_public, results=record.results)
     steps = UNSET if record.steps is None else await encode_in_slices(record.steps, convert)
@@ -158,6 +160,7 @@ async def workflow_to_public(record: WorkflowRecord) -> WorkflowPublic:
         updated_at=state.updated_at or record.created_at,
         is_deleted=state.deleted_at is not None,
         deleted_at=state.deleted_at,
+        warnings=list(warnings) or UNSET,
         steps=steps,
     )
 

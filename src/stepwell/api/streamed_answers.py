@@ -24,6 +24,7 @@ from stepwell.api.headers import ETAG, NO_HEADERS, Headers, encode_headers
 from stepwell.api.sent_definition import encode_head, encode_step
 from stepwell.api.serializers import stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.workflow_etags import definition_etag, workflow_etag
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import Version
@@ -63,7 +64,8 @@ class StreamedAnswer(Struct, frozen=True):
     """An answer whose body is *prefix*, the workflows separated by commas, and *suffix*.
 
     A list has *page_etag*, which returns the list's ETag for the versions of its workflows. A list that is too large
-    is refused at `limit`. An answer without *page_etag* has one workflow, and that workflow's ETag.
+    is refused at `limit`. An answer without *page_etag* has one workflow, and that workflow's ETag. *warnings* are
+    members of the workflow, in the answer of create.
     """
 
     workflow_ids: Sequence[UUID]
@@ -73,6 +75,7 @@ class StreamedAnswer(Struct, frozen=True):
     prefix: bytes = b""
     suffix: bytes = b""
     page_etag: Callable[[Mapping[UUID, Version]], str] | None = None
+    warnings: Sequence[DefinitionWarning] = ()
 
 
 Answer = StoredAnswer | StreamedAnswer
@@ -204,7 +207,9 @@ class AnswerStreams:
         snapshots.reverse()
         while snapshots:
             yield separator
-            async with aclosing(encode_large(self._reads, self._scope, snapshots.pop(), answer.parts)) as chunks:
+            async with aclosing(
+                encode_large(self._reads, self._scope, snapshots.pop(), answer.parts, answer.warnings)
+            ) as chunks:
                 async for chunk in chunks:
                     yield chunk
             separator = b","
@@ -242,14 +247,18 @@ def version_of(snapshot: LargeWorkflowSnapshot) -> Version:
 
 
 async def encode_large(
-    reads: StepSlices, scope: TenantScope, snapshot: LargeWorkflowSnapshot, parts: WorkflowParts
+    reads: StepSlices,
+    scope: TenantScope,
+    snapshot: LargeWorkflowSnapshot,
+    parts: WorkflowParts,
+    warnings: Sequence[DefinitionWarning] = (),
 ) -> AsyncGenerator[bytes, None]:
     """Encode the workflow as `workflow_to_public` does, in chunks of about `SLICE_BYTES`. Frees *snapshot* meanwhile.
 
     Raises LookupError if steps have been deleted since the snapshot.
     """
     record = snapshot.record
-    head = json.encode(await workflow_to_public(record))
+    head = json.encode(await workflow_to_public(record, warnings))
     if not parts.steps:
         yield head
         return

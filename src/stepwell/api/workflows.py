@@ -1,6 +1,7 @@
 """The operations on workflows: the eight of the API contract, and pause."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 from uuid import UUID
@@ -39,7 +40,9 @@ from stepwell.api.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.workflow_etags import page_etag
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
+from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.records import FoundWorkflow, LargeWorkflow
@@ -178,11 +181,21 @@ CANCEL = Operation(
 )
 
 
-async def _creation_answer(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> Answer:
+async def _creation_answer(
+    request: ApiRequest, services: Services, workflow: FoundWorkflow, warnings: Sequence[DefinitionWarning]
+) -> Answer:
     # A workflow that isn't started won't end, so there is nothing to wait for.
     wait = workflow.status is not WorkflowStatus.PENDING
     headers = {"Location": f"{BASE}{workflow.id}"}
-    return await (answer_after_wait if wait else answer_now)(request, services, workflow, headers, 201)
+    return await (answer_after_wait if wait else answer_now)(request, services, workflow, headers, 201, warnings)
+
+
+async def _rebuilt_creation(request: ApiRequest, services: Services, workflow: FoundWorkflow) -> Answer:
+    """Return the answer of create for a repeated request. Its warnings come from its body, which is the same."""
+    warnings: Sequence[DefinitionWarning] = ()
+    with suppress(InvalidRequest):  # other settings since then may refuse the definition
+        warnings = (await read_definition(request, services)).warnings
+    return await _creation_answer(request, services, workflow, warnings)
 
 
 async def _clean_again(request: ApiRequest, services: Services, _workflow: FoundWorkflow) -> Answer:
@@ -191,7 +204,7 @@ async def _clean_again(request: ApiRequest, services: Services, _workflow: Found
 
 
 @endpoint(CREATE)
-@idempotent(_creation_answer)
+@idempotent(_rebuilt_creation)
 async def create_workflow(request: ApiRequest, services: Services, preconditions: Preconditions) -> Answer:
     query = parse_query(request.scope["query_string"], StartQuery)
     caller = request.user
@@ -206,7 +219,7 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
             caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
         )
     give_room_back(request)
-    return await _creation_answer(request, services, record)
+    return await _creation_answer(request, services, record, planned.warnings)
 
 
 @endpoint(LIST)

@@ -19,12 +19,13 @@ from msgspec import DecodeError, Raw, Struct, json
 
 from stepwell.cli.data_folder import read_address, read_token
 from stepwell.cli.errors import Refused
-from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome
+from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome, print_warnings
 from stepwell.cli.output import print_message
 from stepwell.cli.postgres import UP, server_on
 from stepwell.cli.run_progress import progress_display
 from stepwell.cli.tokens import make_token
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import Fault
 from stepwell.domain.model import HistoryEvent
@@ -45,6 +46,7 @@ class UpEnded(Exception):
 class _Created(Struct):
     id: UUID
     total_steps: int
+    warnings: tuple[DefinitionWarning, ...] = ()
 
 
 class _Workflow(Struct):
@@ -124,6 +126,7 @@ class _UpClient:
         answer = await self._send("POST", _API, headers=headers, content=data)
         created = json.decode(answer.content, type=_Created)
         print_message(f"handed over to the `stepwell up` at {_base(answer)}: workflow {created.id}")
+        print_warnings(created.warnings)
         return created
 
     async def _outcome(self, workflow_id: UUID) -> RunOutcome:

@@ -8,6 +8,7 @@ from msgspec import Raw, Struct, json
 from stepwell.cli.errors import FAILED, MISUSED, Refused
 from stepwell.cli.output import print_message, print_result
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
 
 
@@ -30,5 +31,13 @@ def print_outcome(outcome: RunOutcome) -> int:
 
 def invalid_definition(faults: Iterable[Fault]) -> Refused:
     """Return the error for a definition that is not valid, with a line for each fault."""
-    lines = [f"{json.encode(fault.loc).decode()}: {fault.msg}" for fault in faults]
-    return Refused("the definition is not valid:", *lines, code=MISUSED)
+    return Refused("the definition is not valid:", *map(_line, faults), code=MISUSED)
+
+
+def print_warnings(warnings: Iterable[DefinitionWarning]) -> None:
+    """Print the warnings of an accepted definition on stderr, a line for each."""
+    print_message(*(f"warning: {_line(warning)}" for warning in warnings))
+
+
+def _line(item: Fault | DefinitionWarning) -> str:
+    return f"{json.encode(item.loc).decode()}: {item.msg}"

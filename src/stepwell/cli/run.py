@@ -13,7 +13,7 @@ from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
-from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome
+from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome, print_warnings
 from stepwell.cli.output import print_message
 from stepwell.cli.postgres import UP, claim_folder, keep_running, migrate_embedded, start_server
 from stepwell.cli.run_progress import RunProgress, progress_display
@@ -83,6 +83,7 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> R
         planned = validate_workflow(body, app.services.catalog)
     except InvalidRequest as error:
         raise invalid_definition(error.faults) from error
+    print_warnings(planned.warnings)
     tenant = planned.request.origin_tenant_id
     record = await app.services.workflows.create(EVERY_TENANT, _ACTOR, planned, tenant=tenant, start=True)
     workflow_id = record.state.id

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from stepwell.contract.costs import Money
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.problems import DefinitionWarning
 
 
 class PlannedFallback(Struct, frozen=True):
@@ -53,7 +54,7 @@ class PlannedPrice(Struct, frozen=True):
 class WorkflowPlan(Struct, frozen=True):
     """A forecast of a run of a definition. A layer of `layers` holds steps that could run at the same time, with
     enough slots. `critical_path` is the longest chain of steps: by their expected seconds if these are known for all
-    steps (`critical_path_s` is then the sum), otherwise by their number.
+    steps (`critical_path_s` is then the sum), otherwise by their number. `warnings` are those that create would return.
     """
 
     layers: Sequence[Sequence[str]]
@@ -64,3 +65,4 @@ class WorkflowPlan(Struct, frozen=True):
     critical_path_s: float | None
     steps: Sequence[PlannedStep]
     price: PlannedPrice
+    warnings: Sequence[DefinitionWarning] = ()

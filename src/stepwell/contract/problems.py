@@ -1,4 +1,6 @@
-"""The answers that report errors: problem details (RFC 9457), and the faults of a request."""
+"""Reports in answers: problem details (RFC 9457), the faults of a request, and the warnings about a definition."""
+
+from collections.abc import Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 
@@ -7,6 +9,17 @@ from stepwell.contract.enums import WorkflowStatus
 
 class ValidationError(Struct):
     loc: list[str | int]
+    msg: str
+    type: str
+
+
+class DefinitionWarning(Struct, frozen=True):
+    """A place of a definition that is accepted, but probably isn't meant so: a mistyped member, a member that the
+    step's provider ignores, or a placeholder that nothing fills. `type` is mistyped_member, ignored_member,
+    unfilled_placeholder, or too_many_warnings for the last one of a list that is cut.
+    """
+
+    loc: Sequence[str | int]
     msg: str
     type: str
 

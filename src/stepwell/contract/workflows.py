@@ -9,6 +9,7 @@ from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import FieldMapping, JsonObject
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.fields import RawObject, Time
+from stepwell.contract.problems import DefinitionWarning
 
 Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
 
@@ -83,6 +84,10 @@ class WorkflowPublic(Struct, kw_only=True):
     updated_at: Time
     is_deleted: bool = False
     deleted_at: Time | None = None
+    warnings: (
+        Annotated[list[DefinitionWarning], Meta(description="In the answer of create only, and only if there are any")]
+        | UnsetType
+    ) = UNSET
     steps: Annotated[list[WorkflowStepPublic], Meta(description="In the order of the definition")] | UnsetType = UNSET
 
 

@@ -71,7 +71,7 @@ class NotFound(StepwellError):
 class InvalidTransition(StepwellError):
     """The state of a workflow doesn't allow *verb*. The message lists the states that do.
 
-    If the workflow is *deleted*, no status allows the verb: `allowed` is empty.
+    If the workflow is *deleted*, the verb isn't allowed in any status.
     """
 
     def __init__(
@@ -83,8 +83,7 @@ class InvalidTransition(StepwellError):
         *,
         deleted: bool = False,
     ) -> None:
-        self.verb, self.current, self.deleted = verb, current, deleted
-        self.allowed = () if deleted else tuple(allowed)
+        self.verb, self.current, self.allowed, self.deleted = verb, current, tuple(allowed), deleted
         if deleted:
             message = f"{verb} is not allowed: the workflow is deleted; what is left to it is GET and cleanup."
         else:

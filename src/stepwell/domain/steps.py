@@ -1,6 +1,7 @@
 """A step with all defaults applied, and what is known before it runs: its inputs, and its provider's members."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from msgspec import Struct
@@ -45,10 +46,19 @@ class KnownStep(Struct, frozen=True):
 class StepMembers(Struct, frozen=True):
     """The members that a provider knows for a task type and a `provider_config`. None stands for any member.
 
-    `inputs` are the inputs that it may use, `config` the members of `provider_config` that it reads, and `outputs` the
-    members that its result may have.
+    `inputs` are the inputs that it may use, without those that it certainly ignores: `ignored`. `config` are the
+    members of `provider_config` that it reads, and `outputs` the members that its result may have.
     """
 
     inputs: frozenset[str] | None = None
+    ignored: frozenset[str] = frozenset()
     config: frozenset[str] | None = None
     outputs: frozenset[str] | None = None
+
+    def ignores_input(self, name: str) -> bool:
+        """Return whether the provider certainly doesn't use the input *name*."""
+        return name in self.ignored or (self.inputs is not None and name not in self.inputs)
+
+    def accepts(self, names: AbstractSet[str], known: frozenset[str]) -> bool:
+        """Return whether each of the inputs *names* may be used. *known* are those that Stepwell knows for the type."""
+        return names <= (known if self.inputs is None else self.inputs) and self.ignored.isdisjoint(names)

@@ -66,6 +66,7 @@ def build_plan(
         critical_path_s=round(chain.length, 3) if by_time else None,
         steps=planned_steps,
         price=_price(planned_steps, prices.currency),
+        warnings=planned.warnings,
     )
 
 

@@ -313,7 +313,7 @@ def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
     while rest:
         value, place = rest.pop()
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            if isinstance(key, str) and _looks_secret(key):
+            if isinstance(key, str) and looks_secret(key):
                 message = (
                     "Secrets don't stand in a request: name one that the service holds as provider_config.credential"
                 )
@@ -322,7 +322,7 @@ def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
                 rest.append((item, (*place, printable_key(key) if isinstance(key, str) else key)))
 
 
-def _looks_secret(name: str) -> bool:
+def looks_secret(name: str) -> bool:
     """Return whether a field of this name, in any notation, probably holds a secret."""
     words = ["", *(word.lower() for word in _WORD.findall(name))]
     last, before = words[-1], words[-2] if len(words) > 1 else ""

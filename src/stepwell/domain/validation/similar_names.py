@@ -31,7 +31,9 @@ def _is_one_edit(first: str, second: str) -> bool:
     """Return whether the names, whose lengths differ by at most 1, are exactly one edit apart."""
     if len(first) > len(second):
         first, second = second, first
-    place = next((n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
+    place = 0
+    while place < len(first) and first[place] == second[place]:
+        place += 1
     if len(first) < len(second):
         return first[place:] == second[place + 1 :]
     if first[place + 1 :] == second[place + 1 :]:

@@ -15,6 +15,7 @@ from stepwell.contract.definition import (
     WorkflowUpdate,
 )
 from stepwell.contract.enums import TaskType
+from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
@@ -24,6 +25,7 @@ from stepwell.domain.strict_json.normalise import Handling, normalise
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
+from stepwell.domain.validation.member_checks import MemberChecks
 from stepwell.domain.validation.partial_step import PartialStep, parse_valid_parts, to_partial_step
 from stepwell.domain.validation.provider_rules import (
     ProviderCatalog,
@@ -47,13 +49,15 @@ MAX_FAULTS = 200
 class ValidatedWorkflow(Struct, frozen=True):
     """A valid workflow: the request, its config as a struct, and its steps with all defaults applied.
 
-    `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown.
+    `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown. `warnings`
+    are what `MemberChecks` found.
     """
 
     request: CreateWorkflow
     config: WorkflowConfig
     steps: tuple[ResolvedStep, ...]
     definition_bytes: int = 0
+    warnings: tuple[DefinitionWarning, ...] = ()
 
     @property
     def places(self) -> int:
@@ -86,7 +90,8 @@ def validate_workflow(
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     partial_steps = [to_partial_step(step) for step in request.steps]
     graph = _graph_of(partial_steps)
-    refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog, expressions, handling)
+    checks = MemberChecks(request.config, _valid_defaults(request.config), catalog, handling)
+    refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog, expressions, checks)
     if faults := cap_faults(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
     config = read_workflow_config(request.config)
@@ -94,7 +99,7 @@ def validate_workflow(
         _resolve(position, step, tuple(graph.edges[position]), config, catalog)
         for position, step in enumerate(request.steps)
     )
-    return ValidatedWorkflow(request, config, steps, definition_bytes)
+    return ValidatedWorkflow(request, config, steps, definition_bytes, checks.warnings)
 
 
 def parse_update(
@@ -156,7 +161,8 @@ def _faults_of_valid_parts(
     partial_steps = [parse_valid_parts(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
     graph = _graph_of(partial_steps)
     config, url = config if isinstance(config, dict) else {}, body.get("webhook_url")
-    yield from _rule_faults(partial_steps, graph, config, url, catalog, expressions, handling)
+    checks = MemberChecks(config, _valid_defaults(config), catalog, handling)
+    yield from _rule_faults(partial_steps, graph, config, url, catalog, expressions, checks)
 
 
 def _rule_faults(
@@ -166,11 +172,11 @@ def _rule_faults(
     webhook_url: Any,
     catalog: ProviderCatalog,
     expressions: Expressions,
-    handling: Handling,
+    checks: MemberChecks,
 ) -> Iterator[Fault]:
     """Yield the faults that a body may have although its structure is valid."""
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
-    known = normalise(WorkflowConfig, without_nulls(config), handling)
+    known = normalise(WorkflowConfig, without_nulls(config), checks.handling)
     yield from iter_faults(WorkflowConfig, known, ("body", "config"))
     if len(partial_steps) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
@@ -191,6 +197,8 @@ def _rule_faults(
         yield from mapping_faults(step, graph, expressions, outputs.refusal, loc)
         yield from provider_faults(step, known, catalog, loc)
         yield from files.faults(step, loc)
+        yield from checks.faults(step, loc)
+    yield from checks.last_faults()
 
 
 def _valid_defaults(config: JsonObject) -> dict[str, JsonObject]:

@@ -39,6 +39,7 @@ MAX_NODE_ID = 100  # characters
 Graph = Mapping[str, Mapping[str, Any]]
 Upload = Callable[[Blob], Awaitable[str]]
 
+CONFIG_MEMBERS = frozenset({"provider_type", "credential", "on_unknown", "graph", "inputs", "output", "model"})
 _PLACE = re.compile(r"([^.]+)\.(?:inputs\.)?(.+)", re.DOTALL)
 # The inputs of a titled node that may take a value, in this order.
 _TITLED = (
@@ -191,6 +192,14 @@ def uses_input(config: Mapping[str, Any], field: str) -> bool:
         return False
 
 
+def placed_inputs(config: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the inputs that have a place in the graph; None if the graph, or the places, are refused."""
+    try:
+        return _Places(config, graph_of(config)).names
+    except AttemptError:
+        return None
+
+
 def _find_seed(config: Mapping[str, Any], graph: Any) -> int | None:
     try:
         places = _Places(config, graph_of(config)).of("seed")
@@ -268,6 +277,11 @@ class _Places:
         if not isinstance(inputs, Mapping | None):
             raise config_refusal("inputs", why="expected an object")
         self._named = {field: _read_places(graph, field, value) for field, value in (inputs or {}).items()}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The inputs that have a place. The places that the step names replace those by title."""
+        return frozenset({name for name in {*self._named, *self._titles} if self._named.get(name, True)})
 
     def of(self, field: str) -> list[NodeInput]:
         """Return the places of an input."""

@@ -37,10 +37,12 @@ from stepwell.providers.comfyui.client import MARK, ComfyUiServer, Entry
 from stepwell.providers.comfyui.job_progress import News, Watch
 from stepwell.providers.comfyui.lenient_json import lacks_output, node_words
 from stepwell.providers.comfyui.node_graph import (
+    CONFIG_MEMBERS,
     fill_graph,
     find_seed,
     model_of,
     nodes_of,
+    placed_inputs,
     refusals,
     title_of,
     uses_input,
@@ -110,8 +112,9 @@ class ComfyUiProvider:
     def model(self, _task_type: TaskType, provider_config: Mapping[str, Any], /) -> str:
         return model_of(provider_config)
 
-    def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
-        return StepMembers(outputs=output_names(self.type, task_type))
+    def members(self, task_type: TaskType, provider_config: Mapping[str, Any], /) -> StepMembers:
+        inputs = placed_inputs(provider_config)
+        return StepMembers(inputs=inputs, config=CONFIG_MEMBERS, outputs=output_names(self.type, task_type))
 
     def url_reader(self, _task_type: TaskType, name: str, provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL if uses_input(provider_config, name) else None

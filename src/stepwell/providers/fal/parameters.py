@@ -5,15 +5,16 @@ set every parameter of its app. The parameters of an app are at https://fal.ai/m
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 from msgspec import Struct, json
 
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.task_configs import GenerationConfig, RefineConfig, VideoConfig
 from stepwell.domain.errors import Fault
-from stepwell.domain.steps import KnownStep
+from stepwell.domain.steps import KnownStep, StepMembers
+from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.refusals import collect_refusals, config_refusal, input_refusal
 
 DEFAULT_LLM = "google/gemini-2.5-flash"  # fal's router has no default; its page shows this one
@@ -32,7 +33,7 @@ class FalKind(Struct, frozen=True, kw_only=True):
 
     `variants` are pairs of an input and the app to use instead of `app` if that input is given; the first match counts.
     All of them share owner and name, because the URLs of a job consist of these, and the inputs may be unknown when the
-    URLs are built.
+    URLs are built. `ignored` are inputs of the type that none of these apps has a parameter for.
     """
 
     app: str
@@ -40,6 +41,7 @@ class FalKind(Struct, frozen=True, kw_only=True):
     output: Literal["image", "video", "text"] = "image"
     variants: tuple[tuple[str, str], ...] = ()
     seeded: bool = False
+    ignored: frozenset[str] = frozenset()
     capabilities: frozenset[str] = frozenset()
 
 
@@ -52,6 +54,17 @@ def app_of(task_type: TaskType, inputs: Mapping[str, Any], provider_config: Mapp
     if kind is None:
         raise config_refusal("fal_app_id", why=f"required, FAL has no app for {task_type}", word="missing")
     return next((app for field, app in kind.variants if inputs.get(field)), kind.app)
+
+
+@cache
+def known_members(task_type: TaskType, *, own_app: bool) -> StepMembers:
+    """Return the members that FAL knows. An app of the step's own may use any input."""
+    return StepMembers(
+        inputs=frozenset({"arguments"}) if task_type is TaskType.EXPERIMENTAL_FAL else None,
+        ignored=frozenset() if own_app or task_type not in KINDS else KINDS[task_type].ignored,
+        config=frozenset({"provider_type", "credential", "on_unknown", "fal_app_id", "loras"}),
+        outputs=output_names(ProviderType.FAL, task_type),
+    )
 
 
 def refusals(step: KnownStep) -> Iterator[Fault]:
@@ -203,6 +216,7 @@ def _llm(rest: dict[str, Any]) -> dict[str, Any]:
 KINDS: Mapping[TaskType, FalKind] = {
     TaskType.GENERATION: FalKind(
         app="fal-ai/flux-lora",
+        ignored=frozenset({"negative_prompt"}),
         variants=(("reference_image_url", "fal-ai/flux-lora/image-to-image"),),
         translate=_generation,
         seeded=True,
@@ -210,6 +224,7 @@ KINDS: Mapping[TaskType, FalKind] = {
     ),
     TaskType.EDITING: FalKind(
         app="fal-ai/flux-pro/kontext",
+        ignored=frozenset({"overlay_image_url", "x", "y", "scale", "opacity", "crop", "rotate"}),
         variants=(
             ("mask_image_url", "fal-ai/flux-pro/v1/fill"),
             ("reference_image_urls", "fal-ai/flux-pro/kontext/multi"),
@@ -220,12 +235,14 @@ KINDS: Mapping[TaskType, FalKind] = {
     ),
     TaskType.REFINE: FalKind(
         app="fal-ai/clarity-upscaler",
+        ignored=frozenset({"sharpness"}),
         translate=_refine,
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "upscale", "denoise"}),
     ),
     TaskType.VIDEO_GENERATION: FalKind(
         app="fal-ai/wan/v2.2-a14b/image-to-video",
+        ignored=frozenset({"width", "height"}),
         translate=_video,
         output="video",
         seeded=True,
@@ -233,21 +250,33 @@ KINDS: Mapping[TaskType, FalKind] = {
     ),
     TaskType.BACKGROUND_FIX: FalKind(
         app="fal-ai/bria/background/replace",
+        ignored=frozenset({"tolerance"}),
         translate=_background,
         seeded=True,
         capabilities=frozenset({"seed", "prompt", "background_color", "background_image"}),
     ),
     TaskType.FACE_ENHANCER: FalKind(
-        app="fal-ai/codeformer", translate=_face, seeded=True, capabilities=frozenset({"seed", "strength"})
+        app="fal-ai/codeformer",
+        ignored=frozenset({"radius"}),
+        translate=_face,
+        seeded=True,
+        capabilities=frozenset({"seed", "strength"}),
     ),
     TaskType.IMAGE_ADJUSTER: FalKind(
         app="fal-ai/post-processing", translate=_adjuster, capabilities=frozenset({"color", "sharpen"})
     ),
     TaskType.DETAIL_ENHANCER: FalKind(
-        app="fal-ai/clarity-upscaler", translate=_detail, seeded=True, capabilities=frozenset({"seed", "strength"})
+        app="fal-ai/clarity-upscaler",
+        ignored=frozenset({"radius"}),
+        translate=_detail,
+        seeded=True,
+        capabilities=frozenset({"seed", "strength"}),
     ),
     TaskType.BACKGROUND_REMOVE: FalKind(
-        app="fal-ai/birefnet/v2", translate=_image_only, capabilities=frozenset({"transparency"})
+        app="fal-ai/birefnet/v2",
+        ignored=frozenset({"tolerance", "feather"}),
+        translate=_image_only,
+        capabilities=frozenset({"transparency"}),
     ),
     TaskType.LLM_INTERACTION: FalKind(
         app="openrouter/router",

@@ -40,11 +40,10 @@ from stepwell.providers.fal.answers import (
     is_transient,
     result_of,
 )
-from stepwell.providers.fal.parameters import KINDS, app_of, body_of, refusals, root_of
+from stepwell.providers.fal.parameters import KINDS, app_of, body_of, known_members, refusals, root_of
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials, Key
 from stepwell.providers.shared.input_references import with_references
-from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import ApiAnswer, as_call_failed, digest
 from stepwell.providers.shared.time_window import AFTER, BEFORE
 
@@ -140,8 +139,8 @@ class FalProvider:
         kind = KINDS.get(task_type)
         return str(provider_config.get("fal_app_id") or (kind.app if kind else task_type))
 
-    def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
-        return StepMembers(outputs=output_names(self.type, task_type))
+    def members(self, task_type: TaskType, provider_config: Mapping[str, Any], /) -> StepMembers:
+        return known_members(task_type, own_app=provider_config.get("fal_app_id") is not None)
 
     def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return None if name == MESSAGES else UrlReader.PROVIDER

@@ -17,10 +17,13 @@ are still served.
 import re
 from collections.abc import Mapping
 from enum import Enum, auto
+from functools import cache
 from typing import Any
 
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
+from stepwell.domain.steps import StepMembers
+from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.refusals import config_refusal
 
 _NAME = re.compile(r"(?:gemini|imagen|veo)(?:[.-][a-z0-9]+){1,15}")
@@ -44,6 +47,24 @@ _CAPABILITIES: Mapping[TaskType, frozenset[str]] = {
 }
 
 
+# The inputs that become a part of the request. Others aren't sent.
+_SHAPE = frozenset({"seed", "width", "height"})
+_INPUTS: Mapping[TaskType, frozenset[str]] = {
+    TaskType.GENERATION: _SHAPE | {"prompt", "negative_prompt", "reference_image_url"},
+    TaskType.EDITING: _SHAPE
+    | {"base_image_url", "prompt", "mask_image_url", "overlay_image_url", "reference_image_urls"},
+    TaskType.REFINE: _SHAPE | {"base_image_url", "prompt", "upscale_factor"},
+    TaskType.BACKGROUND_FIX: _SHAPE | {"base_image_url", "prompt", "background_color", "background_image_url"},
+    TaskType.BACKGROUND_REMOVE: _SHAPE | {"base_image_url"},
+    TaskType.DETAIL_ENHANCER: _SHAPE | {"base_image_url", "strength"},
+    TaskType.FACE_ENHANCER: _SHAPE | {"base_image_url", "strength"},
+    TaskType.VIDEO_GENERATION: _SHAPE | {"base_image_url", "prompt", "duration_s", "motion"},
+    TaskType.LLM_INTERACTION: frozenset({"seed", "prompt", "messages", "system_prompt", "json_schema"})
+    | {"temperature", "max_tokens", "image_urls"},
+}
+_CONFIG = frozenset({"provider_type", "credential", "on_unknown", "model", "parameters"})
+
+
 class Family(Enum):
     """The family of a model, which decides the call."""
 
@@ -62,6 +83,13 @@ def capabilities(provider: ProviderType, task_type: TaskType) -> frozenset[str] 
     if task_type is TaskType.VIDEO_GENERATION and provider is ProviderType.VERTEX:
         return (offered or frozenset()) | {"seed"}
     return offered
+
+
+@cache
+def known_members(provider: ProviderType, task_type: TaskType) -> StepMembers:
+    """Return the members that *provider* knows."""
+    config = _CONFIG | {"location"} if provider is ProviderType.VERTEX else _CONFIG
+    return StepMembers(inputs=_INPUTS.get(task_type), config=config, outputs=output_names(provider, task_type))
 
 
 def family_of(model: str) -> Family:

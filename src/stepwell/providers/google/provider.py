@@ -27,7 +27,7 @@ from stepwell.providers.google.answers import (
 )
 from stepwell.providers.google.instructions import EDIT_WORDS, check_edit
 from stepwell.providers.google.media import decode_media
-from stepwell.providers.google.models import Family, capabilities, family_of, model_for, parameters_of
+from stepwell.providers.google.models import Family, capabilities, family_of, known_members, model_for, parameters_of
 from stepwell.providers.google.predictions import check_imagen, imagen_body, veo_body
 from stepwell.providers.google.request_parts import check_messages, content_body
 from stepwell.providers.google.session import GoogleSession, ModelTerms
@@ -39,7 +39,6 @@ from stepwell.providers.google.video_operations import (
     video_of,
 )
 from stepwell.providers.shared.credentials import Credentials, Key
-from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import as_call_failed
 from stepwell.providers.shared.refusals import collect_refusals
 from stepwell.providers.shared.result_storage import store_from_job
@@ -93,7 +92,7 @@ class GoogleProvider(ABC):
             return task_type
 
     def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
-        return StepMembers(outputs=output_names(self.type, task_type))
+        return known_members(self.type, task_type)
 
     def url_reader(self, _task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL

@@ -3,9 +3,11 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from functools import cache
 from typing import Any
 
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.task_configs import CONFIGS
 from stepwell.domain.errors import AttemptError, Fault
 from stepwell.domain.steps import KnownStep, StepMembers
 from stepwell.outbound.sanitise import invalid_input
@@ -40,7 +42,7 @@ class LocalProvider(InProcess):
         return kind.capabilities if kind else None
 
     def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
-        return StepMembers(outputs=output_names(self.type, task_type))
+        return _members(task_type)
 
     def url_reader(self, _task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL
@@ -97,6 +99,15 @@ class LocalProvider(InProcess):
     async def _run(self, job: RenderJob, weight: WorkWeight, io: AttemptIO) -> dict[str, Any]:
         async with io.worker(weight):
             return await self._pool.run(perform, job, weight)
+
+
+@cache
+def _members(task_type: TaskType) -> StepMembers:
+    """Return the members that LOCAL knows. It uses a prompt only to draw, and nothing of `provider_config`."""
+    known = frozenset(CONFIGS[task_type].__struct_fields__)
+    inputs = known if task_type is TaskType.GENERATION else known - {"prompt"}
+    outputs = output_names(ProviderType.LOCAL, task_type)
+    return StepMembers(inputs=inputs, config=frozenset({"provider_type"}), outputs=outputs)
 
 
 def _name(kind: RenderKind, place: int) -> str:

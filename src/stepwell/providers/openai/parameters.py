@@ -41,6 +41,16 @@ CAPABILITIES: Mapping[TaskType, frozenset[str]] = {
     TaskType.FACE_ENHANCER: frozenset({"strength"}),
     TaskType.VIDEO_GENERATION: frozenset({"prompt", "motion"}),
 }
+CONFIG_MEMBERS = frozenset({"provider_type", "credential", "on_unknown", "model", "parameters", "loras"})
+# Stepwell's inputs that the API has no parameter for. They aren't sent.
+IGNORED_INPUTS: Mapping[TaskType, frozenset[str]] = {
+    TaskType.GENERATION: frozenset({"reference_image_strength", "num_images"}),
+    TaskType.REFINE: frozenset({"sharpness", "denoise"}),
+    TaskType.BACKGROUND_FIX: frozenset({"tolerance"}),
+    TaskType.BACKGROUND_REMOVE: frozenset({"tolerance", "feather"}),
+    TaskType.DETAIL_ENHANCER: frozenset({"radius"}),
+    TaskType.FACE_ENHANCER: frozenset({"radius"}),
+}
 # Members that only this provider sets: the inputs of a step, and that there is one complete result.
 RESERVED = frozenset(
     {

@@ -1,0 +1,217 @@
+"""Checks the names of members that are free-form: mistyped ones, ones that the step's provider ignores, placeholders.
+
+What must hold:
+- Only a member that looks like a mistyped one, on LOCAL alone, is a fault. LOCAL has no members of its own. Another
+  provider may have one of that name, so there it only leads to a warning.
+- A warning contains names, and never a value: a value may be a secret.
+- The checks take time in proportion to the definition, whatever the names are. At most `MAX_WARNINGS` are kept.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import fields
+
+from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.task_configs import CONFIGS, ProviderConfig
+from stepwell.domain.errors import Fault
+from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT
+from stepwell.domain.steps import StepMembers
+from stepwell.domain.strict_json.normalise import Handling
+from stepwell.domain.strict_json.schema_faults import Loc, printable_key
+from stepwell.domain.validation.partial_step import PartialStep
+from stepwell.domain.validation.provider_rules import ProviderCatalog, looks_secret, providers_of
+from stepwell.domain.validation.similar_names import similar_names
+
+MAX_WARNINGS = 200
+_MAX_NAMED = 5  # placeholders that a warning names
+_MAX_SEARCHED = 100_000  # characters of a string, from its first "{{" on: a search holds up the event loop
+
+_KNOWN = {task_type: frozenset(f.name for f in fields(kind)) for task_type, kind in CONFIGS.items()}
+_KNOWN_CONFIG = frozenset(f.name for f in fields(ProviderConfig))
+_KNOWN_WORKFLOW_CONFIG = frozenset(f.name for f in fields(WorkflowConfig))
+_LONGEST = 100  # characters of a name that may be that of a secret
+_ALWAYS_TRUE = {"num_images": 1}  # values that hold even where the provider ignores the member
+_ANY_MEMBER = StepMembers()
+_MISTYPED, _IGNORED = "mistyped_member", "ignored_member"
+_PLACEHOLDER = re.compile(r"\{\{[\w.\- ]{1,100}\}\}")
+
+
+class MemberChecks:
+    """The checks of one definition. Its warnings are complete once all of the faults have been read.
+
+    With lenient *handling*, a mistyped member is never a fault.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], defaults: Mapping[str, Any], catalog: ProviderCatalog, handling: Handling
+    ) -> None:
+        self.handling = handling
+        self._config, self._defaults, self._catalog = config, defaults, catalog
+        self._providers: dict[TaskType, set[ProviderType]] = {}  # of the steps of each type
+        self._warnings: list[DefinitionWarning] = []
+        self._more = 0
+
+    def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
+        """Yield the faults of the step at *loc*, and collect its warnings."""
+        for value, name in (
+            (step.config, "config"),
+            (step.provider_config, "provider_config"),
+            (step.fallback_config, "fallback_provider_config"),
+        ):
+            if value and _has_placeholder(value):
+                self._warn_of_placeholders(value, (*loc, name))
+        if step.task_type is None or step.task_type is TaskType.PASSTHROUGH:  # whose inputs have any name
+            return
+        providers = [*providers_of(step, self._catalog)]
+        if not providers:
+            return
+        kinds = [provider for provider, _ in providers]
+        self._providers.setdefault(step.task_type, set()).update(kinds)
+        members = [self._members(provider, step.task_type, config) for provider, config in providers]
+        yield from self._input_faults(step, step.task_type, kinds, members, loc)
+        for (provider, config), known in zip(providers, members, strict=True):
+            if config:
+                place = "fallback_provider_config" if config is step.fallback_config else "provider_config"
+                yield from self._config_faults(provider, config, known, (*loc, place))
+
+    def last_faults(self) -> Iterator[Fault]:
+        """Yield the faults of `step_defaults`, once `faults` has seen all steps. Collect the workflow's warnings."""
+        place: Loc = ("body", "config")
+        for name in self._config.keys() - _KNOWN_WORKFLOW_CONFIG:
+            if near := similar_names(_KNOWN_WORKFLOW_CONFIG).of(name):
+                self._warn((*place, name), f"Stepwell ignores this; {_did_you_mean(near)}", _MISTYPED)
+        for key, config in self._defaults.items():
+            loc: Loc = (*place, "step_defaults", key)
+            if _has_placeholder(config):
+                self._warn_of_placeholders(config, loc)
+            users = [kind for kind in self._providers if key in (EVERY_TYPE, kind)]
+            known = frozenset[str]().union(*(_KNOWN[kind] for kind in users))
+            providers = set[ProviderType]().union(*(self._providers[kind] for kind in users))
+            for name in config.keys() - known if users else ():
+                if near := similar_names(known).of(name):
+                    yield from self._mistyped(sorted(providers), name, near, loc)
+
+    @property
+    def warnings(self) -> tuple[DefinitionWarning, ...]:
+        """The warnings. If there are too many, the last one gives the number of the others."""
+        if not self._more:
+            return tuple(self._warnings)
+        message = f"{self._more} more warning{'s' if self._more > 1 else ''}"
+        return (*self._warnings, DefinitionWarning(("body",), message, "too_many_warnings"))
+
+    def _members(self, provider: ProviderType, task_type: TaskType, config: Mapping[str, Any]) -> StepMembers:
+        rule = self._catalog.members.get(provider)
+        return _ANY_MEMBER if rule is None else rule(task_type, config)
+
+    def _input_faults(
+        self,
+        step: PartialStep,
+        task_type: TaskType,
+        providers: Sequence[ProviderType],
+        members: Sequence[StepMembers],
+        loc: Loc,
+    ) -> Iterator[Fault]:
+        """Yield the faults of the names of the step's inputs, which config and mappings provide."""
+        known = _KNOWN[task_type]
+        names = {*(step.config or ()), *(m.to_field.partition(".")[0] for m in step.input_mappings or () if m)}
+        if all(each.accepts(names, known) for each in members):
+            return
+        similar = similar_names(known)
+        for name, place in _inputs(step):
+            if name not in known and (near := similar.of(name)):
+                yield from self._mistyped(providers, name, near, (*loc, *place[:-1]), place[-1])
+                continue
+            for provider, each in zip(providers, members, strict=True):
+                if each.ignores_input(name):
+                    self._warn((*loc, *place), f"{provider} ignores this in {task_type}", _IGNORED)
+
+    def _config_faults(
+        self, provider: ProviderType, config: Mapping[str, Any], members: StepMembers, loc: Loc
+    ) -> Iterator[Fault]:
+        """Yield the faults of the names in a `provider_config`."""
+        used = members.config
+        if used is not None and config.keys() <= used:
+            return
+        known = _KNOWN_CONFIG | (used or frozenset())
+        similar = similar_names(known)
+        for name, value in config.items():
+            if value is None or (used is not None and name in used) or looks_secret(name[:_LONGEST]):
+                continue  # a name of a secret is refused by itself
+            if name not in known and (near := similar.of(name)):
+                yield from self._mistyped([provider], name, near, loc)
+            elif used is not None:
+                self._warn((*loc, name), f"{provider} ignores this member", _IGNORED)
+
+    def _mistyped(
+        self, providers: Iterable[ProviderType], name: str, near: Sequence[str], loc: Loc, last: str | int | None = None
+    ) -> Iterator[Fault]:
+        """Yield the fault of a mistyped member, or collect the warning. *last* ends the place if it isn't *name*."""
+        place = (*loc, printable_key(name) if last is None else last)
+        hint = _did_you_mean(near)
+        others = [provider for provider in providers if provider is not ProviderType.LOCAL]
+        if not others and self.handling is Handling.STRICT:
+            yield Fault(place, f"LOCAL has no {name}; {hint}", _MISTYPED)
+        elif others:
+            self._warn(place, f"{name} is unknown here, and is passed to {' and '.join(others)}; {hint}", _MISTYPED)
+        else:
+            self._warn(place, f"LOCAL ignores {name}; {hint}", _MISTYPED)
+
+    def _warn(self, loc: Loc, message: str, type_: str) -> None:
+        if len(self._warnings) < MAX_WARNINGS:
+            place = tuple(printable_key(part) if isinstance(part, str) else part for part in loc)
+            self._warnings.append(DefinitionWarning(place, message, type_))
+        else:
+            self._more += 1
+
+    def _warn_of_placeholders(self, value: Any, loc: Loc) -> None:
+        for text, place in _strings(value, loc):
+            begin = text.find("{{")
+            if begin >= 0 and (names := _PLACEHOLDER.findall(text, begin, begin + _MAX_SEARCHED)):
+                listed = ", ".join(dict.fromkeys(names[:_MAX_NAMED]))
+                message = f"Nothing fills {listed}; an input mapping replaces an input as a whole"
+                self._warn(place, message, "unfilled_placeholder")
+
+
+def _inputs(step: PartialStep) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Yield the names of the inputs that the step provides, each with its place in the step."""
+    for name, value in (step.config or {}).items():
+        if value is not None and name != TIMEOUT and (name not in _ALWAYS_TRUE or _ALWAYS_TRUE[name] != value):
+            yield name, ("config", name)
+    for index, mapping in enumerate(step.input_mappings or ()):
+        if mapping is not None:
+            yield mapping.to_field.partition(".")[0], ("input_mappings", index, "to_field")
+
+
+def _did_you_mean(names: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(names)}?"
+
+
+def _has_placeholder(value: Any) -> bool:
+    """Return whether a string in *value*, at any depth, may have a placeholder. It builds no places, so it is fast."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            if "{{" in item:
+                return True
+        elif isinstance(item, dict):
+            stack += item.values()
+        elif isinstance(item, list):
+            stack += item
+    return False
+
+
+def _strings(value: Any, loc: Loc) -> Iterator[tuple[str, Loc]]:
+    """Yield the strings in *value*, each with its place, in the order of the value."""
+    stack: list[tuple[Any, Loc]] = [(value, loc)]
+    while stack:
+        item, place = stack.pop()
+        if isinstance(item, str):
+            yield item, place
+        elif isinstance(item, dict | list):
+            members = list(item.items() if isinstance(item, dict) else enumerate(item))
+            stack += [(inner, (*place, key)) for key, inner in reversed(members)]
