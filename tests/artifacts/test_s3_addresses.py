@@ -5,15 +5,21 @@ moto's server refuses what has no signature, and takes any; so the signature is 
 
 import hashlib
 import hmac
+from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import patch
 from urllib.parse import parse_qsl, quote, urlsplit
 from uuid import UUID
 
 import httpx
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from msgspec.structs import replace
 
 from stepwell.artifacts.bucket_migration import MigratingArtifacts
+from stepwell.artifacts.presigned_put import presigned_put
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts
 from support.emulators.s3 import KEY_ID, REGION, SECRET_KEY, S3Server
@@ -24,13 +30,14 @@ WEEK = 7 * 24 * 3_600
 AMAZON = Bucket(name="pictures", region="eu-central-1", access_key_id=KEY_ID, secret_access_key=SECRET_KEY)
 
 
-def signature(url: str, secret: str) -> str:
+def signature(url: str, secret: str, method: str = "GET", headers: str = "host", signed_headers: str = "") -> str:
     """What https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html says it is."""
     parts = urlsplit(url)
     parameters = dict(parse_qsl(parts.query))
     signed = sorted((name, value) for name, value in parameters.items() if name != "X-Amz-Signature")
     query = "&".join(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in signed)
-    request = f"GET\n{parts.path}\n{query}\nhost:{parts.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+    lines = f"{signed_headers}host:{parts.netloc}\n"
+    request = f"{method}\n{parts.path}\n{query}\n{lines}\n{headers}\nUNSIGNED-PAYLOAD"
     scope = parameters["X-Amz-Credential"].partition("/")[2]
     hashed = hashlib.sha256(request.encode()).hexdigest()
     text = f"AWS4-HMAC-SHA256\n{parameters['X-Amz-Date']}\n{scope}\n{hashed}"
@@ -137,3 +144,26 @@ async def test_during_a_migration_a_signed_url_leads_to_the_bucket(s3: S3Server,
             assert (await web.get(await moving.signed_url(PATH, 60))).content == b"old"
         assert (await web.get(await moving.signed_url(PATH.replace("result", "none"), 60))).status_code == 404
     assert s3.kinds().count("PUT") == 2  # the bucket itself, and one copy
+
+
+async def test_a_url_to_put_to_is_signed_with_the_length(s3: S3Server) -> None:
+    bucket = s3.bucket()
+    store = ObstoreArtifacts.s3(bucket)
+    url = presigned_put(await store.signed_url(PATH, 60), 9, SECRET_KEY)
+    query = query_of(url)
+    assert url.startswith(f"{s3.url}/{bucket.name}/some/where/{PATH}?")
+    assert (query["X-Amz-SignedHeaders"], query["X-Amz-Expires"]) == ("content-length;host", "60")
+    expected = signature(url, SECRET_KEY, "PUT", "content-length;host", "content-length:9\n")
+    assert query["X-Amz-Signature"] == expected
+    async with httpx.AsyncClient() as web:
+        assert (await web.put(url, content=b"a picture")).status_code == 200
+    assert await store.get(PATH) == b"a picture"
+
+
+async def test_the_signature_with_the_length_is_that_of_amazons_own_library(s3: S3Server) -> None:
+    url = presigned_put(await ObstoreArtifacts.s3(s3.bucket()).signed_url(PATH, 60), 9, SECRET_KEY)
+    at = datetime.strptime(query_of(url)["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    request = AWSRequest("PUT", url.partition("?")[0], headers={"Content-Length": "9"})
+    with patch("botocore.auth.get_current_datetime", lambda: at):
+        S3SigV4QueryAuth(Credentials(KEY_ID, SECRET_KEY), "s3", REGION, expires=60).add_auth(request)
+    assert query_of(url) == query_of(request.url)

@@ -79,6 +79,7 @@ _FILES: dict[str, Any] = {
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
     "task_id": {"type": "string", "format": "uuid"},
+    "upload_id": {"type": "string", "format": "uuid"},
     "delivery_id": {"type": "string"},
     "path": {"type": "string"},
     "token": {"type": "string"},
@@ -179,7 +180,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
             "content": dict.fromkeys(operation.body_types, content),
         }
     elif operation.files:
-        described["requestBody"] = {"required": True, "content": _FILES}
+        described["requestBody"] = {"required": False, "content": _FILES}  # there is none with presign=true
     return described
 
 

@@ -35,7 +35,8 @@ class Content(Struct, frozen=True):
 class Operation(Struct, frozen=True, kw_only=True):
     """An operation: the facts on which its route, its access checks and its documentation must agree.
 
-    - `path` is the template in the OpenAPI document. A slash at its end is optional in requests.
+    - `path` is the template in the OpenAPI document. A slash at its end is optional in requests. `served_at` is the
+      template of the route if it is another one, because a route with {path} allows no other beside it.
     - `permission` is what the token must allow; None if the operation needs no token.
     - `signable`: a signature in the query may replace the token. `ticketed`: a stream ticket may replace it.
     - `answers` is the struct, or the content, of a success. `also` lists alternatives, with their media types.
@@ -51,6 +52,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
     path: str
+    served_at: str = ""
     id: str
     summary: str
     tag: str
@@ -89,7 +91,8 @@ class Operation(Struct, frozen=True, kw_only=True):
 
         The handler answers 404 for a malformed id.
         """
-        return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] == 'path' else 'str'}}}", self.path)
+        path = self.served_at or self.path
+        return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] == 'path' else 'str'}}}", path)
 
 
 def endpoint(operation: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:

@@ -39,6 +39,7 @@ from stepwell.domain.errors import (
     Unavailable,
     UnsupportedFile,
     UploadInUse,
+    UploadMissing,
 )
 
 PROBLEM_JSON = "application/problem+json"
@@ -66,6 +67,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     NotFound: _row(404, "Not found"),
     ArtifactGone: _row(404, "Not found"),
     UploadInUse: _row(409, "File in use"),
+    UploadMissing: _row(409, "File not sent"),
     StillRunning: _row(409, "Being worked on"),
     NoWebhook: _row(409, "No webhook"),
     InvalidTransition: _row(409, "Not allowed in this state"),
@@ -148,7 +150,7 @@ def _on_stepwell_error(request: _Call, error: StepwellError) -> Response[Any]:
     return _response(problem, headers)
 
 
-def _on_http_exception(request: _Call, error: HTTPException) -> Response[Any]:
+def on_http_exception(request: _Call, error: HTTPException) -> Response[Any]:
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _on_unexpected(request, error)
     row = BY_STATUS.get(error.status_code) or ProblemType(
@@ -212,6 +214,6 @@ def refusal(status: int, detail: str, retry_after_s: int | None = None, *, close
 
 HANDLERS: ExceptionHandlersMap = {
     StepwellError: _on_stepwell_error,
-    HTTPException: _on_http_exception,
+    HTTPException: on_http_exception,
     Exception: _on_unexpected,
 }

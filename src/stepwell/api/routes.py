@@ -9,7 +9,7 @@ from typing import Any
 
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import Message, Scope
 from prometheus_client import Counter, Histogram
@@ -43,7 +43,7 @@ from stepwell.api.preferences import report_handling
 from stepwell.api.request_bodies import MAX_BODY_BYTES
 from stepwell.api.request_middleware import BEGAN, RequestMiddleware
 from stepwell.api.request_resources import ProcessResources
-from stepwell.api.routing import on_no_route, options_handlers
+from stepwell.api.routing import on_no_route, options_handlers, wrong_method_handler
 from stepwell.api.schema_page import render_page
 from stepwell.api.secret_urls import protect_secret_url
 from stepwell.domain.access.page_cursors import PageCursors
@@ -117,7 +117,11 @@ def build_api(
             )
         ],
         before_send=[_start_hook(metrics, services.admission, cross_origin)],
-        exception_handlers={**problems.HANDLERS, NotFoundException: on_no_route},
+        exception_handlers={
+            **problems.HANDLERS,
+            NotFoundException: on_no_route,
+            MethodNotAllowedException: wrong_method_handler(operations()),
+        },
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
         openapi_config=None,

@@ -1,17 +1,19 @@
 """Responses of paths instead of operations: OPTIONS, and 404 for a path that doesn't exist."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from litestar import HttpMethod, Response, route
-from litestar.exceptions import NotFoundException
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 
 from stepwell.api.cross_origin import is_preflight
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.operations import Operation
-from stepwell.api.problems import path_not_found
+from stepwell.api.problems import on_http_exception, path_not_found
 
 _MAX_PATH = 200
+_PARAMETERS = re.compile(r"(\{\w+\})")
 
 
 def options_handlers(operations: Iterable[Operation]) -> Iterator[HTTPRouteHandler]:
@@ -19,6 +21,7 @@ def options_handlers(operations: Iterable[Operation]) -> Iterator[HTTPRouteHandl
 
     Register them before the operations. Otherwise Litestar adds its own, which allow the methods of one operation only.
     """
+    operations = list(operations)
     methods: dict[str, set[str]] = {}
     patch_types: dict[str, dict[str, str]] = {}
     for operation in operations:
@@ -26,15 +29,51 @@ def options_handlers(operations: Iterable[Operation]) -> Iterator[HTTPRouteHandl
         if operation.method == "PATCH":
             patch_types[operation.route_path] = {"Accept-Patch": ", ".join(operation.body_types)}  # RFC 5789
     for path, allowed in methods.items():
-        yield _options_handler(path, {"Allow": ", ".join(sorted(allowed))} | patch_types.get(path, {}))
+        headers = {"Allow": ", ".join(sorted(allowed))} | patch_types.get(path, {})
+        yield _options_handler(path, headers, [each for each in operations if each.route_path == path])
 
 
-def _options_handler(path: str, headers: dict[str, str]) -> HTTPRouteHandler:
+def _options_handler(path: str, headers: dict[str, str], operations: Sequence[Operation]) -> HTTPRouteHandler:
     @route(path, http_method=HttpMethod.OPTIONS, status_code=204, include_in_schema=False)
-    async def options() -> Response[None]:
-        return Response(None, status_code=204, headers=headers)
+    async def options(request: ApiRequest) -> Response[None]:
+        return Response(None, status_code=204, headers=headers | _shared_route(request, operations))
 
     return options
+
+
+def wrong_method_handler(
+    operations: Sequence[Operation],
+) -> Callable[[ApiRequest, MethodNotAllowedException], Response[object]]:
+    """Return the handler of requests with a method that their path doesn't allow."""
+
+    def on_wrong_method(request: ApiRequest, error: MethodNotAllowedException) -> Response[object]:
+        if shared := _shared_route(request, operations):
+            error.headers = shared
+        return on_http_exception(request, error)
+
+    return on_wrong_method
+
+
+def _shared_route(request: ApiRequest, operations: Sequence[Operation]) -> dict[str, str]:
+    """Return the header Allow of a path whose route serves operations of several paths; else nothing."""
+    path = request.scope["path"]
+    for shared in operations:
+        if not shared.served_at or any(_matches(each.path, path) for each in operations if "{" not in each.path):
+            continue
+        if _matches(shared.path, path):
+            return {"Allow": ", ".join(sorted({"OPTIONS", *shared.methods}))}
+        if _matches(shared.served_at, path):
+            others = [each.methods for each in operations if each.path == shared.served_at]
+            return {"Allow": ", ".join(sorted({"OPTIONS"}.union(*others)))}
+    return {}
+
+
+def _matches(template: str, path: str) -> bool:
+    pattern = "".join(
+        ".+" if part == "{path}" else "[^/]+" if part.startswith("{") else re.escape(part)
+        for part in _PARAMETERS.split(template.rstrip("/"))
+    )
+    return re.fullmatch(f"{pattern}/?", path) is not None
 
 
 def on_no_route(request: ApiRequest, _error: NotFoundException) -> Response[object]:

@@ -5,16 +5,20 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from litestar import Response
+from litestar.exceptions import MethodNotAllowedException
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from stepwell.api.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import PREFER
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
-from stepwell.api.query_parameters import Skip, parse_query
+from stepwell.api.query_parameters import Skip, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
+from stepwell.api.request_resources import resources_of
 from stepwell.api.upload_bodies import read_files
-from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, UploadResponse
+from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
+from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.uploads import UploadRecord
 from stepwell.engine.service import Services
 from stepwell.engine.uploads.service import StoredUpload
@@ -23,6 +27,7 @@ from stepwell.engine.uploads.spooled_file import SpooledFile
 TAG = "artifacts"
 BASE = ARTIFACTS_PATH.rstrip("/")
 _MAX_TENANT = 100
+_READ_BYTES = 4 * 1024 * 1024  # of a file in a bucket at once
 
 
 class UploadQuery(Struct, frozen=True, kw_only=True):
@@ -36,6 +41,10 @@ class UploadQuery(Struct, frozen=True, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
+    presign: Annotated[
+        bool, Meta(description="Return a URL of the bucket to PUT the file to; the request has no body")
+    ] = False
+    size: Annotated[int, Meta(ge=1, description="The size of that file in bytes")] | UnsetType = UNSET
 
 
 class UploadsQuery(Struct, frozen=True):
@@ -51,7 +60,7 @@ UPLOAD = Operation(
     description=(
         "Stores files: the parts named file of a form, or the whole body. The type is read from the bytes. The path of "
         "a file is what any *_url input accepts. Bytes that the tenant has uploaded before get the same path; if all "
-        "of them are such, the status is 200."
+        "of them are such, the status is 200. With presign=true and size, the answer is a URL of the bucket."
     ),
     tag=TAG,
     permission=Permission.WRITE,
@@ -62,6 +71,24 @@ UPLOAD = Operation(
     answers=UploadResponse,
     headers=("Location",),
     problems=(507,),
+)
+COMPLETE = Operation(
+    method="POST",
+    path=ARTIFACTS_PATH + "{upload_id}/complete",
+    served_at=ARTIFACTS_PATH + "{path}",
+    id="complete_upload",
+    summary="Complete Upload",
+    description=(
+        "Examines and stores the file that was sent to the URL of presign=true. A file that is refused is deleted. If "
+        "the tenant had the same bytes already, or the upload is completed already, the status is 200."
+    ),
+    tag=TAG,
+    permission=Permission.WRITE,
+    status=201,
+    repeat_status=200,
+    answers=UploadResponse,
+    headers=("Location",),
+    problems=(409,),
 )
 UPLOADS = Operation(
     method="GET",
@@ -95,15 +122,48 @@ async def upload_artifact(request: ApiRequest, services: ServicesDep) -> Respons
     tenant = request.user.tenant_for(None if query.origin_tenant_id is UNSET else query.origin_tenant_id)
     services.availability.check_open()
     name = None if query.name is UNSET else query.name
+    if query.presign:
+        return await _presign(request, services, tenant, name or "", query.size)
+    if query.size is not UNSET:
+        raise InvalidRequest([Fault(("query", "size"), "Expected presign=true beside it", "presign")])
     async with AsyncExitStack() as stack:
         files = await read_files(request, name, services.uploads.max_bytes, stack)
         uploads = await _store_all(services, tenant, files)
-    created = any(upload.created for upload in uploads)
+    return _answer(uploads)
+
+
+def _answer(uploads: list[StoredUpload]) -> Response[UploadResponse]:
     return Response(
         UploadResponse([artifact_to_public(upload.record) for upload in uploads]),
-        status_code=201 if created else 200,
+        status_code=201 if any(upload.created for upload in uploads) else 200,
         headers={"Location": ARTIFACTS_PATH + uploads[0].record.path},
     )
+
+
+async def _presign(
+    request: ApiRequest, services: Services, tenant: str | None, name: str, size: int | UnsetType
+) -> Response[UploadResponse]:
+    await ignore_empty_body(request)
+    if size is UNSET:
+        raise InvalidRequest([Fault(("query", "size"), "Expected the size of the file with presign=true", "missing")])
+    if size > services.uploads.max_bytes:
+        raise BodyTooLarge(services.uploads.max_bytes)
+    put = await services.uploads.presign(tenant, name, size)
+    complete = f"{ARTIFACTS_PATH}{put.upload_id}/complete"
+    presigned = PresignedPut(put.upload_id, put.url, "PUT", {"Content-Length": str(size)}, complete, put.expires_at)
+    return Response(UploadResponse([], presigned), status_code=201, headers={"Location": complete})
+
+
+@endpoint(COMPLETE)
+async def complete_upload(request: ApiRequest, services: ServicesDep) -> Response[UploadResponse]:
+    upload_id, _, verb = str(request.path_params["path"]).strip("/").partition("/")
+    if verb != "complete":  # the path of a file
+        raise MethodNotAllowedException
+    parse_query(request.scope["query_string"], NoQuery)
+    await ignore_empty_body(request)
+    services.availability.check_open()
+    await reserve_memory(resources_of(request.scope).memory(request.user), _READ_BYTES)
+    return _answer([await services.uploads.complete(request.user.scope, parse_id(upload_id, "upload"))])
 
 
 async def _store_all(services: Services, tenant: str | None, files: list[SpooledFile]) -> list[StoredUpload]:
@@ -167,4 +227,4 @@ def _links(query: UploadsQuery, total: int) -> str:
     )
 
 
-HANDLERS = (upload_artifact, list_artifacts, delete_artifact)
+HANDLERS = (upload_artifact, complete_upload, list_artifacts, delete_artifact)

@@ -58,7 +58,7 @@ from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.task_files import TaskFiles
 from stepwell.engine.uploads.definition_files import DefinitionFiles
-from stepwell.engine.uploads.service import UploadService
+from stepwell.engine.uploads.service import Presigner, UploadService
 from stepwell.engine.uploads.sweeper import UploadSweeper
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.engine.webhooks.service import WebhookService
@@ -326,7 +326,11 @@ def _build_uploads(
     workers = WorkerPool(WorkerLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120))
     stack.push_async_callback(workers.aclose)
     limits = UploadLimits(settings.upload_quota_bytes, settings.max_uploads_per_tenant, settings.upload_ttl_s)
-    uploads = UploadService(store, stores.files.artifacts, workers, limits, settings.upload_max_bytes, clock, uuid7)
+    sign = stores.files.presign_put
+    presigner = None if sign is None else Presigner(sign, settings.signed_url_ttl_s)
+    uploads = UploadService(
+        store, stores.files.artifacts, workers, limits, settings.upload_max_bytes, clock, uuid7, presigner
+    )
     sweeper = UploadSweeper(store, uploads, clock)
     recovery.add_claimer(sweeper)
     return uploads, sweeper

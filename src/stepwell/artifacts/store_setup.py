@@ -7,6 +7,7 @@ import structlog
 from msgspec import Struct
 
 from stepwell.artifacts.bucket_migration import MigratingArtifacts
+from stepwell.artifacts.presigned_put import presigned_put
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime
 from stepwell.domain.artifacts import ARTIFACTS_ROOT
@@ -24,14 +25,17 @@ class StorageRefused(Exception):
 class Storage(Struct, frozen=True):
     """An open artifact store.
 
-    `sign_url` returns a signed URL at the bucket; it is None if clients must use the service's own URLs. `shared`: the
-    store may contain files of others, so unknown files must not be deleted. `migration` exists while files still have
-    to be copied from the folder. `try_to_write` raises `ArtifactError` while a disk is full.
+    `sign_url` returns a signed URL at the bucket; it is None if clients must use the service's own URLs. `presign_put`
+    returns a URL of the bucket to PUT a file of a size to; it is None without a bucket that clients reach, and without
+    a configured key. `shared`: the store may contain files of others, so unknown files must not be deleted.
+    `migration` exists while files still have to be copied from the folder. `try_to_write` raises `ArtifactError` while
+    a disk is full.
     """
 
     artifacts: Artifacts
     try_to_write: Callable[[], Awaitable[None]]
     sign_url: Callable[[str], Awaitable[str]] | None = None
+    presign_put: Callable[[str, int], Awaitable[str]] | None = None
     shared: bool = False
     migration: MigratingArtifacts | None = None
 
@@ -65,8 +69,18 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
     async def sign_url(path: str) -> str:
         return await artifacts.signed_url(path, settings.signed_url_ttl_s)
 
+    secret = settings.s3_secret_access_key
+
+    async def presign_put(path: str, size: int) -> str:
+        return presigned_put(await store.signed_url(path, settings.signed_url_ttl_s), size, secret or "")
+
     return Storage(
-        artifacts, store.try_to_write, sign_url if settings.s3_links else None, shared=True, migration=migration
+        artifacts,
+        store.try_to_write,
+        sign_url if settings.s3_links else None,
+        presign_put if settings.s3_links and secret is not None else None,
+        shared=True,
+        migration=migration,
     )
 
 

@@ -1,8 +1,9 @@
 """The answers about uploads: the files that users have uploaded."""
 
 from typing import Annotated
+from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.contract.fields import Time
 
@@ -24,10 +25,22 @@ class ArtifactPublic(Struct, kw_only=True):
     ]
 
 
+class PresignedPut(Struct):
+    """A URL of the bucket, to which the client PUTs the file with exactly this Content-Length."""
+
+    upload_id: UUID
+    url: str
+    method: str
+    headers: dict[str, str]
+    complete: Annotated[str, Meta(description="The path to POST to once the file has been sent")]
+    expires_at: Annotated[Time, Meta(description="The URL is valid until then")]
+
+
 class UploadResponse(Struct):
-    """The uploaded files, in the order of the request."""
+    """The uploaded files, in the order of the request. `presigned` is there only if the request has presign=true."""
 
     artifacts: list[ArtifactPublic]
+    presigned: PresignedPut | UnsetType = UNSET
 
 
 class ArtifactListResponse(Struct):

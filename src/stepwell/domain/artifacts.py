@@ -13,6 +13,7 @@ from uuid import UUID
 ARTIFACTS_ROOT = "media"
 UNREAD_ANSWER = "unread-answer"  # the name of a provider's answer that a process has received and not used yet
 PREVIEW_WIDTHS: Final = (64, 256, 512, 1024)
+UNCHECKED_UPLOAD = "unchecked-upload"  # the name of a file that a client has sent to a bucket, before it is examined
 ARTIFACT_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 _PREFIX = ARTIFACTS_ROOT + "/"

@@ -26,6 +26,7 @@
     ├── UnsupportedFile           the bytes of an uploaded file have no type that is accepted
     ├── QuotaExceeded             a tenant has as many uploads, or bytes of them, as it may have
     ├── UploadInUse               a workflow names the upload that is to be deleted
+    ├── UploadMissing             a file that should be in the bucket hasn't been sent there
     └── UploadsGone               a new workflow names uploads that are being deleted
 
 The table in `api/problems.py` says which answer each error becomes.
@@ -242,6 +243,13 @@ class UploadInUse(StepwellError):
     def __init__(self, workflow_id: UUID) -> None:
         super().__init__(f"The workflow {workflow_id} names this file. Clean the workflow up first.")
         self.workflow_id = workflow_id
+
+
+class UploadMissing(StepwellError):
+    """The client hasn't sent the file of an upload to the bucket."""
+
+    def __init__(self) -> None:
+        super().__init__("The file has not been sent: PUT it to the upload's URL, with the announced Content-Length.")
 
 
 class UploadsGone(StepwellError):

@@ -8,7 +8,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import MEDIA_TYPES, artifact_path
+from stepwell.domain.artifacts import MEDIA_TYPES, UNCHECKED_UPLOAD, artifact_path
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain"
@@ -62,6 +62,20 @@ class NewUpload(Struct, frozen=True, kw_only=True):
     @property
     def path(self) -> str:
         return artifact_path(self.id, self.name)
+
+
+class PresignedUpload(Struct, frozen=True):
+    """An upload whose file the client sends to a URL of the bucket. Its type and its digest aren't known yet."""
+
+    id: UUID
+    tenant: str | None
+    name: str
+    size: int
+
+    @property
+    def path(self) -> str:
+        """The path of the file until it has been examined. It is never served."""
+        return artifact_path(self.id, UNCHECKED_UPLOAD)
 
 
 class UploadRecord(Struct, frozen=True, kw_only=True):

@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import NewUpload, UploadLimits, UploadPage, UploadRecord
+from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord
+
+PENDING_S: Final = 7_200.0
+"""The longest time in seconds from a reservation, or from the end of a signed URL, to the end of the upload."""
 
 
 class UploadStatus(StrEnum):
@@ -26,6 +29,15 @@ class Uploads(Protocol):
 
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
         """Insert a PENDING upload. Raises `QuotaExceeded` if the tenant would have more than *limits* allow."""
+
+    async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
+        """Insert a PENDING upload whose file comes within *url_s* seconds. Raises `QuotaExceeded`."""
+
+    async def find_presigned(self, scope: TenantScope, upload_id: UUID) -> PresignedUpload | None:
+        """Return the PENDING upload whose file has not been examined; None if there is none in *scope*."""
+
+    async def describe(self, new: NewUpload) -> bool:
+        """Store the facts about a PENDING upload whose file has been examined. Return False if it isn't such a one."""
 
     async def finish(self, upload_id: UUID) -> UploadRecord | None:
         """Make a PENDING upload STORED, and return it.

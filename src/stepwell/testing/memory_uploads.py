@@ -6,11 +6,11 @@ from uuid import UUID
 
 from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import NewUpload, UploadLimits, UploadPage, UploadRecord
-from stepwell.ports.uploads import UploadStatus
+from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadContents, UploadLimits, UploadPage, UploadRecord
+from stepwell.ports.uploads import PENDING_S, UploadStatus
 from stepwell.testing.memory_tables import Tables, UploadRow
 
-_PENDING, _RECHECK, _CONTINUE = timedelta(hours=2), timedelta(days=1), timedelta(minutes=5)
+_PENDING, _RECHECK, _CONTINUE = timedelta(seconds=PENDING_S), timedelta(days=1), timedelta(minutes=5)
 
 
 class MemoryUploads:
@@ -25,6 +25,36 @@ class MemoryUploads:
             raise QuotaExceeded(limits.message)
         now = self._tables.clock.now()
         self._tables.uploads[new.id] = UploadRow(new, limits.ttl_s, now, now + _PENDING)
+
+    async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
+        contents = UploadContents("")
+        await self.reserve(
+            NewUpload(
+                id=upload.id,
+                tenant=upload.tenant,
+                name=upload.name,
+                size=upload.size,
+                sha256="",
+                contents=contents,
+            ),
+            limits,
+        )
+        self._tables.uploads[upload.id].expires_at += timedelta(seconds=url_s)
+
+    async def find_presigned(self, scope: TenantScope, upload_id: UUID) -> PresignedUpload | None:
+        await self._tables.round_trip()
+        row = self._presigned(upload_id)
+        if row is None or not scope.covers(row.new.tenant):
+            return None
+        return PresignedUpload(upload_id, row.new.tenant, row.new.name, row.new.size)
+
+    async def describe(self, new: NewUpload) -> bool:
+        await self._tables.round_trip()
+        row = self._presigned(new.id)
+        if row is None:
+            return False
+        row.new = new
+        return True
 
     async def finish(self, upload_id: UUID) -> UploadRecord | None:
         await self._tables.round_trip()
@@ -136,6 +166,10 @@ class MemoryUploads:
     def _same(self, tenant: str | None, sha256: str) -> UploadRow | None:
         stored = (row for row in self._of_tenant(tenant) if row.status is UploadStatus.STORED)
         return next((row for row in stored if row.new.sha256 == sha256), None)
+
+    def _presigned(self, upload_id: UUID) -> UploadRow | None:
+        row = self._tables.uploads.get(upload_id)
+        return row if row is not None and row.status is UploadStatus.PENDING and not row.new.sha256 else None
 
     def _stored(self, scope: TenantScope, upload_id: UUID) -> UploadRow | None:
         row = self._tables.uploads.get(upload_id)

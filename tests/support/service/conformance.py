@@ -86,18 +86,19 @@ class Conformance:
             if described["required"] and header not in response.headers:
                 raise NonConforming(f"{name} {response.status_code} lacks the header {header}")
         self.check_content(name, documented.get("content", {}), response)
-        body = operation.get("requestBody")
-        if response.is_success and body is not None and (body["required"] or response.request.content):
-            content = body["content"].get("application/json")
-            lenient = "handling=lenient" in response.headers.get("preference-applied", "")
-            if content is not None and not lenient:
-                self.validate({**content["schema"], "components": self.requests}, response, _strict(response.request))
+        body = operation.get("requestBody", {"content": {}})
+        content = body["content"].get("application/json")
+        lenient = "handling=lenient" in response.headers.get("preference-applied", "")
+        is_checked = response.is_success and content is not None and not lenient
+        if is_checked and (body["required"] or response.request.content):
+            self.validate({**content["schema"], "components": self.requests}, response, _strict(response.request))
 
     def operation(self, request: httpx.Request) -> Any:
         path = request.url.path
+        method = "get" if request.method == "HEAD" else request.method.lower()
         for pattern, operations in self.templates:
-            if pattern.fullmatch(path):
-                return operations.get("get" if request.method == "HEAD" else request.method.lower())
+            if method in operations and pattern.fullmatch(path):
+                return operations[method]
         return None
 
     def check_content(self, name: str, content: Mapping[str, Any], response: httpx.Response) -> None:

@@ -10,7 +10,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,14 +21,24 @@ from anyio import CancelScope
 from msgspec import Struct, json
 
 from stepwell.domain.artifacts import parse_artifact_path
-from stepwell.domain.errors import ArtifactError, NotFound, Unavailable, UnsupportedFile, UploadInUse
+from stepwell.domain.errors import (
+    ArtifactError,
+    ArtifactGone,
+    Fault,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+    UnsupportedFile,
+    UploadInUse,
+    UploadMissing,
+)
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.uploads import NewUpload, UploadContents, UploadLimits, UploadPage, UploadRecord, safe_name
+from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, safe_name
 from stepwell.engine.uploads.inspection import Inspection, inspect_file
-from stepwell.engine.uploads.spooled_file import SpooledFile
+from stepwell.engine.uploads.spooled_file import SpooledFile, spooled_file
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.clock import Clock, NewId
-from stepwell.ports.uploads import Uploads
+from stepwell.ports.uploads import PENDING_S, Uploads
 from stepwell.worker_processes import WorkerFailed, WorkerPool
 
 log = structlog.get_logger()
@@ -36,6 +46,9 @@ log = structlog.get_logger()
 CONTINUE: Final = timedelta(minutes=5)  # until a deletion that has failed is continued
 _DELETE_S = 60.0
 _TRIES = 3
+_NO_PRESIGN = (
+    "This service has no bucket with a configured key that clients can reach. Send the file itself as the body"
+)
 
 
 class StoredUpload(Struct, frozen=True):
@@ -43,6 +56,21 @@ class StoredUpload(Struct, frozen=True):
 
     record: UploadRecord
     created: bool
+
+
+class UploadUrl(Struct, frozen=True):
+    """A URL to which the client PUTs the file of an upload, until `expires_at`."""
+
+    upload_id: UUID
+    url: str
+    expires_at: datetime
+
+
+class Presigner(Struct, frozen=True):
+    """Signs URLs of a bucket: *sign* returns one for a path and a size, valid for *ttl_s* seconds."""
+
+    sign: Callable[[str, int], Awaitable[str]]
+    ttl_s: float
 
 
 class UploadService:
@@ -57,9 +85,10 @@ class UploadService:
         max_bytes: int,
         clock: Clock,
         new_id: NewId,
+        presigner: Presigner | None = None,
     ) -> None:
         self._store, self._artifacts, self._workers, self._limits = store, artifacts, workers, limits
-        self.max_bytes = max_bytes
+        self.max_bytes, self._presigner = max_bytes, presigner
         self._clock, self._new_id = clock, new_id
         self.on_due: Callable[[datetime], object] = lambda _: None
 
@@ -72,20 +101,80 @@ class UploadService:
             same = await self._store.find_same(tenant, file.sha256, own=workflow_id is None)
             if same is not None:
                 return StoredUpload(same, created=False)
-            contents = await self._inspect(tenant, file)
-            new = NewUpload(
-                id=self._new_id(self._clock.now()),
-                tenant=tenant,
-                name=safe_name(file.name, contents.media_type),
-                size=file.size,
-                sha256=file.sha256,
-                contents=contents,
-                workflow_id=workflow_id,
-            )
-            if (record := await self._store_new(new, file)) is not None:
-                self.on_due(record.expires_at)
+            new = await self._examine(self._new_id(self._clock.now()), tenant, file, workflow_id)
+            await self._store.reserve(new, self._limits)
+            if (record := await self._store_file(new, file)) is not None:
                 return StoredUpload(record, created=True)
         raise Unavailable("the same file is being uploaded and deleted elsewhere")
+
+    async def presign(self, tenant: str | None, name: str, size: int) -> UploadUrl:
+        """Reserve *size* bytes for a file that the client sends to a URL of the bucket.
+
+        Raises `InvalidRequest` without such a bucket, `QuotaExceeded`, `ArtifactError` and `Unavailable`.
+        """
+        if self._presigner is None:
+            raise InvalidRequest([Fault(("query", "presign"), _NO_PRESIGN, "presign")])
+        now = self._clock.now()
+        upload = PresignedUpload(self._new_id(now), tenant, name, size)
+        url = await self._presigner.sign(upload.path, size)
+        await self._store.reserve_presigned(upload, self._limits, self._presigner.ttl_s)
+        expires_at = now + timedelta(seconds=self._presigner.ttl_s)
+        self.on_due(expires_at + timedelta(seconds=PENDING_S))
+        return UploadUrl(upload.id, url, expires_at)
+
+    async def complete(self, scope: TenantScope, upload_id: UUID) -> StoredUpload:
+        """Examine and store the file that the client has sent to the bucket. What is refused is deleted.
+
+        Raises `NotFound`, `UploadMissing`, `InvalidRequest`, `UnsupportedFile`, `ArtifactError` and `Unavailable`.
+        """
+        if (record := await self._store.find(scope, upload_id)) is not None:
+            return StoredUpload(record, created=False)
+        upload = await self._store.find_presigned(scope, upload_id)
+        if upload is None:
+            raise NotFound("upload")
+        async with spooled_file(upload.name) as file:
+            try:
+                await self._fetch(upload, file)
+                return await self._complete(upload, file)
+            except (InvalidRequest, UnsupportedFile):
+                await self._abandon(upload_id)
+                raise
+
+    async def _fetch(self, upload: PresignedUpload, file: SpooledFile) -> None:
+        try:
+            async with self._artifacts.stream(upload.path) as chunks:
+                async for chunk in chunks:
+                    await file.write(chunk)
+                    if file.size > upload.size:
+                        break
+        except ArtifactGone:
+            raise UploadMissing from None
+        if file.size != upload.size:
+            message = f"The file has another size than the {upload.size:,} bytes that were announced"
+            raise InvalidRequest([Fault(("path", "upload_id"), message, "size")])
+
+    async def _complete(self, upload: PresignedUpload, file: SpooledFile) -> StoredUpload:
+        same = await self._store.find_same(upload.tenant, file.sha256, own=True)
+        if same is None:
+            new = await self._examine(upload.id, upload.tenant, file, None)
+            if not await self._store.describe(new):
+                raise Unavailable("another request is completing this upload")
+            if (record := await self._store_file(new, file)) is not None:
+                await self._delete_unchecked(upload)
+                return StoredUpload(record, created=True)
+            same = await self._store.find_same(upload.tenant, file.sha256, own=True)
+            if same is None:
+                raise Unavailable("the same file is being uploaded and deleted elsewhere")
+        await self._abandon(upload.id)
+        return StoredUpload(same, created=False)
+
+    async def _delete_unchecked(self, upload: PresignedUpload) -> None:
+        """Delete the file as the client has sent it. If that fails now, it goes with the upload."""
+        try:
+            async with asyncio.timeout(_DELETE_S):
+                await self._artifacts.delete(upload.path)
+        except (ArtifactError, ArtifactGone, TimeoutError) as error:
+            log.warning("upload.not_deleted", action="delete", upload_id=str(upload.id), error=str(error))
 
     async def take_back(self, uploads: Iterable[StoredUpload]) -> None:
         """Delete uploads of a request that has failed, unless a workflow names them already."""
@@ -147,7 +236,10 @@ class UploadService:
             return False
         return True
 
-    async def _inspect(self, tenant: str | None, file: SpooledFile) -> UploadContents:
+    async def _examine(
+        self, upload_id: UUID, tenant: str | None, file: SpooledFile, workflow_id: UUID | None
+    ) -> NewUpload:
+        """Return the upload with what its bytes show. Raises `UnsupportedFile` and `Unavailable`."""
         if not file.size:
             raise UnsupportedFile("The file is empty.")
         try:
@@ -159,11 +251,21 @@ class UploadService:
         inspection = json.decode(answer, type=Inspection)
         if inspection.contents is None:
             raise UnsupportedFile(inspection.refusal)
-        return inspection.contents
+        return NewUpload(
+            id=upload_id,
+            tenant=tenant,
+            name=safe_name(file.name, inspection.contents.media_type),
+            size=file.size,
+            sha256=file.sha256,
+            contents=inspection.contents,
+            workflow_id=workflow_id,
+        )
 
-    async def _store_new(self, new: NewUpload, file: SpooledFile) -> UploadRecord | None:
-        """Store the file and its row. Return None if the same bytes were stored meanwhile."""
-        await self._store.reserve(new, self._limits)
+    async def _store_file(self, new: NewUpload, file: SpooledFile) -> UploadRecord | None:
+        """Store the file of a PENDING upload. Return None if the same bytes were stored meanwhile.
+
+        If it isn't stored, the upload is deleted.
+        """
         record: UploadRecord | None = None
         try:
             await self._artifacts.put_file(new.path, file.file)
@@ -171,6 +273,8 @@ class UploadService:
         finally:
             if record is None:
                 await self._abandon(new.id)
+        if record is not None:
+            self.on_due(record.expires_at)
         return record
 
     async def _abandon(self, upload_id: UUID) -> None:

@@ -17,15 +17,21 @@ import asyncpg
 
 from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import NewUpload, UploadContents, UploadLimits, UploadPage, UploadRecord
+from stepwell.domain.uploads import (
+    NewUpload,
+    PresignedUpload,
+    UploadContents,
+    UploadLimits,
+    UploadPage,
+    UploadRecord,
+)
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row
-from stepwell.ports.uploads import UploadStatus
+from stepwell.ports.uploads import PENDING_S, UploadStatus
 
 # The maximum. A connection is opened only if all others are in use, so without uploads there is none.
 CONNECTIONS: Final = 2
-_PENDING_S: Final = 7_200  # the longest time from a reservation to the end of the upload
 _RECHECK_S: Final = 86_400  # between two examinations of an expired upload that a workflow names
 _CREATE_S: Final = 60  # the longest time from a stored reference to its workflow
 _CONTINUE_S: Final = 300  # until a deletion that was interrupted or has failed is continued
@@ -35,7 +41,7 @@ id, tenant, name, size, sha256, media_type, width, height, duration_s, workflow_
 """
 _OF_TENANT: Final = "coalesce(tenant, '') = coalesce($1::text, '') AND (tenant IS NULL) = ($1::text IS NULL)"
 
-RESERVE: Final = f"""
+RESERVE: Final = """
 WITH room AS (
     INSERT INTO upload_usage AS u (lane, bytes, uploads)
     SELECT coalesce($2::text, ''), $4::bigint, 1 WHERE $4::bigint <= $12::bigint AND $13::integer > 0
@@ -46,9 +52,19 @@ WITH room AS (
 INSERT INTO uploads (id, tenant, name, status, size, sha256, media_type, width, height, duration_s, workflow_id, ttl_s,
                      created_at, expires_at)
 SELECT $1, $2, $3, 'PENDING', $4, $5, $6, $7, $8, $9, $10, $11,
-       clock_timestamp(), clock_timestamp() + make_interval(secs => {_PENDING_S})
+       clock_timestamp(), clock_timestamp() + make_interval(secs => $14)
 FROM room RETURNING id
-"""  # noqa: S608 - built from constants
+"""
+
+# A file that has not been examined has no digest.
+FIND_PRESIGNED: Final = """
+SELECT id, tenant, name, size FROM uploads
+WHERE id = $1 AND status = 'PENDING' AND sha256 = '' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text)
+"""
+DESCRIBE: Final = """
+UPDATE uploads SET name = $2, sha256 = $3, media_type = $4, width = $5, height = $6, duration_s = $7
+WHERE id = $1 AND status = 'PENDING' AND sha256 = '' RETURNING id
+"""
 
 FINISH: Final = f"""
 UPDATE uploads SET status = 'STORED', expires_at = clock_timestamp() + make_interval(secs => ttl_s)
@@ -134,14 +150,36 @@ class PostgresUploads:
     def __init__(self, connections: SmallPool) -> None:
         self._connections = connections
 
-    @unavailable_in_outage
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
-        contents = new.contents
-        values = (new.id, new.tenant, new.name, new.size, new.sha256, contents.media_type)
-        sizes = (contents.width, contents.height, contents.duration_s)
-        more = (new.workflow_id, limits.ttl_s, limits.quota_bytes, limits.max_uploads)
-        if not await self._connections.fetch(RESERVE, *values, *sizes, *more):
+        await self._reserve(new, limits, PENDING_S)
+
+    async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
+        new = NewUpload(
+            id=upload.id,
+            tenant=upload.tenant,
+            name=upload.name,
+            size=upload.size,
+            sha256="",
+            contents=UploadContents(""),
+        )
+        await self._reserve(new, limits, url_s + PENDING_S)
+
+    @unavailable_in_outage
+    async def _reserve(self, new: NewUpload, limits: UploadLimits, pending_s: float) -> None:
+        values = (new.id, new.tenant, new.name, new.size, new.sha256, *_facts(new.contents), new.workflow_id)
+        rest = (limits.ttl_s, limits.quota_bytes, limits.max_uploads, pending_s)
+        if not await self._connections.fetch(RESERVE, *values, *rest):
             raise QuotaExceeded(limits.message)
+
+    @unavailable_in_outage
+    async def find_presigned(self, scope: TenantScope, upload_id: UUID) -> PresignedUpload | None:
+        rows = await self._connections.fetch(FIND_PRESIGNED, upload_id, scope.every, scope.tenant)
+        return PresignedUpload(*rows[0]) if rows else None
+
+    @unavailable_in_outage
+    async def describe(self, new: NewUpload) -> bool:
+        rows = await self._connections.fetch(DESCRIBE, new.id, new.name, new.sha256, *_facts(new.contents))
+        return bool(rows)
 
     @unavailable_in_outage
     async def finish(self, upload_id: UUID) -> UploadRecord | None:
@@ -240,6 +278,10 @@ class PostgresUploads:
             raise NotFound("artifact")
         if not row["charged"]:
             raise QuotaExceeded(limits.message)
+
+
+def _facts(contents: UploadContents) -> tuple[str, int | None, int | None, float | None]:
+    return contents.media_type, contents.width, contents.height, contents.duration_s
 
 
 def _record(row: Row) -> UploadRecord:
