@@ -77,8 +77,8 @@ class Request(Struct, frozen=True, kw_only=True):
 class Job(Struct, frozen=True, kw_only=True):
     """Work at a provider that continues without this service.
 
-    `urls` are the addresses that the provider named for the job, by purpose. If `done` is true, the job has succeeded
-    already and only its result is left to fetch.
+    `urls` are the addresses that the provider named for the job, by purpose, and other texts that `fetch` needs. If
+    `done` is true, the job has succeeded already and only its result is left to fetch.
     """
 
     id: str

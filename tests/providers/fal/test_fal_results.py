@@ -33,6 +33,7 @@ class TestFetch:
                 "format": "PNG",
                 "size": len(data),
                 "seed": 5,
+                "nsfw": False,
             }
         )
         assert picture_of(data).size == (40, 30)
@@ -50,6 +51,31 @@ class TestFetch:
         paths = [f"media/{TASK}/{name}" for name in ("result.png", "result_1.png", "result_2.png")]
         assert (result["result_image_path"], result["result_image_paths"]) == (paths[0], paths)
         assert set(bench.io.stored) == {"result.png", "result_1.png", "result_2.png"}
+
+    @pytest.mark.parametrize(
+        ("flags", "count", "nsfw"),
+        [
+            ([True], 1, True),
+            ([False, True], 2, [False, True]),
+            ([False, True], 1, True),
+            ([True], 2, True),
+            ([], 1, None),
+            ([1], 1, None),
+            ("no", 1, None),
+            (None, 1, None),
+        ],
+    )
+    async def test_the_findings_of_the_safety_checker_are_reported(
+        self, bench: Bench, flags: Any, count: int, nsfw: Any
+    ) -> None:
+        images = [{"url": "data:image/webp;base64,QUJD"}] * count
+        bench.fal.output = {"images": images, "has_nsfw_concepts": flags}
+        assert (await bench.ended()).result.get("nsfw") == nsfw
+
+    @pytest.mark.parametrize(("actual", "revised"), [("a red shoe", "a red shoe"), ("", None), (None, None), (7, None)])
+    async def test_a_rewritten_prompt_is_reported(self, bench: Bench, actual: Any, revised: str | None) -> None:
+        bench.fal.output = {"images": [{"url": "data:image/webp;base64,QUJD"}], "actual_prompt": actual}
+        assert (await bench.ended()).result.get("revised_prompt") == revised
 
     async def test_a_single_image_in_the_member_image_is_stored(self, bench: Bench) -> None:
         result = (await bench.ended(attempt(TaskType.BACKGROUND_REMOVE, base_image_url=PICTURE))).result
@@ -112,7 +138,7 @@ class TestFetch:
     async def test_the_output_of_an_experimental_app_is_returned_as_it_is(self, bench: Bench) -> None:
         work = attempt(TaskType.EXPERIMENTAL_FAL, {"fal_app_id": "me/mine"}, arguments={"num_images": 2})
         result = (await bench.ended(work)).result
-        assert result["output"]["has_nsfw_concepts"] == [False]
+        assert (result["output"]["has_nsfw_concepts"], result["nsfw"]) == ([False], False)
         assert result["result_image_paths"] == [f"media/{TASK}/result.png", f"media/{TASK}/result_1.png"]
 
     @pytest.mark.parametrize("output", [[1, {"a": None}], "text", 5, {"images": "no"}, {"image": None}])

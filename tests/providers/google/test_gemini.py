@@ -1,5 +1,6 @@
 """GEMINI and VERTEX where they do the same: submits and what becomes of them, over real sockets."""
 
+import base64
 import io
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -30,6 +31,7 @@ from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, OutcomeUnknown
 from stepwell.ports.providers import Attempt, Finished
 from support.emulators.base import Fault, Reply
+from support.emulators.google import picture
 from support.providers.attempt_io import TASK, MemoryIO, UnsteadyIO
 
 BENCHES = {"gemini": gemini_bench, "vertex": vertex_bench}
@@ -238,6 +240,15 @@ async def test_the_models_text_is_the_reason_for_a_missing_image(tmp_path: Path)
 
 
 IMAGEN = attempt(config={"model": "imagen-4.0-generate-001"}, prompt="a fight")
+
+
+@pytest.mark.parametrize(("prompt", "revised"), [("a fair fight", "a fair fight"), ("", None), (None, None), (7, None)])
+async def test_a_prompt_that_imagen_has_rewritten_is_reported(bench: Bench, prompt: Any, revised: str | None) -> None:
+    data = base64.b64encode(picture(8, 8)).decode()
+    bench.at.answered = {"predictions": [{"bytesBase64Encoded": data, "mimeType": "image/png", "prompt": prompt}]}
+    finished = await bench.answered(IMAGEN)
+    assert isinstance(finished, Finished)
+    assert finished.result.get("revised_prompt") == revised
 
 
 async def test_an_image_that_imagens_filters_withhold_is_not_retried(bench: Bench) -> None:

@@ -193,7 +193,7 @@ class TestImages:
         job = await submit(provider, DRAWING)
         assert isinstance(job, Job)
         address = f"{emulator.url}{next(iter(emulator.files))}"
-        assert job == Job(id=f"picture-{TASK}", urls={"picture": address}, done=True)
+        assert job == Job(id=f"picture-{TASK}", urls={"picture": address, "revised_prompt": "better"}, done=True)
         later = attempt()
         assert await provider.poll(later, job) == JobState(status=JobStatus.SUCCEEDED, word="completed")
         assert await provider.cancel(later, job) is CancelAnswer.ENDED
@@ -206,6 +206,7 @@ class TestImages:
             "result_image_path": f"media/{TASK}/result.png",
             "size": len(data),
             "model": "gpt-image-2.6-flare",
+            "revised_prompt": "better",
         }
         assert (files.stored, files.kinds) == ({"result.png": data}, [("image/",)])
         assert emulator.calls[-1].headers["authorization"] == f"Bearer {KEY}"

@@ -3,6 +3,7 @@
 What must hold:
 - A file is in `stored` before it is written, so that a cancelled attempt leaves no file that nobody deletes.
 - A path leads to a file only if a task of the same tenant has stored exactly that path.
+- Content Credentials are looked for while a file passes through, so that no file is read for them.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from anyio import CancelScope, current_effective_deadline, current_time, sleep
 
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import artifact_path
+from stepwell.domain.content_credentials import CredentialsDetector
 from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.domain.model import Task
 from stepwell.ports.artifacts import Artifacts
@@ -61,7 +63,10 @@ class WorkerTurns(Protocol):
 
 
 class BoundAttemptIO:
-    """The file operations of one task. `stored` has its files by path, also those whose write may have failed."""
+    """The file operations of one task. `stored` has its files by path, also those whose write may have failed.
+
+    `has_credentials`: one of the files that the provider has made contains Content Credentials.
+    """
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class BoundAttemptIO:
         self._tenant, self._task, self._artifacts, self._inputs = tenant, task, artifacts, inputs
         self._links, self._downloads, self._room = links, downloads, room
         self.stored: dict[str, Output] = {}
+        self.has_credentials = False
 
     def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:
         return self._workers.worker(weight)
@@ -104,7 +110,11 @@ class BoundAttemptIO:
             raise AttemptError(str(error), retryable=True, provider_fault=False) from error
 
     async def store(self, name: str, data: bytes) -> Output:
-        return await self._store(name, partial(self._artifacts.put, data=data))
+        detector = CredentialsDetector()
+        detector.feed(data)
+        output = await self._store(name, partial(self._artifacts.put, data=data))
+        self.has_credentials |= detector.found
+        return output
 
     async def store_file(self, name: str, file: IO[bytes]) -> Output:
         return await self._store(name, partial(self._artifacts.put_file, file=file))
@@ -142,7 +152,9 @@ class BoundAttemptIO:
             async with self._downloads.stream(
                 url, media_types, headers=headers, error_text=error_text, redirects=redirects
             ) as chunks:
-                self.stored[path] = await self._artifacts.put_stream(path, chunks)
+                detector = CredentialsDetector()
+                self.stored[path] = await self._artifacts.put_stream(path, _inspected(chunks, detector))
+            self.has_credentials |= detector.found
         except ArtifactError as error:
             # The output is made and paid for, and can be downloaded again once there is room for it.
             raise CallFailed(f"the output could not be stored: {error}") from error
@@ -153,6 +165,12 @@ class BoundAttemptIO:
         path = artifact_path(self._task.id, name)
         self.stored[path] = Output(path, 0, "")
         return path
+
+
+async def _inspected(chunks: AsyncIterator[bytes], detector: CredentialsDetector) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        detector.feed(chunk)
+        yield chunk
 
 
 def _storage_error(why: str) -> AttemptError:

@@ -61,6 +61,7 @@ log = structlog.get_logger()
 _ERROR_CAP = 2_000
 _LEAST_DECODED, _MOST_DECODED = 2, 69  # bytes of memory for a byte of JSON, by `decoded_size`
 _OUTAGE_RETRY_S = 0.5
+_CREDENTIALS = {"content_credentials": True}
 
 
 class AttemptContext(Protocol):
@@ -254,7 +255,8 @@ class AttemptRunner:
                 with context.lend_results(await self._read_results(context, task, memory)):
                     finished = await self._call(context, plan, task, work, io, memory, answers, control)
                 cost = finished.cost
-                encoded = (_encoded_inputs if task.provider is None else _encoded)(finished.result)
+                result = finished.result | (_CREDENTIALS if io.has_credentials else {})
+                encoded = (_encoded_inputs if task.provider is None else _encoded)(result)
         except AttemptSuperseded:
             return None
         except (Exception, CancelledError) as error:

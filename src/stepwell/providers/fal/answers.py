@@ -137,7 +137,8 @@ async def result_of(task_type: TaskType, output: Any, io: AttemptIO) -> dict[str
     """
     members = output if isinstance(output, dict) else {}
     if task_type not in KINDS:
-        return {"output": output, **await _video(members, io), **await _images(members, io)}
+        result = {"output": output, **await _video(members, io), **await _images(members, io)}
+        return result | _reported(members, result)
     wanted = KINDS[task_type].output
     if wanted == "text":
         result = _text(members)
@@ -145,8 +146,26 @@ async def result_of(task_type: TaskType, output: Any, io: AttemptIO) -> dict[str
         result = await (_video if wanted == "video" else _images)(members, io)
     if not result:
         raise AttemptError(f"FAL: the answer has no {wanted}", retryable=False)
+    result |= _reported(members, result)
     seed = members.get("seed")
     return result | ({"seed": seed} if isinstance(seed, int) and not isinstance(seed, bool) else {})
+
+
+def _reported(members: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `nsfw` and `revised_prompt`, if the app reports them.
+
+    Apps with a safety checker have `has_nsfw_concepts`, a list with a bool for each image
+    (https://fal.ai/models/fal-ai/flux-lora/api). Apps that rewrite prompts have `actual_prompt`
+    (https://fal.ai/models/fal-ai/wan-25-preview/text-to-image/api).
+    """
+    flags, prompt = members.get("has_nsfw_concepts"), members.get("actual_prompt")
+    facts: dict[str, Any] = {}
+    if isinstance(flags, list) and flags and all(isinstance(flag, bool) for flag in flags):
+        several = len(result.get("result_image_paths", ())) == len(flags)
+        facts["nsfw"] = flags if several else any(flags)
+    if isinstance(prompt, str) and prompt:
+        facts["revised_prompt"] = prompt
+    return facts
 
 
 class _File(Struct, frozen=True):

@@ -151,15 +151,16 @@ async def imagen_result(
 ) -> dict[str, Any]:
     """Store the image of predict (Imagen), and return the step's result. Raises `AttemptError`."""
     predictions = [each for each in answer.predictions if isinstance(each, Mapping)]
-    data = next((each["bytesBase64Encoded"] for each in predictions if each.get("bytesBase64Encoded")), None)
-    if data is None:
+    prediction = next((each for each in predictions if each.get("bytesBase64Encoded")), None)
+    if prediction is None:
         reasons = [each["raiFilteredReason"] for each in predictions if each.get("raiFilteredReason")]
         raise withheld(name, "image", reasons) if reasons else _no_image(name)
-    image = await decode_media(data, is_video=False)
+    image = await decode_media(prediction["bytesBase64Encoded"], is_video=False)
     if image is None:
         raise AttemptError(f"{name}: the data of the image is not an image", retryable=True)
-    seed = body["parameters"].get("seed")
-    return {**await store_media(image, attempt, io), **({} if seed is None else {"seed": seed}), "model": model}
+    seed, prompt = body["parameters"].get("seed"), prediction.get("prompt")
+    facts = {"seed": seed, "revised_prompt": prompt if isinstance(prompt, str) and prompt else None, "model": model}
+    return await store_media(image, attempt, io) | {key: value for key, value in facts.items() if value is not None}
 
 
 def _no_image(name: str) -> AttemptError:

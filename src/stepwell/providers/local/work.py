@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import IO, Any, NamedTuple, TypeAlias
 
 from stepwell.contract.enums import TaskType
+from stepwell.domain.content_credentials import has_credentials
 from stepwell.domain.errors import AttemptError
 from stepwell.outbound.sanitise import invalid_input, sanitised
 from stepwell.providers.local import adjust, background, editing, enhance, generation, video
@@ -71,6 +72,7 @@ def perform(job: RenderJob) -> dict[str, Any]:
             weight = weigh_job(task_type, job["inputs"], files)
             if job["light_only"] and not weight.light:
                 return {"cost": weight.cost, "memory": weight.memory}
+            removed = {"content_credentials_removed": True} if any(map(_has_credentials, files.values())) else {}
             results = [_render(job, files, place) for place in range(len(job["outputs"]))]
     except AttemptError as error:
         return {"error": str(error), "retryable": error.retryable, "provider_fault": error.provider_fault}
@@ -84,7 +86,7 @@ def perform(job: RenderJob) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - a bug here, which the same inputs would meet again
         text = sanitised(f"LOCAL failed: {type(error).__name__}: {error}")
         return {"error": text, "retryable": False, "provider_fault": True}
-    return {"result": results[0], "cost": weight.cost}
+    return {"result": results[0] | removed, "cost": weight.cost}
 
 
 def _render(job: RenderJob, files: Files, place: int) -> dict[str, Any]:
@@ -94,6 +96,13 @@ def _render(job: RenderJob, files: Files, place: int) -> dict[str, Any]:
     with open(job["outputs"][place], "wb") as output:  # noqa: PTH123 - as the other files
         rendered.write(output)
     return rendered.result
+
+
+def _has_credentials(file: IO[bytes]) -> bool:
+    file.seek(0)
+    found = has_credentials(file)
+    file.seek(0)
+    return found
 
 
 def _open_input(path: str, field: str) -> IO[bytes]:

@@ -64,6 +64,7 @@ PUBLIC_URL = "https://api.openai.com/v1"
 _PUBLIC_HOST = "api.openai.com"  # or below it: eu.api.openai.com
 MAX_ANSWER = 64 * 1024 * 1024
 _RESULT_URL = "picture"  # the purpose, among the URLs of a job, of an image's URL
+_REVISED_PROMPT, _MAX_PROMPT = "revised_prompt", 10_000  # beside it; characters
 _EXTENSIONS = {"jpeg": "jpg", "jpg": "jpg", "webp": "webp", "gif": "gif"}
 _REDIRECTS = 3
 
@@ -151,7 +152,9 @@ class OpenAiProvider:
         with paid_for():
             image = first_image(answer)
             if image.b64_json is None and image.url is not None:
-                return Job(id=f"picture-{attempt.task_id}", urls={_RESULT_URL: image.url}, done=True)
+                prompt = image.revised_prompt
+                revised = {_REVISED_PROMPT: prompt[:_MAX_PROMPT]} if isinstance(prompt, str) and prompt else {}
+                return Job(id=f"picture-{attempt.task_id}", urls={_RESULT_URL: image.url, **revised}, done=True)
             return Finished(await image_result(image, answer.usage, request.model, attempt, io))
 
     async def poll(self, attempt: Attempt, job: Job) -> JobState:
@@ -171,7 +174,9 @@ class OpenAiProvider:
                 headers=session.headers if own else None,
                 error_text=session.words if own else None,
             )
-            return Finished({"result_image_path": image.path, "size": image.size, "model": model})
+            prompt = job.urls.get(_REVISED_PROMPT)
+            revised = {} if prompt is None else {"revised_prompt": prompt}
+            return Finished({"result_image_path": image.path, "size": image.size, "model": model, **revised})
         video = await read_video(session, job)
         if video.status != "completed":
             raise CallFailed(sanitised(f"{NAME}: the video is {video.status}, not completed", 200))
