@@ -31,6 +31,7 @@ SHARED_SUBJECTS = {
     "previews": "previews of images: the port that makes them, and the service that stores them",
     "problems": "problem details: their structs, and how errors become them",
     "providers": "providers",
+    "purges": "purges: the deletion of workflows with all their rows",
     "run": "a run: its state machine, and the command that makes one",
     "system": "the operations without a token",
     "task_configs": "the configs of the types of task: their structs, and their rules",

@@ -1,4 +1,4 @@
-"""The operations on workflows: the eight of the API contract, and pause."""
+"""The operations on workflows: the eight of the API contract, pause, and the deletion of all data."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -41,7 +41,12 @@ from stepwell.api.workflow_etags import page_etag
 from stepwell.contract.definition import CreateWorkflow, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowListResponse, WorkflowPublic
+from stepwell.contract.workflows import (
+    WorkflowCleanupResponse,
+    WorkflowDataDeletion,
+    WorkflowListResponse,
+    WorkflowPublic,
+)
 from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
@@ -135,6 +140,24 @@ CLEANUP = Operation(
     problems=(409,),
     headers=("ETag",),
     takes=CHANGING,
+)
+
+
+DELETE_DATA = Operation(
+    method="DELETE",
+    path=ONE + "/data",
+    id="delete_workflow_data",
+    summary="Delete Workflow Data",
+    description=(
+        "Deletes all rows and files of the workflow for good, for example for a privacy request. Must not be RUNNING, "
+        "and no job of it may be followed up. A file that another workflow names stays until that one is deleted. "
+        "Afterwards the id is unknown. What remains is a record of the id, the caller and the time. If something is "
+        "left after ten seconds, pending is true, and the service goes on."
+    ),
+    tag=TAG,
+    permission=Permission.WRITE,
+    answers=WorkflowDataDeletion,
+    problems=(409,),
 )
 
 
@@ -315,6 +338,15 @@ async def _clean(request: ApiRequest, services: Services, preconditions: Precond
     return answer_with_etag(workflow, WorkflowCleanupResponse(await workflow_to_public(workflow), detail))
 
 
+@endpoint(DELETE_DATA)
+async def delete_workflow_data(request: ApiRequest, services: ServicesDep) -> WorkflowDataDeletion:
+    workflow_id = _workflow_id(request)
+    parse_query(request.scope["query_string"], NoQuery)
+    await ignore_empty_body(request)
+    deletion = await services.workflows.delete_data(request.user.scope, request.user.subject, workflow_id)
+    return WorkflowDataDeletion(workflow_id, deletion.files_deleted, deletion.pending)
+
+
 _Verb: TypeAlias = Callable[[TenantScope, str, UUID, Preconditions], Awaitable[FoundWorkflow]]
 
 
@@ -340,4 +372,5 @@ HANDLERS = (
     resume_workflow,
     cancel_workflow,
     cleanup_workflow,
+    delete_workflow_data,
 )

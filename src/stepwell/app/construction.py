@@ -36,6 +36,7 @@ from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
+from stepwell.engine.cleanups.retention import Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
@@ -278,7 +279,13 @@ def build_services(
     )
     uploads, sweeper = _build_uploads(process, stores, webhooks.recovery, stack)
     cleanups = CleanupRunner(
-        database.cleanups, stores.files.artifacts, uploads.delete_with_workflow, access, engine.bus, clock
+        database.cleanups,
+        database.purges,
+        stores.files.artifacts,
+        uploads.delete_with_workflow,
+        access,
+        engine.bus,
+        clock,
     )
     webhooks.recovery.add_claimer(cleanups)
     return Services(
@@ -288,6 +295,7 @@ def build_services(
             reads,
             availability,
             cleanups,
+            database.purges,
             webhooks.service,
             idempotency,
             DefinitionFiles(uploads),
@@ -298,6 +306,7 @@ def build_services(
         reads=reads,
         counts=WorkflowCounts(database.reader, clock),
         cleanups=cleanups,
+        retention=Retention(database.purges, cleanups, engine.lease, clock, settings.retention_days),
         webhooks=webhooks.service,
         idempotency=idempotency,
         completion=CompletionWaiter(engine.bus, database.reader),

@@ -33,6 +33,7 @@ from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
 from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
+from stepwell.persistence.stores.purges import PostgresPurges
 from stepwell.persistence.stores.uploads import CONNECTIONS as UPLOAD_CONNECTIONS
 from stepwell.persistence.stores.uploads import PostgresUploads
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
@@ -41,6 +42,7 @@ from stepwell.ports.cleanups import Cleanups
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LeaseStore, Notifications, Presence
 from stepwell.ports.events import EventFeed
+from stepwell.ports.purges import Purges
 from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
 from stepwell.ports.uploads import Uploads
 from stepwell.ports.webhooks import Deliveries, Outbox
@@ -63,6 +65,7 @@ class Database(Struct):
     presence: Presence
     cleanups: Cleanups
     uploads: Uploads
+    purges: Purges
 
 
 class DatabaseSource(Protocol):
@@ -126,7 +129,7 @@ class PostgresSource:
             stack.callback(small_pool.close)
             return small_pool
 
-        notifying = open_pool(1)
+        notifying, cleaning = open_pool(1), open_pool(CLEANUP_CONNECTIONS)
         if self._durable:
             await assert_durable(pool)
         return Database(
@@ -139,8 +142,9 @@ class PostgresSource:
             PostgresEventFeed(engine, pool),
             PostgresNotifications(connect, notifying, owner),
             PostgresPresence(connect, notifying, owner),
-            PostgresCleanups(open_pool(CLEANUP_CONNECTIONS)),
+            PostgresCleanups(cleaning),
             PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
+            PostgresPurges(cleaning),
         )
 
 

@@ -119,6 +119,14 @@ class WorkflowCleanupDetail(Struct):
     pending: Annotated[bool, Meta(description="Files are left, which the service still deletes")] = False
 
 
+class WorkflowDataDeletion(Struct):
+    """All rows and files of a workflow were deleted."""
+
+    id: UUID
+    files_deleted: Annotated[int, Meta(description="The files that this request has deleted")]
+    pending: Annotated[bool, Meta(description="Something is left, which the service still deletes")] = False
+
+
 class WorkflowCleanupResponse(Struct):
     workflow: WorkflowPublic
     cleanup: WorkflowCleanupDetail

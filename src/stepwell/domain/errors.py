@@ -92,6 +92,16 @@ class InvalidTransition(StepwellError):
         super().__init__(f"{message} {hint}".rstrip())
 
 
+class JobFollowedUp(StepwellError):
+    """The data of a workflow can't be deleted yet, because a job of it is still followed up at its provider."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A job of the workflow is still followed up at its provider, so that its end and its cost are recorded: "
+            "try again when following_up of its tasks is false."
+        )
+
+
 class NoWebhook(StepwellError):
     """A verb about webhooks was sent to a workflow that has no `webhook_url`."""
 

@@ -348,11 +348,52 @@ class CleanupReport(Struct):
 
 
 class DueCleanup(Struct, frozen=True):
-    """A cleanup whose next pass is due. `tries` counts the failed passes. `lane` is the tenant, "" for none."""
+    """A cleanup whose next pass is due. `tries` counts the failed passes. `lane` is the tenant, "" for none.
+
+    `purge`: all rows of the workflow are deleted too.
+    """
 
     workflow_id: UUID
     lane: str
     tries: int
+    purge: bool = False
+
+
+class FileRemoval(Struct, frozen=True):
+    """The files of a task whose rows a purge has deleted."""
+
+    task_id: UUID
+    workflow_id: UUID
+    paths: tuple[str, ...]
+
+
+class PurgedRows(Struct, frozen=True):
+    """The workflows of which a purge has deleted rows. Of those in `unfinished`, rows may be left."""
+
+    workflow_ids: frozenset[UUID] = frozenset()
+    unfinished: frozenset[UUID] = frozenset()
+
+
+class ExpiredBatch(Struct, frozen=True):
+    """A batch of workflows that the retention has deleted.
+
+    `with_files`: some of them have files, which are still to be deleted. `busy`: nothing was deleted, because the files
+    of an earlier batch are still being deleted. `is_behind`: before the batch, a workflow was due. `next_s`: the
+    seconds until the next one is due; None without one.
+    """
+
+    count: int
+    with_files: bool
+    busy: bool
+    is_behind: bool
+    next_s: float | None
+
+
+class DataDeletion(Struct):
+    """The result of deleting all data of a workflow. `pending`: something is left that is still to be deleted."""
+
+    files_deleted: int = 0
+    pending: bool = False
 
 
 class TaskToClean(Struct, frozen=True):

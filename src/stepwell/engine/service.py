@@ -17,16 +17,19 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.definition import WorkflowUpdate
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.access.signed_urls import CallbackUrls
-from stepwell.domain.errors import InvalidTransition, NotFound, PreconditionFailed, Unavailable
+from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, PreconditionFailed, Unavailable
+from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.records import CleanupReport, FoundWorkflow, WorkflowRecord
+from stepwell.domain.records import CleanupReport, DataDeletion, FoundWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
+from stepwell.engine.cleanups.retention import Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.service import Diagnostics
 from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
@@ -50,6 +53,7 @@ from stepwell.fair_turns import FairTurns
 from stepwell.memory import MemoryGovernor
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.purges import Purges
 
 _ANSWER_S = 10.0
 _TRIES = 5
@@ -70,6 +74,7 @@ class WorkflowService:
         reads: ReadService,
         availability: Availability,
         cleanups: CleanupRunner,
+        purges: Purges,
         webhooks: WebhookService,
         idempotency: IdempotentRequests,
         definition_files: DefinitionFiles,
@@ -78,8 +83,8 @@ class WorkflowService:
         new_id: NewId,
     ) -> None:
         self.access, self._admission, self._reads, self._availability = access, admission, reads, availability
-        self._cleanups, self._webhooks, self._idempotency = cleanups, webhooks, idempotency
         self._definition_files = definition_files
+        self._cleanups, self._purges, self._webhooks, self._idempotency = cleanups, purges, webhooks, idempotency
         self._callbacks, self._clock, self._make_id = callbacks, clock, new_id
 
     async def create(
@@ -204,6 +209,22 @@ class WorkflowService:
             report = await self._cleanups.wait(observer, begun=has_begun)
         return await self._reads.find(scope, workflow_id), report
 
+    async def delete_data(self, scope: TenantScope, actor: str, workflow_id: UUID) -> DataDeletion:
+        """Delete all rows and files of the workflow, which must not be RUNNING. Raises `JobFollowedUp`.
+
+        They are deleted whatever becomes of this call, which waits for that up to ten seconds.
+        """
+        self._availability.check_open()
+        workflow = await self._reads.get(scope, workflow_id)
+        if workflow.status is WorkflowStatus.RUNNING:
+            raise InvalidTransition("delete_data", workflow.status, ALLOWED_FROM["delete_data"])
+        if await self._purges.is_followed_up(workflow_id):
+            raise JobFollowedUp
+        with self._cleanups.observe(workflow_id) as observer:
+            if workflow.state.deleted_at is None:
+                await self._change(scope, workflow_id, lambda _: Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
+            return await self._cleanups.purge(observer, actor)
+
     def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:
         """Return the attempt that a provider reports on by *token*. Raises `NotFound` for one that wasn't made here."""
         attempt = self._callbacks.attempt(token)
@@ -284,6 +305,7 @@ class Services(Struct, frozen=True):
     reads: ReadService
     counts: WorkflowCounts
     cleanups: CleanupRunner
+    retention: Retention
     webhooks: WebhookService
     idempotency: IdempotentRequests
     completion: CompletionWaiter

@@ -42,17 +42,22 @@ class TaskFiles:
         return [SelectedTask(record, references.get(record.task.id)) for record in records]
 
     async def find(self, scope: TenantScope, path: str) -> Output | None:
-        """Return the file of a task or an upload of *scope* with exactly this path; None if it is deleted."""
+        """Return the file of a task or an upload of *scope* with exactly this path; None if it is deleted.
+
+        The task's workflow may have been purged, while another one still needs the file.
+        """
         target = parse_artifact_path(path)
         if target is None:
             return None
         record = await self._store.task(scope, target.task_id)
         if record is None:
             upload = await self._uploads.find(scope, target.task_id)
-            return upload.output if upload is not None and upload.path == path else None
-        if record.deleted_at is not None:
+            if upload is not None:
+                return upload.output if upload.path == path else None
+        elif record.deleted_at is not None:
             return None
-        return next((output for output in record.task.outputs if output.path == path), None)
+        outputs = await self._store.needed_outputs(scope, target.task_id) if record is None else record.task.outputs
+        return next((output for output in outputs if output.path == path), None)
 
     async def recorded(self, owner_ids: Sequence[UUID]) -> set[str]:
         """Return the paths of the files of these tasks and uploads that aren't deleted."""

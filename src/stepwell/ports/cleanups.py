@@ -57,4 +57,4 @@ class Cleanups(Protocol):
         """Return the numbers of files; None if *owner* has no such cleanup any more."""
 
     async def end(self, owner: UUID, workflow_id: UUID) -> None:
-        """Delete the cleanup without an event."""
+        """Delete the cleanup without an event, unless it has become a purge."""

@@ -6,6 +6,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
+from stepwell.contract.tasks import Output
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
 from stepwell.domain.lifecycle.decision import Decision
@@ -198,7 +199,10 @@ class WorkflowReader(Protocol):
         """Return which process runs the workflow, and who has paused it. None for an unknown workflow."""
 
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
-        """Return the paths of the outputs of those of the tasks that aren't deleted."""
+        """Return the paths of the outputs of those of the tasks that aren't deleted, or whose files aren't yet."""
+
+    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> Sequence[Output]:
+        """Return the outputs of a task whose workflow was purged, if an undeleted workflow of *scope* names them."""
 
     async def references_to(
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]

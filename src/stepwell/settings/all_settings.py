@@ -41,6 +41,10 @@ class Settings(UploadSettings, frozen=True, kw_only=True):
             default="`/var/lib/stepwell` for root, else `~/.local/share/stepwell`",
         ),
     ] = field(default_factory=_default_data_dir)
+    retention_days: Annotated[
+        Annotated[int, Meta(ge=1, le=36_500)] | None,
+        about("Workflows that ended so many days ago are deleted, with all their rows and files", default="none"),
+    ] = None
     artifact_dir: Annotated[
         Path | None,
         about("The folder for the files of tasks; not beside STEPWELL_S3_BUCKET", default="`<data dir>/artifacts`"),

@@ -48,17 +48,17 @@ class MemoryCleanups:
             (row.next_at, workflow_id, row) for workflow_id, row in self._tables.cleanups.items() if row.owner == owner
         )
         for next_at, workflow_id, row in own:
-            lane = self._tables.workflows[workflow_id].record.tenant or ""
+            lane = "" if row.purge else self._tables.workflows[workflow_id].record.tenant or ""
             if next_at <= now and workflow_id not in except_for and of_lane[lane] < per_lane:
                 of_lane[lane] += 1
-                cleanups.append(DueCleanup(workflow_id, lane, row.tries))
+                cleanups.append(DueCleanup(workflow_id, lane, row.tries, row.purge))
         later = [(next_at - now).total_seconds() for next_at, *_ in own if next_at > now]
         return cleanups, min(later, default=None)
 
     async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
         await self._tables.round_trip()
         cleanup = self._own(owner, workflow_id)
-        if cleanup is None:
+        if cleanup is None or workflow_id not in self._tables.workflows:
             return []
         workflow, begun = self._tables.workflows[workflow_id], cleanup.begun
         rows = [row for row in workflow.tasks.values() if row.deleted_at is None and _place(row.task) > after]
@@ -84,11 +84,11 @@ class MemoryCleanups:
     async def counts(self, owner: UUID, workflow_id: UUID) -> CleanupCounts | None:
         await self._tables.round_trip()
         row = self._own(owner, workflow_id)
-        return None if row is None else CleanupCounts(row.deleted, row.gone, row.repeated)
+        return None if row is None or row.purge else CleanupCounts(row.deleted, row.gone, row.repeated)
 
     async def end(self, owner: UUID, workflow_id: UUID) -> None:
         await self._tables.round_trip()
-        if self._own(owner, workflow_id) is not None:
+        if (row := self._own(owner, workflow_id)) is not None and not row.purge:
             del self._tables.cleanups[workflow_id]
 
     def _own(self, owner: UUID, workflow_id: UUID) -> CleanupRow | None:

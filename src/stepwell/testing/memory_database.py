@@ -14,6 +14,7 @@ from stepwell.testing.memory_cleanups import MemoryCleanups
 from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_lease_store import MemoryLeaseStore
+from stepwell.testing.memory_purges import MemoryPurges
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
 from stepwell.testing.memory_uploads import MemoryUploads
 from stepwell.testing.memory_webhooks import MemoryDeliveries, MemoryOutbox
@@ -78,6 +79,7 @@ class MemoryDatabase:
             MemoryPresence(tables, owner),
             MemoryCleanups(tables),
             MemoryUploads(tables),
+            MemoryPurges(tables),
         )
 
     async def open(

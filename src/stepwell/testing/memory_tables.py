@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct, field, json, structs
 
 from stepwell.contract.enums import DeliveryStatus
+from stepwell.contract.tasks import Output
 from stepwell.domain.errors import Unavailable, UploadsGone
 from stepwell.domain.event_feed import FeedCursor
 from stepwell.domain.idempotency import Reservation, StoredAnswer
@@ -49,7 +50,10 @@ class DeliveryRow(Struct):
 
 
 class CleanupRow(Struct):
-    """A cleanup that is still to delete files. `begun` is the place of the last task whose files may be deleted."""
+    """A cleanup that is still to delete files. `begun` is the place of the last task whose files may be deleted.
+
+    `named` are the tasks whose files the workflow of a purge has named.
+    """
 
     owner: UUID
     next_at: datetime
@@ -58,6 +62,17 @@ class CleanupRow(Struct):
     deleted: int = 0
     gone: int = 0
     repeated: bool = False
+    purge: bool = False
+    purged_by: str | None = None
+    named: frozenset[str] = frozenset()
+
+
+class RemovalRow(Struct):
+    """The files of a task whose workflow was purged."""
+
+    workflow_id: UUID
+    tenant: str | None
+    outputs: tuple[Output, ...]
 
 
 class KeyRow(Struct):
@@ -189,6 +204,8 @@ class Tables:
         self.unclean_ends: dict[UUID, tuple[datetime, bool]] = {}  # by process: when, and whether one was under way
         self.cleanups: dict[UUID, CleanupRow] = {}
         self.uploads: dict[UUID, UploadRow] = {}
+        self.removals: dict[UUID, RemovalRow] = {}  # by task
+        self.deletions: dict[UUID, tuple[str, datetime]] = {}  # by workflow: who, when
         self.workflow_of_task: dict[UUID, UUID] = {}
         self.daily_costs: dict[CostRowKey, CostRow] = {}
         self.transactions = 0
@@ -219,6 +236,13 @@ class Tables:
         workflow_id = self.workflow_of_task.get(task_id)
         row = None if workflow_id is None else self.find(scope, workflow_id)
         return None if row is None else (row, row.tasks[task_id])
+
+    def is_needed(self, task_id: UUID, tenant: str | None) -> bool:
+        """Return whether an undeleted workflow of *tenant* names the files of the task."""
+        return any(
+            str(task_id) in row.named and row.record.state.deleted_at is None and row.record.tenant == tenant
+            for row in self.workflows.values()
+        )
 
     def is_alive(self, owner: UUID) -> bool:
         return self.processes.get(owner, NEVER) > self.clock.now()

@@ -10,6 +10,7 @@ from msgspec import json, structs
 
 from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
+from stepwell.contract.tasks import Output
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.lifecycle.decision import copy_of
 from stepwell.domain.model import HistoryEvent, StepState, Task
@@ -195,7 +196,16 @@ class MemoryWorkflowReader:
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         await self._tables.round_trip()
         rows = [pair[1] for task_id in task_ids if (pair := self._tables.find_task(scope, task_id)) is not None]
-        return {output.path for stored in rows if stored.deleted_at is None for output in stored.task.outputs}
+        outputs = [output for stored in rows if stored.deleted_at is None for output in stored.task.outputs]
+        removed = [row for each in task_ids if (row := self._tables.removals.get(each)) and scope.covers(row.tenant)]
+        return {output.path for output in (*outputs, *(output for row in removed for output in row.outputs))}
+
+    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> Sequence[Output]:
+        await self._tables.round_trip()
+        row = self._tables.removals.get(task_id)
+        if row is None or not scope.covers(row.tenant) or not self._tables.is_needed(task_id, row.tenant):
+            return ()
+        return row.outputs
 
     async def references_to(
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]

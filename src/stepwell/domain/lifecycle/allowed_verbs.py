@@ -11,6 +11,7 @@ ALLOWED_FROM = {
     "cancel": (WorkflowStatus.PENDING, WorkflowStatus.RUNNING),
     "cleanup": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),
     "update": tuple(WorkflowStatus),
+    "delete_data": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),
 }
 
 

@@ -14,13 +14,15 @@ What must hold:
   the next one continues behind them, so that a store that is away costs little, and no file hides others.
 - Tenants take turns, page by page, and no tenant has more than its share of the passes in memory.
 - No statement is sent while nothing is due.
+
+A purge is a cleanup that deletes all rows of the workflow too, see `purger`.
 """
 
 import asyncio
 import math
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -31,8 +33,9 @@ from msgspec import Struct, field
 from stepwell.contract.enums import TERMINAL_STATUSES, EventType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NotFound, Unavailable
 from stepwell.domain.lifecycle.inputs import FilesDeleted
-from stepwell.domain.records import CleanupFault, CleanupReport, DueCleanup, TaskPlace, TaskToClean
+from stepwell.domain.records import CleanupFault, CleanupReport, DataDeletion, DueCleanup, TaskPlace, TaskToClean
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.cleanups.purger import DeleteUploads, Purger
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.timers import wait_until_set
@@ -41,6 +44,7 @@ from stepwell.fair_turns import FairTurns
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.cleanups import FIRST, Cleanups
 from stepwell.ports.clock import Clock
+from stepwell.ports.purges import Purges
 
 log = structlog.get_logger()
 
@@ -53,10 +57,6 @@ _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 300.0
 _OUTAGE_RETRY_S = 0.5
 _QUIET_S, _DELETE_S, _COMMIT_S = 10.0, 30.0, 10.0
 _POLL_S = 0.5
-
-
-DeleteUploads = Callable[[UUID], Awaitable[Sequence[str]]]
-"""Deletes the uploads that came with the definition of a deleted workflow, and returns their paths."""
 
 
 class CleanupObserver(Struct, eq=False):
@@ -96,6 +96,7 @@ class CleanupRunner:
     def __init__(
         self,
         cleanups: Cleanups,
+        purges: Purges,
         artifacts: Artifacts,
         delete_uploads: DeleteUploads,
         access: WorkflowAccess,
@@ -104,10 +105,12 @@ class CleanupRunner:
     ) -> None:
         self._cleanups, self._artifacts, self._access, self._clock = cleanups, artifacts, access, clock
         self._delete_uploads = delete_uploads
+        self._purges = purges
         self._lease, self._owner = access.lease, access.lease.owner
         bus.subscribe(self._on_committed)
         self.wait_s = 10.0
         self._turns = FairTurns(_TURNS, _TURNS_PER_LANE)
+        self._purger = Purger(purges, artifacts, delete_uploads, access.scheduler, bus, self._owner, self._turns)
         self._passes: dict[UUID, asyncio.Task[None]] = {}
         self._passes_of: Counter[str] = Counter()
         self._observers: dict[UUID, list[CleanupObserver]] = {}
@@ -148,11 +151,39 @@ class CleanupRunner:
             observer.report.pending = True
         return observer.report
 
+    async def purge(self, observer: CleanupObserver, actor: str) -> DataDeletion:
+        """Delete all data of a deleted workflow. Wait until nothing is left, a pass has failed, or `wait_s` are over.
+
+        Raises `Unavailable`.
+        """
+        workflow_id = observer.workflow_id
+        pending = False
+        try:
+            async with asyncio.timeout(self.wait_s):
+                await self._lease.ensure()
+                while not pending:
+                    await self._until_no_pass(workflow_id)
+                    observer.pass_over = asyncio.get_running_loop().create_future()
+                    owner = await self._purges.request(self._owner, workflow_id, actor)
+                    if owner is None:
+                        break
+                    if owner == self._owner:
+                        self._poll_in(0)
+                        pending = not await observer.pass_over
+                    else:
+                        await asyncio.sleep(_POLL_S)  # until another process has ended the purge, or has died
+        except TimeoutError:
+            pending = True
+        return DataDeletion(len(observer.report.deleted_paths), pending)
+
+    def begin_purges(self) -> None:
+        """Work on purges that were stored for this process."""
+        self._poll_in(0)
+
     async def _repeat(self, observer: CleanupObserver) -> bool:
         """Make the cleanup due. Return False if nothing is left to do."""
         workflow_id = observer.workflow_id
-        while (running := self._passes.get(workflow_id)) is not None:
-            await asyncio.wait({running})
+        await self._until_no_pass(workflow_id)
         observer.pass_over = asyncio.get_running_loop().create_future()
         await self._lease.ensure()
         while True:
@@ -162,6 +193,10 @@ class CleanupRunner:
             if owner in (self._owner, None):
                 return owner is not None
             await asyncio.sleep(_POLL_S)  # until another process has ended the cleanup, or has died
+
+    async def _until_no_pass(self, workflow_id: UUID) -> None:
+        while (running := self._passes.get(workflow_id)) is not None:
+            await asyncio.wait({running})
 
     # The loop
 
@@ -228,50 +263,73 @@ class CleanupRunner:
         else:
             if later_s is not None:
                 self._poll_in(later_s)
+            purges: dict[str, list[DueCleanup]] = {}
             for cleanup in due:
-                if self._passes_of[cleanup.lane] < _PASSES_PER_LANE and not self._closed:
-                    self._start(cleanup)
+                if self._passes_of[cleanup.lane] >= _PASSES_PER_LANE or self._closed:
+                    continue
+                self._passes_of[cleanup.lane] += 1
+                if cleanup.purge:
+                    purges.setdefault(cleanup.lane, []).append(cleanup)
+                else:
+                    self._start([cleanup])
+            for together in purges.values():
+                self._start(together)
             self._crowded = any(count >= _PASSES_PER_LANE for count in self._passes_of.values())
         finally:
             self._polling = False
 
-    def _start(self, cleanup: DueCleanup) -> None:
+    def _start(self, cleanups: Sequence[DueCleanup]) -> None:
+        """Start a pass for a cleanup, or for several purges of a lane, which then share their statements."""
         assert self._group is not None
-        workflow_id = cleanup.workflow_id
-        self._passes_of[cleanup.lane] += 1
-        running = self._group.create_task(self._run_pass(cleanup), name=f"cleanup {workflow_id}")
-        self._passes[workflow_id] = running
-        running.add_done_callback(lambda _: self._on_pass_over(cleanup))
+        running = self._group.create_task(self._run_pass(cleanups), name=f"cleanup {cleanups[0].workflow_id}")
+        self._passes |= {cleanup.workflow_id: running for cleanup in cleanups}
+        running.add_done_callback(lambda _: self._on_pass_over(cleanups))
 
-    def _on_pass_over(self, cleanup: DueCleanup) -> None:
-        del self._passes[cleanup.workflow_id]
-        self._passes_of[cleanup.lane] -= 1
-        if not self._passes_of[cleanup.lane]:
-            del self._passes_of[cleanup.lane]
+    def _on_pass_over(self, cleanups: Sequence[DueCleanup]) -> None:
+        for cleanup in cleanups:
+            del self._passes[cleanup.workflow_id]
+            self._passes_of[cleanup.lane] -= 1
+            if not self._passes_of[cleanup.lane]:
+                del self._passes_of[cleanup.lane]
         if self._crowded:
             self._poll_in(0)
 
     # A pass
 
-    async def _run_pass(self, cleanup: DueCleanup) -> None:
-        workflow_id, ended = cleanup.workflow_id, False
+    async def _run_pass(self, cleanups: Sequence[DueCleanup]) -> None:
+        ended: Collection[UUID] = ()
         try:
-            try:
-                ended = await self._attempt(cleanup)
-            except Exception as error:
-                if isinstance(error, Unavailable):
-                    raise
-                log.exception("cleanup.broke", action="cleanup", workflow_id=str(workflow_id))
-            if not ended:
-                seconds = retry_s(cleanup.tries, random.random())  # noqa: S311 - jitter
-                await self._cleanups.postpone(self._owner, workflow_id, seconds)
-                self._poll_in(seconds)
+            ended = await self._attempt_all(cleanups)
+            for cleanup in cleanups:
+                if cleanup.workflow_id not in ended:
+                    seconds = retry_s(cleanup.tries, random.random())  # noqa: S311 - jitter
+                    await self._cleanups.postpone(self._owner, cleanup.workflow_id, seconds)
+                    self._poll_in(seconds)
         except Unavailable:
             self._poll_in(_OUTAGE_RETRY_S)
         finally:
-            for observer in self._observers.get(workflow_id, ()):
-                if not observer.pass_over.done():
-                    observer.pass_over.set_result(ended)
+            for cleanup in cleanups:
+                for observer in self._observers.get(cleanup.workflow_id, ()):
+                    if not observer.pass_over.done():
+                        observer.pass_over.set_result(cleanup.workflow_id in ended)
+
+    async def _attempt_all(self, cleanups: Sequence[DueCleanup]) -> Collection[UUID]:
+        """Return the cleanups that have ended. Raises `Unavailable`."""
+        first = cleanups[0]
+        try:
+            if first.purge:
+                ids = [cleanup.workflow_id for cleanup in cleanups]
+                return await self._purger.run_pass(first.lane, ids, self._on_file_purged)
+            return (first.workflow_id,) if await self._attempt(first) else ()
+        except Exception as error:
+            if isinstance(error, Unavailable):
+                raise
+            log.exception("cleanup.broke", action="cleanup", workflow_id=str(first.workflow_id))
+            return ()
+
+    def _on_file_purged(self, workflow_id: UUID, path: str) -> None:
+        if (observer := self._reported_to(workflow_id)) is not None:
+            observer.report.deleted_paths.append(path)
 
     async def _attempt(self, cleanup: DueCleanup) -> bool:
         """Delete the files of the workflow. Return False if another pass must follow. Raises `Unavailable`."""
@@ -288,6 +346,8 @@ class CleanupRunner:
         if progress.failed:
             return False
         await self._clean_uploads(workflow_id)
+        if not await self._purger.delete_unneeded(cleanup.lane, workflow_id):
+            return False
         return await self._finish(workflow_id, progress.kept)
 
     async def _clean_uploads(self, workflow_id: UUID) -> None:

@@ -133,7 +133,7 @@ class PeerNotifications:
             if elsewhere:
                 with self._logging_failures():
                     last_events = await self._feed.last_events(EVERY_TENANT, elsewhere)
-                    self._bus.invalidate(
-                        [each for each, last in last_events.items() if self._last_events.get(each) != last]
-                    )
+                    # Without its data, a workflow has no last event any more.
+                    changed = [each for each in elsewhere if self._last_events.get(each) != last_events.get(each)]
+                    self._bus.invalidate(changed)
                     self._last_events = dict(last_events)

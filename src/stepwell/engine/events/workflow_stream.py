@@ -1,8 +1,8 @@
 """The event stream of one workflow: first the stored events, then the live ones.
 
 The numbers of a workflow's events have no gaps. The stream drops events that it has already sent, and reads the
-database where a number is missing. It ends after the last event of a workflow that has ended. A workflow that is
-resumed in the meantime has more events, and then the stream goes on.
+database where a number is missing. It ends after the last event of a workflow that has ended, or when the workflow's
+data are deleted. A workflow that is resumed in the meantime has more events, and then the stream goes on.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,12 +82,16 @@ class WorkflowStream(EventStream[int]):
     ) -> None:
         super().__init__(buffer)
         self._feed, self._frame, self._scope, self._workflow_id = feed, frame, scope, workflow_id
-        self._last = after
+        self._last, self._is_open = after, False
 
     async def read(self) -> tuple[bytes, bool]:
         page = await self._feed.history(self._scope, self._workflow_id, self._last, _PAGE)
         if page is None:
-            raise NotFound("workflow")
+            if not self._is_open:
+                raise NotFound("workflow")
+            self.over = True  # all its data have been deleted
+            return b"", False
+        self._is_open = True
         if page.events:
             self._last = page.events[-1].id
         more = len(page.events) == _PAGE

@@ -236,7 +236,10 @@ class IdempotencyColumns(TypedColumns):
 
 
 class CleanupColumns(TypedColumns):
-    """Cleanups that are still to delete files. `lane` is the tenant, "" for none."""
+    """Cleanups that are still to delete files. `lane` is the tenant, "" for none.
+
+    `purge`: all rows of the workflow are deleted too; `purged_by` asked for that, None: the retention.
+    """
 
     workflow_id = Column(Uuid(), primary_key=True)
     lane = _text()
@@ -248,6 +251,25 @@ class CleanupColumns(TypedColumns):
     deleted = _count()
     gone = _count()
     repeated = _flag()
+    purge = _flag()
+    purged_by = _text(nullable=True)
+
+
+class FileRemovalColumns(TypedColumns):
+    """The files of tasks whose rows a purge has deleted, until they are deleted themselves."""
+
+    task_id = Column(Uuid(), primary_key=True)
+    workflow_id = _id()
+    tenant = _text(nullable=True)
+    outputs = _json()
+
+
+class DeletionColumns(TypedColumns):
+    """Who has had the data of a workflow deleted, and when."""
+
+    workflow_id = Column(Uuid(), primary_key=True)
+    actor = _text()
+    at = _time(nullable=False)
 
 
 class DailyCostColumns(TypedColumns):
@@ -355,6 +377,8 @@ workflows = Table(
         postgresql_include=["status", "tenant", "origin_instance", "deleted_at"],
         postgresql_where=text("origin_zone IS NOT NULL"),
     ),
+    # A workflow's completed_at changes together with its status, so this index makes no other update slower.
+    Index("workflows_by_completed_at", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
     Index("workflows_by_owner", "owner", "id", postgresql_where=text("owner IS NOT NULL")),
     Index(
         "workflows_waiting",
@@ -409,11 +433,20 @@ idempotency_keys = Table(
     IdempotencyColumns,
     PrimaryKeyConstraint("scope", "key"),
     Index("idempotency_keys_by_created_at", "created_at"),
+    Index("idempotency_keys_by_workflow_id", "workflow_id", postgresql_where=text("workflow_id IS NOT NULL")),
 )
 cleanups = Table("cleanups", metadata, CleanupColumns, Index("cleanups_due", "owner", "lane", "next_at"))
 artifact_references = Table(
-    "artifact_references", metadata, ReferenceColumns, PrimaryKeyConstraint("task_id", "workflow_id")
+    "artifact_references",
+    metadata,
+    ReferenceColumns,
+    PrimaryKeyConstraint("task_id", "workflow_id"),
+    Index("artifact_references_by_workflow_id", "workflow_id"),
 )
+file_removals = Table(
+    "file_removals", metadata, FileRemovalColumns, Index("file_removals_by_workflow_id", "workflow_id")
+)
+deletions = Table("deletions", metadata, DeletionColumns)
 labels = Table(
     "labels",
     metadata,

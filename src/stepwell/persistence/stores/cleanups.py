@@ -62,7 +62,7 @@ WITH RECURSIVE lanes AS (
     SELECT (SELECT c.lane FROM cleanups AS c WHERE c.owner = $1 AND c.lane > l.lane ORDER BY c.lane LIMIT 1)
     FROM lanes AS l WHERE l.lane IS NOT NULL
 ), known AS MATERIALIZED (SELECT lane, clock_timestamp() AS now FROM lanes WHERE lane IS NOT NULL)
-(SELECT d.workflow_id, d.lane, d.tries, 0::float8 AS seconds
+(SELECT d.workflow_id, d.lane, d.tries, d.purge, 0::float8 AS seconds
  FROM known CROSS JOIN LATERAL (
     SELECT * FROM cleanups AS c
     WHERE c.owner = $1 AND c.lane = known.lane AND c.next_at <= known.now
@@ -70,7 +70,7 @@ WITH RECURSIVE lanes AS (
     ORDER BY c.next_at LIMIT $3
  ) AS d ORDER BY d.next_at LIMIT {_MOST_DUE})
 UNION ALL
-SELECT NULL, NULL, 0, extract(epoch FROM min(d.next_at - known.now))::float8
+SELECT NULL, NULL, 0, false, extract(epoch FROM min(d.next_at - known.now))::float8
 FROM known CROSS JOIN LATERAL (
     SELECT next_at FROM cleanups AS c
     WHERE c.owner = $1 AND c.lane = known.lane AND c.next_at > known.now ORDER BY c.next_at LIMIT 1
@@ -122,9 +122,9 @@ UPDATE cleanups SET next_at = clock_timestamp() + make_interval(secs => $3), tri
 WHERE workflow_id = $2 AND owner = $1
 """
 
-COUNTS: Final = "SELECT deleted, gone, repeated FROM cleanups WHERE workflow_id = $2 AND owner = $1"
+COUNTS: Final = "SELECT deleted, gone, repeated FROM cleanups WHERE workflow_id = $2 AND owner = $1 AND NOT purge"
 
-END: Final = "DELETE FROM cleanups WHERE workflow_id = $2 AND owner = $1"
+END: Final = "DELETE FROM cleanups WHERE workflow_id = $2 AND owner = $1 AND NOT purge"
 
 
 class PostgresCleanups:
@@ -151,7 +151,11 @@ class PostgresCleanups:
     ) -> tuple[Sequence[DueCleanup], float | None]:
         rows = await self._connections.fetch(DUE, owner, list(except_for), per_lane)
         later = next((row["seconds"] for row in rows if row["workflow_id"] is None), None)
-        due = [DueCleanup(row["workflow_id"], row["lane"], row["tries"]) for row in rows if row["workflow_id"]]
+        due = [
+            DueCleanup(row["workflow_id"], row["lane"], row["tries"], row["purge"])
+            for row in rows
+            if row["workflow_id"]
+        ]
         return due, later
 
     @unavailable_in_outage

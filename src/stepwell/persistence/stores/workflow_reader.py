@@ -60,7 +60,7 @@ from stepwell.persistence.rows.decode_rows import (
     task,
     workflow_record,
 )
-from stepwell.persistence.schema.tables import artifact_references, events, steps, tasks, workflows
+from stepwell.persistence.schema.tables import artifact_references, events, file_removals, steps, tasks, workflows
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
@@ -206,9 +206,27 @@ class PostgresWorkflowReader:
             .join(workflows, workflows.c.id == tasks.c.workflow_id)
             .where(_among(tasks.c.id, task_ids), tasks.c.deleted_at.is_(None), visible(scope))
         )
+        removed = select(file_removals.c.outputs).where(_among(file_removals.c.task_id, task_ids))
+        if not scope.every:
+            removed = removed.where(file_removals.c.tenant.is_not_distinct_from(scope.tenant))
         async with self._engine.connect() as connection:
-            outputs = (await connection.execute(query)).scalars()
+            outputs = [*(await connection.execute(query)).scalars(), *(await connection.execute(removed)).scalars()]
             return {output.path for row in outputs for output in _read_outputs(row)}
+
+    @unavailable_in_outage
+    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> Sequence[Output]:
+        named, removed = artifact_references.c, file_removals.c
+        is_needed = (
+            select(workflows.c.id)
+            .join(artifact_references, workflows.c.id == named.workflow_id)
+            .where(named.task_id == removed.task_id, workflows.c.deleted_at.is_(None), visible(scope))
+            .where(workflows.c.tenant.is_not_distinct_from(removed.tenant))
+            .exists()
+        )
+        query = select(removed.outputs).where(removed.task_id == task_id, is_needed)
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(query)).scalar()
+        return () if row is None else _read_outputs(row)
 
     @unavailable_in_outage
     async def references_to(

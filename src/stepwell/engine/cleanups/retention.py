@@ -1,0 +1,72 @@
+"""Deletes workflows that ended long ago, in small batches with pauses between them.
+
+What must hold:
+- A workflow is deleted only if it has ended, no process runs it, no job of it is followed up, and no webhook of it is
+  still to be sent.
+- The rows of a batch are deleted in one transaction, which also records what is left to do. `purger` does that. So
+  after a crash nothing is left that nobody deletes.
+- One batch is in work at a time, however many processes there are.
+- While no workflow is due, one statement is sent when the next one is.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import ExpiredBatch
+from stepwell.engine.cleanups.runner import CleanupRunner
+from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.timers import wait_until_set
+from stepwell.ports.clock import Clock
+from stepwell.ports.purges import Purges
+
+log = structlog.get_logger()
+
+BATCH: Final = 100
+_BATCH_STEPS = 2_000
+_PAUSE_S, _BUSY_S = 0.05, 0.25
+_OUTAGE_RETRY_S = 5.0
+_BLOCKED_S = 3_600.0  # until workflows are examined again that are due, and may not be deleted yet
+
+
+class Retention:
+    """The task that deletes workflows *days* after their end. None: it deletes none."""
+
+    def __init__(self, purges: Purges, cleanups: CleanupRunner, lease: Lease, clock: Clock, days: int | None) -> None:
+        self._purges, self._cleanups, self._lease, self._clock = purges, cleanups, lease, clock
+        self._days = days
+        self._deleted = 0  # since the last pause without work
+
+    async def run(self) -> None:
+        """Delete workflows when they are due, until cancelled."""
+        if self._days is None:
+            return
+        retention_s = timedelta(days=self._days).total_seconds()
+        while True:
+            try:
+                await self._lease.ensure()
+                batch = await self._purges.expire(self._lease.owner, retention_s, BATCH, _BATCH_STEPS)
+            except Unavailable:
+                pause_s = _OUTAGE_RETRY_S
+            else:
+                pause_s = self._handle(batch, retention_s)
+            await wait_until_set(asyncio.Event(), self._clock, pause_s)
+
+    def _handle(self, batch: ExpiredBatch, retention_s: float) -> float:
+        """Let the files of the batch be deleted. Return the seconds until the next one."""
+        self._deleted += batch.count
+        if batch.with_files:
+            self._cleanups.begin_purges()
+        if batch.busy:
+            return _BUSY_S
+        if batch.count:
+            return _PAUSE_S
+        if self._deleted:
+            log.info("retention.deleted", action="retention", workflows=self._deleted)
+            self._deleted = 0
+        # Without any, the next workflow that ends is due after the whole time.
+        next_s = retention_s if batch.next_s is None else batch.next_s
+        return min(next_s, _BLOCKED_S) if batch.is_behind else next_s

@@ -1,0 +1,213 @@
+"""`ports.purges.Purges` on asyncpg.
+
+Each statement that deletes rows first deletes the row of the workflow. No statement of a run finds it any more, so that
+nothing is written afterwards. Nobody waits for a lock: all rows are those of workflows that have ended, and rows that
+somebody else has locked are left out where several statements delete them.
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Final, cast
+from uuid import UUID
+
+from msgspec import json
+
+from stepwell.contract.enums import TERMINAL_STATUSES
+from stepwell.contract.tasks import Output
+from stepwell.domain.records import ExpiredBatch, FileRemoval, PurgedRows
+from stepwell.persistence.connections.connection_pool import SmallPool
+from stepwell.persistence.connections.database import unavailable_in_outage
+
+_ROWS_OF_A_BATCH: Final = 50_000  # of each table
+_OUTSTANDING: Final = 1_000
+_ENDED: Final = ", ".join(f"'{status}'" for status in sorted(TERMINAL_STATUSES))
+_OUTPUTS: Final = json.Decoder(tuple[Output, ...])
+
+_FOLLOWED_UP: Final = "EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = {0} AND k.follow_up_until IS NOT NULL)"
+IS_FOLLOWED_UP: Final = f"SELECT {_FOLLOWED_UP.format('$1')}"
+
+REQUEST: Final = """
+WITH begun AS (
+    INSERT INTO cleanups AS c (workflow_id, lane, owner, next_at, purge, purged_by)
+    SELECT w.id, coalesce(w.tenant, ''), $1, clock_timestamp(), true, $3
+    FROM workflows AS w WHERE w.id = $2 AND w.deleted_at IS NOT NULL
+    ON CONFLICT (workflow_id) DO UPDATE SET
+        purge = true, purged_by = coalesce(c.purged_by, excluded.purged_by),
+        next_at = least(c.next_at, excluded.next_at),
+        owner = CASE
+            WHEN EXISTS (SELECT FROM processes AS p WHERE p.id = c.owner AND p.lease_until > clock_timestamp())
+            THEN c.owner ELSE $1 END
+    RETURNING owner
+)
+SELECT owner FROM begun UNION ALL SELECT owner FROM cleanups WHERE workflow_id = $2 AND purge LIMIT 1
+"""
+
+WITH_UPLOADS: Final = "SELECT DISTINCT workflow_id FROM uploads WHERE workflow_id = ANY($1::uuid[])"
+
+# Deletes the rows of the workflows in the stage `free`, which has their ids and tenants, up to $3 of each table.
+# Another statement deletes idempotency keys as well, so those that it has locked are left to it.
+_DELETE_ROWS: Final = """
+old_steps AS (
+    DELETE FROM steps WHERE ctid = ANY (ARRAY(
+        SELECT s.ctid FROM free JOIN steps AS s ON s.workflow_id = free.id LIMIT $3
+    )) RETURNING workflow_id
+), old_events AS (
+    DELETE FROM events WHERE ctid = ANY (ARRAY(
+        SELECT e.ctid FROM free JOIN events AS e ON e.workflow_id = free.id LIMIT $3
+    )) RETURNING workflow_id
+), old_deliveries AS (
+    DELETE FROM deliveries WHERE ctid = ANY (ARRAY(
+        SELECT d.ctid FROM free JOIN deliveries AS d ON d.workflow_id = free.id LIMIT $3
+    )) RETURNING workflow_id
+), old_tasks AS (
+    DELETE FROM tasks WHERE ctid = ANY (ARRAY(
+        SELECT k.ctid FROM free JOIN tasks AS k ON k.workflow_id = free.id LIMIT $3
+    )) RETURNING id, workflow_id, outputs, deleted_at
+), old_keys AS (
+    DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+        SELECT i.ctid FROM free JOIN idempotency_keys AS i ON i.workflow_id = free.id
+        LIMIT $3 FOR UPDATE OF i SKIP LOCKED
+    )) RETURNING workflow_id
+), old_labels AS (
+    DELETE FROM labels AS l USING free WHERE l.workflow_id = free.id
+), new_removals AS (
+    INSERT INTO file_removals (task_id, workflow_id, tenant, outputs)
+    SELECT k.id, k.workflow_id, free.tenant, k.outputs FROM old_tasks AS k JOIN free ON free.id = k.workflow_id
+    WHERE k.deleted_at IS NULL AND k.outputs::text <> '[]'
+    ON CONFLICT DO NOTHING
+    RETURNING workflow_id
+), is_limited AS (
+    SELECT greatest(
+        (SELECT count(*) FROM old_steps), (SELECT count(*) FROM old_events), (SELECT count(*) FROM old_deliveries),
+        (SELECT count(*) FROM old_tasks), (SELECT count(*) FROM old_keys)
+    ) >= $3 AS yes
+)"""
+
+DELETE_ROWS: Final = f"""
+WITH mine AS MATERIALIZED (
+    SELECT c.workflow_id, c.purged_by, nullif(c.lane, '') AS tenant FROM cleanups AS c
+    WHERE c.owner = $1 AND c.purge AND c.workflow_id = ANY($2::uuid[]) FOR UPDATE
+), gone AS (
+    DELETE FROM workflows AS w USING mine
+    WHERE w.id = mine.workflow_id AND w.owner IS NULL AND w.deleted_at IS NOT NULL AND NOT {_FOLLOWED_UP.format("w.id")}
+    RETURNING w.id, mine.purged_by
+), free AS MATERIALIZED (
+    SELECT workflow_id AS id, tenant FROM mine
+    WHERE workflow_id IN (SELECT id FROM gone)
+       OR NOT EXISTS (SELECT FROM workflows AS w WHERE w.id = mine.workflow_id)
+), recorded AS (
+    INSERT INTO deletions (workflow_id, actor, at)
+    SELECT id, purged_by, clock_timestamp() FROM gone WHERE purged_by IS NOT NULL
+    ON CONFLICT DO NOTHING
+), {_DELETE_ROWS}
+SELECT free.id, is_limited.yes AS limited FROM free, is_limited
+"""  # noqa: S608 - built from constants
+
+# The next batch waits until the first pass over each of the last one is over. After a failed pass it doesn't, so that
+# files that can't be deleted don't stop the retention, unless there are very many.
+EXPIRE: Final = f"""
+WITH busy AS MATERIALIZED (
+    SELECT count(*) FILTER (WHERE tries = 0) > 0 OR count(*) >= {_OUTSTANDING} AS yes
+    FROM cleanups WHERE purge AND purged_by IS NULL
+), turn AS MATERIALIZED (
+    SELECT FROM busy WHERE NOT yes AND pg_try_advisory_xact_lock(hashtext('stepwell retention'))
+), ended AS MATERIALIZED (
+    SELECT w.id, w.tenant, w.total_steps, w.completed_at FROM workflows AS w
+    WHERE w.completed_at <= clock_timestamp() - make_interval(secs => $2) AND EXISTS (SELECT FROM turn)
+      AND w.owner IS NULL AND w.status IN ({_ENDED})
+      AND NOT {_FOLLOWED_UP.format("w.id")}
+      AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.workflow_id = w.id AND d.next_at IS NOT NULL)
+      AND NOT EXISTS (SELECT FROM cleanups AS c WHERE c.workflow_id = w.id)
+    ORDER BY w.completed_at LIMIT $4 FOR UPDATE OF w SKIP LOCKED
+), free AS MATERIALIZED (
+    SELECT id, tenant FROM (
+        SELECT *, sum(total_steps) OVER (ORDER BY completed_at, id) - total_steps AS before FROM ended
+    ) AS e WHERE before < $5
+), gone AS (
+    DELETE FROM workflows AS w USING free WHERE w.id = free.id RETURNING w.id
+), {_DELETE_ROWS}, purges AS (
+    INSERT INTO cleanups (workflow_id, lane, owner, next_at, purge)
+    SELECT free.id, coalesce(free.tenant, ''), $1, clock_timestamp(), true FROM free, is_limited
+    WHERE is_limited.yes OR free.id IN (SELECT workflow_id FROM new_removals)
+       OR EXISTS (SELECT FROM artifact_references AS r WHERE r.workflow_id = free.id)
+    RETURNING workflow_id
+)
+SELECT (SELECT count(*) FROM gone) AS count, EXISTS (SELECT FROM purges) AS with_files,
+    NOT EXISTS (SELECT FROM turn) AS busy,
+    EXISTS (SELECT FROM workflows WHERE completed_at <= clock_timestamp() - make_interval(secs => $2)) AS is_behind,
+    (SELECT extract(epoch FROM min(completed_at) - clock_timestamp())::float8 + $2 FROM workflows
+     WHERE completed_at > clock_timestamp() - make_interval(secs => $2)) AS next_s
+"""  # noqa: S608 - built from constants
+
+_IS_NEEDED: Final = """
+EXISTS (
+    SELECT FROM artifact_references AS r JOIN workflows AS w ON w.id = r.workflow_id
+    WHERE r.task_id = f.task_id AND w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM f.tenant
+)"""
+REMOVALS: Final = f"""
+SELECT f.task_id, f.workflow_id, f.outputs FROM file_removals AS f
+WHERE f.task_id IN (
+    SELECT task_id FROM file_removals WHERE workflow_id = ANY($1::uuid[])
+    UNION SELECT task_id FROM artifact_references WHERE workflow_id = ANY($1::uuid[])
+) AND f.task_id > $2 AND NOT {_IS_NEEDED}
+ORDER BY f.task_id LIMIT $3
+"""  # noqa: S608 - built from constants
+
+END_REMOVALS: Final = "DELETE FROM file_removals WHERE task_id = ANY($1::uuid[])"
+
+END: Final = """
+WITH ended AS (
+    DELETE FROM cleanups WHERE owner = $1 AND purge AND workflow_id = ANY($2::uuid[]) RETURNING workflow_id
+)
+DELETE FROM artifact_references AS r USING ended WHERE r.workflow_id = ended.workflow_id
+"""
+
+
+class PostgresPurges:
+    """Purges in PostgreSQL."""
+
+    def __init__(self, connections: SmallPool) -> None:
+        self._connections = connections
+
+    @unavailable_in_outage
+    async def is_followed_up(self, workflow_id: UUID) -> bool:
+        rows = await self._connections.fetch(IS_FOLLOWED_UP, workflow_id)
+        return cast("bool", rows[0][0])
+
+    @unavailable_in_outage
+    async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
+        rows = await self._connections.fetch(REQUEST, owner, workflow_id, actor)
+        return cast("UUID", rows[0]["owner"]) if rows else None
+
+    @unavailable_in_outage
+    async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:
+        return [row["workflow_id"] for row in await self._connections.fetch(WITH_UPLOADS, list(workflow_ids))]
+
+    @unavailable_in_outage
+    async def delete_rows(self, owner: UUID, workflow_ids: Collection[UUID], limit: int) -> PurgedRows:
+        rows = await self._connections.fetch(DELETE_ROWS, owner, list(workflow_ids), limit)
+        ids = frozenset(row["id"] for row in rows)
+        return PurgedRows(ids, frozenset(row["id"] for row in rows if row["limited"]))
+
+    @unavailable_in_outage
+    async def removals(self, workflow_ids: Collection[UUID], after: UUID, limit: int) -> Sequence[FileRemoval]:
+        rows = await self._connections.fetch(REMOVALS, list(workflow_ids), after, limit)
+        return [FileRemoval(row["task_id"], row["workflow_id"], _paths(row["outputs"])) for row in rows]
+
+    @unavailable_in_outage
+    async def end_removals(self, task_ids: Collection[UUID]) -> None:
+        await self._connections.fetch(END_REMOVALS, list(task_ids))
+
+    @unavailable_in_outage
+    async def end(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
+        await self._connections.fetch(END, owner, list(workflow_ids))
+
+    @unavailable_in_outage
+    async def expire(self, owner: UUID, retention_s: float, most: int, most_steps: int) -> ExpiredBatch:
+        rows = await self._connections.fetch(EXPIRE, owner, retention_s, _ROWS_OF_A_BATCH, most, most_steps)
+        row = rows[0]
+        next_s = None if row["next_s"] is None else max(row["next_s"], 0.0)
+        return ExpiredBatch(row["count"], row["with_files"], row["busy"], row["is_behind"], next_s)
+
+
+def _paths(outputs: str | bytes) -> tuple[str, ...]:
+    return tuple(output.path for output in _OUTPUTS.decode(outputs))

@@ -1,0 +1,139 @@
+"""`ports.purges.Purges` in memory."""
+
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from stepwell.contract.enums import TERMINAL_STATUSES
+from stepwell.domain.records import ExpiredBatch, FileRemoval, PurgedRows
+from stepwell.testing.memory_tables import CleanupRow, RemovalRow, Tables, WorkflowRow
+
+
+class MemoryPurges:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def is_followed_up(self, workflow_id: UUID) -> bool:
+        await self._tables.round_trip()
+        row = self._tables.workflows.get(workflow_id)
+        return row is not None and _is_followed_up(row)
+
+    async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
+        await self._tables.round_trip()
+        workflow, now = self._tables.workflows.get(workflow_id), self._tables.clock.now()
+        cleanup = self._tables.cleanups.get(workflow_id)
+        if workflow is None or workflow.record.state.deleted_at is None:
+            return cleanup.owner if workflow is None and cleanup is not None else None
+        cleanup = self._tables.cleanups.setdefault(workflow_id, CleanupRow(owner, now))
+        cleanup.purge, cleanup.purged_by = True, cleanup.purged_by or actor
+        cleanup.next_at = min(cleanup.next_at, now)
+        cleanup.owner = cleanup.owner if self._tables.is_alive(cleanup.owner) else owner
+        return cleanup.owner
+
+    async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:
+        await self._tables.round_trip()
+        owners = {row.workflow_id for row in self._tables.uploads.values()}
+        return [each for each in workflow_ids if each in owners]
+
+    async def delete_rows(self, owner: UUID, workflow_ids: Collection[UUID], limit: int) -> PurgedRows:  # noqa: ARG002
+        await self._tables.round_trip()
+        purged = set()
+        for workflow_id in workflow_ids:
+            cleanup, row = self._own(owner, workflow_id), self._tables.workflows.get(workflow_id)
+            if cleanup is None:
+                continue
+            if row is not None:
+                state = row.record.state
+                if state.owner is not None or state.deleted_at is None or _is_followed_up(row):
+                    continue
+                self._delete(row, cleanup)
+                if cleanup.purged_by is not None:
+                    self._tables.deletions[workflow_id] = cleanup.purged_by, self._tables.clock.now()
+            purged.add(workflow_id)
+        return PurgedRows(frozenset(purged))
+
+    async def removals(self, workflow_ids: Collection[UUID], after: UUID, limit: int) -> Sequence[FileRemoval]:
+        await self._tables.round_trip()
+        tables = self._tables.workflows
+        cleanups = [row for each in workflow_ids if (row := self._tables.cleanups.get(each)) is not None]
+        named = frozenset[str]().union(*(row.named for row in cleanups))
+        named |= {name for each in workflow_ids if each in tables for name in tables[each].named}
+        wanted = [
+            FileRemoval(task_id, row.workflow_id, tuple(output.path for output in row.outputs))
+            for task_id, row in self._tables.removals.items()
+            if (row.workflow_id in workflow_ids or str(task_id) in named)
+            and task_id.int > after.int
+            and not self._tables.is_needed(task_id, row.tenant)
+        ]
+        return sorted(wanted, key=lambda each: each.task_id.int)[:limit]
+
+    async def end_removals(self, task_ids: Collection[UUID]) -> None:
+        await self._tables.round_trip()
+        for task_id in task_ids:
+            self._tables.removals.pop(task_id, None)
+
+    async def end(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
+        await self._tables.round_trip()
+        for workflow_id in workflow_ids:
+            if self._own(owner, workflow_id) is not None:
+                del self._tables.cleanups[workflow_id]
+
+    async def expire(self, owner: UUID, retention_s: float, most: int, most_steps: int) -> ExpiredBatch:
+        await self._tables.round_trip()
+        now = self._tables.clock.now()
+        before = now - timedelta(seconds=retention_s)
+        completed = [
+            (at, row) for row in self._tables.workflows.values() if (at := row.record.state.completed_at) is not None
+        ]
+        completed.sort(key=lambda each: each[0])
+        outstanding = [row for row in self._tables.cleanups.values() if row.purge and row.purged_by is None]
+        busy = any(row.tries == 0 for row in outstanding)
+        batch: list[WorkflowRow] = []
+        steps = 0
+        for at, row in completed if not busy else ():
+            if at <= before and self._may_expire(row) and len(batch) < most and steps < most_steps:
+                batch.append(row)
+                steps += row.record.total_steps
+        for row in batch:
+            cleanup = CleanupRow(owner, now, purge=True)
+            self._delete(row, cleanup)
+            if cleanup.named or any(each.workflow_id == row.record.id for each in self._tables.removals.values()):
+                self._tables.cleanups[row.record.id] = cleanup
+        later = [(at - before).total_seconds() for at, _ in completed if at > before]
+        return ExpiredBatch(
+            len(batch),
+            any(row.record.id in self._tables.cleanups for row in batch),
+            busy,
+            any(at <= before for at, _ in completed),
+            min(later, default=None),
+        )
+
+    def _own(self, owner: UUID, workflow_id: UUID) -> CleanupRow | None:
+        row = self._tables.cleanups.get(workflow_id)
+        return row if row is not None and row.owner == owner and row.purge else None
+
+    def _may_expire(self, row: WorkflowRow) -> bool:
+        state = row.record.state
+        return (
+            state.owner is None
+            and state.status in TERMINAL_STATUSES
+            and not _is_followed_up(row)
+            and all(delivery.next_at is None for delivery in row.deliveries.values())
+            and state.id not in self._tables.cleanups
+        )
+
+    def _delete(self, row: WorkflowRow, cleanup: CleanupRow) -> None:
+        """Delete all rows of the workflow, and record its files and the names of those that it needed."""
+        tables, workflow_id = self._tables, row.record.id
+        cleanup.named = row.named
+        for task_id, stored in row.tasks.items():
+            if stored.deleted_at is None and stored.task.outputs:
+                tables.removals[task_id] = RemovalRow(workflow_id, row.record.tenant, tuple(stored.task.outputs))
+            tables.workflow_of_task.pop(task_id, None)
+        tables.log = [each for each in tables.log if each[0].workflow != workflow_id.int]
+        tables.keys = {name: key for name, key in tables.keys.items() if key.applied_to != workflow_id}
+        del tables.workflows[workflow_id]
+
+
+def _is_followed_up(row: WorkflowRow) -> bool:
+    return any(stored.task.follow_up_until is not None for stored in row.tasks.values())

@@ -1,0 +1,130 @@
+"""Purges in the database: the row of the workflow goes first, and the retention takes only what has ended."""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from stepwell.contract.tasks import Output
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Succeeded
+from stepwell.domain.records import FileRemoval, PurgedRows
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from support.database.stored_workflows import ME, OTHER, Stored, admitted
+from support.workflows.definitions import body, join
+
+FIRST = UUID(int=0)
+
+
+async def ended(stored: Stored, *, named: UUID | None = None) -> tuple[ActiveWorkflow, UUID]:
+    """Return a CANCELLED workflow, and its task with one file. The workflow names the files of the task *named*."""
+    config = {} if named is None else {"of": f"media/{named}/x"}
+    handle, task_id = await stored.make(body(join("a", config=config), join("last"))), uuid4()
+    output = Output(f"media/{task_id}/x", 3, "ff")
+    await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, b"{}", (output,)))
+    await stored.write(handle, Cancel("alice"))
+    return handle, task_id
+
+
+async def deleted(stored: Stored, *, named: UUID | None = None) -> tuple[ActiveWorkflow, UUID]:
+    handle, task_id = await ended(stored, named=named)
+    await stored.write(handle, Cleanup("alice", cleanup_tasks=False))
+    return handle, task_id
+
+
+async def test_only_a_deleted_workflow_is_purged_by_its_owner(stored: Stored) -> None:
+    handle, task_id = await ended(stored)
+    purges, ids = stored.here.purges, [handle.workflow_id]
+    assert await purges.request(ME, handle.workflow_id, "alice") is None
+    await stored.write(handle, Cleanup("alice", cleanup_tasks=False))
+    assert await purges.request(ME, handle.workflow_id, "alice") == ME
+    assert await purges.delete_rows(OTHER, ids, 100) == PurgedRows()
+    assert await stored.here.reader.get(EVERY_TENANT, handle.workflow_id) is not None
+    assert (await purges.delete_rows(ME, ids, 100)).workflow_ids == {handle.workflow_id}
+    assert await stored.here.reader.get(EVERY_TENANT, handle.workflow_id) is None
+    assert await stored.here.reader.task(EVERY_TENANT, task_id) is None
+    assert await purges.request(ME, handle.workflow_id, "bob") == ME, "its file is left"
+    assert await purges.removals(ids, FIRST, 10) == [FileRemoval(task_id, handle.workflow_id, (f"media/{task_id}/x",))]
+    assert await purges.removals(ids, task_id, 10) == []
+    assert await stored.here.reader.stored_outputs(EVERY_TENANT, [task_id]) == {f"media/{task_id}/x"}
+    await purges.end_removals([task_id])
+    assert await purges.removals(ids, FIRST, 10) == []
+    await purges.end(OTHER, ids)
+    assert await purges.request(ME, handle.workflow_id, "bob") == ME
+    await purges.end(ME, ids)
+    assert await purges.request(ME, handle.workflow_id, "bob") is None
+
+
+async def test_a_cleanup_becomes_a_purge_and_doesnt_end_as_a_cleanup(stored: Stored) -> None:
+    handle, _ = await ended(stored)
+    await stored.write(handle, Cleanup("alice", cleanup_tasks=True))
+    assert await stored.here.purges.request(ME, handle.workflow_id, "alice") == ME
+    due, _ = await stored.here.cleanups.due(ME, [], 10)
+    assert [(each.workflow_id, each.purge) for each in due] == [(handle.workflow_id, True)]
+    assert await stored.here.cleanups.counts(ME, handle.workflow_id) is None
+    await stored.here.cleanups.end(ME, handle.workflow_id)
+    due, _ = await stored.here.cleanups.due(ME, [], 10)
+    assert [each.workflow_id for each in due] == [handle.workflow_id]
+
+
+async def test_a_file_that_an_undeleted_workflow_names_is_a_removal_once_that_is_deleted(stored: Stored) -> None:
+    handle, task_id = await deleted(stored)
+    reader, _ = await ended(stored, named=task_id)
+    purges, store = stored.here.purges, stored.here.reader
+    await purges.request(ME, handle.workflow_id, "alice")
+    await purges.delete_rows(ME, [handle.workflow_id], 100)
+    assert await purges.removals([handle.workflow_id, reader.workflow_id], FIRST, 10) == []
+    await purges.end(ME, [handle.workflow_id])
+    assert [output.path for output in await store.needed_outputs(EVERY_TENANT, task_id)] == [f"media/{task_id}/x"]
+    assert await store.needed_outputs(TenantScope("u"), task_id) == ()
+    await stored.write(reader, Cleanup("alice", cleanup_tasks=False))
+    assert await store.needed_outputs(EVERY_TENANT, task_id) == ()
+    assert [each.task_id for each in await purges.removals([reader.workflow_id], FIRST, 10)] == [task_id]
+    await purges.request(ME, reader.workflow_id, "alice")
+    await purges.delete_rows(ME, [reader.workflow_id], 100)
+    assert task_id in [each.task_id for each in await purges.removals([reader.workflow_id], FIRST, 10)]
+
+
+async def test_the_retention_deletes_what_ended_before_and_no_more(stored: Stored) -> None:
+    first, _ = await ended(stored)
+    second, _ = await ended(stored)
+    running = await stored.make()
+    pending = await stored.make(owner=None)
+    purges = stored.here.purges
+    nothing = await purges.expire(ME, 3600, 10, 1000)
+    assert (nothing.count, nothing.busy, nothing.is_behind) == (0, False, False)
+    assert nothing.next_s is not None
+    assert 3500 < nothing.next_s <= 3600
+    batch = await purges.expire(ME, 0, 1, 1000)
+    assert (batch.count, batch.with_files) == (1, True)
+    assert await stored.here.reader.get(EVERY_TENANT, first.workflow_id) is None
+    assert (await purges.expire(ME, 0, 10, 1000)).busy, "the files of the first are left"
+    await purges.end(ME, [first.workflow_id])
+    assert (await purges.expire(ME, 0, 10, 1000)).count == 1
+    assert await stored.here.reader.get(EVERY_TENANT, second.workflow_id) is None
+    await purges.end(ME, [second.workflow_id])
+    last = await purges.expire(ME, 0, 10, 1000)
+    assert (last.count, last.with_files, last.next_s) == (0, False, None)
+    for each in (running, pending):
+        assert await stored.here.reader.get(EVERY_TENANT, each.workflow_id) is not None
+
+
+async def test_the_retention_leaves_what_has_work_left(stored: Stored) -> None:
+    cleaning, _ = await ended(stored)
+    await stored.write(cleaning, Cleanup("alice", cleanup_tasks=True))
+    notifying = await stored.make(webhook_url="https://example.com/hook")
+    await stored.write(notifying, Cancel("alice"))
+    batch = await stored.here.purges.expire(ME, 0, 10, 1000)
+    assert (batch.count, batch.busy, batch.is_behind) == (0, False, True)
+
+
+async def test_a_batch_of_the_retention_ends_after_so_many_steps(stored: Stored) -> None:
+    for _ in range(3):
+        await ended(stored)
+    assert (await stored.here.purges.expire(ME, 0, 10, 3)).count == 2
+
+
+async def test_a_failed_purge_doesnt_hold_up_the_retention(stored: Stored) -> None:
+    handles = [(await ended(stored))[0] for _ in range(2)]
+    purges = stored.here.purges
+    assert (await purges.expire(ME, 0, 1, 1000)).count == 1
+    await stored.here.cleanups.postpone(ME, handles[0].workflow_id, timedelta(hours=1).total_seconds())
+    assert (await purges.expire(ME, 0, 1, 1000)).count == 1
