@@ -13,12 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from msgspec import Struct
 
 from stepwell.api.components import EXAMPLE
 from stepwell.api.routes import openapi_document
+from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import TaskType
-from stepwell.contract.task_configs import CONFIGS
-from stepwell.domain.mapping.task_configs import config_faults
+from stepwell.contract.task_configs import CONFIGS, ProviderConfig
+from stepwell.domain.mapping.task_configs import config_faults, without_nulls
+from stepwell.domain.strict_json.normalise import normalise
+from stepwell.domain.strict_json.schema_faults import collect
 
 CONTRACT: dict[str, Any] = json.loads(Path(__file__).with_name("contract.openapi.json").read_text())
 SERVED: dict[str, Any] = json.loads(json.dumps(openapi_document()))
@@ -171,8 +175,26 @@ def test_the_document_validates_single_members_as_the_service_does(task_type: Ta
             config = {name: value}
             faults = [fault for fault in config_faults(task_type, config, ()) if fault.type != "too_many_pixels"]
             accepted = STEPS.is_valid({"id": "a", "task_type": task_type, "config": config})
-            # JSON Schema knows no difference between 1 and 1.0.
-            assert accepted == (not faults) or (accepted and isinstance(value, float) and value.is_integer()), config
+            assert accepted == (not faults), config
+
+
+KNOWN_VALUES = [*VALUES, "continue", "fail", "FAL", "a/b", 20, 21, 3.0, {"retry": None}, {"*": {"width": 1}}]
+KNOWN_VALUES += [{"max_retries": value} for value in (None, 3, 3.0, 21, 1.5, "3")] + [{"base": 1}, {"max_s": -1}]
+
+
+@pytest.mark.parametrize(
+    ("struct", "place"), [(WorkflowConfig, "config"), (ProviderConfig, "provider_config")], ids=["workflow", "provider"]
+)
+def test_the_document_validates_the_known_members_of_free_form_objects(struct: type[Struct], place: str) -> None:
+    create = validator("CreateWorkflow")
+    step = {"id": "a", "task_type": "PASSTHROUGH"}
+    body: dict[str, Any] = {"name": "n", "origin_instance": "o", "steps": [step]}
+    for name in (*struct.__struct_fields__, "unknown"):
+        for value in KNOWN_VALUES:
+            members = {name: value}
+            request = body | {"config": members} if place == "config" else body | {"steps": [step | {place: members}]}
+            refused = collect(struct, normalise(struct, without_nulls(members)), ())
+            assert create.is_valid(request) == (not refused), members
 
 
 @settings(max_examples=200)

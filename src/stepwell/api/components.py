@@ -14,9 +14,12 @@ from msgspec import Struct
 from msgspec.json import schema_components
 
 from stepwell.api.operations import SCHEMA_REF, Content, Operation
-from stepwell.api.task_schemas import discriminated_step, task_components
+from stepwell.api.task_schemas import discriminated_step, open_object, task_components
 from stepwell.api.webhook_payloads import webhook_components
+from stepwell.contract.definition import RetryPolicy, WorkflowConfig
+from stepwell.contract.enums import OnFailure
 from stepwell.contract.problems import HTTPValidationError, Problem
+from stepwell.contract.task_configs import ProviderConfig
 from stepwell.contract.webhooks import StepNotice, WorkflowNotice
 
 _CONTRACT_DEFAULTS = {("CreateWorkflow", "suppress_subtask_events"), ("WorkflowPublic", "is_deleted")}
@@ -69,8 +72,9 @@ EXAMPLE: dict[str, Any] = {
 def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the components that *operations* and the webhooks refer to, by name. The title of each is its name."""
     operations = list(operations)
-    requests = dict.fromkeys(operation.body for operation in operations if operation.body is not None)
-    kinds: list[type[Struct]] = [*requests, HTTPValidationError, Problem, WorkflowNotice, StepNotice]
+    requests: dict[type, None] = dict.fromkeys(operation.body for operation in operations if operation.body is not None)
+    requests |= {RetryPolicy: None, OnFailure: None}  # the open objects below refer to them
+    kinds: list[type] = [*requests, HTTPValidationError, Problem, WorkflowNotice, StepNotice]
     kinds += [operation.answers for operation in operations if not isinstance(operation.answers, Content)]
     kinds += [other for operation in operations for _, other in operation.also]
     _, schemas = schema_components(dict.fromkeys(kinds), ref_template=SCHEMA_REF)
@@ -87,6 +91,9 @@ def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
         components[name]["description"] = text
     components["CreateWorkflow"]["example"] = EXAMPLE
     step = components["WorkflowStepDefinition"]
+    _know(components["CreateWorkflow"], "config", WorkflowConfig)
+    _know(step, "provider_config", ProviderConfig)
+    _know(step, "fallback_provider_config", ProviderConfig)
     components |= {name: complete_schema(component) for name, component in task_components().items()}
     return webhook_components(components | {"WorkflowStepDefinition": discriminated_step(step)})
 
@@ -110,6 +117,12 @@ def _allow_null(component: dict[str, Any]) -> None:
         if member not in required and "anyOf" not in schema:
             kept = {word: schema.pop(word) for word in ("description", "default") if word in schema}
             component["properties"][member] = kept | {"anyOf": [schema, {"type": "null"}]}
+
+
+def _know(component: dict[str, Any], member: str, struct: type[Struct]) -> None:
+    """Describe the members that Stepwell knows of a free-form object, a *member* of *component*, in place."""
+    free_form, null = component["properties"][member]["anyOf"]
+    component["properties"][member]["anyOf"] = [free_form | complete_schema(open_object(struct)), null]
 
 
 def _give_titles(component: dict[str, Any]) -> None:

@@ -5,10 +5,11 @@ variants, discriminated by `task_type`. In this form openapi-typescript narrows 
 openapi-python-client ignores a `oneOf` in `allOf`, so it generates the contract's class.
 """
 
+from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
-from msgspec.json import schema
+from msgspec.json import schema_components
 from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.operations import SCHEMA_REF
@@ -61,18 +62,26 @@ def _config(task_type: TaskType, config: type[Struct]) -> dict[str, Any]:
     needs = f" It needs {inputs}: here, in step_defaults or from an input mapping." if inputs else ""
     return {
         "description": f"The config of a step of the type {task_type}.{needs} Other members pass through unchanged.",
+        **open_object(config),
+    }
+
+
+def open_object(struct: type[Struct]) -> dict[str, Any]:
+    """Return the schema of an object that may have the members of *struct*, and any others. It refers to components."""
+    return {
         "type": "object",
-        "properties": {member.encode_name: _member(member) for member in fields(config)},
+        "properties": {member.encode_name: _member(member) for member in fields(struct)},
         "additionalProperties": True,
     }
 
 
 def _member(member: FieldInfo) -> dict[str, Any]:
     """Return a member's schema. null means that the member is absent. The description contains the default."""
-    definition = schema(member.type)
+    (definition,), _ = schema_components([member.type], ref_template=SCHEMA_REF)
     choices = [choice for choice in definition.pop("anyOf", [definition]) if choice != {"type": "null"}]
     notes = [choice.pop("description") for choice in choices if "description" in choice]
-    if isinstance(member.default, int | float):
-        notes.append(f"{'default' if notes else 'Default'} {member.default:g}")
+    if isinstance(member.default, int | float | StrEnum):
+        default = member.default if isinstance(member.default, StrEnum) else f"{member.default:g}"
+        notes.append(f"{'default' if notes else 'Default'} {default}")
     description = {"description": ", ".join(notes)} if notes else {}
     return description | {"anyOf": [*choices, {"type": "null"}]}
