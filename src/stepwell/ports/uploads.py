@@ -69,10 +69,11 @@ class Uploads(Protocol):
         Raises `UploadInUse` if an undeleted workflow of the tenant names the file, or one that is being created.
         """
 
-    async def begin_deletion_with_workflow(self, workflow_id: UUID) -> Sequence[UploadRecord]:
-        """Make the STORED uploads DELETING that came with a workflow that is deleted, and return them.
+    async def begin_deletion_with_workflow(self, workflow_id: UUID, limit: int) -> tuple[Sequence[UploadRecord], bool]:
+        """Make up to *limit* STORED uploads DELETING that came with a workflow that is deleted.
 
-        One that another such workflow names stays STORED, and counts as having come with that one.
+        Return them, and whether there may be more. One that another undeleted workflow names stays STORED, and counts
+        as having come with that one.
         """
 
     async def begin_expiry(self, upload_id: UUID) -> bool:

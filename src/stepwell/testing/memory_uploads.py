@@ -110,18 +110,21 @@ class MemoryUploads:
             raise UploadInUse(workflow_id)
         row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
 
-    async def begin_deletion_with_workflow(self, workflow_id: UUID) -> Sequence[UploadRecord]:
+    async def begin_deletion_with_workflow(self, workflow_id: UUID, limit: int) -> tuple[Sequence[UploadRecord], bool]:
         await self._tables.round_trip()
+        rows = [
+            row
+            for row in self._tables.uploads.values()
+            if row.workflow_id == workflow_id and row.status is UploadStatus.STORED
+        ][:limit]
         begun: list[UploadRecord] = []
-        for row in self._tables.uploads.values():
-            if row.workflow_id != workflow_id or row.status is not UploadStatus.STORED:
-                continue
+        for row in rows:
             if (other := self._named_by(row)) is not None:
                 row.workflow_id = other
             else:
                 begun.append(row.record())
                 row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
-        return begun
+        return begun, len(rows) == limit
 
     async def begin_expiry(self, upload_id: UUID) -> bool:
         await self._tables.round_trip()

@@ -189,12 +189,14 @@ async def test_an_upload_of_a_definition_is_deleted_with_the_last_workflow_that_
     shared, own = [await stored_upload(uploads, new(text, workflow_id=first_id)) for text in "ab"]
     users = await stored_upload(uploads, new("c"))
     second = await stored.make(naming(shared.path), owner=None)
-    begun = await uploads.begin_deletion_with_workflow(first_id)
-    assert [(record.id, record.path) for record in begun] == [(own.id, own.path)]
+    begun, more = await uploads.begin_deletion_with_workflow(first_id, 2)
+    assert ([(record.id, record.path) for record in begun], more) == ([(own.id, own.path)], True)
     recorded = await uploads.recorded([shared.id, own.id, users.id])
     assert sorted(recorded) == sorted([shared.path, users.path])
-    assert await uploads.begin_deletion_with_workflow(first_id) == []
-    assert await uploads.begin_deletion_with_workflow(second.workflow_id) == [], "it isn't deleted yet"
+    assert await uploads.begin_deletion_with_workflow(first_id, 2) == ([], False)
+    begun, more = await uploads.begin_deletion_with_workflow(second.workflow_id, 2)
+    assert (begun, more) == ([], False), "it isn't deleted yet"
     await stored.write(second, Cleanup("alice", cleanup_tasks=True))
-    assert [record.id for record in await uploads.begin_deletion_with_workflow(second.workflow_id)] == [shared.id]
+    begun, _ = await uploads.begin_deletion_with_workflow(second.workflow_id, 2)
+    assert [record.id for record in begun] == [shared.id]
     assert await uploads.recorded([shared.id, users.id]) == [users.path]

@@ -35,8 +35,11 @@ ROWS = 5_000  # of each table in one statement
 _FAILURES_IN_A_ROW = 8
 _QUIET_S, _DELETE_S = 10.0, 30.0
 
-DeleteUploads = Callable[[UUID], Awaitable[Sequence[str]]]
-"""Deletes the uploads that came with the definition of a deleted workflow, and returns their paths."""
+DeleteUploads = Callable[[UUID], Awaitable[tuple[Sequence[str], bool]]]
+"""Deletes some of the uploads that came with the definition of a deleted workflow.
+
+Returns their paths, and whether there may be more.
+"""
 
 
 class Purger:
@@ -65,8 +68,12 @@ class Purger:
         quiet = [each for each in workflow_ids if await self._is_quiet(each)]
         # A reference of a new workflow keeps an upload as long as the row of the workflow is missing. So they go first.
         for workflow_id in await self._purges.with_uploads(quiet):
-            for path in await self._delete_uploads(workflow_id):
-                on_deleted(workflow_id, path)
+            more = True
+            while more:
+                async with self._turns.turn(lane):
+                    paths, more = await self._delete_uploads(workflow_id)
+                for path in paths:
+                    on_deleted(workflow_id, path)
         gone = await self._delete_rows(lane, quiet)
         failed = await self._delete_files(lane, gone, on_deleted) if gone else set()
         ended = gone - failed

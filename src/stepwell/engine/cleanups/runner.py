@@ -345,18 +345,21 @@ class CleanupRunner:
         progress = await self._sweep(cleanup, _Progress(FIRST))
         if progress.failed:
             return False
-        await self._clean_uploads(workflow_id)
+        await self._clean_uploads(cleanup)
         if not await self._purger.delete_unneeded(cleanup.lane, workflow_id):
             return False
         return await self._finish(workflow_id, progress.kept)
 
-    async def _clean_uploads(self, workflow_id: UUID) -> None:
+    async def _clean_uploads(self, cleanup: DueCleanup) -> None:
         """Delete the uploads that came with the definition."""
-        paths = await self._delete_uploads(workflow_id)
-        if paths:
-            await self._cleanups.settle(self._owner, workflow_id, [], len(paths), 0)
-        if (observer := self._reported_to(workflow_id)) is not None:
-            observer.report.deleted_paths += paths
+        more = True
+        while more:
+            async with self._turns.turn(cleanup.lane):
+                paths, more = await self._delete_uploads(cleanup.workflow_id)
+                if paths:
+                    await self._cleanups.settle(self._owner, cleanup.workflow_id, [], len(paths), 0)
+            if (observer := self._reported_to(cleanup.workflow_id)) is not None:
+                observer.report.deleted_paths += paths
 
     async def _sweep(self, cleanup: DueCleanup, progress: _Progress) -> _Progress:
         while not progress.stopped:

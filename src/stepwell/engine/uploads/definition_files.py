@@ -10,7 +10,8 @@ What must hold:
 - One data URI is decoded at a time in this process, in a thread. So the bytes of all requests together are bounded.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from stepwell.engine.uploads.service import StoredUpload, UploadService
 from stepwell.engine.uploads.spooled_file import spooled_file
 from stepwell.fair_turns import FairTurns
 from stepwell.offloop import off_loop
+
+_AT_ONCE = 4  # data URIs of one definition
 
 
 def may_have_files(planned: ValidatedWorkflow) -> bool:
@@ -51,33 +54,50 @@ class DefinitionFiles:
         """
         inputs = await off_loop(lambda: large_data_uris(planned.request), steps=len(planned.steps))
         created: list[StoredUpload] = []
-        paths: dict[str, str | None] = {}
-        saved = 0
         try:
-            for each in inputs:
-                uri = each.uri
-                if uri not in paths:
-                    paths[uri] = await self._store(each, tenant, workflow_id, created)
-                if (path := paths[uri]) is not None:
-                    saved += len(uri) - len(path)
-                    each.replace(path)
-            paths.clear()  # it holds the data URIs
+            saved = await self._store_all(inputs, tenant, workflow_id, created)
             yield structs.replace(planned, definition_bytes=max(planned.definition_bytes - saved, 0))
         except BaseException:
             await self._uploads.take_back(created)
             raise
 
+    async def _store_all(
+        self, inputs: Sequence[DataUriInput], tenant: str | None, workflow_id: UUID, created: list[StoredUpload]
+    ) -> int:
+        """Store each data URI once, and replace it. Return by how many characters the definition is shorter then."""
+        unique = {each.uri: each for each in inputs}
+        rest, paths = iter(unique.values()), dict[str, str | None]()
+
+        async def store_rest() -> None:
+            for each in rest:
+                paths[each.uri] = await self._store(each, tenant, workflow_id, created)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for number in range(min(_AT_ONCE, len(unique))):
+                    group.create_task(store_rest(), name=f"data URIs of {workflow_id} {number}")
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        saved = 0
+        for each in inputs:
+            uri = each.uri
+            if (path := paths[uri]) is not None:
+                saved += len(uri) - len(path)
+                each.replace(path)
+        return saved
+
     async def _store(
         self, place: DataUriInput, tenant: str | None, workflow_id: UUID, created: list[StoredUpload]
     ) -> str | None:
         """Store one data URI, and return its path; None if it stays as it is."""
-        head, comma, _ = place.uri.partition(",")
-        if not comma:
+        uri = place.uri
+        comma = uri.find(",")
+        if comma < 0:
             return None
-        declared, *parameters = (part.strip().lower() for part in head[len("data:") :].split(";"))
+        declared, *parameters = (part.strip().lower() for part in uri[len("data:") : comma].split(";"))
         async with spooled_file(place.name) as file:
             async with self._turns.turn(tenant):
-                data = await to_thread.run_sync(_decode, place.uri, len(head) + 1, "base64" in parameters)
+                data = await to_thread.run_sync(_decode, uri, comma + 1, "base64" in parameters)
                 if not 0 < len(data) <= self._uploads.max_bytes:
                     return None
                 await file.write(data)

@@ -10,7 +10,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
@@ -46,6 +46,7 @@ log = structlog.get_logger()
 CONTINUE: Final = timedelta(minutes=5)  # until a deletion that has failed is continued
 _DELETE_S = 60.0
 _TRIES = 3
+_DELETED_AT_ONCE = 8
 _NO_PRESIGN = (
     "This service has no bucket with a configured key that clients can reach. Send the file itself as the body"
 )
@@ -206,16 +207,20 @@ class UploadService:
             self.on_due(self._clock.now() + CONTINUE)
         return record
 
-    async def delete_with_workflow(self, workflow_id: UUID) -> list[str]:
-        """Delete the uploads that came with the definition of a deleted workflow, and return their paths.
+    async def delete_with_workflow(self, workflow_id: UUID) -> tuple[Sequence[str], bool]:
+        """Delete some of the uploads that came with the definition of a deleted workflow.
 
-        One that another undeleted workflow names stays, and belongs to that one from then on. Raises `Unavailable`.
+        Return their paths, and whether there may be more. An upload that another undeleted workflow names stays, and
+        belongs to that one from then on. Raises `Unavailable`.
         """
-        records = await self._store.begin_deletion_with_workflow(workflow_id)
-        for record in records:
-            if not await self.discard(record.id):
-                self.on_due(self._clock.now() + CONTINUE)
-        return [record.path for record in records]
+        records, more = await self._store.begin_deletion_with_workflow(workflow_id, _DELETED_AT_ONCE)
+        async with asyncio.TaskGroup() as group:
+            deletions = [
+                group.create_task(self.discard(record.id), name=f"delete upload {record.id}") for record in records
+            ]
+        if not all(deletion.result() for deletion in deletions):
+            self.on_due(self._clock.now() + CONTINUE)
+        return [record.path for record in records], more
 
     async def charge_preview(self, image_id: UUID, size: int) -> None:
         """Count *size* more bytes for the upload *image_id*, until it is deleted. It may also be the id of a task.

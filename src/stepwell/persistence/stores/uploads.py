@@ -112,7 +112,7 @@ UPDATE uploads SET status = 'DELETING', expires_at = clock_timestamp() + make_in
 WHERE id = $1
 """  # noqa: S608 - built from constants
 LOCK_WITH_WORKFLOW: Final = """
-SELECT id FROM uploads WHERE workflow_id = $1 AND status = 'STORED' ORDER BY id FOR UPDATE
+SELECT id FROM uploads WHERE workflow_id = $1 AND status = 'STORED' ORDER BY id LIMIT $2 FOR UPDATE
 """
 GIVE_TO_WORKFLOW: Final = "UPDATE uploads SET workflow_id = $2 WHERE id = $1"
 ABANDON: Final = f"{BEGIN_DELETION} AND status = 'PENDING' RETURNING id"
@@ -235,16 +235,17 @@ class PostgresUploads:
             raise UploadInUse(workflow_id)
 
     @unavailable_in_outage
-    async def begin_deletion_with_workflow(self, workflow_id: UUID) -> Sequence[UploadRecord]:
+    async def begin_deletion_with_workflow(self, workflow_id: UUID, limit: int) -> tuple[Sequence[UploadRecord], bool]:
         begun: list[UploadRecord] = []
         async with self._connections.borrow() as connection, connection.transaction():
-            for row in await connection.fetch(LOCK_WITH_WORKFLOW, workflow_id):
+            locked = await connection.fetch(LOCK_WITH_WORKFLOW, workflow_id, limit)
+            for row in locked:
                 other = await connection.fetchval(NAMED_BY, row["id"])
                 if other is not None:
                     await connection.execute(GIVE_TO_WORKFLOW, row["id"], other)
                 else:
                     begun.append(_record(await connection.fetchrow(f"{BEGIN_DELETION} RETURNING {_RECORD}", row["id"])))
-        return begun
+        return begun, len(locked) == limit
 
     @unavailable_in_outage
     async def begin_expiry(self, upload_id: UUID) -> bool:
