@@ -16,3 +16,8 @@ OWN_MEMBERS: Mapping[ProviderType, frozenset[str]] = {
     ProviderType.VERTEX: frozenset({"model", "parameters", "location"}),
     ProviderType.COMFYUI: frozenset({"graph", "inputs", "output", "model"}),
 }
+
+
+def members_read_by(provider: ProviderType) -> frozenset[str]:
+    """Return all members that *provider* reads. Raises KeyError for CUSTOM."""
+    return SHARED_MEMBERS | OWN_MEMBERS[provider]

@@ -62,6 +62,14 @@ def test_a_mistyped_provider_type_is_a_fault_where_the_default_is_local() -> Non
     assert faults(value, DECLARED) == [(("steps", 0, "provider_config", "provder_type"), "mistyped_member")]
 
 
+def test_a_mistyped_member_of_another_provider_is_a_fault_if_it_was_to_select_that_provider() -> None:
+    value = body(draw(provider_config={"grap": {}}))
+    assert [fault.msg for fault in faults_of(value, DECLARED)] == ["LOCAL has no grap; did you mean graph?"]
+    assert warnings(draw(provider_config={"provider_type": "LOCAL", "grap": {}})) == [
+        ((*STEP, "provider_config", "grap"), "ignored_member")
+    ]
+
+
 def test_a_mistyped_target_of_a_mapping_is_a_fault_on_local() -> None:
     source = join("s", config={"value": 7})
     target = draw("b", depends_on=["s"], input_mappings=[mapped("s", "value", "sed")])

@@ -16,6 +16,7 @@ from msgspec.structs import fields
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT
@@ -32,6 +33,7 @@ _MAX_SEARCHED = 100_000  # characters of a string, from its first "{{" on: a sea
 
 _KNOWN = {task_type: frozenset(f.name for f in fields(kind)) for task_type, kind in CONFIGS.items()}
 _KNOWN_CONFIG = frozenset(f.name for f in fields(ProviderConfig))
+_KNOWN_SOMEWHERE = frozenset[str]().union(*OWN_MEMBERS.values())
 _KNOWN_WORKFLOW_CONFIG = frozenset(f.name for f in fields(WorkflowConfig))
 _LONGEST = 100  # characters of a name that may be that of a secret
 _ALWAYS_TRUE = {"num_images": 1}  # values that hold even where the provider ignores the member
@@ -137,6 +139,8 @@ class MemberChecks:
         if used is not None and config.keys() <= used:
             return
         known = _KNOWN_CONFIG | (used or frozenset())
+        if loc[-1] == "provider_config" and config.get("provider_type") is None:  # these members select the provider
+            known |= _KNOWN_SOMEWHERE
         similar = similar_names(known)
         for name, value in config.items():
             if value is None or (used is not None and name in used) or looks_secret(name[:_LONGEST]):

@@ -39,7 +39,6 @@ MAX_NODE_ID = 100  # characters
 Graph = Mapping[str, Mapping[str, Any]]
 Upload = Callable[[Blob], Awaitable[str]]
 
-CONFIG_MEMBERS = frozenset({"provider_type", "credential", "on_unknown", "graph", "inputs", "output", "model"})
 _PLACE = re.compile(r"([^.]+)\.(?:inputs\.)?(.+)", re.DOTALL)
 # The inputs of a titled node that may take a value, in this order.
 _TITLED = (

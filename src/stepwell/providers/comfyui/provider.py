@@ -18,6 +18,7 @@ import httpx
 from msgspec import structs
 
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.provider_members import members_read_by
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.model import Sent
 from stepwell.domain.steps import KnownStep, StepMembers
@@ -37,7 +38,6 @@ from stepwell.providers.comfyui.client import MARK, ComfyUiServer, Entry
 from stepwell.providers.comfyui.job_progress import News, Watch
 from stepwell.providers.comfyui.lenient_json import lacks_output, node_words
 from stepwell.providers.comfyui.node_graph import (
-    CONFIG_MEMBERS,
     fill_graph,
     find_seed,
     model_of,
@@ -114,7 +114,7 @@ class ComfyUiProvider:
 
     def members(self, task_type: TaskType, provider_config: Mapping[str, Any], /) -> StepMembers:
         inputs = placed_inputs(provider_config)
-        return StepMembers(inputs=inputs, config=CONFIG_MEMBERS, outputs=output_names(self.type, task_type))
+        return StepMembers(inputs=inputs, config=members_read_by(self.type), outputs=output_names(self.type, task_type))
 
     def url_reader(self, _task_type: TaskType, name: str, provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return UrlReader.STEPWELL if uses_input(provider_config, name) else None

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct, json
 
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.provider_members import members_read_by
 from stepwell.contract.task_configs import GenerationConfig, RefineConfig, VideoConfig
 from stepwell.domain.errors import Fault
 from stepwell.domain.steps import KnownStep, StepMembers
@@ -62,7 +63,7 @@ def known_members(task_type: TaskType, *, own_app: bool) -> StepMembers:
     return StepMembers(
         inputs=frozenset({"arguments"}) if task_type is TaskType.EXPERIMENTAL_FAL else None,
         ignored=frozenset() if own_app or task_type not in KINDS else KINDS[task_type].ignored,
-        config=frozenset({"provider_type", "credential", "on_unknown", "fal_app_id", "loras"}),
+        config=members_read_by(ProviderType.FAL),
         outputs=output_names(ProviderType.FAL, task_type),
     )
 

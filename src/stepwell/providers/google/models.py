@@ -21,6 +21,7 @@ from functools import cache
 from typing import Any
 
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.provider_members import members_read_by
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.steps import StepMembers
 from stepwell.providers.shared.output_names import output_names
@@ -62,7 +63,6 @@ _INPUTS: Mapping[TaskType, frozenset[str]] = {
     TaskType.LLM_INTERACTION: frozenset({"seed", "prompt", "messages", "system_prompt", "json_schema"})
     | {"temperature", "max_tokens", "image_urls"},
 }
-_CONFIG = frozenset({"provider_type", "credential", "on_unknown", "model", "parameters"})
 
 
 class Family(Enum):
@@ -88,8 +88,8 @@ def capabilities(provider: ProviderType, task_type: TaskType) -> frozenset[str] 
 @cache
 def known_members(provider: ProviderType, task_type: TaskType) -> StepMembers:
     """Return the members that *provider* knows."""
-    config = _CONFIG | {"location"} if provider is ProviderType.VERTEX else _CONFIG
-    return StepMembers(inputs=_INPUTS.get(task_type), config=config, outputs=output_names(provider, task_type))
+    outputs = output_names(provider, task_type)
+    return StepMembers(inputs=_INPUTS.get(task_type), config=members_read_by(provider), outputs=outputs)
 
 
 def family_of(model: str) -> Family:

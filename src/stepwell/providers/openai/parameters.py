@@ -41,7 +41,6 @@ CAPABILITIES: Mapping[TaskType, frozenset[str]] = {
     TaskType.FACE_ENHANCER: frozenset({"strength"}),
     TaskType.VIDEO_GENERATION: frozenset({"prompt", "motion"}),
 }
-CONFIG_MEMBERS = frozenset({"provider_type", "credential", "on_unknown", "model", "parameters", "loras"})
 # Stepwell's inputs that the API has no parameter for. They aren't sent.
 IGNORED_INPUTS: Mapping[TaskType, frozenset[str]] = {
     TaskType.GENERATION: frozenset({"reference_image_strength", "num_images"}),

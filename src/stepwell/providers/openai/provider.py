@@ -21,6 +21,7 @@ from anyio import to_thread
 from msgspec import json
 
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.provider_members import members_read_by
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.model import Sent
 from stepwell.domain.steps import KnownStep, StepMembers
@@ -51,7 +52,7 @@ from stepwell.providers.openai.answers import (
 )
 from stepwell.providers.openai.bodies import chat_body, image_body, video_body, video_parameters
 from stepwell.providers.openai.multipart import FILES, form_body
-from stepwell.providers.openai.parameters import CAPABILITIES, CONFIG_MEMBERS, IGNORED_INPUTS, model_of
+from stepwell.providers.openai.parameters import CAPABILITIES, IGNORED_INPUTS, model_of
 from stepwell.providers.openai.refusals import refusals
 from stepwell.providers.openai.videos import CreatedVideo, cancel_video, list_around, read_video, state_of, url_of
 from stepwell.providers.shared.credentials import Credentials, check_header
@@ -113,7 +114,9 @@ class OpenAiProvider:
         ignored = IGNORED_INPUTS.get(task_type, frozenset())
         if self._public and task_type not in (TaskType.LLM_INTERACTION, TaskType.VIDEO_GENERATION):
             ignored |= {"seed"}
-        return StepMembers(ignored=ignored, config=CONFIG_MEMBERS, outputs=output_names(self.type, task_type))
+        return StepMembers(
+            ignored=ignored, config=members_read_by(self.type), outputs=output_names(self.type, task_type)
+        )
 
     def url_reader(self, task_type: TaskType, _name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         reads_urls = self._public and task_type is TaskType.LLM_INTERACTION

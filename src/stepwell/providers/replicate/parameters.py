@@ -31,9 +31,6 @@ _LORA_PARAMETERS = (("lora_weights", "lora_scale"), ("extra_lora", "extra_lora_s
 _LORA_MODEL = "black-forest-labs/flux-dev-lora"
 _CLARITY = "philz1337x/clarity-upscaler:dfad41707589d68ecdccd1dfa600d55a208f9310748e44bfe35b4a6291453d5e"
 _SHORTEST_DEADLINE_S, _LONGEST_DEADLINE_S = 5, 86_400
-CONFIG_MEMBERS = frozenset(
-    {"provider_type", "credential", "on_unknown", "model", "deployment", "parameters", "loras", "cancel_after_s"}
-)
 _NOT_SENT = frozenset({"timeout_s"})
 
 

@@ -21,6 +21,7 @@ import httpx
 from msgspec import Meta, Struct, json
 
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.provider_members import members_read_by
 from stepwell.domain.errors import AttemptError, CallFailed, Fault
 from stepwell.domain.model import Sent
 from stepwell.domain.steps import KnownStep, StepMembers
@@ -41,7 +42,7 @@ from stepwell.ports.providers import (
     UrlReader,
 )
 from stepwell.providers.replicate.outputs import store_output
-from stepwell.providers.replicate.parameters import CONFIG_MEMBERS, KINDS, deadline, model_input, refusals, target
+from stepwell.providers.replicate.parameters import KINDS, deadline, model_input, refusals, target
 from stepwell.providers.shared.bounded_json import read_json
 from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.output_names import output_names
@@ -147,7 +148,7 @@ class ReplicateProvider:
             return task_type
 
     def members(self, task_type: TaskType, _provider_config: Mapping[str, Any], /) -> StepMembers:
-        return StepMembers(config=CONFIG_MEMBERS, outputs=output_names(self.type, task_type))
+        return StepMembers(config=members_read_by(self.type), outputs=output_names(self.type, task_type))
 
     def url_reader(self, _task_type: TaskType, name: str, _provider_config: Mapping[str, Any], /) -> UrlReader | None:
         return None if name == MESSAGES else UrlReader.PROVIDER
