@@ -20,7 +20,6 @@ from stepwell.api.headers import (
     ETAG,
     IF_NONE_MATCH,
     IF_RANGE,
-    PREFER,
     RANGE,
     Headers,
     encode_headers,
@@ -64,7 +63,6 @@ LINK = Operation(
     tag="artifacts",
     permission=Permission.READ,
     body=CreateArtifactLink,
-    takes=(PREFER,),
     answers=ArtifactLink,
     problems=(404,),
 )

@@ -30,7 +30,7 @@ class CrossOrigin:
     def __init__(self, origins: Collection[str], operations: Iterable[Operation], exposed: Iterable[str]) -> None:
         operations = list(operations)
         methods = {"OPTIONS"}.union(*(operation.methods for operation in operations))
-        headers = _REQUEST_HEADERS.union(*(operation.takes for operation in operations))
+        headers = _REQUEST_HEADERS.union(*(operation.request_headers for operation in operations))
         self._origins = None if EVERY_ORIGIN in origins else frozenset(origin.encode() for origin in origins)
         self._exposed = (b"access-control-expose-headers", ", ".join(sorted(exposed)).encode())
         self._preflight = [

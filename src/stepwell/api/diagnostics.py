@@ -7,7 +7,7 @@ from msgspec import json, structs
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.definitions import read_definition
 from stepwell.api.dependencies import ApiRequest, ServicesDep
-from stepwell.api.headers import IF_NONE_MATCH, PREFER
+from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
 from stepwell.api.serializers import encode_in_slices
@@ -38,7 +38,6 @@ PLAN = Operation(
     tag="workflows",
     permission=Permission.READ,
     body=CreateWorkflow,
-    takes=(PREFER,),
     answers=WorkflowPlan,
 )
 

@@ -6,7 +6,7 @@ from msgspec import UNSET, json
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.content_negotiation import prefers
 from stepwell.api.dependencies import ApiRequest, ServicesDep, TicketsDep
-from stepwell.api.headers import IF_NONE_MATCH, PREFER
+from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.request_bodies import read_struct
@@ -98,7 +98,6 @@ TICKET = Operation(
     tag=TAG,
     permission=Permission.READ,
     body=CreateStreamTicket,
-    takes=(PREFER,),
     body_optional=True,
     status=201,
     answers=StreamTicket,

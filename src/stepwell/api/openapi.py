@@ -136,7 +136,7 @@ def response_headers(operations: Iterable[Operation]) -> set[str]:
     names = {*_PROBLEM_HEADERS.values(), *_REFUSAL_HEADERS}
     for operation in operations:
         names |= {*operation.headers, *operation.optional_headers}
-        names |= {_RESPONSE_HEADER[name] for name in operation.takes if name in _RESPONSE_HEADER}
+        names |= {_RESPONSE_HEADER[name] for name in operation.request_headers if name in _RESPONSE_HEADER}
     return names
 
 
@@ -147,7 +147,7 @@ def problem_statuses(operation: Operation) -> list[int]:
         statuses |= {401, 403, 422, 429, 503, 507}
     if any(name in _PARAMETERS for name in operation.path_parameters):
         statuses.add(404)
-    statuses |= {_FAILURE_STATUS[name] for name in operation.takes if name in _FAILURE_STATUS}
+    statuses |= {_FAILURE_STATUS[name] for name in operation.request_headers if name in _FAILURE_STATUS}
     if operation.method != "GET":
         # An operation without a body refuses a body that isn't empty.
         statuses |= {408, 413, 415}
@@ -227,14 +227,14 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
             "description": _REQUEST_HEADERS.get(name) or _prefer(operation),
             "schema": kinds.get(name, {"type": "string"}),
         }
-        for name in operation.takes
+        for name in operation.request_headers
     ]
 
 
 def _prefer(operation: Operation) -> str:
     """Return what the operation makes of `Prefer`."""
     texts = [_PREFER_WAIT] if operation.waits else []
-    texts += [] if operation.method == "GET" else [_PREFER_HANDLING]
+    texts += [_PREFER_HANDLING] if operation.reads_json else []
     return " ".join(texts)
 
 
@@ -249,7 +249,7 @@ def _success(operation: Operation) -> dict[str, Any]:
             response["content"][media_type] = {"schema": {"$ref": SCHEMA_REF.format(name=other.__name__)}}
         if operation.streams is not None:
             response["content"][operation.streams.media_type] = {"schema": {"type": "string"}}
-    optional = [_RESPONSE_HEADER[name] for name in operation.takes if name in _RESPONSE_HEADER]
+    optional = [_RESPONSE_HEADER[name] for name in operation.request_headers if name in _RESPONSE_HEADER]
     optional += operation.optional_headers
     if operation.headers or optional:
         response["headers"] = {name: _header(name, required=operation.streams is None) for name in operation.headers}

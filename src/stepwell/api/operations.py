@@ -9,6 +9,8 @@ from litestar import HttpMethod, route
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
+from stepwell.api.headers import PREFER
+
 OPT_KEY = "operation"
 JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
 SCHEMA_REF = "#/components/schemas/{name}"
@@ -47,7 +49,7 @@ class Operation(Struct, frozen=True, kw_only=True):
       nothing.
     - `problems` lists failure statuses beside those that follow from the other members (see `openapi`).
     - `headers` are those of the response; `optional_headers` may be missing. `takes` are the request headers that the
-      operation reads (see `headers`). `waits`: with `Prefer: wait`, it waits for the workflow's end.
+      operation reads (see `headers`), without `Prefer`. `waits`: with `Prefer: wait`, it waits for the workflow's end.
     """
 
     method: Literal["GET", "POST", "PATCH", "DELETE"]
@@ -80,6 +82,16 @@ class Operation(Struct, frozen=True, kw_only=True):
     def methods(self) -> tuple[str, ...]:
         """The methods of the route. HEAD works wherever GET does."""
         return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+    @property
+    def reads_json(self) -> bool:
+        """Whether the operation reads a JSON body, or refuses one."""
+        return self.method != "GET" and self.permission is not None and not self.files
+
+    @property
+    def request_headers(self) -> tuple[str, ...]:
+        """The request headers that the operation reads."""
+        return (*self.takes, PREFER) if self.reads_json or self.waits else self.takes
 
     @property
     def path_parameters(self) -> list[str]:

@@ -55,7 +55,7 @@ def report_handling(start: HTTPResponseStartEvent, scope: Scope) -> None:
     """Add the handling to `Preference-Applied` of a success, if the request asked for it or if it was lenient."""
     # Routing has refused a request without a handler.
     operation: Operation | None = getattr(scope.get("route_handler"), "opt", {}).get(OPT_KEY)
-    if operation is None or operation.method == "GET" or PREFER not in operation.takes:
+    if operation is None or not operation.reads_json:
         return
     preferred = preferences_of(scope).handling
     handling = preferred or resources_of(scope).process.handling

@@ -10,7 +10,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.api.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.dependencies import ApiRequest, ServicesDep
-from stepwell.api.headers import PREFER
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import Skip, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
@@ -106,7 +105,6 @@ DELETE = Operation(
     method="DELETE",
     path=ARTIFACTS_PATH + "{path}",
     id="delete_artifact",
-    takes=(PREFER,),
     summary="Delete Artifact",
     description="Deletes an uploaded file. It is a 409 while a workflow that isn't deleted names the file.",
     tag=TAG,

@@ -19,7 +19,7 @@ from stepwell.api.conditional_requests import (
 from stepwell.api.definitions import read_definition
 from stepwell.api.dependencies import ApiRequest, CursorsDep, ServicesDep
 from stepwell.api.dry_run import DRY_RUN_ANSWER, supports_dry_run
-from stepwell.api.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH, PREFER
+from stepwell.api.headers import CHANGING, ETAG, IDEMPOTENCY_KEY, IF_NONE_MATCH
 from stepwell.api.idempotency import idempotent
 from stepwell.api.limits import RATE_LIMIT_HEADERS, show_rate_limit
 from stepwell.api.list_query import ListQuery, page_links
@@ -74,7 +74,7 @@ CREATE = Operation(
     answers=WorkflowPublic,
     headers=("Location", "ETag"),
     optional_headers=RATE_LIMIT_HEADERS,
-    takes=(IDEMPOTENCY_KEY, PREFER),
+    takes=(IDEMPOTENCY_KEY,),
     waits=True,
 )
 LIST = Operation(
@@ -101,7 +101,7 @@ GET = Operation(
     query=GetQuery,
     answers=WorkflowPublic,
     headers=("ETag",),
-    takes=(IF_NONE_MATCH, PREFER),
+    takes=(IF_NONE_MATCH,),
     waits=True,
 )
 UPDATE = Operation(
