@@ -20,7 +20,9 @@ ETAG = f'"{hashlib.sha256(DATA).hexdigest()}"'
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    provider = ScriptedProvider(default=Succeed(files={"result.mp4": DATA, "empty.bin": b""}))
+    provider = ScriptedProvider(
+        default=Succeed(files={"result.mp4": DATA, "empty.bin": b"", "notes.txt": b"x", "facts.json": b"{}"})
+    )
     async with AsyncExitStack() as stack:
         folder = tmp_path_factory.mktemp("api")
         yield await stack.enter_async_context(running_service(MemoryDatabase(clock), folder, providers=[provider]))
@@ -124,6 +126,7 @@ async def test_an_empty_file_is_sent_whole(client: httpx.AsyncClient, urls: dict
         ("result.mp4", "?download=0", "inline"),
         ("result.mp4", "?download=1", 'attachment; filename="result.mp4"'),
         ("empty.bin", "", 'attachment; filename="empty.bin"'),
+        ("notes.txt", "", 'attachment; filename="notes.txt"'),
     ],
 )
 async def test_a_file_is_shown_or_downloaded(
@@ -132,3 +135,18 @@ async def test_a_file_is_shown_or_downloaded(
     headers: Any = (await client.head(urls[name] + query)).headers
     assert headers["content-disposition"] == disposition
     assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("result.mp4", "video/mp4"),
+        ("empty.bin", "application/octet-stream"),
+        ("notes.txt", "text/plain"),
+        ("facts.json", "application/json"),
+    ],
+)
+async def test_a_file_has_the_type_of_its_name(
+    client: httpx.AsyncClient, urls: dict[str, str], name: str, media_type: str
+) -> None:
+    assert (await client.head(urls[name])).headers["content-type"] == media_type

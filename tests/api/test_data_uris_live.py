@@ -2,7 +2,7 @@
 
 import base64
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ import pytest_asyncio
 from providers.image_files import file_of, gradient
 from stepwell.domain.errors import Unavailable
 from stepwell.testing import ManualClock, MemoryDatabase
+from support.database.postgres import connected
+from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
 from support.providers.configured_by_steps import WORKFLOWS
 from support.service.live_service import Service, running_service
 
@@ -191,3 +193,30 @@ async def test_a_create_beyond_the_quota_is_a_507_that_names_the_place(clock: Ma
         assert refused.json()["detail"].startswith("body.steps.1.config.base_image_url: the data URI would be stored")
         assert await uploads_of(service.client) == []
         assert (await service.client.get(WORKFLOWS)).json()["total"] == 0
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+async def test_rows_and_a_bucket_hold_the_file_once_and_nothing_after_cleanup(
+    dsn: str, tmp_path: Path, s3: S3Server
+) -> None:
+    bucket, data = s3.bucket(), image(14)
+    settings: dict[str, Any] = {"s3_bucket": bucket.name, "s3_prefix": bucket.prefix, "s3_endpoint": bucket.endpoint}
+    settings |= {"s3_region": bucket.region, "s3_access_key_id": KEY_ID, "s3_secret_access_key": SECRET_KEY}
+    async with running_service(dsn, tmp_path, **settings) as service, connected(dsn) as sql:
+        created = await service.create(adjust(uri(data)), adjust(uri(data), "b"))
+        path = config_of(created)["base_image_url"]
+        assert config_of(created, 1)["base_image_url"] == path
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        stored = await sql.fetchval("SELECT string_agg(definition::text, '') FROM steps")
+        assert (stored.count(path), "base64" in stored) == (2, False)
+        assert (await service.client.get(f"/api/v1/artifacts/{path}")).content == data
+        assert f"some/where/{path}" in s3.keys(bucket)
+        report = (await service.verb(created["id"], "cleanup")).json()["cleanup"]
+        assert (path in report["deleted_paths"], report["errors"]) == (True, [])
+        assert s3.keys(bucket) == []
+        assert await sql.fetchval("SELECT count(*) FROM uploads") == 0

@@ -227,6 +227,15 @@ async def test_a_preview_of_an_upload_counts_for_the_quota_until_the_upload_is_d
         assert (await preview_of(service, path, 64)).status_code == 200
 
 
+async def test_an_image_that_needs_more_memory_than_local_has_is_refused(clock: ManualClock, tmp_path: Path) -> None:
+    async with service_in(tmp_path, clock, local_memory_max_bytes=512 * 1024 * 1024) as service:
+        data = empty_png(8_000, 8_000)
+        sent = await service.client.post("/api/v1/artifacts?name=huge.png", content=data, headers=OCTETS)
+        answer = await preview_of(service, sent.json()["artifacts"][0]["path"], 64)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["msg"].startswith("There is no preview: a preview of this image needs ")
+
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3Server]:
     with s3_server() as server:

@@ -31,6 +31,7 @@ from stepwell.contract.artifacts import ArtifactLink, CreateArtifactLink
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
 from stepwell.domain.artifacts import PREVIEW_WIDTHS, media_type_of, parse_artifact_path
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
+from stepwell.domain.uploads import JSON, TEXT
 from stepwell.ports.artifacts import Artifacts
 
 ARTIFACT = Operation(
@@ -66,6 +67,7 @@ LINK = Operation(
     answers=ArtifactLink,
     problems=(404,),
 )
+_TYPES_OF_DOWNLOADS = {".json": JSON, ".txt": TEXT}
 
 
 class _File(Struct, frozen=True):
@@ -143,7 +145,7 @@ def _headers(name: str, etag: str, *, download: bool) -> Headers:
     displayed = media_type_of(name)  # empty for a file that browsers must not display
     attachment = download or not displayed
     return {
-        "content-type": displayed or "application/octet-stream",
+        "content-type": displayed or _TYPES_OF_DOWNLOADS.get(PurePosixPath(name).suffix, "application/octet-stream"),
         "content-disposition": f'attachment; filename="{name}"' if attachment else "inline",
         "content-security-policy": "sandbox; default-src 'none'",
         "x-content-type-options": "nosniff",

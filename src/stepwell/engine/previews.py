@@ -134,6 +134,8 @@ class Previews:
         async with self._local.worker(tenant, step, LIGHT):
             heavier = await self._maker.make(source, width, target, LIGHT)
         if heavier is not None:
+            if self._local.max_memory is not None:
+                heavier.check_fits(self._local.max_memory, "a preview of this image")
             async with self._local.worker(tenant, step, heavier):
                 await self._maker.make(source, width, target, heavier)
 

@@ -161,12 +161,12 @@ class WorkWeight(Struct, frozen=True):
         """True if the work takes about a second at most, in a worker process of the usual size."""
         return self.cost <= LIGHT_COST and self.memory <= LIGHT_MEMORY
 
-    def check_fits(self, max_memory: int) -> None:
-        """Raise `AttemptError`, not retryable, if LOCAL's *max_memory* bytes can never be enough."""
+    def check_fits(self, max_memory: int, work: str = "the step") -> None:
+        """Raise `AttemptError`, not retryable, if LOCAL's *max_memory* bytes can never be enough for *work*."""
         largest = max_memory - LIGHT_MEMORY
         if self.memory > largest:
             message = (
-                f"the step needs {-(-self.memory >> 20)} MiB of memory, and LOCAL has {largest >> 20} MiB for one "
+                f"{work} needs {-(-self.memory >> 20)} MiB of memory, and LOCAL has {largest >> 20} MiB for one "
                 "step: use smaller images, or raise STEPWELL_LOCAL_MEMORY_MAX_BYTES"
             )
             raise AttemptError(message, retryable=False)
