@@ -3,8 +3,8 @@
 What must hold:
 - A buffer of more than 64 KiB holds no more bytes than are reserved for it.
 - Inflating ends at the first byte that is too many, however little was sent.
-- Inflating blocks the loop for the first 64 KiB only. The rest is inflated in threads, one slice at a time, so that
-  slices of other bodies come in between.
+- Inflating blocks the loop only while less than 64 KiB were sent, and less than that came of it. The rest is inflated
+  in threads, one slice at a time, so that slices of other bodies come in between.
 """
 
 import asyncio
@@ -67,7 +67,7 @@ class GzipBuffer:
     def __init__(self, most: int, memory: Callable[[], MemoryReservation], threads: CapacityLimiter) -> None:
         self._threads = threads
         self._most, self._memory = most, memory
-        self._size = self._reserved = 0
+        self._received = self._size = self._reserved = 0
         self._chunks: list[bytes] = []
         self._inflater: zlib._Decompress | None = None  # None until there is something to inflate
 
@@ -80,7 +80,9 @@ class GzipBuffer:
         loop = asyncio.get_running_loop()
         began = loop.time()
         for begin in range(0, len(data), INLINE_BYTES):
-            await self._add_slice(data[begin : begin + INLINE_BYTES])
+            part = data[begin : begin + INLINE_BYTES]
+            await self._add_slice(part)
+            self._received += len(part)
         return loop.time() - began
 
     def finish(self) -> bytes:
@@ -112,7 +114,7 @@ class GzipBuffer:
     async def _inflate(self, data: bytes, most: int) -> bytes:
         assert self._inflater is not None
         try:
-            if self._size < INLINE_BYTES:
+            if self._size < INLINE_BYTES and self._received < INLINE_BYTES:
                 return self._inflater.decompress(data, most)
             work = partial(self._inflater.decompress, data, most)
             return await to_thread.run_sync(work, limiter=self._threads)

@@ -75,7 +75,7 @@ class BodyTooSlow(HTTPException):
 
 
 class BodyHead(NamedTuple):
-    """The headers of a request about its body. `content_type` is None unless there is exactly one."""
+    """The headers of a request about its body. `content_type` is empty if there are several."""
 
     length: int | None
     content_type: bytes | None
@@ -226,17 +226,18 @@ async def receive_part(request: Request[Any, Any, Any]) -> HTTPRequestEvent:
 def read_head(request: Request[Any, Any, Any]) -> BodyHead:
     """Return the headers about the body. Raises `ClientException` for an invalid Content-Length."""
     length: int | None = None
-    types, encodings = list[bytes](), list[bytes]()
+    content_type: bytes | None = None
+    encoding = b""
     for name, value in request.scope["headers"]:
         if name == b"content-length":
             if not value.isdigit():
                 raise ClientException(detail=f"Invalid content-length: {value.decode('latin-1')!r}")
             length = int(value) if len(value) < _LONGEST_NUMBER else 10**_LONGEST_NUMBER
         elif name == b"content-type":
-            types.append(value)
+            content_type = value if content_type is None else b""
         elif name == b"content-encoding":
-            encodings.append(value.strip().lower())
-    return BodyHead(length, types[0] if len(types) == 1 else None, b",".join(encodings))
+            encoding = encoding + b"," * bool(encoding) + value.strip().lower()
+    return BodyHead(length, content_type, encoding)
 
 
 def _check_type(head: BodyHead, operation: Operation) -> None:
