@@ -187,8 +187,6 @@ def _kind(info: Type) -> type:
         return tuple
     if isinstance(info, UnionType):  # with UNSET
         return next((kind for kind in map(_kind, info.types) if kind is not str), str)
-    if isinstance(info, VarTupleType):
-        return tuple
     return int if isinstance(info, IntType) else bool if isinstance(info, BoolType) else str
 
 

@@ -168,7 +168,7 @@ class _FaultSearch:
         arguments = get_args(shape.bare)
         if isinstance(container, type) and issubclass(container, Struct) and isinstance(value, Mapping):
             yield from self._members(container, value, loc)
-        elif container is list and isinstance(value, list):
+        elif isinstance(value, list) and (container is list or (container is tuple and arguments[1:] == (...,))):
             own = self.error(_constrained(list, _metas(shape.type)), value)
             if own is not None:
                 yield _fault(own, type_, value, loc)
