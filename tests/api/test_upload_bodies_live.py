@@ -32,15 +32,19 @@ async def begin(stack: AsyncExitStack, port: int, sent: bytes, *lines: str) -> C
     return await connect(stack, port, head("acme", *lines, path=ARTIFACTS) + sent)
 
 
+async def upload_of(port: int, tenant: str, data: bytes | AsyncIterator[bytes]) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token(tenant, every=False)}", "Content-Type": "text/plain"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
+        return await client.post(ARTIFACTS, content=data)
+
+
 async def test_a_large_upload_takes_constant_memory(tmp_path: Path) -> None:
     async def body() -> AsyncIterator[bytes]:
         for _ in range(40):
             yield b"a line of text\n" * (MIB // 15)
 
     async with served(tmp_path) as (service, port):
-        headers = {"Authorization": f"Bearer {token('acme', every=False)}", "Content-Type": "text/plain"}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
-            answer = await client.post(ARTIFACTS, content=body())
+        answer = await upload_of(port, "acme", body())
         assert answer.status_code == 201, answer.text
         (artifact,) = answer.json()["artifacts"]
         assert artifact["size"] == 40 * (MIB // 15) * 15
@@ -77,6 +81,19 @@ async def test_an_upload_that_is_too_large_is_a_413_as_soon_as_that_is_known(tmp
         reader, _ = await begin(stack, port, b" " * (2 * MIB), f"Content-Length: {2 * MIB}")
         assert await status_of(reader) == 201
         assert len(database_of(service).tables.uploads) == 1
+
+
+async def test_the_uploads_of_a_tenant_that_are_being_received_are_bounded_together(tmp_path: Path) -> None:
+    async with served(tmp_path, upload_max_bytes=2 * MIB) as (service, port), AsyncExitStack() as stack:
+        length = f"Content-Length: {2 * MIB}"
+        for _ in range(2):
+            await begin(stack, port, b" " * (2 * MIB - 1), length)
+        received = service.app.services.uploads.received
+        await eventually(lambda: received["acme"] == 4 * MIB - 2)
+        reader, _ = await begin(stack, port, b" " * MIB, f"Content-Length: {MIB}")
+        assert await status_of(reader) == 429
+        other = await upload_of(port, "other", b" " * MIB)
+        assert other.status_code == 201
 
 
 async def test_uploads_beyond_the_quota_are_a_507(tmp_path: Path) -> None:

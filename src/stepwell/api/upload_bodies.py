@@ -8,7 +8,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
@@ -47,9 +47,15 @@ class UnsupportedUpload(HTTPException):
 
 
 async def read_files(
-    request: Request[Any, Any, Any], name: str | None, max_bytes: int, stack: AsyncExitStack
+    request: Request[Any, Any, Any],
+    name: str | None,
+    max_bytes: int,
+    count: Callable[[int], object],
+    stack: AsyncExitStack,
 ) -> list[SpooledFile]:
     """Return the files of the body, which *stack* closes. *name* is the name of a body that is one file.
+
+    *count* is called with the size of each part of the body, before the part is written, and may refuse it.
 
     Raises `UnsupportedUpload`, `BodyTooLarge`, `BodyTooSlow`, `InvalidRequest`, and what `SpooledFile.write` raises.
     """
@@ -65,7 +71,7 @@ async def read_files(
         await reserve_memory(resources_of(request.scope).memory(request.scope.get("user")), _HELD_BYTES)
     if is_form and name is not None:
         raise InvalidRequest([Fault(("query", "name"), "A form names its files itself", "form_name")])
-    async with aclosing(_chunks(request, most, max_bytes)) as chunks:
+    async with aclosing(_chunks(request, most, max_bytes, count)) as chunks:
         if is_form:
             return await _read_form(chunks, options["boundary"], max_bytes, stack)
         file = await stack.enter_async_context(spooled_file(name or ""))
@@ -82,7 +88,9 @@ def _content_type(head: BodyHead) -> str:
     return content_type.decode("latin-1")
 
 
-async def _chunks(request: Request[Any, Any, Any], most: int, max_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _chunks(
+    request: Request[Any, Any, Any], most: int, max_bytes: int, count: Callable[[int], object]
+) -> AsyncGenerator[bytes, None]:
     """Yield the body as it arrives. The time that the caller takes for a part doesn't count."""
     stall_s = resources_of(request.scope).process.body_timeout_s
     loop = asyncio.get_running_loop()
@@ -101,6 +109,7 @@ async def _chunks(request: Request[Any, Any, Any], most: int, max_bytes: int) ->
         received += len(message["body"])
         if received > most:
             raise BodyTooLarge(max_bytes)
+        count(len(message["body"]))
         more = message.get("more_body", False)
         yield message["body"]
 

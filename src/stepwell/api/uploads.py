@@ -125,7 +125,8 @@ async def upload_artifact(request: ApiRequest, services: ServicesDep) -> Respons
     if query.size is not UNSET:
         raise InvalidRequest([Fault(("query", "size"), "Expected presign=true beside it", "presign")])
     async with AsyncExitStack() as stack:
-        files = await read_files(request, name, services.uploads.max_bytes, stack)
+        count = stack.enter_context(services.uploads.receiving(tenant))
+        files = await read_files(request, name, services.uploads.max_bytes, count, stack)
         uploads = await _store_all(services, tenant, files)
     return _answer(uploads)
 

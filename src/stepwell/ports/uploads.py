@@ -1,6 +1,7 @@
 """The storage of uploads, without their files, as a protocol."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
 from uuid import UUID
@@ -63,8 +64,8 @@ class Uploads(Protocol):
     async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
         """Return the paths of those of the uploads that are PENDING or STORED."""
 
-    async def begin_deletion(self, scope: TenantScope, upload_id: UUID) -> None:
-        """Make a STORED upload DELETING. Raises `NotFound`.
+    async def begin_deletion(self, scope: TenantScope, upload_id: UUID, unused_since: datetime | None = None) -> None:
+        """Make a STORED upload DELETING. Raises `NotFound`, also if it was used and doesn't expire at *unused_since*.
 
         Raises `UploadInUse` if an undeleted workflow of the tenant names the file, or one that is being created.
         """

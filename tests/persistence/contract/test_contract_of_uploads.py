@@ -145,6 +145,16 @@ async def test_a_new_workflow_prolongs_the_life_of_an_upload(stored: Stored) -> 
     assert not await uploads.begin_expiry(record.id)
 
 
+async def test_an_upload_that_was_used_meanwhile_is_not_taken_back(stored: Stored) -> None:
+    uploads = stored.here.uploads
+    record = await stored_upload(uploads, new())
+    used = await uploads.find_same("t", record.sha256, own=True)
+    assert used is not None
+    with pytest.raises(NotFound):
+        await uploads.begin_deletion(EVERY_TENANT, record.id, record.expires_at)
+    await uploads.begin_deletion(EVERY_TENANT, record.id, used.expires_at)
+
+
 async def test_a_new_workflow_that_names_a_deleted_upload_is_refused(stored: Stored) -> None:
     uploads = stored.here.uploads
     record = await stored_upload(uploads, new())

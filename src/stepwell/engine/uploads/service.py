@@ -10,8 +10,9 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -27,6 +28,7 @@ from stepwell.domain.errors import (
     Fault,
     InvalidRequest,
     NotFound,
+    TooManyRequests,
     Unavailable,
     UnsupportedFile,
     UploadInUse,
@@ -47,6 +49,7 @@ CONTINUE: Final = timedelta(minutes=5)  # until a deletion that has failed is co
 _DELETE_S = 60.0
 _TRIES = 3
 _DELETED_AT_ONCE = 8
+_LARGEST_AT_ONCE = 2
 _NO_PRESIGN = (
     "This service has no bucket with a configured key that clients can reach. Send the file itself as the body"
 )
@@ -75,7 +78,11 @@ class Presigner(Struct, frozen=True):
 
 
 class UploadService:
-    """The uploads of tenants. `on_due` is called with the time at which an upload may have to be deleted."""
+    """The uploads of tenants.
+
+    `on_due` is called with the time at which an upload may have to be deleted. `received` counts the bytes of each
+    tenant that are being received.
+    """
 
     def __init__(
         self,
@@ -91,7 +98,31 @@ class UploadService:
         self._store, self._artifacts, self._workers, self._limits = store, artifacts, workers, limits
         self.max_bytes, self._presigner = max_bytes, presigner
         self._clock, self._new_id = clock, new_id
+        self.received: Counter[str | None] = Counter()
         self.on_due: Callable[[datetime], object] = lambda _: None
+
+    @contextmanager
+    def receiving(self, tenant: str | None) -> Iterator[Callable[[int], None]]:
+        """Yield a function that counts received bytes of an upload. It raises `TooManyRequests`.
+
+        A tenant's uploads that are being received have at most as many bytes together as two of the largest, because
+        they aren't charged to its quota before they are complete.
+        """
+        received = 0
+
+        def count(size: int) -> None:
+            nonlocal received
+            if self.received[tenant] + size > _LARGEST_AT_ONCE * self.max_bytes:
+                raise TooManyRequests("Too many bytes of uploads of this tenant are being received.")
+            self.received[tenant] += size
+            received += size
+
+        try:
+            yield count
+        finally:
+            self.received[tenant] -= received
+            if not self.received[tenant]:
+                del self.received[tenant]
 
     async def add(self, tenant: str | None, file: SpooledFile, workflow_id: UUID | None = None) -> StoredUpload:
         """Store the file. With *workflow_id* it came in the definition of that workflow, and is deleted with it.
@@ -178,11 +209,11 @@ class UploadService:
             log.warning("upload.not_deleted", action="delete", upload_id=str(upload.id), error=str(error))
 
     async def take_back(self, uploads: Iterable[StoredUpload]) -> None:
-        """Delete uploads of a request that has failed, unless a workflow names them already."""
+        """Delete uploads of a request that has failed, unless another request has used them meanwhile."""
         with CancelScope(shield=True), suppress(Unavailable):  # otherwise they expire
             for upload in uploads:
                 with suppress(NotFound, UploadInUse):
-                    await self.delete(EVERY_TENANT, upload.record.path)
+                    await self._delete(EVERY_TENANT, upload.record, upload.record.expires_at)
 
     async def find(self, scope: TenantScope, path: str) -> UploadRecord:
         """Return the upload with exactly this path. Raises `NotFound`."""
@@ -202,10 +233,13 @@ class UploadService:
         Raises `NotFound`, and `UploadInUse` if an undeleted workflow names the file.
         """
         record = await self.find(scope, path)
-        await self._store.begin_deletion(scope, record.id)
+        await self._delete(scope, record)
+        return record
+
+    async def _delete(self, scope: TenantScope, record: UploadRecord, unused_since: datetime | None = None) -> None:
+        await self._store.begin_deletion(scope, record.id, unused_since)
         if not await self.discard(record.id):
             self.on_due(self._clock.now() + CONTINUE)
-        return record
 
     async def delete_with_workflow(self, workflow_id: UUID) -> tuple[Sequence[str], bool]:
         """Delete some of the uploads that came with the definition of a deleted workflow.

@@ -10,6 +10,7 @@ refused.
 """
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Final, cast
 from uuid import UUID
 
@@ -96,7 +97,10 @@ RECORDED: Final = """
 SELECT 'media/' || id || '/' || name AS path FROM uploads WHERE id = ANY($1::uuid[]) AND status <> 'DELETING'
 """
 
-LOCK: Final = "SELECT tenant FROM uploads WHERE id = $1 AND status = 'STORED' FOR UPDATE"
+LOCK: Final = """
+SELECT tenant FROM uploads WHERE id = $1 AND status = 'STORED' AND ($2::timestamptz IS NULL OR expires_at = $2)
+FOR UPDATE
+"""
 LOCK_EXPIRED: Final = "SELECT status FROM uploads WHERE id = $1 AND expires_at <= clock_timestamp() FOR UPDATE"
 # A reference without a workflow counts shortly after it was stored, because the workflow may still be inserted.
 NAMED_BY: Final = f"""
@@ -220,10 +224,10 @@ class PostgresUploads:
         return [row["path"] for row in await self._connections.fetch(RECORDED, list(upload_ids))]
 
     @unavailable_in_outage
-    async def begin_deletion(self, scope: TenantScope, upload_id: UUID) -> None:
+    async def begin_deletion(self, scope: TenantScope, upload_id: UUID, unused_since: datetime | None = None) -> None:
         workflow_id: UUID | None = None
         async with self._connections.borrow() as connection, connection.transaction():
-            row = await connection.fetchrow(LOCK, upload_id)
+            row = await connection.fetchrow(LOCK, upload_id, unused_since)
             found = row is not None and scope.covers(row["tenant"])
             if found:
                 workflow_id = await connection.fetchval(NAMED_BY, upload_id)
