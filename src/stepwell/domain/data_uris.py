@@ -39,10 +39,10 @@ def decode_data(body: str, *, is_base64: bool) -> bytes:
 
     In base64, white space and missing padding are accepted. Raises ValueError for anything else that is wrong.
     """
-    data = b"".join(unquote_to_bytes(part) for part in _percent_encoded_slices(body))
+    parts = (unquote_to_bytes(part) for part in _percent_encoded_slices(body))
     if not is_base64:
-        return data
-    packed = data.translate(None, _WHITESPACE).rstrip(b"=")
+        return b"".join(parts)
+    packed = b"".join(part.translate(None, _WHITESPACE) for part in parts).rstrip(b"=")
     return decode_base64(packed + b"=" * (-len(packed) % 4))
 
 

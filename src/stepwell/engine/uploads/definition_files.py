@@ -64,26 +64,22 @@ class DefinitionFiles:
     async def _store_all(
         self, inputs: Sequence[DataUriInput], tenant: str | None, workflow_id: UUID, created: list[StoredUpload]
     ) -> int:
-        """Store each data URI once, and replace it. Return by how many characters the definition is shorter then."""
-        unique = {each.uri: each for each in inputs}
-        rest, paths = iter(unique.values()), dict[str, str | None]()
+        """Store and replace each data URI. Return by how many characters the definition is shorter then."""
+        rest, saved = iter(inputs), 0
 
         async def store_rest() -> None:
+            nonlocal saved
             for each in rest:
-                paths[each.uri] = await self._store(each, tenant, workflow_id, created)
+                if (path := await self._store(each, tenant, workflow_id, created)) is not None:
+                    saved += len(each.uri) - len(path)
+                    each.replace(path)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(min(_AT_ONCE, len(unique))):
+                for number in range(min(_AT_ONCE, len(inputs))):
                     group.create_task(store_rest(), name=f"data URIs of {workflow_id} {number}")
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        saved = 0
-        for each in inputs:
-            uri = each.uri
-            if (path := paths[uri]) is not None:
-                saved += len(uri) - len(path)
-                each.replace(path)
         return saved
 
     async def _store(
