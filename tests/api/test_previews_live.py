@@ -121,12 +121,12 @@ async def test_a_preview_is_served_like_a_file(api: Service, paths: dict[str, st
 
 async def test_requests_at_the_same_time_make_a_preview_once(api: Service) -> None:
     _, paths = await stored(api)
-    before = api.app.services.previews.total
+    before = api.app.metrics.value("stepwell_previews_total")
     answers = await asyncio.gather(*(preview_of(api, paths["large.png"], 256) for _ in range(8)))
     assert len({answer.content for answer in answers}) == 1
     assert {answer.status_code for answer in answers} == {200}
     await preview_of(api, paths["large.png"], 256)
-    assert api.app.services.previews.total == before + 1
+    assert api.app.metrics.value("stepwell_previews_total") == before + 1
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def _build_metrics(
         stores.writes,
         connections,
         engine.memory,
+        services.previews,
     )
 
 

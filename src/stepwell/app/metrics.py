@@ -16,6 +16,7 @@ from stepwell.engine.execution.outcomes import OutcomeCounts, Outcomes
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
+from stepwell.engine.previews import Previews
 from stepwell.engine.webhooks.deliverer import WebhookDeliverer
 from stepwell.memory import MemoryGovernor
 from stepwell.telemetry import Labels, Metrics
@@ -50,6 +51,7 @@ def build_metrics(
     writes: WriteMonitor,
     connections: ConnectionLimits,
     memory: MemoryGovernor,
+    previews: Previews,
 ) -> Metrics:
     """Return the metrics of a service. Each scrape reads their values from these parts."""
     metrics = Metrics()
@@ -75,6 +77,7 @@ def build_metrics(
     metrics.watch("stepwell_event_streams", "Streams of events that are open.", lambda: streams.open)
     text = "Streams of events that were refused because their tenant had too many."
     metrics.count("stepwell_event_streams_refused", text, lambda: streams.refused)
+    metrics.count("stepwell_previews", "Previews of images that were made.", lambda: previews.total)
     _measure_connections(metrics, connections)
     deliverer.measure(metrics)
     return metrics
