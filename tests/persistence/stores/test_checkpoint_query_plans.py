@@ -55,7 +55,7 @@ async def test_a_checkpoint_finds_its_rows_by_index(engine_s: asyncpg.Connection
 
 
 async def test_a_checkpoint_finds_the_earlier_costs_of_its_tasks_by_index(engine_s: asyncpg.Connection) -> None:
-    nodes = await plan(engine_s, sql.CHECKPOINT_AND_MORE)
+    nodes = await plan(engine_s, sql.CHECKPOINT_AND_COSTS)
     assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
     assert "tasks_pkey" in {node.get("Index Name") for node in nodes}
 

@@ -34,7 +34,7 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
 
 
 class MoreRows(Struct):
-    """The rows that only `engine_statements.CHECKPOINT_AND_MORE` writes.
+    """The rows that `engine_statements.CHECKPOINT` doesn't write, but `CHECKPOINT_AND_MORE` does.
 
     `begun` and `ended` are the ids of workflows whose cleanup has begun, or ended, and `labelled` of those whose labels
     change. `labels` are the ids of workflows, and beside each a label. `costs`: the rows of tasks have costs.

@@ -187,9 +187,7 @@ _COUNT_COSTS: Final = f"""cost_changes AS (
     DO UPDATE SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts
 )"""  # noqa: S608 - built from the constants above
 
-# `CHECKPOINT` for a batch that also has webhooks, which the process $6 sends, effects of requests with idempotency
-# keys, cleanups that begin or end, new labels of the workflows $10, or costs.
-CHECKPOINT_AND_MORE: Final = f"""
+_CHECKPOINT_AND_MORE: Final = f"""
 {_CHECKPOINT}, new_deliveries AS (
     INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
     SELECT {_names(_DELIVERY, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::checkpoint_delivery[]) AS d
@@ -214,8 +212,14 @@ CHECKPOINT_AND_MORE: Final = f"""
     FROM unnest($11::uuid[], $12::text[]) AS n(workflow_id, label) JOIN workflows AS w ON w.id = n.workflow_id
     WHERE {_IS_WRITTEN.format("n")}
     ON CONFLICT DO NOTHING
-), {_COUNT_COSTS} {_COMMITTED}
-"""  # noqa: S608 - built from the constants above
+)"""  # noqa: S608 - built from the constants above
+
+# `CHECKPOINT` for a batch that also has webhooks, which the process $6 sends, effects of requests with idempotency
+# keys, cleanups that begin or end, or new labels of the workflows $10.
+CHECKPOINT_AND_MORE: Final = f"{_CHECKPOINT_AND_MORE} {_COMMITTED}"
+
+# `CHECKPOINT_AND_MORE` for a batch with costs.
+CHECKPOINT_AND_COSTS: Final = f"{_CHECKPOINT_AND_MORE}, {_COUNT_COSTS} {_COMMITTED}"
 
 # If no process runs a workflow, two processes may write versions with the same number. Their times distinguish them.
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")

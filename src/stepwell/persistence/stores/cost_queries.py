@@ -1,4 +1,4 @@
-"""Reads the sums of costs. The checkpoints write them (`engine_statements.CHECKPOINT_AND_MORE`)."""
+"""Reads the sums of costs. The checkpoints write them (`engine_statements.CHECKPOINT_AND_COSTS`)."""
 
 from typing import Any
 

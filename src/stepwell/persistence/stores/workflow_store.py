@@ -106,7 +106,8 @@ class PostgresWorkflowStore:
         by_id = {decision.workflow.id: decision for decision in batch}
         if more := more_rows(batch):
             parameters = (*checkpoint_rows(batch), *more.parameters(self._owner))
-            rows = await connection.fetch(sql.CHECKPOINT_AND_MORE, *parameters)
+            statement = sql.CHECKPOINT_AND_COSTS if more.costs else sql.CHECKPOINT_AND_MORE
+            rows = await connection.fetch(statement, *parameters)
         else:
             rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
         if rows:
