@@ -101,6 +101,7 @@ async def test_the_example_of_the_contract_is_planned_without_storing_it(priced:
             },
         ],
         "price": {"known": [FREE], "unknown_steps": 0, "worst_case": FREE},
+        "warnings": [],
     }
 
 
@@ -126,6 +127,14 @@ def mixture(world: World) -> dict[str, Any]:
             "step_defaults": {"*": {"strength": 1, "style": "all"}, "GENERATION": {"style": "oil", "prompt": "all"}}
         },
     )
+
+
+async def test_a_plan_shows_the_provider_that_the_members_of_its_config_select(priced: Service) -> None:
+    app, config = {"fal_app_id": "fal-ai/dear"}, {"prompt": "x"}
+    selected = {"id": "a", "task_type": "GENERATION", "config": config, "provider_config": app}
+    named = selected | {"id": "b", "provider_config": app | {"provider_type": "LOCAL"}}
+    steps = (await planned(priced, body(selected, named)))["steps"]
+    assert [(step["provider"], step["model"]) for step in steps] == [("FAL", "fal-ai/dear"), ("LOCAL", "GENERATION")]
 
 
 async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Service, world: World) -> None:
