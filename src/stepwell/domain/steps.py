@@ -1,7 +1,6 @@
 """A step with all defaults applied, and what is known before it runs: its inputs, and its provider's members."""
 
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from msgspec import Struct
@@ -58,7 +57,3 @@ class StepMembers(Struct, frozen=True):
     def ignores_input(self, name: str) -> bool:
         """Return whether the provider certainly doesn't use the input *name*."""
         return name in self.ignored or (self.inputs is not None and name not in self.inputs)
-
-    def accepts(self, names: AbstractSet[str], known: frozenset[str]) -> bool:
-        """Return whether each of the inputs *names* may be used. *known* are those that Stepwell knows for the type."""
-        return names <= (known if self.inputs is None else self.inputs) and self.ignored.isdisjoint(names)

@@ -9,7 +9,7 @@ What must hold:
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import fields
 
@@ -37,7 +37,6 @@ _KNOWN_SOMEWHERE = frozenset[str]().union(*OWN_MEMBERS.values())
 _KNOWN_WORKFLOW_CONFIG = frozenset(f.name for f in fields(WorkflowConfig))
 _LONGEST = 100  # characters of a name that may be that of a secret
 _ALWAYS_TRUE = {"num_images": 1}  # values that hold even where the provider ignores the member
-_ANY_MEMBER = StepMembers()
 _MISTYPED, _IGNORED = "mistyped_member", "ignored_member"
 _PLACEHOLDER = re.compile(r"\{\{[\w.\- ]{1,100}\}\}")
 
@@ -54,6 +53,7 @@ class MemberChecks:
         self.handling = handling
         self._config, self._defaults, self._catalog = config, defaults, catalog
         self._providers: dict[TaskType, set[ProviderType]] = {}  # of the steps of each type
+        self._users_by_type: dict[TaskType, _Users] = {}
         self._warnings: list[DefinitionWarning] = []
         self._more = 0
 
@@ -68,17 +68,13 @@ class MemberChecks:
                 self._warn_of_placeholders(value, (*loc, name))
         if step.task_type is None or step.task_type is TaskType.PASSTHROUGH:  # whose inputs have any name
             return
-        providers = [*providers_of(step, self._catalog)]
-        if not providers:
-            return
-        kinds = [provider for provider, _ in providers]
-        self._providers.setdefault(step.task_type, set()).update(kinds)
-        members = [self._members(provider, step.task_type, config) for provider, config in providers]
-        yield from self._input_faults(step, step.task_type, kinds, members, loc)
-        for (provider, config), known in zip(providers, members, strict=True):
+        users = self._users(step, step.task_type)
+        if not users.accept_inputs_of(step):
+            yield from self._input_faults(step, step.task_type, users, loc)
+        for provider, config, members in zip(users.providers, users.configs, users.members, strict=True):
             if config:
                 place = "fallback_provider_config" if config is step.fallback_config else "provider_config"
-                yield from self._config_faults(provider, config, known, (*loc, place))
+                yield from self._config_faults(provider, config, members, (*loc, place))
 
     def last_faults(self) -> Iterator[Fault]:
         """Yield the faults of `step_defaults`, once `faults` has seen all steps. Collect the workflow's warnings."""
@@ -105,30 +101,29 @@ class MemberChecks:
         message = f"{self._more} more warning{'s' if self._more > 1 else ''}"
         return (*self._warnings, DefinitionWarning(("body",), message, "too_many_warnings"))
 
-    def _members(self, provider: ProviderType, task_type: TaskType, config: Mapping[str, Any]) -> StepMembers:
-        rule = self._catalog.members.get(provider)
-        return _ANY_MEMBER if rule is None else rule(task_type, config)
+    def _users(self, step: PartialStep, task_type: TaskType) -> "_Users":
+        """Return the step's provider and its fallback. All steps of a type that name neither have the same."""
+        names_none = not step.provider_config and step.fallback is None and step.provider_known and step.fallback_known
+        users = self._users_by_type.get(task_type) if names_none else None
+        if users is None:
+            users = _users_of(step, task_type, self._catalog)
+            self._providers.setdefault(task_type, set()).update(users.providers)
+            if names_none:
+                self._users_by_type[task_type] = users
+        return users
 
-    def _input_faults(
-        self,
-        step: PartialStep,
-        task_type: TaskType,
-        providers: Sequence[ProviderType],
-        members: Sequence[StepMembers],
-        loc: Loc,
-    ) -> Iterator[Fault]:
+    def _input_faults(self, step: PartialStep, task_type: TaskType, users: "_Users", loc: Loc) -> Iterator[Fault]:
         """Yield the faults of the names of the step's inputs, which config and mappings provide."""
         known = _KNOWN[task_type]
-        names = {*(step.config or ()), *(m.to_field.partition(".")[0] for m in step.input_mappings or () if m)}
-        if all(each.accepts(names, known) for each in members):
-            return
         similar = similar_names(known)
         for name, place in _inputs(step):
-            if name not in known and (near := similar.of(name)):
-                yield from self._mistyped(providers, name, near, (*loc, *place[:-1]), place[-1])
+            if name in users.accepted or not users.providers:
                 continue
-            for provider, each in zip(providers, members, strict=True):
-                if each.ignores_input(name):
+            if name not in known and (near := similar.of(name)):
+                yield from self._mistyped(users.providers, name, near, (*loc, *place[:-1]), place[-1])
+                continue
+            for provider, members in zip(users.providers, users.members, strict=True):
+                if members.ignores_input(name):
                     self._warn((*loc, *place), f"{provider} ignores this in {task_type}", _IGNORED)
 
     def _config_faults(
@@ -180,6 +175,36 @@ class MemberChecks:
                 self._warn(place, message, "unfilled_placeholder")
 
 
+class _Users(NamedTuple):
+    """The providers that use a step's members: the first one and the fallback, with their configs and members.
+
+    `accepted` are the names of inputs that are neither mistyped nor ignored by one of them.
+    """
+
+    providers: Sequence[ProviderType]
+    configs: Sequence[Mapping[str, Any]]
+    members: Sequence[StepMembers]
+    accepted: frozenset[str]
+
+    def accept_inputs_of(self, step: PartialStep) -> bool:
+        """Return whether all names of the step's inputs are accepted."""
+        for mapping in step.input_mappings or ():
+            if mapping and mapping.to_field not in self.accepted:  # also if it has dots, which is rare
+                return False
+        return not step.config or step.config.keys() <= self.accepted
+
+
+def _users_of(step: PartialStep, task_type: TaskType, catalog: ProviderCatalog) -> _Users:
+    pairs = [*providers_of(step, catalog)]
+    rules = [catalog.members.get(provider) for provider, _ in pairs]
+    members = [
+        rule(task_type, config) if rule else StepMembers() for rule, (_, config) in zip(rules, pairs, strict=True)
+    ]
+    accepted = _KNOWN[task_type].intersection(*(each.inputs for each in members if each.inputs is not None))
+    accepted = accepted.difference(*(each.ignored for each in members)) | {TIMEOUT}
+    return _Users([provider for provider, _ in pairs], [config for _, config in pairs], members, accepted)
+
+
 def _inputs(step: PartialStep) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     """Yield the names of the inputs that the step provides, each with its place in the step."""
     for name, value in (step.config or {}).items():
@@ -194,18 +219,18 @@ def _did_you_mean(names: Sequence[str]) -> str:
     return f"did you mean {' or '.join(names)}?"
 
 
-def _has_placeholder(value: Any) -> bool:
+def _has_placeholder(value: Mapping[str, Any]) -> bool:
     """Return whether a string in *value*, at any depth, may have a placeholder. It builds no places, so it is fast."""
-    stack = [value]
+    stack: list[Any] = [value]
     while stack:
         item = stack.pop()
-        if isinstance(item, str):
-            if "{{" in item:
-                return True
-        elif isinstance(item, dict):
-            stack += item.values()
-        elif isinstance(item, list):
-            stack += item
+        for inner in item.values() if type(item) is dict else item:
+            kind = type(inner)
+            if kind is str:
+                if "{{" in inner:
+                    return True
+            elif kind is dict or kind is list:
+                stack.append(inner)
     return False
 
 

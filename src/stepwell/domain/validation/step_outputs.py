@@ -7,6 +7,7 @@ doesn't declare its results, nor if the expression may read the whole result.
 import re
 from collections.abc import Sequence
 
+from stepwell.contract.enums import TaskType
 from stepwell.domain.strict_json.schema_faults import printable_key
 from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.provider_rules import ProviderCatalog, providers_of
@@ -23,7 +24,8 @@ class StepOutputs:
 
     def __init__(self, steps: Sequence[PartialStep], catalog: ProviderCatalog) -> None:
         self._steps, self._catalog = steps, catalog
-        self._fields: dict[int, frozenset[str] | None] = {}
+        # By position; and by type, for the steps that name no provider.
+        self._fields: dict[int | TaskType | None, frozenset[str] | None] = {}
 
     def refusal(self, position: int, from_field: str) -> str | None:
         """Return why *from_field* can't find anything in a result of the step at *position*; None if it may."""
@@ -40,7 +42,12 @@ class StepOutputs:
     def _of(self, position: int) -> frozenset[str] | None:
         """Return the fields that the step's result may have; None if it may have any."""
         if position not in self._fields:
-            self._fields[position] = self._union(self._steps[position])
+            step = self._steps[position]
+            names_none = not step.provider_config and step.fallback is None and step.provider_known
+            key = step.task_type if names_none and step.fallback_known else position
+            if key not in self._fields:
+                self._fields[key] = self._union(step)
+            self._fields[position] = self._fields[key]
         return self._fields[position]
 
     def _union(self, step: PartialStep) -> frozenset[str] | None:
