@@ -350,13 +350,14 @@ class CleanupReport(Struct):
 class DueCleanup(Struct, frozen=True):
     """A cleanup whose next pass is due. `tries` counts the failed passes. `lane` is the tenant, "" for none.
 
-    `purge`: all rows of the workflow are deleted too.
+    `purge`: all rows of the workflow are deleted too. `expired`: the retention does that, and not a request.
     """
 
     workflow_id: UUID
     lane: str
     tries: int
     purge: bool = False
+    expired: bool = False
 
 
 class FileRemoval(Struct, frozen=True):

@@ -51,7 +51,9 @@ class MemoryCleanups:
             lane = "" if row.purge else self._tables.workflows[workflow_id].record.tenant or ""
             if next_at <= now and workflow_id not in except_for and of_lane[lane] < per_lane:
                 of_lane[lane] += 1
-                cleanups.append(DueCleanup(workflow_id, lane, row.tries, row.purge))
+                cleanups.append(
+                    DueCleanup(workflow_id, lane, row.tries, row.purge, row.purge and row.purged_by is None)
+                )
         later = [(next_at - now).total_seconds() for next_at, *_ in own if next_at > now]
         return cleanups, min(later, default=None)
 

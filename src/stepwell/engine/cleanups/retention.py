@@ -25,7 +25,7 @@ from stepwell.ports.purges import Purges
 
 log = structlog.get_logger()
 
-BATCH: Final = 100
+BATCH: Final = 200
 _BATCH_STEPS = 2_000
 _PAUSE_S, _BUSY_S = 0.05, 0.25
 _OUTAGE_RETRY_S = 5.0

@@ -263,13 +263,15 @@ class CleanupRunner:
         else:
             if later_s is not None:
                 self._poll_in(later_s)
-            purges: dict[str, list[DueCleanup]] = {}
+            # The retention gets one pass for workflows of all tenants, which costs them nothing.
+            purges: dict[tuple[str, bool], list[DueCleanup]] = {}
             for cleanup in due:
                 if self._passes_of[cleanup.lane] >= _PASSES_PER_LANE or self._closed:
                     continue
                 self._passes_of[cleanup.lane] += 1
                 if cleanup.purge:
-                    purges.setdefault(cleanup.lane, []).append(cleanup)
+                    key = ("" if cleanup.expired else cleanup.lane, cleanup.expired)
+                    purges.setdefault(key, []).append(cleanup)
                 else:
                     self._start([cleanup])
             for together in purges.values():
@@ -279,7 +281,7 @@ class CleanupRunner:
             self._polling = False
 
     def _start(self, cleanups: Sequence[DueCleanup]) -> None:
-        """Start a pass for a cleanup, or for several purges of a lane, which then share their statements."""
+        """Start a pass for a cleanup, or for several purges, which then share their statements."""
         assert self._group is not None
         running = self._group.create_task(self._run_pass(cleanups), name=f"cleanup {cleanups[0].workflow_id}")
         self._passes |= {cleanup.workflow_id: running for cleanup in cleanups}

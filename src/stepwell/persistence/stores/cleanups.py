@@ -62,7 +62,7 @@ WITH RECURSIVE lanes AS (
     SELECT (SELECT c.lane FROM cleanups AS c WHERE c.owner = $1 AND c.lane > l.lane ORDER BY c.lane LIMIT 1)
     FROM lanes AS l WHERE l.lane IS NOT NULL
 ), known AS MATERIALIZED (SELECT lane, clock_timestamp() AS now FROM lanes WHERE lane IS NOT NULL)
-(SELECT d.workflow_id, d.lane, d.tries, d.purge, 0::float8 AS seconds
+(SELECT d.workflow_id, d.lane, d.tries, d.purge, d.purge AND d.purged_by IS NULL AS expired, 0::float8 AS seconds
  FROM known CROSS JOIN LATERAL (
     SELECT * FROM cleanups AS c
     WHERE c.owner = $1 AND c.lane = known.lane AND c.next_at <= known.now
@@ -70,7 +70,7 @@ WITH RECURSIVE lanes AS (
     ORDER BY c.next_at LIMIT $3
  ) AS d ORDER BY d.next_at LIMIT {_MOST_DUE})
 UNION ALL
-SELECT NULL, NULL, 0, false, extract(epoch FROM min(d.next_at - known.now))::float8
+SELECT NULL, NULL, 0, false, false, extract(epoch FROM min(d.next_at - known.now))::float8
 FROM known CROSS JOIN LATERAL (
     SELECT next_at FROM cleanups AS c
     WHERE c.owner = $1 AND c.lane = known.lane AND c.next_at > known.now ORDER BY c.next_at LIMIT 1
@@ -152,7 +152,7 @@ class PostgresCleanups:
         rows = await self._connections.fetch(DUE, owner, list(except_for), per_lane)
         later = next((row["seconds"] for row in rows if row["workflow_id"] is None), None)
         due = [
-            DueCleanup(row["workflow_id"], row["lane"], row["tries"], row["purge"])
+            DueCleanup(row["workflow_id"], row["lane"], row["tries"], row["purge"], row["expired"])
             for row in rows
             if row["workflow_id"]
         ]
