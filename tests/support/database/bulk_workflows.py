@@ -20,7 +20,7 @@ SELECT
     CASE status WHEN 'COMPLETED' THEN $2 ELSE 0 END, gen_random_uuid(), at, at + interval '1 min',
     at + interval '1 min', CASE WHEN random() < 0.05 THEN at + interval '1 day' END, 7
 FROM (
-    SELECT n, timestamptz '2026-01-01' + n * interval '1 s' * (31536000.0 / $1) AS at,
+    SELECT n, timestamptz '$3-01-01' + n * interval '1 s' * (31536000.0 / $1) AS at,
         CASE WHEN random() > 0.2 THEN 'tenant-' || floor(1000 * random() ^ 4) END AS tenant,
         floor(20 * random() ^ 3)::int AS instance,
         CASE WHEN luck < 0.9 THEN 'COMPLETED' WHEN luck < 0.96 THEN 'FAILED' WHEN luck < 0.998 THEN 'CANCELLED'
@@ -41,6 +41,7 @@ SELECT w.id, position, gen_random_uuid(), 'step-' || position, 'GENERATION',
     CASE w.status WHEN 'COMPLETED' THEN json_build_object('result_image_path', 'media/' || w.id || '/result.png') END,
     w.started_at, w.completed_at, w.updated_at
 FROM workflows AS w, generate_series(0, w.total_steps - 1) AS position
+WHERE NOT EXISTS (SELECT FROM steps AS s WHERE s.workflow_id = w.id)
 """
 # Half of the workflows have labels: one of two environments, one of 20 teams, and one in ten an order of its own.
 _LABELS = """
@@ -52,13 +53,15 @@ SELECT id, label, created_at FROM (
     CASE WHEN n % 5 = 0 THEN 'env:test' ELSE 'env:prod' END, 'team:' || floor(20 * random() ^ 3),
     CASE WHEN n % 20 = 0 THEN 'order:' || n END
 ]) AS label WHERE label IS NOT NULL
+ON CONFLICT DO NOTHING
 """
 
 
-async def seed(connection: asyncpg.Connection, workflows: int, *, steps: int) -> None:
-    """Store so many, the same ones every time, and let the planner know."""
+async def seed(connection: asyncpg.Connection, workflows: int, *, steps: int, year: int = 2026) -> None:
+    """Store so many of a year, the same ones every time, and let the planner know."""
     await connection.execute("SELECT setseed(0.5)")
-    await connection.execute(_WORKFLOWS.replace("$1", str(workflows)).replace("$2", str(steps)), timeout=1800)
+    statement = _WORKFLOWS.replace("$1", str(workflows)).replace("$2", str(steps)).replace("$3", str(year))
+    await connection.execute(statement, timeout=1800)
     await connection.execute(_STEPS, timeout=1800)
     await connection.execute(_LABELS, timeout=1800)
     for table in ("workflows", "steps", "labels"):
