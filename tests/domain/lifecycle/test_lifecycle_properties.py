@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
+from stepwell.contract.costs import Cost
 from stepwell.contract.definition import RetryPolicy, WorkflowConfig, WorkflowUpdate
 from stepwell.contract.enums import EventType, OnFailure, ProviderType, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition
@@ -37,6 +38,7 @@ from stepwell.domain.model import StepState, WorkflowState
 from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, plans_of
 
 T = TypeVar("T")
+PRICE = Cost(0.1, "USD", "settings")
 _ENDS = {EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED}
 
 
@@ -90,10 +92,13 @@ def given_by(sim: SimulatedRun, op: Op) -> Input | None:  # noqa: C901, PLR0912 
         case "admit":
             return sim.admit_input(position)
         case "succeed":
-            return Succeeded(position, sim.live[position].id, b"{}")
+            return Succeeded(position, sim.live[position].id, b"{}", cost=PRICE if op.flags & 1 else None)
         case "fail":
             jitter = (op.flags >> 2) / 4
-            return AttemptFailed(position, sim.live[position].id, "no", bool(op.flags & 1), bool(op.flags & 2), jitter)
+            cost = PRICE if op.flags & 4 else None
+            return AttemptFailed(
+                position, sim.live[position].id, "no", bool(op.flags & 1), bool(op.flags & 2), jitter, cost=cost
+            )
         case "due":
             sim.now = max(sim.now, sim.wake[position])
             return RetryDue(position)

@@ -323,6 +323,7 @@ class SimulatedRun:
             taken_over = decision.workflow.owner not in (None, decision.owner)
             assert decision.workflow.epoch - decision.epoch == taken_over
         self._check_told(decision)
+        self._check_costs(decision)
         self.workflow = copy(decision.workflow)
         for position, step in decision.steps.items():
             self.step_rows[position] = step
@@ -340,6 +341,14 @@ class SimulatedRun:
             assert not step_ids
         else:
             assert set(step_ids) == recorded
+
+    def _check_costs(self, decision: Decision) -> None:
+        """A cost changes only together with an event, and stays known: `domain.daily_costs` relies on it."""
+        for task_id, task in decision.tasks.items():
+            before = self.task_rows.get(task_id)
+            if task.cost != (None if before is None else before.cost):
+                assert decision.events
+                assert task.cost is not None
 
     def _hand_over(self, input_: Input) -> None:
         """The engine lets go of what it has handed in."""
