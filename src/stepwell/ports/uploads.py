@@ -84,7 +84,10 @@ class Uploads(Protocol):
         """
 
     async def end_deletion(self, upload_id: UUID) -> None:
-        """Delete a DELETING upload, whose file is gone, and free its bytes of the quota."""
+        """Delete a DELETING upload, whose file is gone, and free its bytes of the quota.
+
+        As long as a signed URL may still write the file, the upload stays DELETING.
+        """
 
     async def due(self, limit: int) -> Sequence[UUID]:
         """Return up to *limit* uploads that have expired, whatever their status is."""

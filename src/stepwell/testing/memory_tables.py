@@ -95,6 +95,7 @@ class UploadRow(Struct):
     expires_at: datetime
     status: UploadStatus = UploadStatus.PENDING
     preview_bytes: int = 0
+    presigned_until: datetime = NEVER
     workflow_id: UUID | None = None
 
     def __post_init__(self) -> None:

@@ -39,7 +39,8 @@ class MemoryUploads:
             ),
             limits,
         )
-        self._tables.uploads[upload.id].expires_at += timedelta(seconds=url_s)
+        row = self._tables.uploads[upload.id]
+        row.expires_at = row.presigned_until = row.expires_at + timedelta(seconds=url_s)
 
     async def find_presigned(self, scope: TenantScope, upload_id: UUID) -> PresignedUpload | None:
         await self._tables.round_trip()
@@ -69,7 +70,7 @@ class MemoryUploads:
         row = self._tables.uploads.get(upload_id)
         if row is None or row.status is not UploadStatus.PENDING:
             return False
-        row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
+        self._delete(row)
         return True
 
     async def find_same(self, tenant: str | None, sha256: str, *, own: bool) -> UploadRecord | None:
@@ -108,7 +109,7 @@ class MemoryUploads:
             raise NotFound("artifact")
         if (workflow_id := self._named_by(row)) is not None:
             raise UploadInUse(workflow_id)
-        row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
+        self._delete(row)
 
     async def begin_deletion_with_workflow(self, workflow_id: UUID, limit: int) -> tuple[Sequence[UploadRecord], bool]:
         await self._tables.round_trip()
@@ -123,7 +124,7 @@ class MemoryUploads:
                 row.workflow_id = other
             else:
                 begun.append(row.record())
-                row.status, row.expires_at = UploadStatus.DELETING, self._tables.clock.now() + _CONTINUE
+                self._delete(row)
         return begun, len(rows) == limit
 
     async def begin_expiry(self, upload_id: UUID) -> bool:
@@ -134,13 +135,13 @@ class MemoryUploads:
         if row.status is UploadStatus.STORED and self._named_by(row) is not None:
             row.expires_at = now + min(row.ttl, _RECHECK)
             return False
-        row.status, row.expires_at = UploadStatus.DELETING, now + _CONTINUE
+        self._delete(row)
         return True
 
     async def end_deletion(self, upload_id: UUID) -> None:
         await self._tables.round_trip()
         row = self._tables.uploads.get(upload_id)
-        if row is not None and row.status is UploadStatus.DELETING:
+        if row is not None and row.status is UploadStatus.DELETING and row.presigned_until <= self._tables.clock.now():
             del self._tables.uploads[upload_id]
 
     async def due(self, limit: int) -> Sequence[UUID]:
@@ -162,6 +163,10 @@ class MemoryUploads:
         if used + size > limits.quota_bytes:
             raise QuotaExceeded(limits.message)
         row.preview_bytes += size
+
+    def _delete(self, row: UploadRow) -> None:
+        row.status = UploadStatus.DELETING
+        row.expires_at = max(self._tables.clock.now() + _CONTINUE, row.presigned_until)
 
     def _of_tenant(self, tenant: str | None) -> list[UploadRow]:
         return [row for row in self._tables.uploads.values() if row.new.tenant == tenant]

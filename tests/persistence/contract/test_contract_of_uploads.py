@@ -5,11 +5,12 @@ from hashlib import sha256
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import structs
 
 from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse, UploadsGone
 from stepwell.domain.lifecycle.inputs import Cleanup
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.uploads import NewUpload, UploadContents, UploadLimits, UploadRecord
+from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadContents, UploadLimits, UploadRecord
 from stepwell.ports.uploads import Uploads
 from support.database.stored_workflows import Stored
 from support.workflows.definitions import body, join
@@ -210,3 +211,30 @@ async def test_an_upload_of_a_definition_is_deleted_with_the_last_workflow_that_
     begun, _ = await uploads.begin_deletion_with_workflow(second.workflow_id, 2)
     assert [record.id for record in begun] == [shared.id]
     assert await uploads.recorded([shared.id, users.id]) == [users.path]
+
+
+async def test_the_row_of_a_deleted_upload_stays_while_its_url_can_write_the_file(stored: Stored) -> None:
+    uploads = stored.here.uploads
+    for url_s, stays in ((-8_000.0, False), (60.0, True)):
+        presigned = PresignedUpload(uuid4(), "t", "a", 50)
+        await uploads.reserve_presigned(presigned, LIMITS, url_s)
+        assert await uploads.find_presigned(TenantScope("t"), presigned.id) == presigned
+        assert await uploads.find_presigned(TenantScope("u"), presigned.id) is None
+        assert await uploads.abandon(presigned.id)
+        await uploads.end_deletion(presigned.id)
+        seconds = await uploads.next_due_s()
+        assert (seconds is not None and seconds > 7_200) == stays
+    with pytest.raises(QuotaExceeded):
+        await uploads.reserve(new(size=51), LIMITS)
+
+
+async def test_a_presigned_upload_is_described_once(stored: Stored) -> None:
+    uploads, presigned = stored.here.uploads, PresignedUpload(uuid4(), "t", "a", 10)
+    await uploads.reserve_presigned(presigned, LIMITS, 60)
+    described = structs.replace(new(), id=presigned.id)
+    assert await uploads.describe(described)
+    assert not await uploads.describe(described)
+    assert await uploads.find_presigned(EVERY_TENANT, presigned.id) is None
+    record = await uploads.finish(presigned.id)
+    assert record is not None
+    assert (record.sha256, record.name, record.contents) == (described.sha256, "a.png", described.contents)

@@ -157,7 +157,8 @@ class UploadService:
     async def complete(self, scope: TenantScope, upload_id: UUID) -> StoredUpload:
         """Examine and store the file that the client has sent to the bucket. What is refused is deleted.
 
-        Raises `NotFound`, `UploadMissing`, `InvalidRequest`, `UnsupportedFile`, `ArtifactError` and `Unavailable`.
+        Raises `NotFound`, `UploadMissing`, `InvalidRequest`, `UnsupportedFile`, `TooManyRequests`, `ArtifactError` and
+        `Unavailable`.
         """
         if (record := await self._store.find(scope, upload_id)) is not None:
             return StoredUpload(record, created=False)
@@ -166,16 +167,18 @@ class UploadService:
             raise NotFound("upload")
         async with spooled_file(upload.name) as file:
             try:
-                await self._fetch(upload, file)
-                return await self._complete(upload, file)
+                with self.receiving(upload.tenant) as count:
+                    await self._fetch(upload, file, count)
+                    return await self._complete(upload, file)
             except (InvalidRequest, UnsupportedFile):
                 await self._abandon(upload_id)
                 raise
 
-    async def _fetch(self, upload: PresignedUpload, file: SpooledFile) -> None:
+    async def _fetch(self, upload: PresignedUpload, file: SpooledFile, count: Callable[[int], None]) -> None:
         try:
             async with self._artifacts.stream(upload.path) as chunks:
                 async for chunk in chunks:
+                    count(len(chunk))
                     await file.write(chunk)
                     if file.size > upload.size:
                         break

@@ -318,6 +318,7 @@ class UploadColumns(TypedColumns):
     created_at = _time(nullable=False)
     used_at = _time()
     expires_at = _time(nullable=False)
+    presigned_until = _time()
 
 
 class UsageColumns(TypedColumns):

@@ -51,9 +51,10 @@ WITH room AS (
     RETURNING lane
 )
 INSERT INTO uploads (id, tenant, name, status, size, sha256, media_type, width, height, duration_s, workflow_id, ttl_s,
-                     created_at, expires_at)
+                     created_at, expires_at, presigned_until)
 SELECT $1, $2, $3, 'PENDING', $4, $5, $6, $7, $8, $9, $10, $11,
-       clock_timestamp(), clock_timestamp() + make_interval(secs => $14)
+       clock_timestamp(), clock_timestamp() + make_interval(secs => $14),
+       CASE WHEN $5 = '' THEN clock_timestamp() + make_interval(secs => $14) END
 FROM room RETURNING id
 """
 
@@ -112,7 +113,8 @@ WHERE u.id = $1 AND CASE
 LIMIT 1
 """  # noqa: S608 - built from constants
 BEGIN_DELETION: Final = f"""
-UPDATE uploads SET status = 'DELETING', expires_at = clock_timestamp() + make_interval(secs => {_CONTINUE_S})
+UPDATE uploads SET status = 'DELETING',
+                   expires_at = greatest(clock_timestamp() + make_interval(secs => {_CONTINUE_S}), presigned_until)
 WHERE id = $1
 """  # noqa: S608 - built from constants
 LOCK_WITH_WORKFLOW: Final = """
@@ -124,9 +126,11 @@ POSTPONE: Final = """
 UPDATE uploads SET expires_at = clock_timestamp() + make_interval(secs => least($2::float8, ttl_s)) WHERE id = $1
 """
 
+# As long as a URL may still write the file, the row stays, and counts for the quota. Then the file is deleted again.
 END_DELETION: Final = """
 WITH gone AS (
-    DELETE FROM uploads WHERE id = $1 AND status = 'DELETING' RETURNING tenant, size + preview_bytes AS bytes
+    DELETE FROM uploads WHERE id = $1 AND status = 'DELETING' AND coalesce(presigned_until <= clock_timestamp(), true)
+    RETURNING tenant, size + preview_bytes AS bytes
 )
 UPDATE upload_usage AS u SET bytes = u.bytes - gone.bytes, uploads = u.uploads - 1
 FROM gone WHERE u.lane = coalesce(gone.tenant, '')
