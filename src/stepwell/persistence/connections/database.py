@@ -41,11 +41,13 @@ IS_READ_ONLY = (
 )
 
 # The list's statements are planned anew for the values of each request, because the best plan for a rare value is the
-# worst for a common one. Reading an index out of order is cheap. One request doesn't occupy all processors.
+# worst for a common one. Reading an index out of order is cheap. One request doesn't occupy all processors. A join of a
+# name and a label holds the rows of one of them.
 _LIST_SETTINGS = {
     "plan_cache_mode": "force_custom_plan",
     "random_page_cost": "1.1",
     "max_parallel_workers_per_gather": "0",
+    "work_mem": "16MB",
 }
 
 

@@ -117,8 +117,8 @@ def page_ids(form: ListForm) -> Select[UUID, datetime]:
     return (
         select(own.id, own.created_at)
         .select_from(_with_labels(form))
-        .where(*_conditions(form), *_behind(form))
-        .order_by(*_order(form, own.created_at, own.id))
+        .where(*_conditions(form), *_bounds(form, _place(form)[0]), *_behind(form))
+        .order_by(*_order(form, *_place(form)))
         .offset(bindparam("skip", type_=BigInteger()))
         .limit(bindparam("one_more", type_=BigInteger()))
     )
@@ -161,14 +161,20 @@ def page(form: ListForm, max_bytes: int) -> Select[Any]:
 
 @lru_cache(_FORMS)
 def total(form: ListForm) -> Select[int]:
-    return select(func.count()).select_from(_with_labels(form)).where(*_conditions(form))
+    return select(func.count()).select_from(_with_labels(form, same_time=True)).where(*_of_all(form))
 
 
 @lru_cache(_FORMS)
 def counts(form: ListForm) -> Select[str, int]:
     """The number of workflows in each status that there is."""
     status = workflows.c.status
-    return select(status, func.count()).select_from(_with_labels(form)).where(*_conditions(form)).group_by(status)
+    query = select(status, func.count()).select_from(_with_labels(form, same_time=True))
+    return query.where(*_of_all(form)).group_by(status)
+
+
+def _of_all(form: ListForm) -> list[ColumnElement[bool]]:
+    """The conditions of all workflows that match."""
+    return [*_conditions(form), *_bounds(form, workflows.c.created_at)]
 
 
 @cache
@@ -236,15 +242,33 @@ def _of_labels(aggregate: ColumnElement[Any]) -> ColumnElement[Any]:
     return own.correlate(workflows).scalar_subquery()
 
 
-def _with_labels(form: ListForm) -> FromClause:
-    """The workflows that have all labels of the form. Both tables have the order of the list in their indexes."""
+def _with_labels(form: ListForm, *, same_time: bool = False) -> FromClause:
+    """The workflows that have all labels of the form. *same_time*: join by the time of creation too.
+
+    Both indexes have the order of time, so all rows are joined fastest by merging these. But PostgreSQL takes the two
+    conditions for independent, and expects a millionth of the rows. So a page, which needs few of them, is joined by
+    the id alone.
+    """
     source: FromClause = workflows
     for number in range(form.labels):
-        own = labels.alias(f"label_{number}")
-        same = (own.c.workflow_id == workflows.c.id) & (own.c.created_at == workflows.c.created_at)
-        bounds = _bounds(form, own.c.created_at) + _behind(form, own.c.created_at, own.c.workflow_id)
-        source = source.join(own, and_(same, own.c.label == bindparam(f"label_{number}", type_=Text()), *bounds))
+        own = _label(number).c
+        joined = [own.workflow_id == workflows.c.id, own.label == bindparam(f"label_{number}", type_=Text())]
+        if same_time:
+            joined += [own.created_at == workflows.c.created_at, *_bounds(form, own.created_at)]
+        source = source.join(_label(number), and_(*joined))
     return source
+
+
+@cache
+def _label(number: int) -> FromClause:
+    return labels.alias(f"label_{number}")
+
+
+def _place(form: ListForm) -> tuple[ColumnElement[datetime], ColumnElement[UUID]]:
+    """The columns that order a page: those of the first label, whose index has this order too, or the workflow's."""
+    if form.labels:
+        return _label(0).c.created_at, _label(0).c.workflow_id
+    return workflows.c.created_at, workflows.c.id
 
 
 def _conditions(form: ListForm) -> list[ColumnElement[bool]]:
@@ -255,7 +279,6 @@ def _conditions(form: ListForm) -> list[ColumnElement[bool]]:
         conditions.append(own == any_(alternatives) if form.alternatives else own == alternatives)
     if "name" in form.filters:
         conditions.append(func.lower(workflows.c.name).like(func.lower(bindparam("name", type_=Text()))))
-    conditions += _bounds(form, workflows.c.created_at)
     tenant = None if form.no_tenant else bindparam("scope_tenant", type_=Text())
     conditions.append(_of_tenant(tenant, every=form.every_tenant))
     if not form.include_deleted:
@@ -272,16 +295,12 @@ def _bounds(form: ListForm, created_at: ColumnElement[datetime]) -> list[ColumnE
     return bounds
 
 
-def _behind(
-    form: ListForm,
-    created_at: ColumnElement[datetime] = workflows.c.created_at,
-    workflow_id: ColumnElement[UUID] = workflows.c.id,
-) -> list[ColumnElement[bool]]:
+def _behind(form: ListForm) -> list[ColumnElement[bool]]:
     """The condition that a page that continues another one begins behind its last workflow."""
     if not form.continues:
         return []
     place = tuple_(bindparam("after_time", type_=_TIME), bindparam("after_id", type_=Uuid()))
-    own = tuple_(created_at, workflow_id)
+    own = tuple_(*_place(form))
     return [own > place if form.oldest_first else own < place]
 
 
