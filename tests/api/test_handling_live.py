@@ -35,14 +35,14 @@ async def ignoring(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory)
         )
 
 
-def applied(answer: httpx.Response) -> str | None:
+def preference_applied(answer: httpx.Response) -> str | None:
     value: str | None = answer.headers.get("preference-applied")
     return value
 
 
 async def test_unknown_members_are_refused_by_default(api: Service) -> None:
     answer = await api.client.post(WORKFLOWS, json=BODY)
-    assert (answer.status_code, applied(answer)) == (422, None)
+    assert (answer.status_code, preference_applied(answer)) == (422, None)
     assert [fault["loc"] for fault in answer.json()["detail"]] == [
         ["body", "steps", 0, "depend_on"],
         ["body", "steps", 0, "provider_confg"],
@@ -53,7 +53,7 @@ async def test_unknown_members_are_refused_by_default(api: Service) -> None:
 
 async def test_unknown_members_are_ignored_if_the_request_prefers_it(api: Service) -> None:
     answer = await api.client.post(WORKFLOWS, json=BODY, headers=LENIENT)
-    assert (answer.status_code, applied(answer)) == (201, "handling=lenient")
+    assert (answer.status_code, preference_applied(answer)) == (201, "handling=lenient")
     assert answer.json()["config"] == BODY["config"]
     done = await api.until_ended(answer.json()["id"])
     assert (done["status"], done["steps"][0]["max_retries"]) == ("COMPLETED", 1)
@@ -62,7 +62,7 @@ async def test_unknown_members_are_ignored_if_the_request_prefers_it(api: Servic
 async def test_known_members_are_checked_under_lenient_handling_too(api: Service) -> None:
     body = BODY | {"steps": [STEP | {"max_retries": 21, "id": ""}]}
     answer = await api.client.post(WORKFLOWS, json=body, headers=LENIENT)
-    assert (answer.status_code, applied(answer)) == (422, None)
+    assert (answer.status_code, preference_applied(answer)) == (422, None)
     places = [fault["loc"] for fault in answer.json()["detail"]]
     assert places == [["body", "steps", 0, "id"], ["body", "steps", 0, "max_retries"]]
 
@@ -78,7 +78,7 @@ async def test_known_members_are_checked_under_lenient_handling_too(api: Service
 )
 async def test_handling_and_other_preferences_go_together(api: Service, prefer: str, expected: str) -> None:
     answer = await api.client.post(WORKFLOWS, json=BODY, headers={"Prefer": prefer})
-    assert (answer.status_code, applied(answer)) == (201, expected)
+    assert (answer.status_code, preference_applied(answer)) == (201, expected)
     assert answer.json()["status"] == ("COMPLETED" if "wait" in prefer else "RUNNING")
 
 
@@ -100,7 +100,7 @@ async def test_every_body_is_handled_as_the_request_prefers(api: Service) -> Non
     ):
         for headers, expected in (({}, (422, None)), (LENIENT, (status, "handling=lenient"))):
             answer = await api.client.request(method, address, json=body, headers=headers)
-            assert (answer.status_code, applied(answer)) == expected, (method, address, answer.text)
+            assert (answer.status_code, preference_applied(answer)) == expected, (method, address, answer.text)
         if address.endswith("/start"):
             await api.until_ended(created["id"])
     assert (await api.get(created["id"]))["name"] == "new"
@@ -115,19 +115,19 @@ async def test_an_operation_without_a_body_takes_no_list_under_lenient_handling(
 async def test_a_read_applies_no_handling(api: Service) -> None:
     created = await api.create(passthrough_step("a"), start=False)
     answer = await api.client.get(WORKFLOWS + created["id"], headers=LENIENT)
-    assert (answer.status_code, applied(answer)) == (200, None)
+    assert (answer.status_code, preference_applied(answer)) == (200, None)
 
 
 async def test_a_replay_reports_the_handling_too(api: Service) -> None:
     headers = LENIENT | {"Idempotency-Key": "lenient-1"}
     first, again = [await api.client.post(WORKFLOWS, json=BODY, headers=headers) for _ in range(2)]
-    assert (first.content, applied(first)) == (again.content, applied(again))
+    assert (first.content, preference_applied(first)) == (again.content, preference_applied(again))
     assert again.headers["idempotency-replayed"] == "true"
 
 
 async def test_the_operator_decides_for_requests_without_a_preference(ignoring: Service) -> None:
     answer = await ignoring.client.post(WORKFLOWS, json=BODY)
-    assert (answer.status_code, applied(answer)) == (201, "handling=lenient")
+    assert (answer.status_code, preference_applied(answer)) == (201, "handling=lenient")
     strict = await ignoring.client.post(WORKFLOWS, json=BODY, headers={"Prefer": "handling=strict"})
     assert (strict.status_code, len(strict.json()["detail"])) == (422, 4)
     valid = await ignoring.client.post(
@@ -135,4 +135,4 @@ async def test_the_operator_decides_for_requests_without_a_preference(ignoring: 
         json={"name": "n", "origin_instance": "o", "steps": [passthrough_step("a")]},
         headers={"Prefer": "handling=strict"},
     )
-    assert (valid.status_code, applied(valid)) == (201, "handling=strict")
+    assert (valid.status_code, preference_applied(valid)) == (201, "handling=strict")

@@ -91,9 +91,9 @@ def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
         components[name]["description"] = text
     components["CreateWorkflow"]["example"] = EXAMPLE
     step = components["WorkflowStepDefinition"]
-    _know(components["CreateWorkflow"], "config", WorkflowConfig)
-    _know(step, "provider_config", ProviderConfig)
-    _know(step, "fallback_provider_config", ProviderConfig)
+    _describe_members(components["CreateWorkflow"], "config", WorkflowConfig)
+    _describe_members(step, "provider_config", ProviderConfig)
+    _describe_members(step, "fallback_provider_config", ProviderConfig)
     components |= {name: complete_schema(component) for name, component in task_components().items()}
     return webhook_components(components | {"WorkflowStepDefinition": discriminated_step(step)})
 
@@ -119,7 +119,7 @@ def _allow_null(component: dict[str, Any]) -> None:
             component["properties"][member] = kept | {"anyOf": [schema, {"type": "null"}]}
 
 
-def _know(component: dict[str, Any], member: str, struct: type[Struct]) -> None:
+def _describe_members(component: dict[str, Any], member: str, struct: type[Struct]) -> None:
     """Describe the members that Stepwell knows of a free-form object, a *member* of *component*, in place."""
     free_form, null = component["properties"][member]["anyOf"]
     component["properties"][member]["anyOf"] = [free_form | complete_schema(open_object(struct)), null]

@@ -63,5 +63,5 @@ def report_handling(start: HTTPResponseStartEvent, scope: Scope) -> None:
         return
     headers = list(start["headers"])
     others = [value for name, value in headers if name == _APPLIED]
-    applied = b", ".join([*others, f"handling={handling}".encode()])
-    start["headers"] = [*(each for each in headers if each[0] != _APPLIED), (_APPLIED, applied)]
+    report = b", ".join([*others, f"handling={handling}".encode()])
+    start["headers"] = [*(each for each in headers if each[0] != _APPLIED), (_APPLIED, report)]

@@ -79,10 +79,11 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(description="Fallback provider activated when primary exhausts all retries."),
     ] = None
     fallback_provider_config: Annotated[
-        JsonObject | None, Meta(description="Provider-specific config for the fallback provider.")
+        JsonObject | None,
+        Meta(description="Provider-specific config for the fallback provider. Needs fallback_provider_type."),
     ] = None
     fallback_provider_capabilities: Annotated[
-        list[str] | None, Meta(description="Capabilities for the fallback provider.")
+        list[str] | None, Meta(description="Capabilities for the fallback provider. They need fallback_provider_type.")
     ] = None
 
     @property

@@ -33,24 +33,24 @@ def normalise(struct: type[Struct], value: Any, handling: Handling = Handling.ST
     """Return *value* in the form that `msgspec.convert` accepts for *struct*, if it is valid."""
     if not isinstance(value, Mapping):
         return value
-    changed: dict[str, Any] = {}
-    absent: list[str] = []
+    replacements: dict[str, Any] = {}
+    absent_members: list[str] = []
     members = _members(struct)
     for name, item in value.items():
         member = members.get(name)
         if member is None:
             if handling is Handling.LENIENT and struct.__struct_config__.forbid_unknown_fields:
-                absent.append(name)
+                absent_members.append(name)
             continue
         may_be_absent, rule = member
         if item is None and may_be_absent:
-            absent.append(name)
+            absent_members.append(name)
         elif rule is not None and (new := rule(item, handling)) is not item:
-            changed[name] = new
-    if not changed and not absent:
+            replacements[name] = new
+    if not replacements and not absent_members:
         return value
-    result = {**value, **changed}
-    for name in absent:
+    result = {**value, **replacements}
+    for name in absent_members:
         del result[name]
     return result
 

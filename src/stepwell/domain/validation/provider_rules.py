@@ -79,9 +79,9 @@ def known_provider_config(config: Mapping[str, Any] | None) -> ProviderConfig:
     """
     if not config:
         return ProviderConfig()
-    given = without_nulls(config)
-    known = convert(given, ProviderConfig)
-    return known if known.provider_type else structs.replace(known, provider_type=_owner_of(given))
+    members = without_nulls(config)
+    known = convert(members, ProviderConfig)
+    return known if known.provider_type else structs.replace(known, provider_type=_owner_of(members))
 
 
 def _owner_of(members: Iterable[str]) -> ProviderType | None:
