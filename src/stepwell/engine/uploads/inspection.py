@@ -28,7 +28,7 @@ _SAME_TYPES = {
 _UNREAD_IMAGES = frozenset({"image/heic"})  # Pillow doesn't read them, so their sizes aren't known
 _IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
-_JSON_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[\[{]")
+_JSON_BEGINS = re.compile(rb"[ \t\r\n]*[\[{]")
 _REFUSED = (
     "The file is no image, video, sound, JSON or text that is accepted. Its type is read from its bytes. Accepted are "
     f"{', '.join(sorted(MEDIA_TYPES))}, {JSON} and {TEXT} in UTF-8."
