@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 BATCH: Final = 200
 _BATCH_STEPS = 2_000
-_PAUSE_S, _BUSY_S = 0.05, 0.25
+_PAUSE_S, _BUSY_S = 0.05, 0.1
 _OUTAGE_RETRY_S = 5.0
 _BLOCKED_S = 3_600.0  # until workflows are examined again that are due, and may not be deleted yet
 

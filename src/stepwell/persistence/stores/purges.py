@@ -103,7 +103,8 @@ SELECT free.id, is_limited.yes AS limited FROM free, is_limited
 """  # noqa: S608 - built from constants
 
 # The next batch waits until the first pass over each of the last one is over. After a failed pass it doesn't, so that
-# files that can't be deleted don't stop the retention, unless there are very many.
+# files that can't be deleted don't stop the retention, unless there are very many. `now()` is stable, so it can end the
+# scan of the index; `clock_timestamp()` can't.
 EXPIRE: Final = f"""
 WITH busy AS MATERIALIZED (
     SELECT count(*) FILTER (WHERE tries = 0) > 0 OR count(*) >= {_OUTSTANDING} AS yes
@@ -112,7 +113,7 @@ WITH busy AS MATERIALIZED (
     SELECT FROM busy WHERE NOT yes AND pg_try_advisory_xact_lock(hashtext('stepwell retention'))
 ), ended AS MATERIALIZED (
     SELECT w.id, w.tenant, w.total_steps, w.completed_at FROM workflows AS w
-    WHERE w.completed_at <= clock_timestamp() - make_interval(secs => $2) AND EXISTS (SELECT FROM turn)
+    WHERE w.completed_at <= now() - make_interval(secs => $2) AND EXISTS (SELECT FROM turn)
       AND w.owner IS NULL AND w.status IN ({_ENDED})
       AND NOT {_FOLLOWED_UP.format("w.id")}
       AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.workflow_id = w.id AND d.next_at IS NOT NULL)
@@ -133,9 +134,9 @@ WITH busy AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM gone) AS count, EXISTS (SELECT FROM purges) AS with_files,
     NOT EXISTS (SELECT FROM turn) AS busy,
-    EXISTS (SELECT FROM workflows WHERE completed_at <= clock_timestamp() - make_interval(secs => $2)) AS is_behind,
-    (SELECT extract(epoch FROM min(completed_at) - clock_timestamp())::float8 + $2 FROM workflows
-     WHERE completed_at > clock_timestamp() - make_interval(secs => $2)) AS next_s
+    EXISTS (SELECT FROM workflows WHERE completed_at <= now() - make_interval(secs => $2)) AS is_behind,
+    (SELECT extract(epoch FROM min(completed_at) - now())::float8 + $2 FROM workflows
+     WHERE completed_at > now() - make_interval(secs => $2)) AS next_s
 """  # noqa: S608 - built from constants
 
 _IS_NEEDED: Final = """
