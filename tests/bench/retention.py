@@ -147,8 +147,10 @@ async def run(dsn: str, workflows: int, folder: Path) -> None:
             await asyncio.sleep(0.1)
         took = perf_counter() - began
         assert left == 0
-    kept = sum(1 for _ in (folder / "artifacts/media").glob("*/*"))
-    print(f"deleted {due} workflows in {took:.0f} s ({due / took:.0f}/s); {kept} files are left")
+    kept = {path.parent.name for path in (folder / "artifacts/media").glob("*/*")}
+    orphans = kept - {str(row["id"]) for row in await sql.fetch(_FILES)}
+    print(f"deleted {due} workflows in {took:.0f} s ({due / took:.0f}/s)")
+    print(f"{len(kept)} files are left, {len(orphans)} of them without a task")
     print(f"beside:  {waits}")
     for table in TABLES[1:]:
         await sql.execute(f"DELETE FROM {table} WHERE workflow_id IN (SELECT id FROM workflows WHERE {_OF_LOAD})")
