@@ -77,6 +77,8 @@ def more_rows(batch: Sequence[Decision]) -> MoreRows:
 
 
 def _label_rows(labels: Mapping[UUID, Mapping[str, str]]) -> tuple[list[UUID], list[str]]:
+    if not labels:  # hot path: most workflows have none
+        return [], []
     texts = {workflow_id: [f"{key}:{value}" for key, value in each.items()] for workflow_id, each in labels.items()}
     ids = [workflow_id for workflow_id, own in texts.items() for _ in own]
     return ids, list(chain.from_iterable(texts.values()))
@@ -138,6 +140,9 @@ class InsertRows(Struct):
         return self.workflows, self.steps, self.events
 
 
+_NO_LABELS: tuple[list[UUID], list[str], list[datetime]] = ([], [], [])
+
+
 def insert_rows(new: NewWorkflow) -> InsertRows:
     """Return the rows of a new workflow, its steps and its events."""
     workflow_id, config = new.record.state.id, json.encode(new.record.config).decode()
@@ -152,7 +157,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
         [_encode_event(workflow_id, event) for event in new.events],
         named_tasks(config).union(*map(named_tasks, definitions)),
         len(config) + sum(map(len, definitions)),
-        (*_label_rows({workflow_id: labels}), [new.record.created_at] * len(labels)),
+        (*_label_rows({workflow_id: labels}), [new.record.created_at] * len(labels)) if labels else _NO_LABELS,
     )
 
 

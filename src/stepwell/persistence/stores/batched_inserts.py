@@ -110,9 +110,8 @@ def _weight(rows: InsertRows) -> Weight:
 
 async def _write(connection: asyncpg.Connection, batch: list[InsertRows]) -> None:
     parameters = _concatenate(rows.parameters() for rows in batch)
-    labels = _concatenate(rows.labels for rows in batch)
-    if any(labels):
-        await connection.fetch(sql.INSERT_LABELLED, *parameters, *labels)
+    if any(rows.labels[0] for rows in batch):
+        await connection.fetch(sql.INSERT_LABELLED, *parameters, *_concatenate(rows.labels for rows in batch))
     else:
         await connection.fetch(sql.INSERT, *parameters)
 
