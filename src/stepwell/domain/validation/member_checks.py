@@ -20,12 +20,12 @@ from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT
+from stepwell.domain.spelling import similar_names
 from stepwell.domain.steps import StepMembers
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.strict_json.schema_faults import Loc, printable_key
 from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.provider_rules import ProviderCatalog, looks_secret, providers_of
-from stepwell.domain.validation.similar_names import similar_names
 
 MAX_WARNINGS = 200
 _MAX_NAMED = 5  # placeholders that a warning names

@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 
 from stepwell.contract.enums import TaskType
+from stepwell.domain.spelling import similar_names
 from stepwell.domain.strict_json.schema_faults import printable_key
 from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.provider_rules import ProviderCatalog, providers_of
-from stepwell.domain.validation.similar_names import similar_names
 
 # A name with the letters, digits, `_ - .` and space that are always accepted: it may be the name of a field.
 _PLAIN = re.compile(r"([\w\- ]*)[\w.\- ]*")
