@@ -76,7 +76,10 @@ async def test_a_repeated_create_returns_the_same_warnings(live: Service, more: 
     assert second.headers["idempotency-replayed"] == "true"
 
 
-async def test_a_create_that_waits_for_the_end_returns_warnings(live: Service) -> None:
+@pytest.mark.parametrize("more", ["", "x" * 100_000], ids=["whole", "in slices"])
+async def test_a_create_that_waits_for_the_end_returns_warnings(live: Service, more: str) -> None:
     value = definition(prompt="a {{animal}}")
-    ended = (await live.client.post(WORKFLOWS, json=value, headers={"Prefer": "wait=60"})).json()
-    assert (ended["status"], ended["warnings"]) == ("COMPLETED", [PLACEHOLDER])
+    value["steps"].append({"id": "b", "task_type": "PASSTHROUGH", "config": {"text": more}})
+    answer = await live.client.post(WORKFLOWS, json=value, headers={"Prefer": "wait=60"})
+    assert ("content-length" in answer.headers) is (more == "")
+    assert (answer.json()["status"], answer.json()["warnings"]) == ("COMPLETED", [PLACEHOLDER])

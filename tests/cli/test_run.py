@@ -51,6 +51,14 @@ def test_a_failed_workflow_is_exit_code_1(data_dir: Path) -> None:
     assert "\u202e" not in failed.stderr  # it would turn the terminal's text around
 
 
+def test_the_warnings_of_a_definition_are_on_stderr(data_dir: Path) -> None:
+    steps = [{"id": "a", "task_type": "GENERATION", "config": {"prompt": "x", "width": 8, "height": 8, "other": 1}}]
+    done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(steps=steps)))
+    assert done.returncode == 0, done.stderr
+    warning = 'stepwell: warning: ["body","steps",0,"config","other"]: LOCAL ignores this in GENERATION'
+    assert done.stderr.splitlines()[0] == warning
+
+
 def test_an_invalid_definition_is_exit_code_2_with_all_its_faults(data_dir: Path, tmp_path: Path) -> None:
     broken = pipeline()
     broken["steps"][1]["depends_on"] = ["nowhere"]
