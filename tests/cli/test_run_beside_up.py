@@ -80,7 +80,7 @@ def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: S
     assert beside.returncode == alone.returncode == 2
     assert beside.stdout == alone.stdout == ""
     assert beside.stderr == alone.stderr
-    assert len(beside.stderr.splitlines()) == 4
+    assert len(beside.stderr.splitlines()) == 3
 
 
 def test_files_outside_of_the_data_folder_are_printed_as_urls(data_dir: Path, tmp_path: Path) -> None:
