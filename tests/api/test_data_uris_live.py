@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from providers.image_files import file_of, gradient
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.postgres import connected
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
@@ -147,6 +148,25 @@ async def test_a_create_that_fails_leaves_no_upload(api: Service, monkeypatch: p
         assert (await owner.post(WORKFLOWS, json=body)).status_code == 503
         assert await uploads_of(owner) == []
     assert not [each for each in api.artifacts.rglob("base_image_url.png") if each.read_bytes() == image(8)]
+
+
+async def test_a_create_can_be_repeated_if_the_same_file_is_deleted_meanwhile(
+    api: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, store = api.app.services.uploads.add, api.app.components.stores.database.uploads
+
+    async def add_and_begin_deletion(*arguments: Any) -> Any:
+        upload = await add(*arguments)
+        await store.begin_deletion(EVERY_TENANT, upload.record.id)
+        return upload
+
+    body = {"name": "n", "origin_instance": "o", "steps": [adjust(uri(image(15)))]}
+    async with api.as_tenant("deleting") as owner:
+        monkeypatch.setattr(api.app.services.uploads, "add", add_and_begin_deletion)
+        refused = await owner.post(WORKFLOWS, json=body)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        monkeypatch.undo()
+        assert (await owner.post(WORKFLOWS, json=body)).status_code == 201
 
 
 async def test_a_repeated_create_makes_no_second_upload(api: Service) -> None:

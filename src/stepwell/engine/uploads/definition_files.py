@@ -19,7 +19,7 @@ from anyio import to_thread
 from msgspec import structs
 
 from stepwell.domain.data_uris import decode_data
-from stepwell.domain.errors import QuotaExceeded, UnsupportedFile
+from stepwell.domain.errors import QuotaExceeded, Unavailable, UnsupportedFile, UploadsGone
 from stepwell.domain.uploads import JSON, TEXT
 from stepwell.domain.validation.data_uri_inputs import LARGEST_INLINE, DataUriInput, large_data_uris
 from stepwell.domain.validation.workflow import ValidatedWorkflow
@@ -53,16 +53,19 @@ class DefinitionFiles:
         `ArtifactError` and `Unavailable`.
         """
         inputs = await off_loop(lambda: large_data_uris(planned.request), steps=len(planned.steps))
-        created: list[StoredUpload] = []
+        uploads: list[StoredUpload] = []
         try:
-            saved = await self._store_all(inputs, tenant, workflow_id, created)
+            saved = await self._store_all(inputs, tenant, workflow_id, uploads)
             yield structs.replace(planned, definition_bytes=max(planned.definition_bytes - saved, 0))
-        except BaseException:
-            await self._uploads.take_back(created)
+        except BaseException as error:
+            await self._uploads.take_back(upload for upload in uploads if upload.created)
+            gone = error.__cause__.upload_ids if isinstance(error.__cause__, UploadsGone) else ()
+            if any(upload.record.id in gone for upload in uploads):
+                raise Unavailable("The same file as in a data URI is being deleted. Send the request again.") from error
             raise
 
     async def _store_all(
-        self, inputs: Sequence[DataUriInput], tenant: str | None, workflow_id: UUID, created: list[StoredUpload]
+        self, inputs: Sequence[DataUriInput], tenant: str | None, workflow_id: UUID, uploads: list[StoredUpload]
     ) -> int:
         """Store and replace each data URI. Return by how many characters the definition is shorter then."""
         rest, saved = iter(inputs), 0
@@ -70,7 +73,7 @@ class DefinitionFiles:
         async def store_rest() -> None:
             nonlocal saved
             for each in rest:
-                if (path := await self._store(each, tenant, workflow_id, created)) is not None:
+                if (path := await self._store(each, tenant, workflow_id, uploads)) is not None:
                     saved += len(each.uri) - len(path)
                     each.replace(path)
 
@@ -83,7 +86,7 @@ class DefinitionFiles:
         return saved
 
     async def _store(
-        self, place: DataUriInput, tenant: str | None, workflow_id: UUID, created: list[StoredUpload]
+        self, place: DataUriInput, tenant: str | None, workflow_id: UUID, uploads: list[StoredUpload]
     ) -> str | None:
         """Store one data URI, and return its path; None if it stays as it is."""
         uri = place.uri
@@ -110,8 +113,7 @@ class DefinitionFiles:
             if upload.created:
                 await self._uploads.take_back([upload])
             return None
-        if upload.created:
-            created.append(upload)
+        uploads.append(upload)
         return upload.record.path
 
 
