@@ -66,7 +66,11 @@ async def _build_indexes(dsn: str, wait_s: float | None) -> None:
             await build_missing_indexes(dsn, _log_build)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:  # TimeoutError is an OSError
         late = isinstance(error, TimeoutError)
-        why = f"not built within {wait_s} s: old transactions delay it" if late else _first_line(error)
+        why = (
+            f"not built within {wait_s} s: a long transaction or another build delays it"
+            if late
+            else _first_line(error)
+        )
         if wait_s is None:
             raise DatabaseRefused(f"an index can't be built: {why}") from error
         log.warning("database.index_missing", action="build", error=f"{why}; stepwell migrate builds it")
