@@ -1,12 +1,15 @@
 """DELETE …/data: all rows and files of one workflow are deleted, and one record remains."""
 
 import asyncio
+import base64
+import random
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 
+from providers.image_files import file_of, gradient
 from stepwell.api.operations import Permission
 from support.database.postgres import connected
 from support.database.rows_of import tables_with
@@ -145,6 +148,21 @@ async def test_files_of_a_workflow_that_was_cleaned_before_are_gone_too(live: Se
     assert (await live.verb(workflow["id"], "cleanup", cleanup_tasks=False)).status_code == 200
     assert (await delete_data(live, workflow["id"]))["files_deleted"] == 1
     assert await tables_of(live, workflow["id"]) == {"deletions"}
+
+
+async def test_an_upload_that_came_with_the_definition_is_deleted_and_others_stay(live: Service) -> None:
+    image = file_of(gradient(60, 60)) + random.Random(7).randbytes(5_000)
+    own = await live.client.post("/api/v1/artifacts", content=b"a text", headers={"Content-Type": "text/plain"})
+    mine = own.json()["artifacts"][0]["path"]
+    uri = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+    step = {"id": "a", "task_type": "IMAGE_ADJUSTER", "config": {"base_image_url": uri}}
+    created = await live.create(step, passthrough_step("b", of=mine), start=False)
+    path = created["steps"][0]["config"]["base_image_url"]
+    assert (live.artifacts / path).exists()
+    assert await delete_data(live, created["id"]) == {"id": created["id"], "files_deleted": 1, "pending": False}
+    assert not (live.artifacts / path).exists()
+    assert await tables_of(live, created["id"], task_id_of(path)) == {"deletions"}
+    assert (live.artifacts / mine).exists()
 
 
 async def test_another_tenant_and_a_reader_may_not_delete(live: Service) -> None:
