@@ -134,6 +134,10 @@ class PeerNotifications:
                 with self._logging_failures():
                     last_events = await self._feed.last_events(EVERY_TENANT, elsewhere)
                     # Without its data, a workflow has no last event any more.
-                    changed = [each for each in elsewhere if self._last_events.get(each) != last_events.get(each)]
+                    changed = [
+                        each
+                        for each in elsewhere
+                        if each not in last_events or self._last_events.get(each) != last_events[each]
+                    ]
                     self._bus.invalidate(changed)
                     self._last_events = dict(last_events)
