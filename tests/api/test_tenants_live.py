@@ -28,7 +28,18 @@ from support.service.live_service import Service, token
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 GUARDED = {operation.id: operation for operation in operations() if operation.permission is not None}
-OPEN = {"root", "live", "ready", "metrics", "schema_page", "schema", "manual", "manual_page", "provider_callback"}
+OPEN = {
+    "root",
+    "live",
+    "ready",
+    "metrics",
+    "schema_page",
+    "schema",
+    "schema_alias",
+    "manual",
+    "manual_page",
+    "provider_callback",
+}
 ONE = WORKFLOWS + "{workflow}"
 
 
@@ -55,6 +66,7 @@ CASES = {
     "resume_workflow": Case(ONE + "/resume", "PAUSED"),
     "cancel_workflow": Case(ONE, "RUNNING"),
     "cleanup_workflow": Case(ONE + "/cleanup"),
+    "delete_workflow_data": Case(ONE + "/data"),
     "list_tasks": Case(ONE + "/tasks"),
     "list_events": Case(ONE + "/events"),
     "list_all_events": Case("/api/v1/events?limit=1000"),
@@ -64,6 +76,10 @@ CASES = {
     "get_task": Case("/api/v1/tasks/{task}"),
     "get_artifact": Case("/api/v1/artifacts/{artifact}"),
     "create_artifact_link": Case("/api/v1/artifacts/links"),
+    "upload_artifact": Case("/api/v1/artifacts"),
+    "list_artifacts": Case("/api/v1/artifacts"),
+    "complete_upload": Case("/api/v1/artifacts/{upload}/complete"),
+    "delete_artifact": Case("/api/v1/artifacts/{file}"),
     "list_providers": Case("/api/v1/providers"),
     "get_limits": Case("/api/v1/limits"),
     "sum_costs": Case("/api/v1/costs"),
@@ -75,6 +91,7 @@ CASES = {
 # Those about all that a token may see, and nobody's in particular: strangers get an answer, without what isn't theirs.
 FOR_ALL = {
     "list_workflows",
+    "list_artifacts",
     "count_workflows",
     "list_providers",
     "get_limits",
@@ -115,7 +132,7 @@ async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | 
     step = configured_step("a", files=1) if state == "COMPLETED" else configured_step("a", wait=True)
     nobody = "http://127.0.0.1:9/"
     workflow = await live.create(step, start=state != "PENDING", origin_tenant_id=owner, webhook_url=nobody)
-    names = {"workflow": workflow["id"]}
+    names = {"workflow": workflow["id"]} | await uploaded_file(live, owner)
     if state == "COMPLETED":
         done = await live.until_ended(workflow["id"])
         names |= {"task": done["steps"][0]["task_id"], "artifact": done["steps"][0]["result"]["paths"][0]}
@@ -126,6 +143,16 @@ async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | 
             assert (await live.verb(workflow["id"], "pause")).status_code == 200
     assert (await live.get(workflow["id"]))["status"] == state
     return names
+
+
+async def uploaded_file(live: Service, owner: str | None) -> dict[str, str]:
+    """The id and the path of a new upload of *owner*."""
+    params = {} if owner is None else {"origin_tenant_id": owner}
+    answer = await live.client.post(
+        "/api/v1/artifacts", params=params, content=uuid4().hex, headers={"Content-Type": "text/plain"}
+    )
+    path = answer.json()["artifacts"][0]["path"]
+    return {"upload": path.split("/")[1], "file": path}
 
 
 async def everything(live: Service) -> list[Any]:
@@ -144,12 +171,34 @@ async def call(client: httpx.AsyncClient, operation: Operation, case: Case, **na
     body = case.body
     if operation.id == "create_artifact_link":
         body = {"path": names["artifact"]}
+    if operation.files:
+        content, headers = uuid4().hex, {"Content-Type": "text/plain"}
+        return await client.request(operation.method, case.path, content=content, headers=headers)
     return await client.request(operation.method, case.path.format(**names), json=body)
 
 
 async def test_every_operation_has_a_case() -> None:
     assert CASES.keys() == GUARDED.keys()
     assert {operation.id for operation in operations()} - GUARDED.keys() == OPEN
+
+
+async def check_strangers_answer(
+    stranger: httpx.AsyncClient, name: str, answer: httpx.Response, names: dict[str, str], owner: str | None
+) -> None:
+    """Check that the *answer* of an operation to a stranger is the same as if the owner's things didn't exist."""
+    operation, case = GUARDED[name], CASES[name]
+    if name == "create_workflow":
+        assert answer.status_code == (201 if owner is None else 403), answer.text
+    elif name == "upload_artifact":
+        assert answer.status_code == 201, answer.text
+    elif name in FOR_ALL:
+        assert answer.status_code == operation.status
+        assert names["workflow"] not in answer.text
+        assert names["upload"] not in answer.text
+    else:
+        unknown = await call(stranger, operation, case, **_unknown(names))
+        assert (answer.status_code, unknown.status_code) == (404, 404)
+        assert _problem(answer) == _problem(unknown)
 
 
 @pytest.mark.parametrize("owner", OWNERS)
@@ -165,16 +214,8 @@ async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
 
     for stranger in strangers:
         answer = await call(stranger, operation, _for(case, name, owner), **names)
-        if name == "create_workflow":
-            assert answer.status_code == (201 if owner is None else 403), answer.text
-        elif name in FOR_ALL:
-            assert answer.status_code == operation.status
-            assert names["workflow"] not in answer.text
-        else:
-            unknown = await call(stranger, operation, case, **_unknown(names))
-            assert (answer.status_code, unknown.status_code) == (404, 404)
-            assert _problem(answer) == _problem(unknown)
-        if not (name == "create_workflow" and owner is None):
+        await check_strangers_answer(stranger, name, answer, names, owner)
+        if name != "upload_artifact" and not (name == "create_workflow" and owner is None):
             assert await everything(live) == before
         before = await everything(live)
 
@@ -191,7 +232,9 @@ async def test_every_operation_is_open_to_its_tenant_and_to_operators_only(
 
     for client in (callers.of[owner], callers.every):
         answer = await call(client, operation, _for(case, name, owner), **names)
-        assert answer.status_code == operation.status, answer.text
+        assert answer.status_code in {operation.status, operation.repeat_status}, answer.text
+        if name == "list_artifacts":
+            assert names["upload"] in answer.text
         if name == "list_workflows":
             assert names["workflow"] in answer.text
         names = await workflow_in(live, scripted, owner, case.state)
@@ -208,7 +251,8 @@ def _for(case: Case, name: str, owner: str | None) -> Case:
 
 def _unknown(names: dict[str, str]) -> dict[str, str]:
     other = str(uuid4())
-    return {name: f"media/{other}/file-0.bin" if name == "artifact" else other for name in names}
+    files = {"artifact": f"media/{other}/file-0.bin", "file": f"media/{other}/file.txt"}
+    return {name: files.get(name, other) for name in names}
 
 
 def _problem(answer: httpx.Response) -> dict[str, Any]:
