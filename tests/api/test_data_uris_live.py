@@ -113,8 +113,9 @@ SVG = b"<svg xmlns='http://www.w3.org/2000/svg'>" + b" " * 5_000 + b"</svg>"
         uri(image(5)) + "!",
         "data:image/png;base64" + "A" * 5_000,
         "data:image/png;base64," + " " * 5_000,
+        f"data:image/png{';a=b' * 300};base64,{base64.b64encode(image(5)).decode()}",
     ],
-    ids=["small", "PDF", "SVG", "broken", "no comma", "empty"],
+    ids=["small", "PDF", "SVG", "broken", "no comma", "empty", "long head"],
 )
 async def test_any_other_data_uri_stays_as_it_is(api: Service, kept: str) -> None:
     created = await api.create(adjust(kept), start=False, origin_tenant_id="kept")

@@ -29,6 +29,7 @@ from stepwell.fair_turns import FairTurns
 from stepwell.offloop import off_loop
 
 _AT_ONCE = 4  # data URIs of one definition
+_LONGEST_HEAD = 1_000  # characters before the comma: to split millions would block the event loop
 
 
 def may_have_files(planned: ValidatedWorkflow) -> bool:
@@ -90,7 +91,7 @@ class DefinitionFiles:
     ) -> str | None:
         """Store one data URI, and return its path; None if it stays as it is."""
         uri = place.uri
-        comma = uri.find(",")
+        comma = uri.find(",", 0, _LONGEST_HEAD)
         if comma < 0:
             return None
         declared, *parameters = (part.strip().lower() for part in uri[len("data:") : comma].split(";"))
