@@ -33,7 +33,7 @@ _PAGE = 250  # removals
 DELETES_AT_ONCE = 4
 ROWS = 5_000  # of each table in one statement
 _FAILURES_IN_A_ROW = 8
-_QUIET_S, _DELETE_S = 10.0, 30.0
+_QUIET_S, _DELETE_S, _PAUSE_S = 10.0, 30.0, 0.01
 
 DeleteUploads = Callable[[UUID], Awaitable[tuple[Sequence[str], bool]]]
 """Deletes some of the uploads that came with the definition of a deleted workflow.
@@ -102,6 +102,8 @@ class Purger:
                 purged = await self._purges.delete_rows(self._owner, left, ROWS)
             self._bus.invalidate(purged.workflow_ids - gone)  # their streams end
             gone |= purged.workflow_ids
+            if purged.unfinished == left:  # another transaction may have locked rows
+                await asyncio.sleep(_PAUSE_S)
             left = set(purged.unfinished)
         return gone
 

@@ -3,6 +3,9 @@
 Each statement that deletes rows first deletes the row of the workflow. No statement of a run finds it any more, so that
 nothing is written afterwards. Nobody waits for a lock: all rows are those of workflows that have ended, and rows that
 somebody else has locked are left out where several statements delete them.
+
+A statement doesn't see what others commit after its snapshot, though it may wait for them. So it reports the rows that
+it may have left, and another one with a new snapshot deletes these.
 """
 
 from collections.abc import Collection, Sequence
@@ -44,7 +47,8 @@ SELECT owner FROM begun UNION ALL SELECT owner FROM cleanups WHERE workflow_id =
 WITH_UPLOADS: Final = "SELECT DISTINCT workflow_id FROM uploads WHERE workflow_id = ANY($1::uuid[])"
 
 # Deletes the rows of the workflows in the stage `free`, which has their ids and tenants, up to $3 of each table.
-# Another statement deletes idempotency keys as well, so those that it has locked are left to it.
+# Another statement deletes idempotency keys as well, so those that are locked are left out. Deliveries and keys may
+# change without their workflow, and a row that has changed after the snapshot isn't deleted.
 _DELETE_ROWS: Final = """
 old_steps AS (
     DELETE FROM steps WHERE ctid = ANY (ARRAY(
@@ -77,11 +81,15 @@ old_steps AS (
     RETURNING workflow_id
 ), is_limited AS (
     SELECT greatest(
-        (SELECT count(*) FROM old_steps), (SELECT count(*) FROM old_events), (SELECT count(*) FROM old_deliveries),
-        (SELECT count(*) FROM old_tasks), (SELECT count(*) FROM old_keys)
-    ) >= $3 AS yes
+        (SELECT count(*) FROM old_steps), (SELECT count(*) FROM old_events), (SELECT count(*) FROM old_tasks)
+    ) >= $3
+        OR (SELECT count(*) FROM old_deliveries)
+         < (SELECT count(*) FROM free JOIN deliveries AS d ON d.workflow_id = free.id)
+        OR (SELECT count(*) FROM old_keys)
+         < (SELECT count(*) FROM free JOIN idempotency_keys AS i ON i.workflow_id = free.id) AS yes
 )"""
 
+# Whoever locked the workflow before `gone` may have written rows after the snapshot, so they are left.
 DELETE_ROWS: Final = f"""
 WITH mine AS MATERIALIZED (
     SELECT c.workflow_id, c.purged_by, nullif(c.lane, '') AS tenant FROM cleanups AS c
@@ -99,9 +107,10 @@ WITH mine AS MATERIALIZED (
     SELECT id, purged_by, clock_timestamp() FROM gone WHERE purged_by IS NOT NULL
     ON CONFLICT DO NOTHING
 ), {_DELETE_ROWS}
-SELECT free.id, is_limited.yes AS limited FROM free, is_limited
+SELECT free.id, is_limited.yes OR free.id IN (SELECT id FROM gone) AS unfinished FROM free, is_limited
 """  # noqa: S608 - built from constants
 
+# A workflow that has changed after the snapshot is left to the next batch, because its new rows would be left behind.
 # The next batch waits until the first pass over each of the last one is over. After a failed pass it doesn't, so that
 # files that can't be deleted don't stop the retention, unless there are very many. `now()` is stable, so it can end the
 # scan of the index; `clock_timestamp()` can't.
@@ -112,7 +121,7 @@ WITH busy AS MATERIALIZED (
 ), turn AS MATERIALIZED (
     SELECT FROM busy WHERE NOT yes AND pg_try_advisory_xact_lock(hashtext('stepwell retention'))
 ), ended AS MATERIALIZED (
-    SELECT w.id, w.tenant, w.total_steps, w.completed_at FROM workflows AS w
+    SELECT w.id, w.ctid AS version, w.tenant, w.total_steps, w.completed_at FROM workflows AS w
     WHERE w.completed_at <= now() - make_interval(secs => $2) AND EXISTS (SELECT FROM turn)
       AND w.owner IS NULL AND w.status IN ({_ENDED})
       AND NOT {_FOLLOWED_UP.format("w.id")}
@@ -122,7 +131,7 @@ WITH busy AS MATERIALIZED (
 ), free AS MATERIALIZED (
     SELECT id, tenant FROM (
         SELECT *, sum(total_steps) OVER (ORDER BY completed_at, id) - total_steps AS before FROM ended
-    ) AS e WHERE before < $5
+    ) AS e WHERE before < $5 AND version = (SELECT w.ctid FROM workflows AS w WHERE w.id = e.id)
 ), gone AS (
     DELETE FROM workflows AS w USING free WHERE w.id = free.id RETURNING w.id
 ), {_DELETE_ROWS}, purges AS (
@@ -130,6 +139,7 @@ WITH busy AS MATERIALIZED (
     SELECT free.id, coalesce(free.tenant, ''), $1, clock_timestamp(), true FROM free, is_limited
     WHERE is_limited.yes OR free.id IN (SELECT workflow_id FROM new_removals)
        OR EXISTS (SELECT FROM artifact_references AS r WHERE r.workflow_id = free.id)
+    ON CONFLICT (workflow_id) DO UPDATE SET purge = true
     RETURNING workflow_id
 )
 SELECT (SELECT count(*) FROM gone) AS count, EXISTS (SELECT FROM purges) AS with_files,
@@ -187,7 +197,7 @@ class PostgresPurges:
     async def delete_rows(self, owner: UUID, workflow_ids: Collection[UUID], limit: int) -> PurgedRows:
         rows = await self._connections.fetch(DELETE_ROWS, owner, list(workflow_ids), limit)
         ids = frozenset(row["id"] for row in rows)
-        return PurgedRows(ids, frozenset(row["id"] for row in rows if row["limited"]))
+        return PurgedRows(ids, frozenset(row["id"] for row in rows if row["unfinished"]))
 
     @unavailable_in_outage
     async def removals(self, workflow_ids: Collection[UUID], after: UUID, limit: int) -> Sequence[FileRemoval]:
