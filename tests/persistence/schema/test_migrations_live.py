@@ -10,7 +10,7 @@ import pytest
 from stepwell.persistence.schema import migrations, startup
 from stepwell.persistence.schema.startup import DatabaseRefused, prepare_database
 from support.database.old_versions import migrate_to
-from support.database.postgres import TestServer, database
+from support.database.postgres import TestServer, connected, database
 
 HEAD = "SELECT max(version_num) > '0001' FROM {}.alembic_version"
 WAITING = (
@@ -105,6 +105,18 @@ async def test_a_migration_is_not_tried_for_longer_than_its_timeout(
     with pytest.raises(DatabaseRefused, match=r"can't be migrated: .*lock timeout"):
         await prepare(old, 0.4)
     assert 0.2 < time.monotonic() - began < 10
+
+
+async def test_nobody_waits_while_the_stored_costs_are_summed(old: str, live: asyncpg.Connection) -> None:
+    await migrate_to(old, "0018")
+    async with connected(old) as other, asyncio.timeout(60), asyncio.TaskGroup() as group:
+        await other.execute("BEGIN; LOCK TABLE daily_costs IN ACCESS EXCLUSIVE MODE")  # as if there were many
+        preparing = group.create_task(prepare(old))
+        await is_waiting(live)
+        await live.execute("UPDATE tasks SET error = 'e'", timeout=5)
+        assert await live.fetchval("SELECT count(*) FROM workflows", timeout=5) == 0
+        assert not preparing.done()
+        await other.execute("COMMIT")
 
 
 async def test_tables_that_are_up_to_date_are_not_locked(old: str, live: asyncpg.Connection) -> None:

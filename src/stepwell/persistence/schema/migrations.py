@@ -1,11 +1,12 @@
 """Brings a database's tables up to date, at start or by `stepwell migrate`."""
 
+from itertools import takewhile
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.pool import NullPool
 
@@ -27,42 +28,54 @@ def script_folder() -> Path:
 
 
 async def migrate(dsn: str) -> None:
-    """Run every missing migration in one transaction, one process at a time.
+    """Run every missing migration, one process at a time.
 
-    New tables have all their indexes then. Tables of an earlier version may lack some: `build_missing_indexes`.
+    Those that change tables run in one transaction. One that copies data runs in its own, without a lock on the tables,
+    and is the last one that a crash can leave missing. New tables have all their indexes then. Tables of an earlier
+    version may lack some: `build_missing_indexes`.
 
     Raises what asyncpg or SQLAlchemy raise if the database can't be reached, or refuses. While other processes use the
-    tables, this may be a deadlock or a lock that wasn't free in time. Then nothing has changed, and the caller may try
-    again.
+    tables, this may be a deadlock or a lock that wasn't free in time. Then the caller may try again.
     """
     engine = create_engine(dsn, poolclass=NullPool)
     try:
-        async with engine.begin() as connection:
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-            await connection.run_sync(_upgrade)
+        is_current = False
+        while not is_current:
+            async with engine.begin() as connection:
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+                is_current = await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection) -> bool:
+    """Run the next migrations that share a transaction. Return whether no other is missing then.
+
+    Raises CommandError for tables of an unknown version.
+    """
     config = Config()
     config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
     config.attributes["connection"] = connection
-    fresh = MigrationContext.configure(connection).get_current_revision() is None
-    if _outdated(connection, ScriptDirectory.from_config(config)):
-        _lock(connection)
-    command.upgrade(config, "head")
-    if fresh:
-        create_indexes(connection)
-
-
-def _outdated(connection: Connection, scripts: ScriptDirectory) -> bool:
-    """Return whether there are tables of an older version. Raises CommandError for tables of an unknown version."""
+    scripts = ScriptDirectory.from_config(config)
     current = MigrationContext.configure(connection).get_current_revision()
     if current is None:
-        return False
+        command.upgrade(config, "head")
+        create_indexes(connection)
+        return True
     scripts.get_revision(current)
-    return current != scripts.get_current_head()
+    missing = list(scripts.iterate_revisions("head", current))[::-1]
+    if not missing:
+        return True
+    changes = list(takewhile(lambda script: not _copies_data(script), missing))
+    if changes:
+        _lock(connection)
+    last = changes[-1] if changes else missing[0]
+    command.upgrade(config, last.revision)
+    return last is missing[-1]
+
+
+def _copies_data(script: Script) -> bool:
+    return getattr(script.module, "COPIES_DATA", False)
 
 
 def _lock(connection: Connection) -> None:
