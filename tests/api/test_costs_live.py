@@ -104,6 +104,16 @@ async def test_a_query_that_says_something_else_is_refused(
         )
 
 
+async def test_a_refusal_lists_every_fault_of_the_query(memory: MemoryDatabase, tmp_path: Path) -> None:
+    async with running_service(memory, tmp_path) as service:
+        answer = await service.client.get(f"{PATH}?by=models&from=yesterday&to=2026-01-01T01:00:00Z")
+        assert [fault["loc"] for fault in answer.json()["detail"]] == [
+            ["query", "by", 0],
+            ["query", "from"],
+            ["query", "to"],
+        ]
+
+
 async def test_too_many_sums_are_refused(memory: MemoryDatabase, tmp_path: Path) -> None:
     for number in range(10_001):
         key = CostRowKey("t", date(2026, 1, 1), "FAL", f"model {number}", "USD")

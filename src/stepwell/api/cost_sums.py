@@ -1,17 +1,18 @@
 """The operation that sums up costs."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from typing import Annotated, Any
 
 from litestar.types import ASGIApp
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, UnsetType, field
 
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Operation, Permission, endpoint
-from stepwell.api.query_parameters import parse_query
+from stepwell.api.query_parameters import CheckedQuery, parse_query
 from stepwell.contract.costs import CostGroup, CostsResponse
 from stepwell.contract.enums import CostKey
 from stepwell.domain.daily_costs import CostQuery, CostSum
@@ -20,10 +21,11 @@ from stepwell.domain.errors import Fault, InvalidRequest
 MAX_GROUPS = 10_000
 _TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d))?", re.ASCII)
 _EXPECTED = "Expected a date such as 2026-11-01, or a time with an offset such as 2026-11-01T00:00:00Z"
+_EXPECTED_DAY = "Expected a time at which a day begins in UTC, because costs are summed by day"
 _DAY = "a date (UTC), or a time with an offset at which a day (UTC) begins"
 
 
-class CostsQuery(Struct, frozen=True, kw_only=True):
+class CostsQuery(CheckedQuery, frozen=True, kw_only=True):
     since: Annotated[str, Meta(description=f"Only attempts that ended then or later: {_DAY}")] | UnsetType = field(
         name="from", default=UNSET
     )
@@ -34,6 +36,19 @@ class CostsQuery(Struct, frozen=True, kw_only=True):
         tuple[CostKey, ...],
         Meta(max_length=len(CostKey), description="What to sum by, repeated or separated by commas; default: nothing"),
     ] = ()
+
+    @staticmethod
+    def value_faults(values: dict[str, Any]) -> Iterator[Fault]:
+        """Yield the faults of the times."""
+        times = {name: _time(values[name]) for name in ("from", "to") if name in values}
+        for name, at in times.items():
+            if at is None:
+                yield Fault(("query", name), _EXPECTED, "time_parsing")
+            elif at.time() != time():
+                yield Fault(("query", name), _EXPECTED_DAY, "not_a_day")
+        since, until = times.get("from"), times.get("to")
+        if since is not None and until is not None and since >= until:
+            yield Fault(("query", "to"), "Expected a later time than in from", "not_later")
 
 
 COSTS = Operation(
@@ -59,36 +74,31 @@ async def sum_costs(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     query = _cost_query(parse_query(request.scope["query_string"], CostsQuery))
     sums = await services.reads.costs(request.user.scope, query)
     if len(sums) > MAX_GROUPS:
-        raise _refusal("by", f"There are over {MAX_GROUPS:,} sums: use fewer members, or a shorter time", "too_large")
+        message = f"There are over {MAX_GROUPS:,} sums: use fewer members, or a shorter time"
+        raise InvalidRequest([Fault(("query", "by"), message, "too_large")])
     return await respond_unless_known(request, CostsResponse([_group(query.by, each) for each in sums]))
 
 
 def _cost_query(query: CostsQuery) -> CostQuery:
-    since, until = _day("from", query.since), _day("to", query.until)
-    if since is not None and until is not None and since >= until:
-        raise _refusal("to", "Expected a later time than in from", "not_later")
-    return CostQuery(since=since, until=until, by=tuple(dict.fromkeys(query.by)), limit=MAX_GROUPS + 1)
+    since, until = (None if text is UNSET else _time(text) for text in (query.since, query.until))
+    return CostQuery(
+        since=None if since is None else since.date(),
+        until=None if until is None else until.date(),
+        by=tuple(dict.fromkeys(query.by)),
+        limit=MAX_GROUPS + 1,
+    )
 
 
-def _day(name: str, text: str | UnsetType) -> date | None:
-    if text is UNSET:
-        return None
-    refusal = _refusal(name, _EXPECTED, "time_parsing")
+def _time(text: str) -> datetime | None:
+    """Return the time in UTC, of a date its beginning; None if *text* is neither a date nor a time with an offset."""
     if not _TIME.fullmatch(text):
-        raise refusal
+        return None
     try:
         if len(text) == len("2026-11-01"):
-            return date.fromisoformat(text)
-        at = datetime.fromisoformat(text.upper()).astimezone(UTC)
+            return datetime.combine(date.fromisoformat(text), time(), UTC)
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise refusal from None
-    if at.time() != time():
-        raise _refusal(name, "Expected the begin of a day in UTC, because costs are summed by days", "not_a_day")
-    return at.date()
-
-
-def _refusal(name: str, message: str, kind: str) -> InvalidRequest:
-    return InvalidRequest([Fault(("query", name), message, kind)])
+        return None
 
 
 def _group(by: tuple[CostKey, ...], total: CostSum) -> CostGroup:
