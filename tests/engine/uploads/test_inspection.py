@@ -6,6 +6,7 @@ import struct
 import pytest
 from PIL import Image
 
+from providers.image_files import empty_png
 from stepwell.domain.uploads import UploadContents
 from stepwell.engine.uploads.inspection import Inspection, inspect
 
@@ -85,3 +86,13 @@ def test_anything_else_is_refused(data: bytes, tmp_path_factory: pytest.TempPath
     inspection = inspection_of(data, tmp_path_factory)
     assert inspection.contents is None
     assert inspection.refusal
+
+
+@pytest.mark.parametrize(
+    ("pixels", "refusal"),
+    [(178_956_970, ""), (178_956_971, "The image has more than 178,956,970 pixels: make it smaller.")],
+)
+def test_the_refusal_of_a_bomb_names_the_bound(
+    pixels: int, refusal: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert inspection_of(empty_png(pixels, 1), tmp_path_factory).refusal == refusal

@@ -27,6 +27,7 @@ _SAME_TYPES = {
 }
 _UNREAD_IMAGES = frozenset({"image/heic"})  # Pillow doesn't read them, so their sizes aren't known
 _IMAGE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF", "TIFF", "BMP")
+_MOST_PIXELS = 178_956_970  # of an image: Pillow refuses more as a decompression bomb
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _JSON_BEGINS = re.compile(rb"[ \t\r\n]*[\[{]")
 _REFUSED = (
@@ -57,7 +58,7 @@ def inspect(file: IO[bytes]) -> Inspection:
         try:
             return Inspection(_read_image(file, media_type))
         except Image.DecompressionBombError:
-            return Inspection(None, "The image has more pixels than images may have.")
+            return Inspection(None, f"The image has more than {_MOST_PIXELS:,} pixels: make it smaller.")
         except Exception as error:
             if isinstance(error, MemoryError):
                 raise
@@ -79,7 +80,9 @@ def _signature(head: bytes) -> str | None:
 def _read_image(file: IO[bytes], media_type: str) -> UploadContents:
     file.seek(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as many pixels are an error
+        warnings.simplefilter(
+            "ignore", Image.DecompressionBombWarning
+        )  # `_MOST_PIXELS` is twice the bound of the warning
         with Image.open(file, formats=_IMAGE_FORMATS) as image:
             return UploadContents(media_type, *image.size)
 
