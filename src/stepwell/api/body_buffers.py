@@ -3,8 +3,8 @@
 What must hold:
 - A buffer of more than 64 KiB holds no more bytes than are reserved for it.
 - Inflating ends at the first byte that is too many, however little was sent.
-- Inflating blocks the loop only while less than 64 KiB were sent, and less than that came of it. The rest is inflated
-  in threads, one slice at a time, so that slices of other bodies come in between.
+- The event loop inflates only the beginning of a body: while less than 64 KiB have arrived, and less than 64 KiB have
+  come out. Threads inflate the rest, one slice at a time, so that slices of other bodies come in between.
 """
 
 import asyncio

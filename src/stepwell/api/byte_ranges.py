@@ -18,7 +18,7 @@ _MAX_DIGITS = 19
 
 
 class ByteRange(NamedTuple):
-    """Bytes of a file: from `start` to before `end`."""
+    """The bytes of a file from `start` on, up to but without `end`."""
 
     start: int
     end: int
@@ -64,7 +64,7 @@ def requested_range(request: ApiRequest, size: int, etag: str) -> ByteRange | No
 
 
 def _number(text: str) -> int | None:
-    """Return the number; None if there is none. No file has as many bytes as a number with more digits says."""
+    """Return the number; None for an empty text. Too many digits give a number that is larger than any file."""
     if not text:
         return None
     return int(text) if len(text) <= _MAX_DIGITS else 10**_MAX_DIGITS

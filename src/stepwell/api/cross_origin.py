@@ -49,8 +49,8 @@ class CrossOrigin:
             headers.append((b"access-control-allow-origin", allowed))
             headers.extend(self._preflight if is_preflight(scope) else [self._exposed])
 
-    def covering(self, app: ASGIApp) -> ASGIApp:
-        """Return an app that answers preflights, and everything else as *app* does, with the headers."""
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """Return an app that answers preflights, passes other requests to *app*, and adds the headers to responses."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             async def send_with_headers(message: Message) -> None:

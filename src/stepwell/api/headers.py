@@ -27,7 +27,7 @@ def header_value(request: Request[Any, Any, Any], name: str) -> str | None:
 
 
 def values_of(scope: Scope, name: str) -> str | None:
-    """Return what `header_value` does, of the request of *scope*."""
+    """Return the values of the header *name* in the request of *scope*, as `header_value` does."""
     encoded = name.lower().encode()
     values = [value.decode("latin-1") for key, value in scope["headers"] if key == encoded]
     return ", ".join(values) if values else None

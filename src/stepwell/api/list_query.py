@@ -63,7 +63,9 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
             yield Fault(("query", "status"), message, "enum")
         labels = values.get("label", ())
         if not all(_LABEL.fullmatch(label) for label in labels):
-            message = "Expected key:value, with a key of 1 to 63 of A-Z a-z 0-9 . _ / - and a value of up to 255"
+            message = (
+                "Expected key:value, with 1 to 63 of A-Z a-z 0-9 . _ / - as key and at most 255 characters as value"
+            )
             yield Fault(("query", "label"), message, "string_pattern_mismatch")
         if len(labels) > MAX_LABELS:
             yield Fault(("query", "label"), f"Expected at most {MAX_LABELS} labels", "too_long")
@@ -78,10 +80,10 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
             "statuses": () if self.status is UNSET else _distinct(map(WorkflowStatus, self.status.split(","))),
             "labels": _distinct(iter(self.label)),
             "name": self.name or None,
-            "origin_instance": _given(self.origin_instance),
-            "origin_reference": _given(self.origin_reference),
-            "origin_tenant_id": _given(self.origin_tenant_id),
-            "origin_zone": _given(self.origin_zone),
+            "origin_instance": _or_none(self.origin_instance),
+            "origin_reference": _or_none(self.origin_reference),
+            "origin_tenant_id": _or_none(self.origin_tenant_id),
+            "origin_zone": _or_none(self.origin_zone),
             "created_after": None if self.created_after is UNSET else _time(self.created_after),
             "created_before": None if self.created_before is UNSET else _time(self.created_before),
             "include_deleted": self.include_deleted,
@@ -153,7 +155,7 @@ def _kept_parameters(query: Struct) -> Iterator[str]:
                 yield f"{name}={quote_plus(str(each).lower() if isinstance(each, bool) else str(each))}"
 
 
-def _given(value: str | UnsetType) -> str | None:
+def _or_none(value: str | UnsetType) -> str | None:
     return None if isinstance(value, UnsetType) else value
 
 

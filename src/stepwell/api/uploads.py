@@ -1,4 +1,4 @@
-"""The operations on uploads: send files, list them, and delete one."""
+"""The operations on uploads: send files, complete an upload to the bucket, list uploads, and delete one."""
 
 from contextlib import AsyncExitStack
 from typing import Annotated

@@ -30,7 +30,8 @@ DEFINITION = Operation(
     summary="Get Workflow Definition",
     description=(
         "A definition that creates the same workflow again. Members that were null or had their default are absent. "
-        "Implied dependencies are present. name, description, webhook_url and labels are those of today."
+        "depends_on has what was sent, without dependencies that mappings imply. name, description, webhook_url and "
+        "labels are those of today."
     ),
     tag="workflows",
     permission=Permission.READ,

@@ -162,7 +162,7 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def _refusal(self, status: int, detail: str, retry_after_s: int | None) -> "ASGI3Application":
         refuse = refusal(status, detail, retry_after_s, close=True)
-        return cast("ASGI3Application", refuse if self.cross_origin is None else self.cross_origin.covering(refuse))
+        return cast("ASGI3Application", refuse if self.cross_origin is None else self.cross_origin.wrap(refuse))
 
     def _drop(self) -> None:
         """Close the connection for another one. It has no request in progress."""

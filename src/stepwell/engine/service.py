@@ -108,7 +108,7 @@ class WorkflowService:
         insert = partial(self._insert, scope, actor, workflow_id, tenant=tenant, start=start)
         if not may_have_files(planned):
             return await insert(planned, preconditions)
-        async with self._definition_files.stored(planned, tenant, workflow_id) as with_paths:
+        async with self._definition_files.store(planned, tenant, workflow_id) as with_paths:
             return await insert(with_paths, preconditions)
 
     async def _insert(

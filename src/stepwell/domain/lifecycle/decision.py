@@ -31,7 +31,8 @@ class Decision(Struct):
     """The result of `Run.apply`.
 
     The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries`, `reservations`,
-    `cleanup` and `labels`. `labels` replaces the workflow's labels; None: with none.
+    `cleanup` and `labels`. `labels` are all new labels of the workflow, None if it keeps none; UNSET doesn't
+    change them.
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
     `owner`, `epoch` and `last_event` are those of the row before. The write succeeds only if the stored row still has

@@ -50,7 +50,7 @@ class ProviderCatalog(Struct, frozen=True):
     no provider; if it is None, such steps are refused. `credentials` are the names of credentials, in lower case; the
     providers in `keyed` need one. `webhook_refusal` checks the URLs of webhooks. `refusals` check the steps of a
     provider, and `file_rules` the files that such a step names. A provider without a rule may read any file. `members`
-    are the members that a provider knows; one that isn't there may use and give any.
+    are the members that a provider knows; a provider without an entry may use and return members of any name.
     """
 
     offers: Mapping[ProviderType, Mapping[TaskType, frozenset[str]]]
@@ -315,7 +315,8 @@ def _secret_faults(value: Any, loc: Loc) -> Iterator[Fault]:
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
             if isinstance(key, str) and looks_secret(key):
                 message = (
-                    "Secrets don't stand in a request: name one that the service holds as provider_config.credential"
+                    "A request must not contain secrets: put the key into the settings of the service, and its name "
+                    "into provider_config.credential"
                 )
                 yield Fault((*place, printable_key(key)), message, "secret_in_request")
             elif isinstance(item, (Mapping, list)):

@@ -45,7 +45,7 @@ class DefinitionFiles:
         self._turns = FairTurns(1)
 
     @asynccontextmanager
-    async def stored(
+    async def store(
         self, planned: ValidatedWorkflow, tenant: str | None, workflow_id: UUID
     ) -> AsyncIterator[ValidatedWorkflow]:
         """Yield *planned* with the paths of uploads instead of large data URIs. Its request is changed in place.
