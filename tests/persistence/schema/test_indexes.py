@@ -124,3 +124,19 @@ async def test_an_index_that_the_database_refuses_stops_the_migration_but_no_sta
     await prepare(old)
     with pytest.raises(DatabaseRefused, match=r"an index can't be built: .*workflows_by_zone"):
         await prepare(old, None)
+
+
+async def test_an_index_of_another_schema_is_left_alone(old: str, live: asyncpg.Connection) -> None:
+    await prepare(old)
+    await live.execute("CREATE SCHEMA stepwell")  # of the user's name, so it is the first in the search path
+    await live.execute(
+        "CREATE TABLE stepwell.other (zone text); CREATE INDEX workflows_by_zone ON stepwell.other (zone)"
+    )
+    built: list[str] = []
+    await build_missing_indexes(old, built.append)
+    assert built == []
+    await live.execute("DROP INDEX public.workflows_by_zone")
+    await build_missing_indexes(old, built.append)
+    assert built == ["workflows_by_zone"]
+    assert await names(live) == INDEXES
+    assert await live.fetchval("SELECT to_regclass('stepwell.workflows_by_zone') IS NOT NULL")

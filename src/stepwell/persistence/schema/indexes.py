@@ -30,9 +30,14 @@ _NO_LIMITS: Final = {
     "lock_timeout": "0",
     "idle_session_timeout": "0",
 }
+# Other schemas may have indexes of the same names. An index is in the schema of its table, which `search_path` finds.
 _VALID: Final = """
 SELECT c.relname::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = current_schema() AND i.indisvalid
+WHERE i.indrelid = ANY (SELECT to_regclass(name) FROM unnest($1::text[]) AS name) AND i.indisvalid
+"""
+_DROP: Final = """
+SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %I.%I', n.nspname, $2::text)
+FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace WHERE t.oid = to_regclass($1)
 """
 
 
@@ -58,9 +63,9 @@ async def build_missing_indexes(dsn: str, building: Callable[[str], None]) -> No
         indexes = await _missing(connection)
         for index in indexes:
             building(_name(index))
-            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_name(index)}")
+            await connection.execute(await connection.fetchval(_DROP, _table(index), _name(index)))
             await connection.execute(_concurrently(index))
-        for table in sorted({index.table.name for index in indexes if index.table is not None}):
+        for table in sorted({_table(index) for index in indexes}):
             await connection.execute(f"ANALYZE {table}")  # an index on an expression has no statistics before that
     finally:
         connection.terminate()
@@ -74,7 +79,7 @@ async def _lock(connection: asyncpg.Connection) -> None:
 
 
 async def _missing(connection: asyncpg.Connection) -> Sequence[Index]:
-    valid = {row["relname"] for row in await connection.fetch(_VALID)}
+    valid = {row["relname"] for row in await connection.fetch(_VALID, list(metadata.tables))}
     indexes = [index for table in metadata.sorted_tables for index in sorted(table.indexes, key=_name)]
     return [index for index in indexes if index.name not in valid]
 
@@ -82,6 +87,11 @@ async def _missing(connection: asyncpg.Connection) -> Sequence[Index]:
 def _concurrently(index: Index) -> str:
     statement = str(CreateIndex(index).compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
     return statement.replace("CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)
+
+
+def _table(index: Index) -> str:
+    assert index.table is not None
+    return index.table.name
 
 
 def _name(index: Index) -> str:
