@@ -14,18 +14,18 @@ from support.workflows.definitions import body, join
 FIRST = UUID(int=0)
 
 
-async def ended(stored: Stored, *, named: UUID | None = None) -> tuple[ActiveWorkflow, UUID]:
+async def ended(stored: Stored, *, named: UUID | None = None, tenant: str = "t") -> tuple[ActiveWorkflow, UUID]:
     """Return a CANCELLED workflow, and its task with one file. The workflow names the files of the task *named*."""
     config = {} if named is None else {"of": f"media/{named}/x"}
-    handle, task_id = await stored.make(body(join("a", config=config), join("last"))), uuid4()
+    handle, task_id = await stored.make(body(join("a", config=config), join("last")), tenant=tenant), uuid4()
     output = Output(f"media/{task_id}/x", 3, "ff")
     await stored.write(handle, admitted(0, task_id), Succeeded(0, task_id, b"{}", (output,)))
     await stored.write(handle, Cancel("alice"))
     return handle, task_id
 
 
-async def deleted(stored: Stored, *, named: UUID | None = None) -> tuple[ActiveWorkflow, UUID]:
-    handle, task_id = await ended(stored, named=named)
+async def deleted(stored: Stored, *, named: UUID | None = None, tenant: str = "t") -> tuple[ActiveWorkflow, UUID]:
+    handle, task_id = await ended(stored, named=named, tenant=tenant)
     await stored.write(handle, Cleanup("alice", cleanup_tasks=False))
     return handle, task_id
 
@@ -81,6 +81,15 @@ async def test_a_file_that_an_undeleted_workflow_names_is_a_removal_once_that_is
     await purges.request(ME, reader.workflow_id, "alice")
     await purges.delete_rows(ME, [reader.workflow_id], 100)
     assert task_id in [each.task_id for each in await purges.removals([reader.workflow_id], FIRST, 10)]
+
+
+async def test_a_file_stays_while_a_workflow_of_the_tenant_with_an_empty_name_names_it(stored: Stored) -> None:
+    handle, task_id = await deleted(stored, tenant="")
+    await ended(stored, named=task_id, tenant="")
+    purges = stored.here.purges
+    await purges.request(ME, handle.workflow_id, "alice")
+    await purges.delete_rows(ME, [handle.workflow_id], 100)
+    assert await purges.removals([handle.workflow_id], FIRST, 10) == []
 
 
 async def test_the_retention_deletes_what_ended_before_and_no_more(stored: Stored) -> None:

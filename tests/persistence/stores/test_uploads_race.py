@@ -115,6 +115,24 @@ async def test_an_upload_stays_between_the_reference_of_a_create_and_its_workflo
     assert await uploads.begin_expiry(upload.id), "that create has failed"
 
 
+async def test_an_upload_of_an_expired_workflow_goes_to_the_one_that_names_it_or_is_deleted(
+    bench: Bench, uploads: PostgresUploads
+) -> None:
+    """The row of such a workflow is deleted before its uploads, and its references after them."""
+    shared, own = await stored(uploads), await stored(uploads)
+    expired = uuid4()
+    await bench.sql.execute("UPDATE uploads SET workflow_id = $1", expired)
+    await bench.sql.execute("INSERT INTO artifact_references SELECT id, $1 FROM uploads", expired)
+    second = naming(bench, shared)
+    await bench.workflow_store.insert(EVERY_TENANT, second)
+    await bench.sql.execute("UPDATE uploads SET used_at = now()")
+    begun, _ = await uploads.begin_deletion_with_workflow(expired, 10)
+    assert [record.id for record in begun] == [own.id]
+    assert (
+        await bench.sql.fetchval("SELECT workflow_id FROM uploads WHERE id = $1", shared.id) == second.record.state.id
+    )
+
+
 async def test_many_creates_and_deletions_never_delete_a_file_that_a_workflow_names(
     bench: Bench, uploads: PostgresUploads
 ) -> None:

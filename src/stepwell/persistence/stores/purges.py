@@ -97,11 +97,11 @@ WITH mine AS MATERIALIZED (
 ), gone AS (
     DELETE FROM workflows AS w USING mine
     WHERE w.id = mine.workflow_id AND w.owner IS NULL AND w.deleted_at IS NOT NULL AND NOT {_FOLLOWED_UP.format("w.id")}
-    RETURNING w.id, mine.purged_by
+    RETURNING w.id, w.tenant, mine.purged_by
 ), free AS MATERIALIZED (
-    SELECT workflow_id AS id, tenant FROM mine
-    WHERE workflow_id IN (SELECT id FROM gone)
-       OR NOT EXISTS (SELECT FROM workflows AS w WHERE w.id = mine.workflow_id)
+    SELECT mine.workflow_id AS id, coalesce(gone.tenant, mine.tenant) AS tenant
+    FROM mine LEFT JOIN gone ON gone.id = mine.workflow_id
+    WHERE gone.id IS NOT NULL OR NOT EXISTS (SELECT FROM workflows AS w WHERE w.id = mine.workflow_id)
 ), recorded AS (
     INSERT INTO deletions (workflow_id, actor, at)
     SELECT id, purged_by, clock_timestamp() FROM gone WHERE purged_by IS NOT NULL

@@ -103,14 +103,16 @@ SELECT tenant FROM uploads WHERE id = $1 AND status = 'STORED' AND ($2::timestam
 FOR UPDATE
 """
 LOCK_EXPIRED: Final = "SELECT status FROM uploads WHERE id = $1 AND expires_at <= clock_timestamp() FOR UPDATE"
-# A reference without a workflow counts shortly after it was stored, because the workflow may still be inserted.
+# A reference without a workflow counts shortly after it was stored, because the workflow may still be inserted. That of
+# the workflow $2 doesn't, because this one is being deleted, and its row may be gone already.
 NAMED_BY: Final = f"""
 SELECT r.workflow_id FROM uploads AS u JOIN artifact_references AS r ON r.task_id = u.id
 LEFT JOIN workflows AS w ON w.id = r.workflow_id
 WHERE u.id = $1 AND CASE
-    WHEN w.id IS NULL THEN u.used_at > clock_timestamp() - make_interval(secs => {_CREATE_S})
+    WHEN w.id IS NULL THEN
+        r.workflow_id IS DISTINCT FROM $2 AND u.used_at > clock_timestamp() - make_interval(secs => {_CREATE_S})
     ELSE w.deleted_at IS NULL AND w.tenant IS NOT DISTINCT FROM u.tenant END
-LIMIT 1
+ORDER BY w.id IS NULL LIMIT 1
 """  # noqa: S608 - built from constants
 BEGIN_DELETION: Final = f"""
 UPDATE uploads SET status = 'DELETING',
@@ -234,7 +236,7 @@ class PostgresUploads:
             row = await connection.fetchrow(LOCK, upload_id, unused_since)
             found = row is not None and scope.covers(row["tenant"])
             if found:
-                workflow_id = await connection.fetchval(NAMED_BY, upload_id)
+                workflow_id = await connection.fetchval(NAMED_BY, upload_id, None)
                 if workflow_id is None:
                     await connection.execute(BEGIN_DELETION, upload_id)
         if not found:
@@ -248,7 +250,7 @@ class PostgresUploads:
         async with self._connections.borrow() as connection, connection.transaction():
             locked = await connection.fetch(LOCK_WITH_WORKFLOW, workflow_id, limit)
             for row in locked:
-                other = await connection.fetchval(NAMED_BY, row["id"])
+                other = await connection.fetchval(NAMED_BY, row["id"], workflow_id)
                 if other is not None:
                     await connection.execute(GIVE_TO_WORKFLOW, row["id"], other)
                 else:
@@ -261,7 +263,7 @@ class PostgresUploads:
             status = await connection.fetchval(LOCK_EXPIRED, upload_id)
             if status is None:
                 return False
-            if status == UploadStatus.STORED and await connection.fetchval(NAMED_BY, upload_id) is not None:
+            if status == UploadStatus.STORED and await connection.fetchval(NAMED_BY, upload_id, None) is not None:
                 await connection.execute(POSTPONE, upload_id, _RECHECK_S)
                 return False
             await connection.execute(BEGIN_DELETION, upload_id)
