@@ -174,7 +174,10 @@ HUGE_SET = Reply(body=json.dumps({"keys": [NEW_JWK] * 100_000}).encode())
         *(HUGE_SET, Reply(body=b"[" * 200_000), Reply(body={"keys": []}), Reply(body=b""), Reply(body=[NEW_JWK])),
         Reply(body={"keys": [NEW_JWK | {"crv": "P-999"}, NEW_JWK | {"use": "enc"}]}),
     ],
-    ids=str,
+    ids=[
+        *("lost", "truncated", "endless", "garbage", "broken", "redirect", "too many keys", "deep"),
+        *("no keys", "empty", "list", "no usable key"),
+    ],
 )
 async def test_known_keys_are_used_while_the_url_is_broken_or_hostile(tmp_path: Path, trouble: Fault | Reply) -> None:
     async with key_set_world(tmp_path, RSA_JWK) as world:
