@@ -27,6 +27,7 @@ DECLARED = structs.replace(
     },
 )
 STEP = ("body", "steps", 0)
+MISTYPED = "mistyped_member"
 
 
 def warnings(*steps: Any, **members: Any) -> list[tuple[Any, str]]:
@@ -45,6 +46,17 @@ def test_a_mistyped_member_on_local_is_a_fault_that_names_the_known_one() -> Non
     (fault,) = faults_of(body(draw(config=config(heigth=5))), DECLARED)
     assert (fault.loc, fault.type) == ((*STEP, "config", "heigth"), "mistyped_member")
     assert fault.msg == "LOCAL has no heigth; did you mean height?"
+
+
+def test_warnings_are_in_the_order_of_the_definition() -> None:
+    names = ["retri", "step_default", "on_failur", "workflow_timeouts", "on_unknow", "retr"]
+    assert warnings(draw(), config=dict.fromkeys(names)) == [(("body", "config", name), MISTYPED) for name in names]
+
+
+def test_faults_of_step_defaults_are_in_the_order_of_the_definition() -> None:
+    names = ["widht", "promt", "sed", "heigth", "hight", "wdth"]
+    value = body(draw(), config={"step_defaults": {"*": dict.fromkeys(names, 5)}})
+    assert [fault.loc[-1] for fault in faults_of(value, DECLARED)] == names
 
 
 def test_a_mistyped_member_on_local_leads_to_a_warning_under_lenient_handling() -> None:

@@ -79,8 +79,8 @@ class MemberChecks:
     def last_faults(self) -> Iterator[Fault]:
         """Yield the faults of `step_defaults`, once `faults` has seen all steps. Collect the workflow's warnings."""
         place: Loc = ("body", "config")
-        for name in self._config.keys() - _KNOWN_WORKFLOW_CONFIG:
-            if near := similar_names(_KNOWN_WORKFLOW_CONFIG).of(name):
+        for name in self._config:
+            if name not in _KNOWN_WORKFLOW_CONFIG and (near := similar_names(_KNOWN_WORKFLOW_CONFIG).of(name)):
                 self._warn((*place, name), f"Stepwell ignores this; {_did_you_mean(near)}", _MISTYPED)
         for key, config in self._defaults.items():
             loc: Loc = (*place, "step_defaults", key)
@@ -89,8 +89,8 @@ class MemberChecks:
             users = [kind for kind in self._providers if key in (EVERY_TYPE, kind)]
             known = frozenset[str]().union(*(_KNOWN[kind] for kind in users))
             providers = set[ProviderType]().union(*(self._providers[kind] for kind in users))
-            for name in config.keys() - known if users else ():
-                if near := similar_names(known).of(name):
+            for name in config if users else ():
+                if name not in known and (near := similar_names(known).of(name)):
                     yield from self._mistyped(sorted(providers), name, near, loc)
 
     @property
