@@ -85,6 +85,7 @@ async def test_a_running_workflow_is_refused_and_keeps_everything(live: Service,
     refused = await live.client.delete(data_of(workflow_id))
     assert (refused.status_code, refused.json()["current_status"]) == (409, "RUNNING")
     assert refused.json()["allowed_from"] == ["PENDING", "PAUSED", "COMPLETED", "FAILED", "CANCELLED"]
+    assert refused.json()["detail"].endswith("Cancel it first.")
     scripted.release(workflow_id, "a")
     assert (await live.until_ended(workflow_id))["status"] == "COMPLETED"
 

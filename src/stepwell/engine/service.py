@@ -212,12 +212,13 @@ class WorkflowService:
     async def delete_data(self, scope: TenantScope, actor: str, workflow_id: UUID) -> DataDeletion:
         """Delete all rows and files of the workflow, which must not be RUNNING. Raises `JobFollowedUp`.
 
-        They are deleted whatever becomes of this call, which waits for that up to ten seconds.
+        The deletion goes on whatever becomes of this call. The call waits up to ten seconds for its end.
         """
         self._availability.check_open()
         workflow = await self._reads.get(scope, workflow_id)
         if workflow.status is WorkflowStatus.RUNNING:
-            raise InvalidTransition("delete_data", workflow.status, ALLOWED_FROM["delete_data"])
+            allowed = ALLOWED_FROM["delete_data"]
+            raise InvalidTransition("delete_data", workflow.status, allowed, "Cancel it first.")
         if await self._purges.is_followed_up(workflow_id):
             raise JobFollowedUp
         with self._cleanups.observe(workflow_id) as observer:
