@@ -81,7 +81,7 @@ class FetchedKeys:
         self._text, self._keys = b"", KeySet()
         self._callbacks: list[Callable[[], None]] = []
         self._wanted = asyncio.Event()
-        self._fetched: asyncio.Event | None = None  # set at the end of the fetch that is wanted, or runs
+        self._fetch_end: asyncio.Event | None = None  # None while no fetch is wanted or runs
         self._failed = False
         self._next_fetch_at = self._fresh_until = -math.inf
 
@@ -103,9 +103,9 @@ class FetchedKeys:
     async def refresh(self) -> None:
         self._start_fetch()
         try:
-            if self._fetched is not None:
+            if self._fetch_end is not None:
                 async with asyncio.timeout(_WAIT_S):
-                    await self._fetched.wait()
+                    await self._fetch_end.wait()
         except TimeoutError:
             raise Unavailable(_NOT_NOW) from None
         if self._failed:
@@ -116,9 +116,9 @@ class FetchedKeys:
 
     def _start_fetch(self) -> None:
         now = self._clock.monotonic()
-        if self._fetched is None and now >= self._next_fetch_at:
+        if self._fetch_end is None and now >= self._next_fetch_at:
             self._next_fetch_at = now + FETCH_PAUSE_S
-            self._fetched = asyncio.Event()
+            self._fetch_end = asyncio.Event()
             self._wanted.set()
 
     async def run(self) -> None:
@@ -142,9 +142,9 @@ class FetchedKeys:
         except Exception as error:  # noqa: BLE001 - known keys are used, whatever is wrong with the URL
             log.warning("key_set.unavailable", action="fetch", error=str(error), known_keys=len(self._keys))
         finally:
-            if self._fetched is not None:
-                self._fetched.set()
-            self._fetched = None
+            if self._fetch_end is not None:
+                self._fetch_end.set()
+            self._fetch_end = None
 
 
 def parse_key_set(text: bytes) -> tuple[KeySet, int]:

@@ -44,7 +44,9 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
     created_before: Annotated[Time, Meta(description="Only workflows created before this time")] | UnsetType = UNSET
     include_deleted: Annotated[bool, Meta(description="Whether deleted workflows are included")] = False
     label: Labels = ()
-    name: Annotated[str, Meta(description="Only workflows whose name begins so, in any case")] | UnsetType = UNSET
+    name: (
+        Annotated[str, Meta(description="Only workflows whose name begins with this text, in any case")] | UnsetType
+    ) = UNSET
     origin_instance: Annotated[str, Meta(description="Only workflows of this instance")] | UnsetType = UNSET
     origin_reference: Annotated[str, Meta(description="Only workflows with this reference")] | UnsetType = UNSET
     origin_tenant_id: Annotated[str, Meta(description="Only workflows of this tenant")] | UnsetType = UNSET

@@ -57,7 +57,7 @@ class Previews:
         self.total = 0  # the number of previews made by this process
 
     async def get(self, scope: TenantScope, image: Output, width: int) -> Preview:
-        """Return the preview of *image* that is *width* pixels wide at most. *scope* is who asks for it.
+        """Return the preview of *image* that is *width* pixels wide at most. *scope* is that of the request.
 
         Raises `InvalidRequest` if there can be none, `NotFound` if the image is gone, `QuotaExceeded`, `Unavailable`
         and `ArtifactError`.
@@ -71,7 +71,7 @@ class Previews:
             return Preview(path, size)
         try:
             with fail_after(WAIT_S):
-                async with self._alone(path):
+                async with self._exclusive(path):
                     if (size := await self._size(path)) is None:
                         size = await self._make(scope, image, width, path)
         except TimeoutError:
@@ -85,8 +85,8 @@ class Previews:
             return None
 
     @asynccontextmanager
-    async def _alone(self, path: str) -> AsyncIterator[None]:
-        """Wait until nobody else in this process makes the preview at *path*."""
+    async def _exclusive(self, path: str) -> AsyncIterator[None]:
+        """Let one caller at a time in this process make the preview at *path*."""
         while (other := self._in_progress.get(path)) is not None:
             await other.wait()
         self._in_progress[path] = ended = asyncio.Event()

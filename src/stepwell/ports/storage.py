@@ -165,7 +165,7 @@ class WorkflowReader(Protocol):
         """
 
     async def counts(self, scope: TenantScope, query: WorkflowFilter) -> dict[WorkflowStatus, int]:
-        """Return the number of the workflows that match *query* in each status that there is."""
+        """Return the number of the workflows that match *query* in each status that occurs."""
 
     async def events(
         self, scope: TenantScope, workflow_id: UUID, after: int, limit: int

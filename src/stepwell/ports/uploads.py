@@ -38,7 +38,7 @@ class Uploads(Protocol):
         """Return the PENDING upload whose file has not been examined; None if there is none in *scope*."""
 
     async def describe(self, new: NewUpload) -> bool:
-        """Store the facts about a PENDING upload whose file has been examined. Return False if it isn't such a one."""
+        """Store what the file of a PENDING upload shows. Return False if that is stored, or it isn't PENDING."""
 
     async def finish(self, upload_id: UUID) -> UploadRecord | None:
         """Make a PENDING upload STORED, and return it.
@@ -64,10 +64,11 @@ class Uploads(Protocol):
     async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
         """Return the paths of those of the uploads that are PENDING or STORED."""
 
-    async def begin_deletion(self, scope: TenantScope, upload_id: UUID, unused_since: datetime | None = None) -> None:
-        """Make a STORED upload DELETING. Raises `NotFound`, also if it was used and doesn't expire at *unused_since*.
+    async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
+        """Make a STORED upload DELETING. With *expires_at*, only if it still expires then: each use puts that off.
 
-        Raises `UploadInUse` if an undeleted workflow of the tenant names the file, or one that is being created.
+        Raises `NotFound` if there is no such upload, and `UploadInUse` if an undeleted workflow of the tenant names the
+        file, or one that is being created.
         """
 
     async def begin_deletion_with_workflow(self, workflow_id: UUID, limit: int) -> tuple[Sequence[UploadRecord], bool]:

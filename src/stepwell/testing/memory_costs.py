@@ -12,7 +12,7 @@ from stepwell.domain.model import Task
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import CostRow, CostRowKey, Tables
 
-_EXACT = Context(prec=1_000)  # digits, more than there ever are
+_EXACT = Context(prec=1_000)  # digits: more than any sum has
 
 
 def count_cost(tables: Tables, tenant: str | None, before: Task | None, after: Task) -> None:

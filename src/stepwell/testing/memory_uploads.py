@@ -102,10 +102,10 @@ class MemoryUploads:
         rows = (self._tables.uploads.get(upload_id) for upload_id in upload_ids)
         return [row.new.path for row in rows if row is not None and row.status is not UploadStatus.DELETING]
 
-    async def begin_deletion(self, scope: TenantScope, upload_id: UUID, unused_since: datetime | None = None) -> None:
+    async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
         await self._tables.round_trip()
         row = self._stored(scope, upload_id)
-        if row is None or unused_since not in (None, row.expires_at):
+        if row is None or expires_at not in (None, row.expires_at):
             raise NotFound("artifact")
         if (workflow_id := self._named_by(row)) is not None:
             raise UploadInUse(workflow_id)

@@ -6,7 +6,7 @@ What must hold:
 - The rows of a batch are deleted in one transaction, which also records what is left to do. `purger` does that. So
   after a crash nothing is left that nobody deletes.
 - One batch is in work at a time, however many processes there are.
-- While no workflow is due, one statement is sent when the next one is.
+- While no workflow is due, no statement is sent. One is sent when the next workflow is due.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ BATCH: Final = 200
 _BATCH_STEPS = 2_000
 _PAUSE_S, _BUSY_S = 0.05, 0.1
 _OUTAGE_RETRY_S = 5.0
-_BLOCKED_S = 3_600.0  # until workflows are examined again that are due, and may not be deleted yet
+_BLOCKED_S = 3_600.0  # until due workflows that may not be deleted yet are examined again
 
 
 class Retention:
@@ -67,6 +67,6 @@ class Retention:
         if self._deleted:
             log.info("retention.deleted", action="retention", workflows=self._deleted)
             self._deleted = 0
-        # Without any, the next workflow that ends is due after the whole time.
+        # If none is left, a workflow that ends from now on is due after the whole retention time.
         next_s = retention_s if batch.next_s is None else batch.next_s
         return min(next_s, _BLOCKED_S) if batch.is_behind else next_s

@@ -68,7 +68,7 @@ class DefinitionFiles:
     async def _store_all(
         self, inputs: Sequence[DataUriInput], tenant: str | None, workflow_id: UUID, uploads: list[StoredUpload]
     ) -> int:
-        """Store and replace each data URI. Return by how many characters the definition is shorter then."""
+        """Store and replace each data URI. Return by how many characters that shortens the definition."""
         rest, saved = iter(inputs), 0
 
         async def store_rest() -> None:

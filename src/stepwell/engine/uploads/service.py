@@ -239,8 +239,8 @@ class UploadService:
         await self._delete(scope, record)
         return record
 
-    async def _delete(self, scope: TenantScope, record: UploadRecord, unused_since: datetime | None = None) -> None:
-        await self._store.begin_deletion(scope, record.id, unused_since)
+    async def _delete(self, scope: TenantScope, record: UploadRecord, expires_at: datetime | None = None) -> None:
+        await self._store.begin_deletion(scope, record.id, expires_at)
         if not await self.discard(record.id):
             self.on_due(self._clock.now() + CONTINUE)
 

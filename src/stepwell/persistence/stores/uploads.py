@@ -230,10 +230,10 @@ class PostgresUploads:
         return [row["path"] for row in await self._connections.fetch(RECORDED, list(upload_ids))]
 
     @unavailable_in_outage
-    async def begin_deletion(self, scope: TenantScope, upload_id: UUID, unused_since: datetime | None = None) -> None:
+    async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
         workflow_id: UUID | None = None
         async with self._connections.borrow() as connection, connection.transaction():
-            row = await connection.fetchrow(LOCK, upload_id, unused_since)
+            row = await connection.fetchrow(LOCK, upload_id, expires_at)
             found = row is not None and scope.covers(row["tenant"])
             if found:
                 workflow_id = await connection.fetchval(NAMED_BY, upload_id, None)

@@ -166,7 +166,7 @@ def total(form: ListForm) -> Select[int]:
 
 @lru_cache(_FORMS)
 def counts(form: ListForm) -> Select[str, int]:
-    """The number of workflows in each status that there is."""
+    """The number of workflows in each status that occurs."""
     status = workflows.c.status
     query = select(status, func.count()).select_from(_all_with_labels(form))
     return query.where(*_of_all(form)).group_by(status)
