@@ -193,7 +193,7 @@ FAULTS = {
     "mapping that is no expression": Faulty(
         mapping(from_field="image["),
         ["input_mappings", 0, "from_field"],
-        "Not a JMESPath expression: ",
+        "Not a JMESPath expression: it ends too early; write the name of a field, or correct the expression",
     ),
     "missing provider key": Faulty(
         {"task_type": "GENERATION", "config": {"prompt": "x"}, "provider_config": {"provider_type": "OPENAI"}},

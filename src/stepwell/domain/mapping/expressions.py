@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from jmespath.exceptions import JMESPathError, JMESPathTypeError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError, LexerError, ParseError
 from jmespath.functions import Functions
 from jmespath.parser import ParsedResult, Parser
 
@@ -25,6 +25,7 @@ _MULTI_SELECTS = ("multi_select_list", "multi_select_dict")
 _PARSE_UNITS = 4  # for a character
 # A syntax tree takes some 200 bytes for each character, so only short expressions are kept.
 _LONGEST_KEPT, _MOST_KEPT = 256, 1_024
+_LONGEST_CAUSE = 80  # characters of a message that may contain a part of the expression
 _kept: dict[str, ParsedResult | str] = {}
 
 
@@ -132,11 +133,21 @@ def _compiled(expression: str, budget: WorkBudget | None = None) -> ParsedResult
     return compiled
 
 
+def _syntax_error(error: JMESPathError, expression: str) -> str:
+    if isinstance(error, LexerError):
+        message = error.message.partition("\n")[0][:_LONGEST_CAUSE]
+        return f"{message} at character {error.lexer_position + 1}"
+    if isinstance(error, ParseError) and error.lex_position < len(expression):
+        return f"unexpected text at character {error.lex_position + 1}"
+    return "it ends too early"
+
+
 def _compile(expression: str) -> ParsedResult | str:
     try:
         compiled = Parser().parse(expression)
     except JMESPathError as error:
-        return f"Not a JMESPath expression: {str(error).partition(chr(10))[0]}"
+        cause = _syntax_error(error, expression)
+        return f"Not a JMESPath expression: {cause}; write the name of a field, or correct the expression"
     except RecursionError:
         return "Not a JMESPath expression: nested too deeply"
     finally:
