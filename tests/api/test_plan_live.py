@@ -254,3 +254,13 @@ async def test_steps_that_take_no_time_belong_to_the_critical_path(live: Service
     body = {"name": "n", "origin_instance": "o", "steps": [*chain, passthrough_step("alone")]}
     plan = (await live.client.post(PLAN, json=body)).json()
     assert plan["critical_path"] == ["s0", "s1", "s2", "s3"]
+
+
+async def test_defaults_that_would_make_the_plan_too_large_are_refused(priced: Service) -> None:
+    steps = [passthrough_step(f"s{number}") for number in range(40)]
+    definition = body(*steps, config={"step_defaults": {"*": {"text": "x" * 1_000_000}}})
+    answer = await priced.client.post(PLAN, json=definition)
+    assert answer.status_code == 422
+    (fault,) = answer.json()["detail"]
+    assert (fault["loc"], fault["type"]) == (["body", "config", "step_defaults"], "too_large")
+    assert len((await planned(priced, body(*steps[:30], config=definition["config"])))["steps"]) == 30

@@ -1,19 +1,29 @@
 """The operations that explain why a workflow doesn't progress, and that plan what a definition would do and cost."""
 
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
 from litestar import Response
 from litestar.types import ASGIApp
-from msgspec import json, structs
+from msgspec import Raw, json, structs
 
+from stepwell.api.body_buffers import reserve_memory
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.definitions import read_definition
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
+from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import encode_in_slices
 from stepwell.contract.definition import CreateWorkflow
-from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
 from stepwell.contract.reasons import Explanation
+from stepwell.domain.errors import Fault, InvalidRequest
+
+MOST_STEP_BYTES: Final = 32 * 1024 * 1024
+_PART_BYTES = 256 * 1024  # that are encoded before other tasks run
 
 EXPLAIN = Operation(
     method="GET",
@@ -57,8 +67,29 @@ async def plan_definition(request: ApiRequest, services: ServicesDep) -> Respons
     planned = await read_definition(request, services)
     request.user.tenant_for(planned.request.origin_tenant_id)
     plan = await services.diagnostics.plan(request.user.scope, planned)
-    steps = await encode_in_slices(plan.steps, lambda step: step)
+    steps = await _encode_planned_steps(request, plan.steps)
     return Response(json.encode(structs.replace(plan, steps=steps)), media_type="application/json")
+
+
+async def _encode_planned_steps(request: ApiRequest, steps: Sequence[PlannedStep]) -> list[PlannedStep]:
+    """Return the JSON of the steps in place of the list, at most `MOST_STEP_BYTES`.
+
+    Each step shows the defaults that it inherits, so a small definition may have a plan of gigabytes.
+    """
+    memory = resources_of(request.scope).memory(request.user)
+    parts: list[bytes] = []
+    size = reserved = 0
+    for step in steps:
+        parts.append(json.encode(step))
+        size += len(parts[-1])
+        if size > MOST_STEP_BYTES:
+            message = f"The steps of the plan would have more than {MOST_STEP_BYTES:,} bytes, with the defaults in each"
+            raise InvalidRequest([Fault(("body", "config", "step_defaults"), message, "too_large")])
+        if size - reserved >= _PART_BYTES:
+            await reserve_memory(memory, memory.held + size - reserved)
+            reserved = size
+            await asyncio.sleep(0)
+    return cast("list[PlannedStep]", cast("Any", Raw(b"[" + b",".join(parts) + b"]")))
 
 
 HANDLERS = (explain_workflow, plan_definition)
