@@ -143,6 +143,11 @@ class TestCreate:
             {"from_step": "first", "from_field": "b", "to_field": "deep.field", "transform": "TO_STRING"},
         ]
         assert created["steps"][0]["max_retries"] == 7
+        assert [warning["loc"] for warning in created.pop("warnings")] == [
+            ["body", "steps", 1, "config", "nested"],
+            ["body", "steps", 1, "input_mappings", 1, "to_field"],
+            ["body", "steps", 1, "fallback_provider_config", "style"],
+        ]
         assert await live.get(created["id"]) == created
 
     async def test_null_means_that_an_optional_member_is_not_given(self, live: Service) -> None:
