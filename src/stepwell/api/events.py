@@ -99,7 +99,6 @@ TICKET = Operation(
     permission=Permission.READ,
     body=CreateStreamTicket,
     body_optional=True,
-    status=201,
     answers=StreamTicket,
     problems=(404,),
 )
