@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,6 +17,7 @@ from obstore.store import LocalStore, MemoryStore
 from stepwell.artifacts.disk import Disk
 from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
 from stepwell.contract.tasks import Output
+from stepwell.domain.artifacts import preview_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
 from stepwell.temporary_files import path_for_others, temporary_file
 from support.emulators.s3 import S3Server
@@ -150,6 +151,27 @@ async def test_discard_removes_all_files_of_one_task_only(any_store: ObstoreArti
     await any_store.discard(TASK)
     await any_store.discard(TASK)
     assert await all_paths(any_store) == [neighbour]
+
+
+class BusyStore(MemoryStore):
+    """A bucket in which a preview is stored after each listing that has its image."""
+
+    def list(self, prefix: str | None = None, **options: Any) -> Any:
+        async def pages() -> AsyncIterator[Any]:
+            for page in [page async for page in MemoryStore.list(self, prefix, **options)]:
+                if any(entry["path"] == PATH for entry in page):
+                    await self.put_async(preview_path(PATH, 64), b"x")
+                yield page
+
+        return pages()
+
+
+async def test_discard_removes_a_preview_that_is_stored_meanwhile() -> None:
+    """Whoever stores one looks for the image afterwards, and deletes the preview if the image is gone."""
+    store = ObstoreArtifacts(BusyStore())
+    await store.put(PATH, b"x")
+    await store.discard(TASK)
+    assert await all_paths(store) == []
 
 
 async def test_paths_are_listed_in_bounded_pages(store: ObstoreArtifacts, root: Path) -> None:

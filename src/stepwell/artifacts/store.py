@@ -230,8 +230,9 @@ class ObstoreArtifacts:
         prefix = f"{ARTIFACTS_ROOT}/{task_id}"
         with _errors("deleted", prefix):
             if self._disk is None:
-                async for page in self._list(prefix):
-                    await self._store.delete_async(page)
+                for _ in range(2):  # until the image is deleted, a preview of it may be stored that isn't listed yet
+                    async for page in self._list(prefix):
+                        await self._store.delete_async(page)
             else:
                 await to_thread.run_sync(self._disk.remove_folder, str(task_id))
 
