@@ -45,6 +45,18 @@ async def tables_of(live: Service, *ids: UUID | str) -> set[str]:
         return await tables_with(sql, *ids)
 
 
+async def test_the_answer_of_a_request_that_changed_nothing_is_deleted(live: Service) -> None:
+    body = {"name": "n", "origin_instance": "o", "steps": [configured_step("a", files=1)]}
+    workflow = await live.until_ended((await live.client.post(WORKFLOWS, json=body)).json()["id"])
+    path = f"{WORKFLOWS}{workflow['id']}"
+    for key in ("k-first", "k-same"):
+        cleaned = await live.client.post(f"{path}/cleanup", headers={"Idempotency-Key": key})
+        assert cleaned.status_code == 200
+    await delete_data(live, workflow["id"])
+    async with connected(live.dsn) as sql:
+        assert await sql.fetchval("SELECT count(*) FROM idempotency_keys WHERE key LIKE 'k-%'") == 0
+
+
 async def test_no_row_and_no_file_is_left_but_one_record_of_who_and_when(live: Service) -> None:
     body = {
         "name": "n",

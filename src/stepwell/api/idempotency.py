@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from stepwell.api.conditional_requests import answer_streams, digest, read_preconditions, send_answer
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.headers import IDEMPOTENCY_KEY, NO_HEADERS, REPLAYED, header_value
+from stepwell.api.query_parameters import parse_id
 from stepwell.api.request_bodies import read_body
 from stepwell.api.streamed_answers import STORED_MAX_BYTES, Answer
 from stepwell.domain.errors import Fault, InvalidRequest
@@ -60,7 +61,11 @@ def idempotent(rebuild: Rebuild) -> Callable[[Effect], Callable[..., Awaitable[A
                 return await stored(await rebuild(request, services, await services.reads.find(scope, workflow_id)))
 
             scope, fingerprint = request.user.scope, await _fingerprint(request)
-            answer, replayed = await services.idempotency.handle(scope, key, fingerprint, first, rebuild_lost)
+            about = request.path_params.get("workflow_id")
+            workflow_id = None if about is None else parse_id(about, "workflow")
+            answer, replayed = await services.idempotency.handle(
+                scope, key, fingerprint, first, rebuild_lost, workflow_id
+            )
             more = {REPLAYED: "true"} if replayed else NO_HEADERS
             return send_answer(request, services, answer or too_large[-1], more)
 

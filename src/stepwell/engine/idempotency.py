@@ -109,21 +109,27 @@ class IdempotentRequests:
                 log.exception("keys.not_freed", action="free")
 
     async def handle(
-        self, scope: TenantScope, key: str, fingerprint: bytes, perform: Perform, answer_repeat: AnswerRepeat
+        self,
+        scope: TenantScope,
+        key: str,
+        fingerprint: bytes,
+        perform: Perform,
+        answer_repeat: AnswerRepeat,
+        workflow_id: UUID | None = None,
     ) -> tuple[StoredAnswer | None, bool]:
         """Return the response to a request, and whether the request is a repeated one.
 
         The response is None if it is too large to be stored. The caller then sends what *perform* or *answer_repeat*
         have made.
 
-        *fingerprint* identifies the request's content. Raises what *perform* and *answer_repeat* raise, `StillRunning`,
-        and `InvalidRequest` if the key belongs to another request.
+        *fingerprint* identifies the request's content, and *workflow_id* the workflow that it is about. Raises what
+        *perform* and *answer_repeat* raise, `StillRunning`, and `InvalidRequest` if the key belongs to another request.
         """
         with self._holding(key_scope(scope), key, fingerprint) as running:
             await self._hold_lease()
             reservation = Reservation(key_scope(scope), key, self._new_id(self._clock.now()))
             running.to_release, running.may_come_late = reservation, True
-            reserved = await self._keys.reserve(scope, key, reservation.token, fingerprint)
+            reserved = await self._keys.reserve(scope, key, reservation.token, fingerprint, workflow_id)
             running.may_come_late = False
             if reserved.mine:
                 return await self._handle_first(reservation, running, perform), False

@@ -227,8 +227,12 @@ class IdempotencyKeys(Protocol):
     methods raise `Unavailable` while the database is away.
     """
 
-    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
+    async def reserve(
+        self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes, workflow_id: UUID | None = None
+    ) -> ReservedKey:
         """Reserve the key for the attempt *token*, or return what is stored for the key.
+
+        The key is deleted with the workflow that the request is about, or that it has made.
 
         The key is free if it isn't stored, or if the stored attempt has had no effect, has the same *fingerprint*, and
         is over: its process is dead, or it is an earlier attempt of this process. The caller must know that no such

@@ -19,7 +19,9 @@ class MemoryIdempotencyKeys:
     def __init__(self, tables: Tables, owner: UUID) -> None:
         self._tables, self._owner = tables, owner
 
-    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
+    async def reserve(
+        self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes, workflow_id: UUID | None = None
+    ) -> ReservedKey:
         await self._tables.round_trip()
         now, wanted = self._tables.clock.now(), Reservation(key_scope(scope), key, token)
         for name in [name for name, row in self._tables.keys.items() if row.created_at < now - _LIFETIME]:
@@ -27,7 +29,7 @@ class MemoryIdempotencyKeys:
         row = self._tables.keys.get((wanted.scope, key))
         if row is not None and not self._may_take_over(row, token, fingerprint):
             return self._read_existing(wanted, row, fingerprint)
-        self._tables.keys[wanted.scope, key] = KeyRow(token, self._owner, fingerprint, now)
+        self._tables.keys[wanted.scope, key] = KeyRow(token, self._owner, fingerprint, now, workflow_id)
         return ReservedKey(wanted, mine=True)
 
     def _may_take_over(self, row: KeyRow, token: UUID, fingerprint: bytes) -> bool:

@@ -131,7 +131,9 @@ class MemoryPurges:
                 tables.removals[task_id] = RemovalRow(workflow_id, row.record.tenant, tuple(stored.task.outputs))
             tables.workflow_of_task.pop(task_id, None)
         tables.log = [each for each in tables.log if each[0].workflow != workflow_id.int]
-        tables.keys = {name: key for name, key in tables.keys.items() if key.applied_to != workflow_id}
+        tables.keys = {
+            name: key for name, key in tables.keys.items() if workflow_id not in (key.workflow_id, key.applied_to)
+        }
         del tables.workflows[workflow_id]
 
 

@@ -76,12 +76,16 @@ class RemovalRow(Struct):
 
 
 class KeyRow(Struct):
-    """An idempotency key. `applied_to` is the workflow on which the request took effect; None before that."""
+    """An idempotency key. `workflow_id` is the workflow that the request is about.
+
+    `applied_to` is the workflow on which the request took effect; None before that.
+    """
 
     token: UUID
     owner: UUID
     fingerprint: bytes
     created_at: datetime
+    workflow_id: UUID | None = None
     applied_to: UUID | None = None
     answer: StoredAnswer | None = None
 

@@ -34,11 +34,12 @@ _LIVE: Final = "EXISTS (SELECT FROM processes AS p WHERE p.id = t.owner AND p.le
 
 RESERVE: Final = f"""
 WITH mine AS (
-    INSERT INTO idempotency_keys AS t (scope, key, token, owner, fingerprint, created_at)
-    VALUES ($1, $2, $3, $4, $5, now())
+    INSERT INTO idempotency_keys AS t (scope, key, token, owner, fingerprint, workflow_id, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, now())
     ON CONFLICT (scope, key) DO UPDATE
     SET token = excluded.token, owner = excluded.owner, fingerprint = excluded.fingerprint,
-        created_at = now(), applied_at = NULL, workflow_id = NULL, status = NULL, headers = NULL, body = NULL
+        workflow_id = excluded.workflow_id, created_at = now(), applied_at = NULL,
+        status = NULL, headers = NULL, body = NULL
     WHERE t.{_EXPIRED} OR (
         t.fingerprint = excluded.fingerprint AND t.applied_at IS NULL AND t.status IS NULL
         AND (t.owner = excluded.owner AND t.token < excluded.token OR t.{_ABANDONED} OR NOT {_LIVE})
@@ -82,11 +83,13 @@ class PostgresIdempotencyKeys:
         self._connections, self._owner = connections, owner
 
     @unavailable_in_outage
-    async def reserve(self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes) -> ReservedKey:
+    async def reserve(
+        self, scope: TenantScope, key: str, token: UUID, fingerprint: bytes, workflow_id: UUID | None = None
+    ) -> ReservedKey:
         wanted = Reservation(key_scope(scope), key, token)
         async with self._connections.borrow() as connection:
             for _ in range(_READS):
-                row = await connection.fetchrow(RESERVE, *_values(wanted), self._owner, fingerprint)
+                row = await connection.fetchrow(RESERVE, *_values(wanted), self._owner, fingerprint, workflow_id)
                 if row["some_expired"]:
                     await connection.execute(FORGET_EXPIRED)
                 if row["mine"]:
