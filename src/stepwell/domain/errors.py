@@ -86,7 +86,9 @@ class InvalidTransition(StepwellError):
     ) -> None:
         self.verb, self.current, self.allowed, self.deleted = verb, current, tuple(allowed), deleted
         if deleted:
-            message = f"{verb} is not allowed, because the workflow is deleted. Only GET and cleanup still are."
+            message = (
+                f"{verb} is not allowed, because the workflow is deleted. Only GET, cleanup and DELETE of its data are."
+            )
         else:
             message = f"{verb} is allowed from {' or '.join(allowed)}, but the workflow is {current}."
         super().__init__(f"{message} {hint}".rstrip())
