@@ -19,7 +19,7 @@ class MemoryUploads:
 
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
         await self._tables.round_trip()
-        rows = self._of_tenant(new.tenant)
+        rows = self._of_lane(new.tenant)
         used = sum(row.new.size + row.preview_bytes for row in rows)
         if used + new.size > limits.quota_bytes or len(rows) >= limits.max_uploads:
             raise QuotaExceeded(limits.message)
@@ -159,7 +159,7 @@ class MemoryUploads:
         row = self._tables.uploads.get(upload_id)
         if row is None or row.status is not UploadStatus.STORED:
             raise NotFound("artifact")
-        used = sum(each.new.size + each.preview_bytes for each in self._of_tenant(row.new.tenant))
+        used = sum(each.new.size + each.preview_bytes for each in self._of_lane(row.new.tenant))
         if used + size > limits.quota_bytes:
             raise QuotaExceeded(limits.message)
         row.preview_bytes += size
@@ -170,6 +170,10 @@ class MemoryUploads:
 
     def _of_tenant(self, tenant: str | None) -> list[UploadRow]:
         return [row for row in self._tables.uploads.values() if row.new.tenant == tenant]
+
+    def _of_lane(self, tenant: str | None) -> list[UploadRow]:
+        """Return the uploads that share a quota. The tenant "" has that of no tenant."""
+        return [row for row in self._tables.uploads.values() if (row.new.tenant or "") == (tenant or "")]
 
     def _same(self, tenant: str | None, sha256: str) -> UploadRow | None:
         stored = (row for row in self._of_tenant(tenant) if row.status is UploadStatus.STORED)

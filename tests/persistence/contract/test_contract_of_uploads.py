@@ -86,6 +86,13 @@ async def test_concurrent_uploads_never_exceed_the_quota_or_the_number(stored: S
         await uploads.reserve(new(tenant="v", size=46), UploadLimits(45, 100, 60))
 
 
+async def test_the_tenant_with_an_empty_name_shares_the_quota_of_no_tenant(stored: Stored) -> None:
+    uploads = stored.here.uploads
+    await uploads.reserve(new("a", tenant=None, size=60), LIMITS)
+    with pytest.raises(QuotaExceeded):
+        await uploads.reserve(new("b", tenant="", size=60), LIMITS)
+
+
 async def test_a_deletion_frees_the_bytes_with_those_of_previews(stored: Stored) -> None:
     uploads, upload = stored.here.uploads, new(size=60)
     await stored_upload(uploads, upload)
