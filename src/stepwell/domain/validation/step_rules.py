@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from stepwell.contract.enums import TaskType
+from stepwell.contract.task_configs import CONFIGS
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, merged_config
@@ -37,10 +38,26 @@ class KnownInputs(NamedTuple):
     unresolved: frozenset[str]
 
 
+def known_defaults(defaults: Mapping[str, Mapping[str, Any]], task_type: TaskType) -> dict[str, dict[str, Any]]:
+    """Return the known members of the *defaults* for the type.
+
+    There may be many thousands of others, and each step is examined together with its defaults.
+    """
+    names = (*CONFIGS[task_type].__struct_fields__, *required_inputs(task_type))
+    return {
+        key: {name: members[name] for name in names if name in members}
+        for key, members in defaults.items()
+        if key in (EVERY_TYPE, task_type)
+    }
+
+
 def input_faults(
     step: PartialStep, task_type: TaskType, defaults: Mapping[str, Mapping[str, Any]], loc: Loc
 ) -> Iterator[Fault]:
-    """Yield the faults of known config fields, and of a required input that neither config nor a mapping provides."""
+    """Yield the faults of known config fields, and of a required input that neither config nor a mapping provides.
+
+    *defaults* are the `known_defaults` for the type.
+    """
     if step.config is None:
         return
     own = list(config_faults(task_type, step.config, (*loc, "config")))
@@ -88,7 +105,7 @@ def known_inputs(step: PartialStep, defaults: Defaults, task_type: TaskType, *, 
     if defaults.small or not sound:
         names.update(str(fault.loc[0]) for fault in config_faults(task_type, inputs, ()))
     names |= defaults.unresolved(task_type, step.config)
-    for name in (TIMEOUT, *names):
+    for name in [TIMEOUT, *(name for name in inputs if name in names)]:
         inputs.pop(name, None)
     return KnownInputs(inputs, frozenset(names))
 

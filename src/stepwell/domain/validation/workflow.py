@@ -34,7 +34,7 @@ from stepwell.domain.validation.provider_rules import (
     provider_faults,
 )
 from stepwell.domain.validation.step_outputs import StepOutputs
-from stepwell.domain.validation.step_rules import Defaults, input_faults, known_inputs, mapping_faults
+from stepwell.domain.validation.step_rules import Defaults, input_faults, known_defaults, known_inputs, mapping_faults
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
 from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.domain.workflow_limits import places_of
@@ -185,13 +185,14 @@ def _rule_faults(
     used = {step.task_type: None for step in partial_steps if step.task_type is not None}
     yield from _defaults_faults(config.get("step_defaults"), list(used))
     yield from graph.faults
+    known_by_type = {task_type: known_defaults(defaults, task_type) for task_type in used}
     scannable, files = Defaults(defaults), FileInputs(defaults, catalog)
     outputs = StepOutputs(partial_steps, catalog)
     for position, step in enumerate(partial_steps):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
         if step.task_type is not None:
-            broken = list(input_faults(step, step.task_type, defaults, loc))
+            broken = list(input_faults(step, step.task_type, known_by_type[step.task_type], loc))
             yield from broken
         known = partial(known_inputs, step, scannable, sound=not broken)
         yield from mapping_faults(step, graph, expressions, outputs.refusal, loc)
