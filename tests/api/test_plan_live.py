@@ -263,4 +263,7 @@ async def test_defaults_that_would_make_the_plan_too_large_are_refused(priced: S
     assert answer.status_code == 422
     (fault,) = answer.json()["detail"]
     assert (fault["loc"], fault["type"]) == (["body", "config", "step_defaults"], "too_large")
+    many = body(*steps, config={"step_defaults": {"PASSTHROUGH": {f"m{number}": 1 for number in range(25_001)}}})
+    (fault,) = (await priced.client.post(PLAN, json=many)).json()["detail"]
+    assert fault["msg"] == "The steps of the plan would have more than 1,000,000 members from the defaults"
     assert len((await planned(priced, body(*steps[:30], config=definition["config"])))["steps"]) == 30

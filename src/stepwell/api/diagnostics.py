@@ -21,8 +21,10 @@ from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
 from stepwell.contract.reasons import Explanation
 from stepwell.domain.errors import Fault, InvalidRequest
+from stepwell.domain.mapping.input_mapping import EVERY_TYPE
 
 MOST_STEP_BYTES: Final = 32 * 1024 * 1024
+MOST_INHERITED: Final = 1_000_000  # members of all steps together
 _PART_BYTES = 256 * 1024  # that are encoded before other tasks run
 
 EXPLAIN = Operation(
@@ -66,6 +68,8 @@ async def plan_definition(request: ApiRequest, services: ServicesDep) -> Respons
     parse_query(request.scope["query_string"], NoQuery)
     planned = await read_definition(request, services)
     request.user.tenant_for(planned.request.origin_tenant_id)
+    if _inherited_members(planned.request) > MOST_INHERITED:
+        raise _too_large(f"The steps of the plan would have more than {MOST_INHERITED:,} members from the defaults")
     plan = await services.diagnostics.plan(request.user.scope, planned)
     steps = await _encode_planned_steps(request, plan.steps)
     return Response(json.encode(structs.replace(plan, steps=steps)), media_type="application/json")
@@ -83,13 +87,22 @@ async def _encode_planned_steps(request: ApiRequest, steps: Sequence[PlannedStep
         parts.append(json.encode(step))
         size += len(parts[-1])
         if size > MOST_STEP_BYTES:
-            message = f"The steps of the plan would have more than {MOST_STEP_BYTES:,} bytes, with the defaults in each"
-            raise InvalidRequest([Fault(("body", "config", "step_defaults"), message, "too_large")])
+            raise _too_large(f"The steps of the plan would have more than {MOST_STEP_BYTES:,} bytes with the defaults")
         if size - reserved >= _PART_BYTES:
             await reserve_memory(memory, memory.held + size - reserved)
             reserved = size
             await asyncio.sleep(0)
     return cast("list[PlannedStep]", cast("Any", Raw(b"[" + b",".join(parts) + b"]")))
+
+
+def _inherited_members(definition: CreateWorkflow) -> int:
+    defaults = definition.config.get("step_defaults") or {}
+    sizes = {key: len(members or ()) for key, members in defaults.items()}
+    return sum(sizes.get(EVERY_TYPE, 0) + sizes.get(step.task_type, 0) for step in definition.steps)
+
+
+def _too_large(message: str) -> InvalidRequest:
+    return InvalidRequest([Fault(("body", "config", "step_defaults"), message, "too_large")])
 
 
 HANDLERS = (explain_workflow, plan_definition)
