@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.domain.data_uris import data_uri, decode_base64, decode_data, encode_base64
+from stepwell.domain.data_uris import MAX_ESCAPES, data_uri, decode_base64, decode_data, encode_base64
 
 SLICE = 3 << 18
 
@@ -34,6 +34,12 @@ def test_padding_inside_of_a_long_text_is_refused() -> None:
 @pytest.mark.parametrize("offset", [0, 1, 2])
 def test_a_percent_encoded_character_on_the_border_of_two_slices_is_decoded(offset: int) -> None:
     assert decode_data("a" * (SLICE - offset) + "%41%42", is_base64=False) == b"a" * (SLICE - offset) + b"AB"
+
+
+def test_too_many_percent_encoded_characters_are_refused() -> None:
+    assert decode_data("%41" * MAX_ESCAPES, is_base64=False) == b"A" * MAX_ESCAPES
+    with pytest.raises(ValueError, match="use base64"):
+        decode_data("%" * (MAX_ESCAPES + 1), is_base64=False)
 
 
 def test_white_space_and_missing_padding_are_accepted_in_a_data_uri() -> None:

@@ -119,7 +119,7 @@ class HttpInputFetcher:
         try:
             data = decode_data(body, is_base64="base64" in parameters)
         except ValueError as error:
-            raise invalid_input(field, "broken data URI: its contents can't be decoded") from error
+            raise invalid_input(field, f"broken data URI: its contents can't be decoded: {error}") from error
         if len(data) > self._max_bytes:
             raise invalid_input(field, f"larger than {self._max_bytes} bytes")
         if not data:
