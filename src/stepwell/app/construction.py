@@ -321,10 +321,16 @@ def build_services(
         memory=engine.memory,
         admission=webhooks.admission,
         create_turns=FairTurns(per_tenant=_CREATES_IN_PROGRESS),
-        limits=TenantLimitsReader(webhooks.admission, engine.admission),
+        limits=TenantLimitsReader(
+            webhooks.admission, engine.admission, stores.database.uploads, _upload_limits(process.settings)
+        ),
         uploads=uploads,
         upload_sweeper=sweeper,
     )
+
+
+def _upload_limits(settings: Settings) -> UploadLimits:
+    return UploadLimits(settings.upload_quota_bytes, settings.max_uploads_per_tenant, settings.upload_ttl_s)
 
 
 def _build_uploads(
@@ -334,7 +340,7 @@ def _build_uploads(
     # A worker maps a file of text into its memory.
     workers = WorkerPool(WorkerLimits(memory_bytes=_INSPECTION_BYTES + settings.upload_max_bytes, wall_s=120))
     stack.push_async_callback(workers.aclose)
-    limits = UploadLimits(settings.upload_quota_bytes, settings.max_uploads_per_tenant, settings.upload_ttl_s)
+    limits = _upload_limits(settings)
     sign = stores.files.presign_put
     presigner = None if sign is None else Presigner(sign, settings.signed_url_ttl_s)
     uploads = UploadService(

@@ -29,6 +29,15 @@ class RunningSteps(Struct):
     used: int
 
 
+class UploadedFiles(Struct):
+    """The uploaded files, and how many files and bytes there may be. Previews count as bytes."""
+
+    limit: int
+    used: int
+    limit_bytes: int
+    used_bytes: int
+
+
 class Limits(Struct):
     """A tenant's limits and use. `tenant_id` is null for workflows without a tenant. Less than a limit is possible if
     other tenants use a lot: `remaining_workflows` is how many further workflows the tenant may start now.
@@ -39,3 +48,4 @@ class Limits(Struct):
     active_workflows: ActiveWorkflows
     waiting_workflows: WaitingWorkflows
     running_steps: RunningSteps
+    uploads: UploadedFiles

@@ -36,6 +36,13 @@ class UploadLimits(Struct, frozen=True):
         )
 
 
+class UploadUse(Struct, frozen=True):
+    """What the uploads of a tenant take of its limits, those included that aren't complete."""
+
+    bytes: int = 0
+    uploads: int = 0
+
+
 class UploadContents(Struct, frozen=True):
     """The facts that the bytes of a file show. A size or a duration that isn't known is None."""
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord
+from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadLimits, UploadPage, UploadRecord, UploadUse
 
 PENDING_S: Final = 7_200.0
 """The longest time in seconds from a reservation, or from the end of a signed URL, to the end of the upload."""
@@ -30,6 +30,9 @@ class Uploads(Protocol):
 
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
         """Insert a PENDING upload. Raises `QuotaExceeded` if the tenant would have more than *limits* allow."""
+
+    async def use(self, tenant: str | None) -> UploadUse:
+        """Return what the tenant's uploads take of its limits. The tenant "" has those of no tenant."""
 
     async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
         """Insert a PENDING upload whose file comes within *url_s* seconds. Raises `QuotaExceeded`."""

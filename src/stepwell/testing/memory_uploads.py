@@ -6,7 +6,15 @@ from uuid import UUID
 
 from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadContents, UploadLimits, UploadPage, UploadRecord
+from stepwell.domain.uploads import (
+    NewUpload,
+    PresignedUpload,
+    UploadContents,
+    UploadLimits,
+    UploadPage,
+    UploadRecord,
+    UploadUse,
+)
 from stepwell.ports.uploads import PENDING_S, UploadStatus
 from stepwell.testing.memory_tables import Tables, UploadRow
 
@@ -18,13 +26,15 @@ class MemoryUploads:
         self._tables = tables
 
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
-        await self._tables.round_trip()
-        rows = self._of_lane(new.tenant)
-        used = sum(row.new.size + row.preview_bytes for row in rows)
-        if used + new.size > limits.quota_bytes or len(rows) >= limits.max_uploads:
+        used = await self.use(new.tenant)
+        if used.bytes + new.size > limits.quota_bytes or used.uploads >= limits.max_uploads:
             raise QuotaExceeded(limits.message)
         now = self._tables.clock.now()
         self._tables.uploads[new.id] = UploadRow(new, limits.ttl_s, now, now + _PENDING)
+
+    async def use(self, tenant: str | None) -> UploadUse:
+        await self._tables.round_trip()
+        return self._use(tenant)
 
     async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
         contents = UploadContents("")
@@ -159,8 +169,7 @@ class MemoryUploads:
         row = self._tables.uploads.get(upload_id)
         if row is None or row.status is not UploadStatus.STORED:
             raise NotFound("artifact")
-        used = sum(each.new.size + each.preview_bytes for each in self._of_lane(row.new.tenant))
-        if used + size > limits.quota_bytes:
+        if self._use(row.new.tenant).bytes + size > limits.quota_bytes:
             raise QuotaExceeded(limits.message)
         row.preview_bytes += size
 
@@ -170,6 +179,10 @@ class MemoryUploads:
 
     def _of_tenant(self, tenant: str | None) -> list[UploadRow]:
         return [row for row in self._tables.uploads.values() if row.new.tenant == tenant]
+
+    def _use(self, tenant: str | None) -> UploadUse:
+        rows = self._of_lane(tenant)
+        return UploadUse(sum(row.new.size + row.preview_bytes for row in rows), len(rows))
 
     def _of_lane(self, tenant: str | None) -> list[UploadRow]:
         """Return the uploads that share a quota. The tenant "" has that of no tenant."""

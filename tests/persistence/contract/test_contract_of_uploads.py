@@ -10,7 +10,7 @@ from msgspec import structs
 from stepwell.domain.errors import NotFound, QuotaExceeded, UploadInUse, UploadsGone
 from stepwell.domain.lifecycle.inputs import Cleanup
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadContents, UploadLimits, UploadRecord
+from stepwell.domain.uploads import NewUpload, PresignedUpload, UploadContents, UploadLimits, UploadRecord, UploadUse
 from stepwell.ports.uploads import Uploads
 from support.database.stored_workflows import Stored
 from support.workflows.definitions import body, join
@@ -97,6 +97,7 @@ async def test_a_deletion_frees_the_bytes_with_those_of_previews(stored: Stored)
     uploads, upload = stored.here.uploads, new(size=60)
     await stored_upload(uploads, upload)
     await uploads.charge_preview(upload.id, 40, LIMITS)
+    assert (await uploads.use("t"), await uploads.use("u")) == (UploadUse(100, 1), UploadUse())
     with pytest.raises(QuotaExceeded):
         await uploads.charge_preview(upload.id, 1, LIMITS)
     with pytest.raises(NotFound):
@@ -106,6 +107,7 @@ async def test_a_deletion_frees_the_bytes_with_those_of_previews(stored: Stored)
         await uploads.reserve(new("b"), LIMITS)
     for _ in range(2):
         await uploads.end_deletion(upload.id)
+    assert await uploads.use("t") == UploadUse()
     await uploads.reserve(new("b", size=100), LIMITS)
     assert await uploads.recorded([upload.id]) == []
 

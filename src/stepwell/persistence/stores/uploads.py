@@ -25,6 +25,7 @@ from stepwell.domain.uploads import (
     UploadLimits,
     UploadPage,
     UploadRecord,
+    UploadUse,
 )
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
@@ -57,6 +58,8 @@ SELECT $1, $2, $3, 'PENDING', $4, $5, $6, $7, $8, $9, $10, $11,
        CASE WHEN $5 = '' THEN clock_timestamp() + make_interval(secs => $14) END
 FROM room RETURNING id
 """
+
+USE: Final = "SELECT bytes, uploads FROM upload_usage WHERE lane = coalesce($1::text, '')"
 
 # A file that has not been examined has no digest.
 FIND_PRESIGNED: Final = """
@@ -162,6 +165,11 @@ class PostgresUploads:
 
     async def reserve(self, new: NewUpload, limits: UploadLimits) -> None:
         await self._reserve(new, limits, PENDING_S)
+
+    @unavailable_in_outage
+    async def use(self, tenant: str | None) -> UploadUse:
+        rows = await self._connections.fetch(USE, tenant)
+        return UploadUse(*rows[0]) if rows else UploadUse()
 
     async def reserve_presigned(self, upload: PresignedUpload, limits: UploadLimits, url_s: float) -> None:
         new = NewUpload(
