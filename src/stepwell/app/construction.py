@@ -321,9 +321,7 @@ def build_services(
         memory=engine.memory,
         admission=webhooks.admission,
         create_turns=FairTurns(per_tenant=_CREATES_IN_PROGRESS),
-        limits=TenantLimitsReader(
-            webhooks.admission, engine.admission, stores.database.uploads, _upload_limits(process.settings)
-        ),
+        limits=TenantLimitsReader(webhooks.admission, engine.admission, database.uploads, _upload_limits(settings)),
         uploads=uploads,
         upload_sweeper=sweeper,
     )
