@@ -37,7 +37,7 @@ class UploadLimits(Struct, frozen=True):
 
 
 class UploadUse(Struct, frozen=True):
-    """What the uploads of a tenant take of its limits, those included that aren't complete."""
+    """The bytes and the number of a tenant's uploads, incomplete ones included."""
 
     bytes: int = 0
     uploads: int = 0
