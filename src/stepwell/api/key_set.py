@@ -175,7 +175,7 @@ def _usable_key(entry: Any) -> tuple[str | None, VerificationKey] | None:
     kid, operations = entry.get("kid"), entry.get("key_ops", ["verify"])
     public = {name: entry.get(name) for name in members}
     if (
-        "d" in entry  # whoever reads the set could sign
+        "d" in entry  # a private key, with which every reader of the set could sign
         or not (kid is None or isinstance(kid, str))
         or entry.get("use", "sig") != "sig"
         or entry.get("alg", algorithm) != algorithm

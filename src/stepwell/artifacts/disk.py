@@ -58,7 +58,7 @@ class Disk:
         try:
             target.unlink()
         finally:
-            # After the file, because whoever stores a preview later finds the file gone, and deletes the preview.
+            # After the file: a process that stores a preview later finds no file, and deletes its preview.
             for preview in previews:
                 (self.root / preview).unlink(missing_ok=True)
             with suppress(OSError):  # it contains other files, or another call was faster

@@ -219,7 +219,7 @@ class ObstoreArtifacts:
         # itself is missing; only the deletion reports that.
         existed = await self.has(path)
         await self._store.delete_async(path)
-        # After the file, because whoever stores a preview later finds the file gone, and deletes the preview.
+        # After the file: a process that stores a preview later finds no file, and deletes its preview.
         if previews := frozenset(preview_paths(path)):
             async for page in self._list(target.prefix):
                 await self._store.delete_async([each for each in page if each in previews])

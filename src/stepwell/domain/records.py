@@ -369,7 +369,7 @@ class FileRemoval(Struct, frozen=True):
 
 
 class PurgedRows(Struct, frozen=True):
-    """The workflows of which a purge has deleted rows. Of those in `unfinished`, rows may be left."""
+    """The workflows whose rows a purge has deleted. Those in `unfinished` may still have rows."""
 
     workflow_ids: frozenset[UUID] = frozenset()
     unfinished: frozenset[UUID] = frozenset()

@@ -110,7 +110,7 @@ class Purger:
     async def _delete_files(
         self, lane: str, workflow_ids: Collection[UUID], on_deleted: Callable[[UUID, str], None]
     ) -> set[UUID]:
-        """Delete the files that no workflow needs, and return the workflows of which some could not be deleted."""
+        """Delete the files that no workflow needs. Return the workflows with files that could not be deleted."""
         failed: set[UUID] = set()
         after, failures = _FIRST, 0
         while failures < _FAILURES_IN_A_ROW:

@@ -240,7 +240,7 @@ SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
 
 INSERT: Final = f"{_INSERT} {_INSERT_EVENTS}"
 
-# `INSERT` for workflows of which some have labels.
+# `INSERT` for a batch in which some workflows have labels.
 INSERT_LABELLED: Final = f"""
 {_INSERT}, new_labels AS (
     INSERT INTO labels (workflow_id, label, created_at) SELECT * FROM unnest($4::uuid[], $5::text[], $6::timestamptz[])

@@ -265,7 +265,7 @@ class FileRemovalColumns(TypedColumns):
 
 
 class DeletionColumns(TypedColumns):
-    """Who has had the data of a workflow deleted, and when."""
+    """Deletions of a workflow's data: the caller who asked for each, and its time."""
 
     workflow_id = Column(Uuid(), primary_key=True)
     actor = _text()
