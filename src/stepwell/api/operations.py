@@ -85,7 +85,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     @property
     def reads_json(self) -> bool:
-        """True if the operation reads a JSON body, or refuses a request that has one."""
+        """True if the operation reads a JSON body. One that takes none reads it to refuse any members."""
         return self.method != "GET" and self.permission is not None and not self.files
 
     @property
