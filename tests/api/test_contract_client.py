@@ -6,14 +6,12 @@ has the issue as number 1435.
 """
 
 import json
-import subprocess
-import sys
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.documents.python_client import PythonClient, generate_python_client
 from support.providers.configured_by_steps import configured_step, passthrough_step
 from support.service.live_service import Service
 
@@ -32,22 +30,11 @@ def with_items(node: Any) -> Any:
     return ({"items": {}} if node.get("type") == "array" else {}) | {key: with_items(node[key]) for key in node}
 
 
-class ContractClient:
-    """The generated client. `called` has the names of the operations that were called."""
+class ContractClient(PythonClient):
+    """The generated client, which checks the exchanges against our document as well."""
 
     def __init__(self, service: Service) -> None:
-        self.models = import_module(f"{PACKAGE}.models")
-        self.client = import_module(f"{PACKAGE}.client").Client(base_url="", raise_on_unexpected_status=True)
-        self.client.set_async_httpx_client(service.client)  # which has the token, and checks our document as well
-        self.called: set[str] = set()
-
-    async def call(self, operation: str, *arguments: Any, expects: int = 200, **members: Any) -> Any:
-        """Return the parsed answer of an operation, whose status must be *expects*."""
-        self.called.add(operation)
-        module = import_module(f"{PACKAGE}.api.default.{operation}")
-        answer = await module.asyncio_detailed(*arguments, client=self.client, **members)
-        assert answer.status_code == expects, answer.content
-        return answer.parsed
+        super().__init__(PACKAGE, service.client)
 
     def definition(self, *steps: dict[str, Any], name: str = "client") -> Any:
         parsed = [self.models.WorkflowStepDefinition.from_dict(step) for step in steps]
@@ -58,21 +45,12 @@ class ContractClient:
         return await self.call("post_api_v1_workflows", body=body, start=start, expects=201)
 
 
-@pytest.fixture(scope="module")
-def generated(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Generate the client, and return the names of its operations."""
-    folder = tmp_path_factory.mktemp("client")
-    (folder / "contract.json").write_text(json.dumps(with_items(json.loads(CONTRACT.read_text()))))
-    (folder / "settings.json").write_text(json.dumps({"post_hooks": []}))  # which would format the code
-    command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none", "--output-path", PACKAGE]
-    command += ["--path", "contract.json", "--config", "settings.json", "--fail-on-warning"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    sys.path.insert(0, str(folder))
-    return [path.stem for path in (folder / PACKAGE / "api" / "default").glob("[!_]*.py")]
+@pytest.fixture(scope="module", autouse=True)
+def generated(tmp_path_factory: pytest.TempPathFactory) -> None:
+    generate_python_client(with_items(json.loads(CONTRACT.read_text())), tmp_path_factory.mktemp("client"), PACKAGE)
 
 
-async def test_a_generated_client_runs_every_operation_of_the_contract(api: Service, generated: list[str]) -> None:
+async def test_a_generated_client_runs_every_operation_of_the_contract(api: Service) -> None:
     client = ContractClient(api)
     drawn = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a square", "width": 64, "height": 64}}
     mapping = {"from_step": "draw", "from_field": "result_image_path", "to_field": "base_image_url"}
@@ -114,10 +92,9 @@ async def test_a_generated_client_runs_every_operation_of_the_contract(api: Serv
     resumed = await client.call("post_api_v1_workflows_workflow_id_resume", failing.id)
     assert (resumed.status, resumed.error_message) == ("RUNNING", None)
 
-    assert client.called == set(generated)
+    assert client.called == client.operations
 
 
-@pytest.mark.usefixtures("generated")
 async def test_a_generated_client_reads_what_is_refused(api: Service) -> None:
     client = ContractClient(api)
     body = client.definition({"id": "a", "task_type": "PASSTHROUGH"} | {"depends_on": ["x"]}, name="")

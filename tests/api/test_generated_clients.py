@@ -1,6 +1,6 @@
 """Client generators read the served document as intended.
 
-The rules are those of openapi-typescript and openapi-python-client, which no test can run on a bare machine.
+The rules are those of openapi-typescript and openapi-python-client. `test_python_client` runs the second.
 """
 
 import json

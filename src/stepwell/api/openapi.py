@@ -65,6 +65,7 @@ _BYTES = Content("*/*", binary=True)
 _FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304, "Range": 416}
 _RESPONSE_HEADER = {"Idempotency-Key": "Idempotency-Replayed", "Prefer": "Preference-Applied"}
 _FILE: dict[str, Any] = {"type": "string", "format": "binary"}
+# Generators support these two types, and not the range */*, although the service accepts a file under any type.
 _FILES: dict[str, Any] = {
     "multipart/form-data": {
         "schema": {
@@ -74,7 +75,6 @@ _FILES: dict[str, Any] = {
         }
     },
     "application/octet-stream": {"schema": _FILE},
-    "*/*": {"schema": _FILE},
 }
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},

@@ -57,9 +57,10 @@ UPLOAD = Operation(
     id="upload_artifact",
     summary="Upload Artifact",
     description=(
-        "Stores files: the parts named file of a form, or the whole body. The type is read from the bytes. The path of "
-        "a file is what any *_url input accepts. Bytes that the tenant has uploaded before get the same path; if all "
-        "of them are such, the status is 200. With presign=true and size, the answer is a URL of the bucket."
+        "Stores files: the parts named file of a form, or the whole body, whose Content-Type may be any other. The "
+        "type of a file is read from its bytes. The path of a file is what any *_url input accepts. Bytes that the "
+        "tenant has uploaded before get the same path; if all of them are such, the status is 200. With presign=true "
+        "and size, the answer is a URL of the bucket."
     ),
     tag=TAG,
     permission=Permission.WRITE,
