@@ -70,6 +70,18 @@ def test_no_two_components_share_a_title() -> None:
     assert all(component["title"] == name for name, component in COMPONENTS.items() if "properties" in component)
 
 
+def test_every_object_and_enum_beside_null_has_a_name() -> None:
+    """openapi-python-client numbers the others: CreateWorkflowConfigType0."""
+    choices = [
+        (name, member, choice)
+        for name, component in COMPONENTS.items()
+        for member, schema in component.get("properties", {}).items()
+        for choice in schema.get("anyOf", [])
+    ]
+    assert [each for each in choices if each[2].get("type") == "object" or "enum" in each[2]] == []
+    assert COMPONENTS["WorkflowStepPublic"]["properties"]["result"]["anyOf"][0] == {"$ref": REF + "StepResult"}
+
+
 def test_schemas_have_the_contracts_defaults_and_no_others() -> None:
     def defaults(components: dict[str, Any]) -> dict[str, Any]:
         return {place: node["default"] for place, node in schemas(components) if "default" in node}

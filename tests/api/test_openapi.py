@@ -27,17 +27,26 @@ OPERATIONS = [(path, method) for path, methods in CONTRACT["paths"].items() for 
 
 
 NULL = {"type": "null"}
+REF = "#/components/schemas/"
 REQUESTS = ("CreateWorkflow", "WorkflowStepDefinition", "FieldMapping", "WorkflowUpdate")
+
+
+def resolved(served: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema with the component that it refers to, if the contract has no component of that name."""
+    name = served.get("$ref", "").removeprefix(REF)
+    return served if not name or name in COMPONENTS else SERVED["components"]["schemas"][name] | served
 
 
 def different(wanted: dict[str, Any], served: dict[str, Any], place: str) -> list[str]:
     """Where *served* doesn't keep what *wanted* says.
 
-    It may say more: members, limits, an enum's values, and null for a member of a request that may be absent.
+    It may say more: members, limits, an enum's values, and null for a member of a request that may be absent. It may
+    refer to a component where the contract has an object without a name.
     """
     if place.partition(".")[0] in REQUESTS and NULL in served.get("anyOf", []) and "anyOf" not in wanted:
         (choice,) = [choice for choice in served["anyOf"] if choice != NULL]
         served = choice | {word: value for word, value in served.items() if word != "anyOf"}
+    served = resolved(served)
     if "$ref" in wanted:
         return [] if served.get("$ref") == wanted["$ref"] else [f"{place}: {served} isn't {wanted['$ref']}"]
     found = [

@@ -39,7 +39,7 @@ async def python(api: Service, tmp_path_factory: pytest.TempPathFactory) -> Asyn
 
 
 async def create(python: PythonClient, *steps: Any, start: bool = True, **members: Any) -> Any:
-    labels = python.models.CreateWorkflowLabelsType0.from_dict({"by": "python"})
+    labels = python.models.Labels.from_dict({"by": "python"})
     body = python.models.CreateWorkflow(name="client", origin_instance="tests", steps=list(steps), labels=labels)
     return await python.call("create_workflow", body=body, start=start, expects=201, **members)
 
@@ -48,7 +48,7 @@ async def upload(python: PythonClient) -> Any:
     """Upload a picture twice, and return the file. The second answer is a 200."""
     models, types = python.models, python.types
     file = types.File(payload=photo(), file_name="photo.png", mime_type="image/png")
-    form = models.UploadArtifactFilesBody(file=[file])
+    form = models.UploadForm(file=[file])
     (uploaded,) = (await python.call("upload_artifact", body=form, expects=201)).artifacts
     (again,) = (await python.call("upload_artifact", body=form)).artifacts
     assert (uploaded.name, uploaded.width, uploaded.height) == ("photo.png", 48, 32)
@@ -61,7 +61,7 @@ def pipeline(python: PythonClient, path: str) -> list[Any]:
     refine = models.WorkflowStepDefinition(
         id="refine",
         task_type=models.TaskType.REFINE,
-        config=models.WorkflowStepDefinitionConfigType0.from_dict({"base_image_url": path, "upscale_factor": 2}),
+        config=models.StepConfig.from_dict({"base_image_url": path, "upscale_factor": 2}),
     )
     mapping = models.FieldMapping(from_step="refine", from_field="result_image_path", to_field="base_image_url")
     cut = models.WorkflowStepDefinition(id="cut", task_type=models.TaskType.BACKGROUND_REMOVE, input_mappings=[mapping])
@@ -107,7 +107,7 @@ async def control(python: PythonClient, definition: list[Any]) -> None:
     updated = await python.call("update_workflow", waiting.id, body=update)
     assert (updated.description, updated.labels.to_dict()) == ("new", {})
     (found,) = (
-        await python.call("list_workflows", status="PENDING", order=models.ListWorkflowsOrder.VALUE_0)
+        await python.call("list_workflows", status="PENDING", order=models.ListWorkflowsOrder.NEWEST_FIRST)
     ).workflows
     assert found.id == waiting.id
     counts = (await python.call("count_workflows", include_deleted=True)).counts

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import schema_components
 
+from stepwell.api.member_names import name_members
 from stepwell.api.operations import SCHEMA_REF, Content, Operation
 from stepwell.api.task_schemas import discriminated_step, open_object, task_components
 from stepwell.api.webhook_payloads import webhook_components
@@ -67,6 +68,14 @@ EXAMPLE: dict[str, Any] = {
         },
     ],
 }
+BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
+_UPLOAD_FORM: dict[str, Any] = {
+    "title": "UploadForm",
+    "description": "The files of an upload.",
+    "type": "object",
+    "required": ["file"],
+    "properties": {"file": {"type": "array", "items": BINARY, "minItems": 1}},
+}
 
 
 def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
@@ -95,7 +104,8 @@ def build_components(operations: Iterable[Operation]) -> dict[str, Any]:
     _describe_members(step, "provider_config", ProviderConfig)
     _describe_members(step, "fallback_provider_config", ProviderConfig)
     components |= {name: complete_schema(component) for name, component in task_components().items()}
-    return webhook_components(components | {"WorkflowStepDefinition": discriminated_step(step)})
+    components |= {"UploadForm": _UPLOAD_FORM, "WorkflowStepDefinition": discriminated_step(step)}
+    return name_members(webhook_components(components))
 
 
 def _drop_defaults(name: str, component: dict[str, Any], *, optional: bool) -> None:

@@ -30,7 +30,11 @@ Cursor = Annotated[
     str, Meta(max_length=MAX_CURSOR_CHARS, description="The beginning of the page, as the link to the next page has it")
 ]
 Order = Annotated[
-    Literal["-created_at", "created_at"], Meta(description="-created_at: the newest first; created_at: the oldest")
+    Literal["-created_at", "created_at"],
+    Meta(
+        description="-created_at: the newest first; created_at: the oldest",
+        extra_json_schema={"x-enum-varnames": ["NEWEST_FIRST", "OLDEST_FIRST"]},  # for openapi-python-client
+    ),
 ]
 Total = Annotated[bool, Meta(description="Whether all workflows that match are counted; if not, total is null")]
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec.json import schema
 from msgspec.structs import fields
 
-from stepwell.api.components import EXAMPLE, build_components, complete_schema
+from stepwell.api.components import BINARY, EXAMPLE, build_components, complete_schema
 from stepwell.api.operations import SCHEMA_REF, Content, Operation
 from stepwell.api.problems import MEANINGS, PROBLEM_JSON
 from stepwell.api.webhook_payloads import describe_webhooks
@@ -23,6 +23,7 @@ _INTRO = (
     "concurrently, and every transition is checkpointed. After a crash, a workflow continues from its last checkpoint. "
     "A JSON body may be sent with Content-Encoding: gzip."
 )
+_LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
 _HEADERS = {
     "Location": "The address of the workflow, of the first file, or of the page",
     "Link": "URLs of the first, previous, next and last page (RFC 8288)",
@@ -64,17 +65,10 @@ _BYTES = Content("*/*", binary=True)
 # The consequences of a request header: the status of a failure, and the response header.
 _FAILURE_STATUS = {"Idempotency-Key": 409, "If-Match": 412, "If-None-Match": 304, "Range": 416}
 _RESPONSE_HEADER = {"Idempotency-Key": "Idempotency-Replayed", "Prefer": "Preference-Applied"}
-_FILE: dict[str, Any] = {"type": "string", "format": "binary"}
 # Generators support these two types, and not the range */*, although the service accepts a file under any type.
 _FILES: dict[str, Any] = {
-    "multipart/form-data": {
-        "schema": {
-            "type": "object",
-            "required": ["file"],
-            "properties": {"file": {"type": "array", "items": _FILE, "minItems": 1}},
-        }
-    },
-    "application/octet-stream": {"schema": _FILE},
+    "multipart/form-data": {"schema": {"$ref": SCHEMA_REF.format(name="UploadForm")}},
+    "application/octet-stream": {"schema": BINARY},
 }
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
@@ -107,7 +101,8 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Stepwell", "version": version, "description": _INTRO},
+        "info": {"title": "Stepwell", "version": version, "description": _INTRO, "license": _LICENSE},
+        "servers": [{"url": "/"}],
         "paths": dict(sorted(paths.items())),
         "webhooks": describe_webhooks(),
         "components": {
@@ -168,9 +163,9 @@ def _operation(operation: Operation) -> dict[str, Any]:
         }
         | {str(status): _failure(status) for status in problem_statuses(operation)},
     }
-    if operation.permission is not None:
-        described["security"] = [{"HTTPBearer": []}, *([{}] if operation.signable else [])]
-        described["security"] += [{"StreamTicket": []}] if operation.ticketed else []
+    described["security"] = [] if operation.permission is None else [{"HTTPBearer": []}]
+    described["security"] += [{}] if operation.signable else []
+    described["security"] += [{"StreamTicket": []}] if operation.ticketed else []
     if operation.body is not None:
         content: dict[str, Any] = {"schema": {"$ref": SCHEMA_REF.format(name=operation.body.__name__)}}
         if operation.body is CreateWorkflow:
@@ -260,8 +255,7 @@ def _success(operation: Operation) -> dict[str, Any]:
 def _content(answer: Content) -> dict[str, Any]:
     if answer.binary:
         # Some generators support application/octet-stream alone, so it is listed beside the range that includes it.
-        binary = {"type": "string", "format": "binary"}
-        return {media_type: {"schema": binary} for media_type in ("application/octet-stream", answer.media_type)}
+        return {media_type: {"schema": BINARY} for media_type in ("application/octet-stream", answer.media_type)}
     return {answer.media_type: {"schema": {"type": "string"} if answer.media_type.startswith("text/") else {}}}
 
 

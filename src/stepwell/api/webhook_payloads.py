@@ -104,9 +104,11 @@ def _describe(notice: type[Struct], summary: str) -> dict[str, Any]:
     }
     return {
         "post": {
+            "operationId": notice.__name__,
             "summary": summary,
             "description": "Follows Standard Webhooks, https://www.standardwebhooks.com",
             "tags": ["webhooks"],
+            "security": [],
             "parameters": [
                 {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
                 for name, text in headers.items()

@@ -62,7 +62,7 @@ class Conformance:
         for component in self.document["components"]["schemas"].values():
             # Answers may hold what is documented and no more; clients are promised less than that.
             if "properties" in component:
-                component["additionalProperties"] = False
+                component.setdefault("additionalProperties", False)
         # As the specification has it: a path without parameters comes before one with.
         paths = sorted(self.document["paths"].items(), key=lambda item: "{" in item[0])
         self.templates = [(_pattern(path), operations) for path, operations in paths]

@@ -1,0 +1,75 @@
+"""Names for the objects and enums that are members of a schema, as components.
+
+Without a name, generators number the choices of an `anyOf`, and make classes like `CreateWorkflowConfigType0` of them.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stepwell.api.operations import SCHEMA_REF
+
+# By the member's name, or by the component's and the member's. Members with one name have one schema: that of requests,
+# which comes first in the order of the components, and which responses keep.
+_NAMES: Final[Mapping[str, str]] = {
+    "CreateWorkflow.config": "WorkflowConfig",
+    "WorkflowStepDefinition.config": "StepConfig",
+    "arguments": "FalArguments",
+    "fallback_provider_config": "ProviderConfig",
+    "final_step_result": "StepResult",
+    "json_schema": "JsonSchema",
+    "labels": "Labels",
+    "messages": "ChatMessage",
+    "motion": "Motion",
+    "on_unknown": "OnUnknown",
+    "provider_config": "ProviderConfig",
+    "result": "StepResult",
+    "step_defaults": "StepDefaults",
+}
+_DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "ChatMessage": "A message of a conversation, in the form that the provider expects.",
+    "FalArguments": "The arguments of the app, sent unchanged.",
+    "JsonSchema": "The JSON Schema of the answer.",
+    "Motion": "The movement of the camera.",
+    "OnUnknown": "What happens when it stays unknown whether a provider has a job: the step fails, or the job is "
+    "submitted again.",
+    "ProviderConfig": "The provider of a step. Members that aren't listed are the provider's own.",
+    "StepConfig": "The inputs of a step. The config of its task type, like GenerationConfig, lists them.",
+    "StepDefaults": "The config that steps have by default: by task type, or for all under *.",
+    "StepResult": "The result of a step. Its members depend on the task type.",
+    "WorkflowConfig": "The configuration of a workflow. Members that aren't listed pass through unchanged.",
+}
+_NULL = {"type": "null"}
+
+
+def name_members(components: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *components* with those that the members above become. The members refer to them."""
+    named = dict(components)
+    queue = sorted(named)
+    for component in queue:  # which grows: a new component may have such members as well
+        properties = named[component].get("properties", {})
+        for member in properties:
+            name = _NAMES.get(f"{component}.{member}") or _NAMES.get(member)
+            if name is None:
+                continue
+            owner, place = _find_choice(properties, member)
+            choice = owner[place]
+            if name not in named:
+                named[name] = {**choice, "title": name}
+                if name in _DESCRIPTIONS:
+                    named[name]["description"] = _DESCRIPTIONS[name]
+                queue.append(name)
+            kept = {word: choice[word] for word in ("title", "description") if word in choice and owner is properties}
+            owner[place] = {"$ref": SCHEMA_REF.format(name=name), **kept}
+    return named
+
+
+def _find_choice(properties: dict[str, Any], member: str) -> tuple[Any, Any]:
+    """Return the container of the object or enum that *member* is beside null, and its place there."""
+    owner: Any = properties
+    place: Any = member
+    if "anyOf" in owner[place]:
+        owner = owner[place]["anyOf"]
+        (place,) = [position for position, choice in enumerate(owner) if choice != _NULL]
+    if owner[place].get("type") == "array":
+        return owner[place], "items"
+    return owner, place
