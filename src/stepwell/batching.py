@@ -131,6 +131,12 @@ class Batcher(Generic[Key, Item, Result]):
         batch: dict[Key, Item] = {}
         rows = size = 0
         max_rows, max_size = self._shared_weight if self._is_shared() else self._max_weight
+        if len(self._items) == 1:  # hot path: a process that runs one workflow
+            ((key, queued),) = self._items.items()
+            if len(queued.items) == 1:
+                self._items.clear()
+                self._queues.clear()
+                return {key: queued.items[0]}
         for key in self._in_turns():
             item = self._items[key].items[0]
             more_rows, more_size = self._weigh(item)
@@ -155,8 +161,11 @@ class Batcher(Generic[Key, Item, Result]):
 
     def _is_shared(self) -> bool:
         """Count a batch. Return whether several tenants have items, or had some within `SHARED_BATCHES` batches."""
-        alone = len(self._queues) <= 1 and (not self._tenants or self._tenants >= self._queues.keys())
-        self._tenants = set(self._queues)
+        if self._tenants == self._queues.keys():
+            alone = len(self._tenants) <= 1
+        else:
+            alone = len(self._queues) <= 1 and (not self._tenants or self._tenants >= self._queues.keys())
+            self._tenants = set(self._queues)
         self._batches_alone = self._batches_alone + 1 if alone else 0
         return self._batches_alone < SHARED_BATCHES
 

@@ -57,3 +57,71 @@ async def test_a_closed_pool_keeps_new_connections_open(connect: Connect) -> Non
         assert second is first
     kept.close()
     assert first.is_closed()
+
+
+async def _take(pool: SmallPool, taken: list[int], number: int, until: asyncio.Event) -> None:
+    async with pool.borrow():
+        taken.append(number)
+        await until.wait()
+
+
+async def _started(group: asyncio.TaskGroup, pool: SmallPool, taken: list[int], number: int) -> asyncio.Task[None]:
+    free = asyncio.Event()
+    free.set()
+    task = group.create_task(_take(pool, taken, number, free))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_callers_get_the_connection_in_the_order_in_which_they_came(connect: Connect) -> None:
+    pool, taken = SmallPool(connect, size=1, timeout_s=10), list[int]()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group, pool.borrow():
+        for number in range(3):
+            _ = await _started(group, pool, taken, number)
+        assert taken == []
+    assert taken == [0, 1, 2]
+    pool.close()
+
+
+async def test_a_cancelled_caller_takes_no_connection_from_the_others(connect: Connect) -> None:
+    pool, taken = SmallPool(connect, size=1, timeout_s=10), list[int]()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        async with pool.borrow():
+            while_waiting = await _started(group, pool, taken, 0)
+            just_granted = await _started(group, pool, taken, 1)
+            _ = await _started(group, pool, taken, 2)
+            while_waiting.cancel()
+            await asyncio.sleep(0)
+        just_granted.cancel()  # the slot was handed to it, but it has not run yet
+    assert taken == [2]
+    async with asyncio.timeout(10), pool.borrow():
+        pass
+    pool.close()
+
+
+async def test_a_caller_that_waits_too_long_gets_a_timeout_and_leaves_the_queue(connect: Connect) -> None:
+    pool = SmallPool(connect, size=1, timeout_s=0.01)
+    async with pool.borrow():
+        with pytest.raises(TimeoutError):
+            await pool.acquire()
+    async with asyncio.timeout(10), pool.borrow():
+        pass
+    pool.close()
+
+
+async def test_a_connection_that_cannot_be_opened_frees_its_slot(connect: Connect) -> None:
+    opened = 0
+
+    async def fail_once() -> asyncpg.Connection:
+        nonlocal opened
+        opened += 1
+        if opened == 1:
+            raise OSError("no server")
+        return await connect()
+
+    pool = SmallPool(fail_once, size=1, timeout_s=10)
+    with pytest.raises(OSError, match="no server"):
+        await pool.acquire()
+    async with asyncio.timeout(10), pool.borrow():
+        pass
+    pool.close()

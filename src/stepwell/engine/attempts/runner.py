@@ -159,11 +159,13 @@ class AttemptRunner:
             return PreparedAttempt([])  # the provider has its inputs
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
-            results = context.results(definition)
-            missing = len(results) < len(definition.input_mappings) and context.stored_results(definition)
-            if missing or not _are_small(results):
-                return PreparedAttempt(None)
-            values = self._expressions.evaluate_here(definition.input_mappings, results)
+            values: list[Any] | None = []
+            if definition.input_mappings:
+                results = context.results(definition)
+                missing = len(results) < len(definition.input_mappings) and context.stored_results(definition)
+                if missing or not _are_small(results):
+                    return PreparedAttempt(None)
+                values = self._expressions.evaluate_here(definition.input_mappings, results)
             if values is None or task.provider is not None:
                 return PreparedAttempt(values, heavy=values is None)
             inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), values)

@@ -19,7 +19,6 @@ What must hold, besides what `Batcher` promises:
 import asyncio
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from uuid import UUID
@@ -120,11 +119,14 @@ class Checkpointer:
 
         Return False if it needs no write and waits for none: then its effects may run at once.
         """
+        best = self._writers[0]
         for writer in self._writers:
             if tenant in writer.tenants:
-                return writer.submit(decision, tenant)
-        running = [writer for writer in self._writers if not writer.ended]
-        return min(running or self._writers, key=lambda writer: writer.tenants.total()).submit(decision, tenant)
+                best = writer
+                break
+            if (writer.ended, writer.unreleased) < (best.ended, best.unreleased):
+                best = writer
+        return best.submit(decision, tenant)
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         """Return a future, done once all present decisions of the workflow are committed. It may raise `NotWritten`."""
@@ -146,7 +148,8 @@ class Checkpointer:
 class _Writer:
     """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
 
-    `tenants` counts, by tenant, the changes whose effects are not released yet. `ended`: `run` has ended.
+    `unreleased` counts the changes whose effects are not released yet, `tenants` counts them by tenant. `ended`: `run`
+    has ended.
     """
 
     def __init__(
@@ -157,7 +160,8 @@ class _Writer:
         seconds: Distribution,
     ) -> None:
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
-        self.tenants = Counter[str | None]()
+        self.tenants: dict[str | None, int] = {}
+        self.unreleased = 0
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
             self._write,
             max_weight=(_BATCH_EVENTS, _BATCH_BYTES),
@@ -166,6 +170,7 @@ class _Writer:
         )
         self._writing: dict[UUID, _Change] = {}
         self._results: dict[UUID, tuple[_Change, _WriteResult | Exception]] = {}
+        self._has_losses = False  # a run is about to be dropped, and its queued decisions with it
         self._wake = asyncio.Event()
         self._closing = self.ended = False
         self.outage = False
@@ -180,14 +185,15 @@ class _Writer:
         return self._last_write_s > write_s and now - self._last_write_ended < _SLOW_S
 
     def submit(self, decision: Decision, tenant: str | None) -> bool:
-        workflow_id, size = decision.workflow.id, _size(decision)
+        workflow_id, size, has_rows = decision.workflow.id, _size(decision), decision.has_rows
         queued = self._batcher.last(workflow_id)
-        if queued is not None and (not decision.has_rows or _has_room(queued, decision, size)):
+        if queued is not None and (not has_rows or _has_room(queued, decision, size)):
             queued.decision.merge(decision)
             queued.size += size
-        elif decision.has_rows:
+        elif has_rows:
             self._batcher.add(workflow_id, _Change(decision, size, tenant), tenant)
-            self.tenants[tenant] += 1
+            self.tenants[tenant] = self.tenants.get(tenant, 0) + 1
+            self.unreleased += 1
             self._wake.set()
         else:
             return False
@@ -214,8 +220,10 @@ class _Writer:
     async def run(self) -> None:
         """Write batches until `close`."""
         async with asyncio.TaskGroup() as group:
-            while not (self._closing and self._idle):
-                if self._idle:
+            while True:
+                if not (self._results or self._batcher):
+                    if self._closing:
+                        break
                     self._wake.clear()
                     await self._wake.wait()
                 elif not self._results:
@@ -231,15 +239,6 @@ class _Writer:
                     self._store_results(await writing)
             self.ended = True
 
-    @property
-    def _idle(self) -> bool:
-        return not (self._batcher or self._results)
-
-    @property
-    def _has_losses(self) -> bool:
-        """True if a run is about to be dropped, and its queued decisions with it."""
-        return any(result is not _WriteResult.COMMITTED for _, result in self._results.values())
-
     def close(self) -> None:
         self._closing = True
         self._wake.set()
@@ -251,7 +250,12 @@ class _Writer:
         return results
 
     def _store_results(self, results: dict[UUID, _WriteResult | Exception]) -> None:
-        self._results = {workflow_id: (change, results[workflow_id]) for workflow_id, change in self._writing.items()}
+        self._has_losses = False
+        for workflow_id, change in self._writing.items():
+            result = results[workflow_id]
+            self._results[workflow_id] = change, result
+            if result is not _WriteResult.COMMITTED:
+                self._has_losses = True
         self._writing = {}
 
     async def _write(self, take: Callable[[], Mapping[UUID, _Change]]) -> dict[UUID, _WriteResult]:
@@ -265,9 +269,10 @@ class _Writer:
                 log.exception("checkpoint.refused", action="checkpoint", workflow_id=str(next(iter(changes))))
             raise ItemFailure(error) from error
         self.batches += 1
-        return {
-            workflow_id: _WriteResult.LOST if workflow_id in lost else _WriteResult.COMMITTED for workflow_id in changes
-        }
+        results = dict.fromkeys(changes, _WriteResult.COMMITTED)
+        for workflow_id in lost:
+            results[workflow_id] = _WriteResult.LOST
+        return results
 
     async def _until_it_lands(self, decisions: list[Decision]) -> set[UUID]:
         delay = _FIRST_RETRY_S
@@ -322,6 +327,7 @@ class _Writer:
                 waiter.set_result(None)
 
     def _forget(self, change: _Change) -> None:
+        self.unreleased -= 1
         left = self.tenants[change.tenant] - 1
         if left:
             self.tenants[change.tenant] = left

@@ -5,6 +5,7 @@ statement.
 """
 
 import asyncio
+from collections import deque
 from typing import Any
 
 import asyncpg
@@ -16,12 +17,14 @@ from stepwell.persistence.rows.decode_rows import Row
 class SmallPool:
     """A pool of up to *size* connections. Each is opened by *connect* when all others are in use, and stays open.
 
-    *timeout_s* is how long a caller waits for a connection.
+    *timeout_s* is how long a caller waits for a connection. Callers get connections in the order in which they came.
     """
 
     def __init__(self, connect: Connect, *, size: int, timeout_s: float) -> None:
         self._connect, self._timeout_s = connect, timeout_s
-        self._slots = asyncio.Semaphore(size)
+        # Hot path: a semaphore costs more than all else here, and it is seldom needed.
+        self._free_slots = size
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._idle: list[asyncpg.Connection] = []
         self.generation = 0  # a number and not a flag, because the pool may be used again after `close`
 
@@ -40,15 +43,18 @@ class SmallPool:
 
     async def acquire(self) -> asyncpg.Connection:
         """Take a connection. Called by `borrow`, which also calls `release`."""
-        if self._slots.locked():
-            async with asyncio.timeout(self._timeout_s):
-                await self._slots.acquire()
+        if self._free_slots:
+            self._free_slots -= 1
         else:
-            await self._slots.acquire()
+            await self._wait_for_slot()
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
         try:
-            return await self._connection()
+            return await self._connect()
         except BaseException:
-            self._slots.release()
+            self._release_slot()
             raise
 
     def release(self, connection: asyncpg.Connection, *, reusable: bool) -> None:
@@ -57,14 +63,26 @@ class SmallPool:
             self._idle.append(connection)
         else:
             connection.terminate()  # at once, because its state is unknown
-        self._slots.release()
+        self._release_slot()
 
-    async def _connection(self) -> asyncpg.Connection:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
-        return await self._connect()
+    async def _wait_for_slot(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled():
+                self._release_slot()  # it was handed over just before
+            raise
+
+    def _release_slot(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)  # hands the slot over
+                return
+        self._free_slots += 1
 
     def close(self) -> None:
         """Close all idle connections now, and each borrowed one when it is released.

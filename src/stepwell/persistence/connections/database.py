@@ -178,7 +178,12 @@ class _ObservedConnection(asyncpg.Connection):  # type: ignore[misc]
         return await self._run(super().execute(*args, **options))
 
     async def fetch(self, *args: Any, **options: Any) -> Any:
-        return await self._run(super().fetch(*args, **options))
+        self.observer.on_statement()
+        try:
+            return await super().fetch(*args, **options)
+        except Exception as error:
+            self.observer.failed(error)
+            raise
 
     async def fetchrow(self, *args: Any, **options: Any) -> Any:
         return await self._run(super().fetchrow(*args, **options))

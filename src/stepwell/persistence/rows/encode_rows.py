@@ -48,15 +48,15 @@ class MoreRows(Struct):
     labels: tuple[list[UUID], list[str]]
     costs: bool
 
-    def __bool__(self) -> bool:
-        return bool(self.deliveries or self.keys or self.begun or self.ended or self.labelled or self.costs)
-
     def parameters(self, owner: UUID) -> tuple[object, ...]:
         """Return the rows in the order of the statement's parameters. *owner* is the process that sends webhooks."""
         return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels
 
 
-def more_rows(batch: Sequence[Decision]) -> MoreRows:
+def more_rows(batch: Sequence[Decision]) -> MoreRows | None:
+    """Return the rows of *batch* that `engine_statements.CHECKPOINT` doesn't write; None if there are none."""
+    if not [decision for decision in batch if decision.has_more_rows or decision.has_costs]:  # hot path
+        return None
     deliveries = [
         (decision.workflow.id, delivery.event_id, delivery.type, delivery.lane, delivery.at)
         for decision in batch

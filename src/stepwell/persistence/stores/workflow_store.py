@@ -103,23 +103,25 @@ class PostgresWorkflowStore:
         self._writers.close()
 
     async def _write(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
-        by_id = {decision.workflow.id: decision for decision in batch}
-        if more := more_rows(batch):
+        more = more_rows(batch)
+        if more is None:
+            rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
+        else:
             parameters = (*checkpoint_rows(batch), *more.parameters(self._owner))
             statement = sql.CHECKPOINT_AND_COSTS if more.costs else sql.CHECKPOINT_AND_MORE
             rows = await connection.fetch(statement, *parameters)
-        else:
-            rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
         if rows:
             self._clock.observe(rows[0]["now"])
-        lost = by_id.keys() - {row["id"] for row in rows}
-        if lost:
-            # The answer of an earlier attempt may have been lost with its connection. Then the version is ours.
-            for row in await connection.fetch(sql.VERSIONS, list(lost)):
-                state = by_id[row["id"]].workflow
-                if all(row[name] == getattr(state, name) for name in sql.VERSION_COLUMNS):
-                    lost.discard(row["id"])
-        return set(lost)
+        if len(rows) == len(batch):
+            return set()
+        by_id = {decision.workflow.id: decision for decision in batch}
+        lost = set(by_id.keys() - {row["id"] for row in rows})
+        # The answer of an earlier attempt may have been lost with its connection. Then the version is ours.
+        for row in await connection.fetch(sql.VERSIONS, list(lost)):
+            state = by_id[row["id"]].workflow
+            if all(row[name] == getattr(state, name) for name in sql.VERSION_COLUMNS):
+                lost.discard(row["id"])
+        return lost
 
     @unavailable_in_outage
     async def claim(
