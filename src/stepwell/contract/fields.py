@@ -1,12 +1,17 @@
 """Types of fields that several answers share."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from msgspec import Meta, Raw
 
 Time = Annotated[datetime, Meta(tz=True)]
 
-# A decimal number of any size, as JSON. A float would round it.
-ExactNumber = Annotated[Raw, Meta(extra_json_schema={"type": "number"})]
-RawObject = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+# The result of a step. The service holds it as JSON text (`msgspec.Raw`), a client has the value: a dictionary or None.
+Result: TypeAlias = Annotated[Any, Meta(extra_json_schema={"anyOf": [{"type": "object"}, {"type": "null"}]})]
+
+# A decimal number of any size, which a float would round. The service holds its JSON text, the client a `Decimal`.
+if TYPE_CHECKING:
+    ExactNumber: TypeAlias = Any
+else:
+    ExactNumber = Annotated[Raw, Meta(extra_json_schema={"type": "number"})]

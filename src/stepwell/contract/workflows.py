@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import FieldMapping, JsonObject
 from stepwell.contract.enums import StepStatus, WorkflowStatus
-from stepwell.contract.fields import RawObject, Time
+from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
 
 Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
@@ -40,7 +40,7 @@ class WorkflowStepPublic(Struct, kw_only=True):
         Annotated[CostSums, Meta(description="The cost of all its attempts at providers; null if there are none")]
         | None
     ) = None
-    result: RawObject | UnsetType | None = None
+    result: Result = None
     error_message: str | None = None
     next_attempt_at: Annotated[Time, Meta(description="Between two attempts: when the next one starts")] | None = None
     started_at: Time | None = None
@@ -61,7 +61,7 @@ class WorkflowPublic(Struct, kw_only=True):
     progress: Annotated[float, Meta(description="Percent of the steps that are COMPLETED, two decimals")]
     current_step: Annotated[str, Meta(description="The step that has been RUNNING longest")] | None = None
     final_step_id: Annotated[str, Meta(description="The sink of the DAG")] | None = None
-    final_step_result: RawObject | UnsetType | None = None
+    final_step_result: Result = None
     canvas_task_id: (
         Annotated[str, Meta(description="The id of this execution; new at every start and resume")] | None
     ) = None

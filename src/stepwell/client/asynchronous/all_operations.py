@@ -1,0 +1,77 @@
+"""The client with all operations."""
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+from stepwell.client.asynchronous.files import AsyncFileCalls
+from stepwell.client.asynchronous.workflows import AsyncWorkflowCalls
+from stepwell.client.errors import ConnectionFailed, Unavailable
+from stepwell.client.requests import read
+from stepwell.client.responses import decode, with_amounts
+from stepwell.contract.costs import CostGroup, CostsResponse
+from stepwell.contract.enums import CostKey
+from stepwell.contract.limits import Limits
+from stepwell.contract.providers import ProviderListResponse, ProviderStatus
+from stepwell.contract.system import Root
+
+
+class AsyncStepwell(AsyncWorkflowCalls, AsyncFileCalls):
+    """A client of the Stepwell service at *url*, with a *token*. It is a context manager.
+
+    - *timeout_s* bounds the silence of the service within one request. A stream is silent for at most the service's
+      STEPWELL_HEARTBEAT_S (15).
+    - *retry_s* bounds the time during which a request is repeated. 0: it is sent once.
+    - *transport* replaces the network, for instance `httpx.ASGITransport`.
+    """
+
+    async def providers(self) -> list[ProviderStatus]:
+        """Return the status of the providers, of their models and of their circuit breakers."""
+        return list(decode(await self._send(read("/api/v1/providers")), ProviderListResponse).providers)
+
+    async def costs(
+        self,
+        since: date | str | None = None,
+        until: date | str | None = None,
+        *,
+        by: Iterable[CostKey | str] = (),
+    ) -> list[CostGroup]:
+        """Return the costs of attempts from the day *since* to before the day *until* (UTC), summed *by* these keys and
+        the currency. Amounts are exact `Decimal`s.
+        """
+        query = {"from": since, "to": until, "by": ",".join(by) or None}
+        return with_amounts(decode(await self._send(read("/api/v1/costs", query)), CostsResponse)).costs
+
+    async def limits(self, *, origin_tenant_id: str | None = None) -> Limits:
+        """Return the limits of the token's tenant, and their use."""
+        response = await self._send(read("/api/v1/limits", {"origin_tenant_id": origin_tenant_id}))
+        return decode(response, Limits)
+
+    async def ready(self) -> bool:
+        """Return True if the service can work, False if it can't now or gives no answer. It isn't asked again."""
+        return await self._succeeds("/health/ready")
+
+    async def live(self) -> bool:
+        """Return True if the service's process answers. It isn't asked again."""
+        return await self._succeeds("/health/live")
+
+    async def root(self) -> Root:
+        """Return the version of the service, and the addresses of its documents."""
+        return decode(await self._send(read("/")), Root)
+
+    async def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document of the service."""
+        response = await self._send(read("/schema/openapi.json"))
+        return decode(response, dict[str, Any])
+
+    async def metrics(self) -> str:
+        """Return the metrics of the service, as Prometheus reads them."""
+        response = await self._send(read("/metrics"))
+        return response.text
+
+    async def _succeeds(self, path: str) -> bool:
+        try:
+            response = await self._send(read(path), retry_s=0)
+        except (ConnectionFailed, Unavailable):
+            return False
+        return response.is_success

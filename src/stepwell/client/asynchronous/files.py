@@ -1,0 +1,139 @@
+"""The operations on files: uploads, and the outputs of tasks."""
+
+from os import PathLike
+from pathlib import Path
+
+from stepwell.client.asynchronous.history import AsyncHistoryCalls
+from stepwell.client.blocking import AsyncItems, async_call, async_sleep
+from stepwell.client.download_target import DownloadTarget
+from stepwell.client.errors import StepwellError, UnexpectedAnswer
+from stepwell.client.requests import JSON_BODY, ApiRequest, Id, artifact_path, json_body, read, segment
+from stepwell.client.responses import decode
+from stepwell.client.results import StepOutput
+from stepwell.client.retries import Retries
+from stepwell.client.upload_sources import Content, UploadSource
+from stepwell.contract.artifacts import ArtifactLink
+from stepwell.contract.enums import TaskStatus
+from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
+
+_ARTIFACTS = "/api/v1/artifacts"
+_CHUNK = 256 * 1024
+_PAGE = 100
+_PARTIAL = 206
+
+
+class AsyncFileCalls(AsyncHistoryCalls):
+    """The operations on files."""
+
+    async def upload(
+        self, content: Content, name: str | None = None, *, origin_tenant_id: str | None = None
+    ) -> ArtifactPublic:
+        """Upload a file: a path, bytes, or a file that is open in binary mode. Its `path` is what inputs accept.
+
+        It is sent in chunks, and again after a lost connection if the content can be read again. *name* is the name of
+        the file; default: that of the path. *origin_tenant_id* is for tokens of all tenants.
+        """
+        source = UploadSource(content, name)
+        length = {} if source.size is None else {"Content-Length": str(source.size)}
+        request = ApiRequest(
+            method="POST",
+            path=_ARTIFACTS,
+            query={"name": source.name or None, "origin_tenant_id": origin_tenant_id},
+            headers={"Content-Type": "application/octet-stream", **length},
+            is_repeatable=source.is_rewindable,  # the same bytes get the same path
+        )
+        response = await self._send(request, body=lambda: _chunks_of(source))
+        return decode(response, UploadResponse).artifacts[0]
+
+    async def presign_upload(self, size: int, name: str | None = None) -> PresignedPut:
+        """Return a URL of the bucket to which a file of *size* bytes may be sent. Then call `complete_upload`."""
+        query = {"presign": True, "size": size, "name": name}
+        response = await self._send(ApiRequest(method="POST", path=_ARTIFACTS, query=query))
+        presigned = decode(response, UploadResponse).presigned
+        if not isinstance(presigned, PresignedPut):
+            raise UnexpectedAnswer("the service answered an upload without a URL of the bucket")
+        return presigned
+
+    async def complete_upload(self, upload_id: Id) -> ArtifactPublic:
+        """Let the service examine the file that was sent to the URL of `presign_upload`."""
+        response = await self._send(ApiRequest(method="POST", path=f"{_ARTIFACTS}/{segment(upload_id)}/complete"))
+        return decode(response, UploadResponse).artifacts[0]
+
+    async def uploads(self) -> AsyncItems[ArtifactPublic]:
+        """Yield the uploaded files, newest first."""
+        skip = 0
+        while True:
+            response = await self._send(read(_ARTIFACTS, {"skip": skip, "limit": _PAGE}))
+            page = decode(response, ArtifactListResponse).artifacts
+            for artifact in page:
+                yield artifact
+            skip += len(page)
+            if len(page) < _PAGE:
+                return
+
+    async def delete_upload(self, path: str) -> ArtifactPublic:
+        """Delete an uploaded file that no workflow names. The request isn't repeated."""
+        response = await self._send(ApiRequest(method="DELETE", path=artifact_path(path)))
+        return decode(response, ArtifactPublic)
+
+    async def link(self, path: str, ttl_s: int | None = None) -> ArtifactLink:
+        """Return a signed URL of a file, for anyone. It is valid for *ttl_s*."""
+        content = json_body({"path": path} | ({} if ttl_s is None else {"ttl_s": ttl_s}))
+        request = ApiRequest(
+            method="POST", path=f"{_ARTIFACTS}/links", headers=JSON_BODY, content=content, is_repeatable=True
+        )
+        return decode(await self._send(request), ArtifactLink)
+
+    async def outputs(self, workflow_id: Id) -> list[StepOutput]:
+        """Return the files of the COMPLETED steps of a workflow, in the order of its tasks."""
+        return [
+            StepOutput(output.path, output.size, output.sha256, task.step_id, task.id)
+            for task in await self.tasks(workflow_id)
+            if task.status is TaskStatus.COMPLETED
+            for output in task.outputs
+        ]
+
+    async def download(self, path: str, *, width: int | None = None) -> bytes:
+        """Return a file. *width*: a preview of an image, at most 64, 256, 512 or 1024 pixels wide and high."""
+        return b"".join([chunk async for chunk in self.chunks(path, width=width)])
+
+    async def download_to(self, path: str, target: str | PathLike[str], *, width: int | None = None) -> Path:
+        """Write a file to the file or into the folder *target*, and return where it is. It appears there when it is
+        complete.
+        """
+        file = DownloadTarget(target, path.rpartition("/")[2])
+        with file:
+            async for chunk in self.chunks(path, width=width):
+                await async_call(file.write, chunk)
+            file.finish()
+        return file.path
+
+    async def chunks(self, path: str, *, width: int | None = None) -> AsyncItems[bytes]:
+        """Yield a file in chunks. A connection that is lost is replaced, and the file continues where it was."""
+        retries = Retries(self._retry_s)
+        position, tag = 0, ""
+        while True:
+            part = {"Range": f"bytes={position}-", "If-Range": tag} if position else {}
+            request = read(artifact_path(path), {"w": width}, headers={"Accept-Encoding": "identity", **part})
+            try:
+                async with self._stream(request) as response:
+                    if position and response.status_code != _PARTIAL:
+                        raise UnexpectedAnswer(f"{path} has changed while it was downloaded")
+                    tag = response.headers.get("ETag", "")
+                    async for chunk in response.aiter_bytes():
+                        retries.reset()
+                        position += len(chunk)
+                        yield chunk
+                    return
+            except StepwellError as failure:
+                pause = retries.pause_after(failure, is_repeatable=True)
+            await async_sleep(pause)
+
+
+async def _chunks_of(source: UploadSource) -> AsyncItems[bytes]:
+    file = await async_call(source.open)
+    try:
+        while chunk := await async_call(file.read, _CHUNK):
+            yield chunk
+    finally:
+        source.close(file)

@@ -1,0 +1,107 @@
+"""The operations on what has happened: events, tasks and the deliveries of webhooks."""
+
+from collections.abc import Iterable
+
+from stepwell.client.asynchronous.connection import AsyncConnection
+from stepwell.client.blocking import AsyncItems
+from stepwell.client.requests import JSON_BODY, ApiRequest, Id, change, json_body, read, segment
+from stepwell.client.requests import workflow_path as path_of
+from stepwell.client.responses import decode, decode_json
+from stepwell.client.results import FeedItem
+from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
+from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
+from stepwell.contract.tasks import TaskListResponse, TaskPublic
+from stepwell.contract.webhooks import DeliveryListResponse, DeliveryPublic
+
+_FEED = "/api/v1/events"
+_KNOWN = frozenset(EventType)  # a later version of the service may send others
+_PAGE = 1000
+
+
+class AsyncHistoryCalls(AsyncConnection):
+    """The operations on events, tasks and the deliveries of webhooks."""
+
+    async def events(self, workflow_id: Id, after: int = 0) -> AsyncItems[EventPublic]:
+        """Yield the events of a workflow after the number *after*: the stored ones, then each as it happens.
+
+        It reconnects by itself, and ends with the workflow. Types of events that this version doesn't know are left
+        out.
+        """
+        frames = self._frames(path_of(workflow_id, "/events"), {}, str(after), TERMINAL_EVENTS)
+        async for frame in frames:
+            if frame.type in _KNOWN:
+                yield decode_json(frame.data, EventPublic, "an event")
+
+    async def event_page(self, workflow_id: Id, after: int = 0, *, limit: int | None = None) -> EventListResponse:
+        """Return stored events of a workflow after the number *after*."""
+        response = await self._send(read(path_of(workflow_id, "/events"), {"after": after, "limit": limit}))
+        return decode(response, EventListResponse)
+
+    async def feed(
+        self,
+        cursor: str | None = None,
+        *,
+        types: Iterable[EventType | str] = (),
+        origin_instance: str | None = None,
+        status: WorkflowStatus | str | None = None,
+    ) -> AsyncItems[FeedItem]:
+        """Yield the events of all workflows after *cursor*, each as it happens, without end. Without a *cursor*, it
+        begins with the next event. The `cursor` of an event continues after it.
+        """
+        query = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
+        async for frame in self._frames(_FEED, query, cursor or ""):
+            if frame.type in _KNOWN:
+                event = decode_json(frame.data, FeedItem, "an event")
+                event.cursor = frame.id
+                yield event
+
+    async def feed_page(
+        self,
+        cursor: str | None = None,
+        *,
+        limit: int | None = None,
+        types: Iterable[EventType | str] = (),
+        origin_instance: str | None = None,
+        status: WorkflowStatus | str | None = None,
+    ) -> EventFeedResponse:
+        """Return stored events of all workflows after *cursor*, or from the first one."""
+        query = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
+        response = await self._send(read(_FEED, {"cursor": cursor, "limit": limit, **query}))
+        return decode(response, EventFeedResponse)
+
+    async def stream_ticket(self, workflow_id: Id | None = None) -> StreamTicket:
+        """Return a ticket with which a browser opens streams, or that of one workflow."""
+        content = json_body({} if workflow_id is None else {"workflow_id": str(workflow_id)})
+        request = ApiRequest(
+            method="POST", path=f"{_FEED}/tickets", headers=JSON_BODY, content=content, is_repeatable=True
+        )
+        return decode(await self._send(request), StreamTicket)
+
+    async def tasks(self, workflow_id: Id, *, include_deleted: bool | None = None) -> list[TaskPublic]:
+        """Return the tasks of a workflow. A task is one attempt at a step."""
+        response = await self._send(read(path_of(workflow_id, "/tasks"), {"include_deleted": include_deleted}))
+        return decode(response, TaskListResponse).tasks
+
+    async def task(self, task_id: Id) -> TaskPublic:
+        response = await self._send(read(f"/api/v1/tasks/{segment(task_id)}"))
+        return decode(response, TaskPublic)
+
+    async def deliveries(self, workflow_id: Id) -> AsyncItems[DeliveryPublic]:
+        """Yield the deliveries of the workflow's webhooks, oldest first."""
+        after = 0
+        while True:
+            response = await self._send(read(path_of(workflow_id, "/deliveries"), {"after": after, "limit": _PAGE}))
+            page = decode(response, DeliveryListResponse)
+            for delivery in page.deliveries:
+                yield delivery
+                after = delivery.event_id
+            if not page.has_more:
+                return
+
+    async def redeliver(
+        self, workflow_id: Id, delivery_id: str, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> DeliveryPublic:
+        """Send a webhook again."""
+        path = path_of(workflow_id, f"/deliveries/{segment(delivery_id)}/redeliver")
+        response = await self._send(change("POST", path, key=idempotency_key, if_match=if_match))
+        return decode(response, DeliveryPublic)

@@ -1,0 +1,222 @@
+"""Builds the definition of a workflow, step by step. The output of a step is a value: its use as an input of another
+step becomes a mapping, and so a dependency.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self, TypeAlias, TypedDict
+
+from stepwell.contract.enums import ProviderType, TaskType, TransformType
+from stepwell.contract.uploads import ArtifactPublic
+
+
+class BuiltStep:
+    """A step of a workflow that is being built. `output` returns one of its outputs as a value."""
+
+    def __init__(self, step_id: str, workflow: "WorkflowBuilder") -> None:
+        self.id, self.workflow = step_id, workflow
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r})"
+
+    def output(self, field: str, transform: TransformType | str | None = None) -> "StepValue":
+        """Return the output at *field*, which is the name of a field of the result or a JMESPath expression."""
+        return StepValue(self, field, transform)
+
+
+class StepValue:
+    """An output of a step, for the inputs of other steps."""
+
+    def __init__(self, step: BuiltStep, field: str, transform: TransformType | str | None = None) -> None:
+        self.step, self.field = step, field
+        self.transform = None if transform is None else TransformType(transform)
+
+    def __repr__(self) -> str:
+        return f"StepValue({self.step.id!r}, {self.field!r}, {self.transform!r})"
+
+    def transformed(self, transform: TransformType | str) -> Self:
+        """Return this output with a transform."""
+        return type(self)(self.step, self.field, transform)
+
+
+class ImageStep(BuiltStep):
+    """A step whose result is an image, or several."""
+
+    @property
+    def image(self) -> StepValue:
+        """The path of the image, or of the first one."""
+        return self.output("result_image_path")
+
+    @property
+    def images(self) -> StepValue:
+        """The paths of all images, if there are several."""
+        return self.output("result_image_paths")
+
+
+class VideoStep(BuiltStep):
+    """A step whose result is a video."""
+
+    @property
+    def video(self) -> StepValue:
+        """The path of the video."""
+        return self.output("result_video_path")
+
+
+class TextStep(BuiltStep):
+    """A step whose result is text."""
+
+    @property
+    def text(self) -> StepValue:
+        return self.output("result_text")
+
+    @property
+    def json(self) -> StepValue:
+        """The text as JSON, if the step has a `json_schema`."""
+        return self.output("result_json")
+
+
+# A file as an input: the path of an artifact, a URL, a data URI, an upload, or an image or video of another step.
+File: TypeAlias = str | ArtifactPublic | StepValue
+Files: TypeAlias = Sequence[str | ArtifactPublic | StepValue] | StepValue
+
+
+class StepOptions(TypedDict, total=False):
+    """What steps of every type may have.
+
+    `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
+    are steps that must be COMPLETED before. `provider`, `provider_config` and `capabilities` say who does the work,
+    and the `fallback_` ones who does it when the attempts there are used up.
+    """
+
+    id: str
+    config: Mapping[str, Any]
+    after: Iterable[BuiltStep | str]
+    timeout_s: float
+    max_retries: int
+    provider: ProviderType | str
+    provider_config: Mapping[str, Any]
+    capabilities: Sequence[str]
+    fallback_provider: ProviderType | str
+    fallback_config: Mapping[str, Any]
+    fallback_capabilities: Sequence[str]
+
+
+class WorkflowBuilder:
+    """The definition of a workflow that is being built. `definition` returns it."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        origin_instance: str,
+        description: str | None = None,
+        config: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+        webhook_url: str | None = None,
+        suppress_subtask_events: bool | None = None,
+        origin_zone: str | None = None,
+        origin_tenant_id: str | None = None,
+        origin_reference: str | None = None,
+    ) -> None:
+        members = {
+            "name": name,
+            "origin_instance": origin_instance,
+            "description": description,
+            "config": None if config is None else dict(config),
+            "labels": None if labels is None else dict(labels),
+            "webhook_url": webhook_url,
+            "suppress_subtask_events": suppress_subtask_events,
+            "origin_zone": origin_zone,
+            "origin_tenant_id": origin_tenant_id,
+            "origin_reference": origin_reference,
+        }
+        self._members = _given(members)
+        self._steps: dict[str, dict[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._members['name']!r}, {len(self._steps)} steps)"
+
+    def definition(self) -> dict[str, Any]:
+        """Return the definition, as the API takes it."""
+        return {**self._members, "steps": [dict(step) for step in self._steps.values()]}
+
+    def step(self, task_type: TaskType | str, config: Mapping[str, Any], options: StepOptions) -> BuiltStep:
+        """Add a step of any type. *config* has its inputs by the names of the API; they may be outputs of steps."""
+        return BuiltStep(self._add(task_type, config, options), self)
+
+    def _add(self, task_type: TaskType | str, config: Mapping[str, Any], options: StepOptions) -> str:
+        """Add a step, and return its id."""
+        step_id = self._new_id(str(task_type), options.get("id"))
+        inputs = {**config, **options.get("config", {})}
+        if "timeout_s" in options:
+            inputs["timeout_s"] = options["timeout_s"]
+        mappings: list[dict[str, Any]] = []
+        provider_config = dict(options.get("provider_config", {}))
+        if "provider" in options:
+            provider_config["provider_type"] = str(options["provider"])
+        step = {
+            "id": step_id,
+            "task_type": str(task_type),
+            "config": self._split(_given(inputs), "", mappings),
+            "depends_on": [self._id_of(each) for each in options.get("after", ())],
+            "input_mappings": mappings,
+            "max_retries": options.get("max_retries"),
+            "provider_config": provider_config,
+            "active_provider_capabilities": options.get("capabilities"),
+            "fallback_provider_type": options.get("fallback_provider"),
+            "fallback_provider_config": options.get("fallback_config"),
+            "fallback_provider_capabilities": options.get("fallback_capabilities"),
+        }
+        self._steps[step_id] = {key: value for key, value in step.items() if value not in (None, [], {})}
+        return step_id
+
+    def _new_id(self, task_type: str, wanted: str | None) -> str:
+        if wanted is not None:
+            if wanted in self._steps:
+                raise ValueError(f"the workflow has a step {wanted!r} already")
+            return wanted
+        base = number = task_type.lower()
+        count = 1
+        while number in self._steps:
+            count += 1
+            number = f"{base}_{count}"
+        return number
+
+    def _id_of(self, step: BuiltStep | str) -> str:
+        if isinstance(step, BuiltStep) and step.workflow is not self:
+            raise ValueError(f"step {step.id!r} belongs to another workflow")
+        return step.id if isinstance(step, BuiltStep) else step
+
+    def _split(self, members: Mapping[str, Any], place: str, mappings: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return *members* without the outputs of steps, which become *mappings*. *place* is where they belong."""
+        plain: dict[str, Any] = {}
+        for name, value in members.items():
+            target = f"{place}{name}"
+            if isinstance(value, StepValue):
+                mappings.append(self._mapping(value, target, value.transform))
+            elif isinstance(value, list | tuple) and any(isinstance(each, StepValue) for each in value):
+                if len(value) != 1 or value[0].transform is not None:
+                    raise ValueError(
+                        f"{target}: a list can't hold outputs of steps beside others, or with a transform. Join them "
+                        "in a step, or pass one output that is a list"
+                    )
+                mappings.append(self._mapping(value[0], target, TransformType.TO_LIST))
+            elif isinstance(value, Mapping):
+                plain[name] = self._split(value, f"{target}.", mappings)
+            else:
+                plain[name] = _without_uploads(value)
+        return plain
+
+    def _mapping(self, value: StepValue, target: str, transform: TransformType | None) -> dict[str, Any]:
+        mapping = {"from_step": self._id_of(value.step), "from_field": value.field, "to_field": target}
+        return mapping if transform is None else mapping | {"transform": str(transform)}
+
+
+def _given(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _without_uploads(value: Any) -> Any:
+    """Return *value* with the paths of uploads in place of the uploads."""
+    if isinstance(value, list | tuple):
+        return [_without_uploads(each) for each in value]
+    return value.path if isinstance(value, ArtifactPublic) else value

@@ -1,0 +1,197 @@
+"""The errors of the client. They mirror the problems that the API answers, one class for each status.
+
+What must hold:
+- No error contains the token, in its message or in its members.
+- Every error of the client is a `StepwellError`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from msgspec import UNSET
+
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
+from stepwell.contract.workflows import WorkflowPublic
+
+_SHOWN_FAULTS = 20  # of an invalid request, in the message of its error
+
+
+class StepwellError(Exception):
+    """The base of all errors of the client.
+
+    `problem` is the problem document of the answer, and `status` its status; None if there was no such answer.
+    `retry_after_s` is the pause that the service asks for; None if it asks for none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        problem: Problem | None = None,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.problem = problem
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class ConnectionFailed(StepwellError):
+    """There is no answer. `was_sent` is true if the request may have reached the service and had its effect."""
+
+    def __init__(self, message: str, *, was_sent: bool) -> None:
+        super().__init__(message)
+        self.was_sent = was_sent
+
+
+class UnexpectedAnswer(StepwellError):
+    """The answer isn't one of this API: of another server, of a proxy, or of a later version of the service."""
+
+
+class WaitTimeout(StepwellError, TimeoutError):
+    """The workflow has not ended within the time that the caller wanted to wait. `workflow` is the workflow as it was
+    last.
+    """
+
+    def __init__(self, message: str, workflow: WorkflowPublic) -> None:
+        super().__init__(message)
+        self.workflow = workflow
+
+
+class InvalidWebhook(StepwellError):
+    """The request isn't a webhook of the service: its signature, its time or its body is wrong."""
+
+
+class RequestRefused(StepwellError):
+    """The service refused the request. Each status of the API has a class of its own."""
+
+    STATUS: ClassVar[int | None] = None
+
+
+class Unauthorized(RequestRefused):
+    """There is no token, or it isn't accepted."""
+
+    STATUS = 401
+
+
+class Forbidden(RequestRefused):
+    """The token lacks the scope, or names another tenant."""
+
+    STATUS = 403
+
+
+class NotFound(RequestRefused):
+    """The id is unknown, or belongs to another tenant."""
+
+    STATUS = 404
+
+
+class Conflict(RequestRefused):
+    """The workflow's status doesn't allow the request. Nothing has changed."""
+
+    STATUS = 409
+
+    @property
+    def allowed_from(self) -> Sequence[WorkflowStatus]:
+        """The statuses that allow the verb; empty if no status does, or if the conflict is another one."""
+        return () if self.problem is None or self.problem.allowed_from is UNSET else self.problem.allowed_from
+
+    @property
+    def current_status(self) -> WorkflowStatus | None:
+        """The status of the workflow; None if the conflict is another one."""
+        return None if self.problem is None or self.problem.current_status is UNSET else self.problem.current_status
+
+    @property
+    def is_deleted(self) -> bool:
+        """True if the workflow is deleted."""
+        return self.problem is not None and self.problem.is_deleted is True
+
+
+class PreconditionFailed(RequestRefused):
+    """The workflow has changed since its tag, `if_match`, was read. Nothing has changed."""
+
+    STATUS = 412
+
+
+class TooLarge(RequestRefused):
+    """The body is larger than the service accepts."""
+
+    STATUS = 413
+
+
+class UnsupportedType(RequestRefused):
+    """The service doesn't accept files of this type."""
+
+    STATUS = 415
+
+
+class Invalid(RequestRefused):
+    """The request is invalid. `faults` lists every fault with its place."""
+
+    STATUS = 422
+    faults: Sequence[ValidationError] = ()
+
+
+class TooManyRequests(RequestRefused):
+    """The tenant has too many requests, streams or workflows."""
+
+    STATUS = 429
+
+
+class Unavailable(RequestRefused):
+    """The service, or a proxy before it, can't answer now: 502, 503 or 504."""
+
+    STATUS = 503
+
+
+class InsufficientStorage(RequestRefused):
+    """A disk is full, or the tenant's quota is used up."""
+
+    STATUS = 507
+
+
+class ServiceFailed(RequestRefused):
+    """The service has a fault."""
+
+    STATUS = 500
+
+
+_BY_STATUS: Mapping[int | None, type[RequestRefused]] = {
+    **{each.STATUS: each for each in RequestRefused.__subclasses__()},
+    502: Unavailable,
+    504: Unavailable,
+}
+
+
+def refusal_of(status: int, problem: Problem, request: str, retry_after_s: float | None) -> RequestRefused:
+    """Return the error for an answer with the status *status* and the document *problem*. *request* is its request, for
+    the message.
+    """
+    message = f"{status} {problem.title}: {problem.detail} ({request})"
+    kind = _BY_STATUS.get(status, RequestRefused)
+    return kind(message, problem=problem, status=status, retry_after_s=retry_after_s)
+
+
+def invalid_request(answer: HTTPValidationError, request: str) -> Invalid:
+    """Return the error for an answer that lists the faults of a request."""
+    faults = [] if answer.detail is UNSET else answer.detail
+    lines = [f"{_place(fault)}: {fault.msg}" for fault in faults[:_SHOWN_FAULTS]]
+    if len(faults) > _SHOWN_FAULTS:
+        lines.append(f"and {len(faults) - _SHOWN_FAULTS} more")
+    title = "Invalid request" if answer.title is UNSET else answer.title
+    detail = "; ".join(lines)
+    error = Invalid(
+        f"{Invalid.STATUS} {title}: {detail} ({request})",
+        problem=Problem(type=f"/schema#problem-{Invalid.STATUS}", title=title, status=422, detail=detail),
+        status=Invalid.STATUS,
+    )
+    error.faults = faults
+    return error
+
+
+def _place(fault: ValidationError) -> str:
+    """Return the place of a fault as one reads it: `steps[1].config.width`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault.loc[1:])
+    return text.removeprefix(".") or ".".join(map(str, fault.loc)) or "request"

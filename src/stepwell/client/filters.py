@@ -1,0 +1,51 @@
+"""The filters of lists of workflows."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Literal, TypedDict, Unpack
+
+from stepwell.contract.enums import WorkflowStatus
+
+__all__ = ["CountFilters", "ListFilters", "PageOptions", "Unpack", "filter_query"]
+
+
+class CountFilters(TypedDict, total=False):
+    """Which workflows are meant. All of `labels` must match; `name` is the beginning of the name, in any case."""
+
+    status: WorkflowStatus | str | Iterable[WorkflowStatus | str] | None
+    labels: Mapping[str, str] | None
+    name: str | None
+    origin_instance: str | None
+    origin_tenant_id: str | None
+    origin_zone: str | None
+    origin_reference: str | None
+    created_after: datetime | str | None
+    created_before: datetime | str | None
+    include_deleted: bool | None
+
+
+class ListFilters(CountFilters, total=False):
+    """Which workflows are meant, in which order, and with what."""
+
+    order: Literal["-created_at", "created_at"] | None
+    include_steps: bool | None
+    include_results: bool | None
+
+
+class PageOptions(ListFilters, total=False):
+    """Which page of them. `total`: whether all that match are counted."""
+
+    limit: int | None
+    skip: int | None
+    cursor: str | None
+    total: bool | None
+
+
+def filter_query(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters for *filters*."""
+    query = dict(filters)
+    labels = query.pop("labels", None) or {}
+    status = query.pop("status", None)
+    if status is not None and not isinstance(status, str):
+        status = ",".join(status) or None
+    return {**query, "status": status, "label": [f"{key}:{value}" for key, value in labels.items()]}

@@ -1,0 +1,106 @@
+"""A request of the client, and how its address is written."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlencode
+from uuid import UUID, uuid4
+
+from msgspec import UNSET, Struct, json
+
+WORKFLOWS = "/api/v1/workflows/"
+Id: TypeAlias = UUID | str
+QueryValue: TypeAlias = Any
+NO_HEADERS: Mapping[str, str] = {}
+JSON_BODY = {"Content-Type": "application/json"}
+_ENCODER = json.Encoder(decimal_format="number")
+
+
+class ApiRequest(Struct, frozen=True, kw_only=True):
+    """A request to the service.
+
+    - `is_repeatable`: it may be sent again although it was sent before, because it changes nothing or because it has an
+      idempotency key.
+    - `wait_s`: the answer may take that much longer, because the service waits.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, QueryValue] = {}
+    headers: Mapping[str, str] = NO_HEADERS
+    content: bytes | None = None
+    is_repeatable: bool = False
+    wait_s: float = 0.0
+
+    @property
+    def url(self) -> str:
+        """The address below the service's URL."""
+        pairs = [(name, text) for name, value in self.query.items() for text in _texts(value)]
+        return f"{self.path}?{urlencode(pairs)}" if pairs else self.path
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def read(path: str, query: Mapping[str, QueryValue] = {}, **rest: Any) -> ApiRequest:
+    """Return a request that changes nothing."""
+    return ApiRequest(method="GET", path=path, query=query, is_repeatable=True, **rest)
+
+
+def change(
+    method: str,
+    path: str,
+    query: Mapping[str, QueryValue] = {},
+    *,
+    key: str | None,
+    if_match: str | None = None,
+    headers: Mapping[str, str] = NO_HEADERS,
+    **rest: Any,
+) -> ApiRequest:
+    """Return a request that has its effect once, however often it is sent. *key* is its idempotency key; None: a new
+    one.
+    """
+    sent = {"Idempotency-Key": key if key is not None else f"client-{uuid4()}", **headers}
+    if if_match is not None:
+        sent["If-Match"] = if_match
+    return ApiRequest(method=method, path=path, query=query, headers=sent, is_repeatable=True, **rest)
+
+
+def workflow_path(workflow_id: Id, rest: str = "") -> str:
+    return f"{WORKFLOWS}{segment(workflow_id)}{rest}"
+
+
+def artifact_path(path: str) -> str:
+    """Return the address of the file *path*, as results and uploads name it."""
+    return "/api/v1/artifacts/" + "/".join(segment(part) for part in path.split("/"))
+
+
+def segment(value: Id) -> str:
+    """Return *value* as one segment of a path. Raises ValueError if it can't be one."""
+    text = str(value)
+    if text in ("", ".", ".."):
+        raise ValueError(f"{text!r} is neither an id nor part of the path of a file")
+    return quote(text, safe="")
+
+
+def json_body(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else _ENCODER.encode(value)
+
+
+def preferences(*, wait_s: int | None = None, lenient: bool = False) -> dict[str, str]:
+    """Return the header `Prefer`, if there is anything to prefer."""
+    wanted = ([] if wait_s is None else [f"wait={wait_s}"]) + (["handling=lenient"] if lenient else [])
+    return {"Prefer": ", ".join(wanted)} if wanted else {}
+
+
+def _texts(value: QueryValue) -> Iterable[str]:
+    """Yield the values of a parameter as text: none for one that isn't given, several for one that is repeated."""
+    if value is None or value is UNSET:
+        return ()
+    if isinstance(value, bool):
+        return ("true" if value else "false",)
+    if isinstance(value, datetime):
+        return (value.isoformat(),)
+    if isinstance(value, list | tuple | set | frozenset):
+        return tuple(text for each in value for text in _texts(each))
+    return (str(value),)

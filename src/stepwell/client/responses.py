@@ -1,0 +1,84 @@
+"""How answers become structs of the contract, and how failures become errors."""
+
+from collections.abc import Hashable
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from functools import cache
+from http import HTTPStatus
+from time import time
+from typing import Any, TypeVar, cast
+
+import httpx
+from msgspec import DecodeError, json
+
+from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedAnswer, invalid_request, refusal_of
+from stepwell.client.requests import ApiRequest
+from stepwell.contract.costs import CostsResponse
+from stepwell.contract.problems import HTTPValidationError, Problem
+
+_Answer = TypeVar("_Answer")
+_SHOWN = 200  # characters of an answer that isn't one of the API
+# Nothing was sent if one of these was raised.
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
+def decode(response: httpx.Response, kind: type[_Answer]) -> _Answer:
+    """Return the body of a successful answer. Raises `UnexpectedAnswer` if it is of another kind."""
+    return decode_json(response.content, kind, f"{response.request.method} {response.request.url.path}")
+
+
+def decode_json(content: bytes | str, kind: type[_Answer], source: str) -> _Answer:
+    try:
+        answer: _Answer = _decoder(cast("Hashable", kind)).decode(content)
+    except DecodeError as error:  # includes msgspec.ValidationError
+        raise UnexpectedAnswer(
+            f"{source}: the answer isn't a {kind.__name__} of this client's version, see stepwell.__version__: {error}"
+        ) from None
+    return answer
+
+
+def with_amounts(answer: CostsResponse) -> CostsResponse:
+    """Decode the amounts in *answer* in place, as exact decimals, and return it."""
+    for group in answer.costs:
+        group.amount = json.decode(group.amount, type=Decimal)
+    return answer
+
+
+@cache
+def _decoder(kind: Hashable) -> json.Decoder[Any]:
+    return json.Decoder(kind)
+
+
+def failure_of(request: ApiRequest, response: httpx.Response) -> StepwellError | None:
+    """Return the error that an answer stands for; None for a success. The body has been read."""
+    status = response.status_code
+    if response.is_success:
+        return None
+    text = str(request)
+    if status < HTTPStatus.BAD_REQUEST:
+        target = response.headers.get("Location", "")
+        return UnexpectedAnswer(f"{status}: the service is at another URL, {target[:_SHOWN]} ({text})", status=status)
+    try:
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            return invalid_request(json.decode(response.content, type=HTTPValidationError), text)
+        problem = json.decode(response.content, type=Problem)
+    except DecodeError:  # of a proxy
+        phrase = response.reason_phrase or "Failed"
+        problem = Problem(type="about:blank", title=phrase, status=status, detail=response.text[:_SHOWN].strip())
+    return refusal_of(status, problem, text, retry_after_of(response))
+
+
+def retry_after_of(response: httpx.Response) -> float | None:
+    """Return the seconds that `Retry-After` asks for: a number of seconds, or a date."""
+    value = response.headers.get("Retry-After", "")
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time())
+    except ValueError:
+        return None
+
+
+def connection_failed(request: ApiRequest, error: httpx.HTTPError, base: str) -> ConnectionFailed:
+    reason = str(error) or type(error).__name__
+    return ConnectionFailed(f"{base} gave no answer to {request}: {reason}", was_sent=not isinstance(error, _UNSENT))

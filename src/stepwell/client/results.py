@@ -1,0 +1,35 @@
+"""The answers of the client that say more than the structs of the contract."""
+
+from typing import Self
+from uuid import UUID
+
+import httpx
+
+from stepwell.contract.events import FeedEventPublic
+from stepwell.contract.tasks import Output
+from stepwell.contract.workflows import WorkflowListResponse
+
+
+class ListPage(WorkflowListResponse):
+    """A page of workflows. `next_cursor` leads to the next page; None if this is the last one."""
+
+    next_cursor: str | None = None
+
+    @classmethod
+    def of(cls, page: WorkflowListResponse, link: str | None) -> Self:
+        """Return *page*, with the cursor in the *link* to the next one."""
+        cursor = None if link is None else httpx.URL(link).params.get("cursor")
+        return cls(page.workflows, page.total, page.skip, page.limit, cursor)
+
+
+class FeedItem(FeedEventPublic):
+    """An event with its workflow. `cursor` is the position after it in the feed."""
+
+    cursor: str = ""
+
+
+class StepOutput(Output, frozen=True):
+    """A file of a COMPLETED step, with the step and the task that made it."""
+
+    step_id: str
+    task_id: UUID

@@ -1,0 +1,55 @@
+"""When a request is sent again: after which failure, after which pause, and for how long."""
+
+import random
+from http import HTTPStatus
+from time import monotonic
+
+from stepwell.client.errors import ConnectionFailed, StepwellError
+
+_BASE_S, _MOST_S, _MOST_FAILURES = 0.25, 10.0, 10
+# Another try may succeed after these, whether or not they say when.
+_PASSING = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+# Another try may succeed after these if they say when. 409: the first try is still being worked on.
+_PASSING_WITH_TIME = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLICT})
+
+
+class Retries:
+    """The tries of one request: full-jitter backoff, or the pause that the service asks for, for at most *within_s*."""
+
+    def __init__(self, within_s: float) -> None:
+        self._within_s = within_s
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew after a success, for instance of a part of a stream."""
+        self._ends, self._failures = monotonic() + self._within_s, 0
+
+    def pause_after(self, failure: StepwellError, *, is_repeatable: bool) -> float:
+        """Return the seconds to wait before the next try. Raises *failure* if there is none."""
+        if not _is_passing(failure, is_repeatable=is_repeatable):
+            raise failure
+        pause = failure.retry_after_s
+        if pause is None:
+            pause = self._backoff()
+        self._failures = min(self._failures + 1, _MOST_FAILURES)
+        if monotonic() + pause > self._ends:
+            raise failure
+        return pause
+
+    def pause_after_end(self) -> float:
+        """Return the seconds to wait before a stream is opened again that has ended in order."""
+        pause = self._backoff()
+        self._failures = min(self._failures + 1, _MOST_FAILURES)
+        return pause
+
+    def _backoff(self) -> float:
+        return random.uniform(0, min(_MOST_S, _BASE_S * 2**self._failures))  # noqa: S311 - jitter is no secret
+
+
+def _is_passing(failure: StepwellError, *, is_repeatable: bool) -> bool:
+    """True if the request may be sent again, and another try may succeed."""
+    if isinstance(failure, ConnectionFailed):
+        return is_repeatable or not failure.was_sent
+    if not is_repeatable:
+        return False
+    return failure.status in _PASSING or (failure.status in _PASSING_WITH_TIME and failure.retry_after_s is not None)

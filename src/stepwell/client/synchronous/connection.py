@@ -1,0 +1,153 @@
+"""The connection to a service: it sends requests, repeats what is safe to repeat, and follows streams.
+
+What must hold:
+- A request that may have had an effect is sent again only if the service does it once.
+- The token goes to the service's own URL only: redirects aren't followed.
+- Whatever ends a stream early, what follows has neither a gap nor a repeat.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from stepwell.client.blocking import Items, sync_sleep
+from stepwell.client.errors import StepwellError
+from stepwell.client.requests import ApiRequest, read
+from stepwell.client.responses import connection_failed, failure_of
+from stepwell.client.retries import Retries
+from stepwell.client.service_url import ServiceUrl
+from stepwell.client.sse import FrameParser, SseFrame
+
+_CONNECT_S = 10.0
+
+
+class Connection:
+    """A connection to the service at *url*, as a context manager.
+
+    - *token* is sent with each request.
+    - *timeout_s* bounds the silence of the service within one request. A stream is silent for at most the service's
+      STEPWELL_HEARTBEAT_S (15).
+    - *retry_s* bounds the time during which a request is repeated. 0: it is sent once.
+    - *transport* replaces the network, for instance `httpx.WSGITransport`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        retry_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._service = ServiceUrl(url, token)
+        self._timeout_s, self._retry_s = timeout_s, retry_s
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)), transport=transport
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._service.url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _send(
+        self,
+        request: ApiRequest,
+        *,
+        retry_s: float | None = None,
+        body: Callable[[], Iterator[bytes]] | None = None,
+    ) -> httpx.Response:
+        """Return the answer of a success. *retry_s* replaces the bound of the connection. *body* returns the body of
+        each try, if it isn't the request's content.
+        """
+        retries = Retries((self._retry_s if retry_s is None else retry_s) + request.wait_s)
+        while True:
+            failure: StepwellError | None
+            try:
+                response = self._client.send(self._built(request, body))
+            except httpx.HTTPError as error:
+                failure = connection_failed(request, error, self._service.url)
+            else:
+                failure = failure_of(request, response)
+                if failure is None:
+                    return response
+            sync_sleep(retries.pause_after(failure, is_repeatable=request.is_repeatable))
+
+    @contextmanager
+    def _stream(self, request: ApiRequest) -> Iterator[httpx.Response]:
+        """Send *request* once, and yield its answer, of which the body is yet to be read.
+
+        Raises the errors of a refusal and of a connection that is lost, also while the body is read.
+        """
+        try:
+            response = self._client.send(self._built(request), stream=True)
+            try:
+                if not response.is_success:
+                    response.read()
+                failure = failure_of(request, response)
+                if failure is not None:
+                    raise failure
+                yield response
+            finally:
+                response.close()
+        except httpx.HTTPError as error:
+            raise connection_failed(request, error, self._service.url) from error
+
+    def _frames(
+        self, path: str, query: Mapping[str, Any], last_id: str, terminal: Collection[str] = ()
+    ) -> Items[SseFrame]:
+        """Yield the events of the stream at *path* after *last_id*, until the service says that there are no more.
+
+        An event of a *terminal* type may be the last one. If the service is gone after it, the stream ends too.
+        """
+        retries = Retries(self._retry_s)
+        parser, is_over = FrameParser(last_id), False
+        while True:
+            parser = FrameParser(parser.last_id)
+            position = {"Last-Event-ID": parser.last_id} if parser.last_id else {}
+            request = read(path, query, headers={"Accept": "text/event-stream", **position})
+            try:
+                with self._stream(request) as response:
+                    if response.status_code == HTTPStatus.NO_CONTENT:
+                        return
+                    for chunk in response.iter_bytes():
+                        for frame in parser.feed(chunk):
+                            retries.reset()
+                            is_over = frame.type in terminal
+                            yield frame
+                # The service ends streams when it stops, after an hour, and after the last event.
+                pause = retries.pause_after_end()
+            except StepwellError as failure:
+                try:
+                    pause = retries.pause_after(failure, is_repeatable=True)
+                except StepwellError:
+                    if is_over:
+                        return
+                    raise
+            sync_sleep(pause)
+
+    def _built(self, request: ApiRequest, body: Callable[[], Iterator[bytes]] | None = None) -> httpx.Request:
+        built = self._client.build_request(
+            request.method,
+            f"{self._service.url}{request.url}",
+            headers={**self._service.headers, **request.headers},
+            content=request.content if body is None else body(),
+        )
+        if request.wait_s:
+            built.extensions["timeout"]["read"] = request.wait_s + self._timeout_s
+        return built

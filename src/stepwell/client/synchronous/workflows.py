@@ -1,0 +1,254 @@
+"""The operations on workflows."""
+
+from math import ceil
+from time import monotonic
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+
+from stepwell.client.blocking import Items, sync_sleep
+from stepwell.client.definition_text import Definition, definition_json
+from stepwell.client.errors import WaitTimeout
+from stepwell.client.filters import CountFilters, ListFilters, PageOptions, Unpack, filter_query
+from stepwell.client.requests import JSON_BODY, WORKFLOWS, ApiRequest, Id, change, json_body, preferences, read
+from stepwell.client.requests import workflow_path as path_of
+from stepwell.client.responses import decode
+from stepwell.client.results import ListPage
+from stepwell.client.synchronous.connection import Connection
+from stepwell.contract.dry_run_result import DryRun, DryRunVerb
+from stepwell.contract.enums import TERMINAL_STATUSES
+from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.contract.reasons import Explanation
+from stepwell.contract.workflows import (
+    WorkflowCleanupResponse,
+    WorkflowCountsResponse,
+    WorkflowDataDeletion,
+    WorkflowListResponse,
+    WorkflowPublic,
+)
+
+_SLICE_S = 30  # of a wait, in one request: proxies end requests that take a minute
+_RESTART_S = 600.0  # a service that is away for longer doesn't come back
+_PLAN = f"{WORKFLOWS}plan"
+
+
+class WorkflowCalls(Connection):
+    """The operations on workflows.
+
+    Requests that change something have an idempotency key of their own, so that they have their effect once although
+    they are repeated. `idempotency_key` sets it, and `if_match` is the tag that the workflow must still have.
+    """
+
+    def create(
+        self,
+        definition: Definition,
+        *,
+        start: bool = True,
+        wait: float | None = None,
+        idempotency_key: str | None = None,
+        lenient: bool = False,
+    ) -> WorkflowPublic:
+        """Create a workflow, and start it. *wait*: return it when it has ended, at the latest after so many seconds.
+        *lenient*: unknown members of the definition are ignored.
+        """
+        request = change(
+            "POST",
+            WORKFLOWS,
+            {} if start else {"start": False},
+            key=idempotency_key,
+            headers=JSON_BODY | preferences(wait_s=_first_slice(wait), lenient=lenient),
+            content=definition_json(definition),
+            wait_s=_first_slice(wait) or 0,
+        )
+        return self._change(request, wait)
+
+    def get(
+        self, workflow_id: Id, *, include_steps: bool | None = None, include_results: bool | None = None
+    ) -> WorkflowPublic:
+        query = {"include_steps": include_steps, "include_results": include_results}
+        return self._workflow(read(path_of(workflow_id), query))
+
+    def wait(self, workflow_id: Id, timeout_s: float | None = None) -> WorkflowPublic:
+        """Return the workflow when it has ended, whatever its status then. It survives restarts of the service.
+
+        Raises `WaitTimeout` if it hasn't ended after *timeout_s*. None waits as long as the service is there.
+        """
+        ends = None if timeout_s is None else monotonic() + timeout_s
+        workflow = self._wait(workflow_id, ends)
+        if workflow.status not in TERMINAL_STATUSES:
+            raise WaitTimeout(f"workflow {workflow.id} is {workflow.status} after {timeout_s:g} s", workflow)
+        return workflow
+
+    def definition(self, workflow_id: Id) -> dict[str, Any]:
+        """Return the definition of a workflow. Creating it again creates the same workflow."""
+        response = self._send(read(path_of(workflow_id, "/definition")))
+        return decode(response, dict[str, Any])
+
+    def tag(self, workflow_id: Id) -> str:
+        """Return the tag of the workflow as it is now, for `if_match`. Read the workflow after its tag."""
+        request = ApiRequest(method="HEAD", path=path_of(workflow_id), is_repeatable=True)
+        response = self._send(request)
+        return str(response.headers["ETag"])
+
+    def update(
+        self,
+        workflow_id: Id,
+        *,
+        name: str | UnsetType = UNSET,
+        description: str | UnsetType | None = UNSET,
+        webhook_url: str | UnsetType | None = UNSET,
+        labels: dict[str, str] | UnsetType | None = UNSET,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WorkflowPublic:
+        """Change members of a workflow. None clears a member, except the name."""
+        given = {"name": name, "description": description, "webhook_url": webhook_url, "labels": labels}
+        content = json_body({key: value for key, value in given.items() if value is not UNSET})
+        request = change(
+            "PATCH",
+            path_of(workflow_id),
+            key=idempotency_key,
+            if_match=if_match,
+            headers=JSON_BODY,
+            content=content,
+        )
+        return self._workflow(request)
+
+    def start(
+        self,
+        workflow_id: Id,
+        *,
+        wait: float | None = None,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WorkflowPublic:
+        return self._run_verb(workflow_id, "start", wait, if_match, idempotency_key)
+
+    def resume(
+        self,
+        workflow_id: Id,
+        *,
+        wait: float | None = None,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WorkflowPublic:
+        return self._run_verb(workflow_id, "resume", wait, if_match, idempotency_key)
+
+    def pause(
+        self, workflow_id: Id, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> WorkflowPublic:
+        request = change("POST", path_of(workflow_id, "/pause"), key=idempotency_key, if_match=if_match)
+        return self._workflow(request)
+
+    def cancel(
+        self, workflow_id: Id, *, if_match: str | None = None, idempotency_key: str | None = None
+    ) -> WorkflowPublic:
+        return self._workflow(change("DELETE", path_of(workflow_id), key=idempotency_key, if_match=if_match))
+
+    def cleanup(
+        self,
+        workflow_id: Id,
+        *,
+        cleanup_tasks: bool | None = None,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WorkflowCleanupResponse:
+        """Delete the workflow softly, and with *cleanup_tasks* (default: true) the files of its tasks."""
+        request = change(
+            "POST",
+            path_of(workflow_id, "/cleanup"),
+            {"cleanup_tasks": cleanup_tasks},
+            key=idempotency_key,
+            if_match=if_match,
+        )
+        return decode(self._send(request), WorkflowCleanupResponse)
+
+    def delete_data(self, workflow_id: Id) -> WorkflowDataDeletion:
+        """Delete all data of the workflow for good. The request isn't repeated. Afterwards the id is unknown."""
+        request = ApiRequest(method="DELETE", path=path_of(workflow_id, "/data"))
+        return decode(self._send(request), WorkflowDataDeletion)
+
+    def dry_run(self, verb: DryRunVerb, workflow_id: Id, *, cleanup_tasks: bool | None = None) -> DryRun:
+        """Return what *verb* would do. Nothing changes. *cleanup_tasks* is that of `cleanup`."""
+        method, rest = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
+        query = {"dry_run": True, "cleanup_tasks": cleanup_tasks}
+        request = ApiRequest(method=method, path=path_of(workflow_id, rest), query=query, is_repeatable=True)
+        return decode(self._send(request), DryRun)
+
+    def plan(self, definition: Definition, *, lenient: bool = False) -> WorkflowPlan:
+        """Return what a workflow of *definition* would do and cost. Nothing is stored."""
+        headers = JSON_BODY | preferences(lenient=lenient)
+        content = definition_json(definition)
+        request = ApiRequest(method="POST", path=_PLAN, headers=headers, content=content, is_repeatable=True)
+        return decode(self._send(request), WorkflowPlan)
+
+    def explain(self, workflow_id: Id) -> Explanation:
+        """Return the reasons why the workflow and its steps don't progress."""
+        response = self._send(read(path_of(workflow_id, "/explain")))
+        return decode(response, Explanation)
+
+    def count(self, **filters: Unpack[CountFilters]) -> WorkflowCountsResponse:
+        """Return the number of workflows in each status."""
+        response = self._send(read(f"{WORKFLOWS}counts", filter_query(filters)))
+        return decode(response, WorkflowCountsResponse)
+
+    def page(self, **options: Unpack[PageOptions]) -> ListPage:
+        """Return one page of workflows. `cursor`, the page's `next_cursor`, leads to the next one."""
+        response = self._send(read(WORKFLOWS, filter_query(options)))
+        return ListPage.of(decode(response, WorkflowListResponse), response.links.get("next", {}).get("url"))
+
+    def list(self, *, page_size: int = 100, **filters: Unpack[ListFilters]) -> Items[WorkflowPublic]:
+        """Yield all workflows that match, the newest first. A page of *page_size* is read when it is needed."""
+        cursor: str | None = None
+        while True:
+            page = self.page(limit=page_size, total=False, cursor=cursor, **filters)
+            yield from page.workflows
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _run_verb(
+        self, workflow_id: Id, verb: str, wait: float | None, if_match: str | None, key: str | None
+    ) -> WorkflowPublic:
+        request = change(
+            "POST",
+            path_of(workflow_id, f"/{verb}"),
+            key=key,
+            if_match=if_match,
+            headers=preferences(wait_s=_first_slice(wait)),
+            wait_s=_first_slice(wait) or 0,
+        )
+        return self._change(request, wait)
+
+    def _change(self, request: ApiRequest, wait: float | None) -> WorkflowPublic:
+        """Send *request*, and return its workflow when it has ended, or after *wait* seconds."""
+        ends = monotonic() + (wait or 0)
+        workflow = self._workflow(request)
+        if workflow.status in TERMINAL_STATUSES or monotonic() >= ends:
+            return workflow
+        warnings = workflow.warnings
+        workflow = self._wait(workflow.id, ends)
+        workflow.warnings = warnings
+        return workflow
+
+    def _wait(self, workflow_id: Id, ends: float | None) -> WorkflowPublic:
+        """Return the workflow when it has ended, or as it is at the time *ends*."""
+        while True:
+            begins = monotonic()
+            left = None if ends is None else max(0.0, ends - begins)
+            wait_s = _first_slice(left) if left is not None else _SLICE_S
+            request = read(path_of(workflow_id), headers=preferences(wait_s=wait_s), wait_s=wait_s or 0)
+            workflow = self._workflow(request, retry_s=_RESTART_S if left is None else left)
+            now = monotonic()
+            if workflow.status in TERMINAL_STATUSES or (ends is not None and now >= ends):
+                return workflow
+            if now - begins < 1:  # the service didn't wait
+                sync_sleep(1 if ends is None else min(1, ends - now))
+
+    def _workflow(self, request: ApiRequest, *, retry_s: float | None = None) -> WorkflowPublic:
+        return decode(self._send(request, retry_s=retry_s), WorkflowPublic)
+
+
+def _first_slice(wait: float | None) -> int | None:
+    """Return the seconds that the first request of a wait waits."""
+    return None if wait is None else min(_SLICE_S, max(0, ceil(wait)))

@@ -1,0 +1,67 @@
+"""The content of an upload: a path, bytes, or a file that is open."""
+
+from collections.abc import Callable
+from io import SEEK_END, SEEK_SET, BytesIO
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeAlias
+
+
+class ReadableFile(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
+Content: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | ReadableFile"
+
+
+class UploadSource:
+    """What is uploaded. `name` is "" if it has none; `size` is None if it isn't known. `is_rewindable`: it can be sent
+    again.
+    """
+
+    def __init__(self, content: Content, name: str | None) -> None:
+        self.name, self.size, self.is_rewindable = name or "", None, True
+        self._close = True
+        if isinstance(content, bytes | bytearray | memoryview):
+            data = bytes(content)
+            self.size = len(data)
+            self._open: Callable[[], Any] = lambda: BytesIO(data)
+        elif isinstance(content, str | PathLike):
+            path = Path(fspath(content))
+            self.size, self.name = path.stat().st_size, name or path.name
+            self._open = lambda: path.open("rb")
+        else:
+            self._use_file(content, name)
+
+    size: int | None
+
+    def _use_file(self, file: Any, name: str | None) -> None:
+        if not isinstance(file.read(0), bytes):
+            raise TypeError("an upload needs a file that is open in binary mode")
+        own_name = getattr(file, "name", None)
+        self.name = name or (Path(own_name).name if isinstance(own_name, str) else "")
+        self._close = False
+        self.is_rewindable = bool(getattr(file, "seekable", lambda: False)())
+        if not self.is_rewindable:
+            self._open = lambda: file
+            return
+        start = file.tell()
+        self.size = file.seek(0, SEEK_END) - start
+
+        def rewind() -> Any:
+            file.seek(start, SEEK_SET)
+            return file
+
+        self._open = rewind
+
+    def open(self) -> BinaryIO:
+        """Return the content from its beginning."""
+        file: BinaryIO = self._open()
+        return file
+
+    def close(self, file: BinaryIO) -> None:
+        """Close what `open` returned, unless it is the caller's."""
+        if self._close:
+            file.close()

@@ -1,0 +1,44 @@
+"""Verifies a webhook of the service (Standard Webhooks), and decodes its payload."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import DecodeError, json
+
+from stepwell.client.errors import InvalidWebhook
+from stepwell.contract.webhooks import StepNotice, WorkflowNotice
+
+_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+
+def verify_webhook(body: bytes | str, headers: Mapping[str, str], secret: str) -> WorkflowNotice | StepNotice:
+    """Return the payload of a webhook, once its signature and its time are verified.
+
+    *body* is the body as it was received, *headers* are those of the request, and *secret* is the service's
+    STEPWELL_WEBHOOK_SECRET. Raises `InvalidWebhook`, and ValueError if *secret* isn't one.
+    """
+    from standardwebhooks import Webhook, WebhookVerificationError  # noqa: PLC0415 - only receivers need it
+
+    try:
+        webhook = Webhook(secret)
+    except (ValueError, RuntimeError):  # with the secret in it
+        raise ValueError("the secret of webhooks is whsec_ and base64") from None
+    sent = {name.lower(): value for name, value in headers.items()}
+    missing = [name for name in _HEADERS if name not in sent]
+    if missing:
+        raise InvalidWebhook(f"the request has no header {', '.join(missing)}")
+    try:
+        webhook.verify(body, {name: sent[name] for name in _HEADERS})
+    except WebhookVerificationError as error:
+        raise InvalidWebhook(f"the webhook isn't accepted: {error}") from None
+    return _payload(body)
+
+
+def _payload(body: bytes | str) -> WorkflowNotice | StepNotice:
+    try:
+        content: dict[str, Any] = json.decode(body)
+        if "event" in content.get("data", {}):
+            return json.decode(body, type=StepNotice)
+        return json.decode(body, type=WorkflowNotice)
+    except (DecodeError, AttributeError) as error:
+        raise InvalidWebhook(f"the body isn't that of a webhook of this version: {error}") from None
