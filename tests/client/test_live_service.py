@@ -94,3 +94,12 @@ async def test_the_synchronous_client_does_the_same_over_http(url: str, tmp_path
             assert client.ready()
 
     await asyncio.to_thread(use)
+
+
+async def test_the_deliveries_of_webhooks_are_listed_and_sent_again(stepwell: AsyncStepwell) -> None:
+    hooked = {**definition(), "webhook_url": "http://receiver.invalid/hook"}
+    ended = await stepwell.create(hooked, wait=60)
+    deliveries = [delivery async for delivery in stepwell.deliveries(ended.id)]
+    assert [delivery.type for delivery in deliveries] == ["workflow.completed"]
+    again = await stepwell.redeliver(ended.id, deliveries[0].id)
+    assert again.id == deliveries[0].id

@@ -15,7 +15,7 @@ from stepwell.contract.webhooks import DeliveryListResponse, DeliveryPublic
 
 _FEED = "/api/v1/events"
 _KNOWN = frozenset(EventType)  # a later version of the service may send others
-_PAGE = 1000
+_PAGE = 200
 
 
 class HistoryCalls(Connection):
