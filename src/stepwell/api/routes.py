@@ -95,7 +95,7 @@ def build_api(
     """Return the ASGI app. It opens and closes none of its arguments; *lifespan* may do that."""
     description = describe()
     return Litestar(
-        [*options_handlers(operations()), *HANDLERS],
+        _parsed_handlers(),
         dependencies={
             name: Provide(_always(value), use_cache=True, sync_to_thread=False)
             for name, value in {
@@ -127,6 +127,15 @@ def build_api(
         openapi_config=None,
         logging_config=None,
     )
+
+
+@cache
+def _parsed_handlers() -> tuple[HTTPRouteHandler, ...]:
+    """Return the handlers of all routes. Their signatures are parsed once, and not for each app of a test run."""
+    handlers = (*options_handlers(operations()), *HANDLERS)
+    for handler in handlers:
+        _ = handler.parsed_fn_signature
+    return handlers
 
 
 def operations() -> list[Operation]:

@@ -1,7 +1,9 @@
 """Shared HTTP code: a stateless client, the origin of a URL, the media type check, and Retry-After."""
 
+import ssl
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from functools import cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -17,13 +19,24 @@ GONE = frozenset({404, 410})
 UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return the TLS context of all outgoing connections. Only the first call loads the certificates, in about 5 ms."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def plain_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
     """Return a client that keeps no cookies and takes nothing from the environment. Close it when done."""
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     # No limit on connections, because the engine limits how many requests run at once, per provider and by settings.
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
     return httpx.AsyncClient(
-        transport=transport, limits=limits, cookies=no_cookies, trust_env=False, follow_redirects=False
+        verify=tls_context(),
+        transport=transport,
+        limits=limits,
+        cookies=no_cookies,
+        trust_env=False,
+        follow_redirects=False,
     )
 
 

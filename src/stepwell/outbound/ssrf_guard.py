@@ -22,7 +22,7 @@ from stepwell.domain.setting_names import ALLOWED_CIDRS
 from stepwell.domain.urls import split_url
 from stepwell.outbound.address_policy import Address, AddressPolicy, parse_address
 from stepwell.outbound.dns_resolver import BoundedResolver, ResolverBusy
-from stepwell.outbound.http_client import MAX_PORT, MAX_URL, plain_client
+from stepwell.outbound.http_client import MAX_PORT, MAX_URL, plain_client, tls_context
 from stepwell.outbound.sanitise import sanitised
 
 __all__ = [
@@ -134,7 +134,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     ) -> None:
         resolver = resolver or BoundedResolver(look_ups, late_s=resolve_timeout_s)
         self._policy, self._https_only = policy, https_only
-        context = ssl_context or httpx.create_ssl_context(trust_env=False)
+        context = ssl_context or tls_context()
         self._pools = {
             scheme: httpcore.AsyncConnectionPool(
                 ssl_context=context,
