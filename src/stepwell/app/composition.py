@@ -73,18 +73,19 @@ async def running_app(
     url_secret: bytes,
     exclusive: bool,
     extra_providers: Iterable[Provider] = (),
+    adapt_provider: Callable[[Provider], Provider] = lambda provider: provider,
 ) -> AsyncIterator[Application]:
     """Run the service on the database of *source*.
 
     *exclusive*: no other process can be alive on this database, so the service claims all workflows at once.
-    *url_secret* signs URLs of artifacts. Raises `Unavailable`, `StorageRefused`, whatever else *source* raises, and
-    ValueError for a key that can't be used.
+    *url_secret* signs URLs of artifacts. Each provider is replaced by what *adapt_provider* returns for it. Raises
+    `Unavailable`, `StorageRefused`, whatever else *source* raises, and ValueError for a key that can't be used.
     """
     process = ProcessInfo(settings, source.clock, uuid7(source.clock.now()), url_secret, exclusive)
     async with contextlib.AsyncExitStack() as stack:
         keys = _build_keys(settings, source.clock, stack)
         stores = await open_stores(process, source, stack)
-        engine = build_engine(process, stores, extra_providers, stack)
+        engine = build_engine(process, stores, extra_providers, adapt_provider, stack)
         webhooks = build_webhooks(process, stores, engine, stack)
         services = build_services(process, stores, engine, webhooks, stack)
         if exclusive and not stores.files.shared:

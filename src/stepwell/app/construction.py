@@ -5,7 +5,7 @@ step opens, in reverse order.
 """
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from uuid import UUID
 
@@ -151,13 +151,18 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
 
 
 def build_engine(
-    process: ProcessInfo, stores: Stores, extra_providers: Iterable[Provider], stack: contextlib.AsyncExitStack
+    process: ProcessInfo,
+    stores: Stores,
+    extra_providers: Iterable[Provider],
+    adapt_provider: Callable[[Provider], Provider],
+    stack: contextlib.AsyncExitStack,
 ) -> Engine:
     """Build the providers and the scheduler. Nothing runs yet."""
     settings, clock, workflow_store = process.settings, process.clock, stores.database.workflow_store
     clients = open_clients(settings, stack)
     key_refusals = KeyRefusals(clock)
-    registry = Registry([*build_providers(settings, clients.trusted, key_refusals), *extra_providers])
+    providers = [*build_providers(settings, clients.trusted, key_refusals), *extra_providers]
+    registry = Registry(map(adapt_provider, providers))
     stack.callback(registry.close)
     urls = SignedArtifactUrls(
         stores.task_files, stores.files, process.signed_urls, clock, public=settings.public_url is not None

@@ -1,23 +1,48 @@
-"""A database in memory and a manual clock, for tests of workflows without PostgreSQL and without waiting.
+"""The service in tests: of users' projects, and of Stepwell itself.
 
-`MemoryDatabase` stores everything that the service stores in PostgreSQL, in the test's own process. The tests in
-`tests/persistence/contract` run against both, so that a workflow does the same on either. `ManualClock` is a clock that
-a test moves: after `clock.advance(3600)`, a retry that is due in an hour starts at once.
+- `webhooks` receives webhooks and verifies them.
+- `png` makes an image for a scripted answer or an upload.
+- `MemoryDatabase` stores everything that the service stores in PostgreSQL, in the test's own process. The tests in
+  `tests/persistence/contract` run against both, so that a workflow does the same on either.
+- `ManualClock` stands still until a test moves it; `RunningClock` runs, and can be moved as well.
 
-    clock = ManualClock()
-    database = MemoryDatabase(clock)
-    settings = Settings(data_dir=folder, jwt_secret=secret, default_provider=ProviderType.LOCAL)
-    async with running_app(settings, source=database, url_secret=key, exclusive=True) as app:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app.api), base_url="http://test") as client:
-            ...
-            clock.advance(3600)
-
-The clock drives everything that the workflow or the service does at a later time: retries, the workflow's timeout, rate
-limits, circuit breakers, leases and the attempts at webhooks. A step's own `timeout_s`, and the intervals at which
-providers are polled, pass in real time.
+The names are imported when they are used.
 """
 
-from stepwell.testing.manual_clock import ManualClock
-from stepwell.testing.memory_database import MemoryDatabase
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["ManualClock", "MemoryDatabase"]
+if TYPE_CHECKING:
+    from stepwell.testing.manual_clock import ManualClock
+    from stepwell.testing.memory_database import MemoryDatabase
+    from stepwell.testing.provider_scripts import ProviderCall, ProviderScripts, png
+    from stepwell.testing.running_clock import RunningClock
+    from stepwell.testing.webhook_receiver import WebhookReceiver, webhooks
+
+__all__ = [
+    "ManualClock",
+    "MemoryDatabase",
+    "ProviderCall",
+    "ProviderScripts",
+    "RunningClock",
+    "WebhookReceiver",
+    "png",
+    "webhooks",
+]
+
+_MODULES = {
+    "ManualClock": "manual_clock",
+    "MemoryDatabase": "memory_database",
+    "ProviderCall": "provider_scripts",
+    "ProviderScripts": "provider_scripts",
+    "RunningClock": "running_clock",
+    "WebhookReceiver": "webhook_receiver",
+    "png": "provider_scripts",
+    "webhooks": "webhook_receiver",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -4,8 +4,6 @@ Its folder is not pytest's: for root that is closed to the account that PostgreS
 """
 
 import os
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -15,6 +13,19 @@ import asyncpg
 
 from stepwell.persistence.embedded.server import DATABASE, EmbeddedPostgres
 from stepwell.persistence.schema.tables import metadata
+from stepwell.testing.folders import fresh_folder
+
+__all__ = [
+    "TABLES",
+    "TestServer",
+    "connected",
+    "create_database",
+    "database",
+    "drop_database",
+    "fresh_folder",
+    "postmaster_pid",
+    "running_server",
+]
 
 # Quick, and good enough for a folder that no one uses again: only a crash of the machine would tell.
 QUICK = {"fsync": "off", "full_page_writes": "off"}
@@ -36,18 +47,6 @@ class TestServer:
     def pid(self) -> int:
         """Of the postmaster."""
         return postmaster_pid(self.root)
-
-
-@contextmanager
-def fresh_folder() -> Iterator[Path]:
-    """A folder in the temporary folder that other users may pass through, deleted at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="stepwell-"))
-    if os.geteuid() == 0:
-        folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @contextmanager
