@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
 from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
+from support.processes.node import Node, install_node_packages
 from support.service.live_service import Service, running_service
 
 # As the service's default. Lines of what goes well would take longer than what goes well.
@@ -41,6 +43,13 @@ def debug_logging(restored_logging: None, capfd: pytest.CaptureFixture[str]) -> 
     """Send all logs of all libraries, down to debug, to the captured stderr in the form of the service."""
     configure_logging("json", "debug")
     structlog.configure(cache_logger_on_first_use=False)  # else loggers would keep to this for all later tests
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """Node.js with the packages of `tests/typescript`. Without Node.js, the test is skipped."""
+    own = tmp_path_factory.getbasetemp()
+    return install_node_packages(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own)
 
 
 @pytest.fixture(scope="session")

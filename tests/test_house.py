@@ -1,6 +1,7 @@
 """The house rules that tools can check: types, style, layers, sizes, pins."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def test_pins_hold_every_dependency_and_no_address() -> None:
     assert _names(project["optional-dependencies"]["test"]) <= pinned
     assert "://" not in constraints + requirements
     assert re.search(r"^\s*-(?!-hash)", constraints + requirements, re.MULTILINE) is None
+
+
+def test_the_npm_packages_of_the_tests_are_pinned_by_hashes_and_without_an_address() -> None:
+    folder = TOP / "tests/typescript"
+    packages = json.loads((folder / "package-lock.json").read_text())["packages"]
+    own = packages.pop("")
+    assert own["devDependencies"] == json.loads((folder / "package.json").read_text())["devDependencies"]
+    assert all(re.fullmatch(r"[\d.]+", version) for version in own["devDependencies"].values())
+    assert [name for name, package in packages.items() if "integrity" not in package or "resolved" in package] == []
+    assert "omit-lockfile-registry-resolved=true" in (folder / ".npmrc").read_text()
 
 
 def test_top_level_holds_only_what_it_may() -> None:

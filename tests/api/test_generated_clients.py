@@ -1,6 +1,7 @@
 """Client generators read the served document as intended.
 
-The rules are those of openapi-typescript and openapi-python-client. `test_python_client` runs the second.
+The rules are those of openapi-typescript and openapi-python-client. `test_typescript_client` and `test_python_client`
+run both.
 """
 
 import json

@@ -1,0 +1,151 @@
+// Runs every operation of the API by openapi-fetch, with the types in stepwell.ts. STEPWELL and TOKEN name the service.
+import assert from "node:assert/strict";
+
+import createClient from "openapi-fetch";
+
+import type { FieldMapping, paths, WorkflowPublic, WorkflowStepDefinition } from "./stepwell.js";
+
+const UNKNOWN = "00000000-0000-7000-8000-000000000000";
+const PHOTO =
+  "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGNsaGBgYGBgYmBgYGBgAAAMqgEElVt5PAAAAABJRU5ErkJggg==";
+
+const service = process.env.STEPWELL ?? "";
+// The second parameter selects JSON where an answer may also be a stream of events or a dry run.
+const api = createClient<paths, "application/json" | "application/problem+json">({
+  baseUrl: service,
+  headers: { Authorization: `Bearer ${process.env.TOKEN}` },
+});
+const called = new Set<string>();
+api.use({
+  onRequest: ({ request, schemaPath }) => {
+    called.add(`${request.method} ${schemaPath}`);
+  },
+});
+
+/** The data of an answer, or an error that shows the problem. */
+function data<T>(answer: { data?: T; error?: unknown; response: Response }): T {
+  assert.ok(answer.response.ok, JSON.stringify(answer.error));
+  return answer.data as T;
+}
+
+async function upload(): Promise<string> {
+  const form = new FormData();
+  form.append("file", new Blob([Buffer.from(PHOTO, "base64")]), "photo.png");
+  const answer = await api.POST("/api/v1/artifacts", { body: { file: [] }, bodySerializer: () => form });
+  const [file] = data(answer).artifacts;
+  assert.ok(file);
+  assert.deepEqual([file.name, file.width, file.height], ["photo.png", 2, 2]);
+  return file.path;
+}
+
+function pipeline(path: string): WorkflowStepDefinition[] {
+  const mapping: FieldMapping = { from_step: "refine", from_field: "result_image_path", to_field: "base_image_url" };
+  return [
+    { id: "refine", task_type: "REFINE", config: { base_image_url: path, upscale_factor: 2 } },
+    { id: "cut", task_type: "BACKGROUND_REMOVE", input_mappings: [mapping] },
+  ];
+}
+
+async function create(steps: WorkflowStepDefinition[], start: boolean): Promise<WorkflowPublic> {
+  const body = { name: "client", origin_instance: "tests", steps, labels: { by: "typescript" } };
+  const params = { query: { start }, header: { Prefer: "wait=30" } };
+  return data(await api.POST("/api/v1/workflows/", { body, params }));
+}
+
+/** Runs the pipeline, and reads all that there is to read of it. */
+async function runAndRead(path: string): Promise<WorkflowPublic> {
+  const created = await create(pipeline(path), true);
+  const params = { path: { workflow_id: created.id } };
+  const header = { Prefer: "wait=30" };
+  const done = data(await api.GET("/api/v1/workflows/{workflow_id}", { params: { ...params, header } }));
+  assert.equal(done.status, "COMPLETED", done.error_message ?? undefined);
+  assert.equal(done.steps?.[0]?.result?.width, 4);
+
+  const image = done.final_step_result?.result_image_path;
+  assert.ok(typeof image === "string");
+  const file = await api.GET("/api/v1/artifacts/{path}", { params: { path: { path: image } }, parseAs: "blob" });
+  assert.equal(data(file).type, "image/png");
+  const link = data(await api.POST("/api/v1/artifacts/links", { body: { path: image } }));
+  const { pathname, search } = new URL(link.url); // its host is that of a proxy
+  assert.ok((await fetch(service + pathname + search)).ok);
+
+  const events = data(await api.GET("/api/v1/workflows/{workflow_id}/events", { params })).events;
+  assert.equal(events.at(-1)?.type, "workflow.completed");
+  assert.ok(data(await api.GET("/api/v1/events")).events.length >= events.length);
+  const [task] = data(await api.GET("/api/v1/workflows/{workflow_id}/tasks", { params })).tasks;
+  assert.ok(task);
+  const again = data(await api.GET("/api/v1/tasks/{task_id}", { params: { path: { task_id: task.id } } }));
+  assert.deepEqual(again, task);
+  assert.deepEqual(data(await api.GET("/api/v1/workflows/{workflow_id}/deliveries", { params })).deliveries, []);
+  assert.equal(data(await api.GET("/api/v1/workflows/{workflow_id}/explain", { params })).status, "COMPLETED");
+  const definition = data(await api.GET("/api/v1/workflows/{workflow_id}/definition", { params }));
+  assert.deepEqual(definition.steps.map((step) => step.id), ["refine", "cut"]);
+  return done;
+}
+
+/** Changes a workflow, is refused what its status doesn't allow, and deletes its data. */
+async function control(steps: WorkflowStepDefinition[]): Promise<void> {
+  const waiting = await create(steps, false);
+  const params = { path: { workflow_id: waiting.id } };
+  const change = { description: "new", labels: null };
+  const updated = data(await api.PATCH("/api/v1/workflows/{workflow_id}", { params, body: change }));
+  assert.deepEqual([updated.description, updated.labels], ["new", {}]);
+  const query = { status: "PENDING", order: "-created_at" as const, total: true };
+  const listed = data(await api.GET("/api/v1/workflows/", { params: { query } }));
+  assert.deepEqual([listed.total, listed.workflows[0]?.id], [1, waiting.id]);
+  assert.equal(data(await api.GET("/api/v1/workflows/counts")).counts["PENDING"], 1);
+  const body = { name: "client", origin_instance: "tests", steps };
+  assert.equal(data(await api.POST("/api/v1/workflows/plan", { body })).steps.length, 2);
+
+  const paused = await api.POST("/api/v1/workflows/{workflow_id}/pause", { params });
+  assert.ok(paused.error && "allowed_from" in paused.error);
+  assert.deepEqual(paused.error.allowed_from, ["RUNNING"]);
+  const resumed = await api.POST("/api/v1/workflows/{workflow_id}/resume", { params });
+  assert.equal(resumed.response.status, 409);
+  const started = data(await api.POST("/api/v1/workflows/{workflow_id}/start", { params }));
+  assert.equal(started.total_steps, 2);
+  await api.GET("/api/v1/workflows/{workflow_id}", { params: { ...params, header: { Prefer: "wait=30" } } });
+  const cancelled = await api.DELETE("/api/v1/workflows/{workflow_id}", { params });
+  assert.equal(cancelled.response.status, 409);
+  const cleaned = data(await api.POST("/api/v1/workflows/{workflow_id}/cleanup", { params }));
+  assert.equal(cleaned.cleanup.tasks_cleaned, 2);
+  assert.equal(data(await api.DELETE("/api/v1/workflows/{workflow_id}/data", { params })).id, waiting.id);
+}
+
+/** Runs the operations that aren't about a workflow. */
+async function lookAround(): Promise<void> {
+  const providers = data(await api.GET("/api/v1/providers")).providers;
+  assert.ok(providers.some((provider) => provider.provider_type === "LOCAL"));
+  assert.equal(data(await api.GET("/api/v1/limits")).tenant_id, null);
+  assert.deepEqual(data(await api.GET("/api/v1/costs")).costs, []);
+  assert.ok(data(await api.POST("/api/v1/events/tickets", { body: {} })).ticket);
+  assert.equal(data(await api.GET("/health/ready")).status, "ok");
+  assert.equal(data(await api.GET("/health/live")).status, "ok");
+  assert.equal(data(await api.GET("/")).name, "Stepwell");
+  data(await api.GET("/openapi.json"));
+  data(await api.GET("/schema/openapi.json"));
+  data(await api.GET("/schema", { parseAs: "text" }));
+  data(await api.GET("/metrics", { parseAs: "text" }));
+  data(await api.GET("/manual", { parseAs: "text" }));
+  data(await api.GET("/manual/{page}", { params: { path: { page: "start" } }, parseAs: "text" }));
+  const unknown = [
+    await api.POST("/api/v1/artifacts/{upload_id}/complete", { params: { path: { upload_id: UNKNOWN } } }),
+    await api.POST("/api/v1/callbacks/{token}", { params: { path: { token: "unknown" } } }),
+    await api.POST("/api/v1/workflows/{workflow_id}/deliveries/{delivery_id}/redeliver", {
+      params: { path: { workflow_id: UNKNOWN, delivery_id: "unknown" } },
+    }),
+  ];
+  assert.deepEqual(unknown.map((answer) => answer.response.status), [404, 404, 404]);
+}
+
+const path = await upload();
+const done = await runAndRead(path);
+await control(pipeline(path));
+await lookAround();
+const [listed] = data(await api.GET("/api/v1/artifacts")).artifacts;
+assert.equal(listed?.path, path);
+const inUse = await api.DELETE("/api/v1/artifacts/{path}", { params: { path: { path } } });
+assert.equal(inUse.response.status, 409);
+data(await api.POST("/api/v1/workflows/{workflow_id}/cleanup", { params: { path: { workflow_id: done.id } } }));
+assert.equal(data(await api.DELETE("/api/v1/artifacts/{path}", { params: { path: { path } } })).path, path);
+console.log(JSON.stringify([...called].sort()));
