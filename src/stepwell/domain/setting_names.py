@@ -15,6 +15,11 @@ CREDENTIAL = PREFIX + "CREDENTIALS__"
 TENANTS_SECRET = PREFIX + "WEBHOOK_SECRETS__"
 DEFAULT_PROVIDER = PREFIX + "DEFAULT_PROVIDER"
 ALLOWED_CIDRS = PREFIX + "ALLOWED_CIDRS"
+# Variables of the command line, which aren't settings of the service.
+URL = PREFIX + "URL"
+TOKEN = PREFIX + "TOKEN"
+DEBUG = PREFIX + "DEBUG"
+COMMAND_LINE = frozenset({URL, TOKEN, TOKEN + "_FILE", DEBUG})
 
 _ANY_CREDENTIAL = CREDENTIAL + "<PROVIDER>"
 _BY_URL = frozenset({ProviderType.COMFYUI, ProviderType.CUSTOM})  # a credential alone doesn't configure these

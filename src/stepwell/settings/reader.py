@@ -9,7 +9,7 @@ from msgspec.structs import fields
 
 from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import Fault
-from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
+from stepwell.domain.setting_names import COMMAND_LINE, CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
 from stepwell.domain.setting_values import ModelLimits, Networks, Origins, Prices, Secrets, TenantLimits
 from stepwell.domain.strict_json.schema_faults import collect
 from stepwell.domain.urls import split_url
@@ -83,7 +83,7 @@ def unread_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
         CREDENTIAL.rstrip("_"),
         TENANTS_SECRET.rstrip("_"),
     }
-    known_names |= {name + FILE for name in SECRET_VARIABLES}
+    known_names |= {name + FILE for name in SECRET_VARIABLES} | COMMAND_LINE
     unknown = [key for key in environ if _looks_like_setting(key) and key not in known_names and not _is_member(key)]
     return {
         key: similar_setting(key, known_names) or similar_setting(key.removesuffix(FILE), known_names)

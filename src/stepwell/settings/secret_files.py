@@ -37,6 +37,22 @@ def read_secret_files(environ: Mapping[str, str]) -> tuple[dict[str, str], dict[
     return values, faults
 
 
+def read_secret_variable(environ: Mapping[str, str], name: str) -> str | None:
+    """Return the secret *name*, or the one in the file that NAME_FILE names; None if there is neither.
+
+    Raises ValueError with a message that contains no secret.
+    """
+    value, path = environ.get(name), environ.get(name + FILE)
+    if value and path:
+        raise ValueError(f"{name}, {name}{FILE}: Expected one of the two, not both")
+    if not path:
+        return value or None
+    try:
+        return _read_secret(Path(path))
+    except ValueError as error:
+        raise ValueError(f"{name}{FILE}: {error}") from None
+
+
 def _secret_in_file(key: str) -> str | None:
     """Return the X of a variable X_FILE if X is a secret; else None."""
     name = key.removesuffix(FILE)
