@@ -43,11 +43,17 @@ def test_a_thread_that_aborts_the_finalisation_harms_no_command(
     assert (tmp_path / "at_exit").exists()
 
 
-def test_an_unexpected_error_is_shown_with_its_traceback(surroundings: dict[str, str], tmp_path: Path) -> None:
+def test_an_unexpected_error_is_one_line_and_its_traceback_on_request(
+    surroundings: dict[str, str], tmp_path: Path
+) -> None:
     with (tmp_path / "sitecustomize.py").open("a") as file:
         file.write("import stepwell.cli.commands as commands\ncommands.run = lambda: 1 / 0\n")
     done = stepwell("openapi", env=surroundings)
     assert (done.returncode, done.stdout) == (1, "")
+    line = "stepwell: unexpected error: ZeroDivisionError: division by zero (STEPWELL_DEBUG=1 shows where)\n"
+    assert done.stderr == line
+    done = stepwell("openapi", env=surroundings | {"STEPWELL_DEBUG": "1"})
+    assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last):\n")
     assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
 

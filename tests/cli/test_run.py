@@ -59,18 +59,18 @@ def test_the_warnings_of_a_definition_are_on_stderr(data_dir: Path) -> None:
     assert done.stderr.splitlines()[0] == warning
 
 
-def test_an_invalid_definition_is_exit_code_2_with_all_its_faults(data_dir: Path, tmp_path: Path) -> None:
+def test_an_invalid_definition_is_exit_code_3_with_all_its_faults(data_dir: Path, tmp_path: Path) -> None:
     broken = pipeline()
     broken["steps"][1]["depends_on"] = ["nowhere"]
     broken["steps"][0]["config"]["width"] = "wide"
     refused = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(broken))
-    assert refused.returncode == 2
+    assert refused.returncode == 3
     assert refused.stdout == ""
     assert '["body","steps",1,"depends_on",0]: ' in refused.stderr
     assert '["body","steps",0,"config","width"]: ' in refused.stderr
 
     no_json = stepwell("run", "-", "--data-dir", data_dir, stdin='{"name"')
-    assert no_json.returncode == 2
+    assert no_json.returncode == 3
     assert '["body"]: Malformed JSON' in no_json.stderr
 
     no_file = stepwell("run", tmp_path / "nothing.json")
@@ -84,7 +84,7 @@ def test_the_next_start_continues_an_interrupted_run(data_dir: Path, tmp_path: P
     run = start("run", data_dir, None, str(file), "--data-dir", str(data_dir), port=False)
     try:
         until(lambda: "generate: started" in run.stderr, 30, lambda: run.stderr)
-        assert run.terminate(signal.SIGINT) == 1
+        assert run.terminate(signal.SIGINT) == 130
         assert run.stdout == ""
         last = run.stderr.splitlines()[-1]
         assert f"stopped: the next start on {data_dir} continues workflow " in last

@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from stepwell.cli import handover
-from stepwell.cli.data_folder import open_folder, publish_address
+from stepwell.cli.data_folder import UP, open_folder, publish_address
 from stepwell.cli.errors import Refused
 from stepwell.cli.handover import UpEnded, hand_over
-from stepwell.cli.postgres import UP, claim_folder
+from stepwell.cli.postgres import claim_folder
 from stepwell.settings import Settings
 from support.processes.stepwell_process import StepwellProcess, running_up, start, start_up, stepwell, until
 from support.service.answer_dropping_proxy import first_answer_lost
@@ -77,7 +77,7 @@ def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: S
     beside, alone = (
         stepwell("run", "-", "--data-dir", folder, stdin=json.dumps(broken)) for folder in (up.data_dir, data_dir)
     )
-    assert beside.returncode == alone.returncode == 2
+    assert beside.returncode == alone.returncode == 3
     assert beside.stdout == alone.stdout == ""
     assert beside.stderr == alone.stderr
     assert len(beside.stderr.splitlines()) == 3
@@ -130,7 +130,7 @@ def test_run_beside_another_run_is_refused_with_advice(data_dir: Path) -> None:
 def test_ctrl_c_ends_the_run_and_not_the_workflow(up: StepwellProcess) -> None:
     with running_file(up.data_dir, LONG) as run:
         until(lambda: "generate: started" in run.stderr, 60, lambda: run.stderr)
-        assert run.terminate(signal.SIGINT) == 1
+        assert run.terminate(signal.SIGINT) == 130
     assert run.stdout == ""
     last = run.stderr.splitlines()[-1]
     workflow_id = last.split()[-1]
@@ -193,10 +193,10 @@ def test_run_is_refused_if_the_up_accepts_no_token_of_the_folder(data_dir: Path)
     with running_up(data_dir, env) as up:
         for mine in ({}, env):
             refused = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline()), env=mine)
-            assert refused.returncode == 1
+            assert refused.returncode == 3
             assert refused.stderr == (
                 f"stepwell: the `stepwell up` at {up.url} accepts no token that {data_dir} offers, "
-                "because it verifies tokens with another key: post the definition to its API with a token of yours\n"
+                "because it verifies tokens with another key: use `stepwell submit` with a token of yours\n"
             )
 
 

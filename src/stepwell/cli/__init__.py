@@ -22,10 +22,20 @@ def main() -> NoReturn:
         code = run()
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except Exception:  # noqa: BLE001 - reported as the interpreter does
-        sys.excepthook(*sys.exc_info())
+    except Exception as error:  # noqa: BLE001 - reported
+        _report(error)
         code = 1
     end_process(code)
+
+
+def _report(error: Exception) -> None:
+    """Print an unexpected error to stderr: one line, or its traceback if the user wants that."""
+    if os.environ.get("STEPWELL_DEBUG"):
+        sys.excepthook(type(error), error, error.__traceback__)
+        return
+    text = "".join(each if each.isprintable() else " " for each in f"{type(error).__name__}: {error}")
+    with suppress(OSError):
+        sys.stderr.write(f"stepwell: unexpected error: {text} (STEPWELL_DEBUG=1 shows where)\n")
 
 
 def end_process(code: int) -> NoReturn:

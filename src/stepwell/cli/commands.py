@@ -12,9 +12,12 @@ import click
 
 from stepwell import __version__
 from stepwell.bench.loads import Shape
-from stepwell.cli.errors import FAILED, Refused, os_errors
+from stepwell.cli.command_group import CommandGroup
+from stepwell.cli.errors import FAILED, INTERRUPTED, Refused, os_errors
 from stepwell.cli.output import discard_output, print_message, print_result, settings_of, start_logging
 from stepwell.cli.signals import Signals
+from stepwell.cli.workflow_commands import declarations  # noqa: F401 - declares them
+from stepwell.cli.workflow_commands.service_command import service_commands
 
 # ruff: noqa: PLC0415 - see above
 
@@ -37,7 +40,7 @@ def run() -> int:
         error.show()
         return error.exit_code
     except click.Abort:
-        return FAILED
+        return INTERRUPTED
     finally:
         discard_output()
 
@@ -58,7 +61,7 @@ def _environ_for(data_dir: Path | None) -> Mapping[str, str]:
     return {name: value for name, value in os.environ.items() if data_dir is None or name not in _DATABASE}
 
 
-@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stepwell", message="%(prog)s %(version)s")
 def cli() -> None:
     """Runs workflows of AI-media tasks."""
@@ -104,9 +107,9 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
     """Run the definition in FILE ("-" for stdin) to its end on the data folder.
 
     If `stepwell up` runs on that folder, that `up` runs the definition, with its own settings. Progress goes to stderr.
-    The result and the absolute paths of its files go to stdout, as JSON. Exit code 0: it is COMPLETED; 2: the
-    definition is not valid; 1: anything else. Ctrl-C doesn't cancel the workflow: the `up` that runs it, or else the
-    next start on the folder, continues it.
+    The result and the absolute paths of its files go to stdout, as JSON. Exit code 0: it is COMPLETED; 1: it is not;
+    3: the definition is not valid; 5: the `up` doesn't answer. Ctrl-C doesn't cancel the workflow: the `up` that runs
+    it, or else the next start on the folder, continues it.
     """
 
     def command(signals: Signals) -> int:
@@ -118,7 +121,7 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
             data = file.read()
         return run_definition(settings, data, signals)
 
-    return _stoppable(command, stopped=FAILED)
+    return _stoppable(command, stopped=INTERRUPTED)
 
 
 @cli.command()
@@ -332,3 +335,19 @@ def openapi(output: Path | None) -> None:
         return
     with os_errors(f"cannot write {output}"):
         output.write_bytes(document + b"\n")
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that completes commands, options and ids in SHELL.
+
+    For bash: echo 'eval "$(stepwell completion bash)"' >> ~/.bashrc
+    """
+    from stepwell.cli.shell_completion import completion_script
+
+    print_result(completion_script(cli, shell))
+
+
+for _command in service_commands.commands.values():
+    cli.add_command(_command)

@@ -12,6 +12,8 @@ from stepwell.domain.webhooks.secrets import SigningSecrets, new_secret
 from stepwell.persistence.embedded.data_folder import sync_folder
 from stepwell.persistence.embedded.programs import PostgresUnavailable, check_user
 
+UP = "up"  # the command whose process serves the API of the data folder that it owns
+
 _SECRET_BYTES = 32
 _ADVICE = "let this user write there, or choose another folder with --data-dir or STEPWELL_DATA_DIR"
 

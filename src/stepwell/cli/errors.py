@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# The exit codes of all commands. 0 is success.
 FAILED = 1
-MISUSED = 2  # wrong settings, input or options
+MISUSED = 2  # wrong settings or options
+REFUSED = 3  # the service refuses the request, or the definition
+NOT_FOUND = 4
+UNAVAILABLE = 5  # the service doesn't answer, or can't now
+INTERRUPTED = 130  # by Ctrl-C
 
 
 class Refused(Exception):

@@ -17,11 +17,11 @@ from uuid import UUID, uuid4
 import httpx
 from msgspec import DecodeError, Raw, Struct, json
 
-from stepwell.cli.data_folder import read_address, read_token
-from stepwell.cli.errors import Refused
+from stepwell.cli.data_folder import UP, read_address, read_token
+from stepwell.cli.errors import REFUSED, UNAVAILABLE, Refused
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome, print_warnings
 from stepwell.cli.output import print_message
-from stepwell.cli.postgres import UP, server_on
+from stepwell.cli.postgres import server_on
 from stepwell.cli.run_progress import progress_display
 from stepwell.cli.tokens import make_token
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
@@ -82,7 +82,8 @@ async def hand_over(settings: Settings, data: bytes) -> int:
         except UpEnded:
             if not up.posted:
                 raise
-            raise Refused(f"the `stepwell up` on {settings.data_dir} has ended: {up.describe_progress()}") from None
+            ended = f"the `stepwell up` on {settings.data_dir} has ended: {up.describe_progress()}"
+            raise Refused(ended, code=UNAVAILABLE) from None
         except asyncio.CancelledError:
             if up.posted:
                 print_message(f"stopped following: {up.describe_progress()}")
@@ -192,8 +193,8 @@ class _UpClient:
             if self._token is None:
                 raise Refused(
                     f"the `stepwell up` at {_base(answer)} accepts no token that {self._folder} "
-                    "offers, because it verifies tokens with another key: post the definition to its API with a token "
-                    "of yours"
+                    "offers, because it verifies tokens with another key: use `stepwell submit` with a token of yours",
+                    code=REFUSED,
                 )
             return
         try:
@@ -204,7 +205,8 @@ class _UpClient:
             raise invalid_definition(detail)
         self._answer = f"answers {answer.status_code}: {detail}"
         if "retry-after" not in answer.headers:
-            raise Refused(f"the `stepwell up` on {self._folder} {self._answer}")
+            code = UNAVAILABLE if answer.is_server_error else REFUSED
+            raise Refused(f"the `stepwell up` on {self._folder} {self._answer}", code=code)
 
     def _authorization(self) -> dict[str, str]:
         if self._token is None:  # only now, because an `up` that has written its address has made the secret
@@ -235,7 +237,7 @@ class _UpClient:
             if asyncio.get_running_loop().time() > self._deadline:
                 where = f"at {address}" if address else f"on {self._folder}"
                 state = f"still {self._answer}" if self._answer else "doesn't answer"
-                raise Refused(f"the `stepwell up` {where} {state}: {self.describe_progress()}")
+                raise Refused(f"the `stepwell up` {where} {state}: {self.describe_progress()}", code=UNAVAILABLE)
             if not waiting:
                 waiting = True
                 print_message(

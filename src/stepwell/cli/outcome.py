@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import Raw, Struct, json
 
-from stepwell.cli.errors import FAILED, MISUSED, Refused
+from stepwell.cli.errors import FAILED, REFUSED, Refused
 from stepwell.cli.output import print_message, print_result
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
@@ -31,7 +31,7 @@ def print_outcome(outcome: RunOutcome) -> int:
 
 def invalid_definition(faults: Iterable[Fault]) -> Refused:
     """Return the error for a definition that is not valid, with a line for each fault."""
-    return Refused("the definition is not valid:", *map(_line, faults), code=MISUSED)
+    return Refused("the definition is not valid:", *map(_line, faults), code=REFUSED)
 
 
 def print_warnings(warnings: Iterable[DefinitionWarning]) -> None:

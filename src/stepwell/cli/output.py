@@ -9,7 +9,7 @@ from typing import TextIO
 
 import structlog
 
-from stepwell.cli.errors import MISUSED, Refused, os_errors
+from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import credential_faults
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
 from stepwell.telemetry import configure_logging
@@ -22,8 +22,18 @@ _CHATTY = ("uvicorn", "alembic")
 
 def print_result(line: str) -> None:
     """Print a line of the result to stdout. A closed pipe is no error. Raises `Refused` for other failures."""
-    with os_errors("cannot write to stdout"), contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError):
+        write_result(line)
+
+
+def write_result(line: str) -> None:
+    """Print a line of the result to stdout. Raises BrokenPipeError, and `Refused` for other failures."""
+    try:
         _print(line, sys.stdout)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Refused(f"cannot write to stdout: {error.strerror or error}") from error
 
 
 def print_message(*lines: str) -> None:

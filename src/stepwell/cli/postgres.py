@@ -16,8 +16,6 @@ from stepwell.settings import Settings
 
 log = structlog.get_logger()
 
-UP = "up"  # the command whose process serves the API of the data folder that it owns
-
 _POLL_S = 0.1
 _ANSWER_S = 30.0
 _INDEX_WAIT_S = 60.0

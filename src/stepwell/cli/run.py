@@ -9,13 +9,13 @@ from msgspec import Raw
 
 from stepwell.app import Application
 from stepwell.artifacts.store_setup import bucket_of
-from stepwell.cli.data_folder import open_folder
-from stepwell.cli.errors import FAILED, Refused
+from stepwell.cli.data_folder import UP, open_folder
+from stepwell.cli.errors import INTERRUPTED, Refused
 from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome, print_warnings
 from stepwell.cli.output import print_message
-from stepwell.cli.postgres import UP, claim_folder, keep_running, migrate_embedded, start_server
+from stepwell.cli.postgres import claim_folder, keep_running, migrate_embedded, start_server
 from stepwell.cli.run_progress import RunProgress, progress_display
 from stepwell.cli.service_host import is_broken, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
@@ -53,7 +53,7 @@ def run_definition(settings: Settings, data: bytes, signals: Signals) -> int:
             if error.command != UP:
                 raise Refused(f"{error}: wait until it ends, or use `stepwell up`, which runs many") from error
         with suppress(UpEnded):
-            return run_stoppable(signals, lambda _: hand_over(settings, data), stopped=FAILED)
+            return run_stoppable(signals, lambda _: hand_over(settings, data), stopped=INTERRUPTED)
         signals.check()
 
 
@@ -63,7 +63,7 @@ def _run_alone(settings: Settings, body: Any, signals: Signals) -> int:
         start_server(postgres, signals)
         settings = embedded_settings(settings, grace_s=min(settings.grace_s, _GRACE_S))
         keys = keys_of_folder(settings)
-        return run_stoppable(signals, lambda stop: _main(keys, postgres, body, stop), stopped=FAILED)
+        return run_stoppable(signals, lambda stop: _main(keys, postgres, body, stop), stopped=INTERRUPTED)
 
 
 async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: Stop) -> int:
@@ -74,7 +74,7 @@ async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: 
             stop.take_over()
             outcome = await _run(app, keys.settings, body, stop)
         respawning.cancel()
-    return FAILED if outcome is None else print_outcome(outcome)
+    return INTERRUPTED if outcome is None else print_outcome(outcome)
 
 
 async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:

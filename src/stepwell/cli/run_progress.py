@@ -13,6 +13,7 @@ from rich.text import Text
 
 from stepwell.cli.output import print_message, printable
 from stepwell.contract.enums import EventType
+from stepwell.contract.events import EventPublic
 from stepwell.domain.model import HistoryEvent
 
 _NAMED = 4
@@ -34,7 +35,7 @@ _STYLES = {
 class RunProgress(Protocol):
     """An output that shows the progress of a workflow."""
 
-    def show(self, event: HistoryEvent) -> None:
+    def show(self, event: HistoryEvent | EventPublic) -> None:
         """Show the next event of the workflow."""
 
 
@@ -55,7 +56,7 @@ class _EventLines:
     def __init__(self) -> None:
         self.running: dict[str, datetime] = {}
 
-    def line(self, event: HistoryEvent) -> str | None:
+    def line(self, event: HistoryEvent | EventPublic) -> str | None:
         """Return the line for *event*; None if it isn't about a step."""
         if event.step_id is None or event.type not in _WORDS:
             return None
@@ -72,7 +73,7 @@ class _Lines:
     def __init__(self) -> None:
         self._steps = _EventLines()
 
-    def show(self, event: HistoryEvent) -> None:
+    def show(self, event: HistoryEvent | EventPublic) -> None:
         if line := self._steps.line(event):
             print_message(line)
 
@@ -82,7 +83,7 @@ class _Terminal:
         self._steps, self._bar = _EventLines(), bar
         self._task = bar.add_task("", total=total_steps)
 
-    def show(self, event: HistoryEvent) -> None:
+    def show(self, event: HistoryEvent | EventPublic) -> None:
         line = self._steps.line(event)
         if line is None:
             return

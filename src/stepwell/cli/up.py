@@ -10,12 +10,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from stepwell.cli.data_folder import open_folder, publish_address, write_token
+from stepwell.cli.data_folder import UP, open_folder, publish_address, write_token
 from stepwell.cli.errors import Refused
 from stepwell.cli.http_server import Listeners, address_of, bound_sockets
 from stepwell.cli.keys import ServiceKeys, check_keys, keys_of_folder
 from stepwell.cli.output import print_result
-from stepwell.cli.postgres import UP, claim_folder, keep_running, migrate_embedded, start_server
+from stepwell.cli.postgres import claim_folder, keep_running, migrate_embedded, start_server
 from stepwell.cli.service_host import announce_ready, answer_requests, open_service
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token

@@ -5,7 +5,7 @@ import re
 from msgspec.structs import fields
 
 from stepwell.api.manual_pages import PAGES
-from stepwell.domain.setting_names import PREFIX
+from stepwell.domain.setting_names import COMMAND_LINE, PREFIX
 from stepwell.settings import Settings
 from support.processes.source_tree import TOP
 
@@ -33,7 +33,7 @@ NOT_RUN = [
 def unknown_settings(text: str) -> set[str]:
     """Return the names in *text* that begin like a setting's and are none."""
     names = {name.partition("__")[0] for name in re.findall(rf"{PREFIX}[A-Z0-9_]+[A-Z]", text)}
-    known = {PREFIX + setting.name.upper() for setting in fields(Settings)}
+    known = {PREFIX + setting.name.upper() for setting in fields(Settings)} | COMMAND_LINE
     return {name for name in names - known if name.removesuffix("_FILE") not in known}
 
 

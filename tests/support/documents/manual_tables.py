@@ -10,11 +10,14 @@ from enum import EnumType
 from inspect import getdoc
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import click
 from msgspec import NODEFAULT, Meta
 from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.operations import Operation
 from stepwell.api.routes import operations
+from stepwell.cli.workflow_commands import declarations  # noqa: F401 - declares the commands
+from stepwell.cli.workflow_commands.service_command import SHARED, service_commands
 from stepwell.contract.enums import EVENT_MEANINGS, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
 from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
@@ -120,6 +123,23 @@ def _request(operation: Operation) -> str:
     return f"{operation.method} {operation.path}{'?' if queries else ''}{queries}"
 
 
+def _commands() -> str:
+    commands = service_commands.commands.values()
+    rows = [[f"`{_usage(each)}`", _options(each), each.get_short_help_str(1_000)] for each in commands]
+    return _table(["command", "options", "what it does"], rows)
+
+
+def _usage(command: click.Command) -> str:
+    context = click.Context(command)
+    arguments = [each.make_metavar(context) for each in command.params if isinstance(each, click.Argument)]
+    return " ".join([str(command.name), *arguments])
+
+
+def _options(command: click.Command) -> str:
+    options = [each for each in command.params if isinstance(each, click.Option) and each.name not in SHARED]
+    return ", ".join(f"`{'/'.join([*each.opts, *each.secondary_opts])}`" for each in options) or "-"
+
+
 def _events() -> str:
     return _table(["type", "meaning"], [[f"`{kind}`", f"{EVENT_MEANINGS[kind]}."] for kind in EventType])
 
@@ -166,6 +186,7 @@ def _model(provider: ProviderType, kind: TaskType) -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "settings": _settings,
     "routes": _routes,
+    "commands": _commands,
     "events": _events,
     "workflow reasons": lambda: _reasons(WorkflowReason),
     "step reasons": lambda: _reasons(StepReason),

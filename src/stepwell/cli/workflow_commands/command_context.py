@@ -1,0 +1,185 @@
+"""What the implementation of a command over the API works with: the client, the ids of workflows, and the output.
+
+What must hold:
+- Each result is printed by `show` or `show_each`, which need both forms of it: JSON and a text.
+- Results go to stdout, all else to stderr. A closed pipe is no error.
+- A text that others have chosen, like the name of a workflow, can't control the terminal: see `text_tables`.
+- Every error ends the command with a message and an exit code. It never ends with a traceback.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from functools import cached_property
+from typing import TypeVar
+from uuid import UUID
+
+import click
+from msgspec import json
+from rich.console import Console, RenderableType
+
+from stepwell.cli.errors import FAILED, INTERRUPTED, MISUSED, NOT_FOUND, Refused
+from stepwell.cli.output import print_result, write_result
+from stepwell.cli.workflow_commands.endpoint import ConnectionOptions, Endpoint, find_endpoint
+from stepwell.cli.workflow_commands.recent_workflows import LAST, SHORT, RecentWorkflows
+from stepwell.cli.workflow_commands.service_errors import error_lines, exit_code
+from stepwell.cli.workflow_commands.text_tables import console_for
+from stepwell.client import AsyncStepwell, Stepwell, StepwellError
+
+_TIMEOUT_S = 30.0
+_RETRY_S = 2.0
+_NEWEST = 200
+_ENCODER = json.Encoder(decimal_format="number")
+_END_OF_ID = re.compile(rf"[0-9a-f-]{{{SHORT},36}}")
+T = TypeVar("T")
+
+
+def run_command(options: ConnectionOptions, command: "Callable[[CommandContext], int | None]", *, as_json: bool) -> int:
+    """Run a command over the API. Returns its exit code. Raises `Refused`."""
+    with ExitStack() as stack:
+        context = CommandContext(options, stack, as_json=as_json)
+        try:
+            return command(context) or 0
+        except StepwellError as error:
+            raise context.refusal_of(error) from error
+        except KeyboardInterrupt:
+            raise Refused(code=INTERRUPTED) from None
+        except click.Abort as abort:  # Ctrl-C or Ctrl-D at a prompt
+            raise Refused(code=FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED) from None
+        finally:
+            context.store_shown_ids()
+
+
+class CommandContext:
+    """The connection, the ids and the output of one command."""
+
+    def __init__(self, options: ConnectionOptions, stack: ExitStack, *, as_json: bool) -> None:
+        self.options, self.as_json = options, as_json
+        self._stack, self._recent = stack, RecentWorkflows()
+        self._shown: dict[UUID, None] = {}
+        self._submitted: UUID | None = None
+
+    @cached_property
+    def endpoint(self) -> Endpoint:
+        """The service that the command is for. Raises `Refused`."""
+        return find_endpoint(self.options, os.environ)
+
+    def use_endpoint(self, url: str, token: str) -> None:
+        """Connect to this service in place of the one that options, environment and profiles name."""
+        self.endpoint = Endpoint(url, token, "URL")
+
+    @cached_property
+    def client(self) -> Stepwell:
+        """The client for single requests. It reports soon that the service doesn't answer. Raises `Refused`."""
+        url, token, _ = self.endpoint
+        return self._stack.enter_context(Stepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=_RETRY_S))
+
+    @cached_property
+    def patient_client(self) -> Stepwell:
+        """The client for what takes long. It waits for a service that restarts. Raises `Refused`."""
+        url, token, _ = self.endpoint
+        return self._stack.enter_context(Stepwell(url, token=token, timeout_s=_TIMEOUT_S))
+
+    def async_client(self) -> AsyncStepwell:
+        """Return a patient client for a command with an event loop, which opens it. Raises `Refused`."""
+        url, token, _ = self.endpoint
+        return AsyncStepwell(url, token=token, timeout_s=_TIMEOUT_S)
+
+    @cached_property
+    def console(self) -> Console:
+        """The console of stdout, for live displays. Results are printed by `show`."""
+        return console_for(sys.stdout)
+
+    @cached_property
+    def messages(self) -> Console:
+        """The console of stderr."""
+        return console_for(sys.stderr)
+
+    def show(self, value: T, render: Callable[[T], RenderableType]) -> None:
+        """Print a result: *value*, a struct of the API, as JSON; or else what *render* makes of it."""
+        print_result(_ENCODER.encode(value).decode() if self.as_json else self._text(render(value)))
+
+    def show_each(self, values: Iterable[T], render: Callable[[Sequence[T]], RenderableType]) -> None:
+        """Print results: each as a line of JSON, as it comes; or else what *render* makes of all of them."""
+        if not self.as_json:
+            print_result(self._text(render(list(values))))
+            return
+        with suppress(BrokenPipeError):  # nobody reads the rest
+            for value in values:
+                write_result(_ENCODER.encode(value).decode())
+
+    def report(self, *lines: RenderableType) -> None:
+        """Print lines for people to stderr, without a prefix. Failures are ignored."""
+        with suppress(OSError):
+            self.messages.print(*lines, sep="\n", soft_wrap=True)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something is deleted, unless *yes*. Raises `Refused` unless the user agrees."""
+        if yes:
+            return
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise Refused("nothing was changed: without a terminal, this needs --yes", code=MISUSED)
+        if not click.confirm(question, err=True):
+            raise Refused("nothing was changed", code=FAILED)
+
+    def remember(self, *ids: UUID, submitted: UUID | None = None) -> None:
+        """Store the ids of workflows that the command shows, so that later commands know their ends."""
+        self._shown |= dict.fromkeys(ids)
+        self._submitted = submitted or self._submitted
+
+    def store_shown_ids(self) -> None:
+        """Write the ids that the command has shown into the user's state folder."""
+        if self._shown or self._submitted:
+            self._recent.add(self.endpoint.url, self._shown, submitted=self._submitted)
+
+    def refusal_of(self, error: StepwellError) -> Refused:
+        """Return the end of the command by an error of the client: its message, and its exit code."""
+        url, token, _ = self.endpoint
+        return Refused(*error_lines(error, url, has_token=token is not None), code=exit_code(error))
+
+    def workflow_id(self, text: str) -> UUID:
+        """Return the id of a workflow that *text* names: a whole id, its end, or `@last`. Raises `Refused`."""
+        if text == LAST:
+            last = self._recent.last_submitted(self.endpoint.url)
+            if last is None:
+                raise Refused(f"no workflow was submitted to {self.endpoint.url} from here", code=NOT_FOUND)
+            return last
+        with suppress(ValueError):
+            return UUID(text)
+        end = text.lower()
+        if _END_OF_ID.fullmatch(end) is None:
+            raise Refused(
+                f"{text}: Expected the id of a workflow, its last {SHORT} or more characters, or {LAST}", code=MISUSED
+            )
+        url = self.endpoint.url
+        candidates = _ending(self._recent.shown(url), end) or _ending(self._newest, end)
+        if not candidates:
+            raise Refused(
+                f"no workflow's id ends with {end}, among those shown lately and the newest {_NEWEST} of {url}",
+                code=NOT_FOUND,
+            )
+        if len(candidates) > 1:
+            raise Refused(f"{end} is the end of several ids:", *map(str, candidates), code=MISUSED)
+        return candidates[0]
+
+    def workflow_ids(self, texts: Iterable[str]) -> list[UUID]:
+        """Return the ids that *texts* name, each once. Raises `Refused`."""
+        return list(dict.fromkeys(map(self.workflow_id, texts)))
+
+    @cached_property
+    def _newest(self) -> list[UUID]:
+        page = self.client.page(
+            limit=_NEWEST, include_steps=False, include_results=False, include_deleted=True, total=False
+        )
+        return [workflow.id for workflow in page.workflows]
+
+    def _text(self, content: RenderableType) -> str:
+        with self.console.capture() as capture:
+            self.console.print(content)
+        return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
+
+
+def _ending(ids: Iterable[UUID], end: str) -> list[UUID]:
+    return [workflow_id for workflow_id in ids if str(workflow_id).endswith(end)]

@@ -1,0 +1,79 @@
+"""The declaration of commands over the API. It imports little, because `--help` and the shell's completion load it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Final
+
+import click
+
+# ruff: noqa: PLC0415 - a command imports its implementation when it runs
+
+if TYPE_CHECKING:
+    from stepwell.cli.workflow_commands.command_context import CommandContext
+
+_CONNECTION: Final[Mapping[str, click.Option]] = {
+    "url": click.Option(["--url"], help="Address of the service [STEPWELL_URL]."),
+    "token": click.Option(["--token"], help="Token for the service [STEPWELL_TOKEN]."),
+    "profile": click.Option(["--profile"], help="The profile of `stepwell login` to use  [default: default]."),
+    "data_dir": click.Option(
+        ["--data-dir"],
+        type=click.Path(path_type=Path),
+        help="Use the `stepwell up` on this data folder [STEPWELL_DATA_DIR].",
+    ),
+}
+_JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON: one object, or one in each line.")
+
+# The names of the options that all commands have.
+SHARED: Final = frozenset({*_CONNECTION, "as_json"})
+
+# All commands over the API.
+service_commands: Final = click.Group()
+
+
+class ServiceCommand(click.Command):
+    """A command over the API, with the options that all such commands have.
+
+    Its callback gets the `CommandContext` first, then its own options. It returns an exit code; None is 0.
+    """
+
+    def __init__(self, name: str | None, *, connection: Sequence[str], **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self._connection = connection
+        self.params += [*(_CONNECTION[each] for each in connection), _JSON]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from stepwell.cli.workflow_commands.command_context import run_command
+        from stepwell.cli.workflow_commands.endpoint import ConnectionOptions
+
+        own = dict(ctx.params)
+        as_json = own.pop("as_json")
+        options = ConnectionOptions(**{name: own.pop(name) for name in self._connection})
+        callback = self.callback
+        assert callback is not None
+        return run_command(options, lambda context: ctx.invoke(callback, context, **own), as_json=as_json)
+
+
+def service_command(
+    name: str, *, connection: Sequence[str] = tuple(_CONNECTION)
+) -> Callable[[Callable[Concatenate["CommandContext", ...], int | None]], ServiceCommand]:
+    """Declare the command *name* and add it to `service_commands`. *connection* names the options of the connection."""
+
+    def declare(callback: Callable[Concatenate["CommandContext", ...], int | None]) -> ServiceCommand:
+        command = click.command(name, cls=ServiceCommand, connection=connection)(callback)
+        service_commands.add_command(command)
+        return command
+
+    return declare
+
+
+def complete_ids(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Return the short ids that begin with *incomplete*, of the workflows that the command line has shown lately."""
+    from stepwell.cli.workflow_commands.recent_workflows import LAST, SHORT, RecentWorkflows
+
+    ids = [str(workflow_id) for workflow_id in RecentWorkflows().shown()]
+    names = dict.fromkeys([LAST, *(each[-SHORT:] for each in ids), *ids])
+    return [name for name in names if name.startswith(incomplete) and (incomplete or len(name) <= SHORT)]
+
+
+workflow_id = click.argument("workflow", metavar="ID", shell_complete=complete_ids)
+workflow_ids = click.argument("workflows", metavar="ID...", nargs=-1, required=True, shell_complete=complete_ids)

@@ -1,0 +1,75 @@
+"""`stepwell submit`: creates a workflow from a file."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import UNSET
+
+from stepwell.cli.errors import FAILED, MISUSED, Refused
+from stepwell.cli.outcome import print_warnings
+from stepwell.cli.output import print_message
+from stepwell.cli.run_progress import progress_display
+from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.definition_changes import (
+    read_definition,
+    set_labels,
+    set_uploads,
+    set_values,
+)
+from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.text_tables import plain
+from stepwell.cli.workflow_commands.workflow_report import render_workflow
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.workflows import WorkflowPublic
+
+
+class SubmitOptions(NamedTuple):
+    """The options of `submit`. The first three change the definition."""
+
+    values: Sequence[str]
+    labels: Sequence[str]
+    uploads: Sequence[str]
+    start: bool
+    wait: bool
+    idempotency_key: str | None
+
+
+def submit(context: CommandContext, data: bytes, options: SubmitOptions) -> int:
+    """Create the workflow that *data* defines. Returns the exit code."""
+    if options.wait and not options.start:
+        raise Refused("--wait: a workflow that isn't started doesn't end; use --start", code=MISUSED)
+    definition = read_definition(data)
+    set_values(definition, options.values)
+    set_labels(definition, options.labels)
+    set_uploads(definition, options.uploads, lambda path: context.client.upload(path).path)
+    created = context.client.create(definition, start=options.start, idempotency_key=options.idempotency_key)
+    context.remember(created.id, submitted=created.id)
+    context.store_shown_ids()  # before the wait, so that other commands can name it meanwhile
+    print_warnings([] if created.warnings is UNSET else created.warnings)
+    if not options.wait:
+        short = str(created.id)[-SHORT:]
+        print_message(f"submitted {created.name}, which is {created.status}: see `stepwell show {short}`")
+        context.show(created, lambda workflow: plain(workflow.id))
+        return 0
+    print_message(f"submitted workflow {created.id}")
+    ended = _follow(context, created)
+    context.show(ended, render_workflow)
+    return exit_code_of(ended)
+
+
+def _follow(context: CommandContext, created: WorkflowPublic) -> WorkflowPublic:
+    """Show the progress of the workflow until its end. Return it as it is then."""
+    client = context.patient_client
+    try:
+        with progress_display(created.total_steps) as progress:
+            for event in client.events(created.id):
+                progress.show(event)
+    except KeyboardInterrupt:
+        print_message(f"stopped waiting: workflow {created.id} continues")
+        raise
+    return client.get(created.id)
+
+
+def exit_code_of(workflow: WorkflowPublic) -> int:
+    """Return the exit code of a command that waited for the end of a workflow."""
+    return 0 if workflow.status is WorkflowStatus.COMPLETED else FAILED

@@ -1,0 +1,95 @@
+"""Tables and values for people: rich renderables without markup, which control characters can't reach."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from stepwell.cli.output import printable
+from stepwell.contract.costs import CostSums, Money
+
+_WIDE = 10_000  # the width where the output is no terminal, so that no value is cut
+_MINUTE, _HOUR = 60, 3_600
+STATUS_STYLES: Final = {
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "RUNNING": "cyan",
+    "PAUSED": "yellow",
+    "CANCELLED": "magenta",
+    "SKIPPED": "dim",
+    "PENDING": "",
+}
+NONE: Final = "-"
+
+
+def console_for(stream: TextIO) -> Console:
+    """Return a console. It has no colours if *stream* is no terminal, or if NO_COLOR is set."""
+    width = None if stream.isatty() else _WIDE
+    return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+def plain(value: object, style: str = "") -> Text:
+    """Return *value* as a text that can't control the terminal. None is "-"."""
+    return Text(NONE if value is None else printable(str(value)), style=style)
+
+
+def status_text(status: str) -> Text:
+    """Return a status in its colour."""
+    return plain(status, STATUS_STYLES.get(status, ""))
+
+
+def table(*headings: str, rows: Iterable[Sequence[object]], numbers: Sequence[str] = ()) -> Table:
+    """Return a table without lines. The columns named in *numbers* are aligned to the right."""
+    content = Table(box=None, pad_edge=False, header_style="bold" if sys.stdout.isatty() else "")
+    for heading in headings:
+        content.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
+    for row in rows:
+        content.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
+    return content
+
+
+def properties(rows: Iterable[tuple[str, object]]) -> Table:
+    """Return a table of names and values, without those that are None."""
+    content = Table(box=None, pad_edge=False, show_header=False)
+    content.add_column(style="dim")
+    content.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None:
+            content.add_row(plain(name), value if isinstance(value, Text) else plain(value))
+    return content
+
+
+def duration_text(start: datetime | None, end: datetime | None) -> str:
+    """Return the time from *start* to *end*, like "1.5 s" or "2 min 5 s"; "-" if one of them isn't known."""
+    if start is None or end is None:
+        return NONE
+    seconds = max(0.0, (end - start).total_seconds())
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), _MINUTE)
+    if seconds < _HOUR:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, _MINUTE)
+    return f"{hours} h {minutes} min"
+
+
+def time_text(time: datetime | None) -> str:
+    """Return a time in the zone of this machine, to the second; "-" if there is none."""
+    return NONE if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def money_text(money: Money | None) -> str:
+    """Return an amount with its currency; "-" if it isn't known."""
+    return NONE if money is None else f"{money.amount:.6g} {money.currency}"
+
+
+def cost_text(cost: CostSums | None) -> str:
+    """Return the sums of the costs of attempts; "?" stands for attempts whose cost isn't known."""
+    if cost is None:
+        return NONE
+    parts = [money_text(money) for money in cost.amounts]
+    return " + ".join([*parts, *(["?"] if cost.unknown_attempts else [])]) or NONE

@@ -1,0 +1,137 @@
+"""`stepwell start`, `pause`, `resume`, `cancel` and `cleanup`: each shows what it will do, and does it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from stepwell.cli.errors import FAILED
+from stepwell.cli.output import print_message
+from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.submit import exit_code_of
+from stepwell.cli.workflow_commands.text_tables import plain
+from stepwell.client import StepwellError
+from stepwell.contract.dry_run_result import DryRun, DryRunVerb
+from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowPublic
+
+_SHOWN = 10  # names in a line
+
+
+class VerbOptions(NamedTuple):
+    """`wait`: for the end of the workflows. `yes`: without asking."""
+
+    dry_run: bool
+    wait: bool = False
+    yes: bool = False
+
+
+class _Outcome:
+    """The exit code of a command on several workflows: that of the first one that isn't done."""
+
+    def __init__(self, context: CommandContext) -> None:
+        self.code = 0
+        self._context = context
+
+    def add(self, code: int) -> None:
+        self.code = self.code or code
+
+    def refuse(self, workflow_id: UUID, error: StepwellError) -> None:
+        refusal = self._context.refusal_of(error)
+        print_message(*(f"{_short(workflow_id)}: {line}" for line in refusal.lines))
+        self.add(refusal.code)
+
+
+def apply_verb(context: CommandContext, verb: DryRunVerb, names: Sequence[str], options: VerbOptions) -> int:
+    """Show what *verb* will do to each workflow, and do it. Returns the exit code.
+
+    A workflow whose status doesn't allow the verb is reported, and doesn't keep the others from it.
+    """
+    ids = context.workflow_ids(names)
+    context.remember(*ids)
+    outcome = _Outcome(context)
+    forecasts = dict(_forecasts(context, verb, ids, outcome))
+    if options.dry_run:
+        context.show_each(forecasts.values(), lambda each: Text("\n").join(map(_forecast_text, forecasts, each)))
+        return outcome.code
+    for workflow_id, forecast in forecasts.items():
+        context.report(_forecast_text(workflow_id, forecast))
+    if verb == "cleanup" and forecasts:
+        context.confirm(f"Delete {_number(len(forecasts), 'workflow')} and the files?", yes=options.yes)
+    for workflow_id in forecasts:
+        try:
+            _apply(context, verb, workflow_id, outcome, wait=options.wait)
+        except StepwellError as error:
+            outcome.refuse(workflow_id, error)
+    return outcome.code
+
+
+def _forecasts(
+    context: CommandContext, verb: DryRunVerb, ids: Sequence[UUID], outcome: _Outcome
+) -> Iterator[tuple[UUID, DryRun]]:
+    for workflow_id in ids:
+        try:
+            yield workflow_id, context.client.dry_run(verb, workflow_id)
+        except StepwellError as error:
+            outcome.refuse(workflow_id, error)
+
+
+def _apply(context: CommandContext, verb: DryRunVerb, workflow_id: UUID, outcome: _Outcome, *, wait: bool) -> None:
+    client = context.client
+    if verb == "cleanup":
+        answer = client.cleanup(workflow_id)
+        context.show(answer, _render_cleanup)
+        outcome.add(FAILED if answer.cleanup.errors else 0)
+        return
+    verbs: dict[DryRunVerb, Callable[[UUID], WorkflowPublic]] = {
+        "start": client.start,
+        "pause": client.pause,
+        "resume": client.resume,
+        "cancel": client.cancel,
+    }
+    workflow = verbs[verb](workflow_id)
+    if wait:
+        workflow = context.patient_client.wait(workflow_id)
+        outcome.add(exit_code_of(workflow))
+    context.show(workflow, lambda each: plain(f"{_short(each.id)} {each.status} {each.name}"))
+
+
+def _render_cleanup(answer: WorkflowCleanupResponse) -> RenderableType:
+    cleanup = answer.cleanup
+    lines = [f"{_short(answer.workflow.id)} deleted, with {_number(len(cleanup.deleted_paths), 'file')}"]
+    lines += [f"  {error.step_id}: {error.error}" for error in cleanup.errors]
+    lines += ["  the service still deletes more files"] if cleanup.pending else []
+    return Text("\n").join(map(plain, lines))
+
+
+def _forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
+    """Return what a verb will do to a workflow: a line, and one for each thing that it concerns."""
+    change = f"{forecast.status_now} > {forecast.status_after}"
+    lines = [f"{forecast.verb} {_short(workflow_id)}: {'deletes it' if forecast.verb == 'cleanup' else change}"]
+    jobs = [f"{job.step_id} at {job.provider or 'its provider'}" for job in forecast.remote_jobs_to_cancel]
+    kept = [f"{file.path} (of workflow {_short(file.workflow_id)})" for file in forecast.files_kept]
+    for meaning, names in (
+        ("start now", forecast.would_run),
+        ("run later", forecast.would_run_later),
+        ("continue", forecast.running),
+        ("keep their results", forecast.kept),
+        ("run again", forecast.reset),
+        ("are cancelled", forecast.cancelled),
+        ("jobs to cancel", jobs),
+        ("files to delete", forecast.files_to_delete),
+        ("files kept, because others use them", kept),
+    ):
+        if names:
+            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+            lines.append(f"  {meaning}: {', '.join(names[:_SHOWN])}{more}")
+    return Text("\n").join(map(plain, lines))
+
+
+def _short(workflow_id: UUID) -> str:
+    return str(workflow_id)[-SHORT:]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,100 @@
+"""One workflow as a text: its properties, its steps, its errors and its results."""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import UNSET, json
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.text_tables import (
+    cost_text,
+    duration_text,
+    plain,
+    properties,
+    status_text,
+    table,
+    time_text,
+)
+from stepwell.contract.workflows import WorkflowPublic, WorkflowStepPublic
+
+_MAX_RESULT = 2_000  # characters
+
+
+def show(context: CommandContext, name: str) -> None:
+    """Print the workflow that *name* names."""
+    workflow = context.client.get(context.workflow_id(name))
+    context.remember(workflow.id)
+    context.show(workflow, render_workflow)
+
+
+def render_workflow(workflow: WorkflowPublic) -> RenderableType:
+    """Return the report about a workflow."""
+    steps = [] if workflow.steps is UNSET else workflow.steps
+    parts = list[RenderableType]([properties(_properties(workflow))])
+    if steps:
+        parts += ["", _step_table(steps)]
+    if results := list(_results(steps)):
+        parts += ["", plain("RESULTS", "bold"), *results]
+    return Group(*parts)
+
+
+def _properties(workflow: WorkflowPublic) -> Iterator[tuple[str, object]]:
+    yield "workflow", workflow.id
+    yield "name", workflow.name
+    yield "description", workflow.description
+    yield "status", _status(workflow)
+    yield "steps", f"{workflow.completed_steps} of {workflow.total_steps} completed"
+    yield "created", time_text(workflow.created_at)
+    if workflow.started_at:
+        yield "started", time_text(workflow.started_at)
+    if workflow.completed_at:
+        yield "ended", f"{time_text(workflow.completed_at)} (after {_duration(workflow)})"
+    if workflow.cost:
+        yield "cost", cost_text(workflow.cost)
+    yield "labels", ", ".join(f"{key}={value}" for key, value in workflow.labels.items()) or None
+    yield "tenant", workflow.origin_tenant_id
+    yield "reference", workflow.origin_reference
+    for error in workflow.errors:
+        yield "error", plain(error, "red")
+    if workflow.deleted_at:
+        yield "deleted", time_text(workflow.deleted_at)
+
+
+def _status(workflow: WorkflowPublic) -> Text:
+    return status_text(workflow.status)
+
+
+def _duration(workflow: WorkflowPublic) -> str:
+    return duration_text(workflow.started_at or workflow.created_at, workflow.completed_at)
+
+
+def _step_table(steps: Sequence[WorkflowStepPublic]) -> RenderableType:
+    rows = [
+        (
+            step.step_id,
+            step.task_type,
+            status_text(step.status),
+            _provider(step),
+            cost_text(step.cost),
+            duration_text(step.started_at, step.completed_at),
+            step.retry_count or "",
+            step.error_message or "",
+        )
+        for step in steps
+    ]
+    headings = ("STEP", "TASK TYPE", "STATUS", "PROVIDER", "COST", "TIME", "RETRIES", "ERROR")
+    return table(*headings, rows=rows, numbers=("COST", "TIME", "RETRIES"))
+
+
+def _provider(step: WorkflowStepPublic) -> str | None:
+    return f"{step.provider} {step.model}" if step.provider and step.model else step.provider
+
+
+def _results(steps: Sequence[WorkflowStepPublic]) -> Iterator[Text]:
+    for step in steps:
+        if step.result is UNSET or step.result is None:
+            continue
+        text = json.encode(step.result).decode()
+        cut = f"{text[:_MAX_RESULT]}... (--json prints all of it)" if len(text) > _MAX_RESULT else text
+        yield Text.assemble(plain(step.step_id, "bold"), ": ", plain(cut))
