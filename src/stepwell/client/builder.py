@@ -192,6 +192,8 @@ class WorkflowBuilder:
         for name, value in members.items():
             target = f"{place}{name}"
             if isinstance(value, StepValue):
+                if place and "." in name:
+                    raise ValueError(f"{target}: the name of a member that is an output of a step has no dot")
                 mappings.append(self._mapping(value, target, value.transform))
             elif isinstance(value, list | tuple) and any(isinstance(each, StepValue) for each in value):
                 if len(value) != 1 or value[0].transform is not None:
@@ -203,7 +205,7 @@ class WorkflowBuilder:
             elif isinstance(value, Mapping):
                 plain[name] = self._split(value, f"{target}.", mappings)
             else:
-                plain[name] = _without_uploads(value)
+                plain[name] = _without_uploads(value, target)
         return plain
 
     def _mapping(self, value: StepValue, target: str, transform: TransformType | None) -> dict[str, Any]:
@@ -215,8 +217,12 @@ def _given(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _without_uploads(value: Any) -> Any:
-    """Return *value* with the paths of uploads in place of the uploads."""
+def _without_uploads(value: Any, place: str) -> Any:
+    """Return *value* with the paths of uploads in place of the uploads. Raises TypeError for an output of a step."""
+    if isinstance(value, StepValue):
+        raise TypeError(f"{place}: an output of a step can't stand within a list: pass it as a member of its own")
     if isinstance(value, list | tuple):
-        return [_without_uploads(each) for each in value]
+        return [_without_uploads(each, place) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _without_uploads(each, place) for name, each in value.items()}
     return value.path if isinstance(value, ArtifactPublic) else value

@@ -39,11 +39,13 @@ class StepwellError(Exception):
 
 
 class ConnectionFailed(StepwellError):
-    """There is no answer. `was_sent` is true if the request may have reached the service and had its effect."""
+    """There is no answer. `was_sent` is true if the request may have reached the service and had its effect. `may_pass`
+    is false if another try can't succeed, for instance because the certificate isn't accepted.
+    """
 
-    def __init__(self, message: str, *, was_sent: bool) -> None:
+    def __init__(self, message: str, *, was_sent: bool, may_pass: bool = True) -> None:
         super().__init__(message)
-        self.was_sent = was_sent
+        self.was_sent, self.may_pass = was_sent, may_pass
 
 
 class UnexpectedAnswer(StepwellError):

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict
 
 from stepwell.contract.enums import WorkflowStatus
-
-__all__ = ["CountFilters", "ListFilters", "PageOptions", "Unpack", "filter_query"]
 
 
 class CountFilters(TypedDict, total=False):

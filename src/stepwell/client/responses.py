@@ -81,4 +81,6 @@ def retry_after_of(response: httpx.Response) -> float | None:
 
 def connection_failed(request: ApiRequest, error: httpx.HTTPError, base: str) -> ConnectionFailed:
     reason = str(error) or type(error).__name__
-    return ConnectionFailed(f"{base} gave no answer to {request}: {reason}", was_sent=not isinstance(error, _UNSENT))
+    may_pass = not (isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in reason)
+    message = f"{base} gave no answer to {request}: {reason}"
+    return ConnectionFailed(message, was_sent=not isinstance(error, _UNSENT), may_pass=may_pass)

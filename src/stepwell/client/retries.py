@@ -18,11 +18,16 @@ class Retries:
 
     def __init__(self, within_s: float) -> None:
         self._within_s = within_s
-        self.reset()
+        self._ends, self._failures = monotonic() + within_s, 0
 
     def reset(self) -> None:
         """Begin anew after a success, for instance of a part of a stream."""
-        self._ends, self._failures = monotonic() + self._within_s, 0
+        self.extend()
+        self._failures = 0
+
+    def extend(self) -> None:
+        """Begin the time anew, but not the pauses: the service answers, but hasn't sent what it was asked for."""
+        self._ends = monotonic() + self._within_s
 
     def pause_after(self, failure: StepwellError, *, is_repeatable: bool) -> float:
         """Return the seconds to wait before the next try. Raises *failure* if there is none."""
@@ -49,7 +54,7 @@ class Retries:
 def _is_passing(failure: StepwellError, *, is_repeatable: bool) -> bool:
     """True if the request may be sent again, and another try may succeed."""
     if isinstance(failure, ConnectionFailed):
-        return is_repeatable or not failure.was_sent
+        return failure.may_pass and (is_repeatable or not failure.was_sent)
     if not is_repeatable:
         return False
     return failure.status in _PASSING or (failure.status in _PASSING_WITH_TIME and failure.retry_after_s is not None)

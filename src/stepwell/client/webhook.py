@@ -17,19 +17,24 @@ def verify_webhook(body: bytes | str, headers: Mapping[str, str], secret: str) -
     *body* is the body as it was received, *headers* are those of the request, and *secret* is the service's
     STEPWELL_WEBHOOK_SECRET. Raises `InvalidWebhook`, and ValueError if *secret* isn't one.
     """
-    from standardwebhooks import Webhook, WebhookVerificationError  # noqa: PLC0415 - only receivers need it
+    # Only receivers need it.
+    from standardwebhooks.webhooks import (  # noqa: PLC0415
+        EmptyWebhookSecretError,
+        Webhook,
+        WebhookVerificationError,
+    )
 
     try:
         webhook = Webhook(secret)
-    except (ValueError, RuntimeError):  # with the secret in it
+    except (ValueError, EmptyWebhookSecretError):
         raise ValueError("the secret of webhooks is whsec_ and base64") from None
     sent = {name.lower(): value for name, value in headers.items()}
     missing = [name for name in _HEADERS if name not in sent]
     if missing:
         raise InvalidWebhook(f"the request has no header {', '.join(missing)}")
     try:
-        webhook.verify(body, {name: sent[name] for name in _HEADERS})
-    except WebhookVerificationError as error:
+        webhook.verify(body, {name: sent[name] for name in _HEADERS}, json_parse=False)
+    except (WebhookVerificationError, ValueError) as error:
         raise InvalidWebhook(f"the webhook isn't accepted: {error}") from None
     return _payload(body)
 

@@ -25,6 +25,7 @@ _NAMES = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "aclose": "close",
+    "aclosing": "closing",
     "aiter_bytes": "iter_bytes",
     "aread": "read",
     "async_call": "sync_call",
@@ -77,7 +78,7 @@ def generated_files() -> dict[Path, str]:
 def _formatted(text: str, path: Path) -> str:
     """Return *text* as ruff writes it, with its imports in order."""
     ruff = str(Path(sys.executable).parent / "ruff")
-    for arguments in (["check", "--fix", "--unsafe-fixes", "--select", "I,UP028,C416", *_OWN], ["format"]):
+    for arguments in (["check", "--fix", "--unsafe-fixes", "--select", "I,UP028,C416,SIM117", *_OWN], ["format"]):
         command = [ruff, *arguments, "--quiet", "--no-cache", "--stdin-filename", str(path), "-"]
         text = subprocess.run(command, cwd=TOP, input=text, capture_output=True, text=True, check=True).stdout
     return text

@@ -41,7 +41,7 @@ class AsyncConnection:
         *,
         token: str | None = None,
         timeout_s: float = 30.0,
-        retry_s: float = 60.0,
+        retry_s: float = 30.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._service = ServiceUrl(url, token)
@@ -75,7 +75,7 @@ class AsyncConnection:
         """Return the answer of a success. *retry_s* replaces the bound of the connection. *body* returns the body of
         each try, if it isn't the request's content.
         """
-        retries = Retries((self._retry_s if retry_s is None else retry_s) + request.wait_s)
+        retries = Retries(self._retry_s + request.wait_s if retry_s is None else retry_s)
         while True:
             failure: StepwellError | None
             try:
@@ -126,6 +126,7 @@ class AsyncConnection:
                     if response.status_code == HTTPStatus.NO_CONTENT:
                         return
                     async for chunk in response.aiter_bytes():
+                        retries.extend()
                         for frame in parser.feed(chunk):
                             retries.reset()
                             is_over = frame.type in terminal

@@ -1,5 +1,6 @@
 """The operations on files: uploads, and the outputs of tasks."""
 
+from contextlib import aclosing
 from os import PathLike
 from pathlib import Path
 
@@ -95,17 +96,19 @@ class AsyncFileCalls(AsyncHistoryCalls):
 
     async def download(self, path: str, *, width: int | None = None) -> bytes:
         """Return a file. *width*: a preview of an image, at most 64, 256, 512 or 1024 pixels wide and high."""
-        return b"".join([chunk async for chunk in self.chunks(path, width=width)])
+        async with aclosing(self.chunks(path, width=width)) as chunks:
+            return b"".join([chunk async for chunk in chunks])
 
     async def download_to(self, path: str, target: str | PathLike[str], *, width: int | None = None) -> Path:
         """Write a file to the file or into the folder *target*, and return where it is. It appears there when it is
         complete.
         """
         file = DownloadTarget(target, path.rpartition("/")[2])
-        with file:
-            async for chunk in self.chunks(path, width=width):
-                await async_call(file.write, chunk)
-            file.finish()
+        async with aclosing(self.chunks(path, width=width)) as chunks:
+            with file:
+                async for chunk in chunks:
+                    await async_call(file.write, chunk)
+                file.finish()
         return file.path
 
     async def chunks(self, path: str, *, width: int | None = None) -> AsyncItems[bytes]:
@@ -126,7 +129,7 @@ class AsyncFileCalls(AsyncHistoryCalls):
                         yield chunk
                     return
             except StepwellError as failure:
-                pause = retries.pause_after(failure, is_repeatable=True)
+                pause = retries.pause_after(failure, is_repeatable=tag != "" or not position)
             await async_sleep(pause)
 
 

@@ -1,6 +1,7 @@
 """The operations on what has happened: events, tasks and the deliveries of webhooks."""
 
 from collections.abc import Iterable
+from contextlib import aclosing
 
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.blocking import AsyncItems
@@ -27,10 +28,11 @@ class AsyncHistoryCalls(AsyncConnection):
         It reconnects by itself, and ends with the workflow. Types of events that this version doesn't know are left
         out.
         """
-        frames = self._frames(path_of(workflow_id, "/events"), {}, str(after), TERMINAL_EVENTS)
-        async for frame in frames:
-            if frame.type in _KNOWN:
-                yield decode_json(frame.data, EventPublic, "an event")
+        path = path_of(workflow_id, "/events")
+        async with aclosing(self._frames(path, {}, str(after), TERMINAL_EVENTS)) as frames:
+            async for frame in frames:
+                if frame.type in _KNOWN:
+                    yield decode_json(frame.data, EventPublic, "an event")
 
     async def event_page(self, workflow_id: Id, after: int = 0, *, limit: int | None = None) -> EventListResponse:
         """Return stored events of a workflow after the number *after*."""
@@ -49,11 +51,12 @@ class AsyncHistoryCalls(AsyncConnection):
         begins with the next event. The `cursor` of an event continues after it.
         """
         query = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
-        async for frame in self._frames(_FEED, query, cursor or ""):
-            if frame.type in _KNOWN:
-                event = decode_json(frame.data, FeedItem, "an event")
-                event.cursor = frame.id
-                yield event
+        async with aclosing(self._frames(_FEED, query, cursor or "")) as frames:
+            async for frame in frames:
+                if frame.type in _KNOWN:
+                    event = decode_json(frame.data, FeedItem, "an event")
+                    event.cursor = frame.id
+                    yield event
 
     async def feed_page(
         self,

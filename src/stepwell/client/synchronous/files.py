@@ -1,5 +1,6 @@
 """The operations on files: uploads, and the outputs of tasks."""
 
+from contextlib import closing
 from os import PathLike
 from pathlib import Path
 
@@ -94,15 +95,16 @@ class FileCalls(HistoryCalls):
 
     def download(self, path: str, *, width: int | None = None) -> bytes:
         """Return a file. *width*: a preview of an image, at most 64, 256, 512 or 1024 pixels wide and high."""
-        return b"".join(list(self.chunks(path, width=width)))
+        with closing(self.chunks(path, width=width)) as chunks:
+            return b"".join(list(chunks))
 
     def download_to(self, path: str, target: str | PathLike[str], *, width: int | None = None) -> Path:
         """Write a file to the file or into the folder *target*, and return where it is. It appears there when it is
         complete.
         """
         file = DownloadTarget(target, path.rpartition("/")[2])
-        with file:
-            for chunk in self.chunks(path, width=width):
+        with closing(self.chunks(path, width=width)) as chunks, file:
+            for chunk in chunks:
                 sync_call(file.write, chunk)
             file.finish()
         return file.path
@@ -125,7 +127,7 @@ class FileCalls(HistoryCalls):
                         yield chunk
                     return
             except StepwellError as failure:
-                pause = retries.pause_after(failure, is_repeatable=True)
+                pause = retries.pause_after(failure, is_repeatable=tag != "" or not position)
             sync_sleep(pause)
 
 

@@ -1,6 +1,7 @@
 """The operations on what has happened: events, tasks and the deliveries of webhooks."""
 
 from collections.abc import Iterable
+from contextlib import closing
 
 from stepwell.client.blocking import Items
 from stepwell.client.requests import JSON_BODY, ApiRequest, Id, change, json_body, read, segment
@@ -27,10 +28,11 @@ class HistoryCalls(Connection):
         It reconnects by itself, and ends with the workflow. Types of events that this version doesn't know are left
         out.
         """
-        frames = self._frames(path_of(workflow_id, "/events"), {}, str(after), TERMINAL_EVENTS)
-        for frame in frames:
-            if frame.type in _KNOWN:
-                yield decode_json(frame.data, EventPublic, "an event")
+        path = path_of(workflow_id, "/events")
+        with closing(self._frames(path, {}, str(after), TERMINAL_EVENTS)) as frames:
+            for frame in frames:
+                if frame.type in _KNOWN:
+                    yield decode_json(frame.data, EventPublic, "an event")
 
     def event_page(self, workflow_id: Id, after: int = 0, *, limit: int | None = None) -> EventListResponse:
         """Return stored events of a workflow after the number *after*."""
@@ -49,11 +51,12 @@ class HistoryCalls(Connection):
         begins with the next event. The `cursor` of an event continues after it.
         """
         query = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
-        for frame in self._frames(_FEED, query, cursor or ""):
-            if frame.type in _KNOWN:
-                event = decode_json(frame.data, FeedItem, "an event")
-                event.cursor = frame.id
-                yield event
+        with closing(self._frames(_FEED, query, cursor or "")) as frames:
+            for frame in frames:
+                if frame.type in _KNOWN:
+                    event = decode_json(frame.data, FeedItem, "an event")
+                    event.cursor = frame.id
+                    yield event
 
     def feed_page(
         self,

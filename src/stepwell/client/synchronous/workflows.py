@@ -2,14 +2,14 @@
 
 from math import ceil
 from time import monotonic
-from typing import Any
+from typing import Any, Unpack
 
 from msgspec import UNSET, UnsetType
 
 from stepwell.client.blocking import Items, sync_sleep
 from stepwell.client.definition_text import Definition, definition_json
 from stepwell.client.errors import WaitTimeout
-from stepwell.client.filters import CountFilters, ListFilters, PageOptions, Unpack, filter_query
+from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
 from stepwell.client.requests import JSON_BODY, WORKFLOWS, ApiRequest, Id, change, json_body, preferences, read
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import decode

@@ -1,0 +1,124 @@
+"""The builder writes definitions: the outputs of steps become mappings."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from msgspec import convert
+
+from stepwell.client import Workflow
+from stepwell.contract.definition import CreateWorkflow
+from stepwell.contract.enums import ProviderType, TransformType
+from stepwell.contract.uploads import ArtifactPublic
+
+_TIME = datetime(2026, 1, 1, tzinfo=UTC)
+PHOTO = ArtifactPublic(
+    path="media/7/photo.png",
+    name="photo.png",
+    size=1,
+    sha256="",
+    media_type="image/png",
+    width=1,
+    height=1,
+    duration_s=None,
+    created_at=_TIME,
+    expires_at=_TIME,
+)
+PIPELINE: dict[str, Any] = {
+    "name": "w",
+    "origin_instance": "tests",
+    "labels": {"a": "b"},
+    "config": {"on_failure": "continue"},
+    "steps": [
+        {
+            "id": "generation",
+            "task_type": "GENERATION",
+            "config": {"prompt": "a fox", "num_images": 2},
+            "provider_config": {"provider_type": "FAL", "fal_app_id": "a/b"},
+        },
+        {
+            "id": "refine",
+            "task_type": "REFINE",
+            "config": {"upscale_factor": 4},
+            "max_retries": 1,
+            "input_mappings": [
+                {"from_step": "generation", "from_field": "result_image_path", "to_field": "base_image_url"}
+            ],
+        },
+        {
+            "id": "photo",
+            "task_type": "REFINE",
+            "config": {"base_image_url": "media/7/photo.png", "fidelity": 1, "timeout_s": 5},
+            "depends_on": ["refine"],
+        },
+        {
+            "id": "editing",
+            "task_type": "EDITING",
+            "config": {"base_image_url": "media/1/a.png"},
+            "input_mappings": [
+                {
+                    "from_step": "generation",
+                    "from_field": "result_image_path",
+                    "to_field": "reference_image_urls",
+                    "transform": "TO_LIST",
+                }
+            ],
+        },
+        {
+            "id": "passthrough",
+            "task_type": "PASSTHROUGH",
+            "config": {"in": {}},
+            "input_mappings": [
+                {
+                    "from_step": "generation",
+                    "from_field": "result_image_paths",
+                    "to_field": "all",
+                    "transform": "LAST",
+                },
+                {
+                    "from_step": "generation",
+                    "from_field": "seed",
+                    "to_field": "in.text",
+                    "transform": "TO_STRING",
+                },
+            ],
+        },
+    ],
+}
+
+
+@pytest.fixture
+def wf() -> Workflow:
+    return Workflow("w", origin_instance="tests", labels={"a": "b"}, config={"on_failure": "continue"})
+
+
+def test_a_pipeline_is_written_with_its_mappings(wf: Workflow) -> None:
+    draw = wf.generation(prompt="a fox", num_images=2, provider=ProviderType.FAL, provider_config={"fal_app_id": "a/b"})
+    large = wf.refine(base_image=draw.image, upscale_factor=4, max_retries=1)
+    wf.refine(base_image=PHOTO, id="photo", after=[large], config={"fidelity": 1}, timeout_s=5)
+    wf.editing(base_image="media/1/a.png", reference_images=[draw.image])
+    wf.passthrough(config={"all": draw.images.transformed("LAST"), "in": {"text": draw.output("seed", "TO_STRING")}})
+    definition = wf.definition()
+    assert definition == PIPELINE
+    assert convert(definition, CreateWorkflow).name == "w"
+
+
+def test_ids_are_numbered_by_type_and_are_unique(wf: Workflow) -> None:
+    steps = [wf.passthrough(), wf.passthrough(), wf.passthrough(id="mine"), wf.passthrough()]
+    assert [step.id for step in steps] == ["passthrough", "passthrough_2", "mine", "passthrough_3"]
+    with pytest.raises(ValueError, match="'mine' already"):
+        wf.passthrough(id="mine")
+
+
+def test_what_a_mapping_can_not_say_is_refused_with_its_place(wf: Workflow) -> None:
+    step = wf.generation(prompt="x")
+    with pytest.raises(ValueError, match="reference_image_urls: a list"):
+        wf.editing(base_image="a", reference_images=[step.image, "b"])
+    with pytest.raises(TypeError, match="messages: an output"):
+        wf.llm_interaction(messages=[{"role": "user", "content": step.image}])
+    with pytest.raises(ValueError, match="belongs to another workflow"):
+        Workflow("other", origin_instance="tests").refine(base_image=step.image)
+    with pytest.raises(ValueError, match="not a valid TransformType"):
+        step.image.transformed("none")
+    assert step.output("a", TransformType.FIRST).transform is TransformType.FIRST
+    assert len(wf.definition()["steps"]) == 1

@@ -1,0 +1,204 @@
+"""The client repeats what is safe to repeat, for a bounded time, and nothing else."""
+
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from stepwell.client import AsyncStepwell, Conflict, ConnectionFailed, StepwellError, TooManyRequests, Unavailable
+from stepwell.contract.enums import WorkflowStatus
+
+Call = Callable[[AsyncStepwell], Awaitable[Any]]
+ID = "00000000-0000-0000-0000-000000000007"
+WORKFLOW: dict[str, Any] = {
+    "id": ID,
+    "name": "n",
+    "status": "COMPLETED",
+    "total_steps": 1,
+    "completed_steps": 1,
+    "progress": 100,
+    "config": {},
+    "suppress_subtask_events": True,
+    "origin_instance": "tests",
+    "errors": [],
+    "created_at": "2026-01-01T00:00:00Z",
+    "updated_at": "2026-01-01T00:00:00Z",
+}
+ARTIFACT: dict[str, Any] = {
+    "path": "media/7/a.txt",
+    "name": "a.txt",
+    "size": 1,
+    "sha256": "",
+    "media_type": "text/plain",
+    "width": None,
+    "height": None,
+    "duration_s": None,
+    "created_at": "2026-01-01T00:00:00Z",
+    "expires_at": "2026-01-01T00:00:00Z",
+}
+OK = httpx.Response(200, json=WORKFLOW)
+UPLOADED = httpx.Response(201, json={"artifacts": [ARTIFACT]})
+SOON = {"Retry-After": "0"}
+CREATE: Call = lambda client: client.create({"name": "n"})  # noqa: E731
+DELETE: Call = lambda client: client.delete_data(ID)  # noqa: E731
+GET: Call = lambda client: client.get(ID)  # noqa: E731
+LOST = httpx.ReadError("lost")
+REFUSED = httpx.ConnectError("refused")
+
+
+class Service:
+    """Answers requests in turn, and keeps them with their bodies."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers, self.requests = list(answers), list[httpx.Request]()
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        await request.aread()
+        self.requests.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@asynccontextmanager
+async def client_of(service: Service, **settings: Any) -> AsyncIterator[AsyncStepwell]:
+    transport = httpx.MockTransport(service.answer)
+    async with AsyncStepwell("http://t.local", token="secret-token", transport=transport, **settings) as client:
+        yield client
+
+
+PASSING: list[httpx.Response | Exception] = [
+    REFUSED,
+    LOST,
+    httpx.ReadTimeout("silent"),
+    httpx.RemoteProtocolError("cut"),
+    httpx.Response(502),
+    httpx.Response(503, headers=SOON),
+    httpx.Response(504, text="<html>"),
+    httpx.Response(429, headers=SOON),
+]
+
+
+@pytest.mark.parametrize("call", [GET, CREATE], ids=["get", "create"])
+@pytest.mark.parametrize("failure", PASSING, ids=repr)
+async def test_a_request_that_has_its_effect_once_is_repeated(call: Call, failure: httpx.Response | Exception) -> None:
+    service = Service(failure, OK)
+    async with client_of(service) as client:
+        assert (await call(client)).status is WorkflowStatus.COMPLETED
+    keys = {request.headers.get("Idempotency-Key") for request in service.requests}
+    assert (len(service.requests), len(keys)) == (2, 1)
+    assert (keys == {None}) == (call is GET)
+
+
+async def test_each_call_has_an_idempotency_key_of_its_own_unless_it_is_given() -> None:
+    service = Service(OK, OK, OK)
+    async with client_of(service) as client:
+        await client.create({"name": "n"})
+        await client.create({"name": "n"})
+        await client.create({"name": "n"}, idempotency_key="mine")
+    keys = [request.headers["Idempotency-Key"] for request in service.requests]
+    assert len(set(keys)) == 3
+    assert keys[2] == "mine"
+
+
+async def test_a_create_waits_for_its_first_try_that_is_still_worked_on() -> None:
+    async with client_of(Service(LOST, httpx.Response(409, headers=SOON), OK)) as client:
+        assert (await client.create({"name": "n"})).status is WorkflowStatus.COMPLETED
+
+
+@pytest.mark.parametrize("failure", [LOST, httpx.Response(503, headers=SOON)], ids=repr)
+async def test_a_request_without_a_key_is_never_repeated(failure: httpx.Response | Exception) -> None:
+    service = Service(failure)
+    async with client_of(service) as client:
+        with pytest.raises((ConnectionFailed, Unavailable)):
+            await DELETE(client)
+
+
+async def test_a_request_that_was_not_sent_is_sent() -> None:
+    answer = httpx.Response(200, json={"id": ID, "files_deleted": 2, "pending": False})
+    async with client_of(Service(REFUSED, answer)) as client:
+        assert (await client.delete_data(ID)).files_deleted == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(429, headers={"Retry-After": "3600"}), TooManyRequests),
+        (httpx.Response(503, headers={"Retry-After": "3600"}), Unavailable),
+        (httpx.Response(429), TooManyRequests),
+        (httpx.Response(409), Conflict),
+        (httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] bad"), ConnectionFailed),
+    ],
+    ids=repr,
+)
+async def test_what_another_try_would_not_change_in_time_is_raised_at_once(
+    answer: httpx.Response | Exception, error: type[StepwellError]
+) -> None:
+    async with client_of(Service(answer)) as client:
+        with pytest.raises(error) as raised:
+            await client.get(ID)
+    wanted = 3600 if isinstance(answer, httpx.Response) and "Retry-After" in answer.headers else None
+    assert raised.value.retry_after_s == wanted
+
+
+async def test_repeats_can_be_turned_off() -> None:
+    async with client_of(Service(httpx.Response(502)), retry_s=0) as client:
+        with pytest.raises(Unavailable):
+            await client.get(ID)
+
+
+async def test_a_wait_survives_a_restart_of_the_service() -> None:
+    running = httpx.Response(200, json=WORKFLOW | {"status": "RUNNING"})
+    service = Service(LOST, REFUSED, httpx.Response(503, headers=SOON), running, OK)
+    async with client_of(service, retry_s=0) as client:
+        assert (await client.wait(ID)).status is WorkflowStatus.COMPLETED
+    assert {request.headers["Prefer"] for request in service.requests} == {"wait=30"}
+
+
+async def test_an_upload_is_repeated_from_its_beginning_if_it_can_be_rewound(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"content")
+    file = io.BytesIO(b"behind:content")
+    file.seek(7)
+    for content in (path, b"content", file):
+        service = Service(LOST, UPLOADED)
+        async with client_of(service) as client:
+            assert (await client.upload(content)).path == "media/7/a.txt"
+        assert [request.content for request in service.requests] == [b"content", b"content"]
+        assert [request.headers["Content-Length"] for request in service.requests] == ["7", "7"]
+
+
+async def test_an_upload_that_can_not_be_rewound_is_sent_once() -> None:
+    class Pipe:
+        def __init__(self) -> None:
+            self.read = io.BytesIO(b"content").read
+
+    service = Service(LOST)
+    async with client_of(service) as client:
+        with pytest.raises(ConnectionFailed) as failed:
+            await client.upload(Pipe())
+        with pytest.raises(TypeError, match="binary mode"):
+            await client.upload(io.StringIO("text"))  # type: ignore[arg-type]
+    assert failed.value.was_sent
+
+
+async def test_the_token_is_in_no_error_and_no_text_and_goes_to_no_other_host() -> None:
+    elsewhere = httpx.Response(307, headers={"Location": "http://other.local/"})
+    service = Service(elsewhere, httpx.Response(401), LOST)
+    async with client_of(service, retry_s=0) as client:
+        texts = [repr(client)]
+        for _ in range(3):
+            with pytest.raises(StepwellError) as raised:
+                await client.get(ID)
+            texts += [str(raised.value), repr(raised.value), repr(raised.value.problem)]
+    assert "http://other.local/" in "".join(texts)
+    assert "secret-token" not in "".join(texts)
+    assert {request.url.host for request in service.requests} == {"t.local"}
+    with pytest.raises(ValueError, match="printable ASCII") as invalid:
+        AsyncStepwell("http://t.local", token="secret-token\n")
+    assert "secret-token" not in str(invalid.value)
