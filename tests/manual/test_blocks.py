@@ -100,7 +100,7 @@ def test_only_these_blocks_are_not_run() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_has_a_language_that_is_run_or_checked(page: str) -> None:
     for block in BLOCKS[page]:
-        assert re.fullmatch(r"|not run: .+|settings|example: \w+", block.note), block
+        assert re.fullmatch(r"|not run: .+|settings|example: \w+|tool: \w+", block.note), block
         match block.language:
             case "sh":
                 subprocess.run(["bash", "-n", "-c", block.text], check=True)

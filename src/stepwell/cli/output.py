@@ -17,7 +17,7 @@ from stepwell.telemetry import configure_logging
 log = structlog.get_logger()
 
 # Libraries whose "info" lines are of no use to operators.
-_CHATTY = ("uvicorn", "alembic")
+_CHATTY = ("uvicorn", "alembic", "mcp")
 
 
 def print_result(line: str) -> None:

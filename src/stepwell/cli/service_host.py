@@ -13,6 +13,7 @@ from stepwell.artifacts.store_setup import StorageRefused
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.http_server import HttpServer, Listeners
 from stepwell.cli.keys import ServiceKeys
+from stepwell.cli.mcp_mount import mount_mcp
 from stepwell.cli.output import print_result
 from stepwell.cli.signals import Stop
 from stepwell.domain.errors import Unavailable
@@ -66,10 +67,11 @@ def tune_gc() -> None:
 async def answer_requests(
     app: Application, keys: ServiceKeys, listeners: Listeners, stop: Stop, ready: Callable[[], None]
 ) -> int:
-    """Serve the API on *listeners* until *stop* or the end of the engine. Returns the exit code.
+    """Serve the API, and `/mcp`, on *listeners* until *stop* or the end of the engine. Returns the exit code.
 
     The listeners close last. While the engine ends, the API answers reads and refuses writes with 503.
     """
+    mount_mcp(app.api, keys.settings)
     server = HttpServer(app.api, keys.settings, app.connections, admin=listeners.admin)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listeners.api]), name="http")

@@ -1,7 +1,8 @@
 """The blocks of code in Markdown text, with the notes that the tests of README and manual read.
 
 A note is an HTML comment on the line before a block: `<!-- not run: why -->` for a block of which only the syntax is
-checked, `<!-- settings -->` for exports that the service is started with.
+checked, `<!-- settings -->` for exports that the service is started with, `<!-- tool: name -->` for the arguments of a
+tool that an assistant calls.
 """
 
 import re

@@ -1,0 +1,19 @@
+"""Mounts the MCP server at `/mcp` of the service."""
+
+from litestar import Litestar
+
+from stepwell.mcp.http_endpoint import build_endpoint
+from stepwell.mcp.sdk import has_sdk
+from stepwell.settings import Settings
+
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def mount_mcp(api: Litestar, settings: Settings) -> None:
+    """Let *api* answer at `/mcp`, if the extra `mcp` is installed. The SDK is imported when the first request comes.
+
+    Pages of the service itself may call it, and those of the configured origins.
+    """
+    if has_sdk():
+        own = [settings.base_url, *(f"http://{host}:{settings.port}" for host in _LOOPBACK)]
+        api.register(build_endpoint(api, settings.base_url, [*own, *settings.cors_origins]))

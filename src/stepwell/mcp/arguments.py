@@ -1,0 +1,119 @@
+"""The arguments of the tools. Their schemas are what an assistant reads."""
+
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+from stepwell.contract.enums import CostKey, WorkflowStatus
+
+MAX_WAIT_S: Final = 50
+"""The longest wait of one call. Many clients give up a call after 60 s."""
+
+Definition = Annotated[
+    dict[str, Any],
+    Meta(
+        description="A workflow definition: an object with name, origin_instance and steps. "
+        "The prompt write_definition and the resource stepwell://schema/definition describe it."
+    ),
+]
+WorkflowId = Annotated[str, Meta(min_length=1, max_length=100, description="The workflow's id")]
+Wait = Annotated[
+    float, Meta(ge=0, le=MAX_WAIT_S, description="Wait so many seconds for the workflow's end, at most; 0: don't wait")
+]
+
+
+class Arguments(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The arguments of a tool. Unknown ones are refused, because a mistyped `dry_run` must not delete anything."""
+
+
+class NoArguments(Arguments, frozen=True):
+    """The arguments of a tool that takes none."""
+
+
+class PlanArguments(Arguments, frozen=True):
+    definition: Definition
+
+
+class SubmitArguments(Arguments, frozen=True):
+    definition: Definition
+    start: Annotated[bool, Meta(description="false: only store the workflow; start_workflow starts it")] = True
+    wait_s: Wait = 0
+    idempotency_key: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=255,
+                description="A text of your own without spaces. A repeated call with it creates no second one",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class StatusArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    wait_s: Wait = 0
+
+
+class ListArguments(Arguments, frozen=True):
+    status: Annotated[list[WorkflowStatus], Meta(description="Only these statuses; empty: all")] = field(
+        default_factory=list
+    )
+    name: Annotated[str, Meta(description="Only names that begin so, in any case")] | None = None
+    labels: Annotated[dict[str, str], Meta(description="Only workflows with all these labels")] = field(
+        default_factory=dict
+    )
+    origin_reference: str | None = None
+    created_after: Annotated[datetime, Meta(tz=True)] | None = None
+    created_before: Annotated[datetime, Meta(tz=True)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=50)] = 20
+    skip: Annotated[int, Meta(ge=0, le=100_000, description="How many of the newest ones to leave out")] = 0
+
+
+class VerbArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    dry_run: Annotated[bool, Meta(description="true: only report what would happen")] = False
+
+
+class DestructiveVerbArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    dry_run: Annotated[
+        bool, Meta(description="true (default): only report what would happen. Show the user that before false")
+    ] = True
+
+
+class OutputsArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    steps: Annotated[list[str], Meta(max_length=50, description="Only the files of these steps; empty: all")] = field(
+        default_factory=list
+    )
+    images: Annotated[bool, Meta(description="true: return previews of the images as well; false: only links")] = True
+    width: Annotated[Literal[64, 256, 512, 1024], Meta(description="The width of the previews, in pixels")] = 512
+
+
+class UploadArguments(Arguments, frozen=True):
+    data: Annotated[str, Meta(min_length=1, description="The bytes of the file, as base64")]
+    name: Annotated[str, Meta(min_length=1, max_length=255, description="The name of the file, like photo.png")]
+
+
+class LocalUploadArguments(Arguments, frozen=True):
+    path: Annotated[str, Meta(min_length=1, description="The path of a file on this machine")] | None = None
+    data: Annotated[str, Meta(min_length=1, description="The bytes of the file, as base64, instead of path")] | None = (
+        None
+    )
+    name: (
+        Annotated[str, Meta(min_length=1, max_length=255, description="The name of the file; required with data")]
+        | None
+    ) = None
+
+
+class CostsArguments(Arguments, frozen=True):
+    since: (
+        Annotated[str, Meta(description="Only attempts that ended on this day (UTC) or later: 2026-11-01")] | None
+    ) = None
+    until: Annotated[str, Meta(description="Only attempts that ended before this day (UTC)")] | None = None
+    by: Annotated[list[CostKey], Meta(description="What to sum by; empty: one sum for each currency")] = field(
+        default_factory=list
+    )

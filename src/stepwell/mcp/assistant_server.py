@@ -1,0 +1,184 @@
+"""The server of one caller: which tools, resources and prompts there are, and how a call becomes an answer."""
+
+import base64
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import structlog
+from anyio import fail_after
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    GetPromptRequestParams,
+    GetPromptResult,
+    ImageContent,
+    ListPromptsResult,
+    ListResourcesResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    Prompt,
+    PromptArgument,
+    PromptMessage,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    Resource,
+    TextContent,
+    TextResourceContents,
+    ToolAnnotations,
+)
+from mcp_types import Tool as ListedTool
+from msgspec import json, to_builtins
+
+from stepwell import __version__
+from stepwell.client import StepwellError
+from stepwell.mcp.failures import ToolFailed, describe_error
+from stepwell.mcp.file_tools import FILE_TOOLS, LOCAL_UPLOAD, UPLOAD
+from stepwell.mcp.resources import UnknownResource, list_resources, read_resource
+from stepwell.mcp.service_access import WRITE_SCOPE, ServiceAccess
+from stepwell.mcp.service_tools import SERVICE_TOOLS
+from stepwell.mcp.shortening import shorten
+from stepwell.mcp.tool import Tool, ToolOutcome, schema_of
+from stepwell.mcp.workflow_tools import WORKFLOW_TOOLS
+
+log = structlog.get_logger()
+
+_CALL_S: Final = 120
+_INSTRUCTIONS = (
+    "Stepwell runs workflows of AI-media tasks. The prompt write_definition explains definitions. Plan a definition "
+    "before you submit it, because providers may cost money. Ask the user before you cancel or delete anything."
+)
+_PROMPT = "write_definition"
+_TOOLS: Final = (*WORKFLOW_TOOLS, *FILE_TOOLS, *SERVICE_TOOLS)
+
+
+def build_server(access: ServiceAccess) -> Server[Any]:
+    """Return the server for the caller of *access*."""
+    caller = _Caller(access)
+    return Server(
+        "stepwell",
+        version=__version__,
+        title="Stepwell",
+        instructions=_INSTRUCTIONS,
+        get_tool_input_schema=caller.input_schema,
+        on_list_tools=caller.list_tools,
+        on_call_tool=caller.call_tool,
+        on_list_resources=caller.list_resources,
+        on_read_resource=caller.read_resource,
+        on_list_prompts=caller.list_prompts,
+        on_get_prompt=caller.get_prompt,
+    )
+
+
+def definition_prompt(task: str | None = None) -> str:
+    """Return the text that explains definitions, and then asks for one for *task*."""
+    text = (files("stepwell") / "mcp" / "definition_prompt.md").read_text(encoding="utf-8")
+    return text if not task else f"{text}\nThe task: {task}\n"
+
+
+class _Caller:
+    """The handlers of the requests of one caller."""
+
+    def __init__(self, access: ServiceAccess) -> None:
+        self._access = access
+        tools = (*_TOOLS, LOCAL_UPLOAD if access.local_files else UPLOAD)
+        self._tools = {tool.name: tool for tool in tools}
+
+    def input_schema(self, name: str) -> dict[str, Any] | None:
+        tool = self._tools.get(name)
+        return None if tool is None else schema_of(tool.arguments)
+
+    async def list_tools(self, _context: Any, _params: PaginatedRequestParams | None) -> ListToolsResult:
+        allowed = [tool for tool in self._tools.values() if self._access.can_write or not tool.writes]
+        return ListToolsResult(tools=list(map(_listed, allowed)))
+
+    async def call_tool(self, _context: Any, params: CallToolRequestParams) -> CallToolResult:
+        tool = self._tools.get(params.name)
+        if tool is None:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:100]!r}. tools/list lists all.")
+        if tool.writes and not self._access.can_write:
+            return _failure(f"{tool.name} needs a token with the scope {WRITE_SCOPE}, and this one lacks it.")
+        try:
+            with fail_after(_CALL_S):
+                return _success(await tool.run(self._access, tool.parse(params.arguments or {})))
+        except StepwellError as error:
+            return _failure(describe_error(error))
+        except ToolFailed as error:
+            return _failure(str(error))
+        except TimeoutError:
+            return _failure(f"{tool.name} took more than {_CALL_S} s. Call it again, or with less to return.")
+        except (ValueError, OverflowError, RecursionError) as error:
+            # An integer or a depth that JSON of the service can't have, or an id that can't be part of a path.
+            log.warning("mcp.arguments_refused", action="refuse", tool=tool.name, error=type(error).__name__)
+            return _failure(f"The arguments of {tool.name} can't be sent to the service: {error}")
+
+    async def list_resources(self, _context: Any, _params: PaginatedRequestParams | None) -> ListResourcesResult:
+        return ListResourcesResult(
+            resources=[
+                Resource(uri=each.uri, name=each.name, description=each.description, mime_type=each.media_type)
+                for each in list_resources()
+            ]
+        )
+
+    async def read_resource(self, _context: Any, params: ReadResourceRequestParams) -> ReadResourceResult:
+        uri = str(params.uri)
+        try:
+            media_type, text = await read_resource(self._access, uri)
+        except UnknownResource as error:
+            raise MCPError(INVALID_PARAMS, str(error)) from None
+        except StepwellError as error:
+            raise MCPError(INVALID_PARAMS, describe_error(error)) from None
+        return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=media_type, text=text)])
+
+    async def list_prompts(self, _context: Any, _params: PaginatedRequestParams | None) -> ListPromptsResult:
+        task = PromptArgument(name="task", description="What the workflow should do", required=False)
+        return ListPromptsResult(
+            prompts=[
+                Prompt(
+                    name=_PROMPT,
+                    title="Write a workflow definition",
+                    description="Explains the definition of a workflow, with an example.",
+                    arguments=[task],
+                )
+            ]
+        )
+
+    async def get_prompt(self, _context: Any, params: GetPromptRequestParams) -> GetPromptResult:
+        if params.name != _PROMPT:
+            raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name[:100]!r}. The only one is {_PROMPT}.")
+        text = definition_prompt((params.arguments or {}).get("task"))
+        return GetPromptResult(messages=[PromptMessage(role="user", content=TextContent(text=text))])
+
+
+@cache
+def _listed(tool: Tool) -> ListedTool:
+    return ListedTool(
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        input_schema=schema_of(tool.arguments),
+        output_schema=schema_of(tool.result, with_texts=False),
+        annotations=ToolAnnotations(
+            read_only_hint=not tool.writes,
+            destructive_hint=tool.destructive,
+            idempotent_hint=tool.idempotent,
+            open_world_hint=tool.writes,
+        ),
+    )
+
+
+def _success(outcome: ToolOutcome) -> CallToolResult:
+    result, is_shortened = shorten(to_builtins(outcome.result))
+    if is_shortened:
+        result["shortened"] = True
+    images = [
+        ImageContent(data=base64.b64encode(each.data).decode(), mime_type=each.media_type) for each in outcome.images
+    ]
+    return CallToolResult(content=[TextContent(text=json.encode(result).decode()), *images], structured_content=result)
+
+
+def _failure(text: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(text=text)], is_error=True)

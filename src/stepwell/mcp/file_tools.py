@@ -1,0 +1,169 @@
+"""The tools about files: the outputs of a workflow, and uploads."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from mimetypes import guess_type
+from pathlib import Path
+from typing import Final
+
+import filetype
+from anyio import to_thread
+from msgspec import UNSET
+
+from stepwell.client import StepOutput, StepwellError
+from stepwell.contract.enums import StepStatus
+from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, UploadArguments
+from stepwell.mcp.failures import AnswerTooLarge, ToolFailed
+from stepwell.mcp.service_access import ServiceAccess
+from stepwell.mcp.tool import Image, Tool, ToolOutcome
+from stepwell.mcp.tool_results import OutputFile, OutputsResult, UploadResult, step_results
+from stepwell.mcp.workflow_tools import read_briefly
+
+MAX_FILES: Final = 50
+MAX_IMAGES: Final = 8
+MAX_IMAGES_BYTES: Final = 1024 * 1024
+"""The most bytes of all images of one result."""
+_COPIES: Final = 6  # of the bytes of an image while it becomes base64 in a message
+_PREVIEW_TYPE: Final = "image/webp"
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+_NEXT: Final = "Use file.path as the value of a *_url input, like base_image_url."
+_OUTPUTS_TEXT: Final = (
+    "Return the files and results of a workflow's completed steps: the first images as previews, and for each file a "
+    "link that works without a token for a while. Give the user the links; the previews are for you."
+)
+_UPLOAD_TEXT: Final = (
+    "Upload an image, a video, a sound or a text, so that workflows can use it. The same bytes get the same path."
+)
+
+
+async def get_outputs(access: ServiceAccess, arguments: OutputsArguments) -> ToolOutcome:
+    client = access.client
+    try:
+        workflow = await client.get(arguments.workflow_id, include_results=True)
+    except AnswerTooLarge:
+        workflow = await read_briefly(access, arguments.workflow_id)
+    steps = [] if workflow.steps is UNSET else workflow.steps
+    wanted = set(arguments.steps)
+    if workflow.steps is not UNSET and (unknown := wanted - {step.step_id for step in steps}):
+        raise ToolFailed(f"The workflow has no step {', '.join(sorted(unknown))}.")
+    done = [step for step in steps if step.status is StepStatus.COMPLETED and (not wanted or step.step_id in wanted)]
+    outputs = [each for each in await client.outputs(arguments.workflow_id) if not wanted or each.step_id in wanted]
+    results = step_results(done)
+    images = await _previews(access, outputs, arguments.width) if arguments.images else {}
+    files = [await _file(access, each, is_shown=each.path in images) for each in outputs[:MAX_FILES]]
+    result = OutputsResult(
+        status=workflow.status,
+        total_files=len(outputs),
+        files=files,
+        results=results,
+        shortened=len(outputs) > len(files) or len(done) > len(results) or workflow.steps is UNSET,
+    )
+    return ToolOutcome(result, list(images.values()))
+
+
+async def _previews(access: ServiceAccess, outputs: Sequence[StepOutput], width: int) -> dict[str, Image]:
+    """Return previews of the last images by the images' paths, as many as a result may hold."""
+    await access.reserve(_COPIES * MAX_IMAGES_BYTES)
+    images: dict[str, Image] = {}
+    left = MAX_IMAGES_BYTES
+    # The steps at the end are what the workflow was for.
+    for output in reversed([each for each in outputs if _media_type(each.path).startswith("image/")]):
+        if len(images) == MAX_IMAGES:
+            break
+        try:
+            data = await access.client.download(output.path, width=width)
+        except StepwellError:  # the file isn't an image that has previews; its link is in the result all the same
+            continue
+        if len(data) <= left:
+            images[output.path] = Image(data, _PREVIEW_TYPE)
+            left -= len(data)
+    return dict(reversed(images.items()))
+
+
+async def _file(access: ServiceAccess, output: StepOutput, *, is_shown: bool) -> OutputFile:
+    link = await access.client.link(output.path)
+    return OutputFile(
+        step_id=output.step_id,
+        path=output.path,
+        size=output.size,
+        media_type=_media_type(output.path),
+        url=link.url,
+        expires_at=link.expires_at,
+        shown=is_shown,
+    )
+
+
+def _media_type(path: str) -> str:
+    return guess_type(path)[0] or _UNKNOWN_TYPE
+
+
+async def upload(access: ServiceAccess, arguments: UploadArguments) -> ToolOutcome:
+    return await _upload(access, _decoded(arguments.data), arguments.name)
+
+
+async def upload_local(access: ServiceAccess, arguments: LocalUploadArguments) -> ToolOutcome:
+    if (arguments.path is None) == (arguments.data is None):
+        raise ToolFailed("Give either path, or data and name.")
+    if arguments.data is not None:
+        if arguments.name is None:
+            raise ToolFailed("data needs a name, like photo.png.")
+        return await _upload(access, _decoded(arguments.data), arguments.name)
+    path = await to_thread.run_sync(_media_file, arguments.path or "")
+    return await _upload(access, path, arguments.name)
+
+
+def _media_file(text: str) -> Path:
+    """Return the path of a file that may be uploaded. Raises `ToolFailed`.
+
+    Text may not, because it could be a key or a password, which somebody's document made the assistant upload.
+    """
+    try:
+        path = Path(text).expanduser()
+        kind = filetype.guess(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        raise ToolFailed(f"Cannot read {text}: {getattr(error, 'strerror', None) or error}.") from None
+    if kind is None or kind.mime.partition("/")[0] not in ("image", "video", "audio"):
+        raise ToolFailed(f"{path} is no image, video or sound. Only such files can be uploaded by their path.")
+    return path
+
+
+async def _upload(access: ServiceAccess, content: bytes | Path, name: str | None) -> ToolOutcome:
+    return ToolOutcome(UploadResult(file=await access.client.upload(content, name), next=_NEXT))
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return base64.b64decode(data, validate=True)
+    except (binascii.Error, ValueError):
+        raise ToolFailed("data isn't base64. Send the bytes of the file as base64, without line breaks.") from None
+
+
+FILE_TOOLS: Final = (
+    Tool(
+        name="get_outputs",
+        title="Get files and results",
+        description=_OUTPUTS_TEXT,
+        arguments=OutputsArguments,
+        result=OutputsResult,
+        run=get_outputs,
+    ),
+)
+UPLOAD: Final = Tool(
+    name="upload_file",
+    title="Upload a file",
+    description=_UPLOAD_TEXT,
+    arguments=UploadArguments,
+    result=UploadResult,
+    run=upload,
+    writes=True,
+)
+LOCAL_UPLOAD: Final = Tool(
+    name="upload_file",
+    title="Upload a file",
+    description=f"{_UPLOAD_TEXT} Give the path of a file of this machine, or its bytes.",
+    arguments=LocalUploadArguments,
+    result=UploadResult,
+    run=upload_local,
+    writes=True,
+)

@@ -1,0 +1,127 @@
+"""`/mcp` of the service: the MCP server over streamable HTTP.
+
+What must hold:
+- A request has the token, the limits and the errors of any other request of the API.
+- The tools call the API in this process with the caller's own token. So no tool can do more than the token.
+- Nothing blocks the loop for long: a message is bounded, and so is the number of its values.
+- A page of another origin gets a 403, unless `STEPWELL_CORS_ORIGINS` lists its origin.
+- A service that gets no such request doesn't import the SDK, which takes 0.5 s and 25 MiB.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from importlib import import_module
+from typing import Any, Final
+
+from anyio import to_thread
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Scope
+from msgspec import Struct, json
+
+from stepwell.api.body_buffers import BodyTooLarge, reserve_memory
+from stepwell.api.cross_origin import EVERY_ORIGIN
+from stepwell.api.dependencies import ApiRequest
+from stepwell.api.operations import JSON_TYPE, Operation, Permission, endpoint
+from stepwell.api.request_bodies import read_body, read_head, read_json
+from stepwell.api.request_resources import resources_of
+from stepwell.domain.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
+from stepwell.domain.strict_json.value_count import most_values
+from stepwell.mcp.failures import ToolFailed
+
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+MAX_VALUES: Final = 50_000
+"""The SDK reads a message with so many values in 30 ms, during which nothing else runs."""
+_INVALID_REQUEST: Final = -32600  # of JSON-RPC
+
+
+class McpMessage(Struct):
+    """A JSON-RPC message of the protocol. The SDK checks it."""
+
+
+MCP = Operation(
+    method="POST",
+    path="/mcp",
+    id="mcp",
+    summary="Model Context Protocol",
+    description="Messages of AI assistants, see the page Assistant of the manual.",
+    tag="mcp",
+    permission=Permission.READ,
+    body=McpMessage,
+    answers=McpMessage,
+)
+
+
+def build_endpoint(app: ASGIApp, url: str, origins: Collection[str]) -> HTTPRouteHandler:
+    """Return the handler of `/mcp`. Its tools call *app*, whose URL is *url*. Pages of *origins* may use it."""
+    allowed = frozenset(origins)
+
+    @endpoint(MCP)
+    async def mcp(request: ApiRequest) -> Response[bytes]:
+        _check_origin(request.scope, allowed)
+        try:
+            message = await _read_message(request)
+        except BodyTooLarge as error:
+            return _refusal(error.status_code, error.detail)
+        except InvalidRequest as error:
+            return _refusal(422, "; ".join(fault.msg for fault in error.faults))
+        # In a thread, because the first request imports the SDK.
+        http_exchange: Any = await to_thread.run_sync(import_module, "stepwell.mcp.http_exchange")
+        answer = await http_exchange.answer_message(
+            app,
+            url,
+            http_exchange.Exchange(
+                scope=request.scope,
+                message=message,
+                token=_token_of(request.scope),
+                can_write=Permission.WRITE in request.user.permissions,
+                reserve=_reserve(request),
+            ),
+        )
+        return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
+
+    return mcp
+
+
+def _check_origin(scope: Scope, allowed: Collection[str]) -> None:
+    """Raise `Forbidden` for a page of another origin. Programs send no Origin."""
+    origins = [value.decode("latin-1") for name, value in scope["headers"] if name == b"origin"]
+    if EVERY_ORIGIN not in allowed and any(origin not in allowed for origin in origins):
+        raise Forbidden("Pages of this origin may not call /mcp: STEPWELL_CORS_ORIGINS doesn't list it.")
+
+
+async def _read_message(request: ApiRequest) -> bytes:
+    """Return the body, which is JSON within the bounds of a message."""
+    if (read_head(request).length or 0) > MAX_MESSAGE_BYTES:
+        raise BodyTooLarge(MAX_MESSAGE_BYTES)
+    data = await read_body(request)
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise BodyTooLarge(MAX_MESSAGE_BYTES)
+    if most_values(data) > MAX_VALUES:
+        what = f"Expected at most {MAX_VALUES:,} values: send such a definition to POST /api/v1/workflows/ itself"
+        raise InvalidRequest([Fault(("body",), what, "too_many_values")])
+    await read_json(request, lambda _body: None)
+    return data
+
+
+def _refusal(status: int, why: str) -> Response[bytes]:
+    """Return a JSON-RPC error, because clients of the protocol show nothing of a problem document."""
+    error = {"jsonrpc": "2.0", "id": None, "error": {"code": _INVALID_REQUEST, "message": why}}
+    return Response(json.encode(error), status_code=status, media_type=JSON_TYPE)
+
+
+def _token_of(scope: Scope) -> str:
+    """Return the token of a request that has been authenticated by it."""
+    header = next(value for name, value in scope["headers"] if name == b"authorization")
+    return header.decode("latin-1").partition(" ")[2].strip(" ")
+
+
+def _reserve(request: ApiRequest) -> Callable[[int], Awaitable[object]]:
+    memory = resources_of(request.scope).memory(request.user)
+
+    async def reserve(size: int) -> None:
+        try:
+            await reserve_memory(memory, memory.held + size)
+        except (Unavailable, NeverFits):
+            raise ToolFailed("The service has no memory for the answer now. Wait, then call the tool again.") from None
+
+    return reserve

@@ -1,0 +1,236 @@
+"""The results of the tools: what an assistant needs of the API's answers, of bounded length."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from msgspec import UNSET, Meta, Struct
+from msgspec.structs import replace
+
+from stepwell.contract.costs import CostGroup, CostSums
+from stepwell.contract.dry_run_result import DryRun
+from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.plan_result import PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.providers import ProviderStatus
+from stepwell.contract.reasons import Explanation, Reason
+from stepwell.contract.uploads import ArtifactPublic
+from stepwell.contract.workflows import WorkflowCleanupDetail, WorkflowPublic, WorkflowStepPublic
+from stepwell.mcp.shortening import shorten_object, shorten_text
+
+MAX_STEPS: Final = 100
+_MAX_ERRORS = 20
+_ERROR_CHARACTERS = 500
+_OBJECTS_BYTES = 24 * 1024  # of the objects of any content in one result together
+_LEAST_OBJECT_BYTES = 300
+
+
+class Result(Struct, kw_only=True):
+    """The result of a tool. `shortened` is set if something was left out."""
+
+    shortened: Annotated[bool, Meta(description="Something was left out, because it is too long")] = False
+
+
+class WorkflowSummary(Struct, kw_only=True):
+    id: UUID
+    name: str
+    status: WorkflowStatus
+    progress: Annotated[float, Meta(description="Percent of the steps that have completed")]
+    total_steps: int
+    completed_steps: int
+    created_at: datetime
+    completed_at: datetime | None
+    error_message: str | None
+    labels: dict[str, str]
+    is_deleted: bool
+
+
+class StepStatusSummary(Struct, kw_only=True):
+    """A step. `reason` says why it doesn't progress, if it has not ended."""
+
+    step_id: str
+    task_type: str
+    status: StepStatus
+    provider: str | None
+    retry_count: int
+    error_message: str | None
+    reason: str | None = None
+
+
+class WorkflowStatusResult(Result, kw_only=True):
+    """A workflow with its steps, and why it doesn't progress. `next` says what to do now."""
+
+    workflow: WorkflowSummary
+    steps: Annotated[list[StepStatusSummary], Meta(description=f"The first {MAX_STEPS} at most")]
+    errors: list[str]
+    reason: Annotated[str, Meta(description="Why the whole workflow doesn't progress")] | None = None
+    cost: CostSums | None = None
+    warnings: list[DefinitionWarning] = []
+    next: str
+
+
+class WorkflowListResult(Result, kw_only=True):
+    workflows: list[WorkflowSummary]
+    total: Annotated[int, Meta(description="The number of all that match")] | None
+
+
+class PlanResult(Result, kw_only=True):
+    """A forecast of a run. `layers` lists the steps that can run at the same time."""
+
+    total_steps: int
+    layers: list[list[str]]
+    steps: Annotated[list[PlannedStep], Meta(description=f"The first {MAX_STEPS} at most")]
+    price: PlannedPrice
+    expected_s: Annotated[float, Meta(description="The seconds of the longest chain of steps")] | None
+    warnings: list[DefinitionWarning]
+
+
+class VerbResult(Result, kw_only=True):
+    """The workflow after a verb, or with `dry_run` what the verb would do. `next` says what to do now."""
+
+    dry_run: bool
+    workflow: WorkflowSummary | None = None
+    forecast: DryRun | None = None
+    cleanup: WorkflowCleanupDetail | None = None
+    next: str
+
+
+class OutputFile(Struct, kw_only=True):
+    """A file of a step. `url` works without a token until `expires_at`. `path` is what a `*_url` input accepts."""
+
+    step_id: str
+    path: str
+    size: int
+    media_type: str
+    url: str
+    expires_at: datetime
+    shown: Annotated[bool, Meta(description="Its preview is among the images of this result")] = False
+
+
+class StepResult(Struct, kw_only=True):
+    step_id: str
+    result: dict[str, Any] | None
+
+
+class OutputsResult(Result, kw_only=True):
+    """The files and results of the COMPLETED steps of a workflow."""
+
+    status: WorkflowStatus
+    total_files: int
+    files: list[OutputFile]
+    results: list[StepResult]
+
+
+class UploadResult(Result, kw_only=True):
+    file: ArtifactPublic
+    next: str
+
+
+class ProvidersResult(Result, kw_only=True):
+    providers: list[ProviderStatus]
+
+
+class CostTotal(Struct, kw_only=True):
+    """A sum of costs. `amount` is an exact decimal number."""
+
+    keys: Annotated[dict[str, str | None], Meta(description="The values of the properties that `by` names")]
+    currency: str
+    amount: str
+    attempts: int
+
+
+class CostsResult(Result, kw_only=True):
+    costs: list[CostTotal]
+
+
+def summarise(workflow: WorkflowPublic) -> WorkflowSummary:
+    return WorkflowSummary(
+        id=workflow.id,
+        name=workflow.name,
+        status=workflow.status,
+        progress=workflow.progress,
+        total_steps=workflow.total_steps,
+        completed_steps=workflow.completed_steps,
+        created_at=workflow.created_at,
+        completed_at=workflow.completed_at,
+        error_message=_cut_error(workflow.error_message),
+        labels=workflow.labels,
+        is_deleted=workflow.is_deleted,
+    )
+
+
+def status_result(
+    workflow: WorkflowPublic, explanation: Explanation | None, next_: str, warnings: Sequence[DefinitionWarning] = ()
+) -> WorkflowStatusResult:
+    """Return the status of *workflow*, with the reasons of *explanation*."""
+    steps = [] if workflow.steps is UNSET else workflow.steps
+    reasons = {} if explanation is None else {each.step_id: each.reason for each in explanation.steps}
+    return WorkflowStatusResult(
+        workflow=summarise(workflow),
+        steps=[_step_summary(step, reasons.get(step.step_id)) for step in steps[:MAX_STEPS]],
+        errors=[shorten_text(error, _ERROR_CHARACTERS) for error in workflow.errors[:_MAX_ERRORS]],
+        reason=None if explanation is None or explanation.reason is None else explanation.reason.detail,
+        cost=workflow.cost,
+        warnings=list(warnings),
+        next=next_,
+        shortened=len(steps) < workflow.total_steps or len(steps) > MAX_STEPS or len(workflow.errors) > _MAX_ERRORS,
+    )
+
+
+def plan_result(plan: WorkflowPlan) -> PlanResult:
+    """Return *plan* with the first steps."""
+    shown = plan.steps[:MAX_STEPS]
+    most = _object_bytes(len(shown))
+    return PlanResult(
+        total_steps=len(plan.steps),
+        layers=[list(layer[:MAX_STEPS]) for layer in plan.layers[:MAX_STEPS]],
+        steps=[_with_short_config(step, most) for step in shown],
+        price=plan.price,
+        expected_s=plan.critical_path_s,
+        warnings=list(plan.warnings[:_MAX_ERRORS]),
+        shortened=len(plan.steps) > len(shown),
+    )
+
+
+def step_results(steps: Sequence[WorkflowStepPublic]) -> list[StepResult]:
+    """Return the results of *steps*, each with the beginning of its JSON if that is long."""
+    shown = steps[:MAX_STEPS]
+    most = _object_bytes(len(shown))
+    return [StepResult(step_id=step.step_id, result=_short_result(step, most)) for step in shown]
+
+
+def cost_total(group: CostGroup) -> CostTotal:
+    values = {"tenant": group.tenant, "provider": group.provider, "model": group.model, "day": group.day}
+    keys = {name: None if value is None else str(value) for name, value in values.items() if value is not UNSET}
+    return CostTotal(keys=keys, currency=group.currency, amount=str(group.amount), attempts=group.attempts)
+
+
+def _step_summary(step: WorkflowStepPublic, reason: Reason | None) -> StepStatusSummary:
+    return StepStatusSummary(
+        step_id=step.step_id,
+        task_type=step.task_type,
+        status=step.status,
+        provider=step.provider,
+        retry_count=step.retry_count,
+        error_message=_cut_error(step.error_message),
+        reason=None if reason is None else reason.detail,
+    )
+
+
+def _short_result(step: WorkflowStepPublic, most: int) -> dict[str, Any] | None:
+    result: Any = step.result  # the client has decoded it
+    return shorten_object(result, most) if isinstance(result, dict) else None
+
+
+def _with_short_config(step: PlannedStep, most: int) -> PlannedStep:
+    return replace(step, config=shorten_object(step.config, most) or {})
+
+
+def _object_bytes(count: int) -> int:
+    """Return the most bytes of each of *count* objects of any content."""
+    return max(_LEAST_OBJECT_BYTES, _OBJECTS_BYTES // max(count, 1))
+
+
+def _cut_error(text: str | None) -> str | None:
+    return None if text is None else shorten_text(text, _ERROR_CHARACTERS)

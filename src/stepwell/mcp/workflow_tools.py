@@ -1,0 +1,208 @@
+"""The tools about workflows: plan, submit, read, list, and the verbs."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import UNSET
+
+from stepwell.client import WaitTimeout
+from stepwell.contract.dry_run_result import DryRunVerb
+from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
+from stepwell.contract.workflows import WorkflowPublic
+from stepwell.mcp.arguments import (
+    DestructiveVerbArguments,
+    ListArguments,
+    PlanArguments,
+    StatusArguments,
+    SubmitArguments,
+    VerbArguments,
+)
+from stepwell.mcp.failures import AnswerTooLarge
+from stepwell.mcp.service_access import ServiceAccess
+from stepwell.mcp.tool import Tool, ToolOutcome
+from stepwell.mcp.tool_results import (
+    PlanResult,
+    VerbResult,
+    WorkflowListResult,
+    WorkflowStatusResult,
+    plan_result,
+    status_result,
+    summarise,
+)
+
+_NEXT: Final = {
+    WorkflowStatus.PENDING: "start_workflow starts it.",
+    WorkflowStatus.RUNNING: "It runs. get_workflow with wait_s waits for its end.",
+    WorkflowStatus.PAUSED: "resume_workflow continues it.",
+    WorkflowStatus.COMPLETED: "It is done. get_outputs returns its files and results.",
+    WorkflowStatus.FAILED: "It has failed; errors says why. If the cause has gone, resume_workflow runs the steps that "
+    "are left, and keeps the completed ones. If the definition is wrong, submit a corrected one.",
+    WorkflowStatus.CANCELLED: "It was cancelled, and can't go on. submit_workflow creates another one.",
+}
+_DRY_RUN_NEXT = "Nothing has changed. Call again with dry_run=false to do it, if the user agrees."
+
+
+async def plan(access: ServiceAccess, arguments: PlanArguments) -> ToolOutcome:
+    return ToolOutcome(plan_result(await access.client.plan(arguments.definition)))
+
+
+async def submit(access: ServiceAccess, arguments: SubmitArguments) -> ToolOutcome:
+    client = access.client
+    try:
+        workflow = await client.create(
+            arguments.definition, start=arguments.start, idempotency_key=arguments.idempotency_key
+        )
+    except AnswerTooLarge as error:
+        if error.location is None:
+            raise
+        workflow = await read_briefly(access, error.location.rpartition("/")[2])
+    warnings = () if workflow.warnings is UNSET else workflow.warnings
+    if arguments.start and arguments.wait_s:
+        workflow = await _read(access, workflow.id, arguments.wait_s)
+    return ToolOutcome(status_result(workflow, None, _NEXT[workflow.status], warnings))
+
+
+async def get(access: ServiceAccess, arguments: StatusArguments) -> ToolOutcome:
+    workflow = await _read(access, arguments.workflow_id, arguments.wait_s)
+    is_open = workflow.status not in TERMINAL_STATUSES and not workflow.is_deleted
+    explanation = await access.client.explain(arguments.workflow_id) if is_open else None
+    return ToolOutcome(status_result(workflow, explanation, _NEXT[workflow.status]))
+
+
+async def list_workflows(access: ServiceAccess, arguments: ListArguments) -> ToolOutcome:
+    page = await access.client.page(
+        status=arguments.status or None,
+        name=arguments.name,
+        labels=arguments.labels,
+        origin_reference=arguments.origin_reference,
+        created_after=arguments.created_after,
+        created_before=arguments.created_before,
+        limit=arguments.limit,
+        skip=arguments.skip,
+        include_steps=False,
+        include_results=False,
+    )
+    return ToolOutcome(WorkflowListResult(workflows=list(map(summarise, page.workflows)), total=page.total))
+
+
+async def read_briefly(access: ServiceAccess, workflow_id: UUID | str) -> WorkflowPublic:
+    """Return a workflow without its steps, whose answer would be too large."""
+    return await access.client.get(workflow_id, include_steps=False, include_results=False)
+
+
+async def _run_verb(verb: DryRunVerb, access: ServiceAccess, arguments: Any) -> ToolOutcome:
+    client, workflow_id = access.client, arguments.workflow_id
+    if arguments.dry_run:
+        forecast = await client.dry_run(verb, workflow_id)
+        return ToolOutcome(VerbResult(dry_run=True, forecast=forecast, next=_DRY_RUN_NEXT))
+    cleanup = None
+    try:
+        if verb == "cleanup":
+            cleaned = await client.cleanup(workflow_id)
+            workflow, cleanup = cleaned.workflow, cleaned.cleanup
+        else:
+            call: Callable[[str], Awaitable[WorkflowPublic]] = getattr(client, verb)
+            workflow = await call(workflow_id)
+    except AnswerTooLarge:  # the verb has had its effect
+        workflow = await read_briefly(access, workflow_id)
+    next_ = "It is deleted, with its files." if workflow.is_deleted else _NEXT[workflow.status]
+    return ToolOutcome(VerbResult(dry_run=False, workflow=summarise(workflow), cleanup=cleanup, next=next_))
+
+
+async def _read(access: ServiceAccess, workflow_id: UUID | str, wait_s: float) -> WorkflowPublic:
+    """Return the workflow once it has ended, or as it is after *wait_s*."""
+    client = access.client
+    try:
+        if not wait_s:
+            return await client.get(workflow_id, include_results=False)
+        return await client.wait(workflow_id, timeout_s=wait_s)
+    except WaitTimeout as error:
+        return error.workflow
+    except AnswerTooLarge:
+        return await read_briefly(access, workflow_id)
+
+
+def _verb(
+    verb: DryRunVerb, title: str, description: str, *, destructive: bool = False, idempotent: bool = True
+) -> Tool:
+    return Tool(
+        name=f"{verb}_workflow",
+        title=title,
+        description=description,
+        arguments=DestructiveVerbArguments if destructive else VerbArguments,
+        result=VerbResult,
+        run=partial(_run_verb, verb),
+        writes=True,
+        destructive=destructive,
+        idempotent=idempotent,
+    )
+
+
+WORKFLOW_TOOLS: Final = (
+    Tool(
+        name="plan_workflow",
+        title="Plan a workflow",
+        description="Check a definition, and report the order of its steps, their providers and their price. Nothing "
+        "is stored and nothing runs. If the definition has faults, the error lists each with its place.",
+        arguments=PlanArguments,
+        result=PlanResult,
+        run=plan,
+    ),
+    Tool(
+        name="submit_workflow",
+        title="Submit a workflow",
+        description="Create a workflow from a definition, and start it. Its steps may cost money at providers: call "
+        "plan_workflow first, and tell the user the price. With wait_s, the answer comes when the workflow has ended.",
+        arguments=SubmitArguments,
+        result=WorkflowStatusResult,
+        run=submit,
+        writes=True,
+        idempotent=False,
+    ),
+    Tool(
+        name="get_workflow",
+        title="Read a workflow",
+        description="Read the status of a workflow and of its steps, its errors, and why it doesn't progress. With "
+        "wait_s, the answer comes when the workflow has ended.",
+        arguments=StatusArguments,
+        result=WorkflowStatusResult,
+        run=get,
+    ),
+    Tool(
+        name="list_workflows",
+        title="List workflows",
+        description="List workflows, newest first.",
+        arguments=ListArguments,
+        result=WorkflowListResult,
+        run=list_workflows,
+    ),
+    _verb("start", "Start a workflow", "Start a workflow that is PENDING. Its steps may cost money at providers."),
+    _verb(
+        "pause",
+        "Pause a workflow",
+        "Pause a RUNNING workflow: nothing new starts, and the steps that run are finished and kept.",
+    ),
+    _verb(
+        "resume",
+        "Resume a workflow",
+        "Continue a PAUSED or FAILED workflow. Completed steps are kept and never run again; the others run, which may "
+        "cost money at providers.",
+        idempotent=False,
+    ),
+    _verb(
+        "cancel",
+        "Cancel a workflow",
+        "End a PENDING or RUNNING workflow for good. Running work is cancelled, at providers too, and is lost; what is "
+        "completed stays readable. It can't be resumed. First call it with dry_run=true, which is the default.",
+        destructive=True,
+    ),
+    _verb(
+        "cleanup",
+        "Delete a workflow",
+        "Delete a workflow that doesn't run, with all files that it has made. Files that other workflows use are kept. "
+        "This can't be undone. First call it with dry_run=true, which is the default, and show the user the files.",
+        destructive=True,
+    ),
+)

@@ -1,0 +1,146 @@
+"""`/mcp` as an HTTP endpoint: tokens, origins, bounds, and no state between requests."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+import pytest_asyncio
+from litestar import Litestar
+
+from stepwell.api.operations import Permission
+from stepwell.cli import mcp_mount
+from stepwell.cli.mcp_mount import mount_mcp
+from stepwell.mcp.http_endpoint import MAX_MESSAGE_BYTES, MAX_VALUES
+from stepwell.settings import Settings
+from stepwell.testing import ManualClock, MemoryDatabase
+from support.service.assistant import LEGACY, MODERN, assistant, call
+from support.service.live_service import Service, running_service, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def http(api: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A program that speaks HTTP, with a token for all."""
+    headers = {"Authorization": f"Bearer {token()}", "Accept": "application/json, text/event-stream"}
+    async with httpx.AsyncClient(transport=api.transport, base_url="http://service", headers=headers) as client:
+        yield client
+
+
+async def test_a_request_without_a_token_gets_401(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/mcp", json=LIST, headers={"Authorization": ""})
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+async def test_a_token_that_may_not_read_gets_403(http: httpx.AsyncClient) -> None:
+    writer = {"Authorization": f"Bearer {token(permissions=(Permission.WRITE,))}"}
+    assert (await http.post("/mcp", json=LIST, headers=writer)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://evil.example", 403),
+        ("null", 403),
+        ("http://127.0.0.1:9000", 200),
+        ("http://localhost:9000", 200),
+        ("https://app.example", 200),
+        ("https://app.example.evil.example", 403),
+    ],
+)
+async def test_pages_of_foreign_origins_are_refused(http: httpx.AsyncClient, origin: str, status: int) -> None:
+    answer = await http.post("/mcp", json=LIST, headers={"Origin": origin})
+    assert answer.status_code == status
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+async def test_there_are_no_streams_and_no_sessions(http: httpx.AsyncClient, method: str) -> None:
+    answer = await http.request(method, "/mcp")
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "why"),
+    [
+        (b"x" * (MAX_MESSAGE_BYTES + 1), 413, "larger than"),
+        (b'{"a": [' + b"[]," * MAX_VALUES + b"1]}", 422, "values"),
+        (b"[" * 100 + b"]" * 100, 422, "64"),
+        (b"{", 422, ""),
+        (b'{"a": 123456789012345678901234567890}', 422, "64 bits"),
+        (b'{"a": 1, "a": 2}', 422, "more than once"),
+        (b"[]", 400, ""),
+        (b'"text"', 400, ""),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "no/such"}', 200, "not found"),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x"}}', 200, "Unknown tool"),
+        (b'{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": 1}', 400, ""),
+    ],
+)
+async def test_a_wrong_message_gets_a_json_rpc_error(
+    http: httpx.AsyncClient, body: bytes, status: int, why: str
+) -> None:
+    answer = await http.post("/mcp", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert isinstance(error["code"], int)
+    assert why in json.dumps(error)
+
+
+async def test_a_notification_is_accepted(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+    assert (answer.status_code, answer.content) == (202, b"")
+
+
+@pytest.mark.parametrize("mode", [LEGACY, MODERN, "auto"])
+async def test_clients_of_old_and_new_versions_are_served(url: str, mode: str) -> None:
+    async with assistant(url, token(), mode=mode) as client:
+        assert "submit_workflow" in [tool.name for tool in (await client.list_tools()).tools]
+        assert (await call(client, "list_workflows"))["workflows"] == []
+
+
+async def test_any_replica_answers_any_request(tmp_path: Path) -> None:
+    database = MemoryDatabase(ManualClock())
+    async with AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(running_service(database, tmp_path, exclusive=False)) for _ in range(2)
+        ]
+        for replica in replicas:
+            mount_mcp(replica.app.api, Settings(data_dir=tmp_path))
+        turns = cycle(replicas)
+
+        async def alternating(scope: Any, receive: Any, send: Any) -> None:
+            await next(turns).app.api(scope, receive, send)
+
+        transport = httpx2.ASGITransport(app=alternating)
+        for mode in (LEGACY, MODERN):
+            async with assistant("http://service", token(), mode=mode, transport=transport) as client:
+                step = {"id": "step", "task_type": "PASSTHROUGH"}
+                definition = {"name": mode, "origin_instance": "tests", "steps": [step]}
+                created = await call(client, "submit_workflow", definition=definition, start=False)
+                for _ in range(4):
+                    workflow = (await call(client, "get_workflow", workflow_id=created["workflow"]["id"]))["workflow"]
+                    assert workflow["name"] == mode
+
+
+async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:
+    code = "import sys, stepwell.cli.up, stepwell.cli.serve, stepwell.cli.mcp_mount; print('mcp' in sys.modules)"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    printed, _ = await process.communicate()
+    assert printed == b"False\n"
+
+
+async def test_a_service_without_the_sdk_has_no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp_mount, "has_sdk", lambda: False)
+    app = Litestar()
+    mount_mcp(app, Settings())
+    assert app.route_handler_method_map.get("/mcp") is None

@@ -1,0 +1,248 @@
+"""The tools, as an assistant uses them: through the SDK's own client, over HTTP, at a live service."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from mcp import Client
+from PIL import Image as Picture
+
+from providers.image_files import file_of, gradient
+from stepwell.api.operations import Permission
+from stepwell.mcp.file_tools import MAX_FILES, MAX_IMAGES, MAX_IMAGES_BYTES
+from stepwell.mcp.shortening import MAX_BYTES
+from support.providers.configured_by_steps import configured_step
+from support.service.assistant import assistant, call, failure, images, in_one_task, text_of
+from support.service.live_service import Service, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+READING = {"plan_workflow", "get_workflow", "list_workflows", "get_outputs", "list_providers", "get_costs"}
+WRITING = {"submit_workflow", "upload_file"} | {
+    f"{verb}_workflow" for verb in ("start", "pause", "resume", "cancel", "cleanup")
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def acme(url: str) -> AsyncIterator[Client]:
+    """An assistant of the tenant acme."""
+    async with AsyncExitStack() as stack:
+        yield await stack.enter_async_context(in_one_task(assistant(url, token("acme", every=False))))
+
+
+def definition(*steps: dict[str, Any], **members: Any) -> dict[str, Any]:
+    return {"name": "A test", "origin_instance": "tests", "steps": list(steps), **members}
+
+
+def drawing(step_id: str = "draw", size: int = 32) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "GENERATION", "config": {"prompt": step_id, "width": size, "height": size}}
+
+
+async def submitted(acme: Client, *steps: dict[str, Any], **arguments: Any) -> str:
+    result = await call(acme, "submit_workflow", definition=definition(*steps), **arguments)
+    return str(result["workflow"]["id"])
+
+
+async def test_a_pipeline_from_an_upload_to_its_images(acme: Client) -> None:
+    photo = base64.b64encode(file_of(gradient(40, 30))).decode()
+    path = (await call(acme, "upload_file", data=photo, name="photo.png"))["file"]["path"]
+    refine = {"id": "refine", "task_type": "REFINE", "config": {"base_image_url": path, "upscale_factor": 2}}
+    cut = {
+        "id": "cut",
+        "task_type": "BACKGROUND_REMOVE",
+        "input_mappings": [{"from_step": "refine", "from_field": "result_image_path", "to_field": "base_image_url"}],
+    }
+    planned = await call(acme, "plan_workflow", definition=definition(refine, cut))
+    assert planned["layers"] == [["refine"], ["cut"]]
+    result = await call(acme, "submit_workflow", definition=definition(refine, cut), wait_s=50)
+    assert result["workflow"]["status"] == "COMPLETED"
+    assert [step["status"] for step in result["steps"]] == ["COMPLETED", "COMPLETED"]
+    workflow_id = result["workflow"]["id"]
+    outputs = await call(acme, "get_outputs", workflow_id=workflow_id)
+    assert [(file["step_id"], file["media_type"], file["shown"]) for file in outputs["files"]] == [
+        ("refine", "image/png", True),
+        ("cut", "image/png", True),
+    ]
+    assert [each["result"]["width"] for each in outputs["results"]] == [80, 80]
+    shown = await images(acme, "get_outputs", workflow_id=workflow_id, steps=["cut"], width=64)
+    assert [Picture.open(BytesIO(base64.b64decode(each.data))).size for each in shown] == [(64, 48)]
+
+
+async def test_a_link_of_an_output_needs_no_token(acme: Client, api: Service) -> None:
+    workflow_id = await submitted(acme, drawing(), wait_s=50)
+    (file,) = (await call(acme, "get_outputs", workflow_id=workflow_id, images=False))["files"]
+    async with httpx.AsyncClient(transport=api.transport) as stranger:
+        answer = await stranger.get(file["url"])
+    assert answer.status_code == 200
+    assert len(answer.content) == file["size"]
+
+
+async def test_a_workflow_is_read_and_listed(acme: Client) -> None:
+    created = await call(
+        acme, "submit_workflow", definition=definition(drawing(), labels={"job": "listed"}), start=False
+    )
+    workflow_id = created["workflow"]["id"]
+    assert created["next"] == "start_workflow starts it."
+    read = await call(acme, "get_workflow", workflow_id=workflow_id)
+    assert read["reason"] == "The workflow hasn't been started." or read["reason"]
+    assert [step["reason"] is not None for step in read["steps"]] == [True]
+    listed = await call(acme, "list_workflows", labels={"job": "listed"}, status=["PENDING"])
+    assert [each["id"] for each in listed["workflows"]] == [workflow_id]
+    assert listed["total"] == 1
+
+
+async def test_the_faults_of_a_definition_are_listed_with_their_places(acme: Client) -> None:
+    wrong = definition(
+        {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "x", "width": "wide"}},
+        {"id": "cut", "task_type": "BACKGROUND_REMOVE", "depends_on": ["drow"]},
+    )
+    text = await failure(acme, "plan_workflow", definition=wrong)
+    assert "3 faults" in text
+    assert "- steps[0].config.width: " in text
+    assert "- steps[1].depends_on[0]: " in text
+    assert "- steps[1].config.base_image_url: " in text
+    assert await failure(acme, "submit_workflow", definition=wrong) == text
+
+
+async def test_verbs_change_nothing_in_a_dry_run(acme: Client) -> None:
+    workflow_id = await submitted(acme, drawing(), start=False)
+    started = await call(acme, "start_workflow", workflow_id=workflow_id, dry_run=True)
+    assert started["forecast"]["would_run"] == ["draw"]
+    cancelled = await call(acme, "cancel_workflow", workflow_id=workflow_id)
+    assert (cancelled["dry_run"], cancelled["forecast"]["cancelled"]) == (True, ["draw"])
+    assert (await call(acme, "get_workflow", workflow_id=workflow_id))["workflow"]["status"] == "PENDING"
+
+
+async def test_verbs_do_what_they_say(acme: Client, api: Service) -> None:
+    workflow_id = await submitted(acme, configured_step("slow", wait=True))
+    await call(acme, "pause_workflow", workflow_id=workflow_id)
+    resumed = await call(acme, "resume_workflow", workflow_id=workflow_id)
+    assert resumed["workflow"]["status"] == "RUNNING"
+    cancelled = await call(acme, "cancel_workflow", workflow_id=workflow_id, dry_run=False)
+    assert cancelled["workflow"]["status"] == "CANCELLED"
+    text = await failure(acme, "resume_workflow", workflow_id=workflow_id)
+    assert "Allowed from: " in text
+    assert "FAILED" in text
+    cleaned = await call(acme, "cleanup_workflow", workflow_id=workflow_id, dry_run=False)
+    assert cleaned["workflow"]["is_deleted"]
+    assert cleaned["cleanup"]["errors"] == []
+
+
+async def test_a_wait_that_is_too_short_returns_the_workflow_as_it_is(acme: Client) -> None:
+    workflow_id = await submitted(acme, configured_step("slow", wait=True))
+    read = await call(acme, "get_workflow", workflow_id=workflow_id, wait_s=0.1)
+    assert read["workflow"]["status"] == "RUNNING"
+    assert read["next"] == "It runs. get_workflow with wait_s waits for its end."
+    await call(acme, "cancel_workflow", workflow_id=workflow_id, dry_run=False)
+
+
+async def test_a_repeated_key_creates_no_second_workflow(acme: Client) -> None:
+    first = await submitted(acme, drawing("keyed"), start=False, idempotency_key="a-key")
+    assert await submitted(acme, drawing("keyed"), start=False, idempotency_key="a-key") == first
+
+
+async def test_the_images_of_a_result_are_bounded(acme: Client) -> None:
+    steps = [drawing(f"draw-{number}") for number in range(MAX_IMAGES + 3)]
+    workflow_id = await submitted(acme, *steps, wait_s=50)
+    shown = await images(acme, "get_outputs", workflow_id=workflow_id)
+    assert len(shown) == MAX_IMAGES
+    assert sum(len(base64.b64decode(each.data)) for each in shown) <= MAX_IMAGES_BYTES
+    outputs = await call(acme, "get_outputs", workflow_id=workflow_id)
+    assert [file["shown"] for file in outputs["files"]].count(True) == MAX_IMAGES
+    assert outputs["total_files"] == len(steps)
+
+
+async def test_a_huge_result_is_shortened(acme: Client) -> None:
+    large = {"words": ["word" * 1_000] * 200}
+    workflow_id = await submitted(
+        acme, configured_step("large", result=large), configured_step("many", files=MAX_FILES + 5), wait_s=50
+    )
+    answer = await acme.call_tool("get_outputs", {"workflow_id": workflow_id})
+    assert len(text_of(answer)) <= MAX_BYTES
+    result = answer.structured_content
+    assert result["shortened"]
+    assert result["total_files"] == MAX_FILES + 5
+    assert list(result["results"][0]["result"]) == ["shortened"]
+
+
+async def test_a_workflow_whose_answers_are_too_large_is_shown_without_its_steps(acme: Client) -> None:
+    steps = [configured_step(f"large-{number}", result={"text": "x" * 900_000}) for number in range(3)]
+    assert "2 MiB" in await failure(acme, "plan_workflow", definition=definition(*steps))
+    created = await call(acme, "submit_workflow", definition=definition(*steps), wait_s=50)
+    assert (created["workflow"]["status"], created["steps"], created["shortened"]) == ("COMPLETED", [], True)
+    workflow_id = created["workflow"]["id"]
+    assert (await call(acme, "get_workflow", workflow_id=workflow_id))["shortened"]
+    outputs = await call(acme, "get_outputs", workflow_id=workflow_id)
+    assert (outputs["results"], outputs["shortened"]) == ([], True)
+    deleted = await call(acme, "cleanup_workflow", workflow_id=workflow_id, dry_run=False)
+    assert deleted["workflow"]["is_deleted"]
+
+
+async def test_a_definition_of_many_steps_is_planned_and_read(acme: Client) -> None:
+    steps = [{"id": f"step-{number}", "task_type": "PASSTHROUGH"} for number in range(1_000)]
+    planned = await call(acme, "plan_workflow", definition=definition(*steps))
+    assert (planned["total_steps"], planned["shortened"]) == (1_000, True)
+    workflow_id = await submitted(acme, *steps, start=False)
+    read = await call(acme, "get_workflow", workflow_id=workflow_id)
+    assert (read["workflow"]["total_steps"], read["shortened"]) == (1_000, True)
+
+
+async def test_the_service_is_described(acme: Client) -> None:
+    providers = (await call(acme, "list_providers"))["providers"]
+    assert "LOCAL" in [each["provider_type"] for each in providers]
+    assert (await call(acme, "get_costs", by=["provider", "day"]))["costs"] == []
+
+
+async def test_another_tenant_sees_nothing(acme: Client, url: str) -> None:
+    workflow_id = await submitted(acme, drawing("private"), wait_s=50)
+    (file,) = (await call(acme, "get_outputs", workflow_id=workflow_id))["files"]
+    async with assistant(url, token("other", every=False)) as other:
+        assert (await call(other, "list_workflows"))["total"] == 0
+        for tool in ("get_workflow", "get_outputs", "cancel_workflow", "cleanup_workflow", "pause_workflow"):
+            assert (await failure(other, tool, workflow_id=workflow_id)).startswith("404")
+        stolen = {"id": "stolen", "task_type": "REFINE", "config": {"base_image_url": file["path"]}}
+        result = await call(other, "submit_workflow", definition=definition(stolen), wait_s=50)
+        assert result["workflow"]["status"] == "FAILED"
+
+
+async def test_a_token_that_reads_gets_only_the_tools_that_read(url: str) -> None:
+    async with assistant(url, token("acme", every=False, permissions=(Permission.READ,))) as reader:
+        assert {tool.name for tool in (await reader.list_tools()).tools} == READING
+        for tool in WRITING:
+            assert "workflows:write" in await failure(reader, tool)
+        assert (await call(reader, "plan_workflow", definition=definition(drawing())))["total_steps"] == 1
+
+
+async def test_the_tools_say_what_they_may_do(acme: Client) -> None:
+    tools = {tool.name: tool for tool in (await acme.list_tools()).tools}
+    assert set(tools) == READING | WRITING
+    hints = {name: tool.annotations for name, tool in tools.items() if tool.annotations is not None}
+    assert {name for name, hint in hints.items() if hint.read_only_hint} == READING
+    assert {name for name, hint in hints.items() if hint.destructive_hint} == {"cancel_workflow", "cleanup_workflow"}
+    assert {name for name, hint in hints.items() if not hint.idempotent_hint} == {"submit_workflow", "resume_workflow"}
+    assert all(tool.output_schema is not None for tool in tools.values())
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "place"),
+    [
+        ("get_workflow", {}, "workflow_id"),
+        ("get_workflow", {"workflow_id": "x", "waits": 1}, "waits"),
+        ("list_workflows", {"limit": 51}, "$.limit"),
+        ("cancel_workflow", {"workflow_id": "x", "dryrun": False}, "dryrun"),
+        ("plan_workflow", {"definition": "text"}, "$.definition"),
+        ("upload_file", {"data": "*", "name": "x.png"}, "base64"),
+        ("upload_file", {"path": "/etc/passwd", "name": "x.png", "data": "AA=="}, "path"),
+        ("upload_file", {"data": "AAAA", "name": "x.png"}, "415"),
+        ("get_workflow", {"workflow_id": ".."}, "'..'"),
+        ("get_workflow", {"workflow_id": "no-id"}, "404"),
+        ("get_outputs", {"workflow_id": "no-id"}, "404"),
+        ("get_costs", {"since": "yesterday"}, "Expected a date"),
+    ],
+)
+async def test_a_wrong_argument_is_named(acme: Client, tool: str, arguments: dict[str, Any], place: str) -> None:
+    assert place in await failure(acme, tool, **arguments)

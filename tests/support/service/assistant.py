@@ -1,0 +1,76 @@
+"""An AI assistant: the SDK's own client, connected to the service over HTTP or to a process of `stepwell mcp`."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import CallToolResult, ImageContent, TextContent
+
+LEGACY, MODERN = "legacy", "2026-07-28"
+"""The protocol versions with and without a handshake."""
+
+
+@asynccontextmanager
+async def assistant(
+    url: str, token: str, *, mode: str = "auto", transport: httpx2.AsyncBaseTransport | None = None
+) -> AsyncIterator[Client]:
+    """Yield a client that is connected to `/mcp` of the service at *url*. *transport* replaces the network."""
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=60, transport=transport) as http_client,
+        Client(streamable_http_client(f"{url}/mcp", http_client=http_client), mode=mode) as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def in_one_task(context: AbstractAsyncContextManager[Client]) -> AsyncIterator[Client]:
+    """Enter and leave *context* in one task, as the SDK needs it. A fixture begins and ends in different ones."""
+    entered: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
+    ended = asyncio.Event()
+
+    async def hold() -> None:
+        async with context as client:
+            entered.set_result(client)
+            await ended.wait()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hold(), name="assistant")
+        yield await entered
+        ended.set()
+
+
+async def call(client: Client, tool: str, /, **arguments: Any) -> dict[str, Any]:
+    """Return the structured result of a tool that succeeds. Its text is the same."""
+    answer = await client.call_tool(tool, arguments)
+    assert isinstance(answer, CallToolResult)
+    assert not answer.is_error, text_of(answer)
+    result: dict[str, Any] = answer.structured_content
+    assert json.loads(text_of(answer)) == result
+    return result
+
+
+async def failure(client: Client, tool: str, /, **arguments: Any) -> str:
+    """Return the text of a tool that fails."""
+    answer = await client.call_tool(tool, arguments)
+    assert isinstance(answer, CallToolResult)
+    assert answer.is_error, answer
+    return text_of(answer)
+
+
+async def images(client: Client, tool: str, /, **arguments: Any) -> Sequence[ImageContent]:
+    answer = await client.call_tool(tool, arguments)
+    assert isinstance(answer, CallToolResult)
+    assert not answer.is_error, text_of(answer)
+    return [each for each in answer.content if isinstance(each, ImageContent)]
+
+
+def text_of(answer: CallToolResult) -> str:
+    content = answer.content[0]
+    assert isinstance(content, TextContent)
+    return content.text
