@@ -1,7 +1,9 @@
 """Where a command finds the service and the token, and to whom a token is sent."""
 
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
+import httpx
 import pytest
 
 from stepwell.cli.errors import MISUSED, UNAVAILABLE, Refused
@@ -106,10 +108,8 @@ def test_without_any_service_the_error_names_all_ways(tmp_path: Path) -> None:
         find_endpoint(ConnectionOptions(), environ)
     assert refused.value.code == UNAVAILABLE
     (line,) = refused.value.lines
-    assert line == (
-        f"no service is named, and no `stepwell up` runs on {tmp_path / 'data'}: start one, or name a service with "
-        "--url, STEPWELL_URL or `stepwell login`"
-    )
+    advice = "start one, or name a service with --url, STEPWELL_URL or `stepwell login`"
+    assert line == f"no `stepwell up` runs on {tmp_path / 'data'}: {advice}"
 
 
 def test_the_token_of_a_data_folder_is_sent_only_to_the_up_on_it(up: StepwellProcess, tmp_path: Path) -> None:
@@ -122,6 +122,21 @@ def test_the_token_of_a_data_folder_is_sent_only_to_the_up_on_it(up: StepwellPro
     assert find_endpoint(ConnectionOptions(data_dir=up.data_dir), environ).token == up.token
 
 
+def test_another_token_is_signed_once_the_one_in_the_data_folder_has_expired(
+    up: StepwellProcess, tmp_path: Path
+) -> None:
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "STEPWELL_DATA_DIR": str(up.data_dir)}
+    path = up.data_dir / "token"
+    valid, payload = path.read_text(), urlsafe_b64encode(b'{"exp": 1000000000}').decode().rstrip("=")
+    path.write_text(f"e30.{payload}.x\n")
+    try:
+        token = find_endpoint(ConnectionOptions(), environ).token
+    finally:
+        path.write_text(valid)
+    headers = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(f"{up.url}/api/v1/workflows/", headers=headers).status_code == 200
+
+
 def test_the_address_that_a_killed_up_has_left_is_not_used(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
@@ -129,4 +144,5 @@ def test_the_address_that_a_killed_up_has_left_is_not_used(tmp_path: Path) -> No
     (folder / "token").write_text("a-token\n")
     with pytest.raises(Refused) as refused:
         find_endpoint(ConnectionOptions(data_dir=folder), {"XDG_CONFIG_HOME": str(tmp_path)})
-    assert (refused.value.lines, refused.value.code) == ((f"no `stepwell up` runs on {folder}",), UNAVAILABLE)
+    assert refused.value.code == UNAVAILABLE
+    assert refused.value.lines[0].startswith(f"no `stepwell up` runs on {folder}: start one, or ")

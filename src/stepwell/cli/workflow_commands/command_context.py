@@ -46,6 +46,10 @@ def run_command(options: ConnectionOptions, command: "Callable[[CommandContext],
             raise context.refusal_of(error) from error
         except KeyboardInterrupt:
             raise Refused(code=INTERRUPTED) from None
+        except BrokenPipeError:  # nobody reads the rest
+            return 0
+        except OSError as error:
+            raise Refused(str(error)) from error
         except click.Abort as abort:  # Ctrl-C or Ctrl-D at a prompt
             raise Refused(code=FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED) from None
         finally:

@@ -7,10 +7,14 @@ What must hold:
 - The data folder's token is sent only while a `stepwell up` owns that folder.
 """
 
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from time import time
 from typing import Final, NamedTuple
+
+from msgspec import Struct, json
 
 from stepwell.cli.data_folder import UP, read_address, read_token
 from stepwell.cli.errors import MISUSED, UNAVAILABLE, Refused
@@ -19,8 +23,10 @@ from stepwell.cli.workflow_commands.profiles import DEFAULT_PROFILE, check_profi
 from stepwell.domain.setting_names import TOKEN, URL
 from stepwell.domain.urls import split_url
 from stepwell.persistence.embedded.server import EmbeddedPostgres
+from stepwell.settings import Settings
 from stepwell.settings.secret_files import read_secret_variable
 
+_MARGIN_S = 60
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -41,30 +47,38 @@ class Endpoint(NamedTuple):
     source: str
 
 
+class _Claims(Struct):
+    exp: float
+
+
 class _Candidate(NamedTuple):
     source: str
     url: str | None
     token: str | None
+
+    def belongs_to(self, url: str) -> bool:
+        """Return whether the token may be sent to *url*. It may if it came without an address."""
+        return self.url is None or _place(self.url) == _place(url)
 
 
 def find_endpoint(options: ConnectionOptions, environ: Mapping[str, str]) -> Endpoint:
     """Return the service that a command is for. Raises `Refused`."""
     url = token = None
     source = ""
-    for candidate in _candidates(options, environ):
+    for candidate in _named(options, environ):
         if url is None and candidate.url is not None:
             url, source = check_url(candidate.url, candidate.source), candidate.source
-        matches = candidate.url is None or url is None or _place(candidate.url) == _place(url)
-        if token is None and candidate.token is not None and matches:
+        if token is None and candidate.token is not None and (url is None or candidate.belongs_to(url)):
             token = check_token(candidate.token, candidate.source)
         if url is not None and token is not None:
-            break
+            return Endpoint(url, token, source)
     if url is None:
-        raise Refused(
-            f"no service is named, and no `stepwell up` runs on {_data_folder(options, environ)}: start one, or name a "
-            f"service with --url, {URL} or `stepwell login`",
-            code=UNAVAILABLE,
-        )
+        local = _local(options, environ)
+        return Endpoint(check_url(str(local.url), local.source), token or local.token, local.source)
+    # Without a local service there is no token. That the folder's settings may be invalid doesn't matter here.
+    with suppress(Refused):
+        local = _local(options, environ)
+        token = local.token if local.belongs_to(url) else None
     return Endpoint(url, token, source)
 
 
@@ -91,7 +105,8 @@ def _place(url: str) -> tuple[str, str | None, int, str]:
     return parts.scheme, parts.host, parts.port or _PORTS.get(parts.scheme, 0), parts.path.rstrip("/")
 
 
-def _candidates(options: ConnectionOptions, environ: Mapping[str, str]) -> Iterator[_Candidate]:
+def _named(options: ConnectionOptions, environ: Mapping[str, str]) -> Iterator[_Candidate]:
+    """Yield the services that the user has named."""
     yield _Candidate("--url", options.url, None)
     yield _Candidate("--token", None, options.token)
     if options.profile is not None:
@@ -101,10 +116,6 @@ def _candidates(options: ConnectionOptions, environ: Mapping[str, str]) -> Itera
     yield _Candidate(URL, environ.get(URL) or None, _token_of(environ))
     if options.profile is None and (stored := find_profile(environ, DEFAULT_PROFILE)) is not None:
         yield _Candidate(f"profile {DEFAULT_PROFILE}", stored.url, stored.token)
-    if options.data_dir is None:
-        # The folder's settings may be invalid, which doesn't matter to a command with another address.
-        with suppress(Refused):
-            yield _local(options, environ)
 
 
 def _token_of(environ: Mapping[str, str]) -> str | None:
@@ -125,19 +136,35 @@ def _profile(environ: Mapping[str, str], name: str) -> _Candidate:
     return _Candidate(f"profile {name}", stored.url, stored.token)
 
 
-def _data_folder(options: ConnectionOptions, environ: Mapping[str, str]) -> Path:
-    return settings_of(environ, data_dir=options.data_dir).data_dir
-
-
 def _local(options: ConnectionOptions, environ: Mapping[str, str]) -> _Candidate:
-    """Return the service on the local data folder. Raises `Refused`."""
-    folder = _data_folder(options, environ)
+    """Return the service on the local data folder. Raises `Refused` if there is none."""
+    settings = settings_of(environ, data_dir=options.data_dir)
+    folder = settings.data_dir
     source = f"the `stepwell up` on {folder}"
     if EmbeddedPostgres(folder / "postgres").owner_command() != UP:
-        if options.data_dir is not None:
-            raise Refused(f"no `stepwell up` runs on {folder}", code=UNAVAILABLE)
-        return _Candidate(source, None, None)
+        advice = f"name a service with --url, {URL} or `stepwell login`"
+        raise Refused(f"no `stepwell up` runs on {folder}: start one, or {advice}", code=UNAVAILABLE)
     address = read_address(folder)
     if address is None:
         raise Refused(f"{source} isn't ready yet", code=UNAVAILABLE)
-    return _Candidate(source, address, read_token(folder))
+    return _Candidate(source, address, _local_token(settings))
+
+
+def _local_token(settings: Settings) -> str | None:
+    """Return the token that the `up` has written; or one that is signed here, if that one has expired."""
+    token = read_token(settings.data_dir)
+    if token is not None and _is_expired(token):
+        from stepwell.cli.tokens import make_token  # noqa: PLC0415 - it loads Litestar
+
+        with suppress(Refused):
+            return make_token(settings, tenant=None, every=True, scopes=(), subject="stepwell")
+    return token
+
+
+def _is_expired(token: str) -> bool:
+    """Return whether the time in the token is over. Its signature isn't checked."""
+    payload = token.split(".")[1] if token.count(".") > 1 else ""
+    try:
+        return json.decode(urlsafe_b64decode(payload + "=="), type=_Claims).exp < time() + _MARGIN_S
+    except ValueError:
+        return False

@@ -1,8 +1,8 @@
 """Tables and values for people: rich renderables without markup, which control characters can't reach."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from io import StringIO
 from typing import Final, TextIO
 
 from rich.console import Console
@@ -26,8 +26,12 @@ STATUS_STYLES: Final = {
 NONE: Final = "-"
 
 
-def console_for(stream: TextIO) -> Console:
-    """Return a console. It has no colours if *stream* is no terminal, or if NO_COLOR is set."""
+def console_for(stream: TextIO | None) -> Console:
+    """Return a console. It has no colours if *stream* is no terminal, or if NO_COLOR is set.
+
+    It writes nothing if *stream* is None, because it was closed when the process began.
+    """
+    stream = stream or StringIO()
     width = None if stream.isatty() else _WIDE
     return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
@@ -44,7 +48,7 @@ def status_text(status: str) -> Text:
 
 def table(*headings: str, rows: Iterable[Sequence[object]], numbers: Sequence[str] = ()) -> Table:
     """Return a table without lines. The columns named in *numbers* are aligned to the right."""
-    content = Table(box=None, pad_edge=False, header_style="bold" if sys.stdout.isatty() else "")
+    content = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         content.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
     for row in rows:
