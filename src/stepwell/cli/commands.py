@@ -16,7 +16,11 @@ from stepwell.cli.command_group import CommandGroup
 from stepwell.cli.errors import FAILED, INTERRUPTED, Refused, os_errors
 from stepwell.cli.output import discard_output, print_message, print_result, settings_of, start_logging
 from stepwell.cli.signals import Signals
-from stepwell.cli.workflow_commands import declarations  # noqa: F401 - declares them
+from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare commands
+    declarations,
+    file_declarations,
+    monitoring_declarations,
+)
 from stepwell.cli.workflow_commands.service_command import service_commands
 
 # ruff: noqa: PLC0415 - see above

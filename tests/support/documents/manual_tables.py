@@ -16,7 +16,11 @@ from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.operations import Operation
 from stepwell.api.routes import operations
-from stepwell.cli.workflow_commands import declarations  # noqa: F401 - declares the commands
+from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare commands
+    declarations,
+    file_declarations,
+    monitoring_declarations,
+)
 from stepwell.cli.workflow_commands.service_command import SHARED, service_commands
 from stepwell.contract.enums import EVENT_MEANINGS, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason

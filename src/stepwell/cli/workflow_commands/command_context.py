@@ -114,6 +114,12 @@ class CommandContext:
             for value in values:
                 write_result(_ENCODER.encode(value).decode())
 
+    def show_stream(self, values: Iterable[T], render: Callable[[T], RenderableType]) -> None:
+        """Print results: each as it comes, as a line of JSON or as what *render* makes of it."""
+        with suppress(BrokenPipeError):  # nobody reads the rest
+            for value in values:
+                write_result(_ENCODER.encode(value).decode() if self.as_json else self._text(render(value)))
+
     def report(self, *lines: RenderableType) -> None:
         """Print lines for people to stderr, without a prefix. Failures are ignored."""
         with suppress(OSError):

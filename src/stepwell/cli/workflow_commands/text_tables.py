@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from stepwell.cli.output import printable
+from stepwell.cli.workflow_commands.text_formats import duration, exact_number
 from stepwell.contract.costs import CostSums, Money
 
 _WIDE = 10_000  # the width where the output is no terminal, so that no value is cut
-_MINUTE, _HOUR = 60, 3_600
 STATUS_STYLES: Final = {
     "COMPLETED": "green",
     "FAILED": "red",
@@ -68,17 +68,10 @@ def properties(rows: Iterable[tuple[str, object]]) -> Table:
 
 
 def duration_text(start: datetime | None, end: datetime | None) -> str:
-    """Return the time from *start* to *end*, like "1.5 s" or "2 min 5 s"; "-" if one of them isn't known."""
+    """Return the time from *start* to *end*, like "1.5 s" or "2 min 05 s"; "-" if one of them isn't known."""
     if start is None or end is None:
         return NONE
-    seconds = max(0.0, (end - start).total_seconds())
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), _MINUTE)
-    if seconds < _HOUR:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, _MINUTE)
-    return f"{hours} h {minutes} min"
+    return duration((end - start).total_seconds())
 
 
 def time_text(time: datetime | None) -> str:
@@ -88,7 +81,7 @@ def time_text(time: datetime | None) -> str:
 
 def money_text(money: Money | None) -> str:
     """Return an amount with its currency; "-" if it isn't known."""
-    return NONE if money is None else f"{money.amount:.6g} {money.currency}"
+    return NONE if money is None else f"{exact_number(money.amount)} {money.currency}"
 
 
 def cost_text(cost: CostSums | None) -> str:

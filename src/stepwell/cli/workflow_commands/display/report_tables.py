@@ -1,0 +1,159 @@
+"""Tables of tasks, deliveries, providers, costs and reasons."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import UNSET
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from stepwell.cli.workflow_commands.display.step_advice import step_advice, workflow_advice
+from stepwell.cli.workflow_commands.text_formats import (
+    byte_size,
+    counted,
+    duration,
+    duration_between,
+    exact_number,
+    line_text,
+)
+from stepwell.cli.workflow_commands.text_tables import plain, status_text, table, time_text
+from stepwell.contract.costs import CostGroup
+from stepwell.contract.enums import BreakerState
+from stepwell.contract.providers import ModelStatus, ProviderStatus
+from stepwell.contract.reasons import Explanation
+from stepwell.contract.tasks import TaskPublic
+from stepwell.contract.webhooks import DeliveryPublic
+
+PROVIDER_COLUMNS = ("PROVIDER", "RUNNING", "WAITING", "BREAKER", "ERRORS", "MEDIAN", "ABOUT")
+PROVIDER_NUMBERS = ("RUNNING", "WAITING", "ERRORS", "MEDIAN")
+_BREAKER_STYLES = {BreakerState.OPEN: "red", BreakerState.HALF_OPEN: "yellow"}
+_COST_KEYS = ("tenant", "provider", "model", "day")
+
+
+def task_table(tasks: Sequence[TaskPublic], now: datetime) -> Table:
+    rows = [
+        (
+            task.step_id,
+            task.attempt,
+            status_text(task.status),
+            " ".join(filter(None, (task.provider, task.model, task.remote_id))),
+            duration_between(task.started_at, task.completed_at or now),
+            "" if task.cost is None else f"{exact_number(task.cost.amount)} {task.cost.currency}",
+            _about_task(task),
+        )
+        for task in tasks
+    ]
+    headings = ("STEP", "ATTEMPT", "STATUS", "PROVIDER, MODEL, JOB", "TIME", "COST", "OUTPUTS OR ERROR")
+    return table(*headings, rows=rows, numbers=("ATTEMPT", "TIME"))
+
+
+def _about_task(task: TaskPublic) -> Text:
+    facts = [f"{output.path} ({byte_size(output.size)})" for output in task.outputs]
+    if task.error:
+        facts.append(task.error)
+    if task.outcome_unknown:
+        facts.append("outcome unknown")
+    if task.cancel_receipt is not None:
+        facts.append(f"job: {task.cancel_receipt}")
+    if task.is_deleted:
+        facts.append("deleted")
+    return plain(", ".join(facts), "red" if task.error else "")
+
+
+def delivery_table(deliveries: Sequence[DeliveryPublic]) -> Table:
+    rows = [
+        (
+            delivery.id,
+            f"{delivery.event_id} {delivery.type}",
+            status_text(delivery.status),
+            len(delivery.attempts),
+            _last_answer(delivery),
+            time_text(delivery.next_at),
+        )
+        for delivery in deliveries
+    ]
+    headings = ("DELIVERY", "EVENT", "STATUS", "ATTEMPTS", "LAST ANSWER", "NEXT")
+    return table(*headings, rows=rows, numbers=("ATTEMPTS",))
+
+
+def _last_answer(delivery: DeliveryPublic) -> Text:
+    if not delivery.attempts:
+        return plain(None)
+    last = delivery.attempts[-1]
+    if last.code is None:
+        return plain(last.error or "no answer", "red")
+    return plain(f"{last.code}" if last.latency_ms is None else f"{last.code} in {last.latency_ms} ms")
+
+
+def provider_table(providers: Sequence[ProviderStatus]) -> Table:
+    return table(*PROVIDER_COLUMNS, rows=provider_rows(providers), numbers=PROVIDER_NUMBERS)
+
+
+def provider_rows(providers: Sequence[ProviderStatus]) -> list[list[Text]]:
+    """Return a row for each provider, and one for each of its models that steps have used."""
+    rows = []
+    for provider in providers:
+        about = line_text(provider.detail or ", ".join(provider.capabilities), "red" if provider.detail else "dim")
+        running, waiting = Text(f"{provider.in_flight}/{provider.limit}"), Text(str(provider.waiting))
+        rows.append([line_text(provider.provider_type, "bold"), running, waiting, Text(), Text(), Text(), about])
+        rows += map(_model_row, provider.models)
+    return rows
+
+
+def _model_row(model: ModelStatus) -> list[Text]:
+    concurrency, per_minute = (None, None) if model.limit is None else (model.limit.concurrency, model.limit.per_minute)
+    about = [f"{counted(model.attempts, 'attempt')} in 5 min"] if model.attempts else []
+    if per_minute is not None:
+        about.append(f"at most {exact_number(per_minute)} a minute")
+    if model.breaker.open_until is not None:
+        about.append(f"open until {time_text(model.breaker.open_until)}")
+    return [
+        line_text(f"  {model.model}"),
+        Text(str(model.in_flight) if concurrency is None else f"{model.in_flight}/{concurrency}"),
+        Text(str(model.waiting)),
+        Text(model.breaker.state, style=_BREAKER_STYLES.get(model.breaker.state, "dim")),
+        Text("" if model.error_rate is None else f"{model.error_rate * 100:.0f} %"),
+        Text("" if model.latency_s.p50 is None else duration(model.latency_s.p50)),
+        line_text(", ".join(about), "dim"),
+    ]
+
+
+def cost_table(costs: Sequence[CostGroup]) -> RenderableType:
+    """Return the sums, with the keys by which they are summed. The amounts are exact decimals."""
+    if not costs:
+        return "There are no costs."
+    keys = [key for key in _COST_KEYS if getattr(costs[0], key) is not UNSET]
+    rows = [
+        (*(getattr(group, key) for key in keys), _amount(group.amount), group.currency, f"{group.attempts:,}")
+        for group in costs
+    ]
+    headings = [*(key.upper() for key in keys), "AMOUNT", "CURRENCY", "ATTEMPTS"]
+    return table(*headings, rows=rows, numbers=("AMOUNT", "ATTEMPTS"))
+
+
+def _amount(amount: Any) -> str:
+    return exact_number(amount)  # the client decodes amounts as decimals
+
+
+def explanation_table(explanation: Explanation) -> RenderableType:
+    """Return the reason of the workflow and of each step in full, each with what to do about it."""
+    rows: list[tuple[object, ...]] = []
+    workflow_id = explanation.workflow_id
+    if explanation.reason is not None:
+        about = _with_advice(explanation.reason.detail, workflow_advice(explanation.reason, workflow_id))
+        rows.append(("workflow", status_text(explanation.status), about))
+    for step in explanation.steps:
+        about = _with_advice(step.reason.detail, step_advice(step.reason, workflow_id))
+        rows.append((plain(step.step_id, "bold"), status_text(step.status), about))
+    if not rows:
+        return Text("The workflow is ").append_text(status_text(explanation.status)).append(": nothing waits.")
+    return table("STEP", "STATUS", "REASON", rows=rows)
+
+
+def _with_advice(detail: str, advice: str | None) -> Text:
+    text = plain(detail)
+    if advice:
+        text.append("\n").append_text(plain(advice, "dim"))
+    return text

@@ -1,0 +1,57 @@
+"""The commands that read one answer and print it: explain, tasks, deliveries, redeliver, providers, costs."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from time import time
+
+from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.display.report_tables import (
+    cost_table,
+    delivery_table,
+    explanation_table,
+    provider_table,
+    task_table,
+)
+from stepwell.contract.enums import DeliveryStatus
+from stepwell.contract.webhooks import DeliveryPublic
+
+
+def explain(context: CommandContext, workflow: str) -> None:
+    workflow_id = context.workflow_id(workflow)
+    context.remember(workflow_id)
+    context.show(context.client.explain(workflow_id), explanation_table)
+
+
+def list_tasks(context: CommandContext, workflow: str, *, include_deleted: bool) -> None:
+    tasks = context.client.tasks(context.workflow_id(workflow), include_deleted=include_deleted)
+    now = datetime.fromtimestamp(time(), UTC)
+    context.show_each(tasks, lambda tasks: task_table(tasks, now))
+
+
+def list_deliveries(context: CommandContext, workflow: str) -> None:
+    context.show_each(context.client.deliveries(context.workflow_id(workflow)), delivery_table)
+
+
+def redeliver(context: CommandContext, workflow: str, deliveries: Sequence[str]) -> None:
+    """Send *deliveries* again; all FAILED ones if there are none."""
+    workflow_id = context.workflow_id(workflow)
+    client = context.client
+
+    def sent() -> Iterator[DeliveryPublic]:
+        failed = (
+            ()
+            if deliveries
+            else [each.id for each in client.deliveries(workflow_id) if each.status is DeliveryStatus.FAILED]
+        )
+        for delivery_id in (*deliveries, *failed):
+            yield client.redeliver(workflow_id, delivery_id)
+
+    context.show_each(sent(), delivery_table)
+
+
+def list_providers(context: CommandContext) -> None:
+    context.show_each(context.client.providers(), provider_table)
+
+
+def list_costs(context: CommandContext, since: str | None, until: str | None, keys: Sequence[str]) -> None:
+    context.show_each(context.client.costs(since, until, by=keys), cost_table)

@@ -1,0 +1,155 @@
+"""`stepwell watch`: a workflow live until its end, as a tree on a terminal, else as lines."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic, time
+from uuid import UUID
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+
+from stepwell.cli.errors import FAILED, INTERRUPTED
+from stepwell.cli.signals import Signals, Stop, run_stoppable
+from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.display.event_lines import event_line
+from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow, watched
+from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowOutcome, WorkflowTree
+from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.text_formats import duration
+from stepwell.client import AsyncStepwell, StepwellError
+from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
+from stepwell.contract.events import EventPublic
+from stepwell.contract.workflows import WorkflowPublic
+
+_FRAME_S = 0.25
+_REFRESH_S, _MAX_REFRESH_S, _SLOWER = 2.0, 10.0, 1.5
+_BUSY_SHARE = 10  # between two refreshes there is at least that many times the time that one takes
+_SILENCE_S = 15.0
+
+
+def watch(context: CommandContext, workflow: str) -> int:
+    """Show the workflow until its end. Returns the exit code: 0 if it is COMPLETED."""
+    workflow_id = context.workflow_id(workflow)
+    context.remember(workflow_id)
+    try:
+        if context.console.is_terminal and not context.as_json:
+            ended = _show_live(context, workflow_id)
+        else:
+            ended = _print_events(context, workflow_id)
+    except KeyboardInterrupt:
+        ended = None
+    if ended is None:
+        context.report(f"The workflow goes on. To watch it again: stepwell watch {str(workflow_id)[-SHORT:]}")
+        return INTERRUPTED
+    return 0 if ended.status is WorkflowStatus.COMPLETED else FAILED
+
+
+def _print_events(context: CommandContext, workflow_id: UUID) -> WorkflowPublic:
+    """Print a line for each event, then the outcome. Return the workflow at its end."""
+    client = context.patient_client
+    ended: list[WorkflowPublic] = []
+
+    def lines() -> Iterator[EventPublic | WorkflowPublic]:
+        yield from client.events(workflow_id)
+        ended.append(client.get(workflow_id))
+        yield ended[0]
+
+    context.show_stream(lines(), _line)
+    return ended[0] if ended else client.get(workflow_id)
+
+
+def _line(each: EventPublic | WorkflowPublic) -> RenderableType:
+    return WorkflowOutcome(watched(each), _now()) if isinstance(each, WorkflowPublic) else event_line(each)
+
+
+def _show_live(context: CommandContext, workflow_id: UUID) -> WorkflowPublic | None:
+    """Show the tree until the workflow ends. Return the workflow then; None if the user has stopped the display."""
+    ended: list[WorkflowPublic] = []
+
+    async def body(_: Stop) -> int:
+        async with context.async_client() as client:
+            workflow = await client.get(workflow_id)
+            if workflow.status not in TERMINAL_STATUSES:
+                workflow = await _Watch(client, watched(workflow), context.console).run()
+            ended.append(workflow)
+        return 0
+
+    with Signals() as signals:
+        run_stoppable(signals, body, stopped=INTERRUPTED)
+    if not ended:
+        return None
+    state, rows = watched(ended[0]), context.console.height - 1
+    notes = (
+        [f"To download its files: stepwell outputs {str(workflow_id)[-SHORT:]} -o DIR"] if _has_files(ended[0]) else []
+    )
+    context.console.print(WorkflowTree(state, _now(), rows=rows, notes=notes))
+    return ended[0]
+
+
+class _Watch:
+    """A display of one workflow that follows its events. Costs, models and reasons are read from time to time."""
+
+    def __init__(self, client: AsyncStepwell, state: WatchedWorkflow, console: Console) -> None:
+        self._client, self._state, self._console = client, state, console
+        self._answered_at = monotonic()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> WorkflowPublic:
+        """Show the workflow until it ends. Return it then, with its results."""
+        with Live(console=self._console, screen=True, auto_refresh=False) as live:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(self._draw(live), name="draw the tree"),
+                    group.create_task(self._refresh(), name="read costs and reasons"),
+                ]
+                ended = await self._follow()
+                for task in tasks:
+                    task.cancel()
+        return ended
+
+    async def _follow(self) -> WorkflowPublic:
+        async for event in self._client.events(self._state.id):
+            self._answered_at = monotonic()
+            self._state.apply(event)
+            self._changed.set()
+            if self._state.ended:
+                # The history may have the end of an earlier execution.
+                workflow = await self._client.get(self._state.id)
+                if workflow.status in TERMINAL_STATUSES:
+                    return workflow
+                self._state.refresh(workflow)
+        return await self._client.get(self._state.id)
+
+    async def _refresh(self) -> None:
+        pause = _REFRESH_S
+        while True:
+            started = monotonic()
+            with suppress(StepwellError):  # the next one may succeed; following the events fails if nothing does
+                self._state.explain(await self._client.explain(self._state.id))
+                self._state.refresh(await self._client.get(self._state.id, include_results=False))
+                self._answered_at = monotonic()
+            pause = _REFRESH_S if self._changed.is_set() else min(_MAX_REFRESH_S, pause * _SLOWER)
+            self._changed.clear()
+            await asyncio.sleep(max(pause, _BUSY_SHARE * (monotonic() - started)))
+
+    async def _draw(self, live: Live) -> None:
+        while True:
+            tree = WorkflowTree(self._state, _now(), rows=self._console.height, notes=self._notes())
+            live.update(tree, refresh=True)
+            await asyncio.sleep(_FRAME_S)
+
+    def _notes(self) -> list[str]:
+        silence = monotonic() - self._answered_at
+        notes = [f"No answer from the service for {duration(silence)}"] if silence > _SILENCE_S else []
+        return [*notes, "Ctrl-C ends this display, not the workflow."]
+
+
+def _has_files(workflow: WorkflowPublic) -> bool:
+    results = [step.result for step in workflow.steps or () if isinstance(step.result, dict)]
+    return any(name.endswith(("_path", "_paths")) for result in results for name in result)
+
+
+def _now() -> datetime:
+    return datetime.fromtimestamp(time(), UTC)

@@ -1,0 +1,300 @@
+"""The commands that show what runs, waits, has happened and costs, on a real `stepwell up`."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from msgspec import json
+
+from support.processes.command_line import CommandLine
+from support.processes.stepwell_process import StepwellProcess, start, surroundings, until
+from support.workflows.image_pipelines import LONG, pipeline
+
+MISSING = "00000000-0000-0000-0000-000000000000"
+BROKEN = [{"id": "a", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AA=="}}]
+
+
+def submitted(shell: CommandLine, *options: str, **members: Any) -> str:
+    """Submit a pipeline. Return the id of the workflow."""
+    done = shell("submit", "-", *options, stdin=json.encode(pipeline(**members)).decode())
+    assert done.code in (0, 1), done.err
+    workflow_id: str = shell("show", "@last", "--json").json["id"]
+    return workflow_id
+
+
+class TestWatch:
+    def test_without_a_terminal_it_prints_each_event_and_the_outcome(self, shell: CommandLine) -> None:
+        workflow_id = submitted(shell)
+        watched = shell("watch", workflow_id[-8:])
+        *events, title, summary = watched.out.splitlines()
+        assert (watched.code, watched.err) == (0, "")
+        assert [line.split()[2:4] for line in events] == [
+            ["1", "workflow.created"],
+            ["2", "workflow.started"],
+            ["3", "step.started"],
+            ["4", "step.completed"],
+            ["5", "step.started"],
+            ["6", "step.completed"],
+            ["7", "workflow.completed"],
+        ]
+        assert events[2].split()[4:] == ["generate", "attempt=1", "provider=LOCAL"]
+        assert title == f"a picture  COMPLETED  {workflow_id}"
+        assert summary.split("  ")[:2] == ["100 %", "2 of 2 steps"]
+
+    def test_as_json_it_prints_the_events_and_then_the_workflow(self, shell: CommandLine) -> None:
+        workflow_id = submitted(shell, steps=BROKEN)
+        watched = shell("watch", workflow_id, "--json")
+        *events, workflow = watched.lines
+        assert watched.code == 1
+        assert [event["id"] for event in events] == list(range(1, len(events) + 1))
+        assert events[-1]["type"] == "workflow.failed"
+        assert (workflow["id"], workflow["status"]) == (workflow_id, "FAILED")
+
+    def test_the_outcome_of_a_failed_workflow_names_its_errors(self, shell: CommandLine) -> None:
+        watched = shell("watch", submitted(shell, steps=BROKEN))
+        assert watched.code == 1
+        assert watched.out.splitlines()[-1].startswith("a: base_image_url: ")
+
+    def test_an_unknown_workflow_is_exit_code_4(self, shell: CommandLine) -> None:
+        assert shell("watch", MISSING).code == 4
+
+    def test_on_a_terminal_ctrl_c_ends_the_display_and_not_the_workflow(
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+    ) -> None:
+        workflow_id = submitted(shell, size=LONG, name="a long [red]one")
+        with _terminal("watch", workflow_id, up=up, home=tmp_path) as terminal:
+            terminal.read_until(b"generate")
+            terminal.process.send_signal(signal.SIGINT)
+            code, output = terminal.end()
+        assert code == 130
+        assert "a long [red]one" in output
+        assert f"The workflow goes on. To watch it again: stepwell watch {workflow_id[-8:]}" in output
+        assert output.rindex("\x1b[?1049l") > output.rindex("\x1b[?1049h")  # the screen from before is back
+        assert shell("show", workflow_id, "--json").json["status"] == "RUNNING"
+        assert shell("cancel", workflow_id).code == 0
+
+    def test_on_a_terminal_the_end_shows_all_steps_and_is_the_exit_code(
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+    ) -> None:
+        workflow_id = submitted(shell, size=1_000)
+        with _terminal("watch", workflow_id, up=up, home=tmp_path) as terminal:
+            code, output = terminal.end()
+        assert code == 0
+        last = output.rpartition("\x1b[?1049l")[2]
+        assert "100 %" in last
+        assert [name in last for name in ("generate", "refine")] == [True, True]
+        assert f"stepwell outputs {workflow_id[-8:]} -o DIR" in last
+
+
+class TestEvents:
+    def test_stored_events_can_be_continued_after_a_number(self, shell: CommandLine) -> None:
+        workflow_id = submitted(shell, "--wait")
+        stored = shell("events", workflow_id, "--json").lines
+        assert [event["id"] for event in stored] == [1, 2, 3, 4, 5, 6, 7]
+        assert shell("events", workflow_id, "--json", "--after", 5).lines == stored[5:]
+        assert shell("events", workflow_id, "-f", "--json", "--after", 5).lines == stored[5:]
+        assert len(shell("events", workflow_id).out.splitlines()) == 7
+
+    def test_follow_prints_events_until_the_workflow_ends(self, shell: CommandLine) -> None:
+        assert shell("events", submitted(shell), "-f").out.splitlines()[-1].split()[3] == "workflow.completed"
+
+    def test_without_an_id_follow_prints_the_new_events_of_all_workflows(
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+    ) -> None:
+        env = {"STEPWELL_DATA_DIR": str(up.data_dir), "HOME": str(tmp_path)}
+        feed = start("events", tmp_path, env, "-f", "--json", port=False, logs=tmp_path)
+        try:
+            # The feed begins with the next event after the connection is open.
+            until(lambda: submitted(shell) and feed.stdout, 60, lambda: feed.stderr)
+            assert feed.terminate(signal.SIGINT) == 130
+        finally:
+            feed.kill_group()
+        first = json.decode(feed.stdout.splitlines()[0])
+        assert {"id", "type", "workflow_id"} <= first.keys()
+
+    def test_neither_an_id_nor_follow_is_exit_code_2(self, shell: CommandLine) -> None:
+        assert (shell("events").code, shell("events", "-f", "--after", 5).code) == (2, 2)
+
+
+class TestExplain:
+    def test_each_step_has_its_reason_and_what_to_do(self, shell: CommandLine) -> None:
+        workflow_id = submitted(shell, "--no-start")
+        lines = shell("explain", workflow_id).out.splitlines()
+        assert [line.split()[0] for line in lines if not line.startswith(" ")] == [
+            "STEP",
+            "workflow",
+            "generate",
+            "refine",
+        ]
+        assert lines[2].strip() == f"To start it: stepwell start {workflow_id[-8:]}"
+        explained = shell("explain", workflow_id, "--json").json
+        assert [step["reason"]["code"] for step in explained["steps"]] == ["not_started", "not_started"]
+
+    def test_of_an_ended_workflow_nothing_waits(self, shell: CommandLine) -> None:
+        explained = shell("explain", submitted(shell, "--wait"))
+        assert explained.out == "The workflow is COMPLETED: nothing waits.\n"
+
+
+class TestTop:
+    def test_a_snapshot_has_workflows_steps_and_providers(self, shell: CommandLine) -> None:
+        name = str(uuid4())
+        workflow_id = submitted(shell, size=LONG, name=name)
+        until(lambda: shell("explain", workflow_id, "--json").json["steps"][0]["status"] == "RUNNING", 30)
+        lines = shell("top").out.splitlines()
+        assert any(workflow_id[-8:] in line and name in line and "0/1" in line for line in lines)
+        assert any(line.split()[:3] == [workflow_id[-8:], "generate", "RUNNING"] for line in lines)
+        assert any(line.startswith("LOCAL ") for line in lines)
+        snapshot = shell("top", "--once", "--json").json
+        assert snapshot["counts"]["RUNNING"] >= 1
+        assert workflow_id in [each["id"] for each in snapshot["workflows"]]
+        assert workflow_id in [each["workflow_id"] for each in snapshot["explanations"]]
+        assert shell("cancel", workflow_id).code == 0
+
+    def test_on_a_terminal_it_is_live_until_ctrl_c(self, up: StepwellProcess, tmp_path: Path) -> None:
+        with _terminal("top", up=up, home=tmp_path) as terminal:
+            terminal.read_until(b"PROVIDER")
+            terminal.process.send_signal(signal.SIGINT)
+            code, output = terminal.end()
+        assert code == 0
+        assert output.rindex("\x1b[?1049l") > output.rindex("\x1b[?1049h")
+
+
+class TestListings:
+    def test_tasks_show_each_attempt_with_its_files(self, shell: CommandLine) -> None:
+        workflow_id = submitted(shell, "--wait")
+        tasks = shell("tasks", workflow_id, "--json").lines
+        assert [task["step_id"] for task in tasks] == ["generate", "refine"]
+        heading, *rows = shell("tasks", workflow_id).out.splitlines()
+        assert heading.startswith("STEP")
+        assert [tasks[i]["outputs"][0]["path"] in row for i, row in enumerate(rows)] == [True, True]
+
+    def test_a_webhook_is_listed_and_sent_again(self, shell: CommandLine) -> None:
+        workflow_id = submitted(shell, "--wait", webhook_url="http://receiver.invalid/hook")
+        until(lambda: shell("deliveries", workflow_id, "--json").lines[0]["attempts"], 30)
+        heading, row = shell("deliveries", workflow_id).out.splitlines()
+        assert heading.split()[:3] == ["DELIVERY", "EVENT", "STATUS"]
+        delivery_id = row.split()[0]
+        (again,) = shell("redeliver", workflow_id, delivery_id, "--json").lines
+        assert (again["id"], again["status"]) == (delivery_id, "PENDING")
+        assert shell("redeliver", workflow_id, "--failed", "--json").lines == []
+        assert shell("redeliver", workflow_id, "unknown").code == 4
+        assert shell("redeliver", workflow_id).code == 2
+
+    def test_providers_show_their_slots_and_models(self, shell: CommandLine) -> None:
+        submitted(shell, "--wait")
+        lines = shell("providers").out.splitlines()
+        assert lines[0].split()[0] == "PROVIDER"
+        assert lines[1].split()[0] == "LOCAL"
+        assert any(line.split()[:4] == ["GENERATION", "0", "0", "closed"] for line in lines[2:])
+        assert shell("providers", "--json").lines[0]["provider_type"] == "LOCAL"
+
+    def test_costs_take_days_and_keys(self, shell: CommandLine) -> None:
+        assert shell("costs", "--from", "2026-01-01", "--to", date.max, "--by", "day", "--by", "model").code == 0
+        refused = shell("costs", "--from", "yesterday")
+        assert (refused.code, '["query","from"]: ' in refused.err) == (3, True)
+
+
+class TestFiles:
+    def test_outputs_are_downloaded_once_and_repaired(self, shell: CommandLine, tmp_path: Path) -> None:
+        workflow_id, folder = submitted(shell, "--wait"), tmp_path / "out" / "deep"
+        first = shell("outputs", workflow_id, "-o", folder)
+        files = [folder / "generate/result.png", folder / "refine/result.png"]
+        assert (first.code, first.out.splitlines()) == (0, [str(file) for file in files])
+        outputs = shell("outputs", workflow_id, "-o", folder, "--json").lines
+        assert [each["size"] for each in outputs] == [file.stat().st_size for file in files]
+
+        content, times = files[0].read_bytes(), files[1].stat().st_mtime_ns
+        files[0].write_bytes(bytes(len(content)))
+        assert shell("outputs", workflow_id, "-o", folder).code == 0
+        assert files[0].read_bytes() == content
+        assert files[1].stat().st_mtime_ns == times
+        assert sorted(each for each in folder.rglob("*") if each.is_file()) == files
+
+    def test_outputs_of_one_step_are_selected(self, shell: CommandLine, tmp_path: Path) -> None:
+        workflow_id = submitted(shell, "--wait")
+        done = shell("outputs", workflow_id, "-o", tmp_path / "out", "--step", "refine")
+        assert done.out.splitlines() == [str(tmp_path / "out/refine/result.png")]
+        assert shell("outputs", workflow_id, "-o", tmp_path / "out", "--step", "nowhere").code == 2
+
+    def test_a_damaged_file_is_refused_and_leaves_nothing(
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+    ) -> None:
+        workflow_id = submitted(shell, "--wait")
+        path = shell("outputs", workflow_id, "-o", tmp_path / "whole", "--json").lines[0]["path"]
+        stored = up.data_dir / "artifacts" / path
+        stored.write_bytes(bytes(stored.stat().st_size))
+        refused = shell("outputs", workflow_id, "-o", tmp_path / "out")
+        assert (refused.code, refused.out) == (1, "")
+        assert refused.err == f"stepwell: {path} is damaged: it has another size or hash than recorded\n"
+        assert [each for each in (tmp_path / "out").rglob("*") if each.is_file()] == []
+
+    def test_a_folder_that_cannot_be_written_is_exit_code_1(self, shell: CommandLine, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/generate").write_text("a file")
+        refused = shell("outputs", submitted(shell, "--wait"), "-o", tmp_path / "out")
+        assert (refused.code, refused.err) == (
+            1,
+            f"stepwell: cannot write {tmp_path}/out/generate/result.png: File exists\n",
+        )
+
+    def test_uploads_print_a_path_each(self, shell: CommandLine, tmp_path: Path) -> None:
+        (tmp_path / "a.txt").write_text("one text")
+        (tmp_path / "b.txt").write_text("another text")
+        done = shell("upload", tmp_path / "a.txt", tmp_path / "b.txt")
+        paths = done.out.splitlines()
+        assert (done.code, [path.rpartition("/")[2] for path in paths]) == (0, ["a.txt", "b.txt"])
+        assert shell("upload", tmp_path / "b.txt", "--json").json["path"] == paths[1]
+        assert shell("upload", tmp_path / "missing.txt").code == 2
+
+
+class _Terminal:
+    def __init__(self, process: "subprocess.Popen[bytes]", descriptor: int) -> None:
+        self.process, self._descriptor, self._output = process, descriptor, b""
+
+    def read_until(self, text: bytes) -> None:
+        while text not in self._output:
+            assert self._read(), self._output
+
+    def end(self) -> tuple[int, str]:
+        """Read until the process ends. Return its exit code and all of its output."""
+        while self._read():
+            pass
+        return self.process.wait(30), self._output.decode()
+
+    def _read(self) -> bool:
+        try:
+            part = os.read(self._descriptor, 65_536)
+        except OSError:  # the process has ended
+            return False
+        self._output += part
+        return bool(part)
+
+
+@contextmanager
+def _terminal(*arguments: str, up: StepwellProcess, home: Path) -> Iterator[_Terminal]:
+    """A command on a terminal of 80 columns and 24 rows."""
+    controller, terminal = pty.openpty()
+    env = {"STEPWELL_DATA_DIR": str(up.data_dir), "HOME": str(home), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stepwell", *arguments],
+        env=surroundings(env),
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    try:
+        yield _Terminal(process, controller)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(controller)
