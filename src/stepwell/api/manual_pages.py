@@ -18,7 +18,19 @@ from markdown_it.token import Token
 from stepwell.api.page_style import STYLE
 
 GROUPS: Final[Mapping[str, Sequence[str]]] = {
-    "Use it": ("start", "concepts", "api", "curl", "cli", "assistant", "events", "webhooks", "explain", "tasks"),
+    "Use it": (
+        "start",
+        "concepts",
+        "api",
+        "curl",
+        "cli",
+        "python",
+        "assistant",
+        "events",
+        "webhooks",
+        "explain",
+        "tasks",
+    ),
     "Providers": ("providers", "local", "fal", "replicate", "openai", "gemini", "vertex", "comfyui", "custom"),
     "Run it": ("settings", "operations", "metrics", "storage", "container", "security", "performance"),
     "Understand it": ("architecture", "decisions", "changelog"),

@@ -2,6 +2,8 @@
 step becomes a mapping, and so a dependency.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeAlias, TypedDict
 
@@ -12,13 +14,13 @@ from stepwell.contract.uploads import ArtifactPublic
 class BuiltStep:
     """A step of a workflow that is being built. `output` returns one of its outputs as a value."""
 
-    def __init__(self, step_id: str, workflow: "WorkflowBuilder") -> None:
+    def __init__(self, step_id: str, workflow: WorkflowBuilder) -> None:
         self.id, self.workflow = step_id, workflow
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.id!r})"
 
-    def output(self, field: str, transform: TransformType | str | None = None) -> "StepValue":
+    def output(self, field: str, transform: TransformType | str | None = None) -> StepValue:
         """Return the output at *field*, which is the name of a field of the result or a JMESPath expression."""
         return StepValue(self, field, transform)
 

@@ -1,5 +1,7 @@
 """The builder's methods, one for each type of task. Generated from the contract: don't change it."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 

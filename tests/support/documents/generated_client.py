@@ -94,6 +94,7 @@ _STEPS: Mapping[TaskType, str] = {
 
 def _workflow_module() -> Iterator[str]:
     yield '"""The builder\'s methods, one for each type of task. Generated from the contract: don\'t change it."""\n'
+    yield "from __future__ import annotations\n"
     yield "from collections.abc import Mapping, Sequence"
     yield "from typing import Any, Literal, Unpack\n"
     yield "from stepwell.client.builder import ("

@@ -1,5 +1,7 @@
 """The client with all operations."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from datetime import date
 from typing import Any

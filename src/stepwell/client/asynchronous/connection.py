@@ -6,6 +6,8 @@ What must hold:
 - Whatever ends a stream early, what follows has neither a gap nor a repeat.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus

@@ -1,5 +1,7 @@
 """The operations on files: uploads, and the outputs of tasks."""
 
+from __future__ import annotations
+
 from contextlib import aclosing
 from os import PathLike
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The operations on what has happened: events, tasks and the deliveries of webhooks."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from contextlib import aclosing
 

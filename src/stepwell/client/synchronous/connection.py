@@ -6,6 +6,8 @@ What must hold:
 - Whatever ends a stream early, what follows has neither a gap nor a repeat.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus

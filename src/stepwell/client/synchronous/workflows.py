@@ -1,5 +1,7 @@
 """The operations on workflows."""
 
+from __future__ import annotations
+
 from math import ceil
 from time import monotonic
 from typing import Any, Unpack

@@ -1,0 +1,119 @@
+"""The live service accepts what the client asks, and the client understands every answer."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from stepwell.client import AsyncStepwell, Conflict, NotFound, PreconditionFailed
+from stepwell.contract.enums import CostKey, WorkflowStatus
+from support.service.live_service import Service, token
+
+STEP: dict[str, Any] = {"id": "only", "task_type": "PASSTHROUGH", "config": {"x": 1}}
+DEFINITION: dict[str, Any] = {"name": "a test", "origin_instance": "tests", "labels": {"k": "v:w"}, "steps": [STEP]}
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()]
+
+
+@pytest.fixture
+async def stepwell(service: Service) -> AsyncIterator[AsyncStepwell]:
+    async with AsyncStepwell("http://t.local", token=token(), transport=service.transport) as client:
+        yield client
+
+
+async def test_workflows_are_found_by_every_filter_and_in_pages(stepwell: AsyncStepwell) -> None:
+    created = [await stepwell.create(DEFINITION, start=False) for _ in range(3)]
+    day = timedelta(days=1)
+    filters: dict[str, Any] = {
+        "status": [WorkflowStatus.PENDING, "FAILED"],
+        "labels": {"k": "v:w"},
+        "name": "A T",
+        "origin_instance": "tests",
+        "created_after": created[0].created_at - day,
+        "created_before": (created[0].created_at + day).isoformat(),
+        "include_deleted": True,
+    }
+    ids = [workflow.id for workflow in created]
+    oldest = stepwell.list(page_size=2, order="created_at", include_steps=False, include_results=False, **filters)
+    assert [workflow.id async for workflow in oldest] == ids
+    page = await stepwell.page(limit=2, **filters)
+    rest = await stepwell.page(limit=2, cursor=page.next_cursor, **filters)
+    assert [workflow.id for workflow in (*page.workflows, *rest.workflows)] == ids[::-1]
+    assert (page.total, rest.next_cursor) == (3, None)
+    assert (await stepwell.count(**filters)).counts[WorkflowStatus.PENDING] == 3
+
+
+async def test_a_change_depends_on_a_tag_and_the_data_can_be_deleted(stepwell: AsyncStepwell) -> None:
+    created = await stepwell.create(DEFINITION, start=False)
+    tag = await stepwell.tag(created.id)
+    updated = await stepwell.update(created.id, name="new", description="d", labels=None, if_match=tag)
+    assert (updated.name, updated.description, updated.labels) == ("new", "d", {})
+    with pytest.raises(PreconditionFailed):
+        await stepwell.cancel(created.id, if_match=tag)
+    assert (await stepwell.update(created.id, description=None)).description is None
+    assert (await stepwell.definition(created.id))["name"] == "new"
+    assert (await stepwell.explain(created.id)).reason is not None
+    assert (await stepwell.cancel(created.id)).status is WorkflowStatus.CANCELLED
+    assert (await stepwell.dry_run("cleanup", created.id, cleanup_tasks=False)).tasks == 0
+    assert (await stepwell.delete_data(created.id)).id == created.id
+    with pytest.raises(NotFound):
+        await stepwell.get(created.id)
+
+
+async def test_lenient_definitions_are_planned_and_created(stepwell: AsyncStepwell) -> None:
+    lenient = DEFINITION | {"unknown": 1}
+    assert (await stepwell.plan(lenient, lenient=True)).layers == [["only"]]
+    done = await stepwell.create(lenient, lenient=True, wait=60)
+    without = await stepwell.get(done.id, include_steps=True, include_results=False)
+    assert (done.final_step_result, without.final_step_result) == ({"x": 1}, None)
+    (task,) = await stepwell.tasks(done.id, include_deleted=True)
+    assert (await stepwell.task(task.id)).step_id == "only"
+    feed = await stepwell.feed_page(limit=10, types=["workflow.completed"], origin_instance="tests", status="COMPLETED")
+    assert [event.workflow_id for event in feed.events] == [done.id]
+
+
+async def test_uploads_are_listed_linked_and_deleted(stepwell: AsyncStepwell, tmp_path: Path) -> None:
+    uploads = [await stepwell.upload(b"%d" % number, f"{number}.txt") for number in range(3)]
+    assert {each.path async for each in stepwell.uploads()} == {each.path for each in uploads}
+    path = await stepwell.download_to(uploads[1].path, tmp_path)
+    assert (path, path.read_bytes()) == (tmp_path / "1.txt", b"1")
+    link = await stepwell.link(uploads[2].path, ttl_s=60)
+    assert uploads[2].path in link.url
+    named = {"id": "a", "task_type": "IMAGE_ADJUSTER", "config": {"base_image_url": uploads[0].path}}
+    await stepwell.create(DEFINITION | {"steps": [named]}, start=False)
+    with pytest.raises(Conflict):
+        await stepwell.delete_upload(uploads[0].path)
+    await stepwell.delete_upload(uploads[2].path)
+    with pytest.raises(NotFound):
+        await stepwell.download_to(uploads[2].path, tmp_path / "gone.txt")
+    assert files_in(tmp_path) == [path]
+
+
+async def test_the_service_is_described(stepwell: AsyncStepwell) -> None:
+    assert (await stepwell.root()).name == "Stepwell"
+    assert await stepwell.ready()
+    assert await stepwell.live()
+    assert "paths" in await stepwell.openapi()
+    assert "# HELP" in await stepwell.metrics()
+    assert [each.provider_type for each in await stepwell.providers()] == ["LOCAL"]
+    assert (await stepwell.limits()).tenant_id is None
+    assert await stepwell.costs("2026-01-01", "2027-01-01", by=[*CostKey]) == []
+    assert (await stepwell.stream_ticket()).ticket
+
+
+async def test_amounts_are_exact() -> None:
+    text = b'{"costs":[{"currency":"USD","amount":12345678901234567890.123456789,"attempts":1}]}'
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=text))
+    async with AsyncStepwell("http://t.local", transport=transport) as client:
+        assert [group.amount for group in await client.costs()] == [Decimal("12345678901234567890.123456789")]
+
+
+async def test_a_service_that_is_away_is_neither_ready_nor_live() -> None:
+    async with AsyncStepwell("http://127.0.0.1:1") as client:
+        assert (await client.ready(), await client.live()) == (False, False)
