@@ -20,7 +20,7 @@ import yaml
 from stepwell.cli.examples import example
 from support.database.postgres import fresh_folder
 from support.documents.manual import NOT_RUN, pages
-from support.documents.markdown import Block, blocks_of, shell_text
+from support.documents.markdown import Block, blocks_of, file_texts, shell_text
 from support.processes.pasting import make_tools, paste, reserved_port
 from support.processes.stepwell_process import StepwellProcess, running_up, surroundings
 from support.providers.emulated import ANSWERING, REMOTE
@@ -62,10 +62,16 @@ def _exported() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if shell_text(text)])
-def test_the_commands_of_a_page_work_when_they_are_pasted(page: str, site: Site) -> None:
+def test_the_commands_of_a_page_work_when_they_are_pasted(
+    page: str, site: Site, request: pytest.FixtureRequest
+) -> None:
     lines = shell_text(PAGES[page])
     work = site.folder / page
     work.mkdir()
+    for name, text in file_texts(PAGES[page]).items():
+        (work / name).write_text(text)
+    if any(block.language == "ts" for block in BLOCKS[page]):
+        request.getfixturevalue("node").link_packages(work)
     if STARTS_A_SERVICE not in lines:
         paste(lines, work, site.env, work)
         return
@@ -100,7 +106,7 @@ def test_only_these_blocks_are_not_run() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_has_a_language_that_is_run_or_checked(page: str) -> None:
     for block in BLOCKS[page]:
-        assert re.fullmatch(r"|not run: .+|settings|example: \w+|tool: \w+", block.note), block
+        assert re.fullmatch(r"|not run: .+|settings|example: \w+|tool: \w+|file: [\w.]+", block.note), block
         match block.language:
             case "sh":
                 subprocess.run(["bash", "-n", "-c", block.text], check=True)
@@ -114,6 +120,8 @@ def test_every_block_has_a_language_that_is_run_or_checked(page: str) -> None:
                 compile(block.text, page, "exec")
             case "js":
                 assert _brackets_match(block.text), block
+            case "ts":  # which the commands of the page compile
+                assert block.note.startswith("file: "), block
             case other:
                 assert other == "", other
 

@@ -25,6 +25,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "curl",
         "cli",
         "python",
+        "typescript",
         "assistant",
         "events",
         "webhooks",

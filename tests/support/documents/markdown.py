@@ -34,3 +34,13 @@ def blocks_of(markdown: str) -> list[Block]:
 def shell_text(markdown: str) -> str:
     """Return the lines that a user pastes: all shell blocks that are run, one after the other."""
     return "".join(block.text for block in blocks_of(markdown) if block.is_run)
+
+
+def file_texts(markdown: str) -> dict[str, str]:
+    """Return the files of which *markdown* has the parts, by name."""
+    files: dict[str, str] = {}
+    for block in blocks_of(markdown):
+        if block.note.startswith("file: "):
+            name = block.note.removeprefix("file: ")
+            files[name] = files.get(name, "") + block.text
+    return files
