@@ -1,7 +1,7 @@
 """The texts that an assistant reads: the page of the manual, the prompt and the resources."""
 
-import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,17 +14,18 @@ from providers.image_files import file_of, gradient
 from stepwell.api.manual_pages import PAGES, read_page
 from support.documents.manual import pages
 from support.documents.markdown import blocks_of
-from support.service.assistant import assistant, call
+from support.service.assistant import assistant, call, started
 from support.service.live_service import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_the_tool_calls_of_the_manual_do_what_it_says(url: str) -> None:
+async def test_the_tool_calls_of_the_manual_do_what_it_says(url: str, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(file_of(gradient(40, 30)))
     calls = [block for block in blocks_of(pages()["assistant"]) if block.note.startswith("tool: ")]
-    values = {"BYTES": base64.b64encode(file_of(gradient(40, 30))).decode()}
+    values: dict[str, str] = {}
     result: dict[str, Any] = {}
-    async with assistant(url, token("acme", every=False)) as client:
+    async with started(url, token("acme", every=False), tmp_path) as client:
         for block in calls:
             text = block.text
             for name, value in values.items():

@@ -6,7 +6,7 @@ A command imports its implementation when it runs, so that `--help` is fast.
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 
@@ -21,7 +21,7 @@ from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare comman
     file_declarations,
     monitoring_declarations,
 )
-from stepwell.cli.workflow_commands.service_command import service_commands
+from stepwell.cli.workflow_commands.service_command import CONNECTION, service_commands
 
 # ruff: noqa: PLC0415 - see above
 
@@ -339,6 +339,18 @@ def openapi(output: Path | None) -> None:
         return
     with os_errors(f"cannot write {output}"):
         output.write_bytes(document + b"\n")
+
+
+@cli.command(params=list(CONNECTION.values()))
+def mcp(**connection: Any) -> None:
+    """Let an AI assistant use the service, over stdin and stdout (Model Context Protocol).
+
+    The assistant's program starts it: see `stepwell manual assistant`.
+    """
+    from stepwell.cli.mcp_stdio import serve_assistant
+    from stepwell.cli.workflow_commands.endpoint import ConnectionOptions
+
+    serve_assistant(ConnectionOptions(**connection))
 
 
 @cli.command()

@@ -111,7 +111,7 @@ class _Caller:
         except TimeoutError:
             return _failure(f"{tool.name} took more than {_CALL_S} s. Call it again, or with less to return.")
         except (ValueError, OverflowError, RecursionError) as error:
-            # An integer or a depth that JSON of the service can't have, or an id that can't be part of a path.
+            # A depth that JSON can't have, or an id that can't be part of a path.
             log.warning("mcp.arguments_refused", action="refuse", tool=tool.name, error=type(error).__name__)
             return _failure(f"The arguments of {tool.name} can't be sent to the service: {error}")
 

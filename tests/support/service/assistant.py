@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
 from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import CallToolResult, ImageContent, TextContent
 
@@ -26,6 +29,16 @@ async def assistant(
         Client(streamable_http_client(f"{url}/mcp", http_client=http_client), mode=mode) as client,
     ):
         yield client
+
+
+@asynccontextmanager
+async def started(url: str, bearer: str, folder: Path, *, mode: str = "auto") -> AsyncIterator[Client]:
+    """Yield an assistant that has started `stepwell mcp` for the service at *url*."""
+    env = {"STEPWELL_URL": url, "STEPWELL_TOKEN": bearer, "HOME": str(folder)}
+    server = StdioServerParameters(command=sys.executable, args=["-m", "stepwell", "mcp"], env=env, cwd=folder)
+    with (folder / "stderr").open("w") as errors:
+        async with Client(stdio_client(server, errlog=errors), mode=mode) as client:
+            yield client
 
 
 @asynccontextmanager

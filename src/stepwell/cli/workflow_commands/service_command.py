@@ -11,7 +11,8 @@ import click
 if TYPE_CHECKING:
     from stepwell.cli.workflow_commands.command_context import CommandContext
 
-_CONNECTION: Final[Mapping[str, click.Option]] = {
+# The options that name the service and the token for it.
+CONNECTION: Final[Mapping[str, click.Option]] = {
     "url": click.Option(["--url"], help="Address of the service [STEPWELL_URL]."),
     "token": click.Option(["--token"], help="Token for the service [STEPWELL_TOKEN]."),
     "profile": click.Option(["--profile"], help="The profile of `stepwell login` to use  [default: default]."),
@@ -24,7 +25,7 @@ _CONNECTION: Final[Mapping[str, click.Option]] = {
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON: one object, or one in each line.")
 
 # The names of the options that all commands have.
-SHARED: Final = frozenset({*_CONNECTION, "as_json"})
+SHARED: Final = frozenset({*CONNECTION, "as_json"})
 
 # All commands over the API.
 service_commands: Final = click.Group()
@@ -39,7 +40,7 @@ class ServiceCommand(click.Command):
     def __init__(self, name: str | None, *, connection: Sequence[str], **settings: Any) -> None:
         super().__init__(name, **settings)
         self._connection = connection
-        self.params += [*(_CONNECTION[each] for each in connection), _JSON]
+        self.params += [*(CONNECTION[each] for each in connection), _JSON]
 
     def invoke(self, ctx: click.Context) -> Any:
         from stepwell.cli.workflow_commands.command_context import run_command
@@ -54,7 +55,7 @@ class ServiceCommand(click.Command):
 
 
 def service_command(
-    name: str, *, connection: Sequence[str] = tuple(_CONNECTION)
+    name: str, *, connection: Sequence[str] = tuple(CONNECTION)
 ) -> Callable[[Callable[Concatenate["CommandContext", ...], int | None]], ServiceCommand]:
     """Declare the command *name* and add it to `service_commands`. *connection* names the options of the connection."""
 
