@@ -1,6 +1,7 @@
 """The client repeats what is safe to repeat, for a bounded time, and nothing else."""
 
 import io
+import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from stepwell.client import AsyncStepwell, Conflict, ConnectionFailed, StepwellError, TooManyRequests, Unavailable
+from stepwell.client import (
+    AsyncStepwell,
+    Conflict,
+    ConnectionFailed,
+    StepwellError,
+    TooManyRequests,
+    Unavailable,
+    UnexpectedAnswer,
+)
 from stepwell.contract.enums import WorkflowStatus
 
 Call = Callable[[AsyncStepwell], Awaitable[Any]]
@@ -173,18 +182,42 @@ async def test_an_upload_is_repeated_from_its_beginning_if_it_can_be_rewound(tmp
         assert [request.headers["Content-Length"] for request in service.requests] == ["7", "7"]
 
 
-async def test_an_upload_that_can_not_be_rewound_is_sent_once() -> None:
+async def test_an_upload_that_can_not_be_rewound_is_sent_once_in_chunks() -> None:
+    sizes = []
+
     class Pipe:
-        def __init__(self) -> None:
-            self.read = io.BytesIO(b"content").read
+        def read(self, size: int, /) -> bytes:
+            sizes.append(size)
+            return b"x" * size if len(sizes) < 5 else b""
 
     service = Service(LOST)
     async with client_of(service) as client:
         with pytest.raises(ConnectionFailed) as failed:
             await client.upload(Pipe())
+    assert max(sizes) <= 1_000_000
+    assert len(service.requests[0].content) == sum(sizes[:-1])
+    async with client_of(Service()) as client:
         with pytest.raises(TypeError, match="binary mode"):
             await client.upload(io.StringIO("text"))  # type: ignore[arg-type]
     assert failed.value.was_sent
+
+
+async def test_what_is_no_stream_of_events_is_not_read_again_and_again() -> None:
+    async with client_of(Service(httpx.Response(200, html="<p>a portal</p>"))) as client:
+        with pytest.raises(UnexpectedAnswer, match="no stream of events"):
+            await anext(client.events(ID))
+
+
+async def test_errors_can_be_sent_to_other_processes() -> None:
+    running = httpx.Response(200, json=WORKFLOW | {"status": "RUNNING"})
+    refusal = httpx.Response(409, json={"type": "t", "title": "t", "status": 409, "detail": "d", "allowed_from": []})
+    async with client_of(Service(running, refusal, LOST), retry_s=0) as client:
+        for call in (client.wait(ID, timeout_s=0), client.cancel(ID), client.get(ID)):
+            with pytest.raises(StepwellError) as raised:
+                await call
+            copy = pickle.loads(pickle.dumps(raised.value))
+            assert (type(copy), str(copy)) == (type(raised.value), str(raised.value))
+            assert vars(copy) == vars(raised.value)
 
 
 async def test_the_token_is_in_no_error_and_no_text_and_goes_to_no_other_host() -> None:

@@ -6,7 +6,7 @@ What must hold:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from msgspec import UNSET
 
@@ -43,7 +43,7 @@ class ConnectionFailed(StepwellError):
     is false if another try can't succeed, for instance because the certificate isn't accepted.
     """
 
-    def __init__(self, message: str, *, was_sent: bool, may_pass: bool = True) -> None:
+    def __init__(self, message: str, *, was_sent: bool = True, may_pass: bool = True) -> None:
         super().__init__(message)
         self.was_sent, self.may_pass = was_sent, may_pass
 
@@ -60,6 +60,9 @@ class WaitTimeout(StepwellError, TimeoutError):
     def __init__(self, message: str, workflow: WorkflowPublic) -> None:
         super().__init__(message)
         self.workflow = workflow
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, WorkflowPublic]]:
+        return type(self), (str(self), self.workflow)
 
 
 class InvalidWebhook(StepwellError):

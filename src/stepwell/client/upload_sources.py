@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol, TypeAlias
 class ReadableFile(Protocol):
     """A file that is open for reading bytes."""
 
-    def read(self, size: int = ..., /) -> bytes: ...
+    def read(self, size: int, /) -> bytes: ...
 
 
 Content: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | ReadableFile"

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 
 from stepwell.client.blocking import AsyncItems, async_sleep
-from stepwell.client.errors import StepwellError
+from stepwell.client.errors import StepwellError, UnexpectedAnswer
 from stepwell.client.requests import ApiRequest, read
 from stepwell.client.responses import connection_failed, failure_of
 from stepwell.client.retries import Retries
@@ -25,6 +25,8 @@ from stepwell.client.service_url import ServiceUrl
 from stepwell.client.sse import FrameParser, SseFrame
 
 _CONNECT_S = 10.0
+_CONNECTIONS = 256  # more than a tenant may have streams by default
+_STREAM = "text/event-stream"
 
 
 class AsyncConnection:
@@ -49,7 +51,10 @@ class AsyncConnection:
         self._service = ServiceUrl(url, token)
         self._timeout_s, self._retry_s = timeout_s, retry_s
         self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)), transport=transport
+            # Requests beyond the connections wait for their turn: each that is under way has a deadline.
+            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S), pool=None),
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            transport=transport,
         )
 
     def __repr__(self) -> str:
@@ -122,11 +127,13 @@ class AsyncConnection:
         while True:
             parser = FrameParser(parser.last_id)
             position = {"Last-Event-ID": parser.last_id} if parser.last_id else {}
-            request = read(path, query, headers={"Accept": "text/event-stream", **position})
+            request = read(path, query, headers={"Accept": _STREAM, **position})
             try:
                 async with self._stream(request) as response:
                     if response.status_code == HTTPStatus.NO_CONTENT:
                         return
+                    if not response.headers.get("Content-Type", "").startswith(_STREAM):
+                        raise UnexpectedAnswer(f"the answer to {request} is no stream of events")
                     async for chunk in response.aiter_bytes():
                         retries.extend()
                         for frame in parser.feed(chunk):
