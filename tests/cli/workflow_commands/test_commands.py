@@ -282,6 +282,19 @@ class TestIds:
         assert done.err.startswith("stepwell: no workflow was submitted to http://127.0.0.1:")
 
 
+def test_proxies_of_the_environment_do_not_see_a_local_service(shell: CommandLine) -> None:
+    shell.export(http_proxy="http://127.0.0.1:1", all_proxy="http://127.0.0.1:1")
+    assert shell("ls").code == 0
+
+
+def test_a_full_disk_under_stdout_is_reported_in_a_line(shell: CommandLine, up: StepwellProcess) -> None:
+    env = surroundings({"STEPWELL_DATA_DIR": str(up.data_dir)})
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "stepwell", "providers"]
+        done = subprocess.run(command, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "stepwell: cannot write to stdout: No space left on device\n")
+
+
 class TestLogin:
     def test_a_profile_is_stored_in_private_and_used(self, user: CommandLine, up: StepwellProcess) -> None:
         done = user("login", f"{up.url}/", "--json", stdin=f"{up.token}\n")

@@ -17,19 +17,21 @@ from typing import TypeVar
 from uuid import UUID
 
 import click
+from httpx import AsyncHTTPTransport, HTTPTransport
 from msgspec import json
 from rich.console import Console, RenderableType
 
 from stepwell.cli.errors import FAILED, INTERRUPTED, MISUSED, NOT_FOUND, Refused
 from stepwell.cli.output import print_result, write_result
-from stepwell.cli.workflow_commands.endpoint import ConnectionOptions, Endpoint, find_endpoint
+from stepwell.cli.workflow_commands.endpoint import ConnectionOptions, Endpoint, find_endpoint, is_loopback
 from stepwell.cli.workflow_commands.recent_workflows import LAST, SHORT, RecentWorkflows
 from stepwell.cli.workflow_commands.service_errors import error_lines, exit_code
-from stepwell.cli.workflow_commands.text_tables import console_for
+from stepwell.cli.workflow_commands.text_tables import console_for, text_for
 from stepwell.client import AsyncStepwell, Stepwell, StepwellError
 
 _TIMEOUT_S = 30.0
 _RETRY_S = 2.0
+_RESTART_S = 60.0
 _NEWEST = 200
 _ENCODER = json.Encoder(decimal_format="number")
 _END_OF_ID = re.compile(rf"[0-9a-f-]{{{SHORT},36}}")
@@ -77,19 +79,25 @@ class CommandContext:
     @cached_property
     def client(self) -> Stepwell:
         """The client for single requests. It reports soon that the service doesn't answer. Raises `Refused`."""
-        url, token, _ = self.endpoint
-        return self._stack.enter_context(Stepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=_RETRY_S))
+        return self._open(retry_s=_RETRY_S)
 
     @cached_property
     def patient_client(self) -> Stepwell:
         """The client for what takes long. It waits for a service that restarts. Raises `Refused`."""
+        return self._open(retry_s=_RESTART_S)
+
+    def _open(self, *, retry_s: float) -> Stepwell:
         url, token, _ = self.endpoint
-        return self._stack.enter_context(Stepwell(url, token=token, timeout_s=_TIMEOUT_S))
+        # With a transport of its own, the client ignores the proxies of the environment.
+        transport = HTTPTransport() if is_loopback(url) else None
+        client = Stepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
+        return self._stack.enter_context(client)
 
     def async_client(self) -> AsyncStepwell:
         """Return a patient client for a command with an event loop, which opens it. Raises `Refused`."""
         url, token, _ = self.endpoint
-        return AsyncStepwell(url, token=token, timeout_s=_TIMEOUT_S)
+        transport = AsyncHTTPTransport() if is_loopback(url) else None
+        return AsyncStepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=_RESTART_S, transport=transport)
 
     @cached_property
     def console(self) -> Console:
@@ -103,12 +111,12 @@ class CommandContext:
 
     def show(self, value: T, render: Callable[[T], RenderableType]) -> None:
         """Print a result: *value*, a struct of the API, as JSON; or else what *render* makes of it."""
-        print_result(_ENCODER.encode(value).decode() if self.as_json else self._text(render(value)))
+        print_result(_ENCODER.encode(value).decode() if self.as_json else text_for(self.console, render(value)))
 
     def show_each(self, values: Iterable[T], render: Callable[[Sequence[T]], RenderableType]) -> None:
         """Print results: each as a line of JSON, as it comes; or else what *render* makes of all of them."""
         if not self.as_json:
-            print_result(self._text(render(list(values))))
+            print_result(text_for(self.console, render(list(values))))
             return
         with suppress(BrokenPipeError):  # nobody reads the rest
             for value in values:
@@ -118,7 +126,7 @@ class CommandContext:
         """Print results: each as it comes, as a line of JSON or as what *render* makes of it."""
         with suppress(BrokenPipeError):  # nobody reads the rest
             for value in values:
-                write_result(_ENCODER.encode(value).decode() if self.as_json else self._text(render(value)))
+                write_result(_ENCODER.encode(value).decode() if self.as_json else text_for(self.console, render(value)))
 
     def report(self, *lines: RenderableType) -> None:
         """Print lines for people to stderr, without a prefix. Failures are ignored."""
@@ -184,11 +192,6 @@ class CommandContext:
             limit=_NEWEST, include_steps=False, include_results=False, include_deleted=True, total=False
         )
         return [workflow.id for workflow in page.workflows]
-
-    def _text(self, content: RenderableType) -> str:
-        with self.console.capture() as capture:
-            self.console.print(content)
-        return "\n".join(line.rstrip() for line in capture.get().rstrip("\n").split("\n"))
 
 
 def _ending(ids: Iterable[UUID], end: str) -> list[UUID]:

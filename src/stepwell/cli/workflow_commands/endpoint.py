@@ -26,6 +26,7 @@ from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.settings import Settings
 from stepwell.settings.secret_files import read_secret_variable
 
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MARGIN_S = 60
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -98,6 +99,11 @@ def check_token(token: str, source: str) -> str:
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise Refused(f"{source}: Expected a token, of printable ASCII characters without spaces", code=MISUSED)
     return token
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether the service is on this machine. What is sent there doesn't leave it."""
+    return split_url(url).host in _LOOPBACK
 
 
 def _place(url: str) -> tuple[str, str | None, int, str]:

@@ -8,13 +8,11 @@ from msgspec import Struct
 
 from stepwell.cli.output import print_message
 from stepwell.cli.workflow_commands.command_context import CommandContext
-from stepwell.cli.workflow_commands.endpoint import check_token, check_url
+from stepwell.cli.workflow_commands.endpoint import check_token, check_url, is_loopback
 from stepwell.cli.workflow_commands.profiles import DEFAULT_PROFILE, Profile, check_profile_name, store_profile
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import Forbidden
-from stepwell.domain.urls import split_url
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MAX_TOKEN = 65_536  # characters
 
 
@@ -30,8 +28,7 @@ def login(context: CommandContext, url: str) -> None:
     """Store a profile for the service at *url*. Raises `Refused` if the service doesn't accept the token."""
     name = check_profile_name(context.options.profile or DEFAULT_PROFILE)
     address = check_url(url, "URL")
-    parts = split_url(address)
-    if parts.scheme == "http" and parts.host not in _LOOPBACK:
+    if address.lower().startswith("http:") and not is_loopback(address):
         print_message(f"warning: {address} isn't encrypted, so others may read the token on its way")
     token = _token(context.options.token)
     context.use_endpoint(address, token)

@@ -5,7 +5,7 @@ from datetime import datetime
 from io import StringIO
 from typing import Final, TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -31,9 +31,24 @@ def console_for(stream: TextIO | None) -> Console:
 
     It writes nothing if *stream* is None, because it was closed when the process began.
     """
-    stream = stream or StringIO()
+    stream = StringIO() if stream is None else stream
     width = None if stream.isatty() else _WIDE
     return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+def text_for(console: Console, content: RenderableType) -> str:
+    """Return what *console* would print. A capture by rich would write to its stream."""
+    text = StringIO()
+    copy = Console(
+        file=text,
+        width=console.width,
+        force_terminal=console.is_terminal,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    copy.print(content)
+    return "\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n"))
 
 
 def plain(value: object, style: str = "") -> Text:
