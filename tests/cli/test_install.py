@@ -16,6 +16,7 @@ from stepwell.cli.errors import Refused
 from stepwell.cli.examples import examples
 from support.database.postgres import fresh_folder, running_server
 from support.processes.installed_wheel import install_wheel
+from support.processes.pytest_process import run_pytest, write_example
 from support.processes.stepwell_process import start
 from support.workflows.image_pipelines import create, until_ended
 
@@ -68,6 +69,19 @@ def test_the_wheel_contains_the_manual(installed: tuple[Path, dict[str, str]], t
         [python.parent / "stepwell", "manual"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     ).stdout
     assert [line.split()[0] for line in said.splitlines()] == list(PAGES)
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_pytest_finds_the_fixtures_of_the_installed_wheel_which_run_postgresql(
+    user: str | None, installed: tuple[Path, dict[str, str]]
+) -> None:
+    python, env = installed
+    with fresh_folder() as folder:
+        write_example(folder)
+        if user is not None:
+            os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+        result = run_pytest(folder, "-o", "stepwell_database=postgres", python=python, env=env, user=user)
+        assert "5 passed" in result.stdout, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("user", USERS)

@@ -31,6 +31,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "webhooks",
         "explain",
         "tasks",
+        "testing",
     ),
     "Providers": ("providers", "local", "fal", "replicate", "openai", "gemini", "vertex", "comfyui", "custom"),
     "Run it": ("settings", "operations", "metrics", "storage", "container", "security", "performance"),

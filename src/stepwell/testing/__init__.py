@@ -1,12 +1,14 @@
-"""The service in tests: of users' projects, and of Stepwell itself.
+"""The service in tests: of users' projects, and of Stepwell itself. The manual's page `testing` shows how.
 
+- `running` runs the whole service in the running event loop, with scripted providers and a clock that can be moved.
 - `webhooks` receives webhooks and verifies them.
 - `png` makes an image for a scripted answer or an upload.
 - `MemoryDatabase` stores everything that the service stores in PostgreSQL, in the test's own process. The tests in
   `tests/persistence/contract` run against both, so that a workflow does the same on either.
 - `ManualClock` stands still until a test moves it; `RunningClock` runs, and can be moved as well.
-
-The names are imported when they are used.
+- `pytest_plugin` has the fixtures `stepwell_server`, `stepwell_app` and `stepwell_client`. pytest finds it by its entry
+  point, in every project that Stepwell is installed for. So importing this package imports nothing else: the names are
+  imported when they are used.
 """
 
 from importlib import import_module
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from stepwell.testing.memory_database import MemoryDatabase
     from stepwell.testing.provider_scripts import ProviderCall, ProviderScripts, png
     from stepwell.testing.running_clock import RunningClock
+    from stepwell.testing.running_service import RunningStepwell, running
     from stepwell.testing.webhook_receiver import WebhookReceiver, webhooks
 
 __all__ = [
@@ -25,8 +28,10 @@ __all__ = [
     "ProviderCall",
     "ProviderScripts",
     "RunningClock",
+    "RunningStepwell",
     "WebhookReceiver",
     "png",
+    "running",
     "webhooks",
 ]
 
@@ -36,8 +41,10 @@ _MODULES = {
     "ProviderCall": "provider_scripts",
     "ProviderScripts": "provider_scripts",
     "RunningClock": "running_clock",
+    "RunningStepwell": "running_service",
     "WebhookReceiver": "webhook_receiver",
     "png": "provider_scripts",
+    "running": "running_service",
     "webhooks": "webhook_receiver",
 }
 

@@ -9,7 +9,7 @@ What must hold:
 import asyncio
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
@@ -63,7 +63,12 @@ class ScriptedProviders:
 
     def due_times(self, workflow_id: UUID) -> dict[str, datetime]:
         """Return the steps of the workflow whose answers are delayed, with the times of the answers."""
-        return {call.step_id: at for call, at in self._delays.waiting.values() if call.workflow_id == workflow_id}
+        return {delay.call.step_id: delay.at for delay in self._delays.of(workflow_id)}
+
+    def end_delays(self, workflow_id: UUID) -> None:
+        """Let the delayed answers of the workflow come now."""
+        for delay in self._delays.of(workflow_id):
+            delay.end()
 
 
 class _Delays:
@@ -71,27 +76,32 @@ class _Delays:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.waiting: dict[UUID, tuple[ProviderCall, datetime]] = {}  # by task, with the times of the answers
+        self._waiting: dict[UUID, _Delay] = {}  # by task
 
     def begin(self, call: ProviderCall, seconds: float) -> "_Delay":
-        """Begin a delay of the answer to *call*. An infinite one has no time."""
-        delay = _Delay(self, call.task_id)
-        if seconds < math.inf:
-            self.waiting[call.task_id] = call, self._clock.now() + timedelta(seconds=seconds)
-            delay.timer = self._clock.call_later(seconds, delay.end)
+        """Begin a delay of the answer to *call*. An infinite one only ends by `_Delay.end`."""
+        if seconds == math.inf:
+            return _Delay(call, self._clock.now(), lambda: None)
+        at = self._clock.now() + timedelta(seconds=seconds)
+        delay = self._waiting[call.task_id] = _Delay(call, at, lambda: self._waiting.pop(call.task_id, None))
+        delay.timer = self._clock.call_later(seconds, delay.end)
         return delay
+
+    def of(self, workflow_id: UUID) -> "list[_Delay]":
+        return [delay for delay in self._waiting.values() if delay.call.workflow_id == workflow_id]
 
 
 class _Delay:
-    """One delay. `over` is set after its time, or by `end`."""
+    """One delay, until *at*. `over` is set after its time, or by `end`."""
 
-    def __init__(self, delays: _Delays, task_id: UUID) -> None:
+    def __init__(self, call: ProviderCall, at: datetime, on_end: Callable[[], object]) -> None:
+        self.call, self.at = call, at
         self.over = asyncio.Event()
         self.timer: Timer | None = None
-        self._delays, self._task_id = delays, task_id
+        self._on_end = on_end
 
     def end(self) -> None:
-        self._delays.waiting.pop(self._task_id, None)
+        self._on_end()
         if self.timer is not None:
             self.timer.cancel()
         self.over.set()

@@ -1,0 +1,135 @@
+"""The pytest plugin: the fixtures `stepwell_server`, `stepwell_app` and `stepwell_client`.
+
+pytest loads it in every project that Stepwell is installed for. So nothing of the service is imported before a test
+uses a fixture.
+
+What must hold:
+- `stepwell_app` runs in the event loop of its test, whichever scope pytest-asyncio gives to that, and whoever runs the
+  test, pytest-asyncio or anyio. One task enters and leaves it.
+- Each test has a service of its own, with nothing stored. `stepwell_server` lasts for the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import pytest
+
+if TYPE_CHECKING:
+    from stepwell.client import AsyncStepwell
+    from stepwell.testing.databases import PostgresServer
+    from stepwell.testing.listening_server import StepwellServer
+    from stepwell.testing.running_service import RunningStepwell
+
+DATABASE = "stepwell_database"
+_DATABASES = ("memory", "postgres")
+LoopScope: TypeAlias = Literal["function", "class", "module", "package", "session"]
+_LOOP_SCOPES: tuple[LoopScope, ...] = ("function", "class", "module", "package", "session")
+_ANYIO = "_stepwell_in_anyio"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(DATABASE, f"The database of Stepwell's fixtures: {' or '.join(_DATABASES)}", default="memory")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the fixtures that run the service in the event loop of a test."""
+    if config.getini(DATABASE) not in _DATABASES:
+        raise pytest.UsageError(f"{DATABASE} is {' or '.join(_DATABASES)}, not {config.getini(DATABASE)}")
+    fixtures = ModuleType("stepwell_fixtures")
+    setattr(fixtures, _ANYIO, pytest.fixture(_run_service))
+    if config.pluginmanager.hasplugin("asyncio"):
+        import pytest_asyncio  # noqa: PLC0415 - it is a plugin of its own, which pytest has to import first
+
+        for scope in _LOOP_SCOPES:
+            fixture = pytest_asyncio.fixture(_copy_of_run_service(), loop_scope=scope)
+            setattr(fixtures, _fixture_name(scope), fixture)
+    config.pluginmanager.register(fixtures, "stepwell-fixtures")
+
+
+@pytest.fixture(scope="session")
+def stepwell_settings() -> dict[str, Any]:
+    """Settings of the service in all tests. Override this fixture to choose some: `{"breaker_failures": 0}`."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def stepwell_server(
+    stepwell_settings: dict[str, Any], _stepwell_postgres: PostgresServer | None
+) -> Iterator[StepwellServer]:
+    """The service on a port of this machine, for the whole session, for sync and async code: `url`, `token`."""
+    from stepwell.testing.listening_server import running_server  # noqa: PLC0415 - see the module's docstring
+
+    with running_server(_stepwell_postgres, stepwell_settings) as server:
+        yield server
+
+
+@pytest.fixture
+def stepwell_app(request: pytest.FixtureRequest) -> RunningStepwell:
+    """The service in the event loop of this test: an ASGI app, with `client`, `providers` and `clock`."""
+    service: RunningStepwell = _run_in_loop_of(request)[0]
+    return service
+
+
+@pytest.fixture
+def stepwell_client(request: pytest.FixtureRequest) -> AsyncStepwell:
+    """An `AsyncStepwell` of `stepwell_app`, with a tenant of its own."""
+    client: AsyncStepwell = _run_in_loop_of(request)[1]
+    return client
+
+
+@pytest.fixture(scope="session")
+def _stepwell_postgres(pytestconfig: pytest.Config) -> Iterator[PostgresServer | None]:
+    if pytestconfig.getini(DATABASE) != "postgres":
+        yield None
+        return
+    from stepwell.testing.databases import postgres_server  # noqa: PLC0415 - see the module's docstring
+
+    with postgres_server() as server:
+        yield server
+
+
+def _run_in_loop_of(request: pytest.FixtureRequest) -> Any:
+    """Return the value of the fixture that runs the service in the event loop of the test."""
+    if "anyio_backend" in request.fixturenames:
+        backend = request.getfixturevalue("anyio_backend")
+        if (backend if isinstance(backend, str) else backend[0]) != "asyncio":
+            pytest.fail("Stepwell runs on asyncio: let the fixture anyio_backend return 'asyncio'", pytrace=False)
+        return request.getfixturevalue(_ANYIO)
+    marker = request.node.get_closest_marker("asyncio")
+    if marker is None or not request.config.pluginmanager.hasplugin("asyncio"):
+        message = (
+            f"{request.fixturename} needs a test that is run by pytest-asyncio or anyio. "
+            "For sync code, use stepwell_server."
+        )
+        pytest.fail(message, pytrace=False)
+    scope = marker.kwargs.get("loop_scope") or request.config.getini("asyncio_default_test_loop_scope") or "function"
+    return request.getfixturevalue(_fixture_name(scope))
+
+
+def _fixture_name(loop_scope: str) -> str:
+    return f"_stepwell_in_{loop_scope}_loop"
+
+
+def _copy_of_run_service() -> Callable[..., AsyncIterator[Any]]:
+    """Return `_run_service` as a function of its own, because a fixture's decorator marks the function."""
+
+    async def run_service(
+        stepwell_settings: dict[str, Any], _stepwell_postgres: PostgresServer | None
+    ) -> AsyncIterator[Any]:
+        async for value in _run_service(stepwell_settings, _stepwell_postgres):
+            yield value
+
+    return run_service
+
+
+async def _run_service(
+    stepwell_settings: dict[str, Any], _stepwell_postgres: PostgresServer | None
+) -> AsyncIterator[tuple[RunningStepwell, AsyncStepwell]]:
+    from stepwell.testing.one_task import in_one_task  # noqa: PLC0415 - see the module's docstring
+    from stepwell.testing.running_service import running_on  # noqa: PLC0415 - see the module's docstring
+
+    async with in_one_task(running_on(_stepwell_postgres, stepwell_settings)) as service:
+        yield service, await service.tenant_client()

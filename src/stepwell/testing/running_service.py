@@ -1,0 +1,190 @@
+"""`running`: the whole service in the running event loop, for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from stepwell.api.auth import sign_token
+from stepwell.api.operations import Permission
+from stepwell.app import Application, DatabaseSource, running_app
+from stepwell.client import AsyncStepwell
+from stepwell.contract.enums import TERMINAL_STATUSES, ProviderType, StepStatus
+from stepwell.contract.workflows import WorkflowPublic
+from stepwell.domain.setting_values import Networks, Secrets
+from stepwell.domain.webhooks.secrets import SigningSecrets
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.ports.clock import Clock
+from stepwell.settings import Settings
+from stepwell.testing.asgi_transport import AsgiApp, Receive, Scope, Send, StreamingAsgiTransport, open_transport
+from stepwell.testing.databases import PostgresServer, open_database
+from stepwell.testing.fixed_secrets import SECRET, WEBHOOK_SECRET
+from stepwell.testing.folders import fresh_folder
+from stepwell.testing.manual_clock import ManualClock
+from stepwell.testing.provider_scripts import ProviderScripts
+from stepwell.testing.running_clock import RunningClock
+from stepwell.testing.scripted_providers import ScriptedProviders
+
+URL = "http://stepwell.test"
+_TOKEN_S = 86_400
+_POLL_S = 0.005
+# The providers that need a credential. No request is sent with it.
+_KEYED = ("fal", "replicate", "openai", "gemini", "vertex")
+
+
+class RunningStepwell:
+    """The service of a test. It is also the ASGI app, to be called by clients of the test's own.
+
+    - `url` and `token` are for other clients; the token may do everything.
+    - `client` may do everything; `tenant_client` returns one with a tenant of its own.
+    - `providers` are the scripts and the ledger of all providers.
+    - `webhook_secret` is the secret that signs webhooks.
+    """
+
+    client: AsyncStepwell
+
+    def __init__(
+        self,
+        app: Application,
+        settings: Settings,
+        providers: ScriptedProviders,
+        clock: Clock,
+        transport: StreamingAsgiTransport,
+        stack: AsyncExitStack,
+    ) -> None:
+        self._app, self._settings, self._clock, self._stack = app, settings, clock, stack
+        self._scripted = providers
+        self.transport = transport
+        self.providers = providers.scripts
+        self.url = settings.base_url
+        self.token = self.token_for(None)
+        self.webhook_secret = settings.webhook_secret[0]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await cast("AsgiApp", self._app.api)(scope, receive, send)
+
+    @property
+    def clock(self) -> ManualClock:
+        """The clock of the service, to be moved. Raises RuntimeError on PostgreSQL, which has the real time."""
+        if not isinstance(self._clock, ManualClock):
+            message = "the clock of PostgreSQL can't be moved: use the database in memory"
+            raise RuntimeError(message)  # noqa: TRY004 - it isn't about a type
+        return self._clock
+
+    def token_for(self, tenant: str | None, *, read_only: bool = False) -> str:
+        """Return a token of *tenant*; None stands for every tenant."""
+        permissions = (Permission.READ,) if read_only else (Permission.READ, Permission.WRITE)
+        return sign_token(
+            SECRET,
+            self._settings.jwt_algorithm,
+            self._settings.jwt_issuer,
+            self._settings.jwt_audience,
+            subject="test",
+            tenant=tenant,
+            every=tenant is None,
+            permissions=permissions,
+            expires_s=_TOKEN_S,
+            now=DatabaseClock().now(),  # tokens are checked by the real time
+        )
+
+    async def client_for(self, token: str) -> AsyncStepwell:
+        """Return a client with *token*, which is closed with the service."""
+        return await self._stack.enter_async_context(AsyncStepwell(self.url, token=token, transport=self.transport))
+
+    async def tenant_client(self, tenant: str | None = None) -> AsyncStepwell:
+        """Return a client of *tenant*; without one, of a new tenant, for which there is nothing in the service."""
+        return await self.client_for(self.token_for(tenant or f"tenant-{uuid4().hex}"))
+
+    async def finish(self, workflow_id: UUID | str, *, within_s: float = 30.0) -> WorkflowPublic:
+        """Return the workflow once it has ended. Retries and the delays of scripted answers take no time.
+
+        The clock moves whenever everything that runs in the workflow waits for it. On PostgreSQL the clock can't be
+        moved: there only the delays of answers take no time. Raises TimeoutError after *within_s* seconds of real time.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                while True:
+                    workflow = await self.client.get(workflow_id)
+                    if workflow.status in TERMINAL_STATUSES:
+                        return workflow
+                    if not isinstance(self._clock, ManualClock):
+                        self._scripted.end_delays(workflow.id)
+                    elif (due := self._next_due(workflow)) is not None:
+                        self._clock.advance(max((due - self._clock.now()).total_seconds(), 0.0))
+                    await asyncio.sleep(_POLL_S)
+        except TimeoutError:
+            workflow = await self.client.get(workflow_id)
+            steps = ", ".join(f"{step.step_id} {step.status}" for step in workflow.steps or ())
+            raise TimeoutError(f"the workflow is {workflow.status} after {within_s:g} s: {steps}") from None
+
+    def _next_due(self, workflow: WorkflowPublic) -> datetime | None:
+        """Return when the clock continues the workflow; None if something of it runs without the clock."""
+        running = [step for step in workflow.steps or () if step.status is StepStatus.RUNNING]
+        delays = self._scripted.due_times(workflow.id)
+        due = [step.next_attempt_at or delays.get(step.step_id) for step in running]
+        return min((each for each in due if each is not None), default=None) if None not in due else None
+
+
+@asynccontextmanager
+async def running(
+    *, database: str | DatabaseSource = "memory", clock: ManualClock | None = None, **settings: Any
+) -> AsyncIterator[RunningStepwell]:
+    """Run the whole service in the running event loop. It starts with nothing stored and nothing scripted.
+
+    *database* is "memory", the URL of a PostgreSQL database, or a `DatabaseSource`. *clock* is for a clock that stands
+    still, `ManualClock`; the default runs, and can be moved as well. *settings* are fields of
+    `all_settings.Settings`. Settings of the environment have no effect.
+
+    LOCAL does its real work. All other providers are scripted, and a step whose answer isn't scripted fails. Files are
+    in a temporary folder, which is deleted at the end. Enter and leave the context in one task.
+    """
+    async with AsyncExitStack() as stack:
+        source, moved = await open_database(database, clock)
+        if isinstance(moved, RunningClock):
+            stack.callback(moved.stop)
+        folder = stack.enter_context(fresh_folder())
+        chosen = Settings(**(_defaults() | {"data_dir": folder} | settings))
+        providers = ScriptedProviders(ProviderScripts(), source.clock)
+        app = await stack.enter_async_context(
+            running_app(
+                chosen,
+                source=source,
+                url_secret=SECRET.encode(),
+                exclusive=True,
+                adapt_provider=providers.adapt,
+            )
+        )
+        transport = await stack.enter_async_context(open_transport(cast("AsgiApp", app.api)))
+        clients = await stack.enter_async_context(AsyncExitStack())
+        service = RunningStepwell(app, chosen, providers, source.clock, transport, clients)
+        service.client = await service.client_for(service.token)
+        yield service
+
+
+@asynccontextmanager
+async def running_on(postgres: PostgresServer | None, settings: Mapping[str, Any]) -> AsyncIterator[RunningStepwell]:
+    """Run the service on a new database of the server *postgres*; None is the database in memory."""
+    async with AsyncExitStack() as stack:
+        database: str | DatabaseSource = "memory"
+        if postgres is not None:
+            database = await stack.enter_async_context(postgres.fresh_database())
+        yield await stack.enter_async_context(running(database=database, **settings))
+
+
+def _defaults() -> dict[str, Any]:
+    return {
+        "jwt_secret": SECRET,
+        "public_url": URL,
+        "default_provider": ProviderType.LOCAL,
+        "webhook_secret": SigningSecrets((WEBHOOK_SECRET,)),
+        "credentials": Secrets(dict.fromkeys(_KEYED, "a key of a test")),
+        "comfyui_url": "http://comfyui.test",
+        "custom_url": "http://custom.test",
+        # Receivers of webhooks and the files of a test are on this machine.
+        "allowed_cidrs": Networks.read("127.0.0.0/8 ::1/128"),
+        # What still runs when the test ends is cancelled.
+        "grace_s": 0.2,
+        "database_pool": 4,
+    }

@@ -1,0 +1,146 @@
+"""The fixtures of the pytest plugin, in projects as users write them. Each is run by a pytest of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.processes.pytest_process import run_pytest, write_example
+
+INI = "[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+IN_EVERY_LOOP = """
+import asyncio
+import pytest
+
+DEFINITION = {"name": "a test", "origin_instance": "x", "steps": [{"id": "a", "task_type": "PASSTHROUGH"}]}
+
+
+async def check(app, client):
+    loops.append(asyncio.get_running_loop())
+    workflow = await client.create(DEFINITION, wait=10)
+    assert workflow.status == "COMPLETED"
+    assert [each.id async for each in client.list()] == [workflow.id]
+    assert (await app.client.count()).total == 1
+
+
+loops = []
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("number", range(2))
+async def test_a_loop_of_its_own(stepwell_app, stepwell_client, number):
+    await check(stepwell_app, stepwell_client)
+
+
+@pytest.mark.parametrize("number", range(2))
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_loop_of_the_module(stepwell_app, stepwell_client, number):
+    await check(stepwell_app, stepwell_client)
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_loop_of_the_session(stepwell_app, stepwell_client):
+    await check(stepwell_app, stepwell_client)
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.mark.anyio
+async def test_the_loop_of_anyio(anyio_backend, stepwell_client, stepwell_app):
+    await check(stepwell_app, stepwell_client)
+
+
+def test_the_loops_were_different():
+    assert len({id(loop) for loop in loops}) == 5
+    assert loops[2] is loops[3]
+"""
+IN_NO_LOOP = """
+def test_a(stepwell_client): ...
+"""
+SETTINGS = """
+import pytest
+
+@pytest.fixture(scope="session")
+def stepwell_settings():
+    return {"default_provider": None}
+
+@pytest.mark.asyncio
+async def test_a(stepwell_client):
+    steps = [{"id": "a", "task_type": "GENERATION", "config": {"prompt": "x"}}]
+    with pytest.raises(Exception, match="provider"):
+        await stepwell_client.create({"name": "a test", "origin_instance": "x", "steps": steps})
+"""
+TRIO = """
+import pytest
+
+@pytest.fixture
+def anyio_backend():
+    return "trio"
+
+def test_a(anyio_backend, stepwell_app): ...
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "pytest.ini").write_text(INI)
+    return tmp_path
+
+
+def test_importing_the_plugin_imports_nothing_of_the_service() -> None:
+    script = (
+        "import sys, stepwell.testing.pytest_plugin\n"
+        "print([name for name in sys.modules if name.partition('.')[0] in ('litestar', 'httpx', 'asyncpg', 'msgspec')\n"
+        "       or name.startswith('stepwell.') and not name.startswith('stepwell.testing')])"
+    )
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed == "[]\n"
+
+
+def test_the_example_project_of_the_manual_passes_in_several_processes(tmp_path: Path) -> None:
+    write_example(tmp_path)
+    environment = {"STEPWELL_MAX_ACTIVE_WORKFLOWS": "0", "STEPWELL_URL": "http://other.test"}
+    result = run_pytest(tmp_path, "-n2", env=environment)
+    assert "5 passed" in result.stdout, result.stdout + result.stderr
+
+
+def test_the_service_runs_in_the_loop_of_its_test(project: Path) -> None:
+    (project / "test_loops.py").write_text(IN_EVERY_LOOP)
+    result = run_pytest(project)
+    assert "7 passed" in result.stdout, result.stdout + result.stderr
+
+
+def test_a_test_on_postgresql_has_a_database_of_its_own(project: Path) -> None:
+    (project / "pytest.ini").write_text(INI + "stepwell_database = postgres\n")
+    (project / "test_loops.py").write_text(IN_EVERY_LOOP)
+    result = run_pytest(project)
+    assert "7 passed" in result.stdout, result.stdout + result.stderr
+
+
+def test_a_project_chooses_settings(project: Path) -> None:
+    (project / "test_settings.py").write_text(SETTINGS)
+    result = run_pytest(project)
+    assert "1 passed" in result.stdout, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (IN_NO_LOOP, "stepwell_client needs a test that is run by pytest-asyncio or anyio. For sync code"),
+        (TRIO, "Stepwell runs on asyncio: let the fixture anyio_backend return 'asyncio'"),
+    ],
+)
+def test_a_test_that_the_service_cannot_serve_fails_with_the_reason(text: str, message: str, project: Path) -> None:
+    (project / "test_wrong.py").write_text(text)
+    result = run_pytest(project)
+    assert message in result.stdout, result.stdout + result.stderr
+    assert "1 error" in result.stdout
+
+
+def test_an_unknown_database_is_refused(project: Path) -> None:
+    (project / "pytest.ini").write_text(INI + "stepwell_database = sqlite\n")
+    assert "stepwell_database is memory or postgres, not sqlite" in run_pytest(project).stderr
