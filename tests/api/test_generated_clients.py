@@ -83,6 +83,12 @@ def test_every_object_and_enum_beside_null_has_a_name() -> None:
     assert COMPONENTS["WorkflowStepPublic"]["properties"]["result"]["anyOf"][0] == {"$ref": REF + "StepResult"}
 
 
+def test_an_enum_of_one_value_is_a_constant() -> None:
+    """Generators make a class of an enum: one for each reason of an explanation."""
+    assert COMPONENTS["RemoteJob"]["properties"]["code"] == {"type": "string", "const": "remote_job"}
+    assert [place for place, schema in schemas(SERVED["components"]) if len(schema.get("enum", "..")) == 1] == []
+
+
 def test_schemas_have_the_contracts_defaults_and_no_others() -> None:
     def defaults(components: dict[str, Any]) -> dict[str, Any]:
         return {place: node["default"] for place, node in schemas(components) if "default" in node}

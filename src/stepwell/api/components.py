@@ -154,6 +154,8 @@ def complete_schema(node: Any) -> Any:
     schema = {key: complete_schema(value) for key, value in node.items()}
     if "enum" in schema:
         schema.setdefault("type", "string")
+        if len(schema["enum"]) == 1:  # generators make a class of an enum, and none of a constant
+            (schema["const"],) = schema.pop("enum")
     if schema.get("type") == "object" and not schema.keys() & {"properties", "additionalProperties", "$ref"}:
         schema["additionalProperties"] = True
     if isinstance(schema.get("description"), str):

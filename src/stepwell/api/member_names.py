@@ -60,6 +60,7 @@ def name_members(components: Mapping[str, Any]) -> dict[str, Any]:
                 queue.append(name)
             kept = {word: choice[word] for word in ("title", "description") if word in choice and owner is properties}
             owner[place] = {"$ref": SCHEMA_REF.format(name=name), **kept}
+    named["StepDefaults"]["additionalProperties"] = {"$ref": SCHEMA_REF.format(name="StepConfig")}
     return named
 
 

@@ -43,6 +43,7 @@ def task_components() -> dict[str, Any]:
                 "config": {"anyOf": [{"$ref": SCHEMA_REF.format(name=config_name)}, {"type": "null"}]},
             },
             "required": ["task_type"],
+            "unevaluatedProperties": True,  # the step's other members; linters take objects for closed
         }
     return components
 
