@@ -93,11 +93,11 @@ class CommandContext:
         client = Stepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
         return self._stack.enter_context(client)
 
-    def async_client(self) -> AsyncStepwell:
-        """Return a patient client for a command with an event loop, which opens it. Raises `Refused`."""
+    def async_client(self, *, retry_s: float) -> AsyncStepwell:
+        """Return a client for a command with an event loop, which opens it. Raises `Refused`."""
         url, token, _ = self.endpoint
         transport = AsyncHTTPTransport() if is_loopback(url) else None
-        return AsyncStepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=_RESTART_S, transport=transport)
+        return AsyncStepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
 
     @cached_property
     def console(self) -> Console:

@@ -51,6 +51,11 @@ def text_for(console: Console, content: RenderableType) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n"))
 
 
+def shows_live(console: Console) -> bool:
+    """True if *console* is a terminal on which a display can be drawn again and again."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def plain(value: object, style: str = "") -> Text:
     """Return *value* as a text that can't control the terminal. None is "-"."""
     return Text(NONE if value is None else printable(str(value)), style=style)

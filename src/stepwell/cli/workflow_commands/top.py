@@ -11,22 +11,24 @@ from stepwell.cli.errors import INTERRUPTED
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.display.service_overview import ServiceOverview, ServiceSnapshot
+from stepwell.cli.workflow_commands.text_tables import shows_live
 from stepwell.client import AsyncStepwell, ConnectionFailed, NotFound, TooManyRequests, Unavailable
 from stepwell.contract.enums import WorkflowStatus
 
 _FRAME_S = 0.5
 _REFRESH_S = 2.0
+_RETRY_S = 2.0  # the display soon says that the service doesn't answer
 _BUSY_SHARE = 10  # between two snapshots there is at least that many times the time that one takes
 _MAX_WORKFLOWS, _MAX_EXPLAINED = 50, 8
 
 
 def top(context: CommandContext, *, once: bool) -> None:
     """Show snapshots of the service until Ctrl-C; one only with *once*, without a terminal, and as JSON."""
-    live = context.console.is_terminal and not (once or context.as_json)
+    live = shows_live(context.console) and not (once or context.as_json)
     snapshots: list[ServiceSnapshot] = []
 
     async def body(_: Stop) -> int:
-        async with context.async_client() as client:
+        async with context.async_client(retry_s=_RETRY_S) as client:
             if live:
                 await _Display(client, context.console, await take_snapshot(client)).run()
             snapshots.append(await take_snapshot(client))

@@ -18,15 +18,18 @@ from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkf
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowOutcome, WorkflowTree
 from stepwell.cli.workflow_commands.recent_workflows import SHORT
 from stepwell.cli.workflow_commands.text_formats import duration
+from stepwell.cli.workflow_commands.text_tables import shows_live
 from stepwell.client import AsyncStepwell, StepwellError
-from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
+from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, TaskType, WorkflowStatus
 from stepwell.contract.events import EventPublic
 from stepwell.contract.workflows import WorkflowPublic
 
 _FRAME_S = 0.25
 _REFRESH_S, _MAX_REFRESH_S, _SLOWER = 2.0, 10.0, 1.5
-_BUSY_SHARE = 10  # between two refreshes there is at least that many times the time that one takes
+_BUSY_SHARE = 10  # a pause is at least that many times the time of what it follows
 _SILENCE_S = 15.0
+_WITHOUT_FILES = (TaskType.PASSTHROUGH, TaskType.LLM_INTERACTION)
+_RETRY_S = 3600.0  # the display says that the service doesn't answer; Ctrl-C ends it
 
 
 def watch(context: CommandContext, workflow: str) -> int:
@@ -34,7 +37,7 @@ def watch(context: CommandContext, workflow: str) -> int:
     workflow_id = context.workflow_id(workflow)
     context.remember(workflow_id)
     try:
-        if context.console.is_terminal and not context.as_json:
+        if shows_live(context.console) and not context.as_json:
             ended = _show_live(context, workflow_id)
         else:
             ended = _print_events(context, workflow_id)
@@ -53,11 +56,11 @@ def _print_events(context: CommandContext, workflow_id: UUID) -> WorkflowPublic:
 
     def lines() -> Iterator[EventPublic | WorkflowPublic]:
         yield from client.events(workflow_id)
-        ended.append(client.get(workflow_id))
+        ended.append(client.get(workflow_id, include_results=context.as_json))
         yield ended[0]
 
     context.show_stream(lines(), _line)
-    return ended[0] if ended else client.get(workflow_id)
+    return ended[0] if ended else client.get(workflow_id, include_results=False)
 
 
 def _line(each: EventPublic | WorkflowPublic) -> RenderableType:
@@ -66,18 +69,17 @@ def _line(each: EventPublic | WorkflowPublic) -> RenderableType:
 
 def _show_live(context: CommandContext, workflow_id: UUID) -> WorkflowPublic | None:
     """Show the tree until the workflow ends. Return the workflow then; None if the user has stopped the display."""
-    ended: list[WorkflowPublic] = []
+    workflow = context.client.get(workflow_id, include_results=False)
+    ended = [workflow] if workflow.status in TERMINAL_STATUSES else []
 
     async def body(_: Stop) -> int:
-        async with context.async_client() as client:
-            workflow = await client.get(workflow_id)
-            if workflow.status not in TERMINAL_STATUSES:
-                workflow = await _Watch(client, watched(workflow), context.console).run()
-            ended.append(workflow)
+        async with context.async_client(retry_s=_RETRY_S) as client:
+            ended.append(await _Watch(client, watched(workflow), context.console).run())
         return 0
 
-    with Signals() as signals:
-        run_stoppable(signals, body, stopped=INTERRUPTED)
+    if not ended:
+        with Signals() as signals:
+            run_stoppable(signals, body, stopped=INTERRUPTED)
     if not ended:
         return None
     state, rows = watched(ended[0]), context.console.height - 1
@@ -97,7 +99,7 @@ class _Watch:
         self._changed = asyncio.Event()
 
     async def run(self) -> WorkflowPublic:
-        """Show the workflow until it ends. Return it then, with its results."""
+        """Show the workflow until it ends. Return it then, without its results."""
         with Live(console=self._console, screen=True, auto_refresh=False) as live:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -116,11 +118,11 @@ class _Watch:
             self._changed.set()
             if self._state.ended:
                 # The history may have the end of an earlier execution.
-                workflow = await self._client.get(self._state.id)
+                workflow = await self._client.get(self._state.id, include_results=False)
                 if workflow.status in TERMINAL_STATUSES:
                     return workflow
                 self._state.refresh(workflow)
-        return await self._client.get(self._state.id)
+        return await self._client.get(self._state.id, include_results=False)
 
     async def _refresh(self) -> None:
         pause = _REFRESH_S
@@ -137,8 +139,9 @@ class _Watch:
     async def _draw(self, live: Live) -> None:
         while True:
             tree = WorkflowTree(self._state, _now(), rows=self._console.height, notes=self._notes())
+            started = monotonic()
             live.update(tree, refresh=True)
-            await asyncio.sleep(_FRAME_S)
+            await asyncio.sleep(max(_FRAME_S, _BUSY_SHARE * (monotonic() - started)))
 
     def _notes(self) -> list[str]:
         silence = monotonic() - self._answered_at
@@ -147,8 +150,9 @@ class _Watch:
 
 
 def _has_files(workflow: WorkflowPublic) -> bool:
-    results = [step.result for step in workflow.steps or () if isinstance(step.result, dict)]
-    return any(name.endswith(("_path", "_paths")) for result in results for name in result)
+    return any(
+        step.status is StepStatus.COMPLETED and step.task_type not in _WITHOUT_FILES for step in workflow.steps or ()
+    )
 
 
 def _now() -> datetime:

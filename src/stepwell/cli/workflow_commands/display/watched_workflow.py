@@ -40,10 +40,13 @@ _RESUMABLE = frozenset({StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCEL
 
 @dataclass
 class WatchedStep:
-    """A step. `progress` is the share of its remote job, from 0 to 1. `at` is the time of its last change."""
+    """A step. `layer` is the index of its layer. `progress` is the share of its remote job, from 0 to 1. `at` is the
+    time of its last change.
+    """
 
     step_id: str
     task_type: str
+    layer: int
     status: StepStatus
     at: datetime
     provider: str | None = None
@@ -194,24 +197,25 @@ def watched(workflow: WorkflowPublic) -> WatchedWorkflow:
     steps = workflow.steps or []
     numbers = _layer_numbers({step.step_id: step.dependencies for step in steps})
     state = WatchedWorkflow(workflow.id, workflow.name, workflow.status, workflow.updated_at)
-    state.layers = [[] for _ in range(max(numbers.values(), default=0))]
+    state.layers = [[] for _ in range(max(numbers.values(), default=-1) + 1)]
     for step in steps:
-        new = WatchedStep(step.step_id, step.task_type, step.status, step.updated_at)
+        layer = numbers[step.step_id]
+        new = WatchedStep(step.step_id, step.task_type, layer, step.status, step.updated_at)
         state.steps[step.step_id] = new
-        state.layers[numbers[step.step_id] - 1].append(new)
+        state.layers[layer].append(new)
     state.refresh(workflow)
     return state
 
 
 def _layer_numbers(dependencies: Mapping[str, Iterable[str]]) -> dict[str, int]:
-    """Return the layer of each step, from 1: one more than the highest layer of its dependencies."""
+    """Return the layer of each step, from 0: one more than the highest layer of its dependencies."""
     layers: dict[str, int] = {}
     try:
         order = list(TopologicalSorter(dependencies).static_order())
     except CycleError:  # the service refuses cycles
-        return dict.fromkeys(dependencies, 1)
+        return dict.fromkeys(dependencies, 0)
     for step_id in order:
-        layers[step_id] = 1 + max((layers[each] for each in dependencies.get(step_id, ())), default=0)
+        layers[step_id] = 1 + max((layers[each] for each in dependencies.get(step_id, ())), default=-1)
     return layers
 
 

@@ -8,7 +8,6 @@ import heapq
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import groupby
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
@@ -156,15 +155,15 @@ def _shown(layers: Sequence[list[WatchedStep]], steps: Sequence[WatchedStep], ro
     """Return the ids of as many steps as fit into *rows*, the most important ones."""
     if rows is None or len(steps) <= rows:
         return {step.step_id for step in steps}
-    ranked = [step.step_id for step in heapq.nsmallest(rows, steps, key=_rank)]
+    ranked = heapq.nsmallest(rows, steps, key=_rank)
     low, high = 0, len(ranked)
     while low < high:  # one more step never needs fewer rows
         middle = (low + high + 1) // 2
-        if _row_count(layers, set(ranked[:middle])) <= rows:
+        if _row_count(layers, ranked[:middle]) <= rows:
             low = middle
         else:
             high = middle - 1
-    return set(ranked[:low])
+    return {step.step_id for step in ranked[:low]}
 
 
 def _rank(step: WatchedStep) -> tuple[int, float]:
@@ -179,31 +178,30 @@ def _rank(step: WatchedStep) -> tuple[int, float]:
     return _ENDED, -step.at.timestamp()
 
 
-def _row_count(layers: Sequence[list[WatchedStep]], shown: set[str]) -> int:
-    rows, collapsed = 0, False
-    for layer in layers:
-        count = sum(step.step_id in shown for step in layer)
-        if count:
-            rows += count + (count < len(layer))
-        else:
-            rows += not collapsed
-        collapsed = not count
-    return rows
+def _row_count(layers: Sequence[list[WatchedStep]], shown: Sequence[WatchedStep]) -> int:
+    """Return the number of rows: one for each step *shown*, for the others of its layer, and for layers between."""
+    rows, end = 0, 0
+    for layer, count in sorted(Counter(step.layer for step in shown).items()):
+        rows += count + (count < len(layers[layer])) + (layer > end)
+        end = layer + 1
+    return rows + (end < len(layers))
 
 
 def _entries(layers: Sequence[list[WatchedStep]], shown: set[str]) -> list[_Entry]:
     entries: list[_Entry] = []
-    numbered = list(enumerate(layers, 1))
-    for visible, group in groupby(numbered, key=lambda each: any(step.step_id in shown for step in each[1])):
-        if visible:
-            for number, layer in group:
-                entries += _layer_entries(number, layer, shown)
-            continue
-        collapsed = list(group)
-        first, last = collapsed[0][0], collapsed[-1][0]
-        name = f"{first}  " if first == last else f"{first}-{last}  "
-        entries.append((name, [step for _, layer in collapsed for step in layer]))
-    return entries
+    end = 0
+    for number in [i for i, layer in enumerate(layers) if any(step.step_id in shown for step in layer)]:
+        entries += _collapsed(layers, end, number) + _layer_entries(number + 1, layers[number], shown)
+        end = number + 1
+    return entries + _collapsed(layers, end, len(layers))
+
+
+def _collapsed(layers: Sequence[list[WatchedStep]], start: int, end: int) -> list[_Entry]:
+    """Return one entry for the layers from *start* to before *end*; none if there are none."""
+    if start == end:
+        return []
+    name = f"{end}  " if end == start + 1 else f"{start + 1}-{end}  "
+    return [(name, [step for layer in layers[start:end] for step in layer])]
 
 
 def _layer_entries(number: int, layer: Sequence[WatchedStep], shown: set[str]) -> list[_Entry]:
