@@ -46,6 +46,10 @@ function pipeline(path: string): WorkflowStepDefinition[] {
   ];
 }
 
+// The type of task selects the types of the config's members.
+// @ts-expect-error - the factor is a number
+export const REFUSED: WorkflowStepDefinition = { id: "a", task_type: "REFINE", config: { upscale_factor: "2" } };
+
 async function create(steps: WorkflowStepDefinition[], start: boolean): Promise<WorkflowPublic> {
   const body = { name: "client", origin_instance: "tests", steps, labels: { by: "typescript" } };
   const params = { query: { start }, header: { Prefer: "wait=30" } };
