@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from msgspec import json
@@ -218,6 +218,21 @@ class TestFiles:
         assert files[1].stat().st_mtime_ns == times
         assert sorted(each for each in folder.rglob("*") if each.is_file()) == files
 
+    def test_paths_go_to_a_pipe_while_a_terminal_shows_the_progress(
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+    ) -> None:
+        workflow_id, paths = submitted(shell, "--wait"), tmp_path / "paths"
+        with (
+            paths.open("wb") as stdout,
+            _terminal(
+                "outputs", workflow_id, "-o", str(tmp_path / "out"), up=up, home=tmp_path, stdout=stdout
+            ) as terminal,
+        ):
+            code, output = terminal.end()
+        assert (code, "Download" in output) == (0, True)
+        files = [tmp_path / "out/generate/result.png", tmp_path / "out/refine/result.png"]
+        assert paths.read_text().splitlines() == [str(file) for file in files]
+
     def test_outputs_of_one_step_are_selected(self, shell: CommandLine, tmp_path: Path) -> None:
         workflow_id = submitted(shell, "--wait")
         done = shell("outputs", workflow_id, "-o", tmp_path / "out", "--step", "refine")
@@ -279,15 +294,15 @@ class _Terminal:
 
 
 @contextmanager
-def _terminal(*arguments: str, up: StepwellProcess, home: Path) -> Iterator[_Terminal]:
-    """A command on a terminal of 80 columns and 24 rows."""
+def _terminal(*arguments: str, up: StepwellProcess, home: Path, stdout: IO[bytes] | None = None) -> Iterator[_Terminal]:
+    """A command on a terminal of 80 columns and 24 rows. *stdout* replaces its output there."""
     controller, terminal = pty.openpty()
     env = {"STEPWELL_DATA_DIR": str(up.data_dir), "HOME": str(home), "TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
     process = subprocess.Popen(
         [sys.executable, "-m", "stepwell", *arguments],
         env=surroundings(env),
         stdin=terminal,
-        stdout=terminal,
+        stdout=terminal if stdout is None else stdout,
         stderr=terminal,
         start_new_session=True,
     )

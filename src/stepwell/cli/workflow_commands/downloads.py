@@ -66,6 +66,8 @@ def _download(client: Stepwell, output: StepOutput, place: Path, advance: Callab
                     digest.update(chunk)
                     size += len(chunk)
                     advance(len(chunk))
+                    if size > output.size:
+                        break
             if (size, digest.hexdigest()) != (output.size, output.sha256):
                 raise Refused(f"{output.path} is damaged: it has another size or hash than recorded", code=FAILED)
             partial.replace(place)
@@ -90,6 +92,8 @@ def _progress(context: CommandContext, total: int) -> Iterator[Callable[[int], N
         yield lambda _: None
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=context.messages, transient=True) as progress:
+    # The bar redirects what is printed on the same terminal, so that the lines stand above it.
+    shared = context.console.is_terminal
+    with Progress(*columns, console=context.messages, transient=True, redirect_stdout=shared) as progress:
         task = progress.add_task("Download", total=total)
         yield lambda size: progress.advance(task, size)
