@@ -20,7 +20,9 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service
         folder = tmp_path_factory.mktemp("api")
         service = running_service(MemoryDatabase(ManualClock()), folder, providers=[ConfiguredProvider()])
         running = await stack.enter_async_context(service)
-        mount_mcp(running.app.api, Settings(data_dir=folder, cors_origins=Origins(("https://app.example",))))
+        origins = Origins(("https://app.example",))
+        public_url = "https://stepwell.example/prefix"
+        mount_mcp(running.app.api, Settings(data_dir=folder, cors_origins=origins, public_url=public_url))
         yield running
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import httpx2
@@ -21,6 +21,8 @@ from stepwell.cli.mcp_mount import mount_mcp
 from stepwell.mcp.http_endpoint import MAX_MESSAGE_BYTES, MAX_VALUES
 from stepwell.settings import Settings
 from stepwell.testing import ManualClock, MemoryDatabase
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step
+from support.providers.scripted import eventually
 from support.service.assistant import LEGACY, MODERN, assistant, call
 from support.service.live_service import Service, running_service, token
 
@@ -54,6 +56,7 @@ async def test_a_token_that_may_not_read_gets_403(http: httpx.AsyncClient) -> No
         ("null", 403),
         ("http://127.0.0.1:9000", 200),
         ("http://localhost:9000", 200),
+        ("https://stepwell.example", 200),
         ("https://app.example", 200),
         ("https://app.example.evil.example", 403),
     ],
@@ -130,6 +133,19 @@ async def test_any_replica_answers_any_request(tmp_path: Path) -> None:
                 for _ in range(4):
                     workflow = (await call(client, "get_workflow", workflow_id=created["workflow"]["id"]))["workflow"]
                     assert workflow["name"] == mode
+
+
+async def test_a_wait_ends_when_the_service_stops(tmp_path: Path) -> None:
+    provider = ConfiguredProvider()
+    async with running_service(MemoryDatabase(ManualClock()), tmp_path, providers=[provider], grace_s=1) as service:
+        mount_mcp(service.app.api, Settings(data_dir=tmp_path))
+        transport = httpx2.ASGITransport(app=cast("Any", service.app.api))
+        async with assistant("http://service", token(), transport=transport) as client, asyncio.TaskGroup() as group:
+            definition = {"name": "Slow", "origin_instance": "tests", "steps": [configured_step("slow", wait=True)]}
+            waiting = group.create_task(call(client, "submit_workflow", definition=definition, wait_s=50))
+            await eventually(lambda: bool(provider.running))
+            await service.app.stop()
+            assert (await waiting)["workflow"]["status"] == "RUNNING"
 
 
 async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:

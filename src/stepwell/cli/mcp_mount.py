@@ -15,5 +15,7 @@ def mount_mcp(api: Litestar, settings: Settings) -> None:
     Pages of the service itself may call it, and those of the configured origins.
     """
     if has_sdk():
-        own = [settings.base_url, *(f"http://{host}:{settings.port}" for host in _LOOPBACK)]
-        api.register(build_endpoint(api, settings.base_url, [*own, *settings.cors_origins]))
+        own = [f"http://{host}:{settings.port}" for host in _LOOPBACK]
+        # A browser's Origin has no path, which the public URL may have.
+        public = "/".join(settings.base_url.split("/", 3)[:3])
+        api.register(build_endpoint(api, [public, *own, *settings.cors_origins]))

@@ -5,7 +5,6 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-import structlog
 from anyio import fail_after
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
@@ -43,8 +42,6 @@ from stepwell.mcp.service_tools import SERVICE_TOOLS
 from stepwell.mcp.shortening import shorten
 from stepwell.mcp.tool import Tool, ToolOutcome, schema_of
 from stepwell.mcp.workflow_tools import WORKFLOW_TOOLS
-
-log = structlog.get_logger()
 
 _CALL_S: Final = 120
 _INSTRUCTIONS = (
@@ -112,7 +109,6 @@ class _Caller:
             return _failure(f"{tool.name} took more than {_CALL_S} s. Call it again, or with less to return.")
         except (ValueError, OverflowError, RecursionError) as error:
             # A depth that JSON can't have, or an id that can't be part of a path.
-            log.warning("mcp.arguments_refused", action="refuse", tool=tool.name, error=type(error).__name__)
             return _failure(f"The arguments of {tool.name} can't be sent to the service: {error}")
 
     async def list_resources(self, _context: Any, _params: PaginatedRequestParams | None) -> ListResourcesResult:

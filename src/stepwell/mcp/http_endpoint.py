@@ -9,10 +9,11 @@ What must hold:
 """
 
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from anyio import to_thread
+from anyio import sleep, to_thread
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Scope
@@ -20,17 +21,19 @@ from msgspec import Struct, json
 
 from stepwell.api.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.cross_origin import EVERY_ORIGIN
-from stepwell.api.dependencies import ApiRequest
+from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.operations import JSON_TYPE, Operation, Permission, endpoint
 from stepwell.api.request_bodies import read_body, read_head, read_json
 from stepwell.api.request_resources import resources_of
 from stepwell.domain.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
 from stepwell.domain.strict_json.value_count import most_values
+from stepwell.engine.service import Services
 from stepwell.mcp.failures import ToolFailed
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_VALUES: Final = 50_000
 """The SDK reads a message with so many values in 30 ms, during which nothing else runs."""
+_STOPPING_S: Final = 0.5
 _INVALID_REQUEST: Final = -32600  # of JSON-RPC
 
 
@@ -51,12 +54,12 @@ MCP = Operation(
 )
 
 
-def build_endpoint(app: ASGIApp, url: str, origins: Collection[str]) -> HTTPRouteHandler:
-    """Return the handler of `/mcp`. Its tools call *app*, whose URL is *url*. Pages of *origins* may use it."""
+def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
+    """Return the handler of `/mcp`. Its tools call *app*, the API. Pages of *origins* may use it."""
     allowed = frozenset(origins)
 
     @endpoint(MCP)
-    async def mcp(request: ApiRequest) -> Response[bytes]:
+    async def mcp(request: ApiRequest, services: ServicesDep) -> Response[bytes]:
         _check_origin(request.scope, allowed)
         try:
             message = await _read_message(request)
@@ -68,18 +71,23 @@ def build_endpoint(app: ASGIApp, url: str, origins: Collection[str]) -> HTTPRout
         http_exchange: Any = await to_thread.run_sync(import_module, "stepwell.mcp.http_exchange")
         answer = await http_exchange.answer_message(
             app,
-            url,
             http_exchange.Exchange(
                 scope=request.scope,
                 message=message,
                 token=_token_of(request.scope),
                 can_write=Permission.WRITE in request.user.permissions,
                 reserve=_reserve(request),
+                stopping=partial(_stopping, services),
             ),
         )
         return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
 
     return mcp
+
+
+async def _stopping(services: Services) -> None:
+    while not services.availability.draining:  # noqa: ASYNC110 - a wait is rare, and an event for it would be forever
+        await sleep(_STOPPING_S)
 
 
 def _check_origin(scope: Scope, allowed: Collection[str]) -> None:

@@ -17,6 +17,7 @@ from stepwell.mcp.in_process_transport import InProcessTransport
 from stepwell.mcp.service_access import ServiceAccess
 
 _CLIENT_S: Final = 60.0
+_URL: Final = "http://stepwell"  # of the API in this process; a public URL may have a path that only proxies know
 
 
 class ExchangeAnswer(Struct):
@@ -28,21 +29,24 @@ class ExchangeAnswer(Struct):
 
 
 class Exchange(Struct, frozen=True):
-    """A message with the head *scope* of its request, and who sent it. *reserve* waits for memory for its answer."""
+    """A message with the head *scope* of its request, and who sent it. `ServiceAccess` explains the rest."""
 
     scope: Scope
     message: bytes
     token: str
     can_write: bool
     reserve: Callable[[int], Awaitable[object]]
+    stopping: Callable[[], Awaitable[object]]
 
 
-async def answer_message(app: ASGIApp, url: str, exchange: Exchange) -> ExchangeAnswer:
-    """Return the answer to a message. Its tools call *app*, the API at *url*, with the caller's own token."""
+async def answer_message(app: ASGIApp, exchange: Exchange) -> ExchangeAnswer:
+    """Return the answer to a message. Its tools call *app*, the API, with the caller's own token."""
     transport = InProcessTransport(app, exchange.reserve)
     # The assistant repeats what fails, so that no call takes long.
-    async with AsyncStepwell(url, token=exchange.token, timeout_s=_CLIENT_S, retry_s=0, transport=transport) as client:
-        access = ServiceAccess(client, exchange.can_write, local_files=False, reserve=exchange.reserve)
+    async with AsyncStepwell(_URL, token=exchange.token, timeout_s=_CLIENT_S, retry_s=0, transport=transport) as client:
+        access = ServiceAccess(
+            client, exchange.can_write, local_files=False, reserve=exchange.reserve, stopping=exchange.stopping
+        )
         manager = StreamableHTTPSessionManager(build_server(access), json_response=True, stateless=True)
         collector = _Collector(exchange.message)
         async with manager.run():

@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from anyio import sleep_forever
 from msgspec import DecodeError, Struct, json
 
 from stepwell.client import AsyncStepwell
@@ -21,13 +22,14 @@ class ServiceAccess(Struct, frozen=True):
     """A client of the service, and what its caller may use.
 
     `can_write`: the token allows changes. `local_files`: the caller may name files of this machine. `reserve` waits for
-    memory for that many bytes, which a result will hold.
+    memory for that many bytes, which a result will hold. `stopping` returns when calls must end soon.
     """
 
     client: AsyncStepwell
     can_write: bool
     local_files: bool
     reserve: Callable[[int], Awaitable[object]] = no_reservation
+    stopping: Callable[[], Awaitable[object]] = sleep_forever
 
 
 def may_write(token: str | None) -> bool:

@@ -5,9 +5,10 @@ from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+from anyio import create_task_group
 from msgspec import UNSET
 
-from stepwell.client import WaitTimeout
+from stepwell.client import StepwellError, WaitTimeout
 from stepwell.contract.dry_run_result import DryRunVerb
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
 from stepwell.contract.workflows import WorkflowPublic
@@ -19,7 +20,7 @@ from stepwell.mcp.arguments import (
     SubmitArguments,
     VerbArguments,
 )
-from stepwell.mcp.failures import AnswerTooLarge
+from stepwell.mcp.failures import AnswerTooLarge, ToolFailed
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Tool, ToolOutcome
 from stepwell.mcp.tool_results import (
@@ -112,16 +113,37 @@ async def _run_verb(verb: DryRunVerb, access: ServiceAccess, arguments: Any) -> 
 
 
 async def _read(access: ServiceAccess, workflow_id: UUID | str, wait_s: float) -> WorkflowPublic:
-    """Return the workflow once it has ended, or as it is after *wait_s*."""
-    client = access.client
+    """Return the workflow once it has ended, or as it is after *wait_s* or when the service stops."""
     try:
-        if not wait_s:
-            return await client.get(workflow_id, include_results=False)
-        return await client.wait(workflow_id, timeout_s=wait_s)
-    except WaitTimeout as error:
-        return error.workflow
+        if wait_s and (workflow := await _wait(access, workflow_id, wait_s)) is not None:
+            return workflow
+        return await access.client.get(workflow_id, include_results=False)
     except AnswerTooLarge:
         return await read_briefly(access, workflow_id)
+
+
+async def _wait(access: ServiceAccess, workflow_id: UUID | str, wait_s: float) -> WorkflowPublic | None:
+    """Return the workflow once it has ended, or as it is after *wait_s*; None if the service stops before."""
+    workflow: WorkflowPublic | None = None
+    failure: Exception | None = None
+
+    async def wait() -> None:
+        nonlocal workflow, failure
+        try:
+            workflow = await access.client.wait(workflow_id, timeout_s=wait_s)
+        except WaitTimeout as error:
+            workflow = error.workflow
+        except (StepwellError, ToolFailed) as error:
+            failure = error
+        group.cancel_scope.cancel()
+
+    async with create_task_group() as group:
+        group.start_soon(wait, name="wait for the end")
+        await access.stopping()
+        group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    return workflow
 
 
 def _verb(
