@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from stepwell.client import Invalid, NotFound
 from stepwell.contract.workflows import WorkflowPublic
-from stepwell.testing import ManualClock, png, running
+from stepwell.testing import ManualClock, png, running, webhooks
 
 
 def step(step_id: str, provider: str = "FAL", **members: Any) -> dict[str, Any]:
@@ -150,6 +150,21 @@ async def test_events_come_while_the_workflow_runs() -> None:
                 await asyncio.sleep(0.02)
                 service.clock.advance(3_600)
         assert types[-1] == "workflow.completed"
+
+
+async def test_a_webhook_is_sent_again_when_the_clock_is_moved() -> None:
+    async with running() as service, webhooks() as receiver:
+        receiver.answer_with(503)
+        steps = definition({"id": "a", "task_type": "PASSTHROUGH"}, webhook_url=receiver.url)
+        workflow = await service.client.create(steps, wait=10)
+        refused = await receiver.wait("workflow.completed", workflow_id=workflow.id)
+        async with asyncio.timeout(10):
+            while [len(each.attempts) async for each in service.client.deliveries(workflow.id)] != [1]:
+                await asyncio.sleep(0.005)
+        service.clock.advance(3_600)
+        again = await receiver.wait("workflow.completed", workflow_id=workflow.id)
+        assert (refused.status, again.status, refused.id == again.id) == (503, 204, True)
+        assert receiver.refused == []
 
 
 async def test_a_clock_that_stands_still_can_be_used() -> None:

@@ -11,7 +11,9 @@ What must hold:
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -128,8 +130,21 @@ def _copy_of_run_service() -> Callable[..., AsyncIterator[Any]]:
 async def _run_service(
     stepwell_settings: dict[str, Any], _stepwell_postgres: PostgresServer | None
 ) -> AsyncIterator[tuple[RunningStepwell, AsyncStepwell]]:
+    in_one_task, running_on = _import_service()
+    async with in_one_task(running_on(_stepwell_postgres, stepwell_settings)) as service:
+        yield service, await service.tenant_client()
+
+
+@cache
+def _import_service() -> tuple[Any, Any]:
+    """Import the service, and let the garbage collector ignore what is imported.
+
+    A new service has so many objects that each test causes a full collection. That would visit all imported modules,
+    and take a quarter of the test's time.
+    """
     from stepwell.testing.one_task import in_one_task  # noqa: PLC0415 - see the module's docstring
     from stepwell.testing.running_service import running_on  # noqa: PLC0415 - see the module's docstring
 
-    async with in_one_task(running_on(_stepwell_postgres, stepwell_settings)) as service:
-        yield service, await service.tenant_client()
+    gc.collect()
+    gc.freeze()
+    return in_one_task, running_on

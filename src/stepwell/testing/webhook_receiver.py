@@ -54,7 +54,7 @@ class WebhookReceiver:
         self._statuses: list[int] = []
         self._unread: list[ReceivedWebhook] = []
         self._changed = asyncio.Condition()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def answer_with(self, status: int, *, times: int = 1) -> None:
         """Give the next deliveries this status, before they get 204 again. Stepwell repeats those without a 2xx."""
@@ -87,7 +87,7 @@ class WebhookReceiver:
         """Answer the requests of one connection, until it is closed."""
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._connections[task] = writer
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 while True:
@@ -95,14 +95,15 @@ class WebhookReceiver:
                     writer.write(f"HTTP/1.1 {status} -\r\nContent-Length: 0\r\n\r\n".encode())
                     await writer.drain()
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
             writer.close()
 
     async def close(self) -> None:
-        """Close the connections."""
-        for task in (tasks := list(self._connections)):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Close the connections, and wait until their tasks have ended."""
+        for writer in self._connections.values():
+            writer.transport.abort()
+        if self._connections:
+            await asyncio.wait(list(self._connections))
 
     async def _receive(self, request: "_Request") -> int:
         if not self._is_signed(request):
