@@ -174,13 +174,13 @@ class TestListings:
         assert [task["step_id"] for task in tasks] == ["generate", "refine"]
         heading, *rows = shell("tasks", workflow_id).out.splitlines()
         assert heading.startswith("STEP")
-        assert [tasks[i]["outputs"][0]["path"] in row for i, row in enumerate(rows)] == [True, True]
+        assert ["result.png (" in row for row in rows] == [True, True]
 
     def test_a_webhook_is_listed_and_sent_again(self, shell: CommandLine) -> None:
         workflow_id = submitted(shell, "--wait", webhook_url="http://receiver.invalid/hook")
         until(lambda: shell("deliveries", workflow_id, "--json").lines[0]["attempts"], 30)
         heading, row = shell("deliveries", workflow_id).out.splitlines()
-        assert heading.split()[:3] == ["DELIVERY", "EVENT", "STATUS"]
+        assert heading.split()[:3] == ["DELIVERY", "STATUS", "EVENT"]
         delivery_id = row.split()[0]
         (again,) = shell("redeliver", workflow_id, delivery_id, "--json").lines
         assert (again["id"], again["status"]) == (delivery_id, "PENDING")

@@ -111,10 +111,10 @@ def test_tasks_show_their_files_costs_and_errors() -> None:
     done = _task(attempt=2, outputs=[Output("media/2/a.png", 2_500_000, "00")], cost=Cost(0.0000025, "USD", "settings"))
     running = _task(step_id="refine", provider="LOCAL", model=None, remote_id=None, completed_at=None)
     assert rendered(task_table([failed, done, running], after(65)), 140) == [
-        "STEP      ATTEMPT  STATUS     PROVIDER, MODEL, JOB        TIME  COST           OUTPUTS OR ERROR",
-        "generate        1  FAILED     FAL fal-ai/flux r-1        2.0 s                 503: [bold] busy, job: unknown",
-        "generate        2  COMPLETED  FAL fal-ai/flux r-1        2.0 s  0.0000025 USD  media/2/a.png (2.5 MB)",
-        "refine          1  COMPLETED  LOCAL                 1 min 05 s",
+        "STEP      ATTEMPT  STATUS     WHERE                      TIME  COST           OUTPUTS OR ERROR",
+        "generate        1  FAILED     FAL fal-ai/flux r-1       2.0 s                 503: [bold] busy, job: unknown",
+        "generate        2  COMPLETED  FAL fal-ai/flux r-1       2.0 s  0.0000025 USD  a.png (2.5 MB)",
+        "refine          1  COMPLETED  LOCAL                1 min 05 s",
     ]
 
 
@@ -130,10 +130,10 @@ def test_deliveries_show_the_last_answer() -> None:
         DeliveryPublic("d3", 9, type_, DeliveryStatus.STOPPED, None, after(0), []),
     ]
     assert rendered(delivery_table(deliveries), 110) == [
-        "DELIVERY  EVENT                 STATUS   ATTEMPTS  LAST ANSWER   NEXT",
-        f"d1        7 workflow.completed  PENDING         2  500 in 12 ms  {time_text(after(9))}",
-        "d2        8 workflow.completed  FAILED          1  no route      -",
-        "d3        9 workflow.completed  STOPPED         0  -             -",
+        "DELIVERY  STATUS   EVENT AND LAST ATTEMPT",
+        f"d1        PENDING  workflow.completed, attempt 2: 500, next attempt at {time_text(after(9))}",
+        "d2        FAILED   workflow.completed, attempt 1: no route",
+        "d3        STOPPED  workflow.completed",
     ]
 
 

@@ -45,12 +45,12 @@ def task_table(tasks: Sequence[TaskPublic], now: datetime) -> Table:
         )
         for task in tasks
     ]
-    headings = ("STEP", "ATTEMPT", "STATUS", "PROVIDER, MODEL, JOB", "TIME", "COST", "OUTPUTS OR ERROR")
+    headings = ("STEP", "ATTEMPT", "STATUS", "WHERE", "TIME", "COST", "OUTPUTS OR ERROR")
     return table(*headings, rows=rows, numbers=("ATTEMPT", "TIME"))
 
 
 def _about_task(task: TaskPublic) -> Text:
-    facts = [f"{output.path} ({byte_size(output.size)})" for output in task.outputs]
+    facts = [f"{output.path.rpartition('/')[2]} ({byte_size(output.size)})" for output in task.outputs]
     if task.error:
         facts.append(task.error)
     if task.outcome_unknown:
@@ -63,28 +63,21 @@ def _about_task(task: TaskPublic) -> Text:
 
 
 def delivery_table(deliveries: Sequence[DeliveryPublic]) -> Table:
-    rows = [
-        (
-            delivery.id,
-            f"{delivery.event_id} {delivery.type}",
-            status_text(delivery.status),
-            len(delivery.attempts),
-            _last_answer(delivery),
-            time_text(delivery.next_at),
-        )
-        for delivery in deliveries
-    ]
-    headings = ("DELIVERY", "EVENT", "STATUS", "ATTEMPTS", "LAST ANSWER", "NEXT")
-    return table(*headings, rows=rows, numbers=("ATTEMPTS",))
+    rows = [(delivery.id, status_text(delivery.status), _about_delivery(delivery)) for delivery in deliveries]
+    content = table("DELIVERY", "STATUS", "EVENT AND LAST ATTEMPT", rows=rows)
+    content.columns[0].no_wrap = True  # `redeliver` takes the id
+    return content
 
 
-def _last_answer(delivery: DeliveryPublic) -> Text:
-    if not delivery.attempts:
-        return plain(None)
-    last = delivery.attempts[-1]
-    if last.code is None:
-        return plain(last.error or "no answer", "red")
-    return plain(f"{last.code}" if last.latency_ms is None else f"{last.code} in {last.latency_ms} ms")
+def _about_delivery(delivery: DeliveryPublic) -> str:
+    facts = [str(delivery.type)]
+    if delivery.attempts:
+        last = delivery.attempts[-1]
+        answer = last.error or "no answer" if last.code is None else str(last.code)
+        facts.append(f"attempt {len(delivery.attempts)}: {answer}")
+    if delivery.next_at is not None:
+        facts.append(f"next attempt at {time_text(delivery.next_at)}")
+    return ", ".join(facts)
 
 
 def provider_table(providers: Sequence[ProviderStatus]) -> Table:
