@@ -103,6 +103,17 @@ def test_a_pipeline_is_written_with_its_mappings(wf: Workflow) -> None:
     assert convert(definition, CreateWorkflow).name == "w"
 
 
+def test_the_methods_are_typed_by_task_type(wf: Workflow) -> None:
+    """mypy finds each of these, and the comments would be unused otherwise."""
+    text = wf.llm_interaction(prompt="x")
+    with pytest.raises(AttributeError):
+        text.image  # type: ignore[attr-defined]  # noqa: B018
+    wf.refine(base_image=text.text, upscale_factor="2")  # type: ignore[arg-type]
+    wf.video_generation(base_image="a", motion="up")  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        wf.generation()  # type: ignore[call-arg]
+
+
 def test_ids_are_numbered_by_type_and_are_unique(wf: Workflow) -> None:
     steps = [wf.passthrough(), wf.passthrough(), wf.passthrough(id="mine"), wf.passthrough()]
     assert [step.id for step in steps] == ["passthrough", "passthrough_2", "mine", "passthrough_3"]
@@ -112,6 +123,8 @@ def test_ids_are_numbered_by_type_and_are_unique(wf: Workflow) -> None:
 
 def test_what_a_mapping_can_not_say_is_refused_with_its_place(wf: Workflow) -> None:
     step = wf.generation(prompt="x")
+    with pytest.raises(TypeError, match="REFINE takes no upscale"):
+        wf.refine(base_image=step.image, upscale=2)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="reference_image_urls: a list"):
         wf.editing(base_image="a", reference_images=[step.image, "b"])
     with pytest.raises(TypeError, match="messages: an output"):

@@ -147,6 +147,11 @@ class WorkflowBuilder:
 
     def _add(self, task_type: TaskType | str, config: Mapping[str, Any], options: StepOptions) -> str:
         """Add a step, and return its id."""
+        unknown = options.keys() - StepOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(
+                f"{task_type} takes no {', '.join(sorted(unknown))}: members that the provider knows are in config"
+            )
         step_id = self._new_id(str(task_type), options.get("id"))
         inputs = {**config, **options.get("config", {})}
         if "timeout_s" in options:

@@ -30,7 +30,7 @@ class FrameParser:
         """Yield the frames with data that *chunk* completes."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
-            frame = self._add(line.rstrip(b"\r").decode())
+            frame = self._add(line.rstrip(b"\r").decode(errors="replace"))
             if frame is not None:
                 yield frame
 

@@ -33,7 +33,6 @@ _NAMES = {
     "asynccontextmanager": "contextmanager",
     "asynchronous": "synchronous",
     "AsyncIterator": "Iterator",
-    "ASGITransport": "WSGITransport",
 }
 _OWN = ["--config", 'lint.isort.known-first-party=["stepwell"]']  # also before there is the folder
 _KEYWORDS = {"async", "await"}
@@ -52,9 +51,6 @@ def synchronous(source: str) -> str:
             lines[row - 1] = lines[row - 1][:begin] + rest
         elif token.type == tokenize.NAME:
             lines[row - 1] = lines[row - 1][:begin] + _name(token.string) + lines[row - 1][end:]
-        elif token.type == tokenize.STRING and "ASGITransport" in token.string:
-            first, last = token.start[0] - 1, token.end[0]
-            lines[first:last] = [line.replace("ASGITransport", "WSGITransport") for line in lines[first:last]]
     return "".join(lines)
 
 

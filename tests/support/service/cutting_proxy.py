@@ -1,7 +1,7 @@
 """A proxy that cuts connections: each after a given number of bytes of its answer."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
 _CHUNK = 65_536
@@ -13,43 +13,53 @@ class CuttingProxy:
     def __init__(self, target: int, limits: Iterable[int]) -> None:
         self.cuts = 0
         self._target, self._limits = target, iter(limits)
+        self._tasks = set[asyncio.Task[None]]()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        limits: Iterator[int] = self._limits
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer), name="connection of the proxy")  # noqa: TID251
+        self._tasks.add(task)
+
+    async def close(self) -> None:
+        """End all connections."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        limit = next(self._limits, None)
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
         try:
             async with asyncio.TaskGroup() as group:
                 sending = group.create_task(_copy(reader, back))
-                await self._copy_until(next(limits, None), there, writer)
+                if await _copy(there, writer, limit):
+                    self.cuts += 1
                 sending.cancel()
         finally:
             back.transport.abort()
             writer.transport.abort()
 
-    async def _copy_until(self, limit: int | None, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        count = 0
-        while data := await source.read(_CHUNK if limit is None else min(_CHUNK, limit - count)):
-            count += len(data)
-            with suppress(ConnectionError):
-                target.write(data)
-                await target.drain()
-            if count == limit:
-                self.cuts += 1
-                target.close()
-                return
 
-
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter, limit: int | None = None) -> bool:
+    """Copy until the end, or *limit* bytes. Return True if the limit ended it."""
+    count = 0
     with suppress(ConnectionError):
-        while data := await source.read(_CHUNK):
+        while count != limit:
+            data = await source.read(_CHUNK if limit is None else min(_CHUNK, limit - count))
+            if not data:
+                return False
+            count += len(data)
             target.write(data)
             await target.drain()
+    return count == limit
 
 
 @asynccontextmanager
 async def cutting(target: int, limits: Iterable[int]) -> AsyncIterator[tuple[CuttingProxy, str]]:
     """Run a proxy to the port *target*, and yield it with its URL."""
     proxy = CuttingProxy(target, limits)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
     async with server:
-        yield proxy, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        try:
+            yield proxy, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        finally:
+            await proxy.close()

@@ -24,7 +24,7 @@ class AsyncStepwell(AsyncWorkflowCalls, AsyncFileCalls):
     - *timeout_s* bounds the silence of the service within one request. A stream is silent for at most the service's
       STEPWELL_HEARTBEAT_S (15).
     - *retry_s* bounds the time during which a request is repeated. 0: it is sent once.
-    - *transport* replaces the network, for instance `httpx.ASGITransport`.
+    - *transport* is a transport of httpx that replaces the network.
     """
 
     async def providers(self) -> list[ProviderStatus]:
