@@ -149,10 +149,11 @@ async def test_a_wait_ends_when_the_service_stops(tmp_path: Path) -> None:
 
 
 async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:
-    code = "import sys, stepwell.cli.up, stepwell.cli.serve, stepwell.cli.mcp_mount; print('mcp' in sys.modules)"
+    modules = "stepwell.cli.up, stepwell.cli.serve, stepwell.cli.mcp_mount"
+    code = f"import sys, {modules}; print({{'mcp', 'stepwell.client'}} & sys.modules.keys())"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     printed, _ = await process.communicate()
-    assert printed == b"False\n"
+    assert printed == b"set()\n"
 
 
 async def test_a_service_without_the_sdk_has_no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,18 +28,6 @@ _ADVICE: Final[dict[type[StepwellError], str]] = {
 }
 
 
-class ToolFailed(Exception):
-    """A tool has failed, and its message says why and what to do."""
-
-
-class AnswerTooLarge(ToolFailed):
-    """The service's answer is larger than it may be. `location` is the URL of what the request has created, if any."""
-
-    def __init__(self, message: str, location: str | None) -> None:
-        super().__init__(message)
-        self.location = location
-
-
 def describe_error(error: StepwellError) -> str:
     """Return the text for an error of the client."""
     if isinstance(error, Invalid) and error.faults:

@@ -14,9 +14,9 @@ from msgspec import UNSET
 from stepwell.client import StepOutput, StepwellError
 from stepwell.contract.enums import StepStatus
 from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, UploadArguments
-from stepwell.mcp.failures import AnswerTooLarge, ToolFailed
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Image, Tool, ToolOutcome
+from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
 from stepwell.mcp.tool_results import OutputFile, OutputsResult, UploadResult, step_results
 from stepwell.mcp.workflow_tools import read_briefly
 

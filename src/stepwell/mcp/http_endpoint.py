@@ -5,7 +5,7 @@ What must hold:
 - The tools call the API in this process with the caller's own token. So no tool can do more than the token.
 - Nothing blocks the loop for long: a message is bounded, and so is the number of its values.
 - A page of another origin gets a 403, unless `STEPWELL_CORS_ORIGINS` lists its origin.
-- A service that gets no such request doesn't import the SDK, which takes 0.5 s and 25 MiB.
+- A service that gets no such request imports neither the SDK nor the client, which take 0.7 s and 25 MiB.
 """
 
 from collections.abc import Awaitable, Callable, Collection
@@ -28,7 +28,7 @@ from stepwell.api.request_resources import resources_of
 from stepwell.domain.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
 from stepwell.domain.strict_json.value_count import most_values
 from stepwell.engine.service import Services
-from stepwell.mcp.failures import ToolFailed
+from stepwell.mcp.tool_errors import ToolFailed
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 MAX_VALUES: Final = 50_000

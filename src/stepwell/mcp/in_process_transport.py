@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import httpx
 from litestar.types import ASGIApp, Message
 
-from stepwell.mcp.failures import AnswerTooLarge, ToolFailed
+from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
 
 MAX_ANSWER_BYTES: Final = 2 * 1024 * 1024
 """Decoding it takes 20 ms, during which nothing else runs."""

@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Struct, ValidationError, convert, json
 
 from stepwell.mcp.arguments import Arguments
-from stepwell.mcp.failures import ToolFailed
 from stepwell.mcp.service_access import ServiceAccess
+from stepwell.mcp.tool_errors import ToolFailed
 from stepwell.mcp.tool_results import Result
 
 

@@ -20,9 +20,9 @@ from stepwell.mcp.arguments import (
     SubmitArguments,
     VerbArguments,
 )
-from stepwell.mcp.failures import AnswerTooLarge, ToolFailed
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Tool, ToolOutcome
+from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
 from stepwell.mcp.tool_results import (
     PlanResult,
     VerbResult,
