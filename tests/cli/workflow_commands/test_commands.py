@@ -145,7 +145,7 @@ def test_show_prints_steps_errors_and_results(shell: CommandLine) -> None:
 
     failed = shell("submit", "-", "--wait", stdin=text_of(BROKEN))
     assert failed.code == 1
-    assert "error       a: base_image_url: " in failed.out.replace("error     ", "error       ")
+    assert "\nERRORS\na: base_image_url: " in failed.out
 
 
 def test_plan_shows_steps_and_price_and_stores_nothing(shell: CommandLine) -> None:

@@ -5,7 +5,8 @@ from datetime import datetime
 from io import StringIO
 from typing import Final, TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +14,7 @@ from stepwell.cli.output import printable
 from stepwell.cli.workflow_commands.text_formats import duration, exact_number
 from stepwell.contract.costs import CostSums, Money
 
+_GAP = "  "
 _WIDE = 10_000  # the width where the output is no terminal, so that no value is cut
 STATUS_STYLES: Final = {
     "COMPLETED": "green",
@@ -66,14 +68,55 @@ def status_text(status: str) -> Text:
     return plain(status, STATUS_STYLES.get(status, ""))
 
 
-def table(*headings: str, rows: Iterable[Sequence[object]], numbers: Sequence[str] = ()) -> Table:
-    """Return a table without lines. The columns named in *numbers* are aligned to the right."""
-    content = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        content.add_column(heading, justify="right" if heading in numbers else "left", overflow="fold")
-    for row in rows:
-        content.add_row(*(cell if isinstance(cell, Text) else plain(cell) for cell in row))
-    return content
+class ColumnTable:
+    """A table without lines, as a rich renderable. It is written fast if no cell must be folded, as in a pipe."""
+
+    def __init__(
+        self,
+        headings: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        numbers: Sequence[str] = (),
+        whole: Sequence[str] = (),
+    ) -> None:
+        self._right = [heading in numbers for heading in headings]
+        self._whole = [heading in whole or heading in numbers for heading in headings]
+        self._rows = [[cell if isinstance(cell, Text) else plain(cell) for cell in row] for row in rows]
+        self._headings = [Text(heading, "bold") for heading in headings]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines, the headings first."""
+        rows = [self._headings, *self._rows]
+        widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+        simple = all(not cell.spans and "\n" not in cell.plain for row in rows for cell in row)
+        if not simple or sum(widths) + len(_GAP) * (len(widths) - 1) > options.max_width:
+            yield self._folded()
+            return
+        for row in rows:
+            for i, (cell, width, right) in enumerate(zip(row, widths, self._right, strict=True)):
+                space = " " * (width - cell.cell_len)
+                style = console.get_style(cell.style)
+                yield Segment((_GAP if i else "") + (space if right else ""))
+                yield Segment(cell.plain, style)
+                yield Segment("" if right else space)
+            yield Segment.line()
+
+    def _folded(self) -> Table:
+        content = Table(box=None, pad_edge=False)
+        for heading, right, whole in zip(self._headings, self._right, self._whole, strict=True):
+            content.add_column(heading, justify="right" if right else "left", overflow="fold", no_wrap=whole)
+        for row in self._rows:
+            content.add_row(*row)
+        return content
+
+
+def table(
+    *headings: str, rows: Iterable[Sequence[object]], numbers: Sequence[str] = (), whole: Sequence[str] = ()
+) -> ColumnTable:
+    """Return a table without lines. The columns named in *numbers* are aligned to the right. They and those in *whole*
+    are never folded.
+    """
+    return ColumnTable(headings, rows, numbers=numbers, whole=whole)
 
 
 def properties(rows: Iterable[tuple[str, object]]) -> Table:

@@ -69,7 +69,7 @@ def _render(workflows: Sequence[WorkflowPublic]) -> RenderableType:
         for workflow in workflows
     ]
     headings = ("ID", "NAME", "STATUS", "STEPS", "COST", "CREATED", "TIME")
-    return table(*headings, rows=rows, numbers=("STEPS", "COST", "TIME"))
+    return table(*headings, rows=rows, numbers=("STEPS", "COST", "TIME"), whole=("ID", "STATUS", "CREATED"))
 
 
 def _render_counts(counts: WorkflowCountsResponse) -> RenderableType:

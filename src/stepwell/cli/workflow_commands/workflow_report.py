@@ -34,8 +34,9 @@ def render_workflow(workflow: WorkflowPublic) -> RenderableType:
     parts = list[RenderableType]([properties(_properties(workflow))])
     if steps:
         parts += ["", _step_table(steps)]
-    if results := list(_results(steps)):
-        parts += ["", plain("RESULTS", "bold"), *results]
+    for title, lines in (("ERRORS", _errors(workflow, steps)), ("RESULTS", _results(steps))):
+        if shown := list(lines):
+            parts += ["", plain(title, "bold"), *shown]
     return Group(*parts)
 
 
@@ -55,8 +56,6 @@ def _properties(workflow: WorkflowPublic) -> Iterator[tuple[str, object]]:
     yield "labels", ", ".join(f"{key}={value}" for key, value in workflow.labels.items()) or None
     yield "tenant", workflow.origin_tenant_id
     yield "reference", workflow.origin_reference
-    for error in workflow.errors:
-        yield "error", plain(error, "red")
     if workflow.deleted_at:
         yield "deleted", time_text(workflow.deleted_at)
 
@@ -78,17 +77,23 @@ def _step_table(steps: Sequence[WorkflowStepPublic]) -> RenderableType:
             _provider(step),
             cost_text(step.cost),
             duration_text(step.started_at, step.completed_at),
-            step.retry_count or "",
-            step.error_message or "",
+            step.retry_count,
         )
         for step in steps
     ]
-    headings = ("STEP", "TASK TYPE", "STATUS", "PROVIDER", "COST", "TIME", "RETRIES", "ERROR")
-    return table(*headings, rows=rows, numbers=("COST", "TIME", "RETRIES"))
+    headings = ("STEP", "TASK TYPE", "STATUS", "PROVIDER", "COST", "TIME", "RETRIES")
+    return table(*headings, rows=rows, numbers=("COST", "TIME", "RETRIES"), whole=("STATUS",))
 
 
 def _provider(step: WorkflowStepPublic) -> str | None:
     return f"{step.provider} {step.model}" if step.provider and step.model else step.provider
+
+
+def _errors(workflow: WorkflowPublic, steps: Sequence[WorkflowStepPublic]) -> Iterator[Text]:
+    """Yield the errors of steps, also of those that will be tried again; without steps, those of the workflow."""
+    if not steps:
+        yield from (_line(*error.partition(": ")[::2], "red") for error in workflow.errors)
+    yield from (_line(step.step_id, step.error_message, "red") for step in steps if step.error_message)
 
 
 def _results(steps: Sequence[WorkflowStepPublic]) -> Iterator[Text]:
@@ -97,4 +102,9 @@ def _results(steps: Sequence[WorkflowStepPublic]) -> Iterator[Text]:
             continue
         text = json.encode(step.result).decode()
         cut = f"{text[:_MAX_RESULT]}... (--json prints all of it)" if len(text) > _MAX_RESULT else text
-        yield Text.assemble(plain(step.step_id, "bold"), ": ", plain(cut))
+        yield _line(step.step_id, cut)
+
+
+def _line(step_id: str, text: str, style: str = "") -> Text:
+    """Return a line that only the terminal wraps, so that a path in it can be copied."""
+    return Text.assemble(plain(step_id, "bold"), ": ", plain(text, style), no_wrap=True, overflow="ignore")

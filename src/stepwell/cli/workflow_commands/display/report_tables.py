@@ -6,7 +6,6 @@ from typing import Any
 
 from msgspec import UNSET
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from stepwell.cli.workflow_commands.display.step_advice import step_advice, workflow_advice
@@ -32,7 +31,7 @@ _BREAKER_STYLES = {BreakerState.OPEN: "red", BreakerState.HALF_OPEN: "yellow"}
 _COST_KEYS = ("tenant", "provider", "model", "day")
 
 
-def task_table(tasks: Sequence[TaskPublic], now: datetime) -> Table:
+def task_table(tasks: Sequence[TaskPublic], now: datetime) -> RenderableType:
     rows = [
         (
             task.step_id,
@@ -62,11 +61,10 @@ def _about_task(task: TaskPublic) -> Text:
     return plain(", ".join(facts), "red" if task.error else "")
 
 
-def delivery_table(deliveries: Sequence[DeliveryPublic]) -> Table:
+def delivery_table(deliveries: Sequence[DeliveryPublic]) -> RenderableType:
     rows = [(delivery.id, status_text(delivery.status), _about_delivery(delivery)) for delivery in deliveries]
-    content = table("DELIVERY", "STATUS", "EVENT AND LAST ATTEMPT", rows=rows)
-    content.columns[0].no_wrap = True  # `redeliver` takes the id
-    return content
+    # `redeliver` takes the id, so it is in one piece.
+    return table("DELIVERY", "STATUS", "EVENT AND LAST ATTEMPT", rows=rows, whole=("DELIVERY", "STATUS"))
 
 
 def _about_delivery(delivery: DeliveryPublic) -> str:
@@ -80,7 +78,7 @@ def _about_delivery(delivery: DeliveryPublic) -> str:
     return ", ".join(facts)
 
 
-def provider_table(providers: Sequence[ProviderStatus]) -> Table:
+def provider_table(providers: Sequence[ProviderStatus]) -> RenderableType:
     return table(*PROVIDER_COLUMNS, rows=provider_rows(providers), numbers=PROVIDER_NUMBERS)
 
 
