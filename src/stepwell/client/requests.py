@@ -32,6 +32,11 @@ class ApiRequest(Struct, frozen=True, kw_only=True):
     is_repeatable: bool = False
     wait_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name, value in self.headers.items():
+            if not (value.isascii() and value.isprintable() and value == value.strip()):
+                raise ValueError(f"the header {name} takes printable ASCII only, and no space at its ends: {value!r}")
+
     @property
     def url(self) -> str:
         """The address below the service's URL."""

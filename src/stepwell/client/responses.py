@@ -18,6 +18,9 @@ from stepwell.contract.problems import HTTPValidationError, Problem
 
 _Answer = TypeVar("_Answer")
 _SHOWN = 200  # characters of an answer that isn't one of the API
+_OF_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+# Raised for JSON that is damaged, of another type or nested too deeply. `msgspec.ValidationError` is a `DecodeError`.
+_UNDECODABLE = (DecodeError, UnicodeDecodeError, RecursionError)
 # Nothing was sent if one of these was raised.
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 
@@ -30,7 +33,7 @@ def decode(response: httpx.Response, kind: type[_Answer]) -> _Answer:
 def decode_json(content: bytes | str, kind: type[_Answer], source: str) -> _Answer:
     try:
         answer: _Answer = _decoder(cast("Hashable", kind)).decode(content)
-    except DecodeError as error:  # includes msgspec.ValidationError
+    except _UNDECODABLE as error:
         raise UnexpectedAnswer(
             f"{source}: the answer isn't a {kind.__name__} of this client's version, see stepwell.__version__: {error}"
         ) from None
@@ -40,7 +43,7 @@ def decode_json(content: bytes | str, kind: type[_Answer], source: str) -> _Answ
 def with_amounts(answer: CostsResponse) -> CostsResponse:
     """Decode the amounts in *answer* in place, as exact decimals, and return it."""
     for group in answer.costs:
-        group.amount = json.decode(group.amount, type=Decimal)
+        group.amount = decode_json(bytes(group.amount), Decimal, "the amount of a cost")
     return answer
 
 
@@ -49,11 +52,15 @@ def _decoder(kind: Hashable) -> json.Decoder[Any]:
     return json.Decoder(kind)
 
 
-def failure_of(request: ApiRequest, response: httpx.Response) -> StepwellError | None:
-    """Return the error that an answer stands for; None for a success. The body has been read."""
+def with_body(response: httpx.Response, content: bytes) -> httpx.Response:
+    """Return *response* with its decoded body *content*, which has been read from it."""
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_TRANSFER]
+    return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
+
+
+def failure_of(request: ApiRequest, response: httpx.Response) -> StepwellError:
+    """Return the error that an answer without success stands for. The body has been read."""
     status = response.status_code
-    if response.is_success:
-        return None
     text = str(request)
     if status < HTTPStatus.BAD_REQUEST:
         target = response.headers.get("Location", "")
@@ -62,9 +69,9 @@ def failure_of(request: ApiRequest, response: httpx.Response) -> StepwellError |
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
             return invalid_request(json.decode(response.content, type=HTTPValidationError), text)
         problem = json.decode(response.content, type=Problem)
-    except DecodeError:  # of a proxy
+    except _UNDECODABLE:  # of a proxy
         phrase = response.reason_phrase or "Failed"
-        problem = Problem(type="about:blank", title=phrase, status=status, detail=response.text[:_SHOWN].strip())
+        problem = Problem(type="about:blank", title=phrase, status=status, detail=text_of(response)[:_SHOWN].strip())
     return refusal_of(status, problem, text, retry_after_of(response))
 
 
@@ -75,12 +82,18 @@ def retry_after_of(response: httpx.Response) -> float | None:
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
+
+
+def text_of(response: httpx.Response) -> str:
+    """Return the body as text. `Response.text` would let the answer choose any of Python's codecs."""
+    return response.content.decode(errors="replace")
 
 
 def connection_failed(request: ApiRequest, error: httpx.HTTPError, base: str) -> ConnectionFailed:
     reason = str(error) or type(error).__name__
-    may_pass = not (isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in reason)
+    is_certificate_bad = isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in reason
+    may_pass = not (is_certificate_bad or isinstance(error, httpx.LocalProtocolError))
     message = f"{base} gave no answer to {request}: {reason}"
     return ConnectionFailed(message, was_sent=not isinstance(error, _UNSENT), may_pass=may_pass)

@@ -1,9 +1,8 @@
 """The answers of the client that say more than the structs of the contract."""
 
 from typing import Self
+from urllib.parse import parse_qsl
 from uuid import UUID
-
-import httpx
 
 from stepwell.contract.events import FeedEventPublic
 from stepwell.contract.tasks import Output
@@ -18,7 +17,8 @@ class ListPage(WorkflowListResponse):
     @classmethod
     def of(cls, page: WorkflowListResponse, link: str | None) -> Self:
         """Return *page*, with the cursor in the *link* to the next one."""
-        cursor = None if link is None else httpx.URL(link).params.get("cursor")
+        query = "" if link is None else link.partition("?")[2]
+        cursor = dict(parse_qsl(query)).get("cursor")
         return cls(page.workflows, page.total, page.skip, page.limit, cursor)
 
 

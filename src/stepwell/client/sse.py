@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from stepwell.client.errors import UnexpectedAnswer
+
 _DEFAULT_TYPE = "message"
+_MAX_FRAME = 16 * 1024 * 1024  # bytes. The service's largest events have a few kB
 
 
 class SseFrame(Struct, frozen=True):
@@ -23,23 +26,34 @@ class FrameParser:
 
     def __init__(self, last_id: str) -> None:
         self.last_id = self._id = last_id
-        self._rest = b""
+        self._parts, self._size = list[bytes](), 0  # of the line that isn't complete; bytes of the frame so far
         self._type, self._data = _DEFAULT_TYPE, list[str]()
 
     def feed(self, chunk: bytes) -> Iterator[SseFrame]:
-        """Yield the frames with data that *chunk* completes."""
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        for line in lines:
+        """Yield the frames with data that *chunk* completes. Raises `UnexpectedAnswer` for a stream that can't be the
+        service's.
+        """
+        first, *others = chunk.split(b"\n")
+        self._add_part(first)
+        for part in others:
+            line, self._parts = b"".join(self._parts), []
             frame = self._add(line.rstrip(b"\r").decode(errors="replace"))
             if frame is not None:
                 yield frame
+            self._add_part(part)
+
+    def _add_part(self, part: bytes) -> None:
+        self._parts.append(part)
+        self._size += len(part)
+        if self._size > _MAX_FRAME:
+            raise UnexpectedAnswer(f"an event of the stream has over {_MAX_FRAME >> 20} MiB")
 
     def _add(self, line: str) -> SseFrame | None:
         if line == "":
             frame = SseFrame(self._type, "\n".join(self._data), self._id) if self._data else None
             # An id counts once its frame is complete: a frame that is cut off is sent again.
             self.last_id = self._id
-            self._type, self._data = _DEFAULT_TYPE, []
+            self._type, self._data, self._size = _DEFAULT_TYPE, [], 0
             return frame
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
@@ -48,5 +62,7 @@ class FrameParser:
         elif name == "data":
             self._data.append(value)
         elif name == "id":
+            if not (value.isascii() and value.isprintable()):  # it becomes a header
+                raise UnexpectedAnswer("the id of an event of the stream isn't printable ASCII")
             self._id = value
         return None

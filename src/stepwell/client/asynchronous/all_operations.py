@@ -10,7 +10,7 @@ from stepwell.client.asynchronous.files import AsyncFileCalls
 from stepwell.client.asynchronous.workflows import AsyncWorkflowCalls
 from stepwell.client.errors import ConnectionFailed, Unavailable
 from stepwell.client.requests import read
-from stepwell.client.responses import decode, with_amounts
+from stepwell.client.responses import decode, text_of, with_amounts
 from stepwell.contract.costs import CostGroup, CostsResponse
 from stepwell.contract.enums import CostKey
 from stepwell.contract.limits import Limits
@@ -69,7 +69,7 @@ class AsyncStepwell(AsyncWorkflowCalls, AsyncFileCalls):
     async def metrics(self) -> str:
         """Return the metrics of the service, as Prometheus reads them."""
         response = await self._send(read("/metrics"))
-        return response.text
+        return text_of(response)
 
     async def _succeeds(self, path: str) -> bool:
         try:

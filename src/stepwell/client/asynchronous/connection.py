@@ -19,12 +19,13 @@ import httpx
 from stepwell.client.blocking import AsyncItems, async_sleep
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
 from stepwell.client.requests import ApiRequest, read
-from stepwell.client.responses import connection_failed, failure_of
+from stepwell.client.responses import connection_failed, failure_of, with_body
 from stepwell.client.retries import Retries
 from stepwell.client.service_url import ServiceUrl
 from stepwell.client.sse import FrameParser, SseFrame
 
 _CONNECT_S = 10.0
+_MAX_ANSWER = 256 * 1024 * 1024  # bytes. The results of a workflow have at most 64 MiB
 _CONNECTIONS = 256  # more than a tenant may have streams by default
 _STREAM = "text/event-stream"
 
@@ -84,31 +85,26 @@ class AsyncConnection:
         """
         retries = Retries(self._retry_s + request.wait_s if retry_s is None else retry_s)
         while True:
-            failure: StepwellError | None
             try:
-                response = await self._client.send(self._built(request, body))
-            except httpx.HTTPError as error:
-                failure = connection_failed(request, error, self._service.url)
-            else:
-                failure = failure_of(request, response)
-                if failure is None:
-                    return response
-            await async_sleep(retries.pause_after(failure, is_repeatable=request.is_repeatable))
+                async with self._stream(request, body) as response:
+                    return await _read(request, response)
+            except StepwellError as failure:
+                pause = retries.pause_after(failure, is_repeatable=request.is_repeatable)
+            await async_sleep(pause)
 
     @asynccontextmanager
-    async def _stream(self, request: ApiRequest) -> AsyncIterator[httpx.Response]:
+    async def _stream(
+        self, request: ApiRequest, body: Callable[[], AsyncIterator[bytes]] | None = None
+    ) -> AsyncIterator[httpx.Response]:
         """Send *request* once, and yield its answer, of which the body is yet to be read.
 
         Raises the errors of a refusal and of a connection that is lost, also while the body is read.
         """
         try:
-            response = await self._client.send(self._built(request), stream=True)
+            response = await self._client.send(self._built(request, body), stream=True)
             try:
                 if not response.is_success:
-                    await response.aread()
-                failure = failure_of(request, response)
-                if failure is not None:
-                    raise failure
+                    raise failure_of(request, await _read(request, response))
                 yield response
             finally:
                 await response.aclose()
@@ -152,12 +148,28 @@ class AsyncConnection:
             await async_sleep(pause)
 
     def _built(self, request: ApiRequest, body: Callable[[], AsyncIterator[bytes]] | None = None) -> httpx.Request:
-        built = self._client.build_request(
-            request.method,
-            f"{self._service.url}{request.url}",
-            headers={**self._service.headers, **request.headers},
-            content=request.content if body is None else body(),
-        )
+        try:
+            built = self._client.build_request(
+                request.method,
+                f"{self._service.url}{request.url}",
+                headers={**self._service.headers, **request.headers},
+                content=request.content if body is None else body(),
+            )
+        except httpx.InvalidURL as error:
+            raise ValueError(f"{request}: {error}") from None
         if request.wait_s:
             built.extensions["timeout"]["read"] = request.wait_s + self._timeout_s
         return built
+
+
+async def _read(request: ApiRequest, response: httpx.Response) -> httpx.Response:
+    """Return *response* with its body. Raises `UnexpectedAnswer` if it is too large: it may be a small one that
+    is compressed.
+    """
+    chunks, size = list[bytes](), 0
+    async for chunk in response.aiter_bytes():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _MAX_ANSWER:
+            raise UnexpectedAnswer(f"{request}: the answer has over {_MAX_ANSWER >> 20} MiB")
+    return with_body(response, b"".join(chunks))

@@ -46,7 +46,7 @@ class AsyncFileCalls(AsyncHistoryCalls):
             is_repeatable=source.is_rewindable,  # the same bytes get the same path
         )
         response = await self._send(request, body=lambda: _chunks_of(source))
-        return decode(response, UploadResponse).artifacts[0]
+        return _only_file(decode(response, UploadResponse))
 
     async def presign_upload(self, size: int, name: str | None = None) -> PresignedPut:
         """Return a URL of the bucket to which a file of *size* bytes may be sent. Then call `complete_upload`."""
@@ -60,7 +60,7 @@ class AsyncFileCalls(AsyncHistoryCalls):
     async def complete_upload(self, upload_id: Id) -> ArtifactPublic:
         """Let the service examine the file that was sent to the URL of `presign_upload`."""
         response = await self._send(ApiRequest(method="POST", path=f"{_ARTIFACTS}/{segment(upload_id)}/complete"))
-        return decode(response, UploadResponse).artifacts[0]
+        return _only_file(decode(response, UploadResponse))
 
     async def uploads(self) -> AsyncItems[ArtifactPublic]:
         """Yield the uploaded files, newest first."""
@@ -142,3 +142,9 @@ async def _chunks_of(source: UploadSource) -> AsyncItems[bytes]:
             yield chunk
     finally:
         source.close(file)
+
+
+def _only_file(answer: UploadResponse) -> ArtifactPublic:
+    if len(answer.artifacts) != 1:
+        raise UnexpectedAnswer(f"the service answered the upload of a file with {len(answer.artifacts)} files")
+    return answer.artifacts[0]

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.blocking import AsyncItems, async_sleep
 from stepwell.client.definition_text import Definition, definition_json
-from stepwell.client.errors import WaitTimeout
+from stepwell.client.errors import UnexpectedAnswer, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
 from stepwell.client.requests import JSON_BODY, WORKFLOWS, ApiRequest, Id, change, json_body, preferences, read
 from stepwell.client.requests import workflow_path as path_of
@@ -90,7 +90,10 @@ class AsyncWorkflowCalls(AsyncConnection):
         """Return the tag of the workflow as it is now, for `if_match`. Read the workflow after its tag."""
         request = ApiRequest(method="HEAD", path=path_of(workflow_id), is_repeatable=True)
         response = await self._send(request)
-        return str(response.headers["ETag"])
+        tag: str | None = response.headers.get("ETag")
+        if tag is None:
+            raise UnexpectedAnswer(f"{request}: the answer has no ETag")
+        return tag
 
     async def update(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 from stepwell.client.errors import ConnectionFailed, Unavailable
 from stepwell.client.requests import read
-from stepwell.client.responses import decode, with_amounts
+from stepwell.client.responses import decode, text_of, with_amounts
 from stepwell.client.synchronous.files import FileCalls
 from stepwell.client.synchronous.workflows import WorkflowCalls
 from stepwell.contract.costs import CostGroup, CostsResponse
@@ -69,7 +69,7 @@ class Stepwell(WorkflowCalls, FileCalls):
     def metrics(self) -> str:
         """Return the metrics of the service, as Prometheus reads them."""
         response = self._send(read("/metrics"))
-        return response.text
+        return text_of(response)
 
     def _succeeds(self, path: str) -> bool:
         try:

@@ -1,0 +1,145 @@
+"""Whatever a broken or hostile service answers, a call ends with an error of the client, and in bounded memory."""
+
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from stepwell.client import AsyncStepwell, RequestRefused, UnexpectedAnswer
+
+Call = Callable[[AsyncStepwell], Awaitable[Any]]
+ID = "00000000-0000-0000-0000-000000000007"
+GET: Call = lambda client: client.get(ID)  # noqa: E731
+CONNECTION = "stepwell.client.asynchronous.connection"
+
+
+async def _all(items: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in items]
+
+
+EVENTS: Call = lambda client: _all(client.events(ID))  # noqa: E731
+
+
+def client_of(*answers: httpx.Response) -> AsyncStepwell:
+    left = list(answers)
+    transport = httpx.MockTransport(lambda _: left.pop(0))
+    return AsyncStepwell("http://t.local", transport=transport, retry_s=0)
+
+
+def stream(*chunks: bytes, repeat: bool = False) -> httpx.Response:
+    async def content() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+        while repeat:
+            yield chunks[-1]
+
+    return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=content())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>", b'{"id":"\xff"}', b'{"id":' + b"[" * 100_000, b'{"x":' + b'{"a":' * 100_000, b"[1]", b'{"id":1}'],
+    ids=lambda content: repr(content[:12]),
+)
+async def test_an_answer_that_is_damaged_or_of_another_type_is_unexpected(content: bytes) -> None:
+    async with client_of(httpx.Response(200, content=content)) as client:
+        with pytest.raises(UnexpectedAnswer):
+            await client.get(ID)
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        (lambda c: c.upload(b"x"), httpx.Response(201, json={"artifacts": []})),
+        (lambda c: c.tag(ID), httpx.Response(200)),
+        (lambda c: c.costs(), httpx.Response(200, json={"costs": [{"currency": "USD", "amount": [], "attempts": 1}]})),
+    ],
+    ids=["upload", "tag", "costs"],
+)
+async def test_an_answer_without_what_was_asked_for_is_unexpected(call: Call, answer: httpx.Response) -> None:
+    async with client_of(answer) as client:
+        with pytest.raises(UnexpectedAnswer):
+            await call(client)
+
+
+@pytest.mark.parametrize("status", [403, 422])
+@pytest.mark.parametrize("content", [b"\xff" * 9, b'{"detail":"\xff"}', b'{"x":' + b"[" * 100_000], ids=len)
+@pytest.mark.parametrize("charset", ["hex", "undefined", "none"])
+async def test_a_refusal_is_one_whatever_its_body_is(status: int, content: bytes, charset: str) -> None:
+    refused = httpx.Response(status, content=content, headers={"Content-Type": f"text/html; charset={charset}"})
+    async with client_of(refused) as client:
+        with pytest.raises(RequestRefused) as error:
+            await client.get(ID)
+    assert error.value.status == status
+    assert len(str(error.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    "value", ["9" * 400, "-1", "Thu, 01 Jan 2026 00:00:00 +99999999999999", "Thu, 01 Jan 9999999999 00:00:00 GMT"]
+)
+async def test_a_pause_that_is_no_time_or_a_long_one_is_not_waited_for(value: str) -> None:
+    async with client_of(httpx.Response(503, headers={"Retry-After": value})) as client:
+        with pytest.raises(RequestRefused):
+            await client.get(ID)
+
+
+async def test_the_size_of_an_answer_is_bounded_after_its_decompression(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{CONNECTION}._MAX_ANSWER", 1_000_000)
+    for status in (200, 500):
+        bomb = httpx.Response(
+            status, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(gzip.compress(bytes(1_000_001)))
+        )
+        async with client_of(bomb) as client:
+            with pytest.raises(UnexpectedAnswer, match="the answer has over"):
+                await client.get(ID)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        stream(b"data: ", b"x" * 1_000_000, repeat=True),
+        stream(b"data: " + b"x" * 1_000_000 + b"\n", repeat=True),
+        stream(b"event: step.started\ndata: \xff\n\n"),
+        stream(b"event: step.started\nid: 1\ndata: {\n\n"),
+        stream(b"event: step.started\nid: \xc3\xa4\ndata: {}\n\n"),
+        stream(b"id: 1\x00\ndata: {}\n\n"),
+    ],
+    ids=[
+        "a line without end",
+        "an event without end",
+        "no UTF-8",
+        "no JSON",
+        "an id beyond ASCII",
+        "a control character",
+    ],
+)
+async def test_a_stream_that_can_not_be_the_services_is_unexpected(answer: httpx.Response) -> None:
+    async with client_of(answer) as client:
+        with pytest.raises(UnexpectedAnswer):
+            await EVENTS(client)
+
+
+async def test_a_page_has_the_cursor_of_its_link_wherever_that_leads() -> None:
+    page: dict[str, Any] = {"workflows": [], "total": None, "skip": 0, "limit": 1}
+    link = {"Link": '<http://[elsewhere/?cursor=c&x=1>; rel="next"'}
+    async with client_of(httpx.Response(200, json=page, headers=link)) as client:
+        assert (await client.page()).next_cursor == "c"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.create({}, idempotency_key="a\nb"),
+        lambda c: c.create({}, idempotency_key="ä"),
+        lambda c: c.start(ID, if_match="a\r\nX-Other: b"),
+        lambda c: _all(c.feed("a\nb")),
+        lambda c: c.page(cursor="x" * 100_000),
+    ],
+    ids=["a line feed", "beyond ASCII", "a second header", "a cursor", "a long URL"],
+)
+async def test_a_request_that_can_not_be_sent_is_the_callers_mistake_at_once(call: Call) -> None:
+    async with client_of() as client:
+        with pytest.raises(ValueError, match=r"the header|URL too long"):
+            await call(client)
