@@ -240,6 +240,11 @@ class TestTerminal:
         assert "\x1b[31mFAILED" in self._run(up, shell.home, "ls")[1]
         assert "\x1b[31m" not in self._run(up, shell.home, "ls", NO_COLOR="1")[1]
 
+    def test_a_path_in_a_result_is_in_one_line_to_copy(self, shell: CommandLine, up: StepwellProcess) -> None:
+        done = shell("submit", "-", "--wait", "--json", stdin=text_of(pipeline()))
+        path = done.json["final_step_result"]["result_image_path"]
+        assert f'"result_image_path":"{path}","width":128' in self._run(up, shell.home, "show", "@last")[1]
+
     def test_login_hides_the_token(self, shell: CommandLine, up: StepwellProcess) -> None:
         code, output = self._run(up, shell.home, "login", up.url, keys=f"{up.token}\n".encode())
         assert (code, up.token in output) == (0, False)

@@ -49,7 +49,7 @@ def text_for(console: Console, content: RenderableType) -> str:
         emoji=False,
         highlight=False,
     )
-    copy.print(content)
+    copy.print(content, crop=False)  # a line of which no part may be lost is wrapped by the terminal
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n"))
 
 
