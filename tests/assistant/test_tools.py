@@ -209,12 +209,14 @@ async def test_another_tenant_sees_nothing(acme: Client, url: str) -> None:
         assert result["workflow"]["status"] == "FAILED"
 
 
-async def test_a_token_that_reads_gets_only_the_tools_that_read(url: str) -> None:
+async def test_a_token_that_reads_gets_only_the_tools_that_read(acme: Client, url: str) -> None:
+    workflow_id = await submitted(acme, drawing("shown"), wait_s=50)
     async with assistant(url, token("acme", every=False, permissions=(Permission.READ,))) as reader:
         assert {tool.name for tool in (await reader.list_tools()).tools} == READING
         for tool in WRITING:
             assert "workflows:write" in await failure(reader, tool)
         assert (await call(reader, "plan_workflow", definition=definition(drawing())))["total_steps"] == 1
+        assert len(await images(reader, "get_outputs", workflow_id=workflow_id)) == 1
 
 
 async def test_the_tools_say_what_they_may_do(acme: Client) -> None:

@@ -17,7 +17,7 @@ from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, Uploa
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Image, Tool, ToolOutcome
 from stepwell.mcp.tool_errors import AnswerTooLarge, ToolFailed
-from stepwell.mcp.tool_results import OutputFile, OutputsResult, UploadResult, step_results
+from stepwell.mcp.tool_results import MAX_STEPS, OutputFile, OutputsResult, UploadResult, step_results
 from stepwell.mcp.workflow_tools import read_briefly
 
 MAX_FILES: Final = 50
@@ -29,7 +29,7 @@ _PREVIEW_TYPE: Final = "image/webp"
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 _NEXT: Final = "Use file.path as the value of a *_url input, like base_image_url."
 _OUTPUTS_TEXT: Final = (
-    "Return the files and results of a workflow's completed steps: the first images as previews, and for each file a "
+    "Return the files and results of a workflow's completed steps: the last images as previews, and for each file a "
     "link that works without a token for a while. Give the user the links; the previews are for you."
 )
 _UPLOAD_TEXT: Final = (
@@ -49,9 +49,9 @@ async def get_outputs(access: ServiceAccess, arguments: OutputsArguments) -> Too
         raise ToolFailed(f"The workflow has no step {', '.join(sorted(unknown))}.")
     done = [step for step in steps if step.status is StepStatus.COMPLETED and (not wanted or step.step_id in wanted)]
     outputs = [each for each in await client.outputs(arguments.workflow_id) if not wanted or each.step_id in wanted]
-    results = step_results(done)
+    results = step_results(done[-MAX_STEPS:])
     images = await _previews(access, outputs, arguments.width) if arguments.images else {}
-    files = [await _file(access, each, is_shown=each.path in images) for each in outputs[:MAX_FILES]]
+    files = [await _file(access, each, is_shown=each.path in images) for each in outputs[-MAX_FILES:]]
     result = OutputsResult(
         status=workflow.status,
         total_files=len(outputs),
@@ -64,11 +64,13 @@ async def get_outputs(access: ServiceAccess, arguments: OutputsArguments) -> Too
 
 async def _previews(access: ServiceAccess, outputs: Sequence[StepOutput], width: int) -> dict[str, Image]:
     """Return previews of the last images by the images' paths, as many as a result may hold."""
-    await access.reserve(_COPIES * MAX_IMAGES_BYTES)
+    # The steps at the end are what the workflow was for. Some of the images may have no preview, or a large one.
+    candidates = [each for each in outputs if _media_type(each.path).startswith("image/")][-2 * MAX_IMAGES :]
+    if candidates:
+        await access.reserve(_COPIES * MAX_IMAGES_BYTES)
     images: dict[str, Image] = {}
     left = MAX_IMAGES_BYTES
-    # The steps at the end are what the workflow was for.
-    for output in reversed([each for each in outputs if _media_type(each.path).startswith("image/")]):
+    for output in reversed(candidates):
         if len(images) == MAX_IMAGES:
             break
         try:

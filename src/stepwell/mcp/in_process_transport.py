@@ -24,25 +24,34 @@ _TOO_LARGE: Final = (
 
 
 class InProcessTransport(httpx.AsyncBaseTransport):
-    """A transport to *app*. *reserve* waits for memory for an answer. Raises `AnswerTooLarge`."""
+    """A transport to *app* for requests one after the other. Raises `AnswerTooLarge`.
+
+    *reserve* waits for memory for an answer. It is called once, because one answer is held at a time.
+    """
 
     def __init__(self, app: ASGIApp, reserve: Callable[[int], Awaitable[object]]) -> None:
         self._app, self._reserve = app, reserve
+        self._has_room = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        answer = _Answer(await request.aread(), self._reserve)
+        answer = _Answer(await request.aread(), self._make_room)
         await self._app(_scope_of(request), answer.receive, answer.send)
         if answer.failure is not None:
             raise answer.failure
         return httpx.Response(answer.status, headers=answer.headers, content=b"".join(answer.parts), request=request)
 
+    async def _make_room(self) -> None:
+        if not self._has_room:
+            await self._reserve(MAX_ANSWER_BYTES)
+            self._has_room = True
+
 
 class _Answer:
     """Collects the answer to a request with the body *body*. `failure` is why it couldn't."""
 
-    def __init__(self, body: bytes, reserve: Callable[[int], Awaitable[object]]) -> None:
+    def __init__(self, body: bytes, make_room: Callable[[], Awaitable[object]]) -> None:
         self._body: bytes | None = body
-        self._reserve = reserve
+        self._make_room = make_room
         self._size = 0
         self._ended = asyncio.Event()
         self.failure: ToolFailed | None = None
@@ -78,7 +87,7 @@ class _Answer:
             location = next((value.decode() for name, value in self.headers if name.lower() == b"location"), None)
             raise AnswerTooLarge(_TOO_LARGE, location)
         if before <= _FREE_BYTES < self._size:
-            await self._reserve(MAX_ANSWER_BYTES)
+            await self._make_room()
         self.parts.append(part)
 
 

@@ -195,9 +195,8 @@ def plan_result(plan: WorkflowPlan) -> PlanResult:
 
 def step_results(steps: Sequence[WorkflowStepPublic]) -> list[StepResult]:
     """Return the results of *steps*, each with the beginning of its JSON if that is long."""
-    shown = steps[:MAX_STEPS]
-    most = _object_bytes(len(shown))
-    return [StepResult(step_id=step.step_id, result=_short_result(step, most)) for step in shown]
+    most = _object_bytes(len(steps))
+    return [StepResult(step_id=step.step_id, result=_short_result(step, most)) for step in steps]
 
 
 def cost_total(group: CostGroup) -> CostTotal:
