@@ -10,6 +10,7 @@ from msgspec import UNSET
 from stepwell.client import Invalid, NotFound
 from stepwell.contract.workflows import WorkflowPublic
 from stepwell.testing import ManualClock, png, running, webhooks
+from support.providers.scripted import eventually
 
 
 def step(step_id: str, provider: str = "FAL", **members: Any) -> dict[str, Any]:
@@ -118,13 +119,10 @@ async def test_a_cancelled_job_ends_at_its_provider() -> None:
     async with running() as service:
         service.providers.fal.on("GENERATION").never_ends()
         workflow = await service.client.create(definition(step("a")))
-        async with asyncio.timeout(10):
-            while not service.providers.fal.calls:
-                await asyncio.sleep(0.005)
+        calls = service.providers.fal.calls
+        await eventually(lambda: len(calls) == 1, "FAL is called")
         await service.client.cancel(workflow.id)
-        async with asyncio.timeout(10):
-            while service.providers.fal.calls[0].outcome != "cancelled":
-                await asyncio.sleep(0.005)
+        await eventually(lambda: calls[0].outcome == "cancelled", "the job is cancelled")
 
 
 async def test_a_tenant_sees_nothing_of_another() -> None:
@@ -145,9 +143,7 @@ async def test_events_come_while_the_workflow_runs() -> None:
         async for event in service.client.events(workflow.id):
             types.append(event.type)
             if event.type == "step.started":
-                while not service.providers.fal.calls:
-                    await asyncio.sleep(0.005)
-                await asyncio.sleep(0.02)
+                await eventually(lambda: len(service.providers.fal.calls) == 1, "FAL is called")
                 service.clock.advance(3_600)
         assert types[-1] == "workflow.completed"
 

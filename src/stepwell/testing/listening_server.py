@@ -77,7 +77,8 @@ def running_server(postgres: PostgresServer | None, settings: Mapping[str, Any])
         url = f"http://{_HOST}:{listener.getsockname()[1]}"
         # All tests share the circuit breakers, and one test's failures aren't another's.
         chosen = {"public_url": url, "breaker_failures": 0} | dict(settings)
-        thread = threading.Thread(target=_run, args=(postgres, chosen, listener, started), name="stepwell")
+        arguments = (postgres, chosen, listener, started)
+        thread = threading.Thread(target=_run, args=arguments, name="stepwell", daemon=True)
         thread.start()
         try:
             service, loop, leave = started.result(_START_S)
