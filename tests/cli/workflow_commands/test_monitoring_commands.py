@@ -15,7 +15,7 @@ from uuid import uuid4
 from msgspec import json
 
 from support.processes.command_line import CommandLine
-from support.processes.stepwell_process import StepwellProcess, start, surroundings, until
+from support.processes.stepwell_process import StepwellProcess, start, stepwell, surroundings, until
 from support.workflows.image_pipelines import LONG, pipeline
 
 MISSING = "00000000-0000-0000-0000-000000000000"
@@ -200,6 +200,18 @@ class TestListings:
         assert shell("costs", "--from", "2026-01-01", "--to", date.max, "--by", "day", "--by", "model").code == 0
         refused = shell("costs", "--from", "yesterday")
         assert (refused.code, '["query","from"]: ' in refused.err) == (3, True)
+
+
+class TestEncoding:
+    def test_in_a_locale_without_unicode_json_is_utf_8_and_tables_have_question_marks(
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+    ) -> None:
+        workflow_id = submitted(shell, "--no-start", name="Größe")
+        env = {"STEPWELL_DATA_DIR": str(up.data_dir), "HOME": str(tmp_path), "PYTHONIOENCODING": "ascii"}
+        shown = stepwell("show", workflow_id, "--json", env=env)
+        assert json.decode(shown.stdout)["name"] == "Größe"
+        listed = stepwell("ls", "--limit", "1", env=env)
+        assert (listed.returncode, " Gr??e " in listed.stdout) == (0, True)
 
 
 class TestFiles:

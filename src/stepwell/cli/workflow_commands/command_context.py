@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import cached_property
+from io import TextIOWrapper
 from typing import TypeVar
 from uuid import UUID
 
@@ -40,6 +41,7 @@ T = TypeVar("T")
 
 def run_command(options: ConnectionOptions, command: "Callable[[CommandContext], int | None]", *, as_json: bool) -> int:
     """Run a command over the API. Returns its exit code. Raises `Refused`."""
+    _set_encoding(as_json=as_json)
     with ExitStack() as stack:
         context = CommandContext(options, stack, as_json=as_json)
         try:
@@ -56,6 +58,15 @@ def run_command(options: ConnectionOptions, command: "Callable[[CommandContext],
             raise Refused(code=FAILED if isinstance(abort.__context__, EOFError) else INTERRUPTED) from None
         finally:
             context.store_shown_ids()
+
+
+def _set_encoding(*, as_json: bool) -> None:
+    """Let JSON be UTF-8 in every locale. Else a character that the locale lacks becomes "?"."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        if as_json:
+            sys.stdout.reconfigure(encoding="utf-8")
+        else:
+            sys.stdout.reconfigure(errors="replace")
 
 
 class CommandContext:

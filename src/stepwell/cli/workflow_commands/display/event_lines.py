@@ -32,6 +32,8 @@ def event_line(event: EventPublic) -> Text:
     if event.step_id is not None:
         line.append(" ").append_text(line_text(event.step_id, "bold"))
     for name, value in event.data.items():
+        if value is None:
+            continue
         line.append(" ").append_text(line_text(f"{name}={_value(value)}", "dim"))
     if event.actor != _SERVICE:
         line.append(" by ", "dim").append_text(line_text(event.actor))
