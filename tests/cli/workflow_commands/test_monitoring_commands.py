@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,17 @@ class TestWatch:
         assert "100 %" in last
         assert [name in last for name in ("generate", "refine")] == [True, True]
         assert f"stepwell outputs {workflow_id[-8:]} -o DIR" in last
+
+    def test_on_a_terminal_a_failure_is_shown_in_full_with_what_to_do(
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+    ) -> None:
+        workflow_id = submitted(shell, "--wait", steps=BROKEN)
+        with _terminal("watch", workflow_id, up=up, home=tmp_path) as terminal:
+            code, output = terminal.end()
+        assert code == 1
+        assert f"To run the rest of it: stepwell resume {workflow_id[-8:]}" in output
+        (error,) = shell("show", workflow_id, "--json").json["errors"]
+        assert error.split() == re.sub(r"\x1b\[[0-9;]*m", "", output).split()[-len(error.split()) :]
 
 
 class TestEvents:

@@ -18,7 +18,7 @@ from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkf
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowOutcome, WorkflowTree
 from stepwell.cli.workflow_commands.recent_workflows import SHORT
 from stepwell.cli.workflow_commands.text_formats import duration
-from stepwell.cli.workflow_commands.text_tables import shows_live
+from stepwell.cli.workflow_commands.text_tables import STATUS_STYLES, plain, shows_live
 from stepwell.client import AsyncStepwell, StepwellError
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, TaskType, WorkflowStatus
 from stepwell.contract.events import EventPublic
@@ -28,6 +28,7 @@ _FRAME_S = 0.25
 _REFRESH_S, _MAX_REFRESH_S, _SLOWER = 2.0, 10.0, 1.5
 _BUSY_SHARE = 10  # a pause is at least that many times the time of what it follows
 _SILENCE_S = 15.0
+_SHOWN_ERRORS = 20
 _WITHOUT_FILES = (TaskType.PASSTHROUGH, TaskType.LLM_INTERACTION)
 _RETRY_S = 3600.0  # the display says that the service doesn't answer; Ctrl-C ends it
 
@@ -82,12 +83,20 @@ def _show_live(context: CommandContext, workflow_id: UUID) -> WorkflowPublic | N
             run_stoppable(signals, body, stopped=INTERRUPTED)
     if not ended:
         return None
-    state, rows = watched(ended[0]), context.console.height - 1
-    notes = (
-        [f"To download its files: stepwell outputs {str(workflow_id)[-SHORT:]} -o DIR"] if _has_files(ended[0]) else []
-    )
-    context.console.print(WorkflowTree(state, _now(), rows=rows, notes=notes))
+    _print_end(context.console, ended[0])
     return ended[0]
+
+
+def _print_end(console: Console, workflow: WorkflowPublic) -> None:
+    """Print the tree, the errors in full, and what to do next."""
+    end, notes = str(workflow.id)[-SHORT:], []
+    if _has_files(workflow):
+        notes.append(f"To download its files: stepwell outputs {end} -o DIR")
+    if workflow.status is WorkflowStatus.FAILED:
+        notes.append(f"To run the rest of it: stepwell resume {end}")
+    console.print(WorkflowTree(watched(workflow), _now(), rows=console.height - 1, notes=notes))
+    for error in workflow.errors[:_SHOWN_ERRORS]:
+        console.print(plain(error, STATUS_STYLES["FAILED"]))
 
 
 class _Watch:

@@ -114,9 +114,9 @@ def _title(workflow: WatchedWorkflow) -> Text:
 
 def _summary(workflow: WatchedWorkflow, now: datetime) -> str:
     counts = workflow.counts()
-    facts = [f"{counts.get(StepStatus.COMPLETED, 0)} of {counted(len(workflow.steps), 'step')}"]
+    facts = [f"{counts.get(StepStatus.COMPLETED, 0):,} of {counted(len(workflow.steps), 'step')}"]
     facts += [
-        f"{counts[status]} {status.lower()}"
+        f"{counts[status]:,} {status.lower()}"
         for status in (StepStatus.RUNNING, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
         if status in counts
     ]
