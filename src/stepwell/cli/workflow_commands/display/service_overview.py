@@ -26,8 +26,8 @@ _MIN_ROWS = 2
 
 
 class ServiceSnapshot(Struct, frozen=True):
-    """What the public operations answered at one time. *workflows* are some of the RUNNING ones, longest running
-    first; *explanations* are those of some of them.
+    """The answers of the public operations at one time. `workflows` are the RUNNING ones that were created first, and
+    `explanations` are those of some of them.
     """
 
     at: datetime
