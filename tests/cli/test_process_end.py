@@ -70,11 +70,30 @@ def test_a_full_disk_under_stderr_ends_no_command() -> None:
     assert (done.returncode, done.stdout) == (2, b"")
 
 
-def test_stdout_may_be_closed() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code", "out", "err"),
+    [
+        (("example",), ">&-", 0, "", ""),
+        (("example", "nowhere"), "2>&-", 2, "", ""),
+        (("submit", "-"), "<&-", 3, "", 'stepwell: ["body"]: Body required'),
+        (("login", "http://127.0.0.1:1"), "<&-", 2, "", "stepwell: stdin: Expected a token"),
+        (("top", "--url", "http://127.0.0.1:1"), ">&- <&-", 5, "", "stepwell: http://127.0.0.1:1 gave no answer"),
+    ],
+)
+def test_a_standard_stream_may_be_closed(
+    arguments: tuple[str, ...], closed: str, code: int, out: str, err: str, tmp_path: Path
+) -> None:
+    script = f'exec "$0" -m stepwell "$@" {closed}'
     done = subprocess.run(
-        ["/bin/sh", "-c", '"$@" >&-', "sh", *EXAMPLE], stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        ["/bin/sh", "-c", script, sys.executable, *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stdout) == (code, out), done.stderr
+    assert (done.stderr.splitlines() or [""])[-1].startswith(err)
 
 
 WITH_THREADS = """

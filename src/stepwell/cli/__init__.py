@@ -12,10 +12,12 @@ from contextlib import suppress
 from typing import NoReturn
 
 INTERRUPTED = 130
+_STDERR = 2
 
 
 def main() -> NoReturn:
     """Run the command that the process was started with, and end the process with the command's exit code."""
+    _open_standard_streams()
     try:
         from stepwell.cli.commands import run  # noqa: PLC0415 - see above
 
@@ -26,6 +28,19 @@ def main() -> NoReturn:
         _report(error)
         code = 1
     end_process(code)
+
+
+def _open_standard_streams() -> None:
+    """Open those of stdin, stdout and stderr that were closed when the process began. They are empty, and discard.
+
+    Otherwise another file gets the number of a closed one. libuv aborts the process if a file of its own does.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)  # noqa: FBT003 - positional only
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(0)  # noqa: SIM115 - it stays open
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(_STDERR, "w")  # noqa: SIM115
 
 
 def _report(error: Exception) -> None:
@@ -49,6 +64,6 @@ def end_process(code: int) -> NoReturn:
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
     atexit._run_exitfuncs()  # noqa: SLF001
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # a stream may be broken, closed, or None
+        with suppress(OSError, ValueError):  # a stream may be broken or closed
             stream.flush()
     os._exit(code)

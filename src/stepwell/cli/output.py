@@ -83,8 +83,6 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
 
 def discard_output() -> None:
     """Discard the output that stdout doesn't accept, because its pipe is closed, or `print_result` has reported why."""
-    if sys.stdout is None:  # it was closed when the process began
-        return
     try:
         sys.stdout.flush()
     except OSError:

@@ -345,6 +345,11 @@ class TestLogin:
         (("cancel", MISSING), None, 4),
         (("ls", "--url", "http://127.0.0.1:1"), None, 5),
         (("cancel", MISSING, "--url", "http://127.0.0.1:1"), None, 5),
+        (("watch", MISSING, "--url", "http://127.0.0.1:1"), None, 5),
+        (("events", "-f", "--url", "http://127.0.0.1:1"), None, 5),
+        (("events", MISSING, "-f", "--url", "http://127.0.0.1:1"), None, 5),
+        (("top", "--url", "http://127.0.0.1:1"), None, 5),
+        (("upload", __file__, "--url", "http://127.0.0.1:1"), None, 5),
         (("ls", "--data-dir", "/nowhere"), None, 5),
     ],
 )

@@ -11,6 +11,8 @@ from stepwell.contract.events import EventPublic
 def events(context: CommandContext, workflow: str, *, follow: bool, after: int) -> None:
     """Print the events with numbers above *after*: the stored ones, or with *follow* all until the workflow ends."""
     workflow_id = context.workflow_id(workflow)
+    if follow:
+        context.client.get(workflow_id, include_steps=False, include_results=False)
     client = context.patient_client
     found = client.events(workflow_id, after) if follow else _stored_events(context, workflow_id, after)
     context.show_stream(found, event_line)
@@ -18,6 +20,7 @@ def events(context: CommandContext, workflow: str, *, follow: bool, after: int) 
 
 def feed(context: CommandContext) -> None:
     """Print the new events of all workflows until Ctrl-C."""
+    context.client.page(limit=1, include_steps=False, include_results=False, total=False)
     context.show_stream(context.patient_client.feed(), event_line)
 
 

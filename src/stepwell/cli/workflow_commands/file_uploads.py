@@ -11,7 +11,7 @@ from stepwell.contract.uploads import ArtifactPublic
 
 def upload(context: CommandContext, files: Sequence[Path], tenant: str | None) -> None:
     """Upload *files*, and print the path of each as soon as it is stored. Raises `Refused`."""
-    client = context.patient_client
+    client = context.client
 
     def uploaded() -> Iterator[ArtifactPublic]:
         for file in files:

@@ -28,12 +28,8 @@ STATUS_STYLES: Final = {
 NONE: Final = "-"
 
 
-def console_for(stream: TextIO | None) -> Console:
-    """Return a console. It has no colours if *stream* is no terminal, or if NO_COLOR is set.
-
-    It writes nothing if *stream* is None, because it was closed when the process began.
-    """
-    stream = StringIO() if stream is None else stream
+def console_for(stream: TextIO) -> Console:
+    """Return a console. It has no colours if *stream* is no terminal, or if NO_COLOR is set."""
     width = None if stream.isatty() else _WIDE
     return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
 
