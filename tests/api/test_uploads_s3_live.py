@@ -10,10 +10,11 @@ import pytest
 from api.test_s3_live import in_bucket
 from api.test_uploads_live import ARTIFACTS, PDF, picture, refine, upload
 from stepwell.artifacts.s3 import Bucket
+from stepwell.client import AsyncStepwell
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.emulators.s3 import S3Server, s3_server
 from support.providers.scripted import eventually
-from support.service.live_service import Service, running_service
+from support.service.live_service import Service, running_service, token
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +163,12 @@ async def test_without_such_a_bucket_the_request_is_refused(bucket: Bucket, tmp_
             assert answer.json()["detail"][0]["loc"] == ["query", "presign"]
             for query in ({"presign": True}, {"size": 5}):
                 assert (await service.client.post(ARTIFACTS, params=query)).status_code == 422
+
+
+async def test_the_python_client_sends_a_file_straight_to_the_bucket(service: Service, web: httpx.AsyncClient) -> None:
+    data = picture("green")
+    async with AsyncStepwell("http://t.local", token=token(), transport=service.transport) as client:
+        presigned = await client.presign_upload(len(data), "photo.png")
+        await web.put(presigned.url, headers=presigned.headers, content=data)
+        artifact = await client.complete_upload(presigned.upload_id)
+        assert (artifact.name, await client.download(artifact.path)) == ("photo.png", data)

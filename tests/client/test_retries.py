@@ -1,5 +1,6 @@
 """The client repeats what is safe to repeat, for a bounded time, and nothing else."""
 
+import asyncio
 import io
 import pickle
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -235,3 +236,20 @@ async def test_the_token_is_in_no_error_and_no_text_and_goes_to_no_other_host() 
     with pytest.raises(ValueError, match="printable ASCII") as invalid:
         AsyncStepwell("http://t.local", token="secret-token\n")
     assert "secret-token" not in str(invalid.value)
+
+
+async def test_requests_beyond_the_connections_wait_for_their_turn() -> None:
+    under_way = peak = 0
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal under_way, peak
+        under_way += 1
+        peak = max(peak, under_way)
+        for _turn in range(5):
+            await asyncio.sleep(0)
+        under_way -= 1
+        return httpx.Response(200, json=WORKFLOW)
+
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+        done = await asyncio.gather(*(client.get(ID) for _ in range(1_000)))
+    assert (len(done), peak) == (1_000, 256)

@@ -30,6 +30,7 @@ _NAMES = {
     "aread": "read",
     "async_call": "sync_call",
     "async_sleep": "sync_sleep",
+    "async_turns": "sync_turns",
     "asynccontextmanager": "contextmanager",
     "asynchronous": "synchronous",
     "AsyncIterator": "Iterator",

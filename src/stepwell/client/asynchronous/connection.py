@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import httpx
 
-from stepwell.client.blocking import AsyncItems, async_sleep
+from stepwell.client.blocking import AsyncItems, async_sleep, async_turns
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
 from stepwell.client.requests import ApiRequest, read
 from stepwell.client.responses import connection_failed, failure_of, with_body
@@ -26,7 +26,7 @@ from stepwell.client.sse import FrameParser, SseFrame
 
 _CONNECT_S = 10.0
 _MAX_ANSWER = 256 * 1024 * 1024  # bytes. The results of a workflow have at most 64 MiB
-_CONNECTIONS = 256  # more than a tenant may have streams by default
+_REQUESTS, _IDLE = 256, 20  # requests at once, beside streams; connections that are kept for later ones
 _STREAM = "text/event-stream"
 
 
@@ -52,11 +52,12 @@ class AsyncConnection:
         self._service = ServiceUrl(url, token)
         self._timeout_s, self._retry_s = timeout_s, retry_s
         self._client = httpx.AsyncClient(
-            # Requests beyond the connections wait for their turn: each that is under way has a deadline.
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S), pool=None),
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
+            # The time of the pool grows with the square of its queue and of its idle connections.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE),
             transport=transport,
         )
+        self._turns = async_turns(_REQUESTS)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._service.url!r})"
@@ -86,7 +87,7 @@ class AsyncConnection:
         retries = Retries(self._retry_s + request.wait_s if retry_s is None else retry_s)
         while True:
             try:
-                async with self._stream(request, body) as response:
+                async with self._turns, self._stream(request, body) as response:
                     return await _read(request, response)
             except StepwellError as failure:
                 pause = retries.pause_after(failure, is_repeatable=request.is_repeatable)
