@@ -107,14 +107,9 @@ class CommandContext:
         client = Stepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
         return self._stack.enter_context(client)
 
-<<<<<<< Updated upstream
     def async_client(self, *, retry_s: float) -> AsyncStepwell:
-=======
-    def async_client(self, *, patient: bool) -> AsyncStepwell:
->>>>>>> Stashed changes
         """Return a client for a command with an event loop, which opens it. Raises `Refused`."""
         url, token, _ = self.endpoint
-        retry_s = _RESTART_S if patient else _RETRY_S
         transport = AsyncHTTPTransport() if is_loopback(url) else None
         return AsyncStepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
 

@@ -28,11 +28,7 @@ def top(context: CommandContext, *, once: bool) -> None:
     snapshots: list[ServiceSnapshot] = []
 
     async def body(_: Stop) -> int:
-<<<<<<< Updated upstream
         async with context.async_client(retry_s=_RETRY_S) as client:
-=======
-        async with context.async_client(patient=False) as client:
->>>>>>> Stashed changes
             if live:
                 await _Display(client, context.console, await take_snapshot(client)).run()
             snapshots.append(await take_snapshot(client))

@@ -71,22 +71,11 @@ def _line(each: EventPublic | WorkflowPublic) -> RenderableType:
 
 def _show_live(context: CommandContext, workflow_id: UUID) -> WorkflowPublic | None:
     """Show the tree until the workflow ends. Return the workflow then; None if the user has stopped the display."""
-<<<<<<< Updated upstream
     workflow = context.client.get(workflow_id, include_results=False)
     ended = [workflow] if workflow.status in TERMINAL_STATUSES else []
 
     async def body(_: Stop) -> int:
         async with context.async_client(retry_s=_RETRY_S) as client:
-=======
-    workflow = context.client.get(workflow_id)
-    ended: list[WorkflowPublic] = []
-
-    async def body(_: Stop) -> int:
-        if workflow.status in TERMINAL_STATUSES:
-            ended.append(workflow)
-            return 0
-        async with context.async_client(patient=True) as client:
->>>>>>> Stashed changes
             ended.append(await _Watch(client, watched(workflow), context.console).run())
         return 0
 
