@@ -17,8 +17,10 @@ from stepwell.client import (
     ConnectionFailed,
     StepwellError,
     TooManyRequests,
+    Unauthorized,
     Unavailable,
     UnexpectedAnswer,
+    WaitTimeout,
 )
 from stepwell.contract.enums import WorkflowStatus
 
@@ -168,6 +170,79 @@ async def test_a_wait_survives_a_restart_of_the_service() -> None:
     async with client_of(service, retry_s=0) as client:
         assert (await client.wait(ID)).status is WorkflowStatus.COMPLETED
     assert {request.headers["Prefer"] for request in service.requests} == {"wait=30"}
+
+
+class Clock:
+    """A clock that only pauses and answers move."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        for module in ("asynchronous.workflows", "retries"):
+            monkeypatch.setattr(f"stepwell.client.{module}.monotonic", lambda: self.now)
+        for module in ("workflows", "connection"):
+            monkeypatch.setattr(f"stepwell.client.asynchronous.{module}.async_sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class SlowService(Service):
+    """Answers each request after *delay_s* of the clock."""
+
+    def __init__(self, clock: Clock, delay_s: float, *answers: httpx.Response | Exception) -> None:
+        super().__init__(*answers)
+        self.clock, self.delay_s = clock, delay_s
+
+    async def answer(self, request: httpx.Request) -> httpx.Response:
+        self.clock.now += self.delay_s
+        return await super().answer(request)
+
+
+async def test_a_request_whose_first_try_was_silent_is_repeated_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    service = SlowService(Clock(monkeypatch), 30, httpx.ReadTimeout("silent"), OK)
+    async with client_of(service) as client:
+        assert (await client.create({"name": "n"})).status is WorkflowStatus.COMPLETED
+
+
+async def test_repeats_pause_longer_and_longer_although_the_service_asks_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stepwell.client.retries.random.uniform", lambda _, most: most)
+    service = SlowService(Clock(monkeypatch), 0, *[httpx.Response(503, headers=SOON)] * 100)
+    async with client_of(service) as client:
+        with pytest.raises(Unavailable):
+            await client.get(ID)
+    assert len(service.requests) == 8
+
+
+async def test_a_wait_that_is_repeated_asks_for_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepwell.client.retries.random.uniform", lambda *_: 0)
+    running = httpx.Response(200, json=WORKFLOW | {"status": "RUNNING"})
+    service = SlowService(Clock(monkeypatch), 12, LOST, running, running, LOST)
+    async with client_of(service) as client:
+        with pytest.raises(WaitTimeout) as error:
+            await client.wait(ID, timeout_s=35)
+        assert error.value.workflow.status is WorkflowStatus.RUNNING
+        assert [request.headers["Prefer"] for request in service.requests] == ["wait=30", "wait=23", "wait=11"]
+        with pytest.raises(ConnectionFailed):
+            await client.wait(ID, timeout_s=10)
+
+
+async def test_a_wait_without_end_is_one_without_a_timeout() -> None:
+    service = Service(OK, OK)
+    async with client_of(service) as client:
+        await client.create({"name": "n"}, wait=float("inf"))
+        await client.wait(ID, timeout_s=float("inf"))
+    assert [request.headers["Prefer"] for request in service.requests] == ["wait=30", "wait=30"]
+
+
+async def test_the_error_of_a_wait_has_the_workflow_that_was_created() -> None:
+    running = httpx.Response(200, json=WORKFLOW | {"status": "RUNNING"})
+    async with client_of(Service(running, httpx.Response(401))) as client:
+        with pytest.raises(Unauthorized) as error:
+            await client.create({"name": "n"}, wait=60)
+    assert error.value.workflow is not None
+    assert str(error.value.workflow.id) == ID
 
 
 async def test_an_upload_is_repeated_from_its_beginning_if_it_can_be_rewound(tmp_path: Path) -> None:

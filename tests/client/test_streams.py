@@ -90,7 +90,7 @@ async def test_a_stream_that_is_silent_is_opened_again() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with AsyncStepwell(url, timeout_s=0.2) as client:
+        async with AsyncStepwell(url, timeout_s=0.5, retry_s=0.5) as client:
             assert [event.id async for event in client.events("7")] == [1, 2]
         for writer in writers:
             writer.transport.abort()

@@ -21,8 +21,11 @@ class StepwellError(Exception):
     """The base of all errors of the client.
 
     `problem` is the problem document of the answer, and `status` its status; None if there was no such answer.
-    `retry_after_s` is the pause that the service asks for; None if it asks for none.
+    `retry_after_s` is the pause that the service asks for; None if it asks for none. `workflow` is the workflow as it
+    was last if the call has had its effect, and only the wait for the end has failed; None otherwise.
     """
+
+    workflow: WorkflowPublic | None = None
 
     def __init__(
         self,
@@ -59,7 +62,7 @@ class WaitTimeout(StepwellError, TimeoutError):
 
     def __init__(self, message: str, workflow: WorkflowPublic) -> None:
         super().__init__(message)
-        self.workflow = workflow
+        self.workflow: WorkflowPublic = workflow
 
     def __reduce__(self) -> tuple[type[Self], tuple[str, WorkflowPublic]]:
         return type(self), (str(self), self.workflow)

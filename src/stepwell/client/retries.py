@@ -14,11 +14,16 @@ _PASSING_WITH_TIME = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLIC
 
 
 class Retries:
-    """The tries of one request: full-jitter backoff, or the pause that the service asks for, for at most *within_s*."""
+    """The tries of one request, with full-jitter backoff after the pause that the service asks for.
+
+    No try begins later than *within_s* after the first failure: a failure may itself take as long as a request may be
+    silent. 0: there is one try.
+    """
 
     def __init__(self, within_s: float) -> None:
         self._within_s = within_s
-        self._ends, self._failures = monotonic() + within_s, 0
+        self._ends: float | None = None  # of the tries; None while there is no failure
+        self._failures = 0
 
     def reset(self) -> None:
         """Begin anew after a success, for instance of a part of a stream."""
@@ -27,28 +32,25 @@ class Retries:
 
     def extend(self) -> None:
         """Begin the time anew, but not the pauses: the service answers, but hasn't sent what it was asked for."""
-        self._ends = monotonic() + self._within_s
+        self._ends = None
 
     def pause_after(self, failure: StepwellError, *, is_repeatable: bool) -> float:
         """Return the seconds to wait before the next try. Raises *failure* if there is none."""
-        if not _is_passing(failure, is_repeatable=is_repeatable):
+        if self._within_s <= 0 or not _is_passing(failure, is_repeatable=is_repeatable):
             raise failure
-        pause = failure.retry_after_s
-        if pause is None:
-            pause = self._backoff()
-        self._failures = min(self._failures + 1, _MOST_FAILURES)
-        if monotonic() + pause > self._ends:
+        pause = self.pause_after_end() + (failure.retry_after_s or 0)
+        now = monotonic()
+        if self._ends is None:
+            self._ends = now + self._within_s
+        if now + pause > self._ends:
             raise failure
         return pause
 
     def pause_after_end(self) -> float:
         """Return the seconds to wait before a stream is opened again that has ended in order."""
-        pause = self._backoff()
+        pause = random.uniform(0, min(_MOST_S, _BASE_S * 2**self._failures))  # noqa: S311 - jitter is no secret
         self._failures = min(self._failures + 1, _MOST_FAILURES)
         return pause
-
-    def _backoff(self) -> float:
-        return random.uniform(0, min(_MOST_S, _BASE_S * 2**self._failures))  # noqa: S311 - jitter is no secret
 
 
 def _is_passing(failure: StepwellError, *, is_repeatable: bool) -> bool:

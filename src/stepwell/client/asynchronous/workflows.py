@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil
+from math import ceil, inf
 from time import monotonic
 from typing import Any, Unpack
 
@@ -11,12 +11,13 @@ from msgspec import UNSET, UnsetType
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.blocking import AsyncItems, async_sleep
 from stepwell.client.definition_text import Definition, definition_json
-from stepwell.client.errors import UnexpectedAnswer, WaitTimeout
+from stepwell.client.errors import StepwellError, UnexpectedAnswer, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
 from stepwell.client.requests import JSON_BODY, WORKFLOWS, ApiRequest, Id, change, json_body, preferences, read
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import decode
 from stepwell.client.results import ListPage
+from stepwell.client.retries import Retries
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb
 from stepwell.contract.enums import TERMINAL_STATUSES
 from stepwell.contract.plan_result import WorkflowPlan
@@ -58,9 +59,9 @@ class AsyncWorkflowCalls(AsyncConnection):
             WORKFLOWS,
             {} if start else {"start": False},
             key=idempotency_key,
-            headers=JSON_BODY | preferences(wait_s=_first_slice(wait), lenient=lenient),
+            headers=JSON_BODY | preferences(wait_s=None if wait is None else _slice_s(wait), lenient=lenient),
             content=definition_json(definition),
-            wait_s=_first_slice(wait) or 0,
+            wait_s=_slice_s(wait or 0),
         )
         return await self._change(request, wait)
 
@@ -221,8 +222,8 @@ class AsyncWorkflowCalls(AsyncConnection):
             path_of(workflow_id, f"/{verb}"),
             key=key,
             if_match=if_match,
-            headers=preferences(wait_s=_first_slice(wait)),
-            wait_s=_first_slice(wait) or 0,
+            headers=preferences(wait_s=None if wait is None else _slice_s(wait)),
+            wait_s=_slice_s(wait or 0),
         )
         return await self._change(request, wait)
 
@@ -233,28 +234,40 @@ class AsyncWorkflowCalls(AsyncConnection):
         if workflow.status in TERMINAL_STATUSES or monotonic() >= ends:
             return workflow
         warnings = workflow.warnings
-        workflow = await self._wait(workflow.id, ends)
+        try:
+            workflow = await self._wait(workflow.id, ends)
+        except StepwellError as error:
+            error.workflow = workflow
+            raise
         workflow.warnings = warnings
         return workflow
 
     async def _wait(self, workflow_id: Id, ends: float | None) -> WorkflowPublic:
         """Return the workflow when it has ended, or as it is at the time *ends*."""
+        retries = Retries(_RESTART_S if ends is None else inf)
         while True:
             begins = monotonic()
-            left = None if ends is None else max(0.0, ends - begins)
-            wait_s = _first_slice(left) if left is not None else _SLICE_S
-            request = read(path_of(workflow_id), headers=preferences(wait_s=wait_s), wait_s=wait_s or 0)
-            workflow = await self._workflow(request, retry_s=_RESTART_S if left is None else left)
-            now = monotonic()
-            if workflow.status in TERMINAL_STATUSES or (ends is not None and now >= ends):
-                return workflow
-            if now - begins < 1:  # the service didn't wait
-                await async_sleep(1 if ends is None else min(1, ends - now))
+            wait_s = _SLICE_S if ends is None else _slice_s(ends - begins)
+            request = read(path_of(workflow_id), headers=preferences(wait_s=wait_s), wait_s=wait_s)
+            try:
+                workflow = await self._workflow(request, retry_s=0)
+            except StepwellError as failure:
+                pause = retries.pause_after(failure, is_repeatable=True)
+                if ends is not None and monotonic() + pause > ends:
+                    raise
+            else:
+                retries.reset()
+                now = monotonic()
+                left = inf if ends is None else ends - now
+                if workflow.status in TERMINAL_STATUSES or left <= 0:
+                    return workflow
+                pause = min(1.0, left) if now - begins < 1 else 0.0  # the service didn't wait, or it did
+            await async_sleep(pause)
 
     async def _workflow(self, request: ApiRequest, *, retry_s: float | None = None) -> WorkflowPublic:
         return decode(await self._send(request, retry_s=retry_s), WorkflowPublic)
 
 
-def _first_slice(wait: float | None) -> int | None:
-    """Return the seconds that the first request of a wait waits."""
-    return None if wait is None else min(_SLICE_S, max(0, ceil(wait)))
+def _slice_s(left: float) -> int:
+    """Return the seconds that one request of a wait waits if *left* are left."""
+    return ceil(min(_SLICE_S, max(0.0, left)))

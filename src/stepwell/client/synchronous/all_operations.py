@@ -23,7 +23,7 @@ class Stepwell(WorkflowCalls, FileCalls):
 
     - *timeout_s* bounds the silence of the service within one request. A stream is silent for at most the service's
       STEPWELL_HEARTBEAT_S (15).
-    - *retry_s* bounds the time during which a request is repeated. 0: it is sent once.
+    - *retry_s* bounds the time during which a request is repeated after its first failure. 0: it is sent once.
     - *transport* is a transport of httpx that replaces the network.
     """
 

@@ -36,7 +36,7 @@ class Connection:
     - *token* is sent with each request.
     - *timeout_s* bounds the silence of the service within one request. A stream is silent for at most the service's
       STEPWELL_HEARTBEAT_S (15).
-    - *retry_s* bounds the time during which a request is repeated. 0: it is sent once.
+    - *retry_s* bounds the time during which a request is repeated after its first failure. 0: it is sent once.
     - *transport* is a transport of httpx that replaces the network.
     """
 
@@ -84,7 +84,7 @@ class Connection:
         """Return the answer of a success. *retry_s* replaces the bound of the connection. *body* returns the body of
         each try, if it isn't the request's content.
         """
-        retries = Retries(self._retry_s + request.wait_s if retry_s is None else retry_s)
+        retries = Retries(self._retry_s if retry_s is None else retry_s)
         while True:
             try:
                 with self._turns, self._stream(request, body) as response:
