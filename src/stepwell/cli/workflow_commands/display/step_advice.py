@@ -1,4 +1,4 @@
-"""What a person can do about a reason for which a workflow or a step doesn't progress."""
+"""Advice about the reasons for which a workflow or a step doesn't progress: the command or the setting that helps."""
 
 from uuid import UUID
 

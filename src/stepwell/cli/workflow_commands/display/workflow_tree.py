@@ -247,13 +247,15 @@ def _detail(step: WatchedStep, now: datetime) -> Text:
         parts.append(line_text(step.reason.detail, "dim"))
     elif step.error:
         parts.append(line_text(step.error, STATUS_STYLES[step.status]))
-    if cost := _cost(step.cost):
-        parts.insert(0, Text(cost, style="dim"))
+    if step.cost is not None and step.cost.amounts:
+        parts.insert(0, Text(cost_text(step.cost), style="dim"))
     return Text("  ").join(parts)
 
 
 def _cost(cost: CostSums | None) -> str:
-    return "" if cost is None else cost_text(cost)
+    if cost is None:
+        return ""
+    return cost_text(cost) if cost.amounts else "cost unknown"
 
 
 def _running_parts(step: WatchedStep, now: datetime) -> list[Text]:
