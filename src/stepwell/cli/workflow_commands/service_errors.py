@@ -24,7 +24,7 @@ def error_lines(error: StepwellError, url: str, *, has_token: bool) -> list[str]
         faults = [f"{json.encode(list(fault.loc)).decode()}: {fault.msg}" for fault in error.faults]
         return ["the service refuses this:", *faults]
     if isinstance(error, RequestRefused) and error.problem is not None:
-        lines = [f"{error.problem.title}: {error.problem.detail}"]
+        lines = [f"{error.problem.title}: {error.problem.detail}".rstrip(": ")]
     else:
         lines = [str(error)]
     if isinstance(error, Unauthorized) and not has_token:
