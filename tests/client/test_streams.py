@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from gzip import compress
 from hashlib import sha256
+from json import dumps
 from random import Random
 from typing import Any
 
+import httpx
 import pytest
 
-from stepwell.client import AsyncStepwell, ConnectionFailed, Stepwell
+from stepwell.client import AsyncStepwell, ConnectionFailed, Stepwell, UnexpectedAnswer
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
 from support.service.cutting_proxy import cutting
 from support.service.listening_service import listening
@@ -95,6 +98,92 @@ async def test_a_stream_that_is_silent_is_opened_again() -> None:
         for writer in writers:
             writer.transport.abort()
     assert positions == [0, 1, 2]
+
+
+def cut_after(content: bytes, count: int, chunk: int) -> AsyncIterator[bytes]:
+    """The first *count* bytes of *content* in chunks, then a lost connection."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for begin in range(0, count, chunk):
+            yield content[begin : min(begin + chunk, count)]
+        raise httpx.ReadError("cut")
+
+    return parts()
+
+
+@pytest.mark.parametrize(("line_end", "chunk"), [("\n", 10_000), ("\r\n", 1)], ids=["LF", "CRLF"])
+async def test_a_stream_that_is_cut_after_any_byte_has_neither_a_gap_nor_a_repeat(
+    line_end: str, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.client.retries.random.uniform", lambda *_: 0)
+    body = {"type": "step.started", "at": "2026-01-01T00:00:00Z", "step_id": "\u2028", "task_id": None}
+    event = "event: step.started\nid: {0}\ndata: {1}\n\nid: {0}\n: still there\n\n"
+
+    def stored(after: int) -> bytes:
+        """The stream of the events 1 to 3 behind *after*."""
+        frames = [
+            event.format(i, dumps(body | {"id": i, "actor": "a", "data": {}}, ensure_ascii=False)) for i in (1, 2, 3)
+        ]
+        return "".join([f"retry: 2000\nid: {after}\n\n", *frames[after:]]).replace("\n", line_end).encode()
+
+    cuts: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        last = int(request.headers["Last-Event-ID"])
+        if last == 3:
+            return httpx.Response(204)
+        content = stored(last)
+        count = min(cuts.pop(0), len(content)) if cuts else len(content)
+        return httpx.Response(
+            200, headers={"Content-Type": "text/event-stream"}, content=cut_after(content, count, chunk)
+        )
+
+    wrong = {}
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+        for cut in range(len(stored(0)) + 1):
+            cuts[:] = [cut, cut // 2]
+            ids = [event.id async for event in client.events("7")]
+            if ids != [1, 2, 3]:
+                wrong[cut] = ids
+    assert wrong == {}
+
+
+async def test_a_download_that_is_cut_after_any_byte_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stepwell.client.retries.random.uniform", lambda *_: 0)
+    content = bytes(range(32))
+
+    async def download(cut: int) -> bytes:
+        cuts = [cut, 1]
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            begin = int(request.headers.get("Range", "bytes=0-")[6:-1])
+            rest = content[begin:]
+            headers = {"ETag": '"a"', "Content-Range": f"bytes {begin}-31/32"}
+            body = cut_after(rest, min(cuts.pop(0), len(rest) - 1), 3) if cuts else rest
+            return httpx.Response(206 if begin else 200, headers=headers, content=body)
+
+        async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+            return await client.download("media/7/a")
+
+    assert [await download(cut) for cut in range(32)] == [content] * 32
+
+
+@pytest.mark.parametrize(
+    ("status", "content_range", "encoding", "error"),
+    [(200, "", "", UnexpectedAnswer), (206, "bytes 0-3/4", "", UnexpectedAnswer), (206, "", "gzip", ConnectionFailed)],
+    ids=["a whole file", "another part", "a part of an encoded file"],
+)
+async def test_a_download_is_not_continued_with_what_is_not_its_rest(
+    status: int, content_range: str, encoding: str, error: type[Exception]
+) -> None:
+    encoded = {"Content-Encoding": encoding} if encoding else {}
+    content = compress(b"abcd" * 9)[:-8] if encoding else b"abcd"
+    first = httpx.Response(200, headers={"ETag": '"a"', **encoded}, content=cut_after(content, len(content), 9))
+    answers = [first, httpx.Response(status, headers={"Content-Range": content_range}, content=b"abcd")]
+    transport = httpx.MockTransport(lambda _: answers.pop(0))
+    async with AsyncStepwell("http://t.local", transport=transport) as client:
+        with pytest.raises(error):
+            await client.download("media/7/a")
 
 
 async def test_the_feed_continues_after_the_cursor_of_an_event(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 from os import PathLike
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Self
 
@@ -10,11 +11,18 @@ class DownloadTarget:
     """A file that appears at its `path` when it is complete, as a context manager."""
 
     def __init__(self, target: str | PathLike[str], name: str) -> None:
-        """*target* is the file, or the folder in which it gets the name *name*."""
+        """*target* is the file, or the folder in which it gets the name *name*. Raises ValueError if *name* leads out
+        of the folder, as one with a backslash does on Windows.
+        """
         place = Path(target)
-        self.path = place / name if place.is_dir() else place
-        self._partial = self.path.with_name(f"{self.path.name}.part")
-        self._file = self._partial.open("wb")
+        if place.is_dir():
+            if name in ("", "..") or Path(name).name != name:
+                raise ValueError(f"{name!r} is no name of a file")
+            place /= name
+        self.path = place
+        # Downloads of one file at the same time don't share it.
+        self._partial = place.with_name(f".{token_hex(8)}.part")
+        self._file = self._partial.open("xb")
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,10 @@ from collections.abc import Callable
 from io import SEEK_END, SEEK_SET, BytesIO
 from os import PathLike, fspath
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO, Protocol, TypeAlias
+
+from stepwell.client.errors import StepwellError
 
 
 class ReadableFile(Protocol):
@@ -30,7 +33,12 @@ class UploadSource:
             self._open: Callable[[], Any] = lambda: BytesIO(data)
         elif isinstance(content, str | PathLike):
             path = Path(fspath(content))
-            self.size, self.name = path.stat().st_size, name or path.name
+            info = path.stat()
+            self.name = name or path.name
+            if S_ISREG(info.st_mode):
+                self.size = info.st_size
+            else:  # a pipe
+                self.is_rewindable = False
             self._open = lambda: path.open("rb")
         else:
             self._use_file(content, name)
@@ -38,8 +46,8 @@ class UploadSource:
     size: int | None
 
     def _use_file(self, file: Any, name: str | None) -> None:
-        if not isinstance(file.read(0), bytes):
-            raise TypeError("an upload needs a file that is open in binary mode")
+        if not callable(getattr(file, "read", None)) or not isinstance(file.read(0), bytes):
+            raise TypeError("an upload is a path, bytes or a file that is open in binary mode")
         own_name = getattr(file, "name", None)
         self.name = name or (Path(own_name).name if isinstance(own_name, str) else "")
         self._close = False
@@ -60,6 +68,11 @@ class UploadSource:
         """Return the content from its beginning."""
         file: BinaryIO = self._open()
         return file
+
+    def check(self, count: int, *, is_end: bool = False) -> None:
+        """Raise StepwellError if *count* bytes of the content don't fit its size, which has been sent."""
+        if self.size is not None and (count > self.size or (is_end and count < self.size)):
+            raise StepwellError(f"{self.name or 'the content'} has changed while it was sent")
 
     def close(self, file: BinaryIO) -> None:
         """Close what `open` returned, unless it is the caller's."""

@@ -6,6 +6,8 @@ from contextlib import aclosing
 from os import PathLike
 from pathlib import Path
 
+import httpx
+
 from stepwell.client.asynchronous.history import AsyncHistoryCalls
 from stepwell.client.blocking import AsyncItems, async_call, async_sleep
 from stepwell.client.download_target import DownloadTarget
@@ -122,9 +124,10 @@ class AsyncFileCalls(AsyncHistoryCalls):
             request = read(artifact_path(path), {"w": width}, headers={"Accept-Encoding": "identity", **part})
             try:
                 async with self._stream(request) as response:
-                    if position and response.status_code != _PARTIAL:
+                    if position and not _is_rest(response, position):
                         raise UnexpectedAnswer(f"{path} has changed while it was downloaded")
-                    tag = response.headers.get("ETag", "")
+                    # A position in an encoded file isn't one of the file.
+                    tag = "" if "Content-Encoding" in response.headers else response.headers.get("ETag", "")
                     async for chunk in response.aiter_bytes():
                         retries.reset()
                         position += len(chunk)
@@ -135,11 +138,20 @@ class AsyncFileCalls(AsyncHistoryCalls):
             await async_sleep(pause)
 
 
+def _is_rest(response: httpx.Response, position: int) -> bool:
+    """True if the body begins at *position* of the file."""
+    content_range: str = response.headers.get("Content-Range", "")
+    return response.status_code == _PARTIAL and content_range.startswith(f"bytes {position}-")
+
+
 async def _chunks_of(source: UploadSource) -> AsyncItems[bytes]:
-    file = await async_call(source.open)
+    file, count = await async_call(source.open), 0
     try:
         while chunk := await async_call(file.read, _CHUNK):
+            count += len(chunk)
+            source.check(count)
             yield chunk
+        source.check(count, is_end=True)
     finally:
         source.close(file)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
+from os import getpid
 from types import TracebackType
 from typing import Any, Self
 
@@ -51,16 +52,21 @@ class Connection:
     ) -> None:
         self._service = ServiceUrl(url, token)
         self._timeout_s, self._retry_s = timeout_s, retry_s
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
-            # The time of the pool grows with the square of its queue and of its idle connections.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE),
-            transport=transport,
-        )
-        self._turns = sync_turns(_REQUESTS)
+        self._transport = transport
+        self._connect()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._service.url!r})"
+
+    def _connect(self) -> None:
+        self._client = httpx.Client(
+            timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, _CONNECT_S)),
+            # The time of the pool grows with the square of its queue and of its idle connections.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE),
+            transport=self._transport,
+        )
+        self._turns = sync_turns(_REQUESTS)
+        self._process = getpid()
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +107,8 @@ class Connection:
 
         Raises the errors of a refusal and of a connection that is lost, also while the body is read.
         """
+        if self._process != getpid():  # a fork: the parent would read the answers on its connections
+            self._connect()
         try:
             response = self._client.send(self._built(request, body), stream=True)
             try:

@@ -6,6 +6,8 @@ from contextlib import closing
 from os import PathLike
 from pathlib import Path
 
+import httpx
+
 from stepwell.client.blocking import Items, sync_call, sync_sleep
 from stepwell.client.download_target import DownloadTarget
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
@@ -120,9 +122,10 @@ class FileCalls(HistoryCalls):
             request = read(artifact_path(path), {"w": width}, headers={"Accept-Encoding": "identity", **part})
             try:
                 with self._stream(request) as response:
-                    if position and response.status_code != _PARTIAL:
+                    if position and not _is_rest(response, position):
                         raise UnexpectedAnswer(f"{path} has changed while it was downloaded")
-                    tag = response.headers.get("ETag", "")
+                    # A position in an encoded file isn't one of the file.
+                    tag = "" if "Content-Encoding" in response.headers else response.headers.get("ETag", "")
                     for chunk in response.iter_bytes():
                         retries.reset()
                         position += len(chunk)
@@ -133,11 +136,20 @@ class FileCalls(HistoryCalls):
             sync_sleep(pause)
 
 
+def _is_rest(response: httpx.Response, position: int) -> bool:
+    """True if the body begins at *position* of the file."""
+    content_range: str = response.headers.get("Content-Range", "")
+    return response.status_code == _PARTIAL and content_range.startswith(f"bytes {position}-")
+
+
 def _chunks_of(source: UploadSource) -> Items[bytes]:
-    file = sync_call(source.open)
+    file, count = sync_call(source.open), 0
     try:
         while chunk := sync_call(file.read, _CHUNK):
+            count += len(chunk)
+            source.check(count)
             yield chunk
+        source.check(count, is_end=True)
     finally:
         source.close(file)
 
