@@ -45,11 +45,10 @@ async def test_a_pipe_is_sent_without_a_size(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     sent: list[httpx.Request] = []
-    async with uploading(sent) as client:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(asyncio.to_thread(path.write_bytes, b"content"), name="writer of the pipe")
-            with pytest.raises(StepwellError, match="507"):
-                await client.upload(path)
+    async with uploading(sent) as client, asyncio.TaskGroup() as group:
+        group.create_task(asyncio.to_thread(path.write_bytes, b"content"), name="writer of the pipe")
+        with pytest.raises(StepwellError, match="507"):
+            await client.upload(path)
     assert (sent[0].content, sent[0].headers.get("Content-Length")) == (b"content", None)
 
 
