@@ -128,8 +128,10 @@ async def test_a_forked_process_has_connections_of_its_own(monkeypatch: pytest.M
             await client.openapi()
             await client.openapi()
             assert len(connections) == 1
+            parents = client._client
             monkeypatch.setattr("stepwell.client.asynchronous.connection.getpid", lambda: -1)
             await client.openapi()
+            await parents.aclose()  # a child closes them without a word when they are collected
         assert len(connections) == 2
         for writer in connections:
             writer.transport.abort()
