@@ -14,9 +14,11 @@ class ServiceUrl:
     def __init__(self, url: str, token: str | None) -> None:
         try:
             parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
+            parsed.raw_host.decode("ascii").encode("idna")  # as the socket does: a label is neither empty nor too long
+            host = parsed.host
+        except (httpx.InvalidURL, UnicodeError) as error:
             raise ValueError(f"the URL of the service is invalid: {error}") from None
-        if parsed.scheme not in ("http", "https") or not parsed.host:
+        if parsed.scheme not in ("http", "https") or not host:
             raise ValueError("the URL of the service begins with http:// or https:// and a host")
         if parsed.userinfo or parsed.query or parsed.fragment:
             raise ValueError("the URL of the service has no user, no query and no fragment")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from select import select
 from typing import Any
 from uuid import uuid4
 
@@ -217,9 +218,11 @@ class TestTerminal:
         output = b""
         while chunk := _read(terminal):
             output += chunk
-            if keys and output.rstrip().endswith((b"[y/N]:", b"Token:")):
+            # A key is lost if the prompt sets the mode of the terminal after it was pressed.
+            while keys and output.rstrip().endswith((b"[y/N]:", b"Token:")):
                 os.write(terminal, keys)
-                keys = b""
+                if select([terminal], [], [], 1)[0]:
+                    keys = b""
         os.close(terminal)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode()
 
@@ -337,6 +340,12 @@ class TestLogin:
         (("ls", "--label", "x"), None, 2),
         (("ls", "--token", "a.wrong.token"), None, 3),
         (("ls", "--label", "x y=1"), None, 3),
+        (("ls", "--name", "\udcff"), None, 2),
+        (("ls", "--url", "http://xn--a.com"), None, 2),
+        (("ls", "--url", "http://.."), None, 2),
+        (("submit", "-", "--idempotency-key", "\u00e9"), pipeline(), 2),
+        (("submit", "-", "--set", f"generate.config.x={'[' * 60_000}"), pipeline(), 2),
+        (("redeliver", MISSING, ".."), None, 2),
         (("show",), None, 2),
         (("show", "x"), None, 2),
         (("show", MISSING), None, 4),

@@ -41,7 +41,7 @@ def read_definition(data: bytes) -> dict[str, Any]:
 def set_values(definition: dict[str, Any], options: Iterable[str]) -> None:
     """Set values in the configs of steps. A value is JSON, or else a text. Raises `Refused`."""
     for change in [_read(option, "--set", "VALUE") for option in options]:
-        _set(definition, change, "--set", _value(change.text))
+        _set(definition, change, "--set", _value(change.text, f"--set {change.place}"))
 
 
 def set_uploads(definition: dict[str, Any], options: Iterable[str], upload: Callable[[Path], str]) -> None:
@@ -93,11 +93,13 @@ def _unquoted(part: str) -> str:
         return part[1:-1]
 
 
-def _value(text: str) -> Any:
+def _value(text: str, source: str) -> Any:
     try:
         return json.decode(text)
     except DecodeError:
         return text
+    except RecursionError:
+        raise Refused(f"{source}: the value has too many levels", code=MISUSED) from None
 
 
 def _set(definition: dict[str, Any], change: _Change, name: str, value: object) -> None:

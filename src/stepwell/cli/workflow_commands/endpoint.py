@@ -20,6 +20,7 @@ from stepwell.cli.data_folder import UP, read_address, read_token
 from stepwell.cli.errors import MISUSED, UNAVAILABLE, Refused
 from stepwell.cli.output import settings_of
 from stepwell.cli.workflow_commands.profiles import DEFAULT_PROFILE, check_profile_name, find_profile, profile_names
+from stepwell.client.service_url import ServiceUrl
 from stepwell.domain.setting_names import TOKEN, URL
 from stepwell.domain.urls import split_url
 from stepwell.persistence.embedded.server import EmbeddedPostgres
@@ -90,6 +91,10 @@ def check_url(url: str, source: str) -> str:
     extra = parts.query or parts.fragment or parts.userinfo is not None or not url.isprintable() or " " in url
     if parts.scheme not in _PORTS or parts.host is None or extra:
         raise Refused(f"{source}: Expected an address like https://stepwell.example.com", code=MISUSED)
+    try:
+        ServiceUrl(url, None)
+    except ValueError as error:
+        raise Refused(f"{source}: {error}", code=MISUSED) from error
     return url.rstrip("/")
 
 

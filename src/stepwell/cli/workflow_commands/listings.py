@@ -1,9 +1,11 @@
 """The commands that read one answer and print it: explain, tasks, deliveries, redeliver, providers, costs."""
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from time import time
 
+from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.display.report_tables import (
     cost_table,
@@ -14,6 +16,8 @@ from stepwell.cli.workflow_commands.display.report_tables import (
 )
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.contract.webhooks import DeliveryPublic
+
+_DELIVERY_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def explain(context: CommandContext, workflow: str) -> None:
@@ -33,7 +37,10 @@ def list_deliveries(context: CommandContext, workflow: str) -> None:
 
 
 def redeliver(context: CommandContext, workflow: str, deliveries: Sequence[str]) -> None:
-    """Send *deliveries* again; all FAILED ones if there are none."""
+    """Send *deliveries* again; all FAILED ones if there are none. Raises `Refused`."""
+    for delivery_id in deliveries:
+        if _DELIVERY_ID.fullmatch(delivery_id) is None:
+            raise Refused(f"{delivery_id}: Expected the id of a delivery, as `deliveries` lists it", code=MISUSED)
     workflow_id = context.workflow_id(workflow)
     client = context.client
 

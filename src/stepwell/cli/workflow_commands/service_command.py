@@ -1,5 +1,6 @@
 """The declaration of commands over the API. It imports little, because `--help` and the shell's completion load it."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final
@@ -24,6 +25,8 @@ CONNECTION: Final[Mapping[str, click.Option]] = {
 }
 _JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON: one object, or one in each line.")
 
+_SURROGATE = re.compile("[\ud800-\udfff]")  # stands for a byte of an argument that isn't UTF-8
+
 # The names of the options that all commands have.
 SHARED: Final = frozenset({*CONNECTION, "as_json"})
 
@@ -46,12 +49,22 @@ class ServiceCommand(click.Command):
         from stepwell.cli.workflow_commands.command_context import run_command
         from stepwell.cli.workflow_commands.endpoint import ConnectionOptions
 
+        _check_texts(ctx)
         own = dict(ctx.params)
         as_json = own.pop("as_json")
         options = ConnectionOptions(**{name: own.pop(name) for name in self._connection})
         callback = self.callback
         assert callback is not None
         return run_command(options, lambda context: ctx.invoke(callback, context, **own), as_json=as_json)
+
+
+def _check_texts(context: click.Context) -> None:
+    """Raise `click.UsageError` for a text that isn't UTF-8, which no request can contain. Paths of files may be so."""
+    for parameter in context.command.params:
+        value = context.params[parameter.name or ""]
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and _SURROGATE.search(text):
+                raise click.BadParameter("Expected UTF-8.", context, parameter)
 
 
 def service_command(

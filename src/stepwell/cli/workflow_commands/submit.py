@@ -1,5 +1,6 @@
 """`stepwell submit`: creates a workflow from a file."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ from stepwell.cli.workflow_commands.workflow_report import render_workflow
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.workflows import WorkflowPublic
 
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
 
 class SubmitOptions(NamedTuple):
     """The options of `submit`. The first three change the definition."""
@@ -38,11 +41,14 @@ def submit(context: CommandContext, data: bytes, options: SubmitOptions) -> int:
     """Create the workflow that *data* defines. Returns the exit code."""
     if options.wait and not options.start:
         raise Refused("--wait: a workflow that isn't started doesn't end; use --start", code=MISUSED)
+    key = options.idempotency_key
+    if key is not None and _KEY.fullmatch(key) is None:
+        raise Refused("--idempotency-key: Expected 1 to 255 printable ASCII characters without spaces", code=MISUSED)
     definition = read_definition(data)
     set_values(definition, options.values)
     set_labels(definition, options.labels)
     set_uploads(definition, options.uploads, lambda path: context.client.upload(path).path)
-    created = context.client.create(definition, start=options.start, idempotency_key=options.idempotency_key)
+    created = context.client.create(definition, start=options.start, idempotency_key=key)
     context.remember(created.id, submitted=created.id)
     context.store_shown_ids()  # before the wait, so that other commands can name it meanwhile
     print_warnings([] if created.warnings is UNSET else created.warnings)
