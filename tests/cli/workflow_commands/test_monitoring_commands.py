@@ -225,6 +225,12 @@ class TestEncoding:
         listed = stepwell("ls", "--limit", "1", env=env)
         assert (listed.returncode, " Gr??e " in listed.stdout) == (0, True)
 
+    def test_json_escapes_what_might_control_a_terminal(self, shell: CommandLine) -> None:
+        name = "a\x9b31mb\u202e \U000e0001"
+        shown = shell("show", submitted(shell, "--no-start", name=name), "--json")
+        assert "\\u009b31mb\\u202e \\udb40\\udc01" in shown.out
+        assert shown.json["name"] == name
+
 
 class TestFiles:
     def test_outputs_are_downloaded_once_and_repaired(self, shell: CommandLine, tmp_path: Path) -> None:
@@ -256,6 +262,15 @@ class TestFiles:
         assert (code, "Download" in output) == (0, True)
         files = [tmp_path / "out/generate/result.png", tmp_path / "out/refine/result.png"]
         assert paths.read_text().splitlines() == [str(file) for file in files]
+
+    def test_a_link_in_the_folder_leads_no_file_elsewhere(self, shell: CommandLine, tmp_path: Path) -> None:
+        workflow_id, elsewhere = submitted(shell, "--wait"), tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/generate").symlink_to(elsewhere)
+        done = shell("outputs", workflow_id, "-o", tmp_path / "out")
+        assert (done.code, done.out, [*elsewhere.iterdir()]) == (1, "", [])
+        assert done.err.startswith(f"stepwell: {tmp_path}/out/generate is a link")
 
     def test_outputs_of_one_step_are_selected(self, shell: CommandLine, tmp_path: Path) -> None:
         workflow_id = submitted(shell, "--wait")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from io import TextIOWrapper
+from json import dumps
 from typing import TypeVar
 from uuid import UUID
 
@@ -125,7 +126,7 @@ class CommandContext:
 
     def show(self, value: T, render: Callable[[T], RenderableType]) -> None:
         """Print a result: *value*, a struct of the API, as JSON; or else what *render* makes of it."""
-        print_result(_ENCODER.encode(value).decode() if self.as_json else text_for(self.console, render(value)))
+        print_result(_json_line(value) if self.as_json else text_for(self.console, render(value)))
 
     def show_each(self, values: Iterable[T], render: Callable[[Sequence[T]], RenderableType]) -> None:
         """Print results: each as a line of JSON, as it comes; or else what *render* makes of all of them."""
@@ -134,13 +135,13 @@ class CommandContext:
             return
         with suppress(BrokenPipeError):  # nobody reads the rest
             for value in values:
-                write_result(_ENCODER.encode(value).decode())
+                write_result(_json_line(value))
 
     def show_stream(self, values: Iterable[T], render: Callable[[T], RenderableType]) -> None:
         """Print results: each as it comes, as a line of JSON or as what *render* makes of it."""
         with suppress(BrokenPipeError):  # nobody reads the rest
             for value in values:
-                write_result(_ENCODER.encode(value).decode() if self.as_json else text_for(self.console, render(value)))
+                write_result(_json_line(value) if self.as_json else text_for(self.console, render(value)))
 
     def report(self, *lines: RenderableType) -> None:
         """Print lines for people to stderr, without a prefix. Failures are ignored."""
@@ -206,6 +207,14 @@ class CommandContext:
             limit=_NEWEST, include_steps=False, include_results=False, include_deleted=True, total=False
         )
         return [workflow.id for workflow in page.workflows]
+
+
+def _json_line(value: object) -> str:
+    """Return *value* as JSON. Escapes stand for characters that might control a terminal: parsers read the same."""
+    text = _ENCODER.encode(value).decode()
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else dumps(each)[1:-1] for each in text)
 
 
 def _ending(ids: Iterable[UUID], end: str) -> list[UUID]:

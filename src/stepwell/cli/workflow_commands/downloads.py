@@ -20,6 +20,7 @@ from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.download_names import download_names
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import StepOutput, Stepwell
+from stepwell.domain.artifacts import parse_artifact_path
 
 _CHUNK = 1024 * 1024
 
@@ -52,6 +53,10 @@ def download_outputs(context: CommandContext, workflow: str, folder: Path, steps
 
 
 def _download(client: Stepwell, output: StepOutput, place: Path, advance: Callable[[int], None]) -> None:
+    if place.parent.is_symlink():
+        raise Refused(f"{place.parent} is a link, which may lead elsewhere: remove it, or choose another folder")
+    if parse_artifact_path(output.path) is None:
+        raise Refused(f"{output.path}: Expected the path of a file from the service, like media/TASK/NAME")
     with os_errors(f"cannot write {place}"):
         place.parent.mkdir(parents=True, exist_ok=True)
         if _is_complete(place, output):
