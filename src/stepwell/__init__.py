@@ -1,5 +1,13 @@
 """Stepwell: workflows of AI-media tasks, checkpointed to PostgreSQL."""
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("stepwell")
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`. It is read late, because that takes a tenth of the time that the import of the client may."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # noqa: PLC0415 - see above
+
+    globals()[name] = number = version("stepwell")
+    return number
