@@ -13,6 +13,18 @@ import pytest
 from stepwell.client import AsyncStepwell, StepwellError
 
 PATH = "media/7/a.txt"
+ARTIFACT: dict[str, Any] = {
+    "path": PATH,
+    "name": "a.txt",
+    "size": 1,
+    "sha256": "",
+    "media_type": "text/plain",
+    "width": None,
+    "height": None,
+    "duration_s": None,
+    "created_at": "2026-01-01T00:00:00Z",
+    "expires_at": "2026-01-01T00:00:00Z",
+}
 
 
 def uploading(sent: list[httpx.Request]) -> AsyncStepwell:
@@ -71,6 +83,29 @@ async def test_what_is_no_content_is_refused_with_what_is() -> None:
                 await client.upload(content)  # type: ignore[arg-type]
 
 
+async def test_all_uploads_are_listed_although_each_is_deleted_or_others_come() -> None:
+    paths = [f"media/{i}/a" for i in range(250)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            paths.remove(request.url.path.removeprefix("/api/v1/artifacts/"))
+            return httpx.Response(200, json=ARTIFACT)
+        skip = int(request.url.params["skip"])
+        page = [ARTIFACT | {"path": path} for path in paths[skip : skip + 100]]
+        return httpx.Response(200, json={"artifacts": page, "total": len(paths), "skip": skip, "limit": 100})
+
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+        listed = []
+        async for upload in client.uploads():
+            listed.append(upload.path)
+            if len(listed) == 50:
+                paths.insert(0, "media/new/a")
+        assert listed == paths[1:]
+        async for upload in client.uploads():
+            await client.delete_upload(upload.path)
+    assert paths == []
+
+
 def downloading(content: Any) -> AsyncStepwell:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content()))
     return AsyncStepwell("http://t.local", transport=transport, retry_s=0)
@@ -115,6 +150,14 @@ async def test_a_download_that_fails_leaves_the_folder_as_it_was(tmp_path: Path)
 
 async def test_a_forked_process_has_connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     connections: list[asyncio.StreamWriter] = []
+    pools: list[httpx.AsyncClient] = []
+
+    class Pool(httpx.AsyncClient):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            pools.append(self)
+
+    monkeypatch.setattr("stepwell.client.asynchronous.connection.httpx.AsyncClient", Pool)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(writer)
@@ -128,10 +171,9 @@ async def test_a_forked_process_has_connections_of_its_own(monkeypatch: pytest.M
             await client.openapi()
             await client.openapi()
             assert len(connections) == 1
-            parents = client._client
             monkeypatch.setattr("stepwell.client.asynchronous.connection.getpid", lambda: -1)
             await client.openapi()
-            await parents.aclose()  # a child closes them without a word when they are collected
+            await pools[0].aclose()  # a child closes its copies without a word when they are collected
         assert len(connections) == 2
         for writer in connections:
             writer.transport.abort()

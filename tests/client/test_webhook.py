@@ -1,8 +1,11 @@
 """A receiver verifies a webhook of the live service in one call."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from time import time
 
 import pytest
+from standardwebhooks.webhooks import Webhook
 
 from stepwell.client import InvalidWebhook, verify_webhook
 from stepwell.contract.webhooks import StepNotice, WorkflowNotice
@@ -37,3 +40,15 @@ async def test_webhooks_of_the_service_are_verified_and_decoded(service: Service
             verify_webhook(body, headers, WEBHOOK_SECRET)
     with pytest.raises(ValueError, match="whsec_ and base64"):
         verify_webhook(sent.body, sent.headers, "whsec_")
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", '{"data":null}', '{"data":1}', '{"data":' + "[" * 9_999], ids=len)
+def test_a_body_of_another_kind_is_no_webhook(body: str) -> None:
+    now = datetime.fromtimestamp(time(), UTC)
+    headers = {
+        "webhook-id": "evt_1",
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": Webhook(WEBHOOK_SECRET).sign("evt_1", now, body),
+    }
+    with pytest.raises(InvalidWebhook, match="the body"):
+        verify_webhook(body, headers, WEBHOOK_SECRET)

@@ -13,7 +13,15 @@ Id: TypeAlias = UUID | str
 QueryValue: TypeAlias = Any
 NO_HEADERS: Mapping[str, str] = {}
 JSON_BODY = {"Content-Type": "application/json"}
-_ENCODER = json.Encoder(decimal_format="number")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):  # that is no dictionary
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} can't be part of a JSON text")
+
+
+_ENCODER = json.Encoder(decimal_format="number", enc_hook=_plain)
 
 
 class ApiRequest(Struct, frozen=True, kw_only=True):
@@ -82,6 +90,8 @@ def artifact_path(path: str) -> str:
 
 def segment(value: Id) -> str:
     """Return *value* as one segment of a path. Raises ValueError if it can't be one."""
+    if not isinstance(value, UUID | str):
+        raise TypeError(f"an id is a UUID or text, not a {type(value).__name__}")
     text = str(value)
     if text in ("", ".", ".."):
         raise ValueError(f"{text!r} is neither an id nor part of the path of a file")

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import DecodeError, json
+from msgspec import DecodeError, Struct, json
 
 from stepwell.client.errors import InvalidWebhook
 from stepwell.contract.webhooks import StepNotice, WorkflowNotice
 
 _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
+
+class _Notice(Struct):
+    data: dict[str, Any]
 
 
 def verify_webhook(body: bytes | str, headers: Mapping[str, str], secret: str) -> WorkflowNotice | StepNotice:
@@ -41,9 +45,9 @@ def verify_webhook(body: bytes | str, headers: Mapping[str, str], secret: str) -
 
 def _payload(body: bytes | str) -> WorkflowNotice | StepNotice:
     try:
-        content: dict[str, Any] = json.decode(body)
-        if "event" in content.get("data", {}):
+        content = json.decode(body, type=_Notice)
+        if "event" in content.data:
             return json.decode(body, type=StepNotice)
         return json.decode(body, type=WorkflowNotice)
-    except (DecodeError, AttributeError) as error:
+    except (DecodeError, RecursionError) as error:
         raise InvalidWebhook(f"the body isn't that of a webhook of this version: {error}") from None

@@ -65,15 +65,21 @@ class AsyncFileCalls(AsyncHistoryCalls):
         return _only_file(decode(response, UploadResponse))
 
     async def uploads(self) -> AsyncItems[ArtifactPublic]:
-        """Yield the uploaded files, newest first."""
-        skip = 0
+        """Yield the uploaded files, newest first. They may be deleted meanwhile."""
+        seen, skip, total = set[str](), 0, 0
         while True:
             response = await self._send(read(_ARTIFACTS, {"skip": skip, "limit": _PAGE}))
-            page = decode(response, ArtifactListResponse).artifacts
-            for artifact in page:
-                yield artifact
-            skip += len(page)
-            if len(page) < _PAGE:
+            page = decode(response, ArtifactListResponse)
+            deleted, total = total - page.total, page.total
+            if deleted > 0 and skip > 0:  # so the next ones have moved forward
+                skip = max(0, skip - deleted)
+                continue
+            for artifact in page.artifacts:
+                if artifact.path not in seen:
+                    seen.add(artifact.path)
+                    yield artifact
+            skip += len(page.artifacts)
+            if len(page.artifacts) < _PAGE:
                 return
 
     async def delete_upload(self, path: str) -> ArtifactPublic:

@@ -100,7 +100,7 @@ class AsyncHistoryCalls(AsyncConnection):
             for delivery in page.deliveries:
                 yield delivery
                 after = delivery.event_id
-            if not page.has_more:
+            if not page.has_more or not page.deliveries:
                 return
 
     async def redeliver(

@@ -209,9 +209,11 @@ class WorkflowCalls(Connection):
         while True:
             page = self.page(limit=page_size, total=False, cursor=cursor, **filters)
             yield from page.workflows
-            cursor = page.next_cursor
-            if cursor is None:
+            if page.next_cursor is None:
                 return
+            if page.next_cursor == cursor:
+                raise UnexpectedAnswer("a page of workflows leads to itself")
+            cursor = page.next_cursor
 
     def _run_verb(
         self, workflow_id: Id, verb: str, wait: float | None, if_match: str | None, key: str | None
