@@ -4,7 +4,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """Return `__version__`. It is read late, because that takes a tenth of the time that the import of the client may."""
+    """Return `__version__`. It is read late, because that takes a tenth of the time that importing the client may."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import version  # noqa: PLC0415 - see above
