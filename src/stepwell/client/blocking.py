@@ -1,4 +1,4 @@
-"""What the synchronous and the asynchronous client do in ways of their own: sleep, and call a function that blocks.
+"""The operations that differ between the two clients: pauses, calls of functions that block, and semaphores.
 
 asyncio is imported when it is first used, because it takes as long to import as the rest of the client.
 """
@@ -32,15 +32,15 @@ async def async_call(function: Callable[_Params, _Result], *args: _Params.args, 
     return await run_sync(partial(function, *args, **kwargs))
 
 
-def async_turns(count: int) -> AbstractAsyncContextManager[object]:
-    """Return a context that *count* tasks may be in at once. Others wait for their turn."""
+def async_semaphore(count: int) -> AbstractAsyncContextManager[object]:
+    """Return a semaphore that *count* tasks may hold at once. Others wait."""
     from anyio import Semaphore  # noqa: PLC0415 - see above
 
     return Semaphore(count)
 
 
-def sync_turns(count: int) -> AbstractContextManager[object]:
-    """Return a context that *count* threads may be in at once."""
+def sync_semaphore(count: int) -> AbstractContextManager[object]:
+    """Return a semaphore that *count* threads may hold at once. Others wait."""
     return threading.Semaphore(count)
 
 

@@ -1,5 +1,6 @@
-"""Builds the definition of a workflow, step by step. The output of a step is a value: its use as an input of another
-step becomes a mapping, and so a dependency.
+"""Builds the definition of a workflow, step by step.
+
+The output of a step is a value. If it is used as an input of another step, it becomes a mapping, and so a dependency.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ Files: TypeAlias = Sequence[str | ArtifactPublic | StepValue] | StepValue
 
 
 class StepOptions(TypedDict, total=False):
-    """What steps of every type may have.
+    """The options of steps of every type.
 
     `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
     are steps that must be COMPLETED before. `provider`, `provider_config` and `capabilities` say who does the work,
@@ -131,7 +132,7 @@ class WorkflowBuilder:
             "origin_tenant_id": origin_tenant_id,
             "origin_reference": origin_reference,
         }
-        self._members = _given(members)
+        self._members = _without_none(members)
         self._steps: dict[str, dict[str, Any]] = {}
 
     def __repr__(self) -> str:
@@ -163,7 +164,7 @@ class WorkflowBuilder:
         step = {
             "id": step_id,
             "task_type": str(task_type),
-            "config": self._split(_given(inputs), "", mappings),
+            "config": self._split(_without_none(inputs), "", mappings),
             "depends_on": [self._id_of(each) for each in options.get("after", ())],
             "input_mappings": mappings,
             "max_retries": options.get("max_retries"),
@@ -181,12 +182,12 @@ class WorkflowBuilder:
             if wanted in self._steps:
                 raise ValueError(f"the workflow has a step {wanted!r} already")
             return wanted
-        base = number = task_type.lower()
+        base = new_id = task_type.lower()
         count = 1
-        while number in self._steps:
+        while new_id in self._steps:
             count += 1
-            number = f"{base}_{count}"
-        return number
+            new_id = f"{base}_{count}"
+        return new_id
 
     def _id_of(self, step: BuiltStep | str) -> str:
         if isinstance(step, BuiltStep) and step.workflow is not self:
@@ -220,7 +221,7 @@ class WorkflowBuilder:
         return mapping if transform is None else mapping | {"transform": str(transform)}
 
 
-def _given(members: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 

@@ -14,7 +14,7 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
 from stepwell.contract.workflows import WorkflowPublic
 
-_SHOWN_FAULTS = 20  # of an invalid request, in the message of its error
+_MAX_FAULTS = 20  # of an invalid request, in the message of its error
 
 
 class StepwellError(Exception):
@@ -42,13 +42,15 @@ class StepwellError(Exception):
 
 
 class ConnectionFailed(StepwellError):
-    """There is no answer. `was_sent` is true if the request may have reached the service and had its effect. `may_pass`
-    is false if another try can't succeed, for instance because the certificate isn't accepted.
+    """The service gave no answer.
+
+    `was_sent` is true if the request may have reached the service and had its effect. `is_temporary` is false if
+    another try can't succeed, for instance because the certificate isn't accepted.
     """
 
-    def __init__(self, message: str, *, was_sent: bool = True, may_pass: bool = True) -> None:
+    def __init__(self, message: str, *, was_sent: bool = True, is_temporary: bool = True) -> None:
         super().__init__(message)
-        self.was_sent, self.may_pass = was_sent, may_pass
+        self.was_sent, self.is_temporary = was_sent, is_temporary
 
 
 class UnexpectedAnswer(StepwellError):
@@ -185,9 +187,9 @@ def refusal_of(status: int, problem: Problem, request: str, retry_after_s: float
 def invalid_request(answer: HTTPValidationError, request: str) -> Invalid:
     """Return the error for an answer that lists the faults of a request."""
     faults = [] if answer.detail is UNSET else answer.detail
-    lines = [f"{_place(fault)}: {fault.msg}" for fault in faults[:_SHOWN_FAULTS]]
-    if len(faults) > _SHOWN_FAULTS:
-        lines.append(f"and {len(faults) - _SHOWN_FAULTS} more")
+    lines = [f"{fault_place(fault)}: {fault.msg}" for fault in faults[:_MAX_FAULTS]]
+    if len(faults) > _MAX_FAULTS:
+        lines.append(f"and {len(faults) - _MAX_FAULTS} more")
     title = "Invalid request" if answer.title is UNSET else answer.title
     detail = "; ".join(lines)
     error = Invalid(
@@ -199,7 +201,7 @@ def invalid_request(answer: HTTPValidationError, request: str) -> Invalid:
     return error
 
 
-def _place(fault: ValidationError) -> str:
-    """Return the place of a fault as one reads it: `steps[1].config.width`."""
+def fault_place(fault: ValidationError) -> str:
+    """Return the place of a fault as a path: `steps[1].config.width`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault.loc[1:])
     return text.removeprefix(".") or ".".join(map(str, fault.loc)) or "request"

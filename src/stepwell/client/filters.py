@@ -8,7 +8,7 @@ from stepwell.contract.enums import WorkflowStatus
 
 
 class CountFilters(TypedDict, total=False):
-    """Which workflows are meant. All of `labels` must match; `name` is the beginning of the name, in any case."""
+    """Filters that select workflows. All of `labels` must match; `name` is the beginning of the name, in any case."""
 
     status: WorkflowStatus | str | Iterable[WorkflowStatus | str] | None
     labels: Mapping[str, str] | None
@@ -23,7 +23,7 @@ class CountFilters(TypedDict, total=False):
 
 
 class ListFilters(CountFilters, total=False):
-    """Which workflows are meant, in which order, and with what."""
+    """Filters of a list, its order, and the parts of each workflow that it has."""
 
     order: Literal["-created_at", "created_at"] | None
     include_steps: bool | None
@@ -31,7 +31,7 @@ class ListFilters(CountFilters, total=False):
 
 
 class PageOptions(ListFilters, total=False):
-    """Which page of them. `total`: whether all that match are counted."""
+    """Options of one page of a list. `total`: whether all that match are counted."""
 
     limit: int | None
     skip: int | None

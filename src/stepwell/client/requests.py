@@ -1,4 +1,4 @@
-"""A request of the client, and how its address is written."""
+"""The requests of the client, and the paths of the API."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -109,7 +109,7 @@ def preferences(*, wait_s: int | None = None, lenient: bool = False) -> dict[str
 
 
 def _texts(value: QueryValue) -> Iterable[str]:
-    """Yield the values of a parameter as text: none for one that isn't given, several for one that is repeated."""
+    """Yield the values of a parameter as text: none for one that is None or UNSET, several for one that is repeated."""
     if value is None or value is UNSET:
         return ()
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""How answers become structs of the contract, and how failures become errors."""
+"""Decodes answers into structs of the contract, and failures into errors."""
 
 from collections.abc import Hashable
 from decimal import Decimal
@@ -17,8 +17,8 @@ from stepwell.contract.costs import CostsResponse
 from stepwell.contract.problems import HTTPValidationError, Problem
 
 _Answer = TypeVar("_Answer")
-_SHOWN = 200  # characters of an answer that isn't one of the API
-_OF_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_MAX_TEXT = 200  # characters of an answer that isn't one of the API
+_TRANSFER_HEADERS = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 # Raised for JSON that is damaged, of another type or nested too deeply. `msgspec.ValidationError` is a `DecodeError`.
 _UNDECODABLE = (DecodeError, UnicodeDecodeError, RecursionError)
 # Nothing was sent if one of these was raised.
@@ -54,24 +54,26 @@ def _decoder(kind: Hashable) -> json.Decoder[Any]:
 
 def with_body(response: httpx.Response, content: bytes) -> httpx.Response:
     """Return *response* with its decoded body *content*, which has been read from it."""
-    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_TRANSFER]
+    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _TRANSFER_HEADERS]
     return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
 
 
 def failure_of(request: ApiRequest, response: httpx.Response) -> StepwellError:
-    """Return the error that an answer without success stands for. The body has been read."""
+    """Return the error for an answer that isn't a success. Its body has been read."""
     status = response.status_code
     text = str(request)
     if status < HTTPStatus.BAD_REQUEST:
         target = response.headers.get("Location", "")
-        return UnexpectedAnswer(f"{status}: the service is at another URL, {target[:_SHOWN]} ({text})", status=status)
+        return UnexpectedAnswer(
+            f"{status}: the service is at another URL, {target[:_MAX_TEXT]} ({text})", status=status
+        )
     try:
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
             return invalid_request(json.decode(response.content, type=HTTPValidationError), text)
         problem = json.decode(response.content, type=Problem)
     except _UNDECODABLE:  # of a proxy
         phrase = response.reason_phrase or "Failed"
-        problem = Problem(type="about:blank", title=phrase, status=status, detail=text_of(response)[:_SHOWN].strip())
+        problem = Problem(type="about:blank", title=phrase, status=status, detail=text_of(response)[:_MAX_TEXT].strip())
     return refusal_of(status, problem, text, retry_after_of(response))
 
 
@@ -94,6 +96,6 @@ def text_of(response: httpx.Response) -> str:
 def connection_failed(request: ApiRequest, error: httpx.HTTPError, base: str) -> ConnectionFailed:
     reason = str(error) or type(error).__name__
     is_certificate_bad = isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in reason
-    may_pass = not (is_certificate_bad or isinstance(error, httpx.LocalProtocolError))
+    is_temporary = not (is_certificate_bad or isinstance(error, httpx.LocalProtocolError))
     message = f"{base} gave no answer to {request}: {reason}"
-    return ConnectionFailed(message, was_sent=not isinstance(error, _UNSENT), may_pass=may_pass)
+    return ConnectionFailed(message, was_sent=not isinstance(error, _UNSENT), is_temporary=is_temporary)

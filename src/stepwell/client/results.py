@@ -1,4 +1,4 @@
-"""The answers of the client that say more than the structs of the contract."""
+"""Answers of the client that add members to structs of the contract."""
 
 from typing import Self
 from urllib.parse import parse_qsl

@@ -1,4 +1,4 @@
-"""When a request is sent again: after which failure, after which pause, and for how long."""
+"""The policy for repeated requests: after which failures, after which pauses, and for how long."""
 
 import random
 from http import HTTPStatus
@@ -6,11 +6,11 @@ from time import monotonic
 
 from stepwell.client.errors import ConnectionFailed, StepwellError
 
-_BASE_S, _MOST_S, _MOST_FAILURES = 0.25, 10.0, 10
+_BASE_S, _MAX_PAUSE_S, _MAX_EXPONENT = 0.25, 10.0, 10
 # Another try may succeed after these, whether or not they say when.
-_PASSING = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+_TEMPORARY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 # Another try may succeed after these if they say when. 409: the first try is still being worked on.
-_PASSING_WITH_TIME = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLICT})
+_TEMPORARY_IF_DATED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLICT})
 
 
 class Retries:
@@ -22,41 +22,41 @@ class Retries:
 
     def __init__(self, within_s: float) -> None:
         self._within_s = within_s
-        self._ends: float | None = None  # of the tries; None while there is no failure
+        self._deadline: float | None = None  # None while there is no failure
         self._failures = 0
 
     def reset(self) -> None:
-        """Begin anew after a success, for instance of a part of a stream."""
+        """Begin anew after a success, for instance after a part of a stream."""
         self.extend()
         self._failures = 0
 
     def extend(self) -> None:
-        """Begin the time anew, but not the pauses: the service answers, but hasn't sent what it was asked for."""
-        self._ends = None
+        """Begin the time anew, but not the pauses: the service answers, but has sent no complete event."""
+        self._deadline = None
 
     def pause_after(self, failure: StepwellError, *, is_repeatable: bool) -> float:
-        """Return the seconds to wait before the next try. Raises *failure* if there is none."""
-        if self._within_s <= 0 or not _is_passing(failure, is_repeatable=is_repeatable):
+        """Return the seconds to wait before the next try. Raises *failure* if there is no next try."""
+        if self._within_s <= 0 or not _may_succeed_later(failure, is_repeatable=is_repeatable):
             raise failure
         pause = self.pause_after_end() + (failure.retry_after_s or 0)
         now = monotonic()
-        if self._ends is None:
-            self._ends = now + self._within_s
-        if now + pause > self._ends:
+        if self._deadline is None:
+            self._deadline = now + self._within_s
+        if now + pause > self._deadline:
             raise failure
         return pause
 
     def pause_after_end(self) -> float:
-        """Return the seconds to wait before a stream is opened again that has ended in order."""
-        pause = random.uniform(0, min(_MOST_S, _BASE_S * 2**self._failures))  # noqa: S311 - jitter is no secret
-        self._failures = min(self._failures + 1, _MOST_FAILURES)
+        """Return the seconds to wait before a stream that has ended without a failure is opened again."""
+        pause = random.uniform(0, min(_MAX_PAUSE_S, _BASE_S * 2**self._failures))  # noqa: S311 - jitter is no secret
+        self._failures = min(self._failures + 1, _MAX_EXPONENT)
         return pause
 
 
-def _is_passing(failure: StepwellError, *, is_repeatable: bool) -> bool:
+def _may_succeed_later(failure: StepwellError, *, is_repeatable: bool) -> bool:
     """True if the request may be sent again, and another try may succeed."""
     if isinstance(failure, ConnectionFailed):
-        return failure.may_pass and (is_repeatable or not failure.was_sent)
+        return failure.is_temporary and (is_repeatable or not failure.was_sent)
     if not is_repeatable:
         return False
-    return failure.status in _PASSING or (failure.status in _PASSING_WITH_TIME and failure.retry_after_s is not None)
+    return failure.status in _TEMPORARY or (failure.status in _TEMPORARY_IF_DATED and failure.retry_after_s is not None)

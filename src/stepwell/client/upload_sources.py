@@ -20,8 +20,9 @@ Content: TypeAlias = "str | PathLike[str] | bytes | bytearray | memoryview | Rea
 
 
 class UploadSource:
-    """What is uploaded. `name` is "" if it has none; `size` is None if it isn't known. `is_rewindable`: it can be sent
-    again.
+    """The content of one upload. `name` is "" if it has none; `size` is None if it isn't known.
+
+    `is_rewindable`: it can be sent again.
     """
 
     def __init__(self, content: Content, name: str | None) -> None:

@@ -14,6 +14,7 @@ from stepwell.client import (
     Unauthorized,
     Unavailable,
 )
+from stepwell.client.errors import fault_place
 from stepwell.contract.problems import ValidationError
 
 _MAX_FAULTS: Final = 50
@@ -45,13 +46,8 @@ def describe_error(error: StepwellError) -> str:
 
 def describe_faults(faults: Sequence[ValidationError]) -> str:
     """Return a line for each fault, with its place in the arguments as a path like `steps[0].config.prompt`."""
-    lines = [f"- {_place(fault.loc)}: {fault.msg} ({fault.type})" for fault in faults[:_MAX_FAULTS]]
+    lines = [f"- {fault_place(fault)}: {fault.msg} ({fault.type})" for fault in faults[:_MAX_FAULTS]]
     if len(faults) > _MAX_FAULTS:
         lines.append(f"- and {len(faults) - _MAX_FAULTS} more")
     noun = "fault" if len(faults) == 1 else "faults"
     return "\n".join([f"The service refuses this: {len(faults)} {noun}. Correct each, then call again.", *lines])
-
-
-def _place(loc: Sequence[str | int]) -> str:
-    parts = loc[1:] if len(loc) > 1 else loc
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")

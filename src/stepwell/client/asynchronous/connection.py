@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import httpx
 
-from stepwell.client.blocking import AsyncItems, async_sleep, async_turns
+from stepwell.client.blocking import AsyncItems, async_semaphore, async_sleep
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
 from stepwell.client.requests import ApiRequest, read
 from stepwell.client.responses import connection_failed, failure_of, with_body
@@ -27,7 +27,7 @@ from stepwell.client.sse import FrameParser, SseFrame
 
 _CONNECT_S = 10.0
 _MAX_ANSWER = 256 * 1024 * 1024  # bytes. The results of a workflow have at most 64 MiB
-_REQUESTS, _IDLE = 256, 20  # requests at once, beside streams; connections that are kept for later ones
+_MAX_REQUESTS, _MAX_IDLE = 256, 20  # requests at once, beside streams; connections that are kept for later ones
 _STREAM = "text/event-stream"
 
 
@@ -62,10 +62,10 @@ class AsyncConnection:
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(self._timeout_s, connect=min(self._timeout_s, _CONNECT_S)),
             # The time of the pool grows with the square of its queue and of its idle connections.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=_IDLE),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE),
             transport=self._transport,
         )
-        self._turns = async_turns(_REQUESTS)
+        self._semaphore = async_semaphore(_MAX_REQUESTS)
         self._process = getpid()
 
     async def __aenter__(self) -> Self:
@@ -93,7 +93,7 @@ class AsyncConnection:
         retries = Retries(self._retry_s if retry_s is None else retry_s)
         while True:
             try:
-                async with self._turns, self._stream(request, body) as response:
+                async with self._semaphore, self._stream(request, body) as response:
                     return await _read(request, response)
             except StepwellError as failure:
                 pause = retries.pause_after(failure, is_repeatable=request.is_repeatable)
@@ -110,7 +110,7 @@ class AsyncConnection:
         if self._process != getpid():  # a fork: the parent would read the answers on its connections
             self._connect()
         try:
-            response = await self._client.send(self._built(request, body), stream=True)
+            response = await self._client.send(self._build(request, body), stream=True)
             try:
                 if not response.is_success:
                     raise failure_of(request, await _read(request, response))
@@ -156,9 +156,9 @@ class AsyncConnection:
                     raise
             await async_sleep(pause)
 
-    def _built(self, request: ApiRequest, body: Callable[[], AsyncIterator[bytes]] | None = None) -> httpx.Request:
+    def _build(self, request: ApiRequest, body: Callable[[], AsyncIterator[bytes]] | None = None) -> httpx.Request:
         try:
-            built = self._client.build_request(
+            message = self._client.build_request(
                 request.method,
                 f"{self._service.url}{request.url}",
                 headers={**self._service.headers, **request.headers},
@@ -167,8 +167,8 @@ class AsyncConnection:
         except httpx.InvalidURL as error:
             raise ValueError(f"{request}: {error}") from None
         if request.wait_s:
-            built.extensions["timeout"]["read"] = request.wait_s + self._timeout_s
-        return built
+            message.extensions["timeout"]["read"] = request.wait_s + self._timeout_s
+        return message
 
 
 async def _read(request: ApiRequest, response: httpx.Response) -> httpx.Response:

@@ -88,6 +88,7 @@ class AsyncHistoryCalls(AsyncConnection):
         return decode(response, TaskListResponse).tasks
 
     async def task(self, task_id: Id) -> TaskPublic:
+        """Return a task, which is one attempt at a step."""
         response = await self._send(read(f"/api/v1/tasks/{segment(task_id)}"))
         return decode(response, TaskPublic)
 

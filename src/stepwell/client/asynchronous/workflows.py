@@ -51,8 +51,10 @@ class AsyncWorkflowCalls(AsyncConnection):
         idempotency_key: str | None = None,
         lenient: bool = False,
     ) -> WorkflowPublic:
-        """Create a workflow, and start it. *wait*: return it when it has ended, at the latest after so many seconds.
-        *lenient*: unknown members of the definition are ignored.
+        """Create a workflow, and start it.
+
+        - *wait*: return it when it has ended, at the latest after so many seconds.
+        - *lenient*: unknown members of the definition are ignored.
         """
         request = change(
             "POST",
@@ -68,16 +70,18 @@ class AsyncWorkflowCalls(AsyncConnection):
     async def get(
         self, workflow_id: Id, *, include_steps: bool | None = None, include_results: bool | None = None
     ) -> WorkflowPublic:
+        """Return a workflow as it is now."""
         query = {"include_steps": include_steps, "include_results": include_results}
         return await self._workflow(read(path_of(workflow_id), query))
 
     async def wait(self, workflow_id: Id, timeout_s: float | None = None) -> WorkflowPublic:
         """Return the workflow when it has ended, whatever its status then. It survives restarts of the service.
 
-        Raises `WaitTimeout` if it hasn't ended after *timeout_s*. None waits as long as the service is there.
+        Raises `WaitTimeout` if it hasn't ended after *timeout_s*. Without *timeout_s*, it gives up when the service is
+        away for ten minutes.
         """
-        ends = None if timeout_s is None else monotonic() + timeout_s
-        workflow = await self._wait(workflow_id, ends)
+        deadline = None if timeout_s is None else monotonic() + timeout_s
+        workflow = await self._wait(workflow_id, deadline)
         if workflow.status not in TERMINAL_STATUSES:
             raise WaitTimeout(f"workflow {workflow.id} is {workflow.status} after {timeout_s:g} s", workflow)
         return workflow
@@ -108,8 +112,8 @@ class AsyncWorkflowCalls(AsyncConnection):
         idempotency_key: str | None = None,
     ) -> WorkflowPublic:
         """Change members of a workflow. None clears a member, except the name."""
-        given = {"name": name, "description": description, "webhook_url": webhook_url, "labels": labels}
-        content = json_body({key: value for key, value in given.items() if value is not UNSET})
+        members = {"name": name, "description": description, "webhook_url": webhook_url, "labels": labels}
+        content = json_body({key: value for key, value in members.items() if value is not UNSET})
         request = change(
             "PATCH",
             path_of(workflow_id),
@@ -128,6 +132,7 @@ class AsyncWorkflowCalls(AsyncConnection):
         if_match: str | None = None,
         idempotency_key: str | None = None,
     ) -> WorkflowPublic:
+        """Start a PENDING workflow. *wait* is that of `create`."""
         return await self._run_verb(workflow_id, "start", wait, if_match, idempotency_key)
 
     async def resume(
@@ -138,17 +143,20 @@ class AsyncWorkflowCalls(AsyncConnection):
         if_match: str | None = None,
         idempotency_key: str | None = None,
     ) -> WorkflowPublic:
+        """Continue a PAUSED or FAILED workflow. *wait* is that of `create`."""
         return await self._run_verb(workflow_id, "resume", wait, if_match, idempotency_key)
 
     async def pause(
         self, workflow_id: Id, *, if_match: str | None = None, idempotency_key: str | None = None
     ) -> WorkflowPublic:
+        """Pause a RUNNING workflow: nothing new starts, and running steps end."""
         request = change("POST", path_of(workflow_id, "/pause"), key=idempotency_key, if_match=if_match)
         return await self._workflow(request)
 
     async def cancel(
         self, workflow_id: Id, *, if_match: str | None = None, idempotency_key: str | None = None
     ) -> WorkflowPublic:
+        """Cancel a workflow with its running tasks. It can't be resumed."""
         return await self._workflow(change("DELETE", path_of(workflow_id), key=idempotency_key, if_match=if_match))
 
     async def cleanup(
@@ -231,39 +239,39 @@ class AsyncWorkflowCalls(AsyncConnection):
 
     async def _change(self, request: ApiRequest, wait: float | None) -> WorkflowPublic:
         """Send *request*, and return its workflow when it has ended, or after *wait* seconds."""
-        ends = monotonic() + (wait or 0)
+        deadline = monotonic() + (wait or 0)
         workflow = await self._workflow(request)
-        if workflow.status in TERMINAL_STATUSES or monotonic() >= ends:
+        if workflow.status in TERMINAL_STATUSES or monotonic() >= deadline:
             return workflow
         warnings = workflow.warnings
         try:
-            workflow = await self._wait(workflow.id, ends)
+            workflow = await self._wait(workflow.id, deadline)
         except StepwellError as error:
             error.workflow = workflow
             raise
         workflow.warnings = warnings
         return workflow
 
-    async def _wait(self, workflow_id: Id, ends: float | None) -> WorkflowPublic:
-        """Return the workflow when it has ended, or as it is at the time *ends*."""
-        retries = Retries(_RESTART_S if ends is None else inf)
+    async def _wait(self, workflow_id: Id, deadline: float | None) -> WorkflowPublic:
+        """Return the workflow when it has ended, or as it is at the time *deadline*."""
+        retries = Retries(_RESTART_S if deadline is None else inf)
         while True:
-            begins = monotonic()
-            wait_s = _SLICE_S if ends is None else _slice_s(ends - begins)
+            started = monotonic()
+            wait_s = _SLICE_S if deadline is None else _slice_s(deadline - started)
             request = read(path_of(workflow_id), headers=preferences(wait_s=wait_s), wait_s=wait_s)
             try:
                 workflow = await self._workflow(request, retry_s=0)
             except StepwellError as failure:
                 pause = retries.pause_after(failure, is_repeatable=True)
-                if ends is not None and monotonic() + pause > ends:
+                if deadline is not None and monotonic() + pause > deadline:
                     raise
             else:
                 retries.reset()
                 now = monotonic()
-                left = inf if ends is None else ends - now
+                left = inf if deadline is None else deadline - now
                 if workflow.status in TERMINAL_STATUSES or left <= 0:
                     return workflow
-                pause = min(1.0, left) if now - begins < 1 else 0.0  # the service didn't wait, or it did
+                pause = min(1.0, left) if now - started < 1 else 0.0  # if the service didn't wait itself
             await async_sleep(pause)
 
     async def _workflow(self, request: ApiRequest, *, retry_s: float | None = None) -> WorkflowPublic:

@@ -88,6 +88,7 @@ class HistoryCalls(Connection):
         return decode(response, TaskListResponse).tasks
 
     def task(self, task_id: Id) -> TaskPublic:
+        """Return a task, which is one attempt at a step."""
         response = self._send(read(f"/api/v1/tasks/{segment(task_id)}"))
         return decode(response, TaskPublic)
 
