@@ -99,6 +99,12 @@ async def test_a_wrong_message_gets_a_json_rpc_error(
     assert why in json.dumps(error)
 
 
+async def test_a_content_type_may_be_written_in_any_way_that_the_api_accepts(http: httpx.AsyncClient) -> None:
+    content_type = {"Content-Type": "Application/JSON; charset=UTF-8"}
+    answer = await http.post("/mcp", content=json.dumps(LIST), headers=content_type)
+    assert answer.status_code == 200, answer.text
+
+
 async def test_a_notification_is_accepted(http: httpx.AsyncClient) -> None:
     answer = await http.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
     assert (answer.status_code, answer.content) == (202, b"")
@@ -146,6 +152,17 @@ async def test_a_wait_ends_when_the_service_stops(tmp_path: Path) -> None:
             await eventually(lambda: bool(provider.running))
             await service.app.stop()
             assert (await waiting)["workflow"]["status"] == "RUNNING"
+
+
+async def test_a_wait_ends_when_the_client_disconnects(api: Service, url: str, http: httpx.AsyncClient) -> None:
+    definition = {"name": "Slow", "origin_instance": "tests", "steps": [configured_step("slow", wait=True)]}
+    params = {"name": "submit_workflow", "arguments": {"definition": definition, "wait_s": 50}}
+    async with httpx.AsyncClient(headers=http.headers) as client, asyncio.TaskGroup() as group:
+        message = {**LIST, "method": "tools/call", "params": params}
+        waiting = group.create_task(client.post(f"{url}/mcp", json=message, timeout=None))
+        await eventually(lambda: api.app.components.engine.bus.watchers == 1, "the call waits")
+        waiting.cancel()
+        await eventually(lambda: api.app.components.engine.bus.watchers == 0, "the wait has ended")
 
 
 async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:

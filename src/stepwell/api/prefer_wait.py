@@ -60,7 +60,7 @@ async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seco
     failure: StepwellError | None = None
     ended = False
     async with create_task_group() as group:
-        group.start_soon(_cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting request")
+        group.start_soon(cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting request")
         try:
             await services.completion.until_terminal(request.user.scope, workflow_id, seconds)
         except StepwellError as error:  # kept, because the group would wrap it in an ExceptionGroup
@@ -74,7 +74,8 @@ async def _wait(request: ApiRequest, services: Services, workflow_id: UUID, seco
         raise Unavailable("the caller has gone")
 
 
-async def _cancel_on_disconnect(request: ApiRequest, wait: CancelScope) -> None:
+async def cancel_on_disconnect(request: ApiRequest, wait: CancelScope) -> None:
+    """Cancel *wait* when the client disconnects. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     wait.cancel()

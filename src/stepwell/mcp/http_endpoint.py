@@ -13,7 +13,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from anyio import sleep, to_thread
+from anyio import create_task_group, sleep, to_thread
 from litestar import Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Scope
@@ -23,6 +23,7 @@ from stepwell.api.body_buffers import BodyTooLarge, reserve_memory
 from stepwell.api.cross_origin import EVERY_ORIGIN
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.operations import JSON_TYPE, Operation, Permission, endpoint
+from stepwell.api.prefer_wait import cancel_on_disconnect
 from stepwell.api.request_bodies import read_body, read_head, read_json
 from stepwell.api.request_resources import resources_of
 from stepwell.domain.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
@@ -77,7 +78,7 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
                 token=_token_of(request.scope),
                 can_write=Permission.WRITE in request.user.permissions,
                 reserve=_reserve(request),
-                stopping=partial(_stopping, services),
+                stopping=partial(_stopping, request, services),
             ),
         )
         return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
@@ -85,9 +86,13 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
     return mcp
 
 
-async def _stopping(services: Services) -> None:
-    while not services.availability.draining:  # noqa: ASYNC110 - a wait is rare, and an event for it would be forever
-        await sleep(_STOPPING_S)
+async def _stopping(request: ApiRequest, services: Services) -> None:
+    """Return when the service stops, or when the client has disconnected."""
+    async with create_task_group() as group:
+        group.start_soon(cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting call")
+        while not services.availability.draining:  # noqa: ASYNC110 - a wait is rare, and an event would be forever
+            await sleep(_STOPPING_S)
+        group.cancel_scope.cancel()
 
 
 def _check_origin(scope: Scope, allowed: Collection[str]) -> None:

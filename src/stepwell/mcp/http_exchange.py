@@ -82,8 +82,9 @@ class _Collector:
 
 
 def _http_scope(scope: Scope) -> Any:
-    """Return what the SDK needs of a request. The message has already been inflated and checked."""
-    unread = (b"authorization", b"content-length", b"content-encoding")
+    """Return what the SDK needs of a request. The message and its type have been checked, and it has been inflated."""
+    unread = (b"authorization", b"content-length", b"content-encoding", b"content-type")
+    headers = [(name, value) for name, value in scope["headers"] if name not in unread]
     return {
         "type": "http",
         "http_version": "1.1",
@@ -93,7 +94,7 @@ def _http_scope(scope: Scope) -> Any:
         "raw_path": b"/mcp",
         "root_path": "",
         "query_string": b"",
-        "headers": [(name, value) for name, value in scope["headers"] if name not in unread],
+        "headers": [*headers, (b"content-type", b"application/json")],
         "server": scope["server"],
         "client": scope["client"],
     }
