@@ -17,7 +17,7 @@ Definition = Annotated[
         "The prompt write_definition and the resource stepwell://schema/definition describe it."
     ),
 ]
-WorkflowId = Annotated[str, Meta(min_length=1, max_length=100, description="The workflow's id")]
+WorkflowId = Annotated[str, Meta(pattern="^[0-9A-Za-z-]{1,100}$", description="The workflow's id")]
 Wait = Annotated[
     float, Meta(ge=0, le=MAX_WAIT_S, description="Wait so many seconds for the workflow's end, at most; 0: don't wait")
 ]
