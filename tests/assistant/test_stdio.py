@@ -35,6 +35,8 @@ async def test_only_media_are_uploaded_by_their_path(url: str, tmp_path: Path) -
         refusal = "is no image, video or sound"
         assert refusal in await failure(client, "upload_file", path=str(tmp_path / "key.png"))
         assert "No such file" in await failure(client, "upload_file", path=str(tmp_path / "missing.png"))
+        os.mkfifo(tmp_path / "pipe.png")
+        assert refusal in await failure(client, "upload_file", path=str(tmp_path / "pipe.png"))
         assert "Give either" in await failure(client, "upload_file")
 
 

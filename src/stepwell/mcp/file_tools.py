@@ -5,6 +5,7 @@ import binascii
 from collections.abc import Sequence
 from mimetypes import guess_type
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final
 
 import filetype
@@ -122,7 +123,8 @@ def _media_file(text: str) -> Path:
     """
     try:
         path = Path(text).expanduser()
-        kind = filetype.guess(path)
+        # Opening a pipe could take forever.
+        kind = filetype.guess(path) if S_ISREG(path.stat().st_mode) else None
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
         raise ToolFailed(f"Cannot read {text}: {getattr(error, 'strerror', None) or error}.") from None
     if kind is None or kind.mime.partition("/")[0] not in ("image", "video", "audio"):
