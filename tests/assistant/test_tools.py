@@ -14,6 +14,8 @@ from PIL import Image as Picture
 
 from providers.image_files import file_of, gradient
 from stepwell.api.operations import Permission
+from stepwell.client import AsyncStepwell, Unavailable
+from stepwell.mcp import in_process_transport
 from stepwell.mcp.file_tools import MAX_FILES, MAX_IMAGES, MAX_IMAGES_BYTES
 from stepwell.mcp.shortening import MAX_BYTES
 from support.providers.configured_by_steps import configured_step
@@ -180,6 +182,26 @@ async def test_a_workflow_whose_answers_are_too_large_is_shown_without_its_steps
     assert (outputs["results"], outputs["shortened"]) == ([], True)
     deleted = await call(acme, "cleanup_workflow", workflow_id=workflow_id, dry_run=False)
     assert deleted["workflow"]["is_deleted"]
+
+
+async def test_a_workflow_whose_explanation_is_too_large_is_shown_without_it(
+    acme: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_process_transport, "MAX_ANSWER_BYTES", 20_000)
+    steps = [{"id": f"step-{number}", "task_type": "PASSTHROUGH"} for number in range(200)]
+    read = await call(acme, "get_workflow", workflow_id=await submitted(acme, *steps, start=False))
+    assert (read["workflow"]["status"], read["shortened"]) == ("PENDING", True)
+
+
+async def test_a_wait_that_fails_returns_the_workflow_that_was_created(
+    acme: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lose_the_database(*_arguments: object, **_options: object) -> None:
+        raise Unavailable("the database is away")
+
+    monkeypatch.setattr(AsyncStepwell, "wait", lose_the_database)
+    result = await call(acme, "submit_workflow", definition=definition(drawing()), wait_s=50)
+    assert result["workflow"]["status"] == "RUNNING"
 
 
 async def test_a_definition_of_many_steps_is_planned_and_read(acme: Client) -> None:

@@ -1,6 +1,7 @@
 """The tools about workflows: plan, submit, read, list, and the verbs."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -61,14 +62,19 @@ async def submit(access: ServiceAccess, arguments: SubmitArguments) -> ToolOutco
         workflow = await read_briefly(access, error.location.rpartition("/")[2])
     warnings = () if workflow.warnings is UNSET else workflow.warnings
     if arguments.start and arguments.wait_s:
-        workflow = await _read(access, workflow.id, arguments.wait_s)
+        # An error would say that nothing was created, and the repeat of the call would pay for the same work again.
+        with suppress(StepwellError, ToolFailed):
+            workflow = await _read(access, workflow.id, arguments.wait_s)
     return ToolOutcome(status_result(workflow, None, _NEXT[workflow.status], warnings))
 
 
 async def get(access: ServiceAccess, arguments: StatusArguments) -> ToolOutcome:
     workflow = await _read(access, arguments.workflow_id, arguments.wait_s)
     is_open = workflow.status not in TERMINAL_STATUSES and not workflow.is_deleted
-    explanation = await access.client.explain(arguments.workflow_id) if is_open else None
+    explanation = None
+    if is_open:
+        with suppress(AnswerTooLarge):
+            explanation = await access.client.explain(arguments.workflow_id)
     return ToolOutcome(status_result(workflow, explanation, _NEXT[workflow.status]))
 
 
