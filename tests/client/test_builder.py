@@ -125,6 +125,8 @@ def test_what_a_mapping_can_not_say_is_refused_with_its_place(wf: Workflow) -> N
     step = wf.generation(prompt="x")
     with pytest.raises(TypeError, match="REFINE takes no upscale"):
         wf.refine(base_image=step.image, upscale=2)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="can't be part of a text"):
+        wf.llm_interaction(prompt=f"Describe {step.image}.")
     with pytest.raises(ValueError, match="reference_image_urls: a list"):
         wf.editing(base_image="a", reference_images=[step.image, "b"])
     with pytest.raises(TypeError, match="messages: an output"):

@@ -36,6 +36,9 @@ class StepValue:
     def __repr__(self) -> str:
         return f"StepValue({self.step.id!r}, {self.field!r}, {self.transform!r})"
 
+    def __format__(self, _spec: str) -> str:
+        raise TypeError(f"{self!r} can't be part of a text: it is known when the step has run. Pass it as an input")
+
     def transformed(self, transform: TransformType | str) -> Self:
         """Return this output with a transform."""
         return type(self)(self.step, self.field, transform)
