@@ -13,7 +13,6 @@ import httpx
 import httpx2
 import pytest
 import pytest_asyncio
-from litestar import Litestar
 
 from stepwell.api.operations import Permission
 from stepwell.cli import mcp_mount
@@ -173,8 +172,11 @@ async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:
     assert printed == b"set()\n"
 
 
-async def test_a_service_without_the_sdk_has_no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_service_without_the_sdk_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(mcp_mount, "has_sdk", lambda: False)
-    app = Litestar()
-    mount_mcp(app, Settings())
-    assert app.route_handler_method_map.get("/mcp") is None
+    async with running_service(MemoryDatabase(ManualClock()), tmp_path) as service:
+        mount_mcp(service.app.api, Settings(data_dir=tmp_path))
+        async with httpx.AsyncClient(transport=service.transport, base_url="http://service") as client:
+            answer = await client.post("/mcp", json=LIST, headers={"Authorization": f"Bearer {token()}"})
+            assert (answer.status_code, "pip install 'stepwell[mcp]'" in answer.json()["detail"]) == (404, True)
+            assert (await client.get("/health/live")).status_code == 200

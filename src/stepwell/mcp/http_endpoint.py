@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from anyio import create_task_group, sleep, to_thread
 from litestar import Response
+from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Scope
 from msgspec import Struct, json
@@ -84,6 +85,12 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
         return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
 
     return mcp
+
+
+@endpoint(MCP)
+async def refuse_without_sdk() -> None:
+    """The handler of `/mcp` in an installation without the SDK. Raises `HTTPException`."""
+    raise HTTPException(status_code=404, detail="This service has no MCP server. pip install 'stepwell[mcp]' adds it.")
 
 
 async def _stopping(request: ApiRequest, services: Services) -> None:
