@@ -12,8 +12,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from click.shell_completion import BashComplete
 from msgspec import json
 
+from stepwell.cli.commands import cli
 from support.processes.command_line import CommandLine
 from support.processes.stepwell_process import StepwellProcess, start, surroundings, until
 from support.workflows.image_pipelines import LONG, pipeline, until_ended
@@ -288,6 +290,14 @@ class TestIds:
         done = shell("show", "@last")
         assert done.code == 4
         assert done.err.startswith("stepwell: no workflow was submitted to http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("command", [["show"], ["events"], ["redeliver"], ["cancel", MISSING]])
+def test_a_shell_completes_ids_that_were_shown_lately(command: list[str], shell: CommandLine) -> None:
+    short = submitted(shell, "--no-start")[-8:]
+    complete = BashComplete(cli, {}, "stepwell", "_STEPWELL_COMPLETE").get_completions
+    assert {"@last", short} <= {each.value for each in complete(command, "")}
+    assert [each.value for each in complete(command, short[:7])] == [short]
 
 
 def test_proxies_of_the_environment_do_not_see_a_local_service(shell: CommandLine) -> None:

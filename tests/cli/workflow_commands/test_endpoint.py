@@ -8,7 +8,7 @@ import pytest
 
 from stepwell.cli.errors import MISUSED, UNAVAILABLE, Refused
 from stepwell.cli.workflow_commands.endpoint import ConnectionOptions, find_endpoint
-from stepwell.cli.workflow_commands.profiles import Profile, store_profile
+from stepwell.cli.workflow_commands.profiles import Profile, profile_names, store_profile
 from support.processes.stepwell_process import StepwellProcess
 
 OPTION, ENV, STORED, OTHER = (f"https://{name}.example.com" for name in ("option", "env", "stored", "other"))
@@ -100,6 +100,10 @@ def test_a_damaged_file_of_profiles_is_refused(environ: dict[str, str], tmp_path
         find_endpoint(ConnectionOptions(), environ)
     assert refused.value.lines == (f"{path} is damaged: delete it, and run `stepwell login` again",)
     assert find_endpoint(ConnectionOptions(url=OPTION, token="t"), environ).token == "t"
+
+
+def test_a_config_folder_below_a_file_has_no_profiles() -> None:
+    assert profile_names({"XDG_CONFIG_HOME": "/dev/null"}) == []
 
 
 def test_without_any_service_the_error_names_all_ways(tmp_path: Path) -> None:

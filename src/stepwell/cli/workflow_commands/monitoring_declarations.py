@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stepwell.cli.workflow_commands.service_command import service_command, workflow_id
+from stepwell.cli.workflow_commands.service_command import complete_ids, service_command, workflow_id
 
 # ruff: noqa: PLC0415 - a command imports its implementation when it runs
 # ruff: noqa: FBT001 - a flag is an option
@@ -39,7 +39,7 @@ def top(context: "CommandContext", once: bool) -> None:
 
 
 @service_command("events")
-@click.argument("workflow", metavar="[ID]", required=False)
+@click.argument("workflow", metavar="[ID]", required=False, shell_complete=complete_ids)
 @click.option("-f", "--follow", is_flag=True, help="Continue with new events, until the workflow ends.")
 @click.option("--after", type=click.IntRange(min=0), default=0, help="Only events with a higher number.")
 def events(context: "CommandContext", workflow: str | None, follow: bool, after: int) -> None:

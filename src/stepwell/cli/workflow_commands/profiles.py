@@ -58,7 +58,7 @@ def _read(path: Path) -> dict[str, Profile]:
     with os_errors(f"cannot read {path}"):
         try:
             return json.decode(read_bounded(path), type=dict[str, Profile])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (DecodeError, UnicodeDecodeError) as error:
             raise Refused(f"{path} is damaged: delete it, and run `stepwell login` again", code=MISUSED) from error
