@@ -26,7 +26,12 @@ def print_outcome(outcome: RunOutcome) -> int:
     """Print *outcome* as JSON, and its errors on stderr as well. Returns the exit code."""
     print_result(json.format(json.encode(outcome), indent=2).decode())
     print_message(*outcome.errors)
-    return 0 if outcome.status is WorkflowStatus.COMPLETED else FAILED
+    return exit_code_of(outcome.status)
+
+
+def exit_code_of(status: WorkflowStatus) -> int:
+    """Return the exit code of a command that waited for the end of a workflow."""
+    return 0 if status is WorkflowStatus.COMPLETED else FAILED
 
 
 def invalid_definition(faults: Iterable[Fault]) -> Refused:

@@ -1,4 +1,4 @@
-"""What the implementation of a command over the API works with: the client, the ids of workflows, and the output.
+"""The context of a command over the API: its client, the ids of workflows, and its output.
 
 What must hold:
 - Each result is printed by `show` or `show_each`, which need both forms of it: JSON and a text.
@@ -187,7 +187,7 @@ class CommandContext:
                 f"{text}: Expected the id of a workflow, its last {SHORT} or more characters, or {LAST}", code=MISUSED
             )
         url = self.endpoint.url
-        candidates = _ending(self._recent.shown(url), end) or _ending(self._newest, end)
+        candidates = _ids_ending_with(self._recent.shown(url), end) or _ids_ending_with(self._newest, end)
         if not candidates:
             raise Refused(
                 f"no workflow's id ends with {end}, among those shown lately and the newest {_NEWEST} of {url}",
@@ -217,5 +217,5 @@ def _json_line(value: object) -> str:
     return "".join(each if each.isprintable() else dumps(each)[1:-1] for each in text)
 
 
-def _ending(ids: Iterable[UUID], end: str) -> list[UUID]:
+def _ids_ending_with(ids: Iterable[UUID], end: str) -> list[UUID]:
     return [workflow_id for workflow_id in ids if str(workflow_id).endswith(end)]

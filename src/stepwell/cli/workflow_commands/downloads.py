@@ -1,4 +1,4 @@
-"""`stepwell outputs`: the files of a workflow in a folder.
+"""`stepwell outputs`: downloads the files of a workflow into a folder.
 
 What must hold:
 - A file appears under its name when it is complete, with the size and the hash that the service has recorded.
@@ -40,14 +40,14 @@ def download_outputs(context: CommandContext, workflow: str, folder: Path, steps
             raise Refused(f"--step {step}: no COMPLETED step of this name has files", code=MISUSED)
     wanted = [output for output in outputs if not steps or output.step_id in steps]
 
-    def downloaded() -> Iterator[DownloadedFile]:
+    def download_each() -> Iterator[DownloadedFile]:
         with _progress(context, sum(output.size for output in wanted)) as advance:
             for output in wanted:
                 place = folder / names[output.path]
                 _download(context.patient_client, output, place, advance)
                 yield DownloadedFile(**structs.asdict(output), file=str(place))
 
-    context.show_stream(downloaded(), lambda each: plain(each.file))
+    context.show_stream(download_each(), lambda each: plain(each.file))
     if not outputs:
         context.report("No COMPLETED step has files.")
 

@@ -33,7 +33,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class ConnectionOptions(NamedTuple):
-    """The options of the connection, as they were given."""
+    """The options of the connection, as the user wrote them."""
 
     url: str | None = None
     token: str | None = None
@@ -54,20 +54,22 @@ class _Claims(Struct):
 
 
 class _Candidate(NamedTuple):
+    """An address, a token or both, from one source."""
+
     source: str
     url: str | None
     token: str | None
 
     def belongs_to(self, url: str) -> bool:
         """Return whether the token may be sent to *url*. It may if it came without an address."""
-        return self.url is None or _place(self.url) == _place(url)
+        return self.url is None or _parts_of(self.url) == _parts_of(url)
 
 
 def find_endpoint(options: ConnectionOptions, environ: Mapping[str, str]) -> Endpoint:
     """Return the service that a command is for. Raises `Refused`."""
     url = token = None
     source = ""
-    for candidate in _named(options, environ):
+    for candidate in _candidates(options, environ):
         if url is None and candidate.url is not None:
             url, source = check_url(candidate.url, candidate.source), candidate.source
         if token is None and candidate.token is not None and (url is None or candidate.belongs_to(url)):
@@ -111,13 +113,13 @@ def is_loopback(url: str) -> bool:
     return split_url(url).host in _LOOPBACK
 
 
-def _place(url: str) -> tuple[str, str | None, int, str]:
+def _parts_of(url: str) -> tuple[str, str | None, int, str]:
     parts = split_url(url.strip())
     return parts.scheme, parts.host, parts.port or _PORTS.get(parts.scheme, 0), parts.path.rstrip("/")
 
 
-def _named(options: ConnectionOptions, environ: Mapping[str, str]) -> Iterator[_Candidate]:
-    """Yield the services that the user has named."""
+def _candidates(options: ConnectionOptions, environ: Mapping[str, str]) -> Iterator[_Candidate]:
+    """Yield the services that the options, the environment and a profile name."""
     yield _Candidate("--url", options.url, None)
     yield _Candidate("--token", None, options.token)
     if options.profile is not None:

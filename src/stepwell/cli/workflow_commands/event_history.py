@@ -14,8 +14,8 @@ def events(context: CommandContext, workflow: str, *, follow: bool, after: int) 
     if follow:
         context.client.get(workflow_id, include_steps=False, include_results=False)
     client = context.patient_client
-    found = client.events(workflow_id, after) if follow else _stored_events(context, workflow_id, after)
-    context.show_stream(found, event_line)
+    stream = client.events(workflow_id, after) if follow else _stored_events(context, workflow_id, after)
+    context.show_stream(stream, event_line)
 
 
 def feed(context: CommandContext) -> None:

@@ -1,4 +1,4 @@
-"""`stepwell upload`: files to the service."""
+"""`stepwell upload`: uploads files to the service."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,10 +13,10 @@ def upload(context: CommandContext, files: Sequence[Path], tenant: str | None) -
     """Upload *files*, and print the path of each as soon as it is stored. Raises `Refused`."""
     client = context.client
 
-    def uploaded() -> Iterator[ArtifactPublic]:
+    def upload_each() -> Iterator[ArtifactPublic]:
         for file in files:
             with os_errors(f"cannot read {file}"):
                 artifact = client.upload(file, origin_tenant_id=tenant)
             yield artifact
 
-    context.show_stream(uploaded(), lambda artifact: plain(artifact.path))
+    context.show_stream(upload_each(), lambda artifact: plain(artifact.path))

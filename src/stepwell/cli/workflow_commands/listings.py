@@ -44,7 +44,7 @@ def redeliver(context: CommandContext, workflow: str, deliveries: Sequence[str])
     workflow_id = context.workflow_id(workflow)
     client = context.client
 
-    def sent() -> Iterator[DeliveryPublic]:
+    def send_each() -> Iterator[DeliveryPublic]:
         failed = (
             ()
             if deliveries
@@ -53,7 +53,7 @@ def redeliver(context: CommandContext, workflow: str, deliveries: Sequence[str])
         for delivery_id in (*deliveries, *failed):
             yield client.redeliver(workflow_id, delivery_id)
 
-    context.show_each(sent(), delivery_table)
+    context.show_each(send_each(), delivery_table)
 
 
 def list_providers(context: CommandContext) -> None:

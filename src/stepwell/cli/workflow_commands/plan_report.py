@@ -12,7 +12,7 @@ from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
 
 
 def plan(context: CommandContext, data: bytes, values: Sequence[str]) -> None:
-    """Print what a run of the definition *data* would involve. Nothing is stored."""
+    """Print the forecast of a run of the definition *data*. Nothing is stored."""
     definition = read_definition(data)
     set_values(definition, values)
     forecast = context.client.plan(definition)

@@ -21,6 +21,11 @@ _MAX_IDS = 1_000
 _MAX_SERVICES = 50
 
 
+def short_id(workflow_id: UUID) -> str:
+    """Return the end of an id, which commands print and accept in place of the whole id."""
+    return str(workflow_id)[-SHORT:]
+
+
 class _State(Struct):
     """`shown` are addresses of services with ids of workflows, those shown last first. `submitted` is the workflow
     that was last submitted to each service.

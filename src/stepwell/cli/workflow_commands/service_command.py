@@ -82,10 +82,10 @@ def service_command(
 
 def complete_ids(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """Return the short ids that begin with *incomplete*, of the workflows that the command line has shown lately."""
-    from stepwell.cli.workflow_commands.recent_workflows import LAST, SHORT, RecentWorkflows
+    from stepwell.cli.workflow_commands.recent_workflows import LAST, SHORT, RecentWorkflows, short_id
 
-    ids = [str(workflow_id) for workflow_id in RecentWorkflows().shown()]
-    names = dict.fromkeys([LAST, *(each[-SHORT:] for each in ids), *ids])
+    ids = RecentWorkflows().shown()
+    names = dict.fromkeys([LAST, *map(short_id, ids), *map(str, ids)])
     return [name for name in names if name.startswith(incomplete) and (incomplete or len(name) <= SHORT)]
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from stepwell.cli.errors import FAILED, MISUSED, Refused
-from stepwell.cli.outcome import print_warnings
+from stepwell.cli.errors import MISUSED, Refused
+from stepwell.cli.outcome import exit_code_of, print_warnings
 from stepwell.cli.output import print_message
 from stepwell.cli.run_progress import progress_display
 from stepwell.cli.workflow_commands.command_context import CommandContext
@@ -17,10 +17,9 @@ from stepwell.cli.workflow_commands.definition_changes import (
     set_uploads,
     set_values,
 )
-from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.cli.workflow_commands.workflow_report import render_workflow
-from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.workflows import WorkflowPublic
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -53,14 +52,14 @@ def submit(context: CommandContext, data: bytes, options: SubmitOptions) -> int:
     context.store_shown_ids()  # before the wait, so that other commands can name it meanwhile
     print_warnings([] if created.warnings is UNSET else created.warnings)
     if not options.wait:
-        short = str(created.id)[-SHORT:]
+        short = short_id(created.id)
         print_message(f"submitted {created.name}, which is {created.status}: see `stepwell show {short}`")
         context.show(created, lambda workflow: plain(workflow.id))
         return 0
     print_message(f"submitted workflow {created.id}")
-    ended = _follow(context, created)
-    context.show(ended, render_workflow)
-    return exit_code_of(ended)
+    workflow = _follow(context, created)
+    context.show(workflow, render_workflow)
+    return exit_code_of(workflow.status)
 
 
 def _follow(context: CommandContext, created: WorkflowPublic) -> WorkflowPublic:
@@ -74,8 +73,3 @@ def _follow(context: CommandContext, created: WorkflowPublic) -> WorkflowPublic:
         print_message(f"stopped waiting: workflow {created.id} continues")
         raise
     return client.get(created.id)
-
-
-def exit_code_of(workflow: WorkflowPublic) -> int:
-    """Return the exit code of a command that waited for the end of a workflow."""
-    return 0 if workflow.status is WorkflowStatus.COMPLETED else FAILED

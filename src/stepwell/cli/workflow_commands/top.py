@@ -18,7 +18,7 @@ from stepwell.contract.enums import WorkflowStatus
 _FRAME_S = 0.5
 _REFRESH_S = 2.0
 _RETRY_S = 2.0  # the display soon says that the service doesn't answer
-_BUSY_SHARE = 10  # between two snapshots there is at least that many times the time that one takes
+_PAUSE_FACTOR = 10  # a pause lasts at least so many times as long as the snapshot before it
 _MAX_WORKFLOWS, _MAX_EXPLAINED = 50, 8
 
 
@@ -88,4 +88,4 @@ class _Display:
                 self._snapshot, self._note = await take_snapshot(self._client), ""
             except (ConnectionFailed, Unavailable, TooManyRequests) as error:
                 self._note = f"No new answer: {error}"
-            await asyncio.sleep(max(_REFRESH_S, _BUSY_SHARE * (monotonic() - started)))
+            await asyncio.sleep(max(_REFRESH_S, _PAUSE_FACTOR * (monotonic() - started)))

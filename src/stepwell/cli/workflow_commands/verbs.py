@@ -8,20 +8,21 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from stepwell.cli.errors import FAILED
+from stepwell.cli.outcome import exit_code_of
 from stepwell.cli.output import print_message
 from stepwell.cli.workflow_commands.command_context import CommandContext
-from stepwell.cli.workflow_commands.recent_workflows import SHORT
-from stepwell.cli.workflow_commands.submit import exit_code_of
+from stepwell.cli.workflow_commands.recent_workflows import short_id
+from stepwell.cli.workflow_commands.text_formats import counted
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import StepwellError
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowPublic
 
-_SHOWN = 10  # names in a line
+_MAX_NAMES = 10  # names in a line
 
 
 class VerbOptions(NamedTuple):
-    """`wait`: for the end of the workflows. `yes`: without asking."""
+    """`wait`: wait for the end of the workflows. `yes`: delete without asking."""
 
     dry_run: bool
     wait: bool = False
@@ -40,7 +41,7 @@ class _Outcome:
 
     def refuse(self, workflow_id: UUID, error: StepwellError) -> None:
         refusal = self._context.refusal_of(error)
-        print_message(*(f"{_short(workflow_id)}: {line}" for line in refusal.lines))
+        print_message(*(f"{short_id(workflow_id)}: {line}" for line in refusal.lines))
         self.add(refusal.code)
 
 
@@ -59,7 +60,7 @@ def apply_verb(context: CommandContext, verb: DryRunVerb, names: Sequence[str], 
     for workflow_id, forecast in forecasts.items():
         context.report(_forecast_text(workflow_id, forecast))
     if verb == "cleanup" and forecasts:
-        context.confirm(f"Delete {_number(len(forecasts), 'workflow')} and the files?", yes=options.yes)
+        context.confirm(f"Delete {counted(len(forecasts), 'workflow')} and the files?", yes=options.yes)
     for workflow_id in forecasts:
         try:
             _apply(context, verb, workflow_id, outcome, wait=options.wait)
@@ -94,13 +95,13 @@ def _apply(context: CommandContext, verb: DryRunVerb, workflow_id: UUID, outcome
     workflow = verbs[verb](workflow_id)
     if wait:
         workflow = context.patient_client.wait(workflow_id)
-        outcome.add(exit_code_of(workflow))
-    context.show(workflow, lambda each: plain(f"{_short(each.id)} {each.status} {each.name}"))
+        outcome.add(exit_code_of(workflow.status))
+    context.show(workflow, lambda each: plain(f"{short_id(each.id)} {each.status} {each.name}"))
 
 
 def _render_cleanup(answer: WorkflowCleanupResponse) -> RenderableType:
     cleanup = answer.cleanup
-    lines = [f"{_short(answer.workflow.id)} deleted, with {_number(len(cleanup.deleted_paths), 'file')}"]
+    lines = [f"{short_id(answer.workflow.id)} deleted, with {counted(len(cleanup.deleted_paths), 'file')}"]
     lines += [f"  {error.step_id}: {error.error}" for error in cleanup.errors]
     lines += ["  the service still deletes more files"] if cleanup.pending else []
     return Text("\n").join(map(plain, lines))
@@ -109,9 +110,9 @@ def _render_cleanup(answer: WorkflowCleanupResponse) -> RenderableType:
 def _forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
     """Return what a verb will do to a workflow: a line, and one for each thing that it concerns."""
     change = f"{forecast.status_now} > {forecast.status_after}"
-    lines = [f"{forecast.verb} {_short(workflow_id)}: {'deletes it' if forecast.verb == 'cleanup' else change}"]
+    lines = [f"{forecast.verb} {short_id(workflow_id)}: {'deletes it' if forecast.verb == 'cleanup' else change}"]
     jobs = [f"{job.step_id} at {job.provider or 'its provider'}" for job in forecast.remote_jobs_to_cancel]
-    kept = [f"{file.path} (of workflow {_short(file.workflow_id)})" for file in forecast.files_kept]
+    kept_files = [f"{file.path} (of workflow {short_id(file.workflow_id)})" for file in forecast.files_kept]
     for meaning, names in (
         ("start now", forecast.would_run),
         ("run later", forecast.would_run_later),
@@ -121,17 +122,9 @@ def _forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
         ("are cancelled", forecast.cancelled),
         ("jobs to cancel", jobs),
         ("files to delete", forecast.files_to_delete),
-        ("files kept, because others use them", kept),
+        ("files kept, because others use them", kept_files),
     ):
         if names:
-            more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-            lines.append(f"  {meaning}: {', '.join(names[:_SHOWN])}{more}")
+            more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+            lines.append(f"  {meaning}: {', '.join(names[:_MAX_NAMES])}{more}")
     return Text("\n").join(map(plain, lines))
-
-
-def _short(workflow_id: UUID) -> str:
-    return str(workflow_id)[-SHORT:]
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

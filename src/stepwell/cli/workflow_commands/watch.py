@@ -10,13 +10,14 @@ from uuid import UUID
 from rich.console import Console, RenderableType
 from rich.live import Live
 
-from stepwell.cli.errors import FAILED, INTERRUPTED
+from stepwell.cli.errors import INTERRUPTED
+from stepwell.cli.outcome import exit_code_of
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.display.event_lines import event_line
 from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow, watched
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowOutcome, WorkflowTree
-from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_formats import duration
 from stepwell.cli.workflow_commands.text_tables import STATUS_STYLES, plain, shows_live
 from stepwell.client import AsyncStepwell, StepwellError
@@ -26,9 +27,9 @@ from stepwell.contract.workflows import WorkflowPublic
 
 _FRAME_S = 0.25
 _REFRESH_S, _MAX_REFRESH_S, _SLOWER = 2.0, 10.0, 1.5
-_BUSY_SHARE = 10  # a pause is at least that many times the time of what it follows
+_PAUSE_FACTOR = 10  # a pause lasts at least so many times as long as the work before it
 _SILENCE_S = 15.0
-_SHOWN_ERRORS = 20
+_MAX_ERRORS = 20
 _WITHOUT_FILES = (TaskType.PASSTHROUGH, TaskType.LLM_INTERACTION)
 _RETRY_S = 3600.0  # the display says that the service doesn't answer; Ctrl-C ends it
 
@@ -45,9 +46,9 @@ def watch(context: CommandContext, workflow: str) -> int:
     except KeyboardInterrupt:
         ended = None
     if ended is None:
-        context.report(f"The workflow goes on. To watch it again: stepwell watch {str(workflow_id)[-SHORT:]}")
+        context.report(f"The workflow goes on. To watch it again: stepwell watch {short_id(workflow_id)}")
         return INTERRUPTED
-    return 0 if ended.status is WorkflowStatus.COMPLETED else FAILED
+    return exit_code_of(ended.status)
 
 
 def _print_events(context: CommandContext, workflow_id: UUID) -> WorkflowPublic:
@@ -90,13 +91,13 @@ def _show_live(context: CommandContext, workflow_id: UUID) -> WorkflowPublic | N
 
 def _print_end(console: Console, workflow: WorkflowPublic) -> None:
     """Print the tree, the errors in full, and what to do next."""
-    end, notes = str(workflow.id)[-SHORT:], []
+    end, notes = short_id(workflow.id), []
     if _has_files(workflow):
         notes.append(f"To download its files: stepwell outputs {end} -o DIR")
     if workflow.status is WorkflowStatus.FAILED:
         notes.append(f"To run the rest of it: stepwell resume {end}")
     console.print(WorkflowTree(watched(workflow), _now(), rows=console.height - 1, notes=notes))
-    for error in workflow.errors[:_SHOWN_ERRORS]:
+    for error in workflow.errors[:_MAX_ERRORS]:
         console.print(plain(error, STATUS_STYLES["FAILED"]))
 
 
@@ -144,14 +145,14 @@ class _Watch:
                 self._answered_at = monotonic()
             pause = _REFRESH_S if self._changed.is_set() else min(_MAX_REFRESH_S, pause * _SLOWER)
             self._changed.clear()
-            await asyncio.sleep(max(pause, _BUSY_SHARE * (monotonic() - started)))
+            await asyncio.sleep(max(pause, _PAUSE_FACTOR * (monotonic() - started)))
 
     async def _draw(self, live: Live) -> None:
         while True:
             tree = WorkflowTree(self._state, _now(), rows=self._console.height, notes=self._notes())
             started = monotonic()
             live.update(tree, refresh=True)
-            await asyncio.sleep(max(_FRAME_S, _BUSY_SHARE * (monotonic() - started)))
+            await asyncio.sleep(max(_FRAME_S, _PAUSE_FACTOR * (monotonic() - started)))
 
     def _notes(self) -> list[str]:
         silence = monotonic() - self._answered_at

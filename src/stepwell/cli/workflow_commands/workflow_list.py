@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.definition_changes import read_labels
-from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_tables import cost_text, duration_text, status_text, table, time_text
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.workflows import WorkflowCountsResponse, WorkflowPublic
@@ -47,10 +47,10 @@ def list_workflows(context: CommandContext, options: ListOptions, filters: Mappi
 
 def _workflows(context: CommandContext, filters: Mapping[str, Any], options: ListOptions) -> Iterator[WorkflowPublic]:
     page = _MAX_PAGE if options.limit is None else min(options.limit, _MAX_PAGE)
-    found = context.client.list(
+    matches = context.client.list(
         **filters, page_size=page, order=options.order, include_steps=False, include_results=False
     )
-    for workflow in islice(found, options.limit):
+    for workflow in islice(matches, options.limit):
         context.remember(workflow.id)
         yield workflow
 
@@ -58,7 +58,7 @@ def _workflows(context: CommandContext, filters: Mapping[str, Any], options: Lis
 def _render(workflows: Sequence[WorkflowPublic]) -> RenderableType:
     rows = [
         (
-            str(workflow.id)[-SHORT:],
+            short_id(workflow.id),
             workflow.name,
             status_text(workflow.status),
             f"{workflow.completed_steps}/{workflow.total_steps}",

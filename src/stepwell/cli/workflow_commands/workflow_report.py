@@ -35,8 +35,8 @@ def render_workflow(workflow: WorkflowPublic) -> RenderableType:
     if steps:
         parts += ["", _step_table(steps)]
     for title, lines in (("ERRORS", _errors(workflow, steps)), ("RESULTS", _results(steps))):
-        if shown := list(lines):
-            parts += ["", plain(title, "bold"), *shown]
+        if texts := list(lines):
+            parts += ["", plain(title, "bold"), *texts]
     return Group(*parts)
 
 
@@ -44,7 +44,7 @@ def _properties(workflow: WorkflowPublic) -> Iterator[tuple[str, object]]:
     yield "workflow", workflow.id
     yield "name", workflow.name
     yield "description", workflow.description
-    yield "status", _status(workflow)
+    yield "status", status_text(workflow.status)
     yield "steps", f"{workflow.completed_steps} of {workflow.total_steps} completed"
     yield "created", time_text(workflow.created_at)
     if workflow.started_at:
@@ -58,10 +58,6 @@ def _properties(workflow: WorkflowPublic) -> Iterator[tuple[str, object]]:
     yield "reference", workflow.origin_reference
     if workflow.deleted_at:
         yield "deleted", time_text(workflow.deleted_at)
-
-
-def _status(workflow: WorkflowPublic) -> Text:
-    return status_text(workflow.status)
 
 
 def _duration(workflow: WorkflowPublic) -> str:
@@ -92,7 +88,9 @@ def _provider(step: WorkflowStepPublic) -> str | None:
 def _errors(workflow: WorkflowPublic, steps: Sequence[WorkflowStepPublic]) -> Iterator[Text]:
     """Yield the errors of steps, also of those that will be tried again; without steps, those of the workflow."""
     if not steps:
-        yield from (_line(*error.partition(": ")[::2], "red") for error in workflow.errors)
+        for error in workflow.errors:
+            step_id, _, message = error.partition(": ")
+            yield _line(step_id, message, "red")
     yield from (_line(step.step_id, step.error_message, "red") for step in steps if step.error_message)
 
 

@@ -3,7 +3,7 @@
 from msgspec import json
 from rich.text import Text
 
-from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_formats import line_text
 from stepwell.contract.events import EventPublic, FeedEventPublic
 
@@ -27,7 +27,7 @@ def event_line(event: EventPublic) -> Text:
     at = event.at.astimezone()
     line = Text().append(f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} ", "dim")
     if isinstance(event, FeedEventPublic):
-        line.append(f"{str(event.workflow_id)[-SHORT:]} ", "bold")
+        line.append(f"{short_id(event.workflow_id)} ", "bold")
     line.append(f"{event.id:>4} ", "dim").append(f"{event.type:<{_TYPE_WIDTH}}", _STYLES.get(event.type, ""))
     if event.step_id is not None:
         line.append(" ").append_text(line_text(event.step_id, "bold"))

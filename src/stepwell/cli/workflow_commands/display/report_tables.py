@@ -19,7 +19,7 @@ from stepwell.cli.workflow_commands.text_formats import (
 )
 from stepwell.cli.workflow_commands.text_tables import plain, status_text, table, time_text
 from stepwell.contract.costs import CostGroup
-from stepwell.contract.enums import BreakerState
+from stepwell.contract.enums import BreakerState, CostKey
 from stepwell.contract.providers import ModelStatus, ProviderStatus
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.tasks import TaskPublic
@@ -28,7 +28,6 @@ from stepwell.contract.webhooks import DeliveryPublic
 PROVIDER_COLUMNS = ("PROVIDER", "RUNNING", "WAITING", "BREAKER", "ERRORS", "MEDIAN", "ABOUT")
 PROVIDER_NUMBERS = ("RUNNING", "WAITING", "ERRORS", "MEDIAN")
 _BREAKER_STYLES = {BreakerState.OPEN: "red", BreakerState.HALF_OPEN: "yellow"}
-_COST_KEYS = ("tenant", "provider", "model", "day")
 
 
 def task_table(tasks: Sequence[TaskPublic], now: datetime) -> RenderableType:
@@ -115,7 +114,7 @@ def cost_table(costs: Sequence[CostGroup]) -> RenderableType:
     """Return the sums, with the keys by which they are summed. The amounts are exact decimals."""
     if not costs:
         return "There are no costs."
-    keys = [key for key in _COST_KEYS if getattr(costs[0], key) is not UNSET]
+    keys = [key for key in CostKey if getattr(costs[0], key) is not UNSET]
     rows = [
         (*(getattr(group, key) for key in keys), _amount(group.amount), group.currency, f"{group.attempts:,}")
         for group in costs

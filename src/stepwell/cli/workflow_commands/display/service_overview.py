@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stepwell.cli.workflow_commands.display.report_tables import PROVIDER_COLUMNS, PROVIDER_NUMBERS, provider_rows
-from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_formats import bar, duration_between, line_text
 from stepwell.cli.workflow_commands.text_tables import cost_text, status_text
 from stepwell.contract.enums import StepStatus, WorkflowStatus
@@ -64,7 +64,7 @@ class ServiceOverview:
     def _workflows(self) -> "_Part":
         rows = [
             (
-                Text(str(workflow.id)[-SHORT:], style="bold"),
+                Text(short_id(workflow.id), style="bold"),
                 bar(workflow.progress / 100, _BAR_WIDTH) + Text(f" {workflow.progress:3.0f} %"),
                 f"{workflow.completed_steps}/{workflow.total_steps}",
                 duration_between(workflow.started_at, self._snapshot.at),
@@ -84,7 +84,7 @@ class ServiceOverview:
     def _steps(self) -> "_Part":
         """Running steps first. Steps that wait for others are left out if their turn comes by itself."""
         steps = [
-            (step, str(explanation.workflow_id)[-SHORT:])
+            (step, short_id(explanation.workflow_id))
             for explanation in self._snapshot.explanations
             for step in explanation.steps
             if not isinstance(step.reason, WaitsForSteps) or step.reason.stuck

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from stepwell.cli.workflow_commands.recent_workflows import SHORT
+from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.contract.reasons import (
     BreakerOpen,
     DatabaseAway,
@@ -32,12 +32,12 @@ _LOCAL_SETTING = "STEPWELL_MAX_LOCAL_STEPS"
 
 def workflow_advice(reason: WorkflowReason, workflow_id: UUID) -> str | None:
     """Return what to do about the reason of a workflow; None if waiting is all."""
-    return _shared_advice(reason, str(workflow_id)[-SHORT:])
+    return _shared_advice(reason, short_id(workflow_id))
 
 
 def step_advice(reason: StepReason, workflow_id: UUID) -> str | None:
     """Return what to do about the reason of a step; None if waiting is all."""
-    end = str(workflow_id)[-SHORT:]
+    end = short_id(workflow_id)
     match reason:
         case WaitsForSteps(stuck=[_, *_]):
             return f"Remove the cause, then: stepwell resume {end}"
