@@ -163,6 +163,29 @@ async def test_a_webhook_is_sent_again_when_the_clock_is_moved() -> None:
         assert receiver.refused == []
 
 
+async def test_the_time_of_a_step_passes_with_the_clock() -> None:
+    async with running() as service:
+        service.providers.fal.on("GENERATION").never_ends()
+        late = step("a", config={"prompt": "a boat", "timeout_s": 600}, max_retries=0)
+        workflow = await service.client.create(definition(late))
+        await eventually(lambda: len(service.providers.fal.calls) == 1, "FAL is called")
+        service.clock.advance(601)
+        ended = await service.client.wait(workflow.id, timeout_s=20)
+        assert ended.status == "FAILED"
+        assert ended.errors == ["a: timed out after 600 s"]
+
+
+async def test_finish_skips_the_time_of_steps_whose_answer_comes_too_late() -> None:
+    async with running() as service:
+        script = service.providers.fal.on("GENERATION")
+        script.never_ends().then.returns({"n": 1}, delay_s=700).then.returns({"n": 2}, delay_s=500)
+        timed = step("a", config={"prompt": "a boat", "timeout_s": 600}, max_retries=2)
+        workflow = await service.finish((await service.client.create(definition(timed))).id)
+        assert workflow.status == "COMPLETED"
+        assert results_of(workflow) == [{"n": 2}]
+        assert [call.outcome for call in service.providers.fal.calls] == ["cancelled", "cancelled", "succeeded"]
+
+
 async def test_a_clock_that_stands_still_can_be_used() -> None:
     clock = ManualClock()
     async with running(clock=clock) as service:
@@ -174,9 +197,8 @@ async def test_a_clock_that_stands_still_can_be_used() -> None:
 
 async def test_an_unfinished_workflow_is_reported_with_its_steps() -> None:
     async with running() as service:
-        service.providers.fal.on("GENERATION").never_ends()
-        workflow = await service.client.create(definition(step("a")))
-        with pytest.raises(TimeoutError, match=r"the workflow is RUNNING after 0\.2 s: a RUNNING"):
+        workflow = await service.client.create(definition(step("a")), start=False)
+        with pytest.raises(TimeoutError, match=r"the workflow is PENDING after 0\.2 s: a PENDING"):
             await service.finish(workflow.id, within_s=0.2)
 
 

@@ -36,6 +36,7 @@ class ManualClock:
         self._last, self._behind = start, timedelta()
         self._timers: list[tuple[datetime, int, ManualTimer]] = []
         self._numbers = count()
+        self._on_advance: list[Callable[[float], object]] = []
 
     def now(self) -> datetime:
         self._now += _TICK
@@ -63,9 +64,20 @@ class ManualClock:
         until = self._now + timedelta(seconds=seconds)
         while self._first() is not None and self._timers[0][0] <= until:
             at, _, timer = heappop(self._timers)
-            self._now = max(self._now, at)
+            self._move_to(at)
             timer.call()
-        self._now = max(self._now, until)
+        self._move_to(until)
+
+    def on_advance(self, callback: Callable[[float], object]) -> None:
+        """Call *callback* with the seconds by which the clock was moved, before the calls that are due then."""
+        self._on_advance.append(callback)
+
+    def _move_to(self, at: datetime) -> None:
+        if at > self._now:
+            seconds = (at - self._now).total_seconds()
+            self._now = at
+            for callback in self._on_advance:
+                callback(seconds)
 
     def set_back(self, seconds: float) -> None:
         """Set `now` back by *seconds*, as after a correction by the database. Until it has caught up, each reading is

@@ -1,9 +1,10 @@
 """`running`: the whole service in the running event loop, for tests."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -25,7 +26,7 @@ from stepwell.testing.folders import fresh_folder
 from stepwell.testing.manual_clock import ManualClock
 from stepwell.testing.provider_scripts import ProviderScripts
 from stepwell.testing.running_clock import RunningClock
-from stepwell.testing.scripted_providers import ScriptedProviders
+from stepwell.testing.scripted_providers import NEVER, ScriptedProviders
 
 URL = "http://stepwell.test"
 _TOKEN_S = 86_400
@@ -55,12 +56,14 @@ class RunningStepwell:
         stack: AsyncExitStack,
     ) -> None:
         self._app, self._settings, self._clock, self._stack = app, settings, clock, stack
-        self._scripted = providers
+        self._scripted, self._scheduler = providers, app.components.engine.scheduler
         self.transport = transport
         self.providers = providers.scripts
         self.url = settings.base_url
         self.token = self.token_for(None)
         self.webhook_secret = settings.webhook_secret[0]
+        if isinstance(clock, ManualClock):
+            clock.on_advance(self._shorten_deadlines)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await cast("AsgiApp", self._app.api)(scope, receive, send)
@@ -98,7 +101,8 @@ class RunningStepwell:
         return await self.client_for(self.token_for(tenant or f"tenant-{uuid4().hex}"))
 
     async def finish(self, workflow_id: UUID | str, *, within_s: float = 30.0) -> WorkflowPublic:
-        """Return the workflow once it has ended. Retries and the delays of scripted answers take no time.
+        """Return the workflow once it has ended. Retries and scripted answers take no time, nor does the `timeout_s` of
+        a step that waits for one.
 
         The clock moves whenever everything that runs in the workflow waits for it. On PostgreSQL the clock can't be
         moved: there only the delays of answers take no time. Raises TimeoutError after *within_s* seconds of real time.
@@ -121,10 +125,28 @@ class RunningStepwell:
 
     def _next_due(self, workflow: WorkflowPublic) -> datetime | None:
         """Return when the clock continues the workflow; None if something of it runs without the clock."""
-        running = [step for step in workflow.steps or () if step.status is StepStatus.RUNNING]
-        delays = self._scripted.due_times(workflow.id)
-        due = [step.next_attempt_at or delays.get(step.step_id) for step in running]
-        return min((each for each in due if each is not None), default=None) if None not in due else None
+        answers, due = self._scripted.due_times(workflow.id), NEVER
+        for step in workflow.steps or ():
+            if step.status is StepStatus.RUNNING:
+                at = step.next_attempt_at or answers.get(step.step_id)
+                if at is None:
+                    return None
+                due = min(due, at, self._deadline(workflow.id, step.task_id))
+        return None if due == NEVER else due
+
+    def _deadline(self, workflow_id: UUID, task_id: str | None) -> datetime:
+        """Return when the time of the attempt is up."""
+        attempt = None if task_id is None else self._scheduler.attempts_of(workflow_id).get(UUID(task_id))
+        if attempt is None or attempt.control is None or attempt.control.seconds_left == math.inf:
+            return NEVER
+        return self._clock.now() + timedelta(seconds=attempt.control.seconds_left)
+
+    def _shorten_deadlines(self, seconds: float) -> None:
+        """Let the times of the attempts that run now pass with the clock."""
+        for workflow in self._scheduler.workflows.values():
+            for attempt in workflow.attempts.values():
+                if attempt.control is not None:
+                    attempt.control.shorten_deadlines(seconds)
 
 
 @asynccontextmanager

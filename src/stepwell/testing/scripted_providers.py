@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, cast
 from uuid import UUID
@@ -44,6 +44,7 @@ from stepwell.testing.provider_scripts import (
 )
 
 _POLL_S = 0.2  # a poll returns after this time at the latest, so that a stop of the service doesn't wait for it
+NEVER = datetime.max.replace(tzinfo=UTC)
 _OPTIONAL = ("refusals", "url_reader", "members")
 
 
@@ -62,13 +63,17 @@ class ScriptedProviders:
         return ScriptedRemote(script, provider, self._delays)
 
     def due_times(self, workflow_id: UUID) -> dict[str, datetime]:
-        """Return the steps of the workflow whose answers are delayed, with the times of the answers."""
+        """Return the steps of the workflow whose answers are delayed, with the times of the answers.
+
+        The time of an answer that never comes is `NEVER`.
+        """
         return {delay.call.step_id: delay.at for delay in self._delays.of(workflow_id)}
 
     def end_delays(self, workflow_id: UUID) -> None:
         """Let the delayed answers of the workflow come now."""
         for delay in self._delays.of(workflow_id):
-            delay.end()
+            if delay.at != NEVER:
+                delay.end()
 
 
 class _Delays:
@@ -80,11 +85,10 @@ class _Delays:
 
     def begin(self, call: ProviderCall, seconds: float) -> "_Delay":
         """Begin a delay of the answer to *call*. An infinite one only ends by `_Delay.end`."""
-        if seconds == math.inf:
-            return _Delay(call, self._clock.now(), lambda: None)
-        at = self._clock.now() + timedelta(seconds=seconds)
+        at = NEVER if seconds == math.inf else self._clock.now() + timedelta(seconds=seconds)
         delay = self._waiting[call.task_id] = _Delay(call, at, lambda: self._waiting.pop(call.task_id, None))
-        delay.timer = self._clock.call_later(seconds, delay.end)
+        if at != NEVER:
+            delay.timer = self._clock.call_later(seconds, delay.end)
         return delay
 
     def of(self, workflow_id: UUID) -> "list[_Delay]":

@@ -146,6 +146,17 @@ class AttemptControl:
         if self._scope is not None and self._paused_deadline is not None:
             self._scope.deadline, self._paused_deadline = self._paused_deadline, None
 
+    @property
+    def seconds_left(self) -> float:
+        """The seconds until the deadline; infinite without one, or while it is suspended."""
+        return math.inf if self._scope is None else self._scope.deadline - current_time()
+
+    def shorten_deadlines(self, seconds: float) -> None:
+        """Bring the deadlines nearer by *seconds*, as if they had passed. For tests that move the clock."""
+        for scope in (self._scope, *self._inner_scopes):
+            if scope is not None:
+                scope.deadline -= seconds
+
     @contextmanager
     def fail_after(self, seconds: float) -> Iterator[None]:
         """Raise TimeoutError if the context takes longer, without the time in which the attempt waits for memory."""
