@@ -182,7 +182,8 @@ WORKFLOW_TOOLS: Final = (
         name="submit_workflow",
         title="Submit a workflow",
         description="Create a workflow from a definition, and start it. Its steps may cost money at providers: call "
-        "plan_workflow first, and tell the user the price. With wait_s, the answer comes when the workflow has ended.",
+        "plan_workflow first, and tell the user the price. Repeat a failed call with the same idempotency_key only. "
+        "With wait_s, the answer comes when the workflow has ended.",
         arguments=SubmitArguments,
         result=WorkflowStatusResult,
         run=submit,
