@@ -59,14 +59,14 @@ async def read_resource(access: ServiceAccess, uri: str) -> tuple[str, str]:
 def definition_schema(openapi: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON Schema of a definition, with all that it refers to, from an OpenAPI document."""
     schemas = openapi["components"]["schemas"]
-    found: dict[str, Any] = {}
-    waiting = [_DEFINITION_NAME]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found[name] = _with_own_references(schemas[name], waiting)
-    root = found.pop(_DEFINITION_NAME)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": found}
+    definitions: dict[str, Any] = {}
+    names = [_DEFINITION_NAME]
+    while names:
+        name = names.pop()
+        if name not in definitions:
+            definitions[name] = _with_own_references(schemas[name], names)
+    root = definitions.pop(_DEFINITION_NAME)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
 
 
 def _with_own_references(value: Any, names: list[str]) -> Any:

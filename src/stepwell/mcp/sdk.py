@@ -1,4 +1,4 @@
-"""Whether the SDK of the protocol is installed. It comes with the extra `mcp`."""
+"""Checks whether the SDK of the protocol is installed. It comes with the extra `mcp`."""
 
 from importlib.util import find_spec
 

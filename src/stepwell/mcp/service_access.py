@@ -10,7 +10,6 @@ from msgspec import DecodeError, Struct, json
 
 from stepwell.client import AsyncStepwell
 
-READ_SCOPE: Final = "workflows:read"
 WRITE_SCOPE: Final = "workflows:write"
 
 

@@ -1,4 +1,4 @@
-"""A tool: its arguments, its result, and what an assistant and its user are told about it."""
+"""A tool: its arguments, its result, and its description for an assistant and its user."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import cache
@@ -64,14 +64,14 @@ def schema_of(kind: type[Struct], *, with_texts: bool = True) -> dict[str, Any]:
 
 def _without(schema: dict[str, Any], keywords: Collection[str]) -> dict[str, Any]:
     """Return *schema* without some of its keywords. The members that it describes may have the same names."""
-    kept: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
     for key, value in schema.items():
         if key in ("properties", "$defs"):
-            kept[key] = {name: _without(each, keywords) for name, each in value.items()}
+            rest[key] = {name: _without(each, keywords) for name, each in value.items()}
         elif isinstance(value, dict):
-            kept[key] = _without(value, keywords)
+            rest[key] = _without(value, keywords)
         elif isinstance(value, list):
-            kept[key] = [_without(each, keywords) if isinstance(each, dict) else each for each in value]
+            rest[key] = [_without(each, keywords) if isinstance(each, dict) else each for each in value]
         elif key not in keywords:
-            kept[key] = value
-    return kept
+            rest[key] = value
+    return rest

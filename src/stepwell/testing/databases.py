@@ -17,7 +17,7 @@ from stepwell.testing.memory_database import MemoryDatabase
 from stepwell.testing.running_clock import RunningClock
 
 # Nobody reads the data after a crash of the machine.
-_QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 class PostgresServer(NamedTuple):
@@ -41,7 +41,7 @@ class PostgresServer(NamedTuple):
 def postgres_server() -> Iterator[PostgresServer]:
     """Run an embedded PostgreSQL in a folder of its own. For the main thread, outside of an event loop."""
     with fresh_folder() as folder:
-        embedded = EmbeddedPostgres(folder / "postgres", settings=_QUICK)
+        embedded = EmbeddedPostgres(folder / "postgres", settings=_FAST_SETTINGS)
         embedded.start()
         try:
             template = f"template_{uuid4().hex}"
@@ -69,8 +69,8 @@ async def open_database(
 ) -> tuple[DatabaseSource, ManualClock | None]:
     """Return the source for `running(database=...)`, and the clock that a test can move; None if there is none."""
     if database == "memory":
-        moved = clock or RunningClock()
-        return MemoryDatabase(moved), moved
+        manual_clock = clock or RunningClock()
+        return MemoryDatabase(manual_clock), manual_clock
     if isinstance(database, str):
         if not database.startswith("postgres"):
             raise ValueError('database is "memory", a PostgreSQL URL or a DatabaseSource')

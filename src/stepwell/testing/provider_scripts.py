@@ -1,4 +1,4 @@
-"""What scripted providers answer, and the ledger of what they were asked.
+"""The scripts of providers, and the ledger of the calls that they get.
 
 A test writes:
 
@@ -70,7 +70,7 @@ class CallScript:
         cost: str | Decimal | float | None = None,
         currency: str = "USD",
         delay_s: float = 0.0,
-    ) -> "Scripted":
+    ) -> "LastAnswer":
         """Answer with *result*. Each value in it that is `bytes` is stored as a file, and replaced by the file's path.
 
         *cost* is what the provider reports; LOCAL reports none. *delay_s* passes on the clock of the test.
@@ -87,11 +87,11 @@ class CallScript:
         retryable: bool = True,
         retry_after_s: float | None = None,
         delay_s: float = 0.0,
-    ) -> "Scripted":
+    ) -> "LastAnswer":
         """Fail the attempt with the message *error*. If it is *retryable*, the step is tried again as in production."""
         return self._add(Answer(error=error, retryable=retryable, retry_after_s=retry_after_s, delay_s=delay_s))
 
-    def never_ends(self) -> "Scripted":
+    def never_ends(self) -> "LastAnswer":
         """Give no answer. The attempt runs until it is cancelled, its time is up, or the service stops."""
         return self._add(Answer(delay_s=math.inf))
 
@@ -107,9 +107,9 @@ class CallScript:
             del self._answers[0]
         return answer
 
-    def _add(self, answer: Answer) -> "Scripted":
+    def _add(self, answer: Answer) -> "LastAnswer":
         self._answers.append((answer, 1))
-        return Scripted(self, self._repeat_last)
+        return LastAnswer(self, self._repeat_last)
 
     def _repeat_last(self, times: int) -> None:
         if times < 1:
@@ -117,8 +117,8 @@ class CallScript:
         self._answers[-1] = self._answers[-1][0], times
 
 
-class Scripted:
-    """The end of a script so far: `times` says how many calls get the last answer, `then` continues."""
+class LastAnswer:
+    """The last answer of a script: `times` says how many calls get it, `then` continues the script."""
 
     def __init__(self, script: CallScript, repeat: Callable[[int], None]) -> None:
         self._script, self._repeat = script, repeat
@@ -127,7 +127,7 @@ class Scripted:
     def then(self) -> CallScript:
         return self._script
 
-    def times(self, count: int) -> "Scripted":
+    def times(self, count: int) -> "LastAnswer":
         self._repeat(count)
         return self
 

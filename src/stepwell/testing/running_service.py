@@ -32,7 +32,7 @@ URL = "http://stepwell.test"
 _TOKEN_S = 86_400
 _POLL_S = 0.005
 # The providers that need a credential. No request is sent with it.
-_KEYED = ("fal", "replicate", "openai", "gemini", "vertex")
+_WITH_CREDENTIAL = ("fal", "replicate", "openai", "gemini", "vertex")
 
 
 class RunningStepwell:
@@ -163,9 +163,9 @@ async def running(
     in a temporary folder, which is deleted at the end. Enter and leave the context in one task.
     """
     async with AsyncExitStack() as stack:
-        source, moved = await open_database(database, clock)
-        if isinstance(moved, RunningClock):
-            stack.callback(moved.stop)
+        source, manual_clock = await open_database(database, clock)
+        if isinstance(manual_clock, RunningClock):
+            stack.callback(manual_clock.stop)
         folder = stack.enter_context(fresh_folder())
         chosen = Settings(**(_defaults() | {"data_dir": folder} | settings))
         providers = ScriptedProviders(ProviderScripts(), source.clock)
@@ -201,7 +201,7 @@ def _defaults() -> dict[str, Any]:
         "public_url": URL,
         "default_provider": ProviderType.LOCAL,
         "webhook_secret": SigningSecrets((WEBHOOK_SECRET,)),
-        "credentials": Secrets(dict.fromkeys(_KEYED, "a key of a test")),
+        "credentials": Secrets(dict.fromkeys(_WITH_CREDENTIAL, "a key of a test")),
         "comfyui_url": "http://comfyui.test",
         "custom_url": "http://custom.test",
         # Receivers of webhooks and the files of a test are on this machine.

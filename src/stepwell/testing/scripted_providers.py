@@ -111,7 +111,7 @@ class _Delay:
         self.over.set()
 
 
-class _StandIn:
+class _ScriptedProvider:
     """The members of a provider that decide which steps are accepted."""
 
     def __init__(self, script: ProviderScript, real: Provider) -> None:
@@ -133,7 +133,7 @@ class _StandIn:
             close()
 
 
-class ScriptedLocal(_StandIn):
+class ScriptedLocal(_ScriptedProvider):
     """LOCAL, with scripted answers for the steps that have a script."""
 
     def __init__(self, script: ProviderScript, real: InProcessProvider, delays: _Delays) -> None:
@@ -147,7 +147,7 @@ class ScriptedLocal(_StandIn):
                 result = await self._run(attempt, io)
             else:
                 await self._wait(call, answer)
-                result = await _give(answer, io)
+                result = await _result_of(answer, io)
         except AttemptError:
             call.outcome = "failed"
             raise
@@ -184,7 +184,7 @@ class _Job:
                 await self.delay.over.wait()
 
 
-class ScriptedRemote(_StandIn):
+class ScriptedRemote(_ScriptedProvider):
     """A remote provider that answers by its script."""
 
     listing_lag_s = 0.0
@@ -258,10 +258,10 @@ class ScriptedRemote(_StandIn):
 
     async def _finish(self, call: ProviderCall, answer: Answer, io: AttemptIO) -> Finished:
         call.outcome = "failed" if answer.error is not None else "succeeded"
-        return Finished(await _give(answer, io), answer.cost)
+        return Finished(await _result_of(answer, io), answer.cost)
 
 
-async def _give(answer: Answer, io: AttemptIO) -> dict[str, Any]:
+async def _result_of(answer: Answer, io: AttemptIO) -> dict[str, Any]:
     """Return the result with the paths of its files, which are stored here. Raises `AttemptError` for a failure."""
     if answer.error is not None:
         raise AttemptError(answer.error, retryable=answer.retryable, retry_after_s=answer.retry_after_s)
