@@ -38,7 +38,7 @@ def no_scripts(server: StepwellServer) -> None:
 
 def test_sync_code_uses_it(server: StepwellServer) -> None:
     picture = png(8, 8)
-    server.providers.fal.on("GENERATION").fails("busy").then.returns({"result_image_path": picture}, delay_s=600)
+    server.providers.fal.on("GENERATION").fails("busy").then.returns({"result_image_path": picture}, delay_s=500)
     client = server.tenant_client()
     workflow = server.finish(client.create(DRAW).id)
     assert workflow.status == "COMPLETED"
@@ -57,10 +57,10 @@ def test_several_event_loops_use_it(server: StepwellServer) -> None:
 
 
 def test_its_clock_can_be_moved(server: StepwellServer) -> None:
-    server.providers.fal.on("GENERATION").returns({}, delay_s=3_600)
+    server.providers.fal.on("GENERATION").returns({}, delay_s=300)
     workflow = server.client.create(DRAW)
     until(lambda: any(task.remote_id for task in server.client.tasks(workflow.id)), 30)
-    server.advance(3_601)
+    server.advance(301)
     assert server.client.wait(workflow.id, timeout_s=30).status == "COMPLETED"
 
 
