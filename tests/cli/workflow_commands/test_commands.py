@@ -221,10 +221,10 @@ class TestTerminal:
         while chunk := _read(terminal):
             output += chunk
             # A key is lost if the prompt sets the mode of the terminal after it was pressed.
-            while keys and output.rstrip().endswith((b"[y/N]:", b"Token:")):
+            while keys and output.rstrip(b" ").endswith((b"[y/N]:", b"Token:")):
                 os.write(terminal, keys)
                 if select([terminal], [], [], 1)[0]:
-                    keys = b""
+                    break  # to read the answer, or the rest of the prompt
         os.close(terminal)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode()
 
