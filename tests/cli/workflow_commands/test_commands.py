@@ -179,6 +179,13 @@ class TestVerbs:
         done = shell("start", "@last", "--wait", "--json")
         assert (done.code, done.json["status"]) == (0, "COMPLETED")
 
+    def test_a_wait_for_one_workflow_does_not_delay_the_start_of_another(self, shell: CommandLine) -> None:
+        ids = submitted(shell, "--no-start", size=1_024), submitted(shell, "--no-start")
+        done = shell("start", *ids, "--wait", "--json")
+        first, second = done.lines
+        assert (done.code, [first["id"], second["id"]]) == (0, list(ids))
+        assert second["started_at"] < first["completed_at"]
+
     def test_a_dry_run_changes_nothing(self, shell: CommandLine) -> None:
         submitted(shell, "--no-start")
         for verb, after in (("start", "RUNNING"), ("cancel", "CANCELLED"), ("cleanup", "CANCELLED")):

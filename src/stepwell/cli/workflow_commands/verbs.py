@@ -1,6 +1,7 @@
 """`stepwell start`, `pause`, `resume`, `cancel` and `cleanup`: each shows what it will do, and does it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 from uuid import UUID
 
@@ -39,10 +40,15 @@ class _Outcome:
     def add(self, code: int) -> None:
         self.code = self.code or code
 
-    def refuse(self, workflow_id: UUID, error: StepwellError) -> None:
-        refusal = self._context.refusal_of(error)
-        print_message(*(f"{short_id(workflow_id)}: {line}" for line in refusal.lines))
-        self.add(refusal.code)
+    @contextmanager
+    def refusals_of(self, workflow_id: UUID) -> Iterator[None]:
+        """Report an error of the client about this workflow, and go on with the next one."""
+        try:
+            yield
+        except StepwellError as error:
+            refusal = self._context.refusal_of(error)
+            print_message(*(f"{short_id(workflow_id)}: {line}" for line in refusal.lines))
+            self.add(refusal.code)
 
 
 def apply_verb(context: CommandContext, verb: DryRunVerb, names: Sequence[str], options: VerbOptions) -> int:
@@ -61,11 +67,16 @@ def apply_verb(context: CommandContext, verb: DryRunVerb, names: Sequence[str], 
         context.report(_forecast_text(workflow_id, forecast))
     if verb == "cleanup" and forecasts:
         context.confirm(f"Delete {counted(len(forecasts), 'workflow')} and the files?", yes=options.yes)
+    changed = []
     for workflow_id in forecasts:
-        try:
+        with outcome.refusals_of(workflow_id):
             _apply(context, verb, workflow_id, outcome, wait=options.wait)
-        except StepwellError as error:
-            outcome.refuse(workflow_id, error)
+            changed.append(workflow_id)
+    for workflow_id in changed if options.wait else ():
+        with outcome.refusals_of(workflow_id):
+            workflow = context.patient_client.wait(workflow_id)
+            context.show(workflow, _render)
+            outcome.add(exit_code_of(workflow.status))
     return outcome.code
 
 
@@ -73,10 +84,8 @@ def _forecasts(
     context: CommandContext, verb: DryRunVerb, ids: Sequence[UUID], outcome: _Outcome
 ) -> Iterator[tuple[UUID, DryRun]]:
     for workflow_id in ids:
-        try:
+        with outcome.refusals_of(workflow_id):
             yield workflow_id, context.client.dry_run(verb, workflow_id)
-        except StepwellError as error:
-            outcome.refuse(workflow_id, error)
 
 
 def _apply(context: CommandContext, verb: DryRunVerb, workflow_id: UUID, outcome: _Outcome, *, wait: bool) -> None:
@@ -93,10 +102,12 @@ def _apply(context: CommandContext, verb: DryRunVerb, workflow_id: UUID, outcome
         "cancel": client.cancel,
     }
     workflow = verbs[verb](workflow_id)
-    if wait:
-        workflow = context.patient_client.wait(workflow_id)
-        outcome.add(exit_code_of(workflow.status))
-    context.show(workflow, lambda each: plain(f"{short_id(each.id)} {each.status} {each.name}"))
+    if not wait:
+        context.show(workflow, _render)
+
+
+def _render(workflow: WorkflowPublic) -> RenderableType:
+    return plain(f"{short_id(workflow.id)} {workflow.status} {workflow.name}")
 
 
 def _render_cleanup(answer: WorkflowCleanupResponse) -> RenderableType:
