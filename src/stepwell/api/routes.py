@@ -7,7 +7,7 @@ from http import HTTPMethod
 from time import perf_counter
 from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -93,22 +93,22 @@ def build_api(
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
     """Return the ASGI app. It opens and closes none of its arguments; *lifespan* may do that."""
-    description = describe()
+    dependencies = {
+        name: Provide(_always(value), use_cache=True, sync_to_thread=False)
+        for name, value in {
+            "services": services,
+            "artifacts": artifacts,
+            "signed_urls": signed_urls,
+            "clock": clock,
+            "tickets": tickets,
+            "cursors": cursors,
+            "metrics": metrics,
+            "description": describe(),
+        }.items()
+    }
     return Litestar(
-        _parsed_handlers(),
-        dependencies={
-            name: Provide(_always(value), use_cache=True, sync_to_thread=False)
-            for name, value in {
-                "services": services,
-                "artifacts": artifacts,
-                "signed_urls": signed_urls,
-                "clock": clock,
-                "tickets": tickets,
-                "cursors": cursors,
-                "metrics": metrics,
-                "description": description,
-            }.items()
-        },
+        _parsed_handlers(frozenset(dependencies)),
+        dependencies=dependencies,
         middleware=[
             RequestMiddleware(
                 ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s, handling),
@@ -130,11 +130,18 @@ def build_api(
 
 
 @cache
-def _parsed_handlers() -> tuple[HTTPRouteHandler, ...]:
-    """Return the handlers of all routes. Their signatures are parsed once, and not for each app of a test run."""
+def _parsed_handlers(dependencies: frozenset[str]) -> tuple[HTTPRouteHandler, ...]:
+    """Return the handlers of all routes. Each app copies them.
+
+    Their signatures are parsed once, and not for each app of a test run. A model of a signature depends on the names of
+    the app's dependencies, so the handlers belong to a router with those names until an app takes them.
+    """
+    provided = {name: Provide(_always(name), sync_to_thread=False) for name in dependencies}
+    router = Router("/", route_handlers=(), dependencies=provided)
     handlers = (*options_handlers(operations()), *HANDLERS)
     for handler in handlers:
-        _ = handler.parsed_fn_signature
+        handler.owner = router
+        _ = handler.signature_model
     return handlers
 
 
