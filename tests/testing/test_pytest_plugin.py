@@ -58,6 +58,17 @@ def test_the_loops_were_different():
     assert len({id(loop) for loop in loops}) == 5
     assert loops[2] is loops[3]
 """
+MARKED_FOR_ANYIO = """
+import pytest
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+@pytest.mark.anyio
+async def test_a(stepwell_client):
+    assert [each async for each in stepwell_client.list()] == []
+"""
 IN_NO_LOOP = """
 def test_a(stepwell_client): ...
 """
@@ -138,6 +149,14 @@ def test_a_test_that_the_service_cannot_serve_fails_with_the_reason(text: str, m
     (project / "test_wrong.py").write_text(text)
     result = run_pytest(project)
     assert message in result.stdout, result.stdout + result.stderr
+    assert "1 error" in result.stdout
+
+
+def test_in_auto_mode_a_test_that_is_marked_for_anyio_fails_with_the_reason(project: Path) -> None:
+    (project / "pytest.ini").write_text(INI + "asyncio_mode = auto\n")
+    (project / "test_marked.py").write_text(MARKED_FOR_ANYIO)
+    result = run_pytest(project)
+    assert "remove the marker anyio, or set asyncio_mode = strict" in result.stdout, result.stdout + result.stderr
     assert "1 error" in result.stdout
 
 

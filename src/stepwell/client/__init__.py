@@ -29,6 +29,7 @@ from stepwell.client.results import FeedItem, ListPage, StepOutput
 from stepwell.client.synchronous.all_operations import Stepwell
 from stepwell.client.webhook import verify_webhook
 from stepwell.client.workflow_steps import Workflow
+from stepwell.contract.webhooks import StepNotice, WorkflowNotice
 
 __all__ = [
     "AsyncStepwell",
@@ -46,6 +47,7 @@ __all__ = [
     "PreconditionFailed",
     "RequestRefused",
     "ServiceFailed",
+    "StepNotice",
     "StepOptions",
     "StepOutput",
     "StepValue",
@@ -61,5 +63,6 @@ __all__ = [
     "VideoStep",
     "WaitTimeout",
     "Workflow",
+    "WorkflowNotice",
     "verify_webhook",
 ]

@@ -99,6 +99,12 @@ def _run_in_loop_of(request: pytest.FixtureRequest) -> Any:
         backend = request.getfixturevalue("anyio_backend")
         if (backend if isinstance(backend, str) else backend[0]) != "asyncio":
             pytest.fail("Stepwell runs on asyncio: let the fixture anyio_backend return 'asyncio'", pytrace=False)
+        if _is_auto_mode(request.config):
+            message = (
+                "with asyncio_mode = auto, pytest-asyncio runs the fixtures of this test in another loop than "
+                "anyio runs the test: remove the marker anyio, or set asyncio_mode = strict"
+            )
+            pytest.fail(message, pytrace=False)
         return request.getfixturevalue(_ANYIO)
     marker = request.node.get_closest_marker("asyncio")
     if marker is None or not request.config.pluginmanager.hasplugin("asyncio"):
@@ -109,6 +115,12 @@ def _run_in_loop_of(request: pytest.FixtureRequest) -> Any:
         pytest.fail(message, pytrace=False)
     scope = marker.kwargs.get("loop_scope") or request.config.getini("asyncio_default_test_loop_scope") or "function"
     return request.getfixturevalue(_fixture_name(scope))
+
+
+def _is_auto_mode(config: pytest.Config) -> bool:
+    if not config.pluginmanager.hasplugin("asyncio"):
+        return False
+    return str(config.getoption("asyncio_mode") or config.getini("asyncio_mode")) == "auto"
 
 
 def _fixture_name(loop_scope: str) -> str:
