@@ -21,7 +21,7 @@ _FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes
 
 
 class PostgresServer(NamedTuple):
-    """An embedded PostgreSQL server with an empty, migrated database, of which each test gets a copy."""
+    """An embedded PostgreSQL server with an empty, migrated database. Each test gets a copy of that database."""
 
     embedded: EmbeddedPostgres
     template: str

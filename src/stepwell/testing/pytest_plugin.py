@@ -4,8 +4,8 @@ pytest loads it in every project that Stepwell is installed for. So nothing of t
 uses a fixture.
 
 What must hold:
-- `stepwell_app` runs in the event loop of its test, whichever scope pytest-asyncio gives to that, and whoever runs the
-  test, pytest-asyncio or anyio. One task enters and leaves it.
+- `stepwell_app` runs in the event loop of its test. The test is run by pytest-asyncio, in a loop of any scope, or by
+  anyio. One task enters and leaves the service.
 - Each test has a service of its own, with nothing stored. `stepwell_server` lasts for the session.
 """
 

@@ -45,7 +45,7 @@ def text_for(console: Console, content: RenderableType) -> str:
         emoji=False,
         highlight=False,
     )
-    copy.print(content, crop=False)  # a line of which no part may be lost is wrapped by the terminal
+    copy.print(content, crop=False)  # rich would cut long lines off; the terminal wraps them
     return "\n".join(line.rstrip() for line in text.getvalue().rstrip("\n").split("\n"))
 
 

@@ -103,7 +103,7 @@ class AsyncConnection:
     async def _stream(
         self, request: ApiRequest, body: Callable[[], AsyncIterator[bytes]] | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """Send *request* once, and yield its answer, of which the body is yet to be read.
+        """Send *request* once, and yield its answer. Its body has not been read yet.
 
         Raises the errors of a refusal and of a connection that is lost, also while the body is read.
         """
