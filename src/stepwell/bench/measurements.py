@@ -1,6 +1,7 @@
 """Measurements while a load runs: processor time, memory, the lag of the event loop, and database statements."""
 
 import asyncio
+import gc
 import math
 import resource
 import sys
@@ -40,8 +41,9 @@ class Measurements(Struct):
 
 @asynccontextmanager
 async def measure(metrics: Metrics) -> AsyncIterator[Measurements]:
-    """Measure what happens within the context."""
+    """Measure what happens within the context. Garbage that exists before isn't collected within it."""
     measurements = Measurements()
+    gc.collect()
     async with asyncio.TaskGroup() as group:
         lag = group.create_task(_watch_lag(measurements.lags_s), name="loop lag")
         before = _counts(metrics)
