@@ -1,7 +1,9 @@
 """The migrations make exactly the tables that the code speaks of, however often and by how many at once they run."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -18,6 +20,18 @@ from stepwell.persistence.schema import migrations
 from stepwell.persistence.schema.migrations import migrate, script_folder
 from stepwell.persistence.schema.tables import metadata
 from support.database.postgres import TestServer, database
+
+# Earlier migrations built indexes under a lock. A migration never changes, because it has run in places unknown.
+FIRST_WITHOUT_INDEXES = "0020"
+CREATED_INDEX = re.compile(r"\bCREATE\s+(?:UNIQUE\s+)?INDEX\b.*?\bON\s+(\w+)", re.IGNORECASE | re.DOTALL)
+CREATED_TABLE = re.compile(r"\bCREATE\s+TABLE\s+(\w+)", re.IGNORECASE)
+
+
+def indexes_on_existing_tables(source: str) -> list[str]:
+    """The tables on which the migration *source* creates an index, though it doesn't create the tables."""
+    new = set(CREATED_TABLE.findall(source))
+    existing = [table for table in CREATED_INDEX.findall(source) if table not in new]
+    return existing + re.findall(r"op\.create_index\b", source)
 
 
 @pytest.fixture
@@ -90,6 +104,38 @@ async def test_a_second_migration_changes_nothing(empty: str) -> None:
 
 async def test_there_is_one_head_and_one_base() -> None:
     assert len(scripts().get_heads()) == len(scripts().get_bases()) == 1
+
+
+async def test_revisions_are_consecutive_numbers_of_four_digits() -> None:
+    """`oldest_revision` is compared with them as a text."""
+    revisions = [script.revision for script in scripts().walk_revisions()][::-1]
+    assert revisions == [f"{number:04}" for number in range(1, len(revisions) + 1)]
+
+
+async def test_the_version_before_the_newest_migration_may_work_on_the_tables(empty: str) -> None:
+    await migrate(empty)
+    ((oldest,),) = await fetch(empty, "SELECT oldest_revision FROM installation")
+    before = scripts().get_revision("head").down_revision
+    assert isinstance(before, str)
+    assert "0019" <= str(oldest) <= before
+
+
+def test_no_migration_builds_an_index_on_an_existing_table() -> None:
+    """It would stop writes meanwhile. `schema.indexes` builds those of `schema.tables` CONCURRENTLY."""
+    found = {
+        script.revision: indexes_on_existing_tables(Path(script.path).read_text())
+        for script in scripts().walk_revisions()
+    }
+    assert {revision for revision, tables in found.items() if tables and revision >= FIRST_WITHOUT_INDEXES} == set()
+    assert found["0011"] == ["workflows"]
+    assert found["0001"] == []
+
+
+async def test_each_database_gets_an_id_of_its_own(server: TestServer, empty: str) -> None:
+    await migrate(empty)
+    async with database(server) as other:
+        await migrate(other)
+        assert await fetch(empty, "SELECT id FROM installation") != await fetch(other, "SELECT id FROM installation")
 
 
 async def test_two_migrations_at_once_take_turns(empty: str) -> None:

@@ -127,13 +127,46 @@ async def test_tables_that_are_up_to_date_are_not_locked(old: str, live: asyncpg
     await live.execute("COMMIT")
 
 
-async def test_tables_of_a_newer_version_are_not_locked(old: str, live: asyncpg.Connection) -> None:
+async def test_tables_of_a_newer_version_that_says_nothing_are_refused_without_a_lock(
+    old: str, live: asyncpg.Connection
+) -> None:
     await live.execute("UPDATE alembic_version SET version_num = '9999'")
     await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
     async with asyncio.timeout(20):
         with pytest.raises(DatabaseRefused, match="newer version"):
             await prepare(old)
     await live.execute("COMMIT")
+
+
+async def test_tables_of_a_newer_version_that_need_newer_code_are_refused(old: str, live: asyncpg.Connection) -> None:
+    await prepare(old)
+    known = await live.fetchval("SELECT version_num FROM alembic_version")
+    await live.execute("UPDATE alembic_version SET version_num = '9999'")
+    await live.execute("UPDATE installation SET oldest_revision = '9998'")
+    with pytest.raises(DatabaseRefused) as refused:
+        await prepare(old)
+    assert str(refused.value) == (
+        "the database was written by a newer version of Stepwell: its tables have revision 9999, which needs a version "
+        f"with revision 9998 or later, and this one has {known}: start the newer version"
+    )
+
+
+@pytest.mark.parametrize("oldest", ["0019", None])
+async def test_tables_of_a_newer_version_that_allow_this_one_are_used_and_left_as_they_are(
+    old: str, live: asyncpg.Connection, oldest: str | None
+) -> None:
+    """`None` stands for this version itself. The newer version has dropped an index, which isn't built again."""
+    await prepare(old)
+    known = await live.fetchval("SELECT version_num FROM alembic_version")
+    await live.execute("UPDATE alembic_version SET version_num = '9999'")
+    await live.execute("UPDATE installation SET oldest_revision = $1", oldest or known)
+    await live.execute("DROP INDEX workflows_by_zone")
+    await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
+    async with asyncio.timeout(20):
+        await prepare(old)
+    await live.execute("COMMIT")
+    assert await live.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    assert await live.fetchval("SELECT to_regclass('workflows_by_zone') IS NULL")
 
 
 async def test_a_migration_locks_only_tables_of_its_own_schema(old: str, live: asyncpg.Connection) -> None:

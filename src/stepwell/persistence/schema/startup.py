@@ -9,13 +9,12 @@ from urllib.parse import parse_qs
 
 import asyncpg
 import structlog
-from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from stepwell.domain.urls import split_url
 from stepwell.persistence.connections.database import driver_dsn, is_outage
 from stepwell.persistence.schema.indexes import build_missing_indexes
-from stepwell.persistence.schema.migrations import migrate
+from stepwell.persistence.schema.migrations import TablesVersion, TooNew, migrate
 
 _CONNECT_S = 5.0
 _PAUSE_S = 0.5
@@ -41,7 +40,7 @@ class Unreachable(DatabaseRefused):
 async def prepare_database(
     dsn: str, *, timeout_s: float, waiting: Callable[[str], None], index_wait_s: float | None = _INDEX_WAIT_S
 ) -> None:
-    """Return when the database at *dsn* has the tables of this version.
+    """Return when the database at *dsn* has the tables of this version, or of a newer one that this one may use.
 
     Waits up to *timeout_s* in all for a database that doesn't answer, and for tables that other processes use. Calls
     *waiting* once, with the reason, if the database doesn't answer at once. Raises `DatabaseRefused`.
@@ -52,12 +51,15 @@ async def prepare_database(
     deadline = time.monotonic() + timeout_s
     await reach_database(dsn, timeout_s=timeout_s, waiting=waiting)
     try:
-        await _migrate_by(deadline, dsn)
-    except CommandError as error:  # "Can't locate revision ..."
-        raise DatabaseRefused(f"the database was written by a newer version of Stepwell: {error}") from error
+        version = await _migrate_by(deadline, dsn)
+    except TooNew as error:
+        raise DatabaseRefused(str(error)) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, OSError) as error:
         raise DatabaseRefused(f"the database can't be migrated: {_first_line(error)}") from error
-    await _build_indexes(dsn, index_wait_s)
+    if version is TablesVersion.NEWER:  # it may lack indexes of this version on purpose
+        log.info("database.newer", action="start")
+    else:
+        await _build_indexes(dsn, index_wait_s)
 
 
 async def _build_indexes(dsn: str, wait_s: float | None) -> None:
@@ -80,7 +82,7 @@ def _log_build(index: str) -> None:
     log.info("database.index_building", action="build", index=index)
 
 
-async def _migrate_by(deadline: float, dsn: str) -> None:
+async def _migrate_by(deadline: float, dsn: str) -> TablesVersion:
     while True:
         try:
             return await migrate(dsn)

@@ -93,6 +93,13 @@ class ProcessColumns(TypedColumns):
     lease_until = _time(nullable=False)
 
 
+class InstallationColumns(TypedColumns):
+    """One row: the id of the database, and the oldest migration revision whose code may still work on the tables."""
+
+    id = Column(Uuid(), primary_key=True)
+    oldest_revision = _text()
+
+
 class UncleanEndColumns(TypedColumns):
     """Processes that died while an attempt was under way. `alone`: attempts of one workflow only."""
 
@@ -331,6 +338,7 @@ class UsageColumns(TypedColumns):
 
 _NEWEST = ("created_at", "id")
 
+installation = Table("installation", metadata, InstallationColumns)
 unclean_ends = Table("unclean_ends", metadata, UncleanEndColumns)
 processes = Table("processes", metadata, ProcessColumns)
 workflows = Table(
