@@ -1,8 +1,10 @@
 """`stepwell dump` and `stepwell restore`: the embedded database in a file, and back in a data folder."""
 
 import asyncio
+import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from support.workflows.image_pipelines import create, get, until_ended
 
 Rows = dict[str, list[str]]
 OTHER_MAJOR = "13"
+BYTE_MAX = 0xFF
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +207,16 @@ def test_a_damaged_dump_changes_nothing(part: float, site: Path, data_dir: Path)
     restore_refusal(data_dir, site / "damaged")
 
 
+def test_a_damaged_length_at_which_pg_restore_would_loop_changes_nothing(site: Path, data_dir: Path) -> None:
+    """pg_restore loops for ever on a compressed block whose length includes bytes after the end of its data."""
+    damaged = bytearray((site / "backup").read_bytes())
+    lengths = re.finditer(rb"\x01\0....\0(.)\0\0\0\x78\x9c", damaged, re.DOTALL)
+    place = next(each.start(1) for each in lengths if damaged[each.start(1)] < BYTE_MAX)
+    damaged[place] += 1
+    (site / "damaged").write_bytes(damaged)
+    assert "the dump is damaged" in restore_refusal(data_dir, site / "damaged")
+
+
 def restore_refusal(data_dir: Path, file: Path) -> str:
     """Check that the restore of *file* is refused and leaves nothing behind. Returns the message."""
     refused = restore(data_dir, file)
@@ -215,7 +228,10 @@ def restore_refusal(data_dir: Path, file: Path) -> str:
 
 
 def test_a_file_that_is_no_dump_is_refused(site: Path, data_dir: Path) -> None:
-    (site / "text").write_text("SELECT 1;\n" * 1000)
+    text = b"SELECT 1;\n" * 1000
+    (site / "text").write_bytes(text)
+    assert "the dump is damaged" in restore_refusal(data_dir, site / "text")
+    (site / "text").write_bytes(text + f"\nstepwell {hashlib.sha256(text).hexdigest()}\n".encode())
     assert "pg_restore failed (1):" in restore_refusal(data_dir, site / "text")
     missing = restore(data_dir, site / "none")
     assert (missing.returncode, missing.stdout) == (2, "")

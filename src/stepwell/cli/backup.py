@@ -69,8 +69,8 @@ def restore(settings: Settings, source: int, signals: Signals) -> int:
 
 def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signals: Signals) -> int:
     with postgres_errors():
-        with os_errors("cannot read the dump"):
-            postgres.clients().restore(source, signals.check)
+        with os_errors(f"cannot read the dump, or copy it to {settings.data_dir}"):
+            postgres.clients().restore(source, settings.data_dir, signals.check)
         if not postgres.clients().has_table("alembic_version"):
             raise Refused("this is a dump of PostgreSQL, but not of a database of Stepwell")
 

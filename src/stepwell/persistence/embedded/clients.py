@@ -5,8 +5,10 @@ import os
 import select
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from stat import S_ISREG
+from tempfile import TemporaryFile
 
 from stepwell.persistence.embedded.data_folder import PORT, USER
 from stepwell.persistence.embedded.programs import PostgresUnavailable, Programs
@@ -49,25 +51,24 @@ class PostgresClients:
                 _write(output, chunk, interrupt)
         _write(output, _trailer(digest), interrupt)
 
-    def restore(self, source: int, interrupt: Callable[[], object]) -> None:
+    def restore(self, source: int, folder: Path, interrupt: Callable[[], object]) -> None:
         """Restore the dump that the descriptor *source* reads into the empty database.
 
-        If this raises, the database is invalid, because the checksum is read last. Raises OSError if *source* can't be
-        read.
+        The checksum is verified first, because pg_restore may loop for ever on a damaged dump. A dump from a pipe is
+        therefore copied into *folder*, to a file without a name. If this raises, the database is invalid. Raises
+        OSError if *source* can't be read or copied.
         """
-        digest, last = hashlib.sha256(), b""
         options = ("--single-transaction", "--exit-on-error")
-        with self._pipe("pg_restore", *options, stdin=subprocess.PIPE, interrupt=interrupt) as process:
-            assert process.stdin is not None
-            for chunk in _read(source, interrupt):
-                data, last = (last + chunk)[:-_TRAILER_BYTES], (last + chunk)[-_TRAILER_BYTES:]
-                digest.update(data)
-                try:
-                    _write(process.stdin.fileno(), data, interrupt)
-                except BrokenPipeError:  # pg_restore has ended, and reports why
-                    break
-        if last != _trailer(digest):
-            raise PostgresUnavailable("the dump is damaged, not complete, or not by `stepwell dump`")
+        with _as_file(source, folder, interrupt) as dump:
+            left = _verified_size(dump, interrupt)
+            with self._pipe("pg_restore", *options, stdin=subprocess.PIPE, interrupt=interrupt) as process:
+                assert process.stdin is not None
+                for chunk in _read(dump, interrupt):
+                    try:
+                        _write(process.stdin.fileno(), chunk[:left], interrupt)
+                    except BrokenPipeError:  # pg_restore has ended, and reports why
+                        break
+                    left -= len(chunk[:left])
 
     def _pipe(
         self,
@@ -91,6 +92,36 @@ def _trailer(digest: "hashlib._Hash") -> bytes:
 
 
 _TRAILER_BYTES = len(_trailer(hashlib.sha256()))
+
+
+@contextmanager
+def _as_file(source: int, folder: Path, interrupt: Callable[[], object]) -> Iterator[int]:
+    """Yield *source* if it is a regular file, else a copy of what it reads, in a file in *folder*."""
+    if S_ISREG(os.fstat(source).st_mode):
+        yield source
+        return
+    with TemporaryFile(dir=folder) as file:
+        for chunk in _read(source, interrupt):
+            _write(file.fileno(), chunk, interrupt)
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        yield file.fileno()
+
+
+def _verified_size(dump: int, interrupt: Callable[[], object]) -> int:
+    """Return the size of pg_dump's part of the file *dump*, whose position doesn't change.
+
+    Raises `PostgresUnavailable` if the checksum after it is another one, or missing.
+    """
+    start = os.lseek(dump, 0, os.SEEK_CUR)
+    digest, last, size = hashlib.sha256(), b"", 0
+    for chunk in _read(dump, interrupt):
+        data, last = (last + chunk)[:-_TRAILER_BYTES], (last + chunk)[-_TRAILER_BYTES:]
+        digest.update(data)
+        size += len(data)
+    if last != _trailer(digest):
+        raise PostgresUnavailable("the dump is damaged, not complete, or not by `stepwell dump`")
+    os.lseek(dump, start, os.SEEK_SET)
+    return size
 
 
 def _read(source: int, interrupt: Callable[[], object]) -> Iterator[bytes]:
