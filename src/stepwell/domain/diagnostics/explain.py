@@ -283,7 +283,7 @@ _DOING: Mapping[Doing, str] = {
     "preparing": "its inputs are being prepared",
     "evaluating_mappings": "its mappings are evaluated in a worker process, where tenants take turns",
     "waiting_for_memory": "it waits until other work gives memory back (STEPWELL_MEMORY_MAX_BYTES)",
-    "working": "it is at work in this process",
+    "working": "it runs in this process",
     "fetching": "its job has ended, and the result is being fetched",
 }
 

@@ -111,7 +111,7 @@ class Explainer:
         return {
             position: WaitsForSlot(
                 detail=f"{local.working} worker processes of LOCAL are busy, and this step needs one with "
-                f"{weight.memory >> 20} MiB of memory; it is start {place} in their queue.",
+                f"{weight.memory >> 20} MiB of memory; it is number {place} in their queue.",
                 limit="provider",
                 provider=ProviderType.LOCAL,
                 model=None,
@@ -214,7 +214,8 @@ def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> Wa
         per_minute = pool.limit.per_minute
         until = now + timedelta(seconds=queue.due_in_s + (queue_position - 1) * 60 / per_minute)
         detail = f"{pool.model} at {pool.provider} may be asked {per_minute:g} times a minute; "
-        detail += f"this step is start {queue_position}, not before {until:%Y-%m-%dT%H:%M:%SZ}."
+        earliest = f"{until:%Y-%m-%dT%H:%M:%SZ}"
+        detail += f"this step is number {queue_position} in its queue, and starts at {earliest} or later."
         return RateLimited(
             detail=detail,
             provider=pool.provider,
@@ -231,7 +232,7 @@ def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> Wa
     }[queue.limit_kind]
     usage = f"{queue.used} of {queue.slots} slots of {owner_of_slots} are taken"
     return WaitsForSlot(
-        detail=f"{usage}; this step is start {queue_position} in its queue.",
+        detail=f"{usage}; this step is number {queue_position} in its queue.",
         limit=_LIMITS[queue.limit_kind],
         provider=provider,
         model=model,
