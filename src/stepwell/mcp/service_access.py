@@ -1,14 +1,13 @@
 """The access of one caller to the service: a client with the caller's token, and what the caller may use."""
 
-import base64
-import binascii
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from anyio import sleep_forever
-from msgspec import DecodeError, Struct, json
+from msgspec import Struct
 
 from stepwell.client import AsyncStepwell
+from stepwell.domain.access.token_claims import unverified_claims
 
 WRITE_SCOPE: Final = "workflows:write"
 
@@ -36,16 +35,5 @@ def may_write(token: str | None) -> bool:
 
     A token without scopes has those of the service's setting, which are known there only.
     """
-    claims = _claims_of(token or "")
-    scope = claims.get("scope")
+    scope = unverified_claims(token or "").get("scope")
     return WRITE_SCOPE in scope.split(" ") if isinstance(scope, str) else True
-
-
-def _claims_of(token: str) -> dict[str, Any]:
-    """Return the claims of a token, unverified; nothing if it isn't a JWT."""
-    payload = token.split(".")[1] if token.count(".") == 2 else ""  # noqa: PLR2004 - header, claims, signature
-    try:
-        claims = json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (binascii.Error, ValueError, DecodeError):
-        return {}
-    return claims if isinstance(claims, dict) else {}

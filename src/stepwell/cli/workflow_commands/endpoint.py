@@ -7,20 +7,18 @@ What must hold:
 - The data folder's token is sent only while a `stepwell up` owns that folder.
 """
 
-from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import time
 from typing import Final, NamedTuple
 
-from msgspec import Struct, json
-
 from stepwell.cli.data_folder import UP, read_address, read_token
 from stepwell.cli.errors import MISUSED, UNAVAILABLE, Refused
 from stepwell.cli.output import settings_of
 from stepwell.cli.workflow_commands.profiles import DEFAULT_PROFILE, check_profile_name, find_profile, profile_names
 from stepwell.client.service_url import ServiceUrl
+from stepwell.domain.access.token_claims import unverified_claims
 from stepwell.domain.setting_names import TOKEN, URL
 from stepwell.domain.urls import split_url
 from stepwell.persistence.embedded.server import EmbeddedPostgres
@@ -47,10 +45,6 @@ class Endpoint(NamedTuple):
     url: str
     token: str | None
     source: str
-
-
-class _Claims(Struct):
-    exp: float
 
 
 class _Candidate(NamedTuple):
@@ -176,8 +170,5 @@ def _local_token(settings: Settings) -> str | None:
 
 def _is_expired(token: str) -> bool:
     """Return whether the time in the token is over. Its signature isn't checked."""
-    payload = token.split(".")[1] if token.count(".") > 1 else ""
-    try:
-        return json.decode(urlsafe_b64decode(payload + "=="), type=_Claims).exp < time() + _MARGIN_S
-    except ValueError:
-        return False
+    expires_at = unverified_claims(token).get("exp")
+    return isinstance(expires_at, int | float) and expires_at < time() + _MARGIN_S
