@@ -12,9 +12,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
 from functools import cached_property
 from io import TextIOWrapper
 from json import dumps
+from time import time
 from typing import TypeVar
 from uuid import UUID
 
@@ -207,6 +209,11 @@ class CommandContext:
             limit=_NEWEST, include_steps=False, include_results=False, include_deleted=True, total=False
         )
         return [workflow.id for workflow in page.workflows]
+
+
+def utc_now() -> datetime:
+    """Return the time of this machine, which may differ from the service's."""
+    return datetime.fromtimestamp(time(), UTC)
 
 
 def _json_line(value: object) -> str:

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from time import time
 
 from stepwell.cli.errors import MISUSED, Refused
-from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.command_context import CommandContext, utc_now
 from stepwell.cli.workflow_commands.display.report_tables import (
     cost_table,
     delivery_table,
@@ -28,7 +26,7 @@ def explain(context: CommandContext, workflow: str) -> None:
 
 def list_tasks(context: CommandContext, workflow: str, *, include_deleted: bool) -> None:
     tasks = context.client.tasks(context.workflow_id(workflow), include_deleted=include_deleted)
-    now = datetime.fromtimestamp(time(), UTC)
+    now = utc_now()
     context.show_each(tasks, lambda tasks: task_table(tasks, now))
 
 

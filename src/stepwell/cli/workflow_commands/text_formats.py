@@ -39,9 +39,9 @@ def duration(seconds: float) -> str:
     return f"{whole // _DAY} d {whole % _DAY // _HOUR:02} h"
 
 
-def duration_between(start: datetime | None, end: datetime) -> str:
-    """Return the duration since *start*; an empty text if there is no start."""
-    return "" if start is None else duration((end - start).total_seconds())
+def duration_between(start: datetime | None, end: datetime | None) -> str:
+    """Return the duration from *start* to *end*; an empty text if one of them isn't known."""
+    return "" if start is None or end is None else duration((end - start).total_seconds())
 
 
 def byte_size(size: int) -> str:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stepwell.cli.output import printable
-from stepwell.cli.workflow_commands.text_formats import duration, exact_number
+from stepwell.cli.workflow_commands.text_formats import exact_number
 from stepwell.contract.costs import CostSums, Money
 
 _GAP = "  "
@@ -124,13 +124,6 @@ def properties(rows: Iterable[tuple[str, object]]) -> Table:
         if value is not None:
             content.add_row(plain(name), value if isinstance(value, Text) else plain(value))
     return content
-
-
-def duration_text(start: datetime | None, end: datetime | None) -> str:
-    """Return the time from *start* to *end*, like "1.5 s" or "2 min 05 s"; "-" if one of them isn't known."""
-    if start is None or end is None:
-        return NONE
-    return duration((end - start).total_seconds())
 
 
 def time_text(time: datetime | None) -> str:

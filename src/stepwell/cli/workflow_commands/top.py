@@ -1,15 +1,14 @@
 """`stepwell top`: what runs and what waits in a service, live."""
 
 import asyncio
-from datetime import UTC, datetime
-from time import monotonic, time
+from time import monotonic
 
 from rich.console import Console
 from rich.live import Live
 
 from stepwell.cli.errors import INTERRUPTED
 from stepwell.cli.signals import Signals, Stop, run_stoppable
-from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.command_context import CommandContext, utc_now
 from stepwell.cli.workflow_commands.display.service_overview import ServiceOverview, ServiceSnapshot
 from stepwell.cli.workflow_commands.text_tables import shows_live
 from stepwell.client import AsyncStepwell, ConnectionFailed, NotFound, TooManyRequests, Unavailable
@@ -58,8 +57,7 @@ async def take_snapshot(client: AsyncStepwell) -> ServiceSnapshot:
             explanations.append(await client.explain(workflow.id))
         except NotFound:  # its data have just been deleted
             continue
-    now = datetime.fromtimestamp(time(), UTC)
-    return ServiceSnapshot(now, counts.counts, page.workflows, await client.providers(), explanations)
+    return ServiceSnapshot(utc_now(), counts.counts, page.workflows, await client.providers(), explanations)
 
 
 class _Display:

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
-from time import monotonic, time
+from time import monotonic
 from uuid import UUID
 
 from rich.console import Console, RenderableType
@@ -13,7 +12,7 @@ from rich.live import Live
 from stepwell.cli.errors import INTERRUPTED
 from stepwell.cli.outcome import exit_code_of
 from stepwell.cli.signals import Signals, Stop, run_stoppable
-from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.command_context import CommandContext, utc_now
 from stepwell.cli.workflow_commands.display.event_lines import event_line
 from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow, watched
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowOutcome, WorkflowTree
@@ -67,7 +66,7 @@ def _print_events(context: CommandContext, workflow_id: UUID) -> WorkflowPublic:
 
 
 def _line(each: EventPublic | WorkflowPublic) -> RenderableType:
-    return WorkflowOutcome(watched(each), _now()) if isinstance(each, WorkflowPublic) else event_line(each)
+    return WorkflowOutcome(watched(each), utc_now()) if isinstance(each, WorkflowPublic) else event_line(each)
 
 
 def _show_live(context: CommandContext, workflow_id: UUID) -> WorkflowPublic | None:
@@ -96,7 +95,7 @@ def _print_end(console: Console, workflow: WorkflowPublic) -> None:
         notes.append(f"To download its files: stepwell outputs {end} -o DIR")
     if workflow.status is WorkflowStatus.FAILED:
         notes.append(f"To run the rest of it: stepwell resume {end}")
-    console.print(WorkflowTree(watched(workflow), _now(), rows=console.height - 1, notes=notes))
+    console.print(WorkflowTree(watched(workflow), utc_now(), rows=console.height - 1, notes=notes))
     for error in workflow.errors[:_MAX_ERRORS]:
         console.print(plain(error, STATUS_STYLES["FAILED"]))
 
@@ -149,7 +148,7 @@ class _Watch:
 
     async def _draw(self, live: Live) -> None:
         while True:
-            tree = WorkflowTree(self._state, _now(), rows=self._console.height, notes=self._notes())
+            tree = WorkflowTree(self._state, utc_now(), rows=self._console.height, notes=self._notes())
             started = monotonic()
             live.update(tree, refresh=True)
             await asyncio.sleep(max(_FRAME_S, _PAUSE_FACTOR * (monotonic() - started)))
@@ -164,7 +163,3 @@ def _has_files(workflow: WorkflowPublic) -> bool:
     return any(
         step.status is StepStatus.COMPLETED and step.task_type not in _WITHOUT_FILES for step in workflow.steps or ()
     )
-
-
-def _now() -> datetime:
-    return datetime.fromtimestamp(time(), UTC)

@@ -11,7 +11,8 @@ from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.definition_changes import read_labels
 from stepwell.cli.workflow_commands.recent_workflows import short_id
-from stepwell.cli.workflow_commands.text_tables import cost_text, duration_text, status_text, table, time_text
+from stepwell.cli.workflow_commands.text_formats import duration_between
+from stepwell.cli.workflow_commands.text_tables import NONE, cost_text, status_text, table, time_text
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.workflows import WorkflowCountsResponse, WorkflowPublic
 
@@ -64,7 +65,7 @@ def _render(workflows: Sequence[WorkflowPublic]) -> RenderableType:
             f"{workflow.completed_steps}/{workflow.total_steps}",
             cost_text(workflow.cost),
             time_text(workflow.created_at),
-            duration_text(workflow.started_at, workflow.completed_at),
+            duration_between(workflow.started_at, workflow.completed_at) or NONE,
         )
         for workflow in workflows
     ]

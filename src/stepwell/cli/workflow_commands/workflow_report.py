@@ -7,9 +7,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.text_formats import duration_between
 from stepwell.cli.workflow_commands.text_tables import (
+    NONE,
     cost_text,
-    duration_text,
     plain,
     properties,
     status_text,
@@ -61,7 +62,7 @@ def _properties(workflow: WorkflowPublic) -> Iterator[tuple[str, object]]:
 
 
 def _duration(workflow: WorkflowPublic) -> str:
-    return duration_text(workflow.started_at or workflow.created_at, workflow.completed_at)
+    return duration_between(workflow.started_at or workflow.created_at, workflow.completed_at)
 
 
 def _step_table(steps: Sequence[WorkflowStepPublic]) -> RenderableType:
@@ -72,7 +73,7 @@ def _step_table(steps: Sequence[WorkflowStepPublic]) -> RenderableType:
             status_text(step.status),
             _provider(step),
             cost_text(step.cost),
-            duration_text(step.started_at, step.completed_at),
+            duration_between(step.started_at, step.completed_at) or NONE,
             step.retry_count,
         )
         for step in steps
