@@ -24,7 +24,7 @@ def _plain(value: Any) -> Any:
 _ENCODER = json.Encoder(decimal_format="number", enc_hook=_plain)
 
 
-class ApiRequest(Struct, frozen=True, kw_only=True):
+class ClientRequest(Struct, frozen=True, kw_only=True):
     """A request to the service.
 
     - `is_repeatable`: it may be sent again although it was sent before, because it changes nothing or because it has an
@@ -55,9 +55,9 @@ class ApiRequest(Struct, frozen=True, kw_only=True):
         return f"{self.method} {self.path}"
 
 
-def read(path: str, query: Mapping[str, QueryValue] = {}, **rest: Any) -> ApiRequest:
+def read(path: str, query: Mapping[str, QueryValue] = {}, **rest: Any) -> ClientRequest:
     """Return a request that changes nothing."""
-    return ApiRequest(method="GET", path=path, query=query, is_repeatable=True, **rest)
+    return ClientRequest(method="GET", path=path, query=query, is_repeatable=True, **rest)
 
 
 def change(
@@ -69,14 +69,14 @@ def change(
     if_match: str | None = None,
     headers: Mapping[str, str] = NO_HEADERS,
     **rest: Any,
-) -> ApiRequest:
+) -> ClientRequest:
     """Return a request that has its effect once, however often it is sent. *key* is its idempotency key; None: a new
     one.
     """
     sent = {"Idempotency-Key": key if key is not None else f"client-{uuid4()}", **headers}
     if if_match is not None:
         sent["If-Match"] = if_match
-    return ApiRequest(method=method, path=path, query=query, headers=sent, is_repeatable=True, **rest)
+    return ClientRequest(method=method, path=path, query=query, headers=sent, is_repeatable=True, **rest)
 
 
 def workflow_path(workflow_id: Id, rest: str = "") -> str:

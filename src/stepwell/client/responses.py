@@ -12,7 +12,7 @@ import httpx
 from msgspec import DecodeError, json
 
 from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedAnswer, invalid_request, refusal_of
-from stepwell.client.requests import ApiRequest
+from stepwell.client.requests import ClientRequest
 from stepwell.contract.costs import CostsResponse
 from stepwell.contract.problems import HTTPValidationError, Problem
 
@@ -58,7 +58,7 @@ def with_body(response: httpx.Response, content: bytes) -> httpx.Response:
     return httpx.Response(response.status_code, headers=headers, content=content, request=response.request)
 
 
-def failure_of(request: ApiRequest, response: httpx.Response) -> StepwellError:
+def failure_of(request: ClientRequest, response: httpx.Response) -> StepwellError:
     """Return the error for an answer that isn't a success. Its body has been read."""
     status = response.status_code
     text = str(request)
@@ -93,7 +93,7 @@ def text_of(response: httpx.Response) -> str:
     return response.content.decode(errors="replace")
 
 
-def connection_failed(request: ApiRequest, error: httpx.HTTPError, base: str) -> ConnectionFailed:
+def connection_failed(request: ClientRequest, error: httpx.HTTPError, base: str) -> ConnectionFailed:
     reason = str(error) or type(error).__name__
     is_certificate_bad = isinstance(error, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in reason
     is_temporary = not (is_certificate_bad or isinstance(error, httpx.LocalProtocolError))

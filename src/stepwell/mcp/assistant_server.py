@@ -29,7 +29,7 @@ from mcp_types import (
     TextResourceContents,
     ToolAnnotations,
 )
-from mcp_types import Tool as ListedTool
+from mcp_types import Tool as SdkTool
 from msgspec import json, to_builtins
 
 from stepwell import __version__
@@ -91,7 +91,7 @@ class _Caller:
 
     async def list_tools(self, _context: Any, _params: PaginatedRequestParams | None) -> ListToolsResult:
         allowed = [tool for tool in self._tools.values() if self._access.can_write or not tool.writes]
-        return ListToolsResult(tools=list(map(_listed, allowed)))
+        return ListToolsResult(tools=list(map(_sdk_tool, allowed)))
 
     async def call_tool(self, _context: Any, params: CallToolRequestParams) -> CallToolResult:
         tool = self._tools.get(params.name)
@@ -151,8 +151,8 @@ class _Caller:
 
 
 @cache
-def _listed(tool: Tool) -> ListedTool:
-    return ListedTool(
+def _sdk_tool(tool: Tool) -> SdkTool:
+    return SdkTool(
         name=tool.name,
         title=tool.title,
         description=tool.description,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cli.workflow_commands.display_cases import after, event, step, workflow
-from stepwell.cli.workflow_commands.display.watched_workflow import WatchedStep, WatchedWorkflow, watched
+from stepwell.cli.workflow_commands.display.watched_workflow import WatchedStep, WatchedWorkflow
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.reasons import ExplainedStep, Explanation, WaitsForSteps
 
@@ -36,7 +36,7 @@ def _members(each: WatchedStep) -> dict[str, Any]:
 
 
 def _after(count: int) -> WatchedWorkflow:
-    state = watched(workflow(step("a"), step("b", "a"), status="PENDING"))
+    state = WatchedWorkflow.of(workflow(step("a"), step("b", "a"), status="PENDING"))
     for each in HISTORY[:count]:
         state.apply(each)
     return state
@@ -89,7 +89,7 @@ def test_events_before_an_answer_change_nothing() -> None:
         at=9,
         completed_at=after(9),
     )
-    state = watched(failed)
+    state = WatchedWorkflow.of(failed)
     before = repr(state)
     for each in HISTORY[:9]:
         state.apply(each)
@@ -132,5 +132,5 @@ def test_unknown_steps_and_wrong_data_change_nothing() -> None:
 def test_layers_follow_the_dependencies_whatever_the_order_of_the_definition() -> None:
     steps = [step("d", "b", "c"), step("a"), step("c", "a"), step("b", "c"), step("e")]
     random.Random(1).shuffle(steps)
-    state = watched(workflow(*steps))
+    state = WatchedWorkflow.of(workflow(*steps))
     assert [{each.step_id for each in layer} for layer in state.layers] == [{"a", "e"}, {"c"}, {"b"}, {"d"}]

@@ -1,7 +1,7 @@
 """The tree of a workflow's steps, as text of a fixed width."""
 
 from cli.workflow_commands.display_cases import after, rendered, step, workflow
-from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow, watched
+from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowTree
 from stepwell.contract.costs import CostSums, Money
 from stepwell.contract.enums import StepStatus, WorkflowStatus
@@ -36,7 +36,7 @@ def _pipeline() -> WatchedWorkflow:
         next_attempt_at=after(67.5),
         error_message="503 from FAL",
     )
-    state = watched(workflow(generate, refine, broken, again, step("video", "refine", "again"), cost=cost))
+    state = WatchedWorkflow.of(workflow(generate, refine, broken, again, step("video", "refine", "again"), cost=cost))
     state.steps["refine"].progress, state.steps["refine"].word = 0.45, "IN_PROGRESS"
     waits = WaitsForSteps(detail="Waits for 'refine', 'again'.", unfinished=2, steps=["refine", "again"], stuck=[])
     explained = [ExplainedStep("video", StepStatus.PENDING, waits)]
@@ -70,7 +70,7 @@ def test_a_narrow_terminal_leaves_out_providers_and_cuts_lines() -> None:
 
 
 def test_the_reason_of_the_workflow_stands_below_with_what_to_do() -> None:
-    state = watched(workflow(step("a"), status="PAUSED"))
+    state = WatchedWorkflow.of(workflow(step("a"), status="PAUSED"))
     paused = IsPaused(detail="The workflow was paused by me. Resume goes on.", by="me", at=after(1))
     state.explain(Explanation(state.id, WorkflowStatus.PAUSED, paused, []))
     assert rendered(WorkflowTree(state, after(2), notes=["a note"]))[3:] == [
@@ -86,7 +86,7 @@ def _wide_and_long() -> WatchedWorkflow:
     """1,000 steps in 500 layers; 3 run, one has failed, one waits for a slot."""
     steps = [step("s0", status="COMPLETED", started_at=after(0), completed_at=after(1))]
     steps += [step(f"s{i}", f"s{i - 1 if i % 2 else i - 2}") for i in range(1, 1000)]
-    state = watched(workflow(*steps))
+    state = WatchedWorkflow.of(workflow(*steps))
     for i in (5, 7, 300):
         state.steps[f"s{i}"].status = StepStatus.RUNNING
     state.steps["s400"].status, state.steps["s400"].error = StepStatus.FAILED, "boom"
@@ -122,7 +122,7 @@ def test_every_height_is_kept_and_every_step_counted() -> None:
 
 def test_what_has_ended_last_is_shown_of_many_ended_steps() -> None:
     steps = [step(f"s{i}", status="COMPLETED", at=i, started_at=after(0), completed_at=after(i)) for i in range(100)]
-    state = watched(workflow(*steps, status="COMPLETED", completed_at=after(100)))
+    state = WatchedWorkflow.of(workflow(*steps, status="COMPLETED", completed_at=after(100)))
     lines = rendered(WorkflowTree(state, after(200), rows=7))
     assert lines[1:] == [
         "━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━ 100 %  100 of 100 steps  1 min 40 s",

@@ -14,7 +14,7 @@ from stepwell.cli.outcome import exit_code_of
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.workflow_commands.command_context import CommandContext, utc_now
 from stepwell.cli.workflow_commands.display.event_lines import event_line
-from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow, watched
+from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowOutcome, WorkflowTree
 from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_formats import duration
@@ -66,7 +66,9 @@ def _print_events(context: CommandContext, workflow_id: UUID) -> WorkflowPublic:
 
 
 def _line(each: EventPublic | WorkflowPublic) -> RenderableType:
-    return WorkflowOutcome(watched(each), utc_now()) if isinstance(each, WorkflowPublic) else event_line(each)
+    return (
+        WorkflowOutcome(WatchedWorkflow.of(each), utc_now()) if isinstance(each, WorkflowPublic) else event_line(each)
+    )
 
 
 def _show_live(context: CommandContext, workflow_id: UUID) -> WorkflowPublic | None:
@@ -76,7 +78,7 @@ def _show_live(context: CommandContext, workflow_id: UUID) -> WorkflowPublic | N
 
     async def body(_: Stop) -> int:
         async with context.async_client(retry_s=_RETRY_S) as client:
-            ended.append(await _Watch(client, watched(workflow), context.console).run())
+            ended.append(await _Watch(client, WatchedWorkflow.of(workflow), context.console).run())
         return 0
 
     if not ended:
@@ -95,7 +97,7 @@ def _print_end(console: Console, workflow: WorkflowPublic) -> None:
         notes.append(f"To download its files: stepwell outputs {end} -o DIR")
     if workflow.status is WorkflowStatus.FAILED:
         notes.append(f"To run the rest of it: stepwell resume {end}")
-    console.print(WorkflowTree(watched(workflow), utc_now(), rows=console.height - 1, notes=notes))
+    console.print(WorkflowTree(WatchedWorkflow.of(workflow), utc_now(), rows=console.height - 1, notes=notes))
     for error in workflow.errors[:_MAX_ERRORS]:
         console.print(plain(error, STATUS_STYLES["FAILED"]))
 

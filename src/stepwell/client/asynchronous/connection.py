@@ -19,7 +19,7 @@ import httpx
 
 from stepwell.client.blocking import AsyncItems, async_semaphore, async_sleep
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
-from stepwell.client.requests import ApiRequest, read
+from stepwell.client.requests import ClientRequest, read
 from stepwell.client.responses import connection_failed, failure_of, with_body
 from stepwell.client.retries import Retries
 from stepwell.client.service_url import ServiceUrl
@@ -82,7 +82,7 @@ class AsyncConnection:
 
     async def _send(
         self,
-        request: ApiRequest,
+        request: ClientRequest,
         *,
         retry_s: float | None = None,
         body: Callable[[], AsyncIterator[bytes]] | None = None,
@@ -101,7 +101,7 @@ class AsyncConnection:
 
     @asynccontextmanager
     async def _stream(
-        self, request: ApiRequest, body: Callable[[], AsyncIterator[bytes]] | None = None
+        self, request: ClientRequest, body: Callable[[], AsyncIterator[bytes]] | None = None
     ) -> AsyncIterator[httpx.Response]:
         """Send *request* once, and yield its answer. Its body has not been read yet.
 
@@ -156,7 +156,7 @@ class AsyncConnection:
                     raise
             await async_sleep(pause)
 
-    def _build(self, request: ApiRequest, body: Callable[[], AsyncIterator[bytes]] | None = None) -> httpx.Request:
+    def _build(self, request: ClientRequest, body: Callable[[], AsyncIterator[bytes]] | None = None) -> httpx.Request:
         try:
             message = self._client.build_request(
                 request.method,
@@ -171,7 +171,7 @@ class AsyncConnection:
         return message
 
 
-async def _read(request: ApiRequest, response: httpx.Response) -> httpx.Response:
+async def _read(request: ClientRequest, response: httpx.Response) -> httpx.Response:
     """Return *response* with its body. Raises `UnexpectedAnswer` if it is too large: it may be a small one that
     is compressed.
     """

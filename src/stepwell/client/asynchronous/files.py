@@ -12,7 +12,7 @@ from stepwell.client.asynchronous.history import AsyncHistoryCalls
 from stepwell.client.blocking import AsyncItems, async_call, async_sleep
 from stepwell.client.download_target import DownloadTarget
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
-from stepwell.client.requests import JSON_BODY, ApiRequest, Id, artifact_path, json_body, read, segment
+from stepwell.client.requests import JSON_BODY, ClientRequest, Id, artifact_path, json_body, read, segment
 from stepwell.client.responses import decode
 from stepwell.client.results import StepOutput
 from stepwell.client.retries import Retries
@@ -40,7 +40,7 @@ class AsyncFileCalls(AsyncHistoryCalls):
         """
         source = UploadSource(content, name)
         length = {} if source.size is None else {"Content-Length": str(source.size)}
-        request = ApiRequest(
+        request = ClientRequest(
             method="POST",
             path=_ARTIFACTS,
             query={"name": source.name or None, "origin_tenant_id": origin_tenant_id},
@@ -53,7 +53,7 @@ class AsyncFileCalls(AsyncHistoryCalls):
     async def presign_upload(self, size: int, name: str | None = None) -> PresignedPut:
         """Return a URL of the bucket to which a file of *size* bytes may be sent. Then call `complete_upload`."""
         query = {"presign": True, "size": size, "name": name}
-        response = await self._send(ApiRequest(method="POST", path=_ARTIFACTS, query=query))
+        response = await self._send(ClientRequest(method="POST", path=_ARTIFACTS, query=query))
         presigned = decode(response, UploadResponse).presigned
         if not isinstance(presigned, PresignedPut):
             raise UnexpectedAnswer("the service answered an upload without a URL of the bucket")
@@ -61,7 +61,7 @@ class AsyncFileCalls(AsyncHistoryCalls):
 
     async def complete_upload(self, upload_id: Id) -> ArtifactPublic:
         """Let the service examine the file that was sent to the URL of `presign_upload`."""
-        response = await self._send(ApiRequest(method="POST", path=f"{_ARTIFACTS}/{segment(upload_id)}/complete"))
+        response = await self._send(ClientRequest(method="POST", path=f"{_ARTIFACTS}/{segment(upload_id)}/complete"))
         return _only_file(decode(response, UploadResponse))
 
     async def uploads(self) -> AsyncItems[ArtifactPublic]:
@@ -84,13 +84,13 @@ class AsyncFileCalls(AsyncHistoryCalls):
 
     async def delete_upload(self, path: str) -> ArtifactPublic:
         """Delete an uploaded file that no workflow names. The request isn't repeated."""
-        response = await self._send(ApiRequest(method="DELETE", path=artifact_path(path)))
+        response = await self._send(ClientRequest(method="DELETE", path=artifact_path(path)))
         return decode(response, ArtifactPublic)
 
     async def link(self, path: str, ttl_s: int | None = None) -> ArtifactLink:
         """Return a signed URL of a file, for anyone. It is valid for *ttl_s*."""
         content = json_body({"path": path} | ({} if ttl_s is None else {"ttl_s": ttl_s}))
-        request = ApiRequest(
+        request = ClientRequest(
             method="POST", path=f"{_ARTIFACTS}/links", headers=JSON_BODY, content=content, is_repeatable=True
         )
         return decode(await self._send(request), ArtifactLink)

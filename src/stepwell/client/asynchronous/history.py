@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 from stepwell.client.asynchronous.connection import AsyncConnection
 from stepwell.client.blocking import AsyncItems
-from stepwell.client.requests import JSON_BODY, ApiRequest, Id, change, json_body, read, segment
+from stepwell.client.requests import JSON_BODY, ClientRequest, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import decode, decode_json
 from stepwell.client.results import FeedItem
@@ -77,7 +77,7 @@ class AsyncHistoryCalls(AsyncConnection):
     async def stream_ticket(self, workflow_id: Id | None = None) -> StreamTicket:
         """Return a ticket with which a browser opens streams, or that of one workflow."""
         content = json_body({} if workflow_id is None else {"workflow_id": str(workflow_id)})
-        request = ApiRequest(
+        request = ClientRequest(
             method="POST", path=f"{_FEED}/tickets", headers=JSON_BODY, content=content, is_repeatable=True
         )
         return decode(await self._send(request), StreamTicket)

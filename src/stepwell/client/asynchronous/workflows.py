@@ -13,7 +13,7 @@ from stepwell.client.blocking import AsyncItems, async_sleep
 from stepwell.client.definition_text import Definition, definition_json
 from stepwell.client.errors import StepwellError, UnexpectedAnswer, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
-from stepwell.client.requests import JSON_BODY, WORKFLOWS, ApiRequest, Id, change, json_body, preferences, read
+from stepwell.client.requests import JSON_BODY, WORKFLOWS, ClientRequest, Id, change, json_body, preferences, read
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import decode
 from stepwell.client.results import ListPage
@@ -93,7 +93,7 @@ class AsyncWorkflowCalls(AsyncConnection):
 
     async def tag(self, workflow_id: Id) -> str:
         """Return the tag of the workflow as it is now, for `if_match`. Read the workflow after its tag."""
-        request = ApiRequest(method="HEAD", path=path_of(workflow_id), is_repeatable=True)
+        request = ClientRequest(method="HEAD", path=path_of(workflow_id), is_repeatable=True)
         response = await self._send(request)
         tag: str | None = response.headers.get("ETag")
         if tag is None:
@@ -179,21 +179,21 @@ class AsyncWorkflowCalls(AsyncConnection):
 
     async def delete_data(self, workflow_id: Id) -> WorkflowDataDeletion:
         """Delete all data of the workflow for good. The request isn't repeated. Afterwards the id is unknown."""
-        request = ApiRequest(method="DELETE", path=path_of(workflow_id, "/data"))
+        request = ClientRequest(method="DELETE", path=path_of(workflow_id, "/data"))
         return decode(await self._send(request), WorkflowDataDeletion)
 
     async def dry_run(self, verb: DryRunVerb, workflow_id: Id, *, cleanup_tasks: bool | None = None) -> DryRun:
         """Return what *verb* would do. Nothing changes. *cleanup_tasks* is that of `cleanup`."""
         method, rest = ("DELETE", "") if verb == "cancel" else ("POST", f"/{verb}")
         query = {"dry_run": True, "cleanup_tasks": cleanup_tasks}
-        request = ApiRequest(method=method, path=path_of(workflow_id, rest), query=query, is_repeatable=True)
+        request = ClientRequest(method=method, path=path_of(workflow_id, rest), query=query, is_repeatable=True)
         return decode(await self._send(request), DryRun)
 
     async def plan(self, definition: Definition, *, lenient: bool = False) -> WorkflowPlan:
         """Return what a workflow of *definition* would do and cost. Nothing is stored."""
         headers = JSON_BODY | preferences(lenient=lenient)
         content = definition_json(definition)
-        request = ApiRequest(method="POST", path=_PLAN, headers=headers, content=content, is_repeatable=True)
+        request = ClientRequest(method="POST", path=_PLAN, headers=headers, content=content, is_repeatable=True)
         return decode(await self._send(request), WorkflowPlan)
 
     async def explain(self, workflow_id: Id) -> Explanation:
@@ -237,7 +237,7 @@ class AsyncWorkflowCalls(AsyncConnection):
         )
         return await self._change(request, wait)
 
-    async def _change(self, request: ApiRequest, wait: float | None) -> WorkflowPublic:
+    async def _change(self, request: ClientRequest, wait: float | None) -> WorkflowPublic:
         """Send *request*, and return its workflow when it has ended, or after *wait* seconds."""
         deadline = monotonic() + (wait or 0)
         workflow = await self._workflow(request)
@@ -274,7 +274,7 @@ class AsyncWorkflowCalls(AsyncConnection):
                 pause = min(1.0, left) if now - started < 1 else 0.0  # if the service didn't wait itself
             await async_sleep(pause)
 
-    async def _workflow(self, request: ApiRequest, *, retry_s: float | None = None) -> WorkflowPublic:
+    async def _workflow(self, request: ClientRequest, *, retry_s: float | None = None) -> WorkflowPublic:
         return decode(await self._send(request, retry_s=retry_s), WorkflowPublic)
 
 

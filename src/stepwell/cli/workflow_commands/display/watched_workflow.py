@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from graphlib import CycleError, TopologicalSorter
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 from stepwell.contract.costs import CostSums
@@ -60,12 +60,12 @@ class WatchedStep:
     next_attempt_at: datetime | None = None
     progress: float | None = None
     word: str | None = None
-    explained: StepReason | None = None
-    explained_status: StepStatus | None = None
+    last_reason: StepReason | None = None
+    reason_status: StepStatus | None = None
 
     @property
     def reason(self) -> StepReason | None:
-        return self.explained if self.explained_status is self.status else None
+        return self.last_reason if self.reason_status is self.status else None
 
     def refresh(self, step: WorkflowStepPublic) -> None:
         self.cost, self.model = step.cost, step.model
@@ -88,7 +88,7 @@ class WatchedStep:
         if status is None:
             return
         self.at, self.status = event.at, status
-        self.progress = self.word = self.explained = None
+        self.progress = self.word = self.last_reason = None
         if event.type is EventType.STEP_STARTED:
             self._start_attempt(event)
         elif event.type is EventType.STEP_RETRYING:
@@ -133,6 +133,21 @@ class WatchedWorkflow:
     reason: WorkflowReason | None = None
     is_deleted: bool = False
 
+    @classmethod
+    def of(cls, workflow: WorkflowPublic) -> Self:
+        """Return the state of *workflow*, an answer of the API that has its steps."""
+        steps = workflow.steps or []
+        numbers = _layer_numbers({step.step_id: step.dependencies for step in steps})
+        state = cls(workflow.id, workflow.name, workflow.status, workflow.updated_at)
+        state.layers = [[] for _ in range(max(numbers.values(), default=-1) + 1)]
+        for step in steps:
+            layer = numbers[step.step_id]
+            new = WatchedStep(step.step_id, step.task_type, layer, step.status, step.updated_at)
+            state.steps[step.step_id] = new
+            state.layers[layer].append(new)
+        state.refresh(workflow)
+        return state
+
     @property
     def ended(self) -> bool:
         return self.status in TERMINAL_STATUSES
@@ -152,8 +167,8 @@ class WatchedWorkflow:
         reasons = {step.step_id: step for step in explanation.steps}
         for step_id, step in self.steps.items():
             explained = reasons.get(step_id)
-            step.explained = None if explained is None else explained.reason
-            step.explained_status = None if explained is None else explained.status
+            step.last_reason = None if explained is None else explained.reason
+            step.reason_status = None if explained is None else explained.status
 
     def apply(self, event: EventPublic) -> None:
         """Take over an event. Events of unknown types and steps change nothing."""
@@ -190,21 +205,6 @@ class WatchedWorkflow:
     def progress(self) -> float:
         """Return the share of the steps that are COMPLETED, from 0 to 1."""
         return self.counts().get(StepStatus.COMPLETED, 0) / len(self.steps) if self.steps else 0.0
-
-
-def watched(workflow: WorkflowPublic) -> WatchedWorkflow:
-    """Return the state of a workflow after its first answer, which has its steps."""
-    steps = workflow.steps or []
-    numbers = _layer_numbers({step.step_id: step.dependencies for step in steps})
-    state = WatchedWorkflow(workflow.id, workflow.name, workflow.status, workflow.updated_at)
-    state.layers = [[] for _ in range(max(numbers.values(), default=-1) + 1)]
-    for step in steps:
-        layer = numbers[step.step_id]
-        new = WatchedStep(step.step_id, step.task_type, layer, step.status, step.updated_at)
-        state.steps[step.step_id] = new
-        state.layers[layer].append(new)
-    state.refresh(workflow)
-    return state
 
 
 def _layer_numbers(dependencies: Mapping[str, Iterable[str]]) -> dict[str, int]:
