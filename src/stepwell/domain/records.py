@@ -9,6 +9,7 @@ from msgspec import Struct
 from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import StepStatus, TaskType, WorkflowStatus
+from stepwell.domain.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.preconditions import Version
@@ -175,7 +176,7 @@ class NewWorkflow(Struct, frozen=True):
     """A workflow to insert: the record with all its steps, and the events of the decisions that made it.
 
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
-    at most once, and only while the reservation holds.
+    at most once, and only while the reservation holds. `feature_level` is the level that a process needs to run it.
     """
 
     record: WorkflowRecord
@@ -183,6 +184,7 @@ class NewWorkflow(Struct, frozen=True):
     definition_bytes: int
     events: tuple[HistoryEvent, ...]
     reservation: Reservation | None = None
+    feature_level: int = BASE_LEVEL
 
 
 class LoadedWorkflow(Struct):
@@ -205,6 +207,12 @@ class LoadedWorkflow(Struct):
     result_bytes: int = 0
     unreadable: str | None = None
     deaths_alone: int | None = None
+    feature_level: int = BASE_LEVEL
+
+    @property
+    def is_understood(self) -> bool:
+        """False if only a newer version may run or change it."""
+        return self.feature_level <= FEATURE_LEVEL
 
     @property
     def places(self) -> int:

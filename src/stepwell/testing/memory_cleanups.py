@@ -32,8 +32,10 @@ class MemoryCleanups:
     async def take_over(self, owner: UUID) -> float | None:
         await self._tables.round_trip()
         now, processes = self._tables.clock.now(), self._tables.processes
-        for row in self._tables.cleanups.values():
+        for workflow_id, row in self._tables.cleanups.items():
             gone = processes.get(row.owner, NEVER) == NEVER
+            if not self._tables.may_take_over(workflow_id):
+                continue
             if row.owner != owner and not self._tables.is_alive(row.owner) and (gone or row.next_at <= now):
                 row.owner = owner
         own = [row.next_at for row in self._tables.cleanups.values() if row.owner == owner]

@@ -91,7 +91,13 @@ class MemoryPurges:
         batch: list[WorkflowRow] = []
         steps = 0
         for at, row in completed if not busy else ():
-            if at <= before and self._may_expire(row) and len(batch) < most and steps < most_steps:
+            if (
+                at <= before
+                and row.is_understood
+                and self._may_expire(row)
+                and len(batch) < most
+                and steps < most_steps
+            ):
                 batch.append(row)
                 steps += row.record.total_steps
         for row in batch:

@@ -14,6 +14,7 @@ from stepwell.contract.enums import DeliveryStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import Unavailable, UploadsGone
 from stepwell.domain.event_feed import FeedCursor
+from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.records import TaskPlace, WorkflowRecord
@@ -133,9 +134,14 @@ class WorkflowRow(Struct):
     final_position: int
     definition_bytes: int
     named: frozenset[str]
+    feature_level: int
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
+
+    @property
+    def is_understood(self) -> bool:
+        return self.feature_level <= FEATURE_LEVEL
 
 
 class CostRowKey(NamedTuple):
@@ -253,9 +259,14 @@ class Tables:
         return self.processes.get(owner, NEVER) > self.clock.now()
 
     def waiting(self) -> list[WorkflowRow]:
-        """Return the workflows that wait for admission, those that were started first before the others."""
-        rows = [row for row in self.workflows.values() if row.record.state.waits_for_admission]
+        """Return the understood workflows that wait for admission, those that were started first before the others."""
+        rows = [row for row in self.workflows.values() if row.record.state.waits_for_admission and row.is_understood]
         return sorted(rows, key=lambda row: (row.record.state.started_at or ALWAYS, row.record.state.id.int))
+
+    def may_take_over(self, workflow_id: UUID) -> bool:
+        """Return whether this version may work on what belongs to the workflow, which may be purged."""
+        row = self.workflows.get(workflow_id)
+        return row is None or row.is_understood
 
     def pending_deliveries(self) -> Iterator[DeliveryRow]:
         """Yield the deliveries that are still to be sent."""

@@ -32,7 +32,8 @@ class MemoryOutbox:
         lanes: dict[str, datetime] = {}
         for row in self._tables.pending_deliveries():
             assert row.next_at is not None
-            if row.owner != owner and (row.owner is None or not self._tables.is_alive(row.owner)):
+            is_orphan = row.owner is None or not self._tables.is_alive(row.owner)
+            if row.owner != owner and is_orphan and self._tables.may_take_over(row.workflow_id):
                 gone = row.owner is None or processes.get(row.owner, NEVER) == NEVER
                 if gone or row.next_at <= now:
                     row.owner = owner

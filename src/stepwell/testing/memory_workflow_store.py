@@ -55,6 +55,7 @@ class MemoryWorkflowStore:
             new.final_position,
             new.definition_bytes,
             named,
+            new.feature_level,
         )
         self._tables.workflows[workflow_id] = row
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)
@@ -246,6 +247,8 @@ class MemoryWorkflowStore:
         state = row.record.state
         if state.owner is None or (only is not None and state.id != only) or state.id in held:
             return False
+        if not row.is_understood:
+            return False
         if state.owner == owner:
             return state.updated_at is not None and state.updated_at < now
         return not self._tables.is_alive(state.owner)
@@ -296,6 +299,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         steps,
         _open_tasks(row),
         sum(len(step.state.result) for step in record.steps or [] if step.state.result is not None),
+        feature_level=row.feature_level,
     )
 
 

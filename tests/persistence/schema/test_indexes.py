@@ -13,7 +13,13 @@ from support.database.old_versions import migrate_to
 from support.database.postgres import TestServer, connected, database
 
 INDEXES = {str(index.name) for index in workflows.indexes}
-NEW = {"workflows_by_completed_at", "workflows_by_name", "workflows_by_reference", "workflows_by_zone"}
+NEW = {
+    "workflows_by_completed_at",
+    "workflows_by_feature_level",
+    "workflows_by_name",
+    "workflows_by_reference",
+    "workflows_by_zone",
+}
 IN_USE = """
 SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE i.indrelid = 'workflows'::regclass AND NOT i.indisprimary AND i.indisvalid

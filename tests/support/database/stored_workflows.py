@@ -7,10 +7,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+from msgspec import structs
 
 from stepwell.app import Database, DatabaseSource
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.feature_level import BASE_LEVEL
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Update
 from stepwell.domain.model import StepState, WorkflowState
@@ -46,17 +48,19 @@ class Workflows:
         owner: UUID | None = ME,
         webhook_url: str | None = None,
         definition_bytes: int = 0,
+        feature_level: int = BASE_LEVEL,
     ) -> ActiveWorkflow:
         """A workflow of *owner*, started; of nobody, PENDING."""
         handle, new = self.draft(definition, tenant, owner, webhook_url, definition_bytes)
+        new = structs.replace(new, feature_level=feature_level)
         await self.workflow_store.insert(EVERY_TENANT, new)
         return handle
 
     async def make_waiting(
-        self, tenant: str | None = "t", definition: dict[str, Any] = CHAIN, definition_bytes: int = 0
+        self, tenant: str | None = "t", definition: dict[str, Any] = CHAIN, definition_bytes: int = 0, **more: Any
     ) -> ActiveWorkflow:
         """A workflow that waits for admission."""
-        handle = await self.make(definition, tenant=tenant, owner=None, definition_bytes=definition_bytes)
+        handle = await self.make(definition, tenant=tenant, owner=None, definition_bytes=definition_bytes, **more)
         await self.write(handle, Start("alice", uuid4(), None))
         return handle
 

@@ -22,7 +22,7 @@ from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Versi
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.recovery import RUNS_ELSEWHERE
+from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION, RUNS_ELSEWHERE
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.task_files import TaskFiles
 from stepwell.offloop import off_loop
@@ -88,6 +88,8 @@ class DryRunner:
             ownership = await self._store.ownership(scope, workflow_id)
             if ownership is not None and ownership.alive:
                 raise Unavailable(RUNS_ELSEWHERE)
+        if not loaded.is_understood:
+            raise Unavailable(NEEDS_NEWER_VERSION, 5)
         return loaded
 
     def _input(self, verb: DryRunVerb, *, cleanup_tasks: bool) -> Verb:

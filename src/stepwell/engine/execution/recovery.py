@@ -43,6 +43,9 @@ from stepwell.ports.storage import WorkflowStore
 log = structlog.get_logger()
 
 RUNS_ELSEWHERE = "another process runs the workflow, and it alone can change it; ask that one, or later"
+NEEDS_NEWER_VERSION = (
+    "only a newer version of Stepwell understands the workflow; ask a process of that version, or later"
+)
 _PAGE, _RELEASED = 200, 1_000
 _RETRY_S = 0.5
 _MIN_PAUSE_S = 0.05

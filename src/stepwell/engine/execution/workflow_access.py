@@ -22,7 +22,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.lease import Lease
-from stepwell.engine.execution.recovery import RUNS_ELSEWHERE, Recovery, load_results
+from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION, RUNS_ELSEWHERE, Recovery, load_results
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.offloop import off_loop
 from stepwell.ports.storage import WorkflowStore
@@ -46,7 +46,9 @@ class WorkflowAccess:
 
     @asynccontextmanager
     async def pinned(self, scope: TenantScope, workflow_id: UUID) -> AsyncIterator[ActiveWorkflow]:
-        """Keep the workflow in memory within the context. Raises `NotFound`, and `Unavailable` if it runs elsewhere.
+        """Keep the workflow in memory within the context.
+
+        Raises `NotFound`, and `Unavailable` if it runs elsewhere, or only a newer version understands it.
 
         The workflow is in memory at the beginning of the context. After an await this process may have lost it.
         """
@@ -101,6 +103,8 @@ class WorkflowAccess:
         if loaded is None:
             raise NotFound("workflow")
         if loaded.state.owner is None:
+            if not loaded.is_understood:
+                raise Unavailable(NEEDS_NEWER_VERSION, 5)
             workflow = await off_loop(partial(ActiveWorkflow, loaded), steps=len(loaded.steps))
             await load_results(self.store, [workflow])
             if (meanwhile := self.scheduler.workflows.get(workflow_id)) is not None:

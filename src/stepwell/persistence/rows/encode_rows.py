@@ -180,6 +180,7 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
         record.total_steps,
         new.final_position,
         new.definition_bytes,
+        new.feature_level,
         record.created_at,
         *_encode_workflow(record.state.id, record.state),
     )

@@ -9,6 +9,7 @@ workflows. So the transitions of a workflow are written together or not at all.
 from typing import Final
 
 from stepwell.domain.daily_costs import MAX_MODEL
+from stepwell.domain.feature_level import FEATURE_LEVEL
 
 STATE: Final = (
     ("status", "text"),
@@ -85,6 +86,7 @@ _NEW_WORKFLOW: Final = (
     ("total_steps", "int"),
     ("final_position", "int"),
     ("definition_bytes", "int"),
+    ("feature_level", "int"),
     ("created_at", "timestamptz"),
     *STATE,
 )
@@ -112,7 +114,7 @@ _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int")
 
 # The composite types of rows, as migrations have created them.
 TYPES: Final = {
-    "insert_workflow_2": _NEW_WORKFLOW,
+    "insert_workflow_3": _NEW_WORKFLOW,
     "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
     "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
@@ -228,7 +230,7 @@ VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE
 _INSERT: Final = f"""
 WITH new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_2[]) AS w
+    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_3[]) AS w
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
@@ -259,7 +261,7 @@ WITH used_keys AS (
     SELECT * FROM unnest($5::uuid[], $6::text[], $7::timestamptz[]) WHERE EXISTS (SELECT FROM used_keys)
 ), new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_2[]) AS w
+    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_3[]) AS w
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
@@ -335,14 +337,14 @@ CLAIM: Final = f"""
 ), suspect AS MATERIALIZED (
     SELECT w.id FROM workflows AS w
     WHERE (SELECT count(*) FROM ends) >= $7 AND $5::uuid IS NULL
-      AND w.owner = ANY (ARRAY(SELECT id FROM dead WHERE crashed))
+      AND w.owner = ANY (ARRAY(SELECT id FROM dead WHERE crashed)) AND w.feature_level <= {FEATURE_LEVEL}
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
       AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND k.status = 'RUNNING')
     ORDER BY w.crashes DESC, w.id LIMIT 1
 ), orphans AS MATERIALIZED (
     SELECT w.id, w.owner, w.total_steps, w.crashes
     FROM workflows AS w
-    WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5)
+    WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5) AND w.feature_level <= {FEATURE_LEVEL}
       AND (NOT EXISTS (SELECT FROM suspect) OR w.id = (SELECT id FROM suspect))
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
       AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
@@ -366,7 +368,7 @@ RETURNING w.id, CASE WHEN w.id = (SELECT id FROM suspect) THEN
 RELEASE_IDLE: Final = f"""
 {_DEAD}, idle AS MATERIALIZED (
     SELECT w.id FROM workflows AS w
-    WHERE w.owner IS NOT NULL AND w.status = 'RUNNING'
+    WHERE w.owner IS NOT NULL AND w.status = 'RUNNING' AND w.feature_level <= {FEATURE_LEVEL}
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
       AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
       AND (SELECT true FROM tasks AS k WHERE k.workflow_id = w.id
@@ -383,24 +385,27 @@ FROM idle WHERE w.id = idle.id
 RETURNING w.id
 """  # noqa: S608 - built from the constants above
 
-# The workflows that wait for admission, as the index `workflows_waiting` has them.
-WAITING: Final = """
+# The workflows that wait for admission, as the index `workflows_waiting` has them, without those that only a newer
+# version understands. These are in an index of their own, so that the rows of the others aren't read.
+WAITING: Final = f"""
 SELECT tenant, count(*)::int AS number, min(started_at) AS oldest
-FROM workflows WHERE status = 'RUNNING' AND owner IS NULL GROUP BY tenant
-"""
+FROM workflows WHERE status = 'RUNNING' AND owner IS NULL
+  AND (id IN (SELECT id FROM workflows WHERE feature_level > {FEATURE_LEVEL})) IS NOT TRUE
+GROUP BY tenant
+"""  # noqa: S608 - built from a constant
 
 # Makes $1 the owner of waiting workflows: of each tenant in $2, the first that need no more than $3 places together. $6
 # steps or $7 bytes are a place, as in `places_of`. Two processes that admit at once skip each other's rows, so they
 # can't wait for each other. $4 are workflows that the caller has in memory for a verb. A page ends with the workflow
 # that brings it to $5 steps, as in `CLAIM`. It also returns those that were picked and not admitted, in their order.
-ADMIT: Final = """
+ADMIT: Final = f"""
 WITH picked AS MATERIALIZED (
     SELECT t.tenant, t.number, w.* FROM unnest($2::text[], $3::int[]) AS t(tenant, number) CROSS JOIN LATERAL (
         SELECT id, started_at, total_steps,
                greatest((total_steps + $6 - 1) / $6, (definition_bytes + $7 - 1) / $7, 1) AS places
         FROM workflows
         WHERE status = 'RUNNING' AND owner IS NULL AND coalesce(tenant, '') = coalesce(t.tenant, '')
-          AND (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE
+          AND (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE AND feature_level <= {FEATURE_LEVEL}
         ORDER BY started_at, id
         LIMIT t.number + 1
         FOR UPDATE SKIP LOCKED
@@ -420,10 +425,11 @@ WITH picked AS MATERIALIZED (
 )
 SELECT f.id, f.tenant, f.places, a.id IS NOT NULL AS admitted
 FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, f.id
-"""
+"""  # noqa: S608 - built from a constant
 
 LOAD_WORKFLOWS: Final = f"""
-SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, created_at, {_names(STATE)},
+SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
+       {_names(STATE)},
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
        ) END AS result_bytes

@@ -8,6 +8,7 @@ from typing import Final, cast
 from uuid import UUID
 
 from stepwell.contract.enums import TaskType
+from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskRecord, TaskToClean
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
@@ -36,7 +37,7 @@ ON CONFLICT (workflow_id) DO UPDATE SET next_at = least(c.next_at, excluded.next
 RETURNING owner
 """
 
-TAKE_OVER: Final = """
+TAKE_OVER: Final = f"""
 WITH others AS MATERIALIZED (
     SELECT owners.id, p.id IS NULL OR p.lease_until = '-infinity' AS gone
     FROM (SELECT DISTINCT owner AS id FROM cleanups) AS owners
@@ -44,11 +45,12 @@ WITH others AS MATERIALIZED (
     WHERE owners.id <> $1 AND (p.id IS NULL OR p.lease_until <= clock_timestamp())
 ), orphans AS MATERIALIZED (
     SELECT c.workflow_id FROM others JOIN cleanups AS c ON c.owner = others.id
-    WHERE others.gone OR c.next_at <= clock_timestamp()
+    WHERE (others.gone OR c.next_at <= clock_timestamp())
+      AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.id = c.workflow_id AND w.feature_level > {FEATURE_LEVEL})
     FOR UPDATE OF c SKIP LOCKED
 )
 UPDATE cleanups AS c SET owner = $1 FROM orphans AS o WHERE c.workflow_id = o.workflow_id
-"""
+"""  # noqa: S608 - built from a constant
 
 NEXT: Final = """
 SELECT extract(epoch FROM min(next_at) - clock_timestamp())::float8 FROM cleanups WHERE owner = $1

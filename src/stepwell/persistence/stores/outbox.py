@@ -11,6 +11,7 @@ from uuid import UUID
 
 from msgspec import json
 
+from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.webhooks.delivery import MAX_ATTEMPTS, DeliveryAttempt, DeliveryVerdict, DueDelivery
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
@@ -23,7 +24,7 @@ _PAGE: Final = 1_000
 
 # A process without a row, or declared dead, won't come back: all its deliveries are taken. A process whose lease has
 # merely ended may be idle with a timer of its own. Its deliveries are taken only if they are due and not sent.
-TAKE_OVER: Final = """
+TAKE_OVER: Final = f"""
 WITH others AS MATERIALIZED (
     SELECT owners.id, p.id IS NULL OR p.lease_until = '-infinity' AS gone
     FROM (SELECT DISTINCT owner AS id FROM deliveries WHERE next_at IS NOT NULL) AS owners
@@ -33,13 +34,14 @@ WITH others AS MATERIALIZED (
     SELECT d.workflow_id, d.event_id
     FROM others JOIN deliveries AS d ON d.owner IS NOT DISTINCT FROM others.id
     WHERE d.next_at IS NOT NULL AND (others.gone OR d.next_at <= clock_timestamp())
+      AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.id = d.workflow_id AND w.feature_level > {FEATURE_LEVEL})
     LIMIT $2
     FOR UPDATE OF d SKIP LOCKED
 )
 UPDATE deliveries AS d SET owner = $1 FROM orphans AS o
 WHERE d.workflow_id = o.workflow_id AND d.event_id = o.event_id
 RETURNING d.event_id
-"""
+"""  # noqa: S608 - built from a constant
 
 LANES: Final = "SELECT lane, min(next_at) AS at FROM deliveries WHERE owner = $1 AND next_at IS NOT NULL GROUP BY lane"
 

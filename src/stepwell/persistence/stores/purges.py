@@ -16,6 +16,7 @@ from msgspec import json
 
 from stepwell.contract.enums import TERMINAL_STATUSES
 from stepwell.contract.tasks import Output
+from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.records import ExpiredBatch, FileRemoval, PurgedRows
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
@@ -123,7 +124,7 @@ WITH busy AS MATERIALIZED (
 ), ended AS MATERIALIZED (
     SELECT w.id, w.ctid AS version, w.tenant, w.total_steps, w.completed_at FROM workflows AS w
     WHERE w.completed_at <= now() - make_interval(secs => $2) AND EXISTS (SELECT FROM turn)
-      AND w.owner IS NULL AND w.status IN ({_ENDED})
+      AND w.owner IS NULL AND w.status IN ({_ENDED}) AND w.feature_level <= {FEATURE_LEVEL}
       AND NOT {_FOLLOWED_UP.format("w.id")}
       AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.workflow_id = w.id AND d.next_at IS NOT NULL)
       AND NOT EXISTS (SELECT FROM cleanups AS c WHERE c.workflow_id = w.id)

@@ -196,6 +196,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             [],
             [],
             row["result_bytes"] or 0,
+            feature_level=row["feature_level"],
         )
         for row in workflows
     }
