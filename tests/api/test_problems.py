@@ -14,6 +14,7 @@ from structlog.typing import EventDict
 from stepwell.api.body_buffers import INLINE_BYTES
 from stepwell.api.components import EXAMPLE
 from stepwell.api.problems import TABLE
+from stepwell.asgi_scope import http_scope
 from stepwell.domain import errors
 from stepwell.domain.errors import (
     ArtifactError,
@@ -277,20 +278,8 @@ async def test_a_client_that_disconnects_within_its_body_gets_a_400(api: Service
         sent.append(message)
 
     auth = f"Bearer {token()}".encode()
-    scope: Any = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": CREATE,
-        "raw_path": CREATE.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"t.local"), (b"authorization", auth), (b"content-type", b"application/json")],
-        "client": None,
-        "server": ("t.local", 80),
-    }
+    headers = [(b"host", b"t.local"), (b"authorization", auth), (b"content-type", b"application/json")]
+    scope: Any = http_scope("POST", CREATE.encode(), headers, server=("t.local", 80))
     await api.app.api(scope, receive, send)
     assert sent[0]["status"] == 400
 

@@ -9,6 +9,7 @@ import pytest
 
 from stepwell import __version__
 from stepwell.api.routes import operations
+from stepwell.asgi_scope import http_scope
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.testing import ManualClock
 from support.providers.configured_by_steps import configured_step
@@ -85,20 +86,7 @@ async def test_options_of_the_server_itself_is_empty(api: Service) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope: Any = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "OPTIONS",
-        "scheme": "http",
-        "path": "*",
-        "raw_path": b"*",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"t.local")],
-        "client": None,
-        "server": ("t.local", 80),
-    }
+    scope: Any = http_scope("OPTIONS", b"*", [(b"host", b"t.local")], server=("t.local", 80))
     await api.app.api(scope, receive, send)
     assert sent[0]["status"] == 204
     assert b"".join(message.get("body", b"") for message in sent[1:]) == b""

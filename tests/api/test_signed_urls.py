@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import httpx
 import pytest
 import pytest_asyncio
 
 from stepwell.api.operations import Permission
+from stepwell.asgi_scope import http_scope
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.scripted import ScriptedProvider, Succeed, scripted_step
@@ -313,7 +314,6 @@ MADE = target(SignedUrls(SECRET, "http://t.local", 60).url(PATH, AT))
 
 async def status_of(app: Any, sent: str) -> int:
     """The status for exactly this target: httpx would normalise it."""
-    path, _, query = sent.encode("latin-1").partition(b"?")
     started: list[int] = []
 
     async def receive() -> Any:
@@ -323,20 +323,7 @@ async def status_of(app: Any, sent: str) -> int:
         if message["type"] == "http.response.start":
             started.append(message["status"])
 
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": unquote(path.decode("latin-1")),
-        "raw_path": path,
-        "query_string": query,
-        "root_path": "",
-        "headers": [(b"host", b"t.local")],
-        "client": None,
-        "server": ("t.local", 80),
-    }
+    scope: Any = http_scope("GET", sent.encode("latin-1"), [(b"host", b"t.local")], server=("t.local", 80))
     await app(scope, receive, send)
     return started[0]
 

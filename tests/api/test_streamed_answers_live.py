@@ -13,6 +13,7 @@ import pytest_asyncio
 from litestar.types import Message
 
 from stepwell.api import streamed_answers, tasks
+from stepwell.asgi_scope import http_scope
 from stepwell.engine.read_service import ReadService
 from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
@@ -67,22 +68,9 @@ class Reader:
 
     async def read(self, *, pause_after: int | None = None) -> None:
         """Read the answer to its end. Once *pause_after* bytes have come, wait for `go_on`."""
-        path = WORKFLOWS.removesuffix("/") + self._path
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "GET",
-            "headers": [(b"authorization", f"Bearer {token()}".encode()), (b"host", b"t.local")],
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": self._query.encode(),
-            "server": ("t.local", 80),
-            "client": ("127.0.0.1", 1),
-            "root_path": "",
-            "state": {},
-        }
+        headers = [(b"authorization", f"Bearer {token()}".encode()), (b"host", b"t.local")]
+        target = f"{WORKFLOWS.removesuffix('/')}{self._path}?{self._query}".encode()
+        scope: Any = http_scope("GET", target, headers, server=("t.local", 80), client=("127.0.0.1", 1))
         requests: list[dict[str, Any]] = [{"type": "http.request", "body": b"", "more_body": False}]
 
         async def receive() -> Any:

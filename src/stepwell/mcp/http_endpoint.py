@@ -82,7 +82,8 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
                 stopping=partial(_stopping, request, services),
             ),
         )
-        return Response(answer.body, status_code=answer.status, media_type=answer.media_type)
+        media_type = answer.header(b"content-type") or JSON_TYPE
+        return Response(answer.body, status_code=answer.status, media_type=media_type)
 
     return mcp
 
@@ -97,7 +98,7 @@ async def _stopping(request: ApiRequest, services: Services) -> None:
     """Return when the service stops, or when the client has disconnected."""
     async with create_task_group() as group:
         group.start_soon(cancel_on_disconnect, request, group.cancel_scope, name="client of a waiting call")
-        while not services.availability.draining:  # noqa: ASYNC110 - a wait is rare, and an event would be forever
+        while not services.availability.draining:  # noqa: ASYNC110 - few calls wait, so they may poll
             await sleep(_STOPPING_S)
         group.cancel_scope.cancel()
 

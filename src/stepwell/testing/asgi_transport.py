@@ -19,6 +19,8 @@ from typing import Any, TypeVar, cast
 
 import httpx
 
+from stepwell.asgi_scope import http_scope
+
 T = TypeVar("T")
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -169,21 +171,10 @@ class _Exchange:
         self._readable.set()
 
     def _scope(self) -> dict[str, Any]:
-        url = self._request.url
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "method": self._request.method,
-            "headers": [(name.lower(), value) for name, value in self._request.headers.raw],
-            "scheme": url.scheme,
-            "path": url.path,
-            "raw_path": url.raw_path.partition(b"?")[0],
-            "query_string": url.query,
-            "server": (url.host, url.port),
-            "client": _CLIENT,
-            "root_path": "",
-        }
+        request, url = self._request, self._request.url
+        server = url.host, url.port
+        headers = request.headers.raw
+        return http_scope(request.method, url.raw_path, headers, scheme=url.scheme, server=server, client=_CLIENT)
 
 
 class _Body(httpx.AsyncByteStream):

@@ -9,6 +9,8 @@ from typing import Any
 
 from litestar import Litestar
 
+from stepwell.asgi_scope import http_scope
+
 _WITHIN_S = 30
 
 
@@ -150,22 +152,8 @@ async def streaming(
     sent = {"accept": "text/event-stream", "host": "t.local"} | dict(headers or {})
     if token is not None:
         sent["authorization"] = f"Bearer {token}"
-    route, _, query = path.partition("?")
-    scope: Any = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": route,
-        "raw_path": route.encode(),
-        "root_path": "",
-        "query_string": query.encode(),
-        "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
-        "server": ("t.local", 80),
-        "client": ("t.local", 1),
-        "state": {},
-    }
+    encoded = [(name.encode(), value.encode()) for name, value in sent.items()]
+    scope: Any = http_scope("GET", path.encode(), encoded, server=("t.local", 80), client=("t.local", 1))
 
     async def serve() -> None:
         try:
