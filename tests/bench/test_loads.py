@@ -7,9 +7,10 @@ import pytest
 from msgspec import json
 from msgspec.structs import replace
 
-from stepwell.bench.loads import Load, Shape, dependencies
-from stepwell.bench.measurements import Counts, Measurements, percentile
-from stepwell.bench.report import Report, report_of
+from stepwell.bench.loads import Load, Shape, Work, dependencies
+from stepwell.bench.measurements import Counts, Measurements, of_all_processes, percentile
+from stepwell.bench.plain_celery import CanvasSeconds
+from stepwell.bench.report import Report, report_of, with_celery
 from stepwell.domain.mapping.input_mapping import effective_config
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.persistence.benchmark.queries import Times
@@ -18,6 +19,7 @@ from support.workflows.definitions import plan
 SIZES = [1, 2, 3, 4, 10, 100, 1_000]
 SINGLE = [Shape.CHAIN, Shape.FAN, Shape.LAYERED]
 COUNTS = Counts(wall_s=2.0, cpu_s=0.5, statements=1_300.0, batches=1_200.0, transitions=10_800.0)
+LOAD = Load(Shape.FAN, workflows=5, steps=1_000, concurrency=5)
 TIMES = Times(step_p50_s=0.0123456, step_p95_s=0.2, workflow_p50_s=1.23456, workflow_p99_s=0.1)
 
 
@@ -113,6 +115,27 @@ def test_every_body_is_a_valid_definition(shape: Shape, steps: int) -> None:
         assert [sorted(step.depends_on) for step in planned.steps] == dependencies(single, steps, seed=number)
 
 
+@pytest.mark.parametrize("shape", Shape)
+def test_each_step_of_an_image_load_adjusts_the_image_of_its_first_dependency(shape: Shape) -> None:
+    load = Load(shape, workflows=3, steps=9, concurrency=1, work=Work.IMAGE, image_size=64)
+    for body in load.bodies():
+        for step in plan(body).request.steps:
+            mapped = [(each.from_step, each.from_field, each.to_field) for each in step.input_mappings or []]
+            if step.depends_on:
+                assert step.task_type == "IMAGE_ADJUSTER"
+                assert mapped == [(step.depends_on[0], "result_image_path", "base_image_url")]
+            else:
+                assert (step.task_type, mapped) == ("GENERATION", [])
+                assert (step.config["width"], step.config["height"]) == (64, 64)
+            assert step.provider_config == {"provider_type": "LOCAL"}
+
+
+def test_waiting_steps_need_no_input() -> None:
+    load = Load(Shape.CHAIN, workflows=1, steps=3, concurrency=1, work=Work.WAIT)
+    (planned,) = [plan(body) for body in load.bodies()]
+    assert [(step.task_type, step.provider) for step in planned.steps] == [("GENERATION", "LOCAL")] * 3
+
+
 @pytest.mark.parametrize("payload", [0, 1, 10_000, 1_000_000])
 def test_each_result_has_the_payload_and_the_definition_contains_it_once(payload: int) -> None:
     (body,) = bodies_of(Shape.CHAIN, workflows=1, steps=3, payload=payload)
@@ -148,14 +171,11 @@ def test_counts_are_differences() -> None:
 
 
 def reported(counts: Counts = COUNTS, lags_s: tuple[float, ...] = (0.004, 0.002)) -> Report:
-    load = Load(Shape.FAN, workflows=5, steps=1_000, concurrency=5)
-    return report_of(load, Measurements(counts, list(lags_s)), TIMES, [0.0003, 0.0001, 0.0002])
+    return report_of(LOAD, Measurements(counts, list(lags_s), peak_rss_mb=50.04), TIMES, [0.0003, 0.0001, 0.0002])
 
 
 def test_the_figures_of_a_report_have_the_units_of_their_names() -> None:
-    found = reported()
-    assert found.peak_rss_mb > 10  # whatever this process has
-    assert replace(found, peak_rss_mb=0.0) == Report(
+    assert reported() == Report(
         shape="fan",
         workflows=5,
         steps=5_000,
@@ -169,7 +189,7 @@ def test_the_figures_of_a_report_have_the_units_of_their_names() -> None:
         workflow_ms_p50=1_234.6,
         workflow_ms_p99=100.0,
         cpu_us_per_step=100.0,
-        peak_rss_mb=0.0,
+        peak_rss_mb=50.0,
         loop_lag_ms_p99=4.0,
         commit_ms=0.2,
     )
@@ -181,3 +201,27 @@ def test_the_figures_of_a_report_have_the_units_of_their_names() -> None:
 )
 def test_figures_are_rounded_to_about_three_digits(wall_s: float, expected: float) -> None:
     assert reported(replace(COUNTS, wall_s=wall_s)).steps_per_s == expected
+
+
+def test_the_measurements_of_processes_are_summed_over_the_time_from_the_first_start_to_the_last_end() -> None:
+    one = Measurements(Counts(2.0, 0.5, 10.0, 5.0, 20.0), [0.1], began_s=100.0, ended_s=102.0, peak_rss_mb=70.0)
+    other = Measurements(Counts(2.5, 0.25, 30.0, 4.0, 40.0), [0.2], began_s=100.5, ended_s=103.0, peak_rss_mb=60.0)
+    assert of_all_processes([one, other]) == Measurements(
+        Counts(3.0, 0.75, 40.0, 9.0, 60.0), [0.1, 0.2], began_s=100.0, ended_s=103.0, peak_rss_mb=70.0
+    )
+
+
+def test_a_report_shows_only_the_figures_that_exist() -> None:
+    plain = reported().present()
+    assert list(plain)[-1] == "commit_ms"
+    images = report_of(replace(LOAD, work=Work.IMAGE), Measurements(COUNTS, [0.1]), TIMES, [0.1]).present()
+    assert {name: images[name] for name in images if name not in plain} == {"work": "image", "images_per_s": 2_500.0}
+
+
+@pytest.mark.parametrize(
+    ("shape", "times"), [(Shape.CHAIN, 1.25), (Shape.FAN, 2.5), (Shape.LAYERED, None), (Shape.MIXED, None)]
+)
+def test_a_load_is_compared_with_the_canvas_of_its_shape(shape: Shape, times: float | None) -> None:
+    found = with_celery(reported(), replace(LOAD, shape=shape), CanvasSeconds(chain_s=2.5, chord_s=5.0))
+    assert (found.celery_chain_steps_per_s, found.celery_chord_steps_per_s) == (2_000.0, 1_000.0)
+    assert found.times_celery == times

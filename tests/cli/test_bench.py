@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import signal
 import subprocess
@@ -124,6 +125,50 @@ def test_the_benchmark_runs_over_http_whatever_keys_are_configured(dsn: str) -> 
     assert report["statements_per_step"] * 20 > report["commits"] + 1  # they are created, and looked at
 
 
+def test_several_processes_share_the_workflows(dsn: str) -> None:
+    options = ("--processes", "2", "--work", "wait", "--workflows", "3", "--steps", "4", "--json")
+    done = bench(dsn, *options)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert list(report) == [*FIELDS, "work", "processes"]
+    assert (report["work"], report["processes"]) == ("wait", 2)
+    check_sums(report, 3, 4)
+    assert report["ms_per_step_p50"] >= 100
+
+
+def test_steps_can_make_images(dsn: str) -> None:
+    options = ("--work", "image", "--image-size", "32", "--shape", "fan", "--workflows", "2", "--steps", "4", "--json")
+    done = bench(dsn, *options)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert list(report) == [*FIELDS, "work", "images_per_s"]
+    assert report["images_per_s"] == report["steps_per_s"]
+    check_sums(report, 2, 4)
+
+
+def engine_processes(running: StepwellProcess) -> list[int]:
+    return [pid for pid in running.processes() if b"engine_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_the_benchmark_ends_if_one_of_its_processes_is_killed(dsn: str, tmp_path: Path) -> None:
+    with running_bench(dsn, tmp_path / "data", "--processes", "2") as running:
+        victim, _ = engine_processes(running)
+        os.kill(victim, signal.SIGKILL)
+        assert running.wait(60) == 1
+        assert running.stdout == ""
+        assert re.fullmatch(r"stepwell: engine process [01] ended with exit code -9", running.stderr.splitlines()[-1])
+        running.wait_gone()
+        assert ask(dsn, SCRATCH) is None
+
+
+def test_the_processes_of_a_killed_benchmark_end(dsn: str, tmp_path: Path) -> None:
+    with running_bench(dsn, tmp_path / "data", "--processes", "2") as running:
+        assert len(engine_processes(running)) == 2
+        running.kill()
+        running.wait_gone()
+    report_of(bench(dsn, *SMALL, "--json"))
+
+
 def transitions(dsn: str) -> int:
     """Of the only benchmark on that database, up to now."""
     (schema,) = ask(dsn, SCRATCH) or ["none"]
@@ -147,7 +192,12 @@ def running_bench(dsn: str, folder: Path, *options: str) -> Iterator[StepwellPro
 
 
 @pytest.mark.parametrize(
-    ("number", "options"), [(signal.SIGINT, ("--workflows", "3000")), (signal.SIGTERM, ("--api",))]
+    ("number", "options"),
+    [
+        (signal.SIGINT, ("--workflows", "3000")),
+        (signal.SIGTERM, ("--api",)),
+        (signal.SIGINT, ("--processes", "2")),
+    ],
 )
 def test_a_signal_ends_the_benchmark_in_order(dsn: str, tmp_path: Path, number: int, options: tuple[str, ...]) -> None:
     with running_bench(dsn, tmp_path / "data", *options) as running:
@@ -215,6 +265,7 @@ def test_a_database_that_does_not_keep_what_it_commits_is_refused(server: TestSe
     [
         (("--shape", "nonsense"), "postgresql://nowhere.invalid/x", "'nonsense' is not one of"),
         (("--steps", "0"), "postgresql://nowhere.invalid/x", "0 is not in the range"),
+        (("--api", "--processes", "2"), "postgresql://nowhere.invalid/x", "stepwell: --api measures one process"),
         ((), "mysql://nowhere.invalid/x", "stepwell: STEPWELL_DATABASE_URL: Expected postgresql://"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The workflows of a benchmark: PASSTHROUGH steps in a few shapes. A load is the same in each run."""
+"""The workflows of a benchmark, in a few shapes. A load is the same in each run."""
 
 import random
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ from typing import Any
 from msgspec import Struct
 
 INSTANCE = "bench"
-
+WAIT_S = 0.1
+IMAGE_INPUT = "base_image_url"
 _CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
 
@@ -21,14 +22,31 @@ class Shape(StrEnum):
     MIXED = "mixed"
 
 
+class Work(StrEnum):
+    """What each step of a benchmark does.
+
+    NOTHING is PASSTHROUGH. IMAGE is LOCAL: steps without dependencies draw an image, and all others adjust the image of
+    their first dependency. WAIT takes `WAIT_S` and almost no processor time, at the provider in `waiting_provider`.
+    """
+
+    NOTHING = "nothing"
+    IMAGE = "image"
+    WAIT = "wait"
+
+
 class Load(Struct, frozen=True):
-    """*workflows* workflows of *steps* steps each, *concurrency* at a time. A result has about *payload* bytes."""
+    """*workflows* workflows of *steps* steps each, *concurrency* at a time.
+
+    A result of a step that does nothing has about *payload* bytes. Images have *image_size* pixels in each direction.
+    """
 
     shape: Shape
     workflows: int
     steps: int
     concurrency: int
     payload: int = 0
+    work: Work = Work.NOTHING
+    image_size: int = 512
 
     @property
     def total_steps(self) -> int:
@@ -46,10 +64,29 @@ class Load(Struct, frozen=True):
                 # In the defaults, so that the definition is small and the results are what is measured.
                 "config": {"step_defaults": {"PASSTHROUGH": {"text": text}}} if text else {},
                 "steps": [
-                    {"id": f"step-{position}", "task_type": "PASSTHROUGH", "depends_on": [f"step-{d}" for d in above]}
+                    self._step(position, above)
                     for position, above in enumerate(dependencies(shape, self.steps, seed=number))
                 ],
             }
+
+    def _step(self, position: int, above: list[int]) -> dict[str, Any]:
+        step: dict[str, Any] = {"id": f"step-{position}", "depends_on": [f"step-{dependency}" for dependency in above]}
+        if self.work is Work.NOTHING:
+            return step | {"task_type": "PASSTHROUGH"}
+        task_type, config = image_task(self, first=not above or self.work is Work.WAIT)
+        step |= {"task_type": task_type, "config": config, "provider_config": {"provider_type": "LOCAL"}}
+        if self.work is Work.IMAGE and above:
+            source = {"from_step": f"step-{above[0]}", "from_field": "result_image_path", "to_field": IMAGE_INPUT}
+            step["input_mappings"] = [source]
+        return step
+
+
+def image_task(load: Load, *, first: bool) -> tuple[str, dict[str, Any]]:
+    """Return the task type and the config of a step that makes an image. *first*: it draws one."""
+    if first:
+        size = load.image_size
+        return "GENERATION", {"prompt": "dunes at night", "width": size, "height": size, "seed": 7}
+    return "IMAGE_ADJUSTER", {"temperature": 1}
 
 
 def dependencies(shape: Shape, steps: int, *, seed: int) -> list[list[int]]:

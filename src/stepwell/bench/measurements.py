@@ -20,7 +20,7 @@ _BATCHES = "stepwell_checkpoint_batches_total"
 
 
 class Counts(Struct, frozen=True):
-    """Totals of this process since its start."""
+    """Totals of one process since its start, or of all processes during a run."""
 
     wall_s: float
     cpu_s: float
@@ -33,10 +33,16 @@ class Counts(Struct, frozen=True):
 
 
 class Measurements(Struct):
-    """`counts` exist when the measurement has ended. `lags_s` are delays of a timer, one every few milliseconds."""
+    """`counts` exist when the measurement has ended. `lags_s` are delays of a timer, one every few milliseconds.
+
+    `began_s` and `ended_s` are readings of a clock that all processes of the machine share.
+    """
 
     counts: Counts | None = None
     lags_s: list[float] = field(default_factory=list)
+    began_s: float = 0.0
+    ended_s: float = 0.0
+    peak_rss_mb: float = 0.0
 
 
 @asynccontextmanager
@@ -47,9 +53,32 @@ async def measure(metrics: Metrics) -> AsyncIterator[Measurements]:
     async with asyncio.TaskGroup() as group:
         lag = group.create_task(_watch_lag(measurements.lags_s), name="loop lag")
         before = _counts(metrics)
+        measurements.began_s = time.monotonic()
         yield measurements
+        measurements.ended_s = time.monotonic()
         measurements.counts = _counts(metrics).since(before)
+        measurements.peak_rss_mb = peak_rss_mb()
         lag.cancel()
+
+
+def of_all_processes(parts: Sequence[Measurements]) -> Measurements:
+    """Return what several processes have measured of one run. The memory is that of the largest process."""
+    began_s, ended_s = min(part.began_s for part in parts), max(part.ended_s for part in parts)
+    counts = [part.counts for part in parts if part.counts is not None]
+    assert len(counts) == len(parts)
+    return Measurements(
+        Counts(
+            ended_s - began_s,
+            sum(part.cpu_s for part in counts),
+            sum(part.statements for part in counts),
+            sum(part.batches for part in counts),
+            sum(part.transitions for part in counts),
+        ),
+        [lag for part in parts for lag in part.lags_s],
+        began_s,
+        ended_s,
+        max(part.peak_rss_mb for part in parts),
+    )
 
 
 def peak_rss_mb() -> float:

@@ -1,11 +1,14 @@
 """The report of a benchmark."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
-from stepwell.bench.loads import Load
-from stepwell.bench.measurements import Measurements, peak_rss_mb, percentile
+from stepwell.bench.loads import Load, Shape, Work
+from stepwell.bench.measurements import Measurements, percentile
+from stepwell.bench.plain_celery import CanvasSeconds
 from stepwell.persistence.benchmark.queries import Times
 
 
@@ -13,8 +16,12 @@ class Report(Struct, frozen=True):
     """The figures of one run.
 
     The time of a step or workflow is from its start to its end, as its row records them. `cpu_us_per_step` is the
-    processor time of this process. It includes creating the workflows, and excludes the database. `commit_ms` is the
-    median of one-row commits to the same database, before and after the run.
+    processor time of the processes that run the engine. It includes creating the workflows, and excludes the database
+    and the workers. `peak_rss_mb` is that of the largest process. `commit_ms` is the median of one-row commits to the
+    same database, before and after the run.
+
+    The other figures exist if the run has them. The figures of Celery are those of a plain canvas of the same functions
+    at the same workers. `times_celery` compares with the canvas of the same shape.
     """
 
     shape: str
@@ -33,9 +40,21 @@ class Report(Struct, frozen=True):
     peak_rss_mb: float
     loop_lag_ms_p99: float
     commit_ms: float
+    work: str | None = None
+    processes: int | None = None
+    workers: int | None = None
+    images_per_s: float | None = None
+    celery_chain_steps_per_s: float | None = None
+    celery_chord_steps_per_s: float | None = None
+    times_celery: float | None = None
+
+    def present(self) -> dict[str, Any]:
+        """Return the figures that exist, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def report_of(load: Load, measurements: Measurements, times: Times, commits_s: Sequence[float]) -> Report:
+    """Return the report of a run. It has no figures about processes, workers and Celery."""
     counts, steps = measurements.counts, load.total_steps
     assert counts is not None
     return Report(
@@ -52,9 +71,22 @@ def report_of(load: Load, measurements: Measurements, times: Times, commits_s: S
         workflow_ms_p50=_rounded(times.workflow_p50_s * 1e3),
         workflow_ms_p99=_rounded(times.workflow_p99_s * 1e3),
         cpu_us_per_step=_rounded(counts.cpu_s / steps * 1e6),
-        peak_rss_mb=_rounded(peak_rss_mb()),
+        peak_rss_mb=_rounded(measurements.peak_rss_mb),
         loop_lag_ms_p99=_rounded(percentile(measurements.lags_s, 99) * 1e3),
         commit_ms=_rounded(percentile(commits_s, 50) * 1e3),
+        work=None if load.work is Work.NOTHING else load.work,
+        images_per_s=_rounded(steps / counts.wall_s) if load.work is Work.IMAGE else None,
+    )
+
+
+def with_celery(report: Report, load: Load, seconds: CanvasSeconds) -> Report:
+    """Add the comparison with a plain canvas, which took so many *seconds* for as many steps."""
+    of_same_shape = {Shape.CHAIN: seconds.chain_s, Shape.FAN: seconds.chord_s}.get(load.shape)
+    return replace(
+        report,
+        celery_chain_steps_per_s=_rounded(load.total_steps / seconds.chain_s),
+        celery_chord_steps_per_s=_rounded(load.total_steps / seconds.chord_s),
+        times_celery=of_same_shape and _rounded(report.steps_per_s * of_same_shape / load.total_steps),
     )
 
 

@@ -1,28 +1,32 @@
 """`stepwell bench`: measures the speed of the real engine and the real database on this machine."""
 
 import asyncio
+import os
 import secrets
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 import asyncpg
 from msgspec import Struct, json
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stepwell.app import Application
+from stepwell.bench.child_processes import ProcessEnded
 from stepwell.bench.driver import drive, in_process
+from stepwell.bench.engine_processes import engine_processes
 from stepwell.bench.http_load import run_http_load
-from stepwell.bench.loads import Load
-from stepwell.bench.measurements import TRANSITIONS, measure
+from stepwell.bench.loads import Load, Work
+from stepwell.bench.measurements import TRANSITIONS, Measurements, measure
 from stepwell.bench.report import Report, report_of
+from stepwell.bench.waiting_provider import install_plug_in
 from stepwell.cli.data_folder import open_folder
-from stepwell.cli.errors import FAILED, Refused
+from stepwell.cli.errors import FAILED, MISUSED, Refused
 from stepwell.cli.http_server import HttpServer, bound_socket
 from stepwell.cli.keys import ServiceKeys, keys_of_settings
 from stepwell.cli.output import print_message, print_result
@@ -43,6 +47,8 @@ _COMMITS = 200  # before the load, and again after it
 _ANSWER_S = 30.0
 _POLL_S = 0.2
 
+RunLoad = Callable[[], Awaitable[Measurements]]
+
 
 class BenchOptions(Struct, frozen=True):
     """The options of the command."""
@@ -50,6 +56,12 @@ class BenchOptions(Struct, frozen=True):
     load: Load
     api: bool
     as_json: bool
+    processes: int = 1
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether the engine runs in this process. The provider that waits is a plug-in, which others can load."""
+        return self.processes == 1 and self.load.work is not Work.WAIT
 
 
 def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
@@ -57,54 +69,112 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
 
     Raises `Refused`, and KeyboardInterrupt for a signal.
     """
-    with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
+    if options.api and not options.in_this_process:
+        raise Refused("--api measures one process, with steps that do nothing or make images", code=MISUSED)
+    try:
+        with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
+            return _bench_in(Path(folder), settings, options, signals)
+    except ProcessEnded as error:
+        raise Refused(str(error)) from error
+
+
+def _bench_in(folder: Path, settings: Settings, options: BenchOptions, signals: Signals) -> int:
+    active = options.load.concurrency * places_of(options.load.steps, 0)
+    own = replace(
+        settings,
         # The service deletes files that no row names, so it gets an empty folder of its own.
-        active = options.load.concurrency * places_of(options.load.steps, 0)
-        own = replace(
-            settings,
-            artifact_dir=Path(folder),
-            s3_bucket=None,
-            jwt_secret=secrets.token_hex(32),
-            jwt_algorithm="HS256",
-            jwt_public_key=None,
-            jwt_jwks_url=None,
-            public_url=None,
-            # All workflows in flight are active: the benchmark waits for those in memory.
-            max_active_workflows=max(settings.max_active_workflows, 2 * active),
-            max_active_workflows_per_tenant=max(settings.max_active_workflows_per_tenant, active),
-        )
-        if settings.database_url is not None:
-            dsn = configured_dsn(settings)
-            return run_stoppable(signals, lambda _: _run_on(dsn, own, options), stopped=FAILED)
-        open_folder(settings.data_dir)
-        with embedded_postgres(settings, signals, "a benchmark beside it would measure both", "bench") as postgres:
-            return run_stoppable(signals, lambda _: _run_on_embedded(postgres, own, options), stopped=FAILED)
+        artifact_dir=folder / "artifacts",
+        s3_bucket=None,
+        jwt_secret=secrets.token_hex(32),
+        jwt_algorithm="HS256",
+        jwt_public_key=None,
+        jwt_jwks_url=None,
+        public_url=None,
+        # All workflows in flight are active: the benchmark waits for those in memory.
+        max_active_workflows=max(settings.max_active_workflows, 2 * active),
+        max_active_workflows_per_tenant=max(settings.max_active_workflows_per_tenant, active),
+    )
+    if settings.database_url is not None:
+        dsn = configured_dsn(settings)
+        return run_stoppable(signals, lambda _: _run_on(dsn, folder, own, options), stopped=FAILED)
+    open_folder(settings.data_dir)
+    with embedded_postgres(settings, signals, "a benchmark beside it would measure both", "bench") as postgres:
+        return run_stoppable(signals, lambda _: _run_on_embedded(postgres, folder, own, options), stopped=FAILED)
 
 
-async def _run_on_embedded(postgres: EmbeddedPostgres, settings: Settings, options: BenchOptions) -> int:
+async def _run_on_embedded(postgres: EmbeddedPostgres, folder: Path, settings: Settings, options: BenchOptions) -> int:
     async with asyncio.TaskGroup() as group:
         respawning = group.create_task(keep_running(postgres), name="postgres")
-        code = await _run_on(postgres.dsn(), settings, options)
+        code = await _run_on(postgres.dsn(), folder, settings, options)
         respawning.cancel()
     return code
 
 
-async def _run_on(dsn: str, settings: Settings, options: BenchOptions) -> int:
-    with database_faults(), bound_socket(replace(settings, host="127.0.0.1", port=0)) as listener:
+async def _run_on(dsn: str, folder: Path, settings: Settings, options: BenchOptions) -> int:
+    with database_faults():
         await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda why: print_message(f"waiting, because {why}"))
-        keys = keys_of_settings(replace(settings, host="127.0.0.1", port=listener.getsockname()[1]))
         async with scratch_schema(dsn) as (scratch, connection):
             await prepare_database(scratch, timeout_s=_ANSWER_S, waiting=lambda _: None)
-            async with (
-                open_service(keys, scratch, exclusive=True) as app,
-                _api_server(app, keys, listener) if options.api else nullcontext(),
-            ):
-                report = await _run_and_measure(app, keys, connection, options)
-    for name, value in asdict(report).items():
+            engine = (
+                _this_process(settings, scratch, options)
+                if options.in_this_process
+                else _several_processes(settings, scratch, folder, options)
+            )
+            async with engine as run:
+                report = await _report(run, connection, options.load)
+    if options.processes > 1:
+        report = replace(report, processes=options.processes)
+    for name, value in report.present().items():
         print_result(f"{name:<20} {value}")
     if options.as_json:
-        print_result(json.encode(report).decode())
+        print_result(json.encode(report.present()).decode())
     return 0
+
+
+@asynccontextmanager
+async def _this_process(settings: Settings, dsn: str, options: BenchOptions) -> AsyncIterator[RunLoad]:
+    """Run the engine in this process, and yield the function that runs the load."""
+    load = options.load
+    with bound_socket(replace(settings, host="127.0.0.1", port=0)) as listener:
+        keys = keys_of_settings(replace(settings, host="127.0.0.1", port=listener.getsockname()[1]))
+        async with (
+            open_service(keys, dsn, exclusive=True) as app,
+            _api_server(app, keys, listener) if options.api else nullcontext(),
+        ):
+
+            async def run(load: Load) -> None:
+                if options.api:
+                    await run_http_load(load, keys.settings.base_url, _token(keys))
+                else:
+                    await drive(load.bodies(), in_process(app.services), load.concurrency)
+
+            async def run_measured() -> Measurements:
+                async with measure(app.metrics) as measurements, _own_progress(app, load):
+                    await run(load)
+                return measurements
+
+            async with asyncio.timeout(_ANSWER_S):  # before it, new workflows wait for admission, and not in memory
+                await app.components.webhooks.recovery.caught_up.wait()
+            await run(replace(load, workflows=1, concurrency=1))  # opens connections and prepares statements
+            yield run_measured
+
+
+@asynccontextmanager
+async def _several_processes(
+    settings: Settings, dsn: str, folder: Path, options: BenchOptions
+) -> AsyncIterator[RunLoad]:
+    """Run the engine in processes of their own, and yield the function that runs the load."""
+    env = {}
+    if options.load.work is Work.WAIT:
+        install_plug_in(folder / "plug-in")
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder / "plug-in"), os.environ.get("PYTHONPATH"))))
+    async with engine_processes(options.processes, settings, dsn, options.load, env) as processes:
+
+        async def run_measured() -> Measurements:
+            with _progress(options.load) as show:
+                return await processes.run(show)
+
+        yield run_measured
 
 
 @asynccontextmanager
@@ -120,24 +190,11 @@ async def _api_server(app: Application, keys: ServiceKeys, listener: socket.sock
             await asyncio.wait({serving})
 
 
-async def _run_and_measure(
-    app: Application, keys: ServiceKeys, connection: asyncpg.Connection, options: BenchOptions
-) -> Report:
-    async def run(load: Load) -> None:
-        if options.api:
-            await run_http_load(load, keys.settings.base_url, _token(keys))
-        else:
-            await drive(load.bodies(), in_process(app.services), load.concurrency)
-
-    load = options.load
-    async with asyncio.timeout(_ANSWER_S):  # before it, new workflows wait for admission, and not in memory
-        await app.components.webhooks.recovery.caught_up.wait()
-    await run(replace(load, workflows=1, concurrency=1))  # opens the connections and prepares the statements
+async def _report(run: RunLoad, connection: asyncpg.Connection, load: Load) -> Report:
     await forget_all(connection)
     commits = await bare_commits(connection, _COMMITS)
     try:
-        async with measure(app.metrics) as measurements, _progress(app, load):
-            await run(load)
+        measurements = await run()
     except* Unavailable:
         raise Refused("the database went away") from None
     commits += await bare_commits(connection, _COMMITS)
@@ -153,24 +210,37 @@ def _token(keys: ServiceKeys) -> str:
 
 
 @asynccontextmanager
-async def _progress(app: Application, load: Load) -> AsyncIterator[None]:
-    """Show the progress on stderr: a bar on a terminal, else a line for each tenth."""
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn())
+async def _own_progress(app: Application, load: Load) -> AsyncIterator[None]:
     before = app.metrics.value(TRANSITIONS)
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False) as bar:
-        task = bar.add_task("", total=load.total_steps)
 
-        async def poll() -> None:
-            tenths = 0
-            while True:
-                await asyncio.sleep(_POLL_S)
-                done = int(app.metrics.value(TRANSITIONS) - before) // 2
-                bar.update(task, completed=min(done, load.total_steps), refresh=True)
-                if bar.disable and done * 10 // load.total_steps > tenths:
-                    tenths = done * 10 // load.total_steps
-                    print_message(f"{done} of {load.total_steps} steps")
+    async def poll(show: Callable[[int], None]) -> None:
+        while True:
+            await asyncio.sleep(_POLL_S)
+            show(int(app.metrics.value(TRANSITIONS) - before))
 
+    with _progress(load) as show:
         async with asyncio.TaskGroup() as group:
-            polling = group.create_task(poll(), name="progress")
+            polling = group.create_task(poll(show), name="progress")
             yield
             polling.cancel()
+
+
+@contextmanager
+def _progress(load: Load) -> Iterator[Callable[[int], None]]:
+    """Show the progress on stderr: a bar on a terminal, else a line for each tenth.
+
+    Yields a function that takes the number of transitions up to now.
+    """
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False) as bar:
+        task, tenths = bar.add_task("", total=load.total_steps), 0
+
+        def show(transitions: int) -> None:
+            nonlocal tenths
+            done = min(transitions // 2, load.total_steps)
+            bar.update(task, completed=done, refresh=True)
+            if bar.disable and done * 10 // load.total_steps > tenths:
+                tenths = done * 10 // load.total_steps
+                print_message(f"{done} of {load.total_steps} steps")
+
+        yield show

@@ -11,7 +11,7 @@ from typing import IO, Any
 import click
 
 from stepwell import __version__
-from stepwell.bench.loads import Shape
+from stepwell.bench.loads import Shape, Work
 from stepwell.cli.command_group import CommandGroup
 from stepwell.cli.errors import FAILED, INTERRUPTED, Refused, os_errors
 from stepwell.cli.output import discard_output, print_message, print_result, settings_of, start_logging
@@ -192,6 +192,27 @@ def _print_list(descriptions: Mapping[str, str]) -> None:
     help="The size of each step's result, in bytes.",
 )
 @click.option(
+    "--work",
+    type=click.Choice([work.value for work in Work]),
+    default="nothing",
+    show_default=True,
+    help="The work of each step: none, an image by LOCAL, or a wait of a tenth of a second.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(16, 4_096),
+    default=512,
+    show_default=True,
+    help="The width and height of an image, in pixels.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Processes that run the engine, on one database. The workflows are divided among them.",
+)
+@click.option(
     "--api", is_flag=True, help="Post the workflows over HTTP from another process, which polls them until they end."
 )
 @click.option("--json", "as_json", is_flag=True, help="Also print the report as one line of JSON, at the end.")
@@ -202,11 +223,14 @@ def bench(
     steps: int,
     concurrency: int,
     payload: int,
+    work: str,
+    image_size: int,
+    processes: int,
     api: bool,  # noqa: FBT001 - an option
     as_json: bool,  # noqa: FBT001 - an option
     data_dir: Path | None,
 ) -> int:
-    """Measure the engine with steps that do nothing.
+    """Measure the engine with steps that do nothing, or that make images.
 
     It uses STEPWELL_DATABASE_URL, or the data folder's PostgreSQL if that isn't set. It works in a schema of its own,
     which is dropped at the end. A fan is 1 -> n-2 -> 1 steps. A layered workflow is a random graph, the same in each
@@ -219,8 +243,8 @@ def bench(
 
         settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
         start_logging(settings, os.environ, quiet=True)
-        load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload)
-        return bench(settings, BenchOptions(load, api, as_json), signals)
+        load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload, Work(work), image_size)
+        return bench(settings, BenchOptions(load, api, as_json, processes), signals)
 
     return _stoppable(command, stopped=FAILED)
 

@@ -1,7 +1,6 @@
 """Hosts the service in the main task of `up`, `serve`, `run` and `bench`, and reports its failures in clear lines."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -9,6 +8,7 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.app import Application, PostgresSource, running_app
+from stepwell.app.garbage_collection import tune_gc
 from stepwell.artifacts.store_setup import StorageRefused
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.http_server import HttpServer, Listeners
@@ -53,15 +53,6 @@ async def open_service(
         if app is not None and is_broken(app):
             raise Refused("the engine broke; the log says why") from error
         raise
-
-
-def tune_gc() -> None:
-    """Let the garbage collector run rarely.
-
-    A full collection blocks the loop while it visits all objects, and one page of long workflows caused several. Small
-    collections cost a tenth of a step. Cyclic garbage is mostly young, so rare collections suffice.
-    """
-    gc.set_threshold(10_000, 50, 1_000)
 
 
 async def answer_requests(
