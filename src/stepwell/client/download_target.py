@@ -7,21 +7,26 @@ from types import TracebackType
 from typing import Self
 
 
-class DownloadTarget:
-    """A file that appears at its `path` when it is complete, as a context manager."""
+def target_path(target: str | PathLike[str], name: str) -> Path:
+    """Return the path of a downloaded file: *target*, or *name* in it if it is a folder.
 
-    def __init__(self, target: str | PathLike[str], name: str) -> None:
-        """*target* is the file, or the folder in which it gets the name *name*. Raises ValueError if *name* leads out
-        of the folder, as one with a backslash does on Windows.
-        """
-        place = Path(target)
-        if place.is_dir():
-            if name in ("", "..") or Path(name).name != name:
-                raise ValueError(f"{name!r} is no name of a file")
-            place /= name
-        self.path = place
+    Raises ValueError if *name* leads out of the folder, as one with a backslash does on Windows.
+    """
+    path = Path(target)
+    if not path.is_dir():
+        return path
+    if name in ("", "..") or Path(name).name != name:
+        raise ValueError(f"{name!r} is no name of a file")
+    return path / name
+
+
+class DownloadTarget:
+    """A file that appears at *path* when it is complete, as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
         # Downloads of one file at the same time don't share it.
-        self._partial = place.with_name(f".{token_hex(8)}.part")
+        self._partial = path.with_name(f".{token_hex(8)}.part")
         self._file = self._partial.open("xb")
 
     def __enter__(self) -> Self:

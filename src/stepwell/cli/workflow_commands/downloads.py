@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
 
 from msgspec import structs
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -20,6 +19,7 @@ from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.download_names import download_names
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import StepOutput, Stepwell
+from stepwell.client.download_target import DownloadTarget
 from stepwell.domain.artifacts import parse_artifact_path
 
 _CHUNK = 1024 * 1024
@@ -62,22 +62,18 @@ def _download(client: Stepwell, output: StepOutput, place: Path, advance: Callab
         if _is_complete(place, output):
             advance(output.size)
             return
-        partial = place.with_name(f".{uuid4().hex}.part")
-        try:
-            with partial.open("xb") as file:
-                digest, size = sha256(), 0
-                for chunk in client.chunks(output.path):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-                    advance(len(chunk))
-                    if size > output.size:
-                        break
+        digest, size = sha256(), 0
+        with DownloadTarget(place) as file:
+            for chunk in client.chunks(output.path):
+                file.write(chunk)
+                digest.update(chunk)
+                size += len(chunk)
+                advance(len(chunk))
+                if size > output.size:
+                    break
             if (size, digest.hexdigest()) != (output.size, output.sha256):
                 raise Refused(f"{output.path} is damaged: it has another size or hash than recorded", code=FAILED)
-            partial.replace(place)
-        finally:
-            partial.unlink(missing_ok=True)
+            file.finish()
 
 
 def _is_complete(place: Path, output: StepOutput) -> bool:

@@ -10,7 +10,7 @@ import httpx
 
 from stepwell.client.asynchronous.history import AsyncHistoryCalls
 from stepwell.client.blocking import AsyncItems, async_call, async_sleep
-from stepwell.client.download_target import DownloadTarget
+from stepwell.client.download_target import DownloadTarget, target_path
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
 from stepwell.client.requests import JSON_BODY, ClientRequest, Id, artifact_path, json_body, read, segment
 from stepwell.client.responses import decode
@@ -113,7 +113,7 @@ class AsyncFileCalls(AsyncHistoryCalls):
         """Write a file to the file or into the folder *target*, and return where it is. It appears there when it is
         complete.
         """
-        file = DownloadTarget(target, path.rpartition("/")[2])
+        file = DownloadTarget(target_path(target, path.rpartition("/")[2]))
         async with aclosing(self.chunks(path, width=width)) as chunks:
             with file:
                 async for chunk in chunks:

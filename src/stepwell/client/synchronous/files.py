@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from stepwell.client.blocking import Items, sync_call, sync_sleep
-from stepwell.client.download_target import DownloadTarget
+from stepwell.client.download_target import DownloadTarget, target_path
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
 from stepwell.client.requests import JSON_BODY, ClientRequest, Id, artifact_path, json_body, read, segment
 from stepwell.client.responses import decode
@@ -113,7 +113,7 @@ class FileCalls(HistoryCalls):
         """Write a file to the file or into the folder *target*, and return where it is. It appears there when it is
         complete.
         """
-        file = DownloadTarget(target, path.rpartition("/")[2])
+        file = DownloadTarget(target_path(target, path.rpartition("/")[2]))
         with closing(self.chunks(path, width=width)) as chunks, file:
             for chunk in chunks:
                 sync_call(file.write, chunk)
