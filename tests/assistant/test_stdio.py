@@ -9,7 +9,7 @@ import pytest
 
 from providers.image_files import file_of, gradient
 from stepwell.api.operations import Permission
-from support.service.assistant import LEGACY, MODERN, call, failure, started
+from support.service.assistant import LEGACY, MODERN, call, failure, stdio_assistant
 from support.service.live_service import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("mode", [LEGACY, MODERN])
 async def test_an_assistant_uses_the_service(url: str, tmp_path: Path, mode: str) -> None:
     (tmp_path / "photo.png").write_bytes(file_of(gradient(40, 30)))
-    async with started(url, token("acme", every=False), tmp_path, mode=mode) as client:
+    async with stdio_assistant(url, token("acme", every=False), tmp_path, mode=mode) as client:
         path = (await call(client, "upload_file", path=str(tmp_path / "photo.png")))["file"]["path"]
         step = {"id": "refine", "task_type": "REFINE", "config": {"base_image_url": path}}
         definition = {"name": "Refined", "origin_instance": "tests", "steps": [step]}
@@ -31,7 +31,7 @@ async def test_an_assistant_uses_the_service(url: str, tmp_path: Path, mode: str
 
 async def test_only_media_are_uploaded_by_their_path(url: str, tmp_path: Path) -> None:
     (tmp_path / "key.png").write_text("-----BEGIN PRIVATE KEY-----")
-    async with started(url, token("acme", every=False), tmp_path) as client:
+    async with stdio_assistant(url, token("acme", every=False), tmp_path) as client:
         refusal = "is no image, video or sound"
         assert refusal in await failure(client, "upload_file", path=str(tmp_path / "key.png"))
         assert "No such file" in await failure(client, "upload_file", path=str(tmp_path / "missing.png"))
@@ -42,19 +42,19 @@ async def test_only_media_are_uploaded_by_their_path(url: str, tmp_path: Path) -
 
 async def test_a_token_that_reads_gets_only_the_tools_that_read(url: str, tmp_path: Path) -> None:
     reading = token("acme", every=False, permissions=(Permission.READ,))
-    async with started(url, reading, tmp_path) as client:
+    async with stdio_assistant(url, reading, tmp_path) as client:
         tools = [tool.name for tool in (await client.list_tools()).tools]
         assert "get_workflow" in tools
         assert "submit_workflow" not in tools
 
 
 async def test_a_service_that_gives_no_answer_is_reported_by_the_tools(tmp_path: Path) -> None:
-    async with started("http://127.0.0.1:9", token(), tmp_path) as client:
+    async with stdio_assistant("http://127.0.0.1:9", token(), tmp_path) as client:
         assert "gives no answer" in await failure(client, "list_workflows")
 
 
 async def test_an_integer_that_the_service_cannot_hold_is_named(url: str, tmp_path: Path) -> None:
-    async with started(url, token(), tmp_path) as client:
+    async with stdio_assistant(url, token(), tmp_path) as client:
         huge = {"name": "Huge", "origin_instance": "tests", "steps": [], "config": {"seed": 2**100}}
         assert "- config.seed: " in await failure(client, "plan_workflow", definition=huge)
 

@@ -14,7 +14,7 @@ from providers.image_files import file_of, gradient
 from stepwell.api.manual_pages import PAGES, read_page
 from support.documents.manual import pages
 from support.documents.markdown import blocks_of
-from support.service.assistant import assistant, call, started
+from support.service.assistant import assistant, call, stdio_assistant
 from support.service.live_service import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,7 +25,7 @@ async def test_the_tool_calls_of_the_manual_do_what_it_says(url: str, tmp_path: 
     calls = [block for block in blocks_of(pages()["assistant"]) if block.note.startswith("tool: ")]
     values: dict[str, str] = {}
     result: dict[str, Any] = {}
-    async with started(url, token("acme", every=False), tmp_path) as client:
+    async with stdio_assistant(url, token("acme", every=False), tmp_path) as client:
         for block in calls:
             text = block.text
             for name, value in values.items():

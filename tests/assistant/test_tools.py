@@ -18,8 +18,9 @@ from stepwell.client import AsyncStepwell, Unavailable
 from stepwell.mcp import in_process_transport
 from stepwell.mcp.file_tools import MAX_FILES, MAX_IMAGES, MAX_IMAGES_BYTES
 from stepwell.mcp.shortening import MAX_BYTES
+from stepwell.testing.one_task import in_one_task
 from support.providers.configured_by_steps import configured_step
-from support.service.assistant import assistant, call, failure, images, in_one_task, text_of
+from support.service.assistant import assistant, call, failure, images, text_of
 from support.service.live_service import Service, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -10,21 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from client.answers import ARTIFACT, PATH
 from stepwell.client import AsyncStepwell, StepwellError
-
-PATH = "media/7/a.txt"
-ARTIFACT: dict[str, Any] = {
-    "path": PATH,
-    "name": "a.txt",
-    "size": 1,
-    "sha256": "",
-    "media_type": "text/plain",
-    "width": None,
-    "height": None,
-    "duration_s": None,
-    "created_at": "2026-01-01T00:00:00Z",
-    "expires_at": "2026-01-01T00:00:00Z",
-}
 
 
 def uploading(sent: list[httpx.Request]) -> AsyncStepwell:

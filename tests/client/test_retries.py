@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from client.answers import ARTIFACT
 from stepwell.client import (
     AsyncStepwell,
     Conflict,
@@ -39,18 +40,6 @@ WORKFLOW: dict[str, Any] = {
     "errors": [],
     "created_at": "2026-01-01T00:00:00Z",
     "updated_at": "2026-01-01T00:00:00Z",
-}
-ARTIFACT: dict[str, Any] = {
-    "path": "media/7/a.txt",
-    "name": "a.txt",
-    "size": 1,
-    "sha256": "",
-    "media_type": "text/plain",
-    "width": None,
-    "height": None,
-    "duration_s": None,
-    "created_at": "2026-01-01T00:00:00Z",
-    "expires_at": "2026-01-01T00:00:00Z",
 }
 OK = httpx.Response(200, json=WORKFLOW)
 UPLOADED = httpx.Response(201, json={"artifacts": [ARTIFACT]})

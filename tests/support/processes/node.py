@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes.source_tree import TOP
+from support.processes.source_tree import TOP, output_of
 
 SOURCES = TOP / "tests/typescript"
 _FILES = ("package.json", "package-lock.json", ".npmrc")
@@ -30,19 +30,8 @@ class Node:
     def run(self, folder: Path, program: str, *arguments: str, env: dict[str, str] | None = None) -> str:
         """Run a package's program, or a file of *folder*. It must succeed. Return all that it printed."""
         file = self._modules / ".bin" / program
-        done = subprocess.run(
-            ["node", str(file if file.exists() else folder / program), *arguments],
-            cwd=folder,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=_RUN_S,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
+        command = ["node", str(file if file.exists() else folder / program), *arguments]
+        return output_of(command, folder, env or {}, _RUN_S)
 
 
 def install_node_packages(shared: Path) -> Node:
@@ -76,16 +65,6 @@ def _install(shared: Path, installed: Path) -> None:
     home = os.environ.get("HOME", "")
     # Without a home of one's own, npm has no place for its cache.
     own = {} if os.access(home, os.W_OK) else {"HOME": str(shared), "npm_config_cache": str(shared / "npm")}
-    done = subprocess.run(
-        ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--prefer-offline"],
-        cwd=partial,
-        env={**os.environ, **own},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_INSTALL_S,
-        check=False,
-    )
-    assert done.returncode == 0, f"npm could not install the packages of tests/typescript:\n{done.stdout}"
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--prefer-offline"]
+    output_of(["npm", "ci", *options], partial, own, _INSTALL_S)
     partial.rename(installed)

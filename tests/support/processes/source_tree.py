@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 TOP = Path(__file__).parents[3]
@@ -27,9 +27,14 @@ def copy_tree(target: Path) -> Path:
 
 
 def bash(script: str, cwd: Path, env: Mapping[str, str], within_s: float = 300) -> str:
-    """Run *script*, which must not fail; what it printed."""
+    """Run *script*, which must succeed. Return all that it printed."""
+    return output_of(["bash", "-euo", "pipefail", "-c", script], cwd, env, within_s)
+
+
+def output_of(command: Sequence[str], cwd: Path, env: Mapping[str, str], within_s: float) -> str:
+    """Run *command*, which must succeed. Return all that it printed. *env* is added to the environment."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
+        command,
         cwd=cwd,
         env={**os.environ, **env},
         stdin=subprocess.DEVNULL,
@@ -39,5 +44,5 @@ def bash(script: str, cwd: Path, env: Mapping[str, str], within_s: float = 300) 
         timeout=within_s,
         check=False,
     )
-    assert done.returncode == 0, f"{script}\n{done.stdout}"
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
     return done.stdout

@@ -1,10 +1,9 @@
 """An AI assistant: the SDK's own client, connected to the service over HTTP or to a process of `stepwell mcp`."""
 
-import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,30 +31,13 @@ async def assistant(
 
 
 @asynccontextmanager
-async def started(url: str, bearer: str, folder: Path, *, mode: str = "auto") -> AsyncIterator[Client]:
+async def stdio_assistant(url: str, bearer: str, folder: Path, *, mode: str = "auto") -> AsyncIterator[Client]:
     """Yield an assistant that has started `stepwell mcp` for the service at *url*."""
     env = {"STEPWELL_URL": url, "STEPWELL_TOKEN": bearer, "HOME": str(folder)}
     server = StdioServerParameters(command=sys.executable, args=["-m", "stepwell", "mcp"], env=env, cwd=folder)
     with (folder / "stderr").open("w") as errors:
         async with Client(stdio_client(server, errlog=errors), mode=mode) as client:
             yield client
-
-
-@asynccontextmanager
-async def in_one_task(context: AbstractAsyncContextManager[Client]) -> AsyncIterator[Client]:
-    """Enter and leave *context* in one task, as the SDK needs it. A fixture begins and ends in different ones."""
-    entered: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-    ended = asyncio.Event()
-
-    async def hold() -> None:
-        async with context as client:
-            entered.set_result(client)
-            await ended.wait()
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(hold(), name="assistant")
-        yield await entered
-        ended.set()
 
 
 async def call(client: Client, tool: str, /, **arguments: Any) -> dict[str, Any]:
