@@ -1,7 +1,11 @@
 """The definitions that the client accepts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from math import isfinite
 from typing import Any, TypeAlias
+
+from msgspec import to_builtins
 
 from stepwell.client.builder import WorkflowBuilder
 from stepwell.client.requests import json_body
@@ -11,7 +15,31 @@ Definition: TypeAlias = "Mapping[str, Any] | WorkflowBuilder | CreateWorkflow | 
 
 
 def definition_json(definition: Definition) -> bytes:
-    """Return the JSON text of *definition*: an object, a built workflow, or JSON text."""
+    """Return the JSON text of *definition*: an object, a built workflow, or JSON text.
+
+    Raises ValueError for a number that JSON hasn't, with its place: otherwise it would become null.
+    """
     if isinstance(definition, str):
         return definition.encode()
-    return json_body(definition.definition() if isinstance(definition, WorkflowBuilder) else definition)
+    value = definition.definition() if isinstance(definition, WorkflowBuilder) else definition
+    text = json_body(value)  # it refuses a value that contains itself
+    if not isinstance(value, bytes):
+        _check_numbers(to_builtins(value) if isinstance(value, CreateWorkflow) else value)
+    return text
+
+
+def _check_numbers(definition: Any) -> None:
+    rest: list[tuple[str, Any]] = [("", definition)]
+    while rest:
+        place, value = rest.pop()
+        if isinstance(value, float | Decimal) and not isfinite(value):
+            raise ValueError(f"{place.removeprefix('.')} is {value}, which JSON can't express: use a number or None")
+        rest += ((f"{place}{part}", each) for part, each in _parts(value))
+
+
+def _parts(value: Any) -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        return ((f".{key}", each) for key, each in value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return ((f"[{i}]", each) for i, each in enumerate(value))
+    return ()
