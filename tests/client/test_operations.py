@@ -3,12 +3,16 @@
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import getmembers, isclass, signature
+from sys import modules
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from msgspec import Struct
 
+import stepwell.client
 from stepwell.api.routes import openapi_document
 from stepwell.client import AsyncStepwell, StepwellError
 
@@ -147,3 +151,17 @@ async def test_the_path_of_a_file_is_quoted() -> None:
         with pytest.raises(ValueError, match=r"'\.\.' is neither"):
             await client.download("media/../secret")
     assert paths == [b"/below/api/v1/artifacts/media/1/50%25%20of%20%231%3F%20%C3%A4.png"]
+
+
+def test_the_types_of_all_answers_can_be_imported_from_the_client() -> None:
+    methods = [method for name, method in getmembers(AsyncStepwell, callable) if not name.startswith("_")]
+    named = {name for each in methods for name in re.findall(r"\w+", str(signature(each).return_annotation))}
+    answers = named & _structs()
+    assert "WorkflowPublic" in answers
+    assert answers <= set(stepwell.client.__all__)
+
+
+def _structs() -> set[str]:
+    """Return the names of the structs of the contract."""
+    parts = [module for name, module in modules.items() if name.startswith("stepwell.contract.")]
+    return {name for part in parts for name, each in getmembers(part, isclass) if issubclass(each, Struct)}

@@ -25,34 +25,81 @@ from stepwell.client.errors import (
     UnsupportedType,
     WaitTimeout,
 )
+from stepwell.client.filters import CountFilters, ListFilters, PageOptions
 from stepwell.client.results import FeedItem, ListPage, StepOutput
 from stepwell.client.synchronous.all_operations import Stepwell
 from stepwell.client.webhook import verify_webhook
 from stepwell.client.workflow_steps import Workflow
-from stepwell.contract.webhooks import StepNotice, WorkflowNotice
+from stepwell.contract.artifacts import ArtifactLink
+from stepwell.contract.costs import CostGroup, CostSums
+from stepwell.contract.dry_run_result import DryRun
+from stepwell.contract.enums import DeliveryStatus, EventType, StepStatus, TaskStatus, TaskType, WorkflowStatus
+from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
+from stepwell.contract.limits import Limits
+from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
+from stepwell.contract.problems import Problem, ValidationError
+from stepwell.contract.providers import ProviderStatus
+from stepwell.contract.reasons import Explanation
+from stepwell.contract.system import Root
+from stepwell.contract.tasks import TaskPublic
+from stepwell.contract.uploads import ArtifactPublic, PresignedPut
+from stepwell.contract.webhooks import DeliveryPublic, StepNotice, WorkflowNotice
+from stepwell.contract.workflows import (
+    WorkflowCleanupResponse,
+    WorkflowCountsResponse,
+    WorkflowDataDeletion,
+    WorkflowPublic,
+    WorkflowStepPublic,
+)
 
 __all__ = [
+    "ArtifactLink",
+    "ArtifactPublic",
     "AsyncStepwell",
     "BuiltStep",
     "Conflict",
     "ConnectionFailed",
+    "CostGroup",
+    "CostSums",
+    "CountFilters",
+    "DeliveryPublic",
+    "DeliveryStatus",
+    "DryRun",
+    "EventFeedResponse",
+    "EventListResponse",
+    "EventPublic",
+    "EventType",
+    "Explanation",
     "FeedItem",
     "Forbidden",
     "ImageStep",
     "InsufficientStorage",
     "Invalid",
     "InvalidWebhook",
+    "Limits",
+    "ListFilters",
     "ListPage",
     "NotFound",
+    "PageOptions",
+    "PlannedStep",
     "PreconditionFailed",
+    "PresignedPut",
+    "Problem",
+    "ProviderStatus",
     "RequestRefused",
+    "Root",
     "ServiceFailed",
     "StepNotice",
     "StepOptions",
     "StepOutput",
+    "StepStatus",
     "StepValue",
     "Stepwell",
     "StepwellError",
+    "StreamTicket",
+    "TaskPublic",
+    "TaskStatus",
+    "TaskType",
     "TextStep",
     "TooLarge",
     "TooManyRequests",
@@ -60,9 +107,17 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "UnsupportedType",
+    "ValidationError",
     "VideoStep",
     "WaitTimeout",
     "Workflow",
+    "WorkflowCleanupResponse",
+    "WorkflowCountsResponse",
+    "WorkflowDataDeletion",
     "WorkflowNotice",
+    "WorkflowPlan",
+    "WorkflowPublic",
+    "WorkflowStatus",
+    "WorkflowStepPublic",
     "verify_webhook",
 ]
