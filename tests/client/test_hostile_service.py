@@ -1,6 +1,8 @@
 """Whatever a broken or hostile service answers, a call ends with an error of the client, and in bounded memory."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -143,6 +145,24 @@ async def test_a_request_that_can_not_be_sent_is_the_callers_mistake_at_once(cal
     async with client_of() as client:
         with pytest.raises(ValueError, match=r"the header|URL too long"):
             await call(client)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, Decimal("nan")], ids=str)
+async def test_a_number_that_json_can_not_express_is_refused_with_its_place(number: float | Decimal) -> None:
+    steps = [{"id": "a"}, {"id": "b", "config": MappingProxyType({"sizes": (1, number)})}]
+    async with client_of() as client:
+        for call in (client.create, client.plan):
+            with pytest.raises(ValueError, match=r"^steps\[1\]\.config\.sizes\[1\] is .*, which JSON can't express"):
+                await call({"name": "n", "steps": steps})
+
+
+async def test_a_web_page_is_named_as_one_and_not_quoted() -> None:
+    page = httpx.Response(404, html="<!DOCTYPE html><h1>Error response</h1>")
+    async with client_of(page, httpx.Response(200, json={"hello": 1})) as client:
+        with pytest.raises(RequestRefused, match=r"^404 Not Found: the answer is a web page \(GET "):
+            await client.get(ID)
+        with pytest.raises(UnexpectedAnswer, match=f"^the answer to GET http://t.local/.*{ID} isn't one of Stepwell's"):
+            await client.get(ID)
 
 
 async def test_pages_that_lead_to_themselves_end_a_list() -> None:

@@ -166,7 +166,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        for module in ("asynchronous.workflows", "retries"):
+        for module in ("asynchronous.connection", "asynchronous.workflows", "retries"):
             monkeypatch.setattr(f"stepwell.client.{module}.monotonic", lambda: self.now)
         for module in ("workflows", "connection"):
             monkeypatch.setattr(f"stepwell.client.asynchronous.{module}.async_sleep", self.sleep)
@@ -215,6 +215,24 @@ async def test_a_wait_that_is_repeated_asks_for_the_time_that_is_left(monkeypatc
         assert [request.headers["Prefer"] for request in service.requests] == ["wait=30", "wait=23", "wait=11"]
         with pytest.raises(ConnectionFailed):
             await client.wait(ID, timeout_s=10)
+
+
+async def test_a_wait_for_an_address_that_never_answers_ends_after_half_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock(monkeypatch)
+    async with client_of(SlowService(clock, 0, *[REFUSED] * 100), retry_s=0) as client:
+        with pytest.raises(ConnectionFailed):
+            await client.wait(ID)
+    assert clock.now <= 30
+
+
+async def test_a_wait_for_a_service_that_has_answered_goes_on_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    async with client_of(SlowService(clock, 0, OK, *[REFUSED] * 50, OK)) as client:
+        await client.get(ID)
+        assert (await client.wait(ID)).status is WorkflowStatus.COMPLETED
+    assert 60 < clock.now < 600
 
 
 async def test_a_wait_without_end_is_one_without_a_timeout() -> None:

@@ -100,6 +100,9 @@ async def test_a_stream_that_is_silent_is_opened_again() -> None:
     assert positions == [0, 1, 2]
 
 
+NO_STEP = {"step_id": None, "task_id": None}
+
+
 def cut_after(content: bytes, count: int, chunk: int) -> AsyncIterator[bytes]:
     """The first *count* bytes of *content* in chunks, then a lost connection."""
 
@@ -212,3 +215,31 @@ async def test_a_stream_of_a_service_that_is_gone_ends_with_an_error() -> None:
     async with AsyncStepwell("http://127.0.0.1:1", retry_s=0) as client:
         with pytest.raises(ConnectionFailed, match="gave no answer to GET"):
             await anext(client.events("7"))
+
+
+async def test_streams_that_end_at_once_without_an_event_are_a_failure() -> None:
+    opened = 0
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal opened
+        opened += 1
+        return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=b"retry: 2000\nid: 0\n\n")
+
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer), retry_s=0.5) as client:
+        with pytest.raises(ConnectionFailed, match=r"^http://t\.local ended the stream GET .* at once"):
+            await anext(client.events("7"))
+    assert opened > 1
+
+
+async def test_a_stream_that_repeats_its_events_is_no_stream_of_the_service() -> None:
+    data = dumps({"id": 1, "type": "step.started", "at": "2026-01-01T00:00:00Z", "actor": "a", "data": {}} | NO_STEP)
+    event = f"event: step.started\nid: 1\ndata: {data}\n\n"
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=event)
+
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
+        events = client.events("7")
+        assert (await anext(events)).id == 1
+        with pytest.raises(UnexpectedAnswer, match="repeats event 1"):
+            await anext(events)

@@ -6,7 +6,7 @@ What must hold:
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from msgspec import UNSET
 
@@ -14,6 +14,7 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.problems import HTTPValidationError, Problem, ValidationError
 from stepwell.contract.workflows import WorkflowPublic
 
+UNKNOWN_PROBLEM: Final = "about:blank"  # the type of the problem of an answer without a problem document
 _MAX_FAULTS = 20  # of an invalid request, in the message of its error
 
 

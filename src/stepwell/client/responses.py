@@ -11,7 +11,15 @@ from typing import Any, TypeVar, cast
 import httpx
 from msgspec import DecodeError, json
 
-from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedAnswer, invalid_request, refusal_of
+import stepwell
+from stepwell.client.errors import (
+    UNKNOWN_PROBLEM,
+    ConnectionFailed,
+    StepwellError,
+    UnexpectedAnswer,
+    invalid_request,
+    refusal_of,
+)
 from stepwell.client.requests import ClientRequest
 from stepwell.contract.costs import CostsResponse
 from stepwell.contract.problems import HTTPValidationError, Problem
@@ -27,15 +35,18 @@ _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.Pr
 
 def decode(response: httpx.Response, kind: type[_Answer]) -> _Answer:
     """Return the body of a successful answer. Raises `UnexpectedAnswer` if it is of another kind."""
-    return decode_json(response.content, kind, f"{response.request.method} {response.request.url.path}")
+    request = response.request
+    return decode_json(response.content, kind, f"the answer to {request.method} {request.url.copy_with(query=None)}")
 
 
 def decode_json(content: bytes | str, kind: type[_Answer], source: str) -> _Answer:
+    """Return the JSON text *content* as a *kind*. *source* names it in the error. Raises `UnexpectedAnswer`."""
     try:
         answer: _Answer = _decoder(cast("Hashable", kind)).decode(content)
     except _UNDECODABLE as error:
         raise UnexpectedAnswer(
-            f"{source}: the answer isn't a {kind.__name__} of this client's version, see stepwell.__version__: {error}"
+            f"{source} isn't one of Stepwell's API, or is of another version than this client "
+            f"({stepwell.__version__}): {error}"
         ) from None
     return answer
 
@@ -71,9 +82,11 @@ def failure_of(request: ClientRequest, response: httpx.Response) -> StepwellErro
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
             return invalid_request(json.decode(response.content, type=HTTPValidationError), text)
         problem = json.decode(response.content, type=Problem)
-    except _UNDECODABLE:  # of a proxy
+    except _UNDECODABLE:  # of a proxy or of another server
         phrase = response.reason_phrase or "Failed"
-        problem = Problem(type="about:blank", title=phrase, status=status, detail=text_of(response)[:_MAX_TEXT].strip())
+        is_page = "html" in response.headers.get("Content-Type", "")
+        detail = "the answer is a web page" if is_page else text_of(response)[:_MAX_TEXT].strip()
+        problem = Problem(type=UNKNOWN_PROBLEM, title=phrase, status=status, detail=detail)
     return refusal_of(status, problem, text, retry_after_of(response))
 
 

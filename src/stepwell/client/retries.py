@@ -21,8 +21,8 @@ class Retries:
     """
 
     def __init__(self, within_s: float) -> None:
-        self._within_s = within_s
-        self._deadline: float | None = None  # None while there is no failure
+        self.within_s = within_s
+        self._failed_at: float | None = None  # the time of the first failure
         self._failures = 0
 
     def reset(self) -> None:
@@ -32,17 +32,17 @@ class Retries:
 
     def extend(self) -> None:
         """Begin the time anew, but not the pauses: the service answers, but has sent no complete event."""
-        self._deadline = None
+        self._failed_at = None
 
     def pause_after(self, failure: StepwellError, *, is_repeatable: bool) -> float:
         """Return the seconds to wait before the next try. Raises *failure* if there is no next try."""
-        if self._within_s <= 0 or not _may_succeed_later(failure, is_repeatable=is_repeatable):
+        if self.within_s <= 0 or not _may_succeed_later(failure, is_repeatable=is_repeatable):
             raise failure
         pause = self.pause_after_end() + (failure.retry_after_s or 0)
         now = monotonic()
-        if self._deadline is None:
-            self._deadline = now + self._within_s
-        if now + pause > self._deadline:
+        if self._failed_at is None:
+            self._failed_at = now
+        if now + pause > self._failed_at + self.within_s:
             raise failure
         return pause
 

@@ -36,7 +36,8 @@ async def answer_message(app: ASGIApp, exchange: Exchange) -> CollectedResponse:
     """Return the answer to a message. Its tools call *app*, the API, with the caller's own token."""
     transport = InProcessTransport(app, exchange.reserve)
     # The assistant repeats what fails, so that no call takes long.
-    async with AsyncStepwell(_URL, token=exchange.token, timeout_s=_CLIENT_S, retry_s=0, transport=transport) as client:
+    token = exchange.token or ""  # never that of the server's environment
+    async with AsyncStepwell(_URL, token=token, timeout_s=_CLIENT_S, retry_s=0, transport=transport) as client:
         access = ServiceAccess(
             client, exchange.can_write, local_files=False, reserve=exchange.reserve, stopping=exchange.stopping
         )

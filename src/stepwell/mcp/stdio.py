@@ -16,7 +16,7 @@ def serve_stdio(url: str, token: str | None) -> None:
 
 
 async def _serve(url: str, token: str | None) -> None:
-    async with AsyncStepwell(url, token=token, retry_s=_RETRY_S) as client:
+    async with AsyncStepwell(url, token=token or "", retry_s=_RETRY_S) as client:
         server = build_server(ServiceAccess(client, may_write(token), local_files=True))
         async with stdio_server() as (read_stream, write_stream):
             await server.run(read_stream, write_stream, server.create_initialization_options())

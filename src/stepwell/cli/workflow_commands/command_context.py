@@ -107,14 +107,14 @@ class CommandContext:
         url, token, _ = self.endpoint
         # With a transport of its own, the client ignores the proxies of the environment.
         transport = HTTPTransport() if is_loopback(url) else None
-        client = Stepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
+        client = Stepwell(url, token=token or "", timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
         return self._stack.enter_context(client)
 
     def async_client(self, *, retry_s: float) -> AsyncStepwell:
         """Return a client for a command with an event loop, which opens it. Raises `Refused`."""
         url, token, _ = self.endpoint
         transport = AsyncHTTPTransport() if is_loopback(url) else None
-        return AsyncStepwell(url, token=token, timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
+        return AsyncStepwell(url, token=token or "", timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
 
     @cached_property
     def console(self) -> Console:

@@ -19,8 +19,10 @@ from stepwell.contract.system import Root
 
 
 class AsyncStepwell(AsyncWorkflowCalls, AsyncFileCalls):
-    """A client of the Stepwell service at *url*, with a *token*. It is a context manager.
+    """A client of the Stepwell service at *url*, with a *token*; "" is none. It is a context manager.
 
+    - Without *url* it is STEPWELL_URL of the environment. Without *token* it is STEPWELL_TOKEN, unless STEPWELL_URL
+      names another service.
     - *timeout_s* bounds the silence of the service within one request. A stream is silent for at most the service's
       STEPWELL_HEARTBEAT_S (15).
     - *retry_s* bounds the time during which a request is repeated after its first failure. 0: it is sent once.

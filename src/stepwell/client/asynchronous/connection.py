@@ -12,29 +12,33 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from os import getpid
+from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from stepwell.client.blocking import AsyncItems, async_semaphore, async_sleep
-from stepwell.client.errors import StepwellError, UnexpectedAnswer
+from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedAnswer
 from stepwell.client.requests import ClientRequest, read
 from stepwell.client.responses import connection_failed, failure_of, with_body
 from stepwell.client.retries import Retries
-from stepwell.client.service_url import ServiceUrl
+from stepwell.client.service_url import find_service
 from stepwell.client.sse import FrameParser, SseFrame
 
 _CONNECT_S = 10.0
 _MAX_ANSWER = 256 * 1024 * 1024  # bytes. The results of a workflow have at most 64 MiB
 _MAX_REQUESTS, _MAX_IDLE = 256, 20  # requests at once, beside streams; connections that are kept for later ones
 _STREAM = "text/event-stream"
+_SOON_S = 1.0  # a stream that ends sooner, and without an event, has failed
 
 
 class AsyncConnection:
     """A connection to the service at *url*, as a context manager.
 
-    - *token* is sent with each request.
+    - *token* is sent with each request; "" is none.
+    - Without *url* it is STEPWELL_URL of the environment. Without *token* it is STEPWELL_TOKEN, unless STEPWELL_URL
+      names another service.
     - *timeout_s* bounds the silence of the service within one request. A stream is silent for at most the service's
       STEPWELL_HEARTBEAT_S (15).
     - *retry_s* bounds the time during which a request is repeated after its first failure. 0: it is sent once.
@@ -43,16 +47,17 @@ class AsyncConnection:
 
     def __init__(
         self,
-        url: str,
+        url: str | None = None,
         *,
         token: str | None = None,
         timeout_s: float = 30.0,
         retry_s: float = 30.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._service = ServiceUrl(url, token)
+        self._service = find_service(url, token)
         self._timeout_s, self._retry_s = timeout_s, retry_s
         self._transport = transport
+        self._was_answered = False
         self._connect()
 
     def __repr__(self) -> str:
@@ -111,6 +116,7 @@ class AsyncConnection:
             self._connect()
         try:
             response = await self._client.send(self._build(request, body), stream=True)
+            self._was_answered = True
             try:
                 if not response.is_success:
                     raise failure_of(request, await _read(request, response))
@@ -125,26 +131,29 @@ class AsyncConnection:
     ) -> AsyncItems[SseFrame]:
         """Yield the events of the stream at *path* after *last_id*, until the service says that there are no more.
 
-        An event of a *terminal* type may be the last one. If the service is gone after it, the stream ends too.
+        An event of a *terminal* type may be the last one. If the service is gone after it, the stream ends too. Raises
+        `ConnectionFailed` if streams end at once and without an event for as long as requests are repeated.
         """
         retries = Retries(self._retry_s)
         parser, is_over = FrameParser(last_id), False
         while True:
-            parser = FrameParser(parser.last_id)
+            parser, opened, is_empty = FrameParser(parser.last_id), monotonic(), True
             position = {"Last-Event-ID": parser.last_id} if parser.last_id else {}
             request = read(path, query, headers={"Accept": _STREAM, **position})
             try:
                 async with self._stream(request) as response:
-                    if response.status_code == HTTPStatus.NO_CONTENT:
+                    if not _has_events(request, response):
                         return
-                    if not response.headers.get("Content-Type", "").startswith(_STREAM):
-                        raise UnexpectedAnswer(f"the answer to {request} is no stream of events")
                     async for chunk in response.aiter_bytes():
-                        retries.extend()
+                        if monotonic() - opened >= _SOON_S:
+                            retries.extend()
                         for frame in parser.feed(chunk):
                             retries.reset()
+                            is_empty = False
                             is_over = frame.type in terminal
                             yield frame
+                if is_empty and monotonic() - opened < _SOON_S:
+                    raise ConnectionFailed(f"{self._service.url} ended the stream {request} at once, without an event")
                 # The service ends streams when it stops, after an hour, and after the last event.
                 pause = retries.pause_after_end()
             except StepwellError as failure:
@@ -169,6 +178,15 @@ class AsyncConnection:
         if request.wait_s:
             message.extensions["timeout"]["read"] = request.wait_s + self._timeout_s
         return message
+
+
+def _has_events(request: ClientRequest, response: httpx.Response) -> bool:
+    """Return whether *response* is a stream of events; False: there are no more. Raises `UnexpectedAnswer`."""
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        return False
+    if not response.headers.get("Content-Type", "").startswith(_STREAM):
+        raise UnexpectedAnswer(f"the answer to {request} is no stream of events")
+    return True
 
 
 async def _read(request: ClientRequest, response: httpx.Response) -> httpx.Response:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import closing
 
 from stepwell.client.blocking import Items
+from stepwell.client.errors import UnexpectedAnswer
 from stepwell.client.requests import JSON_BODY, ClientRequest, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import decode, decode_json
@@ -19,6 +20,7 @@ from stepwell.contract.webhooks import DeliveryListResponse, DeliveryPublic
 _FEED = "/api/v1/events"
 _KNOWN = frozenset(EventType)  # a later version of the service may send others
 _PAGE = 200
+_EVENT = "an event of the stream"
 
 
 class HistoryCalls(Connection):
@@ -34,7 +36,11 @@ class HistoryCalls(Connection):
         with closing(self._frames(path, {}, str(after), TERMINAL_EVENTS)) as frames:
             for frame in frames:
                 if frame.type in _KNOWN:
-                    yield decode_json(frame.data, EventPublic, "an event")
+                    event = decode_json(frame.data, EventPublic, _EVENT)
+                    if event.id <= after:
+                        raise UnexpectedAnswer(f"the stream of events repeats event {event.id}")
+                    after = event.id
+                    yield event
 
     def event_page(self, workflow_id: Id, after: int = 0, *, limit: int | None = None) -> EventListResponse:
         """Return stored events of a workflow after the number *after*."""
@@ -56,7 +62,7 @@ class HistoryCalls(Connection):
         with closing(self._frames(_FEED, query, cursor or "")) as frames:
             for frame in frames:
                 if frame.type in _KNOWN:
-                    event = decode_json(frame.data, FeedItem, "an event")
+                    event = decode_json(frame.data, FeedItem, _EVENT)
                     event.cursor = frame.id
                     yield event
 

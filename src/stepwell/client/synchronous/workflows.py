@@ -32,6 +32,7 @@ from stepwell.contract.workflows import (
 
 _SLICE_S = 30  # of a wait, in one request: proxies end requests that take a minute
 _RESTART_S = 600.0  # a service that is away for longer doesn't come back
+_FIRST_ANSWER_S = 30.0  # an address that gives no answer for longer is a wrong one
 _PLAN = f"{WORKFLOWS}plan"
 
 
@@ -78,7 +79,7 @@ class WorkflowCalls(Connection):
         """Return the workflow when it has ended, whatever its status then. It survives restarts of the service.
 
         Raises `WaitTimeout` if it hasn't ended after *timeout_s*. Without *timeout_s*, it gives up when the service is
-        away for ten minutes.
+        away for ten minutes, or after 30 seconds if this client never had an answer from it.
         """
         deadline = None if timeout_s is None else monotonic() + timeout_s
         workflow = self._wait(workflow_id, deadline)
@@ -253,7 +254,7 @@ class WorkflowCalls(Connection):
 
     def _wait(self, workflow_id: Id, deadline: float | None) -> WorkflowPublic:
         """Return the workflow when it has ended, or as it is at the time *deadline*."""
-        retries = Retries(_RESTART_S if deadline is None else inf)
+        retries = Retries(inf)
         while True:
             started = monotonic()
             wait_s = _SLICE_S if deadline is None else _slice_s(deadline - started)
@@ -261,6 +262,8 @@ class WorkflowCalls(Connection):
             try:
                 workflow = self._workflow(request, retry_s=0)
             except StepwellError as failure:
+                if deadline is None:
+                    retries.within_s = _RESTART_S if self._was_answered else max(_FIRST_ANSWER_S, self._retry_s)
                 pause = retries.pause_after(failure, is_repeatable=True)
                 if deadline is not None and monotonic() + pause > deadline:
                     raise
