@@ -2,7 +2,7 @@
 
 import pytest
 
-from stepwell.cli.forwarded import client_name, forwarded, is_trusted
+from stepwell.cli.forwarded import client_name, forwarded_client, is_trusted
 from stepwell.domain.setting_values import Networks
 
 TRUSTED = Networks.read("10.0.0.0/8 fd00::/8")
@@ -31,7 +31,7 @@ PEER = "10.0.0.1"
 )
 def test_the_rightmost_untrusted_address_is_the_client(sent: list[str], client: str) -> None:
     headers = [(b"x-forwarded-for", value.encode("latin-1")) for value in sent]
-    assert forwarded(PEER, headers, TRUSTED) == (client, None)
+    assert forwarded_client(PEER, headers, TRUSTED) == (client, None)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_rightmost_untrusted_address_is_the_client(sent: list[str], client: 
 )
 def test_the_scheme_is_that_of_the_client(addresses: bytes, schemes: bytes, scheme: str | None) -> None:
     headers = [(b"x-forwarded-for", addresses), (b"x-forwarded-proto", schemes)]
-    assert forwarded(PEER, headers, TRUSTED)[1] == scheme
+    assert forwarded_client(PEER, headers, TRUSTED)[1] == scheme
 
 
 @pytest.mark.parametrize(

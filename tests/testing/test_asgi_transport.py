@@ -57,7 +57,7 @@ async def test_an_app_that_is_faster_than_its_reader_waits() -> None:
         assert len(await response.aread()) == 100
 
 
-async def test_the_app_hears_of_a_reader_that_closes_the_response() -> None:
+async def test_the_app_is_notified_when_the_reader_closes_the_response() -> None:
     heard = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -30,7 +30,7 @@ def is_trusted(address: str, trusted: Networks) -> bool:
     return parsed is not None and _is_in(parsed, trusted)
 
 
-def forwarded(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Networks) -> tuple[str, str | None]:
+def forwarded_client(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: Networks) -> tuple[str, str | None]:
     """Return the client's address and scheme, for a request from the trusted proxy *peer*.
 
     The scheme is None if no proxy reports it. What isn't an address ends the search: the proxy that appended it then

@@ -20,7 +20,7 @@ from stepwell.api.connection_limits import CloseReason, ConnectionLimits, Connec
 from stepwell.api.cross_origin import CrossOrigin
 from stepwell.api.problems import refusal
 from stepwell.api.request_bodies import SHORT_BODY
-from stepwell.cli.forwarded import client_name, forwarded, is_trusted
+from stepwell.cli.forwarded import client_name, forwarded_client, is_trusted
 from stepwell.domain.errors import TooManyRequests
 from stepwell.domain.setting_values import Networks
 from stepwell.memory import FREE_BYTES
@@ -141,7 +141,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             return self._refusal(503, detail, _RETRY_AFTER_S)
         if not self._is_proxy or self.client is None:
             return app
-        address, scheme = forwarded(self.client[0], self.headers, self.trusted)
+        address, scheme = forwarded_client(self.client[0], self.headers, self.trusted)
         self.scope["client"], self.scope["scheme"] = (address, 0), scheme or self.scope["scheme"]
         if is_trusted(address, self.trusted):  # the proxy's own request
             return app

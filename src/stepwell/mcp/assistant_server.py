@@ -1,4 +1,4 @@
-"""The server of one caller: which tools, resources and prompts there are, and how a call becomes an answer."""
+"""The MCP server of one caller: its tools, resources and prompts, and the answers to calls."""
 
 import base64
 from functools import cache

@@ -45,12 +45,14 @@ async def get_outputs(access: ServiceAccess, arguments: OutputsArguments) -> Too
     except AnswerTooLarge:
         workflow = await read_briefly(access, arguments.workflow_id)
     steps = [] if workflow.steps is UNSET else workflow.steps
-    wanted = set(arguments.steps)
-    if workflow.steps is not UNSET and (unknown := wanted - {step.step_id for step in steps}):
+    step_ids = set(arguments.steps)
+    if workflow.steps is not UNSET and (unknown := step_ids - {step.step_id for step in steps}):
         raise ToolFailed(f"The workflow has no step {', '.join(sorted(unknown))}.")
-    done = [step for step in steps if step.status is StepStatus.COMPLETED and (not wanted or step.step_id in wanted)]
-    outputs = [each for each in await client.outputs(arguments.workflow_id) if not wanted or each.step_id in wanted]
-    results = step_results(done[-MAX_STEPS:])
+    completed_steps = [
+        step for step in steps if step.status is StepStatus.COMPLETED and (not step_ids or step.step_id in step_ids)
+    ]
+    outputs = [each for each in await client.outputs(arguments.workflow_id) if not step_ids or each.step_id in step_ids]
+    results = step_results(completed_steps[-MAX_STEPS:])
     images = await _previews(access, outputs, arguments.width) if arguments.images else {}
     files = [await _file(access, each, is_shown=each.path in images) for each in outputs[-MAX_FILES:]]
     result = OutputsResult(
@@ -58,7 +60,7 @@ async def get_outputs(access: ServiceAccess, arguments: OutputsArguments) -> Too
         total_files=len(outputs),
         files=files,
         results=results,
-        shortened=len(outputs) > len(files) or len(done) > len(results) or workflow.steps is UNSET,
+        shortened=len(outputs) > len(files) or len(completed_steps) > len(results) or workflow.steps is UNSET,
     )
     return ToolOutcome(result, list(images.values()))
 

@@ -16,7 +16,7 @@ def shorten(value: Any) -> tuple[Any, bool]:
 
     Lists keep their first items, objects their first members, and strings their beginning. So a value of bounded depth
     keeps the form that its schema describes. *value* must have few values, because each is visited: `shorten_object`
-    sees to that.
+    ensures that.
     """
     if len(json.encode(value)) <= MAX_BYTES:
         return value, False

@@ -180,16 +180,16 @@ def status_result(
 
 def plan_result(plan: WorkflowPlan) -> PlanResult:
     """Return *plan* with the first steps."""
-    shown = plan.steps[:MAX_STEPS]
-    most = _object_bytes(len(shown))
+    first_steps = plan.steps[:MAX_STEPS]
+    most = _object_bytes(len(first_steps))
     return PlanResult(
         total_steps=len(plan.steps),
         layers=[list(layer[:MAX_STEPS]) for layer in plan.layers[:MAX_STEPS]],
-        steps=[_with_short_config(step, most) for step in shown],
+        steps=[_with_short_config(step, most) for step in first_steps],
         price=plan.price,
         expected_s=plan.critical_path_s,
         warnings=list(plan.warnings[:_MAX_ERRORS]),
-        shortened=len(plan.steps) > len(shown),
+        shortened=len(plan.steps) > len(first_steps),
     )
 
 

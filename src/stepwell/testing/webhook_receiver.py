@@ -67,10 +67,10 @@ class WebhookReceiver:
 
         Raises TimeoutError after *within_s* seconds of real time.
         """
-        wanted = None if workflow_id is None else UUID(str(workflow_id))
+        wanted_id = None if workflow_id is None else UUID(str(workflow_id))
 
         def matches(webhook: ReceivedWebhook) -> bool:
-            return event_type in (None, webhook.type) and wanted in (None, webhook.workflow_id)
+            return event_type in (None, webhook.type) and wanted_id in (None, webhook.workflow_id)
 
         try:
             async with asyncio.timeout(within_s), self._changed:

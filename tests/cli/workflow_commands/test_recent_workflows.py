@@ -22,8 +22,8 @@ def test_ids_are_stored_by_service_those_shown_last_first(path: Path) -> None:
     RecentWorkflows().add(URL, [first, second])
     RecentWorkflows().add("http://other", [elsewhere], submitted=elsewhere)
     RecentWorkflows().add(URL, [third, first], submitted=third)
-    assert RecentWorkflows().shown(URL) == [third, first, second]
-    assert RecentWorkflows().shown() == [third, first, elsewhere, second]
+    assert RecentWorkflows().recent_ids(URL) == [third, first, second]
+    assert RecentWorkflows().recent_ids() == [third, first, elsewhere, second]
     assert [RecentWorkflows().last_submitted(url) for url in (URL, "http://other", "x")] == [third, elsewhere, None]
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -31,7 +31,7 @@ def test_ids_are_stored_by_service_those_shown_last_first(path: Path) -> None:
 def test_at_most_a_thousand_ids_and_fifty_services_are_stored(path: Path) -> None:
     ids = [uuid4() for _ in range(1_500)]
     RecentWorkflows().add(URL, ids)
-    assert RecentWorkflows().shown(URL) == ids[:1_000]
+    assert RecentWorkflows().recent_ids(URL) == ids[:1_000]
     for number in range(60):
         RecentWorkflows().add(f"http://{number}", [], submitted=ids[number])
     assert [RecentWorkflows().last_submitted(f"http://{n}") for n in (9, 10, 59)] == [None, ids[10], ids[59]]
@@ -41,16 +41,16 @@ def test_at_most_a_thousand_ids_and_fifty_services_are_stored(path: Path) -> Non
 def test_a_damaged_file_counts_as_empty_and_is_replaced(content: bytes, path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    assert RecentWorkflows().shown() == []
+    assert RecentWorkflows().recent_ids() == []
     workflow_id = uuid4()
     RecentWorkflows().add(URL, [workflow_id])
-    assert RecentWorkflows().shown() == [workflow_id]
+    assert RecentWorkflows().recent_ids() == [workflow_id]
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(path: Path) -> None:
     path.parent.write_text("a file")
     RecentWorkflows().add(URL, [uuid4()])
-    assert RecentWorkflows().shown() == []
+    assert RecentWorkflows().recent_ids() == []
 
 
 def test_commands_at_the_same_time_lose_no_id(path: Path) -> None:
@@ -61,5 +61,5 @@ def test_commands_at_the_same_time_lose_no_id(path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(add, ids))
-    assert set(RecentWorkflows().shown(URL)) == set(ids)
+    assert set(RecentWorkflows().recent_ids(URL)) == set(ids)
     assert [each.name for each in path.parent.iterdir()] == ["workflows.json"]

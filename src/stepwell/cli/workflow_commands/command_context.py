@@ -1,7 +1,7 @@
 """The context of a command over the API: its client, the ids of workflows, and its output.
 
 What must hold:
-- Each result is printed by `show` or `show_each`, which need both forms of it: JSON and a text.
+- Each result is printed by `show`, `show_each` or `show_stream`, which need both forms of it: JSON and a text.
 - Results go to stdout, all else to stderr. A closed pipe is no error.
 - A text that others have chosen, like the name of a workflow, can't control the terminal: see `text_tables`.
 - Every error ends the command with a message and an exit code. It never ends with a traceback.
@@ -78,7 +78,7 @@ class CommandContext:
     def __init__(self, options: ConnectionOptions, stack: ExitStack, *, as_json: bool) -> None:
         self.options, self.as_json = options, as_json
         self._stack, self._recent = stack, RecentWorkflows()
-        self._shown: dict[UUID, None] = {}
+        self._shown_ids: dict[UUID, None] = {}
         self._submitted: UUID | None = None
 
     @cached_property
@@ -160,17 +160,17 @@ class CommandContext:
             raise Refused("nothing was changed", code=FAILED)
 
     def remember(self, *ids: UUID, submitted: UUID | None = None) -> None:
-        """Store the ids of workflows that the command shows, so that later commands know their ends."""
-        self._shown |= dict.fromkeys(ids)
+        """Store the ids of the workflows that the command shows. Later commands then accept their last characters."""
+        self._shown_ids |= dict.fromkeys(ids)
         self._submitted = submitted or self._submitted
 
     def store_shown_ids(self) -> None:
         """Write the ids that the command has shown into the user's state folder."""
-        if self._shown or self._submitted:
-            self._recent.add(self.endpoint.url, self._shown, submitted=self._submitted)
+        if self._shown_ids or self._submitted:
+            self._recent.add(self.endpoint.url, self._shown_ids, submitted=self._submitted)
 
     def refusal_of(self, error: StepwellError) -> Refused:
-        """Return the end of the command by an error of the client: its message, and its exit code."""
+        """Return the `Refused` that ends the command after an error of the client."""
         url, token, _ = self.endpoint
         return Refused(*error_lines(error, url, has_token=token is not None), code=exit_code(error))
 
@@ -189,7 +189,7 @@ class CommandContext:
                 f"{text}: Expected the id of a workflow, its last {SHORT} or more characters, or {LAST}", code=MISUSED
             )
         url = self.endpoint.url
-        candidates = _ids_ending_with(self._recent.shown(url), end) or _ids_ending_with(self._newest, end)
+        candidates = _ids_ending_with(self._recent.recent_ids(url), end) or _ids_ending_with(self._newest, end)
         if not candidates:
             raise Refused(
                 f"no workflow's id ends with {end}, among those shown lately and the newest {_NEWEST} of {url}",

@@ -38,11 +38,11 @@ def download_outputs(context: CommandContext, workflow: str, folder: Path, steps
     for step in steps:
         if all(output.step_id != step for output in outputs):
             raise Refused(f"--step {step}: no COMPLETED step of this name has files", code=MISUSED)
-    wanted = [output for output in outputs if not steps or output.step_id in steps]
+    selection = [output for output in outputs if not steps or output.step_id in steps]
 
     def download_each() -> Iterator[DownloadedFile]:
-        with _progress(context, sum(output.size for output in wanted)) as advance:
-            for output in wanted:
+        with _progress(context, sum(output.size for output in selection)) as advance:
+            for output in selection:
                 place = folder / names[output.path]
                 _download(context.patient_client, output, place, advance)
                 yield DownloadedFile(**structs.asdict(output), file=str(place))

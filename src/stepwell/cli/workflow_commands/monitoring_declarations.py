@@ -60,7 +60,7 @@ def events(context: "CommandContext", workflow: str | None, follow: bool, after:
 @service_command("explain")
 @workflow_id
 def explain(context: "CommandContext", workflow: str) -> None:
-    """Explain why a workflow and its steps don't move, and what to do about it."""
+    """Explain why a workflow and its steps don't progress, and what to do about it."""
     from stepwell.cli.workflow_commands.listings import explain
 
     explain(context, workflow)

@@ -43,7 +43,7 @@ class RecentWorkflows:
         with suppress(RuntimeError):  # a user without a home
             self._path = state_folder(os.environ) / "workflows.json"
 
-    def shown(self, url: str | None = None) -> list[UUID]:
+    def recent_ids(self, url: str | None = None) -> list[UUID]:
         """Return the ids shown of the service at *url*, or of all services, those shown last first."""
         return [workflow_id for address, workflow_id in self._read().shown if url in (None, address)]
 

@@ -84,7 +84,7 @@ def complete_ids(_: click.Context, __: click.Parameter, incomplete: str) -> list
     """Return the short ids that begin with *incomplete*, of the workflows that the command line has shown lately."""
     from stepwell.cli.workflow_commands.recent_workflows import LAST, SHORT, RecentWorkflows, short_id
 
-    ids = RecentWorkflows().shown()
+    ids = RecentWorkflows().recent_ids()
     names = dict.fromkeys([LAST, *map(short_id, ids), *map(str, ids)])
     return [name for name in names if name.startswith(incomplete) and (incomplete or len(name) <= SHORT)]
 

@@ -120,11 +120,11 @@ class _Part(NamedTuple):
         for name in self.columns:
             justify: Literal["left", "right"] = "right" if name in self.numbers else "left"
             table.add_column(name, justify=justify, no_wrap=name != self.columns[-1], overflow="ellipsis")
-        shown = len(self.rows) if share is None or len(self.rows) <= share else share - 1
-        for row in self.rows[:shown]:
+        count = len(self.rows) if share is None or len(self.rows) <= share else share - 1
+        for row in self.rows[:count]:
             table.add_row(*row)
-        if shown < len(self.rows):
-            table.add_row(Text(f"… {len(self.rows) - shown:,} more", style="dim"))
+        if count < len(self.rows):
+            table.add_row(Text(f"… {len(self.rows) - count:,} more", style="dim"))
         return table
 
 

@@ -31,12 +31,12 @@ _LOCAL_SETTING = "STEPWELL_MAX_LOCAL_STEPS"
 
 
 def workflow_advice(reason: WorkflowReason, workflow_id: UUID) -> str | None:
-    """Return what to do about the reason of a workflow; None if waiting is all."""
+    """Return what to do about the reason of a workflow; None if the user can only wait."""
     return _shared_advice(reason, short_id(workflow_id))
 
 
 def step_advice(reason: StepReason, workflow_id: UUID) -> str | None:
-    """Return what to do about the reason of a step; None if waiting is all."""
+    """Return what to do about the reason of a step; None if the user can only wait."""
     end = short_id(workflow_id)
     match reason:
         case WaitsForSteps(stuck=[_, *_]):

@@ -80,7 +80,7 @@ class WorkflowTree:
 
     def _tree(self, width: int, rows: int | None) -> list[Text]:
         layers = self._workflow.layers
-        entries = _entries(layers, _shown(layers, list(self._workflow.steps.values()), rows))
+        entries = _entries(layers, _visible_ids(layers, list(self._workflow.steps.values()), rows))
         steps = [each for _, each in entries if isinstance(each, WatchedStep)]
         widths = _Widths(width, [gutter for gutter, _ in entries], steps)
         return [
@@ -151,7 +151,7 @@ class _Widths:
         return Text(f"{gutter:>{self._gutter}} … {text}", style="dim", no_wrap=True)
 
 
-def _shown(layers: Sequence[list[WatchedStep]], steps: Sequence[WatchedStep], rows: int | None) -> set[str]:
+def _visible_ids(layers: Sequence[list[WatchedStep]], steps: Sequence[WatchedStep], rows: int | None) -> set[str]:
     """Return the ids of as many steps as fit into *rows*, the most important ones."""
     if rows is None or len(steps) <= rows:
         return {step.step_id for step in steps}
@@ -178,25 +178,25 @@ def _rank(step: WatchedStep) -> tuple[int, float]:
     return _ENDED, -step.at.timestamp()
 
 
-def _row_count(layers: Sequence[list[WatchedStep]], shown: Sequence[WatchedStep]) -> int:
-    """Return the number of rows: one for each step *shown*, for the others of its layer, and for layers between."""
+def _row_count(layers: Sequence[list[WatchedStep]], steps: Sequence[WatchedStep]) -> int:
+    """Return the number of rows: one for each of *steps*, for the others of its layer, and for layers between."""
     rows, end = 0, 0
-    for layer, count in sorted(Counter(step.layer for step in shown).items()):
+    for layer, count in sorted(Counter(step.layer for step in steps).items()):
         rows += count + (count < len(layers[layer])) + (layer > end)
         end = layer + 1
     return rows + (end < len(layers))
 
 
-def _entries(layers: Sequence[list[WatchedStep]], shown: set[str]) -> list[_Entry]:
+def _entries(layers: Sequence[list[WatchedStep]], visible_ids: set[str]) -> list[_Entry]:
     entries: list[_Entry] = []
     end = 0
-    for number in [i for i, layer in enumerate(layers) if any(step.step_id in shown for step in layer)]:
-        entries += _collapsed(layers, end, number) + _layer_entries(number + 1, layers[number], shown)
+    for number in [i for i, layer in enumerate(layers) if any(step.step_id in visible_ids for step in layer)]:
+        entries += _collapsed_layers(layers, end, number) + _layer_entries(number + 1, layers[number], visible_ids)
         end = number + 1
-    return entries + _collapsed(layers, end, len(layers))
+    return entries + _collapsed_layers(layers, end, len(layers))
 
 
-def _collapsed(layers: Sequence[list[WatchedStep]], start: int, end: int) -> list[_Entry]:
+def _collapsed_layers(layers: Sequence[list[WatchedStep]], start: int, end: int) -> list[_Entry]:
     """Return one entry for the layers from *start* to before *end*; none if there are none."""
     if start == end:
         return []
@@ -204,17 +204,16 @@ def _collapsed(layers: Sequence[list[WatchedStep]], start: int, end: int) -> lis
     return [(name, [step for layer in layers[start:end] for step in layer])]
 
 
-def _layer_entries(number: int, layer: Sequence[WatchedStep], shown: set[str]) -> list[_Entry]:
-    visible: list[WatchedStep | list[WatchedStep]] = [step for step in layer if step.step_id in shown]
-    if hidden := [step for step in layer if step.step_id not in shown]:
-        visible.append(hidden)
-    last = len(visible) - 1
+def _layer_entries(number: int, layer: Sequence[WatchedStep], visible_ids: set[str]) -> list[_Entry]:
+    rows: list[WatchedStep | list[WatchedStep]] = [step for step in layer if step.step_id in visible_ids]
+    if others := [step for step in layer if step.step_id not in visible_ids]:
+        rows.append(others)
+    last = len(rows) - 1
     if not last:
-        return [(f"{number} ─", visible[0])]
+        return [(f"{number} ─", rows[0])]
     branches = ("┬" if i == 0 else "└" if i == last else "├" for i in range(last + 1))
     return [
-        (f"{'' if i else number} {branch}", each)
-        for i, (branch, each) in enumerate(zip(branches, visible, strict=True))
+        (f"{'' if i else number} {branch}", each) for i, (branch, each) in enumerate(zip(branches, rows, strict=True))
     ]
 
 
