@@ -29,6 +29,7 @@ SHARED_SUBJECTS = {
     "idempotency": "requests with an Idempotency-Key",
     "limits": "the limits of a tenant: the operation, and its answer",
     "manual": "the manual: its route, and its command",
+    "peer_commands": "commands between processes: their form, their port, and their storage",
     "previews": "previews of images: the port that makes them, and the service that stores them",
     "problems": "problem details: their structs, and how errors become them",
     "providers": "providers",

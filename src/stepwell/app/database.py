@@ -33,6 +33,8 @@ from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
 from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
+from stepwell.persistence.stores.peer_commands import CONNECTIONS as COMMAND_CONNECTIONS
+from stepwell.persistence.stores.peer_commands import PostgresCommands
 from stepwell.persistence.stores.purges import PostgresPurges
 from stepwell.persistence.stores.uploads import CONNECTIONS as UPLOAD_CONNECTIONS
 from stepwell.persistence.stores.uploads import PostgresUploads
@@ -42,6 +44,7 @@ from stepwell.ports.cleanups import Cleanups
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LeaseStore, Notifications, Presence
 from stepwell.ports.events import EventFeed
+from stepwell.ports.peer_commands import Commands
 from stepwell.ports.purges import Purges
 from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
 from stepwell.ports.uploads import Uploads
@@ -66,6 +69,7 @@ class Database(Struct):
     cleanups: Cleanups
     uploads: Uploads
     purges: Purges
+    commands: Commands
 
 
 class DatabaseSource(Protocol):
@@ -145,6 +149,7 @@ class PostgresSource:
             PostgresCleanups(cleaning),
             PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
             PostgresPurges(cleaning),
+            PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
         )
 
 

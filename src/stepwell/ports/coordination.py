@@ -11,6 +11,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from stepwell.ports.peer_commands import CommandListener
+
 
 class Coordination(Protocol):
     """The coordination of this process with the other processes on its database.
@@ -68,7 +70,8 @@ class LeaseStore(Protocol):
     async def next_expiry(self, owner: UUID) -> float | None:
         """Return the seconds until *owner* may have to take over work of another process.
 
-        It is 0.0 if there is work to `claim` or to take over now. Otherwise it is the time until the first lease of a
+        It is 0.0 if there is work to `claim` or to take over now, or if a command has waited for *owner* for half a
+        second, because its notification must have got lost. Otherwise it is the time until the first lease of a
         living process ends, or until a webhook of a dead process is due. It is None if there is no such process;
         `Presence` notifies when one appears. While a workflow waits for admission, there is work if a dead process is
         known, because that may have died before it announced the workflow. A claim that finds nothing forgets it.
@@ -105,8 +108,12 @@ class Presence(Protocol):
     async def announce(self) -> None:
         """Notify the other processes that workflows wait which this process has no room for. Raises `Unavailable`."""
 
-    def watch(self, on_change: Callable[[], None]) -> AbstractAsyncContextManager["Subscription"]:
+    def watch(
+        self, on_change: Callable[[], None], commands: CommandListener | None = None
+    ) -> AbstractAsyncContextManager["Subscription"]:
         """Return a context within which *on_change* is called for each such change.
+
+        *commands* is notified of commands that wait for this process, and of outcomes of those that it has sent.
 
         There is a change when another process without a lease, or with one that has nearly ended, gets a lease, when
         another process ends in order, and when it calls `announce`. Entering raises `Unavailable`.

@@ -11,6 +11,7 @@ from stepwell.ports.clock import Clock
 from stepwell.settings import Settings
 from stepwell.testing.manual_clock import ManualClock
 from stepwell.testing.memory_cleanups import MemoryCleanups
+from stepwell.testing.memory_commands import MemoryCommands
 from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_lease_store import MemoryLeaseStore
@@ -80,6 +81,7 @@ class MemoryDatabase:
             MemoryCleanups(tables),
             MemoryUploads(tables),
             MemoryPurges(tables),
+            MemoryCommands(tables),
         )
 
     async def open(

@@ -1,13 +1,14 @@
 """`ports.events` in memory: the event feed, and the notifications between processes."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
 from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter, FeedPage, HistoryPage
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.tenancy import TenantScope
+from stepwell.ports.peer_commands import CommandListener
 from stepwell.testing.memory_tables import MemorySubscription, Tables
 
 
@@ -88,5 +89,16 @@ class MemoryPresence:
         await self._tables.round_trip()
         self._tables.process_channel.notify(self._owner, None)
 
-    def watch(self, on_change: Callable[[], None]) -> AbstractAsyncContextManager[MemorySubscription]:
-        return self._tables.subscribed(self._tables.process_channel, self._owner, lambda _: on_change())
+    @asynccontextmanager
+    async def watch(
+        self, on_change: Callable[[], None], commands: CommandListener | None = None
+    ) -> AsyncIterator[MemorySubscription]:
+        async with self._tables.subscribed(
+            self._tables.process_channel, self._owner, lambda _: on_change()
+        ) as subscription:
+            if commands is not None:
+                self._tables.command_listeners[self._owner] = commands
+            try:
+                yield subscription
+            finally:
+                self._tables.command_listeners.pop(self._owner, None)

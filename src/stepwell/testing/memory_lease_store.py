@@ -3,7 +3,9 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
+from stepwell.testing.memory_tables import ALWAYS, NEVER, CommandRow, Tables
+
+_NOTIFIED = timedelta(seconds=0.5)
 
 
 class MemoryLeaseStore:
@@ -41,7 +43,15 @@ class MemoryLeaseStore:
                 wanted.append(later[process])
         if any(process != owner and process not in processes for process in {*running, *later}):
             return 0.0
+        if any(self._is_missed(owner, command) for command in self._tables.commands.values()):
+            return 0.0
         return max((min(wanted) - now).total_seconds(), 0.0) if wanted else None
+
+    def _is_missed(self, owner: UUID, row: CommandRow) -> bool:
+        """Return whether the command has waited for so long that its notification must have got lost."""
+        workflow = self._tables.workflows.get(row.command.workflow_id)
+        runs_here = workflow is not None and workflow.record.state.owner == owner
+        return runs_here and row.outcome is None and row.created_at < self._tables.clock.now() - _NOTIFIED
 
     async def release(self, owner: UUID) -> None:
         await self._tables.round_trip()

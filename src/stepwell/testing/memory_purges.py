@@ -140,6 +140,11 @@ class MemoryPurges:
         tables.keys = {
             name: key for name, key in tables.keys.items() if workflow_id not in (key.workflow_id, key.applied_to)
         }
+        tables.commands = {
+            command_id: command
+            for command_id, command in tables.commands.items()
+            if command.command.workflow_id != workflow_id
+        }
         del tables.workflows[workflow_id]
 
 

@@ -16,6 +16,7 @@ from stepwell.domain.errors import Unavailable, UploadsGone
 from stepwell.domain.event_feed import FeedCursor
 from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation, StoredAnswer
+from stepwell.domain.lifecycle.peer_commands import Command, Outcome
 from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.records import TaskPlace, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
@@ -23,6 +24,7 @@ from stepwell.domain.uploads import NewUpload, UploadRecord
 from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt
 from stepwell.ports.cleanups import FIRST
 from stepwell.ports.clock import Clock
+from stepwell.ports.peer_commands import CommandListener
 from stepwell.ports.uploads import UploadStatus
 
 ALWAYS = datetime.max.replace(tzinfo=UTC)  # the lease of a process that is alone on its database
@@ -89,6 +91,17 @@ class KeyRow(Struct):
     workflow_id: UUID | None = None
     applied_to: UUID | None = None
     answer: StoredAnswer | None = None
+
+
+class CommandRow(Struct):
+    """A command. It waits while `outcome` is None."""
+
+    command: Command
+    tenant: str | None
+    requester: UUID
+    recipient: UUID
+    created_at: datetime
+    outcome: Outcome | None = None
 
 
 class UploadRow(Struct):
@@ -214,6 +227,8 @@ class Tables:
         self.log: list[tuple[FeedCursor, HistoryEvent]] = []  # the events of all workflows, in the order of the feed
         self.unclean_ends: dict[UUID, tuple[datetime, bool]] = {}  # by process: when, and whether one was under way
         self.cleanups: dict[UUID, CleanupRow] = {}
+        self.commands: dict[UUID, CommandRow] = {}
+        self.command_listeners: dict[UUID, CommandListener] = {}  # by process
         self.uploads: dict[UUID, UploadRow] = {}
         self.removals: dict[UUID, RemovalRow] = {}  # by task
         self.deletions: dict[UUID, tuple[str, datetime]] = {}  # by workflow: who, when
@@ -255,8 +270,8 @@ class Tables:
             for row in self.workflows.values()
         )
 
-    def is_alive(self, owner: UUID) -> bool:
-        return self.processes.get(owner, NEVER) > self.clock.now()
+    def is_alive(self, owner: UUID | None) -> bool:
+        return owner is not None and self.processes.get(owner, NEVER) > self.clock.now()
 
     def waiting(self) -> list[WorkflowRow]:
         """Return the understood workflows that wait for admission, those that were started first before the others."""
@@ -296,6 +311,23 @@ class Tables:
             stored = structs.replace(event, data=json.decode(json.encode(event.data)))
             row.events.append(stored)
             self.log.append((FeedCursor(transaction, workflow_id.int, event.id), stored))
+
+    def notify_command(self, process: UUID | None, message: str, command_id: UUID) -> None:
+        """Schedule the notification of the process that a command was sent to it, or was answered."""
+        listener = None if process is None else self.command_listeners.get(process)
+        if listener is None:
+            return
+        if message == "sent":
+            asyncio.get_running_loop().call_soon(listener.command_sent)
+        else:
+            asyncio.get_running_loop().call_soon(listener.command_answered, command_id)
+
+    def holds_key(self, command: Command) -> bool:
+        """Return whether the command has no idempotency key, or still has it."""
+        if command.reservation is None:
+            return True
+        key = self.own_key(command.reservation)
+        return key is not None and key.applied_to is None
 
     def mark_applied(self, reservation: Reservation, workflow_id: UUID) -> None:
         if (key := self.own_key(reservation)) is not None:

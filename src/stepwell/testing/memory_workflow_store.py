@@ -92,7 +92,7 @@ class MemoryWorkflowStore:
         landing = []
         for decision in batch:
             row = self._tables.workflows.get(decision.workflow.id)
-            if row is not None and _is_fence(row, decision):
+            if row is not None and _is_fence(row, decision) and self._waits(decision):
                 first = row.record.state.last_event + 1
                 numbers = [event.id for event in decision.events]
                 _check_numbers(range(first, first + len(numbers)), numbers)
@@ -103,6 +103,11 @@ class MemoryWorkflowStore:
         for row, decision in sorted(landing, key=lambda pair: pair[1].workflow.id.int):
             self._apply(transaction, row, decision)
         return lost
+
+    def _waits(self, decision: Decision) -> bool:
+        """Return whether all commands of the decision wait, and have their idempotency keys."""
+        rows = [self._tables.commands.get(mark.id) for mark in decision.commands]
+        return all(row is not None and row.outcome is None and self._tables.holds_key(row.command) for row in rows)
 
     def _apply(self, transaction: int, row: WorkflowRow, decision: Decision) -> None:
         record, workflow_id = row.record, decision.workflow.id
@@ -125,6 +130,10 @@ class MemoryWorkflowStore:
             row.deliveries[delivery.event_id] = DeliveryRow(
                 workflow_id, delivery, self._owner, delivery.lane, delivery.at
             )
+        for mark in decision.commands:
+            command = self._tables.commands[mark.id]
+            command.outcome = mark.outcome
+            self._tables.notify_command(command.requester, "answered", mark.id)
         for reservation in decision.reservations:
             self._tables.mark_applied(reservation, workflow_id)
         if decision.cleanup is CleanupChange.BEGUN:

@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from stepwell.contract.enums import EventType
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.effects import Effect
+from stepwell.domain.lifecycle.peer_commands import CommandMark
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.webhooks.delivery import Delivery
 
@@ -27,12 +28,20 @@ class CleanupChange(Enum):
     ENDED = auto()
 
 
+class RequestMarks(Struct, frozen=True):
+    """The marks of a request, which are written with the decision that it has led to."""
+
+    reservation: Reservation | None = None
+    command: CommandMark | None = None
+
+
 class Decision(Struct):
     """The result of `Run.apply`.
 
     The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries`, `reservations`,
     `cleanup` and `labels`. `labels` are all new labels of the workflow, None if it keeps none; UNSET doesn't
-    change them.
+    change them. `commands` are those that the decision carries out: nothing of it is written if one of them was
+    withdrawn.
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
     `owner`, `epoch` and `last_event` are those of the row before. The write succeeds only if the stored row still has
@@ -50,6 +59,7 @@ class Decision(Struct):
     reservations: list[Reservation] = field(default_factory=list)
     cleanup: CleanupChange | None = None
     labels: dict[str, str] | UnsetType | None = UNSET
+    commands: tuple[CommandMark, ...] = ()
     ready: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -74,16 +84,25 @@ class Decision(Struct):
     @property
     def has_more_rows(self) -> bool:
         """True if the decision has rows besides those of the workflow, its steps, its tasks and its events."""
-        return bool(self.deliveries or self.reservations or self.cleanup) or self.labels is not UNSET
+        return bool(self.deliveries or self.reservations or self.cleanup or self.commands) or self.labels is not UNSET
 
     @property
     def rows(self) -> int:
-        """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries, keys and labels.
+        """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries, keys, commands
+        and labels.
 
         Labels count as one row.
         """
         of_steps = len(self.steps) + len(self.tasks) + len(self.events)
-        return 1 + of_steps + len(self.deliveries) + len(self.reservations) + (self.labels is not UNSET)
+        of_requests = len(self.reservations) + len(self.commands)
+        return 1 + of_steps + len(self.deliveries) + of_requests + (self.labels is not UNSET)
+
+    def mark(self, marks: RequestMarks) -> None:
+        """Add the marks of the request that has led to the decision."""
+        if marks.reservation is not None:
+            self.reservations.append(marks.reservation)
+        if marks.command is not None:
+            self.commands += (marks.command,)
 
     def record(self, step: StepState, now: datetime, task: Task | None = None) -> None:
         """Add the rows of *step* and *task* as they are now. The last state of a row is written."""
@@ -120,6 +139,7 @@ class Decision(Struct):
         self.events += later.events
         self.deliveries += later.deliveries
         self.reservations += later.reservations
+        self.commands += later.commands
         self.cleanup = later.cleanup or self.cleanup
         self.labels = self.labels if later.labels is UNSET else later.labels
         self.ready += later.ready

@@ -20,7 +20,7 @@ class Created(Struct, frozen=True):
     actor: str
 
 
-class Start(Struct, frozen=True):
+class Start(Struct, frozen=True, tag="start"):
     """The verb start. `execution_id` is the id of this execution.
 
     `owner` is the process that will run the workflow. None: the workflow waits until a process admits it.
@@ -31,13 +31,13 @@ class Start(Struct, frozen=True):
     owner: UUID | None
 
 
-class Pause(Struct, frozen=True):
+class Pause(Struct, frozen=True, tag="pause"):
     """The verb pause."""
 
     actor: str
 
 
-class Resume(Struct, frozen=True):
+class Resume(Struct, frozen=True, tag="resume"):
     """The verb resume. `owner` and `execution_id` as in `Start`."""
 
     actor: str
@@ -45,13 +45,13 @@ class Resume(Struct, frozen=True):
     owner: UUID | None
 
 
-class Cancel(Struct, frozen=True):
+class Cancel(Struct, frozen=True, tag="cancel"):
     """The verb cancel."""
 
     actor: str
 
 
-class Cleanup(Struct, frozen=True):
+class Cleanup(Struct, frozen=True, tag="cleanup"):
     """The verb cleanup. `cleanup_tasks`: the engine deletes the tasks and their files afterwards."""
 
     actor: str
@@ -66,7 +66,7 @@ class FilesDeleted(Struct, frozen=True):
     kept: int
 
 
-class Update(Struct, frozen=True):
+class Update(Struct, frozen=True, tag="update"):
     """The verb update."""
 
     actor: str

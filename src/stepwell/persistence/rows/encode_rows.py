@@ -38,6 +38,7 @@ class MoreRows(Struct):
 
     `begun` and `ended` are the ids of workflows whose cleanup has begun, or ended, and `labelled` of those whose labels
     change. `labels` are the ids of workflows, and beside each a label. `costs`: the rows of tasks have costs.
+    `commands` has the ids of commands, their workflows and their outcomes, each in a list.
     """
 
     deliveries: Rows
@@ -47,10 +48,12 @@ class MoreRows(Struct):
     labelled: list[UUID]
     labels: tuple[list[UUID], list[str]]
     costs: bool
+    commands: tuple[list[UUID], list[UUID], list[str]] | None
 
     def parameters(self, owner: UUID) -> tuple[object, ...]:
         """Return the rows in the order of the statement's parameters. *owner* is the process that sends webhooks."""
-        return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels
+        commands = self.commands or ()
+        return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels, *commands
 
 
 def more_rows(batch: Sequence[Decision]) -> MoreRows | None:
@@ -73,7 +76,15 @@ def more_rows(batch: Sequence[Decision]) -> MoreRows | None:
         decision.workflow.id: decision.labels or {} for decision in batch if not isinstance(decision.labels, UnsetType)
     }
     costs = any(decision.has_costs for decision in batch)
-    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs)
+    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs, _command_rows(batch))
+
+
+def _command_rows(batch: Sequence[Decision]) -> tuple[list[UUID], list[UUID], list[str]] | None:
+    marks = [(decision.workflow.id, mark) for decision in batch for mark in decision.commands]
+    if not marks:
+        return None
+    outcomes = [json.encode(mark.outcome).decode() for _, mark in marks]
+    return [mark.id for _, mark in marks], [workflow_id for workflow_id, _ in marks], outcomes
 
 
 def _label_rows(labels: Mapping[UUID, Mapping[str, str]]) -> tuple[list[UUID], list[str]]:

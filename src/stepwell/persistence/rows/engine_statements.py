@@ -10,6 +10,7 @@ from typing import Final
 
 from stepwell.domain.daily_costs import MAX_MODEL
 from stepwell.domain.feature_level import FEATURE_LEVEL
+from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 
 STATE: Final = (
     ("status", "text"),
@@ -141,12 +142,15 @@ _MUTABLE_TASK = _TASK[7:]
 # `(x IN (...)) IS TRUE` always uses a hash table. A bare IN might use another plan if the planner expects few rows.
 _IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 
-_CHECKPOINT: Final = f"""
-WITH written AS (
+
+def _checkpoint(before: str = "", fence: str = "") -> str:
+    """Return the stages of a checkpoint. The stages *before* come first. *fence* is one more condition of `written`."""
+    return f"""
+WITH {before}written AS (
     UPDATE workflows AS t SET {_assign(STATE, "w")}
     FROM unnest($1::checkpoint_workflow[]) AS w
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
-      AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event
+      AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event{fence}
     RETURNING t.id
 ), changed_steps AS (
     UPDATE steps AS t SET {_assign(_STEP_STATE, "s")}
@@ -162,6 +166,9 @@ WITH written AS (
     SELECT {_names(_EVENT, "e.")} FROM unnest($4::checkpoint_event[]) AS e
     WHERE {_IS_WRITTEN.format("e")}
 )"""  # noqa: S608 - built from the constants above
+
+
+_CHECKPOINT: Final = _checkpoint()
 _COMMITTED: Final = "SELECT id, clock_timestamp() AS now FROM written"
 
 CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
@@ -189,8 +196,7 @@ _COUNT_COSTS: Final = f"""cost_changes AS (
     DO UPDATE SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts
 )"""  # noqa: S608 - built from the constants above
 
-_CHECKPOINT_AND_MORE: Final = f"""
-{_CHECKPOINT}, new_deliveries AS (
+_MORE: Final = f"""new_deliveries AS (
     INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
     SELECT {_names(_DELIVERY, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::checkpoint_delivery[]) AS d
     WHERE {_IS_WRITTEN.format("d")}
@@ -218,10 +224,19 @@ _CHECKPOINT_AND_MORE: Final = f"""
 
 # `CHECKPOINT` for a batch that also has webhooks, which the process $6 sends, effects of requests with idempotency
 # keys, cleanups that begin or end, or new labels of the workflows $10.
-CHECKPOINT_AND_MORE: Final = f"{_CHECKPOINT_AND_MORE} {_COMMITTED}"
+CHECKPOINT_AND_MORE: Final = f"{_CHECKPOINT}, {_MORE} {_COMMITTED}"
 
 # `CHECKPOINT_AND_MORE` for a batch with costs.
-CHECKPOINT_AND_COSTS: Final = f"{_CHECKPOINT_AND_MORE}, {_COUNT_COSTS} {_COMMITTED}"
+CHECKPOINT_AND_COSTS: Final = f"{_CHECKPOINT}, {_MORE}, {_COUNT_COSTS} {_COMMITTED}"
+
+# `CHECKPOINT_AND_COSTS` for a batch with commands: $13 are their ids, $14 their workflows and $15 their outcomes. A
+# workflow is written only if each of its commands still waits. Each requester is notified of the outcome.
+CHECKPOINT_AND_COMMANDS: Final = f"""
+{_checkpoint(LOCK_COMMANDS, " AND (w.id IN (SELECT workflow_id FROM withdrawn)) IS NOT TRUE")},
+{_MORE}, {_COUNT_COSTS}, {MARK_COMMANDS}
+SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
+FROM written
+"""  # noqa: S608 - built from the constants above
 
 # If no process runs a workflow, two processes may write versions with the same number. Their times distinguish them.
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
@@ -486,7 +501,7 @@ SELECT pg_notify('{PROCESSES}', id::text) FROM renewed WHERE NOT EXISTS (SELECT 
 # let its lease end; other processes are needed when these are due. A living process may get work at any time, so its
 # lease is read again when it ends. A process may have died before it announced a workflow that waits for admission. So
 # while any waits, others look as soon as a lease has ended; the claim then forgets that process. The recursive stages
-# find each owner by one step in an index.
+# find each owner by one step in an index. 0 also if a command waits for this process, whose notification got lost.
 NEXT_EXPIRY: Final = """
 WITH RECURSIVE workflow_owners AS (
     (SELECT owner FROM workflows WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
@@ -521,6 +536,11 @@ WITH RECURSIVE workflow_owners AS (
     WHERE o.owner <> $1 AND NOT EXISTS (SELECT FROM processes AS p WHERE p.id = o.owner)
     UNION ALL
     SELECT '-infinity' WHERE EXISTS (SELECT FROM deliveries WHERE owner IS NULL AND next_at IS NOT NULL)
+    UNION ALL
+    SELECT '-infinity' WHERE EXISTS (
+        SELECT FROM commands AS c JOIN workflows AS w ON w.id = c.workflow_id
+        WHERE c.outcome IS NULL AND c.created_at < clock_timestamp() - interval '0.5 s' AND w.owner = $1
+    )
 )
 SELECT CASE WHEN min(at) > clock_timestamp() THEN extract(epoch FROM min(at) - clock_timestamp()) ELSE 0 END::float8
 FROM wanted HAVING count(at) > 0
@@ -539,7 +559,8 @@ EXPIRE_OTHERS: Final = "UPDATE processes SET lease_until = '-infinity' WHERE id 
 BEGIN_TRIAL: Final = "UPDATE workflows SET crashes = $3 WHERE id = $2 AND owner = $1"
 
 FORGET_DEAD: Final = """
-WITH old_ends AS (DELETE FROM unclean_ends WHERE at < clock_timestamp() - interval '1 day')
+WITH old_ends AS (DELETE FROM unclean_ends WHERE at < clock_timestamp() - interval '1 day'),
+old_commands AS (DELETE FROM commands WHERE created_at < clock_timestamp() - interval '1 hour')
 DELETE FROM processes AS p
 WHERE p.lease_until < clock_timestamp() AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
   AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)

@@ -337,6 +337,22 @@ class UsageColumns(TypedColumns):
     uploads = _int()
 
 
+class CommandColumns(TypedColumns):
+    """The commands that one process passes to another. One without an `outcome` waits. `lane` is the tenant, or ""."""
+
+    id = Column(Uuid(), primary_key=True)
+    workflow_id = _id()
+    lane = _text()
+    requester = _id()
+    recipient = _id()
+    request = _json()
+    scope = _text(nullable=True)
+    key = _text(nullable=True)
+    token = _id(nullable=True)
+    created_at = _time(nullable=False)
+    outcome = _json(nullable=True)
+
+
 _NEWEST = ("created_at", "id")
 
 installation = Table("installation", metadata, InstallationColumns)
@@ -492,4 +508,12 @@ daily_costs = Table(
     DailyCostColumns,
     PrimaryKeyConstraint("tenant", "day", "provider", "model", "currency"),
     postgresql_with={"fillfactor": "50"},  # each update stays on its page
+)
+commands = Table(
+    "commands",
+    metadata,
+    CommandColumns,
+    Index("commands_by_workflow_id", "workflow_id"),
+    Index("commands_waiting", "lane", postgresql_where=text("outcome IS NULL")),
+    Index("commands_by_created_at", "created_at"),
 )

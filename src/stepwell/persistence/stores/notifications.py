@@ -5,14 +5,17 @@ sender and the ids of workflows, or "*" if there are too many.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
+from stepwell.persistence.rows.command_statements import PROCESS
 from stepwell.persistence.rows.engine_statements import ANNOUNCE, PROCESSES
+from stepwell.ports.peer_commands import CommandListener
 
 _CHANNEL = "stepwell_events"
 _MAX_IDS = 200
@@ -43,7 +46,7 @@ class PostgresNotifications:
             if name != self._name:
                 on_notification(_read_ids(ids))
 
-        async with _subscribe(self._connect, _CHANNEL, on_payload) as subscription:
+        async with _subscribe(self._connect, {_CHANNEL: on_payload}) as subscription:
             yield subscription
 
 
@@ -51,7 +54,7 @@ class PostgresPresence:
     """`ports.coordination.Presence` for the process *owner*, which ignores its own notifications.
 
     *connect* opens the connection that listens. *sending* has the connections that send. `PostgresLeaseStore` sends the
-    notifications about leases.
+    notifications about leases, `PostgresCommands` and checkpoints those about commands.
     """
 
     def __init__(self, connect: Connect, sending: SmallPool, owner: UUID) -> None:
@@ -62,24 +65,39 @@ class PostgresPresence:
         await self._sending.fetch(ANNOUNCE, self._name)
 
     @asynccontextmanager
-    async def watch(self, on_change: Callable[[], None]) -> AsyncIterator["_PostgresSubscription"]:
+    async def watch(
+        self, on_change: Callable[[], None], commands: CommandListener | None = None
+    ) -> AsyncIterator["_PostgresSubscription"]:
         def on_payload(payload: str) -> None:
             if payload != self._name:
                 on_change()
 
-        async with _subscribe(self._connect, PROCESSES, on_payload) as subscription:
+        channels = {PROCESSES: on_payload}
+        if commands is not None:
+            channels[PROCESS + self._name] = partial(_on_command, commands)
+        async with _subscribe(self._connect, channels) as subscription:
             yield subscription
+
+
+def _on_command(commands: CommandListener, payload: str) -> None:
+    message, _, command_id = payload.partition(":")
+    if message == "sent":
+        commands.command_sent()
+    elif message == "answered":
+        with suppress(ValueError):  # every client may notify
+            commands.command_answered(UUID(command_id))
 
 
 @asynccontextmanager
 async def _subscribe(
-    connect: Connect, channel: str, on_payload: Callable[[str], None]
+    connect: Connect, channels: Mapping[str, Callable[[str], None]]
 ) -> AsyncIterator["_PostgresSubscription"]:
     connection = await _open(connect)
     subscription = _PostgresSubscription()
     connection.add_termination_listener(subscription.disconnect)
     try:
-        await _listen(connection, channel, lambda _connection, _pid, _channel, payload: on_payload(payload))
+        for channel, on_payload in channels.items():
+            await _listen(connection, channel, partial(_pass_on, on_payload))
         yield subscription
     finally:
         connection.remove_termination_listener(subscription.disconnect)
@@ -89,6 +107,10 @@ async def _subscribe(
 @unavailable_in_outage
 async def _open(connect: Connect) -> Any:
     return await connect()
+
+
+def _pass_on(on_payload: Callable[[str], None], _connection: Any, _pid: int, _channel: str, payload: str) -> None:
+    on_payload(payload)
 
 
 @unavailable_in_outage

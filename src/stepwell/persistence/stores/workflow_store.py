@@ -109,6 +109,8 @@ class PostgresWorkflowStore:
         else:
             parameters = (*checkpoint_rows(batch), *more.parameters(self._owner))
             statement = sql.CHECKPOINT_AND_COSTS if more.costs else sql.CHECKPOINT_AND_MORE
+            if more.commands is not None:
+                statement = sql.CHECKPOINT_AND_COMMANDS
             rows = await connection.fetch(statement, *parameters)
         if rows:
             self._clock.observe(rows[0]["now"])
