@@ -14,7 +14,7 @@ import pytest
 
 from stepwell.domain.errors import StillRunning, Unavailable
 from stepwell.engine import idempotency
-from stepwell.engine import service as service_module
+from stepwell.engine.execution import verb_applier
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import KeyRow
 from support.database.failing_store import AFTER, BEFORE, LATE, FailingStore, use_failing_store
@@ -245,7 +245,7 @@ async def test_a_verb_that_waits_for_the_database_keeps_its_key(
     service: Service, provider: ScriptedProvider, workflow_store: FailingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow_id = await start_hanging(service, provider)
-    monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(verb_applier, "_ANSWER_S", 0.1)
     workflow_store.gate.clear()
     path = f"{WORKFLOWS}{workflow_id}/pause"
     answer = await service.client.post(path, headers=KEY)

@@ -16,7 +16,7 @@ from stepwell.domain.idempotency import Reservation
 from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine import idempotency
-from stepwell.engine import service as service_module
+from stepwell.engine.execution import verb_applier
 from stepwell.persistence.clock import uuid7
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import DeliveryRow, KeyRow
@@ -191,7 +191,7 @@ async def test_another_process_answers_for_a_verb_once_that_is_decided(
     one: Service, other: Service, memory: MemoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workflow, workflow_store = await one.create(scripted_step("a")), use_failing_store(one)
-    monkeypatch.setattr(service_module, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(verb_applier, "_ANSWER_S", 0.1)
     workflow_store.gate.clear()
     path = f"{WORKFLOWS}{workflow['id']}/pause"
     assert (await one.client.post(path, headers=KEY)).status_code == 503

@@ -47,9 +47,13 @@ from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.command_notifications import CommandNotifications
+from stepwell.engine.execution.command_receiver import CommandReceiver
+from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
@@ -283,16 +287,9 @@ def build_services(
         database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
     )
     uploads, sweeper = _build_uploads(process, stores, webhooks.recovery, stack)
-    cleanups = CleanupRunner(
-        database.cleanups,
-        database.purges,
-        stores.files.artifacts,
-        uploads.delete_with_workflow,
-        access,
-        engine.bus,
-        clock,
-    )
-    webhooks.recovery.add_claimer(cleanups)
+    cleanups = _build_cleanups(stores, engine, webhooks.recovery, access, uploads, clock)
+    applier = VerbApplier(access, webhooks.admission, idempotency)
+    sender, receiver = _build_commands(stores, engine, webhooks.recovery, applier, idempotency, clock)
     return Services(
         workflows=WorkflowService(
             access,
@@ -302,7 +299,8 @@ def build_services(
             cleanups,
             database.purges,
             webhooks.service,
-            idempotency,
+            applier,
+            sender,
             DefinitionFiles(uploads),
             process.callback_urls,
             clock,
@@ -314,6 +312,8 @@ def build_services(
         retention=Retention(database.purges, cleanups, engine.lease, clock, settings.retention_days),
         webhooks=webhooks.service,
         idempotency=idempotency,
+        commands=sender,
+        command_receiver=receiver,
         completion=CompletionWaiter(engine.bus, database.reader),
         diagnostics=_build_diagnostics(process, stores, engine),
         subscriptions=_build_subscriptions(process, stores, engine),
@@ -330,6 +330,33 @@ def build_services(
         uploads=uploads,
         upload_sweeper=sweeper,
     )
+
+
+def _build_cleanups(
+    stores: Stores, engine: Engine, recovery: Recovery, access: WorkflowAccess, uploads: UploadService, clock: Clock
+) -> CleanupRunner:
+    database, artifacts = stores.database, stores.files.artifacts
+    cleanups = CleanupRunner(
+        database.cleanups, database.purges, artifacts, uploads.delete_with_workflow, access, engine.bus, clock
+    )
+    recovery.add_claimer(cleanups)
+    return cleanups
+
+
+def _build_commands(
+    stores: Stores,
+    engine: Engine,
+    recovery: Recovery,
+    applier: VerbApplier,
+    idempotency: IdempotentRequests,
+    clock: Clock,
+) -> tuple[CommandSender, CommandReceiver]:
+    commands = stores.database.commands
+    sender = CommandSender(commands, engine.coordination, idempotency, clock, uuid7)
+    receiver = CommandReceiver(commands, engine.coordination, applier)
+    recovery.add_claimer(receiver)
+    recovery.listen_to_commands(CommandNotifications(sender, receiver))
+    return sender, receiver
 
 
 def _upload_limits(settings: Settings) -> UploadLimits:

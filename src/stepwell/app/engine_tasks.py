@@ -35,6 +35,8 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(services.upload_sweeper.run(), name="upload expiry")
         group.create_task(services.subscriptions.run(), name="streams")
         group.create_task(services.idempotency.run(), name="keys")
+        group.create_task(services.commands.run(), name="commands to peers")
+        group.create_task(services.command_receiver.run(), name="commands of peers")
         group.create_task(stores.writes.run(), name="write probes")
         group.create_task(keys.run(), name="key set")
         group.create_task(return_freed_memory(engine.memory.large_release), name="freed memory")
@@ -50,7 +52,9 @@ async def stop_engine(
     """
     if not running.done():
         attempts_s = max(grace_s - _LAST_WRITES_S - 1, grace_s / 4)
+        services.command_receiver.close()
         async with asyncio.TaskGroup() as group:
+            group.create_task(services.commands.stop(attempts_s), name="stop commands")
             group.create_task(engine.scheduler.stop(attempts_s), name="stop scheduler")
             group.create_task(webhooks.deliverer.stop(attempts_s), name="stop webhooks")
             group.create_task(services.cleanups.stop(attempts_s), name="stop cleanups")

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -136,7 +137,7 @@ class IdempotentRequests:
             running.to_release = None
             return await self._handle_repeated(reserved, fingerprint, answer_repeat), True
 
-    async def wait_committed(self, reservation: Reservation | None, effect: Future[None]) -> None:
+    async def wait_committed(self, reservation: Reservation | None, effect: Future[Any]) -> None:
         """Wait until *effect* is committed. If the caller is cancelled, the key stays held until that is decided."""
         if reservation is None:
             await effect
@@ -186,7 +187,7 @@ class IdempotentRequests:
         finally:
             self._leave(name)
 
-    def _on_decided(self, name: tuple[str, str], effect: Future[None]) -> None:
+    def _on_decided(self, name: tuple[str, str], effect: Future[Any]) -> None:
         if not effect.cancelled():
             effect.exception()  # marks it as retrieved, because the request may have stopped waiting
         self._leave(name)

@@ -4,13 +4,12 @@ What must hold:
 - A verb is an input of the workflow's run, in memory or loaded for it. It is answered after its rows have committed.
 - A refusal is also answered only after everything decided before it has committed, because it may follow from that.
 - If this process loses the workflow in the meantime, the verb is applied again to the state that is stored then.
+- If another live process runs the workflow, that one applies the verb. Its answer is the same.
 
 To add a verb, add an input to `domain.lifecycle.inputs`, its case to `Run.apply`, a method to `WorkflowService`, and a
 route to `api`.
 """
 
-import asyncio
-from collections.abc import Callable
 from functools import partial
 from uuid import UUID
 
@@ -19,9 +18,10 @@ from msgspec import Struct
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.access.signed_urls import CallbackUrls
-from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, PreconditionFailed, Unavailable
+from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, Unavailable
 from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Pause, Resume, Start, Update
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, Resume, Start, Update
+from stepwell.domain.lifecycle.peer_commands import ClientVerb, VerbRefused, error_of
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.records import CleanupReport, DataDeletion, FoundWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
@@ -35,9 +35,11 @@ from stepwell.engine.diagnostics.service import Diagnostics
 from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
-from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import NotWritten
-from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.engine.execution.command_receiver import CommandReceiver
+from stepwell.engine.execution.command_sender import CommandSender
+from stepwell.engine.execution.verb_applier import VerbApplier
+from stepwell.engine.execution.workflow_access import RunsElsewhere, WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.new_workflow import build_workflow
@@ -55,7 +57,6 @@ from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.purges import Purges
 
-_ANSWER_S = 10.0
 _TRIES = 5
 _KEPT_CALLBACK_BYTES = 64 * 1024  # a longer body holds results, and the ids in it are not worth their memory
 
@@ -76,7 +77,8 @@ class WorkflowService:
         cleanups: CleanupRunner,
         purges: Purges,
         webhooks: WebhookService,
-        idempotency: IdempotentRequests,
+        applier: VerbApplier,
+        sender: CommandSender,
         definition_files: DefinitionFiles,
         callbacks: CallbackUrls,
         clock: Clock,
@@ -84,7 +86,8 @@ class WorkflowService:
     ) -> None:
         self.access, self._admission, self._reads, self._availability = access, admission, reads, availability
         self._definition_files = definition_files
-        self._cleanups, self._purges, self._webhooks, self._idempotency = cleanups, purges, webhooks, idempotency
+        self._cleanups, self._purges, self._webhooks = cleanups, purges, webhooks
+        self._applier, self._sender = applier, sender
         self._callbacks, self._clock, self._make_id = callbacks, clock, new_id
 
     async def create(
@@ -144,34 +147,25 @@ class WorkflowService:
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> FoundWorkflow:
         """Start a PENDING workflow."""
-
-        def start_input(workflow: ActiveWorkflow) -> Start:
-            return self._start_input(actor, runs=self._admission.may_run(workflow))
-
-        return await self._verb(scope, workflow_id, start_input, preconditions, starts=True)
+        return await self._verb(scope, workflow_id, Start(actor, self._new_id(), None), preconditions)
 
     async def pause(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> FoundWorkflow:
         """Pause a RUNNING workflow: nothing new starts, and running steps finish."""
-        return await self._verb(scope, workflow_id, lambda _: Pause(actor), preconditions)
+        return await self._verb(scope, workflow_id, Pause(actor), preconditions)
 
     async def resume(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> FoundWorkflow:
         """Resume a FAILED or PAUSED workflow. COMPLETED steps never run again."""
-
-        def resume_input(workflow: ActiveWorkflow) -> Resume:
-            owner = self.access.lease.owner if self._admission.may_run(workflow) else None
-            return Resume(actor, self._new_id(), owner)
-
-        return await self._verb(scope, workflow_id, resume_input, preconditions, starts=True)
+        return await self._verb(scope, workflow_id, Resume(actor, self._new_id(), None), preconditions)
 
     async def cancel(
         self, scope: TenantScope, actor: str, workflow_id: UUID, preconditions: Preconditions = NO_PRECONDITIONS
     ) -> FoundWorkflow:
         """Cancel a PENDING or RUNNING workflow, and its jobs at providers."""
-        return await self._verb(scope, workflow_id, lambda _: Cancel(actor), preconditions)
+        return await self._verb(scope, workflow_id, Cancel(actor), preconditions)
 
     async def update(
         self,
@@ -183,7 +177,7 @@ class WorkflowService:
     ) -> FoundWorkflow:
         """Change name, description, webhook URL or labels of a workflow."""
         await self._webhooks.check_update(scope, workflow_id, changes)
-        return await self._verb(scope, workflow_id, lambda _: Update(actor, changes), preconditions)
+        return await self._verb(scope, workflow_id, Update(actor, changes), preconditions)
 
     async def cleanup(
         self,
@@ -198,14 +192,11 @@ class WorkflowService:
 
         The files are deleted whatever becomes of this call, which waits for that up to ten seconds.
         """
-
-        def make(_: ActiveWorkflow) -> Input:
-            return Cleanup(actor, cleanup_tasks)
-
+        verb = Cleanup(actor, cleanup_tasks)
         if not cleanup_tasks:
-            return await self._verb(scope, workflow_id, make, preconditions), CleanupReport()
+            return await self._verb(scope, workflow_id, verb, preconditions), CleanupReport()
         with self._cleanups.observe(workflow_id) as observer:
-            has_begun = await self._change(scope, workflow_id, make, preconditions)
+            has_begun = await self._change(scope, workflow_id, verb, preconditions)
             report = await self._cleanups.wait(observer, begun=has_begun)
         return await self._reads.find(scope, workflow_id), report
 
@@ -223,7 +214,7 @@ class WorkflowService:
             raise JobFollowedUp
         with self._cleanups.observe(workflow_id) as observer:
             if workflow.state.deleted_at is None:
-                await self._change(scope, workflow_id, lambda _: Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
+                await self._change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
             return await self._cleanups.purge(observer, actor)
 
     def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:
@@ -242,54 +233,40 @@ class WorkflowService:
         await self.access.scheduler.wait_until_evicted(workflow_id)
 
     async def _verb(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        make: Callable[[ActiveWorkflow], Input],
-        preconditions: Preconditions,
-        *,
-        starts: bool = False,
+        self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
     ) -> FoundWorkflow:
-        await self._change(scope, workflow_id, make, preconditions, starts=starts)
+        await self._change(scope, workflow_id, verb, preconditions)
         return await self._reads.find(scope, workflow_id)
 
     async def _change(
-        self,
-        scope: TenantScope,
-        workflow_id: UUID,
-        make: Callable[[ActiveWorkflow], Input],
-        preconditions: Preconditions,
-        *,
-        starts: bool = False,
+        self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
     ) -> bool:
-        """Apply a verb, and wait until it is committed. Return whether it changed anything."""
+        """Apply a verb, here or in the process that runs the workflow, and wait until it is committed.
+
+        Return whether it changed anything.
+        """
         self._availability.check_open()
+        may_run_elsewhere = self.access.recovery.others_alive
         for _ in range(_TRIES):
-            async with self.access.pinned(scope, workflow_id) as workflow:
-                refused: InvalidTransition | PreconditionFailed | None = None
-                changed = False
-                if starts and not workflow.run.active:
-                    await self._admission.check(workflow.tenant, workflow.places, held=workflow.places)
-                    if workflow.evicted.is_set():
-                        continue
-                try:
-                    preconditions.check(workflow.run.state)
-                    changed = self.access.scheduler.apply(workflow, make(workflow), preconditions.reservation)
-                except (InvalidTransition, PreconditionFailed) as error:
-                    refused = error
-                try:
-                    # A refusal waits as well, because the state that forbids the verb may not be committed yet.
-                    effect = self.access.scheduler.checkpointer.flushed(workflow_id)
-                    async with asyncio.timeout(_ANSWER_S):
-                        await self._idempotency.wait_committed(None if refused else preconditions.reservation, effect)
-                except NotWritten:
-                    continue
-                except TimeoutError:
-                    outage = self._availability.outage()
-                    raise type(outage)(f"{outage}; the request may still take effect") from None
-                if refused is not None:
-                    raise refused
-                return changed
+            if may_run_elsewhere and workflow_id not in self.access.scheduler.workflows:
+                outcome = await self._sender.send(scope, workflow_id, verb, preconditions)
+                if isinstance(outcome, VerbRefused):
+                    raise error_of(outcome)
+                if outcome is not None:
+                    return outcome.changed
+            try:
+                result = await self._applier.apply(scope, workflow_id, verb, preconditions)
+            except NotWritten:
+                continue
+            except RunsElsewhere:
+                may_run_elsewhere = True
+                continue
+            except TimeoutError:
+                outage = self._availability.outage()
+                raise type(outage)(f"{outage}; the request may still take effect") from None
+            if result.refused is not None:
+                raise result.refused
+            return result.changed
         raise Unavailable("the workflow is being changed elsewhere")
 
     def _start_input(self, actor: str, *, runs: bool) -> Start:
@@ -309,6 +286,8 @@ class Services(Struct, frozen=True):
     retention: Retention
     webhooks: WebhookService
     idempotency: IdempotentRequests
+    commands: CommandSender
+    command_receiver: CommandReceiver
     completion: CompletionWaiter
     diagnostics: Diagnostics
     subscriptions: EventSubscriptions

@@ -189,7 +189,7 @@ class Settings(UploadSettings, frozen=True, kw_only=True):
         float,
         Meta(ge=1, le=3600),
         about("`serve`: the lease of a process. After a crash, its workflows wait until the lease has ended"),
-    ] = 15.0
+    ] = 6.0
     grace_s: Annotated[float, Meta(ge=1, le=3600), about("The time from SIGTERM to the end of the process")] = 8.0
     database_pool: Annotated[
         int, Meta(ge=1, le=200), about("Connections for lists, histories and tasks, beside those of the engine")

@@ -38,6 +38,7 @@ from stepwell.engine.execution.timers import wait_until_set
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import Coordination
+from stepwell.ports.peer_commands import CommandListener
 from stepwell.ports.storage import WorkflowStore
 
 log = structlog.get_logger()
@@ -86,6 +87,7 @@ class Recovery(WorkflowListener):
         self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
         self._works_here, self._coordination, self._claimers = works_here, coordination, list(claimers)
         self._change_listeners: list[Callable[[], None]] = []
+        self._command_listener: CommandListener | None = None
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
         self._claim_wanted = False
@@ -100,6 +102,7 @@ class Recovery(WorkflowListener):
         self._waiting = False
         self.idle = False  # true while `run` waits and has no work to renew the lease for
         self.caught_up = asyncio.Event()  # set once everything that could be claimed at the start is claimed
+        self.others_alive = False  # as far as this process knows
         self.rounds = 0  # rounds of `run`, including the one that it waits to begin
         self.pause_s = math.inf  # the longest that `run` waits before its next round; infinite: until it is woken
 
@@ -131,6 +134,10 @@ class Recovery(WorkflowListener):
     def listen(self, others_changed: Callable[[], None]) -> None:
         """Call *others_changed* when another process has come to life, has ended, or has announced something."""
         self._change_listeners.append(others_changed)
+
+    def listen_to_commands(self, listener: CommandListener) -> None:
+        """Notify *listener* of commands, over the connection of `watch`."""
+        self._command_listener = listener
 
     async def boot(self) -> None:
         """Set the clock and get the first lease. `run` then claims page by page."""
@@ -196,14 +203,20 @@ class Recovery(WorkflowListener):
             self._waiting = self.idle = False
             self._woken.clear()
             next_expiry_s = await self._round()
+            self.others_alive = next_expiry_s < math.inf
 
     async def watch(self) -> None:
-        """Wake `run` when another process comes to life or ends in order. Runs until it is cancelled."""
+        """Wake `run` when another process comes to life or ends in order, and pass on notifications about commands.
+
+        Runs until it is cancelled.
+        """
         presence = (await self._coordination.other_processes()).presence
         while True:
             try:
-                async with presence.watch(self._others_changed) as subscription:
+                async with presence.watch(self._others_changed, self._command_listener) as subscription:
                     self._others_changed()  # notifications sent before this moment were missed
+                    if self._command_listener is not None:
+                        self._command_listener.resubscribed()
                     await subscription.until_disconnected()
             except Unavailable:
                 pass

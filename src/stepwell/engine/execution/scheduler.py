@@ -29,8 +29,7 @@ import structlog
 from anyio import CancelScope
 
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.idempotency import Reservation
-from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.decision import Decision, RequestMarks
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, Effect, FollowUp, StartAttempt, WakeAt
 from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, DeadlinePassed, Input, RetryDue, Succeeded
 from stepwell.domain.lifecycle.output_budget import RESULTS_MAX_BYTES
@@ -242,13 +241,13 @@ class Scheduler:
 
     # Inputs and decisions
 
-    def apply(self, workflow: ActiveWorkflow, input_: Input, reservation: Reservation | None = None) -> bool:
+    def apply(self, workflow: ActiveWorkflow, input_: Input, marks: RequestMarks | None = None) -> bool:
         """Apply an input to the workflow, and start the steps that may start now. Return whether it changed anything.
 
         If the workflow isn't in memory any more, nothing happens and False is returned. The decision isn't committed
         yet: `Checkpointer.flushed` waits for that. Raises `InvalidTransition` for a verb that isn't allowed.
         """
-        changed = self._apply(workflow, input_, reservation)
+        changed = self._apply(workflow, input_, marks)
         self._start_steps()
         return changed
 
@@ -261,13 +260,13 @@ class Scheduler:
         if attempt is not None:
             attempt.handle_callback(body)
 
-    def _apply(self, workflow: ActiveWorkflow, input_: Input, reservation: Reservation | None = None) -> bool:
+    def _apply(self, workflow: ActiveWorkflow, input_: Input, marks: RequestMarks | None = None) -> bool:
         if self.workflows.get(workflow.workflow_id) is not workflow:
             return False
         decision = workflow.run.apply(input_, self._clock.now())
         changed = decision.has_rows
-        if changed and reservation is not None:
-            decision.reservations.append(reservation)
+        if changed and marks is not None:
+            decision.mark(marks)
         self._dispatch(workflow, decision)
         return changed
 

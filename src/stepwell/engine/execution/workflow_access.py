@@ -30,6 +30,13 @@ from stepwell.ports.storage import WorkflowStore
 _CLAIM_S = 10.0
 
 
+class RunsElsewhere(Unavailable):
+    """Another live process runs the workflow, and it alone can change it."""
+
+    def __init__(self) -> None:
+        super().__init__(RUNS_ELSEWHERE)
+
+
 class WorkflowAccess:
     """Brings stored and new workflows into memory, and keeps those there that a verb uses."""
 
@@ -48,7 +55,7 @@ class WorkflowAccess:
     async def pinned(self, scope: TenantScope, workflow_id: UUID) -> AsyncIterator[ActiveWorkflow]:
         """Keep the workflow in memory within the context.
 
-        Raises `NotFound`, and `Unavailable` if it runs elsewhere, or only a newer version understands it.
+        Raises `NotFound`, `RunsElsewhere`, and `Unavailable`, also if only a newer version understands it.
 
         The workflow is in memory at the beginning of the context. After an await this process may have lost it.
         """
@@ -118,7 +125,7 @@ class WorkflowAccess:
             raise Unavailable("the service is taking over what another process has left") from None
         if (claimed := self.scheduler.workflows.get(workflow_id)) is None:
             self.recovery.request()
-            raise Unavailable(RUNS_ELSEWHERE)
+            raise RunsElsewhere
         return claimed
 
     @contextmanager

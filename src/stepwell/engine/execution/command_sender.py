@@ -1,0 +1,186 @@
+"""Passes verbs on to the process that runs the workflow, and waits for their outcomes.
+
+What must hold:
+- A verb has its effect at most once. A command without an outcome is withdrawn before this process does anything else
+  with the request, and before the request's idempotency key is released.
+- The table is the source of truth. A lost notification costs a poll, in either direction.
+- A request waits up to `answer_s`. Then the command is withdrawn, unless it has an outcome by then.
+- If the process that runs the workflow dies, or the workflow is in no process any more, the command is withdrawn, and
+  this process applies the verb itself.
+- A client that goes away doesn't interrupt this: what follows is the same as for a verb of this process.
+"""
+
+import asyncio
+from contextlib import suppress
+from uuid import UUID
+
+import structlog
+
+from stepwell.domain.errors import StepwellError, Unavailable
+from stepwell.domain.lifecycle.peer_commands import (
+    ClientVerb,
+    Command,
+    CommandRequest,
+    CommandWithdrawn,
+    Outcome,
+    VerbApplied,
+    VerbRefused,
+)
+from stepwell.domain.preconditions import Preconditions
+from stepwell.domain.tenancy import TenantScope
+from stepwell.engine.execution.timers import wait_until_set
+from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.coordination import Coordination
+from stepwell.ports.peer_commands import Commands
+
+log = structlog.get_logger()
+
+_FIRST_POLL_S, _LAST_POLL_S = 0.5, 1.0
+_RETRY_S = 0.5
+_LAST_S = 2.0  # for the withdrawal
+_MOST_KNOWN = 1_000
+_NO_ANSWER = "the process that runs the workflow doesn't answer"
+
+
+class CommandSender:
+    """Sends commands to other processes. `run` must be running."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        coordination: Coordination,
+        idempotency: IdempotentRequests,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._commands, self._coordination, self._idempotency = commands, coordination, idempotency
+        self._clock, self._new_id, self._requester = clock, new_id, coordination.owner
+        self.answer_s = 10.0
+        self._answered: dict[UUID, asyncio.Event] = {}  # by command
+        self._known: list[UUID] = []  # commands whose outcomes are known, until the next statement deletes them
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def waiting(self) -> int:
+        """The number of commands that wait for their outcome."""
+        return len(self._answered)
+
+    async def run(self) -> None:
+        """Serve `send` until cancelled, once there can be other processes."""
+        await self._coordination.other_processes()
+        async with asyncio.TaskGroup() as self._group:
+            await asyncio.get_running_loop().create_future()
+
+    async def stop(self, grace_s: float) -> None:
+        """Withdraw the commands that wait. This takes up to *grace_s* seconds."""
+        self._closed = True
+        self.poll_all()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+
+    def command_answered(self, command_id: UUID) -> None:
+        if (answered := self._answered.get(command_id)) is not None:
+            answered.set()
+
+    def poll_all(self) -> None:
+        """Poll all commands, because notifications may have got lost."""
+        for answered in self._answered.values():
+            answered.set()
+
+    async def send(
+        self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
+    ) -> VerbApplied | VerbRefused | None:
+        """Pass the verb on to the process that runs the workflow, and return the outcome.
+
+        Return None if this process must apply the verb, because no other live process runs the workflow. Raises
+        `Unavailable` without an outcome in time, and `TooManyRequests`.
+        """
+        if self._group is None or self._closed:
+            return None
+        request = CommandRequest(verb, scope, preconditions.if_match)
+        command = Command(self._new_id(self._clock.now()), workflow_id, request, preconditions.reservation)
+        delivered: asyncio.Future[VerbApplied | VerbRefused | None] = asyncio.get_running_loop().create_future()
+        self._group.create_task(self._deliver(scope, command, delivered), name=f"command {command.id}")
+        try:
+            async with asyncio.timeout(self.answer_s + _LAST_S):
+                # If the client goes away, its key stays reserved until the command has an outcome.
+                await self._idempotency.wait_committed(preconditions.reservation, delivered)
+        except TimeoutError:
+            raise Unavailable(f"{_NO_ANSWER}; the request may still take effect") from None
+        return delivered.result()
+
+    async def _deliver(
+        self, scope: TenantScope, command: Command, delivered: "asyncio.Future[VerbApplied | VerbRefused | None]"
+    ) -> None:
+        """Send the command, and set the outcome of *delivered*."""
+        answered = self._answered[command.id] = asyncio.Event()
+        self._idle.clear()
+        try:
+            known, self._known = self._known, []
+            if await self._commands.send(scope, self._requester, command, known):
+                outcome = await self._until_outcome(command.id, answered)
+                self._known.append(command.id)
+                del self._known[:-_MOST_KNOWN]
+            else:
+                outcome = None
+            _set(delivered, outcome)
+        except StepwellError as error:
+            _set(delivered, error)
+        except BaseException as error:
+            _set(delivered, Unavailable("the service is shutting down; the request may still take effect"))
+            if not isinstance(error, Exception):
+                raise
+            log.exception("command.broke", action="command", workflow_id=str(command.workflow_id))
+        finally:
+            del self._answered[command.id]
+            if not self._answered:
+                self._idle.set()
+
+    async def _until_outcome(self, command_id: UUID, answered: asyncio.Event) -> VerbApplied | VerbRefused | None:
+        deadline, pause_s = self._clock.monotonic() + self.answer_s, _FIRST_POLL_S
+        elsewhere = True
+        while elsewhere and not self._closed and (left_s := deadline - self._clock.monotonic()) > 0:
+            await wait_until_set(answered, self._clock, min(pause_s, left_s))
+            answered.clear()
+            pause_s = _LAST_POLL_S
+            with suppress(Unavailable):
+                state = await self._commands.poll(self._requester, command_id)
+                if state.outcome is not None:
+                    return _checked(state.outcome)
+                elsewhere = state.elsewhere
+        outcome = await self._withdraw(command_id)
+        if isinstance(outcome, CommandWithdrawn) and not elsewhere:
+            return None
+        return _checked(outcome)
+
+    async def _withdraw(self, command_id: UUID) -> Outcome | None:
+        """Withdraw the command, however long the database is away, and return its outcome."""
+        while True:
+            with suppress(Unavailable):
+                return await self._commands.withdraw(self._requester, command_id)
+            await asyncio.sleep(_RETRY_S)
+
+
+def _checked(outcome: Outcome | None) -> VerbApplied | VerbRefused:
+    """Return the outcome of a command. Raises `Unavailable` if it has none."""
+    if outcome is None:
+        raise Unavailable("the workflow is being deleted")
+    if isinstance(outcome, CommandWithdrawn):
+        raise Unavailable(_NO_ANSWER)
+    return outcome
+
+
+def _set(
+    delivered: "asyncio.Future[VerbApplied | VerbRefused | None]",
+    outcome: VerbApplied | VerbRefused | StepwellError | None,
+) -> None:
+    if isinstance(outcome, StepwellError):
+        delivered.set_exception(outcome)
+        delivered.exception()  # marks it as retrieved, because the request may have stopped waiting
+    else:
+        delivered.set_result(outcome)

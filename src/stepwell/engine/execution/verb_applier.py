@@ -1,0 +1,92 @@
+"""Applies verbs to workflows, for a client of this process or as the command of another process.
+
+What must hold:
+- A verb is an input of the workflow's run, in memory or loaded for it.
+- A refusal follows only after everything decided before it has committed, because it may follow from that.
+- A command's mark is written in the transaction of its effect.
+"""
+
+import asyncio
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from stepwell.domain.errors import InvalidTransition, PreconditionFailed, StepwellError, TooManyRequests, Unavailable
+from stepwell.domain.lifecycle.decision import RequestMarks
+from stepwell.domain.lifecycle.inputs import Resume, Start
+from stepwell.domain.lifecycle.peer_commands import ClientVerb, CommandMark, VerbApplied
+from stepwell.domain.preconditions import Preconditions
+from stepwell.domain.tenancy import TenantScope
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.checkpointer import NotWritten
+from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.engine.execution.workflow_admission import WorkflowAdmission
+from stepwell.engine.idempotency import IdempotentRequests
+
+_ANSWER_S = 10.0
+
+
+class VerbAnswer(Struct, frozen=True):
+    """The result of a verb. `changed`: it has changed the workflow. `refused`: the error that refuses it.
+
+    `epoch` is that of the workflow's row when the result was known.
+    """
+
+    changed: bool
+    refused: StepwellError | None
+    epoch: int
+
+
+class VerbApplier:
+    """Applies verbs to the workflows that this process runs, and to those that no process runs."""
+
+    def __init__(self, access: WorkflowAccess, admission: WorkflowAdmission, idempotency: IdempotentRequests) -> None:
+        self.access, self._admission, self._idempotency = access, admission, idempotency
+
+    async def apply(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        verb: ClientVerb,
+        preconditions: Preconditions,
+        command_id: UUID | None = None,
+    ) -> VerbAnswer:
+        """Apply the verb, and wait until its result is committed.
+
+        *command_id*: the command of another process that this carries out. Raises `NotFound`, `RunsElsewhere`,
+        `Unavailable`, `NotWritten` if this process has lost the workflow, and TimeoutError.
+        """
+        async with self.access.pinned(scope, workflow_id) as workflow:
+            refused: StepwellError | None = None
+            changed = False
+            command = None if command_id is None else CommandMark(command_id, VerbApplied(changed=True))
+            try:
+                await self._check_room(workflow, verb)
+                preconditions.check(workflow.run.state)
+                input_ = self._with_owner(workflow, verb)
+                changed = self.access.scheduler.apply(
+                    workflow, input_, RequestMarks(preconditions.reservation, command)
+                )
+            except (InvalidTransition, PreconditionFailed, TooManyRequests, Unavailable) as error:
+                refused = error
+            # A refusal waits as well, because the state that forbids the verb may not be committed yet.
+            effect = self.access.scheduler.checkpointer.flushed(workflow_id)
+            async with asyncio.timeout(_ANSWER_S):
+                if refused is None and command_id is None:
+                    await self._idempotency.wait_committed(preconditions.reservation, effect)
+                else:
+                    await effect
+            return VerbAnswer(changed, refused, workflow.run.state.epoch)
+
+    async def _check_room(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
+        if isinstance(verb, Start | Resume) and not workflow.run.active:
+            await self._admission.check(workflow.tenant, workflow.places, held=workflow.places)
+            if workflow.evicted.is_set():
+                raise NotWritten("the workflow has left memory")
+
+    def _with_owner(self, workflow: ActiveWorkflow, verb: ClientVerb) -> ClientVerb:
+        """Return the verb with the process that will run the workflow; None if the workflow must wait."""
+        if isinstance(verb, Start | Resume) and self._admission.may_run(workflow):
+            return replace(verb, owner=self.access.lease.owner)
+        return verb

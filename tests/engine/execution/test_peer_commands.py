@@ -1,0 +1,272 @@
+"""A verb reaches a process that doesn't run the workflow: the answer is that of the process that does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from stepwell.domain.lifecycle.peer_commands import CommandWithdrawn
+from stepwell.testing import ManualClock, MemoryDatabase
+from support.database.failing_store import use_failing_store
+from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
+from support.service.live_service import Service, running_service
+
+WORKFLOWS = "/api/v1/workflows/"
+KEY = {"Idempotency-Key": "k"}
+
+
+@dataclass
+class Pair:
+    """Two services: *one* runs all workflows, whose step hangs."""
+
+    one: Service
+    other: Service
+    provider: ScriptedProvider
+
+    async def start(self) -> str:
+        """Start a workflow at *one*, and return its path."""
+        calls = len(self.provider.calls)
+        created = await self.one.create(scripted_step("a"))
+        await eventually(lambda: len(self.provider.calls) > calls)
+        return WORKFLOWS + str(created["id"])
+
+    def stop_receiving(self) -> None:
+        """From now on *one* carries out no command."""
+        self.one.app.services.command_receiver.close()
+
+    async def die(self) -> None:
+        """*one* ends as a process that is killed."""
+        self.one.app.engine.cancel()
+        await asyncio.wait({self.one.app.engine})
+
+
+async def started_pair(
+    stack: AsyncExitStack, database: str | MemoryDatabase, folder: Path, lease_s: float = 3600
+) -> Pair:
+    provider = ScriptedProvider(default=Hang())
+    services = [
+        await stack.enter_async_context(
+            running_service(database, folder, providers=[provider], exclusive=False, grace_s=1, lease_s=lease_s)
+        )
+        for _ in range(2)
+    ]
+    one, other = services
+    return Pair(one, other, provider)
+
+
+@pytest.fixture
+async def pair(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Pair]:
+    async with AsyncExitStack() as stack:
+        pair = await started_pair(stack, memory, tmp_path, lease_s=6)
+        yield pair
+        pair.provider.release("a")
+
+
+@pytest.fixture
+async def timed_pair(memory_in_real_time: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Pair]:
+    async with AsyncExitStack() as stack:
+        pair = await started_pair(stack, memory_in_real_time, tmp_path)
+        yield pair
+        pair.provider.release("a")
+
+
+@pytest.fixture
+async def stored_pair(dsn: str, tmp_path: Path) -> AsyncIterator[Pair]:
+    """Two services on PostgreSQL, with a short lease."""
+    async with AsyncExitStack() as stack:
+        pair = await started_pair(stack, dsn, tmp_path, lease_s=1)
+        yield pair
+        pair.provider.release("a")
+
+
+async def events_of(service: Service, path: str) -> list[str]:
+    return [event["type"] for event in await service.events(path.rpartition("/")[2])]
+
+
+def problem_of(answer: httpx.Response) -> dict[str, Any]:
+    """The members of a problem, without the path, which differs."""
+    return {name: value for name, value in answer.json().items() if name != "instance"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "changes"),
+    [("pause", "PAUSED"), ("cancel", "CANCELLED"), ("patch", "RUNNING"), ("start", None), ("resume", None)],
+)
+async def test_a_verb_gets_the_same_answer_from_the_process_that_does_not_run_the_workflow(
+    pair: Pair, verb: str, changes: str | None
+) -> None:
+    answers, path = [], ""
+    for service in (pair.one, pair.other):
+        path = await pair.start()
+        if verb == "patch":
+            answers.append(await service.client.patch(path, json={"name": "renamed", "labels": {"a": "b"}}))
+        elif verb == "cancel":
+            answers.append(await service.client.delete(path))
+        else:
+            answers.append(await service.client.post(f"{path}/{verb}"))
+    here, there = answers
+    assert here.status_code == there.status_code == (200 if changes else 409)
+    assert here.headers.keys() == there.headers.keys()
+    if changes is None:
+        assert problem_of(here) == problem_of(there)
+    else:
+        assert there.json()["status"] == changes
+        assert there.headers["etag"] == (await pair.one.client.get(path)).headers["etag"]
+        assert here.json().keys() == there.json().keys()
+
+
+async def test_a_failed_precondition_is_the_same_problem_in_both_processes(pair: Pair) -> None:
+    path = await pair.start()
+    etag = {"If-Match": (await pair.other.client.get(path)).headers["etag"]}
+    assert (await pair.one.client.patch(path, json={"name": "n"})).status_code == 200
+    here, there = [await service.client.post(f"{path}/pause", headers=etag) for service in (pair.one, pair.other)]
+    assert (here.status_code, here.content) == (there.status_code, there.content)
+    assert here.status_code == 412
+    etag = {"If-Match": (await pair.other.client.get(path)).headers["etag"]}
+    assert (await pair.other.client.post(f"{path}/pause", headers=etag)).status_code == 200
+
+
+async def test_a_verb_on_another_tenants_workflow_is_unknown_in_both_processes(pair: Pair) -> None:
+    path = await pair.start()
+    for service in (pair.one, pair.other):
+        async with service.as_tenant("stranger") as client:
+            assert (await client.post(f"{path}/pause")).status_code == 404
+
+
+async def test_a_repeated_request_gets_the_stored_answer_from_either_process(pair: Pair) -> None:
+    path = await pair.start()
+    first = await pair.other.client.post(f"{path}/pause", headers=KEY)
+    assert (first.status_code, first.json()["status"]) == (200, "PAUSED")
+    for service in (pair.one, pair.other):
+        again = await service.client.post(f"{path}/pause", headers=KEY)
+        assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
+    assert (await events_of(pair.one, path)).count("workflow.paused") == 1
+
+
+async def test_lost_notifications_cost_some_time_and_nothing_else(
+    pair: Pair, memory: MemoryDatabase, clock: ManualClock
+) -> None:
+    path = await pair.start()
+    memory.tables.command_listeners.clear()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        while not task.done():
+            clock.advance(0.2)
+            await asyncio.sleep(0.001)
+    assert (task.result().status_code, task.result().json()["status"]) == (200, "PAUSED")
+
+
+async def test_a_verb_without_an_answer_in_time_is_withdrawn(timed_pair: Pair) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    pair.stop_receiving()
+    pair.other.app.services.commands.answer_s = 0.05
+    answer = await pair.other.client.post(f"{path}/pause", headers=KEY)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    (command,) = memory_of(pair).tables.commands.values()
+    assert command.outcome == CommandWithdrawn()
+    assert (await pair.one.client.get(path)).json()["status"] == "RUNNING"
+    repeated = await pair.one.client.post(f"{path}/pause", headers=KEY)
+    assert (repeated.status_code, "idempotency-replayed" in repeated.headers) == (200, False)
+
+
+async def test_an_effect_that_comes_after_the_withdrawal_is_not_written(timed_pair: Pair) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    store = use_failing_store(pair.one)
+    store.gate.clear()
+    pair.other.app.services.commands.answer_s = 0.2
+    answer = await pair.other.client.post(f"{path}/pause")
+    assert answer.status_code == 503
+    assert store.batches, "the effect waits for the database"
+    store.gate.set()
+    await eventually(lambda: pair.one.app.components.engine.scheduler.lease_losses == 1)
+    assert (await pair.other.client.get(path)).json()["status"] == "RUNNING"
+    assert "workflow.paused" not in await events_of(pair.other, path)
+    async with asyncio.timeout(30):  # until the workflow is claimed again
+        while (answer := await pair.one.client.post(f"{path}/pause")).status_code != 200:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_verb_on_a_workflow_that_ends_meanwhile_is_answered_from_its_end(timed_pair: Pair) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    pair.stop_receiving()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        await eventually(lambda: bool(memory_of(pair).tables.commands))
+        pair.provider.release("a")
+    answer = task.result()
+    assert (answer.status_code, answer.json()["current_status"]) == (409, "COMPLETED")
+
+
+async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before_its_effect(
+    stored_pair: Pair,
+) -> None:
+    pair = stored_pair
+    path = await pair.start()
+    store = use_failing_store(pair.one)
+    store.gate.clear()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        task = group.create_task(pair.other.client.post(f"{path}/pause", headers=KEY))
+        await eventually(lambda: bool(store.batches), "the effect waits for the database")
+        await pair.die()
+    answer = task.result()
+    assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
+    again = await pair.other.client.post(f"{path}/pause", headers=KEY)
+    assert (again.content, again.headers["idempotency-replayed"]) == (answer.content, "true")
+    assert (await events_of(pair.other, path)).count("workflow.paused") == 1
+
+
+async def test_a_client_that_goes_away_leaves_the_key_reserved_until_the_outcome(timed_pair: Pair) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    store = use_failing_store(pair.one)
+    store.gate.clear()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(pair.other.client.post(f"{path}/pause", headers=KEY))
+        await eventually(lambda: bool(store.batches), "the effect waits for the database")
+        task.cancel()
+        await asyncio.wait({task})
+        assert pair.other.app.services.idempotency.keys_held == 1
+        assert (await pair.other.client.post(f"{path}/pause", headers=KEY)).status_code == 409
+        store.gate.set()
+        await eventually(lambda: not pair.other.app.services.idempotency.keys_held)
+    repeated = await pair.other.client.post(f"{path}/pause", headers=KEY)
+    assert (repeated.status_code, repeated.json()["status"]) == (200, "PAUSED")
+    assert repeated.headers["idempotency-replayed"] == "true"
+    assert (await events_of(pair.one, path)).count("workflow.paused") == 1
+
+
+async def test_a_process_that_stops_takes_its_commands_back(timed_pair: Pair) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    pair.stop_receiving()
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        await eventually(lambda: bool(memory_of(pair).tables.commands))
+        await pair.other.app.stop()
+    assert task.result().status_code == 503
+    (command,) = memory_of(pair).tables.commands.values()
+    assert command.outcome == CommandWithdrawn()
+    assert (await pair.one.client.get(path)).json()["status"] == "RUNNING"
+
+
+async def test_verbs_at_both_processes_at_once_are_answered_in_one_order(stored_pair: Pair) -> None:
+    pair = stored_pair
+    path = await pair.start()
+    for number in range(5):
+        answers = await asyncio.gather(*(service.client.post(f"{path}/pause") for service in (pair.one, pair.other)))
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        answer = await (pair.one, pair.other)[number % 2].client.post(f"{path}/resume")
+        assert answer.status_code == 200
+
+
+def memory_of(pair: Pair) -> MemoryDatabase:
+    assert isinstance(pair.one.database, MemoryDatabase)
+    return pair.one.database
