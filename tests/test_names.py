@@ -14,6 +14,7 @@ SHARED_SUBJECTS = {
     "artifacts": "the output files of tasks",
     "attempts": "attempts: the engine runs them, the app builds what they need",
     "bench": "the benchmark, and its command",
+    "celery": "Celery: the provider that sends messages, and the app of the workers",
     "cleanups": "cleanups: their storage, and the runner that deletes the files",
     "client": "the client of this API, and the provider's of ComfyUI's",
     "clock": "the clock port, and its implementation",

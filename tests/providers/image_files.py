@@ -15,6 +15,7 @@ from PIL import Image
 
 from stepwell.contract.tasks import Output
 from stepwell.ports.providers import Blob, WorkWeight
+from support.providers.no_workers import NoFilesOfWorkers
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 
@@ -60,7 +61,7 @@ class NoRoom(Exception):
     """`wait_for_room` was called."""
 
 
-class FakeIO:
+class FakeIO(NoFilesOfWorkers):
     """An `AttemptIO` over dictionaries."""
 
     def __init__(self, inputs: dict[str, bytes] | None = None) -> None:

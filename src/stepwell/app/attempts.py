@@ -192,6 +192,7 @@ def build_limits(settings: Settings) -> SlotLimits:
         per_tenant=settings.max_steps_per_tenant,
         models=settings.limits,
         local_memory=local_memory(settings),
+        local_on_workers=settings.executor == "celery",
     )
 
 

@@ -7,6 +7,7 @@ step opens, in reverse order.
 import contextlib
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from msgspec import Struct
@@ -77,10 +78,13 @@ from stepwell.ports.coordination import Coordination, OtherProcesses
 from stepwell.ports.providers import Provider
 from stepwell.providers.factory import build_providers, local_memory
 from stepwell.providers.local.preview import LocalPreviews
-from stepwell.providers.registry import Registry
+from stepwell.providers.registry import Registry, is_in_process
 from stepwell.providers.shared.credentials import KeyRefusals
 from stepwell.settings import Settings
 from stepwell.worker_processes import WorkerLimits, WorkerPool
+
+if TYPE_CHECKING:
+    from stepwell.providers.celery.worker_queues import WorkerQueues
 
 # Bytes of definitions that are created at once for one tenant: some hundred small ones, or two of 200 steps. Requests
 # of other tenants are handled in between.
@@ -120,11 +124,12 @@ class Stores(Struct, frozen=True):
 
 
 class Engine(Struct, frozen=True):
-    """The parts that run steps. `memory` bounds what they and the API hold."""
+    """The parts that run steps. `memory` bounds what they and the API hold. `workers`: None if work is done here."""
 
     coordination: Coordination
     memory: MemoryGovernor
     registry: Registry
+    workers: "WorkerQueues | None"
     key_refusals: KeyRefusals
     catalog: ProviderCatalog
     admission: AdmissionController
@@ -166,7 +171,8 @@ def build_engine(
     clients = open_clients(settings, stack)
     key_refusals = KeyRefusals(clock)
     providers = [*build_providers(settings, clients.trusted, key_refusals), *extra_providers]
-    registry = Registry(map(adapt_provider, providers))
+    workers = _open_workers(settings, stack)
+    registry = Registry(_with_workers(map(adapt_provider, providers), workers))
     stack.callback(registry.close)
     urls = SignedArtifactUrls(
         stores.task_files, stores.files, process.signed_urls, clock, public=settings.public_url is not None
@@ -190,29 +196,49 @@ def build_engine(
     health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
     bus = EventBus()
     coordination = _build_coordination(process, stores.database)
+    outcomes, max_bytes = build_outcomes(settings, runner), settings.results_max_bytes
+    scheduler = Scheduler(
+        workflow_store, runner, admission, health, clock, uuid7, bus, outcomes, results_max_bytes=max_bytes
+    )
+    if workers is not None:
+        workers.listen(partial(scheduler.handle_callback, body=b""))
     return Engine(
         coordination=coordination,
         memory=memory,
         registry=registry,
+        workers=workers,
         key_refusals=key_refusals,
         catalog=build_catalog(settings, registry),
         admission=admission,
         health=health,
         bus=bus,
         lease=Lease(coordination, clock),
-        scheduler=Scheduler(
-            workflow_store,
-            runner,
-            admission,
-            health,
-            clock,
-            uuid7,
-            bus,
-            build_outcomes(settings, runner),
-            results_max_bytes=settings.results_max_bytes,
-        ),
+        scheduler=scheduler,
         expressions=expressions,
     )
+
+
+def _open_workers(settings: Settings, stack: contextlib.AsyncExitStack) -> "WorkerQueues | None":
+    """Return the way to the workers; None if in-process work is done here."""
+    if settings.executor != "celery":
+        return None
+    # Imported here, because Celery is an extra.
+    from stepwell.providers.celery.worker_queues import WorkerQueues  # noqa: PLC0415
+
+    assert settings.celery_broker_url is not None
+    assert settings.result_backend is not None
+    workers = WorkerQueues(settings.celery_broker_url, settings.result_backend, settings.celery_queues)
+    stack.push_async_callback(workers.close)
+    return workers
+
+
+def _with_workers(providers: Iterable[Provider], workers: "WorkerQueues | None") -> Iterable[Provider]:
+    """Return the providers. With *workers*, those that work in-process are replaced by remote ones."""
+    if workers is None:
+        return providers
+    from stepwell.providers.celery.provider import CeleryProvider  # noqa: PLC0415 - see above
+
+    return [CeleryProvider(each, workers) if is_in_process(each) else each for each in providers]
 
 
 def _build_coordination(process: ProcessInfo, database: Database) -> Coordination:

@@ -25,6 +25,8 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         if stores.files.migration is not None:
             group.create_task(stores.files.migration.copy_all(stores.task_files.recorded), name="copying")
         group.create_task(engine.scheduler.run(), name="scheduler")
+        if engine.workers is not None:
+            group.create_task(engine.workers.run(), name="workers")
         group.create_task(webhooks.recovery.run(), name="recovery")
         group.create_task(webhooks.recovery.watch(), name="other processes")
         group.create_task(webhooks.admission.run(), name="admission")

@@ -104,6 +104,23 @@ def serve(host: str | None, port: int | None) -> int:
     return _stoppable(command, stopped=0)
 
 
+@cli.command()
+@click.option(
+    "--concurrency", type=click.IntRange(1, 1_024), help="Steps at once [STEPWELL_MAX_LOCAL_STEPS, the number of CPUs]."
+)
+@click.option("--queues", help="Queues to take steps from, with commas between them [all of STEPWELL_CELERY_QUEUES].")
+def worker(concurrency: int | None, queues: str | None) -> int:
+    """Run a Celery worker, which does LOCAL's work for `serve` with STEPWELL_EXECUTOR=celery.
+
+    It needs STEPWELL_CELERY_BROKER_URL and the artifact store of the service, and no database.
+    """
+    from stepwell.cli.worker import worker
+
+    settings = settings_of(os.environ, executor="celery")
+    start_logging(settings, os.environ)
+    return worker(settings, concurrency=concurrency, queues=queues)
+
+
 @cli.command(name="run")
 @click.argument("file", type=click.File("rb"))
 @data_dir

@@ -16,6 +16,7 @@ from stepwell.cli.keys import ServiceKeys
 from stepwell.cli.mcp_mount import mount_mcp
 from stepwell.cli.output import print_result
 from stepwell.cli.signals import Stop
+from stepwell.cli.worker import require_celery
 from stepwell.domain.errors import Unavailable
 from stepwell.persistence.connections.database import NotDurable
 from stepwell.settings import Settings
@@ -29,6 +30,8 @@ async def open_service(
 ) -> AsyncIterator[Application]:
     """Run the service as `running_app` does. Its failures, and the end of a broken engine, are raised as `Refused`."""
     tune_gc()
+    if keys.settings.executor == "celery":
+        require_celery()
     app: Application | None = None
     try:
         async with running_app(

@@ -2,11 +2,11 @@
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from msgspec import DecodeError, Meta, json
 
-from stepwell.contract.enums import ProviderType
+from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.workflow_limits import TenantLimit
 
@@ -14,6 +14,10 @@ from stepwell.domain.workflow_limits import TenantLimit
 _ORIGIN = re.compile(
     r"(?!https://.*:443\Z|http://.*:80\Z)[a-z][a-z0-9+.-]*://(?:[a-z0-9_-][a-z0-9._-]*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
+
+
+DEFAULT_QUEUE = "stepwell"
+_QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?!\n)$")]
 
 
 class Prices(dict[str, dict[str, float]]):
@@ -50,6 +54,27 @@ class TenantLimits(dict[str, TenantLimit]):
             return cls(json.decode(text, type=dict[str, TenantLimit]))
         except (DecodeError, RecursionError):
             raise ValueError('Expected JSON, like {"acme": {"active_workflows": 1000}}') from None
+
+
+class TaskQueues(dict[str, str]):
+    """The names of queues, by task type. `*` stands for each of the others."""
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
+        try:
+            return cls(json.decode(text, type=dict[TaskType | Literal["*"], _QueueName]))
+        except (DecodeError, RecursionError):
+            raise ValueError('Expected JSON, like {"GENERATION": "gpu", "*": "stepwell"}') from None
+
+    def of(self, task_type: TaskType) -> str:
+        """Return the queue of the steps of a type."""
+        return self.get(task_type) or self.get("*") or DEFAULT_QUEUE
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all queues, in order."""
+        return sorted({self.of(task_type) for task_type in TaskType})
 
 
 class Networks(tuple[IPv4Network | IPv6Network, ...]):

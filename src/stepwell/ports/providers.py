@@ -61,6 +61,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     seed: int
     callback_url: str | None = None  # where the provider may report the job's end; None if it can't reach this service
     on_unknown: Literal["fail", "resubmit"] = "fail"  # what the engine does if it can't find out whether there is a job
+    execution_id: UUID | None = None  # of the workflow's execution; None if there is none any more
+    timeout_s: float = 600.0  # the time that the attempt has
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -103,17 +105,19 @@ class JobStatus(StrEnum):
 
 
 class JobState(Struct, frozen=True, kw_only=True):
-    """The state of a job at one moment. `error`, `retryable` and `request_fault` say why a job FAILED."""
+    """The state of a job at one moment. `error` to `provider_fault` say why a job FAILED, as for `AttemptError`."""
 
     status: JobStatus
     word: str = ""  # the provider's own word for the state
     error: str = ""  # may be shown to users
     retryable: bool = True
     request_fault: bool = False  # the request was at fault, so the failure says nothing about the provider's health
+    provider_fault: bool = True
     progress: float | None = None  # the share that is done, 0 to 1; None if the provider doesn't report it
     again_s: float | None = (
         None  # seconds until the next poll, if `poll` itself waits for news; None: the service's pace
     )
+    queued: bool = False  # nobody works on it yet, so the attempt's time doesn't run
 
 
 class CancelAnswer(StrEnum):
@@ -204,6 +208,15 @@ class AttemptIO(Protocol):
         """Return a context with a path at which other processes of this machine can read what `fetch` returns.
 
         The file takes no memory here. Raises as `fetch`. An artifact can be deleted before the path is opened.
+        """
+
+    async def size_of(self, path: str) -> int | None:
+        """Return the size of the artifact of the workflow's tenant at exactly *path*; None if there is none."""
+
+    def record_file(self, output: Output, *, has_credentials: bool) -> None:
+        """Record a file of the attempt that another process has stored. Raises `AttemptError` for a path of others.
+
+        *has_credentials*: the file contains Content Credentials of the provider.
         """
 
     async def link(self, path: str, field: str) -> str | None:
@@ -357,6 +370,19 @@ class Providers(Protocol):
 
     def remote(self, kind: ProviderType) -> RemoteProvider:
         """Return the remote provider. Raises KeyError if *kind* isn't configured or works in this process."""
+
+    def on_workers(self, kind: ProviderType | None) -> bool:
+        """Return whether workers of this service do the work of *kind* (`RunsOnWorkers`)."""
+
+
+@runtime_checkable
+class RunsOnWorkers(Protocol):
+    """A remote provider whose work other processes of this service do.
+
+    The work is free, so lost work is submitted again by default. The workers write files into the artifact store.
+    """
+
+    runs_on_workers: Literal[True]
 
 
 @runtime_checkable

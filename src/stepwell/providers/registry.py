@@ -22,6 +22,7 @@ from stepwell.ports.providers import (
     RefusesSteps,
     RemoteProvider,
     RunInProcess,
+    RunsOnWorkers,
 )
 from stepwell.providers.shared.file_rules import file_rule
 
@@ -60,6 +61,9 @@ class Registry:
         if kind in self._in_process:
             raise KeyError(kind)
         return cast(RemoteProvider, self._providers[kind])
+
+    def on_workers(self, kind: ProviderType | None) -> bool:
+        return kind is not None and isinstance(self._providers.get(kind), RunsOnWorkers)
 
     def close(self) -> None:
         """Close the providers that have a `close`."""
@@ -105,6 +109,11 @@ class Registry:
             }
             for kind, provider in self._providers.items()
         }
+
+
+def is_in_process(provider: Provider) -> bool:
+    """Return whether the provider works in-process, and not on somebody else's machine."""
+    return _run_in_process(provider) is not None
 
 
 def _run_in_process(provider: Provider) -> RunInProcess | None:

@@ -11,17 +11,27 @@ from stepwell.contract.enums import ProviderType
 from stepwell.domain.setting_values import ModelLimits, Networks, Prices, Secrets, TenantLimits
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, WebhookSecrets
 from stepwell.settings.description import about
-from stepwell.settings.upload_settings import UploadSettings
+from stepwell.settings.executor_settings import ExecutorSettings
 
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
-SECRET_FIELDS = frozenset({"jwt_secret", "url_secret", "database_url", "s3_access_key_id", "s3_secret_access_key"})
+SECRET_FIELDS = frozenset(
+    {
+        "jwt_secret",
+        "url_secret",
+        "database_url",
+        "s3_access_key_id",
+        "s3_secret_access_key",
+        "celery_broker_url",
+        "celery_result_backend",
+    }
+)
 
 
 def _default_data_dir() -> Path:
     return Path("/var/lib/stepwell") if os.geteuid() == 0 else Path.home() / ".local/share/stepwell"
 
 
-class Settings(UploadSettings, frozen=True, kw_only=True):
+class Settings(ExecutorSettings, frozen=True, kw_only=True):
     """All settings. Field `x_y` is read from STEPWELL_X_Y. Times are in seconds, sizes in bytes.
 
     The manual's table of settings is generated from these fields and those of the groups that it inherits.
@@ -348,7 +358,7 @@ class Settings(UploadSettings, frozen=True, kw_only=True):
     ] = "info"
 
     def __repr__(self) -> str:
-        """Return the settings without the secrets, and without the database's URL, which may contain one."""
+        """Return the settings without the secrets, and without URLs that may contain one."""
         public = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in SECRET_FIELDS}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in public.items())})"
 

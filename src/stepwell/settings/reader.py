@@ -10,7 +10,7 @@ from msgspec.structs import fields
 from stepwell.domain.credential_names import owner
 from stepwell.domain.errors import Fault
 from stepwell.domain.setting_names import COMMAND_LINE, CREDENTIAL, PREFIX, TENANTS_SECRET, similar_setting
-from stepwell.domain.setting_values import ModelLimits, Networks, Origins, Prices, Secrets, TenantLimits
+from stepwell.domain.setting_values import ModelLimits, Networks, Origins, Prices, Secrets, TaskQueues, TenantLimits
 from stepwell.domain.strict_json.schema_faults import collect
 from stepwell.domain.urls import split_url
 from stepwell.domain.webhooks.secrets import SigningSecrets, TenantSecrets, tenant_faults
@@ -20,6 +20,7 @@ from stepwell.settings.secret_files import FILE, SECRET_VARIABLES, in_family, re
 _UNKNOWN_PROVIDER = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
 _URL_OWNERS = ("fal", "fal_api", "replicate", "openai", "gemini", "vertex", "comfyui", "custom")
 _URLS = (*(f"{name}_url" for name in _URL_OWNERS), "s3_endpoint")
+_REDIS = ("redis://", "rediss://")
 _S3_SHAPES = {
     "s3_bucket": (
         r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
@@ -70,6 +71,7 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     if not _is_key_set_url(raw.get("jwt_jwks_url")):
         faults.append(Fault(("jwt_jwks_url",), "Expected an http or https URL, without a user name", "url"))
     faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + member_faults
+    faults += [Fault((name,), msg, "celery") for name, msg in _celery_faults(raw)]
     messages = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg) for f in faults]
     if faults or file_faults:
         lines = [f"{variable}: {msg}" for variable, msg in messages if variable not in file_faults]
@@ -117,6 +119,8 @@ def _convert(kind: type, value: object) -> object:
         return ModelLimits.read(value)
     if kind is TenantLimits and isinstance(value, str):
         return TenantLimits.read(value)
+    if kind is TaskQueues and isinstance(value, str):
+        return TaskQueues.read(value)
     if kind in (SigningSecrets, TenantSecrets) and isinstance(value, kind):
         return value
     if kind is SigningSecrets and isinstance(value, str):
@@ -143,6 +147,21 @@ def _s3_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             yield f"s3_{one}", f"Expected one, to go with STEPWELL_S3_{other.upper()}"
     if "artifact_dir" in raw:
         yield "artifact_dir", "Expected none beside STEPWELL_S3_BUCKET; STEPWELL_S3_COPY_FROM is for an old folder"
+
+
+def _celery_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the fault of each invalid setting of the workers. No fault quotes a URL: it may be secret."""
+    broker, backend = (str(raw.get(name) or "") for name in ("celery_broker_url", "celery_result_backend"))
+    if broker and not broker.startswith((*_REDIS, "amqp://", "amqps://")):
+        yield "celery_broker_url", "Expected redis://, rediss://, amqp:// or amqps://"
+    if backend and not backend.startswith(_REDIS):
+        yield "celery_result_backend", "Expected redis:// or rediss://"
+    if raw.get("executor") != "celery":
+        return
+    if not broker:
+        yield "celery_broker_url", "Expected the URL of the broker, because STEPWELL_EXECUTOR is celery"
+    elif not backend and not broker.startswith(_REDIS):
+        yield "celery_result_backend", "Expected the URL of a Redis, because the broker isn't one"
 
 
 def _is_key_set_url(value: object) -> bool:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
@@ -243,8 +244,9 @@ def test_each_other_workflow_has_at_most_one_grant_between_two_of_a_workflow(siz
 # Limits of models
 
 
-def with_model_limit(limit: ModelLimit, now: Callable[[], float] = lambda: 0.0, **limits: int) -> AdmissionController:
-    return AdmissionController(SlotLimits(models={FAL: {"flux": limit, "*": ModelLimit(concurrency=2)}}, **limits), now)
+def with_model_limit(limit: ModelLimit, now: Callable[[], float] = lambda: 0.0, **slots: int) -> AdmissionController:
+    limits = SlotLimits(models={FAL: {"flux": limit, "*": ModelLimit(concurrency=2)}})
+    return AdmissionController(replace(limits, **slots), now)
 
 
 def test_a_models_own_limit_holds_within_its_providers_limit() -> None:

@@ -7,7 +7,17 @@ from stepwell.contract.tasks import Output
 from stepwell.ports.providers import WorkWeight
 
 
-class NoWorkers:
+class NoFilesOfWorkers:
+    """Refuses what only the workers of Celery need: their files, and the sizes of artifacts."""
+
+    async def size_of(self, path: str) -> int | None:
+        raise AssertionError(path)
+
+    def record_file(self, output: Output, *, has_credentials: bool) -> None:
+        raise AssertionError(f"{output}, {has_credentials}")
+
+
+class NoWorkers(NoFilesOfWorkers):
     """Refuses workers, because nothing here works in this process."""
 
     def worker(self, weight: WorkWeight) -> AbstractAsyncContextManager[None]:

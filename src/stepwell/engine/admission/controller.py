@@ -52,7 +52,8 @@ class SlotLimits(Struct, frozen=True):
     """Numbers of slots: in total, for LOCAL, for each other provider, and for each tenant (None: no limit).
 
     `models`: limits by provider and model. The model `*` stands for each one that isn't named. `local_memory`: bytes
-    for all worker processes of LOCAL; None if LOCAL's work isn't weighed.
+    for all worker processes of LOCAL; None if LOCAL's work isn't weighed. `local_on_workers`: other machines do LOCAL's
+    work, so its slots are those of a remote provider.
     """
 
     total: int = 1_000
@@ -61,6 +62,7 @@ class SlotLimits(Struct, frozen=True):
     per_tenant: int | None = None
     models: Mapping[ProviderType, Mapping[str, ModelLimit]] = {}
     local_memory: int | None = None
+    local_on_workers: bool = False
 
     def of_model(self, provider: ProviderType, model: str) -> ModelLimit | None:
         """Return the limit of a model; None if it has none of its own."""
@@ -79,7 +81,7 @@ class SlotLimits(Struct, frozen=True):
                 return limit.concurrency or self.per_provider
             case None:
                 return self.total
-            case ProviderType.LOCAL:
+            case ProviderType.LOCAL if not self.local_on_workers:
                 return self.local
             case _:
                 return self.per_provider
@@ -199,7 +201,7 @@ class AdmissionController:
             return None
         for pool, queue in self._queues.items():
             if queue and self._has_slot(pool) and self._is_allowed(pool):
-                local = pool is ProviderType.LOCAL
+                local = self._is_local(pool)
                 for tenant in self.local.in_order(queue, self._used_by_pool[pool]) if local else queue:
                     if self._may_start(pool, tenant):
                         self._queues.move_to_end(pool)
@@ -208,7 +210,7 @@ class AdmissionController:
 
     def release(self, slot: Slot) -> None:
         """Take a slot back."""
-        if slot.pool is ProviderType.LOCAL:
+        if self._is_local(slot.pool):
             self.local.slot_released(slot.tenant, (slot.workflow_id, slot.position))
         self._used -= 1
         self._used_by_pool[slot.pool] -= 1
@@ -238,7 +240,7 @@ class AdmissionController:
             if (by_workflow := queue.get(tenant)) is not None and (steps := by_workflow.get(workflow_id)) is not None:
                 in_tenant = _rank({key: len(queued) for key, queued in by_workflow.items()}, workflow_id)
                 turns = {key: sum(map(len, queued.values())) for key, queued in queue.items()}
-                weighed = pool is ProviderType.LOCAL and self.limits.local_memory is not None
+                weighed = self._is_local(pool) and self.limits.local_memory is not None
                 in_pool: Rank = self.local.rank(turns, tenant) if weighed else _rank(turns, tenant)
                 kind, slots, used = self._binding_limit(pool, tenant)
                 due_in_s = self._seconds_until_allowed(pool) if kind is LimitKind.RATE else 0.0
@@ -300,7 +302,7 @@ class AdmissionController:
             self._used_by_pool[pool.provider] += 1
             self._count_start(pool)
         self._used_by_tenant[tenant] += 1
-        if pool is ProviderType.LOCAL:
+        if self._is_local(pool):
             self.local.slot_taken(tenant, (workflow_id, position))
         return Slot(workflow_id, position, tenant, pool)
 
@@ -309,8 +311,12 @@ class AdmissionController:
         if not self._queues[pool]:
             del self._queues[pool], self.waiting_by_pool[pool]
 
+    def _is_local(self, pool: Pool) -> bool:
+        """Return whether the steps of *pool* are LOCAL's, in worker processes of this machine."""
+        return pool is ProviderType.LOCAL and not self.limits.local_on_workers
+
     def _has_slot(self, pool: Pool) -> bool:
-        if pool is ProviderType.LOCAL and self.limits.local_memory is not None:
+        if self._is_local(pool) and self.limits.local_memory is not None:
             return True  # which tenants may have one is decided there
         if self._used_by_pool[pool] >= self.limits.of(pool):
             return False

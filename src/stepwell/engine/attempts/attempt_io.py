@@ -14,7 +14,7 @@ from typing import IO, Protocol
 from anyio import CancelScope, current_effective_deadline, current_time, sleep
 
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import artifact_path
+from stepwell.domain.artifacts import artifact_path, parse_artifact_path
 from stepwell.domain.content_credentials import CredentialsDetector
 from stepwell.domain.errors import ArtifactError, AttemptError, CallFailed, NoRoomForArtifact
 from stepwell.domain.model import Task
@@ -96,6 +96,16 @@ class BoundAttemptIO:
 
     def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
         return self._inputs.file(reference, field, self._tenant, self._room)
+
+    async def size_of(self, path: str) -> int | None:
+        return await self._links.size_of(path, self._tenant)
+
+    def record_file(self, output: Output, *, has_credentials: bool) -> None:
+        target = parse_artifact_path(output.path)
+        if target is None or target.task_id != self._task.id:
+            raise AttemptError("the output is not a file of the attempt", retryable=False)
+        self.stored[output.path] = output
+        self.has_credentials |= has_credentials
 
     async def link(self, path: str, field: str) -> str | None:
         if await self._links.size_of(path, self._tenant) is None:

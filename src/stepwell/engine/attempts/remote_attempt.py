@@ -10,6 +10,7 @@ What must hold:
   answer is lost.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -294,7 +295,7 @@ class RemoteAttempt:
 
     async def _poll_until_done(self, job: Job) -> None:
         pace = self.pace
-        pause, reported = pace.first_s, 0.0
+        pause, reported, queued = pace.first_s, 0.0, False
         while True:
             try:
                 state = await self.with_retries(lambda: self.provider.poll(self.attempt, job))
@@ -308,6 +309,9 @@ class RemoteAttempt:
             if state.status is not JobStatus.RUNNING:
                 raise self._failure(state)
             self.control.record_status(state.word, state.progress, self._clock.now())
+            if state.queued or queued:
+                self.control.set_deadline(math.inf if state.queued else self.attempt.timeout_s)
+            queued = state.queued
             if state.progress is not None and state.progress >= reported + _PROGRESS_STEP:
                 reported = state.progress
                 progressed = Progressed(self.task.position, self.task.id, reported, state.word)
@@ -320,7 +324,12 @@ class RemoteAttempt:
         if state.status is JobStatus.CANCELLED:
             return AttemptError(f"{kind}: the job was cancelled there", retryable=False, provider_fault=False)
         why = state.error or f"{kind}: the job failed"
-        return AttemptError(why, retryable=state.retryable, request_fault=state.request_fault)
+        return AttemptError(
+            why,
+            retryable=state.retryable,
+            provider_fault=state.provider_fault,
+            request_fault=state.request_fault,
+        )
 
 
 def _require_current(is_current: bool) -> None:  # noqa: FBT001 - the call reads as a sentence

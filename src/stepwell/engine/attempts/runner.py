@@ -74,6 +74,8 @@ class AttemptContext(Protocol):
     @property
     def tenant(self) -> str | None: ...
     @property
+    def execution_id(self) -> UUID | None: ...
+    @property
     def config(self) -> WorkflowConfig: ...
 
     @property
@@ -207,7 +209,8 @@ class AttemptRunner:
                 context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads, memory, workers
             )
             outcome = await self._attempt(context, task, work, io, memory, answers, control)
-        return AttemptEnd(outcome, bool(io.stored) or answers.has_file, answers.has_file)
+        stored = bool(io.stored) or answers.has_file or self._providers.on_workers(task.provider)
+        return AttemptEnd(outcome, stored, answers.has_file)
 
     @contextmanager
     def _room(
@@ -303,22 +306,25 @@ class AttemptRunner:
         key = self.model_key(context, task.position, on_fallback=on_fallback)
         if key is None or self._providers.remote(key.provider).ends_jobs(key.model):
             return True
-        return _attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
+        return self._attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
     async def follow_up(self, context: AttemptContext, task: Task, control: AttemptControl) -> FollowUpEnded:
         """End the job of an abandoned attempt at its provider. Return the receipt of the cancellation."""
         assert task.provider is not None
-        attempt = _attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
+        attempt = self._attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:
             provider = self._providers.remote(task.provider)
             with self._room(context.tenant, task, control):
-                return await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
+                ended = await JobCanceller(RemoteAttempt(self._remote_jobs, provider, attempt, task, control)).run()
+            if self._providers.on_workers(task.provider):
+                await self.discard(task)  # what the worker has stored since the attempt was abandoned
         except Exception:
             # The provider isn't configured any more, or has a bug. Another process may do better, until the time to
             # follow up is over.
             log.exception("follow_up.broken", action="follow_up", task_id=str(task.id))
             await sleep_forever()
             raise
+        return ended
 
     async def _call(
         self,
@@ -338,13 +344,34 @@ class AttemptRunner:
         if task.provider is None:
             return Finished(inputs)
         on_fallback = context.on_fallback(task.position)
-        attempt = _attempt_of(context, task, inputs, on_fallback=on_fallback)
+        attempt = self._attempt_of(context, task, inputs, on_fallback=on_fallback)
         if (run_here := self._providers.in_process(task.provider)) is not None:
             return await run_here(attempt, io)
         attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
         provider = self._providers.remote(task.provider)
         remote = RemoteAttempt(self._remote_jobs, provider, attempt, task, control)
         return await remote.run(io, memory, answers, on_fallback=on_fallback)
+
+    def _attempt_of(self, context: AttemptContext, task: Task, inputs: dict[str, Any], *, on_fallback: bool) -> Attempt:
+        definition = context.definition(task.position)
+        config = _provider_config(context, task.position, on_fallback)
+        by_type: Literal["fail", "resubmit"] = "fail"
+        if definition.task_type is TaskType.LLM_INTERACTION or self._providers.on_workers(task.provider):
+            by_type = "resubmit"  # a second answer costs a few cents or nothing, and loses no picture
+        return Attempt(
+            task_id=task.id,
+            workflow_id=context.workflow_id,
+            tenant=context.tenant,
+            step_id=definition.id,
+            task_type=definition.task_type,
+            number=task.attempt,
+            inputs=inputs,
+            provider_config=config,
+            seed=task.seed or 0,
+            on_unknown=config.get("on_unknown") or context.config.on_unknown or by_type,
+            execution_id=context.execution_id,
+            timeout_s=context.resolved_step(task.position).timeout_s,
+        )
 
     async def _inputs_of(
         self,
@@ -412,26 +439,6 @@ def _are_small(results: Mapping[str, bytes]) -> bool:
 def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001
     definition = context.definition(position)
     return (definition.fallback_provider_config if on_fallback else definition.provider_config) or {}
-
-
-def _attempt_of(context: AttemptContext, task: Task, inputs: dict[str, Any], *, on_fallback: bool) -> Attempt:
-    definition = context.definition(task.position)
-    config = _provider_config(context, task.position, on_fallback)
-    by_type: Literal["fail", "resubmit"] = "fail"
-    if definition.task_type is TaskType.LLM_INTERACTION:
-        by_type = "resubmit"  # a second answer costs a few cents, and loses no picture
-    return Attempt(
-        task_id=task.id,
-        workflow_id=context.workflow_id,
-        tenant=context.tenant,
-        step_id=definition.id,
-        task_type=definition.task_type,
-        number=task.attempt,
-        inputs=inputs,
-        provider_config=config,
-        seed=task.seed or 0,
-        on_unknown=config.get("on_unknown") or context.config.on_unknown or by_type,
-    )
 
 
 async def _decoded(value: bytes) -> Any:

@@ -88,6 +88,10 @@ class ActiveWorkflow:
         )
 
     @property
+    def execution_id(self) -> UUID | None:
+        return self.run.state.execution_id
+
+    @property
     def retries_waiting(self) -> int:
         """The number of steps that wait for the time of their next attempt."""
         return len(self.timers) - (None in self.timers)

@@ -1,0 +1,1 @@
+"""The executors: programs that do work for the service on other machines."""

@@ -1,0 +1,210 @@
+"""Does an attempt on a Celery worker: claims its job, runs its provider, stores its files, returns its end.
+
+What must hold:
+- Only the worker with the job's claim works on it. It renews the claim, and stops when it has lost it.
+- An attempt that fails leaves no file.
+- Whatever happens, the worker returns a message, so that the service knows why an attempt failed.
+"""
+
+import asyncio
+from uuid import uuid4
+
+import structlog
+from msgspec import json
+from redis import RedisError
+
+from stepwell.domain.errors import ArtifactError, AttemptError
+from stepwell.domain.mapping.evaluation import not_json
+from stepwell.domain.model import Task
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_larger_than
+from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.attempt_io import BoundAttemptIO
+from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
+from stepwell.outbound.input_fetcher import HttpInputFetcher
+from stepwell.ports.providers import Attempt
+from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim
+from stepwell.providers.celery.messages import (
+    AttemptMessage,
+    ReportedError,
+    ResultMessage,
+    UnreadableMessage,
+    decode,
+    encode,
+)
+
+log = structlog.get_logger()
+
+_ANSWER_S = 5.0
+_OUTAGE_RETRY_S = 0.5
+_TAKEN_S = CLAIM_S + 5.0  # by then, the claim of a dead worker has ended
+_TAKEN_RETRY_S = 1.0
+_MOST_RUNS = 3  # a step that kills its worker each time isn't tried for ever
+
+
+class AttemptExecutor:
+    """Executes the attempts of one worker process, one after the other."""
+
+    def __init__(self, resources: WorkerResources) -> None:
+        self._resources, self._records = resources, resources.records
+
+    async def execute(self, job_id: str, text: object, worker: str) -> str | None:
+        """Return the end of the attempt, encoded. None if the job has ended before, or another worker has it."""
+        claimant = str(uuid4())
+        claim, runs = await self._claim(job_id, claimant, worker)
+        if claim is not Claim.GRANTED:
+            return None
+        if runs > _MOST_RUNS:
+            message = f"the worker process died {_MOST_RUNS} times in the step (out of memory, or killed)"
+            return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
+        work = asyncio.create_task(self._run(text, worker), name=f"attempt {job_id}")  # noqa: TID251 - ended below
+        keep = asyncio.create_task(self._keep_claim(job_id, claimant, worker), name=f"claim {job_id}")  # noqa: TID251
+        try:
+            await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
+            return encode(work.result()) if work.done() and await self._still_claimed(job_id, claimant) else None
+        finally:
+            for task in (work, keep):
+                task.cancel()
+            await asyncio.wait({work, keep})
+
+    async def _claim(self, job_id: str, claimant: str, worker: str) -> tuple[Claim, int]:
+        """Claim the job. If another worker has it, wait until that one has renewed its claim, or has died."""
+        give_up_at = asyncio.get_running_loop().time() + _TAKEN_S
+        while True:
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    claim, runs = await self._records.claim(job_id, claimant, worker)
+            except (RedisError, OSError) as error:
+                log.warning("celery.backend_away", action="claim", task_id=job_id, error=type(error).__name__)
+                await asyncio.sleep(_OUTAGE_RETRY_S)
+                continue
+            if claim is not Claim.TAKEN or asyncio.get_running_loop().time() > give_up_at:
+                return claim, runs
+            await asyncio.sleep(_TAKEN_RETRY_S)
+
+    async def _keep_claim(self, job_id: str, claimant: str, worker: str) -> None:
+        """Renew the claim until it is lost. If the backend was wiped, claim the job again."""
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    if await self._records.renew(job_id, claimant):
+                        continue
+                    claim, _ = await self._records.claim(job_id, claimant, worker)
+            except (RedisError, OSError):
+                continue
+            if claim is not Claim.GRANTED:
+                return
+
+    async def _still_claimed(self, job_id: str, claimant: str) -> bool:
+        """Return whether the end of the attempt may be reported. During an outage it may: the service decides."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                return await self._records.renew(job_id, claimant) or (
+                    (await self._records.claim(job_id, claimant, ""))[0] is Claim.GRANTED
+                )
+        except (RedisError, OSError):
+            return True
+
+    async def _run(self, text: object, worker: str) -> ResultMessage:
+        """Return the end of the attempt."""
+        try:
+            message = decode(text, AttemptMessage)
+        except UnreadableMessage as error:
+            why = f"the worker {worker} can't read the message: {error}"
+            return ResultMessage(error=ReportedError(message=why, retryable=True))
+        deadline = asyncio.timeout(message.timeout_s)
+        try:
+            async with deadline:
+                return await self._finish(message, worker)
+        except TimeoutError as error:
+            if not deadline.expired():
+                return _broken(message, error)
+            why = f"timed out after {message.timeout_s:g} s"
+            return ResultMessage(error=ReportedError(message=why, retryable=True))
+        except AttemptError as error:
+            return ResultMessage(error=ReportedError.of(error))
+        except Exception as error:  # noqa: BLE001 - a bug here or in a provider
+            return _broken(message, error)
+
+    async def _finish(self, message: AttemptMessage, worker: str) -> ResultMessage:
+        resources = self._resources
+        run = resources.registry.in_process(message.provider)
+        if run is None:
+            raise AttemptError(f"the worker {worker} has no in-process provider {message.provider}", retryable=True)
+        task = Task(id=message.task_id, position=0, attempt=message.number, provider=message.provider)
+        links = MessageArtifacts(message.artifacts, resources.storage)
+        control = AttemptControl(lambda _: True, _nothing_to_flush)
+        with resources.memory.reservation(message.tenant) as reservation, control.within(message.timeout_s):
+            io = BoundAttemptIO(
+                message.tenant,
+                task,
+                resources.storage.artifacts,
+                self._inputs(links),
+                links,
+                resources.downloads,
+                AttemptMemory(reservation, control),
+                WorkerMemory(resources.max_memory),
+            )
+            try:
+                finished = await run(_attempt(message), io)
+                _check_result(finished.result)
+            except BaseException:
+                await self._discard(task)
+                raise
+            return ResultMessage(
+                result=finished.result, outputs=tuple(io.stored.values()), has_credentials=io.has_credentials
+            )
+        raise TimeoutError  # the scope of `control` has ended the work
+
+    def _inputs(self, links: MessageArtifacts) -> HttpInputFetcher:
+        settings = self._resources.settings
+        return HttpInputFetcher(
+            self._resources.storage.artifacts,
+            links.size_of,
+            client=self._resources.inputs_client,
+            max_bytes=settings.input_max_bytes,
+            timeout_s=settings.input_timeout_s,
+        )
+
+    async def _discard(self, task: Task) -> None:
+        try:
+            await asyncio.shield(self._resources.storage.artifacts.discard(task.id))
+        except ArtifactError:
+            log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
+
+
+def _attempt(message: AttemptMessage) -> Attempt:
+    return Attempt(
+        task_id=message.task_id,
+        workflow_id=message.workflow_id,
+        tenant=message.tenant,
+        step_id=message.step_id,
+        task_type=message.task_type,
+        number=message.number,
+        inputs=message.inputs,
+        provider_config=message.provider_config,
+        seed=message.seed,
+        timeout_s=message.timeout_s,
+    )
+
+
+def _check_result(result: dict[str, object]) -> None:
+    if is_larger_than(result, MAX_RESULT_BYTES):
+        text = f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
+        raise AttemptError(text, retryable=False, provider_fault=False)
+    try:
+        json.encode(result)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise not_json(error) from error
+
+
+def _broken(message: AttemptMessage, error: BaseException) -> ResultMessage:
+    log.error(
+        "attempt.crashed", action="attempt", task_id=str(message.task_id), step_id=message.step_id, exc_info=error
+    )
+    return ResultMessage(error=ReportedError(message=f"internal error: {type(error).__name__}", retryable=True))
+
+
+async def _nothing_to_flush() -> None:
+    """A worker records nothing: its answer is the record."""

@@ -1,0 +1,289 @@
+"""The jobs of this process on Celery workers: what the result backend says about each, as soon as it changes.
+
+A worker's result is published, so nothing is polled for a single job. Every few seconds one round trip reads all jobs
+that haven't ended. It finds news that was published while the connection was down, and jobs that nobody has any more.
+
+What must hold:
+- A channel is subscribed before its job is published, and all results are read after each new connection. So no end is
+  missed.
+- A job is lost only if a probe says so. A probe is a task that goes through the same queue: once a worker has done it,
+  each message that was sent before it has reached a worker, or will never do so. A job that nobody has claimed by then
+  is lost: its message is gone (the broker was wiped), or its worker has died. A long queue, and a queue without
+  workers, lose nothing.
+- Without jobs there are no commands, apart from a ping of the connection.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from msgspec import Struct
+from redis import RedisError
+from redis.asyncio import Redis
+
+from stepwell.providers.celery.job_records import JobRecord, JobRecords, job_of_key, read_result, result_key
+
+log = structlog.get_logger()
+
+_SWEEP_S = 4.0
+_PROBE_AFTER_S = 8.0  # that a job was without a worker
+_PROBE_AGAIN_S = 20.0
+_SETTLE_S = 3.0  # from the end of a probe until the claims of earlier messages must be there
+_FORGET_S = 300.0  # after the last poll
+_ANSWER_S = 5.0
+_PING_S = 10.0
+_SILENCE_S = 25.0  # without any answer: the connection is dead
+_RECONNECT_S = 0.5
+_BATCH = 500  # jobs of one round trip
+_MOST_PROBES = 100
+_CONNECTED = "stepwell-connected"  # a channel that keeps the subscription open while there are no jobs
+
+
+class BackendAway(Exception):
+    """The result backend can't be reached. The text may be shown to users."""
+
+
+class WatchedJob(Struct, eq=False):
+    """A job that this process follows. Times are monotonic seconds.
+
+    `idle_since`: nobody has claimed it since then; None while somebody has. `read_at`: when `record` came.
+    """
+
+    id: str
+    workflow_id: UUID
+    task_id: UUID
+    queue: str
+    polled_at: float
+    idle_since: float | None
+    record: JobRecord = JobRecord()
+    read_at: float | None = None
+
+
+class _Probe(Struct, eq=False):
+    queue: str
+    sent_at: float
+    done_at: float | None = None
+
+
+class JobMonitor:
+    """Follows jobs. `trouble` says why the backend can't be reached; None while it can.
+
+    *notify* is called with the workflow and the task of a job with news. *send_probe* sends a probe of an id to a
+    queue; its errors are logged.
+    """
+
+    def __init__(
+        self,
+        redis: "Redis",
+        notify: Callable[[UUID, UUID], None],
+        send_probe: Callable[[str, str], Awaitable[None]],
+    ) -> None:
+        self._redis, self.records = redis, JobRecords(redis)
+        self._notify, self._send_probe = notify, send_probe
+        self._jobs: dict[str, WatchedJob] = {}
+        self._probes: dict[str, _Probe] = {}
+        self._pubsub: Any = None
+        self._subscribing: dict[str, asyncio.Future[None]] = {}
+        self._busy = asyncio.Event()  # there are jobs that haven't ended
+        self.trouble: str | None = "it isn't connected yet"
+
+    async def run(self) -> None:
+        """Receive and read results until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._receive(), name="celery results")
+            group.create_task(self._sweep(), name="celery jobs")
+
+    async def watch(self, job_id: str, workflow_id: UUID, task_id: UUID, queue: str) -> WatchedJob:
+        """Follow a job, and return it. Its channel is subscribed then. Raises `BackendAway`."""
+        now = time.monotonic()
+        job = self._jobs.get(job_id)
+        if job is None:
+            job = self._jobs[job_id] = WatchedJob(job_id, workflow_id, task_id, queue, now, now)
+            self._busy.set()
+            try:
+                await self._subscribe(job_id)
+            except BackendAway:
+                del self._jobs[job_id]
+                raise
+        job.polled_at = now
+        return job
+
+    def sent(self, job: WatchedJob) -> None:
+        """Record that the job's message was sent just now."""
+        job.idle_since, job.read_at = time.monotonic(), time.monotonic()
+
+    async def read(self, jobs: Iterable[WatchedJob]) -> None:
+        """Read the records of jobs. Raises `BackendAway`."""
+        by_id = {job.id: job for job in jobs}
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                records = await self.records.read(list(by_id))
+        except (RedisError, OSError) as error:
+            raise BackendAway(f"the result backend can't be reached: {type(error).__name__}") from error
+        for job_id, record in records.items():
+            self._update(by_id[job_id], record)
+
+    def is_lost(self, job: WatchedJob) -> bool:
+        """Return whether nobody has the job any more, and nobody will get it."""
+        if job.record.phase.is_final or job.idle_since is None or job.read_at is None:
+            return False
+        return any(
+            probe.queue == job.queue
+            and probe.sent_at > job.idle_since
+            and probe.done_at is not None
+            and job.read_at > probe.done_at + _SETTLE_S
+            for probe in self._probes.values()
+        )
+
+    def forget(self, job_id: str) -> None:
+        """Stop following a job."""
+        self._jobs.pop(job_id, None)
+
+    def _update(self, job: WatchedJob, record: JobRecord) -> None:
+        now = time.monotonic()
+        changed = (record.phase, record.claimed) != (job.record.phase, job.record.claimed)
+        if job.record.phase.is_final:
+            return
+        if record.claimed:
+            job.idle_since = None
+        elif job.idle_since is None:
+            job.idle_since = now
+        job.record, job.read_at = record, now
+        if changed or self.is_lost(job):
+            self._notify(job.workflow_id, job.task_id)
+
+    # Results that are pushed
+
+    async def _subscribe(self, job_id: str) -> None:
+        if self._pubsub is None:
+            raise BackendAway(f"the result backend can't be reached: {self.trouble}")
+        key = result_key(job_id)
+        confirmed = self._subscribing.setdefault(key, asyncio.get_running_loop().create_future())
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._pubsub.subscribe(key)
+                await asyncio.shield(confirmed)
+        except (RedisError, OSError) as error:
+            raise BackendAway(f"the result backend can't be reached: {type(error).__name__}") from error
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                await self._receive_on_one_connection()
+            except (RedisError, OSError) as error:
+                if self.trouble is None:
+                    log.warning("celery.backend_away", action="results", error=type(error).__name__)
+                self.trouble = type(error).__name__
+            finally:
+                self._disconnect()
+            await asyncio.sleep(_RECONNECT_S)
+
+    def _disconnect(self) -> None:
+        self._pubsub = None
+        for confirmed in self._subscribing.values():
+            if not confirmed.done():
+                confirmed.set_exception(ConnectionError("the connection was lost"))
+                confirmed.exception()  # it is retrieved, if nobody waits for it
+        self._subscribing.clear()
+
+    async def _receive_on_one_connection(self) -> None:
+        async with self._redis.pubsub() as pubsub:
+            following = [job for job in self._jobs.values() if not job.record.phase.is_final]
+            async with asyncio.timeout(_ANSWER_S):
+                await pubsub.subscribe(_CONNECTED, *(result_key(job.id) for job in following))
+            subscribed, heard_at = False, time.monotonic()
+            while True:
+                message = await pubsub.get_message(timeout=_PING_S)
+                now = time.monotonic()
+                if message is None:
+                    if now - heard_at > _SILENCE_S:
+                        raise TimeoutError("no answer")
+                    async with asyncio.timeout(_ANSWER_S):
+                        await pubsub.ping()
+                    continue
+                heard_at = now
+                self._receive_message(message)
+                if not subscribed and _channel(message) == _CONNECTED:
+                    subscribed, self._pubsub = True, pubsub
+                    await self._read_all()
+                    if self.trouble is not None:
+                        log.info("celery.connected", action="results", jobs=len(following))
+                    self.trouble = None
+
+    def _receive_message(self, message: dict[str, Any]) -> None:
+        channel = _channel(message)
+        if message["type"] == "subscribe":
+            if (confirmed := self._subscribing.pop(channel, None)) is not None and not confirmed.done():
+                confirmed.set_result(None)
+        elif message["type"] == "message":
+            job_id, record = job_of_key(channel), read_result(message["data"])
+            if (job := self._jobs.get(job_id)) is not None:
+                self._update(job, record)
+            if record.phase.is_final and (probe := self._probes.get(job_id)) is not None and probe.done_at is None:
+                probe.done_at = time.monotonic()
+
+    # Jobs that nobody has
+
+    async def _sweep(self) -> None:
+        while True:
+            await self._busy.wait()
+            await asyncio.sleep(_SWEEP_S)
+            with suppress(BackendAway):
+                await self._forget_old()
+                await self._read_all()
+                await self._probe_queues()
+
+    async def _forget_old(self) -> None:
+        """Forget jobs that nobody polls, and old probes, and unsubscribe the channels that nobody needs."""
+        now = time.monotonic()
+        for job in [job for job in self._jobs.values() if now - job.polled_at > _FORGET_S]:
+            del self._jobs[job.id]
+        while len(self._probes) > _MOST_PROBES:
+            del self._probes[next(iter(self._probes))]
+        running = [job.id for job in self._jobs.values() if not job.record.phase.is_final]
+        if not running:
+            self._probes.clear()
+            self._busy.clear()
+        needed = {_CONNECTED, *self._subscribing, *map(result_key, running), *map(result_key, self._probes)}
+        if self._pubsub is None or not (old := {_text(key) for key in self._pubsub.channels} - needed):
+            return
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                await self._pubsub.unsubscribe(*old)
+        except (RedisError, OSError) as error:
+            raise BackendAway(str(error)) from error
+
+    async def _read_all(self) -> None:
+        jobs = deque(job for job in self._jobs.values() if not job.record.phase.is_final)
+        while jobs:
+            await self.read([jobs.popleft() for _ in range(min(_BATCH, len(jobs)))])
+
+    async def _probe_queues(self) -> None:
+        """Send a probe to each queue in which a job has been without a worker for long."""
+        now = time.monotonic()
+        idle = {
+            job.queue
+            for job in self._jobs.values()
+            if not job.record.phase.is_final and job.idle_since is not None and now - job.idle_since > _PROBE_AFTER_S
+        }
+        for queue in idle:
+            sent = [probe.sent_at for probe in self._probes.values() if probe.queue == queue]
+            if sent and now - max(sent) < _PROBE_AGAIN_S:
+                continue
+            probe_id = str(uuid4())
+            await self._subscribe(probe_id)
+            self._probes[probe_id] = _Probe(queue, time.monotonic())
+            await self._send_probe(probe_id, queue)
+
+
+def _channel(message: dict[str, Any]) -> str:
+    return _text(message["channel"] or "")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

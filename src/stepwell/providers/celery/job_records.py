@@ -1,0 +1,186 @@
+"""The records of jobs in the result backend, a Redis: Celery's own result, and the claim of a worker on the job.
+
+What must hold:
+- One worker at a time works on a job: the one with the claim. It renews the claim while it works.
+- A job that has a final status never starts again, though its message may be delivered again.
+- `revoke` decides together with the end of a job: exactly one of the two comes first.
+"""
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any, cast
+
+from msgspec import Struct
+from redis.asyncio import Redis
+
+CLAIM_S = 15.0  # how long a claim holds unless it is renewed
+RENEW_S = 4.0
+_RESULT_EXPIRES_S = 86_400
+
+_FINAL = """
+local function final(key)
+  local meta = redis.call('GET', key)
+  if not meta then return false end
+  local status = cjson.decode(meta)['status']
+  if status == 'SUCCESS' or status == 'FAILURE' or status == 'REVOKED' then return status end
+  return false
+end
+"""
+# KEYS: result, claim, runs. ARGV: claimant, milliseconds of the claim, result of a started job, seconds of its life
+_CLAIM = (
+    _FINAL
+    + """
+local status = final(KEYS[1])
+if status then return status end
+if not redis.call('SET', KEYS[2], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'CLAIMED' end
+local runs = redis.call('INCR', KEYS[3])
+redis.call('EXPIRE', KEYS[3], ARGV[4])
+redis.call('SETEX', KEYS[1], ARGV[4], ARGV[3])
+redis.call('PUBLISH', KEYS[1], ARGV[3])
+return runs
+"""
+)
+# KEYS: claim. ARGV: claimant, milliseconds
+_RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+# KEYS: result, claim. ARGV: result of a revoked job, seconds until it expires, 1 if a claimed job must not be ended
+_REVOKE = (
+    _FINAL
+    + """
+local status = final(KEYS[1])
+if status then return status end
+if ARGV[3] == '1' and redis.call('EXISTS', KEYS[2]) == 1 then return 'STARTED' end
+redis.call('SETEX', KEYS[1], ARGV[2], ARGV[1])
+redis.call('DEL', KEYS[2])
+redis.call('PUBLISH', KEYS[1], ARGV[1])
+return 'revoked'
+"""
+)
+
+
+class JobPhase(StrEnum):
+    """Celery's status of a job. QUEUED: the backend has nothing about it."""
+
+    QUEUED = "PENDING"
+    STARTED = "STARTED"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    REVOKED = "REVOKED"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (JobPhase.SUCCESS, JobPhase.FAILURE, JobPhase.REVOKED)
+
+
+class JobRecord(Struct, frozen=True):
+    """What the result backend says about a job. `result` is what the worker returned, or the error that Celery names.
+
+    `claimed`: a worker has it.
+    """
+
+    phase: JobPhase = JobPhase.QUEUED
+    result: Any = None
+    claimed: bool = False
+
+
+class Claim(StrEnum):
+    """The answer to a worker that asks for a job: the job is its own, another worker has it, or it has ended."""
+
+    GRANTED = "granted"
+    TAKEN = "taken"
+    ENDED = "ended"
+
+
+def result_key(job_id: str) -> str:
+    """Return Celery's key of a result, which is also the channel on which it is published."""
+    return f"celery-task-meta-{job_id}"
+
+
+def job_of_key(key: str) -> str:
+    return key.removeprefix("celery-task-meta-")
+
+
+def read_result(data: bytes | str | None) -> JobRecord:
+    """Return the record in a result as Celery stores it, without the claim."""
+    if data is None:
+        return JobRecord()
+    try:
+        meta = json.loads(data)
+    except ValueError:
+        return JobRecord(JobPhase.FAILURE)
+    if not isinstance(meta, dict):
+        return JobRecord(JobPhase.FAILURE)
+    try:
+        phase = JobPhase(str(meta.get("status")))
+    except ValueError:  # such as RETRY, or a state of an operator's own
+        phase = JobPhase.STARTED
+    return JobRecord(phase, meta.get("result"), claimed=phase is JobPhase.STARTED)
+
+
+class JobRecords:
+    """Reads and writes the records. Each call is one round trip. Raises `redis.RedisError` and OSError."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+        self._claim, self._renew, self._revoke = map(redis.register_script, (_CLAIM, _RENEW, _REVOKE))
+
+    async def read(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        """Return the records of the jobs by id."""
+        keys = [*map(result_key, job_ids), *map(_claim_key, job_ids)]
+        values = await self._redis.mget(keys) if keys else []
+        claims = values[len(job_ids) :]
+        return {
+            job_id: _with_claim(read_result(data), claim is not None)
+            for job_id, data, claim in zip(job_ids, values, claims, strict=False)
+        }
+
+    async def claim(self, job_id: str, claimant: str, worker: str) -> tuple[Claim, int]:
+        """Claim the job for *claimant*, and mark it as started by *worker*. Returns also how often it was claimed."""
+        started = _encoded_result(job_id, JobPhase.STARTED, {"hostname": worker})
+        keys = [result_key(job_id), _claim_key(job_id), f"stepwell-runs-{job_id}"]
+        answer = await self._claim(keys, [claimant, int(CLAIM_S * 1000), started, _RESULT_EXPIRES_S])
+        if isinstance(answer, int):
+            return Claim.GRANTED, answer
+        return (Claim.TAKEN if _text(answer) == "CLAIMED" else Claim.ENDED), 0
+
+    async def renew(self, job_id: str, claimant: str) -> bool:
+        """Renew the claim. Return False if *claimant* has lost it."""
+        return bool(await self._renew([_claim_key(job_id)], [claimant, int(CLAIM_S * 1000)]))
+
+    async def revoke(self, job_id: str, *, only_idle: bool = False) -> JobPhase | None:
+        """End the job, so that no worker begins it, and end its claim. Return its status if it had ended before.
+
+        With *only_idle*, a job that a worker has is left alone: STARTED is returned.
+        """
+        revoked = _encoded_result(job_id, JobPhase.REVOKED, None)
+        arguments: list[str | int] = [revoked, _RESULT_EXPIRES_S, int(only_idle)]
+        answer = _text(await self._revoke([result_key(job_id), _claim_key(job_id)], arguments))
+        return None if answer == "revoked" else JobPhase(answer)
+
+
+def _with_claim(record: JobRecord, claimed: bool) -> JobRecord:  # noqa: FBT001 - a field
+    return JobRecord(record.phase, record.result, claimed)
+
+
+def _claim_key(job_id: str) -> str:
+    return f"stepwell-claim-{job_id}"
+
+
+def _encoded_result(job_id: str, phase: JobPhase, result: Any) -> str:
+    return json.dumps(
+        {
+            "status": phase,
+            "result": result,
+            "traceback": None,
+            "children": [],
+            "date_done": None,
+            "task_id": job_id,
+        }
+    )
+
+
+def _text(answer: Any) -> str:
+    return cast(str, answer.decode() if isinstance(answer, bytes) else answer)

@@ -1,0 +1,147 @@
+"""The way to the Celery workers: it publishes attempts, follows them, and revokes them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import structlog
+from anyio import current_time, sleep
+from redis import RedisError
+from redis.asyncio import Redis
+
+from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.setting_values import TaskQueues
+from stepwell.providers.celery.job_monitor import BackendAway, JobMonitor, WatchedJob
+from stepwell.providers.celery.job_records import JobPhase
+from stepwell.providers.celery.publisher import BrokerAway, Publisher
+
+log = structlog.get_logger()
+
+_ANSWER_S = 5.0
+_SUBMIT_S = 600.0  # how long an outage of the broker may last until a step fails
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.2, 5.0
+
+Listener = Callable[[UUID, UUID], None]
+
+
+class WorkerQueues:
+    """The queues, and the result backend. `run` must run while they are used.
+
+    `listen` sets who is told of news: the workflow and the task of a job.
+    """
+
+    def __init__(self, broker_url: str, result_backend: str, queues: TaskQueues) -> None:
+        self.queues = queues
+        self._publisher = Publisher(broker_url)
+        self._redis: Redis = Redis.from_url(result_backend, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
+        self._listener: Listener = lambda _workflow_id, _task_id: None
+        self._monitor = JobMonitor(self._redis, self._notify, self._send_probe)
+
+    def listen(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def _notify(self, workflow_id: UUID, task_id: UUID) -> None:
+        self._listener(workflow_id, task_id)
+
+    async def run(self) -> None:
+        """Follow the jobs until cancelled."""
+        await self._monitor.run()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        async with asyncio.timeout(_ANSWER_S):
+            await self._redis.aclose()
+            await self._publisher.close()
+
+    async def publish(
+        self,
+        job_id: str,
+        workflow_id: UUID,
+        text: str,
+        *,
+        queue: str,
+        root_id: UUID | None,
+        name: str,
+        timeout_s: float,
+    ) -> None:
+        """Send an attempt, and follow it.
+
+        Sends it again while the broker doesn't answer, because a message that comes twice is done once. Raises
+        `AttemptError` if the outage lasts too long.
+        """
+        give_up_at, pause = current_time() + _SUBMIT_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                job = await self._monitor.watch(job_id, workflow_id, UUID(job_id), queue)
+                await self._publisher.publish(
+                    job_id, text, queue=queue, root_id=root_id, name=name, timeout_s=timeout_s
+                )
+            except (BackendAway, BrokerAway) as error:
+                if current_time() > give_up_at:
+                    raise AttemptError(str(error), retryable=True) from error
+                log.warning("celery.not_sent", action="publish", task_id=job_id, error=str(error))
+                await sleep(pause)
+                pause = min(2 * pause, _LAST_PAUSE_S)
+            else:
+                self._monitor.sent(job)
+                return
+
+    async def job(self, job_id: str, workflow_id: UUID, queue: str) -> WatchedJob:
+        """Return what is known about a job. Reads it only if this process hasn't followed it. Raises `CallFailed`."""
+        try:
+            job = await self._monitor.watch(job_id, workflow_id, UUID(job_id), queue)
+            if job.read_at is None:
+                await self._monitor.read([job])
+        except BackendAway as error:
+            raise CallFailed(str(error)) from error
+        if self._monitor.trouble is not None and not job.record.phase.is_final:
+            raise CallFailed(f"the result backend can't be reached: {self._monitor.trouble}")
+        return job
+
+    def is_lost(self, job: WatchedJob) -> bool:
+        """See `JobMonitor.is_lost`."""
+        return self._monitor.is_lost(job)
+
+    async def give_up(self, job: WatchedJob) -> bool:
+        """End a lost job. Return False if a worker has it after all, or it has ended. Raises `CallFailed`."""
+        async with _backend_errors():
+            if await self._monitor.records.revoke(job.id, only_idle=True) is None:
+                self._monitor.forget(job.id)
+                return True
+        try:
+            await self._monitor.read([job])
+        except BackendAway as error:
+            raise CallFailed(str(error)) from error
+        return False
+
+    async def end(self, job_id: str) -> JobPhase | None:
+        """End the job in the backend: no worker begins it. Returns its status if it had ended. Raises `CallFailed`."""
+        async with _backend_errors():
+            return await self._monitor.records.revoke(job_id)
+
+    async def revoke(self, job_id: str) -> None:
+        """Tell the workers to end the job. Raises `CallFailed`."""
+        try:
+            await self._publisher.revoke(job_id)
+        except BrokerAway as error:
+            raise CallFailed(str(error)) from error
+
+    def forget(self, job_id: str) -> None:
+        """Stop following a job."""
+        self._monitor.forget(job_id)
+
+    async def _send_probe(self, probe_id: str, queue: str) -> None:
+        try:
+            await self._publisher.publish_probe(probe_id, queue)
+        except BrokerAway as error:
+            log.warning("celery.not_sent", action="probe", queue=queue, error=str(error))
+
+
+@asynccontextmanager
+async def _backend_errors() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            yield
+    except (RedisError, OSError) as error:
+        raise CallFailed(f"the result backend can't be reached: {type(error).__name__}") from error
