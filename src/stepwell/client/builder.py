@@ -180,11 +180,11 @@ class WorkflowBuilder:
         self._steps[step_id] = {key: value for key, value in step.items() if value not in (None, [], {})}
         return step_id
 
-    def _new_id(self, task_type: str, wanted: str | None) -> str:
-        if wanted is not None:
-            if wanted in self._steps:
-                raise ValueError(f"the workflow has a step {wanted!r} already")
-            return wanted
+    def _new_id(self, task_type: str, requested_id: str | None) -> str:
+        if requested_id is not None:
+            if requested_id in self._steps:
+                raise ValueError(f"the workflow has a step {requested_id!r} already")
+            return requested_id
         base = new_id = task_type.lower()
         count = 1
         while new_id in self._steps:

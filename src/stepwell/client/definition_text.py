@@ -17,7 +17,7 @@ Definition: TypeAlias = "Mapping[str, Any] | WorkflowBuilder | CreateWorkflow | 
 def definition_json(definition: Definition) -> bytes:
     """Return the JSON text of *definition*: an object, a built workflow, or JSON text.
 
-    Raises ValueError for a number that JSON hasn't, with its place: otherwise it would become null.
+    Raises ValueError, with the place, for a number that JSON can't express, which would become null.
     """
     if isinstance(definition, str):
         return definition.encode()

@@ -22,8 +22,8 @@ class StepwellError(Exception):
     """The base of all errors of the client.
 
     `problem` is the problem document of the answer, and `status` its status; None if there was no such answer.
-    `retry_after_s` is the pause that the service asks for; None if it asks for none. `workflow` is the workflow as it
-    was last if the call has had its effect, and only the wait for the end has failed; None otherwise.
+    `retry_after_s` is the pause that the service asks for; None if it asks for none. `workflow` is set if the
+    call had its effect and only the wait for the end failed: it is the last answer about the workflow.
     """
 
     workflow: WorkflowPublic | None = None
@@ -59,9 +59,7 @@ class UnexpectedAnswer(StepwellError):
 
 
 class WaitTimeout(StepwellError, TimeoutError):
-    """The workflow has not ended within the time that the caller wanted to wait. `workflow` is the workflow as it was
-    last.
-    """
+    """The workflow has not ended within the time of the wait. `workflow` is the last answer about it."""
 
     def __init__(self, message: str, workflow: WorkflowPublic) -> None:
         super().__init__(message)

@@ -73,10 +73,10 @@ def change(
     """Return a request that has its effect once, however often it is sent. *key* is its idempotency key; None: a new
     one.
     """
-    sent = {"Idempotency-Key": key if key is not None else f"client-{uuid4()}", **headers}
+    all_headers = {"Idempotency-Key": key if key is not None else f"client-{uuid4()}", **headers}
     if if_match is not None:
-        sent["If-Match"] = if_match
-    return ClientRequest(method=method, path=path, query=query, headers=sent, is_repeatable=True, **rest)
+        all_headers["If-Match"] = if_match
+    return ClientRequest(method=method, path=path, query=query, headers=all_headers, is_repeatable=True, **rest)
 
 
 def workflow_path(workflow_id: Id, rest: str = "") -> str:
@@ -104,8 +104,8 @@ def json_body(value: Any) -> bytes:
 
 def preferences(*, wait_s: int | None = None, lenient: bool = False) -> dict[str, str]:
     """Return the header `Prefer`, if there is anything to prefer."""
-    wanted = ([] if wait_s is None else [f"wait={wait_s}"]) + (["handling=lenient"] if lenient else [])
-    return {"Prefer": ", ".join(wanted)} if wanted else {}
+    parts = ([] if wait_s is None else [f"wait={wait_s}"]) + (["handling=lenient"] if lenient else [])
+    return {"Prefer": ", ".join(parts)} if parts else {}
 
 
 def _texts(value: QueryValue) -> Iterable[str]:

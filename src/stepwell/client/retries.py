@@ -16,8 +16,8 @@ _TEMPORARY_IF_DATED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.CONFLI
 class Retries:
     """The tries of one request, with full-jitter backoff after the pause that the service asks for.
 
-    No try begins later than *within_s* after the first failure: a failure may itself take as long as a request may be
-    silent. 0: there is one try.
+    No try begins later than *within_s* after the first failure. The time until that failure doesn't count, because it
+    may be as long as a request's timeout. If *within_s* is 0, there is one try.
     """
 
     def __init__(self, within_s: float) -> None:
@@ -26,12 +26,12 @@ class Retries:
         self._failures = 0
 
     def reset(self) -> None:
-        """Begin anew after a success, for instance after a part of a stream."""
+        """Restart the time and the pauses after a success, for instance after a part of a stream."""
         self.extend()
         self._failures = 0
 
     def extend(self) -> None:
-        """Begin the time anew, but not the pauses: the service answers, but has sent no complete event."""
+        """Restart the time, but not the pauses: the service answers, but has sent no complete event."""
         self._failed_at = None
 
     def pause_after(self, failure: StepwellError, *, is_repeatable: bool) -> float:

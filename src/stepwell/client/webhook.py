@@ -32,12 +32,12 @@ def verify_webhook(body: bytes | str, headers: Mapping[str, str], secret: str) -
         webhook = Webhook(secret)
     except (ValueError, EmptyWebhookSecretError):
         raise ValueError("the secret of webhooks is whsec_ and base64") from None
-    sent = {name.lower(): value for name, value in headers.items()}
-    missing = [name for name in _HEADERS if name not in sent]
+    by_name = {name.lower(): value for name, value in headers.items()}
+    missing = [name for name in _HEADERS if name not in by_name]
     if missing:
         raise InvalidWebhook(f"the request has no header {', '.join(missing)}")
     try:
-        webhook.verify(body, {name: sent[name] for name in _HEADERS}, json_parse=False)
+        webhook.verify(body, {name: by_name[name] for name in _HEADERS}, json_parse=False)
     except (WebhookVerificationError, ValueError) as error:
         raise InvalidWebhook(f"the webhook isn't accepted: {error}") from None
     return _payload(body)

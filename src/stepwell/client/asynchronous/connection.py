@@ -18,7 +18,7 @@ from typing import Any, Self
 
 import httpx
 
-from stepwell.client.blocking import AsyncItems, async_semaphore, async_sleep
+from stepwell.client.concurrency import AsyncItems, async_semaphore, async_sleep
 from stepwell.client.errors import ConnectionFailed, StepwellError, UnexpectedAnswer
 from stepwell.client.requests import ClientRequest, read
 from stepwell.client.responses import connection_failed, failure_of, with_body

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import aclosing
 
 from stepwell.client.asynchronous.connection import AsyncConnection
-from stepwell.client.blocking import AsyncItems
+from stepwell.client.concurrency import AsyncItems
 from stepwell.client.errors import UnexpectedAnswer
 from stepwell.client.requests import JSON_BODY, ClientRequest, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from stepwell.client.blocking import Items, sync_call, sync_sleep
+from stepwell.client.concurrency import Items, sync_call, sync_sleep
 from stepwell.client.download_target import DownloadTarget, target_path
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
 from stepwell.client.requests import JSON_BODY, ClientRequest, Id, artifact_path, json_body, read, segment
@@ -66,17 +66,17 @@ class FileCalls(HistoryCalls):
 
     def uploads(self) -> Items[ArtifactPublic]:
         """Yield the uploaded files, newest first. They may be deleted meanwhile."""
-        seen, skip, total = set[str](), 0, 0
+        yielded, skip, total = set[str](), 0, 0
         while True:
             response = self._send(read(_ARTIFACTS, {"skip": skip, "limit": _PAGE}))
             page = decode(response, ArtifactListResponse)
-            deleted, total = total - page.total, page.total
-            if deleted > 0 and skip > 0:  # so the next ones have moved forward
-                skip = max(0, skip - deleted)
+            deletions, total = total - page.total, page.total
+            if deletions > 0 and skip > 0:  # so the next files have moved forward
+                skip = max(0, skip - deletions)
                 continue
             for artifact in page.artifacts:
-                if artifact.path not in seen:
-                    seen.add(artifact.path)
+                if artifact.path not in yielded:
+                    yielded.add(artifact.path)
                     yield artifact
             skip += len(page.artifacts)
             if len(page.artifacts) < _PAGE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import closing
 
-from stepwell.client.blocking import Items
+from stepwell.client.concurrency import Items
 from stepwell.client.errors import UnexpectedAnswer
 from stepwell.client.requests import JSON_BODY, ClientRequest, Id, change, json_body, read, segment
 from stepwell.client.requests import workflow_path as path_of

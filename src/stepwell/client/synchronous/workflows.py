@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from msgspec import UNSET, UnsetType
 
-from stepwell.client.blocking import Items, sync_sleep
+from stepwell.client.concurrency import Items, sync_sleep
 from stepwell.client.definition_text import Definition, definition_json
 from stepwell.client.errors import StepwellError, UnexpectedAnswer, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
