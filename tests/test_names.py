@@ -28,6 +28,7 @@ SHARED_SUBJECTS = {
     "event_feed": "the feed of all events: its rules, and its storage",
     "events": "events",
     "idempotency": "requests with an Idempotency-Key",
+    "installation": "the record of a database about itself: its port, and its storage",
     "limits": "the limits of a tenant: the operation, and its answer",
     "manual": "the manual: its route, and its command",
     "peer_commands": "commands between processes: their form, their port, and their storage",

@@ -240,6 +240,7 @@ def test_a_file_that_is_no_dump_is_refused(site: Path, data_dir: Path) -> None:
 def test_dumps_of_other_databases_and_of_newer_versions_are_refused(site: Path, data_dir: Path) -> None:
     assert restore(data_dir, site / "backup").returncode == 0
     execute(data_dir, "UPDATE alembic_version SET version_num = '9999'")
+    execute(data_dir, "UPDATE installation SET oldest_revision = '9999'")
     assert dump(data_dir, site / "newer").returncode == 0
     execute(data_dir, "DROP TABLE alembic_version")
     assert dump(data_dir, site / "other").returncode == 0

@@ -213,12 +213,13 @@ def test_migrate_brings_the_tables_up_to_date(dsn: str, data_dir: Path) -> None:
     assert (data_dir / "postgres/data").is_dir()
 
 
-def test_tables_of_a_newer_version_are_refused(dsn: str, data_dir: Path) -> None:
+def test_tables_that_only_newer_versions_may_use_are_refused(dsn: str, data_dir: Path) -> None:
     import asyncpg
 
     async def pretend() -> None:
         connection = await asyncpg.connect(dsn)
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        await connection.execute("UPDATE installation SET oldest_revision = '9999'")
         await connection.close()
 
     assert stepwell("migrate", env=settings(dsn, data_dir)).returncode == 0

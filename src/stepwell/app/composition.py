@@ -88,7 +88,7 @@ async def running_app(
         engine = build_engine(process, stores, extra_providers, adapt_provider, stack)
         webhooks = build_webhooks(process, stores, engine, stack)
         services = build_services(process, stores, engine, webhooks, stack)
-        if exclusive and not stores.files.shared:
+        if stores.may_sweep:
             await stores.task_files.sweep()
         work = run_engine(stores, engine, webhooks, services, keys)
         running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task

@@ -27,7 +27,7 @@ from stepwell.app.attempts import (
 from stepwell.app.coordination import ExclusiveCoordination, SharedCoordination
 from stepwell.app.database import Database, DatabaseSource
 from stepwell.app.metrics import StatementCounter
-from stepwell.artifacts.store_setup import Storage, open_storage
+from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.circuit_breaker import BreakerPolicy
 from stepwell.domain.uploads import UploadLimits
@@ -114,13 +114,17 @@ class ProcessInfo(Struct, frozen=True):
 
 
 class Stores(Struct, frozen=True):
-    """The database and the artifact store. `writes` watches both for full disks; `statements` counts SQL statements."""
+    """The database and the artifact store. `writes` watches both for full disks; `statements` counts SQL statements.
+
+    `may_sweep`: no other process uses the store, and this version knows all files that its database refers to.
+    """
 
     database: Database
     files: Storage
     task_files: TaskFiles
     writes: WriteMonitor
     statements: StatementCounter
+    may_sweep: bool
 
 
 class Engine(Struct, frozen=True):
@@ -156,7 +160,12 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     files = await open_storage(settings, writes.artifact_failed)
     writes.add_probe(WriteTarget.ARTIFACTS, files.try_to_write)
     database = await source.open(settings, process.owner, statements.add, writes, stack)
-    return Stores(database, files, TaskFiles(database.reader, database.uploads, files.artifacts), writes, statements)
+    may_sweep = process.exclusive and not files.shared
+    if database.installation is not None:
+        record = await bind_storage(files, database.installation, exclusive=process.exclusive)
+        may_sweep = may_sweep and not record.is_newer
+    task_files = TaskFiles(database.reader, database.uploads, files.artifacts)
+    return Stores(database, files, task_files, writes, statements, may_sweep)
 
 
 def build_engine(

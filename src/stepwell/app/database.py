@@ -28,6 +28,7 @@ from stepwell.persistence.stores.deliveries import PostgresDeliveries
 from stepwell.persistence.stores.event_feed import PostgresEventFeed
 from stepwell.persistence.stores.idempotency_keys import CONNECTIONS as KEY_CONNECTIONS
 from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys
+from stepwell.persistence.stores.installation import PostgresInstallation
 from stepwell.persistence.stores.large_workflows import CONNECTIONS as LARGE_CONNECTIONS
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
@@ -44,6 +45,7 @@ from stepwell.ports.cleanups import Cleanups
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LeaseStore, Notifications, Presence
 from stepwell.ports.events import EventFeed
+from stepwell.ports.installation import Installation
 from stepwell.ports.peer_commands import Commands
 from stepwell.ports.purges import Purges
 from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
@@ -55,7 +57,7 @@ _LAST_WRITES_S = 2.0
 
 
 class Database(Struct):
-    """The adapters of an open database for one process."""
+    """The adapters of an open database for one process. `installation` is None for a database in memory."""
 
     reader: WorkflowReader
     workflow_store: WorkflowStore
@@ -70,6 +72,7 @@ class Database(Struct):
     uploads: Uploads
     purges: Purges
     commands: Commands
+    installation: Installation | None = None
 
 
 class DatabaseSource(Protocol):
@@ -150,6 +153,7 @@ class PostgresSource:
             PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
             PostgresPurges(cleaning),
             PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
+            PostgresInstallation(pool),
         )
 
 

@@ -90,6 +90,31 @@ class ObstoreArtifacts:
         with _errors("signed", path):  # may request the machine's own key
             return await sign_async(self._store, "GET", str(target), timedelta(seconds=ttl_s))
 
+    async def read_id(self, path: str) -> str | None:
+        """Return the text of the file with an id; None if it is missing or empty. Raises `ArtifactError`."""
+        try:
+            with _errors("read", path):
+                return (
+                    bytes(await (await self._store.get_async(path)).bytes_async()).decode("ascii", "replace").strip()
+                    or None
+                )
+        except ArtifactGone:
+            return None
+
+    async def write_id(self, path: str, text: str) -> str:
+        """Write the file with an id, unless another process is faster. Return what it contains then.
+
+        Raises `ArtifactError`.
+        """
+        content = f"{text}\n".encode()
+        with _checking("written"):
+            try:
+                await self._store.put_async(path, content, mode="create")
+            except BaseError:  # it exists, or the service knows no condition
+                if await self.read_id(path) is None:
+                    await self._store.put_async(path, content)
+        return await self.read_id(path) or text
+
     async def has(self, path: str) -> bool:
         """Return whether the file exists. Raises `ArtifactError`."""
         try:

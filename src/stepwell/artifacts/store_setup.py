@@ -7,12 +7,14 @@ import structlog
 from msgspec import Struct
 
 from stepwell.artifacts.bucket_migration import MigratingArtifacts
+from stepwell.artifacts.database_id import ForeignStore, StoreIdentity
 from stepwell.artifacts.presigned_put import presigned_put
 from stepwell.artifacts.s3 import Bucket
 from stepwell.artifacts.store import ObstoreArtifacts, OnFull, ignore, start_runtime
 from stepwell.domain.artifacts import ARTIFACTS_ROOT
 from stepwell.domain.errors import ArtifactError
 from stepwell.ports.artifacts import Artifacts
+from stepwell.ports.installation import Installation, InstallationRecord
 from stepwell.settings import Settings
 
 log = structlog.get_logger()
@@ -34,6 +36,7 @@ class Storage(Struct, frozen=True):
 
     artifacts: Artifacts
     try_to_write: Callable[[], Awaitable[None]]
+    identity: StoreIdentity
     sign_url: Callable[[str], Awaitable[str]] | None = None
     presign_put: Callable[[str, int], Awaitable[str]] | None = None
     shared: bool = False
@@ -53,15 +56,15 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
         except ArtifactError as error:
             raise StorageRefused(f"cannot use the artifact folder {settings.artifacts}: {error}") from None
         local = ObstoreArtifacts.local(settings.artifacts, on_full)
-        return Storage(local, local.try_to_write)
+        place = f"the artifact folder {settings.artifacts}"
+        return Storage(local, local.try_to_write, StoreIdentity(local, place, settings.artifacts))
     store = ObstoreArtifacts.s3(bucket, on_full)
     try:
         await store.check()
     except ArtifactError as error:
         raise StorageRefused(f"cannot use the bucket {bucket.description}: {error}") from None
-    migration = (
-        None if settings.s3_copy_from is None else MigratingArtifacts(_open_old_folder(settings.s3_copy_from), store)
-    )
+    old_folder = None if settings.s3_copy_from is None else _open_old_folder(settings.s3_copy_from)
+    migration = None if old_folder is None else MigratingArtifacts(old_folder, store)
     if migration is None and _has_files(settings.artifacts):
         log.warning("artifacts.left_behind", action="start", folder=str(settings.artifacts))
     artifacts = migration or store
@@ -77,11 +80,30 @@ async def open_storage(settings: Settings, on_full: OnFull = ignore) -> Storage:
     return Storage(
         artifacts,
         store.try_to_write,
+        StoreIdentity(store, f"the bucket {bucket.description}", old_folder=old_folder),
         sign_url if settings.s3_links else None,
         presign_put if settings.s3_links and secret is not None else None,
         shared=True,
         migration=migration,
     )
+
+
+async def bind_storage(storage: Storage, installation: Installation, *, exclusive: bool) -> InstallationRecord:
+    """Check that the store belongs to the database, and that the processes of the database share it.
+
+    *exclusive*: there is only one process. Raises `StorageRefused` and `Unavailable`.
+    """
+    record, identity = await installation.read(), storage.identity
+    shares_folder = identity.folder is not None and not exclusive
+    try:
+        await identity.bind(record.id, must_exist=shares_folder and record.has_folder)
+    except ForeignStore as error:
+        raise StorageRefused(str(error)) from None
+    except ArtifactError as error:
+        raise StorageRefused(f"cannot use {identity.place}: {error}") from None
+    if shares_folder and not record.has_folder:
+        await installation.record_folder()
+    return record
 
 
 def bucket_of(settings: Settings) -> Bucket | None:

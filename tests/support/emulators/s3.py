@@ -18,6 +18,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from msgspec.structs import replace
 from werkzeug.serving import make_server
 
+from stepwell.artifacts.database_id import ID_FILE
 from stepwell.artifacts.s3 import Bucket
 
 REGION = "us-east-1"
@@ -66,9 +67,10 @@ class S3Server:
         return replace(bucket, **changes)
 
     def keys(self, bucket: Bucket) -> list[str]:
-        """Of all objects that are in it."""
+        """Of all objects that are in it, without the one that names the bucket's database."""
         answer = httpx.get(f"{self.url}/{bucket.name}?list-type=2", headers={"Authorization": _SIGNED})
-        return [part.partition("</Key>")[0] for part in answer.text.split("<Key>")[1:]]
+        keys = (part.partition("</Key>")[0] for part in answer.text.split("<Key>")[1:])
+        return [key for key in keys if not key.endswith(ID_FILE)]
 
     def put(self, bucket: Bucket, key: str, data: bytes = b"x") -> None:
         answer = httpx.put(f"{self.url}/{bucket.name}/{key}", content=data, headers={"Authorization": _SIGNED})

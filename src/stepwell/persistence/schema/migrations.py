@@ -1,6 +1,7 @@
 """Brings a database's tables up to date, at start or by `stepwell migrate`."""
 
 from enum import Enum, auto
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -34,6 +35,14 @@ class TablesVersion(Enum):
     BEHIND = auto()
     CURRENT = auto()
     NEWER = auto()
+
+
+@cache
+def newest_revision() -> str:
+    """Return the newest revision of the tables that this code knows."""
+    config = Config()
+    config.set_main_option("script_location", str(script_folder()).replace("%", "%%"))
+    return ScriptDirectory.from_config(config).get_current_head() or ""
 
 
 def script_folder() -> Path:

@@ -98,6 +98,7 @@ class InstallationColumns(TypedColumns):
 
     id = Column(Uuid(), primary_key=True)
     oldest_revision = _text()
+    has_folder = _flag()
 
 
 class UncleanEndColumns(TypedColumns):

@@ -1,0 +1,137 @@
+"""The version before the newest migration and this one run side by side on the migrated database."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.processes.earlier_version import extract_earlier_version
+from support.processes.stepwell_process import StepwellProcess, start, until
+from support.service.live_service import SECRET, token
+
+WORKFLOWS = "/api/v1/workflows/"
+WAIT_S = 120
+# Long enough that a process is killed while it runs them: some thousands of steps.
+LONG_CHAIN, CHAINS = 300, 6
+
+
+class Versions:
+    """Starts processes of both versions on one database and one folder."""
+
+    def __init__(self, dsn: str, folder: Path, earlier: Path) -> None:
+        self._folder, self._earlier, self.processes = folder, earlier, list[StepwellProcess]()
+        self._env = {
+            "STEPWELL_DATABASE_URL": dsn,
+            "STEPWELL_JWT_SECRET": SECRET,
+            "STEPWELL_DATA_DIR": str(folder / "data"),
+            "STEPWELL_DEFAULT_PROVIDER": "LOCAL",
+            "STEPWELL_LEASE_S": "3",
+        }
+
+    def start(self, *, earlier: bool) -> StepwellProcess:
+        """Start a process and return it when it is ready."""
+        env = self._env | ({"PYTHONPATH": str(self._earlier)} if earlier else {})
+        process = start("serve", self._folder / "data", env, logs=self._folder)
+        self.processes.append(process)
+        return process.wait_ready(WAIT_S)
+
+
+@pytest.fixture
+def versions(empty: str, folder: Path) -> Iterator[Versions]:
+    versions = Versions(empty, folder, extract_earlier_version(folder / "earlier"))
+    try:
+        yield versions
+    finally:
+        for process in versions.processes:
+            process.kill_group()
+
+
+@contextmanager
+def client(process: StepwellProcess) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {token()}"}
+    with httpx.Client(base_url=process.url, headers=headers, timeout=30, trust_env=False) as http:
+        yield http
+
+
+def join(step_id: str, *depends_on: str) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "PASSTHROUGH", "config": {}, "depends_on": list(depends_on)}
+
+
+def chain(length: int) -> list[dict[str, Any]]:
+    return [join(f"s{number}", *[f"s{number - 1}"][:number]) for number in range(length)]
+
+
+def create(http: httpx.Client, steps: list[dict[str, Any]], *, begin: bool = True) -> str:
+    body = {"name": "a test", "origin_instance": "tests", "steps": steps}
+    answer = http.post(WORKFLOWS, params={"start": begin}, json=body)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
+
+
+def get(http: httpx.Client, workflow_id: str) -> dict[str, Any]:
+    answer = http.get(WORKFLOWS + workflow_id)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def verb(http: httpx.Client, workflow_id: str, name: str) -> None:
+    """Send the verb until it is accepted: a process that can't change the workflow now says 503 with Retry-After."""
+
+    def accepted() -> bool:
+        path = WORKFLOWS + workflow_id
+        answer = http.delete(path) if name == "cancel" else http.post(f"{path}/{name}")
+        assert answer.status_code == 200 or (answer.status_code == 503 and "Retry-After" in answer.headers), answer.text
+        return answer.status_code == 200
+
+    until(accepted, WAIT_S)
+
+
+def until_all_completed(http: httpx.Client, workflow_ids: list[str]) -> None:
+    until(
+        lambda: all(get(http, each)["status"] == "COMPLETED" for each in workflow_ids),
+        WAIT_S,
+        lambda: [(get(http, each)["status"], get(http, each)["completed_steps"]) for each in workflow_ids],
+    )
+
+
+def test_two_versions_run_each_others_workflows_on_the_migrated_database(versions: Versions) -> None:
+    old = versions.start(earlier=True)
+    new = versions.start(earlier=False)  # it migrates the tables, which the other one uses
+    restarted = versions.start(earlier=True)  # on tables of a later revision than its own
+    with client(old) as old_http, client(new) as new_http, client(restarted) as restarted_http:
+        both = [old_http, new_http, restarted_http]
+        draw = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "x", "width": 64, "height": 64}}
+        workflows = [create(http, [draw, join("last", "draw")]) for http in both]
+        for http in both:
+            until_all_completed(http, workflows)
+            for each in workflows:
+                path = get(http, each)["steps"][0]["result"]["result_image_path"]
+                assert http.get(f"/api/v1/artifacts/{path}").status_code == 200
+        for one, other in ((old_http, new_http), (new_http, old_http)):
+            workflow_id = create(one, chain(3), begin=False)
+            verb(other, workflow_id, "start")
+            until_all_completed(one, [workflow_id])
+            verb(other, workflow_id, "cleanup")
+            cancelled = create(one, chain(3), begin=False)
+            verb(other, cancelled, "cancel")
+            assert get(one, cancelled)["status"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("killed", ["earlier", "this"])
+def test_each_version_claims_what_the_other_has_left(versions: Versions, killed: str) -> None:
+    old = versions.start(earlier=True)
+    new = versions.start(earlier=False)
+    dying, living = (old, new) if killed == "earlier" else (new, old)
+    with client(dying) as http:
+        workflows = [create(http, chain(LONG_CHAIN)) for _ in range(CHAINS)]
+        dying.kill()
+    with client(living) as http:
+        assert any(get(http, each)["status"] == "RUNNING" for each in workflows)
+        until_all_completed(http, workflows)
+        for each in workflows:
+            events = http.get(f"{WORKFLOWS}{each}/events", params={"limit": 1000}).json()["events"]
+            assert [event["type"] for event in events].count("step.completed") == LONG_CHAIN
