@@ -1,8 +1,8 @@
-"""Reads of workflows by id: one statement, which is one snapshot and one round trip.
+"""Reads of workflows and tasks by id: one statement, which is one snapshot and one round trip.
 
 SQLAlchemy makes the statement once, and asyncpg runs it: if SQLAlchemy also ran it and read the rows, that would take
 ten times as long as the rest of a request. Reads that arrive while others are answered share the next statement. If
-that fails, each workflow is read alone, so that nobody gets the error of another's workflow.
+that fails, each id is read alone, so that nobody gets the error of another's workflow.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,23 +21,24 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage
 from stepwell.persistence.rows.decode_rows import Row, step_attempts, step_record, workflow_record
-from stepwell.persistence.schema.tables import steps, workflows
+from stepwell.persistence.schema.tables import steps, tasks, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import summarised, weight
 
 # With one connection, all reads would wait for a long workflow. With more of them, fewer reads share a statement.
 CONNECTIONS = 2
-MAX_WORKFLOWS = 16  # of a statement
+MAX_IDS = 16  # of a statement
 SMALL_BYTES = 64 * 1024  # a workflow of more weight is large
 _STEP_COLUMNS = tuple(column.name for column in (*steps.c, *attempt_columns()))
 
 
 class WorkflowLoader:
-    """Reads single workflows over the connections of *readers*."""
+    """Reads single workflows and tasks over the connections of *readers*."""
 
     def __init__(self, readers: SmallPool) -> None:
         self._bare = _RowReader(readers, _by_ids(), "id")
         self._versions = _RowReader(readers, _versions(), "id")
+        self._tasks = _RowReader(readers, _tasks(), "id")
         every = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
         self._small = {parts: _small_reader(readers, parts) for parts in every}
 
@@ -70,9 +71,14 @@ class WorkflowLoader:
             return None
         return Version.of(rows[0]["last_event"], rows[0]["updated_at"])
 
+    async def task(self, scope: TenantScope, task_id: UUID) -> Row | None:
+        """Return the row of the task, with the id and the type of its step."""
+        rows = await self._tasks.rows_of(task_id)
+        return rows[0] if rows and scope.covers(rows[0]["tenant"]) else None
+
 
 class _RowReader:
-    """Reads the rows that *query* finds for workflow ids. *key* is the column that has the id."""
+    """Reads the rows that *query* finds for ids. *key* is the column that has the id."""
 
     def __init__(self, readers: SmallPool, query: Select[*tuple[Any, ...]], key: str) -> None:
         compiled = query.compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
@@ -81,11 +87,11 @@ class _RowReader:
         self._ids_at = (compiled.positiontup or ()).index("ids")
         self._readers, self._key = readers, key
         self._calls: BatchedCalls[UUID, None, list[Row]] = BatchedCalls(
-            self._read, max_weight=(MAX_WORKFLOWS, 0), weigh=lambda _: (1, 0), shared=True
+            self._read, max_weight=(MAX_IDS, 0), weigh=lambda _: (1, 0), shared=True
         )
 
-    async def rows_of(self, workflow_id: UUID) -> list[Row]:
-        return await self._calls.call(workflow_id, None)
+    async def rows_of(self, id_: UUID) -> list[Row]:
+        return await self._calls.call(id_, None)
 
     async def _read(self, take: Callable[[], Iterable[UUID]]) -> Mapping[UUID, list[Row]]:
         async with self._readers.borrow() as connection:
@@ -100,10 +106,10 @@ class _RowReader:
                 if not connection.is_closed() and (timed_out or not is_outage(error)):
                     raise ItemFailure(error, timed_out=timed_out) from error
                 raise
-        by_workflow: dict[UUID, list[Row]] = {workflow_id: [] for workflow_id in ids}
+        by_id: dict[UUID, list[Row]] = {id_: [] for id_ in ids}
         for row in rows:
-            by_workflow[row[self._key]].append(row)
-        return by_workflow
+            by_id[row[self._key]].append(row)
+        return by_id
 
 
 def _is_timeout(error: Exception) -> bool:
@@ -126,6 +132,15 @@ def _versions() -> Select[*tuple[Any, ...]]:
     own = workflows.c
     return select(own.id, own.tenant, own.status, own.last_event, own.updated_at).where(
         own.id == any_(bindparam("ids", type_=ARRAY(Uuid())))
+    )
+
+
+def _tasks() -> Select[*tuple[Any, ...]]:
+    return (
+        select(tasks, steps.c.step_id, steps.c.task_type, workflows.c.tenant)
+        .join(steps, (steps.c.workflow_id == tasks.c.workflow_id) & (steps.c.position == tasks.c.position))
+        .join(workflows, workflows.c.id == tasks.c.workflow_id)
+        .where(tasks.c.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
     )
 
 

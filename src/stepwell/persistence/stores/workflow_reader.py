@@ -189,8 +189,7 @@ class PostgresWorkflowReader:
 
     @unavailable_in_outage
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(_tasks(scope).where(tasks.c.id == task_id))).mappings().first()
+        row = await self._loader.task(scope, task_id)
         return None if row is None else _task_record(row)
 
     @unavailable_in_outage
