@@ -2,7 +2,7 @@
 
 import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from msgspec import DecodeError, Meta, json
 
@@ -17,6 +17,7 @@ _ORIGIN = re.compile(
 
 
 DEFAULT_QUEUE = "stepwell"
+_QueueKey = Annotated[str, Meta(pattern=rf"^(?:\*|{'|'.join(TaskType)})(?!\n)$")]  # msgspec takes no enum beside "*"
 _QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?!\n)$")]
 
 
@@ -63,7 +64,7 @@ class TaskQueues(dict[str, str]):
     def read(cls, text: str) -> Self:
         """Read the JSON *text*. Raises ValueError, which doesn't quote it."""
         try:
-            return cls(json.decode(text, type=dict[TaskType | Literal["*"], _QueueName]))
+            return cls(json.decode(text, type=dict[_QueueKey, _QueueName]))
         except (DecodeError, RecursionError):
             raise ValueError('Expected JSON, like {"GENERATION": "gpu", "*": "stepwell"}') from None
 
