@@ -176,9 +176,9 @@ async def test_beside_a_live_one_it_asks_one_question_at_a_time_and_holds_no_lea
 
 
 def test_an_idle_process_waits_for_the_end_of_a_lease_and_not_for_its_next_renewal() -> None:
-    waits = {expiry: next_pause_s(9, expiry, busy=False) for expiry in (0.0, 5.0, 6.0, 9.0, 60.0, math.inf)}
-    assert waits == {0.0: 0.05, 5.0: 5.0, 6.0: 9.0, 9.0: 9.0, 60.0: 60.0, math.inf: math.inf}
+    waits = {expiry: next_pause_s(10, expiry, busy=False) for expiry in (0.0, 5.0, 7.0, 7.3, 10.0, 60.0, math.inf)}
+    assert waits == {0.0: 0.05, 5.0: 5.0, 7.0: 7.0, 7.3: 10.0, 10.0: 10.0, 60.0: 60.0, math.inf: math.inf}
 
 
-def test_a_busy_process_waits_for_a_third_of_its_lease_at_most() -> None:
-    assert [next_pause_s(9, expiry, busy=True) for expiry in (math.inf, 0.0, 5.0)] == [3.0, 0.05, 3.0]
+def test_a_busy_process_renews_its_lease_before_a_third_of_it_has_passed() -> None:
+    assert [next_pause_s(10, expiry, busy=True) for expiry in (math.inf, 0.0, 5.0)] == pytest.approx([2.8, 0.05, 2.8])

@@ -47,6 +47,7 @@ RUNS_ELSEWHERE = "another process runs the workflow, and it alone can change it;
 NEEDS_NEWER_VERSION = (
     "only a newer version of Stepwell understands the workflow; ask a process of that version, or later"
 )
+RENEWED_AFTER = 0.28  # the part of a lease after which a busy process renews it; `Lease` renews after a quarter
 _PAGE, _RELEASED = 200, 1_000
 _RETRY_S = 0.5
 _MIN_PAUSE_S = 0.05
@@ -166,7 +167,7 @@ class Recovery(WorkflowListener):
 
     def wake_if_idle(self) -> None:
         """Wake `run` because this process has work, unless it wakes by itself in time to renew the lease."""
-        if self.idle and self.pause_s > self._lease.seconds / 3:
+        if self.idle and self.pause_s > self._lease.seconds * RENEWED_AFTER:
             self._woken.set()
 
     async def claim(self, workflow_id: UUID) -> None:
@@ -387,9 +388,10 @@ def next_pause_s(lease_s: float, next_expiry_s: float, *, busy: bool) -> float:
     """
     next_expiry_s = max(next_expiry_s, _MIN_PAUSE_S)
     if busy:
-        return min(lease_s / 3, next_expiry_s)
-    if next_expiry_s >= lease_s * 2 / 3:
-        # A living process renews its lease when a third of it has passed, so this lease was renewed just now.
+        return min(lease_s * RENEWED_AFTER, next_expiry_s)
+    if next_expiry_s >= lease_s * (1 - RENEWED_AFTER):
+        # The process has renewed its lease just now. If it dies before it renews the lease again, this pause ends
+        # within 1 + `RENEWED_AFTER` leases.
         return max(next_expiry_s, lease_s)
     return next_expiry_s
 
