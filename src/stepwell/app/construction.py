@@ -324,7 +324,7 @@ def build_services(
     uploads, sweeper = _build_uploads(process, stores, webhooks.recovery, stack)
     cleanups = _build_cleanups(stores, engine, webhooks.recovery, access, uploads, clock)
     applier = VerbApplier(access, webhooks.admission, idempotency)
-    sender, receiver = _build_commands(stores, engine, webhooks.recovery, applier, idempotency, clock)
+    sender, receiver = _build_commands(stores, engine, webhooks.recovery, applier, cleanups, idempotency, clock)
     return Services(
         workflows=WorkflowService(
             access,
@@ -383,12 +383,13 @@ def _build_commands(
     engine: Engine,
     recovery: Recovery,
     applier: VerbApplier,
+    cleanups: CleanupRunner,
     idempotency: IdempotentRequests,
     clock: Clock,
 ) -> tuple[CommandSender, CommandReceiver]:
     commands = stores.database.commands
     sender = CommandSender(commands, engine.coordination, idempotency, clock, uuid7)
-    receiver = CommandReceiver(commands, engine.coordination, applier)
+    receiver = CommandReceiver(commands, engine.coordination, applier, cleanups)
     recovery.add_claimer(receiver)
     recovery.listen_to_commands(CommandNotifications(sender, receiver))
     return sender, receiver

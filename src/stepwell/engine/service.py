@@ -21,7 +21,7 @@ from stepwell.domain.access.signed_urls import CallbackUrls
 from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, Unavailable
 from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, Resume, Start, Update
-from stepwell.domain.lifecycle.peer_commands import ClientVerb, VerbRefused, error_of
+from stepwell.domain.lifecycle.peer_commands import ClientVerb, VerbApplied, VerbRefused, error_of
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.records import CleanupReport, DataDeletion, FoundWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
@@ -196,8 +196,8 @@ class WorkflowService:
         if not cleanup_tasks:
             return await self._verb(scope, workflow_id, verb, preconditions), CleanupReport()
         with self._cleanups.observe(workflow_id) as observer:
-            has_begun = await self._change(scope, workflow_id, verb, preconditions)
-            report = await self._cleanups.wait(observer, begun=has_begun)
+            applied = await self._change(scope, workflow_id, verb, preconditions)
+            report = applied.report or await self._cleanups.wait(observer, begun=applied.changed)
         return await self._reads.find(scope, workflow_id), report
 
     async def delete_data(self, scope: TenantScope, actor: str, workflow_id: UUID) -> DataDeletion:
@@ -240,11 +240,8 @@ class WorkflowService:
 
     async def _change(
         self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
-    ) -> bool:
-        """Apply a verb, here or in the process that runs the workflow, and wait until it is committed.
-
-        Return whether it changed anything.
-        """
+    ) -> VerbApplied:
+        """Apply a verb, here or in the process that runs the workflow, and wait until it is committed."""
         self._availability.check_open()
         may_run_elsewhere = self.access.recovery.others_alive
         for _ in range(_TRIES):
@@ -253,7 +250,7 @@ class WorkflowService:
                 if isinstance(outcome, VerbRefused):
                     raise error_of(outcome)
                 if outcome is not None:
-                    return outcome.changed
+                    return outcome
             try:
                 result = await self._applier.apply(scope, workflow_id, verb, preconditions)
             except NotWritten:
@@ -266,7 +263,7 @@ class WorkflowService:
                 raise type(outage)(f"{outage}; the request may still take effect") from None
             if result.refused is not None:
                 raise result.refused
-            return result.changed
+            return VerbApplied(result.changed)
         raise Unavailable("the workflow is being changed elsewhere")
 
     def _start_input(self, actor: str, *, runs: bool) -> Start:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.domain.lifecycle.peer_commands import Command, Outcome
+from stepwell.domain.lifecycle.peer_commands import Command, Outcome, VerbApplied
 from stepwell.domain.tenancy import TenantScope
 
 WAITING_PER_WORKFLOW: Final = 100
@@ -66,6 +66,9 @@ class Commands(Protocol):
         Nothing is stored if the command doesn't wait any more, or if the workflow has another *epoch*: then another
         process has taken the workflow over.
         """
+
+    async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
+        """Replace an outcome whose report follows by one with the report, and notify the requester."""
 
     async def poll(self, requester: UUID, command_id: UUID) -> CommandState:
         """Return the state of the requester's command.

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from stepwell.domain.errors import TooManyRequests
-from stepwell.domain.lifecycle.peer_commands import Command, CommandWithdrawn, Outcome
+from stepwell.domain.lifecycle.peer_commands import Command, CommandWithdrawn, Outcome, VerbApplied
 from stepwell.domain.tenancy import TenantScope
 from stepwell.ports.peer_commands import LIFETIME_S, WAITING_PER_TENANT, WAITING_PER_WORKFLOW, CommandState
 from stepwell.testing.memory_tables import CommandRow, Tables
@@ -62,6 +62,13 @@ class MemoryCommands:
             return
         workflow = self._tables.workflows.get(row.command.workflow_id)
         if workflow is not None and workflow.record.state.epoch == epoch:
+            row.outcome = outcome
+            self._tables.notify_command(row.requester, "answered", command_id)
+
+    async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
+        await self._tables.round_trip()
+        row = self._tables.commands.get(command_id)
+        if row is not None and isinstance(row.outcome, VerbApplied) and row.outcome.report_follows:
             row.outcome = outcome
             self._tables.notify_command(row.requester, "answered", command_id)
 

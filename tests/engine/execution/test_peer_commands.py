@@ -13,8 +13,8 @@ import pytest
 from stepwell.domain.lifecycle.peer_commands import CommandWithdrawn
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import use_failing_store
-from support.providers.scripted import Hang, ScriptedProvider, eventually, scripted_step
-from support.service.live_service import Service, running_service
+from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, scripted_step
+from support.service.live_service import Service, running_service, statuses_of
 
 WORKFLOWS = "/api/v1/workflows/"
 KEY = {"Idempotency-Key": "k"}
@@ -48,7 +48,7 @@ class Pair:
 async def started_pair(
     stack: AsyncExitStack, database: str | MemoryDatabase, folder: Path, lease_s: float = 3600
 ) -> Pair:
-    provider = ScriptedProvider(default=Hang())
+    provider = ScriptedProvider(script={"made": [Succeed(files={"a.png": b"png"})] * 2}, default=Hang())
     services = [
         await stack.enter_async_context(
             running_service(database, folder, providers=[provider], exclusive=False, grace_s=1, lease_s=lease_s)
@@ -146,6 +146,27 @@ async def test_a_repeated_request_gets_the_stored_answer_from_either_process(pai
         again = await service.client.post(f"{path}/pause", headers=KEY)
         assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
     assert (await events_of(pair.one, path)).count("workflow.paused") == 1
+
+
+async def test_a_cleanup_is_reported_by_the_process_that_does_not_delete_the_files(timed_pair: Pair) -> None:
+    pair = timed_pair
+    for service in (pair.one, pair.other):
+        created = await pair.one.create(scripted_step("made"), scripted_step("a", "made"))
+        workflow_id = created["id"]
+        await pair.one.until(workflow_id, lambda workflow: statuses_of(workflow)["a"] == "RUNNING")
+        assert (await pair.one.verb(workflow_id, "pause")).json()["status"] == "PAUSED"
+        made, _ = await service.tasks(workflow_id)
+        answer = await service.verb(workflow_id, "cleanup", cleanup_tasks=True)
+        assert (answer.status_code, answer.json()["workflow"]["status"]) == (200, "CANCELLED")
+        report = answer.json()["cleanup"]
+        assert report == {
+            "tasks_processed": 2,
+            "tasks_cleaned": 2,
+            "deleted_paths": [output["path"] for output in made["outputs"]],
+            "errors": [],
+            "pending": False,
+        }
+        assert len(report["deleted_paths"]) == 1
 
 
 async def test_lost_notifications_cost_some_time_and_nothing_else(

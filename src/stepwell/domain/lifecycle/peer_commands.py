@@ -24,6 +24,7 @@ from stepwell.domain.errors import (
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, Resume, Start, Update
 from stepwell.domain.preconditions import Preconditions, Version
+from stepwell.domain.records import CleanupReport
 from stepwell.domain.tenancy import TenantScope
 
 ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update
@@ -55,9 +56,14 @@ class Command(Struct, frozen=True):
 
 
 class VerbApplied(Struct, frozen=True, tag="applied"):
-    """The verb was applied. `changed`: it has changed the workflow."""
+    """The verb was applied. `changed`: it has changed the workflow.
+
+    `report_follows`: the outcome will be replaced by one with the `report` of the cleanup that the verb has begun.
+    """
 
     changed: bool
+    report_follows: bool = False
+    report: CleanupReport | None = None
 
 
 class VerbRefused(Struct, frozen=True, tag="refused"):

@@ -5,17 +5,23 @@ What must hold:
   effect, and only while it waits. So it has its effect at most once, whichever processes try it.
 - The outcome of a command that changes nothing is stored only while this process has the workflow.
 - A command that this process can't carry out stays where it is: another process, or the next try, finds it.
+- Of a cleanup that deletes files, the outcome comes first and the report follows.
 - A process that stops leaves its commands to the process that takes its workflows over.
 - No statement is sent unless a notification or the recovery asks for it.
 """
 
 import asyncio
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
+from msgspec.structs import replace
 
 from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.lifecycle.peer_commands import Command, VerbApplied, refusal_of
+from stepwell.domain.lifecycle.inputs import Cleanup
+from stepwell.domain.lifecycle.peer_commands import Command, CommandMark, VerbApplied, refusal_of
+from stepwell.domain.records import CleanupReport
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.ports.coordination import Coordination
@@ -27,13 +33,30 @@ _PAGE = 100
 _RETRY_S = 0.5
 
 
+class CleanupReports(Protocol):
+    """Waits for the reports of cleanups."""
+
+    def observe(self, workflow_id: UUID, /) -> AbstractContextManager[Any]:
+        """Return an observer that counts, within the context, what the cleanup of the workflow does."""
+
+    async def wait(self, observer: Any, /, *, begun: bool) -> CleanupReport:
+        """Return the report at the end of the cleanup, or after some seconds. *begun*: the verb has begun it."""
+
+
 class CommandReceiver:
     """Carries out commands. A `recovery.Claimer`: commands may wait for the workflows that were claimed."""
 
     busy = False  # `Recovery` renews the lease while workflows are in memory
 
-    def __init__(self, commands: Commands, coordination: Coordination, applier: VerbApplier) -> None:
-        self._commands, self._coordination, self._applier = commands, coordination, applier
+    def __init__(
+        self,
+        commands: Commands,
+        coordination: Coordination,
+        applier: VerbApplier,
+        cleanups: CleanupReports,
+    ) -> None:
+        self._commands, self._coordination = commands, coordination
+        self._applier, self._cleanups = applier, cleanups
         self._in_progress: set[UUID] = set()
         self._closed = False
         self._wake = asyncio.Event()
@@ -80,15 +103,16 @@ class CommandReceiver:
         return list(await self._commands.waiting(self._coordination.owner, self._in_progress, _PAGE))
 
     async def _carry_out(self, command: Command) -> None:
-        request = command.request
+        verb = command.request.verb
         try:
-            result = await self._applier.apply(
-                request.scope, command.workflow_id, request.verb, command.preconditions, command.id
-            )
-            if result.refused is not None:
-                await self._commands.answer(command.id, result.epoch, refusal_of(result.refused))
-            elif not result.changed:
-                await self._commands.answer(command.id, result.epoch, VerbApplied(changed=False))
+            if isinstance(verb, Cleanup) and verb.cleanup_tasks:
+                with self._cleanups.observe(command.workflow_id) as observer:
+                    applied = await self._apply(command, report_follows=True)
+                    if applied is not None:
+                        report = await self._cleanups.wait(observer, begun=applied.changed)
+                        await self._commands.report(command.id, replace(applied, report_follows=False, report=report))
+            else:
+                await self._apply(command)
         except (NotFound, NotWritten, TimeoutError, Unavailable):
             # The workflow is gone, or another process has it now, or the command was withdrawn, or the database is
             # away. If the command still waits, a process finds it again.
@@ -97,3 +121,17 @@ class CommandReceiver:
             log.exception("command.broke", action="command", workflow_id=str(command.workflow_id))
         finally:
             self._in_progress.discard(command.id)
+
+    async def _apply(self, command: Command, *, report_follows: bool = False) -> VerbApplied | None:
+        """Apply the verb, and store its outcome. Return None if it was refused."""
+        request, outcome = command.request, VerbApplied(changed=True, report_follows=report_follows)
+        answer = await self._applier.apply(
+            request.scope, command.workflow_id, request.verb, command.preconditions, CommandMark(command.id, outcome)
+        )
+        if answer.refused is not None:
+            await self._commands.answer(command.id, answer.epoch, refusal_of(answer.refused))
+            return None
+        if not answer.changed:
+            outcome = replace(outcome, changed=False)
+            await self._commands.answer(command.id, answer.epoch, outcome)
+        return outcome

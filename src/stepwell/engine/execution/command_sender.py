@@ -15,8 +15,10 @@ from contextlib import suppress
 from uuid import UUID
 
 import structlog
+from msgspec.structs import replace
 
 from stepwell.domain.errors import StepwellError, Unavailable
+from stepwell.domain.lifecycle.inputs import Cleanup
 from stepwell.domain.lifecycle.peer_commands import (
     ClientVerb,
     Command,
@@ -27,6 +29,7 @@ from stepwell.domain.lifecycle.peer_commands import (
     VerbRefused,
 )
 from stepwell.domain.preconditions import Preconditions
+from stepwell.domain.records import CleanupReport
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.idempotency import IdempotentRequests
@@ -57,6 +60,7 @@ class CommandSender:
         self._commands, self._coordination, self._idempotency = commands, coordination, idempotency
         self._clock, self._new_id, self._requester = clock, new_id, coordination.owner
         self.answer_s = 10.0
+        self.report_s = 11.0  # the other process waits for its cleanup up to 10 s
         self._answered: dict[UUID, asyncio.Event] = {}  # by command
         self._known: list[UUID] = []  # commands whose outcomes are known, until the next statement deletes them
         self._closed = False
@@ -106,8 +110,9 @@ class CommandSender:
         command = Command(self._new_id(self._clock.now()), workflow_id, request, preconditions.reservation)
         delivered: asyncio.Future[VerbApplied | VerbRefused | None] = asyncio.get_running_loop().create_future()
         self._group.create_task(self._deliver(scope, command, delivered), name=f"command {command.id}")
+        report_s = self.report_s if isinstance(verb, Cleanup) and verb.cleanup_tasks else 0.0
         try:
-            async with asyncio.timeout(self.answer_s + _LAST_S):
+            async with asyncio.timeout(self.answer_s + report_s + _LAST_S):
                 # If the client goes away, its key stays reserved until the command has an outcome.
                 await self._idempotency.wait_committed(preconditions.reservation, delivered)
         except TimeoutError:
@@ -150,6 +155,8 @@ class CommandSender:
             pause_s = _LAST_POLL_S
             with suppress(Unavailable):
                 state = await self._commands.poll(self._requester, command_id)
+                if isinstance(state.outcome, VerbApplied) and state.outcome.report_follows:
+                    return await self._until_report(command_id, answered, state.outcome)
                 if state.outcome is not None:
                     return _checked(state.outcome)
                 elsewhere = state.elsewhere
@@ -157,6 +164,18 @@ class CommandSender:
         if isinstance(outcome, CommandWithdrawn) and not elsewhere:
             return None
         return _checked(outcome)
+
+    async def _until_report(self, command_id: UUID, answered: asyncio.Event, applied: VerbApplied) -> VerbApplied:
+        """Wait for the report of a cleanup that has been applied. Without one, files may be left."""
+        deadline = self._clock.monotonic() + self.report_s
+        while not self._closed and (left_s := deadline - self._clock.monotonic()) > 0:
+            await wait_until_set(answered, self._clock, min(_LAST_POLL_S, left_s))
+            answered.clear()
+            with suppress(Unavailable):
+                outcome = (await self._commands.poll(self._requester, command_id)).outcome
+                if isinstance(outcome, VerbApplied) and outcome.report is not None:
+                    return outcome
+        return replace(applied, report=CleanupReport(pending=True))
 
     async def _withdraw(self, command_id: UUID) -> Outcome | None:
         """Withdraw the command, however long the database is away, and return its outcome."""
@@ -172,6 +191,8 @@ def _checked(outcome: Outcome | None) -> VerbApplied | VerbRefused:
         raise Unavailable("the workflow is being deleted")
     if isinstance(outcome, CommandWithdrawn):
         raise Unavailable(_NO_ANSWER)
+    if isinstance(outcome, VerbApplied) and outcome.report_follows:
+        return replace(outcome, report=CleanupReport(pending=True))
     return outcome
 
 

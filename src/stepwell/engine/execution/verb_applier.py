@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from stepwell.domain.errors import InvalidTransition, PreconditionFailed, StepwellError, TooManyRequests, Unavailable
 from stepwell.domain.lifecycle.decision import RequestMarks
 from stepwell.domain.lifecycle.inputs import Resume, Start
-from stepwell.domain.lifecycle.peer_commands import ClientVerb, CommandMark, VerbApplied
+from stepwell.domain.lifecycle.peer_commands import ClientVerb, CommandMark
 from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -50,17 +50,16 @@ class VerbApplier:
         workflow_id: UUID,
         verb: ClientVerb,
         preconditions: Preconditions,
-        command_id: UUID | None = None,
+        command: CommandMark | None = None,
     ) -> VerbAnswer:
         """Apply the verb, and wait until its result is committed.
 
-        *command_id*: the command of another process that this carries out. Raises `NotFound`, `RunsElsewhere`,
+        *command*: the mark of the other process's command that this carries out. Raises `NotFound`, `RunsElsewhere`,
         `Unavailable`, `NotWritten` if this process has lost the workflow, and TimeoutError.
         """
         async with self.access.pinned(scope, workflow_id) as workflow:
             refused: StepwellError | None = None
             changed = False
-            command = None if command_id is None else CommandMark(command_id, VerbApplied(changed=True))
             try:
                 await self._check_room(workflow, verb)
                 preconditions.check(workflow.run.state)
@@ -73,7 +72,7 @@ class VerbApplier:
             # A refusal waits as well, because the state that forbids the verb may not be committed yet.
             effect = self.access.scheduler.checkpointer.flushed(workflow_id)
             async with asyncio.timeout(_ANSWER_S):
-                if refused is None and command_id is None:
+                if refused is None and command is None:
                     await self._idempotency.wait_committed(preconditions.reservation, effect)
                 else:
                     await effect

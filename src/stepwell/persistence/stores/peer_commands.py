@@ -22,7 +22,14 @@ from msgspec import json
 
 from stepwell.domain.errors import TooManyRequests
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.lifecycle.peer_commands import Command, CommandWithdrawn, Outcome, decode_outcome, decode_request
+from stepwell.domain.lifecycle.peer_commands import (
+    Command,
+    CommandWithdrawn,
+    Outcome,
+    VerbApplied,
+    decode_outcome,
+    decode_request,
+)
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
@@ -84,6 +91,13 @@ WITH answered AS (
 SELECT {notify_process("requester", "answered", "id")} FROM answered
 """  # noqa: S608 - built from constants
 
+REPORT: Final = f"""
+WITH answered AS (
+    UPDATE commands SET outcome = $2 WHERE id = $1 AND outcome ->> 'report_follows' = 'true' RETURNING id, requester
+)
+SELECT {notify_process("requester", "answered", "id")} FROM answered
+"""  # noqa: S608 - built from constants
+
 POLL: Final = f"""
 WITH mine AS MATERIALIZED (
     SELECT c.id, c.outcome, w.owner, w.owner <> $2 AND {_LIVE} AS elsewhere
@@ -126,6 +140,10 @@ class PostgresCommands:
     @unavailable_in_outage
     async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
         await self._connections.fetch(ANSWER, command_id, epoch, json.encode(outcome).decode())
+
+    @unavailable_in_outage
+    async def report(self, command_id: UUID, outcome: VerbApplied) -> None:
+        await self._connections.fetch(REPORT, command_id, json.encode(outcome).decode())
 
     @unavailable_in_outage
     async def poll(self, requester: UUID, command_id: UUID) -> CommandState:
