@@ -1,7 +1,7 @@
 """The transport calls an ASGI app as a server would: parts at once, disconnects, deadlines and errors."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -74,6 +74,47 @@ async def test_the_app_is_notified_when_the_reader_closes_the_response() -> None
             assert await anext(response.aiter_raw()) == b"one"
         async with asyncio.timeout(5):
             await heard.wait()
+
+
+async def test_a_request_that_waits_when_the_transport_ends_fails_and_is_not_cancelled() -> None:
+    begun = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with asyncio.TaskGroup() as group:
+        async with open_transport(app) as transport:
+            client = httpx.AsyncClient(transport=transport)
+            request = group.create_task(_error_of(client.get("http://test/")), name="request")
+            await begun.wait()
+        later = await _error_of(client.get("http://test/"))
+    assert (type(request.result()), type(later)) == (httpx.ReadError, httpx.ConnectError)
+
+
+async def test_a_body_that_is_read_when_the_transport_ends_is_not_taken_for_complete() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        await send(part(b"one"))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with open_transport(app) as transport:
+        client = httpx.AsyncClient(transport=transport)
+        response = await client.send(client.build_request("GET", "http://test/"), stream=True)
+        parts = response.aiter_raw()
+        assert await anext(parts) == b"one"
+    with pytest.raises(httpx.ReadError):
+        await anext(parts)
+
+
+async def _error_of(awaitable: Awaitable[object]) -> BaseException | None:
+    try:
+        await awaitable
+    except BaseException as error:  # noqa: BLE001 - returned
+        return error
+    return None
 
 
 async def test_a_request_without_an_answer_ends_at_its_deadline() -> None:

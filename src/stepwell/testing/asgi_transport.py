@@ -42,8 +42,11 @@ class StreamingAsgiTransport(httpx.AsyncBaseTransport):
     def __init__(self, app: AsgiApp, group: asyncio.TaskGroup) -> None:
         self._app, self._group = app, group
         self._running: dict[asyncio.Task[None], _Exchange] = {}
+        self._ended = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self._ended:
+            raise httpx.ConnectError("the app has ended", request=request)
         exchange = _Exchange(request)
         task = self._group.create_task(exchange.run(self._app), name=f"{request.method} {request.url.path}")
         self._running[task] = exchange
@@ -57,6 +60,7 @@ class StreamingAsgiTransport(httpx.AsyncBaseTransport):
 
     async def end_requests(self, grace_s: float = _GRACE_S) -> None:
         """Disconnect the requests that still run, and cancel those that haven't ended after *grace_s*."""
+        self._ended = True
         for exchange in self._running.values():
             exchange.disconnect()
         if self._running:
@@ -109,7 +113,7 @@ class _Exchange:
         self._disconnected = True
         self._parts.clear()
         self._writable.set()
-        self._end(None)
+        self._end(httpx.ReadError("the connection was closed"))
 
     async def read_head(self) -> tuple[int, list[tuple[bytes, bytes]]]:
         return await self._within_deadline(self._head)
@@ -161,12 +165,12 @@ class _Exchange:
             self._end(None)
 
     def _end(self, error: httpx.TransportError | None) -> None:
-        """End the response, with *error* unless it is complete or nobody reads it."""
+        """End the response, with *error* unless it is complete."""
         if self._ended.is_set():
             return
         self._ended.set()
         if not self._head.done():
-            self._head.cancel() if error is None else self._head.set_exception(error)
+            self._head.set_exception(error or httpx.RemoteProtocolError("the app has sent a body without a head"))
         self._error = error
         self._readable.set()
 
