@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from stepwell.cli.workflow_commands.recent_workflows import RecentWorkflows
+from stepwell.cli.workflow_commands.user_files import locked_folder
 
 URL = "http://127.0.0.1:9000"
 
@@ -63,3 +64,12 @@ def test_commands_at_the_same_time_lose_no_id(path: Path) -> None:
         list(threads.map(add, ids))
     assert set(RecentWorkflows().recent_ids(URL)) == set(ids)
     assert [each.name for each in path.parent.iterdir()] == ["workflows.json"]
+
+
+def test_a_lock_that_another_command_never_releases_is_an_error(path: Path) -> None:
+    with (
+        locked_folder(path.parent),
+        pytest.raises(OSError, match="another command holds the lock"),
+        locked_folder(path.parent, within_s=0.05),
+    ):
+        pass

@@ -5,9 +5,11 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from uuid import uuid4
 
 _MAX_BYTES = 1_048_576
+_POLL_S = 0.01
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:
@@ -47,12 +49,27 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 @contextmanager
-def locked_folder(folder: Path) -> Iterator[None]:
-    """Create *folder* if it is missing, and let one command at a time change its files. Raises OSError."""
+def locked_folder(folder: Path, *, within_s: float = 10.0) -> Iterator[None]:
+    """Create *folder* if it is missing, and let one command at a time change its files.
+
+    Raises OSError, also if another command, which may be suspended, holds the lock for longer than *within_s*.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    deadline = monotonic() + within_s
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not _locked(descriptor):
+            if monotonic() > deadline:
+                raise TimeoutError(None, f"another command holds the lock of {folder}")
+            sleep(_POLL_S)
         yield
     finally:
         os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
