@@ -8,7 +8,7 @@ from msgspec import Raw, Struct, json
 from stepwell.cli.errors import FAILED, REFUSED, Refused
 from stepwell.cli.output import print_message, print_result
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.problems import DefinitionWarning, ValidationError
 from stepwell.domain.errors import Fault
 
 
@@ -36,13 +36,14 @@ def exit_code_of(status: WorkflowStatus) -> int:
 
 def invalid_definition(faults: Iterable[Fault]) -> Refused:
     """Return the error for a definition that is not valid, with a line for each fault."""
-    return Refused("the definition is not valid:", *map(_line, faults), code=REFUSED)
+    return Refused("the definition is not valid:", *map(fault_line, faults), code=REFUSED)
 
 
 def print_warnings(warnings: Iterable[DefinitionWarning]) -> None:
     """Print the warnings of an accepted definition on stderr, a line for each."""
-    print_message(*(f"warning: {_line(warning)}" for warning in warnings))
+    print_message(*(f"warning: {fault_line(warning)}" for warning in warnings))
 
 
-def _line(item: Fault | DefinitionWarning) -> str:
+def fault_line(item: Fault | DefinitionWarning | ValidationError) -> str:
+    """Return the line for a fault or a warning: its place in the definition or the request, and what is wrong."""
     return f"{json.encode(item.loc).decode()}: {item.msg}"

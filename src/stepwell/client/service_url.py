@@ -45,17 +45,18 @@ def find_service(url: str | None, token: str | None) -> ServiceUrl:
         raise ValueError(f"there is no URL of a service: pass it as url, or set {_URL_VARIABLE}")
     service = ServiceUrl(url if url is not None else named or "", token)
     stored = os.environ.get(_TOKEN_VARIABLE) or None
-    if token is not None or stored is None or not (named is None or _is_at(service, named)):
+    if token is not None or stored is None or not (named is None or is_same_service(service.url, named)):
         return service
     return ServiceUrl(service.url, stored.strip())
 
 
-def _is_at(service: ServiceUrl, url: str) -> bool:
+def is_same_service(url: str, other: str) -> bool:
+    """Return whether both URLs are valid, and those of one service."""
     with suppress(ValueError):
-        return _address(ServiceUrl(url, None)) == _address(service)
+        return _address(url) == _address(other)
     return False
 
 
-def _address(service: ServiceUrl) -> tuple[str, str, int | None, str]:
-    url = httpx.URL(service.url)
-    return url.scheme, url.host, url.port or _PORTS.get(url.scheme), url.path.rstrip("/")
+def _address(service_url: str) -> tuple[str, str, int | None, str]:
+    url = httpx.URL(ServiceUrl(service_url.strip(), None).url)
+    return url.scheme, url.host, url.port or _PORTS.get(url.scheme), url.path

@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import time
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from stepwell.cli.data_folder import UP, read_address, read_token
 from stepwell.cli.errors import MISUSED, UNAVAILABLE, Refused
 from stepwell.cli.output import settings_of
 from stepwell.cli.workflow_commands.profiles import DEFAULT_PROFILE, check_profile_name, find_profile, profile_names
-from stepwell.client.service_url import ServiceUrl
+from stepwell.client.service_url import ServiceUrl, is_same_service
 from stepwell.domain.access.token_claims import unverified_claims
 from stepwell.domain.setting_names import TOKEN, URL
 from stepwell.domain.urls import split_url
@@ -27,7 +27,6 @@ from stepwell.settings.secret_files import read_secret_variable
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MARGIN_S = 60
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 class ConnectionOptions(NamedTuple):
@@ -56,7 +55,7 @@ class _Candidate(NamedTuple):
 
     def belongs_to(self, url: str) -> bool:
         """Return whether the token may be sent to *url*. It may if it came without an address."""
-        return self.url is None or _parts_of(self.url) == _parts_of(url)
+        return self.url is None or is_same_service(self.url, url)
 
 
 def find_endpoint(options: ConnectionOptions, environ: Mapping[str, str]) -> Endpoint:
@@ -85,7 +84,7 @@ def check_url(url: str, source: str) -> str:
     url = url.strip()
     parts = split_url(url)
     extra = parts.query or parts.fragment or parts.userinfo is not None or not url.isprintable() or " " in url
-    if parts.scheme not in _PORTS or parts.host is None or extra:
+    if parts.scheme not in ("http", "https") or parts.host is None or extra:
         raise Refused(f"{source}: Expected an address like https://stepwell.example.com", code=MISUSED)
     try:
         ServiceUrl(url, None)
@@ -105,11 +104,6 @@ def check_token(token: str, source: str) -> str:
 def is_loopback(url: str) -> bool:
     """Return whether the service is on this machine. What is sent there doesn't leave it."""
     return split_url(url).host in _LOOPBACK
-
-
-def _parts_of(url: str) -> tuple[str, str | None, int, str]:
-    parts = split_url(url.strip())
-    return parts.scheme, parts.host, parts.port or _PORTS.get(parts.scheme, 0), parts.path.rstrip("/")
 
 
 def _candidates(options: ConnectionOptions, environ: Mapping[str, str]) -> Iterator[_Candidate]:

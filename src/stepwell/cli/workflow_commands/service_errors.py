@@ -1,8 +1,7 @@
 """The exit code and the message of each error of the client."""
 
-from msgspec import json
-
 from stepwell.cli.errors import FAILED, NOT_FOUND, REFUSED, UNAVAILABLE
+from stepwell.cli.outcome import fault_line
 from stepwell.client import ConnectionFailed, Invalid, NotFound, RequestRefused, StepwellError, Unauthorized
 from stepwell.domain.setting_names import TOKEN
 
@@ -21,8 +20,7 @@ def exit_code(error: StepwellError) -> int:
 def error_lines(error: StepwellError, url: str, *, has_token: bool) -> list[str]:
     """Return the message of an error of the client. *url* is the address of the service."""
     if isinstance(error, Invalid) and error.faults:
-        faults = [f"{json.encode(list(fault.loc)).decode()}: {fault.msg}" for fault in error.faults]
-        return ["the service refuses this:", *faults]
+        return ["the service refuses this:", *map(fault_line, error.faults)]
     if isinstance(error, RequestRefused) and error.problem is not None:
         lines = [f"{error.problem.title}: {error.problem.detail}".rstrip(": ")]
     else:
