@@ -13,7 +13,7 @@ from stepwell.bench.plain_celery import CanvasSeconds
 from stepwell.bench.report import Report, report_of, with_celery
 from stepwell.domain.mapping.input_mapping import effective_config
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
-from stepwell.persistence.benchmark.queries import Times
+from stepwell.persistence.benchmark.queries import Times, Written
 from support.workflows.definitions import plan
 
 SIZES = [1, 2, 3, 4, 10, 100, 1_000]
@@ -21,6 +21,7 @@ SINGLE = [Shape.CHAIN, Shape.FAN, Shape.LAYERED]
 COUNTS = Counts(wall_s=2.0, cpu_s=0.5, statements=1_300.0, batches=1_200.0, transitions=10_800.0)
 LOAD = Load(Shape.FAN, workflows=5, steps=1_000, concurrency=5)
 TIMES = Times(step_p50_s=0.0123456, step_p95_s=0.2, workflow_p50_s=1.23456, workflow_p99_s=0.1)
+WRITTEN = Written(wal_bytes=10_000_000, stored_bytes=7_500_000)
 
 
 def levels(graph: list[list[int]]) -> list[int]:
@@ -171,7 +172,9 @@ def test_counts_are_differences() -> None:
 
 
 def reported(counts: Counts = COUNTS, lags_s: tuple[float, ...] = (0.004, 0.002)) -> Report:
-    return report_of(LOAD, Measurements(counts, list(lags_s), peak_rss_mb=50.04), TIMES, [0.0003, 0.0001, 0.0002])
+    return report_of(
+        LOAD, Measurements(counts, list(lags_s), peak_rss_mb=50.04), TIMES, WRITTEN, [0.0003, 0.0001, 0.0002]
+    )
 
 
 def test_the_figures_of_a_report_have_the_units_of_their_names() -> None:
@@ -192,6 +195,8 @@ def test_the_figures_of_a_report_have_the_units_of_their_names() -> None:
         peak_rss_mb=50.0,
         loop_lag_ms_p99=4.0,
         commit_ms=0.2,
+        wal_bytes_per_step=2_000.0,
+        stored_bytes_per_step=1_500.0,
     )
 
 
@@ -213,8 +218,8 @@ def test_the_measurements_of_processes_are_summed_over_the_time_from_the_first_s
 
 def test_a_report_shows_only_the_figures_that_exist() -> None:
     plain = reported().present()
-    assert list(plain)[-1] == "commit_ms"
-    images = report_of(replace(LOAD, work=Work.IMAGE), Measurements(COUNTS, [0.1]), TIMES, [0.1]).present()
+    assert list(plain)[-1] == "stored_bytes_per_step"
+    images = report_of(replace(LOAD, work=Work.IMAGE), Measurements(COUNTS, [0.1]), TIMES, WRITTEN, [0.1]).present()
     assert {name: images[name] for name in images if name not in plain} == {"work": "image", "images_per_s": 2_500.0}
 
 

@@ -44,7 +44,10 @@ FIELDS = [
     "peak_rss_mb",
     "loop_lag_ms_p99",
     "commit_ms",
+    "wal_bytes_per_step",
+    "stored_bytes_per_step",
 ]
+CELERY = ["celery_chain_steps_per_s", "celery_chord_steps_per_s", "times_celery"]
 SMALL = ("--workflows", "1", "--steps", "5")
 ENDLESS = ("--workflows", "10000", "--steps", "20", "--concurrency", "50", "--json")
 PROGRESS = re.compile(r"stepwell: \d+ of \d+ steps")
@@ -144,6 +147,25 @@ def test_steps_can_make_images(dsn: str) -> None:
     assert list(report) == [*FIELDS, "work", "images_per_s"]
     assert report["images_per_s"] == report["steps_per_s"]
     check_sums(report, 2, 4)
+
+
+def test_images_of_celery_workers_are_compared_with_a_plain_canvas(dsn: str) -> None:
+    options = ("--work", "image", "--image-size", "32", "--shape", "fan", "--workflows", "2", "--steps", "4", "--json")
+    done = bench(dsn, "--executor", "celery", "--workers", "2", *options)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert list(report) == [*FIELDS, "work", "workers", "images_per_s", *CELERY]
+    assert report["workers"] == 2
+    assert report["times_celery"] == pytest.approx(report["steps_per_s"] / report["celery_chord_steps_per_s"], rel=0.02)
+    # A step starts, is submitted, and completes.
+    assert report["transitions_per_s"] / report["steps_per_s"] == pytest.approx((2 * 4 * 3 + 2) / 8, rel=0.02)
+
+
+def test_a_broker_that_does_not_answer_ends_the_benchmark(dsn: str) -> None:
+    options = ("--executor", "celery", "--work", "wait", *SMALL)
+    done = bench(dsn, *options, STEPWELL_CELERY_BROKER_URL="redis://127.0.0.1:1/0")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "stepwell: the broker at 127.0.0.1:1 doesn't answer: Connection refused\n"
 
 
 def engine_processes(running: StepwellProcess) -> list[int]:
@@ -265,6 +287,7 @@ def test_a_database_that_does_not_keep_what_it_commits_is_refused(server: TestSe
     [
         (("--shape", "nonsense"), "postgresql://nowhere.invalid/x", "'nonsense' is not one of"),
         (("--steps", "0"), "postgresql://nowhere.invalid/x", "0 is not in the range"),
+        (("--workers", "2"), "postgresql://nowhere.invalid/x", "stepwell: --workers needs --executor celery"),
         (("--api", "--processes", "2"), "postgresql://nowhere.invalid/x", "stepwell: --api measures one process"),
         ((), "mysql://nowhere.invalid/x", "stepwell: STEPWELL_DATABASE_URL: Expected postgresql://"),
     ],

@@ -18,13 +18,13 @@ from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.bench.loads import IMAGE_INPUT, WAIT_S, Load, Shape, Work, image_task
-from stepwell.bench.plain_celery import BROKER_VARIABLE, FOLDER_VARIABLE, CanvasOrder, CanvasSeconds
+from stepwell.bench.plain_celery import BACKEND_VARIABLE, BROKER_VARIABLE, FOLDER_VARIABLE, CanvasOrder, CanvasSeconds
 from stepwell.providers.local.work import perform
 
 _START_S = 60.0
 _RUN_S = 24 * 3_600.0
 
-app = Celery("stepwell-bench", broker=os.environ[BROKER_VARIABLE], backend=os.environ[BROKER_VARIABLE])
+app = Celery("stepwell-bench", broker=os.environ[BROKER_VARIABLE], backend=os.environ[BACKEND_VARIABLE])
 # As `stepwell worker` configures its app, so that both sides lose equally little if a worker dies.
 app.conf.update(
     task_acks_late=True,
@@ -80,12 +80,12 @@ def canvas(load: Load, shape: Shape) -> chain:
 def main() -> None:
     order = json.decode(sys.stdin.buffer.readline(), type=CanvasOrder)
     deadline = time.monotonic() + _START_S
-    while len(app.control.ping(timeout=0.5)) < order.workers:
+    while not app.control.ping(timeout=0.5):
         if time.monotonic() > deadline:
-            sys.exit("the Celery workers don't answer")
+            sys.exit("the plain Celery worker doesn't answer")
     shapes = (Shape.CHAIN, Shape.FAN)
-    for shape in shapes:  # opens the connections
-        _run(replace(order.load, workflows=order.workers, concurrency=order.workers), shape)
+    for shape in shapes:  # opens the connections, and imports the code in each process
+        _run(replace(order.load, workflows=2 * order.workers, concurrency=2 * order.workers), shape)
     seconds = CanvasSeconds(*(_run(order.load, shape) for shape in shapes))
     sys.stdout.buffer.write(json.encode(seconds) + b"\n")
 

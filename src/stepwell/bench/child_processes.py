@@ -63,6 +63,10 @@ class ChildProcess:
         last = said.strip().rpartition("\n")[2]
         return ProcessEnded(f"{self.name} ended with exit code {code}" + (f": {last}" if last else ""))
 
+    async def fail_at_end(self) -> None:
+        """Raise `ProcessEnded` when the process ends. Runs until it is cancelled."""
+        raise await self.early_end()
+
     def close_input(self) -> None:
         self._input.close()
 

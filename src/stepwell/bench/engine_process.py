@@ -34,7 +34,7 @@ LENGTH_BYTES = 8
 class EngineOrder(Struct, frozen=True):
     """The order to run each workflow of *load* whose number modulo *processes* is *index*.
 
-    *concurrency* of them run at a time.
+    *concurrency* of them run at a time. Before, *warm_up* workflows run at once.
     """
 
     settings: Settings
@@ -43,6 +43,7 @@ class EngineOrder(Struct, frozen=True):
     index: int
     processes: int
     concurrency: int
+    warm_up: int
 
 
 class EngineReady(Struct, frozen=True, tag="ready"):
@@ -84,8 +85,8 @@ async def _run(order: EngineOrder) -> None:
     async with running_app(order.settings, source=source, url_secret=url_secret, exclusive=False) as app:
         async with asyncio.timeout(_CLAIM_S):
             await app.components.webhooks.recovery.caught_up.wait()
-        one = replace(order.load, workflows=1)
-        await drive(one.bodies(), in_process(app.services), concurrency=1)
+        warm_up = replace(order.load, workflows=order.warm_up)
+        await drive(warm_up.bodies(), in_process(app.services), order.warm_up)
         _send(EngineReady())
         if await _line():
             async with measure(app.metrics) as measurements, _progress(app):

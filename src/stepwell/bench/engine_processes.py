@@ -54,11 +54,11 @@ class EngineProcesses:
 
 @asynccontextmanager
 async def engine_processes(
-    number: int, settings: Settings, dsn: str, load: Load, env: Mapping[str, str]
+    number: int, settings: Settings, dsn: str, load: Load, env: Mapping[str, str], *, warm_up: int = 1
 ) -> AsyncIterator[EngineProcesses]:
     """Start *number* processes, and wait until all are ready. *env* is added to their environment.
 
-    Raises `ProcessEnded`.
+    Each runs *warm_up* workflows before. Raises `ProcessEnded`.
     """
     command = [sys.executable, "-m", "stepwell.bench.engine_process"]
     async with AsyncExitStack() as stack:
@@ -69,12 +69,15 @@ async def engine_processes(
 
         async def prepare(child: ChildProcess) -> None:
             concurrency = max(load.concurrency // number, 1)
-            order = pickle.dumps(EngineOrder(settings, dsn, load, children.index(child), number, concurrency))
+            order = pickle.dumps(EngineOrder(settings, dsn, load, children.index(child), number, concurrency, warm_up))
             await child.send(len(order).to_bytes(LENGTH_BYTES, "big") + order)
             assert isinstance(await _message(child), EngineReady)
 
-        async with asyncio.timeout(_READY_S):
-            await _of_each(children, prepare)
+        try:
+            async with asyncio.timeout(_READY_S):
+                await _of_each(children, prepare)
+        except TimeoutError:
+            raise ProcessEnded(f"the engine processes have run no workflow within {_READY_S:g} s") from None
         yield EngineProcesses(children)
 
 

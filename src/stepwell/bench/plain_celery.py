@@ -2,23 +2,24 @@
 
 import asyncio
 import sys
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 from msgspec import Struct, json
 
 from stepwell.bench.child_processes import child_process
 from stepwell.bench.loads import Load
+from stepwell.settings import Settings
 
-BROKER_VARIABLE, FOLDER_VARIABLE = "STEPWELL_BENCH_BROKER", "STEPWELL_BENCH_FOLDER"
+BROKER_VARIABLE, BACKEND_VARIABLE = "STEPWELL_BENCH_BROKER", "STEPWELL_BENCH_BACKEND"
+FOLDER_VARIABLE = "STEPWELL_BENCH_FOLDER"
 _MODULE = "stepwell.bench.celery_canvas"
 _RUN_S = 24 * 3_600.0
 # What a worker does besides its tasks would only make it slower.
-_WORKER_OPTIONS = ("--concurrency=1", "--loglevel=ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat")
+_WORKER_OPTIONS = ("--loglevel=ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
 class CanvasOrder(Struct, frozen=True):
-    """The order to run *load* as a chain and as a chord, when so many *workers* answer."""
+    """The order to run *load* as a chain and as a chord. The worker has *workers* processes."""
 
     load: Load
     workers: int
@@ -31,17 +32,24 @@ class CanvasSeconds(Struct, frozen=True):
     chord_s: float
 
 
-async def run_plain_celery(load: Load, workers: int, broker_url: str, folder: Path) -> CanvasSeconds:
-    """Run *load* on *workers* workers with one process each. Images are files in *folder*. Raises `ProcessEnded`."""
-    env = {BROKER_VARIABLE: broker_url, FOLDER_VARIABLE: str(folder)}
-    async with AsyncExitStack() as stack:
-        for number in range(workers):
-            command = [sys.executable, "-m", "celery", "-A", _MODULE, "worker", *_WORKER_OPTIONS]
-            command += ["--hostname", f"plain{number}@localhost"]
-            await stack.enter_async_context(child_process(f"Celery worker {number}", command, env, cwd=folder))
-        driver = await stack.enter_async_context(
-            child_process("Celery client", [sys.executable, "-m", _MODULE], env, cwd=folder)
-        )
-        async with asyncio.timeout(_RUN_S):
-            await driver.send(json.encode(CanvasOrder(load, workers)) + b"\n")
-            return json.decode(await driver.line(), type=CanvasSeconds)
+async def run_plain_celery(load: Load, workers: int, settings: Settings, folder: Path) -> CanvasSeconds:
+    """Run *load* on a worker with *workers* processes. Images are files in *folder*.
+
+    *settings* name the broker and the result backend. Raises `ProcessEnded`.
+    """
+    assert settings.celery_broker_url is not None
+    assert settings.result_backend is not None
+    env = {
+        BROKER_VARIABLE: settings.celery_broker_url,
+        BACKEND_VARIABLE: settings.result_backend,
+        FOLDER_VARIABLE: str(folder),
+    }
+    command = [sys.executable, "-m", "celery", "-A", _MODULE, "worker", *_WORKER_OPTIONS, "--concurrency", str(workers)]
+    client = [sys.executable, "-m", _MODULE]
+    async with (
+        child_process("plain Celery worker", command, env, cwd=folder),
+        child_process("Celery client", client, env, cwd=folder) as driver,
+        asyncio.timeout(_RUN_S),
+    ):
+        await driver.send(json.encode(CanvasOrder(load, workers)) + b"\n")
+        return json.decode(await driver.line(), type=CanvasSeconds)

@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 from stepwell.bench.loads import Load, Shape, Work
 from stepwell.bench.measurements import Measurements, percentile
 from stepwell.bench.plain_celery import CanvasSeconds
-from stepwell.persistence.benchmark.queries import Times
+from stepwell.persistence.benchmark.queries import Times, Written
 
 
 class Report(Struct, frozen=True):
@@ -18,7 +18,8 @@ class Report(Struct, frozen=True):
     The time of a step or workflow is from its start to its end, as its row records them. `cpu_us_per_step` is the
     processor time of the processes that run the engine. It includes creating the workflows, and excludes the database
     and the workers. `peak_rss_mb` is that of the largest process. `commit_ms` is the median of one-row commits to the
-    same database, before and after the run.
+    same database, before and after the run. The server writes `wal_bytes_per_step` to its log, also for others that use
+    it meanwhile. The tables and their indexes grow by `stored_bytes_per_step`.
 
     The other figures exist if the run has them. The figures of Celery are those of a plain canvas of the same functions
     at the same workers. `times_celery` compares with the canvas of the same shape.
@@ -40,6 +41,8 @@ class Report(Struct, frozen=True):
     peak_rss_mb: float
     loop_lag_ms_p99: float
     commit_ms: float
+    wal_bytes_per_step: float
+    stored_bytes_per_step: float
     work: str | None = None
     processes: int | None = None
     workers: int | None = None
@@ -53,7 +56,9 @@ class Report(Struct, frozen=True):
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def report_of(load: Load, measurements: Measurements, times: Times, commits_s: Sequence[float]) -> Report:
+def report_of(
+    load: Load, measurements: Measurements, times: Times, written: Written, commits_s: Sequence[float]
+) -> Report:
     """Return the report of a run. It has no figures about processes, workers and Celery."""
     counts, steps = measurements.counts, load.total_steps
     assert counts is not None
@@ -74,6 +79,8 @@ def report_of(load: Load, measurements: Measurements, times: Times, commits_s: S
         peak_rss_mb=_rounded(measurements.peak_rss_mb),
         loop_lag_ms_p99=_rounded(percentile(measurements.lags_s, 99) * 1e3),
         commit_ms=_rounded(percentile(commits_s, 50) * 1e3),
+        wal_bytes_per_step=_rounded(written.wal_bytes / steps),
+        stored_bytes_per_step=_rounded(written.stored_bytes / steps),
         work=None if load.work is Work.NOTHING else load.work,
         images_per_s=_rounded(steps / counts.wall_s) if load.work is Work.IMAGE else None,
     )

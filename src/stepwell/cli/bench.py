@@ -17,13 +17,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from stepwell.app import Application
+from stepwell.bench.broker import NoBroker
+from stepwell.bench.celery_worker import celery_settings, celery_worker
 from stepwell.bench.child_processes import ProcessEnded
 from stepwell.bench.driver import drive, in_process
 from stepwell.bench.engine_processes import engine_processes
 from stepwell.bench.http_load import run_http_load
 from stepwell.bench.loads import Load, Work
 from stepwell.bench.measurements import TRANSITIONS, Measurements, measure
-from stepwell.bench.report import Report, report_of
+from stepwell.bench.plain_celery import run_plain_celery
+from stepwell.bench.report import Report, report_of, with_celery
 from stepwell.bench.waiting_provider import install_plug_in
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, MISUSED, Refused
@@ -35,9 +38,17 @@ from stepwell.cli.serve import configured_dsn, database_faults
 from stepwell.cli.service_host import open_service
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
+from stepwell.cli.worker import require_celery
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.workflow_limits import places_of
-from stepwell.persistence.benchmark.queries import Incomplete, bare_commits, check_rows, forget_all, recorded_times
+from stepwell.persistence.benchmark.queries import (
+    Incomplete,
+    bare_commits,
+    check_rows,
+    forget_all,
+    recorded_times,
+    written,
+)
 from stepwell.persistence.benchmark.scratch_schema import scratch_schema
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.startup import prepare_database, reach_database
@@ -57,11 +68,17 @@ class BenchOptions(Struct, frozen=True):
     api: bool
     as_json: bool
     processes: int = 1
+    workers: int | None = None  # Celery's; None: LOCAL works on the machine of the engine, without Celery
+
+    @property
+    def transitions_per_step(self) -> int:
+        """Its start and its end. For the engine, a worker is a remote provider, to which the step is submitted too."""
+        return 2 if self.workers is None or self.load.work is Work.NOTHING else 3
 
     @property
     def in_this_process(self) -> bool:
         """Whether the engine runs in this process. The provider that waits is a plug-in, which others can load."""
-        return self.processes == 1 and self.load.work is not Work.WAIT
+        return self.processes == 1 and self.workers is None and self.load.work is not Work.WAIT
 
 
 def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
@@ -70,11 +87,13 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
     Raises `Refused`, and KeyboardInterrupt for a signal.
     """
     if options.api and not options.in_this_process:
-        raise Refused("--api measures one process, with steps that do nothing or make images", code=MISUSED)
+        raise Refused("--api measures one process without Celery, and no steps that wait", code=MISUSED)
+    if options.workers is not None:
+        require_celery()
     try:
         with tempfile.TemporaryDirectory(prefix="stepwell-bench-") as folder:
             return _bench_in(Path(folder), settings, options, signals)
-    except ProcessEnded as error:
+    except (NoBroker, ProcessEnded) as error:
         raise Refused(str(error)) from error
 
 
@@ -90,6 +109,7 @@ def _bench_in(folder: Path, settings: Settings, options: BenchOptions, signals: 
         jwt_public_key=None,
         jwt_jwks_url=None,
         public_url=None,
+        executor="inline",
         # All workflows in flight are active: the benchmark waits for those in memory.
         max_active_workflows=max(settings.max_active_workflows, 2 * active),
         max_active_workflows_per_tenant=max(settings.max_active_workflows_per_tenant, active),
@@ -115,13 +135,12 @@ async def _run_on(dsn: str, folder: Path, settings: Settings, options: BenchOpti
         await reach_database(dsn, timeout_s=_ANSWER_S, waiting=lambda why: print_message(f"waiting, because {why}"))
         async with scratch_schema(dsn) as (scratch, connection):
             await prepare_database(scratch, timeout_s=_ANSWER_S, waiting=lambda _: None)
-            engine = (
-                _this_process(settings, scratch, options)
-                if options.in_this_process
-                else _several_processes(settings, scratch, folder, options)
-            )
-            async with engine as run:
-                report = await _report(run, connection, options.load)
+            if options.workers is not None:
+                report = await _report_with_celery(settings, scratch, folder, connection, options)
+            else:
+                engine = _this_process if options.in_this_process else _several_processes
+                async with engine(settings, scratch, folder, options) as run:
+                    report = await _report(run, connection, options)
     if options.processes > 1:
         report = replace(report, processes=options.processes)
     for name, value in report.present().items():
@@ -132,7 +151,7 @@ async def _run_on(dsn: str, folder: Path, settings: Settings, options: BenchOpti
 
 
 @asynccontextmanager
-async def _this_process(settings: Settings, dsn: str, options: BenchOptions) -> AsyncIterator[RunLoad]:
+async def _this_process(settings: Settings, dsn: str, _folder: Path, options: BenchOptions) -> AsyncIterator[RunLoad]:
     """Run the engine in this process, and yield the function that runs the load."""
     load = options.load
     with bound_socket(replace(settings, host="127.0.0.1", port=0)) as listener:
@@ -149,7 +168,7 @@ async def _this_process(settings: Settings, dsn: str, options: BenchOptions) -> 
                     await drive(load.bodies(), in_process(app.services), load.concurrency)
 
             async def run_measured() -> Measurements:
-                async with measure(app.metrics) as measurements, _own_progress(app, load):
+                async with measure(app.metrics) as measurements, _own_progress(app, options):
                     await run(load)
                 return measurements
 
@@ -168,13 +187,33 @@ async def _several_processes(
     if options.load.work is Work.WAIT:
         install_plug_in(folder / "plug-in")
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder / "plug-in"), os.environ.get("PYTHONPATH"))))
-    async with engine_processes(options.processes, settings, dsn, options.load, env) as processes:
+    workers = options.workers
+    async with (
+        nullcontext() if workers is None else celery_worker(settings, workers, env),
+        engine_processes(
+            options.processes, settings, dsn, options.load, env, warm_up=1 if workers is None else 2 * workers
+        ) as processes,
+    ):
 
         async def run_measured() -> Measurements:
-            with _progress(options.load) as show:
+            with _progress(options) as show:
                 return await processes.run(show)
 
         yield run_measured
+
+
+async def _report_with_celery(
+    settings: Settings, dsn: str, folder: Path, connection: asyncpg.Connection, options: BenchOptions
+) -> Report:
+    """Run the load with a Celery worker, and then as a plain canvas on the same broker."""
+    load, workers = options.load, options.workers
+    assert workers is not None
+    async with celery_settings(settings, folder) as with_broker:
+        async with _several_processes(with_broker, dsn, folder, options) as run:
+            report = await _report(run, connection, options)
+        print_message("now as a plain Celery canvas")
+        seconds = await run_plain_celery(load, workers, with_broker, folder)
+    return replace(with_celery(report, load, seconds), workers=workers)
 
 
 @asynccontextmanager
@@ -190,19 +229,22 @@ async def _api_server(app: Application, keys: ServiceKeys, listener: socket.sock
             await asyncio.wait({serving})
 
 
-async def _report(run: RunLoad, connection: asyncpg.Connection, load: Load) -> Report:
+async def _report(run: RunLoad, connection: asyncpg.Connection, options: BenchOptions) -> Report:
+    load = options.load
     await forget_all(connection)
     commits = await bare_commits(connection, _COMMITS)
+    before = await written(connection)
     try:
         measurements = await run()
     except* Unavailable:
         raise Refused("the database went away") from None
+    bytes_ = (await written(connection)).since(before)
     commits += await bare_commits(connection, _COMMITS)
     try:
-        await check_rows(connection, load.workflows, load.total_steps)
+        await check_rows(connection, load.workflows, load.total_steps, options.transitions_per_step)
     except Incomplete as error:
         raise Refused(f"something is wrong with the engine: {error}") from error
-    return report_of(load, measurements, await recorded_times(connection), commits)
+    return report_of(load, measurements, await recorded_times(connection), bytes_, commits)
 
 
 def _token(keys: ServiceKeys) -> str:
@@ -210,7 +252,7 @@ def _token(keys: ServiceKeys) -> str:
 
 
 @asynccontextmanager
-async def _own_progress(app: Application, load: Load) -> AsyncIterator[None]:
+async def _own_progress(app: Application, options: BenchOptions) -> AsyncIterator[None]:
     before = app.metrics.value(TRANSITIONS)
 
     async def poll(show: Callable[[int], None]) -> None:
@@ -218,7 +260,7 @@ async def _own_progress(app: Application, load: Load) -> AsyncIterator[None]:
             await asyncio.sleep(_POLL_S)
             show(int(app.metrics.value(TRANSITIONS) - before))
 
-    with _progress(load) as show:
+    with _progress(options) as show:
         async with asyncio.TaskGroup() as group:
             polling = group.create_task(poll(show), name="progress")
             yield
@@ -226,18 +268,19 @@ async def _own_progress(app: Application, load: Load) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _progress(load: Load) -> Iterator[Callable[[int], None]]:
+def _progress(options: BenchOptions) -> Iterator[Callable[[int], None]]:
     """Show the progress on stderr: a bar on a terminal, else a line for each tenth.
 
     Yields a function that takes the number of transitions up to now.
     """
+    load = options.load
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), auto_refresh=False) as bar:
         task, tenths = bar.add_task("", total=load.total_steps), 0
 
         def show(transitions: int) -> None:
             nonlocal tenths
-            done = min(transitions // 2, load.total_steps)
+            done = min(transitions // options.transitions_per_step, load.total_steps)
             bar.update(task, completed=done, refresh=True)
             if bar.disable and done * 10 // load.total_steps > tenths:
                 tenths = done * 10 // load.total_steps

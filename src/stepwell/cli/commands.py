@@ -13,7 +13,7 @@ import click
 from stepwell import __version__
 from stepwell.bench.loads import Shape, Work
 from stepwell.cli.command_group import CommandGroup
-from stepwell.cli.errors import FAILED, INTERRUPTED, Refused, os_errors
+from stepwell.cli.errors import FAILED, INTERRUPTED, MISUSED, Refused, os_errors
 from stepwell.cli.output import discard_output, print_message, print_result, settings_of, start_logging
 from stepwell.cli.signals import Signals
 from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare commands
@@ -230,6 +230,17 @@ def _print_list(descriptions: Mapping[str, str]) -> None:
     help="Processes that run the engine, on one database. The workflows are divided among them.",
 )
 @click.option(
+    "--executor",
+    type=click.Choice(["inline", "celery"]),
+    default="inline",
+    show_default=True,
+    help="Where images are made: by the processes of the engine, or by a Celery worker. Steps that do nothing have no "
+    "executor. celery measures a plain Celery canvas too, and needs STEPWELL_CELERY_BROKER_URL or a Redis server.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 64), help="Processes of the Celery worker  [default: the number of CPUs]"
+)
+@click.option(
     "--api", is_flag=True, help="Post the workflows over HTTP from another process, which polls them until they end."
 )
 @click.option("--json", "as_json", is_flag=True, help="Also print the report as one line of JSON, at the end.")
@@ -243,6 +254,8 @@ def bench(
     work: str,
     image_size: int,
     processes: int,
+    executor: str,
+    workers: int | None,
     api: bool,  # noqa: FBT001 - an option
     as_json: bool,  # noqa: FBT001 - an option
     data_dir: Path | None,
@@ -258,10 +271,13 @@ def bench(
         from stepwell.bench.loads import Load
         from stepwell.cli.bench import BenchOptions, bench
 
+        if workers is not None and executor != "celery":
+            raise Refused("--workers needs --executor celery", code=MISUSED)
+        used = (workers or os.cpu_count() or 1) if executor == "celery" else None
         settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
         start_logging(settings, os.environ, quiet=True)
         load = Load(Shape(shape), workflows, steps, min(concurrency, workflows), payload, Work(work), image_size)
-        return bench(settings, BenchOptions(load, api, as_json, processes), signals)
+        return bench(settings, BenchOptions(load, api, as_json, processes, used), signals)
 
     return _stoppable(command, stopped=FAILED)
 
