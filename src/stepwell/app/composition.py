@@ -96,7 +96,7 @@ async def running_app(
         async def stop() -> None:
             services.availability.draining = True
             services.subscriptions.close()
-            await stop_engine(running, engine, webhooks, services, settings.grace_s)
+            await stop_engine(running, stores, engine, webhooks, services, settings.grace_s)
 
         try:
             await engine.scheduler.started.wait()

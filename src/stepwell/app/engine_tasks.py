@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 
 import structlog
 
@@ -14,6 +15,7 @@ from stepwell.freed_memory import return_freed_memory
 log = structlog.get_logger()
 
 _LAST_WRITES_S = 2.0
+_HAND_OVER_S = 0.1
 
 
 async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, services: Services, keys: TokenKeys) -> None:
@@ -45,21 +47,30 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
 
 
 async def stop_engine(
-    running: asyncio.Task[None], engine: Engine, webhooks: Webhooks, services: Services, grace_s: float
+    running: asyncio.Task[None],
+    stores: Stores,
+    engine: Engine,
+    webhooks: Webhooks,
+    services: Services,
+    grace_s: float,
 ) -> None:
     """Stop *running*, the task of `run_engine`, within about *grace_s* seconds.
 
-    Running attempts get most of the time to end. Then the last transitions are written, and the lease is released.
+    Running attempts get most of the time to end. Workflows without one are handed over to other processes meanwhile.
+    Then the last transitions are written, and the lease is released.
     Raises the error of *running* if one of the engine's tasks failed.
     """
     if not running.done():
         attempts_s = max(grace_s - _LAST_WRITES_S - 1, grace_s / 4)
         services.command_receiver.close()
         async with asyncio.TaskGroup() as group:
-            group.create_task(services.commands.stop(attempts_s), name="stop commands")
-            group.create_task(engine.scheduler.stop(attempts_s), name="stop scheduler")
-            group.create_task(webhooks.deliverer.stop(attempts_s), name="stop webhooks")
-            group.create_task(services.cleanups.stop(attempts_s), name="stop cleanups")
+            handing_over = group.create_task(_hand_over(stores, engine), name="hand over workflows")
+            async with asyncio.TaskGroup() as stopping:
+                stopping.create_task(services.commands.stop(attempts_s), name="stop commands")
+                stopping.create_task(engine.scheduler.stop(attempts_s), name="stop scheduler")
+                stopping.create_task(webhooks.deliverer.stop(attempts_s), name="stop webhooks")
+                stopping.create_task(services.cleanups.stop(attempts_s), name="stop cleanups")
+            handing_over.cancel()
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_LAST_WRITES_S):
                 await engine.scheduler.wait_until_written()
@@ -72,3 +83,27 @@ async def stop_engine(
     elif not running.cancelled() and (error := running.exception()) is not None:
         log.error("engine.broke", action="stop", exc_info=error)
         raise error
+
+
+async def _hand_over(stores: Stores, engine: Engine) -> None:
+    """Hand over each workflow that has no attempt left, so that it doesn't wait for the attempts of others.
+
+    Runs until cancelled. What it doesn't hand over is released with the lease.
+    """
+    scheduler, lease = engine.scheduler, engine.lease
+    if math.isinf(lease.seconds):
+        return  # there is no other process
+    while True:
+        await asyncio.sleep(_HAND_OVER_S)
+        if not scheduler.stopping:
+            continue
+        quiet = [
+            workflow_id
+            for workflow_id, each in scheduler.workflows.items()
+            if not (each.attempts or each.pins or scheduler.checkpointer.holds(workflow_id))
+        ]
+        for workflow_id in quiet:
+            scheduler.drop(workflow_id)
+        if quiet:
+            with contextlib.suppress(Unavailable):
+                await stores.database.workflow_store.hand_over(lease.owner, quiet)

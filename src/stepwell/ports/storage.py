@@ -99,6 +99,12 @@ class WorkflowStore(Protocol):
         admission.
         """
 
+    async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
+        """Let other processes claim these workflows of *owner* at once. `Presence` notifies them.
+
+        *owner* has nothing of these workflows in memory any more. Increments the epoch.
+        """
+
     async def waiting(self) -> list[WaitingCount]:
         """Count the workflows of each tenant that wait for admission: they are RUNNING, and have no owner."""
 

@@ -189,6 +189,15 @@ class MemoryWorkflowStore:
                 state.deadline_at = None
         return len(rows[:limit])
 
+    async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
+        await self._tables.round_trip()
+        for workflow_id in workflow_ids:
+            row = self._tables.workflows.get(workflow_id)
+            if row is not None and row.record.state.owner == owner:
+                row.record.state.owner = UUID(int=0)
+                row.record.state.epoch += 1
+        self._tables.process_channel.notify(owner, None)
+
     async def waiting(self) -> list[WaitingCount]:
         await self._tables.round_trip()
         starts: dict[str | None, list[datetime]] = {}

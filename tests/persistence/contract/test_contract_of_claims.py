@@ -32,6 +32,16 @@ async def test_a_claim_takes_what_has_no_live_process(
     assert found == ([(handle.workflow_id, ME, epoch, None)] if claimed else [])
 
 
+async def test_what_is_handed_over_may_be_claimed_while_its_owner_lives(stored: Stored) -> None:
+    handle, kept = await stored.make(owner=OTHER), await stored.make(owner=OTHER)
+    await stored.write(handle, admitted())
+    await stored.leases.renew(OTHER, 60)
+    await stored.workflow_store.hand_over(ME, [kept.workflow_id])
+    await stored.workflow_store.hand_over(OTHER, [handle.workflow_id])
+    found = [(one.state.id, one.state.owner, one.deaths_alone) for one in await stored.claim()]
+    assert found == [(handle.workflow_id, ME, None)]
+
+
 async def test_a_claim_changes_neither_the_history_nor_the_version_of_the_state(stored: Stored) -> None:
     handle = await stored.make(owner=OTHER)
     (claimed,) = await stored.claim()

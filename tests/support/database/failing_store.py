@@ -105,6 +105,9 @@ class FailingStore:
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         return await self.inner.known_jobs(provider, remote_ids)
 
+    async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
+        await self.inner.hand_over(owner, workflow_ids)
+
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
         return await self.inner.release_idle(owner, held, now, limit)
 

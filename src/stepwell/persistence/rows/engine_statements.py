@@ -7,6 +7,7 @@ workflows. So the transitions of a workflow are written together or not at all.
 """
 
 from typing import Final
+from uuid import UUID
 
 from stepwell.domain.daily_costs import MAX_MODEL
 from stepwell.domain.feature_level import FEATURE_LEVEL
@@ -553,6 +554,16 @@ RELEASE: Final = f"""
 WITH gone AS (DELETE FROM processes WHERE id = $1 RETURNING id)
 SELECT pg_notify('{PROCESSES}', id::text) FROM gone
 """  # noqa: S608 - built from a constant
+
+# Gives workflows of the process $1 an owner that is never alive, so that any other process may claim them, and notifies
+# the others.
+HAND_OVER: Final = f"""
+WITH handed_over AS (
+    UPDATE workflows SET owner = '{UUID(int=0)}', epoch = epoch + 1 WHERE owner = $1 AND id = ANY($2::uuid[])
+    RETURNING id
+)
+SELECT pg_notify('{PROCESSES}', $1::text) WHERE EXISTS (SELECT FROM handed_over)
+"""  # noqa: S608 - built from constants
 
 EXPIRE_OTHERS: Final = "UPDATE processes SET lease_until = '-infinity' WHERE id <> $1"
 

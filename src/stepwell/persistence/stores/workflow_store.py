@@ -160,6 +160,11 @@ class PostgresWorkflowStore:
             return len(await self._pool.fetch(sql.RELEASE_IDLE, owner, list(held), now, limit))
 
     @unavailable_in_outage
+    async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
+        async with self._turn():
+            await self._pool.execute(sql.HAND_OVER, owner, list(workflow_ids))
+
+    @unavailable_in_outage
     async def waiting(self) -> list[WaitingCount]:
         async with self._turn():
             rows = await self._pool.fetch(sql.WAITING)
