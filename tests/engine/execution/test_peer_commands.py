@@ -169,6 +169,31 @@ async def test_a_cleanup_is_reported_by_the_process_that_does_not_delete_the_fil
         assert len(report["deleted_paths"]) == 1
 
 
+async def test_a_verb_waits_for_the_end_of_a_workflow_that_another_process_runs(timed_pair: Pair) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    assert (await pair.one.client.post(f"{path}/pause")).json()["status"] == "PAUSED"
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        wait = {"Prefer": "wait=50"}
+        task = group.create_task(pair.other.client.post(f"{path}/resume", headers=wait))
+        await eventually(lambda: bool(pair.other.app.components.engine.bus.watched), "the request waits")
+        pair.provider.release("a")
+    answer = task.result()
+    assert (answer.status_code, answer.json()["status"]) == (200, "COMPLETED")
+    assert answer.headers["preference-applied"] == "wait=50"
+
+
+async def test_the_data_of_a_paused_workflow_is_deleted_by_either_process(timed_pair: Pair) -> None:
+    pair = timed_pair
+    for service in (pair.one, pair.other):
+        path = await pair.start()
+        assert (await pair.one.client.post(f"{path}/pause")).json()["status"] == "PAUSED"
+        answer = await service.client.delete(f"{path}/data")
+        assert (answer.status_code, answer.json()["pending"]) == (200, False)
+        assert (await service.client.get(path)).status_code == 404
+    assert not memory_of(pair).tables.commands
+
+
 async def test_lost_notifications_cost_some_time_and_nothing_else(
     pair: Pair, memory: MemoryDatabase, clock: ManualClock
 ) -> None:
