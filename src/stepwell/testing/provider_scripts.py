@@ -8,15 +8,15 @@ A test writes:
 """
 
 import math
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from io import BytesIO
 from typing import Any, Literal
 from uuid import UUID
 
 from msgspec import Struct, field
+from PIL import Image
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
@@ -253,17 +253,9 @@ class ProviderScripts(Struct, frozen=True):
 
 def png(width: int = 64, height: int = 64, color: tuple[int, int, int] = (90, 120, 200)) -> bytes:
     """Return a PNG image of one color, for the result of a scripted provider or an upload."""
-    row = b"\0" + bytes(color) * width
-    parts = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(row * height)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in parts)
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    file = BytesIO()
+    Image.new("RGB", (width, height), color).save(file, "PNG")
+    return file.getvalue()
 
 
 def files_of(result: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:

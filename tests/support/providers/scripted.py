@@ -1,4 +1,7 @@
-"""A provider that does what it is told, step by step, and remembers every call."""
+"""A provider that follows a script for each step and records its calls, and helpers for tests that use it.
+
+`stepwell.testing` has the scripts for users. These can also crash, hang until a release, and ignore a cancellation.
+"""
 
 import asyncio
 import contextlib
@@ -21,7 +24,7 @@ class Succeed(Struct, frozen=True):
 
 
 class Fail(Struct, frozen=True):
-    """*before*: attempts from that number on succeed."""
+    """Fail the attempt. Attempts with the number *before* or a later one succeed."""
 
     message: str = "no"
     retryable: bool = True
@@ -31,20 +34,20 @@ class Fail(Struct, frozen=True):
 
 
 class Crash(Struct, frozen=True):
-    """A bug of the provider; an inner cancellation that it lets out, too."""
+    """Raise an error that a provider shouldn't raise."""
 
     error: type[BaseException] = RuntimeError
 
 
 class Hang(Struct, frozen=True):
-    """Wait for `ScriptedProvider.release`, then go on with `then`. *files* are stored before."""
+    """Store *files*, wait for `ScriptedProvider.release`, then do `then`."""
 
     then: Succeed | Fail = Succeed()
     files: dict[str, bytes] = field(default_factory=dict)
 
 
 class Stubborn(Struct, frozen=True):
-    """As `Hang`, but a cancellation has no effect before the release. *files* are stored after it."""
+    """Wait for `ScriptedProvider.release` in spite of cancellations, then store *files*."""
 
     files: dict[str, bytes] = field(default_factory=dict)
 
@@ -64,9 +67,9 @@ class Call(Struct):
 
 
 class ScriptedProvider(InProcess):
-    """*script*: by step id what its calls do, one after the other; after the last, and for other steps, *default*.
+    """A provider whose calls have the outcomes of *script*, by step id and in order, and then the outcome *default*.
 
-    `calls` is the ledger, in the order of the calls. `peak` is how many ran at once.
+    `calls` has the calls in their order. `peak` is the highest number of calls that ran at once.
     """
 
     def __init__(
@@ -134,17 +137,17 @@ class ScriptedProvider(InProcess):
                 await self._gates[attempt.step_id].wait()
                 return await self._do(then, attempt, io)
             case Stubborn(files):
-                await _in_spite_of_all(self._gates[attempt.step_id])
+                await _wait_in_spite_of_cancellation(self._gates[attempt.step_id])
                 await _store(files, io)
                 return {}
 
     def release(self, *step_ids: str) -> None:
-        """Let go on what hangs, and don't hang there again before `hold`."""
+        """Let the calls of these steps continue, those that hang now and later ones, until `hold`."""
         for step_id in step_ids:
             self._gates[step_id].set()
 
     def hold(self, *step_ids: str) -> None:
-        """Hang there again."""
+        """Let later calls of these steps hang again."""
         for step_id in step_ids:
             self._gates[step_id].clear()
 
@@ -164,7 +167,7 @@ class ScriptedProvider(InProcess):
         return [call.end for call in self.calls if call.step_id == step_id]
 
     def repeated(self) -> list[tuple[UUID, str, int]]:
-        """Attempts that were handed in more than once."""
+        """Return the attempts that were submitted more than once."""
         counted = Counter((call.workflow_id, call.step_id, call.number) for call in self.calls)
         return [key for key, times in counted.items() if times > 1]
 
@@ -177,14 +180,14 @@ async def _store(files: Mapping[str, bytes], io: AttemptIO) -> None:
         await io.store(name, data)
 
 
-async def _in_spite_of_all(gate: asyncio.Event) -> None:
+async def _wait_in_spite_of_cancellation(gate: asyncio.Event) -> None:
     while not gate.is_set():
         with contextlib.suppress(asyncio.CancelledError):
             await gate.wait()
 
 
 async def eventually(condition: Callable[[], bool], what: str = "it", within_s: float = 30) -> None:
-    """Until the condition holds; fails after *within_s*."""
+    """Return when *condition* holds. Raises AssertionError, which names *what*, after *within_s* seconds."""
     try:
         async with asyncio.timeout(within_s):
             while not condition():
@@ -196,7 +199,7 @@ async def eventually(condition: Callable[[], bool], what: str = "it", within_s: 
 def scripted_step(
     step_id: str, *needs: str, provider: ProviderType = ProviderType.CUSTOM, **members: Any
 ) -> dict[str, Any]:
-    """A step that a `ScriptedProvider` does."""
+    """Return the definition of a step for a `ScriptedProvider`."""
     return {
         "id": step_id,
         "task_type": "GENERATION",
