@@ -41,6 +41,7 @@ from stepwell.engine.cleanups.retention import Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
+from stepwell.engine.diagnostics.owner_questions import OwnerQuestions
 from stepwell.engine.diagnostics.planner import Planner
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
 from stepwell.engine.diagnostics.service import Diagnostics
@@ -324,7 +325,9 @@ def build_services(
     uploads, sweeper = _build_uploads(process, stores, webhooks.recovery, stack)
     cleanups = _build_cleanups(stores, engine, webhooks.recovery, access, uploads, clock)
     applier = VerbApplier(access, webhooks.admission, idempotency)
-    sender, receiver = _build_commands(stores, engine, webhooks.recovery, applier, cleanups, idempotency, clock)
+    sender = CommandSender(database.commands, engine.coordination, idempotency, clock, uuid7)
+    diagnostics = _build_diagnostics(process, stores, engine, sender)
+    receiver = _build_command_receiver(stores, engine, webhooks.recovery, applier, cleanups, sender, diagnostics)
     return Services(
         workflows=WorkflowService(
             access,
@@ -350,7 +353,7 @@ def build_services(
         commands=sender,
         command_receiver=receiver,
         completion=CompletionWaiter(engine.bus, database.reader),
-        diagnostics=_build_diagnostics(process, stores, engine),
+        diagnostics=diagnostics,
         subscriptions=_build_subscriptions(process, stores, engine),
         previews=Previews(
             stores.files.artifacts, uploads, LocalPreviews(local_memory(settings)), engine.admission.local
@@ -378,21 +381,19 @@ def _build_cleanups(
     return cleanups
 
 
-def _build_commands(
+def _build_command_receiver(
     stores: Stores,
     engine: Engine,
     recovery: Recovery,
     applier: VerbApplier,
     cleanups: CleanupRunner,
-    idempotency: IdempotentRequests,
-    clock: Clock,
-) -> tuple[CommandSender, CommandReceiver]:
-    commands = stores.database.commands
-    sender = CommandSender(commands, engine.coordination, idempotency, clock, uuid7)
-    receiver = CommandReceiver(commands, engine.coordination, applier, cleanups)
+    sender: CommandSender,
+    diagnostics: Diagnostics,
+) -> CommandReceiver:
+    receiver = CommandReceiver(stores.database.commands, engine.coordination, applier, cleanups, diagnostics.answer)
     recovery.add_claimer(receiver)
     recovery.listen_to_commands(CommandNotifications(sender, receiver))
-    return sender, receiver
+    return receiver
 
 
 def _upload_limits(settings: Settings) -> UploadLimits:
@@ -432,7 +433,8 @@ def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -
     return subscriptions
 
 
-def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> Diagnostics:
+def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine, sender: CommandSender) -> Diagnostics:
+    owner_questions = OwnerQuestions(sender)
     reader, workflow_store = stores.database.reader, stores.database.workflow_store
     return Diagnostics(
         Explainer(
@@ -444,7 +446,17 @@ def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine) -> 
             process.clock,
             engine.registry.in_process_types(),
             stores.writes,
+            owner_questions,
         ),
         Planner(engine.registry, build_prices(process.settings), engine.health),
-        DryRunner(reader, workflow_store, engine.scheduler, stores.task_files, process.clock, process.owner, uuid7),
+        DryRunner(
+            reader,
+            workflow_store,
+            engine.scheduler,
+            stores.task_files,
+            process.clock,
+            process.owner,
+            uuid7,
+            owner_questions,
+        ),
     )

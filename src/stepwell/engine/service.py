@@ -249,7 +249,7 @@ class WorkflowService:
                 outcome = await self._sender.send(scope, workflow_id, verb, preconditions)
                 if isinstance(outcome, VerbRefused):
                     raise error_of(outcome)
-                if outcome is not None:
+                if isinstance(outcome, VerbApplied):
                     return outcome
             try:
                 result = await self._applier.apply(scope, workflow_id, verb, preconditions)

@@ -271,7 +271,9 @@ async def test_a_workflow_that_timed_out_gives_the_timeout_as_its_failure(
         assert set(explanation["steps"]) == {"b"}
 
 
-async def test_a_workflow_of_another_process_names_its_owner_and_lease(memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_a_workflow_of_another_process_names_its_owner_and_lease_if_that_does_not_answer(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
     provider = hanging(r=[Fail("later", retry_after_s=600)])
     async with (
         running_service(memory, tmp_path / "1", providers=[provider], exclusive=False, lease_s=600, grace_s=1) as one,
@@ -282,6 +284,8 @@ async def test_a_workflow_of_another_process_names_its_owner_and_lease(memory: M
         )
         workflow = await one.until(created["id"], lambda workflow: workflow["steps"][1]["next_attempt_at"])
         await provider.until_called("a")
+        assert (await reason_of(two, created["id"], "a"))["code"] == "running_locally"
+        await two.app.services.commands.stop(0)  # from now on it asks nobody
         explanation = await explain(two, created["id"])
         (state,), processes = memory.states(), memory.tables.processes
         assert state.owner is not None

@@ -67,7 +67,7 @@ async def test_a_running_job_is_reported_with_its_state_and_poll_error(world: Wo
     assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-async def test_another_process_reports_what_is_stored_of_a_job(
+async def test_another_process_reports_what_is_stored_of_a_job_if_its_own_process_does_not_answer(
     world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.hold()
@@ -77,7 +77,9 @@ async def test_another_process_reports_what_is_stored_of_a_job(
         running_service(memory_in_real_time, tmp_path / "2", **world.settings, **shared) as two,
     ):
         created = await one.create(world.step())
-        await wait_for_code(one, created["id"], "draw", "remote_job")
+        await wait_for_reason(one, created["id"], "draw", lambda each: each.get("state") == "running")
+        assert (await reason_of(two, created["id"], "draw"))["state"] == "running"
+        await two.app.services.commands.stop(0)  # from now on it asks nobody
         explanation, task = await explain(two, created["id"]), await task_of(two, created["id"])
         assert explanation["reason"]["code"] == "other_process"
         job = explanation["steps"]["draw"]["reason"]
@@ -104,6 +106,7 @@ async def test_a_request_is_sending_and_then_of_unknown_outcome(
         world.emulator.plan("submit", Fault.HANG_AFTER)
         world.emulator.hide_from_listing = True
         created = await service.create(world.step())
+        await eventually(lambda: world.emulator.count("submit") == 1)  # only then is sent_at stored
         reason = await wait_for_code(service, created["id"], "draw", "sending")
         sent_at = (await task_of(service, created["id"]))["sent_at"]
         assert reason | {"detail": ""} == {

@@ -1,14 +1,12 @@
 """Two things happen to a workflow at once, in every pair and from every state: it is as if one came before the other.
 
-A workflow has the steps s0, s1 (after s0) and s2. "completion" lets s0 end well, "failure" lets s2 end badly. What is
-legal is worked out by the pure lifecycle, fed the two in both orders. Many workflows race side by side in one service.
+`support.workflows.races` lists the pairs and their legal ends. Many workflows race side by side in one service.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
-from itertools import product
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +16,6 @@ from msgspec.structs import replace
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.errors import InvalidTransition
-from stepwell.domain.lifecycle.inputs import Update
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.records import WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
@@ -29,80 +26,9 @@ from support.providers.scripted import Fail, Hang, ScriptedProvider, eventually,
 from support.service.event_replay import fold
 from support.service.live_service import Service, running_service
 from support.workflows.definitions import body
-from support.workflows.runs import SimulatedRun
+from support.workflows.races import End, legal_ends, races
 
-STATES = ("PENDING", "RUNNING", "PAUSED", "PAUSED, idle", "FAILED", "COMPLETED", "CANCELLED")
-COMMANDS = ("start", "pause", "resume", "cancel", "cleanup", "update", "completion", "failure")
 BAD = Hang(then=Fail("broken", retryable=False))
-
-# The codes of the two answers, the status, the steps' statuses, whether it is deleted.
-End = tuple[int | None, int | None, str, tuple[str, ...], bool]
-
-
-class Model:
-    """One workflow as the lifecycle alone would have it; every step that may start does so at once, and hangs."""
-
-    def __init__(self, state: str, *, failing: bool) -> None:
-        self.sim = SimulatedRun(((), (0,), ()), max_retries=0, started=False)
-        self.failures = 0
-        if state != "PENDING":
-            self.apply("start")
-        match state:
-            case "PAUSED":
-                self.apply("pause")
-            case "PAUSED, idle":
-                self.apply("pause")
-                self.end(2, 0)
-            case "FAILED":
-                self.failures = 1
-                self.end(2, 0)
-            case "COMPLETED":
-                self.end(2, 0, 1)
-            case "CANCELLED":
-                self.apply("cancel")
-        self.failures = int(failing)
-
-    def apply(self, command: str) -> int | None:
-        code: int | None = 200
-        try:
-            match command:
-                case "completion" | "failure":
-                    code = None
-                    self.end(0 if command == "completion" else 2)
-                case "update":
-                    self.sim.do(Update("alice", WorkflowUpdate(name="m")))
-                case verb:
-                    getattr(self.sim, verb)()
-        except InvalidTransition:
-            code = 409
-        self._admit()
-        return code
-
-    def end(self, *positions: int) -> None:
-        for position in positions:
-            if position in self.sim.live:
-                if position == 2 and self.failures:
-                    self.failures -= 1
-                    self.sim.fail(2)
-                else:
-                    self.sim.succeed(position)
-            self._admit()
-
-    def _admit(self) -> None:
-        while self.sim.queue:
-            self.sim.admit(min(self.sim.queue))
-
-
-def legal_ends(state: str, first: str, second: str) -> set[End]:
-    ends: set[End] = set()
-    for turned in (False, True):
-        model = Model(state, failing="failure" in (first, second))
-        codes = [model.apply(command) for command in ((second, first) if turned else (first, second))]
-        model.end(2, 0, 1)
-        statuses = tuple(status.value for status in model.sim.statuses)
-        one, two = reversed(codes) if turned else codes
-        ends.add((one, two, model.sim.status.value, statuses, model.sim.workflow.deleted_at is not None))
-    return ends
 
 
 class Race:
@@ -218,12 +144,6 @@ def _plain(event: HistoryEvent) -> HistoryEvent:
         data["held_back"] = [step_id.partition("@")[0] for step_id in data["held_back"]]
     step_id = None if event.step_id is None else event.step_id.partition("@")[0]
     return replace(event, step_id=step_id, data=data)
-
-
-def races() -> Iterator[tuple[str, str, str]]:
-    for state, first, second in product(STATES, COMMANDS, COMMANDS):
-        if not first == second in ("completion", "failure"):
-            yield state, first, second
 
 
 @pytest.mark.parametrize(("seed", "delay_s"), [(1, 0.0), (2, 0.004)])

@@ -1,4 +1,4 @@
-"""Commands: verbs that one process passes to the process that runs the workflow, and their outcomes.
+"""Commands: verbs and questions that one process passes to the process that runs the workflow, and their outcomes.
 
 Both are stored as JSON, because processes of different versions may read them.
 """
@@ -6,8 +6,9 @@ Both are stored as JSON, because processes of different versions may read them.
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from msgspec import Struct, json
+from msgspec import Raw, Struct, json
 
+from stepwell.contract.dry_run_result import DryRunVerb
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import (
     DiskFull,
@@ -31,10 +32,25 @@ ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update
 """A verb as a client sends it. The process that applies a `Start` or `Resume` fills in its `owner`."""
 
 
-class CommandRequest(Struct, frozen=True):
-    """The verb, whose workflows the caller may change, and the versions that `If-Match` names (None: any)."""
+class ExplainQuestion(Struct, frozen=True, tag="explain"):
+    """The question why the workflow isn't moving."""
 
-    verb: ClientVerb
+
+class DryRunQuestion(Struct, frozen=True, tag="dry_run"):
+    """The question what a verb would do. `cleanup_tasks` is the parameter of cleanup."""
+
+    verb: DryRunVerb
+    cleanup_tasks: bool = False
+
+
+Question: TypeAlias = ExplainQuestion | DryRunQuestion
+"""A question that the process answers which runs the workflow. It changes nothing."""
+
+
+class CommandRequest(Struct, frozen=True):
+    """The verb or question, the workflows of the caller, and the versions that `If-Match` names (None: any)."""
+
+    verb: ClientVerb | Question
     scope: TenantScope
     if_match: frozenset[Version] | None = None
 
@@ -78,11 +94,17 @@ class VerbRefused(Struct, frozen=True, tag="refused"):
     deleted: bool = False
 
 
+class QuestionAnswered(Struct, frozen=True, tag="answered"):
+    """The answer to a question, as JSON."""
+
+    answer: Raw
+
+
 class CommandWithdrawn(Struct, frozen=True, tag="withdrawn"):
     """The process that has sent the command has taken it back. It will have no effect."""
 
 
-Outcome: TypeAlias = VerbApplied | VerbRefused | CommandWithdrawn
+Outcome: TypeAlias = VerbApplied | VerbRefused | QuestionAnswered | CommandWithdrawn
 
 _ERRORS: Final[dict[str, type[StepwellError]]] = {
     kind.__name__: kind

@@ -2,8 +2,8 @@
 
 What must hold:
 - Nothing changes: no row, no event, no lease, no file, and nothing in memory. The verb is applied to a copy of the run.
-- A dry run raises what the verb would raise: `InvalidTransition`, `NotFound`, and `Unavailable` if another live process
-  runs the workflow.
+- A dry run raises what the verb would raise, like `InvalidTransition` and `NotFound`.
+- If another live process runs the workflow, that process makes the dry run.
 """
 
 from datetime import datetime
@@ -17,13 +17,16 @@ from stepwell.contract.enums import StepStatus
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start, Verb
+from stepwell.domain.lifecycle.peer_commands import DryRunQuestion
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
+from stepwell.engine.diagnostics.owner_questions import OwnerQuestions
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION, RUNS_ELSEWHERE
+from stepwell.engine.execution.recovery import NEEDS_NEWER_VERSION
 from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.execution.workflow_access import RunsElsewhere
 from stepwell.engine.task_files import TaskFiles
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock, NewId
@@ -42,6 +45,7 @@ class DryRunner:
         clock: Clock,
         owner: UUID,
         new_id: NewId,
+        owner_questions: OwnerQuestions,
     ) -> None:
         self._store, self._workflow_store, self._scheduler, self._task_files = (
             store,
@@ -50,6 +54,7 @@ class DryRunner:
             task_files,
         )
         self._clock, self._owner, self._new_id = clock, owner, new_id
+        self._owner_questions = owner_questions
 
     async def run(
         self,
@@ -64,7 +69,14 @@ class DryRunner:
 
         *cleanup_tasks* is the parameter of cleanup. Raises `PreconditionFailed` if *preconditions* don't hold.
         """
-        loaded = await self._copy(scope, workflow_id)
+        try:
+            loaded = await self._copy(scope, workflow_id)
+        except RunsElsewhere:
+            question = DryRunQuestion(verb, cleanup_tasks)
+            answer = await self._owner_questions.dry_run(scope, workflow_id, question, preconditions)
+            if answer is not None:
+                return answer.version, answer.result
+            loaded = await self._copy(scope, workflow_id)
         preconditions.check(loaded.state)
         version = Version.of(loaded.state.last_event, loaded.state.updated_at)
         verb_input = self._input(verb, cleanup_tasks=cleanup_tasks)
@@ -87,7 +99,7 @@ class DryRunner:
         if loaded.state.owner not in (None, self._owner):
             ownership = await self._store.ownership(scope, workflow_id)
             if ownership is not None and ownership.alive:
-                raise Unavailable(RUNS_ELSEWHERE)
+                raise RunsElsewhere
         if not loaded.is_understood:
             raise Unavailable(NEEDS_NEWER_VERSION, 5)
         return loaded

@@ -1,9 +1,11 @@
 """Explains why a workflow isn't moving: from memory if it runs in this process, else from its rows.
 
+If another process runs the workflow, the explanation is that process's. Its rows must do if there is none in time.
+
 What must hold:
 - All state in memory is read at one moment: nothing is awaited in between, and everything is copied.
-- An explanation takes at most four statements, however many steps there are. A workflow that runs in this process takes
-  none, unless it is PAUSED or waits for admission. So it can be explained while the database is away.
+- An explanation from rows takes at most four statements, however many steps there are. If the workflow runs in this
+  process, it takes none, unless the workflow is PAUSED or waits for admission. So it works while the database is away.
 """
 
 import contextlib
@@ -21,6 +23,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.engine.admission.controller import AdmissionController, LimitKind, ModelPool, QueuedSteps
 from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
+from stepwell.engine.diagnostics.owner_questions import OwnerQuestions
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.scheduler import Scheduler
@@ -53,10 +56,11 @@ class Explainer:
         clock: Clock,
         in_process: frozenset[ProviderType],
         writes: WriteMonitor,
+        owner_questions: OwnerQuestions,
     ) -> None:
         self._store, self._workflow_store, self._scheduler = store, workflow_store, scheduler
         self._admission, self._health, self._clock, self._in_process = admission, health, clock, in_process
-        self._writes = writes
+        self._writes, self._owner_questions = writes, owner_questions
 
     async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
         """Return the reason why each step that has not ended isn't moving.
@@ -125,6 +129,11 @@ class Explainer:
 
     async def _from_rows(self, scope: TenantScope, workflow_id: UUID) -> Explanation:
         loaded, ownership = await self._load(scope, workflow_id)
+        if ownership.owner is not None and ownership.alive:
+            answer = await self._owner_questions.explain(scope, workflow_id)
+            if answer is not None:
+                return answer
+            loaded, ownership = await self._load(scope, workflow_id)
         elsewhere = (
             None if ownership.owner is None else Process(ownership.owner, ownership.lease_until, ownership.alive)
         )

@@ -2,14 +2,18 @@
 
 from uuid import UUID
 
+from msgspec import Raw
+
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.contract.reasons import Explanation
+from stepwell.domain.lifecycle.peer_commands import ExplainQuestion, Question
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
+from stepwell.engine.diagnostics.owner_questions import ForecastAnswer, encode_answer
 from stepwell.engine.diagnostics.planner import Planner
 
 
@@ -38,3 +42,14 @@ class Diagnostics:
     ) -> tuple[Version, DryRun]:
         """Return what *verb* would do, and the version that this is about. Raises as `DryRunner.run` does."""
         return await self._dry_runner.run(scope, workflow_id, verb, preconditions, cleanup_tasks=cleanup_tasks)
+
+    async def answer(
+        self, scope: TenantScope, workflow_id: UUID, question: Question, preconditions: Preconditions
+    ) -> Raw:
+        """Return the answer to the question of another process about a workflow that this one runs."""
+        if isinstance(question, ExplainQuestion):
+            return encode_answer(await self.explain(scope, workflow_id))
+        version, result = await self.dry_run(
+            scope, workflow_id, question.verb, preconditions, cleanup_tasks=question.cleanup_tasks
+        )
+        return encode_answer(ForecastAnswer(version, result))

@@ -1,4 +1,4 @@
-"""Carries out the commands of other processes about the workflows that this one runs.
+"""Carries out the commands of other processes about the workflows that this one runs, and answers their questions.
 
 What must hold:
 - A command is carried out as a verb of this process's own clients. Its mark is written in the transaction of its
@@ -11,17 +11,30 @@ What must hold:
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
 import structlog
+from msgspec import Raw
 from msgspec.structs import replace
 
-from stepwell.domain.errors import NotFound, Unavailable
+from stepwell.domain.errors import NotFound, StepwellError, Unavailable
 from stepwell.domain.lifecycle.inputs import Cleanup
-from stepwell.domain.lifecycle.peer_commands import Command, CommandMark, VerbApplied, refusal_of
+from stepwell.domain.lifecycle.peer_commands import (
+    ClientVerb,
+    Command,
+    CommandMark,
+    Question,
+    QuestionAnswered,
+    VerbApplied,
+    VerbRefused,
+    refusal_of,
+)
+from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.records import CleanupReport
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.ports.coordination import Coordination
@@ -31,6 +44,10 @@ log = structlog.get_logger()
 
 _PAGE = 100
 _RETRY_S = 0.5
+
+
+AnswerQuestion: TypeAlias = Callable[[TenantScope, UUID, Question, Preconditions], Awaitable[Raw]]
+"""Returns the answer to a question about a workflow, as JSON. Raises a `StepwellError` that refuses it."""
 
 
 class CleanupReports(Protocol):
@@ -54,9 +71,10 @@ class CommandReceiver:
         coordination: Coordination,
         applier: VerbApplier,
         cleanups: CleanupReports,
+        answer_question: AnswerQuestion,
     ) -> None:
         self._commands, self._coordination = commands, coordination
-        self._applier, self._cleanups = applier, cleanups
+        self._applier, self._cleanups, self._answer_question = applier, cleanups, answer_question
         self._in_progress: set[UUID] = set()
         self._closed = False
         self._wake = asyncio.Event()
@@ -105,14 +123,16 @@ class CommandReceiver:
     async def _carry_out(self, command: Command) -> None:
         verb = command.request.verb
         try:
-            if isinstance(verb, Cleanup) and verb.cleanup_tasks:
+            if isinstance(verb, Question):
+                await self._answer(command, verb)
+            elif isinstance(verb, Cleanup) and verb.cleanup_tasks:
                 with self._cleanups.observe(command.workflow_id) as observer:
-                    applied = await self._apply(command, report_follows=True)
+                    applied = await self._apply(command, verb, report_follows=True)
                     if applied is not None:
                         report = await self._cleanups.wait(observer, begun=applied.changed)
                         await self._commands.report(command.id, replace(applied, report_follows=False, report=report))
             else:
-                await self._apply(command)
+                await self._apply(command, verb)
         except (NotFound, NotWritten, TimeoutError, Unavailable):
             # The workflow is gone, or another process has it now, or the command was withdrawn, or the database is
             # away. If the command still waits, a process finds it again.
@@ -122,11 +142,11 @@ class CommandReceiver:
         finally:
             self._in_progress.discard(command.id)
 
-    async def _apply(self, command: Command, *, report_follows: bool = False) -> VerbApplied | None:
+    async def _apply(self, command: Command, verb: ClientVerb, *, report_follows: bool = False) -> VerbApplied | None:
         """Apply the verb, and store its outcome. Return None if it was refused."""
         request, outcome = command.request, VerbApplied(changed=True, report_follows=report_follows)
         answer = await self._applier.apply(
-            request.scope, command.workflow_id, request.verb, command.preconditions, CommandMark(command.id, outcome)
+            request.scope, command.workflow_id, verb, command.preconditions, CommandMark(command.id, outcome)
         )
         if answer.refused is not None:
             await self._commands.answer(command.id, answer.epoch, refusal_of(answer.refused))
@@ -135,3 +155,18 @@ class CommandReceiver:
             outcome = replace(outcome, changed=False)
             await self._commands.answer(command.id, answer.epoch, outcome)
         return outcome
+
+    async def _answer(self, command: Command, question: Question) -> None:
+        workflow = self._applier.access.scheduler.workflows.get(command.workflow_id)
+        if workflow is None:
+            return  # it has ended, or another process has it now: that one, or the requester, answers
+        epoch = workflow.run.state.epoch
+        outcome: QuestionAnswered | VerbRefused
+        try:
+            answer = await self._answer_question(
+                command.request.scope, command.workflow_id, question, command.preconditions
+            )
+            outcome = QuestionAnswered(answer)
+        except StepwellError as error:
+            outcome = refusal_of(error)
+        await self._commands.answer(command.id, epoch, outcome)

@@ -12,6 +12,7 @@ What must hold:
 
 import asyncio
 from contextlib import suppress
+from typing import TypeAlias
 from uuid import UUID
 
 import structlog
@@ -25,6 +26,8 @@ from stepwell.domain.lifecycle.peer_commands import (
     CommandRequest,
     CommandWithdrawn,
     Outcome,
+    Question,
+    QuestionAnswered,
     VerbApplied,
     VerbRefused,
 )
@@ -38,6 +41,8 @@ from stepwell.ports.coordination import Coordination
 from stepwell.ports.peer_commands import Commands
 
 log = structlog.get_logger()
+
+Reply: TypeAlias = VerbApplied | VerbRefused | QuestionAnswered
 
 _FIRST_POLL_S, _LAST_POLL_S = 0.5, 1.0
 _RETRY_S = 0.5
@@ -97,22 +102,29 @@ class CommandSender:
             answered.set()
 
     async def send(
-        self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
-    ) -> VerbApplied | VerbRefused | None:
-        """Pass the verb on to the process that runs the workflow, and return the outcome.
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        verb: ClientVerb | Question,
+        preconditions: Preconditions,
+        answer_s: float | None = None,
+    ) -> Reply | None:
+        """Pass the verb or question on to the process that runs the workflow, and return the outcome.
 
-        Return None if this process must apply the verb, because no other live process runs the workflow. Raises
-        `Unavailable` without an outcome in time, and `TooManyRequests`.
+        *answer_s*: how long to wait for it, instead of `answer_s`. Return None if this process must apply the verb,
+        because no other live process runs the workflow. Raises `Unavailable` without an outcome in time, and
+        `TooManyRequests`.
         """
         if self._group is None or self._closed:
             return None
+        answer_s = self.answer_s if answer_s is None else answer_s
         request = CommandRequest(verb, scope, preconditions.if_match)
         command = Command(self._new_id(self._clock.now()), workflow_id, request, preconditions.reservation)
-        delivered: asyncio.Future[VerbApplied | VerbRefused | None] = asyncio.get_running_loop().create_future()
-        self._group.create_task(self._deliver(scope, command, delivered), name=f"command {command.id}")
+        delivered: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        self._group.create_task(self._deliver(scope, command, delivered, answer_s), name=f"command {command.id}")
         report_s = self.report_s if isinstance(verb, Cleanup) and verb.cleanup_tasks else 0.0
         try:
-            async with asyncio.timeout(self.answer_s + report_s + _LAST_S):
+            async with asyncio.timeout(answer_s + report_s + _LAST_S):
                 # If the client goes away, its key stays reserved until the command has an outcome.
                 await self._idempotency.wait_committed(preconditions.reservation, delivered)
         except TimeoutError:
@@ -120,7 +132,7 @@ class CommandSender:
         return delivered.result()
 
     async def _deliver(
-        self, scope: TenantScope, command: Command, delivered: "asyncio.Future[VerbApplied | VerbRefused | None]"
+        self, scope: TenantScope, command: Command, delivered: "asyncio.Future[Reply | None]", answer_s: float
     ) -> None:
         """Send the command, and set the outcome of *delivered*."""
         answered = self._answered[command.id] = asyncio.Event()
@@ -128,7 +140,7 @@ class CommandSender:
         try:
             known, self._known = self._known, []
             if await self._commands.send(scope, self._requester, command, known):
-                outcome = await self._until_outcome(command.id, answered)
+                outcome = await self._until_outcome(command.id, answered, answer_s)
                 self._known.append(command.id)
                 del self._known[:-_MOST_KNOWN]
             else:
@@ -146,8 +158,8 @@ class CommandSender:
             if not self._answered:
                 self._idle.set()
 
-    async def _until_outcome(self, command_id: UUID, answered: asyncio.Event) -> VerbApplied | VerbRefused | None:
-        deadline, pause_s = self._clock.monotonic() + self.answer_s, _FIRST_POLL_S
+    async def _until_outcome(self, command_id: UUID, answered: asyncio.Event, answer_s: float) -> Reply | None:
+        deadline, pause_s = self._clock.monotonic() + answer_s, _FIRST_POLL_S
         elsewhere = True
         while elsewhere and not self._closed and (left_s := deadline - self._clock.monotonic()) > 0:
             await wait_until_set(answered, self._clock, min(pause_s, left_s))
@@ -185,7 +197,7 @@ class CommandSender:
             await asyncio.sleep(_RETRY_S)
 
 
-def _checked(outcome: Outcome | None) -> VerbApplied | VerbRefused:
+def _checked(outcome: Outcome | None) -> Reply:
     """Return the outcome of a command. Raises `Unavailable` if it has none."""
     if outcome is None:
         raise Unavailable("the workflow is being deleted")
@@ -197,8 +209,8 @@ def _checked(outcome: Outcome | None) -> VerbApplied | VerbRefused:
 
 
 def _set(
-    delivered: "asyncio.Future[VerbApplied | VerbRefused | None]",
-    outcome: VerbApplied | VerbRefused | StepwellError | None,
+    delivered: "asyncio.Future[Reply | None]",
+    outcome: Reply | StepwellError | None,
 ) -> None:
     if isinstance(outcome, StepwellError):
         delivered.set_exception(outcome)

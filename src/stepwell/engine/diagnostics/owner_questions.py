@@ -1,0 +1,71 @@
+"""Questions to the process that runs a workflow, because only that process knows the state in memory.
+
+What must hold:
+- A question changes nothing, so one that nobody answers in time is given up.
+- An answer has at most `MOST_BYTES`.
+"""
+
+from contextlib import suppress
+from typing import Final
+from uuid import UUID
+
+from msgspec import Raw, Struct, json
+
+from stepwell.contract.dry_run_result import DryRun
+from stepwell.contract.reasons import Explanation
+from stepwell.domain.errors import TooManyRequests, Unavailable
+from stepwell.domain.lifecycle.peer_commands import (
+    DryRunQuestion,
+    ExplainQuestion,
+    QuestionAnswered,
+    VerbRefused,
+    error_of,
+)
+from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
+from stepwell.domain.tenancy import TenantScope
+from stepwell.engine.execution.command_sender import CommandSender
+
+MOST_BYTES: Final = 32 * 1024 * 1024
+_EXPLAIN_S = 3.0  # then the rows must do
+
+
+class ForecastAnswer(Struct, frozen=True):
+    """The answer to a `DryRunQuestion`: the result, and the version of the workflow that it is about."""
+
+    version: Version
+    result: DryRun
+
+
+class OwnerQuestions:
+    """Asks the process that runs a workflow."""
+
+    def __init__(self, sender: CommandSender) -> None:
+        self._sender = sender
+
+    async def explain(self, scope: TenantScope, workflow_id: UUID) -> Explanation | None:
+        """Return the explanation of the workflow. None if there is none in time."""
+        with suppress(Unavailable, TooManyRequests):
+            outcome = await self._sender.send(scope, workflow_id, ExplainQuestion(), NO_PRECONDITIONS, _EXPLAIN_S)
+            if isinstance(outcome, QuestionAnswered):
+                return json.decode(outcome.answer, type=Explanation)
+        return None
+
+    async def dry_run(
+        self, scope: TenantScope, workflow_id: UUID, question: DryRunQuestion, preconditions: Preconditions
+    ) -> ForecastAnswer | None:
+        """Return what the verb would do. None if no other process runs the workflow any more.
+
+        Raises the verb's errors, and `Unavailable` and `TooManyRequests` if there is no answer.
+        """
+        outcome = await self._sender.send(scope, workflow_id, question, preconditions)
+        if isinstance(outcome, VerbRefused):
+            raise error_of(outcome)
+        return json.decode(outcome.answer, type=ForecastAnswer) if isinstance(outcome, QuestionAnswered) else None
+
+
+def encode_answer(answer: Explanation | ForecastAnswer) -> Raw:
+    """Return the answer as JSON. Raises `Unavailable` for one with more than `MOST_BYTES`."""
+    encoded = json.encode(answer)
+    if len(encoded) > MOST_BYTES:
+        raise Unavailable("another process runs the workflow, and its answer is too large to be passed on")
+    return Raw(encoded)
