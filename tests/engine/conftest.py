@@ -57,4 +57,5 @@ def engine_dsn(server: TestServer, template: str) -> Iterator[str]:
 async def dsn(engine_dsn: str) -> str:
     async with connected(engine_dsn) as connection:
         await connection.execute(f"TRUNCATE {TABLES}")
+        await connection.execute("UPDATE installation SET has_folder = false")  # each test has another folder
     return engine_dsn
