@@ -1,45 +1,162 @@
-"""Steps of LOCAL on a real Celery worker, over a real Redis."""
+"""Steps on a real Celery worker, over a real Redis."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
-import pytest
+from msgspec import json
 
-from support.processes.celery_workers import RedisServer, Worker, running_worker
-from support.service.live_service import Service, running_service
+from executors.conftest import Workshop
+from stepwell.domain.setting_values import TaskQueues
+from support.emulators.s3 import S3Server
+from support.processes.celery_workers import running_worker
+from support.processes.stepwell_process import surroundings
+from support.providers.ledger import LedgerProvider, read_ledger
+from support.service.live_service import Service, running_service, step_of
 
-pytestmark = pytest.mark.asyncio
-
-
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("artifacts")
-
-
-@pytest.fixture(scope="module")
-def worker(redis_server: RedisServer, artifacts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    environ = {"STEPWELL_CELERY_BROKER_URL": redis_server.url, "STEPWELL_ARTIFACT_DIR": str(artifacts)}
-    with running_worker(tmp_path_factory.mktemp("worker"), environ, "--concurrency", "2") as running:
-        yield running
+DRAW = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a coat", "width": 64, "height": 64, "seed": 3}}
+FROM_DRAW = [{"from_step": "draw", "from_field": "result_image_path", "to_field": "base_image_url"}]
 
 
-@pytest.fixture
-async def service(dsn: str, tmp_path: Path, redis_server: RedisServer, artifacts: Path) -> AsyncIterator[Service]:
-    async with running_service(
-        dsn, tmp_path, executor="celery", celery_broker_url=redis_server.url, artifact_dir=artifacts
-    ) as running:
-        yield running
-
-
-async def test_a_step_of_local_runs_on_a_worker(service: Service, worker: Worker) -> None:
-    first = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a coat", "width": 64, "height": 64}}
-    second = {
-        "id": "sharpen",
-        "task_type": "DETAIL_ENHANCER",
-        "input_mappings": [{"from_step": "draw", "from_field": "result_image_path", "to_field": "base_image_url"}],
+def note(name: str = "note", **members: Any) -> dict[str, Any]:
+    """A step that the workers note in the ledger."""
+    config = {"prompt": "a note", **members.pop("config", {})}
+    return {
+        "id": name,
+        "task_type": "GENERATION",
+        "provider_config": {"provider_type": "CUSTOM"},
+        "config": config,
+        **members,
     }
-    workflow = await service.until_ended((await service.create(first, second))["id"])
-    assert workflow["status"] == "COMPLETED", worker.log.read_text() + str(workflow)
+
+
+async def test_steps_of_local_run_on_a_worker_and_read_each_others_files(service: Service, workshop: Workshop) -> None:
+    sharpen = {"id": "sharpen", "task_type": "DETAIL_ENHANCER", "input_mappings": FROM_DRAW}
+    workflow = await service.until_ended((await service.create(DRAW, sharpen))["id"])
+    assert workflow["status"] == "COMPLETED", workshop.worker.log.read_text()
     path = workflow["final_step_result"]["result_image_path"]
     assert (await service.client.get(f"/api/v1/artifacts/{path}")).status_code == 200
-    assert "stepwell.attempt" in worker.log.read_text()
+    tasks = {task["step_id"]: task for task in await service.tasks(workflow["id"])}
+    assert [output["path"] for output in tasks["sharpen"]["outputs"]] == [path]
+    assert tasks["sharpen"]["id"] in workshop.worker.log.read_text()
+
+
+async def test_a_worker_does_the_work_of_an_in_process_plug_in(service: Service, workshop: Workshop) -> None:
+    workflow = await service.until_ended((await service.create(note()))["id"])
+    (run,) = [run for run in read_ledger(workshop.ledger) if run.workflow_id == workflow["id"]]
+    assert workflow["status"] == "COMPLETED"
+    assert workflow["final_step_result"]["task_id"] == run.task_id
+    assert run.pid in workshop.worker.children()
+
+
+async def test_an_error_on_a_worker_is_the_error_of_the_step(service: Service) -> None:
+    step = {
+        "id": "sharpen",
+        "task_type": "DETAIL_ENHANCER",
+        "config": {"base_image_url": "data:image/png;base64,AAAA"},
+    }
+    workflow = await service.until_ended((await service.create(step))["id"])
+    assert workflow["status"] == "FAILED"
+    assert step_of(workflow, "sharpen")["retry_count"] == 0
+    assert workflow["errors"] == [
+        "sharpen: base_image_url: not an image that LOCAL can read (PNG, JPEG, WebP, GIF, BMP, TIFF)"
+    ]
+
+
+async def test_a_worker_reads_no_file_of_another_tenant(service: Service) -> None:
+    drawn = await service.until_ended((await service.create(DRAW, origin_tenant_id="acme"))["id"])
+    path = drawn["final_step_result"]["result_image_path"]
+    step = {"id": "sharpen", "task_type": "DETAIL_ENHANCER", "config": {"base_image_url": path}}
+    workflow = await service.until_ended((await service.create(step, origin_tenant_id="other"))["id"])
+    assert workflow["status"] == "FAILED"
+    assert "not found" in workflow["error_message"]
+
+
+async def test_a_step_that_takes_too_long_is_ended_on_its_worker(service: Service, workshop: Workshop) -> None:
+    step = note(config={"work_s": 60, "timeout_s": 1}, max_retries=0)
+    workflow = await service.until_ended((await service.create(step))["id"])
+    assert workflow["errors"] == ["note: timed out after 1 s"]
+    assert [run.ended_at for run in read_ledger(workshop.ledger) if run.workflow_id == workflow["id"]] == [None]
+
+
+async def test_cancel_ends_the_work_on_the_worker(service: Service, workshop: Workshop) -> None:
+    created = await service.create(note(config={"work_s": 600}))
+    await service.until(
+        created["id"], lambda _: any(run.workflow_id == created["id"] for run in read_ledger(workshop.ledger))
+    )
+    (run,) = [run for run in read_ledger(workshop.ledger) if run.workflow_id == created["id"]]
+    assert (await service.verb(created["id"], "cancel")).status_code == 200
+    await service.until(created["id"], lambda _: run.pid not in workshop.worker.children())
+    tasks = await service.tasks(created["id"])
+    assert [task["status"] for task in tasks] == ["CANCELLED"]
+
+    async with asyncio.timeout(30):
+        while (task := (await service.tasks(created["id"]))[0])["cancel_receipt"] in (None, "unknown"):
+            await asyncio.sleep(0.05)
+    assert task["cancel_receipt"] == "provider_cancelled"
+
+
+async def test_a_message_has_the_ids_of_the_task_and_the_execution_and_no_secrets(
+    dsn: str, tmp_path: Path, workshop: Workshop
+) -> None:
+    async with running_service(
+        dsn,
+        tmp_path,
+        providers=[LedgerProvider(workshop.ledger)],
+        executor="celery",
+        celery_broker_url=workshop.redis.url,
+        celery_queues=TaskQueues.read('{"GENERATION": "nobody"}'),
+        credentials={"custom": "a secret of the provider"},
+    ) as service:
+        created = await service.create(note())
+        await service.until(created["id"], lambda _: workshop.redis.client.llen("nobody") == 1)
+        workflow = await service.until(created["id"], lambda workflow: workflow["steps"][0]["task_id"] is not None)
+        (data,) = workshop.redis.client.lrange("nobody", 0, -1)
+        message = json.decode(data)
+        assert message["content-type"] == "application/json"
+        assert message["headers"]["id"] == workflow["steps"][0]["task_id"]
+        assert message["headers"]["root_id"] == workflow["canvas_task_id"]
+        assert message["headers"]["timelimit"] == [610, 601]
+        assert b"secret" not in data
+        explained = (await service.client.get(f"/api/v1/workflows/{created['id']}/explain")).json()
+        assert "queued" in str(explained)
+        assert (await service.verb(created["id"], "cancel")).status_code == 200
+
+
+async def test_a_worker_stores_files_in_a_bucket(dsn: str, tmp_path: Path, workshop: Workshop, s3: S3Server) -> None:
+    bucket = s3.bucket()
+    settings: dict[str, Any] = {
+        "s3_bucket": bucket.name,
+        "s3_prefix": bucket.prefix,
+        "s3_endpoint": bucket.endpoint,
+        "s3_region": bucket.region,
+        "s3_access_key_id": bucket.access_key_id,
+        "s3_secret_access_key": bucket.secret_access_key,
+    }
+    environ = {name: value for name, value in workshop.environ.items() if name != "STEPWELL_ARTIFACT_DIR"}
+    environ |= {f"STEPWELL_{name.upper()}": str(value) for name, value in settings.items()}
+    queues = TaskQueues.read('{"*": "bucket"}')
+    with running_worker(tmp_path / "worker", environ, "--concurrency", "1", "--queues", "bucket"):
+        async with running_service(
+            dsn,
+            tmp_path / "data",
+            executor="celery",
+            celery_broker_url=workshop.redis.url,
+            celery_queues=queues,
+            **settings,
+        ) as service:
+            sharpen = {"id": "sharpen", "task_type": "DETAIL_ENHANCER", "input_mappings": FROM_DRAW}
+            workflow = await service.until_ended((await service.create(DRAW, sharpen))["id"])
+            assert workflow["status"] == "COMPLETED", workflow
+            paths = {step["result"]["result_image_path"] for step in workflow["steps"]}
+            assert {f"{bucket.prefix}/{path}" for path in paths} <= set(s3.keys(bucket))
+
+
+def test_celerys_own_tools_see_the_worker(workshop: Workshop) -> None:
+    command = [sys.executable, "-m", "celery", "-A", "stepwell.executors.celery:app", "inspect", "registered"]
+    shown = subprocess.run(
+        command, env=surroundings(workshop.environ), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "stepwell.attempt" in shown.stdout, shown.stderr

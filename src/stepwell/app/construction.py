@@ -117,7 +117,8 @@ class ProcessInfo(Struct, frozen=True):
 class Stores(Struct, frozen=True):
     """The database and the artifact store. `writes` watches both for full disks; `statements` counts SQL statements.
 
-    `may_sweep`: no other process uses the store, and this version knows all files that its database refers to.
+    `may_sweep`: no other process and no worker uses the store, and this version knows all files that its database
+    refers to.
     """
 
     database: Database
@@ -161,7 +162,7 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     files = await open_storage(settings, writes.artifact_failed)
     writes.add_probe(WriteTarget.ARTIFACTS, files.try_to_write)
     database = await source.open(settings, process.owner, statements.add, writes, stack)
-    may_sweep = process.exclusive and not files.shared
+    may_sweep = process.exclusive and not files.shared and settings.executor != "celery"
     if database.installation is not None:
         record = await bind_storage(files, database.installation, exclusive=process.exclusive)
         may_sweep = may_sweep and not record.is_newer

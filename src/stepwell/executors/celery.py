@@ -42,9 +42,10 @@ def attempt(self: Task, text: str) -> str:
     future = _loop().execute(self.request.id, text, self.request.hostname)
     try:
         answer = future.result()
-    except SoftTimeLimitExceeded:
+    except SoftTimeLimitExceeded:  # the step has not ended itself when its time was over
         future.cancel()
-        return encode(ResultMessage(error=ReportedError(message="timed out", retryable=True)))
+        message = f"timed out after {self.request.timelimit[1]:g} s"
+        return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
     if answer is None:
         raise Ignore  # the result in the backend stays as it is
     return answer

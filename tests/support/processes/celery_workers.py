@@ -36,7 +36,7 @@ class RedisServer:
 
     def start(self) -> None:
         command = [__redis_executable__, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command += ["--save", "", "--loglevel", "warning"]
+        command += ["--save", "", "--loglevel", "warning", "--dbfilename", "saved.rdb"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + _START_S
         while True:
@@ -46,13 +46,20 @@ class RedisServer:
             assert time.monotonic() < deadline, "Redis doesn't answer"
             time.sleep(0.05)
 
+    def pause(self) -> None:
+        """Let the server answer nobody, though its port is open."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self, *, save: bool = False) -> None:
         """Stop the server. *save*: the next start has the data again."""
         assert self.process is not None
-        with suppress(redis.RedisError):
-            self.client.shutdown(save=save, nosave=not save)
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(5)
+        if save:
+            self.client.save()
         self.process.kill()
         self.process.wait(_STOP_S)
 
@@ -91,9 +98,17 @@ class Worker:
 
     def kill(self) -> None:
         """SIGKILL to all its processes, as when a machine dies."""
+        for child in self.children():
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(_STOP_S)
+
+    def children(self) -> list[int]:
+        """The processes that do its work."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 
     def stop(self) -> int:
         """SIGTERM, and SIGKILL if that doesn't help. Returns the exit code."""
@@ -105,11 +120,15 @@ class Worker:
             raise AssertionError(f"the worker still ran: {self.log.read_text()}") from None
 
 
-def start_worker(folder: Path, environ: Mapping[str, str], *arguments: str) -> Worker:
-    """Start `stepwell worker` with the settings in *environ*, and its log in *folder*."""
+def start_worker(folder: Path, environ: Mapping[str, str], *arguments: str, app: str | None = None) -> Worker:
+    """Start `stepwell worker` with the settings in *environ*, and its log in *folder*.
+
+    With *app*, Celery's own command starts a worker of that app.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"worker-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", "stepwell", "worker", *arguments]
+    celery = ["celery", "-A", app or "", "worker", "--loglevel", "info", "--hostname", f"{log.stem}@%h"]
+    command = [sys.executable, "-m", *(["stepwell", "worker"] if app is None else celery), *arguments]
     own = {name: value for name, value in os.environ.items() if not name.startswith("STEPWELL_")}
     with log.open("wb") as file:
         process = subprocess.Popen(

@@ -15,7 +15,7 @@ from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK
 
 _THREADS = 4
 _CALL_S = 15.0
-_HARD_LIMIT_S = 10.0  # after the soft limit
+_SOFT_LIMIT_S, _HARD_LIMIT_S = 1.0, 10.0  # after the time of the step, in which it ends itself
 
 
 class BrokerAway(Exception):
@@ -42,7 +42,7 @@ class Publisher:
                 task_id=job_id,
                 queue=queue,
                 root_id=job_id if root_id is None else str(root_id),
-                soft_time_limit=timeout_s,
+                soft_time_limit=timeout_s + _SOFT_LIMIT_S,
                 time_limit=timeout_s + _HARD_LIMIT_S,
                 argsrepr=name,
                 kwargsrepr="{}",
