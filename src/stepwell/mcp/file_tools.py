@@ -11,6 +11,7 @@ from typing import Final
 import filetype
 from anyio import to_thread
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from stepwell.client import StepOutput, StepwellError
 from stepwell.contract.enums import StepStatus
@@ -164,12 +165,9 @@ UPLOAD: Final = Tool(
     run=upload,
     writes=True,
 )
-LOCAL_UPLOAD: Final = Tool(
-    name="upload_file",
-    title="Upload a file",
+LOCAL_UPLOAD: Final = replace(
+    UPLOAD,
     description=f"{_UPLOAD_TEXT} Give the path of a file of this machine, or its bytes.",
     arguments=LocalUploadArguments,
-    result=UploadResult,
     run=upload_local,
-    writes=True,
 )

@@ -34,16 +34,7 @@ _SOON_S = 1.0  # a stream that ends sooner, and without an event, has failed
 
 
 class Connection:
-    """A connection to the service at *url*, as a context manager.
-
-    - *token* is sent with each request; "" is none.
-    - Without *url* it is STEPWELL_URL of the environment. Without *token* it is STEPWELL_TOKEN, unless STEPWELL_URL
-      names another service.
-    - *timeout_s* bounds the silence of the service within one request. A stream is silent for at most the service's
-      STEPWELL_HEARTBEAT_S (15).
-    - *retry_s* bounds the time during which a request is repeated after its first failure. 0: it is sent once.
-    - *transport* is a transport of httpx that replaces the network.
-    """
+    """A connection to a service, as a context manager. Its subclass in `all_operations` describes the parameters."""
 
     def __init__(
         self,
