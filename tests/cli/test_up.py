@@ -180,10 +180,19 @@ def test_an_invalid_host_name_is_refused_with_the_option_to_change(data_dir: Pat
 
 def test_an_unusable_folder_is_reported_in_one_line(data_dir: Path) -> None:
     data_dir.write_text("a file in the way")
-    refused = stepwell("up", "--port", "0", "--data-dir", data_dir)
-    assert refused.returncode == 1
-    assert refused.stderr.startswith(f"stepwell: cannot use the data folder {data_dir}: ")
-    assert len(refused.stderr.splitlines()) == 1
+    definition = data_dir.with_name("definition.json")
+    definition.write_text("{}")
+    for folder in (data_dir, data_dir / "below"):
+        for command in (["up", "--port", "0"], ["run", definition]):
+            refused = stepwell(*command, "--data-dir", folder)
+            assert refused.returncode == 2
+            assert refused.stderr.startswith(f"stepwell: cannot use the data folder {folder}: ")
+            assert refused.stderr.endswith(
+                ": let this user write there, or choose another folder with --data-dir or STEPWELL_DATA_DIR\n"
+            )
+            assert len(refused.stderr.splitlines()) == 1
+    nobody = stepwell("ls", "--data-dir", data_dir / "below")
+    assert (nobody.returncode, nobody.stderr.partition(": ")[2].startswith("no `stepwell up` runs on ")) == (5, True)
 
 
 def test_data_of_another_major_version_are_reported_in_one_line(data_dir: Path) -> None:

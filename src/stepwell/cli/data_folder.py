@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from stepwell.cli.errors import Refused, os_errors
+from stepwell.cli.errors import MISUSED, Refused, os_errors
 from stepwell.domain.webhooks.secrets import SigningSecrets, new_secret
 from stepwell.persistence.embedded.data_folder import sync_folder
 from stepwell.persistence.embedded.programs import PostgresUnavailable, check_user
@@ -27,7 +27,7 @@ def open_folder(folder: Path) -> None:
         check_user()
     except PostgresUnavailable as error:
         raise Refused(str(error)) from error
-    with os_errors(f"cannot use the data folder {folder}", _ADVICE):
+    with os_errors(f"cannot use the data folder {folder}", _ADVICE, code=MISUSED):
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             # As root, PostgreSQL runs as another user, who passes through on the way to its own folder.

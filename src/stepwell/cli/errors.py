@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOSPC
 
 # The exit codes of all commands. 0 is success.
 FAILED = 1
 MISUSED = 2  # wrong settings or options
 REFUSED = 3  # the service refuses the request, or the definition
 NOT_FOUND = 4
-UNAVAILABLE = 5  # the service doesn't answer, or can't now
+UNAVAILABLE = 5  # the service doesn't answer, can't now, or is another one
 INTERRUPTED = 130  # by Ctrl-C
 
 
@@ -21,10 +22,14 @@ class Refused(Exception):
 
 
 @contextmanager
-def os_errors(what: str, advice: str = "") -> Iterator[None]:
-    """Raise `Refused` for an OSError. *what* begins its message, like "cannot read the file"; *advice* ends it."""
+def os_errors(what: str, advice: str = "", *, code: int = FAILED) -> Iterator[None]:
+    """Raise `Refused` for an OSError. *what* begins its message, like "cannot read the file"; *advice* ends it.
+
+    *code* is the exit code, unless the disk is full.
+    """
     try:
         yield
     except OSError as error:
         end = f": {advice}" if advice else ""
-        raise Refused(f"{what}: {error.strerror or error}{end}") from error
+        ended = FAILED if error.errno == ENOSPC else code
+        raise Refused(f"{what}: {error.strerror or error}{end}", code=ended) from error

@@ -109,7 +109,7 @@ class DataFolder:
         """Return the command of the live process that owns the folder; "" if unknown, None if no process owns it."""
         try:
             lock = os.open(self.root / "owner.lock", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             # If this takes the free lock, a process that claims the folder meanwhile reads a dead pid and waits.
