@@ -25,5 +25,7 @@ def durable() -> Iterator[TestServer]:
 
 @pytest.fixture(scope="module")
 def up() -> Iterator[StepwellProcess]:
-    with fresh_folder() as folder, running_up(folder / "data") as running:
+    """A `stepwell up` that may send webhooks to this machine."""
+    env = {"STEPWELL_ALLOWED_CIDRS": "127.0.0.0/8"}
+    with fresh_folder() as folder, running_up(folder / "data", env) as running:
         yield running

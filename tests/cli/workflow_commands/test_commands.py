@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -151,12 +152,22 @@ def test_show_prints_steps_errors_and_results(shell: CommandLine) -> None:
     assert "\nERRORS\na: base_image_url: " in failed.out
 
 
+def test_the_time_of_what_runs_is_shown(shell: CommandLine) -> None:
+    short = submitted(shell, size=LONG)[-8:]
+    row = next(line for line in shell("ls").out.splitlines() if line.startswith(short))
+    assert re.search(r"  \d[\d.]* (s|min \d\d s)$", row), row
+    lines = shell("show", short).out.splitlines()
+    assert re.fullmatch(r"started   .* \(\d.* ago\)", lines[5]), lines[5]
+    assert re.search(r" - +\d[\d.]* (s|min \d\d s) +0$", lines[8]), lines[8]
+    assert shell("cancel", short).code == 0
+
+
 def test_plan_shows_steps_and_price_and_stores_nothing(shell: CommandLine) -> None:
     before = shell("ls", "--counts", "--json").json["total"]
     done = shell("plan", "-", "--set", "generate.config.width=32", "--json", stdin=text_of(pipeline()))
     assert (done.code, done.json["steps"][0]["config"]["width"]) == (0, 32)
     rows = shell("plan", "-", stdin=text_of(pipeline())).out.splitlines()
-    assert [row.split()[:3] for row in rows[1:3]] == [["0", "generate", "GENERATION"], ["1", "refine", "REFINE"]]
+    assert [row.split()[:3] for row in rows[1:3]] == [["1", "generate", "GENERATION"], ["2", "refine", "REFINE"]]
     assert "longest chain  generate > refine" in rows[-1]
     assert shell("ls", "--counts", "--json").json["total"] == before
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -199,6 +200,33 @@ class TestListings:
         assert shell("redeliver", workflow_id, "--failed", "--json").lines == []
         assert shell("redeliver", workflow_id, "unknown").code == 4
         assert shell("redeliver", workflow_id).code == 2
+
+    def test_webhooks_that_were_given_up_are_sent_again(self, shell: CommandLine) -> None:
+        codes = [410, 204]
+
+        class Receiver(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.send_response(codes.pop(0))
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with HTTPServer(("127.0.0.1", 0), Receiver) as receiver:
+            workflow_id = submitted(shell, "--wait", webhook_url=f"http://127.0.0.1:{receiver.server_port}/hook")
+
+            def has_status(status: str) -> bool:
+                lines = shell("deliveries", workflow_id, "--json").lines
+                return [each["status"] for each in lines] == [status]
+
+            receiver.handle_request()
+            until(lambda: has_status("STOPPED"), 30)
+            (again,) = shell("redeliver", workflow_id, "--failed", "--json").lines
+            assert again["status"] == "PENDING"
+            receiver.handle_request()
+            until(lambda: has_status("DELIVERED"), 30)
+        assert shell("redeliver", workflow_id, "--failed").out == "There are no webhooks.\n"
 
     def test_providers_show_their_slots_and_models(self, shell: CommandLine) -> None:
         submitted(shell, "--wait")

@@ -15,6 +15,7 @@ from stepwell.cli.workflow_commands.display.report_tables import (
 from stepwell.contract.enums import DeliveryStatus
 from stepwell.contract.webhooks import DeliveryPublic
 
+_GIVEN_UP = (DeliveryStatus.FAILED, DeliveryStatus.STOPPED)
 _DELIVERY_ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -35,7 +36,7 @@ def list_deliveries(context: CommandContext, workflow: str) -> None:
 
 
 def redeliver(context: CommandContext, workflow: str, deliveries: Sequence[str]) -> None:
-    """Send *deliveries* again; all FAILED ones if there are none. Raises `Refused`."""
+    """Send *deliveries* again; all that were given up if there are none. Raises `Refused`."""
     for delivery_id in deliveries:
         if _DELIVERY_ID.fullmatch(delivery_id) is None:
             raise Refused(f"{delivery_id}: Expected the id of a delivery, as `deliveries` lists it", code=MISUSED)
@@ -43,11 +44,7 @@ def redeliver(context: CommandContext, workflow: str, deliveries: Sequence[str])
     client = context.client
 
     def send_each() -> Iterator[DeliveryPublic]:
-        failed = (
-            ()
-            if deliveries
-            else [each.id for each in client.deliveries(workflow_id) if each.status is DeliveryStatus.FAILED]
-        )
+        failed = () if deliveries else [each.id for each in client.deliveries(workflow_id) if each.status in _GIVEN_UP]
         for delivery_id in (*deliveries, *failed):
             yield client.redeliver(workflow_id, delivery_id)
 

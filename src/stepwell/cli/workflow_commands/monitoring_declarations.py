@@ -88,7 +88,12 @@ def deliveries(context: "CommandContext", workflow: str) -> None:
 @service_command("redeliver")
 @workflow_id
 @click.argument("deliveries", metavar="[DELIVERY...]", nargs=-1)
-@click.option("--failed", is_flag=True, help="Send all webhooks of the workflow again that are FAILED.")
+@click.option(
+    "--failed",
+    is_flag=True,
+    help="Send all webhooks of the workflow again that were given up: FAILED (no attempt is left) and STOPPED (the "
+    "receiver answered 410).",
+)
 def redeliver(context: "CommandContext", workflow: str, deliveries: tuple[str, ...], failed: bool) -> None:
     """Send webhooks of a workflow again, whatever their status is. `deliveries` lists them."""
     from stepwell.cli.workflow_commands.listings import redeliver

@@ -27,7 +27,7 @@ def _render(forecast: WorkflowPlan) -> RenderableType:
 def _step_table(steps: Sequence[PlannedStep]) -> RenderableType:
     rows = [
         (
-            step.layer,
+            step.layer + 1,  # as `watch` counts
             step.step_id,
             step.task_type,
             _provider(step),

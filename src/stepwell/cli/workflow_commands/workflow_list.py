@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 from rich.console import RenderableType
 
 from stepwell.cli.errors import MISUSED, Refused
-from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.command_context import CommandContext, utc_now
 from stepwell.cli.workflow_commands.definition_changes import read_labels
 from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_formats import duration_between
@@ -57,6 +57,9 @@ def _workflows(context: CommandContext, filters: Mapping[str, Any], options: Lis
 
 
 def _render(workflows: Sequence[WorkflowPublic]) -> RenderableType:
+    if not workflows:
+        return "There are no such workflows."
+    now = utc_now()
     rows = [
         (
             short_id(workflow.id),
@@ -65,7 +68,7 @@ def _render(workflows: Sequence[WorkflowPublic]) -> RenderableType:
             f"{workflow.completed_steps}/{workflow.total_steps}",
             cost_text(workflow.cost),
             time_text(workflow.created_at),
-            duration_between(workflow.started_at, workflow.completed_at) or NONE,
+            duration_between(workflow.started_at, workflow.completed_at or now) or NONE,
         )
         for workflow in workflows
     ]

@@ -1,12 +1,13 @@
 """One workflow as a text: its properties, its steps, its errors and its results."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 from msgspec import UNSET, json
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from stepwell.cli.workflow_commands.command_context import CommandContext
+from stepwell.cli.workflow_commands.command_context import CommandContext, utc_now
 from stepwell.cli.workflow_commands.text_formats import duration_between
 from stepwell.cli.workflow_commands.text_tables import (
     NONE,
@@ -17,6 +18,7 @@ from stepwell.cli.workflow_commands.text_tables import (
     table,
     time_text,
 )
+from stepwell.contract.enums import StepStatus
 from stepwell.contract.workflows import WorkflowPublic, WorkflowStepPublic
 
 _MAX_RESULT = 2_000  # characters
@@ -49,7 +51,8 @@ def _properties(workflow: WorkflowPublic) -> Iterator[tuple[str, object]]:
     yield "steps", f"{workflow.completed_steps} of {workflow.total_steps} completed"
     yield "created", time_text(workflow.created_at)
     if workflow.started_at:
-        yield "started", time_text(workflow.started_at)
+        elapsed = "" if workflow.completed_at else f" ({duration_between(workflow.started_at, utc_now())} ago)"
+        yield "started", time_text(workflow.started_at) + elapsed
     if workflow.completed_at:
         yield "ended", f"{time_text(workflow.completed_at)} (after {_duration(workflow)})"
     if workflow.cost:
@@ -66,6 +69,7 @@ def _duration(workflow: WorkflowPublic) -> str:
 
 
 def _step_table(steps: Sequence[WorkflowStepPublic]) -> RenderableType:
+    now = utc_now()
     rows = [
         (
             step.step_id,
@@ -73,13 +77,18 @@ def _step_table(steps: Sequence[WorkflowStepPublic]) -> RenderableType:
             status_text(step.status),
             _provider(step),
             cost_text(step.cost),
-            duration_between(step.started_at, step.completed_at) or NONE,
+            duration_between(step.started_at, _end_of(step, now)) or NONE,
             step.retry_count,
         )
         for step in steps
     ]
     headings = ("STEP", "TASK TYPE", "STATUS", "PROVIDER", "COST", "TIME", "RETRIES")
     return table(*headings, rows=rows, numbers=("COST", "TIME", "RETRIES"), whole=("STATUS",))
+
+
+def _end_of(step: WorkflowStepPublic, now: datetime) -> datetime | None:
+    """Return the end of the step's time: *now* while it runs."""
+    return now if step.status is StepStatus.RUNNING else step.completed_at
 
 
 def _provider(step: WorkflowStepPublic) -> str | None:

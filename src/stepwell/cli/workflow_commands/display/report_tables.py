@@ -31,6 +31,8 @@ _BREAKER_STYLES = {BreakerState.OPEN: "red", BreakerState.HALF_OPEN: "yellow"}
 
 
 def task_table(tasks: Sequence[TaskPublic], now: datetime) -> RenderableType:
+    if not tasks:
+        return "There are no tasks."
     rows = [
         (
             task.step_id,
@@ -61,6 +63,8 @@ def _about_task(task: TaskPublic) -> Text:
 
 
 def delivery_table(deliveries: Sequence[DeliveryPublic]) -> RenderableType:
+    if not deliveries:
+        return "There are no webhooks."
     rows = [(delivery.id, status_text(delivery.status), _about_delivery(delivery)) for delivery in deliveries]
     # `redeliver` takes the id, so it is in one piece.
     return table("DELIVERY", "STATUS", "EVENT AND LAST ATTEMPT", rows=rows, whole=("DELIVERY", "STATUS"))
