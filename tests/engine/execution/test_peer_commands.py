@@ -1,16 +1,18 @@
 """A verb reaches a process that doesn't run the workflow: the answer is that of the process that does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
-from stepwell.domain.lifecycle.peer_commands import CommandWithdrawn
+from stepwell.domain.errors import Unavailable
+from stepwell.domain.lifecycle.peer_commands import Command, CommandWithdrawn
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import use_failing_store
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, scripted_step
@@ -205,6 +207,25 @@ async def test_lost_notifications_cost_some_time_and_nothing_else(
             clock.advance(0.2)
             await asyncio.sleep(0.001)
     assert (task.result().status_code, task.result().json()["status"]) == (200, "PAUSED")
+
+
+async def test_commands_are_read_again_after_reads_that_failed(
+    timed_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    commands = pair.one.app.components.stores.database.commands
+    failures: list[Exception] = [Unavailable("the database is away"), RuntimeError("a bug")]
+    read = commands.waiting
+
+    async def failing(owner: UUID, except_for: Collection[UUID], limit: int) -> Sequence[Command]:
+        if failures:
+            raise failures.pop(0)
+        return await read(owner, except_for, limit)
+
+    monkeypatch.setattr(commands, "waiting", failing)
+    answer = await pair.other.client.post(f"{path}/pause")
+    assert (answer.status_code, answer.json()["status"], failures) == (200, "PAUSED", [])
 
 
 async def test_a_verb_without_an_answer_in_time_is_withdrawn(timed_pair: Pair) -> None:

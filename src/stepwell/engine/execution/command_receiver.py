@@ -11,7 +11,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
@@ -102,9 +102,7 @@ class CommandReceiver:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                try:
-                    commands = await self._waiting()
-                except Unavailable:
+                if (commands := await self._waiting()) is None:
                     await asyncio.sleep(_RETRY_S)
                     self._wake.set()
                     continue
@@ -115,10 +113,17 @@ class CommandReceiver:
                     self._wake.set()
                 await asyncio.sleep(0)
 
-    async def _waiting(self) -> list[Command]:
+    async def _waiting(self) -> Sequence[Command] | None:
+        """Return the next commands; None if they can't be read now."""
         if self._closed:
-            return []
-        return list(await self._commands.waiting(self._coordination.owner, self._in_progress, _PAGE))
+            return ()
+        try:
+            return await self._commands.waiting(self._coordination.owner, self._in_progress, _PAGE)
+        except Unavailable:
+            return None
+        except Exception:  # their requesters take them back, and the workflows go on
+            log.exception("commands.unread", action="command")
+            return None
 
     async def _carry_out(self, command: Command) -> None:
         verb = command.request.verb
