@@ -19,6 +19,8 @@ SINGLE = {
     "URL_SECRET": f"{SECRET} too",
     "S3_ACCESS_KEY_ID": "AKIACANARY",
     "S3_SECRET_ACCESS_KEY": "canary/+=",
+    "CELERY_BROKER_URL": "redis://user:canary@host/0",
+    "CELERY_RESULT_BACKEND": "rediss://user:canary@host/1",
 }
 
 

@@ -60,6 +60,8 @@ async def stop_engine(
     Then the last transitions are written, and the lease is released.
     Raises the error of *running* if one of the engine's tasks failed.
     """
+    if engine.workers is not None:
+        engine.workers.stop()
     if not running.done():
         attempts_s = max(grace_s - _LAST_WRITES_S - 1, grace_s / 4)
         services.command_receiver.close()

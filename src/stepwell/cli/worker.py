@@ -1,5 +1,10 @@
 """`stepwell worker`: starts a Celery worker that does the in-process work of the service."""
 
+import asyncio
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from stepwell.artifacts.store_setup import StorageRefused, open_storage
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.settings import Settings
 
@@ -9,6 +14,7 @@ def worker(settings: Settings, *, concurrency: int | None, queues: str | None) -
     require_celery()
     from stepwell.executors.celery import app  # noqa: PLC0415 - it needs the extra
 
+    _check_storage(settings)
     app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)
     arguments = ["worker", "--loglevel", settings.log_level]
     arguments += ["--concurrency", str(concurrency or settings.max_local_steps)]
@@ -18,6 +24,30 @@ def worker(settings: Settings, *, concurrency: int | None, queues: str | None) -
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     return 0
+
+
+def _check_storage(settings: Settings) -> None:
+    """Raise `Refused` if the artifact store can't be used.
+
+    The check runs in a process of its own, because it starts threads, and Celery forks its processes from this one.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        if (fault := pool.submit(_storage_fault, settings).result()) is not None:
+            raise Refused(fault)
+
+
+def _storage_fault(settings: Settings) -> str | None:
+    try:
+        asyncio.run(_open_storage(settings))
+    except StorageRefused as error:
+        return str(error)
+    except OSError as error:
+        return f"cannot use the artifact folder {settings.artifacts}: {error.strerror}"
+    return None
+
+
+async def _open_storage(settings: Settings) -> None:
+    await open_storage(settings)
 
 
 def require_celery() -> None:

@@ -11,6 +11,7 @@ from celery import Celery, Task
 from celery.exceptions import Ignore, ImproperlyConfigured, SoftTimeLimitExceeded
 
 from stepwell.executors.worker_loop import WorkerLoop
+from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK, ReportedError, ResultMessage, encode
 from stepwell.settings import InvalidSettings, Settings, read_settings
@@ -39,7 +40,12 @@ def configuration() -> dict[str, Any]:
 @app.task(bind=True, name=ATTEMPT_TASK)
 def attempt(self: Task, text: str) -> str:
     """Do one attempt. Returns a `ResultMessage`."""
-    future = _loop().execute(self.request.id, text, self.request.hostname)
+    try:
+        future = _loop().execute(self.request.id, text, self.request.hostname)
+    except Exception as error:  # noqa: BLE001 - the artifact store can't be used, for example
+        _loops.pop(os.getpid(), None)  # the next attempt tries again
+        message = sanitised(f"the worker {self.request.hostname} can't start: {error}")
+        return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
     try:
         answer = future.result()
     except SoftTimeLimitExceeded:  # the step has not ended itself when its time was over

@@ -16,7 +16,7 @@ from stepwell.domain.validation.workflow import ValidatedWorkflow
 
 
 class PlannedCall(NamedTuple):
-    """The call that an attempt makes. `in_process`: the work is done in this process, and costs nothing."""
+    """The call that an attempt makes. `in_process`: the service or a worker of it does the work, for nothing."""
 
     provider: ProviderType | None
     model: str | None

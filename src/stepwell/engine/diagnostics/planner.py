@@ -55,7 +55,7 @@ class Planner:
     def _call(self, kind: ProviderType | None, task_type: TaskType, config: Mapping[str, Any] | None) -> PlannedCall:
         if kind is None:
             return NO_PROVIDER
-        in_process = self._providers.works_here(kind)
+        in_process = self._providers.works_here(kind) or self._providers.on_workers(kind)
         try:
             return PlannedCall(kind, self._providers[kind].model(task_type, config or {}), in_process)
         except Exception:  # a bug in the provider, which is reported when the step runs

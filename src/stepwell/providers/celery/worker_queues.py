@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
-from anyio import current_time, sleep
+from anyio import current_time, move_on_after
 from redis import RedisError
 from redis.asyncio import Redis
 
-from stepwell.domain.errors import AttemptError, CallFailed
+from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.domain.setting_values import TaskQueues
 from stepwell.providers.celery.job_monitor import BackendAway, JobMonitor, WatchedJob
 from stepwell.providers.celery.job_records import JobPhase
@@ -35,6 +35,7 @@ class WorkerQueues:
         self.queues = queues
         self._publisher = Publisher(broker_url)
         self._redis: Redis = Redis.from_url(result_backend, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
+        self._stopping = asyncio.Event()
         self._listener: Listener = lambda _workflow_id, _task_id: None
         self._monitor = JobMonitor(self._redis, self._notify, self._send_probe)
 
@@ -43,6 +44,10 @@ class WorkerQueues:
 
     def _notify(self, workflow_id: UUID, task_id: UUID) -> None:
         self._listener(workflow_id, task_id)
+
+    def stop(self) -> None:
+        """Let attempts that wait for the broker end. The next process finds out whether they were sent."""
+        self._stopping.set()
 
     async def run(self) -> None:
         """Follow the jobs until cancelled."""
@@ -68,7 +73,7 @@ class WorkerQueues:
         """Send an attempt, and follow it.
 
         Sends it again while the broker doesn't answer, because a message that comes twice is done once. Raises
-        `AttemptError` if the outage lasts too long.
+        `AttemptError` if the outage lasts too long, and `OutcomeUnknown` if the service stops meanwhile.
         """
         give_up_at, pause = current_time() + _SUBMIT_S, _FIRST_PAUSE_S
         while True:
@@ -81,7 +86,10 @@ class WorkerQueues:
                 if current_time() > give_up_at:
                     raise AttemptError(str(error), retryable=True) from error
                 log.warning("celery.not_sent", action="publish", task_id=job_id, error=str(error))
-                await sleep(pause)
+                with move_on_after(pause):
+                    await self._stopping.wait()
+                if self._stopping.is_set():
+                    raise OutcomeUnknown("the service stopped before the broker took the step") from error
                 pause = min(2 * pause, _LAST_PAUSE_S)
             else:
                 self._monitor.sent(job)

@@ -1,0 +1,58 @@
+"""`stepwell worker`, and the settings of workers: what is refused, in one line, without secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from stepwell.domain.setting_values import TaskQueues
+from stepwell.settings import InvalidSettings, read_settings
+from support.processes.stepwell_process import stepwell
+
+BROKER, BACKEND = "STEPWELL_CELERY_BROKER_URL", "STEPWELL_CELERY_RESULT_BACKEND"
+CELERY = {"STEPWELL_EXECUTOR": "celery"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "line"),
+    [
+        (CELERY, f"{BROKER}: Expected the URL of the broker, because STEPWELL_EXECUTOR is celery"),
+        (
+            CELERY | {BROKER: "amqp://user:canary@host//"},
+            f"{BACKEND}: Expected the URL of a Redis, because the broker isn't one",
+        ),
+        ({BROKER: "canary://host"}, f"{BROKER}: Expected redis://, rediss://, amqp:// or amqps://"),
+        ({BACKEND: "amqp://canary"}, f"{BACKEND}: Expected redis:// or rediss://"),
+    ],
+)
+def test_a_setting_that_does_not_fit_is_one_line_without_its_value(environ: dict[str, str], line: str) -> None:
+    with pytest.raises(InvalidSettings) as refusal:
+        read_settings(environ)
+    assert refusal.value.lines == [line]
+
+
+def test_the_broker_is_the_result_backend_if_it_is_a_redis() -> None:
+    assert read_settings({BROKER: "redis://host/0"}).result_backend == "redis://host/0"
+    assert read_settings({BROKER: "amqp://host"}).result_backend is None
+    assert read_settings({BROKER: "amqp://host", BACKEND: "redis://host/1"}).result_backend == "redis://host/1"
+
+
+def test_a_worker_takes_all_queues_by_default() -> None:
+    assert TaskQueues.read('{"GENERATION": "gpu", "*": "cpu"}').names == ["cpu", "gpu"]
+    assert TaskQueues().names == ["stepwell"]
+
+
+def test_a_worker_without_a_broker_ends_with_one_line() -> None:
+    ended = stepwell("worker")
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        f"stepwell: {BROKER}: Expected the URL of the broker, because STEPWELL_EXECUTOR is celery"
+    ]
+
+
+def test_a_worker_without_an_artifact_store_ends_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    environ = {BROKER: "redis://127.0.0.1:1", "STEPWELL_ARTIFACT_DIR": str(tmp_path / "file")}
+    ended = stepwell("worker", env=environ)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(f"stepwell: cannot use the artifact folder {tmp_path / 'file'}")
