@@ -9,6 +9,7 @@ import pytest
 
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.rows import engine_statements as sql
+from stepwell.persistence.stores import peer_commands
 from support.database.query_plans import plan_nodes
 
 READING = ("LOAD_WORKFLOWS", "LOAD_STEPS", "LOAD_OPEN_TASKS", "LOAD_RESULTS", "VERSIONS")
@@ -65,6 +66,18 @@ async def test_reads_by_id_find_their_rows_by_index(engine_s: asyncpg.Connection
     nodes = await plan(engine_s, getattr(sql, name))
     assert kinds(nodes) & READ_WHOLE == set()
     assert indexes(nodes) & {"workflows_pkey", "steps_pkey"}
+
+
+async def test_a_checkpoint_with_commands_finds_its_rows_by_index(engine_s: asyncpg.Connection) -> None:
+    nodes = await plan(engine_s, sql.CHECKPOINT_AND_COMMANDS)
+    assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
+    assert {"commands_pkey", "idempotency_keys_pkey", "workflows_pkey"} <= {node.get("Index Name") for node in nodes}
+
+
+@pytest.mark.parametrize("name", ["SEND", "WAITING", "ANSWER", "REPORT", "POLL", "WITHDRAW", "OUTCOME"])
+async def test_commands_are_found_by_index(engine_s: asyncpg.Connection, name: str) -> None:
+    nodes = await plan(engine_s, getattr(peer_commands, name))
+    assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
 
 
 async def test_without_the_engines_settings_a_checkpoint_would_scan_tables(dsn: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands beside other statements on a second connection: what commits first decides, also about a waiting one."""
+"""Commands in PostgreSQL, beside other statements on a second connection: what commits first decides."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -126,3 +126,11 @@ async def test_a_withdrawal_is_the_same_however_often_it_is_sent(race: Race) -> 
     outcomes = await asyncio.gather(*(race.commands.withdraw(OTHER, race.command.id) for _ in range(5)))
     assert outcomes == [CommandWithdrawn()] * 5
     assert not await race.carry_out()
+
+
+async def test_a_command_that_nobody_withdrew_is_neither_carried_out_later_nor_kept(race: Race) -> None:
+    await race.bench.sql.execute("UPDATE commands SET created_at = created_at - interval '6 min'")
+    assert await race.commands.waiting(ME, (), 10) == []
+    another = Command(uuid4(), race.handle.workflow_id, race.command.request)
+    assert await race.commands.send(EVERY_TENANT, OTHER, another)
+    assert [row["id"] for row in await race.bench.sql.fetch("SELECT id FROM commands")] == [another.id]

@@ -58,10 +58,10 @@ WITH target AS MATERIALIZED (
     WHERE workflow_has_room AND tenant_has_room
     RETURNING id, recipient
 ), old AS (
-    DELETE FROM commands WHERE id = ANY($10::uuid[]) OR id IN (
-        SELECT id FROM commands WHERE created_at < clock_timestamp() - interval '5 min'
+    DELETE FROM commands WHERE id = ANY ($10::uuid[] || ARRAY(
+        SELECT id FROM commands WHERE created_at < now() - interval '5 min'
         ORDER BY created_at LIMIT 20 FOR UPDATE SKIP LOCKED
-    )
+    ))
 )
 SELECT workflow_has_room, tenant_has_room,
        (SELECT count({notify_process("recipient", "sent", "id")}) FROM sent) AS sent
