@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from stepwell.app.attempts import open_clients
 from stepwell.artifacts.store_setup import Storage, open_storage
 from stepwell.domain.errors import AttemptError
+from stepwell.executors.machine_memory import MachineMemory
 from stepwell.memory import MemoryGovernor, default_max_bytes
 from stepwell.outbound.output_download import HttpOutputDownloader
 from stepwell.ports.providers import WorkWeight
@@ -54,15 +55,16 @@ class MessageArtifacts:
 
 
 class WorkerMemory:
-    """Implements `attempt_io.WorkerTurns`: a worker process does one attempt at a time."""
+    """Implements `attempt_io.WorkerTurns` with the memory of this machine."""
 
     def __init__(self, max_memory: int) -> None:
-        self._max_memory = max_memory
+        self._max_memory, self._machine = max_memory, MachineMemory(max_memory)
 
     @asynccontextmanager
     async def worker(self, weight: WorkWeight) -> AsyncIterator[None]:
         weight.check_fits(self._max_memory)
-        yield
+        async with self._machine.reserved(weight.memory):
+            yield
 
     def charge(self, cost: float) -> None:
         """Nobody is charged: the order of the attempts is that of the queue."""

@@ -179,6 +179,9 @@ class JobMonitor:
                 if self.trouble is None:
                     log.warning("celery.backend_away", action="results", error=type(error).__name__)
                 self.trouble = type(error).__name__
+            except Exception as error:  # a bug of the client: the jobs are read again by the next connection
+                log.exception("celery.backend_broken", action="results")
+                self.trouble = type(error).__name__
             finally:
                 self._disconnect()
             await asyncio.sleep(_RECONNECT_S)
