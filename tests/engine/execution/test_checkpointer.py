@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stepwell.contract.definition import WorkflowConfig, WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import DeadlineAt
 from stepwell.domain.lifecycle.inputs import Update
@@ -336,6 +337,17 @@ async def test_close_writes_what_is_queued_first_even_through_an_outage() -> Non
     bench.checkpointer.close()
     await bench.checkpointer.run()
     assert bench.ledger.events == {A: [1]}
+
+
+async def test_a_decision_that_comes_after_the_end_is_reported_as_not_written() -> None:
+    """Otherwise a request that the service has accepted just before it stops would wait for ever."""
+    bench = Bench()
+    bench.checkpointer.close()
+    await bench.checkpointer.run()
+    bench.submit(A)
+    with pytest.raises(Unavailable, match="shutting down"):
+        await bench.flushed(A)
+    await bench.flushed(B)
 
 
 async def test_what_the_commit_itself_provokes_is_in_the_next_batch() -> None:

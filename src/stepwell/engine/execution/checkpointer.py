@@ -129,7 +129,10 @@ class Checkpointer:
         return best.submit(decision, tenant)
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
-        """Return a future, done once all present decisions of the workflow are committed. It may raise `NotWritten`."""
+        """Return a future, done once all present decisions of the workflow are committed.
+
+        It may raise `NotWritten`, and `Unavailable` for a decision that was queued after the end of `run`.
+        """
         writer = next((each for each in self._writers if each.holds(workflow_id)), self._writers[0])
         return writer.flushed(workflow_id)
 
@@ -206,6 +209,8 @@ class _Writer:
             change, _ = written
         if change is None:
             future.set_result(None)
+        elif self.ended:
+            future.set_exception(Unavailable("the service is shutting down"))
         else:
             change.waiters.append(future)
         return future
