@@ -11,6 +11,7 @@ import pytest
 from litestar import Litestar, Request, get
 
 from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, RequestBound
+from stepwell.cli import http_protocol
 from stepwell.cli.http_server import HttpServer, address_of, bound_socket
 from stepwell.domain.setting_values import Networks, Origins
 from stepwell.settings import Settings
@@ -105,6 +106,31 @@ async def test_connections_without_a_request_do_not_delay_the_stop() -> None:
     assert await reader.read() == b""
     writer.close()
     other_writer.close()
+
+
+async def test_the_first_request_of_a_new_connection_is_answered_though_the_server_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_protocol, "_FIRST_REQUEST_S", 10)
+    served = Served()
+    served.release.set()
+
+    async def send_once_nobody_listens(client: Client) -> bytes:
+        with suppress(OSError):
+            while True:
+                _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+                writer.close()
+                await writer.wait_closed()
+        client[1].write(GET)
+        received = await client[0].read()
+        client[1].close()
+        return received
+
+    async with asyncio.TaskGroup() as group, served.running():
+        client = await served.connect(b"")
+        answer = group.create_task(send_once_nobody_listens(client))
+    assert answer.result().startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in answer.result().lower()
 
 
 async def test_a_head_that_is_too_long_is_refused() -> None:

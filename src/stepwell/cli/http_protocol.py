@@ -6,6 +6,7 @@ What must hold:
 - The body of a request that has been answered is read and dropped for `HEAD_S`, so that the client sees the answer.
 - A client may send requests without waiting for answers. At most `_MOST_PIPELINED` of them wait. The answer to the last
   of these closes the connection. Further requests are dropped, as RFC 9112 (9.6) allows.
+- When the server ends, a connection that was just made gets an answer to its first request.
 - A reserved connection answers the paths of health and metrics, refuses others with 503, and closes. One of the admin
   port refuses them with 404.
 - A request that a trusted proxy forwards counts for the client for which it does, and has that client's address.
@@ -35,6 +36,7 @@ _MOST_HEAD = 128 * 1024
 _MOST_PIPELINED = 4
 _FLUSH_S = 1.0  # for the last bytes of a response whose connection is closed for another
 _RETRY_AFTER_S = 2
+_FIRST_REQUEST_S = 0.3  # for the first request of a connection, once the server ends
 _HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -51,7 +53,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     admin_port: ClassVar[int | None]
     slot: ConnectionSlot
     _running: RequestResponseCycle | None = None  # the request that is being answered
-    _in_head = _has_dropped = False
+    _in_head = _has_dropped = _is_ending = _has_begun = False
     _head_bytes = 0  # of the request whose head is incomplete
     _head_deadline: asyncio.TimerHandle | None = None
     _read_deadline: asyncio.TimerHandle | None = None
@@ -80,7 +82,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._has_dropped = True
             raise _PipelineFullError
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._has_begun, self._head_bytes = True, True, 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch_head()
@@ -100,11 +102,24 @@ class _LimitedProtocol(HttpToolsProtocol):
         self.limits.begin(self.slot)
         if not self.slot.served or len(self.pipeline) >= _MOST_PIPELINED:
             self.cycle.keep_alive = False
+        if self._is_ending:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
         if len(self.cycle.body) <= FREE_BYTES:
             self.cycle.scope["state"][SHORT_BODY] = True
+
+    def shutdown(self) -> None:
+        """Close the connection once it has no request in progress, because the server ends.
+
+        The first request of a new connection is on its way, and is answered.
+        """
+        self._is_ending = True
+        if not self._has_begun:
+            self.loop.call_later(_FIRST_REQUEST_S, super().shutdown)
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         if not self._has_dropped:
