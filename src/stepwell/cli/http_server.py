@@ -5,10 +5,10 @@ import errno
 import logging
 import resource
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import uvicorn
 from litestar import Litestar
@@ -90,6 +90,36 @@ class HttpServer(uvicorn.Server):
         except OSError as error:  # another process has begun to listen on the bound address
             raise _cannot_listen(self._settings, error) from error
         self.opened.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept the connections that clients have just made, then end as uvicorn does.
+
+        uvicorn closes the listeners while such connections may wait there, which resets them. A proxy couldn't know
+        whether their requests have arrived.
+        """
+        loop = asyncio.get_running_loop()
+        with ExitStack() as stack:
+            # The copies keep the listeners open while the loop doesn't accept from them any more.
+            copies = [stack.enter_context(each.dup()) for server in self.servers for each in server.sockets]
+            for server in self.servers:
+                server.close()
+            accepted = [connection for copy in copies for connection in _accept_waiting(copy)]
+        for connection in accepted:
+            with suppress(OSError):
+                await loop.connect_accepted_socket(self._make_protocol, connection)
+        await super().shutdown(sockets)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        protocol = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+
+def _accept_waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections that wait at *listener*."""
+    listener.settimeout(0)
+    with suppress(OSError):  # BlockingIOError: there are no more
+        while True:
+            yield listener.accept()[0]
 
 
 class Listeners(NamedTuple):
