@@ -3,18 +3,23 @@
 `tests/cli/test_health.py` runs the health check.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
 from stepwell.domain.setting_names import PREFIX
 from stepwell.settings import Settings
+from stepwell.settings.secret_files import SECRET_VARIABLES
 from support.processes.source_tree import TOP, bash, copy_tree
 
 DOCKERFILE = (TOP / "deploy/Dockerfile").read_text()
+# The schema of the Compose specification, as docker-compose 1.29.2 (Apache License 2.0) contains it.
+SCHEMA = json.loads(Path(__file__).with_name("compose-spec.schema.json").read_text())
 COMPOSE = {path.name: path.read_text() for path in (TOP / "deploy").glob("compose*.yaml")}
 
 
@@ -54,10 +59,19 @@ def test_the_image_runs_as_a_user_by_number_that_has_a_name_and_owns_the_volume(
     assert "STEPWELL_DATA_DIR=/var/lib/stepwell" in script
 
 
-def test_each_file_of_compose_starts_one_service_of_the_image() -> None:
+@pytest.mark.parametrize("name", sorted(COMPOSE))
+def test_each_file_of_compose_fits_the_schema(name: str) -> None:
+    jsonschema.Draft7Validator(SCHEMA).validate(yaml.safe_load(COMPOSE[name]))
+
+
+def test_each_file_of_compose_starts_its_services() -> None:
     """By default: no service has a profile."""
     started = {name: set(services(name)) for name in COMPOSE}
-    assert started == {"compose.yaml": {"stepwell"}, "compose.external.yaml": {"stepwell-external", "postgres"}}
+    assert started == {
+        "compose.yaml": {"stepwell"},
+        "compose.external.yaml": {"stepwell-external", "postgres"},
+        "compose.cluster.yaml": {"serve-1", "serve-2", "worker", "proxy", "postgres", "redis", "minio", "bucket"},
+    }
     assert not [name for name in COMPOSE for service in services(name).values() if "profiles" in service]
     assert "command" not in services("compose.yaml")["stepwell"]  # which is then the image's: up
     assert services("compose.external.yaml")["stepwell-external"]["command"] == ["serve"]
@@ -68,8 +82,8 @@ def test_every_service_of_compose_writes_to_volumes_and_temporary_folders_only(n
     for service in services(name).values():
         assert service["read_only"] is True
         assert "/tmp" in service["tmpfs"]
-        (volume,) = service["volumes"]
-        assert volume.partition(":")[0] in yaml.safe_load(COMPOSE[name])["volumes"]
+        for volume in service.get("volumes", []):
+            assert volume.endswith(":ro") or volume.partition(":")[0] in yaml.safe_load(COMPOSE[name])["volumes"]
 
 
 def test_compose_asks_for_every_secret_and_for_no_other_value() -> None:
@@ -83,7 +97,39 @@ def test_compose_asks_for_every_secret_and_for_no_other_value() -> None:
 
 def test_the_settings_in_compose_are_settings() -> None:
     known = {PREFIX + name.upper() for name in Settings.__struct_fields__}
+    known |= {f"{name}_FILE" for name in SECRET_VARIABLES}
     assert set(re.findall(rf"{PREFIX}\w+", "".join(COMPOSE.values()))) <= known
+
+
+def test_the_cluster_has_no_secret_but_in_files_that_its_services_get() -> None:
+    declared = yaml.safe_load(COMPOSE["compose.cluster.yaml"])["secrets"]
+    for service in services("compose.cluster.yaml").values():
+        environment, granted = service.get("environment", {}), set(service.get("secrets", []))
+        assert not SECRET_VARIABLES & environment.keys() - {f"{PREFIX}CELERY_BROKER_URL"}, "that has no password"
+        files = {value for name, value in environment.items() if name.endswith("_FILE")}
+        assert files <= {f"/run/secrets/{name}" for name in granted}
+        assert granted <= declared.keys()
+    header = COMPOSE["compose.cluster.yaml"].partition("\nx-stepwell:")[0]
+    for name, secret in declared.items():
+        assert secret == {"file": f"secrets/{name}"}
+        assert re.search(rf"\b{name}\b", header), "the lines at the top make each of them"
+
+
+def test_the_lines_at_the_top_of_the_cluster_make_its_secrets(tmp_path: Path) -> None:
+    lines = re.findall(r"^#   (.*)$", COMPOSE["compose.cluster.yaml"], re.MULTILINE)
+    (tmp_path / "deploy").mkdir()
+    bash("\n".join(line for line in lines if not line.startswith("docker")), tmp_path, {})
+    made = {path.name: path.read_text().strip() for path in (tmp_path / "deploy/secrets").iterdir()}
+    assert made.keys() == yaml.safe_load(COMPOSE["compose.cluster.yaml"])["secrets"].keys()
+    assert made["database_url"] == f"postgresql://stepwell:{made['postgres_password']}@postgres/stepwell"
+    assert min(map(len, made.values())) >= 32
+
+
+def test_the_proxy_of_the_cluster_leads_to_each_service_that_serves() -> None:
+    caddyfile = (TOP / "deploy/Caddyfile").read_text()
+    serving = [name for name, each in services("compose.cluster.yaml").items() if each.get("command") == ["serve"]]
+    assert f"reverse_proxy {' '.join(f'{name}:9000' for name in serving)} {{" in caddyfile
+    assert services("compose.cluster.yaml")["worker"]["deploy"]["replicas"] == len(serving) == 2
 
 
 @pytest.mark.parametrize("name", sorted(COMPOSE))

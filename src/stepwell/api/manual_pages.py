@@ -34,7 +34,17 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "testing",
     ),
     "Providers": ("providers", "local", "fal", "replicate", "openai", "gemini", "vertex", "comfyui", "custom"),
-    "Run it": ("settings", "operations", "workers", "metrics", "storage", "container", "security", "performance"),
+    "Run it": (
+        "settings",
+        "operations",
+        "scaling",
+        "workers",
+        "metrics",
+        "storage",
+        "container",
+        "security",
+        "performance",
+    ),
     "Understand it": ("architecture", "decisions", "changelog"),
 }
 PAGES: Final = tuple(name for names in GROUPS.values() for name in names)
