@@ -310,6 +310,41 @@ async def test_a_client_that_goes_away_leaves_the_key_reserved_until_the_outcome
     assert (await events_of(pair.one, path)).count("workflow.paused") == 1
 
 
+async def test_a_client_that_goes_away_without_a_key_leaves_the_verb_to_its_outcome(timed_pair: Pair) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    store = use_failing_store(pair.one)
+    store.gate.clear()
+    task = asyncio.ensure_future(pair.other.client.post(f"{path}/pause"))
+    await eventually(lambda: bool(store.batches), "the effect waits for the database")
+    task.cancel()
+    await asyncio.wait({task})
+    store.gate.set()
+    await eventually(lambda: not pair.other.app.services.commands.waiting)
+    assert (await pair.other.client.get(path)).json()["status"] == "PAUSED"
+    assert not pair.other.app.engine.done()
+
+
+async def test_a_verb_is_withdrawn_after_an_outage_that_outlasts_its_request(
+    timed_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.engine.execution.command_sender._LAST_S", 0.1)
+    pair = timed_pair
+    path = await pair.start()
+    pair.stop_receiving()
+    pair.other.app.services.commands.answer_s = 0.2
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        await eventually(lambda: bool(memory_of(pair).tables.commands))
+        memory_of(pair).available = False
+    assert (task.result().status_code, "may still take effect" in task.result().json()["detail"]) == (503, True)
+    memory_of(pair).available = True
+    await eventually(lambda: not pair.other.app.services.commands.waiting)
+    (command,) = memory_of(pair).tables.commands.values()
+    assert command.outcome == CommandWithdrawn()
+    assert not pair.other.app.engine.done()
+
+
 async def test_a_process_that_stops_takes_its_commands_back(timed_pair: Pair) -> None:
     pair = timed_pair
     path = await pair.start()

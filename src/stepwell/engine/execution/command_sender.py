@@ -212,6 +212,8 @@ def _set(
     delivered: "asyncio.Future[Reply | None]",
     outcome: Reply | StepwellError | None,
 ) -> None:
+    if delivered.done():
+        return  # the request has stopped waiting
     if isinstance(outcome, StepwellError):
         delivered.set_exception(outcome)
         delivered.exception()  # marks it as retrieved, because the request may have stopped waiting
