@@ -247,10 +247,12 @@ async def test_an_effect_that_comes_after_the_withdrawal_is_not_written(timed_pa
     path = await pair.start()
     store = use_failing_store(pair.one)
     store.gate.clear()
-    pair.other.app.services.commands.answer_s = 0.2
-    answer = await pair.other.client.post(f"{path}/pause")
-    assert answer.status_code == 503
-    assert store.batches, "the effect waits for the database"
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        task = group.create_task(pair.other.client.post(f"{path}/pause"))
+        await eventually(lambda: bool(store.batches), "the effect waits for the database")
+        (row,) = memory_of(pair).tables.commands.values()
+        await pair.other.app.components.stores.database.commands.withdraw(row.requester, row.command.id)
+    assert task.result().status_code == 503
     store.gate.set()
     await eventually(lambda: pair.one.app.components.engine.scheduler.lease_losses == 1)
     assert (await pair.other.client.get(path)).json()["status"] == "RUNNING"

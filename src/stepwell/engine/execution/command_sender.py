@@ -148,11 +148,12 @@ class CommandSender:
             _set(delivered, outcome)
         except StepwellError as error:
             _set(delivered, error)
-        except BaseException as error:
-            _set(delivered, Unavailable("the service is shutting down; the request may still take effect"))
-            if not isinstance(error, Exception):
-                raise
+        except Exception:
             log.exception("command.broke", action="command", workflow_id=str(command.workflow_id))
+            _set(delivered, Unavailable("the answer can't be read; the request may still take effect"))
+        except BaseException:
+            _set(delivered, Unavailable("the service is shutting down; the request may still take effect"))
+            raise
         finally:
             del self._answered[command.id]
             if not self._answered:
