@@ -258,7 +258,7 @@ async def test_an_effect_that_comes_after_the_withdrawal_is_not_written(timed_pa
     assert (await pair.other.client.get(path)).json()["status"] == "RUNNING"
     assert "workflow.paused" not in await events_of(pair.other, path)
     async with asyncio.timeout(30):  # until the workflow is claimed again
-        while (answer := await pair.one.client.post(f"{path}/pause")).status_code != 200:
+        while (await pair.one.client.post(f"{path}/pause")).status_code != 200:
             await asyncio.sleep(0.01)
 
 
