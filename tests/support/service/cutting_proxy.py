@@ -8,7 +8,7 @@ _CHUNK = 65_536
 
 
 class CuttingProxy:
-    """Cuts the next connections after *limits* bytes of the answer each, then none. `cuts` counts what it has cut."""
+    """Cuts the next connections after *limits* bytes of the answer each, then none. `cuts` is the number of cuts."""
 
     def __init__(self, target: int, limits: Iterable[int]) -> None:
         self.cuts = 0
@@ -23,19 +23,20 @@ class CuttingProxy:
         """End all connections."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.wait(self._tasks)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         limit = next(self._limits, None)
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        from_target, to_target = await asyncio.open_connection("127.0.0.1", self._target)
         try:
             async with asyncio.TaskGroup() as group:
-                sending = group.create_task(_copy(reader, back))
-                if await _copy(there, writer, limit):
+                sending = group.create_task(_copy(reader, to_target), name="requests of the proxy")
+                if await _copy(from_target, writer, limit):
                     self.cuts += 1
                 sending.cancel()
         finally:
-            back.transport.abort()
+            to_target.transport.abort()
             writer.transport.abort()
 
 

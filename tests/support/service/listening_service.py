@@ -24,7 +24,7 @@ async def listening(service: Service) -> AsyncIterator[int]:
     )
     server = _Server(config)
     async with asyncio.TaskGroup() as group:
-        serving = group.create_task(server.serve())
+        serving = group.create_task(server.serve(), name="http")
         while not server.started:
             assert not serving.done()
             await asyncio.sleep(0.01)

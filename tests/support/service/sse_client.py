@@ -162,7 +162,7 @@ async def streaming(
             stream.received.put_nowait(b"")
 
     async with asyncio.TaskGroup() as group:
-        serving = group.create_task(serve())
+        serving = group.create_task(serve(), name="stream")
         async with asyncio.timeout(_WITHIN_S):
             while stream.status is None and not serving.done():
                 await asyncio.sleep(0)
