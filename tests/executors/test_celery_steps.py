@@ -120,9 +120,16 @@ async def test_a_message_has_the_ids_of_the_task_and_the_execution_and_no_secret
         assert message["headers"]["root_id"] == workflow["canvas_task_id"]
         assert message["headers"]["timelimit"] == [610, 601]
         assert b"secret" not in data
-        explained = (await service.client.get(f"/api/v1/workflows/{created['id']}/explain")).json()
-        assert "queued" in str(explained)
+        async with asyncio.timeout(30):
+            while await _state_at_provider(service, created["id"]) != "queued":
+                await asyncio.sleep(0.05)
         assert (await service.verb(created["id"], "cancel")).status_code == 200
+
+
+async def _state_at_provider(service: Service, workflow_id: str) -> str | None:
+    explained = (await service.client.get(f"/api/v1/workflows/{workflow_id}/explain")).json()
+    state: str | None = explained["steps"][0]["reason"].get("state")
+    return state
 
 
 async def test_a_worker_stores_files_in_a_bucket(dsn: str, tmp_path: Path, workshop: Workshop, s3: S3Server) -> None:

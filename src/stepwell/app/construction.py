@@ -118,7 +118,7 @@ class Stores(Struct, frozen=True):
     """The database and the artifact store. `writes` watches both for full disks; `statements` counts SQL statements.
 
     `may_sweep`: no other process and no worker uses the store, and this version knows all files that its database
-    refers to.
+    refers to. `store_id`: the id in the artifact store; None if it has none.
     """
 
     database: Database
@@ -127,6 +127,7 @@ class Stores(Struct, frozen=True):
     writes: WriteMonitor
     statements: StatementCounter
     may_sweep: bool
+    store_id: str | None
 
 
 class Engine(Struct, frozen=True):
@@ -162,12 +163,12 @@ async def open_stores(process: ProcessInfo, source: DatabaseSource, stack: conte
     files = await open_storage(settings, writes.artifact_failed)
     writes.add_probe(WriteTarget.ARTIFACTS, files.try_to_write)
     database = await source.open(settings, process.owner, statements.add, writes, stack)
-    may_sweep = process.exclusive and not files.shared and settings.executor != "celery"
+    may_sweep, store_id = process.exclusive and not files.shared and settings.executor != "celery", None
     if database.installation is not None:
         record = await bind_storage(files, database.installation, exclusive=process.exclusive)
-        may_sweep = may_sweep and not record.is_newer
+        may_sweep, store_id = may_sweep and not record.is_newer, str(record.id)
     task_files = TaskFiles(database.reader, database.uploads, files.artifacts)
-    return Stores(database, files, task_files, writes, statements, may_sweep)
+    return Stores(database, files, task_files, writes, statements, may_sweep, store_id)
 
 
 def build_engine(
@@ -183,7 +184,7 @@ def build_engine(
     key_refusals = KeyRefusals(clock)
     providers = [*build_providers(settings, clients.trusted, key_refusals), *extra_providers]
     workers = _open_workers(settings, stack)
-    registry = Registry(_with_workers(map(adapt_provider, providers), workers))
+    registry = Registry(_with_workers(map(adapt_provider, providers), workers, stores.store_id))
     stack.callback(registry.close)
     urls = SignedArtifactUrls(
         stores.task_files, stores.files, process.signed_urls, clock, public=settings.public_url is not None
@@ -243,13 +244,15 @@ def _open_workers(settings: Settings, stack: contextlib.AsyncExitStack) -> "Work
     return workers
 
 
-def _with_workers(providers: Iterable[Provider], workers: "WorkerQueues | None") -> Iterable[Provider]:
+def _with_workers(
+    providers: Iterable[Provider], workers: "WorkerQueues | None", store_id: str | None
+) -> Iterable[Provider]:
     """Return the providers. With *workers*, those that work in-process are replaced by remote ones."""
     if workers is None:
         return providers
     from stepwell.providers.celery.provider import CeleryProvider  # noqa: PLC0415 - see above
 
-    return [CeleryProvider(each, workers) if is_in_process(each) else each for each in providers]
+    return [CeleryProvider(each, workers, store_id) if is_in_process(each) else each for each in providers]
 
 
 def _build_coordination(process: ProcessInfo, database: Database) -> Coordination:

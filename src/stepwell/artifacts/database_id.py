@@ -50,6 +50,10 @@ class StoreIdentity(Struct, frozen=True):
                 f"store of its own, or delete {self._file} if this database alone uses the store"
             )
 
+    async def read(self) -> str | None:
+        """Return the id of the database that the store belongs to; None if it has none. Raises `ArtifactError`."""
+        return await self.store.read_id(ID_FILE)
+
     @property
     def _file(self) -> str:
         return ID_FILE if self.folder is None else str(self.folder / ID_FILE)

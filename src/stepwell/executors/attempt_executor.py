@@ -47,6 +47,7 @@ class AttemptExecutor:
 
     def __init__(self, resources: WorkerResources) -> None:
         self._resources, self._records = resources, resources.records
+        self._checked_stores: set[str | None] = {None}
 
     async def execute(self, job_id: str, text: object, worker: str) -> str | None:
         """Return the end of the attempt, encoded. None if the job has ended before, or another worker has it."""
@@ -132,6 +133,7 @@ class AttemptExecutor:
         run = resources.registry.in_process(message.provider)
         if run is None:
             raise AttemptError(f"the worker {worker} has no in-process provider {message.provider}", retryable=True)
+        await self._check_store(message.store, worker)
         task = Task(id=message.task_id, position=0, attempt=message.number, provider=message.provider)
         links = MessageArtifacts(message.artifacts, resources.storage)
         control = AttemptControl(lambda _: True, _nothing_to_flush)
@@ -156,6 +158,19 @@ class AttemptExecutor:
                 result=finished.result, outputs=tuple(io.stored.values()), has_credentials=io.has_credentials
             )
         raise TimeoutError  # the scope of `control` has ended the work
+
+    async def _check_store(self, store_id: str | None, worker: str) -> None:
+        """Raise `AttemptError` unless the service has the same artifact store."""
+        if store_id in self._checked_stores:
+            return
+        try:
+            own = await self._resources.storage.identity.read()
+        except ArtifactError as error:
+            raise AttemptError(str(error), retryable=True, provider_fault=False) from error
+        if own != store_id:
+            why = f"the worker {worker} has another artifact store than the service: give both one folder or one bucket"
+            raise AttemptError(why, retryable=True, provider_fault=False)
+        self._checked_stores.add(store_id)
 
     def _inputs(self, links: MessageArtifacts) -> HttpInputFetcher:
         settings = self._resources.settings

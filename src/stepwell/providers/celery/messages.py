@@ -33,7 +33,8 @@ class AttemptMessage(_Message, frozen=True, kw_only=True):
     """An attempt, for a worker. It contains no secrets: credentials are named, and workers need none.
 
     `artifacts` has the sizes of the tenant's artifacts that the inputs name, by path. The worker reads no others, so it
-    needs no database to know what belongs to the tenant.
+    needs no database to know what belongs to the tenant. `store` is the id in the service's artifact store; None if it
+    has none. A worker with another store would lose files.
     """
 
     provider: ProviderType
@@ -48,6 +49,7 @@ class AttemptMessage(_Message, frozen=True, kw_only=True):
     seed: int
     timeout_s: float
     artifacts: Mapping[str, int]
+    store: str | None = None
 
 
 class ReportedError(Struct, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ _QUEUE = "queue"
 
 
 class CeleryProvider:
-    """Implements `RemoteProvider` for *provider*, which works in-process on the workers.
+    """Implements `RemoteProvider` for *provider*, which works in-process on the workers. *store_id*: `AttemptMessage`.
 
     The task's id is the id of the Celery task. It is committed before anything is sent, so the job is found again after
     any crash.
@@ -51,10 +51,10 @@ class CeleryProvider:
     listing_lag_s = 0.0
     runs_on_workers: Literal[True] = True
 
-    def __init__(self, provider: Provider, queues: WorkerQueues) -> None:
+    def __init__(self, provider: Provider, queues: WorkerQueues, store_id: str | None = None) -> None:
         self.type, self.needs_credential = provider.type, provider.needs_credential
         self.capabilities, self.model = provider.capabilities, provider.model
-        self._queues, self._provider = queues, provider
+        self._queues, self._provider, self._store_id = queues, provider, store_id
         # The optional protocols: an instance has exactly those of its provider.
         if isinstance(provider, RefusesSteps):
             self.refusals = provider.refusals
@@ -84,6 +84,7 @@ class CeleryProvider:
             seed=attempt.seed,
             timeout_s=attempt.timeout_s,
             artifacts=await _artifact_sizes(attempt.inputs, io),
+            store=self._store_id,
         )
         model = self.model(attempt.task_type, attempt.provider_config)
         return Request(model=model, body=to_builtins(message))

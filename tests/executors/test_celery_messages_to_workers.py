@@ -1,0 +1,65 @@
+"""What a worker answers to messages that it can't use."""
+
+from uuid import uuid4
+
+import pytest
+from msgspec import json
+from msgspec.structs import replace
+
+from executors.conftest import Workshop
+from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.providers.celery.job_records import JobPhase, read_result, result_key
+from stepwell.providers.celery.messages import VERSION, AttemptMessage, ReportedError, ResultMessage, decode, encode
+from stepwell.providers.celery.publisher import Publisher
+from support.processes.stepwell_process import until
+
+MESSAGE = AttemptMessage(
+    provider=ProviderType.CUSTOM,
+    task_id=uuid4(),
+    workflow_id=uuid4(),
+    tenant=None,
+    step_id="note",
+    task_type=TaskType.GENERATION,
+    number=1,
+    inputs={"prompt": "a note"},
+    provider_config={},
+    seed=0,
+    timeout_s=10,
+    artifacts={},
+)
+
+
+async def answer_to(workshop: Workshop, text: str) -> ReportedError:
+    """Send a message to the worker. Returns the error that it answers."""
+    publisher, job_id = Publisher(workshop.redis.url), str(uuid4())
+    await publisher.publish(job_id, text, queue="stepwell", root_id=None, name="()", timeout_s=10)
+    await publisher.close()
+
+    def answered() -> bytes | None:
+        data = workshop.redis.client.get(result_key(job_id))
+        return data if isinstance(data, bytes) and read_result(data).phase.is_final else None
+
+    record = read_result(until(answered, 60, workshop.worker.log.read_text))
+    assert record.phase is JobPhase.SUCCESS
+    error = decode(record.result, ResultMessage).error
+    assert error is not None
+    return error
+
+
+async def test_a_worker_that_has_another_store_says_so(workshop: Workshop) -> None:
+    error = await answer_to(workshop, encode(replace(MESSAGE, store="another")))
+    assert error.retryable
+    assert "has another artifact store than the service" in error.message
+
+
+@pytest.mark.parametrize(("version", "age"), [(VERSION + 1, "newer"), (VERSION - 1, "older")])
+async def test_a_worker_that_cannot_read_a_version_says_so(workshop: Workshop, version: int, age: str) -> None:
+    error = await answer_to(workshop, json.encode({"version": version}).decode())
+    assert error.retryable
+    assert f"can't read the message: its version {version} is {age} than {VERSION}" in error.message
+
+
+async def test_a_worker_without_the_provider_says_so(workshop: Workshop) -> None:
+    error = await answer_to(workshop, encode(replace(MESSAGE, provider=ProviderType.FAL)))
+    assert error.retryable
+    assert "has no in-process provider FAL" in error.message
