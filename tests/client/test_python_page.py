@@ -18,9 +18,13 @@ from support.service.live_service import Service, token
 PAGE = pages()["python"]
 
 
+def _program() -> str:
+    return "".join(block.text for block in blocks_of(PAGE) if block.language == "python")
+
+
 async def test_the_program_of_the_page_runs(service: Service, tmp_path: Path) -> None:
     program = tmp_path / "page.py"
-    program.write_text("".join(block.text for block in blocks_of(PAGE) if block.language == "python"))
+    program.write_text(_program())
     async with listening(service) as port:
         env = {**os.environ, "STEPWELL": f"http://127.0.0.1:{port}", "TOKEN": token()}
         command = [sys.executable, "-W", "error", str(program)]
@@ -38,3 +42,13 @@ def test_the_page_names_every_method() -> None:
     table = PAGE.partition("## All methods")[2]
     methods = {name for name in dir(AsyncStepwell) if not name.startswith("_") and name != "aclose"}
     assert {*re.findall(r"`([a-z_]+)`", table)} >= methods
+
+
+def test_type_checkers_accept_the_program_of_the_page(tmp_path: Path) -> None:
+    program = tmp_path / "page.py"
+    program.write_text(_program())
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", f"--config-file={os.devnull}"]
+    done = subprocess.run(
+        [*command, f"--cache-dir={tmp_path}/cache", str(program)], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("Success: "), done.stdout
