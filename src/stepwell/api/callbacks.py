@@ -28,7 +28,7 @@ CALLBACK = Operation(
 async def provider_callback(request: ApiRequest, services: ServicesDep) -> Health:
     parse_query(request.scope["query_string"], NoQuery)
     attempt = services.workflows.attempt_of_callback(str(request.path_params["token"]))
-    services.workflows.handle_callback(attempt, await read_any_body(request))
+    await services.workflows.handle_callback(attempt, await read_any_body(request))
     return Health()
 
 

@@ -79,6 +79,11 @@ class ReadService:
         """Return the version of the workflow, for its ETag."""
         return _require(await self._store.version(scope, workflow_id), "workflow")
 
+    async def runs_elsewhere(self, scope: TenantScope, workflow_id: UUID, owner: UUID) -> bool:
+        """Return whether a live process other than *owner* runs the workflow."""
+        ownership = await self._store.ownership(scope, workflow_id)
+        return ownership is not None and ownership.alive and ownership.owner not in (None, owner)
+
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         """Return a page of the workflows that match *query*."""
         return await self._store.page(scope, query)

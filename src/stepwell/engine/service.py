@@ -10,6 +10,8 @@ To add a verb, add an input to `domain.lifecycle.inputs`, its case to `Run.apply
 route to `api`.
 """
 
+import asyncio
+from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
@@ -18,13 +20,13 @@ from msgspec import Struct
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.access.signed_urls import CallbackUrls
-from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, Unavailable
+from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, TooManyRequests, Unavailable
 from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, Resume, Start, Update
-from stepwell.domain.lifecycle.peer_commands import ClientVerb, VerbApplied, VerbRefused, error_of
+from stepwell.domain.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbApplied, VerbRefused, error_of
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.records import CleanupReport, DataDeletion, FoundWorkflow, WorkflowRecord
-from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
@@ -58,6 +60,8 @@ from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.purges import Purges
 
 _TRIES = 5
+_RELEASE_POLLS, _RELEASE_POLL_S = 100, 0.05
+_CALLBACK_S = 3.0
 _KEPT_CALLBACK_BYTES = 64 * 1024  # a longer body holds results, and the ids in it are not worth their memory
 
 
@@ -215,7 +219,16 @@ class WorkflowService:
         with self._cleanups.observe(workflow_id) as observer:
             if workflow.state.deleted_at is None:
                 await self._change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
+                await self._until_released(scope, workflow_id)
             return await self._cleanups.purge(observer, actor)
+
+    async def _until_released(self, scope: TenantScope, workflow_id: UUID) -> None:
+        """Wait some seconds until no other process runs the workflow. Its jobs may still be cancelled there."""
+        owner = self.access.lease.owner
+        for _ in range(_RELEASE_POLLS if self.access.recovery.others_alive else 0):
+            if not await self._reads.runs_elsewhere(scope, workflow_id, owner):
+                return
+            await asyncio.sleep(_RELEASE_POLL_S)
 
     def attempt_of_callback(self, token: str) -> tuple[UUID, UUID]:
         """Return the attempt that a provider reports on by *token*. Raises `NotFound` for one that wasn't made here."""
@@ -224,9 +237,19 @@ class WorkflowService:
             raise NotFound("callback")
         return attempt
 
-    def handle_callback(self, attempt: tuple[UUID, UUID], body: bytes) -> None:
-        """Handle a provider's callback about *attempt*. A long body wakes it, but isn't kept in memory."""
-        self.access.scheduler.handle_callback(*attempt, body if len(body) <= _KEPT_CALLBACK_BYTES else b"")
+    async def handle_callback(self, attempt: tuple[UUID, UUID], body: bytes) -> None:
+        """Handle a provider's callback about *attempt*, or pass it on to the process that waits for the job.
+
+        A long body wakes the attempt, but isn't kept in memory. A callback that can't be passed on is lost: the job is
+        polled anyway.
+        """
+        (workflow_id, task_id), kept = attempt, body if len(body) <= _KEPT_CALLBACK_BYTES else b""
+        if workflow_id in self.access.scheduler.workflows or not self.access.recovery.others_alive:
+            self.access.scheduler.handle_callback(workflow_id, task_id, kept)
+            return
+        with suppress(Unavailable, TooManyRequests):
+            callback = ProviderCallback(task_id, kept)
+            await self._sender.send(EVERY_TENANT, workflow_id, callback, NO_PRECONDITIONS, _CALLBACK_S)
 
     async def until_idle(self, workflow_id: UUID) -> None:
         """Wait until the workflow has ended, or this process has nothing to do for it for another reason."""

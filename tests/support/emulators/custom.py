@@ -35,6 +35,10 @@ class CustomJob:
     polls: int = 0
     status: str = "queued"
 
+    @property
+    def is_ended(self) -> bool:
+        return self.status in _ENDED
+
 
 class CustomEmulator(Emulator):
     """The switches may be turned at any time; they hold for jobs that were taken before as well.
@@ -94,10 +98,14 @@ class CustomEmulator(Emulator):
         """From now on it is unknown; the ledger still has it."""
         self._forgotten.add(job_id)
 
+    def jobs_with(self, name: str, value: object) -> list[CustomJob]:
+        """Return the accepted jobs whose input *name* is *value*."""
+        return [job for job in [*self._jobs.values()] if job.body["inputs"].get(name) == value]
+
     async def finish(self, job_id: str, times: int = 1) -> None:
         """The job ends, if it hasn't, and calls back."""
         job = self._jobs[job_id]
-        job.status = job.status if job.status in _ENDED else self.outcome
+        job.status = job.status if job.is_ended else self.outcome
         for _ in range(times):
             await self._call_back(job)
 
@@ -114,7 +122,7 @@ class CustomEmulator(Emulator):
         if call.kind == "cancel":
             return self._cancelled(job)
         job.polls += 1
-        if job.status not in _ENDED:
+        if not job.is_ended:
             done = not self.held and job.polls >= self.polls_until_done
             job.status = self.outcome if done else "running"
         return Reply(200, self._view(job))
@@ -157,7 +165,7 @@ class CustomEmulator(Emulator):
     def _cancelled(self, job: CustomJob) -> Reply:
         if self.refuse_cancel:
             return self.error(409, "it can't be stopped")
-        if job.status not in _ENDED and not self.ignore_cancel:
+        if not job.is_ended and not self.ignore_cancel:
             job.status = "cancelled"
         return Reply(200, {"status": job.status})
 

@@ -14,7 +14,7 @@ from support.emulators import fal, google, openai, replicate
 from support.emulators.base import Emulator
 from support.emulators.comfyui import ComfyUiEmulator
 from support.emulators.comfyui_graphs import graph_for
-from support.emulators.custom import CustomEmulator
+from support.emulators.custom import CustomEmulator, CustomJob
 
 LOOPBACK = "127.0.0.0/8"
 SECRET = "a secret of the custom worker"
@@ -79,6 +79,12 @@ class World:
         """All jobs end now, and their callbacks are sent. From another thread than the emulator's."""
         for job_id, _, _ in self.emulator.ledger.jobs():
             asyncio.run_coroutine_threadsafe(self.emulator.finish(job_id), self._loop)
+
+    def end_job(self, job: CustomJob, status: str) -> None:
+        """A job of CUSTOM ends now with *status*, and its callback is sent. From another thread than the emulator's."""
+        if not job.is_ended:
+            job.status = status
+        asyncio.run_coroutine_threadsafe(self.emulator.finish(job.id), self._loop)
 
     def step(self, step_id: str = "draw", **members: Any) -> dict[str, Any]:
         return remote_step(self.kind, step_id, **members)

@@ -47,10 +47,17 @@ Question: TypeAlias = ExplainQuestion | DryRunQuestion
 """A question that the process answers which runs the workflow. It changes nothing."""
 
 
-class CommandRequest(Struct, frozen=True):
-    """The verb or question, the workflows of the caller, and the versions that `If-Match` names (None: any)."""
+class ProviderCallback(Struct, frozen=True, tag="callback"):
+    """A provider's callback about the attempt `task_id`, for the process that waits for the job."""
 
-    verb: ClientVerb | Question
+    task_id: UUID
+    body: bytes
+
+
+class CommandRequest(Struct, frozen=True):
+    """A verb, question or callback, the workflows of the caller, and the versions that `If-Match` names (None: any)."""
+
+    verb: ClientVerb | Question | ProviderCallback
     scope: TenantScope
     if_match: frozenset[Version] | None = None
 

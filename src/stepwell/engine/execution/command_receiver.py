@@ -26,6 +26,7 @@ from stepwell.domain.lifecycle.peer_commands import (
     ClientVerb,
     Command,
     CommandMark,
+    ProviderCallback,
     Question,
     QuestionAnswered,
     VerbApplied,
@@ -130,6 +131,8 @@ class CommandReceiver:
         try:
             if isinstance(verb, Question):
                 await self._answer(command, verb)
+            elif isinstance(verb, ProviderCallback):
+                await self._handle_callback(command, verb)
             elif isinstance(verb, Cleanup) and verb.cleanup_tasks:
                 with self._cleanups.observe(command.workflow_id) as observer:
                     applied = await self._apply(command, verb, report_follows=True)
@@ -175,3 +178,9 @@ class CommandReceiver:
         except StepwellError as error:
             outcome = refusal_of(error)
         await self._commands.answer(command.id, epoch, outcome)
+
+    async def _handle_callback(self, command: Command, callback: ProviderCallback) -> None:
+        scheduler = self._applier.access.scheduler
+        if (workflow := scheduler.workflows.get(command.workflow_id)) is not None:
+            scheduler.handle_callback(command.workflow_id, callback.task_id, callback.body)
+            await self._commands.answer(command.id, workflow.run.state.epoch, VerbApplied(changed=False))

@@ -26,6 +26,7 @@ from stepwell.domain.lifecycle.peer_commands import (
     CommandRequest,
     CommandWithdrawn,
     Outcome,
+    ProviderCallback,
     Question,
     QuestionAnswered,
     VerbApplied,
@@ -105,11 +106,11 @@ class CommandSender:
         self,
         scope: TenantScope,
         workflow_id: UUID,
-        verb: ClientVerb | Question,
+        verb: ClientVerb | Question | ProviderCallback,
         preconditions: Preconditions,
         answer_s: float | None = None,
     ) -> Reply | None:
-        """Pass the verb or question on to the process that runs the workflow, and return the outcome.
+        """Pass the verb, question or callback on to the process that runs the workflow, and return the outcome.
 
         *answer_s*: how long to wait for it, instead of `answer_s`. Return None if this process must apply the verb,
         because no other live process runs the workflow. Raises `Unavailable` without an outcome in time, and
