@@ -1,0 +1,402 @@
+"""Every process gives the answer that the process gives which runs the workflow.
+
+The same request is sent about equal workflows, to the process that runs its workflow, and to each of the others.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import product
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from stepwell.api.operations import Permission
+from support.emulators.webhook_receiver import running_sink
+from support.processes.cluster import WORKFLOWS, Cluster, Json, Member, held_step, quick_step, verb_request
+from support.service.comparable_answers import ComparableAnswer, comparable
+from support.service.live_service import token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VERBS = ("start", "pause", "resume", "cancel", "cleanup", "update")
+DRY_RUNS = ("start", "pause", "resume", "cancel", "cleanup")
+MOVING = ("/start", "/resume")
+PROGRESS = {"steps", "current_step", "completed_steps", "progress", "cost"}
+UNKNOWN = "01a21afc-8fd7-71a5-9c75-d46227644ed1"
+
+
+class Sent(NamedTuple):
+    """A request about the workflow at `path`."""
+
+    method: str
+    path: str
+    body: Any = None
+    params: Mapping[str, str] = {}
+    headers: Mapping[str, str] = {}
+    bearer: str | None = token()
+
+
+async def send(member: Member, sent: Sent) -> httpx.Response:
+    async with member.client_for(sent.bearer) as client:
+        return await client.request(
+            sent.method, sent.path, json=sent.body, params=dict(sent.params), headers=dict(sent.headers)
+        )
+
+
+class Made(NamedTuple):
+    """A workflow in the wanted state. `etags`: its ETags since its creation, the present one last."""
+
+    id: str
+    prompt: str
+    etags: list[str]
+
+
+async def pending(cluster: Cluster, at: Member, prompt: str) -> str:
+    created = await cluster.create(at, *steps(prompt), start=False)
+    return str(created["id"])
+
+
+async def running(cluster: Cluster, at: Member, prompt: str) -> str:
+    created = await cluster.create(at, *steps(prompt))
+    await cluster.until_job(prompt)
+    await until_still(cluster, created["id"])
+    assert await cluster.owner_of(created["id"]) == at.owner
+    return str(created["id"])
+
+
+async def paused(cluster: Cluster, at: Member, prompt: str) -> str:
+    workflow_id = await running(cluster, at, prompt)
+    assert (await at.verb(workflow_id, "pause")).status_code == 200
+    return workflow_id
+
+
+async def completed(cluster: Cluster, at: Member, prompt: str) -> str:
+    return await ended(cluster, at, prompt, "succeeded")
+
+
+async def failed(cluster: Cluster, at: Member, prompt: str) -> str:
+    return await ended(cluster, at, prompt, "failed")
+
+
+async def cancelled(cluster: Cluster, at: Member, prompt: str) -> str:
+    workflow_id = await pending(cluster, at, prompt)
+    assert (await at.verb(workflow_id, "cancel")).status_code == 200
+    return workflow_id
+
+
+async def deleted(cluster: Cluster, at: Member, prompt: str) -> str:
+    workflow_id = await completed(cluster, at, prompt)
+    assert (await at.verb(workflow_id, "cleanup")).status_code == 200
+    return workflow_id
+
+
+async def ended(cluster: Cluster, at: Member, prompt: str, status: str) -> str:
+    workflow_id = await running(cluster, at, prompt)
+    cluster.end_job(cluster.jobs_of(prompt)[0], status)
+    await at.until_ended(workflow_id)
+    return workflow_id
+
+
+REACH: dict[str, Callable[[Cluster, Member, str], Awaitable[str]]] = {
+    "RUNNING": running,
+    "PAUSED": paused,
+    "PENDING": pending,
+    "COMPLETED": completed,
+    "FAILED": failed,
+    "CANCELLED": cancelled,
+    "deleted": deleted,
+}
+OWNED = ("RUNNING", "PAUSED")
+
+
+def steps(prompt: str) -> list[Json]:
+    return [
+        quick_step("before", x=1),
+        held_step("held", "before", prompt=prompt, max_retries=0),
+        quick_step("after", "held"),
+    ]
+
+
+async def until_still(cluster: Cluster, workflow_id: str) -> None:
+    """Wait until nothing happens to the workflow by itself: the held job has been polled, or its end is recorded."""
+    async with asyncio.timeout(30):
+        while not await is_still(cluster.members[0].client, WORKFLOWS + workflow_id):
+            await asyncio.sleep(0.02)
+
+
+async def is_still(client: httpx.AsyncClient, path: str) -> bool:
+    answer = await client.get(f"{path}/explain")
+    if answer.status_code == 404:
+        return True
+    reasons = {step["step_id"]: step["reason"] for step in answer.json()["steps"]}
+    if answer.json()["status"] == "RUNNING":
+        return bool(reasons["held"].get("state") == "running")
+    tasks = (await client.get(f"{path}/tasks", params={"include_deleted": True})).json()["tasks"]
+    jobs = [task for task in tasks if task["status"] == "CANCELLED" and task["remote_id"] is not None]
+    return all(job["cancel_receipt"] is not None for job in jobs)
+
+
+def without_progress(answer: httpx.Response) -> object:
+    """Return what can be compared of the answer.
+
+    Steps may have started, or the end of a job may be recorded, before the workflow was read for the answer.
+    """
+    found = comparable(answer)
+    if found.status == 200 and (answer.request.method == "DELETE" or answer.request.url.path.endswith("/cleanup")):
+        return found._replace(headers={**found.headers, "etag": ""})
+    if found.status == 200 and answer.request.method == "POST" and answer.request.url.path.endswith(MOVING):
+        content = {name: value for name, value in found.body.items() if name not in PROGRESS}
+        return found._replace(headers={**found.headers, "etag": ""}, body=content)
+    return found
+
+
+async def make(cluster: Cluster, at: Member, state: str) -> Made:
+    prompt = uuid4().hex
+    workflow_id = await REACH[state](cluster, at, prompt)
+    # One change that leaves the state alone, so that there is an ETag that isn't valid any more.
+    old = (await at.client.get(WORKFLOWS + workflow_id)).headers["etag"]
+    if state != "deleted":
+        assert (await at.client.patch(WORKFLOWS + workflow_id, json={"name": "another"})).status_code == 200
+    new = (await at.client.get(WORKFLOWS + workflow_id)).headers["etag"]
+    return Made(workflow_id, prompt, [old, new])
+
+
+async def answers_of(
+    cluster: Cluster, state: str, request: Callable[[Made], Sent]
+) -> list[tuple[Member, Made, httpx.Response]]:
+    """Send the request to every process, each about a workflow that the first process runs. The first is the owner."""
+    made = await asyncio.gather(*(make(cluster, cluster.members[0], state) for _ in cluster.members))
+    answers = await asyncio.gather(
+        *(send(member, request(each)) for member, each in zip(cluster.members, made, strict=True))
+    )
+    return list(zip(cluster.members, made, answers, strict=True))
+
+
+async def check_same(cluster: Cluster, state: str, request: Callable[[Made], Sent]) -> httpx.Response:
+    """Send the request to every process. The answers must be equal, and so must the workflows afterwards."""
+    sent = await answers_of(cluster, state, request)
+    (_, first, expected), *others = sent
+    await asyncio.gather(*(until_still(cluster, each.id) for _, each, _ in sent))
+    for _, each, answer in others:
+        assert without_progress(answer) == without_progress(expected)
+        assert await rest_of(cluster, each) == await rest_of(cluster, first)
+    await end_all(cluster, [each for _, each, _ in sent])
+    return expected
+
+
+async def rest_of(cluster: Cluster, made: Made) -> list[object]:
+    """Return what all processes say about the workflow, which is the same."""
+    paths = (WORKFLOWS + made.id, f"{WORKFLOWS}{made.id}/events", f"{WORKFLOWS}{made.id}/tasks")
+    said = []
+    for path in paths:
+        answers = [await member.client.get(path) for member in cluster.members]
+        said.append(without_order(comparable(answers[0])))
+        assert all(
+            (answer.content, answer.headers.get("etag")) == (answers[0].content, answers[0].headers.get("etag"))
+            for answer in answers
+        )
+    return list(said)
+
+
+def without_order(found: ComparableAnswer) -> ComparableAnswer:
+    """Return a history without the order of its events: a job may end before or after the verb's own effects."""
+    if not isinstance(found.body, dict) or "events" not in found.body:
+        return found
+    events = [{name: value for name, value in event.items() if name != "id"} for event in found.body["events"]]
+    return found._replace(body=sorted(json.dumps(event, sort_keys=True) for event in events))
+
+
+async def end_all(cluster: Cluster, made: list[Made]) -> None:
+    """Leave nothing running behind."""
+    for each in made:
+        await cluster.members[0].verb(each.id, "resume")
+        await cluster.members[0].verb(each.id, "cancel")
+
+
+def verb(name: str, **options: Any) -> Callable[[Made], Sent]:
+    return lambda made: Sent(*verb_request(made.id, name), **options)
+
+
+@pytest.mark.parametrize(("state", "name"), list(product(REACH, VERBS)))
+async def test_a_verb_is_answered_alike(cluster: Cluster, state: str, name: str) -> None:
+    answer = await check_same(cluster, state, verb(name))
+    assert answer.status_code in {200, 409}
+
+
+@pytest.mark.parametrize(("state", "name"), list(product(OWNED, VERBS)))
+@pytest.mark.parametrize("which", ["the present one", "an old one", "any", "none that is valid"])
+async def test_a_precondition_holds_alike(cluster: Cluster, state: str, name: str, which: str) -> None:
+    def request(made: Made) -> Sent:
+        tag = {"the present one": made.etags[1], "an old one": made.etags[0], "any": "*"}.get(which, 'W/"x"')
+        return Sent(*verb_request(made.id, name), headers={"If-Match": tag})
+
+    answer = await check_same(cluster, state, request)
+    assert (answer.status_code == 412) is (which in ("an old one", "none that is valid"))
+
+
+@pytest.mark.parametrize(("state", "name"), list(product(OWNED, DRY_RUNS)))
+async def test_a_dry_run_is_answered_alike(cluster: Cluster, state: str, name: str) -> None:
+    answer = await check_same(cluster, state, verb(name, params={"dry_run": "true"}))
+    assert answer.status_code in {200, 409}
+
+
+@pytest.mark.parametrize("state", OWNED)
+async def test_a_dry_run_checks_its_precondition_alike(cluster: Cluster, state: str) -> None:
+    def request(made: Made) -> Sent:
+        method, path, _ = verb_request(made.id, "cancel")
+        return Sent(method, path, params={"dry_run": "true"}, headers={"If-Match": made.etags[0]})
+
+    assert (await check_same(cluster, state, request)).status_code == 412
+
+
+@pytest.mark.parametrize("state", [*OWNED, "PENDING", "COMPLETED", "FAILED", "CANCELLED"])
+async def test_an_explanation_is_alike(cluster: Cluster, state: str) -> None:
+    answer = await check_same(cluster, state, lambda made: Sent("GET", f"{WORKFLOWS}{made.id}/explain"))
+    codes = {step["step_id"]: step["reason"]["code"] for step in answer.json()["steps"]}
+    if state in OWNED:
+        assert codes["held"] == "remote_job"
+
+
+@pytest.mark.parametrize("state", [*OWNED, "COMPLETED"])
+async def test_a_cleanup_with_its_tasks_is_answered_alike(cluster: Cluster, state: str) -> None:
+    await check_same(cluster, state, verb("cleanup", params={"cleanup_tasks": "true"}))
+
+
+@pytest.mark.parametrize("state", [*OWNED, "PENDING", "COMPLETED"])
+async def test_a_deletion_of_data_is_answered_alike(cluster: Cluster, state: str) -> None:
+    await check_same(cluster, state, verb("delete_data"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 200),
+        ({"name": "x", "description": None, "labels": {"a": "b"}}, 200),
+        ({"webhook_url": "http://127.0.0.1:9/hook"}, 200),
+        ({"name": 1, "nothing": 2}, 422),
+        ({"webhook_url": "http://10.0.0.1/hook"}, 422),
+    ],
+)
+@pytest.mark.parametrize("state", OWNED)
+async def test_a_change_is_answered_alike(cluster: Cluster, state: str, changes: Json, status: int) -> None:
+    answer = await check_same(cluster, state, lambda made: Sent("PATCH", WORKFLOWS + made.id, changes))
+    assert answer.status_code == status
+
+
+async def test_a_wait_that_is_preferred_is_answered_alike(cluster: Cluster) -> None:
+    answer = await check_same(cluster, "PAUSED", verb("resume", headers={"Prefer": "wait=1"}))
+    assert (answer.headers["preference-applied"], answer.json()["status"]) == ("wait=1", "RUNNING")
+
+
+async def test_a_wait_ends_with_the_workflow_at_every_process(cluster: Cluster) -> None:
+    made = await asyncio.gather(*(make(cluster, cluster.members[0], "PAUSED") for _ in cluster.members))
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        waits = [
+            group.create_task(member.verb(each.id, "resume", headers={"Prefer": "wait=50"}))
+            for member, each in zip(cluster.members, made, strict=True)
+        ]
+        for each in made:
+            await cluster.members[0].until(each.id, lambda workflow: workflow["status"] == "RUNNING")
+            for job in cluster.jobs_of(each.prompt):
+                cluster.end_job(job)
+    answers = [await each for each in waits]
+    assert [answer.json()["status"] for answer in answers] == ["COMPLETED"] * len(answers)
+    assert len({str(comparable(answer)) for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("bearer", [None, token("another", every=False), token(permissions=(Permission.READ,))])
+@pytest.mark.parametrize("name", ["pause", "update"])
+async def test_a_caller_without_the_right_is_refused_alike(cluster: Cluster, name: str, bearer: str | None) -> None:
+    answer = await check_same(cluster, "RUNNING", verb(name, bearer=bearer))
+    assert answer.status_code in {401, 403, 404}
+
+
+async def test_an_unknown_workflow_is_unknown_everywhere(cluster: Cluster) -> None:
+    for name in VERBS:
+        answers = [await send(member, Sent(*verb_request(UNKNOWN, name))) for member in cluster.members]
+        assert {answer.status_code for answer in answers} == {404}
+        assert len({answer.content for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("name", ["pause", "cancel", "update", "start", "cleanup"])
+async def test_a_repeated_request_gets_the_first_answer_everywhere(cluster: Cluster, name: str) -> None:
+    """The first is sent to a process that doesn't run the workflow. All, the owner too, replay its answer."""
+    owner, other = cluster.members[0], cluster.members[-1]
+    made = await make(cluster, owner, "RUNNING")
+    before = await owner.events(made.id)
+    headers = {"Idempotency-Key": uuid4().hex}
+    first = await send(other, Sent(*verb_request(made.id, name), headers=headers))
+    assert first.status_code == (409 if name in ("start", "cleanup") else 200), first.text
+    for member in cluster.members:
+        repeated = await send(member, Sent(*verb_request(made.id, name), headers=headers))
+        assert (repeated.status_code, repeated.content) == (first.status_code, first.content)
+        if first.status_code == 200:  # a refusal isn't stored
+            assert repeated.headers["idempotency-replayed"] == "true"
+            assert repeated.headers["etag"] == first.headers["etag"]
+            reused = await send(member, Sent("POST", f"{WORKFLOWS}{made.id}/resume", headers=headers))
+            assert (reused.status_code, reused.json()["detail"][0]["type"]) == (422, "idempotency_key_reused")
+    of_verb = {"pause": "workflow.paused", "cancel": "workflow.cancelled", "update": "workflow.updated"}.get(name)
+    new = [event["type"] for event in (await owner.events(made.id))[len(before) :]]
+    assert new.count(of_verb) == (of_verb is not None)
+    await end_all(cluster, [made])
+
+
+@pytest.mark.parametrize("name", ["pause", "cancel", "update"])
+async def test_a_request_that_is_sent_to_all_at_once_takes_effect_once(cluster: Cluster, name: str) -> None:
+    made = await make(cluster, cluster.members[0], "RUNNING")
+    before = len(await cluster.members[0].events(made.id))
+    sent = Sent(*verb_request(made.id, name), headers={"Idempotency-Key": uuid4().hex})
+    answers = await asyncio.gather(*(send(member, sent) for member in cluster.members * 2))
+    done = [answer for answer in answers if answer.status_code == 200]
+    assert done
+    assert {answer.content for answer in done} == {done[0].content}
+    assert {answer.status_code for answer in answers} <= {200, 409}  # 409: the request is being handled
+    of_verb = {"pause": "workflow.paused", "cancel": "workflow.cancelled", "update": "workflow.updated"}[name]
+    new = [event["type"] for event in (await cluster.members[0].events(made.id))[before:]]
+    assert new.count(of_verb) == 1
+    await end_all(cluster, [made])
+
+
+async def test_an_etag_of_any_process_is_valid_at_every_other(cluster: Cluster) -> None:
+    made = await make(cluster, cluster.members[0], "RUNNING")
+    for member in cluster.members:
+        answer = await member.client.patch(WORKFLOWS + made.id, json={"name": f"by {member.owner}"})
+        assert answer.status_code == 200
+        for reader in cluster.members:
+            known = {"If-None-Match": answer.headers["etag"]}
+            assert (await reader.client.get(WORKFLOWS + made.id, headers=known)).status_code == 304
+            held = {"If-Match": answer.headers["etag"]}
+            dry = await reader.client.delete(WORKFLOWS + made.id, params={"dry_run": "true"}, headers=held)
+            assert dry.status_code == 200
+    await end_all(cluster, [made])
+
+
+async def test_a_webhook_is_sent_again_whichever_process_is_asked(cluster: Cluster) -> None:
+    owner = cluster.members[0]
+    async with running_sink() as sink:
+        answers = []
+        for member in cluster.members:
+            prompt = uuid4().hex
+            created = await cluster.create(owner, *steps(prompt), webhook_url=sink.url())
+            cluster.end_job((await cluster.until_job(prompt))[0], "failed")
+            (webhook,) = await sink.until(1, created["id"])
+            assert (await owner.verb(created["id"], "resume")).status_code == 200  # now it runs, and has a delivery
+            await cluster.until_job(prompt, 2)
+            path = f"{WORKFLOWS}{created['id']}/deliveries"
+            await until_delivered(owner, path)
+            answer = await send(member, Sent("POST", f"{path}/{webhook.id}/redeliver"))
+            assert answer.status_code == 200, answer.text
+            answers.append(comparable(answer))
+            again = await sink.until(2, created["id"])
+            assert [one.id for one in again] == [webhook.id] * 2
+            assert (await member.verb(created["id"], "cancel")).status_code == 200
+        assert all(answer == answers[0] for answer in answers)
+
+
+async def until_delivered(at: Member, path: str) -> None:
+    async with asyncio.timeout(30):
+        while [each["status"] for each in (await at.client.get(path)).json()["deliveries"]] != ["DELIVERED"]:
+            await asyncio.sleep(0.02)
