@@ -81,6 +81,17 @@ async def test_a_step_that_takes_too_long_is_ended_on_its_worker(service: Servic
     assert [run.ended_at for run in read_ledger(workshop.ledger) if run.workflow_id == workflow["id"]] == [None]
 
 
+async def test_a_step_that_kills_its_worker_process_fails_after_three_deaths(
+    service: Service, workshop: Workshop
+) -> None:
+    created = await service.create(note(config={"dies": True}, max_retries=0))
+    workflow = await service.until_ended(created["id"], within_s=90)
+    assert "the worker process died 3 times in the step" in workflow["error_message"]
+    runs = [run for run in read_ledger(workshop.ledger) if run.workflow_id == created["id"]]
+    assert [run.ended_at for run in runs] == [None] * 3
+    assert len({run.task_id for run in runs}) == 1
+
+
 async def test_cancel_ends_the_work_on_the_worker(service: Service, workshop: Workshop) -> None:
     created = await service.create(note(config={"work_s": 600}))
     await service.until(

@@ -7,7 +7,6 @@ What must hold:
 """
 
 import asyncio
-from uuid import uuid4
 
 import structlog
 from msgspec import json
@@ -20,6 +19,7 @@ from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_larger_than
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.attempt_io import BoundAttemptIO
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.executors.claimants import is_dead, new_claimant
 from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.ports.providers import Attempt
@@ -51,7 +51,7 @@ class AttemptExecutor:
 
     async def execute(self, job_id: str, text: object, worker: str) -> str | None:
         """Return the end of the attempt, encoded. None if the job has ended before, or another worker has it."""
-        claimant = str(uuid4())
+        claimant = new_claimant()
         claim, runs = await self._claim(job_id, claimant, worker)
         if claim is not Claim.GRANTED:
             return None
@@ -81,7 +81,20 @@ class AttemptExecutor:
                 continue
             if claim is not Claim.TAKEN or asyncio.get_running_loop().time() > give_up_at:
                 return claim, runs
-            await asyncio.sleep(_TAKEN_RETRY_S)
+            if not await self._release_dead_claim(job_id):
+                await asyncio.sleep(_TAKEN_RETRY_S)
+
+    async def _release_dead_claim(self, job_id: str) -> bool:
+        """End the claim on the job if it belongs to a dead process of this machine. Return whether it did."""
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                claimant = await self._records.claimant(job_id)
+                if claimant is None or not is_dead(claimant):
+                    return False
+                await self._records.release(job_id, claimant)
+        except (RedisError, OSError):
+            return False
+        return True
 
     async def _keep_claim(self, job_id: str, claimant: str, worker: str) -> None:
         """Renew the claim until it is lost. If the backend was wiped, claim the job again."""

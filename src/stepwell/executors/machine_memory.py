@@ -21,6 +21,8 @@ from uuid import uuid4
 
 from msgspec import DecodeError, Struct, json
 
+from stepwell.executors.claimants import start_time
+
 _CHECK_S = 0.05
 
 
@@ -43,7 +45,7 @@ class MachineMemory:
     @asynccontextmanager
     async def reserved(self, memory: int) -> AsyncIterator[None]:
         """Wait for *memory* bytes, and have them within the context. They must fit: `WorkWeight.check_fits`."""
-        own = _Line(uuid4().hex, os.getpid(), _start_time(os.getpid()) or 0, memory)
+        own = _Line(uuid4().hex, os.getpid(), start_time(os.getpid()) or 0, memory)
         with self._locked() as lines:
             lines.append(own)
         try:
@@ -71,7 +73,7 @@ class MachineMemory:
         with os.fdopen(descriptor, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             before = _read(file)
-            lines = [line for line in before if _start_time(line.pid) == line.started]
+            lines = [line for line in before if start_time(line.pid) == line.started]
             yield lines
             if lines != before:
                 file.seek(0)
@@ -84,12 +86,3 @@ def _read(file: IO[bytes]) -> list[_Line]:
         return json.decode(file.read() or b"[]", type=list[_Line])
     except DecodeError:
         return []  # a process died while it wrote
-
-
-def _start_time(pid: int) -> int | None:
-    """Return when a process was started, in ticks since the boot; None if it has ended."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == "Z" else int(fields[19])

@@ -31,7 +31,7 @@ class Entry(Struct, frozen=True):
 
 
 class LedgerProvider(InProcess):
-    """Notes when it begins, works for `config.work_s`, and notes when it ends."""
+    """Notes when it begins, works for `config.work_s`, and notes when it ends. With `config.dies`, its process ends."""
 
     type = ProviderType.CUSTOM
 
@@ -43,6 +43,8 @@ class LedgerProvider(InProcess):
 
     async def run(self, attempt: Attempt, io: AttemptIO, /) -> dict[str, Any]:
         self._note("begin", attempt)
+        if attempt.inputs.get("dies"):
+            os._exit(9)
         await asyncio.sleep(float(attempt.inputs.get("work_s", 0.1)))
         output = await io.store("note.txt", str(attempt.task_id).encode())
         self._note("end", attempt)

@@ -46,6 +46,11 @@ _RENEW = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
+# KEYS: claim. ARGV: claimant
+_RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
 # KEYS: result, claim. ARGV: result of a revoked job, seconds until it expires, 1 if a claimed job must not be ended
 _REVOKE = (
     _FINAL
@@ -126,6 +131,7 @@ class JobRecords:
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
         self._claim, self._renew, self._revoke = map(redis.register_script, (_CLAIM, _RENEW, _REVOKE))
+        self._release = redis.register_script(_RELEASE)
 
     async def read(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
         """Return the records of the jobs by id."""
@@ -149,6 +155,15 @@ class JobRecords:
     async def renew(self, job_id: str, claimant: str) -> bool:
         """Renew the claim. Return False if *claimant* has lost it."""
         return bool(await self._renew([_claim_key(job_id)], [claimant, int(CLAIM_S * 1000)]))
+
+    async def claimant(self, job_id: str) -> str | None:
+        """Return who has the job; None if nobody has."""
+        claimant = await self._redis.get(_claim_key(job_id))
+        return None if claimant is None else _text(claimant)
+
+    async def release(self, job_id: str, claimant: str) -> None:
+        """End the claim of *claimant*, if it still has the job."""
+        await self._release([_claim_key(job_id)], [claimant])
 
     async def revoke(self, job_id: str, *, only_idle: bool = False) -> JobPhase | None:
         """End the job, so that no worker begins it, and end its claim. Return its status if it had ended before.

@@ -1,0 +1,32 @@
+"""The names under which worker processes claim jobs. Processes of a machine can tell that a claimant has died."""
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+
+def new_claimant() -> str:
+    """Return a new name for a claim of this process."""
+    return f"{_place()}/{os.getpid()}/{start_time(os.getpid())}/{uuid4()}"
+
+
+def is_dead(claimant: str) -> bool:
+    """Return whether the process of that claim has ended. False for a process of another machine or container."""
+    place, _, process = claimant.partition("/")
+    pid, _, rest = process.partition("/")
+    return place == _place() and pid.isdecimal() and str(start_time(int(pid))) != rest.partition("/")[0]
+
+
+def _place() -> str:
+    """Return what the ids of processes hold for: a boot of a machine, and a namespace of processes."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 - it isn't a real path
+
+
+def start_time(pid: int) -> int | None:
+    """Return when a process was started, in ticks since the boot; None if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
