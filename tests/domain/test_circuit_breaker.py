@@ -86,3 +86,20 @@ def test_attempts_that_ran_when_it_opened_do_not_extend_it(used_up: bool) -> Non
     breaker = opened()
     breaker.failed(at(5), probe=False, used_up=used_up)
     assert breaker.open_until == at(10)
+
+
+def test_it_opens_with_another_process_and_never_for_a_shorter_time() -> None:
+    breaker = Breaker(BreakerPolicy(failures=3, reset_s=10))
+    assert breaker.opened_elsewhere(at(10))
+    assert (breaker.state(at(9)), breaker.state(at(10))) == (BreakerState.OPEN, BreakerState.HALF_OPEN)
+    assert not breaker.opened_elsewhere(at(9))
+    assert breaker.open_until == at(10)
+    assert not Breaker(BreakerPolicy(failures=0)).opened_elsewhere(at(10)), "a breaker that never opens"
+
+
+def test_a_probe_of_another_process_closes_it_unless_it_has_opened_again_since() -> None:
+    breaker = opened(reset_s=10)
+    assert not breaker.closed_elsewhere(at(9.9))
+    assert breaker.closed_elsewhere(at(10))
+    assert (breaker.state(at(10)), breaker.failures) == (BreakerState.CLOSED, 0)
+    assert not breaker.closed_elsewhere(at(11))

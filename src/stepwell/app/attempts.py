@@ -15,10 +15,10 @@ from stepwell.domain.prices import ANY_MODEL, PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.workflow_limits import WorkflowLimits
-from stepwell.engine.admission.controller import SlotLimits
 from stepwell.engine.admission.local_admission import LocalAdmission
+from stepwell.engine.admission.pools import SlotLimits
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
-from stepwell.engine.attempts.remote_jobs import PollIntervals, PollPace, RemoteJobs
+from stepwell.engine.attempts.remote_jobs import HeldLease, PollIntervals, PollPace, RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
 from stepwell.engine.task_files import TaskFiles
@@ -90,6 +90,7 @@ def build_runner(
     memory: MemoryGovernor,
     expressions: ExpressionEvaluator,
     local: LocalAdmission,
+    lease: HeldLease,
 ) -> AttemptRunner:
     inputs = HttpInputFetcher(
         storage.artifacts,
@@ -108,7 +109,7 @@ def build_runner(
         urls,
         downloads,
         CallbackAddresses(callbacks, public=settings.public_url is not None),
-        RemoteJobs(store, clock, _poll_intervals(settings), build_prices(settings), settings.provider_timeout_s),
+        RemoteJobs(store, clock, _poll_intervals(settings), build_prices(settings), settings.provider_timeout_s, lease),
         memory,
         expressions,
         store,

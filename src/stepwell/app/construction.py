@@ -33,6 +33,7 @@ from stepwell.domain.circuit_breaker import BreakerPolicy
 from stepwell.domain.uploads import UploadLimits
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.admission.limit_shares import LimitShares
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
@@ -49,10 +50,12 @@ from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.completion import CompletionWaiter
 from stepwell.engine.events.subscriptions import EventSubscriptions
+from stepwell.engine.execution.breaker_messages import BREAKERS, BreakerMessages
 from stepwell.engine.execution.command_notifications import CommandNotifications
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
 from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.execution.verb_applier import VerbApplier
@@ -143,6 +146,8 @@ class Engine(Struct, frozen=True):
     health: ModelHealth
     bus: EventBus
     lease: Lease
+    limits: LimitDivider
+    breakers: BreakerMessages
     scheduler: Scheduler
     expressions: ExpressionEvaluator
 
@@ -180,8 +185,7 @@ def build_engine(
 ) -> Engine:
     """Build the providers and the scheduler. Nothing runs yet."""
     settings, clock, workflow_store = process.settings, process.clock, stores.database.workflow_store
-    clients = open_clients(settings, stack)
-    key_refusals = KeyRefusals(clock)
+    clients, key_refusals = open_clients(settings, stack), KeyRefusals(clock)
     providers = [*build_providers(settings, clients.trusted, key_refusals), *extra_providers]
     workers = _open_workers(settings, stack)
     registry = Registry(_with_workers(map(adapt_provider, providers), workers, stores.store_id))
@@ -189,9 +193,9 @@ def build_engine(
     urls = SignedArtifactUrls(
         stores.task_files, stores.files, process.signed_urls, clock, public=settings.public_url is not None
     )
-    memory = MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
-    expressions = _build_expressions(clock, stack)
-    admission = AdmissionController(build_limits(settings), clock.monotonic)
+    memory, expressions = _build_memory(settings), _build_expressions(clock, stack)
+    lease = Lease(coordination := _build_coordination(process, stores.database), clock)
+    admission = _build_step_admission(process, lease)
     runner = build_runner(
         settings,
         registry,
@@ -204,10 +208,9 @@ def build_engine(
         memory,
         expressions,
         admission.local,
+        lease,
     )
-    health = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock)
-    bus = EventBus()
-    coordination = _build_coordination(process, stores.database)
+    health, bus = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock), EventBus()
     outcomes, max_bytes = build_outcomes(settings, runner), settings.results_max_bytes
     scheduler = Scheduler(
         workflow_store, runner, admission, health, clock, uuid7, bus, outcomes, results_max_bytes=max_bytes
@@ -224,7 +227,9 @@ def build_engine(
         admission=admission,
         health=health,
         bus=bus,
-        lease=Lease(coordination, clock),
+        lease=lease,
+        limits=LimitDivider(stores.database.limits, lease, admission, clock, scheduler.start_steps),
+        breakers=BreakerMessages(health, clock, coordination, scheduler.dispatcher.follow_breaker),
         scheduler=scheduler,
         expressions=expressions,
     )
@@ -253,6 +258,15 @@ def _with_workers(
     from stepwell.providers.celery.provider import CeleryProvider  # noqa: PLC0415 - see above
 
     return [CeleryProvider(each, workers, store_id) if is_in_process(each) else each for each in providers]
+
+
+def _build_memory(settings: Settings) -> MemoryGovernor:
+    return MemoryGovernor(settings.memory_max_bytes or default_max_bytes())
+
+
+def _build_step_admission(process: ProcessInfo, lease: Lease) -> AdmissionController:
+    shares = LimitShares(None if process.exclusive else lease, process.clock.monotonic)
+    return AdmissionController(build_limits(process.settings), process.clock.monotonic, shares)
 
 
 def _build_coordination(process: ProcessInfo, database: Database) -> Coordination:
@@ -287,11 +301,14 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         engine.registry.works_here,
         engine.coordination,
         [deliverer],
+        limits=engine.limits,
         statement_s=settings.database_timeout_s,
     )
     # Recovery learns when there may be something to claim, and when the lease needs to be kept.
     engine.scheduler.listen(recovery)
     engine.lease.listen(recovery.wake_if_idle)
+    recovery.on_subscribed = engine.breakers.ask
+    recovery.listen_to(BREAKERS, engine.breakers.received)
     admission = _build_admission(process, stores, engine, recovery)
     service = WebhookService(database.reader, database.deliveries, deliverer, secrets, recovery, process.owner)
     return Webhooks(deliverer, recovery, admission, service)

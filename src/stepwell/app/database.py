@@ -31,6 +31,7 @@ from stepwell.persistence.stores.idempotency_keys import PostgresIdempotencyKeys
 from stepwell.persistence.stores.installation import PostgresInstallation
 from stepwell.persistence.stores.large_workflows import CONNECTIONS as LARGE_CONNECTIONS
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
+from stepwell.persistence.stores.limit_store import PostgresLimitStore
 from stepwell.persistence.stores.notifications import PostgresNotifications, PostgresPresence
 from stepwell.persistence.stores.outbox import CONNECTIONS as OUTBOX_CONNECTIONS
 from stepwell.persistence.stores.outbox import PostgresOutbox
@@ -43,7 +44,7 @@ from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.cleanups import Cleanups
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import LeaseStore, Notifications, Presence
+from stepwell.ports.coordination import LeaseStore, LimitStore, Notifications, Presence
 from stepwell.ports.events import EventFeed
 from stepwell.ports.installation import Installation
 from stepwell.ports.peer_commands import Commands
@@ -72,6 +73,7 @@ class Database(Struct):
     uploads: Uploads
     purges: Purges
     commands: Commands
+    limits: LimitStore
     installation: Installation | None = None
 
 
@@ -153,6 +155,7 @@ class PostgresSource:
             PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
             PostgresPurges(cleaning),
             PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
+            PostgresLimitStore(notifying),
             PostgresInstallation(pool),
         )
 

@@ -31,6 +31,8 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
             group.create_task(engine.workers.run(), name="workers")
         group.create_task(webhooks.recovery.run(), name="recovery")
         group.create_task(webhooks.recovery.watch(), name="other processes")
+        group.create_task(engine.limits.run(), name="limits")
+        group.create_task(engine.breakers.run(), name="breakers")
         group.create_task(webhooks.admission.run(), name="admission")
         group.create_task(webhooks.admission.announce(), name="announcements")
         group.create_task(webhooks.deliverer.run(), name="webhooks")
@@ -65,6 +67,7 @@ async def stop_engine(
     if not running.done():
         attempts_s = max(grace_s - _LAST_WRITES_S - 1, grace_s / 4)
         services.command_receiver.close()
+        engine.limits.begin_stop()
         async with asyncio.TaskGroup() as group:
             handing_over = group.create_task(_hand_over(stores, engine), name="hand over workflows")
             async with asyncio.TaskGroup() as stopping:
@@ -76,6 +79,7 @@ async def stop_engine(
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_LAST_WRITES_S):
                 await engine.scheduler.wait_until_written()
+                await engine.limits.leave()
                 await engine.lease.release()
     running.cancel()
     await asyncio.wait({running}, timeout=_LAST_WRITES_S)

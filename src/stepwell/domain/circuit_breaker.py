@@ -25,6 +25,11 @@ class BreakerPolicy(Struct, frozen=True):
     failures: int = 3
     reset_s: float = 30.0
 
+    @property
+    def longest_s(self) -> float:
+        """The longest time for which a breaker opens."""
+        return max(_LONGEST_S, self.reset_s)
+
 
 class Breaker:
     """The breaker of one model.
@@ -65,10 +70,24 @@ class Breaker:
         """Record a failure by the provider's fault. *used_up*: it was the step's last attempt at this provider."""
         self.failures += used_up
         if probe:
-            self._reset_s, self.probing = min(self._reset_s * 2, max(_LONGEST_S, self._policy.reset_s)), False
+            self._reset_s, self.probing = min(self._reset_s * 2, self._policy.longest_s), False
             self.open_until = now + timedelta(seconds=self._reset_s)
         elif self.open_until is None and 0 < self._policy.failures <= self.failures:
             self.open_until = now + timedelta(seconds=self._reset_s)
+
+    def opened_elsewhere(self, until: datetime) -> bool:
+        """Record that another process has opened its breaker of the model. Return whether this one changes."""
+        if not self._policy.failures or (self.open_until is not None and until <= self.open_until):
+            return False
+        self.open_until, self.probing = until, False
+        return True
+
+    def closed_elsewhere(self, at: datetime) -> bool:
+        """Record that a probe of another process has succeeded at the time *at*. Return whether this breaker closes."""
+        if self.open_until is None or self.open_until > at:
+            return False
+        self.succeeded()
+        return True
 
     def abandoned(self) -> None:
         """Record that the probe has ended without showing whether the model works."""

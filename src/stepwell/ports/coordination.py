@@ -1,7 +1,7 @@
 """The coordination of the processes on one database, by leases and notifications, as protocols.
 
-The engine knows `Coordination` only. A database implements `LeaseStore`, `Notifications` and `Presence`, from which the
-composition root builds it.
+A database implements `LeaseStore`, `Notifications` and `Presence`, from which the composition root builds the
+`Coordination` that the engine knows. The engine also uses `LimitStore`.
 """
 
 from collections.abc import Callable, Collection
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from stepwell.domain.limit_division import Division, DivisionChange
 from stepwell.ports.peer_commands import CommandListener
 
 
@@ -84,6 +85,22 @@ class LeaseStore(Protocol):
         """End the leases of all processes but *owner*. Only for a caller that knows that none of them is alive."""
 
 
+class LimitStore(Protocol):
+    """The division of limits among the processes, with a version. See `domain.limit_division`.
+
+    All methods raise `Unavailable` while the database is away.
+    """
+
+    async def read(self, owner: UUID) -> Division:
+        """Return the division as the process *owner* sees it: `members` include *owner*."""
+
+    async def write(self, owner: UUID, change: DivisionChange) -> bool:
+        """Make *change*, unless another one came first. Return whether it was made.
+
+        It isn't made either if *owner* has no lease. `Presence` sends the others a message, if the change says so.
+        """
+
+
 class Notifications(Protocol):
     """Notifications about commits, between the processes on one database. A notification can get lost."""
 
@@ -108,12 +125,20 @@ class Presence(Protocol):
     async def announce(self) -> None:
         """Notify the other processes that workflows wait which this process has no room for. Raises `Unavailable`."""
 
+    async def send(self, kind: str, body: str) -> None:
+        """Send a message to the other processes. *kind* is a word, and *body* short. Raises `Unavailable`."""
+
     def watch(
-        self, on_change: Callable[[], None], commands: CommandListener | None = None
+        self,
+        on_change: Callable[[], None],
+        commands: CommandListener | None = None,
+        on_message: Callable[[str, str], None] = ...,
     ) -> AbstractAsyncContextManager["Subscription"]:
         """Return a context within which *on_change* is called for each such change.
 
         *commands* is notified of commands that wait for this process, and of outcomes of those that it has sent.
+        *on_message* is called with the kind and the body of each message. Any client of the database may send some, so
+        the body must be validated.
 
         There is a change when another process without a lease, or with one that has nearly ended, gets a lease, when
         another process ends in order, and when it calls `announce`. Entering raises `Unavailable`.

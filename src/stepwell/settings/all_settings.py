@@ -131,7 +131,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
 
     max_running_steps: Annotated[int, Meta(ge=1, le=100_000), about("Steps that may run at once")] = 1_000
     max_steps_per_provider: Annotated[
-        int, Meta(ge=1, le=100_000), about("Steps of a remote provider that may run at once")
+        int, Meta(ge=1, le=100_000), about("Steps of a remote provider that may run at once, in all processes together")
     ] = 100
     max_local_steps: Annotated[
         int, Meta(ge=1, le=1_024), about("Steps of LOCAL that may run at once", default="the number of CPUs")
@@ -142,7 +142,7 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     ] = None
     max_steps_per_tenant: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)] | None,
-        about("Steps of a tenant that may run at once", default="no limit"),
+        about("Steps of a tenant that may run at once, in all processes together", default="no limit"),
     ] = None
     max_active_workflows: Annotated[
         int,
@@ -305,8 +305,8 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     limits: Annotated[
         ModelLimits,
         about(
-            'Limits of models, by provider and model; `*` is each model that isn\'t named: `{"FAL": '
-            '{"fal-ai/veo3": {"concurrency": 2}, "*": {"per_minute": 600}}}`'
+            "Limits of models in all processes together, by provider and model; `*` is each model that isn't named: "
+            '`{"FAL": {"fal-ai/veo3": {"concurrency": 2}, "*": {"per_minute": 600}}}`'
         ),
     ] = field(default_factory=ModelLimits)
     breaker_failures: Annotated[

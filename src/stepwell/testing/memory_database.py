@@ -15,6 +15,7 @@ from stepwell.testing.memory_commands import MemoryCommands
 from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_lease_store import MemoryLeaseStore
+from stepwell.testing.memory_limit_store import MemoryLimitStore
 from stepwell.testing.memory_purges import MemoryPurges
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
 from stepwell.testing.memory_uploads import MemoryUploads
@@ -82,6 +83,7 @@ class MemoryDatabase:
             MemoryUploads(tables),
             MemoryPurges(tables),
             MemoryCommands(tables),
+            MemoryLimitStore(tables),
         )
 
     async def open(

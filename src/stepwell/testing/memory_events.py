@@ -89,13 +89,24 @@ class MemoryPresence:
         await self._tables.round_trip()
         self._tables.process_channel.notify(self._owner, None)
 
+    async def send(self, kind: str, body: str) -> None:
+        await self._tables.round_trip()
+        self._tables.process_channel.notify(self._owner, (kind, body))
+
     @asynccontextmanager
     async def watch(
-        self, on_change: Callable[[], None], commands: CommandListener | None = None
+        self,
+        on_change: Callable[[], None],
+        commands: CommandListener | None = None,
+        on_message: Callable[[str, str], None] = lambda _kind, _body: None,
     ) -> AsyncIterator[MemorySubscription]:
-        async with self._tables.subscribed(
-            self._tables.process_channel, self._owner, lambda _: on_change()
-        ) as subscription:
+        def on_payload(message: tuple[str, str] | None) -> None:
+            if message is None:
+                on_change()
+            else:
+                on_message(*message)
+
+        async with self._tables.subscribed(self._tables.process_channel, self._owner, on_payload) as subscription:
             if commands is not None:
                 self._tables.command_listeners[self._owner] = commands
             try:

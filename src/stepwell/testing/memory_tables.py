@@ -17,6 +17,7 @@ from stepwell.domain.event_feed import FeedCursor
 from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.lifecycle.peer_commands import Command, Outcome
+from stepwell.domain.limit_division import Share
 from stepwell.domain.model import HistoryEvent, Task
 from stepwell.domain.records import TaskPlace, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
@@ -174,6 +175,23 @@ class CostRow(Struct):
     attempts: int = 0
 
 
+class LimitDivisionRow(Struct):
+    """The division of limits."""
+
+    version: int = 0
+    sole: UUID | None = None
+    starts: dict[str, float] = {}
+    starts_from: float = 0.0
+
+
+class LimitMemberRow(Struct):
+    """The shares of a process."""
+
+    claiming: bool
+    shares: dict[str, Share]
+    updated_at: datetime
+
+
 class Channel:
     """Notifications between processes on one database, as PostgreSQL's LISTEN and NOTIFY."""
 
@@ -234,6 +252,8 @@ class Tables:
         self.deletions: dict[UUID, tuple[str, datetime]] = {}  # by workflow: who, when
         self.workflow_of_task: dict[UUID, UUID] = {}
         self.daily_costs: dict[CostRowKey, CostRow] = {}
+        self.limit_division = LimitDivisionRow()
+        self.limit_members: dict[UUID, LimitMemberRow] = {}
         self.transactions = 0
         self.workflow_channel, self.process_channel = Channel(), Channel()
         self.available = True

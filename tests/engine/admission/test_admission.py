@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.engine.admission.controller import AdmissionController, Pool, Slot, SlotLimits
+from stepwell.engine.admission.controller import AdmissionController, Slot
+from stepwell.engine.admission.pools import Pool, SlotLimits
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))
 FAL, LOCAL, CUSTOM = ProviderType.FAL, ProviderType.LOCAL, ProviderType.CUSTOM

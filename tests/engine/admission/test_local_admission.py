@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import AttemptError
-from stepwell.engine.admission.controller import AdmissionController, Slot, SlotLimits
+from stepwell.engine.admission.controller import AdmissionController, Slot
+from stepwell.engine.admission.pools import SlotLimits
 from stepwell.ports.providers import LIGHT, LIGHT_MEMORY, WorkWeight
 
 LOCAL = ProviderType.LOCAL

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
-from stepwell.engine.admission.controller import AdmissionController, LimitKind, Pool, SlotLimits
+from stepwell.engine.admission.controller import AdmissionController, LimitKind
+from stepwell.engine.admission.pools import Pool, SlotLimits
 
 FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL
 TENANTS = ("a", "b", None)

@@ -238,7 +238,7 @@ async def test_a_cancelled_step_is_following_up_until_its_job_has_ended(world: W
     assert (await explain(service, created["id"]))["steps"] == {}
 
 
-async def test_an_attempt_of_an_earlier_process_waits_for_a_slot(
+async def test_attempts_of_an_earlier_process_take_slots_at_once_and_new_steps_wait(
     world: World, memory_in_real_time: MemoryDatabase, tmp_path: Path
 ) -> None:
     world.hold()
@@ -249,9 +249,13 @@ async def test_an_attempt_of_an_earlier_process_waits_for_a_slot(
     async with running_service(
         memory_in_real_time, tmp_path / "data", max_steps_per_provider=1, **world.settings
     ) as service:
-        await wait_for_reason(service, created["id"], "a", lambda each: each.get("state") == "running")
-        reason = await reason_of(service, created["id"], "b")
+        for step in ("a", "b"):
+            await wait_for_reason(service, created["id"], step, lambda each: each.get("state") == "running")
+        new = await service.create(world.step("c"))
+        reason = await reason_of(service, new["id"], "c")
         assert (reason["code"], reason["limit"], reason["position"]) == ("waits_for_slot", "provider", 1)
+        assert (reason["slots"], reason["used"]) == (1, 2)
         world.hold(held=False)
-        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
-        assert world.accepted() == [1, 1]
+        for workflow in (created, new):
+            assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
+        assert world.accepted() == [1, 1, 1]

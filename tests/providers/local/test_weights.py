@@ -17,7 +17,8 @@ from PIL import ExifTags, Image
 from providers.image_files import TASK, FakeIO, empty_png, file_of, picture_of
 from providers.worker_memory import make_preview_and_measure, perform_and_measure
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.engine.admission.controller import AdmissionController, Slot, SlotLimits
+from stepwell.engine.admission.controller import AdmissionController, Slot
+from stepwell.engine.admission.pools import SlotLimits
 from stepwell.ports.providers import Attempt, WorkWeight
 from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.preview import PreviewJob

@@ -50,6 +50,8 @@ class FalEmulator(Emulator):
     `listing_delay_s`: how long a request is missing from the list; `hide_from_listing`: all are; `lists_waiting`:
     whether those are listed that haven't ended; `shows_payloads`: whether what was sent is shown if it is asked for.
 
+    `most_waiting`: the largest number of requests that had not ended at one moment.
+
     `names_urls`: whether a submit is answered with URLs; `url_base`: with what they begin, instead of its own address.
     """
 
@@ -77,6 +79,7 @@ class FalEmulator(Emulator):
     url_base: str | None = None
     jobs: dict[str, FalJob] = field(default_factory=dict)
     callback_statuses: list[int] = field(default_factory=list)
+    most_waiting: int = 0
 
     def __post_init__(self) -> None:
         super().__init__(self.folder, port=self.port)
@@ -142,6 +145,7 @@ class FalEmulator(Emulator):
         )
         self.ledger.accept(job.id, json.dumps(body, sort_keys=True, separators=(",", ":")), body)
         self.jobs[job.id] = job
+        self.most_waiting = max(self.most_waiting, sum(each.state == "waiting" for each in self.jobs.values()))
         if self.webhook == "early":
             await self.finish(job.id)
         return Reply(200, {"request_id": job.id, "status": "IN_QUEUE", "queue_position": 0} | self._urls(job))

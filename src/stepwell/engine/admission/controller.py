@@ -9,10 +9,16 @@ at most one step.
 A grant or a release costs O(1), plus one check for each full pool and each tenant at its limit that a grant skips. A
 grant of LOCAL costs O(waiting tenants).
 
-A step of a model with a limit also takes one of its provider's slots. The generic cell rate algorithm (ITU-T I.371)
-limits how often a model starts: starts are spaced evenly, and a burst has at most one second's worth of them.
+An attempt that an earlier process began, and whose job may run at its provider, gets its slot at once, whatever the
+limits are. Nothing new starts in its pool until fewer slots are taken than there are.
+
+The limits of providers, models and tenants hold for all processes on the database. `LimitShares` says how much of them
+this process may use.
+
+A step of a model with a limit also takes one of its provider's slots. `StartRates` limits how often a model starts.
 """
 
+import math
 import time
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Mapping
@@ -23,68 +29,16 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.providers import ModelLimit
-from stepwell.domain.prices import ANY_MODEL
+from stepwell.engine.admission.limit_shares import LimitShares
 from stepwell.engine.admission.local_admission import LocalAdmission
+from stepwell.engine.admission.pools import ModelPool, Pool, SlotLimits, provider_key, rate_key, tenant_key
 from stepwell.engine.admission.queue_position import QueuePositions, Rank, RoundRobinRank
+from stepwell.engine.admission.start_rates import StartRates
 
 K = TypeVar("K", bound=Hashable)
 
-_BURST_S = 1.0
-# Clients choose model names. Beyond this number, the oldest model is forgotten once its next start is due.
-_MOST_RATES = 1_000
 # Steps of one tenant that have lent their slots. Beyond this number, its further steps of that pool wait in the queue.
 MOST_LENT = 32
-
-
-class ModelPool(Struct, frozen=True):
-    """A model with a limit of its own."""
-
-    provider: ProviderType
-    model: str
-    limit: ModelLimit
-
-
-Pool = ProviderType | ModelPool | None
-
-
-class SlotLimits(Struct, frozen=True):
-    """Numbers of slots: in total, for LOCAL, for each other provider, and for each tenant (None: no limit).
-
-    `models`: limits by provider and model. The model `*` stands for each one that isn't named. `local_memory`: bytes
-    for all worker processes of LOCAL; None if LOCAL's work isn't weighed. `local_on_workers`: other machines do LOCAL's
-    work, so its slots are those of a remote provider.
-    """
-
-    total: int = 1_000
-    local: int = 1
-    per_provider: int = 100
-    per_tenant: int | None = None
-    models: Mapping[ProviderType, Mapping[str, ModelLimit]] = {}
-    local_memory: int | None = None
-    local_on_workers: bool = False
-
-    def of_model(self, provider: ProviderType, model: str) -> ModelLimit | None:
-        """Return the limit of a model; None if it has none of its own."""
-        models = self.models.get(provider, {})
-        return models.get(model) or models.get(ANY_MODEL)
-
-    def pool(self, provider: ProviderType, model: str) -> Pool:
-        """Return the pool in which steps of a model wait."""
-        limit = self.of_model(provider, model)
-        return provider if limit is None else ModelPool(provider, model, limit)
-
-    def of(self, pool: Pool) -> int:
-        """Return the number of slots of a pool."""
-        match pool:
-            case ModelPool(_, _, limit):
-                return limit.concurrency or self.per_provider
-            case None:
-                return self.total
-            case ProviderType.LOCAL if not self.local_on_workers:
-                return self.local
-            case _:
-                return self.per_provider
 
 
 class Slot(Struct, frozen=True):
@@ -109,13 +63,15 @@ class LimitKind(Enum):
 class QueuedSteps(Struct, frozen=True):
     """The steps of one workflow in the queue of one pool, and the limit that they wait for.
 
-    `slots`: how many slots that limit has; `used`: how many of them are taken. `due_in_s`: seconds until the pool's
+    `slots`: how many slots of that limit this process has; `all_slots`: how many all processes have together. `used`:
+    how many of its slots are taken. `due_in_s`: seconds until the pool's
     next start, if they wait for `LimitKind.RATE`; else 0.
     """
 
     pool: Pool
     limit_kind: LimitKind
     slots: int
+    all_slots: int
     used: int
     due_in_s: float
     positions: QueuePositions
@@ -132,10 +88,13 @@ class AdmissionController:
     release or a new step can change anything.
     """
 
-    def __init__(self, limits: SlotLimits, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, limits: SlotLimits, now: Callable[[], float] = time.monotonic, shares: LimitShares | None = None
+    ) -> None:
         self.limits, self._now = limits, now
+        self.shares = shares or LimitShares(None, now)
         self.local = LocalAdmission(limits.local, limits.local_memory)
-        self._next_start_at: dict[ModelPool, float] = {}  # at an even pace
+        self.rates = StartRates(self.shares, now)
         self.retry_in_s: float | None = None
         self._queues: OrderedDict[Pool, _PoolQueue] = OrderedDict()
         self._used = 0
@@ -144,6 +103,7 @@ class AdmissionController:
         self._used_by_pool: Counter[Pool] = Counter()
         self._used_by_tenant: dict[str | None, int] = defaultdict(int)
         self._lent: Counter[str | None] = Counter()  # by tenant
+        self._continued: deque[Slot] = deque()  # of attempts that an earlier process began
         self.closed = False
 
     @property
@@ -162,7 +122,7 @@ class AdmissionController:
     @property
     def model_pools(self) -> int:
         """The number of models that this object holds state for."""
-        pools = {*self._queues, *self._used_by_pool, *self._next_start_at}
+        pools = {*self._queues, *self._used_by_pool, *self.rates.pools}
         return sum(isinstance(pool, ModelPool) for pool in pools)
 
     def enqueue(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
@@ -172,8 +132,17 @@ class AdmissionController:
         self.waiting += 1
         self.waiting_by_pool[pool] += 1
 
+    def enqueue_continued(self, tenant: str | None, workflow_id: UUID, position: int, pool: Pool) -> None:
+        """Take a slot at once for an attempt that an earlier process began. `grant` returns it."""
+        self._continued.append(self._take(Slot(workflow_id, position, tenant, pool)))
+        self.waiting += 1
+
     def withdraw(self, tenant: str | None, workflow_id: UUID) -> None:
         """Remove all steps of a workflow."""
+        for slot in [slot for slot in self._continued if slot.workflow_id == workflow_id]:
+            self._continued.remove(slot)
+            self.waiting -= 1
+            self.release(slot)
         for pool, queue in list(self._queues.items()):
             if (by_workflow := queue.get(tenant)) is not None and (
                 steps := by_workflow.pop(workflow_id, None)
@@ -197,7 +166,12 @@ class AdmissionController:
     def grant(self) -> Slot | None:
         """Return a slot for the step whose turn it is; None if no queued step can have one. `release` takes it back."""
         self.retry_in_s = None
-        if self.closed or not self.waiting or self._used >= self.limits.total:
+        if self.closed or not self.waiting:
+            return None
+        if self._continued:
+            self.waiting -= 1
+            return self._continued.popleft()
+        if self._used >= self.limits.total:
             return None
         for pool, queue in self._queues.items():
             if queue and self._has_slot(pool) and self._is_allowed(pool):
@@ -221,6 +195,8 @@ class AdmissionController:
         self._used_by_tenant[slot.tenant] -= 1
         if not self._used_by_tenant[slot.tenant]:
             del self._used_by_tenant[slot.tenant]
+        if not self.shares.whole:
+            self._report_release(slot)
 
     def lend(self, slot: Slot) -> None:
         """Let others use the slot of a step without a provider, which waits for something else. `take_back` ends it."""
@@ -243,8 +219,10 @@ class AdmissionController:
                 weighed = self._is_local(pool) and self.limits.local_memory is not None
                 in_pool: Rank = self.local.rank(turns, tenant) if weighed else _rank(turns, tenant)
                 kind, slots, used = self._binding_limit(pool, tenant)
-                due_in_s = self._seconds_until_allowed(pool) if kind is LimitKind.RATE else 0.0
-                queues.append(QueuedSteps(pool, kind, slots, used, due_in_s, QueuePositions(steps, in_tenant, in_pool)))
+                all_slots = self._all_slots(kind, pool, slots)
+                due_in_s = self.rates.due_in_s(pool) if kind is LimitKind.RATE else 0.0
+                positions = QueuePositions(steps, in_tenant, in_pool)
+                queues.append(QueuedSteps(pool, kind, slots, all_slots, used, due_in_s, positions))
         return queues
 
     def waiting_by_limit(self) -> Counter[LimitKind]:
@@ -270,16 +248,16 @@ class AdmissionController:
         provider = pool.provider if isinstance(pool, ModelPool) else pool
         if self._used >= limits.total:
             return LimitKind.TOTAL, limits.total, self._used
-        if isinstance(pool, ModelPool) and pool.limit.concurrency is not None and used[pool] >= limits.of(pool):
-            return LimitKind.MODEL, limits.of(pool), used[pool]
-        if provider is not None and used[provider] >= limits.of(provider):
-            return LimitKind.PROVIDER, limits.of(provider), used[provider]
+        if isinstance(pool, ModelPool) and pool.limit.concurrency is not None and used[pool] >= self._slots_of(pool):
+            return LimitKind.MODEL, self._slots_of(pool), used[pool]
+        if provider is not None and used[provider] >= self._slots_of(provider):
+            return LimitKind.PROVIDER, self._slots_of(provider), used[provider]
         if self._seconds_until_allowed(pool) > 0:
             return LimitKind.RATE, limits.of(pool), used[pool]
         if pool is None and self._lent[tenant] >= MOST_LENT:
             return LimitKind.TENANT, MOST_LENT, self._lent[tenant]
         if limits.per_tenant is not None and not self._has_room(tenant):
-            return LimitKind.TENANT, limits.per_tenant, self._used_by_tenant.get(tenant, 0)
+            return LimitKind.TENANT, self._tenant_slots(tenant, limits.per_tenant), self._used_by_tenant.get(tenant, 0)
         return LimitKind.TOTAL, limits.total, self._used
 
     def _take_next(self, pool: Pool, queue: _PoolQueue, tenant: str | None, by_workflow: _TenantQueue) -> Slot:
@@ -296,15 +274,19 @@ class AdmissionController:
         self.waiting -= 1
         self.waiting_by_pool[pool] -= 1
         self._forget_if_empty(pool)
-        self._used += 1
-        self._used_by_pool[pool] += 1
         if isinstance(pool, ModelPool):
-            self._used_by_pool[pool.provider] += 1
-            self._count_start(pool)
-        self._used_by_tenant[tenant] += 1
+            self.rates.count_start(pool)
         if self._is_local(pool):
             self.local.slot_taken(tenant, (workflow_id, position))
-        return Slot(workflow_id, position, tenant, pool)
+        return self._take(Slot(workflow_id, position, tenant, pool))
+
+    def _take(self, slot: Slot) -> Slot:
+        self._used += 1
+        self._used_by_pool[slot.pool] += 1
+        if isinstance(slot.pool, ModelPool):
+            self._used_by_pool[slot.pool.provider] += 1
+        self._used_by_tenant[slot.tenant] += 1
+        return slot
 
     def _forget_if_empty(self, pool: Pool) -> None:
         """Drop an empty queue, because clients choose model names: the number of pools isn't bounded."""
@@ -318,38 +300,97 @@ class AdmissionController:
     def _has_slot(self, pool: Pool) -> bool:
         if self._is_local(pool) and self.limits.local_memory is not None:
             return True  # which tenants may have one is decided there
-        if self._used_by_pool[pool] >= self.limits.of(pool):
+        if self._used_by_pool[pool] >= (slots := self._slots_of(pool)):
+            if slots < self.limits.of(pool) and pool is not None:
+                self.shares.want(pool.key if isinstance(pool, ModelPool) else provider_key(pool))
             return False
         return not isinstance(pool, ModelPool) or self._has_slot(pool.provider)
 
+    def _slots_of(self, pool: Pool) -> int:
+        """Return how many slots of *pool* this process may use now."""
+        limit = self.limits.of(pool)
+        if pool is None or pool is ProviderType.LOCAL or self.shares.whole:
+            return limit
+        if not isinstance(pool, ModelPool):
+            return self.shares.slots(provider_key(pool), limit)
+        # A model without a concurrency of its own has the slots of its provider, which is checked as well.
+        return limit if pool.limit.concurrency is None else self.shares.slots(pool.key, limit)
+
+    def _tenant_slots(self, tenant: str | None, limit: int) -> int:
+        return self.shares.slots(tenant_key(tenant), limit)
+
+    def _all_slots(self, kind: LimitKind, pool: Pool, slots: int) -> int:
+        """Return how many slots of a limit all processes have together. *slots* is how many this one has."""
+        match kind:
+            case LimitKind.PROVIDER:
+                return self.limits.of(pool.provider if isinstance(pool, ModelPool) else pool)
+            case LimitKind.MODEL:
+                return self.limits.of(pool)
+            case LimitKind.TENANT if self.limits.per_tenant is not None:
+                return max(self.limits.per_tenant, slots)
+            case _:
+                return slots
+
+    def _report_release(self, slot: Slot) -> None:
+        pool, shares = slot.pool, self.shares
+        if isinstance(pool, ModelPool) and shares.is_wanted(pool.key):
+            shares.released(pool.key, self._used_by_pool[pool], idle=not self.waiting_by_pool[pool])
+        provider = pool.provider if isinstance(pool, ModelPool) else pool
+        if provider is not None and shares.is_wanted(key := provider_key(provider)):
+            waits = any(each is provider or isinstance(each, ModelPool) for each in self._queues)
+            shares.released(key, self._used_by_pool[provider], idle=not waits)
+        if shares.is_wanted(key := tenant_key(slot.tenant)):
+            shares.released(key, self.used_by_tenant(slot.tenant), idle=not self.waiting)
+
     def _is_allowed(self, pool: Pool) -> bool:
-        if not isinstance(pool, ModelPool) or (wait_s := self._seconds_until_allowed(pool)) <= 0:
+        if not isinstance(pool, ModelPool) or (wait_s := self.rates.seconds_until_allowed(pool)) <= 0:
             return True
-        self.retry_in_s = wait_s if self.retry_in_s is None else min(self.retry_in_s, wait_s)
+        if wait_s < math.inf:
+            self.retry_in_s = wait_s if self.retry_in_s is None else min(self.retry_in_s, wait_s)
+        else:
+            self.shares.want(rate_key(pool.key))
         return False
 
     def _seconds_until_allowed(self, pool: Pool) -> float:
-        """Return the seconds until the rate limit allows a start; 0 or less if it allows one now."""
-        if not isinstance(pool, ModelPool) or pool.limit.per_minute is None:
-            return 0.0
-        return self._next_start_at.get(pool, 0.0) - self._now() - _leeway_s(pool.limit.per_minute)
-
-    def _count_start(self, pool: ModelPool) -> None:
-        if pool.limit.per_minute is not None:
-            now = self._now()
-            self._next_start_at[pool] = max(self._next_start_at.pop(pool, 0.0), now) + 60 / pool.limit.per_minute
-            if (
-                len(self._next_start_at) > _MOST_RATES
-                and self._next_start_at[oldest := next(iter(self._next_start_at))] <= now
-            ):
-                del self._next_start_at[oldest]
+        return self.rates.seconds_until_allowed(pool) if isinstance(pool, ModelPool) else 0.0
 
     def _may_start(self, pool: Pool, tenant: str | None) -> bool:
         return self._has_room(tenant) and (pool is not None or self._lent.get(tenant, 0) < MOST_LENT)
 
     def _has_room(self, tenant: str | None) -> bool:
         limit = self.limits.per_tenant
-        return limit is None or self._used_by_tenant.get(tenant, 0) < limit
+        if limit is None:
+            return True
+        slots = self._tenant_slots(tenant, limit)
+        if self._used_by_tenant.get(tenant, 0) < slots:
+            return True
+        if slots < limit:
+            self.shares.want(tenant_key(tenant))
+        return False
+
+    # For the division of limits
+
+    def pools_in_use(self) -> set[ProviderType | ModelPool]:
+        """Return the pools that limits are divided for, if steps have slots of them or wait for some."""
+        pools = (*self._queues, *(pool for pool, used in self._used_by_pool.items() if used))
+        return {pool for pool in pools if pool is not None and pool is not ProviderType.LOCAL}
+
+    def tenants_in_use(self) -> dict[str | None, int]:
+        """Return the number of waiting steps of each tenant that has slots or waits for some."""
+        waiting: dict[str | None, int] = dict.fromkeys(self._used_by_tenant, 0)
+        for queue in self._queues.values():
+            for tenant in queue:
+                waiting[tenant] = waiting.get(tenant, 0) + _length(queue, tenant)
+        return waiting
+
+    def waiting_in(self, pool: Pool) -> dict[str | None, int]:
+        """Return the number of steps of each tenant that wait in *pool*."""
+        queue = self._queues.get(pool, OrderedDict())
+        return {tenant: _length(queue, tenant) for tenant in queue}
+
+
+def _length(queue: _PoolQueue, tenant: str | None) -> int:
+    return sum(map(len, queue[tenant].values()))
 
 
 def _rank(turns: Mapping[K, int], own: K) -> RoundRobinRank:
@@ -357,8 +398,3 @@ def _rank(turns: Mapping[K, int], own: K) -> RoundRobinRank:
     names = list(turns)
     at = names.index(own)
     return RoundRobinRank([turns[name] for name in names[:at]], [turns[name] for name in names[at + 1 :]])
-
-
-def _leeway_s(per_minute: float) -> float:
-    """Return how early a start may be: so early that a burst has one second's worth of starts, and at least one."""
-    return max(_BURST_S - 60 / per_minute, 0.0)

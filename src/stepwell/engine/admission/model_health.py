@@ -1,6 +1,6 @@
 """The health of each model: its circuit breaker, the steps that the breaker holds back, and statistics of attempts.
 
-All of this is in memory only, so a new process begins with every breaker closed.
+All of this is in memory only. A new process begins with every breaker closed, until others report theirs.
 """
 
 from collections import OrderedDict, deque
@@ -74,6 +74,8 @@ class ModelHealth:
 
     def __init__(self, policy: BreakerPolicy, clock: Clock) -> None:
         self._policy, self._clock = policy, clock
+        # Called with a model and the end of its breaker's open time when that changes here. None: the breaker closed.
+        self.on_breaker_change: Callable[[ModelKey, datetime | None], None] = lambda _key, _until: None
         self._records: OrderedDict[ModelKey, _Record] = OrderedDict()
         self._open: set[ModelKey] = set()
 
@@ -161,6 +163,7 @@ class ModelHealth:
         at this model.
         """
         record, now = self._records[attempt.key], self._clock.now()
+        open_before = record.breaker.open_until
         record.in_flight -= 1
         if isinstance(outcome, Succeeded):
             record.results.append(_Result(now, (now - attempt.began_at).total_seconds()))
@@ -174,6 +177,37 @@ class ModelHealth:
             self._open.discard(attempt.key)
         else:
             self._open.add(attempt.key)
+        if record.breaker.open_until != open_before:
+            self.on_breaker_change(attempt.key, record.breaker.open_until)
+
+    @property
+    def longest_open_s(self) -> float:
+        """The longest time for which a breaker opens."""
+        return self._policy.longest_s
+
+    def open_breakers(self) -> list[tuple[ModelKey, datetime]]:
+        """Return the models whose breaker lets nothing through now, and until when."""
+        now, untils = self._clock.now(), {key: self._records[key].breaker.open_until for key in self._open}
+        return [(key, until) for key, until in untils.items() if until is not None and until > now]
+
+    def follow_breaker(self, key: ModelKey, at: datetime, until: datetime | None) -> bool:
+        """Follow the breaker of another process, which has changed at the time *at*. Return whether this one changes.
+
+        *until* is None if it has closed.
+        """
+        record = self._records.get(key)
+        if until is None:
+            if record is None or not record.breaker.closed_elsewhere(at):
+                return False
+            self._open.discard(key)
+            return True
+        if record is None:
+            record = self._records[key] = _Record(self._policy)
+        if not record.breaker.opened_elsewhere(until):
+            return False
+        self._open.add(key)
+        self._evict()
+        return True
 
     def median_s(self, key: ModelKey, covers: Callable[[str | None], bool]) -> float | None:
         """Return the median duration of the successful attempts among the last thousand.

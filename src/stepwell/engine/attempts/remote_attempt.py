@@ -212,6 +212,11 @@ class RemoteAttempt:
         _require_current(control.report(Sending(task.position, task.id, sent)))
         try:
             await control.flushed()
+            while not self._jobs.may_send():
+                await self._jobs.until_may_send()
+                # This is written only if no other process has taken over the workflow.
+                _require_current(control.report(Sending(task.position, task.id, sent)))
+                await control.flushed()
             _require_current(not control.cancelled)
         except BaseException:
             # Report that nothing was sent, because the next process would reconcile the attempt otherwise.

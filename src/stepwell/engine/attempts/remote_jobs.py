@@ -32,6 +32,14 @@ class KnownJobs(Protocol):
         """Return those of the ids that a stored attempt has. Raises `Unavailable`."""
 
 
+class HeldLease(Protocol):
+    """The lease of this process."""
+
+    @property
+    def holds(self) -> bool:
+        """True until it has ended. Then other processes may run this one's workflows."""
+
+
 class PollPace(Struct, frozen=True):
     """Seconds between two polls of a job: the first pause, and the longest one."""
 
@@ -53,12 +61,28 @@ class RemoteJobs:
     """The jobs of this process. *answer_s* is how long a call to a provider takes at most."""
 
     def __init__(
-        self, known: KnownJobs, clock: Clock, intervals: PollIntervals, prices: PriceList, answer_s: float
+        self,
+        known: KnownJobs,
+        clock: Clock,
+        intervals: PollIntervals,
+        prices: PriceList,
+        answer_s: float,
+        lease: HeldLease,
     ) -> None:
+        self._lease = lease
         self._known, self._prices = known, prices
         self.clock, self.intervals, self.answer_s = clock, intervals, answer_s
         self._submitting: Counter[str] = Counter()  # requests that are being submitted, by digest
         self._job_owner: dict[tuple[ProviderType, str], UUID] = {}  # task ids; the jobs may not be committed yet
+
+    def may_send(self) -> bool:
+        """Return whether a request may be sent now. After a standstill, another process may have sent it."""
+        return self._lease.holds
+
+    async def until_may_send(self) -> None:
+        """Wait until this process has a lease again."""
+        while not self._lease.holds:  # noqa: ASYNC110 - whoever renews the lease doesn't know this
+            await asyncio.sleep(_AGAIN_S)
 
     def cost(self, provider: RemoteProvider, sent: Sent, reported: Cost | None = None) -> Cost | None:
         """Return the cost of work that was done: the *reported* cost of the provider, else the price in the list."""

@@ -21,8 +21,9 @@ from stepwell.domain.errors import DiskFull, NotFound, Unavailable
 from stepwell.domain.records import LoadedWorkflow, Ownership
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_config import read_workflow_config
-from stepwell.engine.admission.controller import AdmissionController, LimitKind, ModelPool, QueuedSteps
+from stepwell.engine.admission.controller import AdmissionController, LimitKind, QueuedSteps
 from stepwell.engine.admission.model_health import BreakerHold, ModelHealth
+from stepwell.engine.admission.pools import ModelPool
 from stepwell.engine.diagnostics.owner_questions import OwnerQuestions
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.running_attempt import RunningAttempt
@@ -240,6 +241,11 @@ def _wait_in_queue(queue: QueuedSteps, queue_position: int, now: datetime) -> Wa
         LimitKind.TENANT: "the tenant",
     }[queue.limit_kind]
     usage = f"{queue.used} of {queue.slots} slots of {owner_of_slots} are taken"
+    if queue.slots < queue.all_slots:
+        usage = (
+            f"this process has {queue.slots} of the {queue.all_slots} slots of {owner_of_slots}, and uses {queue.used}"
+        )
+        usage += "; other processes have the rest"
     return WaitsForSlot(
         detail=f"{usage}; this step is number {queue_position} in its queue.",
         limit=_LIMITS[queue.limit_kind],

@@ -9,8 +9,9 @@ from stepwell.domain.credential_names import owner
 from stepwell.domain.setting_names import credential_setting
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.engine.admission.controller import AdmissionController, ModelPool
+from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.admission.pools import ModelPool
 
 
 class ProviderStatusReader:

@@ -31,6 +31,12 @@ class Lease:
         self._renewing = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
         self.released = False  # for good
+        self.term = 0  # changes with each lease that doesn't continue the one before
+
+    @property
+    def holds(self) -> bool:
+        """True until the lease has ended. It may have ended already for a process that was stopped for long."""
+        return self._clock.monotonic() < self._renewed_at + self.seconds and not self.released
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call *listener* whenever the lease was renewed, or work has begun that needs it. It must not raise."""
@@ -67,4 +73,6 @@ class Lease:
     async def _renew(self) -> None:
         started = self._clock.monotonic()
         await self._coordination.renew_lease()
+        if not self.holds:  # others may have found this process dead in between
+            self.term += 1
         self._renewed_at = started

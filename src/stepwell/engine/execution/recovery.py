@@ -33,6 +33,7 @@ from stepwell.domain.records import AdmissionResult, LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.lease import Lease
+from stepwell.engine.execution.limit_divider import LIMITS_CHANGED, LimitDivider
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.offloop import off_loop
@@ -83,12 +84,16 @@ class Recovery(WorkflowListener):
         coordination: Coordination,
         claimers: Iterable[Claimer] = (),
         *,
+        limits: LimitDivider,
         statement_s: float = 10.0,
     ) -> None:
+        self._limits = limits
         self._workflow_store, self._scheduler, self._lease, self._clock = workflow_store, scheduler, lease, clock
         self._works_here, self._coordination, self._claimers = works_here, coordination, list(claimers)
-        self._change_listeners: list[Callable[[], None]] = []
+        self._change_listeners: list[Callable[[], None]] = [limits.others_changed]
+        self._message_listeners: dict[str, Callable[[str], None]] = {LIMITS_CHANGED: limits.received}
         self._command_listener: CommandListener | None = None
+        self.on_subscribed: Callable[[], None] = lambda: None  # called when messages are received from now on
         self._statement_s = statement_s
         self._claiming = asyncio.Lock()
         self._claim_wanted = False
@@ -140,6 +145,10 @@ class Recovery(WorkflowListener):
         """Notify *listener* of commands, over the connection of `watch`."""
         self._command_listener = listener
 
+    def listen_to(self, kind: str, received: Callable[[str], None]) -> None:
+        """Call *received* with the body of each message of this *kind* from another process."""
+        self._message_listeners[kind] = received
+
     async def boot(self) -> None:
         """Set the clock and get the first lease. `run` then claims page by page."""
         self._booted_at = self._clock.monotonic()
@@ -179,7 +188,8 @@ class Recovery(WorkflowListener):
             if workflow_id not in self._held:
                 if self._has_trials:
                     raise Unavailable("the service has crashed several times, and tries one workflow at a time", 5)
-                await self.register(await self._claim_page(1, workflow_id))
+                async with self._limits.claiming():
+                    await self.register(await self._claim_page(1, workflow_id))
 
     async def admit(self, wanted: Mapping[str | None, int]) -> AdmissionResult:
         """Take waiting workflows into memory, for so many places of each tenant. Raises `Unavailable`."""
@@ -205,6 +215,8 @@ class Recovery(WorkflowListener):
             self._woken.clear()
             next_expiry_s = await self._round()
             self.others_alive = next_expiry_s < math.inf
+            if self.others_alive:
+                self._limits.others_changed()  # the notification may have been lost
 
     async def watch(self) -> None:
         """Wake `run` when another process comes to life or ends in order, and pass on notifications about commands.
@@ -214,8 +226,10 @@ class Recovery(WorkflowListener):
         presence = (await self._coordination.other_processes()).presence
         while True:
             try:
-                async with presence.watch(self._others_changed, self._command_listener) as subscription:
+                watch = presence.watch(self._others_changed, self._command_listener, self._received)
+                async with watch as subscription:
                     self._others_changed()  # notifications sent before this moment were missed
+                    self.on_subscribed()
                     if self._command_listener is not None:
                         self._command_listener.resubscribed()
                     await subscription.until_disconnected()
@@ -229,6 +243,10 @@ class Recovery(WorkflowListener):
         self._woken.set()
         for listener in self._change_listeners:
             listener()
+
+    def _received(self, kind: str, body: str) -> None:
+        if (listener := self._message_listeners.get(kind)) is not None:
+            listener(body)
 
     @property
     def _busy(self) -> bool:
@@ -259,6 +277,11 @@ class Recovery(WorkflowListener):
         return next_expiry_s or self._lease.seconds / 3
 
     async def _claim_all(self) -> None:
+        await self._lease.ensure()
+        async with self._limits.claiming():
+            await self._claim_pages()
+
+    async def _claim_pages(self) -> None:
         await self._release_idle()
         total, claimed = 0, _PAGE
         while claimed and not self._scheduler.stopping:

@@ -1,6 +1,6 @@
 """Runs the workflows in memory: applies inputs, commits decisions, runs their effects, starts and ends attempts.
 
-    input ──► `Run.apply` ──► decision ──► queue of ready steps ──► `_start_steps`: one decision for each start
+    input ──► `Run.apply` ──► decision ──► queue of ready steps ──► `start_steps`: one decision for each start
                                  │
                                  └──► checkpointer: rows committed ──► events reported ──► effects run
 
@@ -93,8 +93,8 @@ class Scheduler:
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
         self._listeners: list[WorkflowListener] = []
         self.checkpointer = Checkpointer(workflow_store, self._on_committed, self._on_not_written)
-        self._dispatcher = StepDispatcher(
-            self.workflows, runner, admission, health, clock, self._start_steps, self.fail_fast
+        self.dispatcher = StepDispatcher(
+            self.workflows, runner, admission, health, clock, self.start_steps, self.fail_fast
         )
         self._timers = Timers(clock, self.apply, self.fail_fast)
         self._follow_ups = FollowUpTasks(runner, clock, self._spawn, self.apply, self._make_control)
@@ -145,7 +145,7 @@ class Scheduler:
     def start_pending(self, workflow: ActiveWorkflow) -> None:
         """Start the pending work of a registered workflow: timers, its deadline, follow-ups and ready steps."""
         self._dispatch(workflow, workflow.run.pending_work())
-        self._start_steps()
+        self.start_steps()
 
     def register_and_start(self, workflow: ActiveWorkflow) -> None:
         """Register a workflow that this process owns now, and start its pending work."""
@@ -177,7 +177,7 @@ class Scheduler:
         if workflow is not None:
             workflow.lost = True
             self.unregister(workflow)
-            self._dispatcher.withdraw(workflow)
+            self.dispatcher.withdraw(workflow)
             self._timers.cancel_all(workflow)
             self._follow_ups.end(workflow)
         if leaving := [each for each in self._leaving if each.workflow_id == workflow_id]:
@@ -187,7 +187,7 @@ class Scheduler:
                     self._cancel_attempt(each, task_id)
         else:
             self._report_left(workflow_id, 0 if workflow is None else workflow.refusals)
-        self._start_steps()
+        self.start_steps()
 
     async def wait_until_evicted(self, workflow_id: UUID) -> None:
         """Wait until the workflow isn't in memory. If it isn't now, return without yielding to the event loop."""
@@ -228,7 +228,7 @@ class Scheduler:
             await asyncio.wait(rest, timeout=_CANCEL_S)
         for workflow in self.workflows.values():
             self._timers.cancel_all(workflow)
-        self._dispatcher.close()
+        self.dispatcher.close()
         self.checkpointer.close()
 
     def _attempts(self) -> list[RunningAttempt]:
@@ -248,7 +248,7 @@ class Scheduler:
         yet: `Checkpointer.flushed` waits for that. Raises `InvalidTransition` for a verb that isn't allowed.
         """
         changed = self._apply(workflow, input_, marks)
-        self._start_steps()
+        self.start_steps()
         return changed
 
     def handle_callback(self, workflow_id: UUID, task_id: UUID, body: bytes) -> None:
@@ -277,16 +277,16 @@ class Scheduler:
             if workflow.dequeued:
                 # Steps that still wait in the queue are also ready in the decision. None must be queued twice.
                 workflow.dequeued = False
-                self._dispatcher.withdraw(workflow)
+                self.dispatcher.withdraw(workflow)
         elif not workflow.dequeued:
             workflow.dequeued = True
-            self._dispatcher.withdraw(workflow)
+            self.dispatcher.withdraw(workflow)
             ready = workflow.run.orphans()
         if ready:
-            self._dispatcher.enqueue(workflow, ready)
+            self.dispatcher.enqueue(workflow, ready)
         self._submit(workflow, decision)
 
-    def _start_steps(self) -> None:
+    def start_steps(self) -> None:
         """Start every step that may start now. No other function starts steps.
 
         An attempt that has nothing to wait for ends at once, and may make other steps ready. The same loop starts these
@@ -294,7 +294,7 @@ class Scheduler:
         """
         if not self._admission.waiting:
             return
-        for start in self._dispatcher.next_starts():
+        for start in self.dispatcher.next_starts():
             if isinstance(start, AttemptStart):
                 self._begin_attempt(start)
             else:
@@ -314,7 +314,7 @@ class Scheduler:
             self._bus.publish(workflow.committed_events(decision))
             self.outcomes.committed(workflow, decision)
         self._run_effects(workflow, decision)
-        self._start_steps()
+        self.start_steps()
 
     def _on_not_written(self, workflow_id: UUID, refused: bool) -> None:  # noqa: FBT001 - a callback
         """Drop a workflow whose decision was not written. Unless *refused*, another process has taken it over."""
@@ -357,7 +357,7 @@ class Scheduler:
         decision = workflow.run.apply(admitted, now)
         (effect,) = decision.effects
         assert isinstance(effect, StartAttempt)
-        workflow.attempts[effect.task.id] = RunningAttempt(start.slot, self._dispatcher.track(start))
+        workflow.attempts[effect.task.id] = RunningAttempt(start.slot, self.dispatcher.track(start))
         workflow.quiet.clear()
         self._submit(workflow, decision)
 
@@ -430,11 +430,11 @@ class Scheduler:
         """Report the attempt's end to the breaker of its model, once, and before the run gets the outcome."""
         tracked, attempt.tracked = attempt.tracked, None
         if tracked is not None:
-            self._dispatcher.attempt_finished(workflow, tracked, outcome)
+            self.dispatcher.attempt_finished(workflow, tracked, outcome)
 
     def _task_ended(self, workflow: ActiveWorkflow, task_id: UUID, _: asyncio.Task[None]) -> None:
         self._attempt_ended(workflow, task_id)
-        self._start_steps()
+        self.start_steps()
 
     def _attempt_ended(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         attempt = workflow.attempts.pop(task_id)

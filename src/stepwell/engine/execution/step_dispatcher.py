@@ -13,6 +13,7 @@ What must hold:
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 from uuid import UUID
@@ -22,8 +23,9 @@ from msgspec import Struct
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.task_configs import TaskConfig
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Diverted, Succeeded
-from stepwell.engine.admission.controller import AdmissionController, Pool, Slot
+from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
+from stepwell.engine.admission.pools import ModelPool, Pool
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.clock import Clock, Timer
 
@@ -90,7 +92,9 @@ class StepDispatcher:
         for position in positions:
             workflow.waiting_since.setdefault(position, now)
             pool = self._pool(workflow, position)
-            self._admission.enqueue(workflow.tenant, workflow.workflow_id, position, pool)
+            continued = pool is not None and self._is_continued(workflow, position, pool)
+            add = self._admission.enqueue_continued if continued else self._admission.enqueue
+            add(workflow.tenant, workflow.workflow_id, position, pool)
 
     def withdraw(self, workflow: ActiveWorkflow) -> None:
         """Remove all steps of the workflow, both queued ones and those that breakers hold back."""
@@ -135,6 +139,14 @@ class StepDispatcher:
             self._requeue_model(tracked.key)
         self._release_blocked(tracked.key)
 
+    def follow_breaker(self, key: ModelKey, at: datetime, until: datetime | None) -> None:
+        """Follow the breaker of another process: see `ModelHealth.follow_breaker`. Steps may start then."""
+        if not self._models.works_here(key.provider) and self._health.follow_breaker(key, at, until):
+            if until is not None:
+                self._requeue_model(key)
+            self._release_blocked(key)
+            self._wake()
+
     def close(self) -> None:
         for timer in self._breaker_timers.values():
             timer.cancel()
@@ -143,14 +155,24 @@ class StepDispatcher:
 
     def _pool(self, workflow: ActiveWorkflow, position: int) -> Pool:
         provider = workflow.provider(position)
-        # An attempt that is under way is no new start, and LOCAL has no models.
-        if provider is None or provider is ProviderType.LOCAL or workflow.run.has_attempt(position):
+        if provider is None or provider is ProviderType.LOCAL:  # LOCAL has no models
             return provider
         limited = provider in self._admission.limits.models
         key = self._key(workflow, position) if limited or self._health.any_open else None
-        if key is not None and not self._health.allows(key):
+        if key is not None and not workflow.run.has_attempt(position) and not self._health.allows(key):
             return None  # nothing is sent for it: it is turned away as soon as it has its turn
         return self._admission.limits.pool(provider, key.model if key else "") if limited else provider
+
+    def _is_continued(self, workflow: ActiveWorkflow, position: int, pool: Pool) -> bool:
+        """Return whether the step's attempt may have a job at its provider.
+
+        If a request may still have to be sent, and the model has a rate, the attempt waits for its start.
+        """
+        task = workflow.run.open_task(position)
+        if task is None or self._models.works_here(workflow.provider(position)):
+            return False
+        has_rate = isinstance(pool, ModelPool) and pool.limit.per_minute is not None
+        return task.remote_id is not None or not has_rate
 
     def _key(self, workflow: ActiveWorkflow, position: int) -> ModelKey | None:
         return self._models.model_key(workflow, position, on_fallback=workflow.on_fallback(position))

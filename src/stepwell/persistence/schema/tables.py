@@ -354,6 +354,25 @@ class CommandColumns(TypedColumns):
     outcome = _json(nullable=True)
 
 
+class LimitDivisionColumns(TypedColumns):
+    """The division of limits, a single row. See `domain.limit_division`, also for the two columns of JSON."""
+
+    singleton: Column[bool] = Column(Boolean(), primary_key=True)
+    version: Column[int] = Column(BigInteger(), nullable=False)
+    sole = _id(nullable=True)
+    starts = _json()
+    starts_from = _seconds()
+
+
+class LimitMemberColumns(TypedColumns):
+    """The shares of each process that doesn't have all limits for itself."""
+
+    owner = Column(Uuid(), primary_key=True)
+    claiming: Column[bool] = Column(Boolean(), nullable=False)
+    shares = _json()
+    updated_at = _time(nullable=False)
+
+
 _NEWEST = ("created_at", "id")
 
 installation = Table("installation", metadata, InstallationColumns)
@@ -518,3 +537,5 @@ commands = Table(
     Index("commands_waiting", "lane", postgresql_where=text("outcome IS NULL")),
     Index("commands_by_created_at", "created_at"),
 )
+limit_division = Table("limit_division", metadata, LimitDivisionColumns, postgresql_with={"fillfactor": "50"})
+limit_members = Table("limit_members", metadata, LimitMemberColumns, postgresql_with={"fillfactor": "50"})

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from stepwell.persistence.connections.connection_pool import SmallPool
@@ -21,6 +21,10 @@ _CHANNEL = "stepwell_events"
 _MAX_IDS = 200
 _ANY = "*"
 _NOTIFY = "SELECT pg_notify($1, $2)"
+# The channel of messages between processes. A payload is the sender, the kind of the message, and its body.
+MESSAGES: Final = "stepwell_process_messages"
+LIMITS_CHANGED: Final = "limits"
+_MAX_MESSAGE = 8_000
 
 
 class PostgresNotifications:
@@ -64,19 +68,38 @@ class PostgresPresence:
     async def announce(self) -> None:
         await self._sending.fetch(ANNOUNCE, self._name)
 
+    @unavailable_in_outage
+    async def send(self, kind: str, body: str) -> None:
+        await self._sending.fetch(_NOTIFY, MESSAGES, message(self._name, kind, body))
+
     @asynccontextmanager
     async def watch(
-        self, on_change: Callable[[], None], commands: CommandListener | None = None
+        self,
+        on_change: Callable[[], None],
+        commands: CommandListener | None = None,
+        on_message: Callable[[str, str], None] = lambda _kind, _body: None,
     ) -> AsyncIterator["_PostgresSubscription"]:
         def on_payload(payload: str) -> None:
             if payload != self._name:
                 on_change()
 
+        def on_message_payload(payload: str) -> None:
+            name, _, rest = payload.partition(" ")
+            if name != self._name and len(payload) <= _MAX_MESSAGE:
+                kind, _, body = rest.partition(" ")
+                on_message(kind, body)
+
         channels = {PROCESSES: on_payload}
         if commands is not None:
             channels[PROCESS + self._name] = partial(_on_command, commands)
+        channels[MESSAGES] = on_message_payload
         async with _subscribe(self._connect, channels) as subscription:
             yield subscription
+
+
+def message(sender: UUID | str, kind: str, body: str = "") -> str:
+    """Return the payload of a message."""
+    return f"{sender} {kind} {body}"
 
 
 def _on_command(commands: CommandListener, payload: str) -> None:
@@ -104,13 +127,13 @@ async def _subscribe(
         connection.terminate()
 
 
+def _pass_on(on_payload: Callable[[str], None], _connection: Any, _pid: int, _channel: str, payload: str) -> None:
+    on_payload(payload)
+
+
 @unavailable_in_outage
 async def _open(connect: Connect) -> Any:
     return await connect()
-
-
-def _pass_on(on_payload: Callable[[str], None], _connection: Any, _pid: int, _channel: str, payload: str) -> None:
-    on_payload(payload)
 
 
 @unavailable_in_outage

@@ -1,0 +1,78 @@
+"""What this process needs of the limits that are divided among processes.
+
+Tenants come first, then models, then providers. What steps need of a later pool depends on what they got of the earlier
+ones. So no two processes hold what the other one waits for.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from stepwell.contract.enums import ProviderType
+from stepwell.domain.limit_division import PoolUse, most_starts
+from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.admission.pools import ModelPool, provider_key, tenant_key
+
+Part = Callable[[str, PoolUse], int]
+Rate = Callable[[str, float, int], None]
+
+
+def needs_shares(admission: AdmissionController) -> bool:
+    """Return whether steps that have a slot or wait for one count for limits that are divided."""
+    if admission.limits.per_tenant is not None and (admission.waiting or admission.used):
+        return True
+    return bool(admission.pools_in_use())
+
+
+def divide(admission: AdmissionController, part: Part, rate: Rate) -> None:
+    """Call *part* for each pool that is in use or waited for. It returns how many slots this process may use.
+
+    *rate* is called with the starts per minute of a model, and the number of steps that could start.
+    """
+    room = _divide_tenants(admission, part)
+    providers, models = Counter[ProviderType](), dict[ModelPool, int]()
+    for pool in admission.pools_in_use():
+        number = _startable(admission, pool, room)
+        if isinstance(pool, ModelPool):
+            if pool.limit.concurrency is not None:
+                number = _room(admission, part, pool.key, pool, number)
+            models[pool] = number
+            providers[pool.provider] += number
+        else:
+            providers[pool] += number
+    left = {
+        provider: _room(admission, part, provider_key(provider), provider, number)
+        for provider, number in providers.items()
+    }
+    for pool, number in models.items():
+        if pool.limit.per_minute is not None and (startable := min(number, left[pool.provider])):
+            rate(pool.key, pool.limit.per_minute, startable)
+
+
+def _room(admission: AdmissionController, part: Part, key: str, pool: ProviderType | ModelPool, waiting: int) -> int:
+    """Return how many of the *waiting* steps may start."""
+    used = admission.used_by(pool)
+    return min(waiting, max(part(key, PoolUse(admission.limits.of(pool), used, waiting)) - used, 0))
+
+
+def _divide_tenants(admission: AdmissionController, part: Part) -> dict[str | None, int] | None:
+    """Return how many further steps each tenant may start; None if tenants have no limit."""
+    if (limit := admission.limits.per_tenant) is None:
+        return None
+    room = {}
+    for tenant, waiting in admission.tenants_in_use().items():
+        used = admission.used_by_tenant(tenant)
+        room[tenant] = max(part(tenant_key(tenant), PoolUse(limit, used, waiting)) - used, 0)
+    return room
+
+
+def _startable(
+    admission: AdmissionController, pool: ProviderType | ModelPool, room: Mapping[str | None, int] | None
+) -> int:
+    """Return how many waiting steps of *pool* could start soon, as far as tenants and rates allow it."""
+    if room is None:
+        number = admission.waiting_by_pool[pool]
+    else:
+        number = sum(min(waiting, room.get(tenant, 0)) for tenant, waiting in admission.waiting_in(pool).items())
+    if isinstance(pool, ModelPool) and pool.limit.per_minute is not None:
+        number = min(number, most_starts(pool.limit.per_minute))
+    return number

@@ -1,0 +1,79 @@
+"""Pools: what steps wait for. Each has its own queue, and a number of slots."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
+from stepwell.domain.prices import ANY_MODEL
+
+
+class ModelPool(Struct, frozen=True):
+    """A model with a limit of its own."""
+
+    provider: ProviderType
+    model: str
+    limit: ModelLimit
+
+    @property
+    def key(self) -> str:
+        """The name of the pool in the division of limits."""
+        return f"model {self.provider} {self.model}"
+
+
+Pool = ProviderType | ModelPool | None
+
+
+class SlotLimits(Struct, frozen=True):
+    """Numbers of slots: in total, for LOCAL, for each other provider, and for each tenant (None: no limit).
+
+    `models`: limits by provider and model. The model `*` stands for each one that isn't named. `local_memory`: bytes
+    for all worker processes of LOCAL; None if LOCAL's work isn't weighed. `local_on_workers`: other machines do LOCAL's
+    work, so its slots are those of a remote provider.
+    """
+
+    total: int = 1_000
+    local: int = 1
+    per_provider: int = 100
+    per_tenant: int | None = None
+    models: Mapping[ProviderType, Mapping[str, ModelLimit]] = {}
+    local_memory: int | None = None
+    local_on_workers: bool = False
+
+    def of_model(self, provider: ProviderType, model: str) -> ModelLimit | None:
+        """Return the limit of a model; None if it has none of its own."""
+        models = self.models.get(provider, {})
+        return models.get(model) or models.get(ANY_MODEL)
+
+    def pool(self, provider: ProviderType, model: str) -> Pool:
+        """Return the pool in which steps of a model wait."""
+        limit = self.of_model(provider, model)
+        return provider if limit is None else ModelPool(provider, model, limit)
+
+    def of(self, pool: Pool) -> int:
+        """Return the number of slots of a pool."""
+        match pool:
+            case ModelPool(_, _, limit):
+                return limit.concurrency or self.per_provider
+            case None:
+                return self.total
+            case ProviderType.LOCAL if not self.local_on_workers:
+                return self.local
+            case _:
+                return self.per_provider
+
+
+def provider_key(provider: ProviderType) -> str:
+    """Return the name of a provider's pool in the division of limits."""
+    return f"provider {provider}"
+
+
+def rate_key(pool: str) -> str:
+    """Return the name of the rate of a model, beside *pool*, that of its slots."""
+    return f"rate of {pool}"
+
+
+def tenant_key(tenant: str | None) -> str:
+    """Return the name of a tenant's limit in the division of limits."""
+    return "tenant" if tenant is None else f"tenant {tenant}"

@@ -1,0 +1,109 @@
+"""Reports the circuit breakers that open or close here to the other processes, and follows theirs.
+
+What must hold:
+- A breaker that opens in one process is open in all, until the same time. Then each process tries the model by itself.
+- It closes in all processes when a probe succeeds in one, unless it has opened again since.
+- A message has names of providers and models, and times. It is read only if it is valid, because any client of the
+  database may send one. It can't open a breaker for longer than a breaker opens here.
+- A process that begins to receive messages asks which breakers are open, and those that have some answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+import structlog
+from msgspec import Meta, Struct
+
+from stepwell.contract.enums import ProviderType
+from stepwell.domain.errors import Unavailable
+from stepwell.engine.admission.model_health import ModelHealth, ModelKey
+from stepwell.ports.clock import Clock
+from stepwell.ports.coordination import Coordination, Presence
+
+log = structlog.get_logger()
+
+BREAKERS = "breakers"  # the kind of the messages
+_MOST = 16  # breakers in one message
+_MOST_WAITING = 1_000
+_LONGEST_MODEL = 255
+
+
+class BreakerNotice(Struct, frozen=True):
+    """A breaker that has changed at the time `at`. It is open until `until`; None if it is closed."""
+
+    provider: ProviderType
+    model: Annotated[str, Meta(max_length=_LONGEST_MODEL)]
+    at: datetime
+    until: datetime | None
+
+
+_NOTICES = msgspec.json.Decoder(list[BreakerNotice])
+
+
+class BreakerMessages:
+    """Sends and receives messages about breakers. *apply* follows a change of another process."""
+
+    def __init__(
+        self,
+        health: ModelHealth,
+        clock: Clock,
+        coordination: Coordination,
+        apply: Callable[[ModelKey, datetime, datetime | None], None],
+    ) -> None:
+        self._health, self._clock, self._coordination, self._apply = health, clock, coordination, apply
+        self._changes: dict[ModelKey, datetime | None] = {}  # to be sent
+        self._asks = False
+        self._woken = asyncio.Event()
+        health.on_breaker_change = self._changed
+
+    async def run(self) -> None:
+        """Send what is to be sent. Runs until it is cancelled."""
+        presence = (await self._coordination.other_processes()).presence
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            if self._asks:
+                self._asks = False
+                await self._send(presence, [])
+            while keys := list(self._changes)[:_MOST]:
+                now = self._clock.now()
+                notices = [BreakerNotice(*key, at=now, until=self._changes.pop(key)) for key in keys]
+                await self._send(presence, notices)
+
+    async def _send(self, presence: Presence, notices: list[BreakerNotice]) -> None:
+        try:
+            await presence.send(BREAKERS, msgspec.json.encode(notices).decode())
+        except Unavailable:
+            log.warning("breakers.unreported", action="report")
+
+    def ask(self) -> None:
+        """Ask the other processes for their open breakers."""
+        self._asks = True
+        self._woken.set()
+
+    def received(self, body: str) -> None:
+        """Follow the changes of another process."""
+        try:
+            notices = _NOTICES.decode(body)
+        except (msgspec.DecodeError, ValueError):
+            return
+        if not notices:  # a question
+            for key, open_until in self._health.open_breakers():
+                self._changed(key, open_until)
+        now, longest = self._clock.now(), timedelta(seconds=self._health.longest_open_s)
+        for notice in notices[:_MOST]:
+            at, until = _aware(notice.at), None if notice.until is None else _aware(notice.until)
+            if notice.provider is not ProviderType.LOCAL and (until is None or now < until <= now + longest):
+                self._apply(ModelKey(notice.provider, notice.model), min(at, now), until)
+
+    def _changed(self, key: ModelKey, until: datetime | None) -> None:
+        if len(key.model) <= _LONGEST_MODEL and len(self._changes) < _MOST_WAITING:
+            self._changes[key] = until
+            self._woken.set()
+
+
+def _aware(at: datetime) -> datetime:
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -1,0 +1,96 @@
+"""Several `stepwell serve` on one database."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from support.processes.stepwell_process import StepwellProcess, start, until
+from support.service.live_service import SECRET, token
+
+WORKFLOWS = "/api/v1/workflows/"
+ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
+LEASE_S = 3  # long enough for a busy machine, and soon over
+
+
+class SeveralProcesses:
+    """Processes that share a database and an artifact store. `ids`: the workflows that were created."""
+
+    def __init__(self, dsn: str, folder: Path, env: Mapping[str, str]) -> None:
+        self._env = {
+            "STEPWELL_DATABASE_URL": dsn,
+            "STEPWELL_JWT_SECRET": SECRET,
+            "STEPWELL_DATA_DIR": str(folder / "data"),
+            "STEPWELL_LEASE_S": str(LEASE_S),
+            "STEPWELL_GRACE_S": "2",
+            **env,
+        }
+        self._folder = folder
+        self.running: list[StepwellProcess] = []
+        self.ids: list[str] = []
+
+    def start(self, number: int = 1) -> list[StepwellProcess]:
+        """Start processes. Return them when they are ready."""
+        started = [start("serve", self._folder / "data", self._env, logs=self._folder) for _ in range(number)]
+        self.running += started
+        return [each.wait_ready() for each in started]
+
+    def kill(self, process: StepwellProcess) -> None:
+        """SIGKILL."""
+        self.running.remove(process)
+        process.kill()
+
+    def stop(self, process: StepwellProcess) -> None:
+        """SIGTERM."""
+        self.running.remove(process)
+        assert process.terminate() == 0, process.stderr
+
+    def create(self, process: StepwellProcess, *steps: Mapping[str, Any]) -> str:
+        """Create a workflow at *process*, as soon as it isn't unavailable."""
+        body = {"name": "x", "origin_instance": "tests", "steps": list(steps)}
+
+        def created() -> str | None:
+            answer = http.post(WORKFLOWS, json=body)
+            assert answer.status_code in {201, 503}, answer.text
+            workflow_id: str | None = answer.json().get("id")
+            return workflow_id
+
+        with _client(process) as http:
+            workflow_id = until(created, 60)
+        assert workflow_id is not None
+        self.ids.append(workflow_id)
+        return workflow_id
+
+    def explain(self, process: StepwellProcess, workflow_id: str) -> dict[str, Any]:
+        """Return what the process says about the workflow."""
+        with _client(process) as http:
+            answer: dict[str, Any] = http.get(f"{WORKFLOWS}{workflow_id}/explain").json()
+            return answer
+
+    def statuses(self) -> dict[str, str]:
+        """Return the status of each workflow that was created, as one of the processes sees it."""
+        with _client(self.running[0]) as http:
+            found = http.get(WORKFLOWS, params={"limit": 1000, "include_steps": False}).json()["workflows"]
+        return {each["id"]: each["status"] for each in found if each["id"] in self.ids}
+
+    def until_completed(self, within_s: float = 240) -> None:
+        """Wait until all workflows are COMPLETED."""
+        until(lambda: set(self.statuses().values()) <= ENDED, within_s, self.statuses)
+        assert self.statuses() == dict.fromkeys(self.ids, "COMPLETED")
+
+
+@contextmanager
+def several_processes(dsn: str, folder: Path, env: Mapping[str, str]) -> Iterator[SeveralProcesses]:
+    """Several processes, which are killed at the end."""
+    processes = SeveralProcesses(dsn, folder, env)
+    try:
+        yield processes
+    finally:
+        for each in processes.running:
+            each.kill_group()
+
+
+def _client(process: StepwellProcess) -> httpx.Client:
+    return httpx.Client(base_url=process.url, headers={"Authorization": f"Bearer {token()}"}, timeout=30)
