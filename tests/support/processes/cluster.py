@@ -45,10 +45,11 @@ class StoredStep(NamedTuple):
 
 
 class Member:
-    """A process of the cluster. `owner` is its id in the database."""
+    """A process of the cluster. `owner` is its id in the database. `open_requests` counts those that a test counts."""
 
     def __init__(self, process: StepwellProcess) -> None:
         self.process, self.owner, self._killed = process, "", False
+        self.open_requests = 0
         self.client = self.client_for(token())
 
     def client_for(self, bearer: str | None) -> httpx.AsyncClient:
