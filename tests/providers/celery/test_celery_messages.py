@@ -74,7 +74,13 @@ def test_the_version_of_a_message_is_in_it() -> None:
     assert json.decode(encode(ResultMessage(result={})))["version"] == messages.VERSION
 
 
-@pytest.mark.parametrize("data", ["no JSON", "[]", "1"])
+@pytest.mark.parametrize("text", ["{}", '{"version": 1}', '{"version": 1, "outputs": []}'])
+def test_an_end_without_a_result_and_an_error_is_refused(text: str) -> None:
+    with pytest.raises(UnreadableMessage):
+        decode(text, ResultMessage)
+
+
+@pytest.mark.parametrize("data", ["no JSON", "[]", "1", "[" * 100_000, '"' + "x" * 2**24 + '"'])
 def test_a_result_that_cannot_be_read_is_a_failure(data: str) -> None:
     assert read_result(data).phase is JobPhase.FAILURE
 

@@ -1,20 +1,14 @@
 """The records of jobs in a real Redis: who may begin a job, and who ends it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
 
 from stepwell.providers.celery.job_records import Claim, JobPhase, JobRecords, result_key
-from support.processes.celery_workers import RedisServer, running_redis
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    with running_redis(tmp_path_factory.mktemp("redis")) as server:
-        yield server
+from support.processes.celery_workers import RedisServer
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -236,10 +235,14 @@ class JobMonitor:
         while True:
             await self._busy.wait()
             await asyncio.sleep(_SWEEP_S)
-            with suppress(BackendAway):
+            try:
                 await self._forget_old()
                 await self._read_all()
                 await self._probe_queues()
+            except BackendAway:
+                pass
+            except Exception:  # a bug here or of the client, which must not end the service
+                log.exception("celery.sweep_broken", action="jobs")
 
     async def _forget_old(self) -> None:
         """Forget jobs that nobody polls, and old probes, and unsubscribe the channels that nobody needs."""

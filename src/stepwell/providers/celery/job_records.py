@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 CLAIM_S = 15.0  # how long a claim holds unless it is renewed
 RENEW_S = 4.0
 _RESULT_EXPIRES_S = 86_400
+_MOST_BYTES = 16 * 1024 * 1024  # of a record: more than Celery stores of any result that the service accepts
 
 _FINAL = """
 local function final(key)
@@ -112,9 +113,11 @@ def read_result(data: bytes | str | None) -> JobRecord:
     """Return the record in a result as Celery stores it, without the claim."""
     if data is None:
         return JobRecord()
+    if len(data) > _MOST_BYTES:
+        return JobRecord(JobPhase.FAILURE)
     try:
         meta = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return JobRecord(JobPhase.FAILURE)
     if not isinstance(meta, dict):
         return JobRecord(JobPhase.FAILURE)

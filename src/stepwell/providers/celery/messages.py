@@ -82,13 +82,17 @@ class ReportedError(Struct, frozen=True, kw_only=True):
 class ResultMessage(_Message, frozen=True, kw_only=True):
     """The end of an attempt on a worker: its result and the files that it has stored, or its error.
 
-    `has_credentials`: a file contains Content Credentials.
+    `has_credentials`: a file contains Content Credentials. Raises ValueError without a result and an error.
     """
 
     result: dict[str, Any] | None = None
     outputs: tuple[Output, ...] = ()
     has_credentials: bool = False
     error: ReportedError | None = None
+
+    def __post_init__(self) -> None:
+        if self.result is None and self.error is None:
+            raise ValueError("neither a result nor an error")
 
 
 def encode(message: AttemptMessage | ResultMessage | Mapping[str, Any]) -> str:
