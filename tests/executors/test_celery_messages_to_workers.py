@@ -29,9 +29,10 @@ MESSAGE = AttemptMessage(
 )
 
 
-async def answer_to(workshop: Workshop, text: str) -> ReportedError:
-    """Send a message to the worker. Returns the error that it answers."""
-    publisher, job_id = Publisher(workshop.redis.url), str(uuid4())
+async def answer_to(workshop: Workshop, text: str, job_id: str = str(MESSAGE.task_id)) -> ReportedError:
+    """Send a message about the job of `MESSAGE` to the worker, as *job_id*. Returns the error that it answers."""
+    publisher = Publisher(workshop.redis.url)
+    workshop.redis.client.delete(result_key(job_id), f"stepwell-claim-{job_id}", f"stepwell-runs-{job_id}")
     await publisher.publish(job_id, text, queue="stepwell", root_id=None, name="()", timeout_s=10)
     await publisher.close()
 
@@ -63,3 +64,8 @@ async def test_a_worker_without_the_provider_says_so(workshop: Workshop) -> None
     error = await answer_to(workshop, encode(replace(MESSAGE, provider=ProviderType.FAL)))
     assert error.retryable
     assert "has no in-process provider FAL" in error.message
+
+
+async def test_a_message_about_the_files_of_another_job_is_refused(workshop: Workshop) -> None:
+    error = await answer_to(workshop, encode(MESSAGE), str(uuid4()))
+    assert "can't read the message: it belongs to another job" in error.message

@@ -2,7 +2,8 @@
 
 What must hold:
 - Only the worker with the job's claim works on it. It renews the claim, and stops when it has lost it.
-- An attempt that fails leaves no file.
+- An attempt that fails leaves no file. But a worker that has lost its claim leaves the files of another worker alone.
+- A message names the files of its own job only, because a failure deletes them.
 - Whatever happens, the worker returns a message, so that the service knows why an attempt failed.
 """
 
@@ -23,7 +24,7 @@ from stepwell.executors.claimants import is_dead, new_claimant
 from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
 from stepwell.outbound.input_fetcher import HttpInputFetcher
 from stepwell.ports.providers import Attempt
-from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim
+from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim, JobPhase
 from stepwell.providers.celery.messages import (
     AttemptMessage,
     ReportedError,
@@ -58,7 +59,7 @@ class AttemptExecutor:
         if runs > _MOST_RUNS:
             message = f"the worker process died {_MOST_RUNS} times in the step (out of memory, or killed)"
             return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
-        work = asyncio.create_task(self._run(text, worker), name=f"attempt {job_id}")  # noqa: TID251 - ended below
+        work = asyncio.create_task(self._run(job_id, claimant, text, worker), name=f"attempt {job_id}")  # noqa: TID251 - ended below
         keep = asyncio.create_task(self._keep_claim(job_id, claimant, worker), name=f"claim {job_id}")  # noqa: TID251
         try:
             await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
@@ -120,17 +121,17 @@ class AttemptExecutor:
         except (RedisError, OSError):
             return True
 
-    async def _run(self, text: object, worker: str) -> ResultMessage:
+    async def _run(self, job_id: str, claimant: str, text: object, worker: str) -> ResultMessage:
         """Return the end of the attempt."""
         try:
-            message = decode(text, AttemptMessage)
+            message = _message_of(job_id, text)
         except UnreadableMessage as error:
             why = f"the worker {worker} can't read the message: {error}"
             return ResultMessage(error=ReportedError(message=why, retryable=True))
         deadline = asyncio.timeout(message.timeout_s)
         try:
             async with deadline:
-                return await self._finish(message, worker)
+                return await self._finish(message, claimant, worker)
         except TimeoutError as error:
             if not deadline.expired():
                 return _broken(message, error)
@@ -141,7 +142,7 @@ class AttemptExecutor:
         except Exception as error:  # noqa: BLE001 - a bug here or in a provider
             return _broken(message, error)
 
-    async def _finish(self, message: AttemptMessage, worker: str) -> ResultMessage:
+    async def _finish(self, message: AttemptMessage, claimant: str, worker: str) -> ResultMessage:
         resources = self._resources
         run = resources.registry.in_process(message.provider)
         if run is None:
@@ -165,7 +166,7 @@ class AttemptExecutor:
                 finished = await run(_attempt(message), io)
                 _check_result(finished.result)
             except BaseException:
-                await self._discard(task)
+                await asyncio.shield(self._discard(task, claimant))
                 raise
             return ResultMessage(
                 result=finished.result, outputs=tuple(io.stored.values()), has_credentials=io.has_credentials
@@ -195,11 +196,32 @@ class AttemptExecutor:
             timeout_s=settings.input_timeout_s,
         )
 
-    async def _discard(self, task: Task) -> None:
+    async def _discard(self, task: Task, claimant: str) -> None:
+        """Delete the files of an attempt that has failed, or was revoked.
+
+        If another worker may have done the attempt meanwhile, the files are left to the service: it deletes those of
+        each attempt that has failed.
+        """
+        job_id = str(task.id)
         try:
-            await asyncio.shield(self._resources.storage.artifacts.discard(task.id))
+            async with asyncio.timeout(_ANSWER_S):
+                if not await self._records.renew(job_id, claimant):
+                    record = (await self._records.read([job_id]))[job_id]
+                    if record.phase not in (JobPhase.REVOKED, JobPhase.FAILURE):
+                        return
+            await self._resources.storage.artifacts.discard(task.id)
+        except (RedisError, OSError) as error:
+            log.warning("celery.backend_away", action="discard", task_id=job_id, error=type(error).__name__)
         except ArtifactError:
-            log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
+            log.exception("artifact.discard_failed", action="discard", task_id=job_id)
+
+
+def _message_of(job_id: str, text: object) -> AttemptMessage:
+    """Return the message of the job. Raises `UnreadableMessage`."""
+    message = decode(text, AttemptMessage)
+    if str(message.task_id) != job_id:
+        raise UnreadableMessage("it belongs to another job")
+    return message
 
 
 def _attempt(message: AttemptMessage) -> Attempt:
