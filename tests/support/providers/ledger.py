@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,7 +45,7 @@ class LedgerProvider(InProcess):
     async def run(self, attempt: Attempt, io: AttemptIO, /) -> dict[str, Any]:
         self._note("begin", attempt)
         if attempt.inputs.get("dies"):
-            os._exit(9)
+            os.kill(os.getpid(), signal.SIGKILL)
         await asyncio.sleep(float(attempt.inputs.get("work_s", 0.1)))
         output = await io.store("note.txt", str(attempt.task_id).encode())
         self._note("end", attempt)
