@@ -1,16 +1,14 @@
-"""Verbs that reach a process which doesn't run the workflow: what passing them on adds to their latency.
+"""Two `serve` processes: what passing a verb on adds to its latency, and how soon one takes over from a killed one.
 
     python tests/bench/passed_verbs.py [--verbs 500]
 
-Two services on one database, in one event loop, so the latency is that of a machine with one core. Durable commits.
-Each verb is sent to the process that runs the workflow, and then to the other one.
+Each verb is sent to the process that runs the workflow, and then to the other one. Durable commits, default lease.
 """
 
 import argparse
 import asyncio
 import sys
 import time
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -18,33 +16,28 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stepwell.bench.measurements import percentile
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import fresh_folder, running_server
-from support.providers.scripted import Hang, ScriptedProvider, scripted_step
-from support.service.live_service import Service, running_service
+from support.processes.cluster import WORKFLOWS, Member, held_step, running_cluster
 
 DURABLE = {"fsync": "on", "full_page_writes": "on"}
 
 
-async def seconds_of_a_verb(service: Service, path: str, number: int) -> float:
+async def seconds_of_a_verb(member: Member, path: str, number: int) -> float:
     began = time.perf_counter()
-    answer = await service.client.patch(path, json={"name": f"name {number}"})
+    answer = await member.client.patch(path, json={"name": f"name {number}"})
     assert answer.status_code == 200, answer.text
     return time.perf_counter() - began
 
 
 async def main(dsn: str, folder: Path, verbs: int) -> None:
     await migrate(dsn)
-    provider = ScriptedProvider(default=Hang())
-    async with AsyncExitStack() as stack:
-        owner, other = [
-            await stack.enter_async_context(
-                running_service(dsn, folder, providers=[provider], exclusive=False, grace_s=1)
-            )
-            for _ in range(2)
-        ]
-        path = f"/api/v1/workflows/{(await owner.create(scripted_step('a')))['id']}"
-        await provider.until_called("a")
-        for service in (owner, other):
-            await seconds_of_a_verb(service, path, 0)
+    async with running_cluster(dsn, folder, 2) as cluster:
+        await cluster.identify()
+        owner, other = cluster.members
+        workflow_id = (await cluster.create(owner, held_step("held")))["id"]
+        await cluster.until_job("held")
+        path = WORKFLOWS + workflow_id
+        for member in (owner, other):
+            await seconds_of_a_verb(member, path, 0)
         took: dict[str, list[float]] = {"owner": [], "other": []}
         for number in range(verbs):
             took["owner"].append(await seconds_of_a_verb(owner, path, number))
@@ -54,7 +47,10 @@ async def main(dsn: str, folder: Path, verbs: int) -> None:
             print(f"{name}: p50 {p50:.1f} ms, p99 {p99:.1f} ms")
         added = [there - here for here, there in zip(took["owner"], took["other"], strict=True)]
         print(f"added: p50 {percentile(added, 50) * 1e3:.1f} ms, p99 {percentile(added, 99) * 1e3:.1f} ms")
-        provider.release("a")
+        await owner.kill()
+        began = time.perf_counter()
+        await cluster.until_owned(workflow_id, by_other_than=owner.owner)
+        print(f"taken over {time.perf_counter() - began:.1f} s after kill -9")
 
 
 if __name__ == "__main__":
