@@ -347,6 +347,27 @@ async def test_a_verb_is_withdrawn_after_an_outage_that_outlasts_its_request(
     assert not pair.other.app.engine.done()
 
 
+async def test_a_command_is_withdrawn_if_nobody_knows_whether_it_was_sent(
+    timed_pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = timed_pair
+    path = await pair.start()
+    pair.stop_receiving()
+    commands: Any = pair.other.app.components.stores.database.commands
+    send = commands.send
+
+    async def send_without_an_answer(*arguments: Any) -> bool:
+        await send(*arguments)
+        raise Unavailable("the answer of the database was lost")
+
+    monkeypatch.setattr(commands, "send", send_without_an_answer)
+    answer = await pair.other.client.post(f"{path}/pause")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the answer of the database was lost")
+    await eventually(lambda: not pair.other.app.services.commands.waiting)
+    (command,) = memory_of(pair).tables.commands.values()
+    assert command.outcome == CommandWithdrawn()
+
+
 async def test_a_process_that_stops_takes_its_commands_back(timed_pair: Pair) -> None:
     pair = timed_pair
     path = await pair.start()

@@ -2,7 +2,8 @@
 
 What must hold:
 - A verb has its effect at most once. A command without an outcome is withdrawn before this process does anything else
-  with the request, and before the request's idempotency key is released.
+  with the request, and before the request's idempotency key is released. Only if the database was away while it was
+  sent, the key may be released first: a command whose key was released has no effect either.
 - The table is the source of truth. A lost notification costs a poll, in either direction.
 - A request waits up to `answer_s`. Then the command is withdrawn, unless it has an outcome by then.
 - If the process that runs the workflow dies, or the workflow is in no process any more, the command is withdrawn, and
@@ -11,6 +12,7 @@ What must hold:
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TypeAlias
 from uuid import UUID
@@ -140,7 +142,7 @@ class CommandSender:
         self._idle.clear()
         try:
             known, self._known = self._known, []
-            if await self._commands.send(scope, self._requester, command, known):
+            if await self._is_sent(scope, command, delivered, known):
                 outcome = await self._until_outcome(command.id, answered, answer_s)
                 self._known.append(command.id)
                 del self._known[:-_MOST_KNOWN]
@@ -159,6 +161,24 @@ class CommandSender:
             del self._answered[command.id]
             if not self._answered:
                 self._idle.set()
+
+    async def _is_sent(
+        self,
+        scope: TenantScope,
+        command: Command,
+        delivered: "asyncio.Future[Reply | None]",
+        forget: Sequence[UUID],
+    ) -> bool:
+        """Send the command. Return False if this process must apply the verb.
+
+        If the database is away, the request fails at once. But the command may be stored, so it is withdrawn then.
+        """
+        try:
+            return await self._commands.send(scope, self._requester, command, forget)
+        except Unavailable as error:
+            _set(delivered, error)
+            await self._withdraw(command.id)
+            raise
 
     async def _until_outcome(self, command_id: UUID, answered: asyncio.Event, answer_s: float) -> Reply | None:
         deadline, pause_s = self._clock.monotonic() + answer_s, _FIRST_POLL_S
