@@ -91,3 +91,10 @@ async def test_a_queue_that_was_damaged_or_deleted_starts_anew(memory: MachineMe
         path.unlink()
         async with memory.reserved(100):
             assert path.stat().st_uid == os.getuid()
+
+
+async def test_a_queue_of_another_user_is_not_used(memory: MachineMemory, monkeypatch: pytest.MonkeyPatch) -> None:
+    other_user = os.getuid() + 1
+    monkeypatch.setattr(os, "getuid", lambda: other_user)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        await memory.reserved(1).__aenter__()

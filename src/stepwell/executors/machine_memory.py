@@ -71,6 +71,8 @@ class MachineMemory:
         """Yield the lines of living processes, and write them at the end."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
+            if os.fstat(descriptor).st_uid != os.getuid():
+                raise PermissionError(f"{self._path} belongs to another user, who could hold up all work")
             fcntl.flock(file, fcntl.LOCK_EX)
             before = _read(file)
             lines = [line for line in before if start_time(line.pid) == line.started]
