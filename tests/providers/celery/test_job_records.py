@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -40,6 +41,14 @@ async def test_a_revoked_job_never_begins(records: JobRecords, job: str) -> None
     assert await records.revoke(job) is None
     assert (await records.claim(job, "first", "worker"))[0] is Claim.ENDED
     assert await records.revoke(job) is JobPhase.REVOKED
+
+
+async def test_a_revoked_job_is_remembered_while_no_worker_runs_for_days(
+    records: JobRecords, redis_server: RedisServer, job: str
+) -> None:
+    await records.revoke(job)
+    lifetime_s: Any = redis_server.client.ttl(result_key(job))
+    assert lifetime_s > 6 * 86_400
 
 
 async def test_a_revoked_job_has_no_claim_any_more(records: JobRecords, job: str) -> None:

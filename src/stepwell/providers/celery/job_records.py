@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 CLAIM_S = 15.0  # how long a claim holds unless it is renewed
 RENEW_S = 4.0
 _RESULT_EXPIRES_S = 86_400
+_REVOKED_EXPIRES_S = 7 * 86_400  # until then, no worker begins a revoked job whose message is still in a queue
 _MOST_BYTES = 16 * 1024 * 1024  # of a record: more than Celery stores of any result that the service accepts
 
 _FINAL = """
@@ -174,7 +175,7 @@ class JobRecords:
         With *only_idle*, a job that a worker has is left alone: STARTED is returned.
         """
         revoked = _encoded_result(job_id, JobPhase.REVOKED, None)
-        arguments: list[str | int] = [revoked, _RESULT_EXPIRES_S, int(only_idle)]
+        arguments: list[str | int] = [revoked, _REVOKED_EXPIRES_S, int(only_idle)]
         answer = _text(await self._revoke([result_key(job_id), _claim_key(job_id)], arguments))
         return None if answer == "revoked" else JobPhase(answer)
 
