@@ -1,15 +1,19 @@
 """`stepwell worker`, and the settings of workers: what is refused, in one line, without secrets."""
 
+import ssl
 from pathlib import Path
 
 import pytest
+from celery import Celery
 
 from stepwell.domain.setting_values import TaskQueues
+from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.settings import InvalidSettings, read_settings
 from support.processes.stepwell_process import stepwell
 
 BROKER, BACKEND = "STEPWELL_CELERY_BROKER_URL", "STEPWELL_CELERY_RESULT_BACKEND"
 CELERY = {"STEPWELL_EXECUTOR": "celery"}
+UNREADABLE = "Expected a URL without a password in its query; write special characters of a password as %XX"
 
 
 @pytest.mark.parametrize(
@@ -22,12 +26,25 @@ CELERY = {"STEPWELL_EXECUTOR": "celery"}
         ),
         ({BROKER: "canary://host"}, f"{BROKER}: Expected redis://, rediss://, amqp:// or amqps://"),
         ({BACKEND: "amqp://canary"}, f"{BACKEND}: Expected redis:// or rediss://"),
+        ({BROKER: "redis://:can/ary@host"}, f"{BROKER}: {UNREADABLE}"),
+        ({BROKER: "amqp://one;amqp://user:can#ary@host"}, f"{BROKER}: {UNREADABLE}"),
+        ({BACKEND: "redis://host/0?password=canary"}, f"{BACKEND}: {UNREADABLE}"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_one_line_without_its_value(environ: dict[str, str], line: str) -> None:
     with pytest.raises(InvalidSettings) as refusal:
         read_settings(environ)
     assert refusal.value.lines == [line]
+
+
+@pytest.mark.parametrize(("query", "checks"), [("", ssl.CERT_REQUIRED), ("?ssl_cert_reqs=none", ssl.CERT_NONE)])
+def test_the_certificate_of_the_result_backend_is_checked_unless_its_url_says_otherwise(
+    query: str, checks: ssl.VerifyMode
+) -> None:
+    url = f"rediss://:p%40ss@host/0{query}"
+    app = Celery("test", set_as_current=False)
+    app.conf.update(worker_configuration(url, url))
+    assert app.backend.connparams["ssl_cert_reqs"] is checks
 
 
 def test_the_broker_is_the_result_backend_if_it_is_a_redis() -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import convert
 from msgspec.structs import fields
@@ -156,12 +157,25 @@ def _celery_faults(raw: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         yield "celery_broker_url", "Expected redis://, rediss://, amqp:// or amqps://"
     if backend and not backend.startswith(_REDIS):
         yield "celery_result_backend", "Expected redis:// or rediss://"
+    for name, url in (("celery_broker_url", broker), ("celery_result_backend", backend)):
+        if not all(map(_is_broker_url, url.split(";"))):
+            yield name, "Expected a URL without a password in its query; write special characters of a password as %XX"
     if raw.get("executor") != "celery":
         return
     if not broker:
         yield "celery_broker_url", "Expected the URL of the broker, because STEPWELL_EXECUTOR is celery"
     elif not backend and not broker.startswith(_REDIS):
         yield "celery_result_backend", "Expected the URL of a Redis, because the broker isn't one"
+
+
+def _is_broker_url(url: str) -> bool:
+    """Return whether the parts of a URL can be told apart. Celery's errors and banners show parts of others."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    return not parts.fragment and "password" not in dict(parse_qsl(parts.query, keep_blank_values=True))
 
 
 def _is_key_set_url(value: object) -> bool:

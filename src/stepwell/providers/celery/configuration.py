@@ -1,5 +1,6 @@
 """The configuration of Celery, for the service and for its workers."""
 
+from ssl import CERT_REQUIRED
 from typing import Any
 
 from stepwell.domain.setting_values import DEFAULT_QUEUE
@@ -21,6 +22,8 @@ def worker_configuration(broker_url: str, result_backend: str) -> dict[str, Any]
         "result_expires": _RESULT_EXPIRES_S,
         "result_backend_always_retry": True,
         "redis_retry_on_timeout": True,
+        # Celery requires this for `rediss://`, unless the URL has it.
+        "redis_backend_use_ssl": {"ssl_cert_reqs": CERT_REQUIRED} if result_backend.startswith("rediss") else None,
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "worker_prefetch_multiplier": 1,
