@@ -1,6 +1,7 @@
 """Steps on a real Celery worker, over a real Redis."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -172,9 +173,20 @@ async def test_a_worker_stores_files_in_a_bucket(dsn: str, tmp_path: Path, works
             assert {f"{bucket.prefix}/{path}" for path in paths} <= set(s3.keys(bucket))
 
 
-def test_celerys_own_tools_see_the_worker(workshop: Workshop) -> None:
-    command = [sys.executable, "-m", "celery", "-A", "stepwell.executors.celery:app", "inspect", "registered"]
+def _inspect(workshop: Workshop, question: str) -> str:
+    command = [sys.executable, "-m", "celery", "-A", "stepwell.executors.celery:app", "inspect", question]
     shown = subprocess.run(
         command, env=surroundings(workshop.environ), capture_output=True, text=True, timeout=60, check=False
     )
-    assert "stepwell.attempt" in shown.stdout, shown.stderr
+    return shown.stdout + shown.stderr
+
+
+def test_celerys_own_tools_see_the_worker(workshop: Workshop) -> None:
+    assert "stepwell.attempt" in _inspect(workshop, "registered")
+
+
+def test_two_workers_of_one_machine_have_names_of_their_own(workshop: Workshop, tmp_path: Path) -> None:
+    with running_worker(tmp_path, workshop.environ, "--concurrency", "1") as worker:
+        shown = _inspect(workshop, "ping")
+        assert re.search(rf"stepwell-{worker.process.pid}@.*: OK", shown), shown
+        assert "2 nodes online." in shown, shown

@@ -1,6 +1,7 @@
 """`stepwell worker`: starts a Celery worker that does the in-process work of the service."""
 
 import asyncio
+import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -16,7 +17,8 @@ def worker(settings: Settings, *, concurrency: int | None, queues: str | None) -
 
     _check_storage(settings)
     app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)
-    arguments = ["worker", "--loglevel", settings.log_level]
+    # Celery tells workers apart by this name, also those of one machine.
+    arguments = ["worker", "--loglevel", settings.log_level, "--hostname", f"stepwell-{os.getpid()}@%h"]
     arguments += ["--concurrency", str(concurrency or settings.max_local_steps)]
     arguments += ["--queues", queues or ",".join(settings.celery_queues.names)]
     try:
