@@ -1,7 +1,7 @@
 """The jobs of this process on Celery workers: what the result backend says about each, as soon as it changes.
 
 A worker's result is published, so nothing is polled for a single job. Every few seconds one round trip reads all jobs
-that haven't ended. It finds news that was published while the connection was down, and jobs that nobody has any more.
+that haven't ended. It finds results that were published while the connection was down, and lost jobs.
 
 What must hold:
 - A channel is subscribed before its job is published, and all results are read after each new connection. So no end is

@@ -69,15 +69,6 @@ class ReportedError(Struct, frozen=True, kw_only=True):
             request_fault=error.request_fault,
         )
 
-    def raised(self) -> AttemptError:
-        """Return the error for the service to raise."""
-        return AttemptError(
-            self.message,
-            retryable=self.retryable,
-            provider_fault=self.provider_fault,
-            request_fault=self.request_fault,
-        )
-
 
 class ResultMessage(_Message, frozen=True, kw_only=True):
     """The end of an attempt on a worker: its result and the files that it has stored, or its error.

@@ -28,7 +28,7 @@ Listener = Callable[[UUID, UUID], None]
 class WorkerQueues:
     """The queues, and the result backend. `run` must run while they are used.
 
-    `listen` sets who is told of news: the workflow and the task of a job.
+    The listener is called with the workflow and the task of a job whose record has changed.
     """
 
     def __init__(self, broker_url: str, result_backend: str, queues: TaskQueues) -> None:
