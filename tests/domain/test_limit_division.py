@@ -291,3 +291,19 @@ def test_reserved_starts_are_never_closer_than_the_rate_allows(rate: float, asks
         starts, next_start = reserve_starts(rate, waiting, next_start, -100.0, now)
         times += [starts.first + number * starts.interval_s for number in range(starts.number)]
     assert all(later - earlier >= 60 / rate * 0.999 for earlier, later in pairwise(times))
+
+
+def test_nothing_starts_beside_a_process_whose_shares_cannot_be_read() -> None:
+    unreadable = replace(member(B), readable=False)
+    own = {"pool": Share(3, 1, 0, 0.0)}
+    division = Division(
+        version=1, now=10.0, alive=True, others=1, sole=None, sole_member=None, sole_until=0.0, starts={},
+        starts_from=0.0, members=[member(A, own), unreadable],
+    )  # fmt: skip
+    membership = Membership(division, A, set(), {}, claiming=False)
+    assert membership.part("pool", PoolUse(limit=10, used=1, waiting=5)) == 0
+    membership.reserve("model", 60, 1)
+    assert (membership.reserved, membership.unreserved) == ({}, {"model"})
+    dead = replace(division, members=[member(A, own), replace(unreadable, alive=False, claimed=True)])
+    gone = uncounted(dead, A, claiming=False)
+    assert Membership(dead, A, gone, {}, claiming=False).part("pool", PoolUse(limit=10, used=1, waiting=5)) > 1

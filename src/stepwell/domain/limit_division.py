@@ -9,6 +9,7 @@ What must hold:
   from a dead one. While there are too many of those, nothing starts.
 - A process that has the limits for itself and a member with a share never exist at the same time.
 - A share is never less than what its process uses. So it counts what runs, also while a process gives slots up.
+- A process whose shares can't be read here counts as if it had all slots and starts. Nothing starts beside it.
 - The share of a dead process counts until others have taken over its workflows, because its jobs go on at providers.
   After `OVERDUE_S` it counts no more, even if nobody can take them over.
 - Processes that need slots share them evenly (max-min fairness). What one doesn't need is for the others. While nobody
@@ -49,7 +50,8 @@ class Share(Struct, frozen=True, array_like=True):
 class Member(Struct, frozen=True):
     """A process with shares. *claiming*: it takes over workflows whose attempts its shares don't count yet.
 
-    *claimed*: it is dead, and no workflow is left with it. *overdue*: it has been dead for `OVERDUE_S`.
+    *claimed*: it is dead, and no workflow is left with it. *overdue*: it has been dead for `OVERDUE_S`. *readable*:
+    false if its shares are of a version that this one can't read, or damaged. Then `shares` is empty.
     """
 
     owner: UUID
@@ -58,6 +60,7 @@ class Member(Struct, frozen=True):
     claimed: bool
     overdue: bool
     shares: Mapping[str, Share]
+    readable: bool = True
 
 
 class Division(Struct, frozen=True):
@@ -146,7 +149,7 @@ def part_of(
 ) -> Part:
     """Return the part of *pool* for the process *me*, which has *own* now.
 
-    *others* are the members that count. *taken*: a process has all limits for itself.
+    *others* are the members that count. *taken*: a process has all limits for itself, or may have.
     """
     shares = {each.owner: share for each in others if (share := each.shares.get(pool)) is not None}
     alive = {each.owner for each in others if each.alive}
@@ -247,14 +250,15 @@ class Membership:
         self._own = next((each for each in division.members if each.owner == me), None)
         self._others = [each for each in division.members if each.owner != me and each.owner not in gone]
         self._was_sole = division.sole == me
-        self._taken = division.sole is not None and not self._was_sole and division.sole not in gone
+        has_sole = division.sole is not None and not self._was_sole and division.sole not in gone
+        self._taken = has_sole or any(not each.readable for each in self._others)
         self._starts = {pool: at for pool, at in division.starts.items() if at > division.now}
         self._starts_from = first_unknown_start(division, gone)
         for pool, at in own_starts.items() if self._was_sole else ():
             self._starts[pool] = max(self._starts.get(pool, at), at)
         self.parts: dict[str, Part] = {}
         self.reserved: dict[str, Starts] = {}
-        self.unreserved: set[str] = set()  # another process has all limits for itself
+        self.unreserved: set[str] = set()  # another process has all limits for itself, or may have
 
     def part(self, pool: str, use: PoolUse) -> int:
         """Decide on the share of *pool*. Return how many slots this process may use."""

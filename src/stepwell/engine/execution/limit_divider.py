@@ -7,6 +7,8 @@ What must hold:
   notifications get lost.
 - A change that is refused because another one came first is decided again. A change whose answer is lost gives this
   process nothing.
+- A division that this process can't read, or can't decide on, is read again soon. Until then nothing changes,
+  here or in the database, and nothing is claimed.
 - While this process claims workflows, the shares of dead processes count. They count no more once its own shares count
   the attempts that it has claimed.
 """
@@ -18,6 +20,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID
+
+import structlog
 
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.limit_division import (
@@ -40,6 +44,8 @@ from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LimitStore
+
+log = structlog.get_logger()
 
 LIMITS_CHANGED = "limits"  # the kind of the message that others get
 _TRIES = 20
@@ -81,6 +87,8 @@ class LimitDivider:
         self._is_member = False
         self._turn_ends = math.inf  # monotonic
         self._last_use: dict[str, Share] | None = None  # at the stop of this process
+        self._unreadable: set[UUID] = set()  # processes whose shares can't be read
+        self._failed = False  # the last division, for a reason that isn't the database's
 
     def wake(self) -> None:
         """Divide soon."""
@@ -157,7 +165,17 @@ class LimitDivider:
         """Divide once. Raises `Unavailable`, also if other processes were quicker each time."""
         async with self._dividing:
             for number in range(_TRIES):
-                if await self._try():
+                try:
+                    is_divided = await self._try()
+                except Unavailable:
+                    raise
+                except Exception as error:
+                    if not self._failed:  # it is tried again all the time
+                        log.exception("limits.undivided", action="limits")
+                    self._failed = True
+                    raise Unavailable("the division of limits can't be read") from error
+                self._failed = False
+                if is_divided:
                     self._start_steps()
                     return
                 await asyncio.sleep(random.uniform(0, 0.002 * 2 ** min(number, 6)))  # noqa: S311 - no secret
@@ -172,10 +190,17 @@ class LimitDivider:
         moment = _Moment(division.now, before, self._clock.monotonic())
         if not division.alive or self._lease.term != term:
             return False
+        self._log_unreadable(division)
         gone = uncounted(division, self._lease.owner, claiming=bool(self._claims))
         if self._last_use is None and is_alone(division, self._lease.owner, gone):
             return await self._use_whole(division, gone, term, moment)
         return await self._use_shares(division, gone, term, moment)
+
+    def _log_unreadable(self, division: Division) -> None:
+        unreadable = {each.owner for each in division.members if not each.readable}
+        for owner in unreadable - self._unreadable:
+            log.warning("limits.unreadable_shares", action="limits", process=str(owner))
+        self._unreadable = unreadable
 
     async def _use_whole(self, division: Division, gone: set[UUID], term: int, moment: _Moment) -> bool:
         if self._shares.whole:

@@ -103,11 +103,17 @@ class PostgresLimitStore:
 
 
 def _member(row: Any) -> Member:
+    shares: dict[str, Share] | None
+    try:
+        shares = _SHARES.decode(row["shares"])
+    except msgspec.DecodeError:  # of another version, or damaged
+        shares = None
     return Member(
         owner=row["owner"],
         alive=row["owner_alive"],
         claiming=row["claiming"],
         claimed=row["claimed"],
         overdue=bool(row["overdue"]),
-        shares=_SHARES.decode(row["shares"]),
+        shares=shares or {},
+        readable=shares is not None,
     )
