@@ -29,11 +29,18 @@ MESSAGE = AttemptMessage(
 )
 
 
-async def answer_to(workshop: Workshop, text: str, job_id: str = str(MESSAGE.task_id)) -> ReportedError:
-    """Send a message about the job of `MESSAGE` to the worker, as *job_id*. Returns the error that it answers."""
+async def answer_to(
+    workshop: Workshop, text: str, job_id: str = str(MESSAGE.task_id), *, timeout_s: float = 10, taken_ms: int = 0
+) -> ReportedError:
+    """Send a message about the job of `MESSAGE` to the worker, as *job_id*. Returns the error that it answers.
+
+    Another worker has the job for *taken_ms*.
+    """
     publisher = Publisher(workshop.redis.url)
     workshop.redis.client.delete(result_key(job_id), f"stepwell-claim-{job_id}", f"stepwell-runs-{job_id}")
-    await publisher.publish(job_id, text, queue="stepwell", root_id=None, name="()", timeout_s=10)
+    if taken_ms:
+        workshop.redis.client.set(f"stepwell-claim-{job_id}", "another", px=taken_ms)
+    await publisher.publish(job_id, text, queue="stepwell", root_id=None, name="()", timeout_s=timeout_s)
     await publisher.close()
 
     def answered() -> bytes | None:
@@ -69,3 +76,9 @@ async def test_a_worker_without_the_provider_says_so(workshop: Workshop) -> None
 async def test_a_message_about_the_files_of_another_job_is_refused(workshop: Workshop) -> None:
     error = await answer_to(workshop, encode(MESSAGE), str(uuid4()))
     assert "can't read the message: it belongs to another job" in error.message
+
+
+async def test_a_message_is_delivered_again_while_a_dead_worker_has_the_claim(workshop: Workshop) -> None:
+    text = encode(replace(MESSAGE, provider=ProviderType.FAL, timeout_s=0.5))
+    error = await answer_to(workshop, text, timeout_s=0.5, taken_ms=5_000)
+    assert "has no in-process provider FAL" in error.message

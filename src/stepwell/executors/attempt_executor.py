@@ -2,17 +2,21 @@
 
 What must hold:
 - Only the worker with the job's claim works on it. It renews the claim, and stops when it has lost it.
+- A job is claimed before anything else, even before the resources are opened: the service gives up jobs that nobody
+  claims. Only the worker with the claim reports an end.
 - An attempt that fails leaves no file. But a worker that has lost its claim leaves the files of another worker alone.
 - A message names the files of its own job only, because a failure deletes them.
 - Whatever happens, the worker returns a message, so that the service knows why an attempt failed.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from msgspec import json
 from redis import RedisError
 
+from stepwell.artifacts.store_setup import Storage
 from stepwell.domain.errors import ArtifactError, AttemptError
 from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.model import Task
@@ -23,8 +27,9 @@ from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.executors.claimants import is_dead, new_claimant
 from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
 from stepwell.outbound.input_fetcher import HttpInputFetcher
+from stepwell.outbound.sanitise import sanitised
 from stepwell.ports.providers import Attempt
-from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim, JobPhase
+from stepwell.providers.celery.job_records import CLAIM_S, RENEW_S, Claim, JobPhase, JobRecords
 from stepwell.providers.celery.messages import (
     AttemptMessage,
     ReportedError,
@@ -46,9 +51,15 @@ _MOST_RUNS = 3  # a step that kills its worker each time isn't tried for ever
 class AttemptExecutor:
     """Executes the attempts of one worker process, one after the other."""
 
-    def __init__(self, resources: WorkerResources) -> None:
-        self._resources, self._records = resources, resources.records
+    def __init__(self, records: JobRecords, resources: Callable[[], Awaitable[WorkerResources]]) -> None:
+        """*resources* opens the resources, or returns them if they are open. Its errors end the attempt."""
+        self._records, self._resources = records, resources
         self._checked_stores: set[str | None] = {None}
+        self._claimed: set[str] = set()
+
+    def has_claim(self, job_id: str) -> bool:
+        """Return whether this process works on the job. Any thread may call it."""
+        return job_id in self._claimed
 
     async def execute(self, job_id: str, text: object, worker: str) -> str | None:
         """Return the end of the attempt, encoded. None if the job has ended before, or another worker has it."""
@@ -61,6 +72,8 @@ class AttemptExecutor:
             return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
         work = asyncio.create_task(self._run(job_id, claimant, text, worker), name=f"attempt {job_id}")  # noqa: TID251 - ended below
         keep = asyncio.create_task(self._keep_claim(job_id, claimant, worker), name=f"claim {job_id}")  # noqa: TID251
+        self._claimed.add(job_id)
+        keep.add_done_callback(lambda _: self._claimed.discard(job_id))
         try:
             await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
             return encode(work.result()) if work.done() and await self._still_claimed(job_id, claimant) else None
@@ -130,8 +143,9 @@ class AttemptExecutor:
             return ResultMessage(error=ReportedError(message=why, retryable=True))
         deadline = asyncio.timeout(message.timeout_s)
         try:
+            resources = await self._open(worker)
             async with deadline:
-                return await self._finish(message, claimant, worker)
+                return await self._finish(message, resources, claimant, worker)
         except TimeoutError as error:
             if not deadline.expired():
                 return _broken(message, error)
@@ -142,12 +156,21 @@ class AttemptExecutor:
         except Exception as error:  # noqa: BLE001 - a bug here or in a provider
             return _broken(message, error)
 
-    async def _finish(self, message: AttemptMessage, claimant: str, worker: str) -> ResultMessage:
-        resources = self._resources
+    async def _open(self, worker: str) -> WorkerResources:
+        """Return the resources. Raises `AttemptError`."""
+        try:
+            return await self._resources()
+        except Exception as error:  # the artifact store can't be used, for example, or a plug-in fails
+            text = sanitised(f"the worker {worker} can't start: {error}")
+            raise AttemptError(text, retryable=True) from error
+
+    async def _finish(
+        self, message: AttemptMessage, resources: WorkerResources, claimant: str, worker: str
+    ) -> ResultMessage:
         run = resources.registry.in_process(message.provider)
         if run is None:
             raise AttemptError(f"the worker {worker} has no in-process provider {message.provider}", retryable=True)
-        await self._check_store(message.store, worker)
+        await self._check_store(message.store, resources.storage, worker)
         task = Task(id=message.task_id, position=0, attempt=message.number, provider=message.provider)
         links = MessageArtifacts(message.artifacts, resources.storage)
         control = AttemptControl(lambda _: True, _nothing_to_flush)
@@ -156,7 +179,7 @@ class AttemptExecutor:
                 message.tenant,
                 task,
                 resources.storage.artifacts,
-                self._inputs(links),
+                _inputs(resources, links),
                 links,
                 resources.downloads,
                 AttemptMemory(reservation, control),
@@ -166,19 +189,19 @@ class AttemptExecutor:
                 finished = await run(_attempt(message), io)
                 _check_result(finished.result)
             except BaseException:
-                await asyncio.shield(self._discard(task, claimant))
+                await asyncio.shield(self._discard(task, resources.storage, claimant))
                 raise
             return ResultMessage(
                 result=finished.result, outputs=tuple(io.stored.values()), has_credentials=io.has_credentials
             )
         raise TimeoutError  # the scope of `control` has ended the work
 
-    async def _check_store(self, store_id: str | None, worker: str) -> None:
+    async def _check_store(self, store_id: str | None, storage: Storage, worker: str) -> None:
         """Raise `AttemptError` unless the service has the same artifact store."""
         if store_id in self._checked_stores:
             return
         try:
-            own = await self._resources.storage.identity.read()
+            own = await storage.identity.read()
         except ArtifactError as error:
             raise AttemptError(str(error), retryable=True, provider_fault=False) from error
         if own != store_id:
@@ -186,17 +209,7 @@ class AttemptExecutor:
             raise AttemptError(why, retryable=True, provider_fault=False)
         self._checked_stores.add(store_id)
 
-    def _inputs(self, links: MessageArtifacts) -> HttpInputFetcher:
-        settings = self._resources.settings
-        return HttpInputFetcher(
-            self._resources.storage.artifacts,
-            links.size_of,
-            client=self._resources.inputs_client,
-            max_bytes=settings.input_max_bytes,
-            timeout_s=settings.input_timeout_s,
-        )
-
-    async def _discard(self, task: Task, claimant: str) -> None:
+    async def _discard(self, task: Task, storage: Storage, claimant: str) -> None:
         """Delete the files of an attempt that has failed, or was revoked.
 
         If another worker may have done the attempt meanwhile, the files are left to the service: it deletes those of
@@ -209,11 +222,22 @@ class AttemptExecutor:
                     record = (await self._records.read([job_id]))[job_id]
                     if record.phase not in (JobPhase.REVOKED, JobPhase.FAILURE):
                         return
-            await self._resources.storage.artifacts.discard(task.id)
+            await storage.artifacts.discard(task.id)
         except (RedisError, OSError) as error:
             log.warning("celery.backend_away", action="discard", task_id=job_id, error=type(error).__name__)
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=job_id)
+
+
+def _inputs(resources: WorkerResources, links: MessageArtifacts) -> HttpInputFetcher:
+    settings = resources.settings
+    return HttpInputFetcher(
+        resources.storage.artifacts,
+        links.size_of,
+        client=resources.inputs_client,
+        max_bytes=settings.input_max_bytes,
+        timeout_s=settings.input_timeout_s,
+    )
 
 
 def _message_of(job_id: str, text: object) -> AttemptMessage:

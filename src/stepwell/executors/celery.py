@@ -5,16 +5,22 @@ environment when Celery first needs its configuration.
 """
 
 import os
+import time
 from typing import Any
 
+import structlog
 from celery import Celery, Task
-from celery.exceptions import Ignore, ImproperlyConfigured, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, ImproperlyConfigured, Reject, SoftTimeLimitExceeded
+from celery.signals import worker_process_shutdown
 
 from stepwell.executors.worker_loop import WorkerLoop
-from stepwell.outbound.sanitise import sanitised
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.providers.celery.messages import ATTEMPT_TASK, PROBE_TASK, ReportedError, ResultMessage, encode
 from stepwell.settings import InvalidSettings, Settings, read_settings
+
+log = structlog.get_logger()
+
+_START_AGAIN_S = 1.0
 
 app = Celery("stepwell", set_as_current=False)
 _loops: dict[int, WorkerLoop] = {}  # by process: a fork has none yet
@@ -39,19 +45,30 @@ def configuration() -> dict[str, Any]:
 
 @app.task(bind=True, name=ATTEMPT_TASK)
 def attempt(self: Task, text: str) -> str:
-    """Do one attempt. Returns a `ResultMessage`."""
+    """Do one attempt. Returns a `ResultMessage`.
+
+    What this process can't do is left to others unless it has the claim on the job: the message goes back to the queue.
+    """
+    job_id, loop, future = self.request.id, None, None
     try:
-        future = _loop().execute(self.request.id, text, self.request.hostname)
-    except Exception as error:  # noqa: BLE001 - the artifact store can't be used, for example
-        _loops.pop(os.getpid(), None)  # the next attempt tries again
-        message = sanitised(f"the worker {self.request.hostname} can't start: {error}")
-        return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
-    try:
+        loop = _loop()
+        future = loop.execute(job_id, text, self.request.hostname)
         answer = future.result()
     except SoftTimeLimitExceeded:  # the step has not ended itself when its time was over
-        future.cancel()
+        claimed = loop is not None and loop.has_claim(job_id)
+        if future is not None:
+            future.cancel()
+        if not claimed:  # it has waited for the claim of another worker, which may have died
+            raise Reject("another worker has the job", requeue=True) from None
         message = f"timed out after {self.request.timelimit[1]:g} s"
         return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
+    except Exception as error:
+        if future is not None:
+            raise
+        log.exception("celery.not_started", action="attempt", task_id=job_id)
+        _close_loop()  # the next attempt tries again
+        time.sleep(_START_AGAIN_S)  # another process may be faster
+        raise Reject(f"the worker can't start: {type(error).__name__}", requeue=True) from None
     if answer is None:
         raise Ignore  # the result in the backend stays as it is
     return answer
@@ -66,3 +83,10 @@ def _loop() -> WorkerLoop:
     if (loop := _loops.get(os.getpid())) is None:
         loop = _loops[os.getpid()] = WorkerLoop(worker_settings())
     return loop
+
+
+@worker_process_shutdown.connect
+def _close_loop(**_: object) -> None:
+    """Close the loop of this process, if it has one."""
+    if (loop := _loops.pop(os.getpid(), None)) is not None:
+        loop.close()

@@ -1,8 +1,9 @@
-"""What attempts need on a worker: the artifact store, the providers, the result backend, and HTTP clients.
+"""What attempts need on a worker: the artifact store, the providers, and HTTP clients. The result backend.
 
 A worker has no database. What belongs to a tenant is in the message of the attempt.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -23,6 +24,7 @@ from stepwell.providers.registry import Registry
 from stepwell.settings import Settings
 
 _ANSWER_S = 5.0
+_OPEN_S = 60.0
 
 
 class WorkerResources(Struct, frozen=True):
@@ -31,7 +33,6 @@ class WorkerResources(Struct, frozen=True):
     settings: Settings
     storage: Storage
     registry: Registry
-    records: JobRecords
     memory: MemoryGovernor
     max_memory: int
     inputs_client: httpx.AsyncClient
@@ -70,20 +71,55 @@ class WorkerMemory:
         """Nobody is charged: the order of the attempts is that of the queue."""
 
 
+class SharedResources:
+    """The resources of one worker process. The first attempt opens them; if that fails, the next one tries again."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self._settings, self._stack = settings, stack
+        self._resources: WorkerResources | None = None
+        self._opening = asyncio.Lock()
+
+    async def get(self) -> WorkerResources:
+        """Return the resources. The stack closes them. Raises `StorageRefused`, OSError and what plug-ins raise."""
+        async with self._opening:
+            if self._resources is None:
+                async with _open_in_time(), AsyncExitStack() as own:
+                    self._resources = await open_resources(self._settings, own)
+                    self._stack.push_async_exit(own.pop_all())
+            return self._resources
+
+
+@asynccontextmanager
+async def _open_in_time() -> AsyncIterator[None]:
+    deadline = asyncio.timeout(_OPEN_S)
+    try:
+        async with deadline:
+            yield
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        text = f"the artifact store and the providers didn't open within {_OPEN_S:g} s"
+        raise TimeoutError(text) from error
+
+
+def open_records(settings: Settings, stack: AsyncExitStack) -> JobRecords:
+    """Return a client of the result backend, which connects when it is used. *stack* closes it."""
+    assert settings.result_backend is not None
+    redis = Redis.from_url(settings.result_backend, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
+    stack.push_async_callback(redis.aclose)
+    return JobRecords(redis)
+
+
 async def open_resources(settings: Settings, stack: AsyncExitStack) -> WorkerResources:
     """Open the resources. *stack* closes them. Raises `StorageRefused` and OSError."""
     storage = await open_storage(settings)
     clients = open_clients(settings, stack)
     registry = Registry(build_providers(settings, clients.trusted))
     stack.callback(registry.close)
-    assert settings.result_backend is not None
-    redis = Redis.from_url(settings.result_backend, socket_timeout=_ANSWER_S, socket_connect_timeout=_ANSWER_S)
-    stack.push_async_callback(redis.aclose)
     return WorkerResources(
         settings=settings,
         storage=storage,
         registry=registry,
-        records=JobRecords(redis),
         memory=MemoryGovernor(settings.memory_max_bytes or default_max_bytes()),
         max_memory=local_memory(settings),
         inputs_client=clients.inputs,
