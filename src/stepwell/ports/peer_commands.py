@@ -58,6 +58,7 @@ class Commands(Protocol):
 
         These are the commands about workflows that *owner* runs, and those that were sent to *owner* about workflows
         that no process runs any more. A command whose idempotency key was released or taken over is left out.
+        One that can't be read, because it is of another version, is left out and refused with `Unavailable`.
         """
 
     async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:

@@ -8,8 +8,8 @@ What must hold:
 - A statement whose answer was lost may be repeated. So reading an outcome doesn't delete its row.
 - Only ids are in notifications, because every client of the database may listen.
 - Nothing runs in the background to delete old commands: each new command deletes a few. See also `FORGET_DEAD`.
-- A process of a later version may send what this one can't read. That command is skipped, and its requester withdraws
-  it after its time.
+- A process of another version may send what this one can't read. That command is refused at once, so it neither keeps
+  its requester waiting nor takes the place of commands that can be read.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ import msgspec
 import structlog
 from msgspec import json
 
-from stepwell.domain.errors import TooManyRequests
+from stepwell.domain.errors import TooManyRequests, Unavailable
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.peer_commands import (
     Command,
@@ -29,6 +29,7 @@ from stepwell.domain.lifecycle.peer_commands import (
     VerbApplied,
     decode_outcome,
     decode_request,
+    refusal_of,
 )
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
@@ -40,6 +41,8 @@ from stepwell.ports.peer_commands import LIFETIME_S, WAITING_PER_TENANT, WAITING
 log = structlog.get_logger()
 
 CONNECTIONS: Final = 3
+_MOST_READS = 10  # for one page of commands
+_UNREADABLE = "the process that runs the workflow is of another version, and can't read this request"
 
 _LIVE: Final = "EXISTS (SELECT FROM processes AS p WHERE p.id = w.owner AND p.lease_until > clock_timestamp())"
 
@@ -91,6 +94,17 @@ WITH answered AS (
 SELECT {notify_process("requester", "answered", "id")} FROM answered
 """  # noqa: S608 - built from constants
 
+# The same commands as those of `WAITING`, so that a process refuses none that another one may carry out.
+REFUSE: Final = f"""
+WITH refused AS (
+    UPDATE commands AS c SET outcome = $3 FROM workflows AS w
+    WHERE c.id = ANY($2::uuid[]) AND c.outcome IS NULL AND w.id = c.workflow_id
+      AND (w.owner = $1 OR w.owner IS NULL AND c.recipient = $1)
+    RETURNING c.id, c.requester
+)
+SELECT {notify_process("requester", "answered", "id")} FROM refused
+"""  # noqa: S608 - built from constants
+
 REPORT: Final = f"""
 WITH answered AS (
     UPDATE commands SET outcome = $2 WHERE id = $1 AND outcome ->> 'report_follows' = 'true' RETURNING id, requester
@@ -134,8 +148,16 @@ class PostgresCommands:
 
     @unavailable_in_outage
     async def waiting(self, owner: UUID, except_for: Collection[UUID], limit: int) -> Sequence[Command]:
-        rows = await self._connections.fetch(WAITING, owner, list(except_for), limit)
-        return [command for row in rows if (command := _read(row)) is not None]
+        commands: list[Command] = []
+        for _ in range(_MOST_READS):
+            rows = await self._connections.fetch(WAITING, owner, list(except_for), limit)
+            commands = [command for row in rows if (command := _read(row)) is not None]
+            if len(commands) == len(rows):
+                break
+            unreadable = {row["id"] for row in rows} - {command.id for command in commands}
+            outcome = json.encode(refusal_of(Unavailable(_UNREADABLE))).decode()
+            await self._connections.fetch(REFUSE, owner, list(unreadable), outcome)
+        return commands
 
     @unavailable_in_outage
     async def answer(self, command_id: UUID, epoch: int, outcome: Outcome) -> None:
