@@ -38,7 +38,7 @@ _ANSWER_S = 5.0
 _PING_S = 10.0
 _SILENCE_S = 25.0  # without any answer: the connection is dead
 _RECONNECT_S = 0.5
-_BATCH = 500  # jobs of one round trip
+_BATCH = 20  # jobs of one round trip, because a result may have 1 MiB
 _MOST_PROBES = 100
 _CONNECTED = "stepwell-connected"  # a channel that keeps the subscription open while there are no jobs
 
@@ -181,8 +181,6 @@ class JobMonitor:
             except Exception as error:  # a bug of the client: the jobs are read again by the next connection
                 log.exception("celery.backend_broken", action="results")
                 self.trouble = type(error).__name__
-            finally:
-                self._disconnect()
             await asyncio.sleep(_RECONNECT_S)
 
     def _disconnect(self) -> None:
@@ -195,27 +193,33 @@ class JobMonitor:
 
     async def _receive_on_one_connection(self) -> None:
         async with self._redis.pubsub() as pubsub:
-            following = [job for job in self._jobs.values() if not job.record.phase.is_final]
-            async with asyncio.timeout(_ANSWER_S):
-                await pubsub.subscribe(_CONNECTED, *(result_key(job.id) for job in following))
-            subscribed, heard_at = False, time.monotonic()
-            while True:
-                message = await pubsub.get_message(timeout=_PING_S)
-                now = time.monotonic()
-                if message is None:
-                    if now - heard_at > _SILENCE_S:
-                        raise TimeoutError("no answer")
-                    async with asyncio.timeout(_ANSWER_S):
-                        await pubsub.ping()
-                    continue
-                heard_at = now
-                self._receive_message(message)
-                if not subscribed and _channel(message) == _CONNECTED:
-                    subscribed, self._pubsub = True, pubsub
-                    await self._read_all()
-                    if self.trouble is not None:
-                        log.info("celery.connected", action="results", jobs=len(following))
-                    self.trouble = None
+            try:
+                await self._receive_from(pubsub)
+            finally:
+                self._disconnect()  # before it is closed: a subscription would open it again
+
+    async def _receive_from(self, pubsub: Any) -> None:
+        following = [job for job in self._jobs.values() if not job.record.phase.is_final]
+        async with asyncio.timeout(_ANSWER_S):
+            await pubsub.subscribe(_CONNECTED, *(result_key(job.id) for job in following))
+        subscribed, heard_at = False, time.monotonic()
+        while True:
+            message = await pubsub.get_message(timeout=_PING_S)
+            now = time.monotonic()
+            if message is None:
+                if now - heard_at > _SILENCE_S:
+                    raise TimeoutError("no answer")
+                async with asyncio.timeout(_ANSWER_S):
+                    await pubsub.ping()
+                continue
+            heard_at = now
+            self._receive_message(message)
+            if not subscribed and _channel(message) == _CONNECTED:
+                subscribed, self._pubsub = True, pubsub
+                await self._read_all()
+                if self.trouble is not None:
+                    log.info("celery.connected", action="results", jobs=len(following))
+                self.trouble = None
 
     def _receive_message(self, message: dict[str, Any]) -> None:
         channel = _channel(message)

@@ -6,6 +6,7 @@ What must hold:
 - `revoke` decides together with the end of a job: exactly one of the two comes first.
 """
 
+import asyncio
 import json
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,6 +20,7 @@ RENEW_S = 4.0
 _RESULT_EXPIRES_S = 86_400
 _REVOKED_EXPIRES_S = 7 * 86_400  # until then, no worker begins a revoked job whose message is still in a queue
 _MOST_BYTES = 16 * 1024 * 1024  # of a record: more than Celery stores of any result that the service accepts
+_BIG_BYTES = 64 * 1024  # the loop has a turn after each result that is bigger
 
 _FINAL = """
 local function final(key)
@@ -141,11 +143,12 @@ class JobRecords:
         """Return the records of the jobs by id."""
         keys = [*map(result_key, job_ids), *map(_claim_key, job_ids)]
         values = await self._redis.mget(keys) if keys else []
-        claims = values[len(job_ids) :]
-        return {
-            job_id: _with_claim(read_result(data), claim is not None)
-            for job_id, data, claim in zip(job_ids, values, claims, strict=False)
-        }
+        claims, records = values[len(job_ids) :], {}
+        for job_id, data, claim in zip(job_ids, values, claims, strict=False):
+            records[job_id] = _with_claim(read_result(data), claim is not None)
+            if data is not None and len(data) > _BIG_BYTES:
+                await asyncio.sleep(0)
+        return records
 
     async def claim(self, job_id: str, claimant: str, worker: str) -> tuple[Claim, int]:
         """Claim the job for *claimant*, and mark it as started by *worker*. Returns also how often it was claimed."""
