@@ -1,5 +1,6 @@
 """A store belongs to one database, and all processes of that database use the same store."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -89,6 +90,15 @@ async def test_a_process_on_a_folder_that_it_does_not_share_is_refused(dsn: str,
     assert line.startswith(f"cannot use the artifact folder {own}/artifacts: it isn't the folder that this database's ")
     assert line.endswith(f" to {own}/artifacts/{ID_FILE}")
     await open_and_close(dsn, own, exclusive=True)  # it is alone
+
+
+async def test_of_processes_that_start_together_on_separate_folders_only_one_starts(dsn: str, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    starts = [open_and_close(dsn, folder, exclusive=False) for folder in folders]
+    results = await asyncio.gather(*starts, return_exceptions=True)
+    assert sorted(map(type, results), key=str) == [type(None), StorageRefused, StorageRefused]
+    assert sum((folder / "artifacts" / ID_FILE).exists() for folder in folders) == 1
+    await open_and_close(dsn, folders[results.index(None)], exclusive=False)
 
 
 async def test_a_file_that_only_a_newer_version_knows_is_not_swept(

@@ -93,17 +93,23 @@ async def bind_storage(storage: Storage, installation: Installation, *, exclusiv
 
     *exclusive*: there is only one process. Raises `StorageRefused` and `Unavailable`.
     """
-    record, identity = await installation.read(), storage.identity
-    shares_folder = identity.folder is not None and not exclusive
+    record = await installation.read()
+    shares_folder = storage.identity.folder is not None and not exclusive
+    if shares_folder and not record.has_folder:
+        async with installation.recording_folder() as record:  # of two that start together, one has the folder
+            await _bind(storage.identity, record, must_exist=record.has_folder)
+    else:
+        await _bind(storage.identity, record, must_exist=shares_folder)
+    return record
+
+
+async def _bind(identity: StoreIdentity, record: InstallationRecord, *, must_exist: bool) -> None:
     try:
-        await identity.bind(record.id, must_exist=shares_folder and record.has_folder)
+        await identity.bind(record.id, must_exist=must_exist)
     except ForeignStore as error:
         raise StorageRefused(str(error)) from None
     except ArtifactError as error:
         raise StorageRefused(f"cannot use {identity.place}: {error}") from None
-    if shares_folder and not record.has_folder:
-        await installation.record_folder()
-    return record
 
 
 def bucket_of(settings: Settings) -> Bucket | None:

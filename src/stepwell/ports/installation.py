@@ -1,5 +1,6 @@
 """What a database records about itself, as a protocol."""
 
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
@@ -24,5 +25,9 @@ class Installation(Protocol):
     async def read(self) -> InstallationRecord:
         """Return the record. Raises `Unavailable`."""
 
-    async def record_folder(self) -> None:
-        """Set `has_folder`. Raises `Unavailable`."""
+    def recording_folder(self) -> AbstractAsyncContextManager[InstallationRecord]:
+        """Return a context with the record, at whose end `has_folder` is set, unless an error ends it.
+
+        Only one process at a time is within it. Entering waits for the others, up to the deadline of a statement.
+        Entering and leaving raise `Unavailable`.
+        """

@@ -1,6 +1,8 @@
 """`ports.installation.Installation` on asyncpg."""
 
-from typing import Final
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, Final
 
 import asyncpg
 
@@ -11,6 +13,7 @@ from stepwell.ports.installation import InstallationRecord
 READ: Final = """
 SELECT i.id, i.has_folder, v.version_num FROM installation AS i CROSS JOIN alembic_version AS v
 """
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtext('stepwell artifact folder'))"
 RECORD_FOLDER: Final = "UPDATE installation SET has_folder = true WHERE NOT has_folder"
 
 
@@ -22,9 +25,34 @@ class PostgresInstallation:
 
     @unavailable_in_outage
     async def read(self) -> InstallationRecord:
-        row = await self._pool.fetchrow(READ)
-        return InstallationRecord(row["id"], row["has_folder"], row["version_num"] > newest_revision())
+        return await _read(self._pool)
+
+    @asynccontextmanager
+    async def recording_folder(self) -> AsyncIterator[InstallationRecord]:
+        async with AsyncExitStack() as stack:
+            connection = await self._begin(stack)
+            yield await _read_locked(connection)
+            await _record_folder(connection, stack)
 
     @unavailable_in_outage
-    async def record_folder(self) -> None:
-        await self._pool.execute(RECORD_FOLDER)
+    async def _begin(self, stack: AsyncExitStack) -> Any:
+        connection = await stack.enter_async_context(self._pool.acquire())
+        await stack.enter_async_context(connection.transaction())
+        return connection
+
+
+@unavailable_in_outage
+async def _read_locked(connection: Any) -> InstallationRecord:
+    await connection.execute(LOCK)
+    return await _read(connection)
+
+
+@unavailable_in_outage
+async def _record_folder(connection: Any, stack: AsyncExitStack) -> None:
+    await connection.execute(RECORD_FOLDER)
+    await stack.aclose()  # commits
+
+
+async def _read(connection: Any) -> InstallationRecord:
+    row = await connection.fetchrow(READ)
+    return InstallationRecord(row["id"], row["has_folder"], row["version_num"] > newest_revision())
