@@ -1,6 +1,7 @@
 """The memory of a machine, shared out among processes."""
 
 import asyncio
+import fcntl
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stepwell.executors import machine_memory
 from stepwell.executors.machine_memory import MachineMemory
 
 HOLDER = """
@@ -98,3 +100,46 @@ async def test_a_queue_of_another_user_is_not_used(memory: MachineMemory, monkey
     monkeypatch.setattr(os, "getuid", lambda: other_user)
     with pytest.raises(PermissionError, match="belongs to another user"):
         await memory.reserved(1).__aenter__()
+
+
+async def test_the_loop_runs_while_another_process_holds_the_lock(
+    memory: MachineMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_memory, "_LOCK_S", 0.2)
+    async with asyncio.timeout(30):
+        async with memory.reserved(100):
+            pass
+        with (tmp_path / "memory.lock").open("rb") as lock:  # a lock of its own, as that of a stopped process
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(TimeoutError, match="another process has held the lock"):
+                await _reserve(memory)
+        await _reserve(memory)
+
+
+async def test_memory_that_could_not_be_released_is_released_by_the_next_change(
+    memory: MachineMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_memory, "_LOCK_S", 0.2)
+    async with asyncio.timeout(30):
+        with (tmp_path / "memory.lock").open("wb") as lock:
+            async with memory.reserved(80):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        await _reserve(memory)
+
+
+async def test_a_process_that_is_killed_while_it_writes_loses_no_reservation(
+    memory: MachineMemory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_path: Path, _target: Path) -> Path:
+        raise OSError("killed")
+
+    async with asyncio.timeout(30), memory.reserved(60):
+        reserved = (tmp_path / "memory").read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            with pytest.raises(OSError, match="killed"):
+                await _reserve(memory)
+        assert (tmp_path / "memory").read_bytes() == reserved
+        (tmp_path / "memory.new").write_bytes(b"half of it, which is longer than the next queue" * 100)
+    await _reserve(memory)
+    assert (tmp_path / "memory").read_bytes() == b"[]"

@@ -1,29 +1,38 @@
 """The memory of LOCAL's work on one machine, shared out among the processes of its workers.
 
-The processes keep a queue in a file, under a lock: one line for each process that has memory or waits for it, in the
-order in which they came.
+The processes keep a queue in a file: one line for each process that has memory or waits for it, in the order in which
+they came. A second file beside it has the lock.
 
 What must hold:
 - A process has its memory once the lines up to its own need no more than there is. So nobody is overtaken, and heavy
   work isn't delayed for ever.
 - The line of a process that has died counts for nothing.
+- The queue is replaced as a whole, so a process that is killed while it writes loses no line.
+- The event loop never waits for the lock.
 """
 
 import asyncio
 import fcntl
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import TypeVar
 from uuid import uuid4
 
+import structlog
 from msgspec import DecodeError, Struct, json
 
 from stepwell.executors.claimants import start_time
 
+log = structlog.get_logger()
+
 _CHECK_S = 0.05
+_LOCK_S, _LOCK_AGAIN_S = 10.0, 0.01  # the lock is held for less than a millisecond
+
+T = TypeVar("T")
 
 
 class _Line(Struct, frozen=True):
@@ -41,50 +50,81 @@ class MachineMemory:
     def __init__(self, max_memory: int, path: Path | None = None) -> None:
         self._max_memory = max_memory
         self._path = path or Path(tempfile.gettempdir(), f"stepwell-worker-memory-{os.getuid()}")
+        self._ended: set[str] = set()
 
     @asynccontextmanager
     async def reserved(self, memory: int) -> AsyncIterator[None]:
         """Wait for *memory* bytes, and have them within the context. They must fit: `WorkWeight.check_fits`."""
         own = _Line(uuid4().hex, os.getpid(), start_time(os.getpid()) or 0, memory)
-        with self._locked() as lines:
-            lines.append(own)
+        await self._change(lambda lines: lines.append(own))
         try:
-            while not self._is_turn(own):  # noqa: ASYNC110 - other processes set no event
+            while not await self._change(lambda lines: self._is_turn(lines, own)):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(_CHECK_S)
             yield
         finally:
-            with self._locked() as lines:
-                lines[:] = [line for line in lines if line.id != own.id]
+            self._ended.add(own.id)  # if the line can't be removed now, the next change removes it
+            try:
+                await asyncio.shield(self._change(lambda _: None))
+            except OSError as error:
+                log.warning("memory.not_released", action="release", error=str(error))
 
-    def _is_turn(self, own: _Line) -> bool:
-        with self._locked() as lines:
-            needed = 0
-            for line in lines:
-                needed += line.memory
-                if line.id == own.id:
-                    return needed <= self._max_memory
-            lines.append(own)  # the file was deleted
-            return False
+    def _is_turn(self, lines: list[_Line], own: _Line) -> bool:
+        needed = 0
+        for line in lines:
+            needed += line.memory
+            if line.id == own.id:
+                return needed <= self._max_memory
+        lines.append(own)  # the file was deleted
+        return False
 
-    @contextmanager
-    def _locked(self) -> Iterator[list[_Line]]:
-        """Yield the lines of living processes, and write them at the end."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "r+b") as file:
-            if os.fstat(descriptor).st_uid != os.getuid():
-                raise PermissionError(f"{self._path} belongs to another user, who could hold up all work")
-            fcntl.flock(file, fcntl.LOCK_EX)
-            before = _read(file)
-            lines = [line for line in before if start_time(line.pid) == line.started]
-            yield lines
+    async def _change(self, change: Callable[[list[_Line]], T]) -> T:
+        """Apply *change* to the lines of work that hasn't ended, and store them. Raises OSError."""
+        give_up_at = time.monotonic() + _LOCK_S
+        with _opened(self._path.with_name(f"{self._path.name}.lock")) as descriptor:
+            while not _is_locked(descriptor):
+                if time.monotonic() > give_up_at:
+                    raise TimeoutError(f"another process has held the lock of {self._path} for {_LOCK_S:g} s")
+                await asyncio.sleep(_LOCK_AGAIN_S)
+            before = self._read()
+            ended = frozenset(self._ended)
+            lines = [line for line in before if line.id not in ended and start_time(line.pid) == line.started]
+            answer = change(lines)
             if lines != before:
-                file.seek(0)
-                file.truncate()
-                file.write(json.encode(lines))
+                self._replace(json.encode(lines))
+            self._ended -= ended
+            return answer
+
+    def _read(self) -> list[_Line]:
+        with _opened(self._path) as descriptor, open(descriptor, "rb", closefd=False) as file:
+            try:
+                return json.decode(file.read() or b"[]", type=list[_Line])
+            except DecodeError:
+                return []  # somebody has damaged it
+
+    def _replace(self, data: bytes) -> None:
+        new = self._path.with_name(f"{self._path.name}.new")
+        with _opened(new) as descriptor, open(descriptor, "r+b", closefd=False) as file:
+            file.truncate()
+            file.write(data)
+        new.replace(self._path)
 
 
-def _read(file: IO[bytes]) -> list[_Line]:
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a file of this user, and create it if it is missing. Raises OSError if it belongs to somebody else."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        return json.decode(file.read() or b"[]", type=list[_Line])
-    except DecodeError:
-        return []  # a process died while it wrote
+        if os.fstat(descriptor).st_uid != os.getuid():
+            raise PermissionError(f"{path} belongs to another user, who could hold up all work")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Take the lock, which ends when the file is closed. Return False if another process has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
