@@ -1,11 +1,14 @@
 """`stepwell worker`, and the settings of workers: what is refused, in one line, without secrets."""
 
+import socket
 import ssl
 from pathlib import Path
 
 import pytest
 from celery import Celery
 
+from stepwell.cli import worker as cli_worker
+from stepwell.cli.errors import Refused
 from stepwell.domain.setting_values import TaskQueues
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.settings import InvalidSettings, read_settings
@@ -73,3 +76,24 @@ def test_a_worker_without_an_artifact_store_ends_with_one_line(tmp_path: Path) -
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert line.startswith(f"stepwell: cannot use the artifact folder {tmp_path / 'file'}")
+
+
+def test_a_worker_whose_bucket_does_not_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_worker, "_STORAGE_S", 1.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        settings = read_settings(
+            {
+                BROKER: "redis://127.0.0.1:1",
+                "STEPWELL_DATA_DIR": str(tmp_path),
+                "STEPWELL_S3_BUCKET": "pictures",
+                "STEPWELL_S3_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+                "STEPWELL_S3_REGION": "us-east-1",
+                "STEPWELL_S3_ACCESS_KEY_ID": "key",
+                "STEPWELL_S3_SECRET_ACCESS_KEY": "secret",
+            },
+            executor="celery",
+        )
+        with pytest.raises(Refused, match=r"the artifact store didn't answer within 1 s"):
+            cli_worker.worker(settings, concurrency=1, queues=None)

@@ -2,12 +2,14 @@
 
 import asyncio
 import os
-from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 from stepwell.artifacts.store_setup import StorageRefused, open_storage
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.settings import Settings
+
+_STORAGE_S = 60.0
 
 
 def worker(settings: Settings, *, concurrency: int | None, queues: str | None) -> int:
@@ -29,13 +31,31 @@ def worker(settings: Settings, *, concurrency: int | None, queues: str | None) -
 
 
 def _check_storage(settings: Settings) -> None:
-    """Raise `Refused` if the artifact store can't be used.
+    """Raise `Refused` if the artifact store can't be used, or doesn't answer.
 
     The check runs in a process of its own, because it starts threads, and Celery forks its processes from this one.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        if (fault := pool.submit(_storage_fault, settings).result()) is not None:
-            raise Refused(fault)
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    with receiver:
+        with sender:
+            check = context.Process(target=_send_storage_fault, args=(settings, sender), daemon=True)
+            check.start()
+        try:
+            if not receiver.poll(_STORAGE_S):
+                raise Refused(f"the artifact store didn't answer within {_STORAGE_S:g} s")
+            fault: str | None = receiver.recv()
+        except EOFError:
+            raise Refused("the check of the artifact store ended early") from None
+        finally:
+            check.kill()
+            check.join()
+    if fault is not None:
+        raise Refused(fault)
+
+
+def _send_storage_fault(settings: Settings, sender: "Connection") -> None:
+    sender.send(_storage_fault(settings))
 
 
 def _storage_fault(settings: Settings) -> str | None:
