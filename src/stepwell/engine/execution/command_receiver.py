@@ -6,6 +6,8 @@ What must hold:
 - The outcome of a command that changes nothing is stored only while this process has the workflow.
 - A command that this process can't carry out stays where it is: another process, or the next try, finds it.
 - Of a cleanup that deletes files, the outcome comes first and the report follows.
+- At most `MOST_QUESTIONS` questions are answered at once, because an answer may be large. The others wait, and
+  tenants take turns.
 - A process that stops leaves its commands to the process that takes its workflows over.
 - No statement is sent unless a notification or the recovery asks for it.
 """
@@ -13,7 +15,7 @@ What must hold:
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 import structlog
@@ -38,13 +40,16 @@ from stepwell.domain.records import CleanupReport
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.verb_applier import VerbApplier
+from stepwell.fair_turns import FairTurns
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.peer_commands import Commands
 
 log = structlog.get_logger()
 
+MOST_QUESTIONS: Final = 8
 _PAGE = 100
 _RETRY_S = 0.5
+_TURN_S = 3.0  # how long a question waits here. It stays in the table, so its requester's next poll brings it back
 
 
 AnswerQuestion: TypeAlias = Callable[[TenantScope, UUID, Question, Preconditions], Awaitable[Raw]]
@@ -77,6 +82,7 @@ class CommandReceiver:
         self._commands, self._coordination = commands, coordination
         self._applier, self._cleanups, self._answer_question = applier, cleanups, answer_question
         self._in_progress: set[UUID] = set()
+        self._questions = FairTurns(MOST_QUESTIONS)
         self._closed = False
         self._wake = asyncio.Event()
 
@@ -130,7 +136,7 @@ class CommandReceiver:
         verb = command.request.verb
         try:
             if isinstance(verb, Question):
-                await self._answer(command, verb)
+                await self._answer_in_turn(command, verb)
             elif isinstance(verb, ProviderCallback):
                 await self._handle_callback(command, verb)
             elif isinstance(verb, Cleanup) and verb.cleanup_tasks:
@@ -163,6 +169,17 @@ class CommandReceiver:
             outcome = replace(outcome, changed=False)
             await self._commands.answer(command.id, answer.epoch, outcome)
         return outcome
+
+    async def _answer_in_turn(self, command: Command, question: Question) -> None:
+        """Answer the question once fewer are being answered. Raises `TimeoutError` if that takes too long."""
+        workflow = self._applier.access.scheduler.workflows.get(command.workflow_id)
+        tenant = None if workflow is None else workflow.tenant
+        async with asyncio.timeout(_TURN_S):
+            await self._questions.begin(tenant)
+        try:
+            await self._answer(command, question)
+        finally:
+            self._questions.end(tenant)
 
     async def _answer(self, command: Command, question: Question) -> None:
         workflow = self._applier.access.scheduler.workflows.get(command.workflow_id)
