@@ -23,7 +23,9 @@ class WaitingWorkflows(Struct):
 
 
 class RunningSteps(Struct):
-    """The steps that run. `limit` is null if there is none of its own for a tenant."""
+    """The steps that run in the process that answers. `limit` holds for all processes together; null if there is
+    none of its own for a tenant.
+    """
 
     limit: int | None
     used: int
