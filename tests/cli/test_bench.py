@@ -25,6 +25,7 @@ from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import ask
 from support.database.postgres import TestServer, create_database, fresh_folder
 from support.database.stored_workflows import Bench
+from support.processes.celery_workers import running_redis
 from support.processes.stepwell_process import StepwellProcess, running_up, start, stepwell, until
 
 FIELDS = [
@@ -159,6 +160,14 @@ def test_images_of_celery_workers_are_compared_with_a_plain_canvas(dsn: str) -> 
     assert report["times_celery"] == pytest.approx(report["steps_per_s"] / report["celery_chord_steps_per_s"], rel=0.02)
     # A step starts, is submitted, and completes.
     assert report["transitions_per_s"] / report["steps_per_s"] == pytest.approx((2 * 4 * 3 + 2) / 8, rel=0.02)
+
+
+def test_a_benchmark_leaves_no_queue_of_its_own_on_a_configured_broker(dsn: str, tmp_path: Path) -> None:
+    options = ("--work", "wait", "--shape", "fan", "--workflows", "2", "--steps", "2", "--executor", "celery")
+    with running_redis(tmp_path) as server:
+        done = bench(dsn, *options, STEPWELL_CELERY_BROKER_URL=server.url)
+        assert (done.returncode, done.stderr.count("stays on the broker")) == (0, 0), done.stderr
+        assert [key for key in server.client.scan_iter() if b"stepwell-bench-" in key] == []
 
 
 def test_a_broker_that_does_not_answer_ends_the_benchmark(dsn: str) -> None:

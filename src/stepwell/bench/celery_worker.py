@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from uuid import uuid4
 
+from anyio import fail_after, to_thread
 from msgspec import json
 from msgspec.structs import replace
 
@@ -15,6 +16,8 @@ from stepwell.bench.broker import reach_broker, redis_server
 from stepwell.bench.child_processes import child_process
 from stepwell.domain.setting_values import TaskQueues
 from stepwell.settings import Settings
+
+_DELETE_S = 10.0
 
 
 @asynccontextmanager
@@ -26,14 +29,43 @@ async def celery_settings(settings: Settings, folder: Path) -> AsyncIterator[Set
     own_broker = settings.celery_broker_url is None
     if settings.celery_broker_url is not None:
         await reach_broker(settings.celery_broker_url)
+    queue = f"stepwell-bench-{uuid4().hex}"
     async with redis_server(folder) if own_broker else nullcontext(settings.celery_broker_url) as broker_url:
-        yield replace(
-            settings,
-            executor="celery",
-            celery_broker_url=broker_url,
-            celery_result_backend=None if own_broker else settings.celery_result_backend,
-            celery_queues=TaskQueues({"*": f"stepwell-bench-{uuid4().hex}"}),
-        )
+        try:
+            yield replace(
+                settings,
+                executor="celery",
+                celery_broker_url=broker_url,
+                celery_result_backend=None if own_broker else settings.celery_result_backend,
+                celery_queues=TaskQueues({"*": queue}),
+            )
+        finally:
+            if settings.celery_broker_url is not None:
+                await _leave_no_queue(settings.celery_broker_url, queue)
+
+
+async def _leave_no_queue(broker_url: str, queue: str) -> None:
+    """Delete the queue and its exchange. If the broker doesn't answer, they stay, and a line on stderr says so."""
+    try:
+        with fail_after(_DELETE_S, shield=True):
+            await to_thread.run_sync(_delete_queue, broker_url, queue, abandon_on_cancel=True)
+    except Exception as error:  # noqa: BLE001 - transports raise many types; a text may contain the URL
+        print(f"stepwell: the queue {queue} stays on the broker: {type(error).__name__}", file=sys.stderr)  # noqa: T201
+
+
+def _delete_queue(broker_url: str, queue: str) -> None:
+    from celery import Celery  # noqa: PLC0415 - it needs the extra
+
+    from stepwell.providers.celery.configuration import publisher_configuration  # noqa: PLC0415
+
+    app = Celery("stepwell", set_as_current=False, fixups=[])
+    app.conf.update(publisher_configuration(broker_url))
+    with app.connection_for_write() as connection:
+        connection.connect()
+        own = app.amqp.queues[queue](connection.channel())
+        own.declare()  # with Redis, only the process that has declared a queue can delete it
+        own.delete()
+        own.exchange.delete()
 
 
 @asynccontextmanager
