@@ -10,8 +10,8 @@ from stepwell.executors.worker_resources import SharedResources, open_records
 from stepwell.settings import Settings
 
 _START_S = 60.0
-_END_ATTEMPTS_S = 10.0
-_JOIN_S = 15.0
+_END_ATTEMPTS_S = 3.0  # a cancel waits for it, though the step may block the loop
+_JOIN_S = 5.0
 
 
 class WorkerLoop:
