@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from select import select
@@ -235,14 +236,20 @@ class TestTerminal:
         if pid == 0:  # pragma: no cover
             variables = surroundings({"STEPWELL_DATA_DIR": str(up.data_dir), "HOME": str(home), "TERM": "xterm", **env})
             os.execve(sys.executable, [sys.executable, "-m", "stepwell", *arguments], variables)
-        output = b""
-        while chunk := _read(terminal):
-            output += chunk
-            # A key is lost if the prompt sets the mode of the terminal after it was pressed.
-            while keys and output.rstrip(b" ").endswith((b"[y/N]:", b"Token:")):
+        output, typed, deadline = b"", False, time.monotonic() + 120
+        while True:
+            if select([terminal], [], [], 1)[0]:
+                if not (chunk := _read(terminal)):
+                    break
+                output += chunk
+                asked = output.rstrip(b" ").endswith((b"[y/N]:", b"Token:"))
+            else:
+                # A key is lost if the prompt sets the mode of the terminal after it was pressed.
+                asked = typed and b"[y/N]:" in output
+            if keys and asked:
                 os.write(terminal, keys)
-                if select([terminal], [], [], 1)[0]:
-                    break  # to read the answer, or the rest of the prompt
+                typed = True
+            assert time.monotonic() < deadline, output
         os.close(terminal)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode()
 
