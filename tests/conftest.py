@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,6 +19,9 @@ from stepwell.telemetry import configure_logging
 from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
 from support.processes.node import Node, install_node_packages
 from support.service.live_service import Service, running_service
+
+# A shell starts a command in the background with SIGINT ignored, and processes inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As the service's default. Lines of what goes well would take longer than what goes well.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))

@@ -4,7 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
@@ -107,7 +107,8 @@ def children(parent: int) -> set[int]:
     """The processes that *parent* has started and that still run."""
     found: set[int] = set()
     for listing in Path(f"/proc/{parent}/task").glob("*/children"):
-        found |= {int(pid) for pid in listing.read_text().split() if alive(int(pid))}
+        with suppress(OSError):  # the thread has ended
+            found |= {int(pid) for pid in listing.read_text().split() if alive(int(pid))}
     return found
 
 
