@@ -7,6 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
+from stepwell.artifacts.database_id import ID_FILE
 from support.processes.killed_upload import upload_and_die
 from support.providers.scripted import eventually
 from support.service.live_service import running_service
@@ -16,7 +17,8 @@ _PROCESSES.set_forkserver_preload(["stepwell.app"])
 
 
 def files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    """The files of uploads and tasks."""
+    return [path for path in folder.rglob("*") if path.is_file() and path != folder / ID_FILE]
 
 
 async def test_whatever_is_left_of_an_upload_is_whole_or_is_swept(dsn: str, tmp_path: Path) -> None:
