@@ -23,7 +23,7 @@ class Shape(StrEnum):
 
 
 class Work(StrEnum):
-    """What each step of a benchmark does.
+    """The kind of work that each step of a benchmark does.
 
     NOTHING is PASSTHROUGH. IMAGE is LOCAL: steps without dependencies draw an image, and all others adjust the image of
     their first dependency. WAIT takes `WAIT_S` and almost no processor time, at the provider in `waiting_provider`.

@@ -77,7 +77,7 @@ class BenchOptions(Struct, frozen=True):
 
     @property
     def in_this_process(self) -> bool:
-        """Whether the engine runs in this process. The provider that waits is a plug-in, which others can load."""
+        """True if the engine runs in this process. Only other processes load the waiting load, which is a plug-in."""
         return self.processes == 1 and self.workers is None and self.load.work is not Work.WAIT
 
 

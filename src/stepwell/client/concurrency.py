@@ -1,4 +1,4 @@
-"""What the two clients do differently: pauses, calls of functions that block, semaphores and iterators.
+"""The parts in which the two clients differ: pauses, calls of functions that block, semaphores and iterators.
 
 asyncio is imported when it is first used, because it takes as long to import as the rest of the client.
 """

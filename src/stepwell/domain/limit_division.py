@@ -101,7 +101,7 @@ class DivisionChange(Struct, frozen=True):
 
 
 class PoolUse(Struct, frozen=True):
-    """What a process wants of a pool: its limit, how many slots are used, and how many steps wait for one."""
+    """The demand of a process for a pool. `used`: slots that it uses. `waiting`: steps that wait for a slot."""
 
     limit: int
     used: int
@@ -175,7 +175,8 @@ def part_of(
 def fair_parts(limit: int, needs: Mapping[UUID, Share], now: float) -> dict[UUID, int]:
     """Divide *limit* slots evenly among processes that need some, but give none more than it needs.
 
-    If some would get nothing, those come first whose turn lasts, then those that wait, the longest first.
+    If there are fewer slots than processes, those whose turn isn't over come first. Then come those that wait, the
+    longest wait first.
     """
     parts = dict.fromkeys(needs, 0)
     active, left = [owner for owner in needs if needs[owner].need], limit
@@ -239,7 +240,7 @@ def first_unknown_start(division: Division, gone: Collection[UUID]) -> float:
 class Membership:
     """The decision of the process *me* on its shares, beside other processes.
 
-    *gone*: the processes that count no more. *own_starts*: the next starts of models of which this process alone knew.
+    *gone*: the processes that count no more. *own_starts*: the next start of each model, which only this process knows.
     First call `part` and `reserve` for each pool, or `keep`; then `change`.
     """
 
@@ -294,7 +295,7 @@ class Membership:
 
     @property
     def lacking(self) -> set[str]:
-        """The pools of which this process wants larger shares."""
+        """The pools in which more steps wait here than the share allows."""
         return {pool for pool, part in self.parts.items() if part.share.need > part.share.slots}
 
     def change(self) -> DivisionChange | None:

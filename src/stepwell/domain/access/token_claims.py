@@ -1,4 +1,4 @@
-"""What a token says about itself, for programs that can't verify it. The service verifies it with each request."""
+"""Reads the claims of a token without verifying it, for programs that have no key. The service verifies each token."""
 
 from base64 import urlsafe_b64decode
 from typing import Any
