@@ -1,4 +1,4 @@
-"""The process that runs a workflow dies or stands still while verbs are under way at other processes."""
+"""The process that runs a workflow dies, stops or stands still while verbs are under way at other processes."""
 
 import asyncio
 import random
@@ -11,6 +11,7 @@ import pytest
 
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import TestServer, connected, database, fresh_folder
+from support.emulators.base import Fault
 from support.processes.cluster import (
     FULL,
     WAIT_S,
@@ -195,6 +196,24 @@ async def same_everywhere(cluster: Cluster, workflow_id: str) -> None:
     answers = [await member.verb(workflow_id, "pause") for member in cluster.members]
     assert [answer.status_code for answer in answers] == [409] * len(answers)
     assert len({answer.content for answer in answers}) == 1
+
+
+async def test_a_verb_is_applied_by_a_process_that_stops_while_its_attempts_run(dsn: str) -> None:
+    with fresh_folder() as folder:
+        async with running_cluster(dsn, folder, 2, grace_s="120") as cluster:
+            await cluster.identify()
+            owner, other = cluster.members
+            cluster.worker.always("submit", Fault.HANG_AFTER)  # so the attempt doesn't end
+            created = await cluster.create(owner, held_step("held"))
+            await cluster.until_job("held")
+            owner.process.process.terminate()
+            async with asyncio.timeout(WAIT_S):
+                while (await owner.client.get("/health/ready")).status_code == 200:
+                    await asyncio.sleep(0.05)
+            answer = await other.verb(created["id"], "update")
+            assert (answer.status_code, answer.json().get("description")) == (200, "changed")
+            assert await cluster.owner_of(created["id"]) == owner.owner
+            assert (await owner.client.get("/health/ready")).headers["connection"] == "close"
 
 
 async def test_another_process_takes_over_with_the_default_lease(dsn: str) -> None:

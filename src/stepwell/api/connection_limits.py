@@ -68,11 +68,14 @@ class ConnectionLimits:
 
     Nothing is bounded until `open` sets the number of connections. One client may have *per_client* of them. The
     default is three quarters of all. One tenant may use fewer, so it can't cut off others behind the same address.
+
+    `is_stopping`: the service stops, and each answer closes its connection, so that clients and proxies go elsewhere.
     """
 
     def __init__(self, per_client: int | None = None) -> None:
         self.closed = Counter[CloseReason]()
         self.refused = Counter[RequestBound]()
+        self.is_stopping = False
         self._per_client = per_client
         self._most = _UNBOUNDED
         self._served = 0

@@ -90,11 +90,12 @@ async def running_app(
         services = build_services(process, stores, engine, webhooks, stack)
         if stores.may_sweep:
             await stores.task_files.sweep()
+        connections = ConnectionLimits(settings.max_connections_per_client)
         work = run_engine(stores, engine, webhooks, services, keys)
         running = asyncio.create_task(work, name="engine")  # noqa: TID251 - the root task
 
         async def stop() -> None:
-            services.availability.draining = True
+            services.availability.draining = connections.is_stopping = True
             services.subscriptions.close()
             await stop_engine(running, stores, engine, webhooks, services, settings.grace_s)
 
@@ -102,7 +103,6 @@ async def running_app(
             await engine.scheduler.started.wait()
             await webhooks.recovery.boot()
             services.availability.booted = True
-            connections = ConnectionLimits(settings.max_connections_per_client)
             metrics = _build_metrics(stores, engine, webhooks, services, connections)
             verifier = _build_verifier(settings, keys)
             api = _build_api(process, stores, services, verifier, metrics, connections)

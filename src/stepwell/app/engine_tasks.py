@@ -58,15 +58,15 @@ async def stop_engine(
 ) -> None:
     """Stop *running*, the task of `run_engine`, within about *grace_s* seconds.
 
-    Running attempts get most of the time to end. Workflows without one are handed over to other processes meanwhile.
-    Then the last transitions are written, and the lease is released.
+    Running attempts get most of the time to end. Meanwhile, commands of other processes are carried out, and workflows
+    without an attempt are handed over to other processes. Then the last transitions are written, and the lease is
+    released.
     Raises the error of *running* if one of the engine's tasks failed.
     """
     if engine.workers is not None:
         engine.workers.stop()
     if not running.done():
         attempts_s = max(grace_s - _LAST_WRITES_S - 1, grace_s / 4)
-        services.command_receiver.close()
         engine.limits.begin_stop()
         async with asyncio.TaskGroup() as group:
             handing_over = group.create_task(_hand_over(stores, engine), name="hand over workflows")
@@ -76,6 +76,7 @@ async def stop_engine(
                 stopping.create_task(webhooks.deliverer.stop(attempts_s), name="stop webhooks")
                 stopping.create_task(services.cleanups.stop(attempts_s), name="stop cleanups")
             handing_over.cancel()
+        services.command_receiver.close()
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(_LAST_WRITES_S):
                 await engine.scheduler.wait_until_written()

@@ -7,6 +7,7 @@ What must hold:
 - A client may send requests without waiting for answers. At most `_MOST_PIPELINED` of them wait. The answer to the last
   of these closes the connection. Further requests are dropped, as RFC 9112 (9.6) allows.
 - When the server ends, a connection that was just made gets an answer to its first request.
+- While the service stops, each answer closes its connection.
 - A reserved connection answers the paths of health and metrics, refuses others with 503, and closes. One of the admin
   port refuses them with 404.
 - A request that a trusted proxy forwards counts for the client for which it does, and has that client's address.
@@ -102,7 +103,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self.limits.begin(self.slot)
         if not self.slot.served or len(self.pipeline) >= _MOST_PIPELINED:
             self.cycle.keep_alive = False
-        if self._is_ending:
+        if self._is_ending or self.limits.is_stopping:
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:

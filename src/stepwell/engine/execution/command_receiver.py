@@ -8,7 +8,8 @@ What must hold:
 - Of a cleanup that deletes files, the outcome comes first and the report follows.
 - At most `MOST_QUESTIONS` questions are answered at once, because an answer may be large. The others wait, and
   tenants take turns.
-- A process that stops leaves its commands to the process that takes its workflows over.
+- A process that stops carries commands out while its last attempts run. It leaves later ones to the process that takes
+  its workflows over.
 - No statement is sent unless a notification or the recovery asks for it.
 """
 
