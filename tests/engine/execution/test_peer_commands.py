@@ -133,6 +133,16 @@ async def test_a_failed_precondition_is_the_same_problem_in_both_processes(pair:
     assert (await pair.other.client.post(f"{path}/pause", headers=etag)).status_code == 200
 
 
+async def test_a_dry_run_with_a_large_answer_is_the_same_in_both_processes(pair: Pair) -> None:
+    ids = [f"{number}{'🎨' * 250}" for number in range(4_500)]
+    created = await pair.one.create(scripted_step("a"), *(scripted_step(step_id, "a") for step_id in ids))
+    path = WORKFLOWS + str(created["id"])
+    await eventually(lambda: bool(pair.provider.calls))
+    one, other = [await service.client.delete(path, params={"dry_run": "true"}) for service in (pair.one, pair.other)]
+    assert (one.status_code, other.status_code, len(one.json()["cancelled"])) == (200, 200, 4_501)
+    assert (one.content, one.headers["etag"]) == (other.content, other.headers["etag"])
+
+
 async def test_a_verb_on_another_tenants_workflow_is_unknown_in_both_processes(pair: Pair) -> None:
     path = await pair.start()
     for service in (pair.one, pair.other):

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from msgspec import structs
+from msgspec import Raw, structs
 
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb, JobToCancel, KeptFile
 from stepwell.contract.enums import StepStatus
@@ -64,10 +64,11 @@ class DryRunner:
         preconditions: Preconditions = NO_PRECONDITIONS,
         *,
         cleanup_tasks: bool = False,
-    ) -> tuple[Version, DryRun]:
+    ) -> tuple[Version, DryRun | Raw]:
         """Return what *verb* would do to the workflow, and the version of the workflow that this is about.
 
-        *cleanup_tasks* is the parameter of cleanup. Raises `PreconditionFailed` if *preconditions* don't hold.
+        The result of another process is JSON. *cleanup_tasks* is the parameter of cleanup. Raises `PreconditionFailed`
+        if *preconditions* don't hold.
         """
         try:
             loaded = await self._copy(scope, workflow_id)

@@ -2,8 +2,9 @@
 
 What must hold:
 - A question changes nothing, so one that nobody answers in time is given up.
-- An answer has at most `MOST_BYTES`, because decoding it takes the event loop 12 ms per MiB, also in a thread. The
-  answer about 10,000 steps usually fits.
+- An explanation has at most `MOST_EXPLANATION_BYTES`, because decoding it takes the event loop 12 ms per MiB, also in a
+  thread. The explanation of 10,000 steps usually fits. For a larger one, the rows must do.
+- A forecast isn't decoded, so it may have `MOST_FORECAST_BYTES`.
 """
 
 from contextlib import suppress
@@ -26,15 +27,16 @@ from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Versi
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.command_sender import CommandSender
 
-MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_EXPLANATION_BYTES: Final = 4 * 1024 * 1024
+MOST_FORECAST_BYTES: Final = 32 * 1024 * 1024
 _EXPLAIN_S = 3.0  # then the rows must do
 
 
 class ForecastAnswer(Struct, frozen=True):
-    """The answer to a `DryRunQuestion`: the result, and the version of the workflow that it is about."""
+    """The answer to a `DryRunQuestion`: a `DryRun` as JSON, and the version of the workflow that it is about."""
 
     version: Version
-    result: DryRun
+    result: Raw
 
 
 class OwnerQuestions:
@@ -64,9 +66,17 @@ class OwnerQuestions:
         return json.decode(outcome.answer, type=ForecastAnswer) if isinstance(outcome, QuestionAnswered) else None
 
 
-def encode_answer(answer: Explanation | ForecastAnswer) -> Raw:
-    """Return the answer as JSON. Raises `Unavailable` for one with more than `MOST_BYTES`."""
-    encoded = json.encode(answer)
-    if len(encoded) > MOST_BYTES:
+def encode_explanation(explanation: Explanation) -> Raw:
+    """Return the answer to an `ExplainQuestion`. Raises `Unavailable` if it is too large."""
+    return _within(MOST_EXPLANATION_BYTES, json.encode(explanation))
+
+
+def encode_forecast(version: Version, result: DryRun | Raw) -> Raw:
+    """Return the answer to a `DryRunQuestion`. Raises `Unavailable` if it is too large."""
+    return _within(MOST_FORECAST_BYTES, json.encode(ForecastAnswer(version, Raw(json.encode(result)))))
+
+
+def _within(most_bytes: int, answer: bytes) -> Raw:
+    if len(answer) > most_bytes:
         raise Unavailable("another process runs the workflow, and its answer is too large to be passed on")
-    return Raw(encoded)
+    return Raw(answer)

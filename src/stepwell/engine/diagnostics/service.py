@@ -13,7 +13,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
-from stepwell.engine.diagnostics.owner_questions import ForecastAnswer, encode_answer
+from stepwell.engine.diagnostics.owner_questions import encode_explanation, encode_forecast
 from stepwell.engine.diagnostics.planner import Planner
 
 
@@ -39,8 +39,8 @@ class Diagnostics:
         preconditions: Preconditions = NO_PRECONDITIONS,
         *,
         cleanup_tasks: bool = False,
-    ) -> tuple[Version, DryRun]:
-        """Return what *verb* would do, and the version that this is about. Raises as `DryRunner.run` does."""
+    ) -> tuple[Version, DryRun | Raw]:
+        """Return what *verb* would do, and the version that this is about. See `DryRunner.run`."""
         return await self._dry_runner.run(scope, workflow_id, verb, preconditions, cleanup_tasks=cleanup_tasks)
 
     async def answer(
@@ -48,8 +48,8 @@ class Diagnostics:
     ) -> Raw:
         """Return the answer to the question of another process about a workflow that this one runs."""
         if isinstance(question, ExplainQuestion):
-            return encode_answer(await self.explain(scope, workflow_id))
+            return encode_explanation(await self.explain(scope, workflow_id))
         version, result = await self.dry_run(
             scope, workflow_id, question.verb, preconditions, cleanup_tasks=question.cleanup_tasks
         )
-        return encode_answer(ForecastAnswer(version, result))
+        return encode_forecast(version, result)
