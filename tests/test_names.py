@@ -37,6 +37,7 @@ SHARED_SUBJECTS = {
     "providers": "providers",
     "purges": "purges: the deletion of workflows with all their rows",
     "run": "a run: its state machine, and the command that makes one",
+    "sign_ins": "sign-ins to the web page: their port, and their storage",
     "sse": "server-sent events: the service writes them, the client reads them",
     "system": "the operations without a token",
     "task_configs": "the configs of the types of task: their structs, and their rules",

@@ -53,7 +53,7 @@ def verifier() -> TokenVerifier:
 
 def test_a_good_token_names_its_subject_tenant_and_permissions(verifier: TokenVerifier) -> None:
     assert verifier.verify(GOOD) == Principal(
-        "tester", TenantScope(tenant="acme"), frozenset({"workflows:read", "workflows:write"})
+        "tester", TenantScope(tenant="acme"), frozenset({"workflows:read", "workflows:write"}), NOW + DAY
     )
 
 
@@ -172,7 +172,7 @@ def test_a_token_that_sign_token_made_is_accepted(algorithm: str, key: str, publ
         now=datetime.fromtimestamp(NOW, UTC),
     )
     principal = TokenVerifier(FixedKey(public, algorithm), RULES).verify(made)
-    assert principal == Principal("cli", EVERY_TENANT, frozenset({"workflows:read", "tenants:all"}))
+    assert principal == Principal("cli", EVERY_TENANT, frozenset({"workflows:read", "tenants:all"}), NOW + DAY)
 
 
 def test_a_token_sees_the_workflows_of_its_tenant_of_none_or_of_all(verifier: TokenVerifier) -> None:

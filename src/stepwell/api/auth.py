@@ -1,4 +1,8 @@
-"""Authentication and authorisation: bearer tokens, signed URLs of artifacts, and tickets for event streams."""
+"""Authentication and authorisation: tokens, signed URLs of artifacts, tickets for event streams, and session cookies.
+
+A request with a token is authenticated by the token alone. A ticket or a signature in the URL precedes a cookie, which
+a browser sends along with every request.
+"""
 
 import time
 from collections.abc import Callable
@@ -15,7 +19,9 @@ from msgspec import UNSET, Struct
 from stepwell.api.claims import ClaimRules, has_expired
 from stepwell.api.operations import OPT_KEY, Operation, Permission
 from stepwell.api.query_parameters import TicketQuery, parse_query
-from stepwell.api.token_keys import TokenKeys, parse_key
+from stepwell.api.session_cookies import SessionCookies, SessionsNotRead
+from stepwell.api.token_keys import TokenKeys, UnknownKey, parse_key
+from stepwell.domain.access.sessions import Session
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
@@ -37,11 +43,16 @@ _MALFORMED = (
 
 
 class Principal(Struct, frozen=True):
-    """The caller of a request: their name, the tenants whose workflows they may see, and their permissions."""
+    """The caller of a request: their name, the tenants whose workflows they may see, and their permissions.
+
+    `expires_at` is the end of their token, in seconds since 1970. `session` is theirs if a cookie names them.
+    """
 
     subject: str
     scope: TenantScope
     permissions: frozenset[str] = frozenset()
+    expires_at: float | None = None
+    session: Session | None = None
 
     def tenant_for(self, requested: str | None) -> str | None:
         """Return the tenant of a workflow that the caller creates for the tenant *requested*. Raises `Forbidden`."""
@@ -95,7 +106,7 @@ class TokenVerifier:
             scope = EVERY_TENANT
         else:
             scope = TenantScope(tenant=None if claims.tenant_id is UNSET else claims.tenant_id)
-        return _AcceptedToken(Principal(claims.sub, scope, permissions), claims.exp)
+        return _AcceptedToken(Principal(claims.sub, scope, permissions, claims.exp), claims.exp)
 
     def _payload(self, token: str) -> bytes:
         """Return the signed bytes. Raises `InvalidToken`.
@@ -155,16 +166,18 @@ class AccessControl:
         verifier: TokenVerifier,
         signed_urls: SignedUrls,
         tickets: StreamTickets,
+        cookies: SessionCookies,
         clock: Clock,
         draining: Callable[[], bool],
     ) -> None:
-        self.verifier, self.signed_urls, self.tickets = verifier, signed_urls, tickets
+        self.verifier, self.signed_urls, self.tickets, self.cookies = verifier, signed_urls, tickets, cookies
         self.clock, self.draining = clock, draining
 
     def caller(self, scope: Scope) -> Principal | None:
         """Return the caller of a request; None if its operation needs no token.
 
-        Raises `Unauthenticated`, `InvalidToken`, `Forbidden` and `Unavailable`.
+        Raises `Unauthenticated`, `InvalidToken`, `Forbidden` and `Unavailable`; and `UnknownKey` and `SessionsNotRead`
+        if something must be read first, which `read_and_find_caller` does.
         """
         operation: Operation | None = scope["route_handler"].opt.get(OPT_KEY)
         if operation is None or operation.permission is None:
@@ -176,11 +189,29 @@ class AccessControl:
             raise Unavailable("The service is stopping and takes no more work.")
         return caller
 
+    async def read_and_find_caller(self, scope: Scope) -> Principal | None:
+        """Return the caller of a request for which `caller` has raised `UnknownKey` or `SessionsNotRead`.
+
+        Raises the other errors of `caller`, and `UnknownKey` if no key is known even then.
+        """
+        has_keys = False
+        while True:
+            try:
+                return self.caller(scope)
+            except SessionsNotRead:
+                await self.cookies.refresh()
+            except UnknownKey:
+                if has_keys:
+                    raise
+                await self.verifier.keys.refresh()
+                has_keys = True
+
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
-        """Return the caller. Raises `Unauthenticated`, `InvalidToken` and `Forbidden`."""
+        """Return the caller. Raises as `caller`."""
         headers = [value for name, value in scope["headers"] if name == b"authorization"]
         if not headers:
-            return self.by_ticket(scope) if operation.ticketed else self.by_signature(scope, operation)
+            caller = self.by_ticket(scope) if operation.ticketed else self.by_signature(scope, operation)
+            return self.by_cookie(scope) if caller is None else caller
         if len(headers) > 1:
             raise InvalidToken(_REPEATED)
         kind, _, token = headers[0].decode("latin-1").partition(" ")
@@ -189,10 +220,10 @@ class AccessControl:
             raise Unauthenticated(_WRONG_FORM)
         return self.verifier.verify(token)
 
-    def by_ticket(self, scope: Scope) -> Principal:
+    def by_ticket(self, scope: Scope) -> Principal | None:
         query = parse_query(scope["query_string"], TicketQuery, others=None)
         if query.ticket is UNSET:
-            raise Unauthenticated(_NO_TOKEN)
+            return None
         ticket = self.tickets.read(query.ticket)
         if ticket is None:
             raise Forbidden("The ticket has expired, or is not valid.")
@@ -200,16 +231,29 @@ class AccessControl:
             raise Forbidden("The ticket is for the stream of another workflow.")
         return Principal(ticket.subject, ticket.scope, frozenset({Permission.READ}))
 
-    def by_signature(self, scope: Scope, operation: Operation) -> Principal:
+    def by_signature(self, scope: Scope, operation: Operation) -> Principal | None:
         if not operation.signable:
-            raise Unauthenticated(_NO_TOKEN)
+            return None
         # The raw path and query, because many notations decode to the same `scope["path"]` and parsed query.
         path, query = scope.get("raw_path") or b"", scope["query_string"]
         if b"signature=" not in query:
-            raise Unauthenticated(_NO_TOKEN)
+            return None
         if not self.signed_urls.verify(f"{path.decode('latin-1')}?{query.decode('latin-1')}", self.clock.now()):
             raise Forbidden("The signed URL has expired or was changed.")
         return SIGNED_URL
+
+    def by_cookie(self, scope: Scope) -> Principal:
+        session = self.cookies.authenticate(scope)
+        if session is None:
+            raise Unauthenticated(_NO_TOKEN)
+        return principal_of(session)
+
+
+def principal_of(session: Session) -> Principal:
+    """Return the caller whose session this is."""
+    grant = session.grant
+    permissions = frozenset(grant.permissions)
+    return Principal(grant.subject, grant.scope, permissions, grant.expires_at.timestamp(), session)
 
 
 def _workflow_of(scope: Scope) -> UUID | None:

@@ -11,6 +11,7 @@ from litestar.params import SkipValidation
 from msgspec import Struct
 
 from stepwell.api.auth import Principal
+from stepwell.api.session_cookies import SessionCookies
 from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
@@ -33,6 +34,7 @@ ArtifactsDep: TypeAlias = NamedDependency[SkipValidation[Artifacts]]
 SignedUrlsDep: TypeAlias = NamedDependency[SkipValidation[SignedUrls]]
 ClockDep: TypeAlias = NamedDependency[SkipValidation[Clock]]
 TicketsDep: TypeAlias = NamedDependency[SkipValidation[StreamTickets]]
+SessionCookiesDep: TypeAlias = NamedDependency[SkipValidation[SessionCookies]]
 CursorsDep: TypeAlias = NamedDependency[SkipValidation[PageCursors]]
 MetricsDep: TypeAlias = NamedDependency[SkipValidation[Metrics]]
 DescriptionDep: TypeAlias = NamedDependency[SkipValidation[ApiDescription]]

@@ -7,6 +7,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from stepwell.api.auth import SIGNED_URL, AccessControl
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.request_resources import ProcessResources, give_resources
+from stepwell.api.session_cookies import SessionsNotRead
 from stepwell.api.token_keys import UnknownKey
 from stepwell.api.whole_answers import bounded_send
 
@@ -33,9 +34,8 @@ class RequestMiddleware:
             try:
                 try:
                     caller = self._access.caller(scope)
-                except UnknownKey:
-                    await self._access.verifier.keys.refresh()
-                    caller = self._access.caller(scope)
+                except (UnknownKey, SessionsNotRead):
+                    caller = await self._access.read_and_find_caller(scope)
                 if caller is None:
                     await app(scope, receive, send)
                     return

@@ -46,6 +46,7 @@ from stepwell.api.request_resources import ProcessResources
 from stepwell.api.routing import on_no_route, options_handlers, wrong_method_handler
 from stepwell.api.schema_page import render_page
 from stepwell.api.secret_urls import protect_secret_url
+from stepwell.api.session_cookies import SessionCookies
 from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
@@ -83,6 +84,7 @@ def build_api(
     verifier: TokenVerifier,
     signed_urls: SignedUrls,
     tickets: StreamTickets,
+    cookies: SessionCookies,
     cursors: PageCursors,
     clock: Clock,
     metrics: Metrics,
@@ -101,6 +103,7 @@ def build_api(
             "signed_urls": signed_urls,
             "clock": clock,
             "tickets": tickets,
+            "session_cookies": cookies,
             "cursors": cursors,
             "metrics": metrics,
             "description": describe(),
@@ -112,7 +115,7 @@ def build_api(
         middleware=[
             RequestMiddleware(
                 ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s, handling),
-                AccessControl(verifier, signed_urls, tickets, clock, lambda: services.availability.draining),
+                AccessControl(verifier, signed_urls, tickets, cookies, clock, lambda: services.availability.draining),
                 connections,
             )
         ],

@@ -13,6 +13,7 @@ from stepwell.api.claims import ClaimRules
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.key_set import FetchedKeys
 from stepwell.api.routes import build_api, build_cross_origin
+from stepwell.api.session_cookies import SessionCookies
 from stepwell.api.token_keys import FixedKey, TokenKeys
 from stepwell.app.construction import (
     Engine,
@@ -160,6 +161,7 @@ def _build_api(
         verifier=verifier,
         signed_urls=process.signed_urls,
         tickets=StreamTickets(process.url_secret, process.clock.now),
+        cookies=SessionCookies(process.url_secret, process.settings.base_url, stores.database.sign_ins, process.clock),
         cursors=PageCursors(process.url_secret),
         clock=process.clock,
         metrics=metrics,

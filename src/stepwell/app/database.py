@@ -38,6 +38,8 @@ from stepwell.persistence.stores.outbox import PostgresOutbox
 from stepwell.persistence.stores.peer_commands import CONNECTIONS as COMMAND_CONNECTIONS
 from stepwell.persistence.stores.peer_commands import PostgresCommands
 from stepwell.persistence.stores.purges import PostgresPurges
+from stepwell.persistence.stores.sign_ins import CONNECTIONS as SIGN_IN_CONNECTIONS
+from stepwell.persistence.stores.sign_ins import PostgresSignIns
 from stepwell.persistence.stores.uploads import CONNECTIONS as UPLOAD_CONNECTIONS
 from stepwell.persistence.stores.uploads import PostgresUploads
 from stepwell.persistence.stores.workflow_reader import PostgresWorkflowReader
@@ -49,6 +51,7 @@ from stepwell.ports.events import EventFeed
 from stepwell.ports.installation import Installation
 from stepwell.ports.peer_commands import Commands
 from stepwell.ports.purges import Purges
+from stepwell.ports.sign_ins import SignIns
 from stepwell.ports.storage import IdempotencyKeys, WorkflowReader, WorkflowStore
 from stepwell.ports.uploads import Uploads
 from stepwell.ports.webhooks import Deliveries, Outbox
@@ -74,6 +77,7 @@ class Database(Struct):
     purges: Purges
     commands: Commands
     limits: LimitStore
+    sign_ins: SignIns
     installation: Installation | None = None
 
 
@@ -156,6 +160,7 @@ class PostgresSource:
             PostgresPurges(cleaning),
             PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
             PostgresLimitStore(notifying),
+            PostgresSignIns(open_pool(SIGN_IN_CONNECTIONS)),
             PostgresInstallation(pool),
         )
 

@@ -17,6 +17,7 @@ from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_lease_store import MemoryLeaseStore
 from stepwell.testing.memory_limit_store import MemoryLimitStore
 from stepwell.testing.memory_purges import MemoryPurges
+from stepwell.testing.memory_sign_ins import MemorySignIns
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables
 from stepwell.testing.memory_uploads import MemoryUploads
 from stepwell.testing.memory_webhooks import MemoryDeliveries, MemoryOutbox
@@ -84,6 +85,7 @@ class MemoryDatabase:
             MemoryPurges(tables),
             MemoryCommands(tables),
             MemoryLimitStore(tables),
+            MemorySignIns(tables),
         )
 
     async def open(

@@ -254,6 +254,8 @@ class Tables:
         self.daily_costs: dict[CostRowKey, CostRow] = {}
         self.limit_division = LimitDivisionRow()
         self.limit_members: dict[UUID, LimitMemberRow] = {}
+        self.used_sign_in_codes: dict[UUID, datetime] = {}  # by code: its end
+        self.sessions_ended_at: datetime | None = None
         self.transactions = 0
         self.workflow_channel, self.process_channel = Channel(), Channel()
         self.available = True

@@ -94,11 +94,15 @@ class ProcessColumns(TypedColumns):
 
 
 class InstallationColumns(TypedColumns):
-    """One row: the id of the database, and the oldest migration revision whose code may still work on the tables."""
+    """One row: the id of the database, and the oldest migration revision whose code may still work on the tables.
+
+    `sessions_ended_at` is when all sessions of the web page were ended the last time.
+    """
 
     id = Column(Uuid(), primary_key=True)
     oldest_revision = _text()
     has_folder = _flag()
+    sessions_ended_at = _time()
 
 
 class UncleanEndColumns(TypedColumns):
@@ -373,6 +377,13 @@ class LimitMemberColumns(TypedColumns):
     updated_at = _time(nullable=False)
 
 
+class UsedSignInCodeColumns(TypedColumns):
+    """The codes that have signed somebody in to the web page."""
+
+    id = Column(Uuid(), primary_key=True)
+    expires_at = _time(nullable=False)
+
+
 _NEWEST = ("created_at", "id")
 
 installation = Table("installation", metadata, InstallationColumns)
@@ -539,3 +550,4 @@ commands = Table(
 )
 limit_division = Table("limit_division", metadata, LimitDivisionColumns, postgresql_with={"fillfactor": "50"})
 limit_members = Table("limit_members", metadata, LimitMemberColumns, postgresql_with={"fillfactor": "50"})
+used_sign_in_codes = Table("used_sign_in_codes", metadata, UsedSignInCodeColumns)

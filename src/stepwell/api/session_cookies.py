@@ -1,0 +1,152 @@
+"""The cookie of the web page's session: how it is set, and which requests it authenticates.
+
+What must hold:
+- The cookie authenticates a request to `/api/v1` only if a page of this service makes it: with `Sec-Fetch-Site:
+  same-origin`, or without that header with a matching `Origin`. So no other page can use it.
+- The name contains the port, because browsers share cookies between the ports of a host. A request with two cookies of
+  that name is refused, because another service on the host may have set one.
+- All sessions end within `FRESH_S` after they were ended. That time is read from the database while requests with
+  cookies come, at most once every `FRESH_S` and once at a time. A request with a token costs no statement.
+"""
+
+import asyncio
+import math
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from litestar.types import Scope
+
+from stepwell.api.headers import values_of
+from stepwell.domain.access.request_origin import RequestOrigin, request_origin
+from stepwell.domain.access.sessions import Session, Sessions
+from stepwell.domain.errors import Forbidden, Unauthenticated, Unavailable
+from stepwell.domain.urls import split_url
+from stepwell.ports.clock import Clock
+from stepwell.ports.sign_ins import SignIns
+
+FRESH_S: Final = 5.0
+_PORTS: Final = {"http": 80, "https": 443}
+_ENDED = "The session has ended. Sign in again."
+_TWICE = "The request has two session cookies. Delete the cookies of this host, and sign in again."
+_OTHER_PAGE = (
+    "The session cookie is accepted from the pages of this service only, of which the browser sends "
+    "Sec-Fetch-Site: same-origin. Programs send a bearer token."
+)
+_NO_ORIGIN = (
+    "The browser sends neither Sec-Fetch-Site nor Origin, so the session cookie isn't accepted. Browsers send them to "
+    "https and to localhost: open the page there, or use a newer browser."
+)
+
+
+class SessionsNotRead(Exception):
+    """Whether all sessions were ended must be read first, by `SessionCookies.refresh`."""
+
+
+class SessionCookies:
+    """Sets and reads the cookies of sessions. *base_url* is that of the service, as users see it."""
+
+    def __init__(self, secret: bytes, base_url: str, sign_ins: SignIns, clock: Clock) -> None:
+        parts = split_url(base_url)
+        host = f"[{parts.host}]" if ":" in (parts.host or "") else parts.host
+        port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
+        shown_port = "" if port == _PORTS.get(parts.scheme) else f":{port}"
+        self.name = f"stepwell-session-{port}"
+        self.sessions = Sessions(secret)
+        self._origin = f"{parts.scheme}://{host}{shown_port}"
+        self._sign_ins, self._clock = sign_ins, clock
+        self._fresh_until = -math.inf
+        self._reading: asyncio.Future[None] | None = None
+        self._ended_at: datetime | None = None
+
+    def authenticate(self, scope: Scope) -> Session | None:
+        """Return the session of a request to the API; None if it has no cookie.
+
+        Raises `Forbidden` if no page of this service makes the request, `Unauthenticated` if the session has ended, and
+        `SessionsNotRead`.
+        """
+        values = self._values(scope)
+        if not values:
+            return None
+        origin = self.origin(scope)
+        if origin is not RequestOrigin.SAME:
+            raise Forbidden(_NO_ORIGIN if origin is RequestOrigin.UNKNOWN else _OTHER_PAGE)
+        if len(values) > 1:
+            raise Unauthenticated(_TWICE)
+        session = self._active(values[0])
+        if session is None:
+            raise Unauthenticated(_ENDED)
+        return session
+
+    async def session(self, scope: Scope) -> Session | None:
+        """Return the session of a request for a page, from wherever the user comes; None without one.
+
+        Raises `Unavailable`.
+        """
+        values = self._values(scope)
+        if len(values) != 1:
+            return None
+        while True:
+            try:
+                return self._active(values[0])
+            except SessionsNotRead:
+                await self.refresh()
+
+    async def is_active(self, session: Session) -> bool:
+        """Return whether *session* lasts. While the database is away, all sessions count as not ended."""
+        with suppress(Unavailable):
+            await self.refresh()
+        return session.is_active(self._clock.now(), self._ended_at)
+
+    def origin(self, scope: Scope) -> RequestOrigin:
+        """Return whether a page of this service makes the request of *scope*."""
+        own = {self._origin, f"{scope['scheme']}://{values_of(scope, 'host')}"}
+        return request_origin(values_of(scope, "sec-fetch-site"), values_of(scope, "origin"), own)
+
+    def set(self, scope: Scope, session: Session) -> str:
+        """Return the value of `Set-Cookie` that begins *session*."""
+        lasts_s = math.ceil((session.grant.expires_at - self._clock.now()).total_seconds())
+        return self._cookie(scope, self.sessions.encode(session), lasts_s)
+
+    def clear(self, scope: Scope) -> str:
+        """Return the value of `Set-Cookie` that ends the session in this browser."""
+        return self._cookie(scope, "", 0)
+
+    async def refresh(self) -> None:
+        """Read whether all sessions were ended, unless that was read just before. Raises `Unavailable`."""
+        while self._clock.monotonic() >= self._fresh_until:
+            if self._reading is not None:
+                await asyncio.shield(self._reading)
+                continue
+            reading = self._reading = asyncio.get_running_loop().create_future()
+            try:
+                self._ended_at = await self._sign_ins.ended_at()
+            except Unavailable as error:
+                reading.set_exception(error)
+                reading.exception()  # marks it as retrieved, because no other request may wait
+                raise
+            else:
+                self._fresh_until = self._clock.monotonic() + FRESH_S
+            finally:
+                self._reading = None
+                if not reading.done():
+                    reading.set_result(None)
+
+    def _active(self, cookie: str) -> Session | None:
+        """Return the session in *cookie* if it lasts. Raises `SessionsNotRead`."""
+        session = self.sessions.read(cookie)
+        if session is None:
+            return None
+        if self._clock.monotonic() >= self._fresh_until:
+            raise SessionsNotRead
+        return session if session.is_active(self._clock.now(), self._ended_at) else None
+
+    def _values(self, scope: Scope) -> list[str]:
+        """Return the values of all cookies of the session's name that the request has."""
+        headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
+        pairs = [pair.strip(" ").partition("=") for header in headers for pair in header.split(";")]
+        return [value for name, _, value in pairs if name == self.name]
+
+    def _cookie(self, scope: Scope, value: str, lasts_s: int) -> str:
+        secure = "; Secure" if scope["scheme"] == "https" else ""
+        return f"{self.name}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Lax{secure}"

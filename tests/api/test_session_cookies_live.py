@@ -1,0 +1,194 @@
+"""The cookie of a session: which requests it authenticates, and until when."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from stepwell.api.operations import Permission
+from stepwell.domain.access.sessions import SESSION, Grant, Sessions
+from stepwell.domain.tenancy import TenantScope
+from stepwell.testing import ManualClock
+from support.providers.configured_by_steps import WORKFLOWS, configured_step, passthrough_step
+from support.service.conformance import conforming_client
+from support.service.live_service import EVERYTHING, SECRET, Service, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NAME = "stepwell-session-9000"
+SAME = {"Sec-Fetch-Site": "same-origin"}
+FRESH_S = 5.0
+
+
+async def cookie(
+    api: Service,
+    tenant: str | None = None,
+    *,
+    every: bool = False,
+    permissions: tuple[str, ...] = EVERYTHING,
+    lasts: timedelta = SESSION,
+) -> str:
+    """The cookie of a session that begins now."""
+    sign_ins = api.app.components.stores.database.sign_ins
+    now, own = await sign_ins.now(), Sessions(SECRET.encode())
+    session = own.begin(Grant("somebody", TenantScope(tenant, every), permissions, now + lasts), now)
+    assert session is not None
+    return f"{NAME}={own.encode(session)}"
+
+
+def browser(api: Service, cookie: str, **headers: str) -> httpx.AsyncClient:
+    return conforming_client(api.app.api, Cookie=cookie, **headers)
+
+
+async def status(api: Service, cookie: str, headers: dict[str, str], method: str = "GET") -> int:
+    async with conforming_client(api.app.api) as client:
+        answer = await client.request(method, WORKFLOWS, headers={"Cookie": cookie} | headers)
+    return answer.status_code
+
+
+async def test_a_session_sees_what_its_token_sees(api: Service) -> None:
+    created = await api.create(passthrough_step("a"), origin_tenant_id="acme")
+    path = WORKFLOWS + created["id"]
+    for tenant, every, expected in (("acme", False, 200), (None, True, 200), ("other", False, 404), (None, False, 404)):
+        async with browser(api, await cookie(api, tenant, every=every), **SAME) as client:
+            answer = await client.get(path)
+            assert answer.status_code == expected, (tenant, every)
+
+
+async def test_a_session_may_do_what_its_token_may_do(api: Service) -> None:
+    body = {"name": "x", "origin_instance": "tests", "steps": [passthrough_step("a")]}
+    for permissions, reads, writes in (
+        ((), 403, 403),
+        ((Permission.READ,), 200, 403),
+        ((Permission.WRITE,), 403, 201),
+        (EVERYTHING, 200, 201),
+    ):
+        async with browser(api, await cookie(api, "acme", permissions=permissions), **SAME) as client:
+            assert (await client.get(WORKFLOWS)).status_code == reads
+            answer = await client.post(WORKFLOWS, json=body)
+            assert answer.status_code == writes
+            if writes == 201:
+                assert answer.json()["origin_tenant_id"] == "acme"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+@pytest.mark.parametrize(
+    ("headers", "accepted"),
+    [
+        (SAME, True),
+        (SAME | {"Origin": "null"}, True),
+        ({"Origin": "http://t.local"}, True),
+        ({"Origin": "http://127.0.0.1:9000"}, True),
+        ({"Origin": "https://t.local"}, False),
+        ({"Origin": "http://t.local:8000"}, False),
+        ({"Origin": "null"}, False),
+        ({"Sec-Fetch-Site": "same-site"}, False),
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://t.local"}, False),
+        ({"Sec-Fetch-Site": "cross-site"}, False),
+        ({"Sec-Fetch-Site": "none"}, False),
+        ({}, False),
+    ],
+)
+async def test_only_a_page_of_this_service_can_use_the_cookie(
+    api: Service, method: str, headers: dict[str, str], *, accepted: bool
+) -> None:
+    accepted_status = 422 if method == "POST" else 200
+    body = {} if method == "POST" else {"content-type": "text/plain"}
+    assert await status(api, await cookie(api, every=True), headers | body, method) in (
+        (accepted_status, 415) if accepted else (403,)
+    )
+
+
+async def test_a_refusal_says_why(api: Service) -> None:
+    own = await cookie(api, every=True)
+    for headers, status_code, words in (
+        ({}, 403, "Browsers send them to https and to localhost"),
+        ({"Sec-Fetch-Site": "cross-site"}, 403, "from the pages of this service only"),
+        (SAME | {"Cookie": f"{NAME}=forged"}, 401, "The session has ended. Sign in again."),
+        (SAME | {"Cookie": f"{NAME}="}, 401, "The session has ended. Sign in again."),
+        (SAME | {"Cookie": f"{own}; {own}"}, 401, "two session cookies"),
+        (SAME | {"Cookie": own.replace("9000", "9001")}, 401, "A bearer token is required"),
+        (SAME | {"Cookie": "other=1; x"}, 401, "A bearer token is required"),
+    ):
+        async with conforming_client(api.app.api) as client:
+            answer = await client.get(WORKFLOWS, headers={"Cookie": own} | headers)
+        assert answer.status_code == status_code
+        assert words in answer.json()["detail"]
+        assert NAME not in answer.text
+        assert ("www-authenticate" in answer.headers) == (status_code == 401)
+
+
+async def test_the_cookie_is_found_among_others(api: Service) -> None:
+    own = await cookie(api, every=True)
+    for cookies in (f"a=b; {own}", f"{own};a=b", f"a;{own};;", f'x="{own}"; {own}'):
+        assert await status(api, cookies, SAME) == 200
+    # HTTP/2 may send each cookie in a header of its own.
+    async with conforming_client(api.app.api) as client:
+        headers = [("cookie", "a=b"), ("cookie", own), ("sec-fetch-site", "same-origin")]
+        assert (await client.get(WORKFLOWS, headers=headers)).status_code == 200
+
+
+async def test_a_token_precedes_the_cookie(api: Service) -> None:
+    created = await api.create(passthrough_step("a"), origin_tenant_id="acme")
+    path = WORKFLOWS + created["id"]
+    acme, other = await cookie(api, "acme"), await cookie(api, "other")
+    async with conforming_client(api.app.api, token("acme", every=False), Cookie=other, **SAME) as client:
+        assert (await client.get(path)).status_code == 200
+    async with conforming_client(api.app.api, token("other", every=False), Cookie=acme, **SAME) as client:
+        assert (await client.get(path)).status_code == 404
+    async with conforming_client(api.app.api, "no token", Cookie=acme, **SAME) as client:
+        assert (await client.get(path)).status_code == 401
+    # A program may send a cookie that no page sends.
+    async with conforming_client(api.app.api, token("acme", every=False), Cookie=acme) as client:
+        assert (await client.get(path)).status_code == 200
+
+
+async def test_a_signed_url_and_a_ticket_work_beside_a_cookie_from_wherever_the_user_comes(api: Service) -> None:
+    created = await api.create(configured_step("a", files=1), origin_tenant_id="acme")
+    await api.until_ended(created["id"])
+    (task,) = await api.tasks(created["id"])
+    path = task["outputs"][0]["path"]
+    async with api.as_tenant("acme") as client:
+        signed = (await client.post("/api/v1/artifacts/links", json={"path": path})).json()["url"]
+    url, path = httpx.URL(signed), f"/api/v1/artifacts/{path}"
+    foreign = {"Cookie": await cookie(api, "other"), "Sec-Fetch-Site": "cross-site"}
+    async with conforming_client(api.app.api) as client:
+        assert (await client.get(url.raw_path.decode(), headers=foreign)).status_code == 200
+        assert (await client.get(path, headers=foreign)).status_code == 403
+        own = {"Cookie": await cookie(api, "acme")} | SAME
+        assert (await client.get(path, headers=own)).status_code == 200
+        ticket = (await client.post("/api/v1/events/tickets", headers=own)).json()["ticket"]
+        answer = await client.get("/api/v1/events", params={"ticket": ticket}, headers=foreign)
+        assert answer.status_code == 200
+
+
+async def test_a_session_ends_at_its_time(api: Service, clock: ManualClock) -> None:
+    short = await cookie(api, every=True, lasts=timedelta(seconds=90))
+    long = await cookie(api, every=True, lasts=timedelta(days=30))
+    clock.advance(89)
+    assert await status(api, short, SAME) == 200
+    clock.advance(1)
+    assert await status(api, short, SAME) == 401
+    clock.advance(SESSION.total_seconds() - 91)
+    assert await status(api, long, SAME) == 200
+    clock.advance(1)
+    assert await status(api, long, SAME) == 401
+
+
+async def test_all_sessions_end_within_seconds_after_they_were_ended(api: Service, clock: ManualClock) -> None:
+    before = await cookie(api, every=True)
+    assert await status(api, before, SAME) == 200
+    await api.app.components.stores.database.sign_ins.end_all()
+    after = await cookie(api, every=True)
+    clock.advance(FRESH_S)
+    assert await status(api, before, SAME) == 401
+    assert await status(api, after, SAME) == 200
+
+
+async def test_nothing_outside_the_api_needs_or_reads_the_cookie(api: Service) -> None:
+    own = await cookie(api, every=True)
+    async with conforming_client(api.app.api, Cookie=own) as client:
+        for path in ("/", "/health/live", "/health/ready", "/metrics", "/schema", "/manual"):
+            assert (await client.get(path)).status_code == 200
+        assert (await client.get(f"{WORKFLOWS}{uuid4()}")).status_code == 403
