@@ -95,7 +95,7 @@ def test_names_of_tests_are_sentences() -> None:
 
 # Dotted words in backquotes that begin like a module of Stepwell: a column, and files.
 NO_REFERENCES = {"events.txid"}
-FILE_SUFFIXES = (".lock", ".md", ".py")
+FILE_SUFFIXES = (".css", ".html", ".js", ".lock", ".md", ".py")
 Members = dict[str, set[str]]
 
 

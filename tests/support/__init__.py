@@ -2,6 +2,7 @@
 
 - `service`: the whole service in the test's own event loop, and what tests do with it over HTTP.
 - `processes`: `stepwell` as a real process, started, watched and killed from outside.
+- `browser`: Chromium, and the web page in it.
 - `database`: PostgreSQL servers, databases and stored workflows.
 - `emulators`: HTTP servers that behave like the providers' APIs, S3, and receivers of webhooks.
 - `providers`: providers for tests: scripted ones, and the real ones with their emulators.

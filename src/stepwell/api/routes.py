@@ -5,12 +5,13 @@ from contextlib import AbstractAsyncContextManager
 from functools import cache
 from http import HTTPMethod
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
+from litestar.template import TemplateConfig
 from litestar.types import Message, Scope
 from prometheus_client import Counter, Histogram
 
@@ -74,6 +75,19 @@ HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *manual.HANDLERS,
 )
 _METHODS = frozenset(HTTPMethod)
+
+
+class WebPages(Protocol):
+    """The web page: its handlers, the dependencies that only they have, and its templates."""
+
+    @property
+    def handlers(self) -> tuple[HTTPRouteHandler, ...]: ...
+    @property
+    def dependencies(self) -> dict[str, Any]: ...
+    @property
+    def templates(self) -> TemplateConfig[Any]: ...
+
+
 Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]] | AbstractAsyncContextManager[None]
 
 
@@ -92,9 +106,14 @@ def build_api(
     body_timeout_s: float,
     handling: Handling,
     cross_origin: CrossOrigin | None,
+    pages: WebPages | None = None,
     lifespan: Sequence[Lifespan] = (),
 ) -> Litestar:
-    """Return the ASGI app. It opens and closes none of its arguments; *lifespan* may do that."""
+    """Return the ASGI app, with the web page if *pages* are given.
+
+    It opens and closes none of its arguments; *lifespan* may do that.
+    """
+    handlers, page_dependencies = (pages.handlers, pages.dependencies) if pages else ((), {})
     dependencies = {
         name: Provide(_always(value), use_cache=True, sync_to_thread=False)
         for name, value in {
@@ -107,10 +126,11 @@ def build_api(
             "cursors": cursors,
             "metrics": metrics,
             "description": describe(),
+            **page_dependencies,
         }.items()
     }
     return Litestar(
-        _parsed_handlers(frozenset(dependencies)),
+        _parsed_handlers(frozenset(dependencies), handlers),
         dependencies=dependencies,
         middleware=[
             RequestMiddleware(
@@ -125,6 +145,7 @@ def build_api(
             NotFoundException: on_no_route,
             MethodNotAllowedException: wrong_method_handler(operations()),
         },
+        template_config=pages.templates if pages else None,
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
         openapi_config=None,
@@ -133,15 +154,15 @@ def build_api(
 
 
 @cache
-def _parsed_handlers(dependencies: frozenset[str]) -> tuple[HTTPRouteHandler, ...]:
-    """Return the handlers of all routes. Each app copies them.
+def _parsed_handlers(dependencies: frozenset[str], pages: tuple[HTTPRouteHandler, ...]) -> tuple[HTTPRouteHandler, ...]:
+    """Return the handlers of all routes, those of *pages* among them. Each app copies them.
 
     Their signatures are parsed once, and not for each app of a test run. A model of a signature depends on the names of
     the app's dependencies, so the handlers belong to a router with those names until an app takes them.
     """
     provided = {name: Provide(_always(name), sync_to_thread=False) for name in dependencies}
     router = Router("/", route_handlers=(), dependencies=provided)
-    handlers = (*options_handlers(operations()), *HANDLERS)
+    handlers = (*options_handlers(operations()), *HANDLERS, *pages)
     for handler in handlers:
         handler.owner = router
         _ = handler.signature_model

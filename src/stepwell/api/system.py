@@ -14,6 +14,7 @@ from stepwell.contract.system import Health, Root
 from stepwell.domain.errors import Unavailable
 
 TAG = "system"
+WEB_PAGE = "/ui"
 
 ROOT = Operation(
     method="GET",
@@ -21,7 +22,7 @@ ROOT = Operation(
     id="root",
     summary="Root",
     description="The version, and the paths of the API's description and of the readiness check. A client that prefers "
-    "text/html, as browsers do, is redirected to /schema.",
+    "text/html, as browsers do, is redirected to /ui, the web page.",
     tag=TAG,
     permission=None,
     answers=Root,
@@ -85,7 +86,7 @@ SCHEMA_ALIAS = structs.replace(SCHEMA, path="/openapi.json", id="schema_alias", 
 async def root(request: ApiRequest) -> Response[Any]:
     headers = {"Vary": "Accept"}
     if prefers(request.headers.getall("accept", []), "text/html"):
-        return Response(b"", status_code=307, headers={**headers, "Location": SCHEMA_PAGE.path})
+        return Response(b"", status_code=307, headers={**headers, "Location": WEB_PAGE})
     return Response(Root(version=__version__), headers=headers)
 
 

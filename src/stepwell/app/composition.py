@@ -38,6 +38,8 @@ from stepwell.ports.clock import Clock
 from stepwell.ports.providers import Provider
 from stepwell.settings import Settings
 from stepwell.telemetry import Metrics
+from stepwell.web.pages import build_pages
+from stepwell.web.viewer import viewer_by_token
 
 
 class Components(Struct, frozen=True):
@@ -169,4 +171,5 @@ def _build_api(
         body_timeout_s=process.settings.body_timeout_s,
         handling=Handling.LENIENT if process.settings.unknown_fields == "ignore" else Handling.STRICT,
         cross_origin=build_cross_origin(process.settings.cors_origins),
+        pages=build_pages(viewer_by_token(verifier)),
     )

@@ -1,0 +1,108 @@
+"""The pages below `/ui`: one HTML shell for each view, which the view's script fills from the public API."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import HttpMethod, route
+from litestar.handlers import HTTPRouteHandler
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.response import Template
+from litestar.template import TemplateConfig
+from msgspec import Struct
+
+from stepwell import __version__
+from stepwell.api.auth import Principal
+from stepwell.api.dependencies import ApiRequest
+from stepwell.web.static_files import static_file, static_files
+from stepwell.web.viewer import ViewerDep
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # A page shows who is signed in.
+    "Cache-Control": "private, no-store",
+}
+
+
+class View(Struct, frozen=True):
+    """A view of the page. Its script and its style sheet are below `static/views`, under its name.
+
+    The navigation lists the views that have a *label*.
+    """
+
+    name: str
+    path: str
+    title: str
+    label: str | None = None
+
+
+VIEWS: Final = (
+    View("runs", "/ui", "Runs", "Runs"),
+    View("new", "/ui/new", "New run", "New run"),
+    View("providers", "/ui/providers", "Providers", "Providers"),
+    View("uploads", "/ui/uploads", "Uploads", "Uploads"),
+    View("costs", "/ui/costs", "Costs", "Costs"),
+    View("run", "/ui/workflows/{workflow_id:str}", "Run"),
+)
+
+
+def template_config() -> TemplateConfig[JinjaTemplateEngine]:
+    """Return the templates of the page. They escape whatever they insert, and an unknown name is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, auto_reload=False, undefined=StrictUndefined
+    )
+    files = static_files()
+    environment.globals.update(
+        static=files.url,
+        has_file=files.files.__contains__,
+        navigation=[view for view in VIEWS if view.label],
+        version=__version__,
+    )
+    return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
+
+
+def render_view(view: View, viewer: Principal | None, workflow_id: str = "") -> Template:
+    """Return the shell of *view* for *viewer*. The scripts read what they need from its `data-` attributes."""
+    context = {
+        "view": view,
+        "scopes": sorted(viewer.permissions) if viewer else [],
+        "subject": viewer.subject if viewer else "",
+        "tenant": (viewer.scope.tenant or "") if viewer else "",
+        "every_tenant": viewer.scope.every if viewer else False,
+        "workflow_id": workflow_id,
+    }
+    return Template("view.html", context=context, headers=PAGE_HEADERS)
+
+
+def _page(view: View) -> HTTPRouteHandler:
+    @route(view.path, http_method=[HttpMethod.GET, HttpMethod.HEAD], name=f"ui_{view.name}", include_in_schema=False)
+    async def page(request: ApiRequest, viewer: ViewerDep) -> Template:
+        return render_view(view, viewer(request), str(request.path_params.get("workflow_id", "")))
+
+    return page
+
+
+HANDLERS: Final = (static_file, *map(_page, VIEWS))
+
+
+class Pages(Struct, frozen=True):
+    """What `build_api` needs in order to serve the pages: their handlers, the handlers' dependencies, the templates."""
+
+    handlers: tuple[HTTPRouteHandler, ...]
+    dependencies: dict[str, Any]
+    templates: TemplateConfig[JinjaTemplateEngine]
+
+
+def build_pages(viewer: Callable[[ApiRequest], Principal | None]) -> Pages:
+    """Return the pages. *viewer* returns who looks at a page; None if the request says nothing about that."""
+    return Pages(HANDLERS, {"viewer": viewer}, template_config())

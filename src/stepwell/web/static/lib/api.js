@@ -1,0 +1,116 @@
+// Requests to the public API, and its errors.
+//
+//   const run = await getJson(`/workflows/${id}`, { query: { include_steps: false }, signal });
+//   const { data, headers } = await request("/workflows/", { query });      // headers: see nextLink, ETag
+//   await send("POST", `/workflows/${id}/start`, { headers: { "If-Match": etag } });
+//
+// Every failure is an ApiError with `status`, `title`, `detail`, `faults` ([{place, message, type, loc}] of a 422) and
+// `retryAfterS`. A request that got no answer has status 0. A request that was aborted throws the signal's AbortError.
+// After a 401 the event SIGNED_OUT is dispatched on window, and app.js offers to sign in.
+
+export const API = document.body?.dataset.api ?? "/api/v1";
+export const SIGNED_OUT = "stepwell:signed-out";
+
+export class ApiError extends Error {
+  constructor(status, { title, detail, faults = [], retryAfterS = null }) {
+    super(detail || title);
+    this.name = "ApiError";
+    this.status = status;
+    this.title = title;
+    this.detail = detail;
+    this.faults = faults;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+/** The URL of *path*, a path of the API without its prefix. *query* may have lists, and members without a value. */
+export function apiUrl(path, query = {}) {
+  const parameters = query instanceof URLSearchParams ? query : new URLSearchParams();
+  if (parameters !== query) {
+    for (const [name, value] of Object.entries(query)) {
+      for (const each of Array.isArray(value) ? value : [value]) {
+        if (each !== null && each !== undefined && each !== "") parameters.append(name, String(each));
+      }
+    }
+  }
+  const text = parameters.toString();
+  return text ? `${API}${path}?${text}` : `${API}${path}`;
+}
+
+/** Sends a request and returns {data, headers, status}. *body*: an object (sent as JSON), a Blob or FormData. */
+export async function request(path, { method = "GET", query, body, headers = {}, signal } = {}) {
+  const plain = body !== undefined && !(body instanceof Blob) && !(body instanceof FormData);
+  let response;
+  try {
+    response = await fetch(apiUrl(path, query), {
+      method,
+      signal,
+      credentials: "same-origin",
+      headers: { Accept: "application/json", ...(plain ? { "Content-Type": "application/json" } : {}), ...headers },
+      body: plain ? JSON.stringify(body) : body,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ApiError(0, {
+      title: "No answer",
+      detail: "The service can't be reached. Check that it runs, and the network between.",
+    });
+  }
+  if (!response.ok) throw await readError(response);
+  const data = isJson(response) ? await response.json() : await response.blob();
+  return { data, headers: response.headers, status: response.status };
+}
+
+/** The JSON at *path*. */
+export async function getJson(path, options) {
+  return (await request(path, options)).data;
+}
+
+/** Sends a request that changes something, and returns {data, headers, status}. */
+export function send(method, path, options = {}) {
+  return request(path, { ...options, method });
+}
+
+/** The path and query of the next page by the header Link (RFC 8288); null on the last page. */
+export function nextLink(headers) {
+  for (const part of (headers.get("Link") ?? "").split(/,\s*(?=<)/)) {
+    const match = /^<([^>]*)>;.*\brel="next"/.exec(part);
+    if (match) return match[1];
+  }
+  return null;
+}
+
+/** True if *error* only says that a request was aborted. */
+export function isAbort(error) {
+  return error?.name === "AbortError";
+}
+
+function isJson(response) {
+  return /^application\/(?:[\w.-]+\+)?json\b/.test(response.headers.get("Content-Type") ?? "");
+}
+
+async function readError(response) {
+  let content = {};
+  try {
+    if (isJson(response)) content = await response.json();
+  } catch {
+    // A proxy's answer, or one that broke off: the status says enough.
+  }
+  if (response.status === 401) dispatchEvent(new Event(SIGNED_OUT));
+  const listed = Array.isArray(content.detail) ? content.detail : [];
+  return new ApiError(response.status, {
+    title: content.title ?? `The service answered ${response.status}`,
+    detail: listed.length ? "" : content.detail ?? "",
+    faults: listed.map((fault) => ({
+      loc: fault.loc, place: placeOf(fault.loc), message: fault.msg, type: fault.type,
+    })),
+    retryAfterS: Number(response.headers.get("Retry-After")) || null,
+  });
+}
+
+/** A fault's place in words: ["body", "steps", 1, "id"] is steps[1].id. */
+function placeOf(loc) {
+  const [, ...rest] = loc;
+  const text = rest.map((part) => (typeof part === "number" ? `[${part}]` : `.${part}`)).join("");
+  return text.replace(/^\./, "") || String(loc[0] ?? "");
+}

@@ -1,0 +1,65 @@
+// Outputs: the files that a result names, their kinds and URLs, and thumbnails.
+import { html, icon } from "./dom.js";
+import { API } from "./api.js";
+
+const PATH = /^media\/[0-9a-f-]{36}\/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+const KINDS = {
+  image: ["png", "apng", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "heic", "tif", "tiff"],
+  video: ["mp4", "m4v", "webm", "mov", "mkv", "avi", "mpg", "mpeg", "3gp"],
+  sound: ["mp3", "m4a", "wav", "ogg", "oga", "opus", "flac", "aac", "aiff", "aif", "amr"],
+  text: ["txt", "json"],
+};
+const KIND_OF = new Map(Object.entries(KINDS).flatMap(([kind, all]) => all.map((suffix) => [suffix, kind])));
+
+/** True if *value* is the path of a file of this service. */
+export function isArtifactPath(value) {
+  return typeof value === "string" && PATH.test(value);
+}
+
+/** "image", "video", "sound", "text" or "file", by the suffix of the path. */
+export function kindOf(path) {
+  return KIND_OF.get(path.slice(path.lastIndexOf(".") + 1).toLowerCase()) ?? "file";
+}
+
+/** The URL of a file. *width* (64, 256, 512, 1024): of an image's preview. *download*: the browser stores it. */
+export function fileUrl(path, { width, download = false } = {}) {
+  const parameters = new URLSearchParams();
+  if (width) parameters.set("w", String(width));
+  if (download) parameters.set("download", "1");
+  const text = parameters.toString();
+  return `${API}/artifacts/${path}${text ? `?${text}` : ""}`;
+}
+
+/** The paths of all files that a step's result names, the first image or video first. */
+export function filesOf(result) {
+  const found = new Set();
+  const visit = (value, depth) => {
+    if (isArtifactPath(value)) found.add(value);
+    else if (value !== null && typeof value === "object" && depth < 8) {
+      for (const each of Object.values(value)) visit(each, depth + 1);
+    }
+  };
+  visit(result?.result_video_path ?? null, 0);
+  visit(result?.result_image_path ?? null, 0);
+  visit(result, 0);
+  return [...found];
+}
+
+/** A small picture of what a step's result contains: an image, or an icon of its kind. *alt* names it. */
+export function thumbnail(result, alt, { width = 64 } = {}) {
+  const [path] = filesOf(result);
+  if (path && kindOf(path) === "image") {
+    return html`<span class="thumb"><img src=${fileUrl(path, { width })} alt=${alt} loading="lazy" decoding="async"
+      @error=${hideBroken}></span>`;
+  }
+  const kind = path ? kindOf(path) : typeof result?.result_text === "string" ? "text" : result ? "file" : null;
+  if (kind === null) return html`<span class="thumb thumb-empty"></span>`;
+  return html`<span class="thumb thumb-${kind}" role="img" aria-label=${`${alt}: ${kind}`}>${icon(kind)}</span>`;
+}
+
+/** An image that can't be shown (deleted by a cleanup, or damaged) leaves its frame. */
+function hideBroken(event) {
+  event.target.closest(".thumb")?.classList.add("thumb-broken");
+  event.target.hidden = true;
+}
+

@@ -1,0 +1,6 @@
+// The view "Runs". It isn't built yet.
+import { emptyState, html, render } from "../lib/dom.js";
+
+export default function mount(element) {
+  render(html`<h1>Runs</h1>${emptyState("This view isn't built yet.", html`<p>Until then, use the command line.</p>`)}`, element);
+}

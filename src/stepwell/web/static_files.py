@@ -1,0 +1,93 @@
+"""The static files of the page, below a path that contains their digest, so that browsers cache them for good."""
+
+import gzip
+from functools import cache, partial
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from anyio import to_thread
+from litestar import HttpMethod, Response, route
+from msgspec import Struct
+
+from stepwell.api.dependencies import ApiRequest
+from stepwell.api.problems import path_not_found
+
+_HERE: Final = Path(__file__).parent
+# The folders by the first part of the path: "" for those that are served at the top.
+_FOLDERS: Final = {"": _HERE / "static", "vendor/": _HERE / "vendor"}
+# Litestar adds the charset to every text type.
+_MEDIA_TYPES: Final = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+}
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+_DIGEST_CHARS: Final = 16
+
+
+class StaticFile(Struct):
+    """A static file: its bytes and its media type."""
+
+    content: bytes
+    media_type: str
+
+
+class StaticFiles(Struct, frozen=True):
+    """All static files by their paths, and the digest of them all."""
+
+    files: dict[str, StaticFile]
+    digest: str
+
+    def url(self, path: str) -> str:
+        """Return the URL of the file *path*. Raises KeyError if there is none, which is a mistake in a template."""
+        _ = self.files[path]
+        return f"/ui/static/{self.digest}/{path}"
+
+
+@cache
+def static_files() -> StaticFiles:
+    """Return the files as they were when this was first called. Only types that the page needs are served."""
+    files = {
+        prefix + path.relative_to(folder).as_posix(): StaticFile(path.read_bytes(), _MEDIA_TYPES[path.suffix])
+        for prefix, folder in _FOLDERS.items()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in _MEDIA_TYPES
+    }
+    digest = sha256()
+    for name, file in files.items():
+        digest.update(f"{name}\0{len(file.content)}\0".encode() + file.content)
+    return StaticFiles(files, digest.hexdigest()[:_DIGEST_CHARS])
+
+
+@cache
+def _compressed(path: str) -> bytes:
+    return gzip.compress(static_files().files[path].content, mtime=0)
+
+
+@route("/ui/static/{digest:str}/{file:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+async def static_file(request: ApiRequest) -> Response[Any]:
+    """Return a static file. Under another digest than today's it isn't cached.
+
+    During a rolling upgrade, a page of one version may ask a process of another version for its files.
+    """
+    known = static_files()
+    path = str(PurePosixPath(str(request.path_params["file"]).lstrip("/")))
+    file = known.files.get(path)
+    if file is None:
+        return path_not_found(request, "The web page has no such file.")
+    current = request.path_params["digest"] == known.digest
+    headers = {
+        "Cache-Control": _IMMUTABLE if current else "no-store",
+        "Vary": "Accept-Encoding",
+        "X-Content-Type-Options": "nosniff",
+        # A worker gets the policy of its own file, not that of the page.
+        "Content-Security-Policy": "default-src 'none'; connect-src 'self'; script-src 'self'",
+    }
+    content = file.content
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        # In a thread, because the first request for a file compresses it.
+        content = await to_thread.run_sync(partial(_compressed, path))
+        headers["Content-Encoding"] = "gzip"
+    return Response(content, media_type=file.media_type, headers=headers)

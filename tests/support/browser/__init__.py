@@ -1,0 +1,1 @@
+"""Chromium, driven by Playwright, and the web page in it."""

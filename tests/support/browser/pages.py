@@ -1,0 +1,85 @@
+"""The web page in Chromium, as a user of one tenant sees it."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+from msgspec import Struct
+from playwright.async_api import Browser, BrowserContext, Page, expect
+
+from stepwell.api.operations import Permission
+from support.service.live_service import EVERYTHING, Service, token
+
+DEADLINE_MS = 20_000  # the machine may be loaded
+WIDE, NARROW = 1280, 360
+expect.set_options(timeout=DEADLINE_MS)
+
+
+class Site(Struct):
+    """The service behind a socket, and a browser."""
+
+    service: Service
+    url: str
+    browser: Browser
+
+
+class User(Struct):
+    """A user of a tenant that nobody else uses: what they see in the browser, and their client of the API.
+
+    `errors` are the messages of the page's console and its uncaught errors. A test that provokes one removes it.
+    """
+
+    site: Site
+    tenant: str
+    context: BrowserContext
+    client: httpx.AsyncClient
+    errors: list[str]
+
+    async def open(self, path: str = "/ui", *, width: int = WIDE, height: int = 800) -> Page:
+        """Open *path* in a new tab, and wait until its view is shown."""
+        page = await self.context.new_page()
+        await page.set_viewport_size({"width": width, "height": height})
+        await page.goto(self.site.url + path)
+        await expect(page.locator("main h1")).to_be_visible()
+        return page
+
+    async def create(self, *steps: dict[str, Any], start: bool = True, **fields: Any) -> dict[str, Any]:
+        """Create a workflow of this tenant."""
+        body = {"name": "a run", "origin_instance": "tests", "steps": list(steps), **fields}
+        answer = await self.client.post("/api/v1/workflows/", params={"start": start}, json=body)
+        assert answer.status_code == 201, answer.text
+        created: dict[str, Any] = answer.json()
+        return created
+
+
+@asynccontextmanager
+async def signed_in(
+    site: Site, *, tenant: str | None = None, permissions: tuple[Permission, ...] = EVERYTHING, **options: Any
+) -> AsyncIterator[User]:
+    """Yield a user in a browser context of their own; *options* are those of Playwright's `new_context`.
+
+    By default they are of a tenant of their own. Fails if the page has reported an error.
+    """
+    tenant = tenant or f"tenant-{uuid4().hex[:12]}"
+    headers = {"Authorization": f"Bearer {token(tenant, every=False, permissions=permissions)}"}
+    context = await site.browser.new_context(extra_http_headers=headers, **options)
+    context.set_default_timeout(DEADLINE_MS)
+    errors: list[str] = []
+    context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    try:
+        async with site.service.as_tenant(tenant, permissions=permissions) as client:
+            yield User(site, tenant, context, client, errors)
+    finally:
+        await context.close()
+    assert errors == []
+
+
+async def keep_screenshot(page: Page, name: str) -> None:
+    """Store a screenshot of the whole page in the folder that STEPWELL_SCREENSHOTS names, if it is set."""
+    if folder := os.environ.get("STEPWELL_SCREENSHOTS"):
+        await page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

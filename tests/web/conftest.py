@@ -1,0 +1,44 @@
+"""One browser and one service for all browser tests of a process.
+
+Such tests set `pytest.mark.asyncio(loop_scope="session")`, and each uses a tenant of its own.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from support.browser.chromium import running_chromium
+from support.browser.pages import Site, User, signed_in
+from support.database.postgres import TestServer, database
+from support.providers.configured_by_steps import ConfiguredProvider
+from support.service.listening_service import listening
+from support.service.live_service import running_service
+
+
+@pytest.fixture(scope="session")
+def scripted() -> ConfiguredProvider:
+    """The provider CUSTOM of `site`, whose jobs do what the steps' configs say."""
+    return ConfiguredProvider()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def site(
+    server: TestServer, template: str, scripted: ConfiguredProvider, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Site]:
+    """The service, and a browser. Without Chromium, the test is skipped."""
+    async with AsyncExitStack() as stack:
+        browser = await stack.enter_async_context(running_chromium())
+        dsn = await stack.enter_async_context(database(server, template))
+        folder = tmp_path_factory.mktemp("site")
+        service = await stack.enter_async_context(running_service(dsn, folder, providers=[scripted]))
+        port = await stack.enter_async_context(listening(service))
+        yield Site(service, f"http://localhost:{port}", browser)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def user(site: Site) -> AsyncIterator[User]:
+    """Somebody who may do everything in a tenant of their own."""
+    async with signed_in(site) as user:
+        yield user

@@ -1,0 +1,120 @@
+"""The pages and static files over HTTP: their headers, and that nothing in them is inline."""
+
+import gzip
+import json
+import re
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+import stepwell.web
+from stepwell.testing import MemoryDatabase
+from stepwell.web.static_files import static_files
+from support.service.live_service import running_service, token
+
+WEB = Path(stepwell.web.__file__).parent
+PATHS = (
+    "/ui",
+    "/ui/workflows/0198c0de-0000-7000-8000-000000000000",
+    "/ui/new",
+    "/ui/providers",
+    "/ui/uploads",
+    "/ui/costs",
+)
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
+    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    """A client as a browser of somebody who is signed in."""
+    async with running_service(MemoryDatabase(), tmp_path_factory.mktemp("pages")) as service:
+        headers = {"Authorization": f"Bearer {token('acme', every=False)}", "Accept": "text/html"}
+        async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local", headers=headers) as client:
+            yield client
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_page_allows_only_what_this_service_serves_and_nothing_inline(
+    browser: httpx.AsyncClient, path: str
+) -> None:
+    answer = await browser.get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert answer.headers["content-security-policy"] == POLICY
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert answer.headers["cache-control"] == "private, no-store"
+    assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", answer.text) == []
+    links = re.findall(r'\b(?:src|href)="([^"]*)"', answer.text)
+    assert [link for link in links if not link.startswith(("/ui", "#main"))] == []
+    for link in links:
+        if link.startswith("/ui/static/"):
+            assert (await browser.get(link)).status_code == 200, link
+
+
+async def test_a_page_tells_its_scripts_who_looks_at_it(browser: httpx.AsyncClient) -> None:
+    text = (await browser.get("/ui/workflows/%22%3E%3Cscript%3E")).text
+    assert 'data-view="run" data-scopes="workflows:read workflows:write" data-subject="tester"' in text
+    assert 'data-tenant="acme" data-every-tenant="false"' in text
+    assert 'data-workflow-id="&#34;&gt;&lt;script&gt;"' in text
+    assert "<script>" not in text
+
+
+async def test_head_of_a_page_has_its_headers_and_no_body(browser: httpx.AsyncClient) -> None:
+    answer = await browser.head("/ui")
+    assert (answer.status_code, answer.content, answer.headers["content-security-policy"]) == (200, b"", POLICY)
+
+
+async def test_a_static_file_is_cached_for_good_under_its_digest_only(browser: httpx.AsyncClient) -> None:
+    files = static_files()
+    for digest, caching in ((files.digest, "public, max-age=31536000, immutable"), ("0" * 16, "no-store")):
+        answer = await browser.get(f"/ui/static/{digest}/lib/dom.js")
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, caching)
+        assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert answer.content == (WEB / "static/lib/dom.js").read_bytes()
+
+
+async def test_a_static_file_is_sent_compressed_to_those_who_accept_that(browser: httpx.AsyncClient) -> None:
+    path = static_files().url("style.css")
+    answer = await browser.get(path, headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.content == (WEB / "static/style.css").read_bytes()
+    answer = await browser.get(path, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "path", ["", "nothing.js", "vendor/update", "vendor/package.json", "../pages.py", "%2e%2e/pages.py"]
+)
+async def test_other_files_are_not_served(browser: httpx.AsyncClient, path: str) -> None:
+    answer = await browser.get(f"/ui/static/{static_files().digest}/{path}")
+    assert answer.status_code == 404
+
+
+async def test_the_libraries_are_those_of_the_manifest() -> None:
+    vendor = WEB / "vendor"
+    manifest = {entry["file"]: entry for entry in json.loads((vendor / "manifest.json").read_text())}
+    assert manifest.keys() == {path.name for path in vendor.glob("*.js")}
+    pinned = json.loads((vendor / "package-lock.json").read_text())["packages"]
+    licences = (vendor / "licences.txt").read_text()
+    for file, entry in manifest.items():
+        assert sha256((vendor / file).read_bytes()).hexdigest() == entry["sha256"], "vendor/update was not run"
+        assert entry["packages"]
+        for package in entry["packages"]:
+            known = pinned[f"node_modules/{package['name']}"]
+            assert (package["version"], package["licence"]) == (known["version"], known["license"])
+            assert re.search(rf"^{re.escape(package['name'])}$", licences, re.MULTILINE)
+
+
+async def test_all_scripts_together_are_small() -> None:
+    scripts = [file.content for path, file in static_files().files.items() if path.endswith(".js")]
+    assert sum(len(gzip.compress(script)) for script in scripts) <= 350_000

@@ -1,0 +1,58 @@
+"""Every view in Chromium: it mounts, its links work, and it fits a narrow screen in both themes."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from support.browser.pages import NARROW, Site, User, keep_screenshot, signed_in
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+VIEWS = {
+    "/ui": "Runs",
+    "/ui/new": "New run",
+    "/ui/providers": "Providers",
+    "/ui/uploads": "Uploads",
+    "/ui/costs": "Costs",
+}
+
+
+async def test_the_navigation_leads_to_every_view(user: User) -> None:
+    page = await user.open("/ui")
+    for path, name in VIEWS.items():
+        await page.get_by_role("navigation", name="Views").get_by_role("link", name=name, exact=True).click()
+        await expect(page).to_have_url(user.site.url + path)
+        await expect(page.locator("main h1")).to_be_visible()
+        await expect(page.locator("nav a[aria-current=page]")).to_have_text(name)
+        await expect(page).to_have_title(f"{name} · Stepwell")
+
+
+@pytest.mark.parametrize("path", VIEWS)
+async def test_a_view_is_as_wide_as_a_narrow_screen(user: User, path: str) -> None:
+    page = await user.open(path, width=NARROW)
+    assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+    links = page.get_by_role("navigation", name="Views").get_by_role("link")
+    for i in range(await links.count()):
+        await expect(links.nth(i)).to_be_in_viewport()
+    await keep_screenshot(page, f"frame-{VIEWS[path].lower().replace(' ', '-')}-narrow")
+
+
+async def test_the_theme_follows_the_system_until_the_user_chooses_one(site: Site) -> None:
+    async with signed_in(site, color_scheme="dark") as user:
+        page = await user.open("/ui")
+        await expect(page.locator("body")).to_have_css("background-color", "rgb(20, 24, 29)")
+        await page.get_by_role("button", name="Theme: as the system").click()
+        await expect(page.locator("body")).to_have_css("background-color", "rgb(251, 250, 247)")
+        await page.reload()
+        await expect(page.get_by_role("button", name="Theme: light")).to_be_visible()
+        await expect(page.locator("body")).to_have_css("background-color", "rgb(251, 250, 247)")
+
+
+async def test_a_keyboard_reaches_the_content_by_the_first_link(user: User) -> None:
+    page = await user.open("/ui")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("#main$"))
+    await expect(page.locator("main")).to_be_focused()
