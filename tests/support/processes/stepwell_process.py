@@ -17,6 +17,8 @@ import httpx
 
 READY_S = 30.0
 STOP_S = 15.0
+# No folder can be made there: a process that a test starts without a data folder must not use this machine's.
+_NO_DATA_DIR = "/dev/null/a-test-names-its-data-folder"
 _READY = re.compile(r"^Stepwell is ready on (http://\S+)", re.MULTILINE)
 T = TypeVar("T")
 
@@ -152,7 +154,10 @@ def start(
     port: bool = True,
     logs: Path | None = None,
 ) -> StepwellProcess:
-    """A command as a process of its own, its output in files in *logs* or beside *data_dir*. *port*: on a free one."""
+    """A command as a process of its own, with *data_dir* unless *env* names another data folder, or a home.
+
+    Its output is in files in *logs* or beside *data_dir*. *port*: on a free one.
+    """
     log = (data_dir.parent if logs is None else logs) / f"{command}-{uuid4().hex[:8]}"
     out, err = log.with_suffix(".out"), log.with_suffix(".err")
     if port and "--port" not in options:
@@ -160,7 +165,7 @@ def start(
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
             [*program, command, *options],
-            env=surroundings(env),
+            env=surroundings(env, str(data_dir)),
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -183,12 +188,18 @@ def running_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: s
         running.kill_group()
 
 
-def surroundings(env: Mapping[str, str] | None) -> dict[str, str]:
-    """Our environment without settings of Stepwell but for *env* and other PostgreSQL binaries."""
+def surroundings(env: Mapping[str, str] | None, data_dir: str = _NO_DATA_DIR) -> dict[str, str]:
+    """Our environment with *env*, without other settings of Stepwell but PostgreSQL's binaries and *data_dir*.
+
+    With a home in *env*, the data folder is left to the command.
+    """
+    added = env or {}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STEPWELL_")}
     if binaries := os.environ.get("STEPWELL_POSTGRES_BIN"):
         kept["STEPWELL_POSTGRES_BIN"] = binaries
-    return {**kept, **(env or {})}
+    if "HOME" not in added:
+        kept["STEPWELL_DATA_DIR"] = data_dir
+    return {**kept, **added}
 
 
 def until(condition: Callable[[], T], within_s: float, otherwise: Callable[[], object] = lambda: "") -> T:
