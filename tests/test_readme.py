@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from stepwell.cli.examples import example
-from support.database.postgres import fresh_folder
+from stepwell.testing.folders import fresh_folder
 from support.documents.diagrams import loose_ends
 from support.documents.manual import unknown_settings
 from support.documents.markdown import Block, blocks_of

@@ -14,7 +14,8 @@ from stepwell.api.manual_pages import PAGES
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import Refused
 from stepwell.cli.examples import examples
-from support.database.postgres import fresh_folder, running_server
+from stepwell.testing.folders import fresh_folder
+from support.database.postgres import running_server
 from support.processes.installed_wheel import install_wheel
 from support.processes.pytest_process import run_pytest, write_example
 from support.processes.stepwell_process import start
