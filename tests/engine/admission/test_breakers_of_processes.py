@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from stepwell.engine.admission.model_health import ModelHealth
+from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from support.emulators.base import Fault
 from support.providers.emulated import World
 from support.providers.scripted import eventually
@@ -82,6 +82,19 @@ async def test_a_process_that_comes_to_life_learns_which_breakers_are_open(proce
     await processes.open_breaker(first)
     second = await processes.start()
     await eventually(lambda: is_open(second), "the new process has opened its breaker")
+
+
+async def test_many_breakers_of_models_with_long_names_open_in_all_processes(
+    processes: Processes, world: World
+) -> None:
+    first, second = await processes.start(), await processes.start()
+    # The clock of the first process may be ahead of the other one's.
+    until = first.app.components.process.clock.now() + timedelta(seconds=health(first).longest_open_s + 1)
+    keys = {ModelKey(world.kind, f"{number:02}{'🎨' * 250}") for number in range(40)}
+    for key in keys:
+        health(first).on_breaker_change(key, until)
+    await eventually(lambda: {key for key, _ in health(second).open_breakers()} == keys, "all are open")
+    assert not first.app.engine.done()
 
 
 async def test_a_probe_that_succeeds_in_one_process_closes_the_breaker_of_all(

@@ -4,13 +4,15 @@ What must hold:
 - A breaker that opens in one process is open in all, until the same time. Then each process tries the model by itself.
 - It closes in all processes when a probe succeeds in one, unless it has opened again since.
 - A message has names of providers and models, and times. It is read only if it is valid, because any client of the
-  database may send one. It can't open a breaker for longer than a breaker opens here.
+  database may send one. It can't open a breaker for noticeably longer than a breaker opens here.
 - A process that begins to receive messages asks which breakers are open, and those that have some answer.
+- A message fits into a notification, however long the names are. What couldn't be sent is sent again.
 """
 
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Annotated
 
 import msgspec
@@ -21,13 +23,16 @@ from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import Coordination, Presence
+from stepwell.ports.coordination import Coordination
 
 log = structlog.get_logger()
 
 BREAKERS = "breakers"  # the kind of the messages
 _MOST = 16  # breakers in one message
+_MOST_BYTES = 7_000  # of them: PostgreSQL sends less than 8,000
 _MOST_WAITING = 1_000
+_RETRY_S = 0.5
+_MOST_DIFFERENCE = timedelta(seconds=5)  # of the clocks of two processes
 _LONGEST_MODEL = 255
 
 
@@ -65,19 +70,36 @@ class BreakerMessages:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            if self._asks:
-                self._asks = False
-                await self._send(presence, [])
-            while keys := list(self._changes)[:_MOST]:
-                now = self._clock.now()
-                notices = [BreakerNotice(*key, at=now, until=self._changes.pop(key)) for key in keys]
-                await self._send(presence, notices)
+            while self._asks or self._changes:
+                notices = [] if self._asks else self._next_notices()
+                try:
+                    await presence.send(BREAKERS, msgspec.json.encode(notices).decode())
+                except Unavailable:
+                    log.warning("breakers.unreported", action="report")
+                    await asyncio.sleep(_RETRY_S)
+                else:
+                    self._sent(notices)
 
-    async def _send(self, presence: Presence, notices: list[BreakerNotice]) -> None:
-        try:
-            await presence.send(BREAKERS, msgspec.json.encode(notices).decode())
-        except Unavailable:
-            log.warning("breakers.unreported", action="report")
+    def _next_notices(self) -> list[BreakerNotice]:
+        """Return as many changes as a message may have."""
+        now, size = self._clock.now(), 0
+        notices: list[BreakerNotice] = []
+        for key, until in islice(self._changes.items(), _MOST):
+            notice = BreakerNotice(*key, at=now, until=until)
+            size += len(msgspec.json.encode(notice)) + 1
+            if size > _MOST_BYTES:
+                break
+            notices.append(notice)
+        return notices
+
+    def _sent(self, notices: list[BreakerNotice]) -> None:
+        """Forget the changes that were sent, unless they have changed again. Without *notices*, the question was."""
+        if not notices:
+            self._asks = False
+        for notice in notices:
+            key = ModelKey(notice.provider, notice.model)
+            if self._changes.get(key, notice) == notice.until:
+                del self._changes[key]
 
     def ask(self) -> None:
         """Ask the other processes for their open breakers."""
@@ -93,10 +115,11 @@ class BreakerMessages:
         if not notices:  # a question
             for key, open_until in self._health.open_breakers():
                 self._changed(key, open_until)
-        now, longest = self._clock.now(), timedelta(seconds=self._health.longest_open_s)
+        now = self._clock.now()
+        latest = now + timedelta(seconds=self._health.longest_open_s) + _MOST_DIFFERENCE
         for notice in notices[:_MOST]:
             at, until = _aware(notice.at), None if notice.until is None else _aware(notice.until)
-            if notice.provider is not ProviderType.LOCAL and (until is None or now < until <= now + longest):
+            if notice.provider is not ProviderType.LOCAL and (until is None or now < until <= latest):
                 self._apply(ModelKey(notice.provider, notice.model), min(at, now), until)
 
     def _changed(self, key: ModelKey, until: datetime | None) -> None:
