@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stepwell.contract.enums import ProviderType
+from support.emulators.base import Fault
 from support.emulators.fal import FalEmulator
 from support.processes.several_processes import SeveralProcesses, several_processes
 from support.processes.stepwell_process import until
@@ -123,3 +124,27 @@ def test_the_rate_holds_for_all_processes_together(durable_dsn: str, tmp_path: P
         processes.until_completed()
         born = [job.born for job in emulator.jobs.values()]
         assert born[-1] - born[0] > (len(born) - 1) * 0.5 * 0.8, "three processes of their own take a third of it"
+
+
+def test_the_limit_of_a_tenant_holds_for_all_processes_together(durable_dsn: str, tmp_path: Path) -> None:
+    with processes_at_fal(durable_dsn, tmp_path, STEPWELL_MAX_STEPS_PER_TENANT="2") as (processes, emulator):
+        for number, process in enumerate(processes.start(2)):
+            processes.create(process, *steps(f"of process {number}"), origin_tenant_id="acme")
+        until_jobs(emulator, 4)
+        processes.kill(processes.running[0])
+        processes.until_completed()
+        assert emulator.most_waiting == 2
+        assert {_process(job.input) for job in emulator.jobs.values()} == {"0", "1"}
+
+
+def test_a_breaker_that_opens_in_one_process_opens_in_the_others(durable_dsn: str, tmp_path: Path) -> None:
+    with processes_at_fal(durable_dsn, tmp_path, STEPWELL_BREAKER_RESET_S="600") as (processes, emulator):
+        first, second = processes.start(2)
+        emulator.always("submit", Fault.BROKEN)
+        for number in range(3):
+            processes.create(first, remote_step(ProviderType.FAL, f"failing{number}", max_retries=0))
+        until(lambda: processes.has_open_breaker(second), 120)
+        sent = emulator.count("submit")
+        waiting = processes.create(second, remote_step(ProviderType.FAL, "waiting"))
+        until(lambda: processes.explain(second, waiting)["steps"][0]["reason"]["code"] == "breaker_open", 120)
+        assert emulator.count("submit") == sent

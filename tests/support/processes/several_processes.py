@@ -1,5 +1,6 @@
 """Several `stepwell serve` on one database."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +48,9 @@ class SeveralProcesses:
         self.running.remove(process)
         assert process.terminate() == 0, process.stderr
 
-    def create(self, process: StepwellProcess, *steps: Mapping[str, Any]) -> str:
+    def create(self, process: StepwellProcess, *steps: Mapping[str, Any], **fields: Any) -> str:
         """Create a workflow at *process*, as soon as it isn't unavailable."""
-        body = {"name": "x", "origin_instance": "tests", "steps": list(steps)}
+        body = {"name": "x", "origin_instance": "tests", "steps": list(steps), **fields}
 
         def created() -> str | None:
             answer = http.post(WORKFLOWS, json=body)
@@ -68,6 +69,11 @@ class SeveralProcesses:
         with _client(process) as http:
             answer: dict[str, Any] = http.get(f"{WORKFLOWS}{workflow_id}/explain").json()
             return answer
+
+    def has_open_breaker(self, process: StepwellProcess) -> bool:
+        """Return whether a circuit breaker is open at *process*, also if no tenant has used the model there."""
+        metrics = httpx.get(f"{process.url}/metrics").text
+        return re.search(r'^stepwell_breaker_state\{.*state="open"\} 1', metrics, re.MULTILINE) is not None
 
     def statuses(self) -> dict[str, str]:
         """Return the status of each workflow that was created, as one of the processes sees it."""
