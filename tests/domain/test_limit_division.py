@@ -19,6 +19,7 @@ from stepwell.domain.limit_division import (
     Share,
     fair_parts,
     is_alone,
+    other_claimers,
     reserve_starts,
     uncounted,
 )
@@ -36,8 +37,8 @@ class Process:
 
     def __init__(self, owner: UUID) -> None:
         self.owner, self.whole, self.known = owner, False, False
-        self.allowed = self.used = self.waiting = self.orphans = 0
-        self.claiming = False
+        self.allowed = self.used = self.waiting = 0
+        self.claiming = self.lapsed = False
 
     def may_start(self, limit: int) -> int:
         free = (limit if self.whole else self.allowed) - self.used
@@ -71,6 +72,7 @@ class World:
 
     def renew(self, process: Process) -> None:
         if not self.is_alive(process.owner):
+            process.lapsed = process.lapsed or process.known
             process.known = process.whole = False
         self.lease_until[process.owner] = self.now + LEASE_S
 
@@ -94,9 +96,12 @@ class World:
         return replace(
             member,
             alive=self.is_alive(member.owner),
-            claimed=member.owner not in self.orphans and member.owner not in self.processes,
+            claimed=not self._jobs_of(member.owner),
             overdue=self.now - self.lease_until.get(member.owner, 0.0) > OVERDUE_S,
         )
+
+    def _jobs_of(self, owner: UUID) -> int:
+        return self.processes[owner].used if owner in self.processes else self.orphans.get(owner, 0)
 
     def divide(self, process: Process) -> None:
         if not self.is_alive(process.owner):
@@ -108,8 +113,10 @@ class World:
             self.members.pop(process.owner, None)
             self.sole, self.version = process.owner, self.version + 1
             process.whole = process.known = True
+            process.lapsed = False
             return
-        membership = Membership(division, process.owner, gone, {}, claiming=process.claiming)
+        keep_slots = process.lapsed and bool(other_claimers(division, process.owner))
+        membership = Membership(division, process.owner, gone, {}, claiming=process.claiming, keep_slots=keep_slots)
         allowed = membership.part("pool", PoolUse(self.limit, process.used, process.waiting))
         if (change := membership.change()) is not None:
             self._remove(gone)
@@ -117,11 +124,19 @@ class World:
             self.members.pop(process.owner, None)
             if change.shares is not None:
                 self.members[process.owner] = member(process.owner, claiming=change.claiming, shares=change.shares)
-        process.whole, process.known, process.allowed = False, True, allowed
+        process.whole, process.known, process.allowed, process.lapsed = False, True, allowed, keep_slots
 
     def _remove(self, gone: set[UUID]) -> None:
         for owner in gone:
             self.members.pop(owner, None)
+
+    def forget_overdue(self) -> None:
+        """Forget the jobs of processes that have been dead, or stood still, for so long that these count no more."""
+        for owner in [owner for owner in self.orphans if self._seen(member(owner)).overdue]:
+            del self.orphans[owner]
+        for process in self.processes.values():
+            if self._seen(member(process.owner)).overdue:
+                process.used = 0
 
     def start(self, process: Process) -> None:
         if self.is_alive(process.owner) and process.may_start(self.limit):
@@ -134,11 +149,19 @@ class World:
 
     def begin_claim(self, process: Process) -> None:
         process.claiming = True
-        self.divide(process)
-        if process.whole or process.known:
+        if not (process.whole and self.is_alive(process.owner)):
+            self.renew(process)
+            self.divide(process)
+
+    def claim(self, process: Process) -> None:
+        """Claim as the statement does. The process may have stood still since `begin_claim`."""
+        mark = self.members.get(process.owner)
+        if self.is_alive(process.owner) and (self.sole == process.owner or (mark is not None and mark.claiming)):
             for owner in [owner for owner in self.orphans if not self.is_alive(owner)]:
-                process.orphans += self.orphans.pop(owner)
-        process.used, process.orphans = process.used + process.orphans, 0
+                process.used += self.orphans.pop(owner)
+            for other in self.processes.values():
+                if not self.is_alive(other.owner):  # it stands still, and loses its workflows
+                    process.used, other.used = process.used + other.used, 0
 
     def end_claim(self, process: Process) -> None:
         process.claiming = False
@@ -202,6 +225,7 @@ class Limits(RuleBasedStateMachine):
     def pass_time(self, seconds: float) -> None:
         # A process whose lease ends is stopped, or the database was away. Its jobs go on.
         self.world.now += seconds
+        self.world.forget_overdue()
 
     @precondition(lambda self: self.world.processes)
     @rule(number=st.integers(0, 9))
@@ -215,12 +239,53 @@ class Limits(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.processes)
     @rule(number=st.integers(0, 9))
+    def claim(self, number: int) -> None:
+        process = self.chosen(number)
+        if process.claiming:
+            self.world.claim(process)
+
+    @precondition(lambda self: self.world.processes)
+    @rule(number=st.integers(0, 9))
     def end_claim(self, number: int) -> None:
         self.world.end_claim(self.chosen(number))
 
     @invariant()
     def no_more_than_the_limit_runs(self) -> None:
         assert self.world.running <= self.world.limit
+
+
+def test_a_claim_takes_nothing_after_its_process_was_found_dead() -> None:
+    world = World(1)
+    claimer, dead, other = world.join(), world.join(), world.join()
+    use(world, dead, 1)
+    world.begin_claim(claimer)
+    world.now += LEASE_S + 1
+    use(world, other, 1)
+    world.claim(claimer)
+    use(world, other, 1)
+    assert (claimer.used, dead.used, other.used) == (0, 1, 0)
+
+
+def test_a_process_that_wakes_up_while_another_claims_its_attempts_starts_nothing() -> None:
+    world = World(1)
+    frozen, claimer = world.join(), world.join()
+    use(world, frozen, 1)
+    world.now += LEASE_S + 1
+    world.begin_claim(claimer)
+    world.claim(claimer)
+    use(world, frozen, 1)
+    assert (frozen.used, claimer.used) == (0, 1)
+    claimer.used = 0
+    world.end_claim(claimer)
+    use(world, frozen, 1)
+    assert frozen.used == 1
+
+
+def use(world: World, process: Process, waiting: int) -> None:
+    process.waiting = waiting
+    world.renew(process)
+    world.divide(process)
+    world.start(process)
 
 
 Limits.TestCase.settings = settings(max_examples=200, stateful_step_count=50)

@@ -10,6 +10,9 @@ What must hold:
 - A process that has the limits for itself and a member with a share never exist at the same time.
 - A share is never less than what its process uses. So it counts what runs, also while a process gives slots up.
 - A process whose shares can't be read here counts as if it had all slots and starts. Nothing starts beside it.
+- Only a process that is marked as claiming, or has all limits for itself, claims. The statement of a claim checks that.
+- A process whose lease has ended, and which has a new one, may have lost its workflows to a process that still claims.
+  Until that claim has ended, it keeps its slots, for the attempts it has lost, and starts nothing.
 - The share of a dead process counts until others have taken over its workflows, because its jobs go on at providers.
   After `OVERDUE_S` it counts no more, even if nobody can take them over.
 - Processes that need slots share them evenly (max-min fairness). What one doesn't need is for the others. While nobody
@@ -50,8 +53,9 @@ class Share(Struct, frozen=True, array_like=True):
 class Member(Struct, frozen=True):
     """A process with shares. *claiming*: it takes over workflows whose attempts its shares don't count yet.
 
-    *claimed*: it is dead, and no workflow is left with it. *overdue*: it has been dead for `OVERDUE_S`. *readable*:
-    false if its shares are of a version that this one can't read, or damaged. Then `shares` is empty.
+    *claimed*: it is dead, owns no workflow any more, and none that was handed over waits for a claim. *overdue*: it has
+    been dead for `OVERDUE_S`. *readable*: false if its shares are of a version that this one can't read, or damaged.
+    Then `shares` is empty.
     """
 
     owner: UUID
@@ -129,9 +133,15 @@ def uncounted(division: Division, owner: UUID, *, claiming: bool) -> set[UUID]:
     """
     dead = [each for each in _all_members(division) if not each.alive and each.owner != owner]
     overdue = {each.owner for each in dead if each.overdue}
-    claimed = {each.owner for each in dead if each.claimed}
-    claimers = {each.owner for each in division.members if each.claiming and each.owner != owner}
-    return overdue if claiming or claimers - claimed - overdue else overdue | claimed
+    if claiming or other_claimers(division, owner):
+        return overdue
+    return overdue | {each.owner for each in dead if each.claimed}
+
+
+def other_claimers(division: Division, owner: UUID) -> set[UUID]:
+    """Return the processes that may own attempts which their shares don't count yet, apart from *owner*."""
+    claimers = [each for each in division.members if each.claiming and each.owner != owner]
+    return {each.owner for each in claimers if each.alive or not (each.claimed or each.overdue)}
 
 
 def _all_members(division: Division) -> Iterable[Member]:
@@ -241,13 +251,22 @@ class Membership:
     """The decision of the process *me* on its shares, beside other processes.
 
     *gone*: the processes that count no more. *own_starts*: the next start of each model, which only this process knows.
-    First call `part` and `reserve` for each pool, or `keep`; then `change`.
+    *claiming*: it claims now. *keep_slots*: it gives up no slot and starts nothing, because others claim and its lease
+    had ended. First call `part` and `reserve` for each pool, or `keep`; then `change`.
     """
 
     def __init__(
-        self, division: Division, me: UUID, gone: Collection[UUID], own_starts: Mapping[str, float], *, claiming: bool
+        self,
+        division: Division,
+        me: UUID,
+        gone: Collection[UUID],
+        own_starts: Mapping[str, float],
+        *,
+        claiming: bool,
+        keep_slots: bool = False,
     ) -> None:
         self._division, self._me, self._gone, self._claiming = division, me, gone, claiming
+        self._keep_slots = keep_slots
         self._own = next((each for each in division.members if each.owner == me), None)
         self._others = [each for each in division.members if each.owner != me and each.owner not in gone]
         self._was_sole = division.sole == me
@@ -263,21 +282,19 @@ class Membership:
 
     def part(self, pool: str, use: PoolUse) -> int:
         """Decide on the share of *pool*. Return how many slots this process may use."""
-        part = part_of(
-            pool,
-            use,
-            self._own_shares.get(pool),
-            self._others,
-            taken=self._taken,
-            me=self._me,
-            now=self._division.now,
-        )
+        own, now = self._own_shares.get(pool), self._division.now
+        if self._keep_slots:
+            slots, since = (0, now) if own is None else (own.slots, own.since)
+            share = Share(max(slots, use.used), use.used, use.waiting, since)
+            part = Part(0, share, others_wait=False, turn_ends=None)
+        else:
+            part = part_of(pool, use, own, self._others, taken=self._taken, me=self._me, now=now)
         self.parts[pool] = part
         return part.allowed
 
     def reserve(self, pool: str, per_minute: float, number: int) -> None:
         """Reserve starts for up to *number* steps."""
-        if self._taken:
+        if self._taken or self._keep_slots:
             self.unreserved.add(pool)
             return
         known = self._starts.get(pool)
@@ -291,7 +308,7 @@ class Membership:
     @property
     def is_member(self) -> bool:
         """True if this process has shares, or wants some, or claims."""
-        return self._claiming or any(_matters(part.share) for part in self.parts.values())
+        return self._claiming or bool(self._shares)
 
     @property
     def lacking(self) -> set[str]:
@@ -300,7 +317,9 @@ class Membership:
 
     def change(self) -> DivisionChange | None:
         """Return the change to write; None if nothing changes."""
-        shares = {pool: part.share for pool, part in self.parts.items() if _matters(part.share)}
+        if self._keep_slots and self._was_sole:
+            return None  # it keeps all limits
+        shares = self._shares
         is_same = (
             not self._was_sole
             and not self._gone
@@ -321,6 +340,12 @@ class Membership:
             starts_from=self._starts_from,
             notify=self._concerns_others(shares),
         )
+
+    @property
+    def _shares(self) -> dict[str, Share]:
+        kept = self._own_shares if self._keep_slots else {}
+        decided = {pool: part.share for pool, part in self.parts.items()}
+        return {pool: share for pool, share in {**kept, **decided}.items() if _matters(share)}
 
     @property
     def _own_shares(self) -> Mapping[str, Share]:

@@ -17,6 +17,9 @@ from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.workflow_limits import places_of
 
+NO_PROCESS: Final = UUID(int=0)
+"""The owner of workflows that a process has handed over. It is never alive."""
+
 
 class StepAttempts(Struct, frozen=True, gc=False):
     """The provider and the model of a step's latest attempt, and the cost of all its attempts.

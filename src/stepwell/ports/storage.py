@@ -76,6 +76,7 @@ class WorkflowStore(Protocol):
         only: UUID | None = None,
         *,
         trials: bool = True,
+        divided: bool = False,
     ) -> list[LoadedWorkflow]:
         """Make *owner* the owner of up to *limit* workflows that need a process, and return them as loaded.
 
@@ -86,6 +87,9 @@ class WorkflowStore(Protocol):
         If a process died without `LeaseStore.release` while an attempt was running, that is recorded. After three such
         ends within ten minutes, a claim takes a single workflow whose attempt was running, and sets its `deaths_alone`,
         as long as there are such workflows. It doesn't do this if *only* is set, or if *trials* is false.
+
+        *divided*: limits are divided among processes. Then nothing is claimed unless *owner* has a lease, and is marked
+        as claiming in the division of limits, or has all limits for itself.
         """
 
     async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from stepwell.domain.limit_division import OVERDUE_S, Division, DivisionChange, Member
+from stepwell.domain.records import NO_PROCESS
 from stepwell.testing.memory_tables import NEVER, LimitMemberRow, Tables
 
 
@@ -58,7 +59,7 @@ class MemoryLimitStore:
             owner=owner,
             alive=tables.is_alive(owner),
             claiming=row is not None and row.claiming,
-            claimed=all(each.record.state.owner != owner for each in tables.workflows.values()),
+            claimed=all(each.record.state.owner not in (owner, NO_PROCESS) for each in tables.workflows.values()),
             overdue=died_at < now - timedelta(seconds=OVERDUE_S),
             shares={} if row is None else row.shares,
         )

@@ -295,6 +295,12 @@ class Tables:
     def is_alive(self, owner: UUID | None) -> bool:
         return owner is not None and self.processes.get(owner, NEVER) > self.clock.now()
 
+    def claim_is_counted(self, owner: UUID) -> bool:
+        """Return whether *owner* has a lease and all limits, or is marked as claiming in the division of limits."""
+        member = self.limit_members.get(owner)
+        is_marked = self.limit_division.sole == owner or (member is not None and member.claiming)
+        return self.is_alive(owner) and is_marked
+
     def waiting(self) -> list[WorkflowRow]:
         """Return the understood workflows that wait for admission, those that were started first before the others."""
         rows = [row for row in self.workflows.values() if row.record.state.waits_for_admission and row.is_understood]

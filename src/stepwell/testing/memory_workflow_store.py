@@ -13,7 +13,7 @@ from stepwell.domain.errors import Forbidden, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.domain.model import Task
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
+from stepwell.domain.records import NO_PROCESS, AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import places_of
 from stepwell.testing.memory_costs import count_cost
@@ -150,8 +150,11 @@ class MemoryWorkflowStore:
         only: UUID | None = None,
         *,
         trials: bool = True,
+        divided: bool = False,
     ) -> list[LoadedWorkflow]:
         await self._tables.round_trip()
+        if divided and not self._tables.claim_is_counted(owner):
+            return []
         orphans = sorted(
             (row for row in self._tables.workflows.values() if self._may_claim(row, owner, held, now, only)),
             key=lambda row: row.record.state.id.int,
@@ -194,7 +197,7 @@ class MemoryWorkflowStore:
         for workflow_id in workflow_ids:
             row = self._tables.workflows.get(workflow_id)
             if row is not None and row.record.state.owner == owner:
-                row.record.state.owner = UUID(int=0)
+                row.record.state.owner = NO_PROCESS
                 row.record.state.epoch += 1
         self._tables.process_channel.notify(owner, None)
 

@@ -181,10 +181,10 @@ async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_aske
         await provider.until_called("a", 3)
     gate, claim = asyncio.Event(), MemoryWorkflowStore.claim
 
-    async def held_up(self: MemoryWorkflowStore, *arguments: Any, trials: bool) -> list[LoadedWorkflow]:
+    async def held_up(self: MemoryWorkflowStore, *arguments: Any, **options: Any) -> list[LoadedWorkflow]:
         if arguments[-1] is None and not gate.is_set():
             raise Unavailable("not yet")
-        return await claim(self, *arguments, trials=trials)
+        return await claim(self, *arguments, **options)
 
     monkeypatch.setattr(MemoryWorkflowStore, "claim", held_up)
     async with serving(memory, tmp_path, provider, wait_for_claims=False) as service:

@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import pytest
+
 from stepwell.domain.limit_division import DivisionChange, Share
 from stepwell.ports.coordination import LimitStore
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored
@@ -83,6 +85,47 @@ async def test_a_dead_member_is_claimed_once_it_owns_no_workflow(stored: Stored)
     await stored.leases.release(OTHER)
     [member] = (await mine.read(ME)).members
     assert (member.alive, member.claimed) == (False, True), "one that has ended in order"
+
+
+async def test_a_member_that_handed_its_workflows_over_is_claimed_when_another_owns_them(stored: Stored) -> None:
+    mine, theirs = await store_of(stored, ME), await store_of(stored, OTHER)
+    workflow = await stored.make(owner=OTHER)
+    assert await theirs.write(OTHER, change(0))
+    await stored.workflow_store.hand_over(OTHER, [workflow.workflow_id])
+    await stored.leases.release(OTHER)
+    [member] = (await mine.read(ME)).members
+    assert (member.alive, member.claimed) == (False, False)
+    await stored.claim(ME)
+    [member] = (await mine.read(ME)).members
+    assert (member.alive, member.claimed) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("lease_s", "changes", "claimed"),
+    [
+        (60, {"claiming": True}, 1),
+        (60, {"sole": ME, "shares": None}, 1),
+        (60, {"claiming": False}, 0),
+        (60, {"claiming": True, "shares": None}, 0),
+        (-1, {"claiming": True}, 0),
+    ],
+)
+async def test_a_claim_takes_nothing_unless_the_division_counts_it(
+    stored: Stored, lease_s: float, changes: dict[str, object], claimed: int
+) -> None:
+    mine = await store_of(stored, ME)
+    await stored.make(owner=OTHER)
+    assert await mine.write(ME, change(0, **changes))
+    await stored.leases.renew(ME, lease_s)
+    assert len(await stored.workflow_store.claim(ME, [], stored.clock.now(), 10, divided=True)) == claimed
+
+
+async def test_a_claim_takes_nothing_after_others_have_found_the_claimer_dead(stored: Stored) -> None:
+    mine, theirs = await store_of(stored, ME), await store_of(stored, OTHER)
+    await stored.make(owner=THIRD)
+    assert await mine.write(ME, change(0, claiming=True))
+    assert await theirs.write(OTHER, change(1, gone=[ME]))
+    assert await stored.workflow_store.claim(ME, [], stored.clock.now(), 10, divided=True) == []
 
 
 async def test_a_change_notifies_the_others_if_it_concerns_them(stored: Stored) -> None:

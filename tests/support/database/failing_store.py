@@ -83,10 +83,11 @@ class FailingStore:
         only: UUID | None = None,
         *,
         trials: bool = True,
+        divided: bool = False,
     ) -> list[LoadedWorkflow]:
         fault = self.claims.popleft() if self.claims else None
         before(fault)
-        claimed = await self.inner.claim(owner, held, now, limit, only, trials=trials)
+        claimed = await self.inner.claim(owner, held, now, limit, only, trials=trials, divided=divided)
         self.claimed += 1
         after(fault)
         return claimed

@@ -84,7 +84,12 @@ class SeveralProcesses:
     def until_completed(self, within_s: float = 240) -> None:
         """Wait until all workflows are COMPLETED."""
         until(lambda: set(self.statuses().values()) <= ENDED, within_s, self.statuses)
-        assert self.statuses() == dict.fromkeys(self.ids, "COMPLETED")
+        assert self.statuses() == dict.fromkeys(self.ids, "COMPLETED"), [self._errors(each) for each in self.ids]
+
+    def _errors(self, workflow_id: str) -> object:
+        with _client(self.running[0]) as http:
+            found = http.get(f"{WORKFLOWS}{workflow_id}").json()
+        return found["status"], found["error_message"], found["errors"]
 
 
 @contextmanager

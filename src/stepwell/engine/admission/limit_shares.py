@@ -73,6 +73,11 @@ class LimitShares:
         """True if the shares are those of the present lease."""
         return self._lease is None or (self._term is not None and self._lease.term == self._term)
 
+    @property
+    def lapsed(self) -> bool:
+        """True if the shares are those of an earlier lease, and others may have found this process dead."""
+        return self._term is not None and not self.known
+
     def slots(self, pool: str, limit: int) -> int:
         """Return how many slots of *pool* this process may use. *limit* is the pool's own."""
         if self.whole:

@@ -11,6 +11,7 @@ What must hold:
   here or in the database, and nothing is claimed.
 - While this process claims workflows, the shares of dead processes count. They count no more once its own shares count
   the attempts that it has claimed.
+- A claim takes nothing if others have found this process dead since its claim began.
 """
 
 import asyncio
@@ -33,6 +34,7 @@ from stepwell.domain.limit_division import (
     Starts,
     first_unknown_start,
     is_alone,
+    other_claimers,
     uncounted,
 )
 from stepwell.engine.admission.controller import AdmissionController
@@ -84,11 +86,17 @@ class LimitDivider:
         self._shares.on_change = self.wake
         self._woken, self._dividing = asyncio.Event(), asyncio.Lock()
         self._claims = 0
+        self._lapsed = False  # the lease has ended since the last division that no other process claimed in
         self._is_member = False
         self._turn_ends = math.inf  # monotonic
         self._last_use: dict[str, Share] | None = None  # at the stop of this process
         self._unreadable: set[UUID] = set()  # processes whose shares can't be read
         self._failed = False  # the last division, for a reason that isn't the database's
+
+    @property
+    def divided(self) -> bool:
+        """True if other processes can be on the database."""
+        return not self._shares.unshared
 
     def wake(self) -> None:
         """Divide soon."""
@@ -153,10 +161,14 @@ class LimitDivider:
         needed = needs_shares(self._admission)
         if not self._lease.holds:
             return needed
-        return needed or self._is_member or self._shares.whole or bool(self._claims)
+        return needed or self._is_member or self._shares.whole or bool(self._claims) or self._has_lapsed
+
+    @property
+    def _has_lapsed(self) -> bool:
+        return self._lapsed or self._shares.lapsed
 
     def _pause_s(self) -> float:
-        if self._shares.whole or not self._is_member:
+        if self._shares.whole or not (self._is_member or self._has_lapsed):
             return math.inf
         until_turn_ends = max(self._turn_ends - self._clock.monotonic(), _BETWEEN_S)
         return min(self._lease.seconds / 3, until_turn_ends)
@@ -186,6 +198,7 @@ class LimitDivider:
         if not self._lease.holds:
             await self._lease.ensure()
         term, before = self._lease.term, self._clock.monotonic()
+        self._lapsed = self._has_lapsed
         division = await self._store.read(self._lease.owner)
         moment = _Moment(division.now, before, self._clock.monotonic())
         if not division.alive or self._lease.term != term:
@@ -221,13 +234,16 @@ class LimitDivider:
         if division.sole != self._lease.owner:
             self._admission.rates.continue_after({pool: moment.monotonic(at) for pool, at in division.starts.items()})
         self._shares.use_whole(term, moment.monotonic(starts_from))
-        self._is_member = False
+        self._is_member = self._lapsed = False
         self._turn_ends = math.inf
         return True
 
     async def _use_shares(self, division: Division, gone: set[UUID], term: int, moment: _Moment) -> bool:
         starts = {pool: moment.in_database(at) for pool, at in self._admission.rates.next_starts().items()}
-        membership = Membership(division, self._lease.owner, gone, starts, claiming=bool(self._claims))
+        keep_slots = self._lapsed and bool(other_claimers(division, self._lease.owner))
+        membership = Membership(
+            division, self._lease.owner, gone, starts, claiming=bool(self._claims), keep_slots=keep_slots
+        )
         if self._last_use is None:
             divide(self._admission, membership.part, partial(self._reserve, membership))
         else:
@@ -241,7 +257,7 @@ class LimitDivider:
         wanted = {pool for pool, part in membership.parts.items() if part.others_wait}
         lacking = membership.lacking | {rate_key(pool) for pool in membership.unreserved}
         self._shares.use_shares(allowed, wanted, lacking, reserved)
-        self._is_member = membership.is_member
+        self._is_member, self._lapsed = membership.is_member, keep_slots
         ends = [part.turn_ends for part in membership.parts.values() if part.turn_ends is not None]
         self._turn_ends = moment.monotonic(min(ends)) if ends else math.inf
         return True

@@ -332,8 +332,15 @@ class Recovery(WorkflowListener):
         return len(loaded)
 
     async def _claim_page(self, limit: int, only: UUID | None = None, *, trials: bool = True) -> list[LoadedWorkflow]:
-        now = self._clock.now()
-        return await self._workflow_store.claim(self._lease.owner, self._held, now, limit, only, trials=trials)
+        return await self._workflow_store.claim(
+            self._lease.owner,
+            self._held,
+            self._clock.now(),
+            limit,
+            only,
+            trials=trials,
+            divided=self._limits.divided,
+        )
 
     async def _try_alone(self, loaded: LoadedWorkflow, deaths: int) -> None:
         """Run the workflow until it has a checkpoint of its own, ends, only waits, or has run for `trial_s`."""

@@ -7,10 +7,10 @@ workflows. So the transitions of a workflow are written together or not at all.
 """
 
 from typing import Final
-from uuid import UUID
 
 from stepwell.domain.daily_costs import MAX_MODEL
 from stepwell.domain.feature_level import FEATURE_LEVEL
+from stepwell.domain.records import NO_PROCESS
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 
 STATE: Final = (
@@ -319,7 +319,9 @@ FROM locked WHERE u.id = locked.id RETURNING u.id
 # A workflow that needs a process has an owner. $1 is the caller, and $2 are the workflows that it held at the time $3.
 # The caller also takes workflows that it owned then without knowing them, because the answer of an earlier claim or
 # insert was lost. $5, unless null, restricts the claim to one workflow. A page ends with the workflow that brings it to
-# $6 steps, so that it is loaded well within a lease.
+# $6 steps, so that it is loaded well within a lease. If $8 is true, nothing is claimed unless the division of limits
+# says that the caller claims, or has all limits for itself: while the caller stood still, others may have found it dead
+# and removed that.
 # A process that ended in order has no row in `processes`. Every other dead process has ended uncleanly, and only
 # workflows with a running attempt can be the cause: the suspects. The first claim after such an end records it, and
 # whether one workflow alone had an attempt under way. After $7 recorded ends within ten minutes, a claim takes one
@@ -364,6 +366,9 @@ CLAIM: Final = f"""
       AND (NOT EXISTS (SELECT FROM suspect) OR w.id = (SELECT id FROM suspect))
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
       AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
+      AND (NOT $8 OR EXISTS (SELECT FROM processes AS p WHERE p.id = $1 AND p.lease_until > clock_timestamp())
+           AND (EXISTS (SELECT FROM limit_members AS m WHERE m.owner = $1 AND m.claiming)
+                OR EXISTS (SELECT FROM limit_division AS d WHERE d.sole = $1)))
     ORDER BY w.id
     LIMIT $4
     FOR UPDATE
@@ -559,7 +564,7 @@ SELECT pg_notify('{PROCESSES}', id::text) FROM gone
 # the others.
 HAND_OVER: Final = f"""
 WITH handed_over AS (
-    UPDATE workflows SET owner = '{UUID(int=0)}', epoch = epoch + 1 WHERE owner = $1 AND id = ANY($2::uuid[])
+    UPDATE workflows SET owner = '{NO_PROCESS}', epoch = epoch + 1 WHERE owner = $1 AND id = ANY($2::uuid[])
     RETURNING id
 )
 SELECT pg_notify('{PROCESSES}', $1::text) WHERE EXISTS (SELECT FROM handed_over)

@@ -11,13 +11,15 @@ from uuid import UUID
 import msgspec
 
 from stepwell.domain.limit_division import OVERDUE_S, Division, DivisionChange, Member, Share
+from stepwell.domain.records import NO_PROCESS
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.stores.notifications import LIMITS_CHANGED, MESSAGES, message
 
 # The row of `limit_division` is missing until the first change. A process that has all limits for itself has no row in
-# `limit_members`, unless it has just become a member.
-_READ: Final = """
+# `limit_members`, unless it has just become a member. While handed-over workflows wait for a claim, the shares of dead
+# processes count.
+_READ: Final = f"""
 WITH division AS (SELECT version, sole, starts, starts_from FROM limit_division)
 SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
        d.version, d.sole, d.starts, d.starts_from,
@@ -25,15 +27,15 @@ SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
        EXISTS (SELECT FROM processes WHERE id = $1 AND lease_until > clock_timestamp()) AS alive,
        m.owner, m.claiming, m.shares, m.stored,
        coalesce(p.lease_until > clock_timestamp(), false) AS owner_alive,
-       NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner = m.owner) AS claimed,
+       NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner IN (m.owner, '{NO_PROCESS}')) AS claimed,
        clock_timestamp() - greatest(p.lease_until, m.updated_at) > $2::interval AS overdue,
        extract(epoch FROM greatest(least(p.lease_until, clock_timestamp()), '-infinity'))::float8 AS lease_until
 FROM (SELECT) AS one LEFT JOIN division AS d ON true LEFT JOIN (
     SELECT owner, claiming, shares, updated_at, true AS stored FROM limit_members
     UNION ALL
-    SELECT sole, false, '{}', NULL, false FROM division WHERE sole IS NOT NULL AND sole <> $1
+    SELECT sole, false, '{{}}', NULL, false FROM division WHERE sole IS NOT NULL AND sole <> $1
 ) AS m ON true LEFT JOIN processes AS p ON p.id = m.owner
-"""
+"""  # noqa: S608 - built from a constant
 
 _WRITE: Final = f"""
 WITH changed AS (

@@ -135,10 +135,11 @@ class PostgresWorkflowStore:
         only: UUID | None = None,
         *,
         trials: bool = True,
+        divided: bool = False,
     ) -> list[LoadedWorkflow]:
         ends = UNCLEAN_ENDS if trials else _NO_TRIALS
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, ends)
+            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, ends, divided)
             if not rows:
                 if only is None:
                     await connection.execute(sql.FORGET_DEAD)
