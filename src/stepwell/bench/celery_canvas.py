@@ -18,7 +18,14 @@ from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.bench.loads import IMAGE_INPUT, WAIT_S, Load, Shape, Work, image_task
-from stepwell.bench.plain_celery import BACKEND_VARIABLE, BROKER_VARIABLE, FOLDER_VARIABLE, CanvasOrder, CanvasSeconds
+from stepwell.bench.plain_celery import (
+    BACKEND_VARIABLE,
+    BROKER_VARIABLE,
+    FOLDER_VARIABLE,
+    QUEUE_VARIABLE,
+    CanvasOrder,
+    CanvasSeconds,
+)
 from stepwell.providers.local.work import perform
 
 _START_S = 60.0
@@ -30,7 +37,7 @@ app.conf.update(
     task_acks_late=True,
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
-    task_default_queue="stepwell-bench",
+    task_default_queue=os.environ[QUEUE_VARIABLE],
     broker_connection_retry_on_startup=True,
 )
 

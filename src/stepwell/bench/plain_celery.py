@@ -11,7 +11,7 @@ from stepwell.bench.loads import Load
 from stepwell.settings import Settings
 
 BROKER_VARIABLE, BACKEND_VARIABLE = "STEPWELL_BENCH_BROKER", "STEPWELL_BENCH_BACKEND"
-FOLDER_VARIABLE = "STEPWELL_BENCH_FOLDER"
+FOLDER_VARIABLE, QUEUE_VARIABLE = "STEPWELL_BENCH_FOLDER", "STEPWELL_BENCH_QUEUE"
 _MODULE = "stepwell.bench.celery_canvas"
 _RUN_S = 24 * 3_600.0
 # What a worker does besides its tasks would only make it slower.
@@ -35,7 +35,7 @@ class CanvasSeconds(Struct, frozen=True):
 async def run_plain_celery(load: Load, workers: int, settings: Settings, folder: Path) -> CanvasSeconds:
     """Run *load* on a worker with *workers* processes. Images are files in *folder*.
 
-    *settings* name the broker and the result backend. Raises `ProcessEnded`.
+    *settings* name the broker, the result backend and the queue, see `celery_settings`. Raises `ProcessEnded`.
     """
     assert settings.celery_broker_url is not None
     assert settings.result_backend is not None
@@ -43,6 +43,7 @@ async def run_plain_celery(load: Load, workers: int, settings: Settings, folder:
         BROKER_VARIABLE: settings.celery_broker_url,
         BACKEND_VARIABLE: settings.result_backend,
         FOLDER_VARIABLE: str(folder),
+        QUEUE_VARIABLE: settings.celery_queues["*"],
     }
     command = [sys.executable, "-m", "celery", "-A", _MODULE, "worker", *_WORKER_OPTIONS, "--concurrency", str(workers)]
     client = [sys.executable, "-m", _MODULE]
