@@ -9,12 +9,12 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from support.browser.chromium import running_chromium
+from support.browser.chromium import chromium_path, running_chromium
 from support.browser.pages import Site, User, signed_in
 from support.database.postgres import TestServer, database
 from support.providers.configured_by_steps import ConfiguredProvider
 from support.service.listening_service import listening
-from support.service.live_service import running_service
+from support.service.live_service import serving
 
 
 @pytest.fixture(scope="session")
@@ -28,12 +28,13 @@ async def site(
     server: TestServer, template: str, scripted: ConfiguredProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Site]:
     """The service, and a browser. Without Chromium, the test is skipped."""
+    chromium = chromium_path()
     async with AsyncExitStack() as stack:
-        browser = await stack.enter_async_context(running_chromium())
         dsn = await stack.enter_async_context(database(server, template))
         folder = tmp_path_factory.mktemp("site")
-        service = await stack.enter_async_context(running_service(dsn, folder, providers=[scripted]))
+        service = await stack.enter_async_context(serving(dsn, folder, scripted))
         port = await stack.enter_async_context(listening(service))
+        browser = await stack.enter_async_context(running_chromium(chromium))
         yield Site(service, f"http://localhost:{port}", browser)
 
 

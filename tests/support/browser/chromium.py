@@ -19,17 +19,17 @@ _FLAGS = (
 )
 
 
-def chromium_path() -> str | None:
-    """Return the path of Chromium: STEPWELL_CHROMIUM, or the first that is installed; None if there is none."""
-    return os.environ.get("STEPWELL_CHROMIUM") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
+def chromium_path() -> str:
+    """Return the path of Chromium: STEPWELL_CHROMIUM, or the first that is installed. Without one, skip the test."""
+    path = os.environ.get("STEPWELL_CHROMIUM") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    if path is None:
+        pytest.skip("Chromium is not installed: the web page is not tested in a browser")
+    return path
 
 
 @asynccontextmanager
-async def running_chromium() -> AsyncIterator[Browser]:
-    """Yield a headless Chromium. Where there is none, the test is skipped."""
-    path = chromium_path()
-    if path is None:
-        pytest.skip("Chromium is not installed: the web page is not tested in a browser")
+async def running_chromium(path: str) -> AsyncIterator[Browser]:
+    """Yield a headless browser, the program at *path*."""
     async with async_playwright() as playwright:
         # Debian's Chromium is a few versions away from the one that Playwright knows, which it tolerates.
         browser = await playwright.chromium.launch(executable_path=path, args=_FLAGS, chromium_sandbox=False)

@@ -13,6 +13,7 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from stepwell.api.operations import Permission
 from support.service.live_service import EVERYTHING, Service, token
+from support.service.session_cookies import cookie_of
 
 DEADLINE_MS = 20_000  # the machine may be loaded
 WIDE, NARROW = 1280, 360
@@ -67,6 +68,8 @@ async def signed_in(
     tenant = tenant or f"tenant-{uuid4().hex[:12]}"
     headers = {"Authorization": f"Bearer {token(tenant, every=False, permissions=permissions)}"}
     context = await site.browser.new_context(extra_http_headers=headers, **options)
+    name, _, value = (await cookie_of(site.service, tenant, permissions=permissions)).partition("=")
+    await context.add_cookies([{"name": name, "value": value, "url": site.url, "httpOnly": True, "sameSite": "Lax"}])
     context.set_default_timeout(DEADLINE_MS)
     errors: list[str] = []
     context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)

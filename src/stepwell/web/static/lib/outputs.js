@@ -1,5 +1,5 @@
 // Outputs: the files that a result names, their kinds and URLs, and thumbnails.
-import { html, icon } from "./dom.js";
+import { html, icon, ref } from "./dom.js";
 import { API } from "./api.js";
 
 const PATH = /^media\/[0-9a-f-]{36}\/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
@@ -45,16 +45,36 @@ export function filesOf(result) {
   return [...found];
 }
 
-/** A small picture of what a step's result contains: an image, or an icon of its kind. *alt* names it. */
-export function thumbnail(result, alt, { width = 64 } = {}) {
+/** A small picture of what a step's result contains: an image, the first frame of a video, or an icon of its kind.
+ *  *alt* names it. */
+export function thumbnail(result, alt) {
   const [path] = filesOf(result);
-  if (path && kindOf(path) === "image") {
-    return html`<span class="thumb"><img src=${fileUrl(path, { width })} alt=${alt} loading="lazy" decoding="async"
-      @error=${hideBroken}></span>`;
+  const shown = path ? kindOf(path) : null;
+  if (shown === "image") {
+    const fine = `${fileUrl(path, { width: 64 })}, ${fileUrl(path, { width: 256 })} 1.5x`;
+    return html`<span class="thumb"><img src=${fileUrl(path, { width: 64 })} srcset=${fine} alt=${alt} loading="lazy"
+      decoding="async" @error=${hideBroken}></span>`;
+  }
+  if (shown === "video") {
+    return html`<span class="thumb thumb-video"><video data-src=${`${fileUrl(path)}#t=0.1`} aria-label=${alt} muted
+      playsinline preload="metadata" tabindex="-1" @error=${hideBroken} ${ref(loadOnceVisible)}></video></span>`;
   }
   const kind = path ? kindOf(path) : typeof result?.result_text === "string" ? "text" : result ? "file" : null;
   if (kind === null) return html`<span class="thumb thumb-empty"></span>`;
   return html`<span class="thumb thumb-${kind}" role="img" aria-label=${`${alt}: ${kind}`}>${icon(kind)}</span>`;
+}
+
+// A video has no attribute `loading`: it is loaded once it is near the visible part of the page.
+const visibility = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    visibility.unobserve(target);
+    target.src = target.dataset.src;
+  }
+}, { rootMargin: "200px" });
+
+function loadOnceVisible(video) {
+  if (video && video.src === "") visibility.observe(video);
 }
 
 /** An image that can't be shown (deleted by a cleanup, or damaged) leaves its frame. */

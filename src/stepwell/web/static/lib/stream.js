@@ -1,0 +1,111 @@
+// Events as they happen, from the public feed. All tabs of a browser share one connection.
+//
+//   const stop = follow({ onEvents(events) {…}, onGap() {…}, onState(state) {…} });
+//
+// onEvents gets lists of the API's feed events, at most ten times a second. onGap: events may have been missed, so read
+// again what is shown; it is called once after the start, too. onState: see stream_hub.js. All three are optional. The
+// header of the page shows the state by itself. The stream pauses while all tabs are hidden.
+import { API } from "./api.js";
+import { StreamHub } from "./stream_hub.js";
+
+const URL_OF_FEED = `${API}/events`;
+const PING_MS = 20_000;
+const TEXTS = {
+  connecting: ["Connecting…", "The live updates are being connected."],
+  open: ["Live", "Changes show up by themselves."],
+  waiting: ["Reconnecting…", "The connection to the service is lost. It is tried again. What you see may be old."],
+  paused: ["Paused", "No live updates while the page is hidden."],
+  "signed-out": ["Not live", "The session has ended: sign in again."],
+};
+const followers = new Set();
+let state = null;
+
+/** Calls the functions of *follower* until the function that it returns is called. */
+export function follow(follower) {
+  followers.add(follower);
+  if (followers.size === 1 && state === null) start();
+  else if (state) follower.onState?.(state);
+  return () => followers.delete(follower);
+}
+
+function receive(message) {
+  if (message.kind === "state") {
+    state = message.state;
+    showState();
+    for (const each of followers) each.onState?.(state);
+  } else if (message.kind === "gap") {
+    for (const each of followers) each.onGap?.();
+  } else if (message.kind === "events") {
+    for (const each of followers) each.onEvents?.(message.events);
+  }
+}
+
+function showState() {
+  const element = document.getElementById("stream-state");
+  if (!element) return;
+  const [text, explanation] = TEXTS[state];
+  element.dataset.state = state;
+  element.textContent = text;
+  element.title = explanation;
+}
+
+function start() {
+  state = "connecting";
+  showState();
+  if (typeof SharedWorker === "function") startWorker();
+  else if (navigator.locks && typeof BroadcastChannel === "function") startLeader();
+  else startAlone();
+}
+
+/** Who is signed in: tabs of two users don't share a stream. */
+function sharedName() {
+  const { subject = "", tenant = "", scopes = "", session = "" } = document.body.dataset;
+  return [URL_OF_FEED, subject, tenant, scopes, session].join("|");
+}
+
+function startWorker() {
+  const url = new URL("./stream_worker.js", import.meta.url);
+  const { port } = new SharedWorker(url, { type: "module", name: sharedName() });
+  const tell = () => port.postMessage({ kind: "visible", visible: !document.hidden });
+  port.onmessage = ({ data }) => receive(data);
+  document.addEventListener("visibilitychange", tell);
+  addEventListener("pageshow", tell); // also from the cache of pages, after a "bye"
+  addEventListener("pagehide", () => port.postMessage({ kind: "bye" }));
+  setInterval(() => document.hidden || tell(), PING_MS);
+  tell();
+}
+
+/** Without shared workers: the visible tab that has the lock is connected, and tells the others. */
+function startLeader() {
+  const channel = new BroadcastChannel(sharedName());
+  let hub = null; // while this tab leads
+  channel.onmessage = ({ data }) => {
+    if (data.kind !== "hello") receive(data);
+    else if (hub) channel.postMessage({ kind: "state", state: hub.state });
+  };
+  const leadWhileVisible = () => new Promise((release) => {
+    if (document.hidden) return release();
+    hub = new StreamHub(URL_OF_FEED, (message) => {
+      receive(message);
+      channel.postMessage(message);
+    });
+    hub.resume();
+    document.addEventListener("visibilitychange", () => {
+      hub.pause();
+      hub = null;
+      release();
+    }, { once: true });
+  });
+  const lead = () => document.hidden || navigator.locks.request(sharedName(), leadWhileVisible);
+  document.addEventListener("visibilitychange", lead);
+  lead();
+  channel.postMessage({ kind: "hello" });
+}
+
+/** Without locks either (an old browser, or no TLS): each tab has a connection of its own. */
+function startAlone() {
+  const hub = new StreamHub(URL_OF_FEED, receive);
+  const update = () => (document.hidden ? hub.pause() : hub.resume());
+  document.addEventListener("visibilitychange", update);
+  update();
+}

@@ -1,0 +1,134 @@
+// The connection to the feed of events, shared by all tabs of a browser. It runs in the shared worker, or in one tab.
+//
+// What must hold:
+// - There is at most one EventSource, and none while no tab is visible.
+// - After a break the stream continues behind the last event. Where it can't, the tabs get a "gap": they read again.
+// - A service that refuses the stream is asked again after a growing pause, and not at all once the session has ended.
+//
+// Messages to the tabs: {kind: "events", events}, {kind: "gap"}, {kind: "state", state}. The states: "connecting", "open",
+// "waiting" (for the next try), "paused" (no tab is visible), "signed-out".
+
+// The types of events that the service sends. An EventSource delivers only types that it was given a listener for.
+export const EVENT_TYPES = [
+  "workflow.created", "workflow.started", "workflow.paused", "workflow.resumed", "workflow.updated",
+  "workflow.completed", "workflow.failed", "workflow.cancelled", "workflow.cleaned", "workflow.files_deleted",
+  "step.started", "step.submitted", "step.progress", "step.outcome_unknown", "step.retrying", "step.diverted",
+  "step.completed", "step.failed", "step.skipped", "step.cancelled", "step.cancel_settled",
+];
+const BATCH_MS = 100;
+const LONGEST_PAUSE_MS = 60_000; // after a longer pause, reading everything again costs less than all events
+const FIRST_RETRY_MS = 1_000;
+const LAST_RETRY_MS = 30_000;
+
+export class StreamHub {
+  /** @param url of the feed  @param send is called with each message to the tabs */
+  constructor(url, send) {
+    this.url = url;
+    this.send = send;
+    this.state = "paused";
+    this.source = null;
+    this.lastId = null;
+    this.pausedAt = 0;
+    this.retryMs = FIRST_RETRY_MS;
+    this.timer = 0;
+    this.queued = [];
+    this.batchTimer = 0;
+  }
+
+  /** Opens the stream, unless it is open or the session has ended. */
+  resume() {
+    if (this.source || this.timer || this.state === "signed-out") return;
+    if (this.pausedAt && Date.now() - this.pausedAt > LONGEST_PAUSE_MS) this.lastId = null;
+    this.pausedAt = 0;
+    this.connect();
+  }
+
+  /** Closes the stream, because no tab is visible. */
+  pause() {
+    if (this.state === "signed-out" || this.state === "paused") return;
+    this.close();
+    this.pausedAt = Date.now();
+    this.report("paused");
+  }
+
+  connect() {
+    this.report("connecting");
+    const cursor = this.lastId;
+    const source = new EventSource(cursor ? `${this.url}?cursor=${encodeURIComponent(cursor)}` : this.url);
+    this.source = source;
+    let opened = false;
+    source.onopen = () => {
+      this.retryMs = FIRST_RETRY_MS;
+      // EventSource itself reconnects behind the last event. A new one without a cursor has missed some.
+      if (!opened && !cursor) this.send({ kind: "gap" });
+      opened = true;
+      this.report("open");
+    };
+    source.onerror = () => {
+      if (source.readyState === EventSource.CLOSED) this.retry();
+      else this.report("waiting"); // it reconnects by itself
+    };
+    const onEvent = (event) => {
+      this.lastId = event.lastEventId;
+      this.queue(JSON.parse(event.data));
+    };
+    for (const type of EVENT_TYPES) source.addEventListener(type, onEvent);
+  }
+
+  /** The service refused the stream: find out why, and try again later unless the session has ended. */
+  async retry() {
+    this.close();
+    this.report("waiting");
+    const pause = this.retryMs * (0.75 + Math.random() / 2);
+    this.retryMs = Math.min(this.retryMs * 2, LAST_RETRY_MS);
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      this.connect();
+    }, pause);
+    const status = await this.probe();
+    if (status === 401 || status === 403) {
+      this.close();
+      this.report("signed-out");
+    } else if (status === 422) {
+      this.lastId = null; // a cursor of another database
+    }
+  }
+
+  async probe() {
+    try {
+      const query = this.lastId ? `?limit=1&cursor=${encodeURIComponent(this.lastId)}` : "?limit=1";
+      const response = await fetch(this.url + query, { credentials: "same-origin", method: "HEAD" });
+      return response.status;
+    } catch {
+      return 0;
+    }
+  }
+
+  close() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.source?.close();
+    this.source = null;
+    this.flush();
+  }
+
+  queue(event) {
+    this.queued.push(event);
+    this.batchTimer ||= setTimeout(() => this.flush(), BATCH_MS);
+  }
+
+  flush() {
+    clearTimeout(this.batchTimer);
+    this.batchTimer = 0;
+    if (!this.queued.length) return;
+    const events = this.queued;
+    this.queued = [];
+    this.send({ kind: "events", events });
+  }
+
+  report(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.send({ kind: "state", state });
+  }
+}

@@ -1,0 +1,74 @@
+// The table of runs.
+import { html, nothing, repeat } from "../../lib/dom.js";
+import { ago, dateTime, duration, durationBetween, money } from "../../lib/format.js";
+import { thumbnail } from "../../lib/outputs.js";
+import { isTerminal, progressBar, statusBadge } from "../../lib/status.js";
+import { changed, writeQuery } from "./query.js";
+
+const MOST_LABELS = 4;
+
+/** @param runs workflows of the API  @param query the state of the view  @param showTenants whether tenants differ */
+export function runTable(runs, query, { showTenants, stale, onNavigate, onKey }) {
+  const link = (changes) => `/ui${writeQuery(changed(query, changes))}`;
+  return html`<table class="runs" role="table" @keydown=${onKey}>
+    <caption class="visually-hidden">Runs, ${query.order === "created_at" ? "oldest" : "newest"} first</caption>
+    <thead role="rowgroup"><tr role="row">
+      <th role="columnheader" scope="col"><span class="visually-hidden">Output</span></th>
+      <th role="columnheader" scope="col">Run</th>
+      <th role="columnheader" scope="col">Status</th>
+      <th role="columnheader" scope="col">Progress</th>
+      <th role="columnheader" scope="col" class="number">Duration</th>
+      <th role="columnheader" scope="col" class="number">Cost</th>
+      <th role="columnheader" scope="col" class="number">Created</th>
+    </tr></thead>
+    <tbody role="rowgroup">
+      ${repeat(runs, (run) => run.id, (run) => row(run, { link, showTenants, onNavigate, stale: stale.has(run.id) }))}
+    </tbody>
+  </table>`;
+}
+
+function row(run, { link, showTenants, onNavigate, stale }) {
+  const kind = `run${stale ? " run-stale" : ""}${run.is_deleted ? " run-deleted" : ""}`;
+  return html`<tr role="row" class=${kind} data-id=${run.id}>
+    <td role="cell" class="run-thumb">${thumbnail(run.final_step_result, `Output of ${run.name}`)}</td>
+    <td role="cell" class="run-name">
+      <a class="run-link" href=${`/ui/workflows/${run.id}`}>${run.name}</a>
+      ${run.error_message ? html`<span class="run-error truncate" title=${run.error_message}>${run.error_message}</span>`
+        : nothing}
+      ${marks(run, link, showTenants, onNavigate)}
+    </td>
+    <td role="cell" class="run-status">${statusBadge(run.status)}${run.is_deleted
+      ? html` <span class="badge badge-plain">Deleted</span>` : nothing}</td>
+    <td role="cell" class="run-progress">${progressBar(run)}</td>
+    <td role="cell" class="number run-duration">${runDuration(run)}</td>
+    <td role="cell" class=${`number run-cost${run.cost ? "" : " run-cost-none"}`}>${money(run.cost)}</td>
+    <td role="cell" class="number run-created"><time datetime=${run.created_at} title=${dateTime(run.created_at)}>${
+      ago(run.created_at)}</time></td>
+  </tr>`;
+}
+
+/** Labels, and the tenant if the viewer sees several. A click on one filters by it. */
+function marks(run, link, showTenants, onNavigate) {
+  const labels = Object.entries(run.labels ?? {});
+  const shown = labels.slice(0, MOST_LABELS).map(([key, value]) => {
+    const text = `${key}:${value}`;
+    return html`<a class="chip" href=${link({ label: [text] })} @click=${onNavigate}
+      title=${`Only runs with ${text}`}><span class="truncate">${text}</span></a>`;
+  });
+  const hidden = labels.slice(MOST_LABELS);
+  const rest = hidden.length
+    ? html`<span class="chip" title=${hidden.map((each) => each.join(":")).join("\n")}>+${hidden.length}</span>` : nothing;
+  const tenant = showTenants && run.origin_tenant_id
+    ? html`<a class="chip" href=${link({ origin_tenant_id: run.origin_tenant_id })} @click=${onNavigate}
+        title="Only runs of this tenant"><span class="truncate">tenant ${run.origin_tenant_id}</span></a>` : nothing;
+  return labels.length || tenant !== nothing ? html`<span class="chips">${tenant}${shown}${rest}</span>` : nothing;
+}
+
+/** How long a run took, or has taken so far. */
+function runDuration(run) {
+  if (!run.started_at) return "–";
+  if (run.completed_at) return durationBetween(run.started_at, run.completed_at);
+  if (isTerminal(run.status)) return "–";
+  const ms = Math.max(0, Date.now() - Date.parse(run.started_at));
+  return ms < 10_000 ? `${Math.floor(ms / 1000)} s` : duration(ms);
+}

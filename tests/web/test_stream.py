@@ -1,0 +1,87 @@
+"""The stream of events that all tabs of a browser share."""
+
+import re
+
+import pytest
+from playwright.async_api import Page, expect
+
+from support.browser.pages import DEADLINE_MS, Site, User
+from support.providers.configured_by_steps import configured_step
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# Chromium shows every tab of a headless browser, so the test says which are hidden.
+SET_HIDDEN = """{
+  Object.defineProperty(document, "hidden", { configurable: true, get: () => %s });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+HIDE, SHOW = SET_HIDDEN % "true", SET_HIDDEN % "false"
+
+
+async def open_streams(site: Site) -> int:
+    """Return how many streams of events the service has open."""
+    text = (await site.service.client.get("/metrics")).text
+    match = re.search(r"^stepwell_event_streams ([\d.]+)$", text, re.MULTILINE)
+    assert match
+    return int(float(match[1]))
+
+
+async def until_open(page: Page, site: Site, count: int) -> None:
+    for _ in range(DEADLINE_MS // 50):
+        if await open_streams(site) == count:
+            return
+        await page.wait_for_timeout(50)
+    raise AssertionError(f"{await open_streams(site)} streams are open, not {count}")
+
+
+async def until_live(page: Page) -> None:
+    await expect(page.locator("#stream-state")).to_have_text("Live")
+
+
+async def test_all_tabs_share_one_stream_that_ends_with_the_last_of_them(user: User) -> None:
+    first, second = await user.open("/ui"), await user.open("/ui")
+    await until_live(first)
+    await until_live(second)
+    assert await open_streams(user.site) == 1
+    await user.create(configured_step("a"), name="Seen by both", start=False)
+    for page in (first, second):
+        await expect(page.get_by_role("link", name="Seen by both")).to_be_visible()
+    await first.close()
+    await user.create(configured_step("a"), name="Seen by one", start=False)
+    await expect(second.get_by_role("link", name="Seen by one")).to_be_visible()
+    assert await open_streams(user.site) == 1
+    rest = await user.context.new_page()
+    await second.close()
+    await until_open(rest, user.site, 0)
+
+
+async def test_the_stream_is_closed_while_all_tabs_are_hidden_and_then_misses_nothing(user: User) -> None:
+    first, second = await user.open("/ui"), await user.open("/ui")
+    await until_live(first)
+    await first.evaluate(HIDE)
+    await until_live(second)
+    assert await open_streams(user.site) == 1
+    await second.evaluate(HIDE)
+    await until_open(first, user.site, 0)
+    await expect(second.locator("#stream-state")).to_have_text("Paused")
+    await user.create(configured_step("a"), name="Made meanwhile", start=False)
+    await second.evaluate(SHOW)
+    await until_live(second)
+    await expect(second.get_by_role("link", name="Made meanwhile")).to_be_visible()
+
+
+@pytest.mark.parametrize("missing", [["SharedWorker"], ["SharedWorker", "BroadcastChannel"]])
+async def test_without_shared_workers_the_page_is_live_too(user: User, missing: list[str]) -> None:
+    names = ", ".join(f'"{name}"' for name in missing)
+    await user.context.add_init_script(f"for (const name of [{names}]) delete globalThis[name]")
+    first, second = await user.open("/ui"), await user.open("/ui")
+    await until_live(first)
+    await until_live(second)
+    assert await open_streams(user.site) == len(missing)
+    await user.create(configured_step("a"), name="Seen by both", start=False)
+    for page in (first, second):
+        await expect(page.get_by_role("link", name="Seen by both")).to_be_visible()
+    if len(missing) == 1:  # the other tab takes the lead
+        await first.close()
+        await user.create(configured_step("a"), name="Seen by one", start=False)
+        await expect(second.get_by_role("link", name="Seen by one")).to_be_visible()
