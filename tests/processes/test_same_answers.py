@@ -121,7 +121,10 @@ def steps(prompt: str) -> list[Json]:
 
 
 async def until_still(cluster: Cluster, workflow_id: str) -> None:
-    """Wait until nothing happens to the workflow by itself: the held job has been polled, or its end is recorded."""
+    """Wait until nothing happens to the workflow by itself: its job has been polled, or the job's end is recorded.
+
+    The receipt of a cancelled job is `unknown` at first. An event says when it is final.
+    """
     async with asyncio.timeout(30):
         while not await is_still(cluster.members[0].client, WORKFLOWS + workflow_id):
             await asyncio.sleep(0.02)
@@ -135,8 +138,9 @@ async def is_still(client: httpx.AsyncClient, path: str) -> bool:
     if answer.json()["status"] == "RUNNING":
         return bool(reasons["held"].get("state") == "running")
     tasks = (await client.get(f"{path}/tasks", params={"include_deleted": True})).json()["tasks"]
-    jobs = [task for task in tasks if task["status"] == "CANCELLED" and task["remote_id"] is not None]
-    return all(job["cancel_receipt"] is not None for job in jobs)
+    jobs = {task["id"] for task in tasks if task["status"] == "CANCELLED" and task["remote_id"] is not None}
+    events = (await client.get(f"{path}/events", params={"limit": 1000})).json()["events"]
+    return jobs <= {event["task_id"] for event in events if event["type"] == "step.cancel_settled"}
 
 
 def without_progress(answer: httpx.Response) -> object:
