@@ -306,10 +306,10 @@ async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discar
         clock.advance(0.3)
         await service.until_ended(created["id"])
         assert (await service.verb(created["id"], "resume")).status_code == 200
-        assert admission_of(service).waiting == 1
+        await eventually(lambda: admission_of(service).waiting == 1)
         provider.release("a")
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
-        assert not [path for path in service.artifacts.rglob("*") if path.is_file()]
+        await eventually(lambda: not [path for path in service.artifacts.rglob("*") if path.is_file()])
         await eventually(lambda: nothing_left(service))
 
 
