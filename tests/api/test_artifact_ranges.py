@@ -20,9 +20,9 @@ ETAG = f'"{hashlib.sha256(DATA).hexdigest()}"'
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def api(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    provider = ScriptedProvider(
-        default=Succeed(files={"result.mp4": DATA, "empty.bin": b"", "notes.txt": b"x", "facts.json": b"{}"})
-    )
+    files = {"result.mp4": DATA, "empty.bin": b"", "notes.txt": b"x", "facts.json": b"{}"}
+    pages = {"drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>", "page.html": b"<script>alert(1)</script>"}
+    provider = ScriptedProvider(default=Succeed(files=files | pages))
     async with AsyncExitStack() as stack:
         folder = tmp_path_factory.mktemp("api")
         yield await stack.enter_async_context(running_service(MemoryDatabase(clock), folder, providers=[provider]))
@@ -30,7 +30,7 @@ async def api(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> A
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def urls(api: Service) -> dict[str, str]:
-    """The URLs of two files, by their names."""
+    """The URLs of the files, by their names."""
     created = await api.create(scripted_step("a"))
     await api.until_ended(created["id"])
     (task,) = await api.tasks(created["id"])
@@ -127,6 +127,8 @@ async def test_an_empty_file_is_sent_whole(client: httpx.AsyncClient, urls: dict
         ("result.mp4", "?download=1", 'attachment; filename="result.mp4"'),
         ("empty.bin", "", 'attachment; filename="empty.bin"'),
         ("notes.txt", "", 'attachment; filename="notes.txt"'),
+        ("drawing.svg", "", 'attachment; filename="drawing.svg"'),
+        ("page.html", "", 'attachment; filename="page.html"'),
     ],
 )
 async def test_a_file_is_shown_or_downloaded(
@@ -135,6 +137,7 @@ async def test_a_file_is_shown_or_downloaded(
     headers: Any = (await client.head(urls[name] + query)).headers
     assert headers["content-disposition"] == disposition
     assert headers["x-content-type-options"] == "nosniff"
+    assert headers["content-security-policy"] == "sandbox; default-src 'none'"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,8 @@ async def test_a_file_is_shown_or_downloaded(
         ("empty.bin", "application/octet-stream"),
         ("notes.txt", "text/plain"),
         ("facts.json", "application/json"),
+        ("drawing.svg", "image/svg+xml"),
+        ("page.html", "application/octet-stream"),
     ],
 )
 async def test_a_file_has_the_type_of_its_name(

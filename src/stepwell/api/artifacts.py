@@ -67,7 +67,8 @@ LINK = Operation(
     answers=ArtifactLink,
     problems=(404,),
 )
-_TYPES_OF_DOWNLOADS = {".json": JSON, ".txt": TEXT}
+# Browsers never display these as pages: they are sent as attachments. An <img> shows an SVG, and runs no scripts in it.
+_TYPES_OF_DOWNLOADS = {".json": JSON, ".txt": TEXT, ".svg": "image/svg+xml"}
 
 
 class _File(Struct, frozen=True):

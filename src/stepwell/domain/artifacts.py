@@ -21,7 +21,7 @@ _TASK_ID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _PATH = re.compile(f"{_PREFIX}({_TASK_ID})/({ARTIFACT_NAME})")
 # No word boundary stands before: in encoded JSON, a line feed before a path is "\n", which ends in an "n".
 _MENTION = re.compile(f"{_PREFIX}({_TASK_ID})/")
-# Nothing in which a browser runs scripts is among these types: SVG and HTML count as plain text.
+# Nothing in which a browser runs scripts is among these types: SVG and HTML are never displayed as pages.
 MEDIA_TYPES: Final = {
     "image/png": ("png", "apng"),
     "image/jpeg": ("jpg", "jpeg"),
