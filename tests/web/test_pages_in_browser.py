@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, Site, User, keep_screenshot, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -29,12 +30,13 @@ async def test_the_navigation_leads_to_every_view(user: User) -> None:
 
 
 @pytest.mark.parametrize("path", VIEWS)
-async def test_a_view_is_as_wide_as_a_narrow_screen(user: User, path: str) -> None:
+async def test_a_view_is_accessible_and_as_wide_as_a_narrow_screen(user: User, path: str) -> None:
     page = await user.open(path, width=NARROW)
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
     links = page.get_by_role("navigation", name="Views").get_by_role("link")
     for i in range(await links.count()):
         await expect(links.nth(i)).to_be_in_viewport()
+    assert await accessibility_faults(page) == []
     await keep_screenshot(page, f"frame-{VIEWS[path].lower().replace(' ', '-')}-narrow")
 
 
@@ -56,3 +58,10 @@ async def test_a_keyboard_reaches_the_content_by_the_first_link(user: User) -> N
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile("#main$"))
     await expect(page.locator("main")).to_be_focused()
+
+
+async def test_the_check_of_accessibility_finds_a_button_without_a_name(user: User) -> None:
+    page = await user.open("/ui/costs")
+    await page.evaluate("document.querySelector('main').append(document.createElement('button'))")
+    (fault,) = await accessibility_faults(page)
+    assert fault.startswith("button-name: ")

@@ -11,6 +11,7 @@ from stepwell.api.list_query import ListQuery
 from stepwell.api.operations import Permission
 from stepwell.contract.enums import EventType
 from stepwell.web.static_files import static_files
+from support.browser.accessibility import accessibility_faults
 from support.browser.pages import Site, User, keep_screenshot, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
@@ -253,7 +254,7 @@ async def test_markup_in_names_and_labels_is_text(user: User) -> None:
     await expect(page).to_have_title("Runs · Stepwell")
 
 
-async def test_the_list_fits_a_narrow_screen_in_both_themes(user: User) -> None:
+async def test_the_list_is_accessible_and_fits_a_narrow_screen_in_both_themes(user: User) -> None:
     drawn = await user.create(IMAGE, name="A square of red silk on a stone terrace", labels={"campaign": "spring"})
     await user.create(configured_step("a", breaks=True), name="Broken", labels={"team": "a team with a long name"})
     await user.create(configured_step("a", wait=True), configured_step("b", "a"), name="Waiting")
@@ -267,6 +268,16 @@ async def test_the_list_fits_a_narrow_screen_in_both_themes(user: User) -> None:
         for width in (360, 1280):
             await page.set_viewport_size({"width": width, "height": 800})
             await keep_screenshot(page, f"runs-{width}-{scheme}")
+        assert await accessibility_faults(page) == []
+
+
+async def test_the_form_of_the_filters_is_accessible(user: User) -> None:
+    page = await user.open("/ui?label=a:b&status=FAILED&created_after=2026-01-01T00:00:00Z", width=360)
+    await page.get_by_role("button", name="Filters 2").click()
+    await expect(page.get_by_role("textbox", name="Created after")).to_be_visible()
+    await keep_screenshot(page, "runs-filters-360")
+    assert await page.evaluate("document.documentElement.scrollWidth") == 360
+    assert await accessibility_faults(page) == []
 
 
 async def test_the_page_knows_every_type_of_event(user: User) -> None:
