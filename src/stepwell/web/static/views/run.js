@@ -1,6 +1,171 @@
-// The view "Run". It isn't built yet.
-import { emptyState, html, render } from "../lib/dom.js";
+// The view of one run: its header, the newest outputs, and tabs. Everything follows the run as it changes.
+//
+// run/reader.js reads the run again after its events; run/header.js has the templates of the header. Each tab is a module
+// run/NAME.js, which is loaded when the tab is first selected:
+//
+//   export default function mount(element, context) {…}   // renders into *element*, the tab's panel; may return a promise
+//
+// The context of a tab:
+//   id               of the run
+//   run              the workflow as the API returned it last, with its steps (a getter)
+//   hasResults       false if the run is so large that its steps were read without `result` (a getter)
+//   onChange(call)   calls call(run) whenever the run was read again; while the tab is hidden, once it is shown again
+//   onEvents(call)   calls call(events) with new events of the run, also while the tab is hidden
+//   openStep(id)     opens the drawer of a step
+//   scopes, canWrite, everyTenant, api   the viewer's rights; the module lib/api.js
+import * as api from "../lib/api.js";
+import { emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
+import { isTerminal } from "../lib/status.js";
+import { runHeader } from "./run/header.js";
+import { newestOutputs } from "./run/newest_outputs.js";
+import { RunReader } from "./run/reader.js";
+import { TABS, tabList, tabOf } from "./run/tabs.js";
 
-export default function mount(element) {
-  render(html`<h1>Run</h1>${emptyState("This view isn't built yet.", html`<p>Until then, use the command line.</p>`)}`, element);
+const CLOCK_MS = 1_000;
+
+export default async function mount(element, context) {
+  const view = new RunView(element, context);
+  await view.start();
+}
+
+class RunView {
+  constructor(element, context) {
+    this.element = element;
+    this.context = context;
+    this.id = context.workflowId;
+    this.reader = new RunReader(this.id, () => this.onRead());
+    this.tab = tabOf(location.search);
+    this.panels = new Map(); // the panels of the tabs that were selected, by name
+  }
+
+  async start() {
+    addEventListener("popstate", () => this.showAddress());
+    render(html`<h1 class="visually-hidden">Run</h1>${loading("The run is loading…")}`, this.element);
+    await this.reader.start();
+    setInterval(() => !document.hidden && this.run && !isTerminal(this.run.status) && this.draw(), CLOCK_MS);
+    performance.mark("stepwell:view-shown");
+  }
+
+  get run() {
+    return this.reader.run;
+  }
+
+  onRead() {
+    this.draw();
+    if (!this.run?.steps) return;
+    for (const panel of this.panels.values()) panel.update(this.run);
+  }
+
+  /** Shows what the URL names: after Back and Forward. */
+  showAddress() {
+    this.tab = tabOf(location.search);
+    this.draw();
+  }
+
+  /** Selects the tab *name*, and puts it into the URL. */
+  selectTab = (name) => {
+    if (name === this.tab) return;
+    const url = new URL(location.href);
+    if (name === TABS[0].name) url.searchParams.delete("tab");
+    else url.searchParams.set("tab", name);
+    url.hash = "";
+    history.pushState(null, "", url);
+    this.tab = name;
+    this.draw();
+  };
+
+  openStep = (_stepId) => {};
+
+  draw() {
+    const { run, reader } = this;
+    if (!run) {
+      render(reader.error ? this.failure(reader.error) : nothing, this.element);
+      return;
+    }
+    document.title = `${run.name} · Stepwell`;
+    render(html`
+      ${runHeader(run, { everyTenant: this.context.everyTenant })}
+      ${reader.error ? html`<div class="run-error">${errorNotice(reader.error, () => reader.read())}</div>` : nothing}
+      ${run.steps ? newestOutputs(run, this.openStep) : nothing}
+      ${tabList(this.tab, this.selectTab)}
+      <div class="run-panels">${TABS.map(({ name }) => html`<div id=${`panel-${name}`} class="run-panel" role="tabpanel"
+        aria-labelledby=${`tab-${name}`} tabindex="0" ?hidden=${name !== this.tab}></div>`)}</div>`, this.element);
+    this.showPanel();
+  }
+
+  /** Mounts the selected tab, the first time that it is selected. */
+  showPanel() {
+    if (!this.run.steps) return;
+    for (const [name, panel] of this.panels) if (name !== this.tab) panel.hide();
+    const known = this.panels.get(this.tab);
+    if (known) {
+      known.show(this.run);
+      return;
+    }
+    const panel = new Panel(this.element.querySelector(`#panel-${this.tab}`), this);
+    this.panels.set(this.tab, panel);
+    panel.mount(this.tab);
+  }
+
+  failure(error) {
+    if (error.status !== 404) return html`<h1>Run</h1>${errorNotice(error, () => this.reader.read())}`;
+    return html`<h1 class="visually-hidden">Run</h1>${emptyState("There is no such run.", html`
+      <p>It may be deleted, or belong to another tenant.</p><p><a class="button" href="/ui">All runs</a></p>`)}`;
+  }
+}
+
+/** A tab's panel, and what its module gets to know. */
+class Panel {
+  constructor(element, view) {
+    this.element = element;
+    this.view = view;
+    this.visible = true;
+    this.stale = false;
+    this.callbacks = new Set();
+  }
+
+  async mount(name) {
+    render(loading(), this.element);
+    try {
+      const module = await import(`./run/${name}.js`);
+      render(nothing, this.element);
+      await module.default(this.element, this.tabContext());
+    } catch (error) {
+      console.error(error);
+      render(errorNotice(error, () => location.reload()), this.element);
+    }
+  }
+
+  tabContext() {
+    const { view } = this;
+    const { scopes, canWrite, everyTenant } = view.context;
+    return {
+      id: view.id,
+      get run() { return view.run; },
+      get hasResults() { return view.reader.hasResults; },
+      onChange: (callback) => {
+        this.callbacks.add(callback);
+        return () => this.callbacks.delete(callback);
+      },
+      onEvents: (callback) => view.reader.onEvents(callback),
+      openStep: (stepId) => view.openStep(stepId),
+      scopes, canWrite, everyTenant, api,
+    };
+  }
+
+  update(run) {
+    if (!this.visible) this.stale = true;
+    else for (const each of this.callbacks) each(run);
+  }
+
+  hide() {
+    this.visible = false;
+  }
+
+  show(run) {
+    this.visible = true;
+    if (!this.stale) return;
+    this.stale = false;
+    this.update(run);
+  }
 }

@@ -1,0 +1,33 @@
+// The newest outputs of a run, above its tabs: images, videos, sounds and texts, the newest first.
+import { html, nothing } from "../../lib/dom.js";
+import { fileUrl, filesOf, kindOf, thumbnail } from "../../lib/outputs.js";
+
+const MOST = 12;
+const CHARS = 160;
+
+/** The strip, or nothing if there are no outputs. *open* is called with the id of the step whose output is selected. */
+export function newestOutputs(run, open) {
+  const shown = [];
+  const ended = run.steps.filter((step) => step.result && step.task_type !== "PASSTHROUGH");
+  ended.sort((one, other) => (one.completed_at < other.completed_at ? 1 : -1));
+  for (const step of ended) {
+    if (shown.length === MOST) break;
+    if (filesOf(step.result).length || typeof step.result.result_text === "string") shown.push(step);
+  }
+  if (!shown.length) return nothing;
+  return html`<section class="run-outputs" aria-label="Newest outputs"><ul>${shown.map((step) => html`<li>
+    <button type="button" class="run-output" title=${step.step_id} @click=${() => open(step.step_id)}>
+      ${picture(step)}<span class="run-output-name truncate">${step.step_id}</span></button></li>`)}</ul></section>`;
+}
+
+function picture(step) {
+  const [path] = filesOf(step.result);
+  const alt = `Output of ${step.step_id}`;
+  if (path && kindOf(path) === "image") {
+    return html`<span class="run-output-picture"><img src=${fileUrl(path, { width: 256 })} alt=${alt} decoding="async"></span>`;
+  }
+  if (!path && typeof step.result.result_text === "string") {
+    return html`<span class="run-output-picture run-output-text">${step.result.result_text.slice(0, CHARS)}</span>`;
+  }
+  return html`<span class="run-output-picture">${thumbnail(step.result, alt)}</span>`;
+}

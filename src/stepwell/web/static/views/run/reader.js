@@ -1,0 +1,124 @@
+// Reads a run, and reads it again after its events.
+//
+// A run is read in two requests: first what the header shows, then the run with its steps. A run of more than
+// RESULTS_UP_TO steps is read without their results. Between an event and the next request pass at least SOON_MS, and
+// between two requests five times as long as the last one took, so that a large run doesn't keep the browser busy.
+import { isAbort, request } from "../../lib/api.js";
+import { isTerminal } from "../../lib/status.js";
+import { followRun } from "./live.js";
+
+const RESULTS_UP_TO = 2_000;
+const SOON_MS = 250;
+const RETRY_MS = 5_000;
+
+export class RunReader {
+  /** @param id of the run  @param onRead is called after each read, also a failed one */
+  constructor(id, onRead) {
+    this.id = id;
+    this.path = `/workflows/${encodeURIComponent(id)}`;
+    this.onRead = onRead;
+    this.run = null;
+    this.hasResults = true;
+    this.error = null;
+    this.deleted = false;
+    this.movedAt = 0; // when something last happened, by this browser's clock
+    this.aheadMs = 0; // by how much the service's clock is ahead of this browser's
+    this.timer = 0;
+    this.readyAt = 0;
+    this.reading = null;
+    this.again = false;
+    this.callbacks = new Set();
+  }
+
+  async start() {
+    await this.read();
+    this.stop = followRun(this.id, { onEvents: (events) => this.receive(events), onGap: () => this.readSoon() });
+    document.addEventListener("visibilitychange", () => !document.hidden && this.readSoon());
+  }
+
+  /** Calls *callback* with lists of new events. Returns a function that ends this. */
+  onEvents(callback) {
+    this.callbacks.add(callback);
+    return () => this.callbacks.delete(callback);
+  }
+
+  receive(events) {
+    this.movedAt = Date.now();
+    for (const each of this.callbacks) each(events);
+    this.readSoon();
+  }
+
+  /** Reads the run again, soon. */
+  readSoon() {
+    if (this.timer || this.deleted) return;
+    this.timer = setTimeout(() => {
+      this.timer = 0;
+      if (!document.hidden) this.read();
+    }, Math.max(SOON_MS, this.readyAt - performance.now()));
+  }
+
+  /** Reads the run now; if a read is under way, once more after it. */
+  read() {
+    if (this.reading) {
+      this.again = true;
+      return this.reading;
+    }
+    this.reading = this.readOnce().finally(() => {
+      this.reading = null;
+      if (!this.again) return;
+      this.again = false;
+      this.readSoon();
+    });
+    return this.reading;
+  }
+
+  async readOnce() {
+    const began = performance.now();
+    try {
+      if (!this.run) await this.readHead();
+      const query = this.hasResults ? {} : { include_results: false };
+      const { data, headers } = await request(this.path, { query });
+      this.run = data;
+      this.noteClock(headers);
+      this.error = null;
+    } catch (error) {
+      if (isAbort(error)) return;
+      this.onError(error);
+    }
+    const now = performance.now();
+    this.readyAt = now + 5 * (now - began);
+    this.onRead();
+  }
+
+  async readHead() {
+    const { data, headers } = await request(this.path, { query: { include_steps: false } });
+    this.noteClock(headers);
+    this.hasResults = data.total_steps <= RESULTS_UP_TO;
+    this.movedAt = Date.parse(data.updated_at) - this.aheadMs;
+    this.run = { ...data, steps: null };
+    this.onRead();
+  }
+
+  onError(error) {
+    this.error = error;
+    if (error.status === 404) {
+      this.deleted = true;
+      this.run = null;
+    } else if (error.status === 0 || error.status >= 500) {
+      this.readyAt = performance.now() + RETRY_MS;
+      setTimeout(() => this.readSoon(), RETRY_MS);
+    }
+  }
+
+  noteClock(headers) {
+    const date = Date.parse(headers.get("Date") ?? "");
+    // The header has whole seconds: a smaller difference says nothing.
+    const aheadMs = date - Date.now();
+    this.aheadMs = Math.abs(aheadMs) > 2_000 ? aheadMs : 0;
+  }
+
+  /** True if the run may still change by itself. */
+  get isLive() {
+    return Boolean(this.run) && !isTerminal(this.run.status);
+  }
+}

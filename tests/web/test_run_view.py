@@ -1,0 +1,57 @@
+"""The view of one run in Chromium: its header, its tabs and the live updates."""
+
+import re
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from support.browser.pages import User, keep_screenshot
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+IMAGE = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
+
+
+def tab(page: Page, name: str) -> Locator:
+    return page.get_by_role("tab", name=name)
+
+
+async def test_the_header_follows_the_run_as_it_changes(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(
+        IMAGE, configured_step("held", "draw", wait=True, breaks=True), name="Two steps", labels={"campaign": "spring"}
+    )
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    header = page.locator(".run-header")
+    await expect(page.get_by_role("heading", name="Two steps")).to_be_visible()
+    await expect(header.get_by_text("Running")).to_be_visible()
+    await expect(page.get_by_role("progressbar", name="1 of 2 steps")).to_be_visible()
+    output = page.get_by_role("region", name="Newest outputs").get_by_role("img", name="Output of draw")
+    await expect(output).to_have_js_property("naturalWidth", 64)
+    label = page.get_by_role("link", name="campaign:spring")
+    await expect(label).to_have_attribute("href", "/ui?label=campaign%3Aspring")
+    scripted.release(run["id"], "held")
+    await expect(header.get_by_text("Failed")).to_be_visible()
+    await expect(page.get_by_role("group", name="Error of the run")).to_contain_text("held: told to fail")
+    await keep_screenshot(page, "run")
+
+
+async def test_the_tabs_are_in_the_url_and_follow_the_arrow_keys(user: User) -> None:
+    run = await user.create(IMAGE, start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    await expect(page.get_by_role("tabpanel", name="Graph").get_by_role("button", name="draw Pending")).to_be_visible()
+    await tab(page, "Graph").focus()
+    await page.keyboard.press("ArrowLeft")
+    await expect(tab(page, "Webhooks")).to_be_focused()
+    await expect(page).to_have_url(re.compile(r"\?tab=webhooks$"))
+    await page.keyboard.press("Home")
+    await expect(page.get_by_role("tabpanel", name="Graph")).to_be_visible()
+    await page.go_back()
+    await expect(tab(page, "Webhooks")).to_have_attribute("aria-selected", "true")
+    user.errors.clear()  # until that tab has its module
+
+
+async def test_an_unknown_run_is_no_error_of_the_page(user: User) -> None:
+    page = await user.open("/ui/workflows/0198c0de-0000-7000-8000-000000000000")
+    await expect(page.get_by_text("There is no such run.")).to_be_visible()
+    user.errors.clear()
