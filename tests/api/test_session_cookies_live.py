@@ -7,34 +7,16 @@ import httpx
 import pytest
 
 from stepwell.api.operations import Permission
-from stepwell.domain.access.sessions import SESSION, Grant, Sessions
-from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.access.sessions import SESSION
 from stepwell.testing import ManualClock
 from support.providers.configured_by_steps import WORKFLOWS, configured_step, passthrough_step
 from support.service.conformance import conforming_client
-from support.service.live_service import EVERYTHING, SECRET, Service, token
+from support.service.live_service import EVERYTHING, Service, token
+from support.service.session_cookies import COOKIE, SAME_ORIGIN, cookie_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-NAME = "stepwell-session-9000"
-SAME = {"Sec-Fetch-Site": "same-origin"}
 FRESH_S = 5.0
-
-
-async def cookie(
-    api: Service,
-    tenant: str | None = None,
-    *,
-    every: bool = False,
-    permissions: tuple[str, ...] = EVERYTHING,
-    lasts: timedelta = SESSION,
-) -> str:
-    """The cookie of a session that begins now."""
-    sign_ins = api.app.components.stores.database.sign_ins
-    now, own = await sign_ins.now(), Sessions(SECRET.encode())
-    session = own.begin(Grant("somebody", TenantScope(tenant, every), permissions, now + lasts), now)
-    assert session is not None
-    return f"{NAME}={own.encode(session)}"
 
 
 def browser(api: Service, cookie: str, **headers: str) -> httpx.AsyncClient:
@@ -51,7 +33,7 @@ async def test_a_session_sees_what_its_token_sees(api: Service) -> None:
     created = await api.create(passthrough_step("a"), origin_tenant_id="acme")
     path = WORKFLOWS + created["id"]
     for tenant, every, expected in (("acme", False, 200), (None, True, 200), ("other", False, 404), (None, False, 404)):
-        async with browser(api, await cookie(api, tenant, every=every), **SAME) as client:
+        async with browser(api, await cookie_of(api, tenant, every=every), **SAME_ORIGIN) as client:
             answer = await client.get(path)
             assert answer.status_code == expected, (tenant, every)
 
@@ -64,7 +46,7 @@ async def test_a_session_may_do_what_its_token_may_do(api: Service) -> None:
         ((Permission.WRITE,), 403, 201),
         (EVERYTHING, 200, 201),
     ):
-        async with browser(api, await cookie(api, "acme", permissions=permissions), **SAME) as client:
+        async with browser(api, await cookie_of(api, "acme", permissions=permissions), **SAME_ORIGIN) as client:
             assert (await client.get(WORKFLOWS)).status_code == reads
             answer = await client.post(WORKFLOWS, json=body)
             assert answer.status_code == writes
@@ -76,8 +58,8 @@ async def test_a_session_may_do_what_its_token_may_do(api: Service) -> None:
 @pytest.mark.parametrize(
     ("headers", "accepted"),
     [
-        (SAME, True),
-        (SAME | {"Origin": "null"}, True),
+        (SAME_ORIGIN, True),
+        (SAME_ORIGIN | {"Origin": "null"}, True),
         ({"Origin": "http://t.local"}, True),
         ({"Origin": "http://127.0.0.1:9000"}, True),
         ({"Origin": "https://t.local"}, False),
@@ -95,34 +77,34 @@ async def test_only_a_page_of_this_service_can_use_the_cookie(
 ) -> None:
     accepted_status = 422 if method == "POST" else 200
     body = {} if method == "POST" else {"content-type": "text/plain"}
-    assert await status(api, await cookie(api, every=True), headers | body, method) in (
+    assert await status(api, await cookie_of(api, every=True), headers | body, method) in (
         (accepted_status, 415) if accepted else (403,)
     )
 
 
 async def test_a_refusal_says_why(api: Service) -> None:
-    own = await cookie(api, every=True)
+    own = await cookie_of(api, every=True)
     for headers, status_code, words in (
         ({}, 403, "Browsers send them to https and to localhost"),
         ({"Sec-Fetch-Site": "cross-site"}, 403, "from the pages of this service only"),
-        (SAME | {"Cookie": f"{NAME}=forged"}, 401, "The session has ended. Sign in again."),
-        (SAME | {"Cookie": f"{NAME}="}, 401, "The session has ended. Sign in again."),
-        (SAME | {"Cookie": f"{own}; {own}"}, 401, "two session cookies"),
-        (SAME | {"Cookie": own.replace("9000", "9001")}, 401, "A bearer token is required"),
-        (SAME | {"Cookie": "other=1; x"}, 401, "A bearer token is required"),
+        (SAME_ORIGIN | {"Cookie": f"{COOKIE}=forged"}, 401, "The session has ended. Sign in again."),
+        (SAME_ORIGIN | {"Cookie": f"{COOKIE}="}, 401, "The session has ended. Sign in again."),
+        (SAME_ORIGIN | {"Cookie": f"{own}; {own}"}, 401, "two session cookies"),
+        (SAME_ORIGIN | {"Cookie": own.replace("9000", "9001")}, 401, "A bearer token is required"),
+        (SAME_ORIGIN | {"Cookie": "other=1; x"}, 401, "A bearer token is required"),
     ):
         async with conforming_client(api.app.api) as client:
             answer = await client.get(WORKFLOWS, headers={"Cookie": own} | headers)
         assert answer.status_code == status_code
         assert words in answer.json()["detail"]
-        assert NAME not in answer.text
+        assert COOKIE not in answer.text
         assert ("www-authenticate" in answer.headers) == (status_code == 401)
 
 
 async def test_the_cookie_is_found_among_others(api: Service) -> None:
-    own = await cookie(api, every=True)
+    own = await cookie_of(api, every=True)
     for cookies in (f"a=b; {own}", f"{own};a=b", f"a;{own};;", f'x="{own}"; {own}'):
-        assert await status(api, cookies, SAME) == 200
+        assert await status(api, cookies, SAME_ORIGIN) == 200
     # HTTP/2 may send each cookie in a header of its own.
     async with conforming_client(api.app.api) as client:
         headers = [("cookie", "a=b"), ("cookie", own), ("sec-fetch-site", "same-origin")]
@@ -132,12 +114,12 @@ async def test_the_cookie_is_found_among_others(api: Service) -> None:
 async def test_a_token_precedes_the_cookie(api: Service) -> None:
     created = await api.create(passthrough_step("a"), origin_tenant_id="acme")
     path = WORKFLOWS + created["id"]
-    acme, other = await cookie(api, "acme"), await cookie(api, "other")
-    async with conforming_client(api.app.api, token("acme", every=False), Cookie=other, **SAME) as client:
+    acme, other = await cookie_of(api, "acme"), await cookie_of(api, "other")
+    async with conforming_client(api.app.api, token("acme", every=False), Cookie=other, **SAME_ORIGIN) as client:
         assert (await client.get(path)).status_code == 200
-    async with conforming_client(api.app.api, token("other", every=False), Cookie=acme, **SAME) as client:
+    async with conforming_client(api.app.api, token("other", every=False), Cookie=acme, **SAME_ORIGIN) as client:
         assert (await client.get(path)).status_code == 404
-    async with conforming_client(api.app.api, "no token", Cookie=acme, **SAME) as client:
+    async with conforming_client(api.app.api, "no token", Cookie=acme, **SAME_ORIGIN) as client:
         assert (await client.get(path)).status_code == 401
     # A program may send a cookie that no page sends.
     async with conforming_client(api.app.api, token("acme", every=False), Cookie=acme) as client:
@@ -152,11 +134,11 @@ async def test_a_signed_url_and_a_ticket_work_beside_a_cookie_from_wherever_the_
     async with api.as_tenant("acme") as client:
         signed = (await client.post("/api/v1/artifacts/links", json={"path": path})).json()["url"]
     url, path = httpx.URL(signed), f"/api/v1/artifacts/{path}"
-    foreign = {"Cookie": await cookie(api, "other"), "Sec-Fetch-Site": "cross-site"}
+    foreign = {"Cookie": await cookie_of(api, "other"), "Sec-Fetch-Site": "cross-site"}
     async with conforming_client(api.app.api) as client:
         assert (await client.get(url.raw_path.decode(), headers=foreign)).status_code == 200
         assert (await client.get(path, headers=foreign)).status_code == 403
-        own = {"Cookie": await cookie(api, "acme")} | SAME
+        own = {"Cookie": await cookie_of(api, "acme")} | SAME_ORIGIN
         assert (await client.get(path, headers=own)).status_code == 200
         ticket = (await client.post("/api/v1/events/tickets", headers=own)).json()["ticket"]
         answer = await client.get("/api/v1/events", params={"ticket": ticket}, headers=foreign)
@@ -164,30 +146,38 @@ async def test_a_signed_url_and_a_ticket_work_beside_a_cookie_from_wherever_the_
 
 
 async def test_a_session_ends_at_its_time(api: Service, clock: ManualClock) -> None:
-    short = await cookie(api, every=True, lasts=timedelta(seconds=90))
-    long = await cookie(api, every=True, lasts=timedelta(days=30))
+    short = await cookie_of(api, every=True, lasts=timedelta(seconds=90))
+    long = await cookie_of(api, every=True, lasts=timedelta(days=30))
     clock.advance(89)
-    assert await status(api, short, SAME) == 200
+    assert await status(api, short, SAME_ORIGIN) == 200
     clock.advance(1)
-    assert await status(api, short, SAME) == 401
+    assert await status(api, short, SAME_ORIGIN) == 401
     clock.advance(SESSION.total_seconds() - 91)
-    assert await status(api, long, SAME) == 200
+    assert await status(api, long, SAME_ORIGIN) == 200
     clock.advance(1)
-    assert await status(api, long, SAME) == 401
+    assert await status(api, long, SAME_ORIGIN) == 401
+
+
+async def test_only_the_browser_caches_what_a_session_reads(api: Service) -> None:
+    own = {"Cookie": await cookie_of(api, every=True)} | SAME_ORIGIN
+    async with conforming_client(api.app.api) as client:
+        assert (await client.get(WORKFLOWS, headers=own)).headers["cache-control"] == "private, no-cache"
+        assert (await client.get("/schema", headers=own)).headers.get("cache-control") is None
+    assert (await api.client.get(WORKFLOWS)).headers.get("cache-control") is None
 
 
 async def test_all_sessions_end_within_seconds_after_they_were_ended(api: Service, clock: ManualClock) -> None:
-    before = await cookie(api, every=True)
-    assert await status(api, before, SAME) == 200
+    before = await cookie_of(api, every=True)
+    assert await status(api, before, SAME_ORIGIN) == 200
     await api.app.components.stores.database.sign_ins.end_all()
-    after = await cookie(api, every=True)
+    after = await cookie_of(api, every=True)
     clock.advance(FRESH_S)
-    assert await status(api, before, SAME) == 401
-    assert await status(api, after, SAME) == 200
+    assert await status(api, before, SAME_ORIGIN) == 401
+    assert await status(api, after, SAME_ORIGIN) == 200
 
 
 async def test_nothing_outside_the_api_needs_or_reads_the_cookie(api: Service) -> None:
-    own = await cookie(api, every=True)
+    own = await cookie_of(api, every=True)
     async with conforming_client(api.app.api, Cookie=own) as client:
         for path in ("/", "/health/live", "/health/ready", "/metrics", "/schema", "/manual"):
             assert (await client.get(path)).status_code == 200

@@ -1,17 +1,23 @@
 """The operations on events: the history of one workflow, and the feed of all workflows, as JSON or as a live stream."""
 
+import math
+from functools import partial
+
 from litestar.types import ASGIApp
 from msgspec import UNSET, json
 
+from stepwell.api.auth import Principal
+from stepwell.api.claims import LEEWAY_S
 from stepwell.api.conditional_requests import respond_unless_known
 from stepwell.api.content_negotiation import prefers
-from stepwell.api.dependencies import ApiRequest, ServicesDep, TicketsDep
+from stepwell.api.dependencies import ApiRequest, ClockDep, ServicesDep, SessionCookiesDep, TicketsDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.request_bodies import read_struct
 from stepwell.api.serializers import event_to_public
-from stepwell.api.sse import MEDIA_TYPE, event_stream, frame
+from stepwell.api.session_cookies import SessionCookies
+from stepwell.api.sse import MEDIA_TYPE, StreamBounds, event_stream, frame
 from stepwell.contract.enums import EventType
 from stepwell.contract.events import (
     CreateStreamTicket,
@@ -23,6 +29,7 @@ from stepwell.contract.events import (
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter
 from stepwell.domain.model import HistoryEvent
+from stepwell.ports.clock import Clock
 
 TAG = "events"
 LAST_EVENT_ID = "Last-Event-ID"
@@ -105,21 +112,25 @@ TICKET = Operation(
 
 
 @endpoint(HISTORY)
-async def list_events(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+async def list_events(
+    request: ApiRequest, services: ServicesDep, session_cookies: SessionCookiesDep, clock: ClockDep
+) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], EventsQuery, others=TICKET_PARAMETER)
     scope, subscriptions = request.user.scope, services.subscriptions
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         after = _last_event_id(request)
         opening = subscriptions.follow(scope, workflow_id, query.after if after is None else after)
-        return event_stream(opening, subscriptions.heartbeat_s)
+        return event_stream(opening, subscriptions.heartbeat_s, _bounds(request.user, session_cookies, clock))
     events = await services.reads.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
     public = [event_to_public(event) for event in events[: query.limit]]
     return await respond_unless_known(request, EventListResponse(public, len(events) > query.limit))
 
 
 @endpoint(FEED)
-async def list_all_events(request: ApiRequest, services: ServicesDep) -> ASGIApp:
+async def list_all_events(
+    request: ApiRequest, services: ServicesDep, session_cookies: SessionCookiesDep, clock: ClockDep
+) -> ASGIApp:
     query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
     subscriptions = services.subscriptions
     scope, filter_ = request.user.scope, _filter(query)
@@ -127,7 +138,8 @@ async def list_all_events(request: ApiRequest, services: ServicesDep) -> ASGIApp
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
             after = _parse_cursor(last, "header", LAST_EVENT_ID)
-        return event_stream(subscriptions.follow_all(scope, filter_, after), subscriptions.heartbeat_s)
+        opening = subscriptions.follow_all(scope, filter_, after)
+        return event_stream(opening, subscriptions.heartbeat_s, _bounds(request.user, session_cookies, clock))
     page = await subscriptions.page(scope, filter_, after, query.limit)
     events = [feed_event_to_public(event) for event in page.events]
     return await respond_unless_known(request, EventFeedResponse(events, page.position.cursor, page.more))
@@ -150,6 +162,16 @@ def workflow_frame(event: HistoryEvent) -> bytes:
 def feed_frame(entry: FeedEvent) -> bytes:
     """Return *entry* as a frame of the feed's stream, with its cursor as id."""
     return frame(entry.event.type, entry.position.cursor, json.encode(feed_event_to_public(entry)))
+
+
+def _bounds(caller: Principal, cookies: SessionCookies, clock: Clock) -> StreamBounds:
+    """Return how long a stream of *caller* may last: as long as their token or their session."""
+    if caller.expires_at is None:
+        return StreamBounds(math.inf)
+    left_s = caller.expires_at - clock.now().timestamp()
+    if caller.session is None:
+        return StreamBounds(left_s + LEEWAY_S)
+    return StreamBounds(left_s, partial(cookies.is_active, caller.session))
 
 
 def _last_event_id(request: ApiRequest) -> int | None:

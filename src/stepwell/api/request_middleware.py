@@ -7,7 +7,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from stepwell.api.auth import SIGNED_URL, AccessControl
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.request_resources import ProcessResources, give_resources
-from stepwell.api.session_cookies import SessionsNotRead
+from stepwell.api.session_cookies import SessionsNotRead, send_privately
 from stepwell.api.token_keys import UnknownKey
 from stepwell.api.whole_answers import bounded_send
 
@@ -42,6 +42,8 @@ class RequestMiddleware:
                 scope["user"] = caller
                 tenant = caller if caller is SIGNED_URL else caller.scope
                 connections.begin_request_of_tenant(tenant)
+                if caller.session is not None:
+                    send = send_privately(send)
                 try:
                     await app(scope, receive, bounded_send(scope, receive, send))
                 finally:

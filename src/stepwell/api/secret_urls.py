@@ -1,11 +1,11 @@
-"""Responses to URLs that contain a secret: a signature or a stream ticket.
+"""Responses to URLs that contain a secret: a signature, a stream ticket or a sign-in code.
 
 A browser must not pass such a URL on to the next page, and no cache may store its answer, because the URL expires.
 """
 
 from litestar.types import HTTPResponseStartEvent, Scope
 
-_SECRETS = (b"signature=", b"ticket=")
+_SECRETS = (b"signature=", b"ticket=", b"code=")
 _HEADERS = [(b"referrer-policy", b"no-referrer"), (b"cache-control", b"no-store")]
 _REPLACED = frozenset(name for name, _ in _HEADERS)
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from litestar.types import Scope
+from litestar.types import Message, Scope, Send
 
 from stepwell.api.headers import values_of
 from stepwell.domain.access.request_origin import RequestOrigin, request_origin
@@ -150,3 +150,19 @@ class SessionCookies:
     def _cookie(self, scope: Scope, value: str, lasts_s: int) -> str:
         secure = "; Secure" if scope["scheme"] == "https" else ""
         return f"{self.name}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Lax{secure}"
+
+
+def send_privately(send: Send) -> Send:
+    """Return *send*, but only the user's browser may cache the answers, and must ask whether they are still right.
+
+    Shared caches know that the answer to a request with a token is for one user. A cookie doesn't tell them.
+    """
+
+    async def send_private(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message["headers"])
+            if not any(name.lower() == b"cache-control" for name, _ in headers):
+                message["headers"] = [*headers, (b"cache-control", b"private, no-cache")]
+        await send(message)
+
+    return send_private

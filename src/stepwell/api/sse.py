@@ -3,14 +3,17 @@
 What must hold:
 - A stream ends when there can be no more events, when its client is gone or too slow, after an hour, and when the
   service stops. So an idle client can't occupy a stream and its memory for longer.
+- A stream ends with the token or the session that opened it. That all sessions were ended is noticed before the next
+  event or heartbeat.
 - An error after the start ends the stream with a comment that reports the error. The client reconnects with the last
   id.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import anyio
 import structlog
@@ -32,9 +35,17 @@ _HEADERS = [
     (b"x-accel-buffering", b"no"),  # nginx would buffer the events
 ]
 _LATE = "an hour is over: come back"
+_ENDED = "the token or the session has ended"
 _BROKEN = "something went wrong: come back"
 
 Events: TypeAlias = EventStream[Any]
+
+
+class StreamBounds(NamedTuple):
+    """How long a stream may last: *seconds* at most, and while `lasts`, if there is such a condition."""
+
+    seconds: float
+    lasts: Callable[[], Awaitable[bool]] | None = None
 
 
 def frame(kind: str, number: str, data: bytes) -> bytes:
@@ -42,7 +53,7 @@ def frame(kind: str, number: str, data: bytes) -> bytes:
     return b"event: %b\nid: %b\ndata: %b\n\n" % (kind.encode(), number.encode(), data)
 
 
-def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: float) -> ASGIApp:
+def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: float, bounds: StreamBounds) -> ASGIApp:
     """Return the response that streams the events of *opening*.
 
     It enters *opening* before the response begins. If that raises, the client gets the error instead.
@@ -63,7 +74,7 @@ def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: floa
                 loop, response = asyncio.get_running_loop(), group.cancel_scope
                 events.on_end(lambda: loop.call_later(LAST_S, response.cancel))
                 group.start_soon(_cancel_on_disconnect, receive, response, name="client of an event stream")
-                await _send_all(events, send, heartbeat_s)
+                await _send_all(events, send, heartbeat_s, bounds)
                 response.cancel()
 
     return answer
@@ -75,16 +86,19 @@ async def _cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -
     response.cancel()
 
 
-async def _send_all(events: Events, send: Send, heartbeat_s: float) -> None:
+async def _send_all(events: Events, send: Send, heartbeat_s: float, bounds: StreamBounds) -> None:
     loop = asyncio.get_running_loop()
-    ends = loop.time() + LONGEST_S
+    ends = loop.time() + min(bounds.seconds, LONGEST_S)
     part: bytes | None = b"retry: %d\n%b\n" % (RETRY_MS, _position_line(events))
-    close_reason: str | None = _LATE
+    close_reason: str | None = _LATE if bounds.seconds >= LONGEST_S else _ENDED
     while (now := loop.time()) < ends:
         if not await _send(send, part or _position_line(events) + b": still there\n\n"):
             return
         try:
             part = await events.next(min(heartbeat_s, ends - now))
+            if bounds.lasts is not None and not await bounds.lasts():
+                close_reason = _ENDED
+                break
         except Exception:
             log.exception("events.broke", action="send")
             close_reason = _BROKEN

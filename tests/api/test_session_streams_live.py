@@ -1,0 +1,71 @@
+"""A stream ends with the token or the session that opened it."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from stepwell.domain.errors import Unavailable
+from stepwell.persistence.clock import DatabaseClock
+from stepwell.testing import ManualClock, MemoryDatabase
+from support.providers.configured_by_steps import passthrough_step
+from support.service.live_service import Service, running_service, token
+from support.service.session_cookies import SAME_ORIGIN, cookie_of
+from support.service.sse_client import streaming
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FEED = "/api/v1/events"
+FRESH_S = 5.0
+ENDED = "the token or the session has ended"
+
+
+async def test_a_stream_ends_with_its_session(api: Service) -> None:
+    headers = {"cookie": await cookie_of(api, every=True, lasts=timedelta(seconds=0.3)), **SAME_ORIGIN}
+    async with streaming(api.app.api, FEED, None, headers) as stream:
+        assert stream.status == 200
+        frames = await stream.all_of_it()
+        assert frames[-1].comments == [ENDED]
+        assert stream.complete
+
+
+async def test_a_stream_ends_when_all_sessions_were_ended(api: Service, clock: ManualClock) -> None:
+    headers = {"cookie": await cookie_of(api, every=True), **SAME_ORIGIN}
+    async with streaming(api.app.api, FEED, None, headers) as stream:
+        await api.create(passthrough_step("a"))
+        assert (await stream.frames(1))[-1].type == "workflow.created"
+        await api.app.components.stores.database.sign_ins.end_all()
+        clock.advance(FRESH_S)
+        await api.create(passthrough_step("a"))
+        frames = await stream.all_of_it()
+        assert frames[-1].comments == [ENDED]
+    async with streaming(api.app.api, FEED, None, headers) as stream:
+        assert stream.status == 401
+
+
+async def test_a_stream_survives_an_outage_in_which_nobody_can_end_sessions(
+    api: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> None:
+        raise Unavailable("the database is away")
+
+    headers = {"cookie": await cookie_of(api, every=True), **SAME_ORIGIN}
+    async with streaming(api.app.api, FEED, None, headers) as stream:
+        await api.create(passthrough_step("a"))
+        await stream.frames(1)
+        clock.advance(FRESH_S)
+        monkeypatch.setattr(api.app.components.stores.database.sign_ins, "ended_at", away)
+        await api.create(passthrough_step("b"))
+        await stream.frames(1)
+        assert not stream.complete
+
+
+async def test_a_stream_ends_with_its_token(tmp_path: Path) -> None:
+    """A token is accepted for ten seconds after its end, because clocks differ."""
+    clock = ManualClock(DatabaseClock().now() + timedelta(seconds=3_609))
+    async with (
+        running_service(MemoryDatabase(clock), tmp_path) as service,
+        streaming(service.app.api, FEED, token()) as stream,
+    ):
+        frames = await stream.all_of_it()
+        assert frames[-1].comments == [ENDED]
