@@ -2,7 +2,8 @@
 
 import pytest
 
-from stepwell.cli.forwarded import client_name, forwarded_client, is_trusted
+from stepwell.cli.forwarded import forwarded_client, is_trusted
+from stepwell.domain.client_address import client_name
 from stepwell.domain.setting_values import Networks
 
 TRUSTED = Networks.read("10.0.0.0/8 fd00::/8")

@@ -32,6 +32,7 @@ from stepwell.ports.clock import Clock
 EVERY = "tenants:all"
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_CACHED = 1000  # tokens
+_API = "/api/v1/"  # /mcp is no part of it: assistants have tokens
 _NO_TOKEN = "A bearer token is required, in the header Authorization: Bearer <token>."  # noqa: S105
 _WRONG_FORM = "The header Authorization must have the form Bearer <token>."
 _REPEATED = "The header Authorization must be sent once."
@@ -96,6 +97,17 @@ class TokenVerifier:
                 del self._accepted[next(iter(self._accepted))]
         self._accepted[digest] = accepted  # at the end, so that the first is the least recently used
         return accepted.principal
+
+    async def verify_fetching_keys(self, token: str) -> Principal:
+        """Return the holder of *token* as `verify` does. If no known key fits, the keys are fetched first.
+
+        Raises `InvalidToken`, and `Unavailable` if the keys can't be fetched now.
+        """
+        try:
+            return self.verify(token)
+        except UnknownKey:
+            await self.keys.refresh()
+            return self.verify(token)
 
     def _check(self, token: str) -> _AcceptedToken:
         claims = self._rules.read(self._payload(token), time.time())
@@ -211,7 +223,7 @@ class AccessControl:
         headers = [value for name, value in scope["headers"] if name == b"authorization"]
         if not headers:
             caller = self.by_ticket(scope) if operation.ticketed else self.by_signature(scope, operation)
-            return self.by_cookie(scope) if caller is None else caller
+            return self.by_cookie(scope, operation) if caller is None else caller
         if len(headers) > 1:
             raise InvalidToken(_REPEATED)
         kind, _, token = headers[0].decode("latin-1").partition(" ")
@@ -242,8 +254,8 @@ class AccessControl:
             raise Forbidden("The signed URL has expired or was changed.")
         return SIGNED_URL
 
-    def by_cookie(self, scope: Scope) -> Principal:
-        session = self.cookies.authenticate(scope)
+    def by_cookie(self, scope: Scope, operation: Operation) -> Principal:
+        session = self.cookies.authenticate(scope) if operation.path.startswith(_API) else None
         if session is None:
             raise Unauthenticated(_NO_TOKEN)
         return principal_of(session)

@@ -175,9 +175,9 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
     return resources.body
 
 
-async def read_any_body(request: Request[Any, Any, Any]) -> bytes:
+async def read_any_body(request: Request[Any, Any, Any], most: int = MAX_BODY_BYTES) -> bytes:
     """Return a body of any type, as it was sent. Raises what `read_body` does, except for its type and encoding."""
-    return await _read(request, read_head(request)._replace(encoding=b""), MAX_BODY_BYTES)
+    return await _read(request, read_head(request)._replace(encoding=b""), most)
 
 
 async def _read(request: Request[Any, Any, Any], head: BodyHead, most: int) -> bytes:

@@ -39,7 +39,7 @@ from stepwell.ports.providers import Provider
 from stepwell.settings import Settings
 from stepwell.telemetry import Metrics
 from stepwell.web.pages import build_pages
-from stepwell.web.viewer import viewer_by_token
+from stepwell.web.sign_in_service import SignInService
 
 
 class Components(Struct, frozen=True):
@@ -56,7 +56,7 @@ class Application(Struct):
 
     If the task `engine` ends before `stop` is called, the engine has failed: the task raises the cause, and the process
     must end. A server of `api` keeps its connections within `connections`. `stop` refuses writes and ends the engine in
-    order, while the API still answers reads. Leaving `running_app` does the same.
+    order, while the API still answers reads. Leaving `running_app` does the same. `sign_in` makes one-time URLs.
     """
 
     api: Litestar
@@ -65,6 +65,7 @@ class Application(Struct):
     connections: ConnectionLimits
     engine: asyncio.Task[None]
     stop: Callable[[], Awaitable[None]]
+    sign_in: SignInService
     components: Components
 
 
@@ -107,10 +108,10 @@ async def running_app(
             await webhooks.recovery.boot()
             services.availability.booted = True
             metrics = _build_metrics(stores, engine, webhooks, services, connections)
-            verifier = _build_verifier(settings, keys)
-            api = _build_api(process, stores, services, verifier, metrics, connections)
+            sign_in = _build_sign_in(process, stores, keys)
+            api = _build_api(process, stores, services, sign_in, metrics, connections)
             components = Components(process, stores, engine, webhooks)
-            yield Application(api, services, metrics, connections, running, stop, components)
+            yield Application(api, services, metrics, connections, running, stop, sign_in, components)
         finally:
             await stop()
 
@@ -124,11 +125,13 @@ def _build_keys(settings: Settings, clock: Clock, stack: contextlib.AsyncExitSta
     return FetchedKeys(client.fetch, clock, None if key is None else FixedKey(key, settings.jwt_algorithm))
 
 
-def _build_verifier(settings: Settings, keys: TokenKeys) -> TokenVerifier:
+def _build_sign_in(process: ProcessInfo, stores: Stores, keys: TokenKeys) -> SignInService:
+    settings, sign_ins = process.settings, stores.database.sign_ins
     rules = ClaimRules(
         settings.jwt_issuer, settings.jwt_audience, settings.jwt_max_lifetime_s, settings.jwt_default_scope
     )
-    return TokenVerifier(keys, rules)
+    cookies = SessionCookies(process.url_secret, settings.base_url, sign_ins, process.clock)
+    return SignInService(TokenVerifier(keys, rules), cookies, process.url_secret, sign_ins, process.clock)
 
 
 def _build_metrics(
@@ -153,17 +156,17 @@ def _build_api(
     process: ProcessInfo,
     stores: Stores,
     services: Services,
-    verifier: TokenVerifier,
+    sign_in: SignInService,
     metrics: Metrics,
     connections: ConnectionLimits,
 ) -> Litestar:
     return build_api(
         services=services,
         artifacts=stores.files.artifacts,
-        verifier=verifier,
+        verifier=sign_in.verifier,
         signed_urls=process.signed_urls,
         tickets=StreamTickets(process.url_secret, process.clock.now),
-        cookies=SessionCookies(process.url_secret, process.settings.base_url, stores.database.sign_ins, process.clock),
+        cookies=sign_in.cookies,
         cursors=PageCursors(process.url_secret),
         clock=process.clock,
         metrics=metrics,
@@ -171,5 +174,5 @@ def _build_api(
         body_timeout_s=process.settings.body_timeout_s,
         handling=Handling.LENIENT if process.settings.unknown_fields == "ignore" else Handling.STRICT,
         cross_origin=build_cross_origin(process.settings.cors_origins),
-        pages=build_pages(viewer_by_token(verifier)),
+        pages=build_pages(sign_in, process.clock),
     )

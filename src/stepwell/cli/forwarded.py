@@ -6,27 +6,15 @@ only what trusted proxies appended counts: the rightmost address that isn't a tr
 
 from collections.abc import Iterable
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from stepwell.domain.client_address import Address, parse_address
 from stepwell.domain.setting_values import Networks
-
-_Address = IPv4Address | IPv6Address
-_IPV6_PREFIX = 64  # what one client usually gets of IPv6, and may take addresses from at will
-
-
-@lru_cache(1024)
-def client_name(address: str) -> str:
-    """Return the name by which connections from *address* are counted: the address, or the /64 of an IPv6 address."""
-    parsed = _parse(address)
-    if isinstance(parsed, IPv6Address):
-        return str(ip_network((parsed, _IPV6_PREFIX), strict=False))
-    return address if parsed is None else str(parsed)
 
 
 @lru_cache(1024)
 def is_trusted(address: str, trusted: Networks) -> bool:
     """Return whether *address* belongs to a trusted proxy."""
-    parsed = _parse(address)
+    parsed = parse_address(address)
     return parsed is not None and _is_in(parsed, trusted)
 
 
@@ -44,7 +32,7 @@ def forwarded_client(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted:
             schemes += value.decode("latin-1").split(",")
     client, position = peer, 0
     for position in range(1, len(addresses) + 1):
-        parsed = _parse(_without_port(addresses[-position].strip()))
+        parsed = parse_address(_without_port(addresses[-position].strip()))
         if parsed is None:
             break
         client = str(parsed)
@@ -55,15 +43,6 @@ def forwarded_client(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted:
     return client, scheme if scheme in ("http", "https") else None
 
 
-def _parse(text: str) -> _Address | None:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return address if mapped is None else mapped
-
-
 def _without_port(text: str) -> str:
     """Return the address in `1.2.3.4:5`, `[::1]:5` and `[::1]`."""
     if text.startswith("["):
@@ -71,5 +50,5 @@ def _without_port(text: str) -> str:
     return text.partition(":")[0] if text.count(":") == 1 else text
 
 
-def _is_in(address: _Address, networks: Networks) -> bool:
+def _is_in(address: Address, networks: Networks) -> bool:
     return any(address in network for network in networks)

@@ -1,11 +1,10 @@
 """The pages below `/ui`: one HTML shell for each view, which the view's script fills from the public API."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import HttpMethod, route
+from litestar import HttpMethod, Response, route
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
@@ -15,23 +14,16 @@ from msgspec import Struct
 from stepwell import __version__
 from stepwell.api.auth import Principal
 from stepwell.api.dependencies import ApiRequest
+from stepwell.domain.access.attempt_limit import AttemptLimit
+from stepwell.ports.clock import Clock
+from stepwell.web.page_headers import PAGE_HEADERS
+from stepwell.web.sign_in import HANDLERS as SIGN_IN_HANDLERS
+from stepwell.web.sign_in import SignInDesk, redirect_to_sign_in
+from stepwell.web.sign_in_service import SignInService
 from stepwell.web.static_files import static_file, static_files
-from stepwell.web.viewer import ViewerDep
+from stepwell.web.viewer import Viewers, ViewersDep
 
 _TEMPLATES: Final = Path(__file__).parent / "templates"
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
-    "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
-PAGE_HEADERS: Final = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    # A page shows who is signed in.
-    "Cache-Control": "private, no-store",
-}
 
 
 class View(Struct, frozen=True):
@@ -71,14 +63,15 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 
 
-def render_view(view: View, viewer: Principal | None, workflow_id: str = "") -> Template:
+def render_view(view: View, viewer: Principal, workflow_id: str = "") -> Template:
     """Return the shell of *view* for *viewer*. The scripts read what they need from its `data-` attributes."""
     context = {
         "view": view,
-        "scopes": sorted(viewer.permissions) if viewer else [],
-        "subject": viewer.subject if viewer else "",
-        "tenant": (viewer.scope.tenant or "") if viewer else "",
-        "every_tenant": viewer.scope.every if viewer else False,
+        "scopes": sorted(viewer.permissions),
+        "subject": viewer.subject,
+        "tenant": viewer.scope.tenant or "",
+        "every_tenant": viewer.scope.every,
+        "has_session": viewer.session is not None,
         "workflow_id": workflow_id,
     }
     return Template("view.html", context=context, headers=PAGE_HEADERS)
@@ -86,13 +79,16 @@ def render_view(view: View, viewer: Principal | None, workflow_id: str = "") -> 
 
 def _page(view: View) -> HTTPRouteHandler:
     @route(view.path, http_method=[HttpMethod.GET, HttpMethod.HEAD], name=f"ui_{view.name}", include_in_schema=False)
-    async def page(request: ApiRequest, viewer: ViewerDep) -> Template:
-        return render_view(view, viewer(request), str(request.path_params.get("workflow_id", "")))
+    async def page(request: ApiRequest, viewers: ViewersDep) -> Template | Response[bytes]:
+        viewer = await viewers.find(request)
+        if viewer is None:
+            return redirect_to_sign_in(request)
+        return render_view(view, viewer, str(request.path_params.get("workflow_id", "")))
 
     return page
 
 
-HANDLERS: Final = (static_file, *map(_page, VIEWS))
+HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *map(_page, VIEWS))
 
 
 class Pages(Struct, frozen=True):
@@ -103,6 +99,7 @@ class Pages(Struct, frozen=True):
     templates: TemplateConfig[JinjaTemplateEngine]
 
 
-def build_pages(viewer: Callable[[ApiRequest], Principal | None]) -> Pages:
-    """Return the pages. *viewer* returns who looks at a page; None if the request says nothing about that."""
-    return Pages(HANDLERS, {"viewer": viewer}, template_config())
+def build_pages(sign_in: SignInService, clock: Clock) -> Pages:
+    """Return the pages. *sign_in* says who looks at them."""
+    viewers, desk = Viewers(sign_in.verifier, sign_in.cookies), SignInDesk(sign_in, AttemptLimit(), clock)
+    return Pages(HANDLERS, {"viewers": viewers, "desk": desk}, template_config())

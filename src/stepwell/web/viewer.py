@@ -1,29 +1,33 @@
-"""Who looks at a page."""
+"""Who looks at a page: the holder of the request's bearer token, or else the user whose session its cookie names."""
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
+from msgspec import Struct
 
-from stepwell.api.auth import Principal, TokenVerifier
+from stepwell.api.auth import Principal, TokenVerifier, principal_of
 from stepwell.api.dependencies import ApiRequest
+from stepwell.api.session_cookies import SessionCookies
 from stepwell.domain.errors import InvalidToken
 
-Viewer: TypeAlias = Callable[[ApiRequest], Principal | None]
-ViewerDep: TypeAlias = NamedDependency[SkipValidation[Viewer]]
 
+class Viewers(Struct, frozen=True):
+    """Finds the viewers of pages. A link to a page works from anywhere, so the origin of the request doesn't matter."""
 
-def viewer_by_token(verifier: TokenVerifier) -> Viewer:
-    """Return a function that finds the viewer by the request's bearer token; None without a valid one."""
+    verifier: TokenVerifier
+    cookies: SessionCookies
 
-    def viewer(request: ApiRequest) -> Principal | None:
+    async def find(self, request: ApiRequest) -> Principal | None:
+        """Return the viewer; None without a valid token or a session. Raises `Unavailable`."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer":
-            return None
-        try:
-            return verifier.verify(token.strip(" "))
-        except InvalidToken:
-            return None
+        if kind.lower() == "bearer":
+            try:
+                return await self.verifier.verify_fetching_keys(token.strip(" "))
+            except InvalidToken:
+                return None
+        session = await self.cookies.session(request.scope)
+        return None if session is None else principal_of(session)
 
-    return viewer
+
+ViewersDep: TypeAlias = NamedDependency[SkipValidation[Viewers]]

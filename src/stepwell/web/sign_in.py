@@ -1,0 +1,154 @@
+"""The pages of sign-in and sign-out.
+
+What must hold:
+- Only a page of this service can sign a user in or out by a form: the browser must say so. A link that signs in works
+  at once if the user has typed or opened it. From a page of another origin, and for a browser that loads ahead, a form
+  asks first. Otherwise such a page could sign a user in as somebody else.
+- A code isn't used by HEAD, by a request that is refused, and by a form that asks.
+- No answer is stored, and no code or token is passed on, by `Referer` or otherwise. No log contains them.
+- A client that fails often must wait. The bound is per address, and its memory is bounded.
+- After the sign-in, the browser opens a page of this service.
+"""
+
+from http import HTTPStatus
+from typing import Final, TypeAlias
+from urllib.parse import parse_qs
+
+from litestar import HttpMethod, Response, post, route
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+from litestar.response import Template
+from msgspec import Struct
+
+from stepwell.api.dependencies import ApiRequest
+from stepwell.api.headers import header_value
+from stepwell.api.request_bodies import read_any_body
+from stepwell.domain.access.attempt_limit import AttemptLimit
+from stepwell.domain.access.request_origin import RequestOrigin
+from stepwell.domain.access.sessions import FIRST_PAGE, page_path
+from stepwell.domain.client_address import client_name
+from stepwell.domain.errors import InvalidToken, Unavailable
+from stepwell.ports.clock import Clock
+from stepwell.web.page_headers import PAGE_HEADERS
+from stepwell.web.sign_in_service import SIGN_IN, SIGN_OUT, CodeRefused, SignInService, sign_in_path_to
+
+_MAX_FORM_BYTES: Final = 32 * 1024  # a token or a code has at most a quarter of it
+_MAX_FIELDS: Final = 16
+_AT_ONCE: Final = (None, "none", "same-origin")  # Sec-Fetch-Site of a link that the user has opened
+_AHEAD: Final = ("sec-purpose", "purpose", "x-moz")
+_SIGNED_OUT: Final = "You are signed out."
+_OTHER_PAGE: Final = "The form came from another page than this one. Send it again from here."
+_NO_TOKEN: Final = "Paste a token."  # noqa: S105
+_NOT_NOW: Final = "Nobody can sign in now: the database doesn't answer. Try again in a few seconds."
+_TOO_OFTEN: Final = "Too many attempts have failed. Try again in {} s."
+
+
+class SignInDesk(Struct, frozen=True):
+    """What the pages need: the sessions, and the limit of failed attempts in this process."""
+
+    service: SignInService
+    attempts: AttemptLimit
+    clock: Clock
+
+
+DeskDep: TypeAlias = NamedDependency[SkipValidation[SignInDesk]]
+Answer: TypeAlias = Response[bytes] | Template
+
+
+@route(SIGN_IN, http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+async def sign_in_page(request: ApiRequest, desk: DeskDep) -> Answer:
+    """Sign in by the code in the query, or show the form."""
+    query = _first_values(request.scope["query_string"])
+    code = query.get("code")
+    if code is None:
+        return _form(page=query.get("next", FIRST_PAGE), done=_SIGNED_OUT if "signed-out" in query else "")
+    if request.method == "HEAD" or not _opened_by_user(request):
+        return _form(code=code)
+    return await _sign_in(request, desk, {"code": code})
+
+
+@post(SIGN_IN, include_in_schema=False)
+async def sign_in(request: ApiRequest, desk: DeskDep) -> Answer:
+    """Sign in by the token or the code in the form."""
+    fields = _first_values(await read_any_body(request, _MAX_FORM_BYTES))
+    if desk.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
+        return _form(HTTPStatus.FORBIDDEN, page=fields.get("next", FIRST_PAGE), error=_OTHER_PAGE)
+    return await _sign_in(request, desk, fields)
+
+
+@post(SIGN_OUT, include_in_schema=False)
+async def sign_out(request: ApiRequest, desk: DeskDep) -> Answer:
+    """End the session in this browser."""
+    if desk.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
+        return _form(HTTPStatus.FORBIDDEN, error=_OTHER_PAGE)
+    return _redirect(f"{SIGN_IN}?signed-out", desk.service.cookies.clear(request.scope))
+
+
+def redirect_to_sign_in(request: ApiRequest) -> Response[bytes]:
+    """Return the answer to a request for a page by nobody: after the sign-in, the browser opens that page."""
+    scope = request.scope
+    asked = (scope.get("raw_path") or b"") + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    return _redirect(sign_in_path_to(page_path(asked.decode("latin-1"))))
+
+
+async def _sign_in(request: ApiRequest, desk: SignInDesk, fields: dict[str, str]) -> Answer:
+    """Begin a session by the code or the token in *fields*, and open the page that the code or the field next names."""
+    page, code, token = fields.get("next", FIRST_PAGE), fields.get("code"), fields.get("token", "").strip()
+    if code is None and not token:
+        return _form(HTTPStatus.UNPROCESSABLE_ENTITY, page=page, error=_NO_TOKEN)
+    client = client_name(request.client.host if request.client else "")
+    if wait_s := desk.attempts.begin(client, desk.clock.monotonic()):
+        return _form(HTTPStatus.TOO_MANY_REQUESTS, page=page, error=_TOO_OFTEN.format(wait_s), retry_after_s=wait_s)
+    try:
+        if code is None:
+            session, page = await desk.service.begin_by_token(token), page_path(page)
+        else:
+            session, page = await desk.service.begin_by_code(code)
+    except (CodeRefused, InvalidToken) as error:
+        return _form(HTTPStatus.FORBIDDEN, page=page, error=str(error))
+    except Unavailable as error:
+        desk.attempts.succeed(client)
+        return _form(
+            HTTPStatus.SERVICE_UNAVAILABLE, page=page, code=code, error=_NOT_NOW, retry_after_s=error.retry_after_s
+        )
+    desk.attempts.succeed(client)
+    return _redirect(page, desk.service.cookies.set(request.scope, session))
+
+
+def _form(
+    status: HTTPStatus = HTTPStatus.OK,
+    *,
+    page: str = FIRST_PAGE,
+    code: str | None = None,
+    error: str = "",
+    done: str = "",
+    retry_after_s: int | None = None,
+) -> Template:
+    """Return the page with the form: for a token, or, with *code*, the one that asks whether to sign in."""
+    context = {"page": page_path(page), "code": code, "error": error, "done": done, "sign_in": SIGN_IN}
+    headers = PAGE_HEADERS if retry_after_s is None else PAGE_HEADERS | {"Retry-After": str(retry_after_s)}
+    return Template("sign_in.html", context=context, status_code=status, headers=headers)
+
+
+def _redirect(path: str, cookie: str | None = None) -> Response[bytes]:
+    headers = PAGE_HEADERS | {"Location": path} | ({} if cookie is None else {"Set-Cookie": cookie})
+    return Response(b"", status_code=HTTPStatus.SEE_OTHER, headers=headers)
+
+
+def _opened_by_user(request: ApiRequest) -> bool:
+    """Return whether the user has opened the URL, and neither another page nor a browser that loads ahead."""
+    return header_value(request, "sec-fetch-site") in _AT_ONCE and not any(
+        header_value(request, name) for name in _AHEAD
+    )
+
+
+def _first_values(encoded: bytes) -> dict[str, str]:
+    """Return the first value of each field of a form or a query."""
+    try:
+        fields = parse_qs(encoded.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:  # there are more
+        return {}
+    return {name: values[0] for name, values in fields.items()}
+
+
+HANDLERS: Final = (sign_in_page, sign_in, sign_out)

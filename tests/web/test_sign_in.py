@@ -1,0 +1,345 @@
+"""Sign-in and sign-out over HTTP: by a token, by a one-time URL, and what is refused."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from stepwell.api.operations import Permission
+from stepwell.domain.access.sessions import SESSION, SignInCodes
+from stepwell.domain.access.token_claims import unverified_claims
+from stepwell.domain.errors import Unavailable
+from stepwell.testing import ManualClock, MemoryDatabase
+from support.service.live_service import EVERYTHING, SECRET, Service, running_service, token
+from support.service.raw_tokens import NOW, encoded
+from support.service.session_cookies import COOKIE, SAME_ORIGIN
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SIGN_IN, SIGN_OUT, WORKFLOWS = "/ui/sign-in", "/ui/sign-out", "/api/v1/workflows"
+TYPED = {"Sec-Fetch-Site": "none"}
+PAGE = "/ui/workflows/0198c0de-0000-7000-8000-000000000000?tab=graph"
+
+
+@pytest.fixture(scope="module")
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(clock: ManualClock, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    async with AsyncExitStack() as stack:
+        folder = tmp_path_factory.mktemp("sign-in")
+        yield await stack.enter_async_context(running_service(MemoryDatabase(clock), folder))
+
+
+@pytest.fixture(autouse=True)
+def attempts_of_earlier_tests(clock: ManualClock) -> None:
+    """Let the time pass that makes up for failed attempts."""
+    clock.advance(60)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that stores cookies, as a browser that shows a page of the service."""
+    async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local", headers=SAME_ORIGIN) as client:
+        yield client
+
+
+async def new_url(service: Service, page: str = "/ui", *, tenant: str | None = None, **options: timedelta) -> str:
+    own = token(tenant, every=tenant is None)
+    return await service.app.sign_in.sign_in_path(own, page=page, **options)
+
+
+def attributes(answer: httpx.Response) -> dict[str, str]:
+    """What a page tells its scripts."""
+    return dict(re.findall(r'data-([a-z-]+)="([^"]*)"', answer.text))
+
+
+def alert(answer: httpx.Response) -> str:
+    """The reason that a page shows."""
+    (text,) = re.findall(r'role="alert">([^<]*)<', answer.text)
+    return str(text)
+
+
+async def test_a_pasted_token_signs_in_and_opens_the_page_that_was_asked_for(browser: httpx.AsyncClient) -> None:
+    asked = await browser.get(PAGE)
+    assert asked.status_code == 303
+    assert asked.headers["location"] == f"{SIGN_IN}?next=%2Fui%2Fworkflows%2F{PAGE[14:50]}%3Ftab%3Dgraph"
+    form = await browser.get(asked.headers["location"])
+    assert f'name="next" value="{PAGE}"' in form.text
+    answer = await browser.post(SIGN_IN, data={"token": f" {token('acme', every=False)}\n", "next": PAGE})
+    assert (answer.status_code, answer.headers["location"], answer.content) == (303, PAGE, b"")
+    page = await browser.get(PAGE)
+    assert page.status_code == 200
+    shown = attributes(page)
+    assert (shown["subject"], shown["tenant"], shown["every-tenant"]) == ("tester", "acme", "false")
+    assert shown["scopes"] == "workflows:read workflows:write"
+    assert (await browser.get(WORKFLOWS)).status_code == 200
+
+
+async def test_the_cookie_is_for_this_host_and_not_for_scripts(browser: httpx.AsyncClient) -> None:
+    answer = await browser.post(SIGN_IN, data={"token": token()})
+    (cookie,) = answer.headers.get_list("set-cookie")
+    value, *flags = cookie.split("; ")
+    assert value.startswith(f"{COOKIE}=")
+    assert set(flags) == {"HttpOnly", "Max-Age=43200", "Path=/", "SameSite=Lax"}
+    https = await browser.post(f"https://t.local{SIGN_IN}", data={"token": token()})
+    assert https.headers["set-cookie"].endswith("; Secure")
+
+
+@pytest.mark.parametrize("permissions", [(), (Permission.READ,), EVERYTHING])
+async def test_a_session_has_the_permissions_of_its_token(
+    browser: httpx.AsyncClient, permissions: tuple[Permission, ...]
+) -> None:
+    await browser.post(SIGN_IN, data={"token": token("acme", every=False, permissions=permissions)})
+    assert attributes(await browser.get("/ui"))["scopes"] == " ".join(permissions)
+    assert (await browser.get(WORKFLOWS)).status_code == (200 if Permission.READ in permissions else 403)
+    assert (await browser.post(WORKFLOWS, json={})).status_code == (422 if Permission.WRITE in permissions else 403)
+
+
+@pytest.mark.parametrize(
+    ("pasted", "status", "words"),
+    [
+        ("", 422, "Paste a token."),
+        ("no token", 403, "The token is malformed"),
+        (token() + "x", 403, "The token is malformed"),
+        (encoded(iat=NOW - 60, exp=NOW - 30), 403, "The token expired at"),
+        (encoded(aud="other"), 403, "The claim aud must be"),
+        ("x" * 9_000, 403, "longer than 8192 bytes"),
+    ],
+)
+async def test_a_wrong_token_is_refused_in_words(
+    browser: httpx.AsyncClient, pasted: str, status: int, words: str
+) -> None:
+    answer = await browser.post(SIGN_IN, data={"token": pasted, "next": "/ui/new"})
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert words in alert(answer)
+    assert 'name="next" value="/ui/new"' in answer.text
+    assert "set-cookie" not in answer.headers
+    assert not pasted or pasted not in answer.text
+
+
+async def test_a_form_that_is_too_large_or_senseless_is_refused(browser: httpx.AsyncClient) -> None:
+    assert (await browser.post(SIGN_IN, content=b"x" * 40_000)).status_code == 413
+    for senseless in (b"", b"\xff\x00", b"a=b&" * 100, b"token", b"[]"):
+        assert (await browser.post(SIGN_IN, content=senseless)).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {},
+    ],
+)
+async def test_no_other_page_can_sign_a_user_in_or_out(service: Service, headers: dict[str, str]) -> None:
+    url = await new_url(service)
+    code = url.partition("code=")[2]
+    async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local") as client:
+        for path, data in ((SIGN_IN, {"token": token()}), (SIGN_IN, {"code": code}), (SIGN_OUT, {})):
+            answer = await client.post(path, data=data, headers=headers)
+            assert answer.status_code == 403
+            assert alert(answer) == "The form came from another page than this one. Send it again from here."
+            assert "set-cookie" not in answer.headers
+        assert (await client.get(url, headers=TYPED)).status_code == 303  # it wasn't used
+
+
+async def test_a_form_of_an_old_browser_is_known_by_its_origin(service: Service) -> None:
+    headers = {"Origin": "http://t.local"}
+    async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local", headers=headers) as client:
+        assert (await client.post(SIGN_IN, data={"token": token()})).status_code == 303
+
+
+async def test_sign_out_ends_the_session_in_this_browser(browser: httpx.AsyncClient) -> None:
+    await browser.post(SIGN_IN, data={"token": token()})
+    assert "/ui/sign-out" in (await browser.get("/ui")).text
+    answer = await browser.post(SIGN_OUT)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{SIGN_IN}?signed-out")
+    assert "; Max-Age=0; " in answer.headers["set-cookie"]
+    assert "You are signed out." in (await browser.get(answer.headers["location"])).text
+    assert (await browser.get("/ui")).status_code == 303
+    assert (await browser.get(WORKFLOWS)).status_code == 401
+    assert (await browser.get(SIGN_OUT)).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "next_page", ["https://evil.example/", "//evil.example", "/api/v1/workflows", SIGN_OUT, "\r\nX: y"]
+)
+async def test_no_other_page_is_opened_after_the_sign_in(browser: httpx.AsyncClient, next_page: str) -> None:
+    answer = await browser.post(SIGN_IN, data={"token": token(), "next": next_page})
+    assert answer.headers["location"] == "/ui"
+    assert 'name="next" value="/ui"' in (await browser.get(SIGN_IN, params={"next": next_page})).text
+
+
+async def test_a_one_time_url_signs_in_once(service: Service, browser: httpx.AsyncClient) -> None:
+    url = await new_url(service, PAGE, tenant="acme")
+    answer = await browser.get(url, headers=TYPED)
+    assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
+    page = await browser.get(PAGE, headers={"Sec-Fetch-Site": "cross-site"})  # a link in a mail works
+    assert (page.status_code, attributes(page)["tenant"]) == (200, "acme")
+    for _ in range(2):
+        again = await browser.get(url, headers=TYPED)
+        assert again.status_code == 403
+        assert alert(again) == "This sign-in URL was used before, and works once. `stepwell open` makes a new one."
+        assert "set-cookie" not in again.headers
+
+
+async def test_a_one_time_url_expires(service: Service, browser: httpx.AsyncClient, clock: ManualClock) -> None:
+    short, long = await new_url(service), await new_url(service, valid=SESSION)
+    clock.advance(600)
+    answer = await browser.get(short, headers=TYPED)
+    assert (answer.status_code, alert(answer)[:30]) == (403, "This sign-in URL has expired, ")
+    assert (await browser.get(long, headers=TYPED)).status_code == 303
+    for wrong in (short[:-1], short + "x", f"{SIGN_IN}?code=", f"{SIGN_IN}?code=%00"):
+        assert (await browser.get(wrong, headers=TYPED)).status_code == 403
+
+
+async def test_a_one_time_url_is_of_no_use_elsewhere(service: Service, browser: httpx.AsyncClient) -> None:
+    code = (await new_url(service)).partition("code=")[2]
+    browser.cookies.set(COOKIE, code)
+    assert (await browser.get(WORKFLOWS)).status_code == 401
+    browser.cookies.clear()
+    for name in ("ticket", "signature", "token"):
+        assert (await browser.get("/api/v1/events", params={name: code})).status_code in (401, 403, 422)
+    assert (await browser.get(f"{SIGN_IN}?code={code}", headers=TYPED)).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none", "Sec-Purpose": "prefetch;prerender"},
+        {"Sec-Fetch-Site": "none", "Purpose": "prefetch"},
+    ],
+)
+async def test_a_url_that_another_page_or_the_browser_itself_opens_asks_first(
+    service: Service, browser: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    url = await new_url(service, PAGE)
+    asked = await browser.get(url, headers=headers)
+    assert asked.status_code == 200
+    assert "set-cookie" not in asked.headers
+    (code,) = re.findall(r'name="code" value="([^"]*)"', asked.text)
+    answer = await browser.post(SIGN_IN, data={"code": code})
+    assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
+    assert (await browser.get(url, headers=TYPED)).status_code == 403
+
+
+async def test_head_does_not_use_a_url_up(service: Service, browser: httpx.AsyncClient) -> None:
+    url = await new_url(service)
+    for _ in range(2):
+        answer = await browser.head(url, headers=TYPED)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert "set-cookie" not in answer.headers
+    assert (await browser.get(url, headers=TYPED)).status_code == 303
+
+
+async def test_a_session_of_a_url_ends_with_the_token_that_made_it(service: Service, clock: ManualClock) -> None:
+    codes = SignInCodes(SECRET.encode())
+    own = token()
+    made = codes.read((await service.app.sign_in.sign_in_path(own)).partition("code=")[2], clock.now())
+    assert made is not None
+    assert made.grant.expires_at.timestamp() == unverified_claims(own)["exp"]
+
+
+async def test_ending_all_sessions_ends_the_urls_as_well(
+    service: Service, browser: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    await browser.post(SIGN_IN, data={"token": token()})
+    before = await new_url(service)
+    await service.app.components.stores.database.sign_ins.end_all()
+    clock.advance(5)
+    assert (await browser.get("/ui")).status_code == 303
+    assert (await browser.get(WORKFLOWS)).status_code == 401
+    answer = await browser.get(before, headers=TYPED)
+    assert (answer.status_code, alert(answer)[:23]) == (403, "All sessions were ended")
+    assert (await browser.get(await new_url(service), headers=TYPED)).status_code == 303
+    assert (await browser.get("/ui")).status_code == 200
+
+
+async def test_a_client_that_fails_often_must_wait(browser: httpx.AsyncClient, clock: ManualClock) -> None:
+    for number in range(10):
+        wrong = browser.post(SIGN_IN, data={"token": "x"}) if number % 2 else browser.get(f"{SIGN_IN}?code=x")
+        assert (await wrong).status_code == 403
+    for right in (browser.post(SIGN_IN, data={"token": token(), "next": "/ui/new"}), browser.get(f"{SIGN_IN}?code=x")):
+        answer = await right
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "6")
+        assert alert(answer) == "Too many attempts have failed. Try again in 6 s."
+    clock.advance(6)
+    for _ in range(3):  # those that succeed don't count
+        assert (await browser.post(SIGN_IN, data={"token": token()})).status_code == 303
+
+
+async def test_nobody_can_sign_in_while_the_database_is_away(
+    service: Service, browser: httpx.AsyncClient, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = await new_url(service)
+
+    async def away(*_: object) -> None:
+        raise Unavailable("the database is away")
+
+    with monkeypatch.context() as outage:
+        for name in ("now", "use_code", "ended_at"):
+            outage.setattr(service.app.components.stores.database.sign_ins, name, away)
+        for attempt in range(12):
+            data = {"token": token()} if attempt % 2 else {"code": url.partition("code=")[2]}
+            answer = await browser.post(SIGN_IN, data=data)
+            assert (answer.status_code, alert(answer)[:23]) == (503, "Nobody can sign in now:")
+            assert int(answer.headers["retry-after"]) > 0
+            assert ('name="code"' in answer.text) == ("code" in data)
+        clock.advance(5)
+        browser.cookies.set(COOKIE, "x")
+        assert (await browser.get("/ui")).status_code == 303
+    assert (await browser.get(url, headers=TYPED)).status_code == 303
+
+
+async def test_no_answer_is_stored_or_passes_the_secret_on(
+    service: Service,
+    browser: httpx.AsyncClient,
+    debug_logging: None,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = await new_url(service)
+    code = urlsplit(url).query.removeprefix("code=")
+    answers = [
+        await browser.get(url, headers={"Sec-Fetch-Site": "cross-site"}),
+        await browser.get(url, headers=TYPED),
+        await browser.get(url, headers=TYPED),
+        await browser.put(url),
+    ]
+    assert [answer.status_code for answer in answers] == [200, 303, 403, 405]
+    assert {answer.headers["referrer-policy"] for answer in answers} == {"no-referrer"}
+    assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+    assert code not in "".join(answer.text for answer in answers[1:])
+    for answer in (await browser.get(SIGN_IN), await browser.post(SIGN_IN, data={"token": token()})):
+        assert answer.headers["cache-control"] == "private, no-store"
+        assert answer.headers["referrer-policy"] == "same-origin"
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+        assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", answer.text) == []
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody has foreseen this")
+
+    monkeypatch.setattr(service.app.sign_in.cookies.sessions, "begin", fail)
+    unused = await new_url(service)
+    assert (await browser.get(unused, headers=TYPED)).status_code == 500
+    pasted = token()
+    failed = await browser.post(SIGN_IN, data={"token": pasted})
+    assert failed.status_code == 500
+    logged = capfd.readouterr().err
+    assert "nobody has foreseen this" in logged
+    for secret in (code, unused.partition("code=")[2], pasted):
+        assert secret not in logged
