@@ -5,7 +5,9 @@ one would misread, because they use features that it doesn't know. Such a workfl
 the workflows above its own level to newer processes: it shows them, but doesn't run or change them.
 
 A change after which earlier versions would misread a stored workflow raises `FEATURE_LEVEL` by one, and stores the
-workflows that use the feature with this level. All others keep the level that they need.
+workflows that use the feature with this level. All others keep the level that they need. Only create stores a level so
+far. If a workflow can begin to use the feature later, that version's checkpoint must store the level, too. Earlier
+versions read the level of each workflow before they load or claim it.
 """
 
 from typing import Final

@@ -7,18 +7,18 @@ from uuid import uuid4
 
 def new_claimant() -> str:
     """Return a new name for a claim of this process."""
-    return f"{_place()}/{os.getpid()}/{start_time(os.getpid())}/{uuid4()}"
+    return f"{_pid_namespace()}/{os.getpid()}/{start_time(os.getpid())}/{uuid4()}"
 
 
 def is_dead(claimant: str) -> bool:
     """Return whether the process of that claim has ended. False for a process of another machine or container."""
-    place, _, process = claimant.partition("/")
+    namespace, _, process = claimant.partition("/")
     pid, _, rest = process.partition("/")
-    return place == _place() and pid.isdecimal() and str(start_time(int(pid))) != rest.partition("/")[0]
+    return namespace == _pid_namespace() and pid.isdecimal() and str(start_time(int(pid))) != rest.partition("/")[0]
 
 
-def _place() -> str:
-    """Return what the ids of processes hold for: a boot of a machine, and a namespace of processes."""
+def _pid_namespace() -> str:
+    """Return the name of the set of processes in which a process id is unique: one boot of a machine or container."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"  # noqa: PTH116 - it isn't a real path
 

@@ -4,7 +4,7 @@ What must hold:
 - A question changes nothing, so one that nobody answers in time is given up.
 - An explanation has at most `MOST_EXPLANATION_BYTES`, because decoding it takes the event loop 12 ms per MiB, also in a
   thread. The explanation of 10,000 steps usually fits. For a larger one, the rows must do.
-- A forecast isn't decoded, so it may have `MOST_FORECAST_BYTES`.
+- The result of a dry run isn't decoded, so it may have `MOST_DRY_RUN_BYTES`.
 """
 
 from contextlib import suppress
@@ -28,11 +28,11 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.command_sender import CommandSender
 
 MOST_EXPLANATION_BYTES: Final = 4 * 1024 * 1024
-MOST_FORECAST_BYTES: Final = 32 * 1024 * 1024
+MOST_DRY_RUN_BYTES: Final = 32 * 1024 * 1024
 _EXPLAIN_S = 3.0  # then the rows must do
 
 
-class ForecastAnswer(Struct, frozen=True):
+class DryRunAnswer(Struct, frozen=True):
     """The answer to a `DryRunQuestion`: a `DryRun` as JSON, and the version of the workflow that it is about."""
 
     version: Version
@@ -55,7 +55,7 @@ class OwnerQuestions:
 
     async def dry_run(
         self, scope: TenantScope, workflow_id: UUID, question: DryRunQuestion, preconditions: Preconditions
-    ) -> ForecastAnswer | None:
+    ) -> DryRunAnswer | None:
         """Return what the verb would do. None if no other process runs the workflow any more.
 
         Raises the verb's errors, and `Unavailable` and `TooManyRequests` if there is no answer.
@@ -63,7 +63,7 @@ class OwnerQuestions:
         outcome = await self._sender.send(scope, workflow_id, question, preconditions)
         if isinstance(outcome, VerbRefused):
             raise error_of(outcome)
-        return json.decode(outcome.answer, type=ForecastAnswer) if isinstance(outcome, QuestionAnswered) else None
+        return json.decode(outcome.answer, type=DryRunAnswer) if isinstance(outcome, QuestionAnswered) else None
 
 
 def encode_explanation(explanation: Explanation) -> Raw:
@@ -71,9 +71,9 @@ def encode_explanation(explanation: Explanation) -> Raw:
     return _within(MOST_EXPLANATION_BYTES, json.encode(explanation))
 
 
-def encode_forecast(version: Version, result: DryRun | Raw) -> Raw:
+def encode_dry_run(version: Version, result: DryRun | Raw) -> Raw:
     """Return the answer to a `DryRunQuestion`. Raises `Unavailable` if it is too large."""
-    return _within(MOST_FORECAST_BYTES, json.encode(ForecastAnswer(version, Raw(json.encode(result)))))
+    return _within(MOST_DRY_RUN_BYTES, json.encode(DryRunAnswer(version, Raw(json.encode(result)))))
 
 
 def _within(most_bytes: int, answer: bytes) -> Raw:

@@ -13,7 +13,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
-from stepwell.engine.diagnostics.owner_questions import encode_explanation, encode_forecast
+from stepwell.engine.diagnostics.owner_questions import encode_dry_run, encode_explanation
 from stepwell.engine.diagnostics.planner import Planner
 
 
@@ -52,4 +52,4 @@ class Diagnostics:
         version, result = await self.dry_run(
             scope, workflow_id, question.verb, preconditions, cleanup_tasks=question.cleanup_tasks
         )
-        return encode_forecast(version, result)
+        return encode_dry_run(version, result)

@@ -8,8 +8,8 @@ What must hold:
 - Of a cleanup that deletes files, the outcome comes first and the report follows.
 - At most `MOST_QUESTIONS` questions are answered at once, because an answer may be large. The others wait, and
   tenants take turns.
-- A process that stops carries commands out while its last attempts run. It leaves later ones to the process that takes
-  its workflows over.
+- A process that stops carries commands out while its last attempts run, if their workflows are still in memory. The
+  others are left to the processes that take the workflows over.
 - No statement is sent unless a notification or the recovery asks for it.
 """
 
@@ -134,9 +134,11 @@ class CommandReceiver:
             return None
 
     async def _carry_out(self, command: Command) -> None:
-        verb = command.request.verb
+        verb, scheduler = command.request.verb, self._applier.access.scheduler
         try:
-            if isinstance(verb, Question):
+            if scheduler.stopping and command.workflow_id not in scheduler.workflows:
+                pass  # it is being handed over, and must not be claimed here again
+            elif isinstance(verb, Question):
                 await self._answer_in_turn(command, verb)
             elif isinstance(verb, ProviderCallback):
                 await self._handle_callback(command, verb)
