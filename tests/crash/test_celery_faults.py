@@ -269,7 +269,7 @@ FAULTS: list[Callable[[Site], None]] = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_every_step_completes_once_whatever_happens(site: Site, fault: Callable[[Site], None]) -> None:
+def test_every_step_completes_once_under_each_fault(site: Site, fault: Callable[[Site], None]) -> None:
     ids = site.begin()
     site.wait_at_work(ids)
     fault(site)

@@ -13,7 +13,7 @@ def test_a_claimant_is_dead_once_its_process_has_ended() -> None:
     assert not is_dead(new_claimant())
 
 
-def test_nothing_is_known_of_claimants_elsewhere() -> None:
+def test_a_claimant_of_another_machine_is_not_taken_for_dead() -> None:
     _, _, process = new_claimant().partition("/")
     assert not is_dead(f"another-machine/{process}")
     assert not is_dead("a claim of another version")

@@ -82,7 +82,9 @@ async def race(bench: Bench) -> AsyncIterator[Race]:
 
 @pytest.mark.parametrize("commits", [True, False])
 @pytest.mark.parametrize("change", CHANGES)
-async def test_an_effect_waits_for_what_may_withdraw_its_command(race: Race, change: str, *, commits: bool) -> None:
+async def test_an_effect_waits_for_a_withdrawal_or_a_release_of_its_key(
+    race: Race, change: str, *, commits: bool
+) -> None:
     transaction = race.second.transaction()
     await transaction.start()
     await race.second.execute(CHANGES[change])
@@ -105,7 +107,7 @@ async def release(race: Race) -> None:
 
 
 @pytest.mark.parametrize("late", [withdraw, release])
-async def test_what_comes_during_the_effect_waits_and_finds_it(
+async def test_a_withdrawal_or_a_release_during_the_effect_waits_and_finds_it(
     race: Race, late: Callable[[Race], Coroutine[Any, Any, None]]
 ) -> None:
     transaction = race.second.transaction()

@@ -50,7 +50,7 @@ def test_a_message_of_another_version_is_refused_with_both_versions(version: int
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", "{}", '{"version": 1}', '{"version": "1"}', None, {"version": 1}])
-def test_what_is_no_message_is_refused(text: Any) -> None:
+def test_a_text_that_is_no_message_is_refused(text: Any) -> None:
     with pytest.raises(UnreadableMessage):
         decode(text, AttemptMessage)
 
