@@ -1,0 +1,75 @@
+"""The view "Costs" in Chromium: sums by day, provider, model and tenant, of the period in the URL."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import asyncpg
+import pytest
+from playwright.async_api import expect
+
+from stepwell.persistence.clock import DatabaseClock
+from support.browser.accessibility import accessibility_faults
+from support.browser.pages import NARROW, User, keep_screenshot
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+MODELS = (("FAL", "fal-ai/flux/dev", "0.025"), ("OPENAI", "gpt-image-1", "0.04"), ("VERTEX", "<i>veo</i>", "0.4"))
+
+
+async def store_costs(user: User, *, days: int) -> None:
+    """Store costs of the last *days* days: the more, the later the day."""
+    today = DatabaseClock().now().date()
+    rows = [
+        (user.tenant, today - timedelta(days=day), provider, model, "USD", Decimal(price) * (days - day), days - day)
+        for day in range(days)
+        for provider, model, price in MODELS
+    ]
+    connection = await asyncpg.connect(user.site.service.dsn)
+    try:
+        await connection.executemany("INSERT INTO daily_costs VALUES ($1, $2, $3, $4, $5, $6, $7)", rows)
+    finally:
+        await connection.close()
+
+
+async def test_costs_are_summed_by_day_provider_and_model(user: User) -> None:
+    await store_costs(user, days=30)
+    page = await user.open("/ui/costs")
+    # 30 + 29 + … + 1 is 465 attempts at each model.
+    await expect(page.get_by_role("region", name="Total in USD")).to_contain_text("$216.23")
+    await expect(page.get_by_role("region", name="Total in USD")).to_contain_text("1,395 attempts")
+    await expect(page.locator(".bar")).to_have_count(30)
+    models = page.get_by_role("region", name="Models").get_by_role("row")
+    await expect(models.nth(1)).to_contain_text("<i>veo</i> (VERTEX)")
+    await expect(models.nth(1)).to_contain_text("86%")
+    await expect(page.get_by_role("region", name="Providers").get_by_role("row").nth(3)).to_contain_text("FAL")
+    await expect(page.get_by_role("region", name="Tenants")).to_have_count(0)
+    assert await accessibility_faults(page) == []
+    await keep_screenshot(page, "costs")
+    await page.emulate_media(color_scheme="dark")
+    assert await accessibility_faults(page) == []
+    await keep_screenshot(page, "costs-dark")
+
+
+async def test_the_period_is_part_of_the_url(user: User) -> None:
+    await store_costs(user, days=10)
+    page = await user.open("/ui/costs", width=NARROW)
+    total = page.get_by_role("region", name="Total in USD")
+    await expect(total).to_contain_text("165 attempts")
+    await page.get_by_role("button", name="7 days").click()
+    await expect(total).to_contain_text("147 attempts")
+    today = DatabaseClock().now().date()
+    await expect(page).to_have_url(f"{user.site.url}/ui/costs?from={today - timedelta(days=6)}&through={today}")
+    await page.get_by_label("to", exact=True).fill(str(today - timedelta(days=1)))
+    await expect(total).to_contain_text("117 attempts")
+    await page.reload()
+    await expect(total).to_contain_text("117 attempts")
+    assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+    await keep_screenshot(page, "costs-narrow")
+    await page.go_back()
+    await expect(total).to_contain_text("147 attempts")
+
+
+async def test_a_time_without_costs_is_empty(user: User) -> None:
+    page = await user.open(f"/ui/costs?from={date(2025, 1, 1)}&through={date(2025, 1, 31)}")
+    await expect(page.get_by_text("Nothing has cost anything in this time.")).to_be_visible()
+    await keep_screenshot(page, "costs-empty")
