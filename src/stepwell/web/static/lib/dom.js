@@ -71,6 +71,7 @@ const ICONS = {
   next: svg`<path d="M6 3l5 5-5 5"/>`,
   previous: svg`<path d="M10 3L5 8l5 5"/>`,
   refresh: svg`<path d="M13.5 8A5.5 5.5 0 1 1 12 4.2M12.5 1.5v3h-3"/>`,
+  fit: svg`<path d="M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10"/>`,
   check: svg`<path d="M3 8.5l3.5 3.5L13 4.5"/>`,
 };
 

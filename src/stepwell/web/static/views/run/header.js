@@ -1,6 +1,6 @@
 // The header of a run's view: its name, status, progress, cost, times, labels and error.
 import { html, nothing } from "../../lib/dom.js";
-import { dateTime, durationBetween, money } from "../../lib/format.js";
+import { dateTime, durationBetween, money, number } from "../../lib/format.js";
 import { progressBar, statusBadge } from "../../lib/status.js";
 
 const MOST_ERRORS = 5;
@@ -23,7 +23,8 @@ export function runHeader(run, { everyTenant = false, actions = nothing } = {}) 
 }
 
 function facts(run, everyTenant) {
-  const found = [["Progress", html`${progressBar(run)} <span class="dim">${run.completed_steps} of ${run.total_steps}</span>`]];
+  const found = [["Progress", html`<span class="row">${progressBar(run)}
+    <span class="dim">${number(run.completed_steps)} of ${number(run.total_steps)}</span></span>`]];
   const cost = money(run.cost);
   if (cost !== "–") found.push(["Cost", cost]);
   if (run.started_at) found.push(["Duration", durationBetween(run.started_at, run.completed_at)]);

@@ -1,0 +1,93 @@
+// How the graph looks: the style of Cytoscape, in the colours of the page's theme.
+import { NODE } from "./layout.js";
+
+const STATUSES = ["running", "pending", "completed", "failed", "cancelled"];
+const SHOWN_AS = { skipped: "cancelled" };
+
+/** Reads the colours of the theme: a canvas knows no custom properties. */
+export function readColours() {
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+  const colour = (name) => {
+    probe.style.color = `var(--${name})`;
+    return getComputedStyle(probe).color;
+  };
+  const names = ["ink", "dim", "card", "raised", "line", "line-strong", "accent", "accent-soft"];
+  const found = Object.fromEntries(names.map((name) => [name, colour(name)]));
+  found.statuses = Object.fromEntries([...STATUSES, ...Object.keys(SHOWN_AS)].map((status) => {
+    const shown = SHOWN_AS[status] ?? status;
+    return [status.toUpperCase(), { line: colour(shown), soft: colour(`${shown}-soft`) }];
+  }));
+  probe.remove();
+  return found;
+}
+
+/** Calls *callback* when the theme changes. */
+export function onThemeChange(callback) {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", callback);
+  new MutationObserver(callback).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+}
+
+/** The style. A node's data: label, status, share (0 to 1, of its progress), image, kind ("step", "group", "heading"). */
+export function graphStyle(colours, { font, fast }) {
+  return [
+    {
+      selector: "node",
+      style: {
+        shape: fast ? "rectangle" : "round-rectangle", width: NODE.width, height: NODE.height,
+        "background-color": colours.card, "border-width": 1.5, "border-color": colours["line-strong"],
+        label: "data(label)", color: colours.ink, "font-family": font, "font-size": 12, "line-height": 1.25,
+        "text-valign": "center", "text-halign": "center", "text-wrap": "wrap", "text-max-width": NODE.width - 16,
+        "min-zoomed-font-size": 6, "overlay-opacity": 0,
+      },
+    },
+    ...Object.entries(colours.statuses).map(([status, { line, soft }]) => ({
+      selector: `node[status = "${status}"]`, style: { "background-color": soft, "border-color": line },
+    })),
+    ...Object.entries(colours.statuses).map(([status, { line, soft }]) => ({
+      selector: `node[status = "${status}"][share]`,
+      style: {
+        "background-fill": "linear-gradient", "background-gradient-direction": "to-right",
+        "background-gradient-stop-colors": [mixed(line, soft), mixed(line, soft), soft, soft],
+        "background-gradient-stop-positions": (node) => {
+          const end = Math.round(node.data("share") * 100);
+          return [0, end, end, 100];
+        },
+      },
+    })),
+    {
+      selector: "node[image]",
+      style: {
+        "background-image": "data(image)", "background-image-crossorigin": "null", "background-fit": "none",
+        "background-width": 40, "background-height": 40, "background-position-x": 4, "background-position-y": 4,
+        "background-clip": "node", "text-margin-x": 20, "text-max-width": NODE.width - 56,
+      },
+    },
+    { selector: 'node[kind = "group"]', style: { "border-style": "double", "border-width": 4, "font-weight": 600 } },
+    {
+      selector: 'node[kind = "heading"]',
+      style: { "border-style": "dashed", "background-color": colours.raised, "font-weight": 600 },
+    },
+    { selector: "node.selected", style: { "border-width": 4, "border-color": colours.accent } },
+    { selector: "node.hovered", style: { "border-width": 3 } },
+    { selector: "node.faded", style: { opacity: 0.25 } },
+    {
+      selector: "edge",
+      style: {
+        width: 1.2, "line-color": colours["line-strong"], opacity: 0.7, "overlay-opacity": 0,
+        ...(fast ? { "curve-style": "haystack" } : {
+          "curve-style": "round-taxi", "taxi-direction": "rightward", "taxi-turn": "-36px", "taxi-turn-min-distance": 8,
+          "target-arrow-shape": "triangle", "target-arrow-color": colours["line-strong"], "arrow-scale": 0.8,
+        }),
+      },
+    },
+    { selector: "edge.selected", style: { width: 2.5, "line-color": colours.accent, "target-arrow-color": colours.accent, opacity: 1 } },
+  ];
+}
+
+/** A third of *line* in *soft*; both are "rgb(…)". */
+function mixed(line, soft) {
+  const [a, b] = [line, soft].map((text) => text.match(/[\d.]+/g).map(Number));
+  return `rgb(${a.slice(0, 3).map((value, i) => Math.round(value * 0.3 + b[i] * 0.7)).join(",")})`;
+}

@@ -1,0 +1,141 @@
+// Where the steps of a graph stand: layers by dependencies, an order within each layer, positions, and groups of a large
+// graph. Pure functions without a page.
+//
+// A step is {step_id, dependencies}. Steps are named by their index in the list; a layer is a list of indexes.
+
+export const NODE = { width: 184, height: 48 };
+const GAP = { layer: 72, column: 20, row: 16 };
+const LEAST_ROWS = 10;
+const GROUP_UP_TO = 1_000; // steps in a group
+const GROUPS_ABOUT = 100;
+
+/** The dependencies of each step as indexes. Dependencies on unknown steps are left out. */
+export function dependencyIndexes(steps) {
+  const indexes = new Map(steps.map((step, i) => [step.step_id, i]));
+  return steps.map((step) => step.dependencies.map((id) => indexes.get(id)).filter((i) => i !== undefined));
+}
+
+/** The layers, as `plan` gives them: a step is in the layer after the last one of its dependencies. */
+export function layersOf(dependencies) {
+  const missing = dependencies.map((each) => each.length);
+  const dependents = dependencies.map(() => []);
+  dependencies.forEach((each, i) => each.forEach((dependency) => dependents[dependency].push(i)));
+  const depth = dependencies.map(() => 0);
+  const ready = [];
+  missing.forEach((count, i) => count || ready.push(i));
+  for (let at = 0; at < ready.length; at++) {
+    for (const i of dependents[ready[at]]) {
+      depth[i] = Math.max(depth[i], depth[ready[at]] + 1);
+      if (--missing[i] === 0) ready.push(i);
+    }
+  }
+  const layers = [];
+  depth.forEach((layer, i) => (layers[layer] ??= []).push(i));
+  return layers;
+}
+
+/** The layers in another order: by one barycentre pass each step stands at the mean height of its dependencies. */
+export function orderLayers(layers, dependencies) {
+  const height = new Array(dependencies.length).fill(0); // 0 is the top of its layer, 1 the bottom
+  return layers.map((layer) => {
+    const ordered = layer.map((i) => [i, meanOf(dependencies[i].map((each) => height[each]))]);
+    ordered.sort(([one, a], [other, b]) => a - b || one - other);
+    ordered.forEach(([i], at) => { height[i] = (at + 0.5) / layer.length; });
+    return ordered.map(([i]) => i);
+  });
+}
+
+function meanOf(values) {
+  return values.length ? values.reduce((sum, each) => sum + each, 0) / values.length : 0.5;
+}
+
+/** The positions of the nodes' centres, by index, from left to right: {positions: Map, width, height}.
+ *
+ *  A layer that is much longer than the others together suggest becomes several columns.
+ */
+export function positionsOf(layers) {
+  const count = layers.reduce((sum, layer) => sum + layer.length, 0);
+  const most = Math.max(LEAST_ROWS, Math.ceil(Math.sqrt(count) * 1.3));
+  const positions = new Map();
+  const rowHeight = NODE.height + GAP.row;
+  let [left, tallest] = [0, 0];
+  for (const layer of layers) {
+    const columns = Math.ceil(layer.length / most);
+    const rows = Math.ceil(layer.length / columns);
+    tallest = Math.max(tallest, rows);
+    layer.forEach((i, at) => {
+      const column = Math.floor(at / rows);
+      const inColumn = Math.min(rows, layer.length - column * rows);
+      const y = ((at % rows) - (inColumn - 1) / 2) * rowHeight;
+      positions.set(i, { x: left + NODE.width / 2 + column * (NODE.width + GAP.column), y });
+    });
+    left += columns * NODE.width + (columns - 1) * GAP.column + GAP.layer;
+  }
+  return { positions, width: Math.max(0, left - GAP.layer), height: tallest * rowHeight - GAP.row };
+}
+
+/** The groups of a large graph, in the order of the layers: {first, last, part, layers, count}.
+ *
+ *  Small layers that follow each other are one group; a layer of more than GROUP_UP_TO steps becomes several, with `part`
+ *  as [number of the first step, of the last one] in the layer. `first` and `last` are indexes of layers.
+ */
+export function groupsOf(layers) {
+  const count = layers.reduce((sum, layer) => sum + layer.length, 0);
+  const target = Math.min(GROUP_UP_TO, Math.ceil(count / GROUPS_ABOUT));
+  const groups = [];
+  layers.forEach((layer, index) => {
+    const last = groups.at(-1);
+    if (layer.length > GROUP_UP_TO) {
+      for (let at = 0; at < layer.length; at += GROUP_UP_TO) {
+        const part = layer.slice(at, at + GROUP_UP_TO);
+        groups.push({ first: index, last: index, part: [at + 1, at + part.length], layers: [part], count: part.length });
+      }
+    } else if (last && !last.part && last.count + layer.length <= target) {
+      last.last = index;
+      last.layers.push(layer);
+      last.count += layer.length;
+    } else {
+      groups.push({ first: index, last: index, part: null, layers: [layer], count: layer.length });
+    }
+  });
+  return groups;
+}
+
+/** The name of a group: "Layer 3", "Layers 3 to 7" or "Layer 3, steps 1 to 1,000". */
+export function groupName({ first, last, part }) {
+  if (first !== last) return `Layers ${first + 1} to ${last + 1}`;
+  return part ? `Layer ${first + 1}, steps ${part[0].toLocaleString("en")} to ${part[1].toLocaleString("en")}` : `Layer ${first + 1}`;
+}
+
+/** The positions of groups and of the steps of those that are open: [{group, x, y, at: Map or null}].
+ *
+ *  `at` has the positions of an open group's steps; its own position is then that of its heading.
+ */
+export function groupPositions(groups, isOpen) {
+  let left = 0;
+  const most = Math.max(LEAST_ROWS, Math.ceil(Math.sqrt(groups.length) * 1.3));
+  const placed = [];
+  let column = [];
+  const flush = () => {
+    column.forEach((group, row) => placed.push({
+      group, at: null, x: left + NODE.width / 2, y: (row - (column.length - 1) / 2) * (NODE.height + GAP.row),
+    }));
+    if (column.length) left += NODE.width + GAP.layer;
+    column = [];
+  };
+  for (const group of groups) {
+    if (isOpen(group)) {
+      flush();
+      const { positions, width, height } = positionsOf(group.layers);
+      for (const position of positions.values()) position.x += left;
+      placed.push({ group, at: positions, x: left + NODE.width / 2, y: -height / 2 - NODE.height - GAP.row });
+      left += width + GAP.layer;
+      continue;
+    }
+    // Parts of one layer stand above each other, and other groups beside each other.
+    if (column.length && (column[0].first !== group.first || column.length === most)) flush();
+    column.push(group);
+  }
+  flush();
+  return placed;
+}

@@ -1,0 +1,130 @@
+"""The graph of a run in Chromium, and the layout of graphs."""
+
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Page, expect
+
+from stepwell.web.static_files import static_files
+from support.browser.pages import User, keep_screenshot
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
+from support.service.live_service import token
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+IMAGE = {"task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
+LAID_OUT = """async ([module, steps]) => {
+    const layout = await import(module);
+    const dependencies = layout.dependencyIndexes(steps);
+    const layers = layout.orderLayers(layout.layersOf(dependencies), dependencies);
+    const names = layers.map((layer) => layer.map((i) => steps[i].step_id));
+    const groups = layout.groupsOf(layers).map((group) => [layout.groupName(group), group.count]);
+    return {layers: names, groups, positions: [...layout.positionsOf(layers).positions]};
+}"""
+
+
+async def laid_out(page: Page, *steps: tuple[str, ...]) -> dict[str, Any]:
+    """Return the layout of steps, given as their names followed by those of their dependencies."""
+    module = static_files().url("views/run/layout.js")
+    given = [{"step_id": step[0], "dependencies": list(step[1:])} for step in steps]
+    found: dict[str, Any] = await page.evaluate(LAID_OUT, [module, given])
+    return found
+
+
+def wide_run(count: int, layers: int) -> list[dict[str, Any]]:
+    """Steps in that many layers, each of which needs two steps of the layer before."""
+    width = count // layers
+    return [
+        passthrough_step(
+            f"step-{i}", *(f"step-{(i // width - 1) * width + (i * 7 + k) % width}" for k in range(2) if i >= width)
+        )
+        for i in range(count)
+    ]
+
+
+async def create_large(user: User, steps: list[dict[str, Any]]) -> str:
+    """Create a run of many steps without a check of the answer against its schema, which takes seconds."""
+    body = {"name": "A large run", "origin_instance": "tests", "steps": steps}
+    headers = {"Authorization": f"Bearer {token(user.tenant, every=False)}"}
+    async with httpx.AsyncClient(transport=user.site.service.transport, base_url="http://t.local") as client:
+        answer = await client.post("/api/v1/workflows/", params={"start": False}, json=body, headers=headers)
+    return str(answer.json()["id"])
+
+
+async def test_a_step_is_in_the_layer_after_its_last_dependency_and_near_its_dependencies(user: User) -> None:
+    page = await user.open("/ui/costs")
+    found = await laid_out(page, ("a",), ("b",), ("c", "b"), ("d", "a"), ("e", "a", "c"), ("f", "unknown"))
+    assert found["layers"] == [["a", "b", "f"], ["d", "c"], ["e"]]
+    x_of = {i: position["x"] for i, position in found["positions"]}
+    assert x_of[0] == x_of[1] == x_of[5] < x_of[2] == x_of[3] < x_of[4]
+
+
+async def test_no_two_steps_of_a_layout_overlap(user: User) -> None:
+    page = await user.open("/ui/costs")
+    steps = [(str(i), *(str(k) for k in range(max(0, i - 3), i) if i % 5 == 0)) for i in range(200)]
+    found = await laid_out(page, *steps)
+    places = [(position["x"], position["y"]) for _, position in found["positions"]]
+    assert len(places) == 200
+    for i, (x, y) in enumerate(places):
+        assert all(abs(x - u) >= 184 or abs(y - v) >= 48 for u, v in places[:i])
+
+
+async def test_a_large_graph_is_grouped_by_its_layers(user: User) -> None:
+    page = await user.open("/ui/costs")
+    first = [(f"a{i}",) for i in range(2_500)]
+    chain = [(f"b{i}", f"b{i - 1}" if i else "a0") for i in range(60)]
+    assert (await laid_out(page, *first, *chain))["groups"] == [
+        ["Layer 1, steps 1 to 1,000", 1_000],
+        ["Layer 1, steps 1,001 to 2,000", 1_000],
+        ["Layer 1, steps 2,001 to 2,500", 500],
+        ["Layers 2 to 27", 26],
+        ["Layers 28 to 53", 26],
+        ["Layers 54 to 61", 8],
+    ]
+
+
+async def test_the_graph_shows_a_run_and_its_list_can_be_searched(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(
+        IMAGE | {"id": "draw"},
+        IMAGE | {"id": "paint", "depends_on": ["draw"]},
+        configured_step("held", "draw", wait=True),
+        configured_step("broken", "draw", breaks=True),
+        passthrough_step("last", "held", "paint"),
+        config={"on_failure": "continue"},
+    )
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    graph = page.get_by_role("application", name="Graph of 5 steps")
+    await expect(graph.locator("canvas").first).to_be_visible()
+    steps = page.get_by_role("list", name="Steps")
+    await expect(steps.get_by_role("button")).to_have_text(
+        ["draw Completed", "paint Completed", "held Running", "broken Failed", "last Pending"], use_inner_text=True
+    )
+    await keep_screenshot(page, "run-graph")
+    scripted.release(run["id"], "held")
+    await expect(steps.get_by_role("button", name="held Completed")).to_be_visible()
+    await page.get_by_role("searchbox", name="Search steps").fill("PAI")
+    await expect(steps.get_by_role("button")).to_have_text(["paintCompleted"])
+    await page.get_by_role("searchbox", name="Search steps").fill("nowhere")
+    await expect(page.get_by_text("No step has “nowhere” in its name.")).to_be_visible()
+
+
+async def test_a_graph_of_1000_steps_is_shown_whole(user: User) -> None:
+    page = await user.open(f"/ui/workflows/{await create_large(user, wide_run(1_000, 10))}")
+    steps = page.get_by_role("list", name="Steps")
+    await expect(steps.get_by_role("button")).to_have_count(1_000)
+    await keep_screenshot(page, "run-graph-1000")
+
+
+async def test_a_graph_of_more_steps_opens_by_groups(user: User) -> None:
+    page = await user.open(f"/ui/workflows/{await create_large(user, wide_run(1_600, 4))}")
+    groups = page.get_by_role("list", name="Groups of steps")
+    await expect(groups.get_by_role("button")).to_have_count(4)
+    await groups.get_by_role("button", name="Layer 3").click()
+    steps = page.get_by_role("list", name="Steps", exact=True).get_by_role("button")
+    await expect(steps).to_have_count(400)
+    await keep_screenshot(page, "run-graph-groups")
+    await groups.get_by_role("button", name="Layer 3").click()
+    await expect(steps).to_have_count(0)
+    await page.get_by_role("searchbox", name="Search steps").fill("step-15")
+    await expect(steps).to_have_count(111)
