@@ -43,6 +43,7 @@ FTYP = box(b"ftyp", b"isom\0\0\2\0isomiso2mp41")
 APP11 = segment(0xEB, b"JP\0\1\0\0\0\1" + JUMBF)
 LONG_APP11 = segment(0xEB, b"JP\0\1\0\0\0\1\0\0\0\1jumb" + bytes(7) + b"\x48" + JUMBF[8:])
 LARGE_BOX = struct.pack(">I", 1) + b"mdat" + struct.pack(">Q", 16 + 5) + b"12345"
+ENDLESS_BOX = struct.pack(">I", 1) + b"mdat" + b"\xff" * 8
 SIGNED = {
     "png": PNG[:33] + png_chunk(b"caBX", JUMBF) + PNG[33:],
     "png, behind the image": PNG[:-12] + png_chunk(b"caBX", JUMBF) + PNG[-12:],
@@ -71,6 +72,7 @@ UNSIGNED = {
     "mp4": FTYP + box(b"mdat", bytes(300)),
     "mp4 with a box to its end": FTYP + b"\0\0\0\0mdat" + box(b"uuid", UUID + JUMBF),
     "mp4 with a broken length": FTYP + b"\0\0\0\7free" + box(b"uuid", UUID + JUMBF),
+    "mp4 with a length that no file has": FTYP + ENDLESS_BOX + box(b"uuid", UUID + JUMBF),
     "text": b"caBX C2PA jumb c2pa",
     "empty": b"",
 }

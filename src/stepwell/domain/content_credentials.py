@@ -18,6 +18,7 @@ _SOS, _EOI, _APP11 = 0xDA, 0xD9, 0xEB
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})  # without a length
 _UUID = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _BOX, _LARGE_BOX = 8, 16  # bytes of a header
+_LONGEST = 1 << 62  # bytes of a box; a file can't be so long, and nobody can seek over it
 
 
 class _Need(NamedTuple):
@@ -163,7 +164,7 @@ def _scan_boxes(head: bytes) -> _Scan:
             read += len(kind)
             if kind == _UUID:
                 return True
-        if length < read:
+        if not read <= length < _LONGEST:
             return False
         header = yield _Need(length - read, _BOX)
         read = _BOX
