@@ -6,13 +6,16 @@ A database implements `LeaseStore`, `Notifications` and `Presence`, from which t
 
 from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from msgspec import Struct
 
 from stepwell.domain.limit_division import Division, DivisionChange
 from stepwell.ports.peer_commands import CommandListener
+
+MOST_MESSAGE_BYTES: Final = 7_500
+"""The size of the largest body of a message. PostgreSQL sends less than 8,000 bytes, with the sender and the kind."""
 
 
 class Coordination(Protocol):
@@ -126,7 +129,10 @@ class Presence(Protocol):
         """Notify the other processes that workflows wait which this process has no room for. Raises `Unavailable`."""
 
     async def send(self, kind: str, body: str) -> None:
-        """Send a message to the other processes. *kind* is a word, and *body* short. Raises `Unavailable`."""
+        """Send a message to the other processes. Raises `Unavailable`.
+
+        *kind* is a word. *body* has at most `MOST_MESSAGE_BYTES` in UTF-8.
+        """
 
     def watch(
         self,

@@ -23,13 +23,12 @@ from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import Coordination
+from stepwell.ports.coordination import MOST_MESSAGE_BYTES, Coordination
 
 log = structlog.get_logger()
 
 BREAKERS = "breakers"  # the kind of the messages
 _MOST = 16  # breakers in one message
-_MOST_BYTES = 7_000  # of them: PostgreSQL sends less than 8,000
 _MOST_WAITING = 1_000
 _RETRY_S = 0.5
 _MOST_DIFFERENCE = timedelta(seconds=5)  # of the clocks of two processes
@@ -82,12 +81,12 @@ class BreakerMessages:
 
     def _next_notices(self) -> list[BreakerNotice]:
         """Return as many changes as a message may have."""
-        now, size = self._clock.now(), 0
+        now, size = self._clock.now(), 2  # the brackets
         notices: list[BreakerNotice] = []
         for key, until in islice(self._changes.items(), _MOST):
             notice = BreakerNotice(*key, at=now, until=until)
             size += len(msgspec.json.encode(notice)) + 1
-            if size > _MOST_BYTES:
+            if size > MOST_MESSAGE_BYTES:
                 break
             notices.append(notice)
         return notices
