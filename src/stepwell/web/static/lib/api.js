@@ -89,7 +89,8 @@ function isJson(response) {
   return /^application\/(?:[\w.-]+\+)?json\b/.test(response.headers.get("Content-Type") ?? "");
 }
 
-async function readError(response) {
+/** The error that an answer (a Response) which isn't a success describes. */
+export async function readError(response) {
   let content = {};
   try {
     if (isJson(response)) content = await response.json();

@@ -67,6 +67,7 @@ const ICONS = {
   file: svg`<path d="M4 1.5h5l3 3v10H4zM9 1.5v3h3"/>`,
   image: svg`<rect x="2" y="3" width="12" height="10" rx="1.5"/><circle cx="5.5" cy="6.5" r="1"/><path d="M2.5 12l4-4 3 3 2-2 2.5 2.5"/>`,
   upload: svg`<path d="M8 11V3M4.5 6L8 2.5 11.5 6M3 13.5h10"/>`,
+  bin: svg`<path d="M2.5 4.5h11M6 4.5v-2h4v2M4 4.5l.7 9h6.6l.7-9M6.7 7v4M9.3 7v4"/>`,
   copy: svg`<rect x="5" y="5" width="8.5" height="8.5" rx="1.5"/><path d="M10.5 5V2.5H2.5v8H5"/>`,
   next: svg`<path d="M6 3l5 5-5 5"/>`,
   previous: svg`<path d="M10 3L5 8l5 5"/>`,
