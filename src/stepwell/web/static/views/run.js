@@ -1,7 +1,8 @@
 // The view of one run: its header, the newest outputs, and tabs. Everything follows the run as it changes.
 //
-// run/reader.js reads the run again after its events; run/header.js has the templates of the header. Each tab is a module
-// run/NAME.js, which is loaded when the tab is first selected:
+// run/reader.js reads the run again after its events; run/header.js has the templates of the header, run/verbs.js the
+// buttons, run/standstill.js the reason why nothing moves, run/drawer.js the drawer of a step. The URL's query has the
+// selected tab and the open step. Each tab is a module run/NAME.js, which is loaded when the tab is first selected:
 //
 //   export default function mount(element, context) {…}   // renders into *element*, the tab's panel; may return a promise
 //
@@ -16,10 +17,13 @@
 import * as api from "../lib/api.js";
 import { emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
 import { isTerminal } from "../lib/status.js";
+import { Drawer } from "./run/drawer.js";
 import { runHeader } from "./run/header.js";
 import { newestOutputs } from "./run/newest_outputs.js";
 import { RunReader } from "./run/reader.js";
+import { Standstill } from "./run/standstill.js";
 import { TABS, tabList, tabOf } from "./run/tabs.js";
+import { VerbDialog, verbButtons } from "./run/verbs.js";
 
 const CLOCK_MS = 1_000;
 
@@ -36,13 +40,21 @@ class RunView {
     this.reader = new RunReader(this.id, () => this.onRead());
     this.tab = tabOf(location.search);
     this.panels = new Map(); // the panels of the tabs that were selected, by name
+    const [page, drawer, verbs] = ["div", "dialog", "dialog"].map((name) => document.createElement(name));
+    this.page = page;
+    drawer.className = "drawer";
+    element.replaceChildren(page, drawer, verbs);
+    this.standstill = new Standstill(this.reader, () => this.draw());
+    this.drawer = new Drawer(drawer, this.reader, () => this.setQuery("step", null));
+    this.verbs = new VerbDialog(verbs, this.reader.path, (name) => this.onVerb(name));
   }
 
   async start() {
     addEventListener("popstate", () => this.showAddress());
-    render(html`<h1 class="visually-hidden">Run</h1>${loading("The run is loading…")}`, this.element);
+    render(html`<h1 class="visually-hidden">Run</h1>${loading("The run is loading…")}`, this.page);
     await this.reader.start();
-    setInterval(() => !document.hidden && this.run && !isTerminal(this.run.status) && this.draw(), CLOCK_MS);
+    setInterval(() => document.hidden || this.tick(), CLOCK_MS);
+    this.showAddress();
     performance.mark("stepwell:view-shown");
   }
 
@@ -53,43 +65,75 @@ class RunView {
   onRead() {
     this.draw();
     if (!this.run?.steps) return;
+    this.drawer.update();
     for (const panel of this.panels.values()) panel.update(this.run);
   }
 
-  /** Shows what the URL names: after Back and Forward. */
+  /** Every second: what depends on the time. */
+  tick() {
+    if (!this.run) return;
+    this.standstill.check();
+    this.drawer.tick();
+    if (!isTerminal(this.run.status)) this.draw();
+  }
+
+  /** After a verb took effect. */
+  onVerb(name) {
+    if (name === "delete") this.reader.setDeleted();
+    else this.reader.read();
+  }
+
+  /** Shows what the URL names: at the start, and after Back and Forward. */
   showAddress() {
     this.tab = tabOf(location.search);
+    const step = new URLSearchParams(location.search).get("step");
+    if (step === null) this.drawer.element.close();
+    else this.drawer.open(step);
     this.draw();
+  }
+
+  /** Changes a member of the URL's query in place; null removes it. */
+  setQuery(name, value, { push = false } = {}) {
+    const url = new URL(location.href);
+    if (value === null) url.searchParams.delete(name);
+    else url.searchParams.set(name, value);
+    url.hash = "";
+    if (url.href === location.href) return;
+    if (push) history.pushState(null, "", url);
+    else history.replaceState(null, "", url);
   }
 
   /** Selects the tab *name*, and puts it into the URL. */
   selectTab = (name) => {
     if (name === this.tab) return;
-    const url = new URL(location.href);
-    if (name === TABS[0].name) url.searchParams.delete("tab");
-    else url.searchParams.set("tab", name);
-    url.hash = "";
-    history.pushState(null, "", url);
+    this.setQuery("tab", name === TABS[0].name ? null : name, { push: true });
     this.tab = name;
     this.draw();
   };
 
-  openStep = (_stepId) => {};
+  openStep = (stepId) => {
+    this.setQuery("step", stepId);
+    this.drawer.open(stepId);
+  };
 
   draw() {
     const { run, reader } = this;
     if (!run) {
-      render(reader.error ? this.failure(reader.error) : nothing, this.element);
+      render(reader.error ? this.failure(reader.error) : nothing, this.page);
       return;
     }
     document.title = `${run.name} · Stepwell`;
     render(html`
-      ${runHeader(run, { everyTenant: this.context.everyTenant })}
+      ${runHeader(run, {
+        everyTenant: this.context.everyTenant,
+        actions: this.context.canWrite ? verbButtons(run, (name) => this.verbs.open(name)) : nothing,
+      })}
       ${reader.error ? html`<div class="run-error">${errorNotice(reader.error, () => reader.read())}</div>` : nothing}
+      ${this.standstill.view(this.openStep)}
       ${run.steps ? newestOutputs(run, this.openStep) : nothing}
       ${tabList(this.tab, this.selectTab)}
       <div class="run-panels">${TABS.map(({ name }) => html`<div id=${`panel-${name}`} class="run-panel" role="tabpanel"
-        aria-labelledby=${`tab-${name}`} tabindex="0" ?hidden=${name !== this.tab}></div>`)}</div>`, this.element);
+        aria-labelledby=${`tab-${name}`} tabindex="0" ?hidden=${name !== this.tab}></div>`)}</div>`, this.page);
     this.showPanel();
   }
 
@@ -102,15 +146,16 @@ class RunView {
       known.show(this.run);
       return;
     }
-    const panel = new Panel(this.element.querySelector(`#panel-${this.tab}`), this);
+    const panel = new Panel(this.page.querySelector(`#panel-${this.tab}`), this);
     this.panels.set(this.tab, panel);
     panel.mount(this.tab);
   }
 
   failure(error) {
     if (error.status !== 404) return html`<h1>Run</h1>${errorNotice(error, () => this.reader.read())}`;
-    return html`<h1 class="visually-hidden">Run</h1>${emptyState("There is no such run.", html`
-      <p>It may be deleted, or belong to another tenant.</p><p><a class="button" href="/ui">All runs</a></p>`)}`;
+    return html`<h1 class="visually-hidden">Run</h1>${emptyState(
+      this.reader.wasDeleted ? "The data of this run are deleted." : "There is no such run.", html`
+      ${this.reader.wasDeleted ? nothing : html`<p>It may be deleted, or belong to another tenant.</p>`}<p><a class="button" href="/ui">All runs</a></p>`)}`;
   }
 }
 

@@ -78,7 +78,9 @@ export class GraphCanvas {
     });
     this.cy.on("viewport", () => this.loadImagesSoon());
     onThemeChange(() => this.cy.style(this.style()));
-    new ResizeObserver(() => this.cy.resize()).observe(this.container);
+    new ResizeObserver(() => this.onResize()).observe(this.container);
+    // Once the user has moved the graph, it stays where they put it.
+    for (const type of ["pointerdown", "wheel"]) this.container.addEventListener(type, () => { this.moved = true; }, { passive: true });
     this.fit();
     this.loadImagesSoon();
   }
@@ -124,7 +126,8 @@ export class GraphCanvas {
 
   stepData(step) {
     const share = step.status === "RUNNING" ? this.shares.get(step.step_id) : undefined;
-    const state = statusText(step.status) + (share === undefined ? "" : ` · ${percent(share * 100)}`);
+    const waits = step.status === "RUNNING" && step.next_attempt_at;
+    const state = waits ? "Waits to try again" : statusText(step.status) + (share === undefined ? "" : ` · ${percent(share * 100)}`);
     return {
       id: `s:${step.step_id}`, kind: "step", stepId: step.step_id, status: step.status, share,
       label: `${shortened(step.step_id)}\n${state}`,
@@ -222,7 +225,13 @@ export class GraphCanvas {
     if (x < x1 || x > x2 || y < y1 || y > y2) this.cy.center(node);
   }
 
+  onResize() {
+    this.cy.resize();
+    if (!this.moved && !this.open && this.selected === null) this.fit();
+  }
+
   fit() {
+    this.moved = false;
     this.cy.fit(undefined, 24);
     this.limitZoom();
   }
@@ -235,11 +244,13 @@ export class GraphCanvas {
   }
 
   zoomBy(factor) {
+    this.moved = true;
     const middle = { x: this.cy.width() / 2, y: this.cy.height() / 2 };
     this.cy.zoom({ level: this.cy.zoom() * factor, renderedPosition: middle });
   }
 
   panBy(x, y) {
+    this.moved = true;
     this.cy.panBy({ x, y });
   }
 

@@ -20,7 +20,8 @@ export class RunReader {
     this.run = null;
     this.hasResults = true;
     this.error = null;
-    this.deleted = false;
+    this.gone = false; // the service knows no such run
+    this.wasDeleted = false; // and it was there when the page was opened
     this.movedAt = 0; // when something last happened, by this browser's clock
     this.aheadMs = 0; // by how much the service's clock is ahead of this browser's
     this.timer = 0;
@@ -50,7 +51,7 @@ export class RunReader {
 
   /** Reads the run again, soon. */
   readSoon() {
-    if (this.timer || this.deleted) return;
+    if (this.timer || this.gone) return;
     this.timer = setTimeout(() => {
       this.timer = 0;
       if (!document.hidden) this.read();
@@ -102,12 +103,19 @@ export class RunReader {
   onError(error) {
     this.error = error;
     if (error.status === 404) {
-      this.deleted = true;
+      this.gone = true;
+      this.wasDeleted ||= this.run !== null;
       this.run = null;
     } else if (error.status === 0 || error.status >= 500) {
       this.readyAt = performance.now() + RETRY_MS;
       setTimeout(() => this.readSoon(), RETRY_MS);
     }
+  }
+
+  /** Notes that the run's data were deleted. */
+  setDeleted() {
+    this.onError({ status: 404 });
+    this.onRead();
   }
 
   noteClock(headers) {

@@ -5,6 +5,7 @@ import { statusBadge } from "../../lib/status.js";
 import { groupName } from "./layout.js";
 
 const MOST_FOUND = 200;
+const LONG = 100; // rows: of such a list the browser draws only what can be seen
 
 /** The steps whose name contains *term*, as buttons that open a step. Up, Down, Home and End move between them.
  *
@@ -22,7 +23,7 @@ export function stepList(steps, { term = "", open, selected = null, groups = nul
 
 function rows(steps, open, selected) {
   const current = steps.some((step) => step.step_id === selected) ? selected : steps[0].step_id;
-  return html`<ul class="step-list" aria-label="Steps" @keydown=${onKey}>${steps.map((step) => html`<li>
+  return html`<ul class="step-list ${steps.length > LONG ? "step-list-long" : ""}" aria-label="Steps" @keydown=${onKey}>${steps.map((step) => html`<li>
     <button type="button" class="step-row" data-step=${step.step_id} tabindex=${step.step_id === current ? 0 : -1}
       aria-current=${step.step_id === selected} @click=${() => open(step.step_id)}>
       <span class="truncate" title=${step.step_id}>${step.step_id}</span>${statusBadge(step.status)}</button></li>`)}</ul>`;

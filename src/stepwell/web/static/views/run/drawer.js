@@ -1,0 +1,196 @@
+// The drawer of a step: why it waits, its inputs and result, and its attempts. A modal dialog at the side of the page:
+// the browser keeps the focus inside, returns it afterwards, and closes it on Escape.
+import { getJson, isAbort } from "../../lib/api.js";
+import { errorNotice, html, icon, nothing, render } from "../../lib/dom.js";
+import { amount, dateTime, duration, durationBetween, money, plural } from "../../lib/format.js";
+import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
+import { isTerminal, statusBadge } from "../../lib/status.js";
+import { reasonView } from "./reasons.js";
+import { inputsOf } from "./step_inputs.js";
+
+const AGAIN_MS = 5_000;
+const RECEIPTS = {
+  never_started: "Never sent to the provider",
+  provider_cancelled: "Cancelled by the provider",
+  provider_refused: "The provider refused to cancel it",
+  finished_too_late: "Had finished already, and is paid for",
+  unknown: "Its end isn't known",
+};
+
+export class Drawer {
+  /** @param reader of the run  @param onClose is called after it was closed */
+  constructor(element, reader, onClose) {
+    this.element = element;
+    this.reader = reader;
+    this.stepId = null;
+    element.setAttribute("aria-labelledby", "drawer-title");
+    element.addEventListener("close", () => {
+      this.stepId = null;
+      this.requests.abort();
+      onClose();
+    });
+    // A click on the backdrop is one on the dialog, beside its box.
+    element.addEventListener("click", (event) => {
+      if (event.target === element && event.clientX < element.getBoundingClientRect().left) element.close();
+    });
+  }
+
+  open(stepId) {
+    if (!this.stepOf(stepId)) return;
+    this.requests?.abort();
+    this.requests = new AbortController();
+    this.stepId = stepId;
+    this.tasks = null;
+    this.reason = null;
+    this.error = null;
+    this.draw();
+    if (!this.element.open) this.element.showModal();
+    this.element.scrollTop = 0;
+    this.read();
+  }
+
+  stepOf(stepId) {
+    return this.reader.run?.steps?.find((step) => step.step_id === stepId);
+  }
+
+  /** Reads the attempts, and the reason why the step waits. Called again after the run has changed. */
+  async read() {
+    const { signal } = this.requests;
+    const { path } = this.reader;
+    const stepId = this.stepId;
+    this.readAt = performance.now() + AGAIN_MS;
+    try {
+      const [{ tasks }, explanation] = await Promise.all([
+        getJson(`${path}/tasks`, { query: { include_deleted: true }, signal }),
+        getJson(`${path}/explain`, { signal }),
+      ]);
+      this.tasks = tasks.filter((task) => task.step_id === stepId);
+      this.reason = explanation.steps.find((each) => each.step_id === stepId)?.reason ?? null;
+      this.error = null;
+    } catch (error) {
+      if (isAbort(error)) return;
+      this.error = error;
+    }
+    this.draw();
+  }
+
+  /** After the run was read again. */
+  update() {
+    if (this.stepId) this.read();
+  }
+
+  /** Every second: the countdown, and a reason that may be another one by now. */
+  tick() {
+    if (!this.stepId) return;
+    const step = this.stepOf(this.stepId);
+    if (step && !isTerminal(step.status) && performance.now() > this.readAt) this.read();
+    else this.draw();
+  }
+
+  draw() {
+    const step = this.stepOf(this.stepId);
+    if (!step) return;
+    render(html`
+      <header class="drawer-header">
+        <h2 id="drawer-title" class="break">${step.step_id}</h2>
+        ${statusBadge(step.status)}
+        <button type="button" class="icon-button" aria-label="Close" title="Close (Escape)" @click=${() => this.element.close()}>${icon("close")}</button>
+      </header>
+      <div class="drawer-content stack">
+        ${this.error ? errorNotice(this.error, () => this.read()) : nothing}
+        ${this.reason ? html`<section class="notice notice-warning" aria-label="Why it waits">${
+          reasonView(this.reason, Date.now() + this.reader.aheadMs)}</section>` : nothing}
+        ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${step.error_message}</p></section>` : nothing}
+        ${this.outputs(step)}
+        ${definitionList(stepFacts(step))}
+        ${this.inputs(step)}
+        ${this.result(step)}
+        ${this.attempts()}
+      </div>`, this.element);
+  }
+
+  /** The files of the step: of its result, or of its attempts if the results of a large run aren't read. */
+  outputs(step) {
+    const paths = step.result ? filesOf(step.result) : (this.tasks?.findLast((task) => task.status === "COMPLETED")?.outputs ?? [])
+      .map((output) => output.path);
+    if (!paths.length) return nothing;
+    return html`<div class="drawer-outputs">${paths.slice(0, 8).map((path) => outputView(path, step.step_id))}</div>`;
+  }
+
+  inputs(step) {
+    const inputs = inputsOf(step, this.reader.run);
+    return html`<section><h3>Inputs</h3>${inputs.length ? html`<dl class="values">${inputs.map(({ name, value, from }) => html`<div>
+      <dt class="mono break">${name}</dt><dd>${value === undefined ? nothing : valueView(value)}${from
+        ? html`<p class="dim break">${value === undefined ? "" : "from "}${from}</p>` : nothing}</dd></div>`)}</dl>`
+      : html`<p class="dim">None.</p>`}</section>`;
+  }
+
+  result(step) {
+    if (!step.result) return nothing;
+    const members = Object.entries(step.result);
+    return html`<section><h3>Result</h3><dl class="values">${members.map(([name, value]) => html`<div>
+      <dt class="mono break">${name}</dt><dd>${valueView(value)}</dd></div>`)}</dl></section>`;
+  }
+
+  attempts() {
+    const { tasks } = this;
+    if (tasks === null) return this.error ? nothing : html`<section><h3>Attempts</h3><p class="dim" role="status">Loading…</p></section>`;
+    return html`<section><h3>Attempts</h3>${tasks.length ? html`<ol class="attempts">${tasks.map((task) => html`<li class="card">
+      <div class="row"><strong>Attempt ${task.attempt}</strong>${statusBadge(task.status)}</div>
+      ${definitionList(attemptFacts(task))}
+      ${task.error ? html`<p class="attempt-error break">${task.error}</p>` : nothing}</li>`)}</ol>`
+      : html`<p class="dim">None yet.</p>`}</section>`;
+  }
+}
+
+function definitionList(facts) {
+  return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd class="break">${value}</dd></div>`)}</dl>`;
+}
+
+function stepFacts(step) {
+  const found = [["Task", step.task_type]];
+  if (step.provider) found.push(["Provider", step.provider]);
+  if (step.model) found.push(["Model", step.model]);
+  if (money(step.cost) !== "–") found.push(["Cost", money(step.cost)]);
+  if (step.started_at) found.push(["Started", dateTime(step.started_at)], ["Duration", durationBetween(step.started_at, step.completed_at)]);
+  found.push(["Retries", `${step.retry_count} of ${step.max_retries}`]);
+  if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
+    + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);
+  return found;
+}
+
+function attemptFacts(task) {
+  const found = [];
+  const add = (name, value) => value !== null && value !== undefined && found.push([name, value]);
+  add("Provider", task.provider);
+  add("Model", task.model);
+  if (task.cost) add("Cost", `${amount(task.cost.amount, task.cost.currency)} (by ${task.cost.source === "provider" ? "the provider" : "the settings"})`);
+  add("Remote id", task.remote_id);
+  if (task.started_at) add("Started", dateTime(task.started_at));
+  if (task.sent_at) add("Sent", dateTime(task.sent_at));
+  if (task.completed_at && task.started_at) add("Duration", duration(Date.parse(task.completed_at) - Date.parse(task.started_at)));
+  add("Seed", task.seed);
+  if (task.outcome_unknown) add("Outcome", "Not known: the answer was lost");
+  if (task.cancel_receipt) add("Receipt", RECEIPTS[task.cancel_receipt] ?? task.cancel_receipt);
+  if (task.outputs.length) add("Files", plural(task.outputs.length, "file"));
+  return found;
+}
+
+function outputView(path, name) {
+  const kind = kindOf(path);
+  const alt = `Output of ${name}`;
+  const link = (content) => html`<a href=${fileUrl(path)} target="_blank" rel="noopener">${content}</a>`;
+  if (kind === "image") return link(html`<img src=${fileUrl(path, { width: 512 })} alt=${alt} decoding="async">`);
+  if (kind === "video") return html`<video src=${fileUrl(path)} aria-label=${alt} controls preload="metadata" playsinline></video>`;
+  if (kind === "sound") return html`<audio src=${fileUrl(path)} aria-label=${alt} controls preload="metadata"></audio>`;
+  return html`<a class="button" href=${fileUrl(path, { download: true })} download>${icon("download")}${path.split("/").pop()}</a>`;
+}
+
+function valueView(value) {
+  if (isArtifactPath(value)) {
+    return html`<a class="mono break" href=${fileUrl(value, { download: !["image", "video"].includes(kindOf(value)) })}>${value}</a>`;
+  }
+  if (typeof value === "string") return html`<span class="value-text break">${value}</span>`;
+  const text = JSON.stringify(value, null, 2);
+  return text.includes("\n") ? html`<pre tabindex="0">${text}</pre>` : html`<span class="mono break">${text}</span>`;
+}

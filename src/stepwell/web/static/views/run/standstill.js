@@ -1,0 +1,68 @@
+// The notice that says why a run doesn't move. It shows up by itself once nothing has moved for ten seconds.
+import { getJson } from "../../lib/api.js";
+import { announce, html, nothing } from "../../lib/dom.js";
+import { plural, shortTime } from "../../lib/format.js";
+import { groupedReasons, reasonView } from "./reasons.js";
+
+const AFTER_MS = 10_000;
+const AGAIN_MS = 5_000;
+const MOST_REASONS = 4;
+const MOST_STEPS = 5;
+
+export class Standstill {
+  /** @param reader of the run  @param onChange is called when another explanation is there */
+  constructor(reader, onChange) {
+    this.reader = reader;
+    this.onChange = onChange;
+    this.explanation = null;
+    this.readAt = 0;
+    this.busy = false;
+  }
+
+  /** True if the run may move, and hasn't for ten seconds. */
+  get isStill() {
+    return this.reader.isLive && Date.now() - this.reader.movedAt >= AFTER_MS;
+  }
+
+  /** Reads the explanation if it is time for that. Called every second. */
+  async check() {
+    if (!this.isStill) {
+      this.explanation = null;
+      return;
+    }
+    if (this.busy || performance.now() < this.readAt) return;
+    this.busy = true;
+    const began = performance.now();
+    try {
+      const found = await getJson(`${this.reader.path}/explain`);
+      if (!this.isStill) return;
+      if (!this.explanation) announce("Nothing has moved for ten seconds. The reason is shown above the outputs.");
+      this.explanation = found;
+    } catch {
+      this.explanation = null; // what the service can't say now, it says at the next check
+    } finally {
+      this.busy = false;
+      const now = performance.now();
+      this.readAt = now + Math.max(AGAIN_MS, 10 * (now - began));
+      this.onChange();
+    }
+  }
+
+  /** The notice, or nothing. *open* is called with the id of a step. */
+  view(open) {
+    const { explanation, reader } = this;
+    if (!explanation || (!explanation.reason && !explanation.steps.length)) return nothing;
+    const now = Date.now() + reader.aheadMs;
+    const groups = explanation.reason ? [] : groupedReasons(explanation.steps);
+    return html`<section class="notice notice-warning run-standstill" aria-labelledby="standstill-title">
+      <h2 id="standstill-title">Why isn't it moving?</h2>
+      ${explanation.reason ? reasonView(explanation.reason, now) : html`<ul class="standstill-reasons">
+        ${groups.slice(0, MOST_REASONS).map(({ reason, steps }) => html`<li>
+          <div class="row">${steps.slice(0, MOST_STEPS).map((id) => html`<button type="button" class="button-plain standstill-step break"
+            @click=${() => open(id)}>${id}</button>`)}${steps.length > MOST_STEPS
+            ? html`<span class="dim">and ${plural(steps.length - MOST_STEPS, "more step")}</span>` : nothing}</div>
+          ${reasonView(reason, now)}</li>`)}</ul>`}
+      <p class="dim">Nothing has moved since ${shortTime(new Date(reader.movedAt).toISOString())}.</p>
+    </section>`;
+  }
+}

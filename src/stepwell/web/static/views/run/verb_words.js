@@ -1,0 +1,78 @@
+// What a verb does, in words: from the API's dry run. Pure functions without a page.
+import { plural } from "../../lib/format.js";
+import { statusText } from "../../lib/status.js";
+
+const NAMED = 3;
+
+/** The verbs that a run's status allows, in the order of their buttons. */
+export function verbsOf(run) {
+  const { status } = run;
+  const found = [];
+  if (status === "PENDING") found.push("start");
+  if (status === "FAILED" || status === "PAUSED") found.push("resume");
+  if (status === "RUNNING") found.push("pause");
+  if (status === "RUNNING" || status === "PENDING") found.push("cancel");
+  if (status !== "RUNNING") {
+    if (!run.is_deleted) found.push("cleanup");
+    found.push("delete");
+  }
+  return found;
+}
+
+/** Sentences that say what the verb of *dry*, a dry run, does: [{text, steps}], where steps are ids that it names. */
+export function sentencesOf(dry) {
+  const reset = new Set(dry.reset);
+  const starts = [...dry.would_run, ...dry.would_run_later];
+  const found = [
+    sentence(dry.reset, "runs again", "run again"),
+    sentence(starts.filter((id) => !reset.has(id)), "runs", "run"),
+    sentence(dry.running, ...goesOn(dry.verb)),
+    sentence(dry.cancelled, "is cancelled", "are cancelled"),
+    ...jobs(dry.remote_jobs_to_cancel),
+    dry.kept.length ? { text: `${plural(dry.kept.length, "result")} ${are(dry.kept)} kept`, steps: dry.kept } : null,
+    ...files(dry),
+  ].filter(Boolean);
+  if (dry.status_after !== dry.status_now) found.push({ text: `The run becomes ${statusText(dry.status_after)}`, steps: [] });
+  return found;
+}
+
+function goesOn(verb) {
+  return verb === "pause" ? ["goes on to its end, and nothing new starts", "go on to their ends, and nothing new starts"]
+    : ["goes on", "go on"];
+}
+
+function sentence(steps, one, many) {
+  return steps.length ? { text: `${plural(steps.length, "step")} ${steps.length === 1 ? one : many}`, steps } : null;
+}
+
+function are(list) {
+  return list.length === 1 ? "is" : "are";
+}
+
+function jobs(all) {
+  const byProvider = new Map();
+  for (const job of all) {
+    const name = job.provider ?? "its provider";
+    byProvider.set(name, [...(byProvider.get(name) ?? []), job.step_id]);
+  }
+  return [...byProvider].map(([name, steps]) => ({
+    text: `${plural(steps.length, "job")} ${are(steps)} cancelled at ${name}`, steps,
+  }));
+}
+
+function files(dry) {
+  if (dry.verb !== "cleanup") return [];
+  const [gone, kept] = [dry.files_to_delete, dry.files_kept];
+  return [
+    { text: gone.length ? `${plural(gone.length, "file")} ${are(gone)} deleted` : "No file is deleted", steps: [] },
+    kept.length ? { text: `${plural(kept.length, "file")} ${kept.length === 1 ? "stays" : "stay"}, because other runs name ${
+      kept.length === 1 ? "it" : "them"}`, steps: [] } : null,
+    { text: "The run leaves the list of runs, and can't be resumed", steps: [] },
+  ];
+}
+
+/** "draw, paint and 2 more". */
+export function listed(steps) {
+  const more = steps.length - NAMED;
+  return steps.slice(0, NAMED).join(", ") + (more > 0 ? ` and ${more.toLocaleString("en")} more` : "");
+}

@@ -1,0 +1,122 @@
+// The buttons of a run's verbs. Each opens a dialog that says what the verb would do, and does it after a second click.
+//
+// What must hold:
+// - Nothing happens before the user has seen the dry run.
+// - Start, resume and cleanup are sent with the version that the dry run describes. If the run has changed since, nothing
+//   happens, and the dialog shows the new dry run.
+// - Pause and cancel are sent without a version: nobody is kept from stopping a busy run.
+import { request, send } from "../../lib/api.js";
+import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../../lib/dom.js";
+import { plural } from "../../lib/format.js";
+import { listed, sentencesOf, verbsOf } from "./verb_words.js";
+
+const VERBS = {
+  start: { text: "Start", title: "Start this run?", icon: "play", primary: true, method: "POST", path: "/start", versioned: true },
+  resume: { text: "Resume", title: "Resume this run?", icon: "play", primary: true, method: "POST", path: "/resume", versioned: true },
+  pause: { text: "Pause", title: "Pause this run?", icon: "pause", method: "POST", path: "/pause" },
+  cancel: { text: "Cancel", act: "Cancel the run", title: "Cancel this run?", icon: "stop", danger: true, method: "DELETE", path: "" },
+  cleanup: { text: "Clean up", title: "Clean up this run?", danger: true, method: "POST", path: "/cleanup", versioned: true },
+  delete: { text: "Delete data", act: "Delete for good", title: "Delete all data of this run?", danger: true, method: "DELETE", path: "/data" },
+};
+
+/** The buttons that the run's status allows. *open* is called with the name of a verb. */
+export function verbButtons(run, open) {
+  return html`<div class="actions" role="group" aria-label="Actions">${verbsOf(run).map((name) => {
+    const verb = VERBS[name];
+    return html`<button type="button" class="button ${verb.primary ? "button-primary" : ""} ${name === "cancel" ? "button-danger" : ""}"
+      data-verb=${name} @click=${() => open(name)}>${verb.icon ? icon(verb.icon) : nothing}${verb.text}</button>`;
+  })}</div>`;
+}
+
+/** The dialog of one verb at a time. */
+export class VerbDialog {
+  /** @param onDone called after a verb took effect, with its name */
+  constructor(element, path, onDone) {
+    this.element = element;
+    this.path = path;
+    this.onDone = onDone;
+    this.element.setAttribute("aria-labelledby", "verb-title");
+    this.element.addEventListener("close", () => this.requests?.abort());
+  }
+
+  async open(name) {
+    this.name = name;
+    this.verb = VERBS[name];
+    this.changed = false;
+    this.busy = false;
+    this.error = null;
+    this.requests = new AbortController();
+    this.dry = null;
+    this.draw();
+    this.element.showModal();
+    await this.readDryRun();
+    this.element.querySelector(this.verb.danger ? "[data-close]" : "[data-act]")?.focus();
+  }
+
+  async readDryRun() {
+    const { signal } = this.requests;
+    this.dry = null;
+    this.draw();
+    // Deletion has no dry run: that of cleanup counts the files.
+    const { method, path } = this.name === "delete" ? VERBS.cleanup : this.verb;
+    try {
+      const { data, headers } = await request(this.path + path, { method, query: { dry_run: true }, signal });
+      this.dry = data;
+      this.version = headers.get("ETag");
+      announce(`${this.verb.title} ${this.sentences().map((each) => each.text).join(". ")}`);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.error = error;
+    }
+    this.draw();
+  }
+
+  sentences() {
+    if (this.name !== "delete") return sentencesOf(this.dry);
+    const { files_to_delete: gone, files_kept: kept, tasks } = this.dry;
+    return [
+      { text: `The run, its events, its webhooks and ${plural(tasks, "attempt")} are deleted for good`, steps: [] },
+      { text: gone.length ? `${plural(gone.length, "file")} ${gone.length === 1 ? "is" : "are"} deleted` : "No file is deleted", steps: [] },
+      ...(kept.length ? [{ text: `${plural(kept.length, "file")} stay until the runs that name them are deleted`, steps: [] }] : []),
+      { text: "Nobody can undo this", steps: [] },
+    ];
+  }
+
+  act = async () => {
+    if (this.busy || !this.dry) return;
+    this.busy = true;
+    this.error = null;
+    this.draw();
+    const headers = this.verb.versioned && this.version ? { "If-Match": this.version } : {};
+    try {
+      await send(this.verb.method, this.path + this.verb.path, { headers });
+      this.busy = false;
+      this.element.close();
+      announce(`${this.verb.text}: done.`);
+      this.onDone(this.name);
+    } catch (error) {
+      this.busy = false;
+      this.changed = error.status === 412;
+      if (this.changed) await this.readDryRun();
+      else this.error = error;
+      this.draw();
+    }
+  };
+
+  draw() {
+    const { verb, dry, error, busy } = this;
+    render(html`
+      <h2 id="verb-title">${verb.title}</h2>
+      ${this.changed ? notice("warning", "The run has changed meanwhile, so nothing was done.",
+        html`<p>This is what would happen now:</p>`) : nothing}
+      ${error ? errorNotice(error) : nothing}
+      ${dry ? html`<ul class="verb-effects">${this.sentences().map(({ text, steps }) => html`<li>${text}${steps.length
+        ? html`<span class="dim verb-steps break">${listed(steps)}</span>` : nothing}</li>`)}</ul>`
+        : error ? nothing : loading("Asking the service what would happen…")}
+      <div class="actions">
+        <button type="button" class="button" data-close @click=${() => this.element.close()}>Don't ${verb.text.toLowerCase()}</button>
+        <button type="button" class="button ${verb.danger ? "button-danger" : "button-primary"}" data-act ?disabled=${!dry || busy}
+          @click=${this.act}>${busy ? "Working…" : verb.act ?? verb.text}</button>
+      </div>`, this.element);
+  }
+}

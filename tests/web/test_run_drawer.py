@@ -1,0 +1,100 @@
+"""The drawer of a step and the reason why a run doesn't move, in Chromium."""
+
+import re
+
+import pytest
+from playwright.async_api import expect
+
+from support.browser.accessibility import accessibility_faults
+from support.browser.pages import NARROW, WIDE, User, keep_screenshot
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+IMAGE = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
+REFINE = {
+    "id": "enlarge",
+    "task_type": "REFINE",
+    "config": {"upscale_factor": 2},
+    "input_mappings": [{"from_step": "draw", "from_field": "result_image_path", "to_field": "base_image_url"}],
+}
+SLOW_RETRY = {"retry": {"base_s": 3600, "max_s": 3600}}
+
+
+async def test_the_drawer_shows_inputs_result_and_attempts_and_returns_the_focus(user: User) -> None:
+    run = await user.create(IMAGE, REFINE)
+    await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    row = page.get_by_role("list", name="Steps").get_by_role("button", name="enlarge Completed")
+    await row.press("Enter")
+    drawer = page.get_by_role("dialog", name="enlarge")
+    await expect(drawer.get_by_role("img", name="Output of enlarge")).to_have_js_property("naturalWidth", 128)
+    await expect(drawer).to_contain_text("upscale_factor2")
+    await expect(drawer).to_contain_text(re.compile(r"base_image_urlmedia/[\w/.-]+from result_image_path of draw"))
+    await expect(drawer.get_by_text("Attempt 1")).to_be_visible()
+    await expect(drawer.locator(".attempts")).to_contain_text("ProviderLOCAL")
+    await expect(page).to_have_url(re.compile(r"\?step=enlarge$"))
+    await keep_screenshot(page, "run-drawer")
+    for _ in range(12):
+        await page.keyboard.press("Tab")
+    assert await drawer.evaluate(
+        "(drawer) => [document.body, null].includes(document.activeElement) || drawer.contains(document.activeElement)"
+    )
+    await page.keyboard.press("Escape")
+    await expect(drawer).to_be_hidden()
+    await expect(row).to_be_focused()
+    await expect(page).not_to_have_url(re.compile("step="))
+
+
+async def test_the_drawer_counts_down_to_the_next_attempt(user: User) -> None:
+    run = await user.create(configured_step("flaky", fails=9, retryable=True), config=SLOW_RETRY)
+    await user.site.service.until(run["id"], lambda now: now["steps"][0]["next_attempt_at"] is not None)
+    page = await user.open(f"/ui/workflows/{run['id']}?step=flaky")
+    drawer = page.get_by_role("dialog", name="flaky")
+    await expect(drawer.get_by_role("timer")).to_have_text(re.compile(r"^Next attempt in [\d.]+ (min|s)"))
+    await expect(drawer.locator(".attempts")).to_contain_text("told to fail")
+    await keep_screenshot(page, "run-drawer-retry")
+
+
+async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(
+        configured_step("flaky", fails=9, retryable=True), passthrough_step("last", "flaky"), config=SLOW_RETRY
+    )
+    await user.site.service.until(run["id"], lambda now: now["steps"][0]["next_attempt_at"] is not None)
+    page = await user.context.new_page()
+    await page.clock.install()
+    await page.goto(f"{user.site.url}/ui/workflows/{run['id']}")
+    await expect(page.get_by_role("button", name="flaky Running")).to_be_visible()
+    reason = page.get_by_role("region", name="Why isn't it moving?")
+    await expect(reason).to_be_hidden()
+    await page.clock.fast_forward(11_000)
+    await expect(reason).to_contain_text("The last error: told to fail")
+    await expect(reason).not_to_contain_text("Waits for")
+    await expect(reason.get_by_role("timer")).to_be_visible()
+    await keep_screenshot(page, "run-standstill")
+    await reason.get_by_role("button", name="flaky").click()
+    await expect(page.get_by_role("dialog", name="flaky")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_view_is_accessible_and_fits_a_narrow_screen(user: User, scheme: str) -> None:
+    run = await user.create(
+        IMAGE, REFINE, configured_step("broken", breaks=True), configured_step("held", wait=True),
+        name="A terrace in the evening", labels={"campaign": "spring"}, description="A short description",
+        config={"on_failure": "continue"},
+    )  # fmt: skip
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+    await expect(page.get_by_role("button", name="enlarge Completed")).to_be_visible()
+    for width in (NARROW, WIDE):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await page.evaluate("document.documentElement.scrollWidth") == width
+        await keep_screenshot(page, f"run-{width}-{scheme}")
+    assert await accessibility_faults(page) == []
+    await page.get_by_role("button", name="enlarge Completed").click()
+    drawer = page.get_by_role("dialog", name="enlarge")
+    await expect(drawer.get_by_text("Attempt 1")).to_be_visible()
+    for width in (NARROW, WIDE):
+        await page.set_viewport_size({"width": width, "height": 800})
+        await keep_screenshot(page, f"run-drawer-{width}-{scheme}")
+    assert await accessibility_faults(page) == []

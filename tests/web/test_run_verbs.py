@@ -1,0 +1,108 @@
+"""The buttons of a run in Chromium: each shows its dry run before it does anything."""
+
+import re
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from stepwell.api.operations import Permission
+from support.browser.pages import Site, User, keep_screenshot, signed_in
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step, views_are
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def buttons(page: Page) -> Locator:
+    return page.get_by_role("group", name="Actions").get_by_role("button")
+
+
+async def press(page: Page, verb: str) -> Locator:
+    """Press the button of *verb*, and return its dialog once it shows the dry run."""
+    await page.get_by_role("group", name="Actions").get_by_role("button", name=verb, exact=True).click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.locator(".verb-effects")).to_be_visible()
+    return dialog
+
+
+async def test_resume_says_what_runs_again_and_what_is_kept(user: User) -> None:
+    run = await user.create(
+        passthrough_step("kept"), configured_step("broken", "kept", breaks=True), passthrough_step("last", "broken")
+    )
+    await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    await expect(buttons(page)).to_have_text(["Resume", "Clean up", "Delete data"])
+    dialog = await press(page, "Resume")
+    await expect(dialog.get_by_role("listitem")).to_have_text(
+        ["1 step runs againbroken", "1 step runslast", "1 result is keptkept", "The run becomes Running"]
+    )
+    await expect(dialog.get_by_role("button", name="Resume", exact=True)).to_be_focused()
+    await keep_screenshot(page, "run-resume")
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+    await expect(buttons(page).first).to_be_focused()
+    assert (await user.client.get(f"/api/v1/workflows/{run['id']}")).json()["status"] == "FAILED"
+
+
+async def test_a_run_is_started_paused_and_cancelled(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(configured_step("held", wait=True), passthrough_step("last", "held"), start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    status = page.locator(".run-header .badge")
+    await expect(buttons(page)).to_have_text(["Start", "Cancel", "Clean up", "Delete data"])
+    dialog = await press(page, "Start")
+    await expect(dialog.get_by_role("listitem").first).to_have_text("2 steps runheld, last")
+    await dialog.get_by_role("button", name="Start", exact=True).click()
+    await expect(status).to_have_text("Running")
+    await expect(page.get_by_role("button", name="held Running")).to_be_visible()
+    dialog = await press(page, "Pause")
+    await expect(dialog.get_by_role("listitem").first).to_have_text(
+        "1 step goes on to its end, and nothing new startsheld"
+    )
+    await dialog.get_by_role("button", name="Pause", exact=True).click()
+    await expect(status).to_have_text("Paused")
+    dialog = await press(page, "Resume")
+    await dialog.get_by_role("button", name="Resume", exact=True).click()
+    await expect(status).to_have_text("Running")
+    dialog = await press(page, "Cancel")
+    await expect(dialog.get_by_role("listitem").first).to_have_text("2 steps are cancelledheld, last")
+    await dialog.get_by_role("button", name="Cancel the run").click()
+    await expect(status).to_have_text("Cancelled")
+
+
+async def test_after_a_change_the_new_dry_run_is_shown_and_nothing_happens(user: User) -> None:
+    run = await user.create(passthrough_step("only"), start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    dialog = await press(page, "Start")
+    answer = await user.client.patch(f"/api/v1/workflows/{run['id']}", json={"description": "changed"})
+    assert answer.status_code == 200
+    await dialog.get_by_role("button", name="Start", exact=True).click()
+    await expect(dialog.get_by_text("The run has changed meanwhile, so nothing was done.")).to_be_visible()
+    await expect(dialog.get_by_role("listitem").first).to_have_text("1 step runsonly")
+    user.errors.clear()  # the console reports the 412
+    assert (await user.client.get(f"/api/v1/workflows/{run['id']}")).json()["status"] == "PENDING"
+    await dialog.get_by_role("button", name="Start", exact=True).click()
+    await expect(page.locator(".run-header .badge")).to_have_text("Completed")
+
+
+async def test_data_are_deleted_after_the_files_were_counted(user: User) -> None:
+    run = await user.create(configured_step("files", files=2))
+    await user.site.service.until(run["id"], views_are(status="COMPLETED"))
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    dialog = await press(page, "Clean up")
+    await expect(dialog.get_by_role("listitem").first).to_have_text("2 files are deleted")
+    await page.keyboard.press("Escape")
+    dialog = await press(page, "Delete data")
+    await expect(dialog.get_by_role("listitem")).to_contain_text(
+        ["1 attempt", "2 files are deleted", "Nobody can undo"]
+    )
+    await expect(dialog.get_by_role("button", name="Don't delete data")).to_be_focused()
+    await dialog.get_by_role("button", name="Delete for good").click()
+    await expect(page.get_by_text("The data of this run are deleted.")).to_be_visible()
+    assert (await user.client.get(f"/api/v1/workflows/{run['id']}")).status_code == 404
+
+
+async def test_who_may_only_read_sees_no_buttons(site: Site, user: User) -> None:
+    run = await user.create(passthrough_step("only"), start=False)
+    async with signed_in(site, tenant=user.tenant, permissions=(Permission.READ,)) as reader:
+        page = await reader.open(f"/ui/workflows/{run['id']}")
+        await expect(page.get_by_role("button", name="only Pending")).to_be_visible()
+        await expect(page.get_by_role("button", name=re.compile("Start|Cancel|Clean|Delete"))).to_have_count(0)
