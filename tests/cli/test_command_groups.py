@@ -16,7 +16,7 @@ from support.processes.stepwell_process import stepwell
 def test_help_lists_every_command_once_in_its_section() -> None:
     sections = re.split(r"^(Server|Workflows|Development):$", stepwell("--help").stdout, flags=re.MULTILINE)[1:]
     listed = {
-        title: re.findall(r"^  (\w+)", text, re.MULTILINE) for title, text in zip(*[iter(sections)] * 2, strict=True)
+        title: re.findall(r"^  ([\w-]+)", text, re.MULTILINE) for title, text in zip(*[iter(sections)] * 2, strict=True)
     }
     assert list(listed) == ["Server", "Workflows", "Development"]
     listed["Development"] = [name for name in listed["Development"] if name not in ("Every", "See")]

@@ -1,14 +1,13 @@
 """The completion scripts in the shells themselves, on a terminal. A shell that isn't installed is skipped."""
 
 import os
-import pty
 import shutil
 import sys
 from pathlib import Path
-from select import select
-from time import monotonic
 
 import pytest
+
+from support.processes.terminal import Terminal
 
 SHORT = "7b85b698"
 SHELLS = {
@@ -16,38 +15,6 @@ SHELLS = {
     "zsh": (["-f", "-i"], "source <(stepwell completion zsh)"),
     "fish": (["--no-config", "-i"], "stepwell completion fish | source"),
 }
-WITHIN_S = 60.0
-
-
-class Terminal:
-    """A shell on a terminal of its own."""
-
-    def __init__(self, command: list[str], env: dict[str, str], folder: Path) -> None:
-        self.output = b""
-        self._pid, self._terminal = pty.fork()
-        if self._pid == 0:
-            os.chdir(folder)
-            os.execve(command[0], command, env)
-
-    def type(self, keys: str) -> None:
-        self.output = b""
-        os.write(self._terminal, keys.encode())
-
-    def read_until(self, text: str) -> None:
-        """Read what the shell shows until *text* is part of it."""
-        end = monotonic() + WITHIN_S
-        while text.encode() not in self.output:
-            left = end - monotonic()
-            assert left > 0, f"no {text!r} in {self.output.decode(errors='replace')}"
-            if select([self._terminal], [], [], left)[0]:
-                self.output += os.read(self._terminal, 65_536)
-            if b"\x1b[c" in self.output:  # fish asks what the terminal is
-                self.output = self.output.replace(b"\x1b[c", b"")
-                os.write(self._terminal, b"\x1b[?6c")
-
-    def close(self) -> None:
-        os.close(self._terminal)
-        os.waitpid(self._pid, 0)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

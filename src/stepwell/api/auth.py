@@ -220,17 +220,11 @@ class AccessControl:
 
     def authenticate(self, scope: Scope, operation: Operation) -> Principal:
         """Return the caller. Raises as `caller`."""
-        headers = [value for name, value in scope["headers"] if name == b"authorization"]
-        if not headers:
-            caller = self.by_ticket(scope) if operation.ticketed else self.by_signature(scope, operation)
-            return self.by_cookie(scope, operation) if caller is None else caller
-        if len(headers) > 1:
-            raise InvalidToken(_REPEATED)
-        kind, _, token = headers[0].decode("latin-1").partition(" ")
-        token = token.strip(" ")
-        if kind.lower() != "bearer" or not token:
-            raise Unauthenticated(_WRONG_FORM)
-        return self.verifier.verify(token)
+        token = bearer_token(scope)
+        if token is not None:
+            return self.verifier.verify(token)
+        caller = self.by_ticket(scope) if operation.ticketed else self.by_signature(scope, operation)
+        return self.by_cookie(scope, operation) if caller is None else caller
 
     def by_ticket(self, scope: Scope) -> Principal | None:
         query = parse_query(scope["query_string"], TicketQuery, others=None)
@@ -259,6 +253,28 @@ class AccessControl:
         if session is None:
             raise Unauthenticated(_NO_TOKEN)
         return principal_of(session)
+
+
+def bearer_token(scope: Scope) -> str | None:
+    """Return the token of a request; None without one. Raises `Unauthenticated` and `InvalidToken`."""
+    headers = [value for name, value in scope["headers"] if name == b"authorization"]
+    if not headers:
+        return None
+    if len(headers) > 1:
+        raise InvalidToken(_REPEATED)
+    kind, _, token = headers[0].decode("latin-1").partition(" ")
+    token = token.strip(" ")
+    if kind.lower() != "bearer" or not token:
+        raise Unauthenticated(_WRONG_FORM)
+    return token
+
+
+def require_bearer_token(scope: Scope) -> str:
+    """Return the token of a request. Raises `Unauthenticated`, and `InvalidToken`."""
+    token = bearer_token(scope)
+    if token is None:
+        raise Unauthenticated(_NO_TOKEN)
+    return token
 
 
 def principal_of(session: Session) -> Principal:

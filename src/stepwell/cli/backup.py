@@ -10,7 +10,14 @@ from uuid import uuid4
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.output import print_message, print_result
-from stepwell.cli.postgres import claim_folder, migrate_embedded, postgres_errors, server_on, start_server
+from stepwell.cli.postgres import (
+    claim_folder,
+    migrate_embedded,
+    own_or_running_server,
+    postgres_errors,
+    server_on,
+    start_server,
+)
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
@@ -29,7 +36,7 @@ def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
             raise Refused(f"there is no database in {settings.data_dir}")
     open_folder(settings.data_dir)
     with (
-        _server_for_dump(settings, signals) as postgres,
+        own_or_running_server(settings, signals, "dump") as (postgres, _),
         _output(target) as descriptor,
         postgres_errors(),
         os_errors(f"cannot write {target or 'to stdout'}"),
@@ -39,17 +46,6 @@ def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
         print_result(f"The database is in {target}.")
     print_message(f"Files of tasks are not in it: they stay in {_artifact_location(settings)}")
     return 0
-
-
-@contextmanager
-def _server_for_dump(settings: Settings, signals: Signals) -> Iterator[EmbeddedPostgres]:
-    """Yield the running server on the data folder: the owner's, or else one that is started here."""
-    try:
-        with claim_folder(settings, "dump") as postgres:
-            start_server(postgres, signals)
-            yield postgres
-    except DataFolderInUse:
-        yield server_on(settings)
 
 
 def restore(settings: Settings, source: int, signals: Signals) -> int:

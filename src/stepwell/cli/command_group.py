@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 _SECTIONS: Final[Mapping[str, Sequence[str]]] = {
-    "Server": ("up", "serve", "worker", "mcp", "health", "token", "migrate", "dump", "restore"),
+    "Server": ("up", "serve", "worker", "mcp", "health", "token", "sign-out-all", "migrate", "dump", "restore"),
     "Workflows": (),  # all that are in no other section
     "Development": ("example", "manual", "openapi", "bench", "completion"),
 }

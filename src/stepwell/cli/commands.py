@@ -317,6 +317,25 @@ def token(
 
 
 @cli.command()
+@data_dir
+def sign_out_all(data_dir: Path | None) -> int:
+    """End all sessions of the web page, and all sign-in URLs.
+
+    It works on STEPWELL_DATABASE_URL, or on the data folder if that isn't set, while the service runs or not. Tokens
+    stay valid.
+    """
+
+    def command(signals: Signals) -> int:
+        from stepwell.cli.sign_out_all import sign_out_all
+
+        settings = settings_of(_environ_for(data_dir), data_dir=data_dir)
+        start_logging(settings, os.environ, quiet=True)
+        return sign_out_all(settings, signals)
+
+    return _stoppable(command, stopped=FAILED)
+
+
+@cli.command()
 @click.option("--host", help="Host of the service [STEPWELL_HOST, 127.0.0.1].")
 @click.option(
     "--port", type=click.IntRange(0, 65535), help="Port; 0 is the port of the data folder's `up` [STEPWELL_PORT, 9000]."

@@ -57,6 +57,24 @@ def claim_folder(settings: Settings, command: str, *, restoring: bool = False) -
         postgres.stop()
 
 
+@contextmanager
+def own_or_running_server(
+    settings: Settings, signals: Signals, command: str
+) -> Iterator[tuple[EmbeddedPostgres, bool]]:
+    """Yield the server that runs on the data folder, and whether it is started here, because no process owns it.
+
+    Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before it is ready.
+    """
+    with ExitStack() as stack:
+        try:
+            postgres = stack.enter_context(claim_folder(settings, command))
+        except DataFolderInUse:
+            yield server_on(settings), False
+            return
+        start_server(postgres, signals)
+        yield postgres, True
+
+
 def start_server(postgres: EmbeddedPostgres, signals: Signals) -> None:
     """Start the server. Main thread only. Raises `Refused`, and KeyboardInterrupt for a signal before it is ready."""
     with postgres_errors():

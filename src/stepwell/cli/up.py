@@ -20,6 +20,7 @@ from stepwell.cli.service_host import announce_ready, answer_requests, open_serv
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.cli.tokens import make_token
 from stepwell.contract.enums import ProviderType
+from stepwell.domain.access.sessions import SESSION
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
 
@@ -42,9 +43,10 @@ def up(settings: Settings, signals: Signals) -> int:
         # URLs of artifacts contain the port, so it must be known here if the system chose it.
         settings = embedded_settings(settings, port=listeners.api.getsockname()[1])
         keys = keys_of_folder(settings)
-        token = write_token(settings.data_dir, _token(keys))
+        token = _token(keys)
+        token_path = write_token(settings.data_dir, token)
         stack.enter_context(publish_address(settings.data_dir, address_of(listeners.api)))
-        return run_stoppable(signals, lambda stop: _main(keys, postgres, listeners, stop, token), stopped=0)
+        return run_stoppable(signals, lambda stop: _main(keys, postgres, listeners, stop, token, token_path), stopped=0)
 
 
 def embedded_settings(settings: Settings, **changes: object) -> Settings:
@@ -53,17 +55,27 @@ def embedded_settings(settings: Settings, **changes: object) -> Settings:
 
 
 async def _main(
-    keys: ServiceKeys, postgres: EmbeddedPostgres, listeners: Listeners, stop: Stop, token: Path | None
+    keys: ServiceKeys,
+    postgres: EmbeddedPostgres,
+    listeners: Listeners,
+    stop: Stop,
+    token: str | None,
+    token_path: Path | None,
 ) -> int:
+    secrets: list[str] = []
+
     def ready() -> None:
-        announce_ready(keys.settings, f"token in {token}" if token else "tokens by your own key")
-        if token is not None and sys.stdout.isatty():
-            print_result(token.read_text().strip())
+        announce_ready(keys.settings, f"token in {token_path}" if token_path else "tokens by your own key")
+        for line in secrets:
+            print_result(line)
 
     async with asyncio.TaskGroup() as group:
         respawning = group.create_task(keep_running(postgres), name="postgres")
         await migrate_embedded(postgres)
         async with open_service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
+            if token is not None and sys.stdout.isatty():
+                path = await app.sign_in.sign_in_path(token, valid=SESSION)
+                secrets += [token, f"Sign in to the web page (once): {address_of(listeners.api)}{path}"]
             code = await answer_requests(app, keys, listeners, stop, ready)
         respawning.cancel()
     return code

@@ -20,17 +20,18 @@ from litestar.params import SkipValidation
 from litestar.response import Template
 from msgspec import Struct
 
+from stepwell.api.auth import require_bearer_token
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import header_value
 from stepwell.api.request_bodies import read_any_body
 from stepwell.domain.access.attempt_limit import AttemptLimit
 from stepwell.domain.access.request_origin import RequestOrigin
-from stepwell.domain.access.sessions import FIRST_PAGE, page_path
+from stepwell.domain.access.sessions import FIRST_PAGE, SIGN_IN, SIGN_IN_URLS, SIGN_OUT, page_path
 from stepwell.domain.client_address import client_name
 from stepwell.domain.errors import InvalidToken, Unavailable
 from stepwell.ports.clock import Clock
 from stepwell.web.page_headers import PAGE_HEADERS
-from stepwell.web.sign_in_service import SIGN_IN, SIGN_OUT, CodeRefused, SignInService, sign_in_path_to
+from stepwell.web.sign_in_service import CodeRefused, SignInService, sign_in_path_to
 
 _MAX_FORM_BYTES: Final = 32 * 1024  # a token or a code has at most a quarter of it
 _MAX_FIELDS: Final = 16
@@ -49,6 +50,12 @@ class SignInDesk(Struct, frozen=True):
     service: SignInService
     attempts: AttemptLimit
     clock: Clock
+
+
+class SignInUrl(Struct):
+    """The path and query of a URL that signs in once."""
+
+    path: str
 
 
 DeskDep: TypeAlias = NamedDependency[SkipValidation[SignInDesk]]
@@ -82,6 +89,17 @@ async def sign_out(request: ApiRequest, desk: DeskDep) -> Answer:
     if desk.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
         return _form(HTTPStatus.FORBIDDEN, error=_OTHER_PAGE)
     return _redirect(f"{SIGN_IN}?signed-out", desk.service.cookies.clear(request.scope))
+
+
+@post(SIGN_IN_URLS, include_in_schema=False)
+async def create_sign_in_url(request: ApiRequest, desk: DeskDep) -> Response[SignInUrl]:
+    """Make a one-time URL for the holder of the bearer token, which opens the page in `next`. For `stepwell open`.
+
+    No cookie is accepted, so a page can't make URLs.
+    """
+    page = _first_values(request.scope["query_string"]).get("next", FIRST_PAGE)
+    path = await desk.service.sign_in_path(require_bearer_token(request.scope), page=page)
+    return Response(SignInUrl(path), status_code=HTTPStatus.CREATED, headers=PAGE_HEADERS)
 
 
 def redirect_to_sign_in(request: ApiRequest) -> Response[bytes]:
@@ -151,4 +169,4 @@ def _first_values(encoded: bytes) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
-HANDLERS: Final = (sign_in_page, sign_in, sign_out)
+HANDLERS: Final = (sign_in_page, sign_in, sign_out, create_sign_in_url)

@@ -14,13 +14,11 @@ from uuid import uuid4
 from stepwell.api.auth import EVERY, Principal, TokenVerifier
 from stepwell.api.operations import Permission
 from stepwell.api.session_cookies import SessionCookies
-from stepwell.domain.access.sessions import CODE, FIRST_PAGE, Grant, Session, SignInCode, SignInCodes
+from stepwell.domain.access.sessions import CODE, FIRST_PAGE, SIGN_IN, Grant, Session, SignInCode, SignInCodes
 from stepwell.domain.errors import InvalidToken
 from stepwell.ports.clock import Clock
 from stepwell.ports.sign_ins import CodeRefusal, SignIns
 
-SIGN_IN: Final = "/ui/sign-in"
-SIGN_OUT: Final = "/ui/sign-out"
 _KNOWN: Final = frozenset({*Permission, EVERY})
 _NEW_URL: Final = "`stepwell open` makes a new one."
 _EXPIRED_CODE: Final = f"This sign-in URL has expired, or isn't complete. {_NEW_URL}"

@@ -6,10 +6,10 @@ from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 from msgspec import Struct
 
-from stepwell.api.auth import Principal, TokenVerifier, principal_of
+from stepwell.api.auth import Principal, TokenVerifier, bearer_token, principal_of
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.session_cookies import SessionCookies
-from stepwell.domain.errors import InvalidToken
+from stepwell.domain.errors import Unauthenticated
 
 
 class Viewers(Struct, frozen=True):
@@ -20,12 +20,11 @@ class Viewers(Struct, frozen=True):
 
     async def find(self, request: ApiRequest) -> Principal | None:
         """Return the viewer; None without a valid token or a session. Raises `Unavailable`."""
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            try:
-                return await self.verifier.verify_fetching_keys(token.strip(" "))
-            except InvalidToken:
-                return None
+        try:
+            if (token := bearer_token(request.scope)) is not None:
+                return await self.verifier.verify_fetching_keys(token)
+        except Unauthenticated:
+            return None
         session = await self.cookies.session(request.scope)
         return None if session is None else principal_of(session)
 

@@ -104,7 +104,7 @@ class CommandContext:
         return self._open(retry_s=_RESTART_S)
 
     def _open(self, *, retry_s: float) -> Stepwell:
-        url, token, _ = self.endpoint
+        url, token = self.endpoint.url, self.endpoint.token
         # With a transport of its own, the client ignores the proxies of the environment.
         transport = HTTPTransport() if is_loopback(url) else None
         client = Stepwell(url, token=token or "", timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
@@ -112,7 +112,7 @@ class CommandContext:
 
     def async_client(self, *, retry_s: float) -> AsyncStepwell:
         """Return a client for a command with an event loop, which opens it. Raises `Refused`."""
-        url, token, _ = self.endpoint
+        url, token = self.endpoint.url, self.endpoint.token
         transport = AsyncHTTPTransport() if is_loopback(url) else None
         return AsyncStepwell(url, token=token or "", timeout_s=_TIMEOUT_S, retry_s=retry_s, transport=transport)
 
@@ -171,7 +171,7 @@ class CommandContext:
 
     def refusal_of(self, error: StepwellError) -> Refused:
         """Return the `Refused` that ends the command after an error of the client."""
-        url, token, _ = self.endpoint
+        url, token = self.endpoint.url, self.endpoint.token
         return Refused(*error_lines(error, url, has_token=token is not None), code=exit_code(error))
 
     def workflow_id(self, text: str) -> UUID:

@@ -4,7 +4,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from stepwell.cli.workflow_commands.service_command import service_command, workflow_id, workflow_ids
+from stepwell.cli.workflow_commands.service_command import (
+    optional_workflow_id,
+    service_command,
+    workflow_id,
+    workflow_ids,
+)
 
 # ruff: noqa: PLC0415 - a command imports its implementation when it runs
 # ruff: noqa: FBT001 - a flag is an option
@@ -112,6 +117,19 @@ def show(context: "CommandContext", workflow: str) -> None:
     from stepwell.cli.workflow_commands.workflow_report import show
 
     show(context, workflow)
+
+
+@service_command("open")
+@optional_workflow_id
+@click.option("--print", "print_url", is_flag=True, help="Print the URL, and open nothing.")
+def open_page(context: "CommandContext", workflow: str | None, print_url: bool) -> None:
+    """Open the web page in a browser: the runs, or the one with this ID.
+
+    For the `stepwell up` on this machine, the URL signs in once, within ten minutes. Other services ask for a token.
+    """
+    from stepwell.cli.workflow_commands.open_page import open_page
+
+    open_page(context, workflow, print_url=print_url)
 
 
 @service_command("start")

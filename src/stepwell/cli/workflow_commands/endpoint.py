@@ -39,11 +39,15 @@ class ConnectionOptions(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """The address of a service, and the token for it. `source` says where the address comes from."""
+    """The address of a service, and the token for it. `source` says where the address comes from.
+
+    `is_local`: it is the service on the local data folder.
+    """
 
     url: str
     token: str | None
     source: str
+    is_local: bool = False
 
 
 class _Candidate(NamedTuple):
@@ -52,6 +56,7 @@ class _Candidate(NamedTuple):
     source: str
     url: str | None
     token: str | None
+    is_local: bool = False
 
     def belongs_to(self, url: str) -> bool:
         """Return whether the token may be sent to *url*. It may if it came without an address."""
@@ -61,22 +66,23 @@ class _Candidate(NamedTuple):
 def find_endpoint(options: ConnectionOptions, environ: Mapping[str, str]) -> Endpoint:
     """Return the service that a command is for. Raises `Refused`."""
     url = token = None
-    source = ""
+    source, is_local = "", False
     for candidate in _candidates(options, environ):
         if url is None and candidate.url is not None:
-            url, source = check_url(candidate.url, candidate.source), candidate.source
+            url = check_url(candidate.url, candidate.source)
+            source, is_local = candidate.source, candidate.is_local
         if token is None and candidate.token is not None and (url is None or candidate.belongs_to(url)):
             token = check_token(candidate.token, candidate.source)
         if url is not None and token is not None:
-            return Endpoint(url, token, source)
+            return Endpoint(url, token, source, is_local)
     if url is None:
         local = _local(options, environ)
-        return Endpoint(check_url(str(local.url), local.source), token or local.token, local.source)
+        return Endpoint(check_url(str(local.url), local.source), token or local.token, local.source, is_local=True)
     # Without a local service there is no token. That the folder's settings may be invalid doesn't matter here.
     with suppress(Refused):
         local = _local(options, environ)
         token = local.token if local.belongs_to(url) else None
-    return Endpoint(url, token, source)
+    return Endpoint(url, token, source, is_local)
 
 
 def check_url(url: str, source: str) -> str:
@@ -148,7 +154,7 @@ def _local(options: ConnectionOptions, environ: Mapping[str, str]) -> _Candidate
     address = read_address(folder)
     if address is None:
         raise Refused(f"{source} isn't ready yet", code=UNAVAILABLE)
-    return _Candidate(source, address, _local_token(settings))
+    return _Candidate(source, address, _local_token(settings), is_local=True)
 
 
 def _local_token(settings: Settings) -> str | None:

@@ -90,4 +90,5 @@ def complete_ids(_: click.Context, __: click.Parameter, incomplete: str) -> list
 
 
 workflow_id = click.argument("workflow", metavar="ID", shell_complete=complete_ids)
+optional_workflow_id = click.argument("workflow", metavar="[ID]", required=False, shell_complete=complete_ids)
 workflow_ids = click.argument("workflows", metavar="ID...", nargs=-1, required=True, shell_complete=complete_ids)

@@ -24,6 +24,9 @@ from stepwell.domain.tenancy import TenantScope
 SESSION: Final = timedelta(hours=12)
 CODE: Final = timedelta(minutes=10)
 FIRST_PAGE: Final = "/ui"
+SIGN_IN: Final = "/ui/sign-in"
+SIGN_IN_URLS: Final = "/ui/sign-in/urls"
+SIGN_OUT: Final = "/ui/sign-out"
 # A browser stores no larger cookie. The longest subject and tenant, of four bytes a character, need half of it.
 MAX_COOKIE_CHARS: Final = 4_000
 MAX_CODE_CHARS: Final = 6_000

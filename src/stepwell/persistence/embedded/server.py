@@ -82,8 +82,15 @@ class EmbeddedPostgres:
         """Return the URL of *database* for asyncpg. It is valid from `start` to `stop`, even if the server restarts."""
         if self._sockets is None:
             raise RuntimeError("dsn() is for between start() and stop()")
-        # With the port, because a PGPORT in the environment would redirect the client.
-        return f"postgresql://{USER}@/{quote(database, safe='')}?host={quote(str(self._sockets), safe='')}&port={PORT}"
+        return _dsn(self._sockets, database)
+
+    def running_dsn(self) -> str:
+        """Return the URL of the database on the running server: this object's, or else that of the folder's owner.
+
+        Raises `PostgresUnavailable`.
+        """
+        with self._with_reason():
+            return _dsn(self._sockets or self._folder.running_sockets(), DATABASE)
 
     def owner_command(self) -> str | None:
         """Return the command of the live process that owns the folder; "" if unknown, None if no process owns it."""
@@ -237,6 +244,11 @@ class EmbeddedPostgres:
             # Clients keep the address when the server restarts.
             self._sockets = self._sockets or self._folder.socket_folder(programs.account)
             return True
+
+
+def _dsn(sockets: Path, database: str) -> str:
+    # With the port, because a PGPORT in the environment would redirect the client.
+    return f"postgresql://{USER}@/{quote(database, safe='')}?host={quote(str(sockets), safe='')}&port={PORT}"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
