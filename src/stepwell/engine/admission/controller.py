@@ -64,8 +64,8 @@ class QueuedSteps(Struct, frozen=True):
     """The steps of one workflow in the queue of one pool, and the limit that they wait for.
 
     `slots`: how many slots of that limit this process has; `all_slots`: how many all processes have together. `used`:
-    how many of its slots are taken. `due_in_s`: seconds until the pool's
-    next start, if they wait for `LimitKind.RATE`; else 0.
+    how many of its slots are taken. `due_in_s`: seconds until the pool's next start, if they wait for
+    `LimitKind.RATE`; else 0.
     """
 
     pool: Pool
