@@ -130,6 +130,23 @@ async def test_a_stream_without_a_cursor_begins_now(live: Service) -> None:
             assert [frame.data for frame in await stream.frames(len(left))] == left
 
 
+async def test_a_stream_that_may_be_late_sends_the_next_events_together(live: Service) -> None:
+    async with followed(live, delay_s=60) as late, followed(live) as prompt:
+        await run_to_end(live)
+        assert await late.frames(1)  # after a pause, the first events aren't late
+        workflow_id = await run_to_end(live)
+        expected = await history(live, workflow_id)
+        frame = None
+        while frame is None or frame.data != expected[-1]:
+            frame = await prompt.frame()
+        assert late.received.empty()
+    cursor = await now(live.client)
+    async with followed(live, delay_s=1, cursor=cursor) as late:
+        ids = [await run_to_end(live) for _ in range(3)]
+        everything = [event for workflow_id in ids for event in await history(live, workflow_id)]
+        assert [frame.data for frame in await late.frames(len(everything))] == everything
+
+
 async def test_heartbeats_of_a_stream_without_events_carry_its_position(
     live: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +267,8 @@ async def test_a_cursor_ahead_of_the_feed_is_refused(live: Service) -> None:
         ({"status": "LOST"}, "status", "RUNNING"),
         ({"limit": "0"}, "limit", "1"),
         ({"limit": "1001"}, "limit", "1000"),
+        ({"delay_s": "-1"}, "delay_s", "0"),
+        ({"delay_s": "61"}, "delay_s", "60"),
     ],
 )
 async def test_a_malformed_filter_is_refused(live: Service, params: dict[str, str], loc: str, said: str) -> None:

@@ -138,7 +138,7 @@ async def list_all_events(
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
             after = _parse_cursor(last, "header", LAST_EVENT_ID)
-        opening = subscriptions.follow_all(scope, filter_, after)
+        opening = subscriptions.follow_all(scope, filter_, after, query.delay_s)
         return event_stream(opening, subscriptions.heartbeat_s, _bounds(request.user, session_cookies, clock))
     page = await subscriptions.page(scope, filter_, after, query.limit)
     events = [feed_event_to_public(event) for event in page.events]

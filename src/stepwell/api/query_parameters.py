@@ -77,8 +77,13 @@ class EventsQuery(Struct, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=1000, description="The maximum number of events")] = 100
 
 
+_DELAY = "How many seconds late a stream may send events, several together, which costs the service less"
+StreamDelay = Annotated[int, Meta(ge=0, le=60, description=_DELAY)]
+
+
 class FeedQuery(Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(description="Only events after this cursor; 0 is the beginning")] | UnsetType = UNSET
+    delay_s: StreamDelay = 0
     limit: Annotated[int, Meta(ge=1, le=1000, description="The maximum number of events")] = 100
     origin_instance: Annotated[str, Meta(description="Only events of workflows of this instance")] | UnsetType = UNSET
     status: Annotated[WorkflowStatus, Meta(description="Only events of workflows in this status")] | UnsetType = UNSET

@@ -12,7 +12,7 @@ from msgspec import Struct
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from stepwell.api.operations import Permission
-from support.service.live_service import EVERYTHING, Service, token
+from support.service.live_service import EVERYTHING, Service
 from support.service.session_cookies import cookie_of
 
 DEADLINE_MS = 20_000  # the machine may be loaded
@@ -61,13 +61,12 @@ class User(Struct):
 async def signed_in(
     site: Site, *, tenant: str | None = None, permissions: tuple[Permission, ...] = EVERYTHING, **options: Any
 ) -> AsyncIterator[User]:
-    """Yield a user in a browser context of their own; *options* are those of Playwright's `new_context`.
+    """Yield a user with a session, in a browser context of their own, with these *options* of Playwright.
 
     By default they are of a tenant of their own. Fails if the page has reported an error.
     """
     tenant = tenant or f"tenant-{uuid4().hex[:12]}"
-    headers = {"Authorization": f"Bearer {token(tenant, every=False, permissions=permissions)}"}
-    context = await site.browser.new_context(extra_http_headers=headers, **options)
+    context = await site.browser.new_context(**options)
     name, _, value = (await cookie_of(site.service, tenant, permissions=permissions)).partition("=")
     await context.add_cookies([{"name": name, "value": value, "url": site.url, "httpOnly": True, "sameSite": "Lax"}])
     context.set_default_timeout(DEADLINE_MS)

@@ -54,11 +54,14 @@ class HistoryCalls(Connection):
         types: Iterable[EventType | str] = (),
         origin_instance: str | None = None,
         status: WorkflowStatus | str | None = None,
+        delay_s: int | None = None,
     ) -> Items[FeedItem]:
         """Yield the events of all workflows after *cursor*, each as it happens, without end. Without a *cursor*, it
-        begins with the next event. The `cursor` of an event continues after it.
+        begins with the next event. The `cursor` of an event continues after it. Events may come *delay_s* seconds late,
+        several together, which costs the service less.
         """
-        query = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
+        filters = {"type": ",".join(types) or None, "origin_instance": origin_instance, "status": status}
+        query = {**filters, "delay_s": delay_s}
         with closing(self._frames(_FEED, query, cursor or "")) as frames:
             for frame in frames:
                 if frame.type in _KNOWN:

@@ -10,9 +10,11 @@ What must hold:
 """
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -32,11 +34,14 @@ _RETRY_S = 1.0
 class QueuedEvent(Struct, Generic[P], frozen=True):
     """An encoded event in a send buffer. `place` is its position in the order of the stream. `status` is the workflow's
     status after the event, if it is known.
+
+    With `parts` it stands for several events in their order: `place` is that of the last one, and `frame` has them all.
     """
 
     place: P
     frame: bytes
     status: WorkflowStatus | None = None
+    parts: "Sequence[QueuedEvent[P]]" = ()
 
 
 class SendBuffer(Generic[P]):
@@ -52,8 +57,9 @@ class SendBuffer(Generic[P]):
         self.close_reason: str | None = None
         self.on_end: Callable[[], object] = lambda: None
         self._queued: deque[QueuedEvent[P]] = deque()
-        self._size = 0
+        self._count = self._size = 0
         self._changed = asyncio.Event()
+        self._filling = asyncio.Event()  # half of the room is used, or there is something else to do than to wait
 
     @property
     def idle(self) -> bool:
@@ -63,10 +69,13 @@ class SendBuffer(Generic[P]):
     def push(self, event: QueuedEvent[P]) -> None:
         if self.close_reason is not None or self.needs_reload:
             return  # the database has it, and will be read
-        if len(self._queued) < MOST_EVENTS and self._size + len(event.frame) <= MOST_BYTES:
+        count, size = self._count + (len(event.parts) or 1), self._size + len(event.frame)
+        if count <= MOST_EVENTS and size <= MOST_BYTES:
             self._queued.append(event)
-            self._size += len(event.frame)
+            self._count, self._size = count, size
             self._changed.set()
+            if 2 * count >= MOST_EVENTS or 2 * size >= MOST_BYTES:
+                self._filling.set()
         elif self.sending:
             self.end(TOO_SLOW)
         else:
@@ -76,13 +85,13 @@ class SendBuffer(Generic[P]):
         """Drop all queued events: the next events are read from the database."""
         self.needs_reload = True
         self._drop()
-        self._changed.set()
+        self._wake()
 
     def end(self, reason: str) -> None:
         if self.close_reason is None:
             self.close_reason = reason
             self._drop()
-            self._changed.set()
+            self._wake()
             self.on_end()
 
     def take(self) -> Sequence[QueuedEvent[P]]:
@@ -101,16 +110,31 @@ class SendBuffer(Generic[P]):
         self._changed.clear()
         return True
 
+    async def fill(self, until: float) -> None:
+        """Wait until *until*, or until half of the buffer is used, or the next events must be read, or the end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self._filling.wait()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._filling.set()
+
     def _drop(self) -> None:
         self._queued.clear()
-        self._size = 0
+        self._count = self._size = 0
+        self._filling.clear()
 
 
 class EventStream(ABC, Generic[P]):
-    """A stream of encoded events for one client. *buffer* collects live events while stored ones are read."""
+    """A stream of encoded events for one client. *buffer* collects live events while stored ones are read.
 
-    def __init__(self, buffer: SendBuffer[P]) -> None:
-        self._buffer = buffer
+    *delay_s*: live events may be sent so many seconds late, several together.
+    """
+
+    def __init__(self, buffer: SendBuffer[P], delay_s: float = 0.0) -> None:
+        self._buffer, self._delay_s = buffer, delay_s
+        self._sent_at = -math.inf
         self._first: bytes | None = None
         self.over = False  # everything has been sent, and nothing will follow
 
@@ -143,9 +167,12 @@ class EventStream(ABC, Generic[P]):
 
         The caller has sent the last part when it calls this again.
         """
-        buffer, until = self._buffer, asyncio.get_running_loop().time() + within_s
+        loop, buffer = asyncio.get_running_loop(), self._buffer
+        until = loop.time() + within_s
         buffer.sending = False
         try:
+            if self._first is None and (wanted := self._sent_at + self._delay_s) > loop.time():
+                await buffer.fill(min(until, wanted))
             while buffer.close_reason is None:
                 if part := self._first:
                     self._first = None
@@ -157,6 +184,7 @@ class EventStream(ABC, Generic[P]):
                 else:
                     part = self.merge_live(buffer.take())
                 if part:
+                    self._sent_at = loop.time()
                     return part
                 if buffer.needs_reload or buffer.close_reason is not None:
                     continue

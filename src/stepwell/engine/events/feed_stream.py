@@ -4,6 +4,8 @@ What must hold:
 - While there are subscribers, the database is read once after each sign that something was committed, and again as long
   as an event can't be sent yet. Otherwise nothing is read.
 - Every subscriber gets each event once, in the order of `domain.event_feed`, from the reader's position at its start.
+- Events are encoded once for all subscribers with the same filter. They are read no more often than one of the
+  subscribers wants.
 """
 
 import asyncio
@@ -25,17 +27,19 @@ log = structlog.get_logger()
 
 FeedFrame = Callable[[FeedEvent], bytes]
 _PAGE = 500
+_BATCH = 32  # events
 _APART_S = 0.02
 _SLICE_S = 0.01
 _LAST_DELAY_S = 1.0
 
 
 class FeedSubscriber(Struct, eq=False):
-    """The send buffer of one subscriber, and the events that it wants."""
+    """The send buffer of one subscriber, and the events that it wants, at most *delay_s* seconds late."""
 
     scope: TenantScope
     wanted: FeedFilter
     buffer: SendBuffer[FeedCursor]
+    delay_s: float = 0.0
 
 
 class FeedReader:
@@ -49,6 +53,9 @@ class FeedReader:
         self._subscribers: set[FeedSubscriber] = set()
         self._starting = asyncio.Lock()
         self._changed = asyncio.Event()
+        self._hurry = asyncio.Event()  # there is a subscriber that doesn't wait as long as the present pause
+        self._apart_s = _APART_S  # until the next read
+        self._pushed = False  # the present round has found events
         self._delay_s = _APART_S
         self._closed = False
         self.position: FeedCursor | None = None  # all events before it have been pushed to the subscribers
@@ -65,6 +72,8 @@ class FeedReader:
     async def join(self, subscriber: FeedSubscriber) -> FeedCursor:
         """Push events to *subscriber* until `leave`. Return the position before the first. Raises `Unavailable`."""
         self._subscribers.add(subscriber)
+        if subscriber.delay_s < self._apart_s:
+            self._hurry.set()
         async with self._starting:
             if self.position is None:
                 self.position = await self._feed.end()
@@ -91,8 +100,14 @@ class FeedReader:
                 async with asyncio.timeout(pause if pause < math.inf else None):
                     await self._changed.wait()
             self._changed.clear()
+            self._pushed = False
             pause = await self._round()
-            await asyncio.sleep(_APART_S)
+            self._hurry.clear()
+            delays = [subscriber.delay_s for subscriber in self._subscribers] if self._pushed else []
+            self._apart_s = max(_APART_S, min(delays, default=0.0))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._apart_s):
+                    await self._hurry.wait()
 
     async def _round(self) -> float:
         """Read once. Return the seconds to wait at most before the next read; infinite to wait for a notification."""
@@ -121,23 +136,44 @@ class FeedReader:
     async def _push(self, page: FeedPage) -> None:
         """Push events in time slices, because a thousand subscribers would block the loop."""
         until = time.monotonic() + _SLICE_S
-        for event in page.events:
-            queued = None
-            for subscriber in self._subscribers:
-                if subscriber.wanted.accepts(subscriber.scope, event):
-                    queued = queued or QueuedEvent(event.position, self._frame(event))
-                    subscriber.buffer.push(queued)
-            self.position = event.position
+        for start in range(0, len(page.events), _BATCH):
+            events = page.events[start : start + _BATCH]
+            self._push_batch(events)
+            self.position = events[-1].position
             if time.monotonic() > until:
                 await asyncio.sleep(0)
-                if self.position is not event.position:
+                if self.position is not events[-1].position:
                     return  # all subscribers have left
                 until = time.monotonic() + _SLICE_S
         self.position = page.position
 
+    def _push_batch(self, events: Sequence[FeedEvent]) -> None:
+        self._pushed = True
+        frames: dict[FeedCursor, QueuedEvent[FeedCursor]] = {}
+        batches: dict[tuple[TenantScope, FeedFilter], QueuedEvent[FeedCursor] | None] = {}
+        for subscriber in self._subscribers:
+            key = (subscriber.scope, subscriber.wanted)
+            if key not in batches:
+                accepted = [event for event in events if subscriber.wanted.accepts(subscriber.scope, event)]
+                batches[key] = _join([self._queue(event, frames) for event in accepted])
+            if (batch := batches[key]) is not None:
+                subscriber.buffer.push(batch)
+
+    def _queue(self, event: FeedEvent, frames: dict[FeedCursor, QueuedEvent[FeedCursor]]) -> QueuedEvent[FeedCursor]:
+        """Return *event*, encoded once for all filters."""
+        if event.position not in frames:
+            frames[event.position] = QueuedEvent(event.position, self._frame(event))
+        return frames[event.position]
+
     def _end(self, reason: str) -> None:
         for subscriber in tuple(self._subscribers):
             subscriber.buffer.end(reason)
+
+
+def _join(events: Sequence[QueuedEvent[FeedCursor]]) -> QueuedEvent[FeedCursor] | None:
+    if len(events) <= 1:
+        return events[0] if events else None
+    return QueuedEvent(events[-1].place, b"".join(event.frame for event in events), parts=events)
 
 
 class FeedStream(EventStream[FeedCursor]):
@@ -151,7 +187,7 @@ class FeedStream(EventStream[FeedCursor]):
         frame: FeedFrame,
         after: FeedCursor | None,
     ) -> None:
-        super().__init__(subscriber.buffer)
+        super().__init__(subscriber.buffer, subscriber.delay_s)
         self._feed, self._reader, self._subscriber, self._frame = feed, reader, subscriber, frame
         self._after = after
 
@@ -184,11 +220,13 @@ class FeedStream(EventStream[FeedCursor]):
 
     def merge_live(self, queued: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
         frames = []
+        assert self._after is not None
         for event in queued:
-            assert self._after is not None
-            if event.place > self._after:
-                self._after = event.place
+            if event.parts and event.parts[0].place <= self._after:  # some of them are sent
+                frames += [part.frame for part in event.parts if part.place > self._after]
+            elif event.place > self._after:
                 frames.append(event.frame)
+            self._after = max(self._after, event.place)
         return b"".join(frames)
 
 

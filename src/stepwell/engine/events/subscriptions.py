@@ -126,13 +126,15 @@ class EventSubscriptions:
 
     @asynccontextmanager
     async def follow_all(
-        self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None
+        self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None, delay_s: float = 0.0
     ) -> AsyncIterator[EventStream[FeedCursor]]:
         """Stream the *wanted* events of all workflows of *scope* after *after*, or from now on.
 
+        Live events may be sent *delay_s* seconds late, several together.
+
         Raises `TooManyRequests`, `Unavailable`, and `InvalidRequest` for a cursor that this database can't have issued.
         """
-        subscriber = FeedSubscriber(scope, wanted, SendBuffer())
+        subscriber = FeedSubscriber(scope, wanted, SendBuffer(), delay_s)
         stream = FeedStream(self._feed, self.reader, subscriber, self._feed_frame, after)
         with self._counted(scope):
             try:

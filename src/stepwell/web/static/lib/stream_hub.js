@@ -16,6 +16,7 @@ export const EVENT_TYPES = [
   "step.completed", "step.failed", "step.skipped", "step.cancelled", "step.cancel_settled",
 ];
 const BATCH_MS = 100;
+const DELAY_S = 2; // the service may send events so much later, several together, which costs it less
 const LONGEST_PAUSE_MS = 60_000; // after a longer pause, reading everything again costs less than all events
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
@@ -54,7 +55,7 @@ export class StreamHub {
   connect() {
     this.report("connecting");
     const cursor = this.lastId;
-    const source = new EventSource(cursor ? `${this.url}?cursor=${encodeURIComponent(cursor)}` : this.url);
+    const source = new EventSource(`${this.url}?delay_s=${DELAY_S}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
     this.source = source;
     let opened = false;
     source.onopen = () => {
