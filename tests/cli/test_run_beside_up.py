@@ -84,7 +84,9 @@ def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: S
 
 
 def test_files_outside_of_the_data_folder_are_printed_as_urls(data_dir: Path, tmp_path: Path) -> None:
-    with running_up(data_dir, {"STEPWELL_ARTIFACT_DIR": str(tmp_path)}) as up, up.client() as client:
+    """The settings of the `up`, its key too, need not be in the environment of the `run`."""
+    env = {"STEPWELL_ARTIFACT_DIR": str(tmp_path), "STEPWELL_JWT_SECRET": SECRET}
+    with running_up(data_dir, env) as up, up.client() as client:
         done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
         assert done.returncode == 0, done.stderr
         files = json.loads(done.stdout)["files"]
@@ -173,17 +175,14 @@ def test_a_lost_answer_to_the_create_makes_no_second_workflow(up: StepwellProces
     assert [each["name"] for each in listed].count("answered twice") == 1
 
 
-def test_run_replaces_a_token_that_the_up_refuses(data_dir: Path) -> None:
-    with running_up(data_dir):
-        (data_dir / "token").write_text("one.that.expired\n")
-        done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
-        assert done.returncode == 0, done.stderr
-
-
-def test_the_key_of_the_up_need_not_be_in_the_environment_of_the_run(data_dir: Path) -> None:
-    with running_up(data_dir, {"STEPWELL_JWT_SECRET": SECRET}):
-        done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
-        assert done.returncode == 0, done.stderr
+def test_run_uses_another_token_than_one_that_the_up_refuses(up: StepwellProcess) -> None:
+    token = up.token
+    (up.data_dir / "token").write_text("one.that.expired\n")
+    try:
+        done = stepwell("run", "-", "--data-dir", up.data_dir, stdin=json.dumps(pipeline(64)))
+    finally:
+        (up.data_dir / "token").write_text(f"{token}\n")
+    assert done.returncode == 0, done.stderr
 
 
 def test_run_is_refused_if_the_up_accepts_no_token_of_the_folder(data_dir: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import jwt
 
-from support.processes.stepwell_process import running_up, start, start_up, stepwell, until
+from support.processes.stepwell_process import StepwellProcess, running_up, start, start_up, stepwell, until
 from support.workflows.image_pipelines import LONG, create, get, pipeline, until_ended, until_running
 
 
@@ -46,42 +46,37 @@ def test_up_raises_its_limit_of_open_files(data_dir: Path) -> None:
         running.kill_group()
 
 
-def test_the_data_folder_is_private(data_dir: Path) -> None:
-    with running_up(data_dir) as up:
-        mine = data_dir.stat()
-        assert stat.S_IMODE(mine.st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
-        for name in ("secret", "token", "address"):
-            found = (data_dir / name).stat()
-            assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, mine.st_uid)
-        assert stat.S_IMODE((data_dir / "artifacts").stat().st_mode) == 0o700
-        claims = jwt.decode(up.token, (data_dir / "secret").read_text().strip(), ["HS256"], audience="stepwell")
-        assert claims["scope"] == "workflows:read workflows:write tenants:all"
-        assert claims["exp"] - claims["iat"] == 30 * 24 * 3600
-        assert "tenant_id" not in claims
+def test_the_data_folder_is_private(up: StepwellProcess) -> None:
+    mine = up.data_dir.stat()
+    assert stat.S_IMODE(mine.st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
+    for name in ("secret", "token", "address"):
+        found = (up.data_dir / name).stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, mine.st_uid)
+    assert stat.S_IMODE((up.data_dir / "artifacts").stat().st_mode) == 0o700
+    claims = jwt.decode(up.token, (up.data_dir / "secret").read_text().strip(), ["HS256"], audience="stepwell")
+    assert claims["scope"] == "workflows:read workflows:write tenants:all"
+    assert claims["exp"] - claims["iat"] == 30 * 24 * 3600
+    assert "tenant_id" not in claims
 
 
-def test_the_folder_contains_the_address_while_up_runs(data_dir: Path) -> None:
-    with running_up(data_dir) as up:
-        assert (data_dir / "address").read_text() == f"{up.url}\n"
-        up.kill()
-        assert (data_dir / "address").exists()
-    with running_up(data_dir, None, "--host", "0.0.0.0") as up:
-        port = httpx.URL(up.url).port
+def test_the_folder_contains_the_address_while_up_runs(up: StepwellProcess, data_dir: Path) -> None:
+    assert (up.data_dir / "address").read_text() == f"{up.url}\n"
+    with running_up(data_dir, None, "--host", "0.0.0.0") as other:
+        port = httpx.URL(other.url).port
         assert (data_dir / "address").read_text() == f"http://127.0.0.1:{port}\n"
-        assert up.terminate() == 0
+        assert other.terminate() == 0
         assert not (data_dir / "address").exists()
 
 
-def test_a_second_up_on_the_same_folder_is_refused(data_dir: Path) -> None:
-    with running_up(data_dir) as first:
-        refused = stepwell("up", "--port", "0", "--data-dir", data_dir)
-        assert refused.returncode == 1
-        assert refused.stdout == ""
-        assert refused.stderr == (
-            f"stepwell: {data_dir}/postgres is in use by process {first.pid} (stepwell up): "
-            "use that one, or choose another folder with --data-dir\n"
-        )
-        assert httpx.get(f"{first.url}/health/ready").status_code == 200
+def test_a_second_up_on_the_same_folder_is_refused(up: StepwellProcess) -> None:
+    refused = stepwell("up", "--port", "0", "--data-dir", up.data_dir)
+    assert refused.returncode == 1
+    assert refused.stdout == ""
+    assert refused.stderr == (
+        f"stepwell: {up.data_dir}/postgres is in use by process {up.pid} (stepwell up): "
+        "use that one, or choose another folder with --data-dir\n"
+    )
+    assert httpx.get(f"{up.url}/health/ready").status_code == 200
 
 
 def test_of_two_ups_at_once_one_is_refused(data_dir: Path) -> None:

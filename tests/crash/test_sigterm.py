@@ -10,7 +10,7 @@ from support.processes.crash_observer import ENDED, Observer, check_history, che
 from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.workflows.crash_scenarios import OPEN, SCENARIOS, Scenario
 
-GRACE_S = 4
+GRACE_S = 2
 # Far longer than what the grace time leaves to it: 360 pictures of a film.
 LONG = Scenario(
     "long",

@@ -26,7 +26,7 @@ def copy_tree(target: Path) -> Path:
     return target
 
 
-def bash(script: str, cwd: Path, env: Mapping[str, str], within_s: float = 300) -> str:
+def bash(script: str, cwd: Path, env: Mapping[str, str], within_s: float = 900) -> str:
     """Run *script*, which must succeed. Return all that it printed."""
     return output_of(["bash", "-euo", "pipefail", "-c", script], cwd, env, within_s)
 
