@@ -100,6 +100,14 @@ async def test_other_files_are_not_served(browser: httpx.AsyncClient, path: str)
     assert answer.status_code == 404
 
 
+async def test_a_page_names_every_module_that_its_view_imports_at_once(browser: httpx.AsyncClient) -> None:
+    text = (await browser.get("/ui")).text
+    named = re.findall(rf'<link rel="modulepreload" href="/ui/static/{static_files().digest}/([^"]*)">', text)
+    assert {"app.js", "views/runs.js", "views/runs/rows.js", "lib/stream_hub.js", "vendor/lit-html.js"} <= {*named}
+    assert "views/costs.js" not in named
+    assert len(named) == len(set(named))
+
+
 async def test_the_libraries_are_those_of_the_manifest() -> None:
     vendor = WEB / "vendor"
     manifest = {entry["file"]: entry for entry in json.loads((vendor / "manifest.json").read_text())}

@@ -57,6 +57,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
     environment.globals.update(
         static=files.url,
         has_file=files.files.__contains__,
+        modules={view.name: files.modules("app.js", f"views/{view.name}.js") for view in VIEWS},
         navigation=[view for view in VIEWS if view.label],
         version=__version__,
     )

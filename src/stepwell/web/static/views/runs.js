@@ -105,7 +105,6 @@ class RunsView {
     }
     this.busy = false;
     this.draw();
-    performance.mark("stepwell:view-shown");
   }
 
   async readCounts(signal) {
