@@ -14,6 +14,9 @@ from msgspec import Struct
 from stepwell.domain.limit_division import Division, DivisionChange
 from stepwell.ports.peer_commands import CommandListener
 
+LIMITS_CHANGED: Final = "limits"
+"""The kind of the message that a process has changed the division of limits, or waits for others to."""
+
 MOST_MESSAGE_BYTES: Final = 7_500
 """The size of the largest body of a message. PostgreSQL sends less than 8,000 bytes, with the sender and the kind."""
 

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from stepwell.domain.limit_division import OVERDUE_S, Division, DivisionChange, Member
 from stepwell.domain.records import NO_PROCESS
+from stepwell.ports.coordination import LIMITS_CHANGED
 from stepwell.testing.memory_tables import NEVER, LimitMemberRow, Tables
 
 
@@ -49,7 +50,7 @@ class MemoryLimitStore:
             row = LimitMemberRow(change.claiming, dict(change.shares), tables.clock.now())
             tables.limit_members[owner] = row
         if change.notify:
-            tables.process_channel.notify(owner, ("limits", ""))
+            tables.process_channel.notify(owner, (LIMITS_CHANGED, ""))
         return True
 
     def _member(self, owner: UUID, row: LimitMemberRow | None, now: datetime) -> Member:

@@ -31,7 +31,7 @@ from msgspec import Struct
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.admission.limit_shares import LimitShares
 from stepwell.engine.admission.local_admission import LocalAdmission
-from stepwell.engine.admission.pools import ModelPool, Pool, SlotLimits, provider_key, rate_key, tenant_key
+from stepwell.engine.admission.pools import DividedPool, ModelPool, Pool, SlotLimits, provider_key, rate_key, tenant_key
 from stepwell.engine.admission.queue_position import QueuePositions, Rank, RoundRobinRank
 from stepwell.engine.admission.start_rates import StartRates
 
@@ -370,10 +370,18 @@ class AdmissionController:
 
     # For the division of limits
 
-    def pools_in_use(self) -> set[ProviderType | ModelPool]:
-        """Return the pools that limits are divided for, if steps have slots of them or wait for some."""
-        pools = (*self._queues, *(pool for pool, used in self._used_by_pool.items() if used))
-        return {pool for pool in pools if pool is not None and pool is not ProviderType.LOCAL}
+    def pools_in_use(self) -> set[DividedPool]:
+        """Return the pools that limits are divided for, if steps have slots of them."""
+        used = [pool for pool, number in self._used_by_pool.items() if number]
+        return {pool for pool in used if pool is not None and pool is not ProviderType.LOCAL}
+
+    def pools_waited_for(self) -> dict[str | None, list[DividedPool]]:
+        """Return the pools that limits are divided for, if steps wait for them, by the tenant whose turn is next."""
+        pools: dict[str | None, list[DividedPool]] = defaultdict(list)
+        for pool, queue in self._queues.items():
+            if pool is not None and pool is not ProviderType.LOCAL:
+                pools[next(iter(queue), None)].append(pool)
+        return pools
 
     def tenants_in_use(self) -> dict[str | None, int]:
         """Return the number of waiting steps of each tenant that has slots or waits for some."""

@@ -4,33 +4,37 @@ Tenants come first, then models, then providers. What steps need of a later pool
 ones. So no two processes hold what the other one waits for.
 """
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.limit_division import PoolUse, most_starts
 from stepwell.engine.admission.controller import AdmissionController
-from stepwell.engine.admission.pools import ModelPool, provider_key, tenant_key
+from stepwell.engine.admission.pools import DividedPool, ModelPool, provider_key, tenant_key
 
 Part = Callable[[str, PoolUse], int]
 Rate = Callable[[str, float, int], None]
+MOST_POOLS = 500  # that steps wait for: dividing 1,000 takes some 10 ms
 
 
 def needs_shares(admission: AdmissionController) -> bool:
     """Return whether steps that have a slot or wait for one count for limits that are divided."""
     if admission.limits.per_tenant is not None and (admission.waiting or admission.used):
         return True
-    return bool(admission.pools_in_use())
+    return bool(admission.pools_in_use() or admission.pools_waited_for())
 
 
-def divide(admission: AdmissionController, part: Part, rate: Rate) -> None:
+def divide(admission: AdmissionController, part: Part, rate: Rate) -> list[DividedPool]:
     """Call *part* for each pool that is in use or waited for. It returns how many slots this process may use.
 
-    *rate* is called with the starts per minute of a model, and the number of steps that could start.
+    *rate* is called with the starts per minute of a model, and the number of steps that could start. Returns the pools
+    that were left out, because steps wait for more than `MOST_POOLS`.
     """
     room = _divide_tenants(admission, part)
+    chosen, left_out = _pools(admission)
     providers, models = Counter[ProviderType](), dict[ModelPool, int]()
-    for pool in admission.pools_in_use():
+    for pool in chosen:
         number = _startable(admission, pool, room)
         if isinstance(pool, ModelPool):
             if pool.limit.concurrency is not None:
@@ -46,6 +50,24 @@ def divide(admission: AdmissionController, part: Part, rate: Rate) -> None:
     for pool, number in models.items():
         if pool.limit.per_minute is not None and (startable := min(number, left[pool.provider])):
             rate(pool.key, pool.limit.per_minute, startable)
+    return left_out
+
+
+def _pools(admission: AdmissionController) -> tuple[set[DividedPool], list[DividedPool]]:
+    """Return the pools to divide, and those to leave out.
+
+    Clients choose the names of models, so a tenant may wait for any number of pools. Each tenant gets an equal number
+    of them, chosen at random, so that every pool is divided in the end.
+    """
+    waiting = admission.pools_waited_for()
+    chosen, left_out = admission.pools_in_use(), list[DividedPool]()
+    most = max(MOST_POOLS // max(len(waiting), 1), 1)
+    for pools in waiting.values():
+        if len(pools) > most:
+            random.shuffle(pools)
+        chosen.update(pools[:most])
+        left_out += pools[most:]
+    return chosen, [pool for pool in left_out if pool not in chosen]
 
 
 def _room(admission: AdmissionController, part: Part, key: str, pool: ProviderType | ModelPool, waiting: int) -> int:

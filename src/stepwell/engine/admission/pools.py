@@ -22,7 +22,8 @@ class ModelPool(Struct, frozen=True):
         return f"model {self.provider} {self.model}"
 
 
-Pool = ProviderType | ModelPool | None
+DividedPool = ProviderType | ModelPool  # limits of LOCAL aren't divided
+Pool = DividedPool | None
 
 
 class SlotLimits(Struct, frozen=True):

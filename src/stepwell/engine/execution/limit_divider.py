@@ -40,7 +40,7 @@ from stepwell.domain.limit_division import (
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.limit_demand import divide, needs_shares
 from stepwell.engine.admission.limit_shares import LATE_S, ReservedStarts
-from stepwell.engine.admission.pools import rate_key
+from stepwell.engine.admission.pools import DividedPool, ModelPool, rate_key
 from stepwell.engine.admission.start_rates import leeway_s
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
@@ -49,7 +49,7 @@ from stepwell.ports.coordination import LimitStore
 
 log = structlog.get_logger()
 
-LIMITS_CHANGED = "limits"  # the kind of the message that others get
+
 _TRIES = 20
 _BETWEEN_S = 0.03  # from one division to the next
 _RETRY_S = 0.5
@@ -244,8 +244,9 @@ class LimitDivider:
         membership = Membership(
             division, self._lease.owner, gone, starts, claiming=bool(self._claims), keep_slots=keep_slots
         )
+        left_out: list[DividedPool] = []
         if self._last_use is None:
-            divide(self._admission, membership.part, partial(self._reserve, membership))
+            left_out = divide(self._admission, membership.part, partial(self._reserve, membership))
         else:
             membership.keep(self._last_use)
         allowed = {pool: part.allowed for pool, part in membership.parts.items()}
@@ -256,6 +257,9 @@ class LimitDivider:
         reserved = {pool: _in_monotonic(each, moment) for pool, each in membership.reserved.items()}
         wanted = {pool for pool, part in membership.parts.items() if part.others_wait}
         lacking = membership.lacking | {rate_key(pool) for pool in membership.unreserved}
+        for pool in left_out:
+            if isinstance(pool, ModelPool):
+                lacking |= {pool.key, rate_key(pool.key)}
         self._shares.use_shares(allowed, wanted, lacking, reserved)
         self._is_member, self._lapsed = membership.is_member, keep_slots
         ends = [part.turn_ends for part in membership.parts.values() if part.turn_ends is not None]

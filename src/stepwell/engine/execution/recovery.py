@@ -33,12 +33,12 @@ from stepwell.domain.records import AdmissionResult, LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.lease import Lease
-from stepwell.engine.execution.limit_divider import LIMITS_CHANGED, LimitDivider
+from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.offloop import off_loop
 from stepwell.ports.clock import Clock
-from stepwell.ports.coordination import Coordination
+from stepwell.ports.coordination import LIMITS_CHANGED, Coordination
 from stepwell.ports.peer_commands import CommandListener
 from stepwell.ports.storage import WorkflowStore
 

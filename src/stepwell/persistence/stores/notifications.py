@@ -23,7 +23,6 @@ _ANY = "*"
 _NOTIFY = "SELECT pg_notify($1, $2)"
 # The channel of messages between processes. A payload is the sender, the kind of the message, and its body.
 MESSAGES: Final = "stepwell_process_messages"
-LIMITS_CHANGED: Final = "limits"
 _MAX_MESSAGE = 8_000
 
 

@@ -1,0 +1,56 @@
+"""What a process asks for in a division of limits, however many models its steps name."""
+
+from uuid import UUID
+
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
+from stepwell.domain.limit_division import PoolUse
+from stepwell.engine.admission.controller import AdmissionController
+from stepwell.engine.admission.limit_demand import MOST_POOLS, divide
+from stepwell.engine.admission.pools import SlotLimits
+
+FAL = ProviderType.FAL
+LIMITS = SlotLimits(models={FAL: {"*": ModelLimit(concurrency=1)}})
+
+
+def asked_for(admission: AdmissionController) -> dict[str, int]:
+    """Divide once. Return the number of steps that wait for each pool that was asked for."""
+    asked: dict[str, int] = {}
+
+    def part(pool: str, use: PoolUse) -> int:
+        asked[pool] = use.waiting
+        return use.limit
+
+    divide(admission, part, lambda _pool, _per_minute, _number: None)
+    return asked
+
+
+def queue(admission: AdmissionController, tenant: str, model: str) -> str:
+    """Queue a step of *tenant*. Return the name of its pool."""
+    pool = LIMITS.pool(FAL, model)
+    admission.enqueue(tenant, UUID(int=1), 0, pool)
+    return f"model FAL {model}"
+
+
+def test_a_tenant_with_many_models_keeps_no_other_from_its_share() -> None:
+    admission = AdmissionController(LIMITS)
+    names = {queue(admission, "many", f"model-{number}") for number in range(4 * MOST_POOLS)}
+    other = queue(admission, "one", "another")
+    seen = set[str]()
+    for _ in range(200):
+        asked = asked_for(admission)
+        assert asked.pop(other) == 1
+        assert asked.pop("provider FAL") == len(asked) + 1
+        assert len(asked) == MOST_POOLS // 2
+        seen |= asked.keys()
+    assert seen == names
+
+
+def test_all_pools_that_have_slots_are_divided() -> None:
+    admission = AdmissionController(LIMITS)
+    used = {queue(admission, "one", f"used-{number}") for number in range(50)}
+    for _ in used:
+        assert admission.grant() is not None
+    for number in range(2 * MOST_POOLS):
+        queue(admission, "one", f"waiting-{number}")
+    assert asked_for(admission).keys() > used
