@@ -1,0 +1,129 @@
+"""The tab "Timeline" of a run, and the computation behind it."""
+
+from typing import Any
+
+import pytest
+from playwright.async_api import expect
+
+from stepwell.web.static_files import static_files
+from support.browser.accessibility import accessibility_faults
+from support.browser.pages import NARROW, User, keep_screenshot
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def at(second: float | None) -> str | None:
+    """The time that many seconds after noon."""
+    return None if second is None else f"2026-11-27T12:00:{second:06.3f}Z"
+
+
+def step(step_id: str, *needed: str, status: str = "COMPLETED", end: float | None = None) -> dict[str, Any]:
+    return {
+        "step_id": step_id,
+        "dependencies": needed,
+        "status": status,
+        "completed_at": at(end),
+        "next_attempt_at": None,
+    }
+
+
+def task(
+    step_id: str, start: float, end: float | None, *, sent: float | None = None, status: str = "COMPLETED"
+) -> dict[str, Any]:
+    times = {"started_at": at(start), "sent_at": at(sent), "completed_at": at(end), "created_at": at(start)}
+    return {"step_id": step_id, "status": status, **times}
+
+
+async def timeline_of(user: User, run: dict[str, Any], tasks: list[dict[str, Any]], now: float) -> dict[str, Any]:
+    """Return what the module computes, with its times in seconds after noon."""
+    page = await user.open("/ui")
+    script = """async ({url, run, tasks, now}) => {
+        const { timelineOf } = await import(url);
+        const noon = Date.parse("2026-11-27T12:00:00Z");
+        const { rows, critical } = timelineOf(run, tasks, Date.parse(now));
+        const inSeconds = ({kind, start, end, failed}) => [kind, (start - noon) / 1000, (end - noon) / 1000, failed];
+        return {rows: rows.map((row) => [row.stepId, row.segments.map(inSeconds)]), critical};
+    }"""
+    url = static_files().url("views/run/timeline_model.js")
+    found: dict[str, Any] = await page.evaluate(script, {"url": url, "run": run, "tasks": tasks, "now": at(now)})
+    return found
+
+
+async def test_an_attempt_waits_works_and_is_at_its_provider_and_a_failed_one_is_tried_again(user: User) -> None:
+    run = {"status": "COMPLETED", "started_at": at(0), "completed_at": at(9), "steps": [step("a", end=9)]}
+    tasks = [task("a", 1, 3, sent=2, status="FAILED"), task("a", 5, 9, sent=5)]
+    found = await timeline_of(user, run, tasks, now=30)
+    assert found["rows"] == [
+        [
+            "a",
+            [
+                ["queue", 0, 1, False],
+                ["work", 1, 2, False],
+                ["provider", 2, 3, True],
+                ["retry", 3, 5, False],
+                ["provider", 5, 9, False],
+            ],
+        ]
+    ]
+    assert found["critical"] == {
+        "steps": ["a"],
+        "totalMs": 9000,
+        "ms": {"queue": 1000, "work": 1000, "provider": 5000, "retry": 2000},
+    }
+
+
+async def test_the_critical_path_leads_through_the_dependencies_that_ended_last(user: User) -> None:
+    steps = [step("slow", end=5), step("fast", end=2), step("join", "fast", "slow", end=7), step("end", "join", end=7)]
+    run = {"status": "COMPLETED", "started_at": at(0), "completed_at": at(7), "steps": steps}
+    tasks = [task("slow", 0, 5), task("fast", 0, 2), task("join", 6, 7), task("end", 7, 7)]
+    found = await timeline_of(user, run, tasks, now=30)
+    assert found["critical"]["steps"] == ["slow", "join", "end"]
+    assert found["critical"]["totalMs"] == 7000
+    assert found["critical"]["ms"] == {"queue": 1000, "work": 6000, "provider": 0, "retry": 0}
+
+
+async def test_what_still_goes_on_ends_now_and_what_has_not_begun_has_no_bar(user: User) -> None:
+    steps = [
+        step("waits", "runs", status="PENDING"),
+        step("runs", status="RUNNING"),
+        step("queued", status="PENDING"),
+    ]
+    run = {"status": "RUNNING", "started_at": at(0), "completed_at": None, "steps": steps}
+    found = await timeline_of(user, run, [task("runs", 1, None, status="RUNNING")], now=4)
+    assert found["rows"] == [
+        ["runs", [["queue", 0, 1, False], ["work", 1, 4, False]]],
+        ["queued", [["queue", 0, 4, False]]],
+        ["waits", []],
+    ] or found["rows"] == [
+        ["queued", [["queue", 0, 4, False]]],
+        ["runs", [["queue", 0, 1, False], ["work", 1, 4, False]]],
+        ["waits", []],
+    ]
+
+
+async def test_the_timeline_shows_retries_the_critical_path_and_what_goes_on(
+    user: User, scripted: ConfiguredProvider
+) -> None:
+    run = await user.create(
+        configured_step("retried", fails=1, retryable=True),
+        configured_step("held", "retried", wait=True),
+        config={"retry": {"base_s": 0}},
+    )
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=timeline")
+    steps = page.get_by_role("list", name="Steps, in the order in which they began")
+    await expect(steps.get_by_role("listitem").filter(has_text="held").get_by_text("Running")).to_be_visible()
+    scripted.release(run["id"], "held")
+    await expect(steps.get_by_role("listitem").filter(has_text="held").get_by_text("Completed")).to_be_visible()
+    await expect(page.locator(".timeline-summary")).to_contain_text("retried → held")
+    await steps.get_by_text("retried").first.click()
+    attempts = page.get_by_role("region", name="Attempts of retried").get_by_role("row")
+    await expect(attempts).to_have_count(3)
+    await expect(attempts.nth(1)).to_contain_text("told to fail")
+    for theme in ("light", "dark"):
+        await page.emulate_media(color_scheme=theme)
+        assert await accessibility_faults(page) == []
+    await keep_screenshot(page, "run-timeline")
+    await page.set_viewport_size({"width": NARROW, "height": 800})
+    assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+    await keep_screenshot(page, "run-timeline-narrow")
