@@ -1,0 +1,108 @@
+"""The tabs "Events", "Definition" and "Webhooks" of a run in Chromium."""
+
+import json
+
+import pytest
+from playwright.async_api import expect
+
+from stepwell.api.operations import Permission
+from support.browser.accessibility import accessibility_faults
+from support.browser.pages import NARROW, User, keep_screenshot, signed_in
+from support.emulators.webhook_receiver import answered, running_sink
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_events_arrive_without_a_gap_or_a_repeat(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(configured_step("held", wait=True), *(configured_step(f"s{i}", "held") for i in range(4)))
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=events")
+    events = page.get_by_role("list", name="Events").get_by_role("listitem")
+    await expect(events.first).to_contain_text("step.started")
+    scripted.release(run["id"], "held")
+    await expect(events.first).to_contain_text("workflow.completed")
+    history = await user.client.get(f"/api/v1/workflows/{run['id']}/events")
+    expected = [f"{event['id']} {event['type']}" for event in history.json()["events"]]
+    numbers = await page.locator(".event-number").all_text_contents()
+    types = await page.locator(".event-type").all_text_contents()
+    assert [f"{one} {other}" for one, other in zip(numbers, types, strict=True)] == expected[::-1]
+    await page.get_by_role("searchbox", name="Filter events").fill("s2 started")
+    await expect(events).to_have_count(1)
+    for theme in ("light", "dark"):
+        await page.emulate_media(color_scheme=theme)
+        assert await accessibility_faults(page) == []
+    await page.get_by_role("searchbox", name="Filter events").fill("")
+    await keep_screenshot(page, "run-events")
+    await page.set_viewport_size({"width": NARROW, "height": 800})
+    assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+
+
+async def test_a_long_history_is_read_page_by_page(user: User) -> None:
+    run = await user.create(*(configured_step(f"s{i}") for i in range(260)))
+    ended = await user.site.service.until_ended(run["id"])
+    assert ended["status"] == "COMPLETED"
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=events")
+    await expect(page.get_by_role("heading", name="523 events")).to_be_visible()
+    events = page.get_by_role("list", name="Events").get_by_role("listitem")
+    await expect(events).to_have_count(200)
+    await page.get_by_role("button", name="Show more").click()
+    await expect(events).to_have_count(400)
+
+
+async def test_a_definition_is_shown_as_sent_and_as_completed(user: User) -> None:
+    await user.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    mapping = {"from_step": "a", "from_field": "note", "to_field": "title"}
+    run = await user.create(
+        configured_step("a", result={"note": "x"}),
+        configured_step("b", members={"input_mappings": [mapping]}),
+        config={"step_defaults": {"GENERATION": {"negative_prompt": "blur"}}},
+    )
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=definition")
+    sent = (await user.client.get(f"/api/v1/workflows/{run['id']}/definition")).json()
+    await expect(page.get_by_role("region", name="Definition as sent")).to_have_text(json.dumps(sent, indent=2))
+    await page.get_by_role("button", name="Copy JSON").click()
+    await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert json.loads(await page.evaluate("navigator.clipboard.readText()")) == sent
+    await page.get_by_text("As completed").click()
+    inputs = page.get_by_role("region", name="Inputs of b").get_by_role("row")
+    await expect(inputs.filter(has_text="negative_prompt")).to_contain_text("blurDefault")
+    await expect(inputs.filter(has_text="title")).to_contain_text("a · noteMapping")
+    await expect(inputs.filter(has=page.get_by_role("rowheader", name="prompt", exact=True))).to_contain_text("pStep")
+    for theme in ("light", "dark"):
+        await page.emulate_media(color_scheme=theme)
+        assert await accessibility_faults(page) == []
+    await keep_screenshot(page, "run-definition")
+    await page.set_viewport_size({"width": NARROW, "height": 800})
+    assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+
+
+async def test_a_webhook_is_sent_again_by_a_button_that_only_writers_have(user: User) -> None:
+    async with running_sink() as sink:
+        sink.answers.append(answered(410, b"gone for good"))
+        run = await user.create(configured_step("a"), webhook_url=sink.url())
+        await user.site.service.until_ended(run["id"])
+        path = f"/ui/workflows/{run['id']}?tab=webhooks"
+        page = await user.open(path)
+        delivery = page.get_by_role("tabpanel", name="Webhooks").get_by_role("listitem").first
+        await expect(delivery).to_contain_text("workflow.completed")
+        await expect(delivery.get_by_text("Stopped")).to_be_visible()
+        await expect(delivery.get_by_text("gone for good")).to_be_visible()
+        await delivery.get_by_role("button", name="Send again").click()
+        await expect(delivery.get_by_text("Delivered")).to_be_visible()
+        await expect(delivery).to_contain_text("2 attempts")
+        assert [request.id for request in sink.received] == [sink.received[0].id] * 2
+        for theme in ("light", "dark"):
+            await page.emulate_media(color_scheme=theme)
+            assert await accessibility_faults(page) == []
+        await keep_screenshot(page, "run-webhooks")
+        async with signed_in(user.site, tenant=user.tenant, permissions=(Permission.READ,)) as reader:
+            page = await reader.open(path, width=NARROW)
+            await expect(page.get_by_text("Delivered")).to_be_visible()
+            await expect(page.get_by_role("button", name="Send again")).to_have_count(0)
+            assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+
+
+async def test_a_run_without_webhooks_says_how_to_get_them(user: User) -> None:
+    run = await user.create(configured_step("a"), start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=webhooks")
+    await expect(page.get_by_text("This run has no webhook_url.")).to_be_visible()
