@@ -22,8 +22,8 @@ class ConfiguredProvider(InProcess):
     """Implements `ports.Provider`, in this order, by members of the step's config:
 
     `fails` n: attempts up to number n fail, `retryable` or not; `wait`: until `release`d; `stubborn`: the same, but it
-    can't be cancelled meanwhile, and stores a file after that; `breaks`: it fails now, for good; `files` n: so many are
-    stored; `result`: is given back.
+    can't be cancelled meanwhile, and stores a file after that; `breaks`: it fails now, for good, with that text if it
+    is one; `files` n: so many are stored; `texts`: files with these contents, by their names; `result`: is given back.
     """
 
     type = ProviderType.CUSTOM
@@ -57,10 +57,12 @@ class ConfiguredProvider(InProcess):
             with CancelScope(shield=True):
                 await gate.wait()
                 await io.store("late.bin", b"late")
-        if configured_step.get("breaks"):
-            raise AttemptError(FAILURE, retryable=False, provider_fault=False)
+        if breaks := configured_step.get("breaks"):
+            raise AttemptError(FAILURE if breaks is True else breaks, retryable=False, provider_fault=False)
         named = [f"file-{number}.bin" for number in range(configured_step.get("files", 0))]
-        stored = [await io.store(name, _contents(attempt.step_id, name)) for name in named]
+        files = {name: _contents(attempt.step_id, name) for name in named}
+        files |= {name: text.encode() for name, text in configured_step.get("texts", {}).items()}
+        stored = [await io.store(name, content) for name, content in files.items()]
         return {"paths": [output.path for output in stored], **configured_step.get("result", {})}
 
 

@@ -4,7 +4,7 @@ import { API } from "./api.js";
 
 const PATH = /^media\/[0-9a-f-]{36}\/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const KINDS = {
-  image: ["png", "apng", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "heic", "tif", "tiff"],
+  image: ["png", "apng", "jpg", "jpeg", "webp", "gif", "avif", "bmp", "heic", "tif", "tiff", "svg"],
   video: ["mp4", "m4v", "webm", "mov", "mkv", "avi", "mpg", "mpeg", "3gp"],
   sound: ["mp3", "m4a", "wav", "ogg", "oga", "opus", "flac", "aac", "aiff", "aif", "amr"],
   text: ["txt", "json"],
@@ -21,10 +21,11 @@ export function kindOf(path) {
   return KIND_OF.get(path.slice(path.lastIndexOf(".") + 1).toLowerCase()) ?? "file";
 }
 
-/** The URL of a file. *width* (64, 256, 512, 1024): of an image's preview. *download*: the browser stores it. */
+/** The URL of a file. *width* (64, 256, 512, 1024): of an image's preview, which an SVG doesn't need and doesn't have.
+ *  *download*: the browser stores it. An SVG is an attachment: show it with <img> only. */
 export function fileUrl(path, { width, download = false } = {}) {
   const parameters = new URLSearchParams();
-  if (width) parameters.set("w", String(width));
+  if (width && !path.toLowerCase().endsWith(".svg")) parameters.set("w", String(width));
   if (download) parameters.set("download", "1");
   const text = parameters.toString();
   return `${API}/artifacts/${path}${text ? `?${text}` : ""}`;

@@ -1,0 +1,150 @@
+// The tab "Outputs": all outputs of the run, as cards. Each can be shown large, compared with any other, and downloaded.
+import { announce, classMap, emptyState, errorNotice, html, icon, loading, nothing, notice, render, repeat } from "../../lib/dom.js";
+import { copyTextButton } from "../../lib/copy.js";
+import { plural } from "../../lib/format.js";
+import { isTerminal } from "../../lib/status.js";
+import { OutputComparison } from "./output_comparison.js";
+import { download, outputContent, outputTitle } from "./output_content.js";
+import { downloadName, outputsOf, outputsOfTasks } from "./output_list.js";
+import { OutputViewer } from "./output_viewer.js";
+import { refresher } from "./refresher.js";
+
+const CARDS = 48; // at first, and with each "Show more"
+const BETWEEN_DOWNLOADS_MS = 300; // browsers drop downloads that begin at once
+
+export default function mount(element, context) {
+  const tab = new OutputsTab(element, context);
+  context.onChange(() => tab.update());
+  tab.update();
+}
+
+class OutputsTab {
+  constructor(element, context) {
+    this.context = context;
+    this.outputs = context.hasResults ? [] : null; // null: they are being read
+    this.error = null;
+    this.shown = CARDS;
+    this.chosen = null; // the key of the output that is to be compared with another one
+    this.progress = "";
+    const [list, viewer, comparison] = ["div", "div", "div"].map((name) => document.createElement(name));
+    element.replaceChildren(list, viewer, comparison);
+    this.list = list;
+    this.viewer = new OutputViewer(viewer, () => this.outputs ?? []);
+    this.comparison = new OutputComparison(comparison, () => this.outputs ?? []);
+    this.readTasks = refresher(() => this.loadTasks());
+  }
+
+  /** Takes the outputs of the run as it is now. */
+  update() {
+    if (this.context.hasResults) {
+      this.outputs = outputsOf(this.context.run);
+      this.draw();
+    } else {
+      this.readTasks();
+      this.draw();
+    }
+  }
+
+  async loadTasks() {
+    try {
+      const { id, run, api } = this.context;
+      this.outputs = outputsOfTasks(run, (await api.getJson(`/workflows/${id}/tasks`)).tasks);
+      this.error = null;
+    } catch (error) {
+      this.error = error;
+    }
+    this.draw();
+  }
+
+  draw() {
+    render(this.content(), this.list);
+    if (this.viewer.key) this.viewer.draw();
+    if (this.comparison.keys) this.comparison.draw();
+  }
+
+  content() {
+    const { outputs, error } = this;
+    if (error) return errorNotice(error, () => this.readTasks());
+    if (outputs === null) return loading("The outputs are loading…");
+    if (!outputs.length) return this.nothingYet();
+    const shown = outputs.slice(0, this.shown);
+    return html`
+      ${this.context.run.is_deleted ? notice("warning", "This run was cleaned up.", html`<p>Its files are deleted, unless
+        another run needs them.</p>`) : nothing}
+      ${this.toolbar()}
+      <ul class="output-cards">${repeat(shown, (each) => each.key, (each) => this.card(each))}</ul>
+      ${shown.length < outputs.length ? html`<p class="tab-more"><button type="button" class="button"
+        @click=${() => { this.shown += CARDS; this.draw(); }}>Show more</button>
+        <span class="dim">${shown.length} of ${plural(outputs.length, "output")}</span></p>` : nothing}`;
+  }
+
+  nothingYet() {
+    const { run } = this.context;
+    if (isTerminal(run.status)) {
+      return emptyState("This run has no outputs.", html`<p>No step has ended with a result.</p>`);
+    }
+    const text = run.status === "PENDING" ? "Start the run: its outputs appear here." : "They appear here as steps end.";
+    return emptyState("There are no outputs yet.", html`<p>${text}</p>`);
+  }
+
+  toolbar() {
+    const { outputs, chosen, progress } = this;
+    const picked = outputs.find((each) => each.key === chosen);
+    return html`<div class="tab-bar">
+      <h2 class="tab-count">${plural(outputs.length, "output")}</h2>
+      <p class="dim tab-hint" role="status">${progress || (picked
+        ? `Select “Compare” of the output to compare with ${picked.stepId} · ${picked.name}.` : "")}</p>
+      ${outputs.length > 1 ? html`<button type="button" class="button" ?disabled=${Boolean(progress)}
+        @click=${() => this.downloadAll()}>${icon("download")}Download all</button>` : nothing}
+    </div>`;
+  }
+
+  card(output) {
+    const title = outputTitle(output);
+    const visual = output.kind === "image" || output.kind === "video";
+    const compares = this.outputs.length > 1;
+    return html`<li class=${classMap({ card: true, "output-card": true, "output-card-final": output.isFinal })}>
+      <div class=${`output-frame output-frame-${output.kind}`}>
+        ${outputContent(output, { draw: () => this.draw() })}
+        ${output.kind === "image" ? html`<button type="button" class="output-enlarge" aria-label=${`Enlarge: ${title}`}
+          @click=${() => this.viewer.open(output.key)}></button>` : nothing}
+      </div>
+      <div class="output-caption">
+        <button type="button" class="output-step truncate" title=${`Details of ${output.stepId}`}
+          @click=${() => this.context.openStep(output.stepId)}>${output.stepId}</button>
+        ${output.isFinal ? html`<span class="badge badge-plain output-final">Result of the run</span>` : nothing}
+      </div>
+      <p class="dim output-name truncate" title=${output.name}>${output.name}${output.size ? ` · ${output.size}` : ""}</p>
+      <div class="output-actions">
+        ${compares ? html`<button type="button" class="button" aria-pressed=${this.chosen === output.key ? "true" : "false"}
+          aria-label=${`Compare: ${title}, ${output.name}`} @click=${() => this.choose(output.key)}>Compare</button>` : nothing}
+        ${visual || output.kind === "file" || output.kind === "sound" ? nothing : html`<button type="button" class="button"
+          aria-label=${`Enlarge: ${title}, ${output.name}`} @click=${() => this.viewer.open(output.key)}>Enlarge</button>`}
+        ${output.text === null ? nothing : copyTextButton(() => output.text)}
+        <button type="button" class="icon-button" aria-label=${`Download: ${title}, ${output.name}`} title="Download"
+          @click=${() => download(output, downloadName(output))}>${icon("download")}</button>
+      </div>
+    </li>`;
+  }
+
+  /** Remembers the first output that is to be compared; the second one opens the comparison. */
+  choose(key) {
+    const first = this.chosen;
+    this.chosen = first === null ? key : null;
+    this.draw();
+    if (first !== null && first !== key) this.comparison.open(first, key);
+  }
+
+  async downloadAll() {
+    const outputs = [...this.outputs];
+    for (const [at, output] of outputs.entries()) {
+      this.progress = `Downloading ${at + 1} of ${outputs.length}…`;
+      this.draw();
+      download(output, downloadName(output));
+      await new Promise((done) => setTimeout(done, BETWEEN_DOWNLOADS_MS));
+    }
+    this.progress = "";
+    announce(`${plural(outputs.length, "download")} started`);
+    this.draw();
+  }
+}

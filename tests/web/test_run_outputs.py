@@ -1,0 +1,189 @@
+"""The tab "Outputs" of a run in Chromium: it shows, compares and downloads. Hostile content runs in no tab."""
+
+import json
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from support.browser.accessibility import accessibility_faults
+from support.browser.pages import NARROW, User, keep_screenshot
+from support.emulators.webhook_receiver import answered, running_sink
+from support.providers.configured_by_steps import configured_step
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+RED = {"id": "red", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
+BLUE = {"id": "blue", "task_type": "GENERATION", "config": {"prompt": "a blue square", "width": 64, "height": 64}}
+DRAWING = "<svg xmlns='http://www.w3.org/2000/svg' width='30' height='20'><rect width='30' height='20'/></svg>"
+
+
+def card(page: Page, step: str, name: str) -> Locator:
+    cards = page.get_by_role("tabpanel", name="Outputs").get_by_role("listitem")
+    return cards.filter(has=page.get_by_role("button", name=step, exact=True)).filter(has_text=name)
+
+
+async def open_outputs(user: User, *steps: dict[str, Any], width: int = 1280) -> Page:
+    """Run *steps*, and return the page with their outputs."""
+    run = await user.create(*steps)
+    await user.site.service.until_ended(run["id"])
+    return await user.open(f"/ui/workflows/{run['id']}?tab=outputs", width=width)
+
+
+async def test_outputs_are_shown_by_their_kinds_and_the_runs_result_first(user: User) -> None:
+    texts = {
+        "drawing.svg": DRAWING,
+        "page.html": "<h1>a page</h1>",
+        "facts.json": '{"a":[1]}',
+        "notes.txt": "<b>plain</b>",
+    }
+    files = configured_step("files", texts=texts)
+    text = configured_step("text", "files", result={"result_text": "A field of wheat."})
+    page = await open_outputs(user, files, text)
+    cards = page.get_by_role("tabpanel", name="Outputs").get_by_role("listitem")
+    await expect(page.get_by_role("heading", name="5 outputs")).to_be_visible()
+    await expect(cards.first).to_contain_text("Result of the run")
+    await expect(cards.first.get_by_role("region", name="Text of text")).to_have_text("A field of wheat.")
+    drawing = card(page, "files", "drawing.svg").get_by_role("img", name="Image of files")
+    await expect(drawing).to_have_js_property("naturalWidth", 30)
+    await expect(card(page, "files", "facts.json").locator("pre")).to_have_text(json.dumps({"a": [1]}, indent=2))
+    await expect(card(page, "files", "notes.txt").locator("pre")).to_have_text("<b>plain</b>")
+    await expect(card(page, "files", "page.html")).to_contain_text("This kind of file isn't shown.")
+    for theme in ("light", "dark"):
+        await page.emulate_media(color_scheme=theme)
+        assert await accessibility_faults(page) == []
+        await keep_screenshot(page, f"run-outputs-{theme}")
+    await page.set_viewport_size({"width": NARROW, "height": 800})
+    assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+
+
+async def test_one_output_or_all_of_them_are_downloaded(user: User) -> None:
+    page = await open_outputs(user, RED, configured_step("text", result={"result_text": "words"}))
+    async with page.expect_download() as one:
+        await card(page, "text", "Text").get_by_role("button", name="Download").click()
+    found = await one.value
+    assert found.suggested_filename == "text-result.txt"
+    assert (await found.path()).read_bytes() == b"words"
+    names: list[str] = []
+    page.on("download", lambda download: names.append(download.suggested_filename))
+    await page.get_by_role("button", name="Download all").click()
+    await expect(page.locator("#announcer")).to_have_text("2 downloads started")
+    assert sorted(names) == ["red-result.png", "text-result.txt"]
+
+
+async def test_two_outputs_are_compared_side_by_side_and_by_a_slider(user: User) -> None:
+    page = await open_outputs(user, RED, BLUE)
+    await card(page, "red", "result.png").get_by_role("button", name="Compare").click()
+    await expect(page.get_by_text("Select “Compare” of the output to compare with red · result.png.")).to_be_visible()
+    await card(page, "blue", "result.png").get_by_role("button", name="Compare").click()
+    dialog = page.get_by_role("dialog", name="Compare outputs")
+    await expect(dialog.get_by_role("img", name="Image of red")).to_have_js_property("naturalWidth", 64)
+    await expect(dialog.get_by_role("img", name="Image of blue")).to_have_js_property("naturalWidth", 64)
+    await dialog.get_by_role("radio", name="Slider").check()
+    slider = dialog.get_by_role("slider", name="Boundary between left and right")
+    await slider.press("ArrowRight")
+    await expect(slider).to_have_attribute("aria-valuetext", "51% left, 49% right")
+    left = dialog.locator(".comparison-left")
+    await expect(left).to_have_css("clip-path", "inset(0px 49% 0px 0px)")
+    await expect(left.get_by_role("img", name="Image of red")).to_be_visible()
+    assert await accessibility_faults(page) == []
+    await keep_screenshot(page, "run-comparison")
+    await dialog.get_by_role("button", name="Exchange left and right").click()
+    await expect(left.get_by_role("img", name="Image of blue")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_be_hidden()
+
+
+async def test_an_output_is_enlarged_and_the_arrow_keys_show_the_next_one(user: User) -> None:
+    page = await open_outputs(user, RED, BLUE)
+    await page.get_by_role("button", name="Enlarge: Image of blue").click()
+    dialog = page.get_by_role("dialog", name="Image of blue")
+    await expect(dialog.get_by_role("img", name="Image of blue")).to_have_js_property("naturalWidth", 64)
+    await page.keyboard.press("ArrowRight")
+    dialog = page.get_by_role("dialog", name="Image of red")
+    await expect(dialog).to_contain_text("2 of 2")
+    await dialog.get_by_role("button", name="Close").click()
+    await expect(dialog).to_be_hidden()
+
+
+async def test_a_run_without_outputs_says_when_they_appear(user: User) -> None:
+    run = await user.create(RED, start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}?tab=outputs", width=NARROW)
+    await expect(page.get_by_text("Start the run: its outputs appear here.")).to_be_visible()
+
+
+ATTACK = (
+    "\"'><img src=/hit onerror=hit=1><script>hit=1</script><svg onload=hit=1>"
+    "<iframe srcdoc='<script>parent.hit=1</script>'>"
+)
+HOSTILE_FILES = {
+    "a.svg": (
+        "<svg xmlns='http://www.w3.org/2000/svg' onload='parent.hit=1'><script>parent.hit=1</script>"
+        "<image href='/hit'/></svg>"
+    ),
+    "a.html": f"<script>parent.hit=1</script>{ATTACK}",
+    "a.txt": ATTACK,
+    "a.json": json.dumps({ATTACK: ATTACK}),
+}
+HOSTILE_RESULT = {
+    "result_text": ATTACK,
+    "result_json": {ATTACK: ATTACK},
+    "link": "javascript:hit=1",
+    ATTACK: "data:text/html," + ATTACK,
+}
+
+
+async def test_hostile_content_runs_nowhere(user: User) -> None:
+    async with running_sink() as sink:
+        sink.answer = answered(500, ATTACK.encode())
+        run = await user.create(
+            configured_step(ATTACK, prompt=ATTACK, texts=HOSTILE_FILES, result=HOSTILE_RESULT),
+            configured_step("fails", ATTACK, breaks=ATTACK),
+            name=ATTACK,
+            description=ATTACK,
+            labels={"attack": ATTACK},
+            origin_reference=ATTACK,
+            webhook_url=sink.url(),
+            suppress_subtask_events=False,
+            config={"on_failure": "continue", "step_defaults": {"GENERATION": {"negative_prompt": ATTACK}}},
+        )
+        await user.site.service.until_ended(run["id"])
+        page = await user.context.new_page()
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("dialog", lambda dialog: requests.append(f"dialog {dialog.message}"))
+        path = f"/ui/workflows/{run['id']}"
+        for address, shown in {
+            path: page.get_by_role("tabpanel", name="Graph"),
+            f"{path}?tab=outputs": page.get_by_role("region", name=f"JSON of {ATTACK}").get_by_text(ATTACK).first,
+            f"{path}?tab=timeline": page.locator(".timeline-step", has_text=ATTACK),
+            f"{path}?tab=events": page.locator(".event-step", has_text=ATTACK).first,
+            f"{path}?tab=definition": page.get_by_role("region", name="Definition as sent"),
+            f"{path}?tab=webhooks": page.locator(".delivery-answer", has_text=ATTACK).first,
+            "/ui": page.get_by_role("link", name=ATTACK, exact=True),
+        }.items():
+            await page.goto(user.site.url + address)
+            await expect(shown).to_be_visible()
+            if "outputs" in address:
+                await expect(card(page, ATTACK, "a.txt").locator("pre")).to_have_text(ATTACK)
+                await page.get_by_role("button", name=f"Enlarge: Image of {ATTACK}").first.click()
+                await expect(page.get_by_role("dialog").get_by_role("img")).to_be_visible()
+            if "definition" in address:
+                await page.get_by_text("As completed").click()
+                await expect(page.get_by_role("region", name=f"Inputs of {ATTACK}")).to_be_visible()
+            assert await page.evaluate("typeof hit") == "undefined"
+            assert len(page.frames) == 1
+    foreign = [url for url in requests if not url.startswith((f"{user.site.url}/ui", f"{user.site.url}/api/v1/"))]
+    assert foreign == []
+
+
+@pytest.mark.parametrize("name", ["a.svg", "a.html"])
+async def test_an_address_of_a_file_with_scripts_downloads_it(user: User, name: str) -> None:
+    run = await user.create(configured_step("a", texts={name: "<svg xmlns='http://www.w3.org/2000/svg'/>"}))
+    ended = await user.site.service.until_ended(run["id"])
+    page = await user.open("/ui")
+    async with page.expect_download() as download:
+        address = f"/api/v1/artifacts/{ended['steps'][0]['result']['paths'][0]}"
+        await page.evaluate("address => { location.href = address }", address)
+    assert (await download.value).suggested_filename == name
+    assert page.url == f"{user.site.url}/ui"
