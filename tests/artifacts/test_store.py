@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from anyio import run_process
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import MemoryStore
 
-from stepwell.artifacts.disk import Disk
-from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
+from stepwell.artifacts.disk import CHUNK
+from stepwell.artifacts.store import PAGE, ObstoreArtifacts
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import preview_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
@@ -288,12 +288,12 @@ NO_RUNTIME = 'Unable to build Tokio runtime: Os { code: 24, kind: TooManyOpenFil
 @pytest.mark.parametrize(
     ("text", "said"), [(NO_RUNTIME, "Too many open files"), ("called `Option::unwrap()` on a `None` value", "Panic")]
 )
-async def test_a_panic_of_obstore_is_raised_as_an_artifact_error(root: Path, text: str, said: str) -> None:
-    class Panicking(LocalStore):
+async def test_a_panic_of_obstore_is_raised_as_an_artifact_error(text: str, said: str) -> None:
+    class Panicking(MemoryStore):
         async def put_async(self, *_: object, **__: object) -> NoReturn:
             raise PanicException(text)
 
-    broken = ObstoreArtifacts(Panicking(root, mkdir=True), Disk(root))
+    broken = ObstoreArtifacts(Panicking())
     with pytest.raises(ArtifactError) as caught:
         await broken.put(PATH, b"x")
     assert str(caught.value) == f"'{PATH}' could not be written: {said}"

@@ -1,16 +1,21 @@
-"""Functions for a local folder that obstore lacks: they sync files, check links, and remove left-overs of crashes.
+"""Functions for a local folder that obstore lacks: durable writes, checks of links, the removal of left-overs.
 
 All methods block, so callers run them in a thread.
 """
 
+import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
+from uuid import uuid4
 
 from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath
+
+CHUNK = 1 << 20  # bytes
 
 
 class Disk:
@@ -29,28 +34,36 @@ class Disk:
         target = self.root / (str(path) if follow_file else path.prefix)
         return target.resolve().is_relative_to(self.root / ARTIFACTS_ROOT)
 
-    def publish(self, staged: ArtifactPath, path: ArtifactPath) -> None:
-        """Rename a staged file to its final path, and sync that to the disk. A failure leaves neither file.
+    def file(self, path: ArtifactPath) -> str | None:
+        """Return where the file is; None if it doesn't exist, or isn't below the root."""
+        target = self.root / str(path)
+        return str(target) if self.contains(path, follow_file=True) and target.is_file() else None
 
-        The contents are synced before the rename, so that after a power cut no path names half a file.
+    def store(self, path: ArtifactPath, source: IO[bytes]) -> tuple[int, str] | None:
+        """Store the whole of *source* at *path*, synced to the disk. Return its size and its SHA-256.
+
+        Returns None if *path* leads out of the root. The contents are synced before the file gets its name, so that
+        after a power cut no path names half a file. Raises OSError. A write that fails leaves neither a part of the
+        file nor an empty folder.
         """
-        source = self.root / str(staged)
+        if not self.contains(path, follow_file=False):
+            return None
+        target = self.root / str(path)
+        staged = target.with_name(f".part-{uuid4().hex}")
         try:
-            _sync(source, os.O_RDONLY)
-            source.replace(self.root / str(path))
-        except OSError:
-            source.unlink(missing_ok=True)
+            with _created(staged) as file:
+                measured = read_measured(source, file.write)
+                file.flush()
+                os.fsync(file.fileno())
+            staged.replace(target)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            with suppress(OSError):  # it contains other files
+                target.parent.rmdir()
             raise
-        for folder in (path.prefix, ARTIFACTS_ROOT, "."):
-            _sync(self.root / folder, os.O_RDONLY | os.O_DIRECTORY)
-
-    def drop_staged(self, staged: ArtifactPath) -> None:
-        """Remove what a failed write left of *staged*, and the folder if it is empty then."""
-        folder = self.root / staged.prefix
-        for leftover in (folder / staged.name, *folder.glob(f"{staged.name}#*")):
-            leftover.unlink(missing_ok=True)
-        with suppress(OSError):
-            folder.rmdir()
+        for folder in (target.parent, target.parent.parent, self.root):
+            _sync_folder(folder)
+        return measured
 
     def unlink(self, path: ArtifactPath, previews: Iterable[str] = ()) -> None:
         """Remove a file, then its *previews*, and its folder if it is empty then. Raises OSError."""
@@ -98,8 +111,28 @@ class Disk:
             return
 
 
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_NOFOLLOW)
+def read_measured(source: IO[bytes], use: Callable[[bytes], object]) -> tuple[int, str]:
+    """Call *use* with each chunk of the whole of *source*. Return its size and its SHA-256."""
+    source.seek(0)
+    digest, size = hashlib.sha256(), 0
+    while chunk := source.read(CHUNK):
+        use(chunk)
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()
+
+
+def _created(path: Path) -> IO[bytes]:
+    """Create the file, and its folder if it is missing."""
+    while True:
+        try:
+            return path.open("xb")
+        except FileNotFoundError:  # or another call has just removed the empty folder
+            path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)
     finally:

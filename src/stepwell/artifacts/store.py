@@ -1,10 +1,10 @@
 """The store of output files: a folder or a bucket, on obstore (https://developmentseed.org/obstore/)."""
 
-import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Self
@@ -15,7 +15,7 @@ from obstore import sign_async
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
-from stepwell.artifacts.disk import Disk
+from stepwell.artifacts.disk import CHUNK, Disk, read_measured
 from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_as_exceptions, reason
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
 from stepwell.artifacts.staged_paths import parse_stored_path
@@ -24,7 +24,6 @@ from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifa
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
 
 PAGE = 1_000  # paths
-CHUNK = 1 << 20  # bytes
 _PROBE = 1 << 20  # bytes
 
 OnFull = Callable[[NoRoomForArtifact], object]
@@ -137,38 +136,33 @@ class ObstoreArtifacts:
             await to_thread.run_sync(_write_probe_files, [None] if self._disk is None else [None, self._disk.root])
 
     async def put(self, path: str, data: bytes) -> Output:
-        await self._write(path, data)
-        digest = await to_thread.run_sync(lambda: hashlib.sha256(data).hexdigest())
-        return Output(path=path, size=len(data), sha256=digest)
+        return await self._write(path, data)
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
-        digest, size = hashlib.sha256(), 0
         # Spooled first, so that a stream that breaks off leaves nothing in any kind of store.
         with self._writing(path), TemporaryFile() as spool:
             async for chunk in chunks:
-                digest.update(chunk)
-                size += len(chunk)
                 await to_thread.run_sync(spool.write, chunk)
-            spool.seek(0)
-            await self._write(path, spool)
-        return Output(path=path, size=size, sha256=digest.hexdigest())
+            return await self._write(path, spool)
 
     async def put_file(self, path: str, file: IO[bytes]) -> Output:
-        with self._writing(path):
-            size, digest = await to_thread.run_sync(_measure, file)
-        await self._write(path, file)
-        return Output(path=path, size=size, sha256=digest)
+        return await self._write(path, file)
 
-    async def _write(self, path: str, data: bytes | IO[bytes]) -> None:
+    async def _write(self, path: str, data: bytes | IO[bytes]) -> Output:
         target = parse_artifact_path(path)
         if target is None:
             raise ArtifactError(f"{_printable(path)} can't be an artifact's path")
+        file = BytesIO(data) if isinstance(data, bytes) else data
         # Shielded, because a cancelled write continues in its thread, and could finish after a clean-up.
         with CancelScope(shield=True), self._writing(path):
             if self._disk is None:
+                size, digest = await to_thread.run_sync(_measure, file)
                 await self._put_in_bucket(target, data)
+            elif (stored := await to_thread.run_sync(self._disk.store, target, file)) is not None:
+                size, digest = stored
             else:
-                await self._put_durably(self._disk, target, data)
+                raise ArtifactError(f"{_printable(path)} leads out of the store")
+        return Output(path=path, size=size, sha256=digest)
 
     @contextmanager
     def _writing(self, path: str) -> Iterator[None]:
@@ -187,18 +181,6 @@ class ObstoreArtifacts:
             chunk_size=PART,
             max_concurrency=PARTS_AT_ONCE,
         )
-
-    async def _put_durably(self, disk: Disk, target: ArtifactPath, data: bytes | IO[bytes]) -> None:
-        if not await to_thread.run_sync(lambda: disk.contains(target, follow_file=False)):
-            raise ArtifactError(f"{_printable(str(target))} leads out of the store")
-        staged = target._replace(name=f".part-{uuid4().hex}")
-        try:
-            # One chunk at a time, because obstore would hold twelve of 5 MiB, which makes it no faster.
-            await self._store.put_async(str(staged), data, chunk_size=CHUNK, max_concurrency=1)
-            await to_thread.run_sync(disk.publish, staged, target)
-        except (BaseError, OSError):
-            await to_thread.run_sync(disk.drop_staged, staged)
-            raise
 
     async def get(self, path: str) -> bytes:
         target = await self._readable(path)
@@ -220,12 +202,14 @@ class ObstoreArtifacts:
         yield chunks()
 
     async def local_path(self, path: str) -> str | None:
-        target = await self._readable(path)
-        if self._disk is None:
-            return None
-        if not await self.has(path):
+        target = parse_artifact_path(path)
+        if target is None:
             raise artifact_gone(path)
-        return str(self._disk.root / target)
+        if (disk := self._disk) is None:
+            return None
+        if (file := await to_thread.run_sync(disk.file, target)) is None:
+            raise artifact_gone(path)
+        return file
 
     async def delete(self, path: str) -> None:
         target = parse_stored_path(path)
@@ -333,13 +317,9 @@ def _write_probe_files(folders: Sequence[Path | None]) -> None:
 
 def _measure(file: IO[bytes]) -> tuple[int, str]:
     """Return the size and the SHA-256 of the whole file, and go back to its beginning."""
+    measured = read_measured(file, lambda _: None)
     file.seek(0)
-    digest, size = hashlib.sha256(), 0
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-        size += len(chunk)
-    file.seek(0)
-    return size, digest.hexdigest()
+    return measured
 
 
 def artifact_gone(path: str) -> ArtifactGone:
