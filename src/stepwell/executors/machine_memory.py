@@ -25,7 +25,7 @@ from uuid import uuid4
 import structlog
 from msgspec import DecodeError, Struct, json
 
-from stepwell.executors.claimants import start_time
+from stepwell.executors.claimants import own_start_time, start_time
 
 log = structlog.get_logger()
 
@@ -50,13 +50,13 @@ class MachineMemory:
     def __init__(self, max_memory: int, path: Path | None = None) -> None:
         self._max_memory = max_memory
         self._path = path or Path(tempfile.gettempdir(), f"stepwell-worker-memory-{os.getuid()}")
+        self._lock, self._new = (self._path.with_name(f"{self._path.name}.{end}") for end in ("lock", "new"))
         self._ended: set[str] = set()
 
     @asynccontextmanager
     async def reserved(self, memory: int) -> AsyncIterator[None]:
         """Wait for *memory* bytes, and have them within the context. They must fit: `WorkWeight.check_fits`."""
-        own = _Line(uuid4().hex, os.getpid(), start_time(os.getpid()) or 0, memory)
-        await self._change(lambda lines: lines.append(own))
+        own = _Line(uuid4().hex, os.getpid(), own_start_time(), memory)
         try:
             while not await self._change(lambda lines: self._is_turn(lines, own)):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(_CHECK_S)
@@ -69,18 +69,14 @@ class MachineMemory:
                 log.warning("memory.not_released", action="release", error=str(error))
 
     def _is_turn(self, lines: list[_Line], own: _Line) -> bool:
-        needed = 0
-        for line in lines:
-            needed += line.memory
-            if line.id == own.id:
-                return needed <= self._max_memory
-        lines.append(own)  # the file was deleted
-        return False
+        if own not in lines:  # it is new, or the file was deleted
+            lines.append(own)
+        return sum(line.memory for line in lines[: lines.index(own) + 1]) <= self._max_memory
 
     async def _change(self, change: Callable[[list[_Line]], T]) -> T:
         """Apply *change* to the lines of work that hasn't ended, and store them. Raises OSError."""
         give_up_at = time.monotonic() + _LOCK_S
-        with _opened(self._path.with_name(f"{self._path.name}.lock")) as descriptor:
+        with _opened(self._lock) as descriptor:
             while not _is_locked(descriptor):
                 if time.monotonic() > give_up_at:
                     raise TimeoutError(f"another process has held the lock of {self._path} for {_LOCK_S:g} s")
@@ -102,11 +98,10 @@ class MachineMemory:
                 return []  # somebody has damaged it
 
     def _replace(self, data: bytes) -> None:
-        new = self._path.with_name(f"{self._path.name}.new")
-        with _opened(new) as descriptor, open(descriptor, "r+b", closefd=False) as file:
+        with _opened(self._new) as descriptor, open(descriptor, "r+b", closefd=False) as file:
             file.truncate()
             file.write(data)
-        new.replace(self._path)
+        self._new.replace(self._path)
 
 
 @contextmanager
