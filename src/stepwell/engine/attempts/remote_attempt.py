@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 import structlog
-from anyio import CancelScope, to_thread
+from anyio import CancelScope
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import CancelReceipt, TaskPhase
@@ -35,6 +35,7 @@ from stepwell.engine.attempts.attempt_answers import AttemptAnswers
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.remote_jobs import PollPace, RemoteJobs
+from stepwell.offloop import off_loop_if_large
 from stepwell.ports.providers import Attempt, AttemptIO, Finished, Job, JobState, JobStatus, RemoteProvider
 
 log = structlog.get_logger()
@@ -208,7 +209,7 @@ class RemoteAttempt:
         control, task = self.control, self.task
         request = await self.provider.prepare(self.attempt, io)
         # A body may contain pictures; their digest takes a tenth of a second.
-        sent = Sent(request.model, await to_thread.run_sync(digest, request.body), self._clock.now(), on_fallback)
+        sent = Sent(request.model, await off_loop_if_large(digest, request.body), self._clock.now(), on_fallback)
         _require_current(control.report(Sending(task.position, task.id, sent)))
         try:
             await control.flushed()

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from anyio import to_thread
 from msgspec import to_builtins
 
 from stepwell.domain.artifacts import parse_artifact_path
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.model import Sent
+from stepwell.offloop import off_loop_if_large
 from stepwell.ports.providers import (
     Attempt,
     AttemptIO,
@@ -91,7 +91,7 @@ class CeleryProvider:
 
     async def submit(self, attempt: Attempt, request: Request, _io: AttemptIO, /) -> Job | Finished:
         job = self._job(attempt)
-        text = await to_thread.run_sync(encode, request.body)
+        text = await off_loop_if_large(encode, request.body)
         await self._queues.publish(
             job.id,
             attempt.workflow_id,
