@@ -64,7 +64,7 @@ async def test_a_worker_without_its_claim_deletes_files_unless_another_worker_ha
                 redis_server.client.set(f"stepwell-claim-{job_id}", "another", px=60_000)
             else:
                 assert await records.revoke(job_id) is None
-            assert await attempt is None
+            assert not await attempt
         expected = (Claim.TAKEN, True) if lost_to == "another worker" else (Claim.ENDED, False)
         claim, _ = await records.claim(job_id, "third", "third")
     assert (claim, has_note(tmp_path)) == expected
@@ -91,9 +91,10 @@ async def test_a_job_is_claimed_before_the_resources_are_opened(
             await opening.wait()
             record = (await records.read([job_id]))[job_id]
             assert (record.phase, record.claimed) == (JobPhase.STARTED, True)
-            assert await executor.execute(job_id, "a duplicate", "first") is None
+            assert not await executor.execute(job_id, "a duplicate", "first")
             may_fail.set()
-    end = decode(attempt.result(), ResultMessage)
+        assert attempt.result()
+        end = decode((await records.read([job_id]))[job_id].result, ResultMessage)
     assert end.error is not None
     assert (end.error.message, end.error.retryable) == ("the worker first can't start: the bucket is away", True)
 

@@ -1,4 +1,4 @@
-"""Does an attempt on a Celery worker: claims its job, runs its provider, stores its files, returns its end.
+"""Does an attempt on a Celery worker: claims its job, runs its provider, stores its files and its end.
 
 What must hold:
 - Only the worker with the job's claim works on it. It renews the claim, and stops when it has lost it.
@@ -6,7 +6,7 @@ What must hold:
   claims. Only the worker with the claim reports an end.
 - An attempt that fails leaves no file. But a worker that has lost its claim leaves the files of another worker alone.
 - A message names the files of its own job only, because a failure deletes them.
-- Whatever happens, the worker returns a message, so that the service knows why an attempt failed.
+- Whatever happens, the worker stores a message, so that the service knows why an attempt failed.
 """
 
 import asyncio
@@ -61,22 +61,23 @@ class AttemptExecutor:
         """Return whether this process works on the job. Any thread may call it."""
         return job_id in self._claimed
 
-    async def execute(self, job_id: str, text: object, worker: str) -> str | None:
-        """Return the end of the attempt, encoded. None if the job has ended before, or another worker has it."""
+    async def execute(self, job_id: str, text: object, worker: str) -> bool:
+        """Do the attempt, and store its end. Return False if the job has ended before, or another worker has it."""
         claimant = new_claimant()
         claim, runs = await self._claim(job_id, claimant, worker)
         if claim is not Claim.GRANTED:
-            return None
+            return False
         if runs > _MOST_RUNS:
             message = f"the worker process died {_MOST_RUNS} times in the step (out of memory, or killed)"
-            return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
+            end = ResultMessage(error=ReportedError(message=message, retryable=True))
+            return await self._store_end(job_id, claimant, end)
         work = asyncio.create_task(self._run(job_id, claimant, text, worker), name=f"attempt {job_id}")  # noqa: TID251 - ended below
         keep = asyncio.create_task(self._keep_claim(job_id, claimant, worker), name=f"claim {job_id}")  # noqa: TID251
         self._claimed.add(job_id)
         keep.add_done_callback(lambda _: self._claimed.discard(job_id))
         try:
             await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
-            return encode(work.result()) if work.done() and await self._still_claimed(job_id, claimant) else None
+            return work.done() and await self._store_end(job_id, claimant, work.result())
         finally:
             for task in (work, keep):
                 task.cancel()
@@ -124,15 +125,16 @@ class AttemptExecutor:
             if claim is not Claim.GRANTED:
                 return
 
-    async def _still_claimed(self, job_id: str, claimant: str) -> bool:
-        """Return whether the end of the attempt may be reported. During an outage it may: the service decides."""
-        try:
-            async with asyncio.timeout(_ANSWER_S):
-                return await self._records.renew(job_id, claimant) or (
-                    (await self._records.claim(job_id, claimant, ""))[0] is Claim.GRANTED
-                )
-        except (RedisError, OSError):
-            return True
+    async def _store_end(self, job_id: str, claimant: str, end: ResultMessage) -> bool:
+        """Store the end of the attempt. Return False if the job has ended before, or another worker has it."""
+        text = encode(end)
+        while True:
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    return await self._records.finish(job_id, claimant, text)
+            except (RedisError, OSError) as error:
+                log.warning("celery.backend_away", action="finish", task_id=job_id, error=type(error).__name__)
+                await asyncio.sleep(_OUTAGE_RETRY_S)
 
     async def _run(self, job_id: str, claimant: str, text: object, worker: str) -> ResultMessage:
         """Return the end of the attempt."""

@@ -12,6 +12,7 @@ import structlog
 from celery import Celery, Task
 from celery.exceptions import Ignore, ImproperlyConfigured, Reject, SoftTimeLimitExceeded
 from celery.signals import worker_process_shutdown
+from celery.states import SUCCESS
 
 from stepwell.executors.worker_loop import WorkerLoop
 from stepwell.providers.celery.configuration import worker_configuration
@@ -43,9 +44,10 @@ def configuration() -> dict[str, Any]:
     return worker_configuration(settings.celery_broker_url, settings.result_backend)
 
 
-@app.task(bind=True, name=ATTEMPT_TASK)
-def attempt(self: Task, text: str) -> str:
-    """Do one attempt. Returns a `ResultMessage`.
+# Celery itself stores the errors only: the end of an attempt is stored in one step with the check of its claim.
+@app.task(bind=True, name=ATTEMPT_TASK, ignore_result=True, store_errors_even_if_ignored=True)
+def attempt(self: Task, text: str) -> None:
+    """Do one attempt. Its result in the backend is a `ResultMessage`.
 
     What this process can't do is left to others unless it has the claim on the job: the message goes back to the queue.
     """
@@ -53,7 +55,7 @@ def attempt(self: Task, text: str) -> str:
     try:
         loop = _loop()
         future = loop.execute(job_id, text, self.request.hostname)
-        answer = future.result()
+        is_stored = future.result()
     except SoftTimeLimitExceeded:  # the step has not ended itself when its time was over
         claimed = loop is not None and loop.has_claim(job_id)
         if future is not None:
@@ -61,7 +63,9 @@ def attempt(self: Task, text: str) -> str:
         if not claimed:  # it has waited for the claim of another worker, which may have died
             raise Reject("another worker has the job", requeue=True) from None
         message = f"timed out after {self.request.timelimit[1]:g} s"
-        return encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
+        end = encode(ResultMessage(error=ReportedError(message=message, retryable=True)))
+        self.backend.store_result(job_id, end, SUCCESS, request=self.request)
+        return
     except Exception as error:
         if future is not None:
             raise
@@ -69,9 +73,8 @@ def attempt(self: Task, text: str) -> str:
         _close_loop()  # the next attempt tries again
         time.sleep(_START_AGAIN_S)  # another process may be faster
         raise Reject(f"the worker can't start: {type(error).__name__}", requeue=True) from None
-    if answer is None:
+    if not is_stored:
         raise Ignore  # the result in the backend stays as it is
-    return answer
 
 
 @app.task(name=PROBE_TASK)

@@ -23,12 +23,12 @@ class WorkerLoop:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._started: Future[tuple[asyncio.AbstractEventLoop, AttemptExecutor, asyncio.Event]] = Future()
-        self._attempts: set[asyncio.Task[str | None]] = set()
+        self._attempts: set[asyncio.Task[bool]] = set()
         # A daemon, so that a step that blocks the loop can't keep the process from its end.
         self._thread = threading.Thread(target=self._run, name="stepwell", daemon=True)
         self._thread.start()
 
-    def execute(self, job_id: str, text: object, worker: str) -> "Future[str | None]":
+    def execute(self, job_id: str, text: object, worker: str) -> "Future[bool]":
         """Begin an attempt. See `AttemptExecutor.execute`. Raises the error of a start that failed."""
         loop, executor, _ = self._started.result(_START_S)
         return asyncio.run_coroutine_threadsafe(self._execute(executor, job_id, text, worker), loop)
@@ -42,7 +42,7 @@ class WorkerLoop:
         self._started.add_done_callback(_stop)
         self._thread.join(_JOIN_S)
 
-    async def _execute(self, executor: AttemptExecutor, job_id: str, text: object, worker: str) -> str | None:
+    async def _execute(self, executor: AttemptExecutor, job_id: str, text: object, worker: str) -> bool:
         task = asyncio.current_task()
         assert task is not None
         self._attempts.add(task)

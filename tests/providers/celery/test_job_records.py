@@ -6,6 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import Celery
+from celery.result import AsyncResult
 from redis.asyncio import Redis
 
 from stepwell.providers.celery.job_records import Claim, JobPhase, JobRecords, result_key
@@ -70,6 +72,47 @@ async def test_a_job_that_has_ended_is_neither_revoked_nor_begun_again(
     redis_server.client.set(result_key(job), f'{{"status": "{status}", "result": null}}')
     assert await records.revoke(job) is JobPhase(status)
     assert (await records.claim(job, "first", "worker"))[0] is Claim.ENDED
+
+
+async def test_only_the_claimant_finishes_a_job_and_only_once(records: JobRecords, job: str) -> None:
+    await records.claim(job, "first", "worker")
+    assert not await records.finish(job, "second", "of the second")
+    assert await records.finish(job, "first", "of the first")
+    assert not await records.finish(job, "first", "again")
+    record = (await records.read([job]))[job]
+    assert (record.phase, record.result) == (JobPhase.SUCCESS, "of the first")
+
+
+async def test_a_job_of_which_the_backend_has_lost_everything_is_finished(records: JobRecords, job: str) -> None:
+    assert await records.finish(job, "first", "the end")
+    assert (await records.read([job]))[job].phase is JobPhase.SUCCESS
+
+
+async def test_a_job_is_either_finished_or_revoked(records: JobRecords, job: str) -> None:
+    await records.claim(job, "first", "worker")
+    finished, revoked = await asyncio.gather(records.finish(job, "first", "the end"), records.revoke(job))
+    assert (finished, revoked) in [(True, JobPhase.SUCCESS), (False, None)]
+    other = f"{job}-other"
+    await records.claim(other, "first", "worker")
+    assert await records.revoke(other) is None
+    assert not await records.finish(other, "first", "the end")
+
+
+async def test_the_end_of_a_job_is_pushed_in_the_form_of_celery(
+    records: JobRecords, redis_server: RedisServer, job: str
+) -> None:
+    client: Any = redis_server.client
+    with client.pubsub() as pubsub:
+        pubsub.subscribe(result_key(job))
+        await records.finish(job, "first", "the end")
+        messages = [pubsub.get_message(timeout=30) for _ in range(2)]
+    app = Celery(backend=redis_server.url, set_as_current=False)
+    try:
+        assert app.backend.decode_result(messages[1]["data"])["result"] == "the end"
+        result = AsyncResult(job, app=app)
+        assert (result.status, result.result) == ("SUCCESS", "the end")
+    finally:
+        app.close()
 
 
 async def test_the_runs_of_a_job_are_counted(records: JobRecords, redis_server: RedisServer, job: str) -> None:

@@ -3,7 +3,7 @@
 What must hold:
 - One worker at a time works on a job: the one with the claim. It renews the claim while it works.
 - A job that has a final status never starts again, though its message may be delivered again.
-- `revoke` decides together with the end of a job: exactly one of the two comes first.
+- `revoke` and `finish` end a job: exactly one of the two comes first, and the other one changes nothing.
 """
 
 import asyncio
@@ -55,6 +55,19 @@ _RELEASE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
+# KEYS: result, claim. ARGV: claimant, result of the job, seconds until it expires
+_FINISH = (
+    _FINAL
+    + """
+local status = final(KEYS[1])
+if status then return status end
+local claimant = redis.call('GET', KEYS[2])
+if claimant and claimant ~= ARGV[1] then return 'CLAIMED' end
+redis.call('SETEX', KEYS[1], ARGV[3], ARGV[2])
+redis.call('PUBLISH', KEYS[1], ARGV[2])
+return 'finished'
+"""
+)
 # KEYS: result, claim. ARGV: result of a revoked job, seconds until it expires, 1 if a claimed job must not be ended
 _REVOKE = (
     _FINAL
@@ -136,8 +149,8 @@ class JobRecords:
 
     def __init__(self, redis: "Redis") -> None:
         self._redis = redis
-        self._claim, self._renew, self._revoke = map(redis.register_script, (_CLAIM, _RENEW, _REVOKE))
-        self._release = redis.register_script(_RELEASE)
+        self._claim, self._renew, self._release = map(redis.register_script, (_CLAIM, _RENEW, _RELEASE))
+        self._finish, self._revoke = map(redis.register_script, (_FINISH, _REVOKE))
 
     async def read(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
         """Return the records of the jobs by id."""
@@ -171,6 +184,15 @@ class JobRecords:
     async def release(self, job_id: str, claimant: str) -> None:
         """End the claim of *claimant*, if it still has the job."""
         await self._release([_claim_key(job_id)], [claimant])
+
+    async def finish(self, job_id: str, claimant: str, result: str) -> bool:
+        """Store the *result* of the job, in Celery's form. If nobody has the claim any more, *claimant* may do it too.
+
+        Return False if the job has ended before, or another worker has it.
+        """
+        finished = _encoded_result(job_id, JobPhase.SUCCESS, result)
+        arguments: list[str | int] = [claimant, finished, _RESULT_EXPIRES_S]
+        return _text(await self._finish([result_key(job_id), _claim_key(job_id)], arguments)) == "finished"
 
     async def revoke(self, job_id: str, *, only_idle: bool = False) -> JobPhase | None:
         """End the job, so that no worker begins it, and end its claim. Return its status if it had ended before.
