@@ -21,6 +21,7 @@ def worker(settings: Settings, *, concurrency: int | None, queues: str | None) -
     app.conf.update(worker_hijack_root_logger=False, worker_redirect_stdouts=False)
     # Celery tells workers apart by this name, also those of one machine.
     arguments = ["worker", "--loglevel", settings.log_level, "--hostname", f"stepwell-{os.getpid()}@%h"]
+    arguments += ["--without-gossip"]  # it reads the events of all workers, and nothing uses what it learns
     arguments += ["--concurrency", str(concurrency or settings.max_local_steps)]
     arguments += ["--queues", queues or ",".join(settings.celery_queues.names)]
     try:
