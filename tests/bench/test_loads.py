@@ -7,13 +7,14 @@ import pytest
 from msgspec import json
 from msgspec.structs import replace
 
-from stepwell.bench.loads import Load, Shape, Work, dependencies
+from stepwell.bench.loads import Load, Shape, Work, dependencies, image_task
 from stepwell.bench.measurements import Counts, Measurements, of_all_processes, percentile
 from stepwell.bench.plain_celery import CanvasSeconds
 from stepwell.bench.report import Report, report_of, with_celery
 from stepwell.domain.mapping.input_mapping import effective_config
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.persistence.benchmark.queries import Times, Written
+from stepwell.providers.local.generation import image_size
 from support.workflows.definitions import plan
 
 SIZES = [1, 2, 3, 4, 10, 100, 1_000]
@@ -129,6 +130,12 @@ def test_each_step_of_an_image_load_adjusts_the_image_of_its_first_dependency(sh
                 assert (step.task_type, mapped) == ("GENERATION", [])
                 assert (step.config["width"], step.config["height"]) == (64, 64)
             assert step.provider_config == {"provider_type": "LOCAL"}
+
+
+def test_images_have_the_size_that_local_draws_without_a_size() -> None:
+    load = Load(Shape.CHAIN, workflows=1, steps=1, concurrency=1, work=Work.IMAGE)
+    assert image_size({}) == (load.image_size, load.image_size)
+    assert image_size(image_task(load, first=True)[1]) == image_size({})
 
 
 def test_waiting_steps_need_no_input() -> None:

@@ -37,7 +37,8 @@ class Work(StrEnum):
 class Load(Struct, frozen=True):
     """*workflows* workflows of *steps* steps each, *concurrency* at a time.
 
-    A result of a step that does nothing has about *payload* bytes. Images have *image_size* pixels in each direction.
+    A result of a step that does nothing has about *payload* bytes. Images have *image_size* pixels in each direction:
+    by default as many as LOCAL draws without a size.
     """
 
     shape: Shape
@@ -46,7 +47,7 @@ class Load(Struct, frozen=True):
     concurrency: int
     payload: int = 0
     work: Work = Work.NOTHING
-    image_size: int = 512
+    image_size: int = 1024
 
     @property
     def total_steps(self) -> int:

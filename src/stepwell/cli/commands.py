@@ -218,9 +218,9 @@ def _print_list(descriptions: Mapping[str, str]) -> None:
 @click.option(
     "--image-size",
     type=click.IntRange(16, 4_096),
-    default=512,
+    default=1024,
     show_default=True,
-    help="The width and height of an image, in pixels.",
+    help="The width and height of an image, in pixels. The default is that of LOCAL.",
 )
 @click.option(
     "--processes",
