@@ -11,16 +11,21 @@ from typing import IO
 
 from anyio import CancelScope, to_thread
 
+_SMALL = 4 * 1024 * 1024  # bytes; to free a larger file would take milliseconds of the event loop
+
 
 @asynccontextmanager
 async def temporary_file() -> AsyncIterator[IO[bytes]]:
     """Yield an empty file. Raises OSError if there is no room for it."""
-    file = TemporaryFile()  # noqa: SIM115 - closed below, in a thread, because freeing a large file takes a while
+    file = TemporaryFile()  # noqa: SIM115 - closed below
     try:
         yield file
     finally:
-        with CancelScope(shield=True):
-            await to_thread.run_sync(file.close)
+        if os.fstat(file.fileno()).st_size <= _SMALL:
+            file.close()
+        else:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(file.close)
 
 
 def path_for_others(file: IO[bytes]) -> str:
