@@ -16,9 +16,8 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.artifacts import s3 as module
-from stepwell.artifacts.disk import CHUNK
 from stepwell.artifacts.s3 import PART, Bucket
-from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.artifacts.store import CHUNK, ObstoreArtifacts
 from stepwell.domain.errors import ArtifactError, ArtifactGone
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server
 

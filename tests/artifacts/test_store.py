@@ -14,8 +14,7 @@ import pytest
 from anyio import run_process
 from obstore.store import MemoryStore
 
-from stepwell.artifacts.disk import CHUNK
-from stepwell.artifacts.store import PAGE, ObstoreArtifacts
+from stepwell.artifacts.store import CHUNK, PAGE, ObstoreArtifacts
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import preview_path
 from stepwell.domain.errors import ArtifactError, ArtifactGone, CallFailed
@@ -252,7 +251,7 @@ async def test_readers_never_see_half_a_file(any_store: ObstoreArtifacts) -> Non
 FULL_DISK = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from stepwell.artifacts.store import ObstoreArtifacts
+from stepwell.artifacts.store import CHUNK, ObstoreArtifacts
 from stepwell.cli import end_process
 from stepwell.domain.errors import ArtifactError
 

@@ -15,7 +15,7 @@ from obstore import sign_async
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
-from stepwell.artifacts.disk import CHUNK, Disk, read_measured
+from stepwell.artifacts.disk import Disk, read_measured
 from stepwell.artifacts.obstore_errors import FAULTS, is_full, is_local, is_missing, panics_as_exceptions, reason
 from stepwell.artifacts.s3 import PART, PARTS_AT_ONCE, Bucket, media_type
 from stepwell.artifacts.staged_paths import parse_stored_path
@@ -24,6 +24,7 @@ from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifa
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
 
 PAGE = 1_000  # paths
+CHUNK = 1 << 20  # bytes
 _PROBE = 1 << 20  # bytes
 
 OnFull = Callable[[NoRoomForArtifact], object]
