@@ -1,7 +1,8 @@
 """The memory of LOCAL's work on one machine, shared out among the processes of its workers.
 
 The processes keep a queue in a file: one line for each process that has memory or waits for it, in the order in which
-they came. A second file beside it has the lock.
+they came. A second file beside it has the lock. The files are in the machine's memory if it has a folder there: on a
+disk, each change would wait for others' writes.
 
 What must hold:
 - A process has its memory once the lines up to its own need no more than there is. So nobody is overtaken, and heavy
@@ -30,7 +31,8 @@ from stepwell.executors.claimants import own_start_time, start_time
 log = structlog.get_logger()
 
 _CHECK_S = 0.05
-_LOCK_S, _LOCK_AGAIN_S = 10.0, 0.01  # the lock is held for less than a millisecond
+_LOCK_S, _LOCK_AGAIN_S = 10.0, 0.002  # the lock is held for less than a millisecond
+_IN_MEMORY = "/dev/shm"  # noqa: S108 - all users may write there, which `_opened` considers
 
 T = TypeVar("T")
 
@@ -49,7 +51,7 @@ class MachineMemory:
 
     def __init__(self, max_memory: int, path: Path | None = None) -> None:
         self._max_memory = max_memory
-        self._path = path or Path(tempfile.gettempdir(), f"stepwell-worker-memory-{os.getuid()}")
+        self._path = path or Path(_folder(), f"stepwell-worker-memory-{os.getuid()}")
         self._lock, self._new = (self._path.with_name(f"{self._path.name}.{end}") for end in ("lock", "new"))
         self._ended: set[str] = set()
 
@@ -102,6 +104,10 @@ class MachineMemory:
             file.truncate()
             file.write(data)
         self._new.replace(self._path)
+
+
+def _folder() -> str:
+    return _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK | os.X_OK) else tempfile.gettempdir()
 
 
 @contextmanager
