@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -220,7 +221,15 @@ async def test_contents_name_and_folders_are_synced_in_that_order(
 
     monkeypatch.setattr(os, "fsync", fsync)
     await store.put(PATH, b"x")
-    assert synced == [("file", False), (f"media/{TASK}", True), ("media", True), (".", True)]
+    first = [("file", False), (f"media/{TASK}", True), ("media", True), (".", True)]
+    assert synced == first
+    await store.discard(TASK)
+    await store.put(PATH, b"x")
+    assert synced[len(first) :] == first[:-1], "the root has no new entry"
+    shutil.rmtree(root / "media")
+    synced.clear()
+    await store.put(PATH, b"x")
+    assert synced == first
 
 
 async def test_a_failed_sync_leaves_the_old_file(store: ObstoreArtifacts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ class Disk:
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         self.root = root.resolve(strict=True)
+        self._is_root_synced = False
 
     def contains(self, path: ArtifactPath, *, follow_file: bool) -> bool:
         """Return whether *path* is below the root after symbolic links are followed.
@@ -52,7 +53,7 @@ class Disk:
         target = self.root / str(path)
         staged = target.with_name(f".part-{uuid4().hex}")
         try:
-            with _created(staged) as file:
+            with self._created(staged) as file:
                 measured = read_measured(source, file.write)
                 file.flush()
                 os.fsync(file.fileno())
@@ -62,9 +63,26 @@ class Disk:
             with suppress(OSError):  # it contains other files
                 target.parent.rmdir()
             raise
-        for folder in (target.parent, target.parent.parent, self.root):
-            _sync_folder(folder)
+        self._sync_folders(target.parent)
         return measured
+
+    def _created(self, path: Path) -> IO[bytes]:
+        """Create the file, and its folders if they are missing."""
+        while True:
+            try:
+                return path.open("xb")
+            except FileNotFoundError:  # or another call has just removed the empty folder
+                if not path.parent.parent.exists():
+                    self._is_root_synced = False
+                path.parent.mkdir(parents=True, exist_ok=True)
+
+    def _sync_folders(self, folder: Path) -> None:
+        """Sync the folder of a task, the one that contains all these, and the root if that one is new there."""
+        _sync_folder(folder)
+        _sync_folder(folder.parent)
+        if not self._is_root_synced:
+            _sync_folder(self.root)
+            self._is_root_synced = True
 
     def unlink(self, path: ArtifactPath, previews: Iterable[str] = ()) -> None:
         """Remove a file, then its *previews*, and its folder if it is empty then. Raises OSError."""
@@ -124,15 +142,6 @@ def read_measured(source: IO[bytes], use: Callable[[memoryview], object]) -> tup
         digest.update(buffer[:read])
         size += read
     return size, digest.hexdigest()
-
-
-def _created(path: Path) -> IO[bytes]:
-    """Create the file, and its folder if it is missing."""
-    while True:
-        try:
-            return path.open("xb")
-        except FileNotFoundError:  # or another call has just removed the empty folder
-            path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _sync_folder(path: Path) -> None:
