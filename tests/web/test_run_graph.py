@@ -23,6 +23,20 @@ LAID_OUT = """async ([module, steps]) => {
     return {layers: names, groups, positions: [...layout.positionsOf(layers).positions]};
 }"""
 
+PROGRESS = """async (module) => {
+    const { GraphCanvas } = await import(module);
+    const step = {step_id: "a", dependencies: [], status: "RUNNING", result: null, next_attempt_at: null};
+    const container = document.querySelector("main").appendChild(document.createElement("div"));
+    const graph = new GraphCanvas(container, [step], {openStep() {}});
+    const label = () => graph.cy.nodes()[0].data("label");
+    const labels = [label()];
+    graph.noteEvents([{type: "step.progress", step_id: "a", data: {progress: 0.4}}]);
+    labels.push(label());
+    graph.noteEvents([{type: "step.completed", step_id: "a", data: {}}]);
+    graph.update([{...step, status: "COMPLETED"}]);
+    return [...labels, label()];
+}"""
+
 
 async def laid_out(page: Page, *steps: tuple[str, ...]) -> dict[str, Any]:
     """Return the layout of steps, given as their names followed by those of their dependencies."""
@@ -128,3 +142,9 @@ async def test_a_graph_of_more_steps_opens_by_groups(user: User) -> None:
     await expect(steps).to_have_count(0)
     await page.get_by_role("searchbox", name="Search steps").fill("step-15")
     await expect(steps).to_have_count(111)
+
+
+async def test_a_node_shows_the_progress_that_events_report(user: User) -> None:
+    page = await user.open("/ui/costs")
+    labels = await page.evaluate(PROGRESS, static_files().url("views/run/graph_canvas.js"))
+    assert labels == ["a\nRunning", "a\nRunning · 40%", "a\nCompleted"]

@@ -54,3 +54,26 @@ async def test_an_unknown_run_is_no_error_of_the_page(user: User) -> None:
     page = await user.open("/ui/workflows/0198c0de-0000-7000-8000-000000000000")
     await expect(page.get_by_text("There is no such run.")).to_be_visible()
     user.errors.clear()
+
+
+async def test_markup_in_a_run_is_text(user: User) -> None:
+    markup = "<img src=x onerror=\"document.title='run'\">"
+    run = await user.create(
+        IMAGE | {"id": markup},
+        configured_step("text", result={"result_text": markup, markup: markup}),
+        configured_step("broken", markup, breaks=True),
+        name=markup,
+        description=markup,
+        labels={"a": markup},
+        origin_reference=markup,
+    )
+    await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(markup)
+    await page.get_by_role("list", name="Steps").get_by_role("button").filter(has_text="<img").click()
+    await expect(page.get_by_role("dialog").get_by_role("heading", level=2)).to_have_text(markup)
+    await page.keyboard.press("Escape")
+    await page.get_by_role("region", name="Newest outputs").get_by_role("button", name="text").click()
+    await expect(page.get_by_role("dialog").locator(".values").last).to_contain_text(markup)
+    await expect(page).to_have_title(f"{markup} · Stepwell")
+    assert await page.locator("img[onerror]").count() == 0

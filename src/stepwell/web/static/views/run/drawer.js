@@ -42,6 +42,7 @@ export class Drawer {
     this.stepId = stepId;
     this.tasks = null;
     this.reason = null;
+    this.lateResult = null;
     this.error = null;
     this.draw();
     if (!this.element.open) this.element.showModal();
@@ -58,6 +59,7 @@ export class Drawer {
     const { signal } = this.requests;
     const { path } = this.reader;
     const stepId = this.stepId;
+    this.shownAt = this.stepOf(stepId)?.updated_at;
     this.readAt = performance.now() + AGAIN_MS;
     try {
       const [{ tasks }, explanation] = await Promise.all([
@@ -76,7 +78,9 @@ export class Drawer {
 
   /** After the run was read again. */
   update() {
-    if (this.stepId) this.read();
+    const step = this.stepOf(this.stepId);
+    if (step && step.updated_at !== this.shownAt) this.read();
+    else this.draw();
   }
 
   /** Every second: the countdown, and a reason that may be another one by now. */
@@ -125,9 +129,28 @@ export class Drawer {
       : html`<p class="dim">None.</p>`}</section>`;
   }
 
+  /** The result of the step alone isn't to be had: in a large run it is read once the user asks for it. */
+  readResult = async () => {
+    const { signal } = this.requests;
+    const stepId = this.stepId;
+    try {
+      const { steps } = await getJson(this.reader.path, { signal });
+      this.lateResult = steps.find((step) => step.step_id === stepId)?.result ?? null;
+    } catch (error) {
+      if (isAbort(error)) return;
+      this.error = error;
+    }
+    this.draw();
+  };
+
   result(step) {
-    if (!step.result) return nothing;
-    const members = Object.entries(step.result);
+    const result = step.result ?? this.lateResult;
+    if (!result && !this.reader.hasResults && step.status === "COMPLETED") {
+      return html`<section><h3>Result</h3><p><button type="button" class="button" @click=${this.readResult}>Read the result</button>
+        <span class="dim">This reads the results of the whole run.</span></p></section>`;
+    }
+    if (!result) return nothing;
+    const members = Object.entries(result);
     return html`<section><h3>Result</h3><dl class="values">${members.map(([name, value]) => html`<div>
       <dt class="mono break">${name}</dt><dd>${valueView(value)}</dd></div>`)}</dl></section>`;
   }

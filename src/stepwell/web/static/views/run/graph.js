@@ -1,5 +1,5 @@
 // The tab "Graph": the graph of the run, and the list of its steps beside it.
-import { html, icon, ref, render } from "../../lib/dom.js";
+import { html, icon, nothing, ref, render } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
 import { GraphCanvas } from "./graph_canvas.js";
 import { stepList } from "./step_list.js";
@@ -81,10 +81,10 @@ class GraphTab {
       <section class="graph-list" aria-label="List of the steps">
         <label class="graph-search"><span class="visually-hidden">Search steps</span>
           <input type="search" placeholder="Search steps" maxlength="200" @input=${this.onSearch} @keydown=${this.onSearchKey}></label>
-        <div class="graph-steps">${stepList(steps, {
+        <div class="graph-steps">${canvas ? stepList(steps, {
           term, selected, open: (id) => this.openStep(id),
-          groups: canvas?.groups ?? null, openGroup: canvas?.open ?? null, toggleGroup: (group) => canvas.toggleGroup(group),
-        })}</div>
+          groups: canvas.groups, openGroup: canvas.open, toggleGroup: (group) => canvas.toggleGroup(group),
+        }) : nothing}</div>
       </section>
     </div>`, this.element);
   }

@@ -81,6 +81,7 @@ export class RunReader {
       const { data, headers } = await request(this.path, { query });
       this.run = data;
       this.noteClock(headers);
+      this.noteMove(data);
       this.error = null;
     } catch (error) {
       if (isAbort(error)) return;
@@ -95,9 +96,14 @@ export class RunReader {
     const { data, headers } = await request(this.path, { query: { include_steps: false } });
     this.noteClock(headers);
     this.hasResults = data.total_steps <= RESULTS_UP_TO;
-    this.movedAt = Date.parse(data.updated_at) - this.aheadMs;
+    this.noteMove(data);
     this.run = { ...data, steps: null };
     this.onRead();
+  }
+
+  /** A change may also be known by the run alone, while its events don't arrive. */
+  noteMove(run) {
+    this.movedAt = Math.max(this.movedAt, Date.parse(run.updated_at) - this.aheadMs);
   }
 
   onError(error) {

@@ -19,9 +19,12 @@ const VERBS = {
   delete: { text: "Delete data", act: "Delete for good", title: "Delete all data of this run?", danger: true, method: "DELETE", path: "/data" },
 };
 
-/** The buttons that the run's status allows. *open* is called with the name of a verb. */
+/** The link to a new run like this one, and the buttons that the run's status allows. *open* is called with the name of a
+ *  verb. */
 export function verbButtons(run, open) {
-  return html`<div class="actions" role="group" aria-label="Actions">${verbsOf(run).map((name) => {
+  return html`<div class="actions" role="group" aria-label="Actions">
+    <a class="button" href=${`/ui/new?${new URLSearchParams({ from: run.id })}`}>Run again…</a>
+    ${verbsOf(run).map((name) => {
     const verb = VERBS[name];
     return html`<button type="button" class="button ${verb.primary ? "button-primary" : ""} ${name === "cancel" ? "button-danger" : ""}"
       data-verb=${name} @click=${() => open(name)}>${verb.icon ? icon(verb.icon) : nothing}${verb.text}</button>`;
