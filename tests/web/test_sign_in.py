@@ -63,8 +63,8 @@ def attributes(answer: httpx.Response) -> dict[str, str]:
 
 def alert(answer: httpx.Response) -> str:
     """The reason that a page shows."""
-    (text,) = re.findall(r'role="alert">([^<]*)<', answer.text)
-    return str(text)
+    (text,) = re.findall(r'role="alert">(.*)</p>', answer.text)
+    return re.sub("</?code>", "`", text)
 
 
 async def test_a_pasted_token_signs_in_and_opens_the_page_that_was_asked_for(browser: httpx.AsyncClient) -> None:
