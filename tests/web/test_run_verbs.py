@@ -1,11 +1,13 @@
 """The buttons of a run in Chromium: each shows its dry run before it does anything."""
 
 import re
+from typing import Any
 
 import pytest
 from playwright.async_api import Locator, Page, expect
 
 from stepwell.api.operations import Permission
+from stepwell.web.static_files import static_files
 from support.browser.pages import Site, User, keep_screenshot, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step, views_are
 
@@ -106,3 +108,28 @@ async def test_who_may_only_read_sees_no_buttons(site: Site, user: User) -> None
         page = await reader.open(f"/ui/workflows/{run['id']}")
         await expect(page.get_by_role("button", name="only Pending")).to_be_visible()
         await expect(page.get_by_role("button", name=re.compile("Start|Cancel|Clean|Delete"))).to_have_count(0)
+
+
+async def test_the_words_count_steps_results_jobs_and_files(user: User) -> None:
+    page = await user.open("/ui/costs")
+    words = """async ([module, dry]) => (await import(module)).sentencesOf(dry).map((each) => each.text)"""
+    module = static_files().url("views/run/verb_words.js")
+    members = ["would_run", "would_run_later", "running", "kept", "reset", "cancelled", "files_to_delete", "files_kept"]
+    nothing: dict[str, Any] = {name: [] for name in members}
+    jobs = [{"step_id": name, "provider": "FAL", "remote_id": None} for name in "xy"]
+    statuses = {"status_now": "RUNNING", "status_after": "CANCELLED"}
+    cancel = nothing | statuses | {"verb": "cancel", "cancelled": ["x", "y"], "remote_jobs_to_cancel": jobs}
+    assert await page.evaluate(words, [module, cancel]) == [
+        "2 steps are cancelled",
+        "2 jobs are cancelled at FAL",
+        "The run becomes Cancelled",
+    ]
+    resume = nothing | {"status_now": "FAILED", "status_after": "RUNNING", "verb": "resume"}
+    resume |= {"reset": ["a", "b", "c"], "would_run": ["a"], "would_run_later": ["b", "c", "d"], "kept": ["k", "l"]}
+    assert await page.evaluate(words, [module, resume | {"remote_jobs_to_cancel": jobs[:1]}]) == [
+        "3 steps run again",
+        "1 step runs",
+        "1 job is cancelled at FAL",
+        "2 results are kept",
+        "The run becomes Running",
+    ]
