@@ -27,6 +27,7 @@ SHARED_SUBJECTS = {
     "errors": "the errors of the product, and those of the command line",
     "event_feed": "the feed of all events: its rules, and its storage",
     "events": "events",
+    "examples": "the example definitions, and the command that prints them",
     "idempotency": "requests with an Idempotency-Key",
     "installation": "the record of a database about itself: its port, and its storage",
     "limits": "the limits of a tenant: the operation, and its answer",

@@ -86,4 +86,4 @@ def test_the_source_distribution_contains_the_examples(tmp_path: Path) -> None:
     (archive,) = tmp_path.glob("stepwell-*.tar.gz")
     with tarfile.open(archive) as files:
         names = {Path(name).name for name in files.getnames() if "/src/stepwell/examples/" in name}
-    assert names == {f"{name}.json" for name in PACKAGED}
+    assert names == {"__init__.py", *(f"{name}.json" for name in PACKAGED)}

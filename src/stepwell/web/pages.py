@@ -9,12 +9,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.template import TemplateConfig
-from msgspec import Struct
+from msgspec import Struct, json
 
 from stepwell import __version__
 from stepwell.api.auth import Principal
 from stepwell.api.dependencies import ApiRequest
 from stepwell.domain.access.attempt_limit import AttemptLimit
+from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
 from stepwell.web.page_headers import PAGE_HEADERS
 from stepwell.web.sign_in import HANDLERS as SIGN_IN_HANDLERS
@@ -60,6 +61,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         modules={view.name: files.modules("app.js", f"views/{view.name}.js") for view in VIEWS},
         navigation=[view for view in VIEWS if view.label],
         version=__version__,
+        examples=json.encode(list(read_examples().values())).decode(),
     )
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 

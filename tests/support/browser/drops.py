@@ -11,8 +11,8 @@ _TRANSFER = """([name, content]) => {
 }"""
 
 
-async def drop_file(page: Page, target: Locator, name: str, content: bytes) -> None:
-    """Drag the file *name* onto *target*, and drop it."""
+async def drop_file(page: Page, target: Locator, name: str, content: bytes, **point: float) -> None:
+    """Drag the file *name* onto *target*, and drop it at *point*: clientX and clientY."""
     transfer = await page.evaluate_handle(_TRANSFER, [name, b64encode(content).decode()])
     for event in ("dragenter", "dragover", "drop"):
-        await target.dispatch_event(event, {"dataTransfer": transfer})
+        await target.dispatch_event(event, {"dataTransfer": transfer, **point})

@@ -37,8 +37,9 @@ export function apiUrl(path, query = {}) {
   return text ? `${API}${path}?${text}` : `${API}${path}`;
 }
 
-/** Sends a request and returns {data, headers, status}. *body*: an object (sent as JSON), a Blob or FormData. */
-export async function request(path, { method = "GET", query, body, headers = {}, signal } = {}) {
+/** Sends a request and returns {data, headers, status}. *body*: an object (sent as JSON), a Blob or FormData. *asText*: the
+ *  data are the text of the answer. */
+export async function request(path, { method = "GET", query, body, headers = {}, signal, asText = false } = {}) {
   const plain = body !== undefined && !(body instanceof Blob) && !(body instanceof FormData);
   let response;
   try {
@@ -57,7 +58,7 @@ export async function request(path, { method = "GET", query, body, headers = {},
     });
   }
   if (!response.ok) throw await readError(response);
-  const data = isJson(response) ? await response.json() : await response.blob();
+  const data = asText ? await response.text() : isJson(response) ? await response.json() : await response.blob();
   return { data, headers: response.headers, status: response.status };
 }
 

@@ -52,6 +52,7 @@ export function acceptDrops(element, onFiles) {
   element.addEventListener("drop", (event) => {
     if (!hasFiles(event)) return;
     event.preventDefault();
+    event.stopPropagation(); // an editor would insert what is in a text file
     change(null);
     onFiles([...event.dataTransfer.files], event);
   }, { capture: true });

@@ -1,6 +1,208 @@
-// The view "New run". It isn't built yet.
-import { emptyState, html, render } from "../lib/dom.js";
+// The view "New run": an editor for a definition, with its faults, its price and the order of its steps beside it.
+//
+// The URL says what is in the editor at first: ?from=ID the definition of a run, ?example=NAME an example, else the first
+// example. new/editor.js is the editor, new/completion.js its completion, new/plan_panel.js what is beside it.
+import { ApiError, getJson, isAbort, request } from "../lib/api.js";
+import { confirm } from "../lib/dialog.js";
+import { announce, errorNotice, html, icon, loading, nothing, render } from "../lib/dom.js";
+import { percent } from "../lib/format.js";
+import { acceptDrops, upload } from "../lib/upload.js";
+import { DefinitionSchema } from "./new/definition_schema.js";
+import { indented } from "./new/json_text.js";
+import { faultList, planPanel } from "./new/plan_panel.js";
 
-export default function mount(element) {
-  render(html`<h1>New run</h1>${emptyState("This view isn't built yet.", html`<p>Until then, use the command line.</p>`)}`, element);
+const JSON_TYPE = "application/json";
+const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
+
+export default async function mount(element, context) {
+  await new NewRunView(element, context).start();
+}
+
+class NewRunView {
+  constructor(element, context) {
+    const { dataset } = document.body;
+    Object.assign(this, { element, context, examples: JSON.parse(dataset.examples ?? "[]") });
+    Object.assign(this, { editor: null, schema: null, plan: null, faults: [], error: null, uploading: null });
+    Object.assign(this, { busy: false, checking: true, changed: false, example: "" });
+    this.planning = new AbortController();
+  }
+
+  async start() {
+    this.draw();
+    const [{ DefinitionEditor }, text] = await Promise.all([import("./new/editor.js"), this.firstText()]);
+    const host = this.element.querySelector(".editor-host");
+    this.editor = new DefinitionEditor(host, {
+      text,
+      schema: () => this.schema,
+      check: (each) => this.check(each),
+      onChange: () => this.onChange(),
+      onFaults: (faults, broken) => this.onFaults(faults, broken),
+      onRun: () => this.context.canWrite && this.run(true),
+      readOnly: false,
+    });
+    addEventListener("beforeunload", (event) => this.changed && event.preventDefault());
+    if (this.context.canWrite) acceptDrops(host, (files, event) => this.insertFiles(files, { x: event.clientX, y: event.clientY }));
+    this.draw();
+    performance.mark("stepwell:view-shown");
+    await this.loadSchema();
+  }
+
+  async firstText() {
+    const parameters = new URLSearchParams(location.search);
+    const from = parameters.get("from");
+    try {
+      if (from) return indented((await request(`/workflows/${encodeURIComponent(from)}/definition`, { asText: true })).data);
+    } catch (error) {
+      this.error = error;
+    }
+    const chosen = this.examples.find((each) => each.name === parameters.get("example"));
+    this.example = chosen?.name ?? "";
+    return (chosen ?? this.examples[0])?.text ?? "{}\n";
+  }
+
+  /** Without the schema, the editor works without completion. */
+  async loadSchema() {
+    try {
+      const response = await fetch("/schema/openapi.json", { credentials: "same-origin" });
+      if (response.ok) this.schema = new DefinitionSchema(await response.json());
+    } catch (error) {
+      console.warn(error);
+    }
+  }
+
+  onChange() {
+    this.changed = true;
+    if (this.checking) return;
+    this.checking = true;
+    this.draw();
+  }
+
+  /** Plans *text*, and returns {faults, warnings} for the editor. */
+  async check(text) {
+    this.planning.abort();
+    this.planning = new AbortController();
+    try {
+      this.plan = (await this.post("/workflows/plan", text, { signal: this.planning.signal })).data;
+      this.error = null;
+      return { faults: [], warnings: this.plan.warnings.map((each) => ({ ...each, message: each.msg })) };
+    } catch (error) {
+      if (isAbort(error)) return { faults: [], warnings: [] };
+      if (error.faults?.length) {
+        this.error = null;
+        return { faults: error.faults, warnings: [] };
+      }
+      this.error = error;
+      return { faults: [], warnings: [] };
+    }
+  }
+
+  onFaults(faults, broken) {
+    Object.assign(this, { faults: faults.sort((a, b) => a.from - b.from), checking: false });
+    if (broken || faults.some((each) => each.severity === "error")) this.plan = null;
+    this.draw();
+  }
+
+  post(path, text, options) {
+    return request(path, { ...options, method: "POST", body: new Blob([text], { type: JSON_TYPE }) });
+  }
+
+  /** Creates the run, and shows it. */
+  async run(start) {
+    if (this.busy) return;
+    Object.assign(this, { busy: true, error: null });
+    this.draw();
+    try {
+      const { data } = await this.post("/workflows/", this.editor.text, { query: { start } });
+      this.changed = false;
+      location.assign(`/ui/workflows/${data.id}`);
+    } catch (error) {
+      // The editor shows the faults of the definition at their lines: plan finds the same.
+      if (error instanceof ApiError && error.faults.length && this.faults.length) this.editor.goTo(this.faults[0].from);
+      this.error = error;
+      this.busy = false;
+      this.draw();
+    }
+  }
+
+  async chooseExample(event) {
+    const { target } = event;
+    const example = this.examples.find((each) => each.name === target.value);
+    if (!example) return;
+    const sure = !this.changed || await confirm("Replace the definition?",
+      html`<p>What you have written is replaced by the example.</p>`, { action: "Replace" });
+    if (!sure) {
+      target.value = this.example;
+      return;
+    }
+    this.example = example.name;
+    this.editor.text = example.text;
+    this.changed = false;
+    history.replaceState(null, "", `/ui/new?example=${encodeURIComponent(example.name)}`);
+  }
+
+  /** Uploads files, and inserts the paths at *point* of the screen, or at the cursor. */
+  async insertFiles(files, point = null) {
+    for (const file of files) {
+      this.uploading = { name: file.name, share: 0 };
+      this.draw();
+      try {
+        const onProgress = (share) => {
+          this.uploading = { name: file.name, share };
+          this.draw();
+        };
+        const stored = await upload(file, { onProgress });
+        this.editor.insertString(stored.path, file === files[0] ? point : null);
+        announce(`${stored.name} is uploaded, and its path is inserted.`);
+      } catch (error) {
+        this.error = error;
+      }
+    }
+    this.uploading = null;
+    this.draw();
+  }
+
+  draw() {
+    const { canWrite } = this.context;
+    render(html`
+      <div class="view-header"><h1>New run</h1>${this.toolbar(canWrite)}</div>
+      ${canWrite ? nothing : html`<p class="notice notice-warning">Your token may only read. Here you can check a definition;
+        to run it, a token needs the scope <code>workflows:write</code>.</p>`}
+      <div class="new-run">
+        <div class="editor-column"><div class="editor-host"></div>
+          ${this.uploading ? html`<p class="progress" role="status"><span class="break">${this.uploading.name} is uploading</span>
+            <progress max="1" .value=${this.uploading.share} aria-label="Upload"></progress>
+            <span class="progress-text">${percent(100 * this.uploading.share)}</span></p>` : nothing}
+          <p class="dim editor-help">${canWrite ? html`Drop a file onto the text: it is uploaded, and its path is inserted. ` : nothing}
+            <kbd>Ctrl</kbd> <kbd>Space</kbd> completes${canWrite ? html`, <kbd>${MAC ? "⌘" : "Ctrl"}</kbd> <kbd>Enter</kbd> runs` : nothing}.</p>
+        </div>
+        <div class="stack plan-column" aria-busy=${this.checking}>${this.panel()}</div>
+      </div>`, this.element);
+  }
+
+  toolbar(canWrite) {
+    const ready = this.editor && !this.busy;
+    return html`<div class="actions">
+      <label class="row"><span class="dim">Example</span><select @change=${(event) => this.chooseExample(event)} ?disabled=${!ready}>
+        <option value="" ?selected=${!this.example}>Choose one</option>
+        ${this.examples.map(({ name, title }) => html`<option value=${name} ?selected=${name === this.example}>${title}</option>`)}</select></label>
+      ${canWrite ? html`
+        <label class="button upload-button">${icon("upload")}Upload<input type="file" multiple class="visually-hidden"
+          aria-label="Upload files and insert their paths" ?disabled=${!ready} @change=${(event) => {
+            this.insertFiles([...event.target.files]);
+            event.target.value = "";
+          }}></label>
+        <button type="button" class="button" ?disabled=${!ready} title="Create the run without starting it"
+          @click=${() => this.run(false)}>Create</button>
+        <button type="button" class="button button-primary" ?disabled=${!ready} @click=${() => this.run(true)}>${icon("play")}Run</button>` : nothing}
+    </div>`;
+  }
+
+  panel() {
+    const { error, plan, faults } = this;
+    const known = error?.faults?.length && faults.length; // they are in the list
+    return html`
+      ${error && !known ? errorNotice(error) : nothing}
+      ${faultList(faults, (position) => this.editor.goTo(position))}
+      ${plan ? planPanel(plan) : !faults.length && !error ? loading("The definition is being checked…") : nothing}`;
+  }
 }

@@ -1,0 +1,33 @@
+"""Example definitions, which LOCAL runs without a key or a network."""
+
+from importlib.resources import files
+
+from msgspec import Struct, json
+
+_SUFFIX = ".json"
+
+
+class Example(Struct, frozen=True):
+    """An example: its short name, the name and the one-line description of its workflow, and the JSON text."""
+
+    name: str
+    title: str
+    description: str
+    text: str
+
+
+class _Definition(Struct):
+    name: str
+    description: str
+
+
+def read_examples() -> dict[str, Example]:
+    """Return all examples by their short names, sorted."""
+    folder = files(__name__)
+    names = sorted(path.name.removesuffix(_SUFFIX) for path in folder.iterdir() if path.name.endswith(_SUFFIX))
+    return {name: _read(name, (folder / f"{name}{_SUFFIX}").read_text(encoding="utf-8")) for name in names}
+
+
+def _read(name: str, text: str) -> Example:
+    definition = json.decode(text, type=_Definition)
+    return Example(name, definition.name, definition.description, text)

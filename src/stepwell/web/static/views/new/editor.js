@@ -1,0 +1,148 @@
+// The editor of a definition: CodeMirror for JSON.
+//
+// It is in a shadow root, so that its styles are adopted style sheets, which the page's policy allows.
+import {
+  autocompletion, bracketMatching, closeBrackets, closeBracketsKeymap, completionKeymap, EditorState, EditorView,
+  ensureSyntaxTree, HighlightStyle, history, historyKeymap, json, keymap, linter, lineNumbers, lintGutter,
+  standardKeymap, syntaxHighlighting, tags,
+} from "../../vendor/codemirror.js";
+import { completionSource } from "./completion.js";
+import { rangeOf } from "./json_text.js";
+
+const PAUSE_MS = 400; // between the last key and the check
+const PARSE_MS = 500;
+// Faults about a member itself, not about its value.
+const OF_NAME = new Set(["extra_forbidden", "mistyped_member", "ignored_member", "duplicate_key", "unknown_member"]);
+
+const COLOURS = HighlightStyle.define([
+  { tag: tags.propertyName, color: "var(--accent)" },
+  { tag: tags.string, color: "var(--ink)" },
+  { tag: [tags.number, tags.bool, tags.null], color: "var(--running)" },
+]);
+const THEME = EditorView.theme({
+  "&": { height: "100%", color: "var(--ink)", backgroundColor: "var(--card)", fontSize: "13px" },
+  "&.cm-focused": { outline: "none" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "20px" },
+  ".cm-content": { padding: "8px 0", caretColor: "var(--ink)" },
+  ".cm-gutters": { color: "var(--dim)", backgroundColor: "var(--card)", border: "none" },
+  ".cm-lineNumbers .cm-gutterElement": { minWidth: "28px", padding: "0 4px 0 8px" },
+  ".cm-gutter-lint": { width: "20px" },
+  ".cm-gutter-lint .cm-gutterElement": { padding: "2px" },
+  "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--accent-soft)", outline: "1px solid var(--accent)" },
+  ".cm-tooltip": {
+    color: "var(--ink)", backgroundColor: "var(--card)", border: "1px solid var(--line-strong)", borderRadius: "6px",
+    maxWidth: "min(480px, 90vw)", overflow: "hidden",
+  },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul": { fontFamily: "var(--mono)", fontSize: "13px", maxHeight: "240px" },
+  ".cm-tooltip.cm-tooltip-autocomplete > ul > li": { padding: "4px 8px", lineHeight: "18px" },
+  ".cm-tooltip-autocomplete ul li[aria-selected]": { color: "var(--accent-ink)", background: "var(--accent)" },
+  ".cm-completionMatchedText": { textDecoration: "none", fontWeight: "700" },
+  ".cm-completionDetail": { fontStyle: "normal", opacity: ".8", marginLeft: "12px" },
+  ".cm-completionIcon": { display: "none" },
+  ".cm-tooltip.cm-completionInfo": { padding: "6px 8px", fontFamily: "var(--sans)" },
+  ".cm-diagnostic": { padding: "6px 10px", fontFamily: "var(--sans)", whiteSpace: "pre-wrap", overflowWrap: "anywhere" },
+  ".cm-diagnostic-error": { borderLeft: "4px solid var(--failed)" },
+  ".cm-diagnostic-warning": { borderLeft: "4px solid var(--paused)" },
+});
+
+/** An editor in *host*. *check(text)* returns {faults, warnings} of a JSON text, each {loc, message, type}, or throws.
+ *  onFaults(diagnostics, text) gets what is shown in the text, once it was checked: {line, message, severity, from}. */
+export class DefinitionEditor {
+  constructor(host, { text, schema, check, onChange, onFaults, onRun, readOnly }) {
+    const root = host.attachShadow({ mode: "open" });
+    const lint = linter((view) => this.check(view, check, onFaults), { delay: PAUSE_MS });
+    this.view = new EditorView({
+      root,
+      parent: root,
+      state: EditorState.create({
+        doc: text,
+        extensions: [
+          lineNumbers(), lintGutter(), history(), bracketMatching(), closeBrackets(), json(), lint,
+          autocompletion({ override: [completionSource(schema)], icons: false }),
+          syntaxHighlighting(COLOURS), THEME, EditorView.lineWrapping, EditorState.tabSize.of(2),
+          EditorState.readOnly.of(readOnly),
+          EditorView.contentAttributes.of({ "aria-label": "Definition (JSON)", tabindex: "0" }),
+          EditorView.updateListener.of((update) => update.docChanged && onChange(this.text)),
+          keymap.of([
+            { key: "Mod-Enter", run: () => (onRun(), true) },
+            ...closeBracketsKeymap, ...completionKeymap, ...historyKeymap, ...standardKeymap,
+          ]),
+        ],
+      }),
+    });
+  }
+
+  get text() {
+    return this.view.state.doc.toString();
+  }
+
+  set text(text) {
+    this.view.dispatch({ changes: { from: 0, to: this.view.state.doc.length, insert: text }, selection: { anchor: 0 } });
+  }
+
+  async check(view, check, onFaults) {
+    const broken = syntaxFaults(view);
+    const text = this.text;
+    let found = broken;
+    if (!broken.length) {
+      const { faults, warnings } = await check(text);
+      if (this.text !== text) return []; // CodeMirror checks the newer text next
+      found = [...faults.map((each) => this.diagnostic(each, "error")), ...warnings.map((each) => this.diagnostic(each, "warning"))];
+    }
+    onFaults(found.map((each) => ({ ...each, line: view.state.doc.lineAt(each.from).number })), broken.length > 0);
+    return found;
+  }
+
+  diagnostic({ loc, message, type }, severity) {
+    const { state } = this.view;
+    const tree = ensureSyntaxTree(state, state.doc.length, PARSE_MS);
+    const path = loc[0] === "body" ? loc.slice(1) : loc;
+    const range = tree ? rangeOf(tree, path, this.text, OF_NAME.has(type)) : { from: 0, to: 1 };
+    return { ...range, severity, message };
+  }
+
+  /** Moves the cursor to *position*, and shows it. */
+  goTo(position) {
+    this.view.dispatch({ selection: { anchor: position }, scrollIntoView: true });
+    this.view.focus();
+  }
+
+  /** Inserts *path*, a string, at a point of the screen, or at the cursor: a string there is replaced. */
+  insertString(value, point = null) {
+    const { state } = this.view;
+    const selection = state.selection.main;
+    const at = (point && this.view.posAtCoords(point)) ?? selection.head;
+    const node = ensureSyntaxTree(state, state.doc.length, PARSE_MS)?.resolveInner(Math.min(at, state.doc.length), 0);
+    const string = node?.name === "String" ? node : null;
+    const range = string ? { from: string.from, to: string.to } : { from: at, to: point ? at : selection.to };
+    const insert = JSON.stringify(value);
+    this.view.dispatch({ changes: { ...range, insert }, selection: { anchor: range.from + insert.length }, userEvent: "input.drop" });
+    this.view.focus();
+  }
+}
+
+/** Why the text is no JSON, at the first place where its syntax tree has an error. */
+function syntaxFaults(view) {
+  const { state } = view;
+  const text = state.doc.toString();
+  if (!text.trim()) return [{ from: 0, to: 0, severity: "error", message: "Expected a definition." }];
+  try {
+    JSON.parse(text);
+    return [];
+  } catch (error) {
+    const from = firstError(ensureSyntaxTree(state, text.length, PARSE_MS)) ?? 0;
+    const message = error.message.replace(/^JSON\.parse: |,? (?:\.\.\.)?"[^]* is not valid JSON$| in JSON at [^]*$/g, "");
+    return [{ from, to: Math.min(from + 1, state.doc.lineAt(from).to), severity: "error", message: `Not JSON: ${message}` }];
+  }
+}
+
+function firstError(tree) {
+  let found = null;
+  tree?.iterate({
+    enter(node) {
+      if (found === null && node.type.isError) found = node.from;
+      return found === null;
+    },
+  });
+  return found;
+}

@@ -1,0 +1,56 @@
+// What is beside the editor: the faults, the price and the order of the steps.
+import { html, nothing } from "../../lib/dom.js";
+import { amount, duration, number, plural } from "../../lib/format.js";
+
+/** The faults and warnings, each a button that leads to its line. */
+export function faultList(faults, goTo) {
+  if (!faults.length) return nothing;
+  const errors = faults.filter((each) => each.severity === "error").length;
+  const title = [errors && plural(errors, "fault"), faults.length - errors && plural(faults.length - errors, "warning")]
+    .filter(Boolean).join(", ");
+  return html`<section class="card" aria-label="Faults"><h2>${title}</h2><ul class="faults">${faults.map((each) => html`
+    <li><button type="button" class="fault fault-${each.severity}" @click=${() => goTo(each.from)}>
+      <span class="fault-line number">Line ${each.line}</span><span class="break">${each.message}</span></button></li>`)}</ul></section>`;
+}
+
+/** The plan of the API: its price, and its layers. */
+export function planPanel(plan) {
+  return html`<section class="card" aria-label="Price"><h2>Price</h2>${priceText(plan.price)}</section>
+    <section class="card" aria-label="Order of the steps"><h2>Order</h2>
+      <p class="dim">${plural(plan.steps.length, "step")} in ${plural(plan.layers.length, "layer")}; the longest chain has
+        ${plural(plan.critical_path.length, "step")}${plan.critical_path_s === null ? nothing
+          : html`, and takes about ${duration(plan.critical_path_s * 1000)}`}.</p>
+      ${layers(plan)}</section>`;
+}
+
+function priceText({ known, unknown_steps: unknown, worst_case: worst }) {
+  const total = known.filter((each) => each.amount).map((each) => amount(each.amount, each.currency)).join(" + ");
+  return html`<p class="plan-price number">${total || (unknown ? "Not known" : "Free")}</p>
+    ${unknown ? html`<p class="dim">Plus ${plural(unknown, "step")} whose price isn't known. <code>STEPWELL_PRICES</code> sets prices.</p>` : nothing}
+    ${worst && worst.amount > 0 ? html`<p class="dim">At most ${amount(worst.amount, worst.currency)}, if every attempt is made and paid for.</p>` : nothing}`;
+}
+
+const MOST_STEPS = 200;
+
+function layers(plan) {
+  const steps = new Map(plan.steps.map((step) => [step.step_id, step]));
+  const critical = new Set(plan.critical_path);
+  let room = MOST_STEPS;
+  return html`<ol class="layers">${plan.layers.map((ids) => {
+    const shown = ids.slice(0, Math.max(0, room));
+    room -= shown.length;
+    return html`<li><ul class="layer">${shown.map((id) => planStep(steps.get(id), critical.has(id)))}
+      ${shown.length < ids.length ? html`<li class="dim">${number(ids.length - shown.length)} more</li>` : nothing}</ul></li>`;
+  })}</ol>`;
+}
+
+function planStep(step, critical) {
+  const facts = [
+    step.provider && [step.provider, step.model].filter(Boolean).join(" · "),
+    step.price && (step.price.amount ? amount(step.price.amount, step.price.currency) : null),
+    step.expected_s === null ? null : `about ${duration(step.expected_s * 1000)}`,
+  ].filter(Boolean);
+  return html`<li class="layer-step ${critical ? "layer-critical" : ""}" title=${critical ? "On the longest chain" : ""}>
+    <strong class="break">${step.step_id}</strong> <span class="mono dim">${step.task_type}</span>
+    ${facts.length ? html`<div class="dim small break">${facts.join(", ")}</div>` : nothing}</li>`;
+}
