@@ -27,14 +27,14 @@ _PATH_OF_USERS = "/usr/local/bin:/usr/bin:/bin"  # root may have a Python that i
 def test_all_blocks_pasted_into_one_shell_work(user: str | None) -> None:
     with fresh_folder() as folder, reserved_port() as port:
         clone = copy_tree(folder / "clone")
-        env = surroundings({"STEPWELL_PORT": str(port)})
         if user is None:
             data_dir = folder / "data"
-            env["STEPWELL_DATA_DIR"] = str(data_dir)
+            own = {"STEPWELL_DATA_DIR": str(data_dir)}
         else:
             (folder / "home").mkdir()
             data_dir = folder / "home/.local/share/stepwell"  # where it is without a setting
-            env |= {"HOME": str(folder / "home"), "PATH": _PATH_OF_USERS}
+            own = {"HOME": str(folder / "home"), "PATH": _PATH_OF_USERS}
+        env = surroundings({"STEPWELL_PORT": str(port)} | own)
         env["PATH"] = f"{make_tools(folder)}:{env['PATH']}"
         if user is not None:
             subprocess.run(["chown", "-R", user, folder], check=True)
