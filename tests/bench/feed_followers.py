@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests .venv/bin/python tests/bench/feed_followers.py [--followers 100] [--creates 20] [--seconds 20]
 
-A client creates workflows of two steps at a steady rate. Rounds without and with followers take turns. Printed is the
-CPU time of the service's process, without PostgreSQL, and the followers' share of it.
+A client creates workflows of two steps, which draw and enlarge an image, at a steady rate. Rounds without and with
+followers take turns. Printed is the CPU time of the service's process for each workflow, without PostgreSQL and LOCAL's
+workers, and the followers' share of it. A busy machine blurs it: use one that is quiet.
 """
 
 import argparse
@@ -23,7 +24,16 @@ from support.database.postgres import fresh_folder
 from support.processes.stepwell_process import StepwellProcess, running_up
 
 TICKS = os.sysconf("SC_CLK_TCK")
-STEPS = [
+IMAGE_STEPS = [
+    {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}},
+    {
+        "id": "enlarge",
+        "task_type": "REFINE",
+        "config": {"upscale_factor": 2},
+        "input_mappings": [{"from_step": "draw", "from_field": "result_image_path", "to_field": "base_image_url"}],
+    },
+]
+PLAIN_STEPS = [
     {"id": "a", "task_type": "PASSTHROUGH", "config": {"x": 1}},
     {"id": "b", "task_type": "PASSTHROUGH", "config": {"x": 2}, "depends_on": ["a"]},
 ]
@@ -65,9 +75,10 @@ async def run_followers(address: str, followers: int, delay_s: int) -> None:
     print(json.dumps(counts), flush=True)
 
 
-async def create_steadily(up: StepwellProcess, rate: float, seconds: float) -> int:
+async def create_steadily(up: StepwellProcess, options: argparse.Namespace, seconds: float) -> int:
+    rate, steps = options.creates, PLAIN_STEPS if options.plain else IMAGE_STEPS
     headers = {"Authorization": f"Bearer {up.token}"}
-    body = {"name": "steady", "origin_instance": "bench", "steps": STEPS}
+    body = {"name": "steady", "origin_instance": "bench", "steps": steps}
     began, created = time.monotonic(), 0
     async with httpx.AsyncClient(base_url=up.url, headers=headers, timeout=30) as client, asyncio.TaskGroup() as group:
         while (now := time.monotonic()) < began + seconds:
@@ -76,12 +87,16 @@ async def create_steadily(up: StepwellProcess, rate: float, seconds: float) -> i
                 created += 1
             else:
                 await asyncio.sleep(0.005)
+    async with httpx.AsyncClient(base_url=up.url, headers=headers, timeout=30) as client:
+        unfinished: dict[str, str | int] = {"status": "PENDING,RUNNING", "limit": 1, "total": "false"}
+        while (await client.get("/api/v1/workflows/", params=unfinished)).json()["workflows"]:
+            await asyncio.sleep(0.5)
     return created
 
 
 async def round_of(up: StepwellProcess, followers: int, options: argparse.Namespace) -> float:
     """Return the CPU seconds of a round for each workflow."""
-    rate, seconds = options.creates, options.seconds
+    seconds = options.seconds
     order = ["--follow", up.url, "--followers", str(followers), "--delay", str(options.delay)]
     process = await subprocess.create_subprocess_exec(sys.executable, __file__, *order, stdin=-1, stdout=-1)
     assert process.stdin
@@ -89,19 +104,21 @@ async def round_of(up: StepwellProcess, followers: int, options: argparse.Namesp
     process.stdin.write(f"{up.token}\n".encode())
     await process.stdout.readline()
     before = cpu_seconds(up.pid)
-    created = await create_steadily(up, rate, seconds)
-    await asyncio.sleep(1)
+    created = await create_steadily(up, options, seconds)
+    await asyncio.sleep(options.delay)
     used = cpu_seconds(up.pid) - before
     process.stdin.close()
     counts = json.loads(await process.stdout.read())
     await process.wait()
     got = f"{min(counts)} to {max(counts)} events each" if counts else ""
-    print(f"{followers:>4} followers: {used / (seconds + 1):6.1%} of a core, {created} workflows, {got}", flush=True)
+    print(
+        f"{followers:>4} followers: {1000 * used / created:.2f} ms a workflow, {created} workflows, {got}", flush=True
+    )
     return used / created
 
 
 async def compare(up: StepwellProcess, options: argparse.Namespace) -> None:
-    await create_steadily(up, options.creates, 5)
+    await create_steadily(up, options, 5)
     alone, followed = [], []
     for _ in range(options.rounds):
         alone.append(await round_of(up, 0, options))
@@ -114,9 +131,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--followers", type=int, default=100)
     parser.add_argument("--creates", type=float, default=20, help="workflows a second")
+    parser.add_argument("--plain", action="store_true", help="steps that only pass on their config, instead of images")
     parser.add_argument("--seconds", type=float, default=20, help="of each round")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--delay", type=int, default=2, help="seconds that events may be late; the page's: 2")
+    parser.add_argument(
+        "--delay", type=int, default=3, help="seconds that events may be late; the page's under load: 3"
+    )
     parser.add_argument("--follow", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.follow:

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
+from stepwell.web.static_files import static_files
 from support.browser.pages import DEADLINE_MS, Site, User
 from support.providers.configured_by_steps import configured_step
 
@@ -85,3 +86,31 @@ async def test_without_shared_workers_the_page_is_live_too(user: User, missing: 
         await first.close()
         await user.create(configured_step("a"), name="Seen by one", start=False)
         await expect(second.get_by_role("link", name="Seen by one")).to_be_visible()
+
+
+# Feeds a hub with events in a time of its own, and returns the URLs of its connections.
+ADAPTING = """async (module) => {
+  const { StreamHub } = await import(module);
+  const urls = [];
+  globalThis.EventSource = class {
+    constructor(url) { urls.push(url); }
+    addEventListener() {}
+    close() {}
+  };
+  const hub = new StreamHub("/feed", () => {});
+  hub.resume();
+  hub.lastId = "c";
+  let now = hub.countedFrom;
+  for (const count of [250, 150, 0]) {
+    hub.counted = count;
+    hub.adapt(now += 10_000);
+    now = hub.countedFrom = Math.max(now, hub.countedFrom);
+  }
+  return urls;
+}"""
+
+
+async def test_the_stream_is_slower_while_there_are_many_events(user: User) -> None:
+    page = await user.open("/ui/costs")
+    urls = await page.evaluate(ADAPTING, static_files().url("lib/stream_hub.js"))
+    assert urls == ["/feed?delay_s=1", "/feed?delay_s=3&cursor=c", "/feed?delay_s=1&cursor=c"]

@@ -17,6 +17,10 @@ from support.service.session_cookies import cookie_of
 
 DEADLINE_MS = 20_000  # the machine may be loaded
 WIDE, NARROW = 1280, 360
+# Images that are neither loaded yet nor far away.
+_IMAGES_SHOWN = """Promise.all([...document.images]
+  .filter((image) => !image.complete && image.getBoundingClientRect().top < innerHeight)
+  .map((image) => image.decode().catch(() => {})))"""
 expect.set_options(timeout=DEADLINE_MS)
 
 
@@ -84,4 +88,5 @@ async def signed_in(
 async def keep_screenshot(page: Page, name: str) -> None:
     """Store a screenshot of the whole page in the folder that STEPWELL_SCREENSHOTS names, if it is set."""
     if folder := os.environ.get("STEPWELL_SCREENSHOTS"):
+        await page.evaluate(_IMAGES_SHOWN)
         await page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)

@@ -16,7 +16,11 @@ export const EVENT_TYPES = [
   "step.completed", "step.failed", "step.skipped", "step.cancelled", "step.cancel_settled",
 ];
 const BATCH_MS = 100;
-const DELAY_S = 2; // the service may send events so much later, several together, which costs it less
+// The service may send events so many seconds late, several together, which costs it less. Under load that matters more.
+const DELAY_S = 1;
+const BUSY_DELAY_S = 3;
+const BUSY_PER_S = 20; // events a second
+const MEASURED_MS = 10_000; // how long events are counted before the delay changes
 const LONGEST_PAUSE_MS = 60_000; // after a longer pause, reading everything again costs less than all events
 const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
@@ -34,6 +38,9 @@ export class StreamHub {
     this.timer = 0;
     this.queued = [];
     this.batchTimer = 0;
+    this.delay = DELAY_S;
+    this.counted = 0; // events since `countedFrom`
+    this.countedFrom = 0;
   }
 
   /** Opens the stream, unless it is open or the session has ended. */
@@ -55,7 +62,9 @@ export class StreamHub {
   connect() {
     this.report("connecting");
     const cursor = this.lastId;
-    const source = new EventSource(`${this.url}?delay_s=${DELAY_S}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
+    this.countedFrom = Date.now();
+    this.counted = 0;
+    const source = new EventSource(`${this.url}?delay_s=${this.delay}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`);
     this.source = source;
     let opened = false;
     source.onopen = () => {
@@ -125,6 +134,23 @@ export class StreamHub {
     const events = this.queued;
     this.queued = [];
     this.send({ kind: "events", events });
+    this.counted += events.length;
+    this.adapt(Date.now());
+  }
+
+  /** Chooses the delay by the events of the last seconds. A change needs another connection, behind the last event. */
+  adapt(now) {
+    const ms = now - this.countedFrom;
+    if (ms < MEASURED_MS || !this.source) return;
+    const rate = (1000 * this.counted) / ms;
+    this.countedFrom = now;
+    this.counted = 0;
+    // Between half of the rate and the rate, the delay stays as it is.
+    const delay = rate >= BUSY_PER_S ? BUSY_DELAY_S : rate < BUSY_PER_S / 2 ? DELAY_S : this.delay;
+    if (delay === this.delay) return;
+    this.delay = delay;
+    this.source.close();
+    this.connect();
   }
 
   report(state) {

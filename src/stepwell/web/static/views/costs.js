@@ -50,7 +50,6 @@ export default async function mount(element, context) {
     load();
   });
   await load();
-  performance.mark("stepwell:view-shown");
 }
 
 function view({ period, sums, error, busy }, keys, go, retry) {

@@ -30,7 +30,6 @@ export default async function mount(element, context) {
   const read = poll(readAll, PAUSE_MS);
   draw();
   await read();
-  performance.mark("stepwell:view-shown");
 }
 
 function view({ providers, limits, waiting, error, at }, context, retry) {

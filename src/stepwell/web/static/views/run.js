@@ -55,7 +55,6 @@ class RunView {
     await this.reader.start();
     setInterval(() => document.hidden || this.tick(), CLOCK_MS);
     this.showAddress();
-    performance.mark("stepwell:view-shown");
   }
 
   get run() {

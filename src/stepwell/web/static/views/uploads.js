@@ -21,7 +21,6 @@ class UploadsView {
   async start() {
     if (this.context.canWrite) acceptDrops(document.body, (files) => this.upload(files));
     await this.load();
-    performance.mark("stepwell:view-shown");
   }
 
   /** Reads the first page; with *more*, the one after what is shown. */
