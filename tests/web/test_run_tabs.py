@@ -65,9 +65,9 @@ async def test_a_definition_is_shown_as_sent_and_as_completed(user: User) -> Non
     assert json.loads(await page.evaluate("navigator.clipboard.readText()")) == sent
     await page.get_by_text("As completed").click()
     inputs = page.get_by_role("region", name="Inputs of b").get_by_role("row")
-    await expect(inputs.filter(has_text="negative_prompt")).to_contain_text("blurDefault")
-    await expect(inputs.filter(has_text="title")).to_contain_text("a · noteMapping")
-    await expect(inputs.filter(has=page.get_by_role("rowheader", name="prompt", exact=True))).to_contain_text("pStep")
+    await expect(inputs.filter(has_text="negative_prompt")).to_contain_text("Defaultblur")
+    await expect(inputs.filter(has_text="title")).to_contain_text("Mappinga · note")
+    await expect(inputs.filter(has=page.get_by_role("rowheader", name="prompt", exact=True))).to_contain_text("Stepp")
     for theme in ("light", "dark"):
         await page.emulate_media(color_scheme=theme)
         assert await accessibility_faults(page) == []

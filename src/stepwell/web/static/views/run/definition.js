@@ -136,9 +136,9 @@ function completedStep(planned, sent) {
     <h3 class="break">${planned.step_id}</h3>
     <p class="dim break">${facts.filter(Boolean).join(" · ")}</p>
     ${inputs.length ? html`<div class="table-frame" tabindex="0" role="region" aria-label=${`Inputs of ${planned.step_id}`}><table>
-      <thead><tr><th scope="col">Input</th><th scope="col">Value</th><th scope="col">Source</th></tr></thead>
-      <tbody>${inputs.map(({ name, value, source }) => html`<tr><th scope="row" class="input-name">${name}</th>
-        <td class="input-value">${value}</td><td class="nowrap">${source}</td></tr>`)}</tbody></table></div>`
+      <thead><tr><th scope="col">Input</th><th scope="col">Source</th><th scope="col">Value</th></tr></thead>
+      <tbody>${inputs.map(({ name, value, source }) => html`<tr><th scope="row">${name}</th>
+        <td class="nowrap dim">${source}</td><td class="input-value">${value}</td></tr>`)}</tbody></table></div>`
       : html`<p class="dim">It has no inputs.</p>`}
   </li>`;
 }

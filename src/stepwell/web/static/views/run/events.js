@@ -87,7 +87,7 @@ class EventsTab {
           @change=${(event) => { this.newestFirst = event.target.checked; this.draw(); }}>Newest first</label>
       </div>
       ${error ? errorNotice(error, this.refresh) : nothing}
-      ${found.length ? html`<ol class="events" aria-label="Events">${repeat(shown, (each) => each.id, (each) => this.row(each))}</ol>`
+      ${found.length ? html`<ol class=${shown.length > ROWS ? "events long" : "events"} aria-label="Events">${repeat(shown, (each) => each.id, (each) => this.row(each))}</ol>`
         : emptyState("No event matches.", html`<p>Change or clear the filter.</p>`)}
       ${shown.length < found.length ? html`<p class="tab-more"><button type="button" class="button"
         @click=${() => { this.rows += ROWS; this.draw(); }}>Show more</button>
@@ -127,7 +127,12 @@ function toneOf(type) {
 /** The data of an event: "attempt: 2 · provider: LOCAL". */
 function inWords(data) {
   const text = Object.entries(data).filter(([, value]) => value !== null).map(([name, value]) => (
-    `${name.replaceAll("_", " ")}: ${typeof value === "string" ? value : JSON.stringify(value)}`
+    `${name.replaceAll("_", " ")}: ${valueInWords(value)}`
   )).join(" · ");
   return text.length > MOST_DETAIL_CHARS ? `${text.slice(0, MOST_DETAIL_CHARS)}…` : text;
+}
+
+function valueInWords(value) {
+  if (typeof value !== "string") return JSON.stringify(value);
+  return /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value) ? dateTime(value) : value;
 }

@@ -26,9 +26,10 @@ export function outputsOf(run) {
 
 /** The files among *tasks*, for runs that are too large to be read with their results. */
 export function outputsOfTasks(run, tasks) {
-  return tasks.filter((task) => task.status === "COMPLETED").flatMap((task) => task.outputs.map(({ path }) => (
+  const outputs = tasks.filter((task) => task.status === "COMPLETED").flatMap((task) => task.outputs.map(({ path }) => (
     fileOutput(path, task.step_id, { isFinal: task.step_id === run.final_step_id })
   )));
+  return [...outputs.filter((each) => each.isFinal), ...outputs.filter((each) => !each.isFinal)];
 }
 
 function outputsOfStep({ step_id: stepId, result }, makers, isFinal) {

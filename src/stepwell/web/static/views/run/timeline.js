@@ -60,7 +60,7 @@ class TimelineTab {
       ${this.summary(timeline)}
       <div class="timeline">
         ${axis(timeline)}
-        <ol class="timeline-rows" aria-label="Steps, in the order in which they began">
+        <ol class=${shown.length > 100 ? "timeline-rows long" : "timeline-rows"} aria-label="Steps, in the order in which they began">
           ${repeat(shown, (row) => row.stepId, (row) => this.row(row, timeline))}</ol>
       </div>
       ${shown.length < rows.length ? html`<p class="tab-more"><button type="button" class="button"

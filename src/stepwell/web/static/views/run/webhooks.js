@@ -85,6 +85,7 @@ class WebhooksTab {
     const { run } = this.context;
     if (error && !deliveries) return errorNotice(error, this.refresh);
     if (!deliveries) return loading("The webhooks are loading…");
+    if (!deliveries.length && !error) return nothingSent(run);
     return html`
       <div class="tab-bar">
         <h2 class="tab-count">${plural(deliveries.length, "webhook")}${this.more ? " and more" : ""}</h2>
@@ -92,8 +93,7 @@ class WebhooksTab {
           : nothing}</p>
       </div>
       ${error ? errorNotice(error, this.refresh) : nothing}
-      ${deliveries.length ? html`<ol class="deliveries">${repeat(deliveries, (each) => each.id, (each) => this.delivery(each))}</ol>`
-        : nothingSent(run)}
+      <ol class="deliveries">${repeat(deliveries, (each) => each.id, (each) => this.delivery(each))}</ol>
       ${this.more ? html`<p class="tab-more"><button type="button" class="button"
         @click=${() => { this.pages += 1; this.refresh(); }}>Show more</button></p>` : nothing}`;
   }
@@ -122,7 +122,7 @@ class WebhooksTab {
 function attemptList({ type, event_id: event, attempts }) {
   return html`<ol class="delivery-attempts" aria-label=${`Attempts to send ${type} of event ${event}`}>
     ${attempts.map(({ at, code, latency_ms: latency, answer, error }) => html`<li>
-      <time class="nowrap" datetime=${at} title=${at}>${dateTime(at)}</time>
+      <time datetime=${at} title=${at}>${dateTime(at)}</time>
       <span class="event-type ${code >= 200 && code < 300 ? "status-completed" : "status-failed"}">${code ?? "No answer"}</span>
       <span class="number dim">${duration(latency)}</span>
       <span class="delivery-answer">${error ?? (answer || html`<span class="dim">An empty answer</span>`)}</span></li>`)}</ol>`;
