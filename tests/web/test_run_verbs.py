@@ -85,18 +85,22 @@ async def test_after_a_change_the_new_dry_run_is_shown_and_nothing_happens(user:
     await expect(page.locator(".run-header .badge")).to_have_text("Completed")
 
 
-async def test_data_are_deleted_after_the_files_were_counted(user: User) -> None:
+async def test_files_are_cleaned_up_and_data_deleted_after_they_were_counted(user: User) -> None:
     run = await user.create(configured_step("files", files=2))
     await user.site.service.until(run["id"], views_are(status="COMPLETED"))
     page = await user.open(f"/ui/workflows/{run['id']}")
-    dialog = await press(page, "Clean up")
-    await expect(dialog.get_by_role("listitem").first).to_have_text("2 files are deleted")
-    await page.keyboard.press("Escape")
     dialog = await press(page, "Delete data")
     await expect(dialog.get_by_role("listitem")).to_contain_text(
         ["1 attempt", "2 files are deleted", "Nobody can undo"]
     )
     await expect(dialog.get_by_role("button", name="Don't delete data")).to_be_focused()
+    await page.keyboard.press("Enter")
+    dialog = await press(page, "Clean up")
+    await expect(dialog.get_by_role("listitem").first).to_have_text("2 files are deleted")
+    await dialog.get_by_role("button", name="Clean up", exact=True).click()
+    await expect(page.locator(".run-header").get_by_text("Cleaned up")).to_be_visible()
+    await expect(buttons(page)).to_have_text(["Delete data"])
+    dialog = await press(page, "Delete data")
     await dialog.get_by_role("button", name="Delete for good").click()
     await expect(page.get_by_text("The data of this run are deleted.")).to_be_visible()
     assert (await user.client.get(f"/api/v1/workflows/{run['id']}")).status_code == 404

@@ -129,7 +129,7 @@ class RunView {
       })}
       ${reader.error ? html`<div class="run-error">${errorNotice(reader.error, () => reader.read())}</div>` : nothing}
       ${this.standstill.view(this.openStep)}
-      ${run.steps ? newestOutputs(run, this.openStep) : nothing}
+      ${run.steps && this.tab !== "outputs" ? newestOutputs(run, this.openStep) : nothing}
       ${tabList(this.tab, this.selectTab)}
       <div class="run-panels">${TABS.map(({ name }) => html`<div id=${`panel-${name}`} class="run-panel" role="tabpanel"
         aria-labelledby=${`tab-${name}`} tabindex="0" ?hidden=${name !== this.tab}></div>`)}</div>`, this.page);

@@ -63,7 +63,7 @@ export class GraphCanvas {
       elements,
       style: this.style(),
       layout: { name: "preset", fit: false },
-      minZoom: 0.02, maxZoom: 3, wheelSensitivity: 0.4,
+      minZoom: 0.02, maxZoom: 3,
       boxSelectionEnabled: false, autoungrabify: true, autounselectify: true,
       hideEdgesOnViewport: this.fast, textureOnViewport: this.fast, pixelRatio: this.fast ? 1 : "auto",
     });

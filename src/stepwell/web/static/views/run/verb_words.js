@@ -9,7 +9,7 @@ export function verbsOf(run) {
   const { status } = run;
   const found = [];
   if (status === "PENDING") found.push("start");
-  if (status === "FAILED" || status === "PAUSED") found.push("resume");
+  if ((status === "FAILED" && !run.is_deleted) || status === "PAUSED") found.push("resume");
   if (status === "RUNNING") found.push("pause");
   if (status === "RUNNING" || status === "PENDING") found.push("cancel");
   if (status !== "RUNNING") {

@@ -77,7 +77,9 @@ export class VerbDialog {
   sentences() {
     if (this.name !== "delete") return sentencesOf(this.dry);
     const { files_to_delete: gone, files_kept: kept, tasks } = this.dry;
+    const waits = this.dry.status_now === "PENDING" || this.dry.status_now === "PAUSED";
     return [
+      ...(waits ? [{ text: "The run is cancelled first", steps: [] }] : []),
       { text: `The run, its events, its webhooks and ${plural(tasks, "attempt")} are deleted for good`, steps: [] },
       { text: gone.length ? `${plural(gone.length, "file")} ${gone.length === 1 ? "is" : "are"} deleted` : "No file is deleted", steps: [] },
       ...(kept.length ? [{ text: `${plural(kept.length, "file")} stay until the runs that name them are deleted`, steps: [] }] : []),
