@@ -99,6 +99,7 @@ async def test_a_webhook_is_sent_again_by_a_button_that_only_writers_have(user: 
             page = await reader.open(path, width=NARROW)
             await expect(page.get_by_text("Delivered")).to_be_visible()
             await expect(page.get_by_role("button", name="Send again")).to_have_count(0)
+            await expect(page.get_by_role("tab", name="Webhooks")).to_be_in_viewport()
             assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
 
 

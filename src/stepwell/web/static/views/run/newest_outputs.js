@@ -24,10 +24,16 @@ function picture(step) {
   const [path] = filesOf(step.result);
   const alt = `Output of ${step.step_id}`;
   if (path && kindOf(path) === "image") {
-    return html`<span class="run-output-picture"><img src=${fileUrl(path, { width: 256 })} alt=${alt} decoding="async"></span>`;
+    return html`<span class="run-output-picture"><img src=${fileUrl(path, { width: 256 })} alt=${alt} decoding="async"
+      @error=${hideBroken}></span>`;
   }
   if (!path && typeof step.result.result_text === "string") {
     return html`<span class="run-output-picture run-output-text">${step.result.result_text.slice(0, CHARS)}</span>`;
   }
   return html`<span class="run-output-picture">${thumbnail(step.result, alt)}</span>`;
+}
+
+/** An image that can't be shown leaves its frame: the tab "Outputs" says why. */
+function hideBroken({ target }) {
+  target.hidden = true;
 }

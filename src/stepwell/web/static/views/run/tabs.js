@@ -1,5 +1,5 @@
 // The tabs of a run's view: a tab list as the ARIA Authoring Practices describe it, with the selected tab in the URL.
-import { html } from "../../lib/dom.js";
+import { html, ref } from "../../lib/dom.js";
 
 export const TABS = [
   { name: "graph", text: "Graph" },
@@ -21,8 +21,18 @@ export function tabList(selected, select) {
   return html`<div class="tabs" role="tablist" aria-label="Parts of the run" @keydown=${(event) => onKey(event, select)}>
     ${TABS.map(({ name, text }) => html`<button type="button" role="tab" id=${`tab-${name}`} data-name=${name}
       aria-controls=${`panel-${name}`} aria-selected=${name === selected} tabindex=${name === selected ? 0 : -1}
-      @click=${() => select(name)}>${text}</button>`)}
+      ${ref(name === selected ? reveal : undefined)} @click=${() => select(name)}>${text}</button>`)}
   </div>`;
+}
+
+/** Scrolls the list to *tab*, once it is selected: a narrow screen has no room for all tabs. */
+function reveal(tab) {
+  requestAnimationFrame(() => {
+    const list = tab?.parentElement;
+    if (!list) return;
+    const [inner, outer] = [tab.getBoundingClientRect(), list.getBoundingClientRect()];
+    list.scrollLeft += inner.left - outer.left - (outer.width - inner.width) / 2;
+  });
 }
 
 /** Left, Right, Home and End select another tab. */
