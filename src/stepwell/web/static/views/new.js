@@ -23,7 +23,7 @@ class NewRunView {
     const { dataset } = document.body;
     Object.assign(this, { element, context, examples: JSON.parse(dataset.examples ?? "[]") });
     Object.assign(this, { editor: null, schema: null, plan: null, faults: [], error: null, uploading: null });
-    Object.assign(this, { busy: false, checking: true, changed: false, example: "" });
+    Object.assign(this, { busy: false, checking: true, changed: false, example: "", graph: null });
     this.planning = new AbortController();
   }
 
@@ -44,7 +44,15 @@ class NewRunView {
     if (this.context.canWrite) acceptDrops(host, (files, event) => this.insertFiles(files, { x: event.clientX, y: event.clientY }));
     this.draw();
     performance.mark("stepwell:view-shown");
-    await this.loadSchema();
+    await Promise.all([this.loadSchema(), this.loadGraph()]);
+  }
+
+  /** The graph is loaded last, because its library is large. */
+  async loadGraph() {
+    const { DefinitionGraph } = await import("./new/graph.js");
+    const container = this.element.querySelector(".graph-canvas");
+    this.graph = new DefinitionGraph(container, (id) => this.editor.goToStep(id));
+    this.draw();
   }
 
   async firstText() {
@@ -100,6 +108,10 @@ class NewRunView {
     Object.assign(this, { faults: faults.sort((a, b) => a.from - b.from), checking: false });
     if (broken || faults.some((each) => each.severity === "error")) this.plan = null;
     this.draw();
+  }
+
+  showGraph() {
+    if (this.plan && !this.checking) this.graph?.show(this.editor.text);
   }
 
   post(path, text, options) {
@@ -177,6 +189,7 @@ class NewRunView {
         </div>
         <div class="stack plan-column" aria-busy=${this.checking}>${this.panel()}</div>
       </div>`, this.element);
+    this.showGraph();
   }
 
   toolbar(canWrite) {
@@ -203,6 +216,8 @@ class NewRunView {
     return html`
       ${error && !known ? errorNotice(error) : nothing}
       ${faultList(faults, (position) => this.editor.goTo(position))}
+      <div class="graph-frame" ?hidden=${!plan || !this.graph}><div class="graph-canvas" role="img"
+        aria-label="The graph of the steps. The list below has their order."></div></div>
       ${plan ? planPanel(plan) : !faults.length && !error ? loading("The definition is being checked…") : nothing}`;
   }
 }

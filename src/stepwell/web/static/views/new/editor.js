@@ -107,7 +107,13 @@ export class DefinitionEditor {
     this.view.focus();
   }
 
-  /** Inserts *path*, a string, at a point of the screen, or at the cursor: a string there is replaced. */
+  /** Moves the cursor to the step *id*. */
+  goToStep(id) {
+    const steps = JSON.parse(this.text).steps.findIndex((each) => each.id === id);
+    this.goTo(this.diagnostic({ loc: ["steps", steps, "id"], message: "" }, "hint").from);
+  }
+
+  /** Inserts *value*, a string, at a point of the screen, or at the cursor: a string there is replaced. */
   insertString(value, point = null) {
     const { state } = this.view;
     const selection = state.selection.main;

@@ -24,21 +24,41 @@ const STYLE_SHEET = "__________cytoscape_stylesheet";
 const WORST_FIRST = ["FAILED", "RUNNING", "CANCELLED", "SKIPPED", "PENDING", "COMPLETED"];
 
 export class GraphCanvas {
-  /** @param openStep called with a step's id  @param onGroups called after a group was opened or closed */
-  constructor(container, steps, { openStep, onGroups = () => {} }) {
+  /** @param openStep called with a step's id  @param onGroups called after a group was opened or closed
+   *  @param describe returns the second line of a step's node: by default its status */
+  constructor(container, steps, { openStep, onGroups = () => {}, describe = (step) => statusText(step.status) }) {
     this.container = container;
     this.openStep = openStep;
     this.onGroups = onGroups;
+    this.describe = describe;
     this.shares = new Map(); // the progress of running steps, by id
     this.selected = null;
-    this.open = null; // the open group
+    this.setGraph(steps);
+    this.build();
+  }
+
+  setGraph(steps) {
     this.setSteps(steps);
+    this.open = null; // the open group
     const dependencies = dependencyIndexes(steps);
     this.dependencies = dependencies;
     this.layers = orderLayers(layersOf(dependencies), dependencies);
     this.groups = steps.length > GROUPED_ABOVE ? groupsOf(this.layers) : null;
     this.indexGroups();
-    this.build();
+  }
+
+  /** Draws another graph. */
+  replace(steps) {
+    this.setGraph(steps);
+    this.replaceElements();
+    this.fit();
+  }
+
+  replaceElements() {
+    this.cy.batch(() => {
+      this.cy.elements().remove();
+      this.cy.add(this.elements());
+    });
   }
 
   setSteps(steps) {
@@ -127,7 +147,7 @@ export class GraphCanvas {
   stepData(step) {
     const share = step.status === "RUNNING" ? this.shares.get(step.step_id) : undefined;
     const waits = step.status === "RUNNING" && step.next_attempt_at;
-    const state = waits ? "Waits to try again" : statusText(step.status) + (share === undefined ? "" : ` · ${percent(share * 100)}`);
+    const state = waits ? "Waits to try again" : this.describe(step) + (share === undefined ? "" : ` · ${percent(share * 100)}`);
     return {
       id: `s:${step.step_id}`, kind: "step", stepId: step.step_id, status: step.status, share,
       label: `${shortened(step.step_id)}\n${state}`,
@@ -155,10 +175,7 @@ export class GraphCanvas {
   toggleGroup(group) {
     const opens = this.open !== group;
     this.open = opens ? group : null;
-    this.cy.batch(() => {
-      this.cy.elements().remove();
-      this.cy.add(this.elements());
-    });
+    this.replaceElements();
     if (opens) this.cy.fit(this.cy.nodes('[kind = "step"]'), 24);
     else this.fit();
     this.limitZoom();
