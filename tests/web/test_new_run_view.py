@@ -88,6 +88,8 @@ async def test_names_values_and_steps_are_completed(user: User) -> None:
         for _ in after:
             await page.keyboard.press("ArrowLeft")
         await page.keyboard.press("Control+Space")
+        await expect(options.filter(has_text=re.compile(f"^{option}"))).to_be_visible()
+        await keep_screenshot(page, f"new-completion-{option.lower()}")
         await options.filter(has_text=re.compile(f"^{option}")).click()
         return await text_of(page)
 

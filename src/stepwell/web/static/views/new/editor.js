@@ -12,7 +12,7 @@ import { rangeOf } from "./json_text.js";
 const PAUSE_MS = 400; // between the last key and the check
 const PARSE_MS = 500;
 // Faults about a member itself, not about its value.
-const OF_NAME = new Set(["extra_forbidden", "mistyped_member", "ignored_member", "duplicate_key", "unknown_member"]);
+const OF_NAME = new Set(["extra_forbidden", "mistyped_member", "ignored_member", "duplicate_key"]);
 
 const COLOURS = HighlightStyle.define([
   { tag: tags.propertyName, color: "var(--accent)" },
