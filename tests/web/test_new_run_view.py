@@ -134,6 +134,14 @@ async def test_a_run_is_made_again_with_changes(user: User) -> None:
     assert (run["name"], run["status"]) == ("Second", "PENDING")
 
 
+async def test_a_run_that_does_not_exist_is_an_error_beside_the_example(user: User) -> None:
+    page = await user.open("/ui/new?from=0198c0de-0000-7000-8000-000000000000")
+    await expect(page.get_by_role("region", name="Price")).to_be_visible()
+    await expect(page.get_by_role("alert")).to_contain_text("workflow not found")
+    await keep_screenshot(page, "new-unknown")
+    user.errors.clear()  # the console names the 404
+
+
 async def test_every_example_can_be_chosen_and_has_no_fault(user: User) -> None:
     examples = read_examples()
     assert len(examples) == 5

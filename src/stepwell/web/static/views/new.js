@@ -4,7 +4,7 @@
 // example. new/editor.js is the editor, new/completion.js its completion, new/plan_panel.js what is beside it.
 import { ApiError, getJson, isAbort, request } from "../lib/api.js";
 import { confirm } from "../lib/dialog.js";
-import { announce, errorNotice, html, icon, loading, nothing, render } from "../lib/dom.js";
+import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
 import { acceptDrops, upload } from "../lib/upload.js";
 import { DefinitionSchema } from "./new/definition_schema.js";
@@ -23,7 +23,7 @@ class NewRunView {
     const { dataset } = document.body;
     Object.assign(this, { element, context, examples: JSON.parse(dataset.examples ?? "[]") });
     Object.assign(this, { editor: null, schema: null, plan: null, faults: [], error: null, uploading: null });
-    Object.assign(this, { busy: false, checking: true, changed: false, example: "", graph: null });
+    Object.assign(this, { busy: false, checking: true, changed: false, example: "", graph: null, loadError: null });
     this.planning = new AbortController();
   }
 
@@ -61,7 +61,7 @@ class NewRunView {
     try {
       if (from) return indented((await request(`/workflows/${encodeURIComponent(from)}/definition`, { asText: true })).data);
     } catch (error) {
-      this.error = error;
+      this.loadError = error; // it stays while the example below is checked
     }
     const chosen = this.examples.find((each) => each.name === parameters.get("example"));
     this.example = chosen?.name ?? "";
@@ -146,7 +146,7 @@ class NewRunView {
       target.value = this.example;
       return;
     }
-    this.example = example.name;
+    Object.assign(this, { example: example.name, loadError: null });
     this.editor.text = example.text;
     this.changed = false;
     history.replaceState(null, "", `/ui/new?example=${encodeURIComponent(example.name)}`);
@@ -179,6 +179,8 @@ class NewRunView {
       <div class="view-header"><h1>New run</h1>${this.toolbar(canWrite)}</div>
       ${canWrite ? nothing : html`<p class="notice notice-warning">Your token may only read. Here you can check a definition;
         to run it, a token needs the scope <code>workflows:write</code>.</p>`}
+      ${this.loadError ? notice("error", "The definition of that run can't be read",
+        html`<p>${this.loadError.detail || this.loadError.title}. Below is an example.</p>`) : nothing}
       <div class="new-run">
         <div class="editor-column"><div class="editor-host"></div>
           ${this.uploading ? html`<p class="progress" role="status"><span class="break">${this.uploading.name} is uploading</span>
