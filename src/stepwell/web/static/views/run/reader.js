@@ -54,7 +54,7 @@ export class RunReader {
     if (this.timer || this.gone) return;
     this.timer = setTimeout(() => {
       this.timer = 0;
-      if (!document.hidden) this.read();
+      if (!document.hidden && !this.gone) this.read();
     }, Math.max(SOON_MS, this.readyAt - performance.now()));
   }
 
