@@ -220,6 +220,7 @@ async def test_a_one_time_url_is_of_no_use_elsewhere(service: Service, browser: 
     [
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "same-origin"},
         {"Sec-Fetch-Site": "none", "Sec-Purpose": "prefetch;prerender"},
         {"Sec-Fetch-Site": "none", "Purpose": "prefetch"},
     ],
@@ -235,6 +236,17 @@ async def test_a_url_that_another_page_or_the_browser_itself_opens_asks_first(
     answer = await browser.post(SIGN_IN, data={"code": code})
     assert (answer.status_code, answer.headers["location"]) == (303, PAGE)
     assert (await browser.get(url, headers=TYPED)).status_code == 403
+
+
+@pytest.mark.parametrize("notation", ["/ui/%73ign-in", "/ui/sign%2Din", "/ui//sign-in", SIGN_IN])
+async def test_no_notation_of_the_sign_in_page_is_opened_after_a_sign_in(
+    service: Service, browser: httpx.AsyncClient, notation: str
+) -> None:
+    prepared = notation + (await new_url(service, tenant="evil")).removeprefix(SIGN_IN)
+    answer = await browser.post(SIGN_IN, data={"token": token("acme", every=False), "next": prepared})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/ui")
+    asked = await browser.get(prepared)
+    assert (asked.status_code, "set-cookie" in asked.headers) == (200, False)
 
 
 async def test_head_does_not_use_a_url_up(service: Service, browser: httpx.AsyncClient) -> None:
@@ -271,9 +283,9 @@ async def test_ending_all_sessions_ends_the_urls_as_well(
 
 async def test_a_client_that_fails_often_must_wait(browser: httpx.AsyncClient, clock: ManualClock) -> None:
     for number in range(10):
-        wrong = browser.post(SIGN_IN, data={"token": "x"}) if number % 2 else browser.get(f"{SIGN_IN}?code=x")
+        wrong = browser.post(SIGN_IN, data={"token": "x"}) if number % 2 else browser.get(f"{SIGN_IN}?code=x", headers=TYPED)
         assert (await wrong).status_code == 403
-    for right in (browser.post(SIGN_IN, data={"token": token(), "next": "/ui/new"}), browser.get(f"{SIGN_IN}?code=x")):
+    for right in (browser.post(SIGN_IN, data={"token": token(), "next": "/ui/new"}), browser.get(f"{SIGN_IN}?code=x", headers=TYPED)):
         answer = await right
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "6")
         assert alert(answer) == "Too many attempts have failed. Try again in 6 s."

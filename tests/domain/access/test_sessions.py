@@ -124,6 +124,7 @@ def test_a_session_is_no_code_and_a_code_is_no_session() -> None:
         "/ui/workflows/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b",
         "/ui/workflows/0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b?tab=timeline#step-1",
         "/ui?name=..x",
+        "/ui?name=100%25&url=https://a.example/%2E",
     ],
 )
 def test_a_page_of_the_service_is_opened_after_the_sign_in(page: str) -> None:
@@ -153,6 +154,11 @@ def test_a_page_of_the_service_is_opened_after_the_sign_in(page: str) -> None:
         "/ui\n",
         "/ui/sign-in?next=/ui",
         "/ui/sign-out",
+        "/ui/%73ign-in?code=x",
+        "/ui/sign%2Din?code=x",
+        "/ui//sign-in?code=x",
+        "/ui//",
+        "/ui/workflows/%41",
         "/ui?" + "x" * 1_000,
     ],
 )

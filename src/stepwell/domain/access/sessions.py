@@ -32,7 +32,8 @@ MAX_COOKIE_CHARS: Final = 4_000
 MAX_CODE_CHARS: Final = 6_000
 _MAX_PATH: Final = 1_000
 _PAGE = re.compile(rf"{FIRST_PAGE}(?:[/?][\x21-\x5b\x5d-\x7e]*)?")
-_OTHER_PAGES = re.compile(r"/\.\.?(?:[/?#]|$)|%2e|^/ui/sign-", re.IGNORECASE)
+# A path of a page has one notation: %73 or // would lead to the pages of sign-in as well.
+_OTHER_PAGES = re.compile(r"/\.\.?(?:[/?#]|$)|^[^?]*(?:%|//)|^/ui/sign-")
 _Content = TypeVar("_Content", bound=Struct)
 
 
