@@ -17,6 +17,7 @@ from support.processes.terminal import Terminal
 from support.workflows.image_pipelines import pipeline
 
 SAME_ORIGIN = {"Sec-Fetch-Site": "same-origin"}
+TYPED = {"Sec-Fetch-Site": "none"}
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def browser() -> Iterator[httpx.Client]:
 
 def page_after_sign_in(browser: httpx.Client, url: str) -> str:
     """Open a one-time URL. Return the path of the page that the service opens then."""
-    answer = browser.get(url, headers={"Sec-Fetch-Site": "none"})
+    answer = browser.get(url, headers=TYPED)
     assert answer.status_code == 303, answer.text
     assert [*browser.cookies] == [f"stepwell-session-{httpx.URL(url).port}"]
     return answer.headers["location"]
@@ -59,7 +60,7 @@ def test_open_prints_a_url_that_signs_in_once(shell: CommandLine, up: StepwellPr
     answer = browser.get(f"{up.url}/api/v1/workflows", headers=SAME_ORIGIN)
     assert answer.status_code == 200
     assert 'data-scopes="tenants:all workflows:read workflows:write"' in browser.get(f"{up.url}/ui").text
-    assert browser.get(url).status_code == 403
+    assert browser.get(url, headers=TYPED).status_code == 403
     as_json = shell("open", "--print", "--json").json
     assert as_json["signs_in"] is True
     assert as_json["url"] != url
@@ -132,7 +133,7 @@ def test_sign_out_all_ends_sessions_and_urls_beside_an_up(
     done = shell("sign-out-all")
     assert (done.code, done.err) == (0, "")
     assert done.out == "All sessions and sign-in URLs have ended. A running service notices it within 5 seconds.\n"
-    answer = browser.get(unused)
+    answer = browser.get(unused, headers=TYPED)
     assert (answer.status_code, "All sessions were ended" in answer.text) == (403, True)
     with httpx.Client(timeout=30) as other:
         page_after_sign_in(other, shell("open", "--print").out.strip())
@@ -166,7 +167,7 @@ def test_on_a_terminal_up_prints_a_url_that_signs_in_once(browser: httpx.Client)
             assert re.fullmatch(r"Sign in to the web page \(once\): http://127\.0\.0\.1:\d+/ui/sign-in\?code=\S+", line)
             url = line.split()[-1]
             assert page_after_sign_in(browser, url) == "/ui"
-            assert browser.get(url).status_code == 403
+            assert browser.get(url, headers=TYPED).status_code == 403
             assert (data_dir / "token").read_text().strip() in terminal.output.decode()
         finally:
             terminal.type("\x03")

@@ -156,9 +156,15 @@ async def test_no_other_page_can_sign_a_user_in_or_out(service: Service, headers
 
 
 async def test_a_form_of_an_old_browser_is_known_by_its_origin(service: Service) -> None:
-    headers = {"Origin": "http://t.local"}
-    async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local", headers=headers) as client:
-        assert (await client.post(SIGN_IN, data={"token": token()})).status_code == 303
+    url = await new_url(service)
+    async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local") as client:
+        asked = await client.get(url)  # without Sec-Fetch-Site: anybody may have opened it
+        assert (asked.status_code, "set-cookie" in asked.headers) == (200, False)
+        # With the policy no-referrer, the browser would send the origin null.
+        assert asked.headers["referrer-policy"] == "strict-origin"
+        for data in ({"token": token()}, {"code": url.partition("code=")[2]}):
+            answer = await client.post(SIGN_IN, data=data, headers={"Origin": "http://t.local"})
+            assert answer.status_code == 303
 
 
 async def test_sign_out_ends_the_session_in_this_browser(browser: httpx.AsyncClient) -> None:
@@ -221,6 +227,7 @@ async def test_a_one_time_url_is_of_no_use_elsewhere(service: Service, browser: 
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": ""},
         {"Sec-Fetch-Site": "none", "Sec-Purpose": "prefetch;prerender"},
         {"Sec-Fetch-Site": "none", "Purpose": "prefetch"},
     ],
@@ -333,7 +340,7 @@ async def test_no_answer_is_stored_or_passes_the_secret_on(
         await browser.put(url),
     ]
     assert [answer.status_code for answer in answers] == [200, 303, 403, 405]
-    assert {answer.headers["referrer-policy"] for answer in answers} == {"no-referrer"}
+    assert {answer.headers["referrer-policy"] for answer in answers} == {"strict-origin"}
     assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
     assert code not in "".join(answer.text for answer in answers[1:])
     for answer in (await browser.get(SIGN_IN), await browser.post(SIGN_IN, data={"token": token()})):

@@ -71,6 +71,16 @@ async def test_a_link_of_another_page_asks_before_it_signs_in(site: Site, strang
     await expect(page.locator("main h1")).to_have_text("Costs")
 
 
+async def test_a_one_time_url_asks_before_it_signs_in_by_plain_http(site: Site, stranger: BrowserContext) -> None:
+    path = await site.service.app.sign_in.sign_in_path(token("acme", every=False))
+    elsewhere = site.url.replace("localhost", "0.0.0.0")  # an address to which Chromium sends no Sec-Fetch-Site
+    page = await stranger.new_page()
+    await page.goto(elsewhere + path)
+    await expect(page.get_by_role("main")).to_contain_text("This URL signs you in once.")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page).to_have_url(f"{elsewhere}/ui")
+
+
 async def test_a_form_of_another_page_does_nothing(site: Site, stranger: BrowserContext) -> None:
     page = await stranger.new_page()
     await page.goto(site.url + await site.service.app.sign_in.sign_in_path(token("acme", every=False)))

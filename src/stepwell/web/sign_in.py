@@ -2,8 +2,8 @@
 
 What must hold:
 - Only a page of this service can sign a user in or out by a form: the browser must say so. A URL that signs in works at
-  once if the user has typed it, or a program has opened it. From any page, and for a browser that loads ahead, a form
-  asks first. Otherwise such a page could sign a user in as somebody else.
+  once if the user has typed it, or a program has opened it. From any page, for a browser that loads ahead, and for one
+  that doesn't say, a form asks first. Otherwise such a page could sign a user in as somebody else.
 - A code isn't used by HEAD, by a request that is refused, and by a form that asks.
 - No answer is stored, and no code or token is passed on, by `Referer` or otherwise. No log contains them.
 - A client that fails often must wait. The bound is per address, and its memory is bounded.
@@ -35,7 +35,6 @@ from stepwell.web.sign_in_service import CodeRefused, SignInService, sign_in_pat
 
 _MAX_FORM_BYTES: Final = 32 * 1024  # a token or a code has at most a quarter of it
 _MAX_FIELDS: Final = 16
-_AT_ONCE: Final = (None, "none")  # Sec-Fetch-Site of a URL that no page has opened
 _AHEAD: Final = ("sec-purpose", "purpose", "x-moz")
 _SIGNED_OUT: Final = "You are signed out."
 _OTHER_PAGE: Final = "The form came from another page than this one. Send it again from here."
@@ -154,8 +153,8 @@ def _redirect(path: str, cookie: str | None = None) -> Response[bytes]:
 
 
 def _opened_by_user(request: ApiRequest) -> bool:
-    """Return whether the user has opened the URL, and neither a page nor a browser that loads ahead."""
-    return header_value(request, "sec-fetch-site") in _AT_ONCE and not any(
+    """Return whether the browser says that the user has opened the URL, and neither a page nor itself ahead."""
+    return header_value(request, "sec-fetch-site") == "none" and not any(
         header_value(request, name) for name in _AHEAD
     )
 
