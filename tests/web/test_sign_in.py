@@ -290,15 +290,27 @@ async def test_ending_all_sessions_ends_the_urls_as_well(
 
 async def test_a_client_that_fails_often_must_wait(browser: httpx.AsyncClient, clock: ManualClock) -> None:
     for number in range(10):
-        wrong = browser.post(SIGN_IN, data={"token": "x"}) if number % 2 else browser.get(f"{SIGN_IN}?code=x", headers=TYPED)
+        wrong = browser.post(SIGN_IN, data={"token": "x"} if number % 2 else {"code": "x"})
         assert (await wrong).status_code == 403
-    for right in (browser.post(SIGN_IN, data={"token": token(), "next": "/ui/new"}), browser.get(f"{SIGN_IN}?code=x", headers=TYPED)):
-        answer = await right
+    by_token = await browser.post(SIGN_IN, data={"token": "x", "next": "/ui/new"})
+    by_code = await browser.get(f"{SIGN_IN}?code=x", headers=TYPED)
+    for answer, kept in ((by_token, 'name="next" value="/ui/new"'), (by_code, 'name="code" value="x"')):
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "6")
         assert alert(answer) == "Too many attempts have failed. Try again in 6 s."
+        assert kept in answer.text
     clock.advance(6)
-    for _ in range(3):  # those that succeed don't count
+    assert (await browser.post(SIGN_IN, data={"token": "x"})).status_code == 403
+
+
+async def test_failures_of_others_at_an_address_keep_nobody_from_signing_in(
+    service: Service, browser: httpx.AsyncClient
+) -> None:
+    failed = [(await browser.post(SIGN_IN, data={"token": "x"})).status_code for _ in range(11)]
+    assert failed == [403] * 10 + [429]
+    for _ in range(3):
         assert (await browser.post(SIGN_IN, data={"token": token()})).status_code == 303
+        assert (await browser.get(await new_url(service), headers=TYPED)).status_code == 303
+    assert (await browser.post(SIGN_IN, data={"token": "x"})).status_code == 429
 
 
 async def test_nobody_can_sign_in_while_the_database_is_away(

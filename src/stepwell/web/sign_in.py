@@ -6,7 +6,8 @@ What must hold:
   that doesn't say, a form asks first. Otherwise such a page could sign a user in as somebody else.
 - A code isn't used by HEAD, by a request that is refused, and by a form that asks.
 - No answer is stored, and no code or token is passed on, by `Referer` or otherwise. No log contains them.
-- A client that fails often must wait. The bound is per address, and its memory is bounded.
+- A client that fails often is told to wait. The limit is per address, and its memory is bounded. A valid token or code
+  signs in all the same, because others may fail at the same address.
 - After the sign-in, the browser opens a page of this service.
 """
 
@@ -113,22 +114,20 @@ async def _sign_in(request: ApiRequest, desk: SignInDesk, fields: dict[str, str]
     page, code, token = fields.get("next", FIRST_PAGE), fields.get("code"), fields.get("token", "").strip()
     if code is None and not token:
         return _form(HTTPStatus.UNPROCESSABLE_ENTITY, page=page, error=_NO_TOKEN)
-    client = client_name(request.client.host if request.client else "")
-    if wait_s := desk.attempts.begin(client, desk.clock.monotonic()):
-        return _form(HTTPStatus.TOO_MANY_REQUESTS, page=page, error=_TOO_OFTEN.format(wait_s), retry_after_s=wait_s)
     try:
         if code is None:
             session, page = await desk.service.begin_by_token(token), page_path(page)
         else:
             session, page = await desk.service.begin_by_code(code)
     except (CodeRefused, InvalidToken) as error:
+        client = client_name(request.client.host if request.client else "")
+        if wait_s := desk.attempts.fail(client, desk.clock.monotonic()):
+            status, why = HTTPStatus.TOO_MANY_REQUESTS, _TOO_OFTEN.format(wait_s)
+            return _form(status, page=page, code=code, error=why, retry_after_s=wait_s)
         return _form(HTTPStatus.FORBIDDEN, page=page, error=str(error))
     except Unavailable as error:
-        desk.attempts.succeed(client)
-        return _form(
-            HTTPStatus.SERVICE_UNAVAILABLE, page=page, code=code, error=_NOT_NOW, retry_after_s=error.retry_after_s
-        )
-    desk.attempts.succeed(client)
+        status, wait_s = HTTPStatus.SERVICE_UNAVAILABLE, error.retry_after_s
+        return _form(status, page=page, code=code, error=_NOT_NOW, retry_after_s=wait_s)
     return _redirect(page, desk.service.cookies.set(request.scope, session))
 
 
@@ -154,9 +153,7 @@ def _redirect(path: str, cookie: str | None = None) -> Response[bytes]:
 
 def _opened_by_user(request: ApiRequest) -> bool:
     """Return whether the browser says that the user has opened the URL, and neither a page nor itself ahead."""
-    return header_value(request, "sec-fetch-site") == "none" and not any(
-        header_value(request, name) for name in _AHEAD
-    )
+    return header_value(request, "sec-fetch-site") == "none" and not any(header_value(request, name) for name in _AHEAD)
 
 
 def _first_values(encoded: bytes) -> dict[str, str]:

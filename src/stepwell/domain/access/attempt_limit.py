@@ -1,9 +1,9 @@
 """A limit on the failed attempts of each client to sign in.
 
 What must hold:
-- A client may fail `BURST` times at once, and then once each `PAUSE_S`. One that succeeds isn't delayed.
-- Attempts at the same time count together: each counts as failed until it succeeds.
-- At most `MAX_CLIENTS` are remembered. The one whose attempt was longest ago is forgotten first.
+- A client may fail `BURST` times at once, and then once each `PAUSE_S`. Only failures count, so that clients behind one
+  address don't keep each other from signing in.
+- At most `MAX_CLIENTS` are remembered. The one whose failure was longest ago is forgotten first.
 """
 
 import math
@@ -15,15 +15,15 @@ MAX_CLIENTS: Final = 10_000
 
 
 class AttemptLimit:
-    """The attempts of all clients. *now* is in seconds, of a clock that never goes back."""
+    """The failures of all clients. *now* is in seconds, of a clock that never goes back."""
 
     def __init__(self, max_clients: int = MAX_CLIENTS) -> None:
         self._max_clients = max_clients
-        # By client: the time at which all its failures are made up for. The last to attempt is last.
+        # By client: the time at which all its failures are made up for. The last to fail is last.
         self._clear_at: dict[str, float] = {}
 
-    def begin(self, client: str, now: float) -> int:
-        """Count an attempt of *client*, and return 0. If it isn't allowed, return the seconds to wait for the next."""
+    def fail(self, client: str, now: float) -> int:
+        """Count a failure of *client*, and return 0. If the limit is used up, return the seconds to wait instead."""
         clear_at = max(self._clear_at.pop(client, now), now)
         wait_s = clear_at + PAUSE_S - (now + BURST * PAUSE_S)
         if wait_s <= 0:
@@ -32,8 +32,3 @@ class AttemptLimit:
         if len(self._clear_at) > self._max_clients:
             del self._clear_at[next(iter(self._clear_at))]
         return max(math.ceil(wait_s), 0)
-
-    def succeed(self, client: str) -> None:
-        """Don't count an attempt of *client* that `begin` has counted."""
-        if client in self._clear_at:
-            self._clear_at[client] -= PAUSE_S
