@@ -6,7 +6,7 @@ a browser sends along with every request.
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,9 +21,9 @@ from stepwell.api.operations import OPT_KEY, Operation, Permission
 from stepwell.api.query_parameters import TicketQuery, parse_query
 from stepwell.api.session_cookies import SessionCookies, SessionsNotRead
 from stepwell.api.token_keys import TokenKeys, UnknownKey, parse_key
-from stepwell.domain.access.sessions import Session
+from stepwell.domain.access.sessions import Grant, Session
 from stepwell.domain.access.signed_urls import SignedUrls
-from stepwell.domain.access.stream_tickets import StreamTickets
+from stepwell.domain.access.stream_tickets import StreamTickets, Ticket
 from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
 from stepwell.domain.strict_json.decode import decode_body
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
@@ -46,7 +46,8 @@ _MALFORMED = (
 class Principal(Struct, frozen=True):
     """The caller of a request: their name, the tenants whose workflows they may see, and their permissions.
 
-    `expires_at` is the end of their token, in seconds since 1970. `session` is theirs if a cookie names them.
+    `expires_at` is the end of their token, in seconds since 1970. `session` is theirs if a cookie names them. The
+    holder of a ticket has both from the caller who got it.
     """
 
     subject: str
@@ -231,11 +232,17 @@ class AccessControl:
         if query.ticket is UNSET:
             return None
         ticket = self.tickets.read(query.ticket)
-        if ticket is None:
+        if ticket is None or not self._has_access(holder := _holder_of(ticket)):
             raise Forbidden("The ticket has expired, or is not valid.")
         if ticket.workflow_id is not None and _workflow_of(scope) != ticket.workflow_id:
             raise Forbidden("The ticket is for the stream of another workflow.")
-        return Principal(ticket.subject, ticket.scope, frozenset({Permission.READ}))
+        return holder
+
+    def _has_access(self, holder: Principal) -> bool:
+        """Return whether the token or the session of a ticket's *holder* lasts. Raises `SessionsNotRead`."""
+        if holder.session is not None:
+            return self.cookies.lasts(holder.session)
+        return holder.expires_at is None or not has_expired(holder.expires_at, self.clock.now().timestamp())
 
     def by_signature(self, scope: Scope, operation: Operation) -> Principal | None:
         if not operation.signable:
@@ -282,6 +289,15 @@ def principal_of(session: Session) -> Principal:
     grant = session.grant
     permissions = frozenset(grant.permissions)
     return Principal(grant.subject, grant.scope, permissions, grant.expires_at.timestamp(), session)
+
+
+def _holder_of(ticket: Ticket) -> Principal:
+    """Return the caller who may open a stream by *ticket*."""
+    permissions = (Permission.READ,)
+    if ticket.access_ends is None or ticket.session_issued_at is None:
+        return Principal(ticket.subject, ticket.scope, frozenset(permissions), ticket.access_ends)
+    grant = Grant(ticket.subject, ticket.scope, permissions, datetime.fromtimestamp(ticket.access_ends, UTC))
+    return principal_of(Session(grant, ticket.session_issued_at))
 
 
 def _workflow_of(scope: Scope) -> UUID | None:

@@ -151,7 +151,15 @@ async def create_stream_ticket(request: ApiRequest, services: ServicesDep, ticke
     workflow_id = (await read_struct(request, CreateStreamTicket)).workflow_id
     if workflow_id is not None:
         await services.reads.version(request.user.scope, workflow_id)  # raises `NotFound`
-    return StreamTicket(*tickets.issue(request.user.subject, request.user.scope, workflow_id))
+    caller: Principal = request.user
+    ticket, expires_at = tickets.issue(
+        caller.subject,
+        caller.scope,
+        workflow_id,
+        access_ends=caller.expires_at,
+        session_issued_at=None if caller.session is None else caller.session.issued_at,
+    )
+    return StreamTicket(ticket, expires_at)
 
 
 def workflow_frame(event: HistoryEvent) -> bytes:

@@ -92,6 +92,12 @@ class SessionCookies:
             except SessionsNotRead:
                 await self.refresh()
 
+    def lasts(self, session: Session) -> bool:
+        """Return whether *session* lasts. Raises `SessionsNotRead`."""
+        if self._clock.monotonic() >= self._fresh_until:
+            raise SessionsNotRead
+        return session.is_active(self._clock.now(), self._ended_at)
+
     async def is_active(self, session: Session) -> bool:
         """Return whether *session* lasts. While the database is away, all sessions count as not ended."""
         with suppress(Unavailable):
@@ -135,11 +141,7 @@ class SessionCookies:
     def _active(self, cookie: str) -> Session | None:
         """Return the session in *cookie* if it lasts. Raises `SessionsNotRead`."""
         session = self.sessions.read(cookie)
-        if session is None:
-            return None
-        if self._clock.monotonic() >= self._fresh_until:
-            raise SessionsNotRead
-        return session if session.is_active(self._clock.now(), self._ended_at) else None
+        return session if session is not None and self.lasts(session) else None
 
     def _values(self, scope: Scope) -> list[str]:
         """Return the values of all cookies of the session's name that the request has."""
