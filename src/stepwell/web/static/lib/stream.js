@@ -59,8 +59,8 @@ function start() {
 
 /** Who is signed in: tabs of two users don't share a stream. */
 function sharedName() {
-  const { subject = "", tenant = "", scopes = "", session = "" } = document.body.dataset;
-  return [URL_OF_FEED, subject, tenant, scopes, session].join("|");
+  const { subject = "", tenant = "", scopes = "" } = document.body.dataset;
+  return [URL_OF_FEED, subject, tenant, scopes].join("|");
 }
 
 function startWorker() {
