@@ -78,6 +78,10 @@ async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: 
     await keep_screenshot(page, "run-standstill")
     await reason.get_by_role("button", name="flaky").click()
     await expect(page.get_by_role("dialog", name="flaky")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await user.client.delete(f"/api/v1/workflows/{run['id']}")
+    await expect(page.locator(".run-header .badge")).to_have_text("Cancelled")
+    await expect(reason).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -27,7 +27,9 @@ export class Standstill {
   /** Reads the explanation if it is time for that. Called every second. */
   async check() {
     if (!this.isStill) {
+      if (!this.explanation) return;
       this.explanation = null;
+      this.onChange();
       return;
     }
     if (this.busy || performance.now() < this.readAt) return;
@@ -48,10 +50,10 @@ export class Standstill {
     }
   }
 
-  /** The notice, or nothing. *open* is called with the id of a step. */
+  /** The notice; nothing as soon as the run moves or ends. *open* is called with the id of a step. */
   view(open) {
     const { explanation, reader } = this;
-    if (!explanation || (!explanation.reason && !explanation.steps.length)) return nothing;
+    if (!this.isStill || !explanation || (!explanation.reason && !explanation.steps.length)) return nothing;
     const now = Date.now() + reader.aheadMs;
     const groups = explanation.reason ? [] : groupedReasons(explanation.steps);
     return html`<section class="notice notice-warning run-standstill" aria-labelledby="standstill-title">
