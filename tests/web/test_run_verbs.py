@@ -1,10 +1,11 @@
 """The buttons of a run in Chromium: each shows its dry run before it does anything."""
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from stepwell.api.operations import Permission
 from stepwell.web.static_files import static_files
@@ -83,6 +84,43 @@ async def test_after_a_change_the_new_dry_run_is_shown_and_nothing_happens(user:
     assert (await user.client.get(f"/api/v1/workflows/{run['id']}")).json()["status"] == "PENDING"
     await dialog.get_by_role("button", name="Start", exact=True).click()
     await expect(page.locator(".run-header .badge")).to_have_text("Completed")
+
+
+async def test_an_answer_does_not_close_a_dialog_that_was_opened_after_its_request(user: User) -> None:
+    run = await user.create(configured_step("held", wait=True))
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    answered = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/pause", hold)  # the dry run has a query
+    dialog = await press(page, "Pause")
+    await dialog.get_by_role("button", name="Pause", exact=True).click()
+    await expect(dialog.get_by_role("button", name="Working…")).to_be_visible()
+    await page.keyboard.press("Escape")
+    dialog = await press(page, "Cancel")
+    answered.set()
+    await expect(page.locator(".run-header .badge")).to_have_text("Paused")
+    await expect(dialog.get_by_role("heading")).to_have_text("Cancel this run?")
+    await expect(dialog.get_by_role("button", name="Cancel the run")).to_be_enabled()
+
+
+async def test_without_a_version_of_the_run_nothing_is_sent(user: User) -> None:
+    run = await user.create(passthrough_step("only"), start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}")
+
+    async def without_etag(route: Route) -> None:
+        answer = await route.fetch()
+        headers = {name: value for name, value in answer.headers.items() if name != "etag"}
+        await route.fulfill(response=answer, headers=headers)
+
+    await page.route("**/start?dry_run=true", without_etag)
+    dialog = await press(page, "Start")
+    await dialog.get_by_role("button", name="Start", exact=True).click()
+    await expect(dialog.get_by_role("alert")).to_contain_text("has no ETag")
+    assert (await user.client.get(f"/api/v1/workflows/{run['id']}")).json()["status"] == "PENDING"
 
 
 async def test_files_are_cleaned_up_and_data_deleted_after_they_were_counted(user: User) -> None:

@@ -5,6 +5,7 @@
 // - Start, resume and cleanup are sent with the version that the dry run describes. If the run has changed since, nothing
 //   happens, and the dialog shows the new dry run.
 // - Pause and cancel are sent without a version: nobody is kept from stopping a busy run.
+// - A request in flight belongs to the dialog that sent it. If that is closed, its answer doesn't change another dialog.
 import { request, send } from "../../lib/api.js";
 import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
@@ -17,6 +18,11 @@ const VERBS = {
   cancel: { text: "Cancel", act: "Cancel the run", title: "Cancel this run?", icon: "stop", danger: true, method: "DELETE", path: "" },
   cleanup: { text: "Clean up", title: "Clean up this run?", danger: true, method: "POST", path: "/cleanup", versioned: true },
   delete: { text: "Delete data", act: "Delete for good", title: "Delete all data of this run?", danger: true, method: "DELETE", path: "/data" },
+};
+
+const NO_VERSION = {
+  title: "Nothing was done",
+  detail: "The answer of the service has no ETag, so a change of the run would go unnoticed. A proxy may have removed it.",
 };
 
 /** The link to a new run like this one, and the buttons that the run's status allows. *open* is called with the name of a
@@ -48,22 +54,25 @@ export class VerbDialog {
     this.changed = false;
     this.busy = false;
     this.error = null;
-    this.requests = new AbortController();
+    const { signal } = (this.requests = new AbortController());
     this.dry = null;
     this.draw();
     this.element.showModal();
     await this.readDryRun();
+    if (signal.aborted) return;
     this.element.querySelector(this.verb.danger ? "[data-close]" : "[data-act]")?.focus();
   }
 
   async readDryRun() {
     const { signal } = this.requests;
     this.dry = null;
+    this.version = null;
     this.draw();
     // Deletion has no dry run: that of cleanup counts the files.
     const { method, path } = this.name === "delete" ? VERBS.cleanup : this.verb;
     try {
       const { data, headers } = await request(this.path + path, { method, query: { dry_run: true }, signal });
+      if (signal.aborted) return;
       this.dry = data;
       this.version = headers.get("ETag");
       announce(`${this.verb.title} ${this.sentences().map((each) => each.text).join(". ")}`);
@@ -89,24 +98,34 @@ export class VerbDialog {
 
   act = async () => {
     if (this.busy || !this.dry) return;
+    const { name, verb, version } = this;
+    const { signal } = this.requests; // it is aborted when this dialog is closed; the verb is sent nevertheless
+    if (verb.versioned && !version) {
+      this.error = NO_VERSION;
+      this.draw();
+      return;
+    }
     this.busy = true;
     this.error = null;
     this.draw();
-    const headers = this.verb.versioned && this.version ? { "If-Match": this.version } : {};
     try {
-      await send(this.verb.method, this.path + this.verb.path, { headers });
-      this.busy = false;
-      this.element.close();
-      announce(`${this.verb.text}: done.`);
-      this.onDone(this.name);
+      await send(verb.method, this.path + verb.path, { headers: verb.versioned ? { "If-Match": version } : {} });
+      if (!signal.aborted) this.element.close();
+      announce(`${verb.text}: done.`);
+      this.onDone(name);
     } catch (error) {
-      this.busy = false;
-      this.changed = error.status === 412;
-      if (this.changed) await this.readDryRun();
-      else this.error = error;
-      this.draw();
+      if (signal.aborted) announce(`${verb.text}: ${error.title ?? error.message}`);
+      else await this.onFailure(error);
     }
   };
+
+  async onFailure(error) {
+    this.busy = false;
+    this.changed = error.status === 412;
+    if (this.changed) await this.readDryRun();
+    else this.error = error;
+    this.draw();
+  }
 
   draw() {
     const { verb, dry, error, busy } = this;
