@@ -39,6 +39,12 @@ async def until_live(page: Page) -> None:
     await expect(page.locator("#stream-state")).to_have_text("Live")
 
 
+async def without(user: User, missing: list[str]) -> None:
+    """Take the globals named *missing* from all pages of this user."""
+    names = ", ".join(f'"{name}"' for name in missing)
+    await user.context.add_init_script(f"for (const name of [{names}]) delete globalThis[name]")
+
+
 async def test_all_tabs_share_one_stream_that_ends_with_the_last_of_them(user: User) -> None:
     first, second = await user.open("/ui"), await user.open("/ui")
     await until_live(first)
@@ -73,8 +79,7 @@ async def test_the_stream_is_closed_while_all_tabs_are_hidden_and_then_misses_no
 
 @pytest.mark.parametrize("missing", [["SharedWorker"], ["SharedWorker", "BroadcastChannel"]])
 async def test_without_shared_workers_the_page_is_live_too(user: User, missing: list[str]) -> None:
-    names = ", ".join(f'"{name}"' for name in missing)
-    await user.context.add_init_script(f"for (const name of [{names}]) delete globalThis[name]")
+    await without(user, missing)
     first, second = await user.open("/ui"), await user.open("/ui")
     await until_live(first)
     await until_live(second)
@@ -86,6 +91,20 @@ async def test_without_shared_workers_the_page_is_live_too(user: User, missing: 
         await first.close()
         await user.create(configured_step("a"), name="Seen by one", start=False)
         await expect(second.get_by_role("link", name="Seen by one")).to_be_visible()
+
+
+# Follows the stream, and says in the page's title when it must read again what it shows.
+FOLLOW = 'async (module) => { (await import(module)).follow({ onGap() { document.title = "Read again"; } }) }'
+
+
+@pytest.mark.parametrize("missing", [[], ["SharedWorker"]])
+async def test_a_tab_that_joins_an_open_stream_reads_again_what_it_shows(user: User, missing: list[str]) -> None:
+    await without(user, missing)
+    first, second = await user.open("/ui"), await user.open("/ui/costs")
+    await until_live(first)
+    await second.evaluate(FOLLOW, static_files().url("lib/stream.js"))
+    await expect(second).to_have_title("Read again")
+    assert await open_streams(user.site) == 1
 
 
 # Feeds a hub with events in a time of its own, and returns the URLs of its connections.

@@ -3,8 +3,9 @@
 //   const stop = follow({ onEvents(events) {…}, onGap() {…}, onState(state) {…} });
 //
 // onEvents gets lists of the API's feed events, at most ten times a second. onGap: events may have been missed, so read
-// again what is shown; it is called once after the start, too. onState: see stream_hub.js. All three are optional. The
-// header of the page shows the state by itself. The stream pauses while all tabs are hidden.
+// again what is shown; it is called once after the start, too. Follow first and then read, so that no event is lost between
+// the two. onState: see stream_hub.js. All three are optional. The header of the page shows the state by itself. The stream
+// pauses while all tabs are hidden.
 import { API } from "./api.js";
 import { StreamHub } from "./stream_hub.js";
 
@@ -78,11 +79,18 @@ function startWorker() {
 /** Without shared workers: the visible tab that has the lock is connected, and tells the others. */
 function startLeader() {
   const channel = new BroadcastChannel(sharedName());
+  const id = crypto.randomUUID();
   let hub = null; // while this tab leads
   channel.onmessage = ({ data }) => {
-    if (data.kind !== "hello") receive(data);
-    else if (hub) channel.postMessage({ kind: "state", state: hub.state });
+    if (data.kind === "hello") {
+      if (hub) greet(data.from);
+    } else if (!data.to || data.to === id) receive(data);
   };
+  const greet = (to) => {
+    channel.postMessage({ kind: "state", state: hub.state, to });
+    if (hub.isRunning) channel.postMessage({ kind: "gap", to });
+  };
+  const sayHello = () => document.hidden || channel.postMessage({ kind: "hello", from: id });
   const leadWhileVisible = () => new Promise((release) => {
     if (document.hidden) return release();
     hub = new StreamHub(URL_OF_FEED, (message) => {
@@ -98,8 +106,9 @@ function startLeader() {
   });
   const lead = () => document.hidden || navigator.locks.request(sharedName(), leadWhileVisible);
   document.addEventListener("visibilitychange", lead);
+  document.addEventListener("visibilitychange", sayHello);
   lead();
-  channel.postMessage({ kind: "hello" });
+  sayHello();
 }
 
 /** Without locks either (an old browser, or no TLS): each tab has a connection of its own. */

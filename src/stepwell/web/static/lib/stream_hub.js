@@ -43,6 +43,11 @@ export class StreamHub {
     this.countedFrom = 0;
   }
 
+  /** True if a tab that joins now may have missed events that the others got. After a pause the stream misses none. */
+  get isRunning() {
+    return this.state !== "paused" && this.state !== "signed-out";
+  }
+
   /** Opens the stream, unless it is open or the session has ended. */
   resume() {
     if (this.source || this.timer || this.state === "signed-out") return;

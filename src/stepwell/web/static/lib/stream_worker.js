@@ -19,8 +19,10 @@ self.onconnect = ({ ports: [port] }) => {
   tabs.set(port, 0);
   if (hub.state === "signed-out") hub.state = "paused"; // a new page may belong to a new session
   port.onmessage = ({ data }) => {
+    const missesSome = hub.isRunning && data.visible && !tabs.get(port); // the tab is new, or was hidden
     if (data.kind === "bye") tabs.delete(port);
     else tabs.set(port, data.visible ? Date.now() : 0);
+    if (missesSome) port.postMessage({ kind: "gap" });
     update();
   };
   port.postMessage({ kind: "state", state: hub.state });

@@ -32,9 +32,9 @@ export class RunReader {
   }
 
   async start() {
-    await this.read();
-    this.stop = followRun(this.id, { onEvents: (events) => this.receive(events), onGap: () => this.readSoon() });
+    followRun(this.id, { onEvents: (events) => this.receive(events), onGap: () => this.readSoon() });
     document.addEventListener("visibilitychange", () => !document.hidden && this.readSoon());
+    await this.read();
   }
 
   /** Calls *callback* with lists of new events. Returns a function that ends this. */
