@@ -77,6 +77,17 @@ async def test_the_stream_is_closed_while_all_tabs_are_hidden_and_then_misses_no
     await expect(second.get_by_role("link", name="Made meanwhile")).to_be_visible()
 
 
+async def test_a_hidden_tab_shows_new_runs_as_soon_as_it_is_visible_again(user: User) -> None:
+    first, second = await user.open("/ui"), await user.open("/ui")
+    await until_live(first)
+    await until_live(second)
+    await second.evaluate(HIDE)
+    await user.create(configured_step("a"), name="Made meanwhile", start=False)
+    await expect(first.get_by_role("link", name="Made meanwhile")).to_be_visible()
+    await second.evaluate(SHOW)
+    await expect(second.get_by_role("link", name="Made meanwhile")).to_be_visible()
+
+
 @pytest.mark.parametrize("missing", [["SharedWorker"], ["SharedWorker", "BroadcastChannel"]])
 async def test_without_shared_workers_the_page_is_live_too(user: User, missing: list[str]) -> None:
     await without(user, missing)

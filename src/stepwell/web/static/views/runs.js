@@ -38,6 +38,7 @@ class RunsView {
     this.busy = false;
     this.filtersOpen = false;
     this.dirty = new Set();
+    this.missed = false; // true if something has changed while the tab was hidden
     this.requests = new AbortController();
     this.refreshTimer = 0;
     this.countTimer = 0;
@@ -48,7 +49,7 @@ class RunsView {
 
   async start() {
     addEventListener("popstate", () => this.show(readQuery(location.search)));
-    document.addEventListener("visibilitychange", () => !document.hidden && this.dirty.size && this.refreshSoon());
+    document.addEventListener("visibilitychange", () => this.catchUp());
     follow({
       onEvents: (events) => this.onEvents(events),
       onGap: () => this.onGap(),
@@ -124,6 +125,13 @@ class RunsView {
     this.countSoon();
   }
 
+  /** Reads what has changed while the tab was hidden. */
+  catchUp() {
+    if (document.hidden || !this.missed) return;
+    this.missed = false;
+    this.onGap();
+  }
+
   onEvents(events) {
     const shown = new Set(this.list.runs.map((run) => run.id));
     let relevant = false;
@@ -138,6 +146,7 @@ class RunsView {
   }
 
   refreshSoon() {
+    if (document.hidden) this.missed = true;
     if (this.refreshTimer || document.hidden) return;
     const pause = Math.max(SOON_MS, this.readyAt - performance.now());
     this.refreshTimer = setTimeout(() => {
