@@ -1,11 +1,12 @@
 """The view "Runs" in Chromium: what it lists, live, with its filters in the URL."""
 
+import asyncio
 import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.async_api import Locator, Page, Request, expect
+from playwright.async_api import Locator, Page, Request, Route, expect
 
 from stepwell.api.list_query import ListQuery
 from stepwell.api.operations import Permission
@@ -71,6 +72,31 @@ async def test_a_run_shows_up_and_ends_without_a_reload(user: User, scripted: Co
     scripted.release(created["id"], "b")
     await expect(found.get_by_text("Completed")).to_be_visible()
     await expect(found.get_by_text("100%")).to_be_visible()
+
+
+# Follows the stream, and says in the page's title that it had an event.
+FOLLOW = 'async (module) => { (await import(module)).follow({ onEvents() { document.title = "Changed"; } }) }'
+
+
+async def test_a_run_that_is_made_while_the_list_is_read_shows_up(user: User) -> None:
+    page = await user.context.new_page()
+    read, released = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch(headers={**route.request.headers, "sec-fetch-site": "same-origin"})
+        read.set()  # later answers aren't held
+        await released.wait()
+        await route.fulfill(response=answer)
+
+    await page.route(re.compile(r"/api/v1/workflows/\?"), hold)
+    await page.goto(user.site.url + "/ui")
+    await read.wait()
+    await page.evaluate(FOLLOW, static_files().url("lib/stream.js"))
+    await expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+    await user.create(configured_step("a"), name="Made meanwhile", start=False)
+    await expect(page).to_have_title("Changed")
+    released.set()
+    await expect(row(page, "Made meanwhile")).to_be_visible()
 
 
 async def test_a_failed_run_says_why(user: User) -> None:

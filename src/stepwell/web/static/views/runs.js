@@ -5,6 +5,7 @@
 import { getJson, isAbort, nextLink, request } from "../lib/api.js";
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
+import { refresher } from "../lib/refresher.js";
 import { follow } from "../lib/stream.js";
 import { filterChips, filterForm, statusSwitches } from "./runs/filters.js";
 import { LiveList } from "./runs/live_list.js";
@@ -15,7 +16,7 @@ import { runTable } from "./runs/rows.js";
 
 const TYPING_MS = 300;
 const SOON_MS = 250; // between an event and the request that it causes
-const APART_MS = 1_000; // between two such requests, or five times as long as the last one took
+const APART_MS = 1_000; // between two such requests at least
 const COUNTS_APART_MS = 5_000; // the service counts no more often
 const MOST_ROWS_APART = 20; // rows that aren't on the page any more, read one by one in one refresh
 const CLOCK_MS = 1_000;
@@ -35,16 +36,16 @@ class RunsView {
     this.counts = null;
     this.error = null;
     this.loaded = false;
-    this.busy = false;
+    this.busy = false; // true while `show` reads
+    this.outdated = false; // true if something has changed since it began
     this.filtersOpen = false;
     this.dirty = new Set();
     this.missed = false; // true if something has changed while the tab was hidden
     this.requests = new AbortController();
-    this.refreshTimer = 0;
     this.countTimer = 0;
     this.typingTimer = 0;
-    this.readyAt = 0; // when the next refresh may begin, by performance.now()
     this.countsReadyAt = 0;
+    this.refreshLater = refresher(() => this.refresh(), { soonMs: SOON_MS, pauseMs: APART_MS });
   }
 
   async start() {
@@ -106,6 +107,7 @@ class RunsView {
     }
     this.busy = false;
     this.draw();
+    if (this.outdated) this.refreshSoon();
   }
 
   async readCounts(signal) {
@@ -147,12 +149,7 @@ class RunsView {
 
   refreshSoon() {
     if (document.hidden) this.missed = true;
-    if (this.refreshTimer || document.hidden) return;
-    const pause = Math.max(SOON_MS, this.readyAt - performance.now());
-    this.refreshTimer = setTimeout(() => {
-      this.refreshTimer = 0;
-      this.refresh();
-    }, pause);
+    else this.refreshLater();
   }
 
   countSoon() {
@@ -165,9 +162,9 @@ class RunsView {
 
   /** Reads the page again, and the rows that stay although it has them no more. */
   async refresh() {
+    this.outdated = this.busy;
     if (this.busy) return;
     const { signal } = this.requests;
-    const began = performance.now();
     const changedIds = this.dirty;
     this.dirty = new Set();
     try {
@@ -175,15 +172,13 @@ class RunsView {
       const missing = this.list.update(data.workflows, this.isHeld()).filter((id) => changedIds.has(id));
       this.next = cursorOf(nextLink(headers));
       this.error = null;
+      this.loaded = true;
       await Promise.all(missing.slice(0, MOST_ROWS_APART).map((id) => this.refreshRow(id, signal)));
     } catch (error) {
       if (isAbort(error)) return;
       this.error = error;
     }
-    const now = performance.now();
-    this.readyAt = now + Math.max(APART_MS, 5 * (now - began));
     this.draw();
-    if (this.dirty.size) this.refreshSoon();
   }
 
   async refreshRow(id, signal) {

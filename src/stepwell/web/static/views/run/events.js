@@ -4,7 +4,7 @@
 // what is missing. So no event is missed, and none is shown twice.
 import { emptyState, errorNotice, html, loading, nothing, render, repeat } from "../../lib/dom.js";
 import { dateTime, number, plural } from "../../lib/format.js";
-import { refresher } from "./refresher.js";
+import { refresher } from "../../lib/refresher.js";
 
 const PAGE = 500;
 const ROWS = 200; // at first, and with each "Show more"

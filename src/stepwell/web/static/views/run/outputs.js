@@ -7,7 +7,7 @@ import { OutputComparison } from "./output_comparison.js";
 import { download, outputContent, outputTitle } from "./output_content.js";
 import { downloadName, outputsOf, outputsOfTasks } from "./output_list.js";
 import { OutputViewer } from "./output_viewer.js";
-import { refresher } from "./refresher.js";
+import { refresher } from "../../lib/refresher.js";
 
 const CARDS = 48; // at first, and with each "Show more"
 const BETWEEN_DOWNLOADS_MS = 300; // browsers drop downloads that begin at once

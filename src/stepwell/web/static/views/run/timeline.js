@@ -2,7 +2,7 @@
 import { classMap, emptyState, errorNotice, html, loading, nothing, ref, render, repeat, setStyle } from "../../lib/dom.js";
 import { dateTime, duration, plural } from "../../lib/format.js";
 import { isTerminal, statusBadge } from "../../lib/status.js";
-import { refresher } from "./refresher.js";
+import { refresher } from "../../lib/refresher.js";
 import { ticksOf, timelineOf } from "./timeline_model.js";
 
 const ROWS = 300; // at first, and with each "Show more"

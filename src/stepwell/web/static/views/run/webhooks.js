@@ -2,7 +2,7 @@
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render, repeat } from "../../lib/dom.js";
 import { dateTime, duration, plural } from "../../lib/format.js";
 import { statusBadge } from "../../lib/status.js";
-import { refresher } from "./refresher.js";
+import { refresher } from "../../lib/refresher.js";
 
 const PAGE = 50;
 const SOONEST_MS = 1_000; // attempts are no events: while one is due, the list is read again

@@ -3,8 +3,9 @@
 const PAUSE_MS = 500;
 const FACTOR = 5; // the pause after a read is this many times as long as the read was
 
-/** Returns a function that calls *load*, now or after the pause. While it waits, further calls have no effect. */
-export function refresher(load) {
+/** Returns a function that calls *load*, after *soonMs* or after the pause. While it waits, further calls have no effect.
+ *  *pauseMs*: the shortest pause between two reads. */
+export function refresher(load, { soonMs = 0, pauseMs = PAUSE_MS } = {}) {
   let [busy, again, timer, readyAt] = [false, false, 0, 0];
   const run = async () => {
     const began = performance.now();
@@ -13,7 +14,7 @@ export function refresher(load) {
       await load();
     } finally {
       const now = performance.now();
-      readyAt = now + Math.max(PAUSE_MS, FACTOR * (now - began));
+      readyAt = now + Math.max(pauseMs, FACTOR * (now - began));
       busy = false;
       if (again) refresh();
     }
@@ -25,7 +26,7 @@ export function refresher(load) {
       timer = setTimeout(() => {
         timer = 0;
         run();
-      }, Math.max(0, readyAt - performance.now()));
+      }, Math.max(soonMs, readyAt - performance.now()));
     }
   };
   return refresh;
