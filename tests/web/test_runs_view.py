@@ -162,6 +162,17 @@ async def test_filters_are_in_the_url_and_the_back_button_undoes_them(user: User
     await expect(page).to_have_url(re.compile(r"/ui\?name=apri$"))
 
 
+async def test_a_status_that_is_pressed_right_after_typing_keeps_the_text(user: User) -> None:
+    page = await user.open("/ui")
+    await page.evaluate("""() => {
+      const input = document.querySelector("input[name=name]");
+      input.value = "apri";
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+      document.querySelector("a.status-pending").click();
+    }""")
+    await expect(page).to_have_url(re.compile(r"/ui\?status=PENDING&name=apri$"))
+
+
 async def test_the_form_sets_every_other_filter(user: User) -> None:
     await user.create(configured_step("a"), name="Here", origin_reference="order 1", origin_zone="eu", start=False)
     await user.create(configured_step("a"), name="There", start=False)

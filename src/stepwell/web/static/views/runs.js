@@ -66,6 +66,7 @@ class RunsView {
     clearTimeout(this.typingTimer);
     if (typing) {
       this.query = query;
+      this.draw(); // the links of the page have the text, too
       this.typingTimer = setTimeout(() => {
         history.replaceState({ previous: [] }, "", `/ui${writeQuery(query)}`);
         this.show(query);
