@@ -1,9 +1,11 @@
 """The tabs "Events", "Definition" and "Webhooks" of a run in Chromium."""
 
+import asyncio
 import json
+import re
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from stepwell.api.operations import Permission
 from support.browser.accessibility import accessibility_faults
@@ -35,6 +37,27 @@ async def test_events_arrive_without_a_gap_or_a_repeat(user: User, scripted: Con
     await keep_screenshot(page, "run-events")
     await page.set_viewport_size({"width": NARROW, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
+
+
+async def test_events_that_arrive_after_another_tab_was_selected_are_shown(user: User) -> None:
+    run = await user.create(configured_step("a"))
+    await user.site.service.until_ended(run["id"])
+    page = await user.context.new_page()
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    await page.route(re.compile(rf"/workflows/{run['id']}/events\?"), hold)
+    await page.goto(f"{user.site.url}/ui/workflows/{run['id']}?tab=events")
+    await expect(page.get_by_text("The events are loading…")).to_be_visible()
+    await page.get_by_role("tab", name="Graph").click()
+    released.set()
+    events = page.locator("#panel-events").locator(".event")
+    await expect(events).not_to_have_count(0)
+    await page.get_by_role("tab", name="Events").click()
+    await expect(events.first).to_contain_text("workflow.completed")
 
 
 async def test_a_long_history_is_read_page_by_page(user: User) -> None:

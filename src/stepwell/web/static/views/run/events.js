@@ -59,7 +59,7 @@ class EventsTab {
     if (!this.complete) return;
     this.add(events);
     if (events.some((each) => each.id > this.last)) this.refresh();
-    this.draw();
+    if (this.element.checkVisibility()) this.draw(); // else the tab reads again when it is shown
   }
 
   add(events) {
@@ -67,7 +67,7 @@ class EventsTab {
   }
 
   draw() {
-    if (this.element.checkVisibility()) render(this.content(), this.element);
+    render(this.content(), this.element);
   }
 
   content() {
