@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, Site, User, keep_screenshot, signed_in
 
@@ -65,3 +66,10 @@ async def test_the_check_of_accessibility_finds_a_button_without_a_name(user: Us
     await page.evaluate("document.querySelector('main').append(document.createElement('button'))")
     (fault,) = await accessibility_faults(page)
     assert fault.startswith("button-name: ")
+
+
+async def test_midnight_is_the_hour_zero(user: User) -> None:
+    page = await user.open("/ui/costs")
+    script = "async (module) => (await import(module)).dateTime(new Date(2026, 0, 2, 0, 5).toISOString())"
+    text = await page.evaluate(script, static_files().url("lib/format.js"))
+    assert text == "Jan 2, 2026, 00:05:00"
