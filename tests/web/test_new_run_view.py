@@ -142,6 +142,17 @@ async def test_a_run_that_does_not_exist_is_an_error_beside_the_example(user: Us
     user.errors.clear()  # the console names the 404
 
 
+async def test_without_the_graph_the_editor_and_the_order_of_the_steps_stay(user: User) -> None:
+    page = await user.context.new_page()
+    await page.route("**/views/new/graph.js", lambda route: route.abort())
+    async with page.expect_event("requestfailed"):
+        await page.goto(user.site.url + "/ui/new")
+    await write(page, definition(IMAGE))
+    await expect(page.get_by_role("region", name="Order of the steps")).to_contain_text("1 step in 1 layer")
+    await expect(page.get_by_role("alert")).to_have_count(0)
+    user.errors.clear()  # the console names the module
+
+
 async def test_every_example_can_be_chosen_and_has_no_fault(user: User) -> None:
     examples = read_examples()
     assert len(examples) == 5

@@ -47,11 +47,15 @@ class NewRunView {
     await Promise.all([this.loadSchema(), this.loadGraph()]);
   }
 
-  /** The graph is loaded last, because its library is large. */
+  /** The graph is loaded last, because its library is large. Without it, the list has the order of the steps. */
   async loadGraph() {
-    const { DefinitionGraph } = await import("./new/graph.js");
-    const container = this.element.querySelector(".graph-canvas");
-    this.graph = new DefinitionGraph(container, (id) => this.editor.goToStep(id));
+    try {
+      const { DefinitionGraph } = await import("./new/graph.js");
+      const container = this.element.querySelector(".graph-canvas");
+      this.graph = new DefinitionGraph(container, (id) => this.editor.goToStep(id));
+    } catch (error) {
+      console.warn(error);
+    }
     this.draw();
   }
 
