@@ -2,7 +2,9 @@
 import { copyTextButton } from "../../lib/copy.js";
 import { emptyState, errorNotice, html, icon, loading, nothing, notice, render, repeat } from "../../lib/dom.js";
 import { bytes, duration, plural } from "../../lib/format.js";
+import { indented } from "../new/json_text.js";
 
+const JSON_TYPE = "application/json";
 const MOST_CHARS = 200_000;
 const STEPS = 50; // at first, and with each "Show more"
 const MOST_VALUE_CHARS = 2_000;
@@ -40,8 +42,10 @@ class DefinitionTab {
   async load() {
     this.draw();
     try {
-      this.sent = await this.context.api.getJson(`/workflows/${this.context.id}/definition`);
-      this.text = JSON.stringify(this.sent, null, 2);
+      const { id, api } = this.context;
+      // The text as it was sent: JSON.parse rounds integers above 2^53, such as seeds.
+      this.text = indented((await api.request(`/workflows/${id}/definition`, { asText: true })).data);
+      this.sent = JSON.parse(this.text);
       this.error = null;
     } catch (error) {
       this.error = error;
@@ -55,7 +59,8 @@ class DefinitionTab {
     this.planError = null;
     this.draw();
     try {
-      this.plan = (await this.context.api.send("POST", "/workflows/plan", { body: this.sent })).data;
+      const body = new Blob([this.text], { type: JSON_TYPE });
+      this.plan = (await this.context.api.send("POST", "/workflows/plan", { body })).data;
     } catch (error) {
       this.planError = error;
     }
@@ -102,7 +107,7 @@ class DefinitionTab {
 
   download() {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([this.text], { type: "application/json" }));
+    link.href = URL.createObjectURL(new Blob([this.text], { type: JSON_TYPE }));
     link.download = `workflow-${this.context.id}.json`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
