@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from playwright.async_api import expect
 
+from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, WIDE, User, keep_screenshot
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
@@ -82,6 +83,25 @@ async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: 
     await user.client.delete(f"/api/v1/workflows/{run['id']}")
     await expect(page.locator(".run-header .badge")).to_have_text("Cancelled")
     await expect(reason).to_be_hidden()
+
+
+async def test_steps_are_grouped_by_what_they_wait_for(user: User) -> None:
+    page = await user.open("/ui/costs")
+    slot = {"code": "waits_for_slot", "limit": "provider", "model": None}
+    reasons = [
+        slot | {"provider": "FAL", "detail": "FAL is full", "position": 1},
+        slot | {"provider": "OPENAI", "detail": "OPENAI is full", "position": 1},
+        slot | {"provider": "FAL", "detail": "FAL is full, place 2", "position": 2},
+        slot | {"provider": "OPENAI", "detail": "OPENAI is full", "position": 2},
+        {"code": "waits_for_steps", "detail": "Waits for a"},
+    ]
+    steps = [{"step_id": name, "reason": reason} for name, reason in zip("abcde", reasons, strict=True)]
+    script = "async ([module, steps]) => (await import(module)).groupedReasons(steps)"
+    groups = await page.evaluate(script, [static_files().url("views/run/reasons.js"), steps])
+    assert groups == [
+        {"reason": reasons[0], "steps": ["a", "c"], "alike": False},
+        {"reason": reasons[1], "steps": ["b", "d"], "alike": True},
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -24,13 +24,26 @@ function countdown(reason, now) {
   return left > 0 ? `${what} in ${duration(Math.ceil(left / 1000) * 1000)}` : `${what} now`;
 }
 
-/** Reasons of steps by their code, those that others only wait for last: [{reason, steps}]. */
+/** The reason of a group of steps. Their places and times differ, so several steps have neither, and a sentence that isn't
+ *  that of all of them begins with its step. */
+export function groupView({ reason, steps, alike }, now) {
+  if (steps.length === 1) return reasonView(reason, now);
+  return html`<p class="break">${alike ? nothing : html`<span class="dim">${steps[0]}:</span> `}${reason.detail}</p>`;
+}
+
+/** Reasons of steps, grouped by what they wait for; without those that only wait for other steps, unless all do: [{reason, steps, alike}].
+ *  *alike*: all have the same sentence. */
 export function groupedReasons(steps) {
   const groups = new Map();
   for (const { step_id: id, reason } of steps) {
-    const known = groups.get(reason.code);
-    if (known) known.steps.push(id);
-    else groups.set(reason.code, { reason, steps: [id] });
+    const key = JSON.stringify([reason.code, reason.provider, reason.model, reason.limit]);
+    const group = groups.get(key);
+    if (!group) {
+      groups.set(key, { reason, steps: [id], alike: true });
+      continue;
+    }
+    group.steps.push(id);
+    group.alike &&= group.reason.detail === reason.detail;
   }
   const all = [...groups.values()];
   const causes = all.filter(({ reason }) => reason.code !== "waits_for_steps");

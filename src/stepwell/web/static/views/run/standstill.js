@@ -2,7 +2,7 @@
 import { getJson } from "../../lib/api.js";
 import { announce, html, nothing } from "../../lib/dom.js";
 import { plural, shortTime } from "../../lib/format.js";
-import { groupedReasons, reasonView } from "./reasons.js";
+import { groupedReasons, groupView, reasonView } from "./reasons.js";
 
 const AFTER_MS = 10_000;
 const AGAIN_MS = 5_000;
@@ -59,11 +59,11 @@ export class Standstill {
     return html`<section class="notice notice-warning run-standstill" aria-labelledby="standstill-title">
       <h2 id="standstill-title">Why isn't it moving?</h2>
       ${explanation.reason ? reasonView(explanation.reason, now) : html`<ul class="standstill-reasons">
-        ${groups.slice(0, MOST_REASONS).map(({ reason, steps }) => html`<li>
-          <div class="row">${steps.slice(0, MOST_STEPS).map((id) => html`<button type="button" class="button-plain standstill-step break"
-            @click=${() => open(id)}>${id}</button>`)}${steps.length > MOST_STEPS
-            ? html`<span class="dim">and ${plural(steps.length - MOST_STEPS, "more step")}</span>` : nothing}</div>
-          ${reasonView(reason, now)}</li>`)}</ul>`}
+        ${groups.slice(0, MOST_REASONS).map((group) => html`<li>
+          <div class="row">${group.steps.slice(0, MOST_STEPS).map((id) => html`<button type="button" class="button-plain standstill-step break"
+            @click=${() => open(id)}>${id}</button>`)}${group.steps.length > MOST_STEPS
+            ? html`<span class="dim">and ${plural(group.steps.length - MOST_STEPS, "more step")}</span>` : nothing}</div>
+          ${groupView(group, now)}</li>`)}</ul>`}
       <p class="dim">Nothing has moved since ${shortTime(new Date(reader.movedAt).toISOString())}.</p>
     </section>`;
   }
