@@ -36,6 +36,25 @@ async def test_the_header_follows_the_run_as_it_changes(user: User, scripted: Co
     await keep_screenshot(page, "run")
 
 
+async def test_a_broken_image_does_not_hide_a_newer_one(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(
+        IMAGE, configured_step("held", "draw", wait=True), IMAGE | {"id": "again", "depends_on": ["held"]}
+    )
+    await user.site.service.until(run["id"], lambda now: now["steps"][0]["status"] == "COMPLETED")
+    page = await user.context.new_page()
+    drawn = (await user.client.get(f"/api/v1/workflows/{run['id']}")).json()["steps"][0]["result"]["result_image_path"]
+    await page.route(lambda url: drawn in url, lambda route: route.abort())
+    await page.goto(f"{user.site.url}/ui/workflows/{run['id']}")
+    images = page.locator(".run-output-picture img")
+    await expect(images).to_have_count(1)
+    await expect(images).to_be_hidden()
+    scripted.release(run["id"], "held")
+    newest = page.get_by_role("region", name="Newest outputs").get_by_role("img", name="Output of again")
+    await expect(newest).to_have_js_property("naturalWidth", 64)
+    await expect(images.last).to_be_hidden()
+    user.errors.clear()  # the console names the image
+
+
 async def test_the_tabs_are_in_the_url_and_follow_the_arrow_keys(user: User) -> None:
     run = await user.create(IMAGE, start=False)
     page = await user.open(f"/ui/workflows/{run['id']}")

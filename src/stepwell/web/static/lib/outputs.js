@@ -1,5 +1,5 @@
 // Outputs: the files that a result names, their kinds and URLs, and thumbnails.
-import { html, icon, ref } from "./dom.js";
+import { html, icon, keyed, ref } from "./dom.js";
 import { API } from "./api.js";
 
 const PATH = /^media\/[0-9a-f-]{36}\/[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
@@ -47,18 +47,18 @@ export function filesOf(result) {
 }
 
 /** A small picture of what a step's result contains: an image, the first frame of a video, or an icon of its kind.
- *  *alt* names it. */
+ *  *alt* names it. Another file gets another element: one that was hidden as broken stays hidden. */
 export function thumbnail(result, alt) {
   const [path] = filesOf(result);
   const shown = path ? kindOf(path) : null;
   if (shown === "image") {
     const fine = `${fileUrl(path, { width: 64 })}, ${fileUrl(path, { width: 256 })} 1.5x`;
-    return html`<span class="thumb"><img src=${fileUrl(path, { width: 64 })} srcset=${fine} alt=${alt} loading="lazy"
-      decoding="async" @error=${hideBroken}></span>`;
+    return keyed(path, html`<span class="thumb"><img src=${fileUrl(path, { width: 64 })} srcset=${fine} alt=${alt} loading="lazy"
+      decoding="async" @error=${hideBroken}></span>`);
   }
   if (shown === "video") {
-    return html`<span class="thumb thumb-video"><video data-src=${`${fileUrl(path)}#t=0.1`} aria-label=${alt} muted
-      playsinline preload="metadata" tabindex="-1" @error=${hideBroken} ${ref(loadOnceVisible)}></video></span>`;
+    return keyed(path, html`<span class="thumb thumb-video"><video data-src=${`${fileUrl(path)}#t=0.1`} aria-label=${alt} muted
+      playsinline preload="metadata" tabindex="-1" @error=${hideBroken} ${ref(loadOnceVisible)}></video></span>`);
   }
   const kind = path ? kindOf(path) : typeof result?.result_text === "string" ? "text" : result ? "file" : null;
   if (kind === null) return html`<span class="thumb thumb-empty"></span>`;
@@ -78,9 +78,10 @@ function loadOnceVisible(video) {
   if (video && video.src === "") visibility.observe(video);
 }
 
-/** An image that can't be shown (deleted by a cleanup, or damaged) leaves its frame. */
-function hideBroken(event) {
-  event.target.closest(".thumb")?.classList.add("thumb-broken");
-  event.target.hidden = true;
+/** An image that can't be shown (deleted by a cleanup, or damaged) leaves its frame: the tab "Outputs" says why. For lit-html's
+ *  `@error`, in a template that is keyed by the file. */
+export function hideBroken({ target }) {
+  target.closest(".thumb")?.classList.add("thumb-broken");
+  target.hidden = true;
 }
 

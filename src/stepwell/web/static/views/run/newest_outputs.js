@@ -1,6 +1,6 @@
 // The newest outputs of a run, above its tabs: images, videos, sounds and texts, the newest first.
-import { html, nothing } from "../../lib/dom.js";
-import { fileUrl, filesOf, kindOf, thumbnail } from "../../lib/outputs.js";
+import { html, keyed, nothing, repeat } from "../../lib/dom.js";
+import { fileUrl, filesOf, hideBroken, kindOf, thumbnail } from "../../lib/outputs.js";
 
 const MOST = 12;
 const CHARS = 160;
@@ -15,7 +15,7 @@ export function newestOutputs(run, open) {
     if (filesOf(step.result).length || typeof step.result.result_text === "string") shown.push(step);
   }
   if (!shown.length) return nothing;
-  return html`<section class="run-outputs" aria-label="Newest outputs"><ul>${shown.map((step) => html`<li>
+  return html`<section class="run-outputs" aria-label="Newest outputs"><ul>${repeat(shown, (step) => step.step_id, (step) => html`<li>
     <button type="button" class="run-output" title=${step.step_id} @click=${() => open(step.step_id)}>
       ${picture(step)}<span class="run-output-name truncate">${step.step_id}</span></button></li>`)}</ul></section>`;
 }
@@ -24,16 +24,11 @@ function picture(step) {
   const [path] = filesOf(step.result);
   const alt = `Output of ${step.step_id}`;
   if (path && kindOf(path) === "image") {
-    return html`<span class="run-output-picture"><img src=${fileUrl(path, { width: 256 })} alt=${alt} decoding="async"
-      @error=${hideBroken}></span>`;
+    return keyed(path, html`<span class="run-output-picture"><img src=${fileUrl(path, { width: 256 })} alt=${alt} decoding="async"
+      @error=${hideBroken}></span>`);
   }
   if (!path && typeof step.result.result_text === "string") {
     return html`<span class="run-output-picture run-output-text">${step.result.result_text.slice(0, CHARS)}</span>`;
   }
   return html`<span class="run-output-picture">${thumbnail(step.result, alt)}</span>`;
-}
-
-/** An image that can't be shown leaves its frame: the tab "Outputs" says why. */
-function hideBroken({ target }) {
-  target.hidden = true;
 }
