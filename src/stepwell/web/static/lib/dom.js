@@ -4,9 +4,7 @@
 // The content security policy forbids style attributes. Use a class, or `ref(setStyle({"--x": "10%"}))`.
 import { html, nothing, svg } from "../vendor/lit-html.js";
 
-export {
-  classMap, html, ifDefined, keyed, live, noChange, nothing, ref, render, repeat, svg,
-} from "../vendor/lit-html.js";
+export { classMap, html, keyed, nothing, ref, render, repeat, svg } from "../vendor/lit-html.js";
 
 /** Returns a callback for lit-html's `ref`, which sets CSS properties of the element. */
 export function setStyle(properties) {
