@@ -1,10 +1,11 @@
 """The drawer of a step and the reason why a run doesn't move, in Chromium."""
 
+import asyncio
 import re
 from datetime import datetime, timedelta
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
@@ -20,6 +21,10 @@ REFINE = {
     "config": {"upscale_factor": 2},
     "input_mappings": [{"from_step": "draw", "from_field": "result_image_path", "to_field": "base_image_url"}],
 }
+# Follows the stream, and notes in the page when it had the event of an update.
+FOLLOW = """async (module) => (await import(module)).follow({ onEvents(events) {
+  if (events.some((each) => each.type === "workflow.updated")) document.body.dataset.updated = "true";
+} }) && null"""
 SLOW_RETRY = {"retry": {"base_s": 3600, "max_s": 3600}}
 
 
@@ -68,10 +73,21 @@ async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: 
     await page.clock.set_fixed_time(opened_at)
     await page.goto(f"{user.site.url}/ui/workflows/{run['id']}")
     await expect(page.get_by_role("button", name="flaky Running")).to_be_visible()
+    await expect(page.locator("#stream-state")).to_have_text("Live")
+    await page.evaluate(FOLLOW, static_files().url("lib/stream.js"))
     reason = page.get_by_role("region", name="Why isn't it moving?")
     await user.client.patch(f"/api/v1/workflows/{run['id']}", json={"description": "Something has moved"})
+    await expect(page.locator("body")).to_have_attribute("data-updated", "true")
     await expect(page.get_by_text("Something has moved")).to_be_visible()
     await expect(reason).to_be_hidden()
+    checked = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await checked.wait()
+        await route.continue_()
+
+    # A read after the page's clock has jumped would count as a move.
+    await page.route(re.compile(rf"/workflows/{run['id']}(\?|$)"), hold)
     await page.clock.set_fixed_time(opened_at + timedelta(minutes=1))
     await expect(reason).to_contain_text("The last error: told to fail")
     await expect(reason).not_to_contain_text("Waits for")
@@ -80,6 +96,7 @@ async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: 
     await reason.get_by_role("button", name="flaky").click()
     await expect(page.get_by_role("dialog", name="flaky")).to_be_visible()
     await page.keyboard.press("Escape")
+    checked.set()
     await user.client.delete(f"/api/v1/workflows/{run['id']}")
     await expect(page.locator(".run-header .badge")).to_have_text("Cancelled")
     await expect(reason).to_be_hidden()
