@@ -86,7 +86,7 @@ async def test_a_refusal_says_why(api: Service) -> None:
     own = await cookie_of(api, every=True)
     for headers, status_code, words in (
         ({}, 403, "Browsers send them to https and to localhost"),
-        ({"Sec-Fetch-Site": "cross-site"}, 403, "from the pages of this service only"),
+        ({"Sec-Fetch-Site": "cross-site"}, 403, "only from pages of this service"),
         (SAME_ORIGIN | {"Cookie": f"{COOKIE}=forged"}, 401, "The session has ended. Sign in again."),
         (SAME_ORIGIN | {"Cookie": f"{COOKIE}="}, 401, "The session has ended. Sign in again."),
         (SAME_ORIGIN | {"Cookie": f"{own}; {own}"}, 401, "two session cookies"),

@@ -30,7 +30,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 _ENDED = "The session has ended. Sign in again."
 _TWICE = "The request has two session cookies. Delete the cookies of this host, and sign in again."
 _OTHER_PAGE = (
-    "The session cookie is accepted from the pages of this service only, of which the browser sends "
+    "The session cookie is accepted only from pages of this service: for these, the browser sends "
     "Sec-Fetch-Site: same-origin. Programs send a bearer token."
 )
 _NO_ORIGIN = (
@@ -40,7 +40,7 @@ _NO_ORIGIN = (
 
 
 class SessionsNotRead(Exception):
-    """Whether all sessions were ended must be read first, by `SessionCookies.refresh`."""
+    """The time at which all sessions were ended is not known yet: call `SessionCookies.refresh` first."""
 
 
 class SessionCookies:

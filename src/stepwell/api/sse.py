@@ -42,7 +42,7 @@ Events: TypeAlias = EventStream[Any]
 
 
 class StreamBounds(NamedTuple):
-    """How long a stream may last: *seconds* at most, and while `lasts`, if there is such a condition."""
+    """The limits of a stream's duration. It ends after `seconds`, or once `lasts` returns false."""
 
     seconds: float
     lasts: Callable[[], Awaitable[bool]] | None = None

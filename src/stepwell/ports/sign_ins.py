@@ -1,4 +1,4 @@
-"""What a database records about sign-ins to the web page, as a protocol."""
+"""The records of sign-ins to the web page, as a protocol."""
 
 from datetime import datetime
 from enum import Enum, auto

@@ -95,7 +95,7 @@ HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *map(_page, VIEWS))
 
 
 class Pages(Struct, frozen=True):
-    """What `build_api` needs in order to serve the pages: their handlers, the handlers' dependencies, the templates."""
+    """The parts of the pages that `build_api` serves: handlers, their dependencies, and the templates."""
 
     handlers: tuple[HTTPRouteHandler, ...]
     dependencies: dict[str, Any]

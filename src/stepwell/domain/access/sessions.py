@@ -38,7 +38,7 @@ _Content = TypeVar("_Content", bound=Struct)
 
 
 class Grant(Struct, frozen=True, array_like=True):
-    """What a token allows: for whom, for which tenants, with which permissions, and until when."""
+    """The rights that a token gives to its subject: tenants, permissions, and the time at which they end."""
 
     subject: str
     scope: TenantScope
