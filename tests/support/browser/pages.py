@@ -82,7 +82,7 @@ async def signed_in(
             yield User(site, tenant, context, client, errors)
     finally:
         await context.close()
-    assert errors == []
+    assert not errors, errors
 
 
 async def keep_screenshot(page: Page, name: str) -> None:
