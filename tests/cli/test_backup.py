@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def site() -> Iterator[Path]:
         with running_up(folder / "data") as up, up.client() as client:
             for _ in range(2):
                 assert until_ended(client, create(client))["status"] == "COMPLETED"
+            (folder / "sign-in").write_text(client.post("/ui/sign-in/urls").json()["path"])
             dumped = dump(folder / "data", folder / "backup")
             assert (dumped.returncode, dumped.stdout) == (0, f"The database is in {folder}/backup.\n")
             assert dumped.stderr.endswith(f" they stay in {folder}/data/artifacts\n")
@@ -67,13 +69,17 @@ def execute(data_dir: Path, *statements: str) -> None:
 
 
 def rows(data_dir: Path) -> Rows:
-    """Return every row of every table of the folder's database, as text, except those of live processes."""
+    """Return every row of every table of the folder's database, as text, except those of live processes.
+
+    The time at which all sessions were ended isn't returned.
+    """
     found: Rows = {}
 
     async def read(dsn: str) -> None:
         connection = await asyncpg.connect(dsn)
         for table in {"alembic_version", *metadata.tables} - {"processes"}:
-            found[table] = [row[0] for row in await connection.fetch(f'SELECT t::text FROM "{table}" t ORDER BY 1')]
+            query = f"""SELECT (to_jsonb(t) - 'sessions_ended_at')::text FROM "{table}" t ORDER BY 1"""
+            found[table] = [row[0] for row in await connection.fetch(query)]
         await connection.close()
 
     postgres = EmbeddedPostgres(data_dir / "postgres")
@@ -100,7 +106,7 @@ def version() -> str:
 def test_a_restored_database_has_every_row(site: Path, data_dir: Path) -> None:
     restored = restore(data_dir, site / "backup")
     assert (restored.returncode, restored.stderr) == (0, "")
-    assert restored.stdout == f"The database is restored in {data_dir}.\n"
+    assert restored.stdout == f"The database is restored in {data_dir}. All sessions and sign-in URLs have ended.\n"
     found = rows(data_dir)
     assert found == rows(site / "data")
     assert [len(found[table]) for table in ("workflows", "steps", "tasks")] == [2, 4, 4]
@@ -108,7 +114,10 @@ def test_a_restored_database_has_every_row(site: Path, data_dir: Path) -> None:
 
 def test_up_goes_on_with_a_restored_database(site: Path, data_dir: Path) -> None:
     assert restore(data_dir, site / "backup").returncode == 0
+    shutil.copy(site / "data/secret", data_dir)
     with running_up(data_dir) as up, up.client() as client:
+        refused = client.get((site / "sign-in").read_text(), headers={"Sec-Fetch-Site": "none"})
+        assert (refused.status_code, "All sessions were ended after" in refused.text) == (403, True)
         before = events((site / "feed.json").read_bytes())
         until(lambda: len(events(client.get("/api/v1/events?limit=1000").content)) == len(before), 20)
         assert sorted(events(client.get("/api/v1/events?limit=1000").content)) == sorted(before)

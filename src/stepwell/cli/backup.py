@@ -18,6 +18,7 @@ from stepwell.cli.postgres import (
     server_on,
     start_server,
 )
+from stepwell.cli.sign_out_all import end_all_sessions
 from stepwell.cli.signals import Signals, Stop, run_stoppable
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
 from stepwell.settings import Settings
@@ -51,7 +52,8 @@ def dump(settings: Settings, target: Path | None, signals: Signals) -> int:
 def restore(settings: Settings, source: int, signals: Signals) -> int:
     """Restore the data folder's database from the dump that the descriptor *source* reads. Returns the exit code.
 
-    Raises `Refused`, and KeyboardInterrupt for a signal. In both cases the data folder's database is unchanged.
+    All sessions and sign-in URLs end: the backup doesn't know which ones were ended or used after it was made. Raises
+    `Refused`, and KeyboardInterrupt for a signal. In both cases the data folder's database is unchanged.
     """
     _refuse_other_database(settings)
     open_folder(settings.data_dir)
@@ -72,13 +74,14 @@ def _restore(settings: Settings, postgres: EmbeddedPostgres, source: int, signal
 
     async def main(_stop: Stop) -> int:
         await migrate_embedded(postgres)
+        await end_all_sessions(postgres.dsn(), settings)
         return 0
 
     if code := run_stoppable(signals, main, stopped=FAILED):
         return code
     with postgres_errors():
         aside = postgres.publish()
-    print_result(f"The database is restored in {settings.data_dir}.")
+    print_result(f"The database is restored in {settings.data_dir}. All sessions and sign-in URLs have ended.")
     if aside is not None:
         print_message(f"The old data are in {aside}: delete them when you don't need them any more")
     return 0

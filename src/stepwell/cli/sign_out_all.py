@@ -23,7 +23,7 @@ def sign_out_all(settings: Settings, signals: Signals) -> int:
     if settings.database_url is not None:
 
         async def configured(_stop: Stop) -> int:
-            return await _end_all(await prepare_configured_database(settings), settings)
+            return await _sign_out(await prepare_configured_database(settings), settings)
 
         return run_stoppable(signals, configured, stopped=FAILED)
     with os_errors(f"cannot use the data folder {settings.data_dir}"):
@@ -36,12 +36,13 @@ def sign_out_all(settings: Settings, signals: Signals) -> int:
         async def embedded(_stop: Stop) -> int:
             if is_own:
                 await migrate_embedded(postgres)
-            return await _end_all(dsn, settings)
+            return await _sign_out(dsn, settings)
 
         return run_stoppable(signals, embedded, stopped=FAILED)
 
 
-async def _end_all(dsn: str, settings: Settings) -> int:
+async def end_all_sessions(dsn: str, settings: Settings) -> None:
+    """End all sessions and all sign-in URLs of the database. Raises `Refused`."""
     timeout_s = settings.database_timeout_s
     connections = SmallPool(asyncpg_connect(dsn, timeout_s=timeout_s), size=CONNECTIONS, timeout_s=timeout_s)
     try:
@@ -52,5 +53,9 @@ async def _end_all(dsn: str, settings: Settings) -> int:
         raise Refused(f"no session was ended: {error}") from error
     finally:
         connections.close()
+
+
+async def _sign_out(dsn: str, settings: Settings) -> int:
+    await end_all_sessions(dsn, settings)
     print_result("All sessions and sign-in URLs have ended. A running service notices it within 5 seconds.")
     return 0
