@@ -17,7 +17,7 @@ from stepwell.domain.errors import Unavailable
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.service.live_service import EVERYTHING, SECRET, Service, running_service, token
 from support.service.raw_tokens import NOW, encoded
-from support.service.session_cookies import COOKIE, SAME_ORIGIN
+from support.service.session_cookies import COOKIE, SAME_ORIGIN, cookie_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -90,7 +90,35 @@ async def test_the_cookie_is_for_this_host_and_not_for_scripts(browser: httpx.As
     assert value.startswith(f"{COOKIE}=")
     assert set(flags) == {"HttpOnly", "Max-Age=43200", "Path=/", "SameSite=Lax"}
     https = await browser.post(f"https://t.local{SIGN_IN}", data={"token": token()})
-    assert https.headers["set-cookie"].endswith("; Secure")
+    cookie = https.headers["set-cookie"]
+    assert (cookie[: len(COOKIE) + 8], cookie[-8:]) == (f"__Host-{COOKIE}=", "; Secure")
+
+
+async def test_no_other_host_can_set_the_cookie_of_a_session(service: Service) -> None:
+    """A cookie of the domain, which any of its hosts may set, counts as well as the own one only by plain http."""
+    foreign = await cookie_of(service, "evil")
+    for url, own in (("https://t.local", f"__Host-{COOKIE}"), ("http://t.local", COOKIE)):
+        async with httpx.AsyncClient(transport=service.transport, base_url=url, headers=SAME_ORIGIN) as client:
+            answer = await client.post(SIGN_IN, data={"token": token("acme", every=False)})
+            value = answer.headers["set-cookie"].partition(";")[0].removeprefix(f"{own}=")
+            client.cookies.clear()
+            both = {"Cookie": f"{foreign}; {own}={value}"}
+            if url.startswith("https"):
+                assert attributes(await client.get("/ui", headers=both))["tenant"] == "acme"
+                assert (await client.get(WORKFLOWS, headers={"Cookie": foreign})).status_code == 401
+                both = {"Cookie": f"{own}=x; {own}={value}"}
+            refused = await client.get(WORKFLOWS, headers=both)
+            assert (refused.status_code, f"several cookies named {own}, " in refused.json()["detail"]) == (401, True)
+            assert (await client.get("/ui", headers=both)).headers["location"] == SIGN_IN
+            code = await new_url(service)
+            for page in (
+                await client.get(SIGN_IN, headers=both),
+                await client.post(SIGN_IN, data={"token": token()}, headers=both),
+                await client.get(code, headers={**both, **TYPED}),
+            ):
+                assert (page.status_code, f"several cookies named {own}, " in alert(page)) == (403, True)
+                assert "Delete all cookies of that name in the browser" in alert(page)
+            assert (await client.get(code, headers=TYPED)).status_code == 303  # it wasn't used
 
 
 @pytest.mark.parametrize("permissions", [(), (Permission.READ,), EVERYTHING])

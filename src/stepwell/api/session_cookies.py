@@ -3,8 +3,9 @@
 What must hold:
 - The cookie authenticates a request to `/api/v1` only if a page of this service makes it: with `Sec-Fetch-Site:
   same-origin`, or without that header with a matching `Origin`. So no other page can use it.
-- The name contains the port, because browsers share cookies between the ports of a host. A request with two cookies of
-  that name is refused, because another service on the host may have set one.
+- The name contains the port, because browsers share cookies between the ports of a host. By https it begins with
+  `__Host-`: browsers accept such a cookie only from this host itself, so no other host of the domain can set one.
+- A request with two cookies of that name is refused, because another service or another host has set one.
 - All sessions end within `FRESH_S` after they were ended. That time is read from the database while requests with
   cookies come, at most once every `FRESH_S` and once at a time. A request with a token costs no statement.
 """
@@ -28,7 +29,11 @@ from stepwell.ports.sign_ins import SignIns
 FRESH_S: Final = 5.0
 _PORTS: Final = {"http": 80, "https": 443}
 _ENDED = "The session has ended. Sign in again."
-_TWICE = "The request has two session cookies. Delete the cookies of this host, and sign in again."
+_SEVERAL = (
+    "The browser sends several cookies named {}, and another service or another host of this domain has set one of "
+    "them. Delete all cookies of that name in the browser: clear the data of this site and of its domain. Then sign in "
+    "again."
+)
 _OTHER_PAGE = (
     "The session cookie is accepted only from pages of this service: for these, the browser sends "
     "Sec-Fetch-Site: same-origin. Programs send a bearer token."
@@ -51,7 +56,7 @@ class SessionCookies:
         host = f"[{parts.host}]" if ":" in (parts.host or "") else parts.host
         port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
         shown_port = "" if port == _PORTS.get(parts.scheme) else f":{port}"
-        self.name = f"stepwell-session-{port}"
+        self._name = f"stepwell-session-{port}"
         self.sessions = Sessions(secret)
         self._origin = f"{parts.scheme}://{host}{shown_port}"
         self._sign_ins, self._clock = sign_ins, clock
@@ -72,11 +77,18 @@ class SessionCookies:
         if origin is not RequestOrigin.SAME:
             raise Forbidden(_NO_ORIGIN if origin is RequestOrigin.UNKNOWN else _OTHER_PAGE)
         if len(values) > 1:
-            raise Unauthenticated(_TWICE)
+            raise Unauthenticated(self._several(scope))
         session = self._active(values[0])
         if session is None:
             raise Unauthenticated(_ENDED)
         return session
+
+    def conflict(self, scope: Scope) -> str | None:
+        """Return why nobody can sign in by this request, and what to do: it has several cookies of the session's name.
+
+        None if it doesn't.
+        """
+        return self._several(scope) if len(self._values(scope)) > 1 else None
 
     async def session(self, scope: Scope) -> Session | None:
         """Return the session of a request for a page, from wherever the user comes; None without one.
@@ -147,11 +159,19 @@ class SessionCookies:
         """Return the values of all cookies of the session's name that the request has."""
         headers = [value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie"]
         pairs = [pair.strip(" ").partition("=") for header in headers for pair in header.split(";")]
-        return [value for name, _, value in pairs if name == self.name]
+        own = self._name_for(scope)
+        return [value for name, _, value in pairs if name == own]
 
     def _cookie(self, scope: Scope, value: str, lasts_s: int) -> str:
         secure = "; Secure" if scope["scheme"] == "https" else ""
-        return f"{self.name}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Lax{secure}"
+        return f"{self._name_for(scope)}={value}; Path=/; Max-Age={lasts_s}; HttpOnly; SameSite=Lax{secure}"
+
+    def _name_for(self, scope: Scope) -> str:
+        """Return the name of the cookie. Browsers accept the prefix only by https."""
+        return f"__Host-{self._name}" if scope["scheme"] == "https" else self._name
+
+    def _several(self, scope: Scope) -> str:
+        return _SEVERAL.format(self._name_for(scope))
 
 
 def send_privately(send: Send) -> Send:

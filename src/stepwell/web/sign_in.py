@@ -68,7 +68,10 @@ async def sign_in_page(request: ApiRequest, desk: DeskDep) -> Answer:
     query = _first_values(request.scope["query_string"])
     code = query.get("code")
     if code is None:
-        return _form(page=query.get("next", FIRST_PAGE), done=_SIGNED_OUT if "signed-out" in query else "")
+        page, conflict = query.get("next", FIRST_PAGE), desk.service.cookies.conflict(request.scope)
+        if conflict is not None:
+            return _form(HTTPStatus.FORBIDDEN, page=page, error=conflict)
+        return _form(page=page, done=_SIGNED_OUT if "signed-out" in query else "")
     if request.method == "HEAD" or not _opened_by_user(request):
         return _form(code=code)
     return await _sign_in(request, desk, {"code": code})
@@ -112,6 +115,8 @@ def redirect_to_sign_in(request: ApiRequest) -> Response[bytes]:
 async def _sign_in(request: ApiRequest, desk: SignInDesk, fields: dict[str, str]) -> Answer:
     """Begin a session by the code or the token in *fields*, and open the page that the code or the field next names."""
     page, code, token = fields.get("next", FIRST_PAGE), fields.get("code"), fields.get("token", "").strip()
+    if (conflict := desk.service.cookies.conflict(request.scope)) is not None:
+        return _form(HTTPStatus.FORBIDDEN, page=page, code=code, error=conflict)
     if code is None and not token:
         return _form(HTTPStatus.UNPROCESSABLE_ENTITY, page=page, error=_NO_TOKEN)
     try:
