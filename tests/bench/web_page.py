@@ -3,8 +3,9 @@
     PYTHONPATH=tests .venv/bin/python tests/bench/web_page.py [--loads 20]
 
 The first column is the first load, with an empty cache. *after the page* is the time from the end of the HTML answer to
-the frame in which the view shows its data; it contains the scripts and all requests to the API. *after the data* begins
-at the end of the last answer of the API before that frame.
+the frame in which the view shows its data; it contains the scripts and all requests to the API. The data of a run are
+its drawn graph, those of a new run the plan of what is in the editor. *after the data* begins at the end of the last
+answer of the API before that frame. The target holds for *after the page*.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from support.database.postgres import fresh_folder
 from support.processes.stepwell_process import StepwellProcess, running_up, stepwell
 
 RUNS = 60
+TARGET_MS = 300
 IMAGE = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
 # Once app.js has set its mark. The page's policy forbids to wait by an expression.
 TIMES = """async () => {
@@ -29,7 +31,7 @@ TIMES = """async () => {
   const shown = mark();
   const page = performance.getEntriesByType("navigation")[0].responseEnd;
   const answers = performance.getEntriesByType("resource")
-    .filter((each) => each.name.includes("/api/v1/") && each.initiatorType === "fetch" && each.responseEnd < shown);
+    .filter((each) => each.name.includes("/api/v1/") && each.initiatorType !== "img" && each.responseEnd < shown);
   return [shown - page, shown - Math.max(page, ...answers.map((each) => each.responseEnd))];
 }"""
 
@@ -75,7 +77,8 @@ async def measure(up: StepwellProcess, folder: Path, loads: int) -> None:
         state = await context.storage_state()
         await context.close()
         print(
-            "| view | first load | after the page, p50 | p95 | after the data, p50 | p95 |\n|---|---|---|---|---|---|"
+            "| view | first load | after the page, p50 | p95 | after the data, p50 | p95 "
+            f"| target: {TARGET_MS} ms |\n|---|---|---|---|---|---|---|"
         )
         for path in ("/ui", f"/ui/workflows/{workflow_id}", "/ui/new", "/ui/providers", "/ui/uploads", "/ui/costs"):
             first, *rest = await times_of(browser, state, up.url + path, loads)
@@ -83,7 +86,9 @@ async def measure(up: StepwellProcess, folder: Path, loads: int) -> None:
             for column in (0, 1):
                 values = [each[column] for each in rest]
                 figures += [f"{statistics.median(values):.0f} ms", f"{statistics.quantiles(values, n=20)[-1]:.0f} ms"]
-            print("|", " | ".join([path.replace(workflow_id, "{id}"), *figures]), "|", flush=True)
+            median = statistics.median(each[0] for each in rest)
+            verdict = f"{'met' if median <= TARGET_MS else 'missed'} by p50: {median / TARGET_MS:.0%}"
+            print("|", " | ".join([path.replace(workflow_id, "{id}"), *figures, verdict]), "|", flush=True)
 
 
 def main() -> None:

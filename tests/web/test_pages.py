@@ -55,7 +55,7 @@ async def test_a_page_allows_only_what_this_service_serves_and_nothing_inline(
     assert answer.headers["cache-control"] == "private, no-store"
     assert re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", answer.text) == []
     links = re.findall(r'\b(?:src|href)="([^"]*)"', answer.text)
-    assert [link for link in links if not link.startswith(("/ui", "#main"))] == []
+    assert [link for link in links if not link.startswith(("/ui", "/api/v1/", "#main"))] == []
     for link in links:
         if link.startswith("/ui/static/"):
             assert (await browser.get(link)).status_code == 200, link
@@ -101,11 +101,32 @@ async def test_other_files_are_not_served(browser: httpx.AsyncClient, path: str)
 
 
 async def test_a_page_names_every_module_that_its_view_imports_at_once(browser: httpx.AsyncClient) -> None:
-    text = (await browser.get("/ui")).text
-    named = re.findall(rf'<link rel="modulepreload" href="/ui/static/{static_files().digest}/([^"]*)">', text)
-    assert {"app.js", "views/runs.js", "views/runs/rows.js", "lib/stream_hub.js", "vendor/lit-html.js"} <= {*named}
-    assert "views/costs.js" not in named
-    assert len(named) == len(set(named))
+    async def named(path: str) -> set[str]:
+        text = (await browser.get(path)).text
+        found = re.findall(rf'<link rel="modulepreload" href="/ui/static/{static_files().digest}/([^"]*)">', text)
+        assert len(found) == len(set(found))
+        return set(found)
+
+    runs = await named("/ui")
+    assert {"app.js", "views/runs.js", "views/runs/rows.js", "lib/stream_hub.js", "vendor/lit-html.js"} <= runs
+    assert runs.isdisjoint({"views/costs.js", "vendor/cytoscape.js"})
+    assert {"views/new/editor.js", "vendor/codemirror.js", "vendor/cytoscape.js"} <= await named("/ui/new")
+    graph = await named("/ui/workflows/1")
+    assert {"views/run/graph.js", "vendor/cytoscape.js"} <= graph
+    assert await named("/ui/workflows/1?tab=unknown") == graph
+    timeline = await named("/ui/workflows/1?tab=timeline")
+    assert "views/run/timeline_model.js" in timeline
+    assert "vendor/cytoscape.js" not in timeline
+
+
+async def test_a_page_names_the_answers_that_its_view_reads_first(browser: httpx.AsyncClient) -> None:
+    async def named(path: str) -> list[str]:
+        return re.findall(r'<link rel="preload" as="fetch" [^>]*href="([^"]*)"', (await browser.get(path)).text)
+
+    assert await named("/ui/workflows/a%2Fb?tab=events") == []  # a path of another page
+    assert await named("/ui/workflows/%22a?tab=events") == ["/api/v1/workflows/%22a?include_steps=false"]
+    assert len(await named("/ui")) == 2
+    assert await named("/ui?status=FAILED") == []
 
 
 async def test_the_libraries_are_those_of_the_manifest() -> None:

@@ -8,6 +8,7 @@ from playwright.async_api import expect
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, Site, User, keep_screenshot, signed_in
+from support.providers.configured_by_steps import configured_step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -18,6 +19,37 @@ VIEWS = {
     "/ui/uploads": "Uploads",
     "/ui/costs": "Costs",
 }
+
+
+COUNT_READS = """{
+  const original = fetch;
+  globalThis.reads = [];
+  globalThis.fetch = (url, options) => (reads.push(new URL(url, location.href).href), original(url, options));
+}"""
+# Once app.js has set its mark: what the page has preloaded, and what its scripts have loaded and read.
+LOADED = """async () => {
+  const shown = () => performance.getEntriesByName("stepwell:view-shown").length;
+  while (!shown()) await new Promise((resolve) => setTimeout(resolve, 5));
+  const links = (kind) => [...document.querySelectorAll(`link[rel=${kind}]`)].map((each) => each.href);
+  const scripts = performance.getEntriesByType("resource").map((each) => each.name)
+    .filter((name) => name.endsWith(".js") && !/(theme|stream_worker).js$/.test(name));
+  return {preloads: links("preload"), modules: links("modulepreload"), scripts, reads};
+}"""
+
+
+async def test_no_view_waits_for_a_module_or_a_first_answer_that_its_page_does_not_name(user: User) -> None:
+    page = await user.context.new_page()
+    await page.add_init_script(COUNT_READS)
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
+    run = f"/ui/workflows/{(await user.create(configured_step('a'), start=False))['id']}"
+    for path in (*VIEWS, run):
+        requested.clear()
+        await page.goto(user.site.url + path)
+        loaded = await page.evaluate(LOADED)
+        assert {*loaded["scripts"]} <= {*loaded["modules"]}
+        assert {*loaded["preloads"]} <= {*loaded["reads"]}, path
+        assert [requested.count(url) for url in loaded["preloads"]] == [1] * len(loaded["preloads"])
 
 
 async def test_the_navigation_leads_to_every_view(user: User) -> None:

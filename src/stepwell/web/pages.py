@@ -1,7 +1,9 @@
 """The pages below `/ui`: one HTML shell for each view, which the view's script fills from the public API."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import HttpMethod, Response, route
@@ -27,26 +29,61 @@ from stepwell.web.viewer import Viewers, ViewersDep
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
+_FIRST_LIST: Final = "/workflows/?order=-created_at&limit=50&include_steps=false&total=false"
+
+
 class View(Struct, frozen=True):
     """A view of the page. Its script and its style sheet are below `static/views`, under its name.
 
-    The navigation lists the views that have a *label*.
+    The navigation lists the views that have a *label*. *tab* is the tab that is shown first, a module of the folder
+    with the view's name. *reads* are the paths of the API that the script reads first; the browser requests them while
+    it loads the scripts. A view whose reads depend on the query of its URL has them for no query only (*fixed* false).
     """
 
     name: str
     path: str
     title: str
     label: str | None = None
+    tab: str | None = None
+    reads: tuple[str, ...] = ()
+    fixed: bool = True
 
 
 VIEWS: Final = (
-    View("runs", "/ui", "Runs", "Runs"),
+    View("runs", "/ui", "Runs", "Runs", reads=("/workflows/counts", _FIRST_LIST), fixed=False),
     View("new", "/ui/new", "New run", "New run"),
-    View("providers", "/ui/providers", "Providers", "Providers"),
-    View("uploads", "/ui/uploads", "Uploads", "Uploads"),
+    View("providers", "/ui/providers", "Providers", "Providers", reads=("/providers", "/limits")),
+    View("uploads", "/ui/uploads", "Uploads", "Uploads", reads=("/artifacts?skip=0&limit=50", "/limits")),
     View("costs", "/ui/costs", "Costs", "Costs"),
-    View("run", "/ui/workflows/{workflow_id:str}", "Run"),
+    View(
+        "run",
+        "/ui/workflows/{workflow_id:str}",
+        "Run",
+        tab="graph",
+        reads=("/workflows/{workflow_id}?include_steps=false",),
+    ),
 )
+
+
+@cache
+def _modules(view: View, tab: str | None) -> list[str]:
+    """Return the modules that *view* loads at its start, with its selected *tab*."""
+    files = static_files()
+    paths = ["app.js", f"views/{view.name}.js"]
+    if tab is not None:
+        paths.append(f"views/{view.name}/{tab}.js")
+    return files.modules(*paths)
+
+
+def _selected_tab(view: View, request: ApiRequest) -> str | None:
+    tab = request.query_params.get("tab", view.tab) if view.tab else None
+    return tab if f"views/{view.name}/{tab}.js" in static_files().files else view.tab
+
+
+def _reads(view: View, request: ApiRequest, workflow_id: str) -> list[str]:
+    if not view.fixed and request.scope["query_string"]:
+        return []
+    return [read.replace("{workflow_id}", quote(workflow_id, safe="")) for read in view.reads]
 
 
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:
@@ -58,7 +95,6 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
     environment.globals.update(
         static=files.url,
         has_file=files.files.__contains__,
-        modules={view.name: files.modules("app.js", f"views/{view.name}.js") for view in VIEWS},
         navigation=[view for view in VIEWS if view.label],
         version=__version__,
         examples=json.encode(list(read_examples().values())).decode(),
@@ -66,10 +102,13 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 
 
-def render_view(view: View, viewer: Principal, workflow_id: str = "") -> Template:
+def render_view(view: View, viewer: Principal, request: ApiRequest) -> Template:
     """Return the shell of *view* for *viewer*. The scripts read what they need from its `data-` attributes."""
+    workflow_id = str(request.path_params.get("workflow_id", ""))
     context = {
         "view": view,
+        "modules": _modules(view, _selected_tab(view, request)),
+        "reads": _reads(view, request, workflow_id),
         "scopes": sorted(viewer.permissions),
         "subject": viewer.subject,
         "tenant": viewer.scope.tenant or "",
@@ -86,7 +125,7 @@ def _page(view: View) -> HTTPRouteHandler:
         viewer = await viewers.find(request)
         if viewer is None:
             return redirect_to_sign_in(request)
-        return render_view(view, viewer, str(request.path_params.get("workflow_id", "")))
+        return render_view(view, viewer, request)
 
     return page
 

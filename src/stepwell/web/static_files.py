@@ -25,7 +25,7 @@ _MEDIA_TYPES: Final = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
-_IMPORT: Final = re.compile(r'^(?:import|export)\b[^;"]*?\bfrom "(\.[^"]+)"', re.MULTILINE)
+_IMPORT: Final = re.compile(r'(?:^(?:import|export)\b[^;"]*?\bfrom |\bimport\()"(\.[^"]+)"', re.MULTILINE)
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _DIGEST_CHARS: Final = 16
 
@@ -49,7 +49,7 @@ class StaticFiles(Struct, frozen=True):
         return f"/ui/static/{self.digest}/{path}"
 
     def modules(self, *paths: str) -> list[str]:
-        """Return *paths* and all modules that they import, and so on, except those that are imported when needed.
+        """Return *paths* and all modules that they import, and so on. An import whose name is computed isn't followed.
 
         A page names them all, so that a browser loads them at once instead of one after the other.
         """
@@ -82,9 +82,14 @@ def static_files() -> StaticFiles:
     return StaticFiles(files, digest.hexdigest()[:_DIGEST_CHARS])
 
 
-@cache
-def _compressed(path: str) -> bytes:
-    return gzip.compress(static_files().files[path].content, mtime=0)
+_compressed: Final[dict[str, bytes]] = {}
+
+
+async def _compress(path: str, file: StaticFile) -> bytes:
+    """Return the content of *file* as gzip. Each file is compressed once, in a thread."""
+    if (content := _compressed.get(path)) is None:
+        content = _compressed[path] = await to_thread.run_sync(partial(gzip.compress, file.content, mtime=0))
+    return content
 
 
 @route("/ui/static/{digest:str}/{file:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
@@ -108,7 +113,6 @@ async def static_file(request: ApiRequest) -> Response[Any]:
     }
     content = file.content
     if "gzip" in request.headers.get("accept-encoding", ""):
-        # In a thread, because the first request for a file compresses it.
-        content = await to_thread.run_sync(partial(_compressed, path))
+        content = await _compress(path, file)
         headers["Content-Encoding"] = "gzip"
     return Response(content, media_type=file.media_type, headers=headers)

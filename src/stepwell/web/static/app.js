@@ -1,7 +1,8 @@
 // Starts the page: the theme switch, the notice about an ended session, and the view that the body's data names.
 //
 // A view is a module views/NAME.js with a default export `mount(element, context)`. It renders into *element* (the
-// <main>) with lit-html, and returns a promise until it shows its data. If mount throws, the page shows the error.
+// <main>) with lit-html, and returns a promise that resolves once it shows its data. If mount throws, the page shows the
+// error.
 //
 // The context:
 //   scopes       Set of the token's scopes, such as "workflows:write"
@@ -45,7 +46,7 @@ async function start() {
     const view = await import(`./views/${document.body.dataset.view}.js`);
     main.replaceChildren();
     await view.default(main, readContext());
-    requestAnimationFrame(() => performance.mark("stepwell:view-shown")); // for the benchmark
+    requestAnimationFrame(() => setTimeout(() => performance.mark("stepwell:view-shown"))); // after the frame: for the benchmark
   } catch (error) {
     console.error(error);
     render(errorNotice(error, () => location.reload()), main);

@@ -24,12 +24,16 @@ class NewRunView {
     Object.assign(this, { element, context, examples: JSON.parse(dataset.examples ?? "[]") });
     Object.assign(this, { editor: null, schema: null, plan: null, faults: [], error: null, uploading: null });
     Object.assign(this, { busy: false, checking: true, changed: false, example: "", graph: null, loadError: null });
+    this.first = null; // the text that the editor has at first, and what its plan found
     this.planning = new AbortController();
   }
 
   async start() {
     this.draw();
-    const [{ DefinitionEditor }, text] = await Promise.all([import("./new/editor.js"), this.firstText()]);
+    const importing = import("./new/editor.js");
+    const text = await this.firstText();
+    this.first = { text, found: this.requestPlan(text) };
+    const { DefinitionEditor } = await importing;
     const host = this.element.querySelector(".editor-host");
     this.editor = new DefinitionEditor(host, {
       text,
@@ -43,11 +47,12 @@ class NewRunView {
     addEventListener("beforeunload", (event) => this.changed && event.preventDefault());
     if (this.context.canWrite) acceptDrops(host, (files, event) => this.insertFiles(files, { x: event.clientX, y: event.clientY }));
     this.draw();
-    performance.mark("stepwell:view-shown");
-    await Promise.all([this.loadSchema(), this.loadGraph()]);
+    await this.editor.checkFirst();
+    this.loadSchema();
+    this.loadGraph();
   }
 
-  /** The graph is loaded last, because its library is large. Without it, the list has the order of the steps. */
+  /** The graph is drawn last, because its library is large. Without it, the list has the order of the steps. */
   async loadGraph() {
     try {
       const { DefinitionGraph } = await import("./new/graph.js");
@@ -89,8 +94,15 @@ class NewRunView {
     this.draw();
   }
 
-  /** Plans *text*, and returns {faults, warnings} for the editor. */
-  async check(text) {
+  /** Plans *text*, and returns {faults, warnings} for the editor. The first text is planned once for its two checks. */
+  check(text) {
+    const { first } = this;
+    if (first?.text === text) return first.found;
+    this.first = null;
+    return this.requestPlan(text);
+  }
+
+  async requestPlan(text) {
     this.planning.abort();
     this.planning = new AbortController();
     try {

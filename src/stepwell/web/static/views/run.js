@@ -52,9 +52,11 @@ class RunView {
   async start() {
     addEventListener("popstate", () => this.showAddress());
     render(html`<h1 class="visually-hidden">Run</h1>${loading("The run is loading…")}`, this.page);
+    importTab(this.tab).catch(() => {}); // while the run is read; its panel shows an error
     await this.reader.start();
     setInterval(() => document.hidden || this.tick(), CLOCK_MS);
     this.showAddress();
+    await this.panels.get(this.tab)?.mounted;
   }
 
   get run() {
@@ -147,7 +149,7 @@ class RunView {
     }
     const panel = new Panel(this.page.querySelector(`#panel-${this.tab}`), this);
     this.panels.set(this.tab, panel);
-    panel.mount(this.tab);
+    panel.mounted = panel.mount(this.tab);
   }
 
   failure(error) {
@@ -158,6 +160,10 @@ class RunView {
   }
 }
 
+function importTab(name) {
+  return import(`./run/${name}.js`);
+}
+
 /** A tab's panel, and what its module gets to know. */
 class Panel {
   constructor(element, view) {
@@ -165,13 +171,14 @@ class Panel {
     this.view = view;
     this.visible = true;
     this.stale = false;
+    this.mounted = null; // a promise until the tab shows the run
     this.callbacks = new Set();
   }
 
   async mount(name) {
     render(loading(), this.element);
     try {
-      const module = await import(`./run/${name}.js`);
+      const module = await importTab(name);
       render(nothing, this.element);
       await module.default(this.element, this.tabContext());
     } catch (error) {

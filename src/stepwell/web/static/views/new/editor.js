@@ -50,6 +50,7 @@ const THEME = EditorView.theme({
 export class DefinitionEditor {
   constructor(host, { text, schema, check, onChange, onFaults, onRun, readOnly }) {
     const root = host.attachShadow({ mode: "open" });
+    Object.assign(this, { checkText: check, onFaults });
     const lint = linter((view) => this.check(view, check, onFaults), { delay: PAUSE_MS });
     this.view = new EditorView({
       root,
@@ -78,6 +79,11 @@ export class DefinitionEditor {
 
   set text(text) {
     this.view.dispatch({ changes: { from: 0, to: this.view.state.doc.length, insert: text }, selection: { anchor: 0 } });
+  }
+
+  /** Checks the text at once. The first check that CodeMirror makes comes after a pause, and marks the faults. */
+  async checkFirst() {
+    await this.check(this.view, this.checkText, this.onFaults);
   }
 
   async check(view, check, onFaults) {

@@ -7,7 +7,7 @@ import { stepList } from "./step_list.js";
 const ZOOM = 1.3;
 const STEP_PX = 60; // of the arrow keys
 
-export default function mount(element, context) {
+export default async function mount(element, context) {
   performance.mark("stepwell:graph-begins");
   const tab = new GraphTab(element, context);
   tab.draw();
@@ -19,6 +19,7 @@ export default function mount(element, context) {
   performance.measure("stepwell:graph-laid-out", "stepwell:graph-begins");
   context.onChange((run) => tab.update(run));
   context.onEvents((events) => tab.canvas.noteEvents(events));
+  await tab.canvas.drawn;
 }
 
 class GraphTab {

@@ -87,6 +87,7 @@ export class GraphCanvas {
       boxSelectionEnabled: false, autoungrabify: true, autounselectify: true,
       hideEdgesOnViewport: this.fast, textureOnViewport: this.fast, pixelRatio: this.fast ? 1 : "auto",
     });
+    this.drawn = this.cy.promiseOn("render"); // the graph for the first time
     this.cy.on("tap", "node", (event) => this.onTap(event.target));
     this.cy.on("mouseover", "node", (event) => {
       event.target.addClass("hovered");
