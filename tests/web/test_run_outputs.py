@@ -8,8 +8,9 @@ from playwright.async_api import Locator, Page, expect
 
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, User, keep_screenshot
+from support.browser.videos import webm
 from support.emulators.webhook_receiver import answered, running_sink
-from support.providers.configured_by_steps import configured_step
+from support.providers.configured_by_steps import configured_step, passthrough_step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -92,6 +93,27 @@ async def test_two_outputs_are_compared_side_by_side_and_by_a_slider(user: User)
     await expect(left.get_by_role("img", name="Image of blue")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(dialog).to_be_hidden()
+
+
+async def test_two_videos_that_are_compared_play_in_step(user: User) -> None:
+    paths = [await user.upload(f"{colour}.webm", webm(colour, 60)) for colour in ("red", "blue")]
+    steps = [passthrough_step(f"v{number}", result_video_path=path) for number, path in enumerate(paths)]
+    page = await open_outputs(user, *steps)
+    for step in ("v0", "v1"):
+        await card(page, step, "webm").get_by_role("button", name="Compare").click()
+    dialog = page.get_by_role("dialog", name="Compare outputs")
+    videos = dialog.locator("video")
+    await dialog.get_by_role("radio", name="Slider").check()
+    await expect(videos.nth(0)).to_have_js_property("readyState", 4)
+    await expect(videos.nth(1)).to_have_js_property("readyState", 4)
+    await videos.nth(1).evaluate("(video) => { video.currentTime = 2 }")
+    await expect(videos.nth(0)).to_have_js_property("currentTime", 2)
+    await videos.nth(0).evaluate("(video) => { video.playbackRate = 0.5; return video.play() }")
+    await expect(videos.nth(1)).to_have_js_property("paused", value=False)
+    await expect(videos.nth(1)).to_have_js_property("playbackRate", 0.5)
+    await videos.nth(1).evaluate("(video) => video.pause()")
+    await expect(videos.nth(0)).to_have_js_property("paused", value=True)
+    await keep_screenshot(page, "run-comparison-videos")
 
 
 async def test_an_output_is_enlarged_and_the_arrow_keys_show_the_next_one(user: User) -> None:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import httpx
 from msgspec import Struct
-from playwright.async_api import Browser, BrowserContext, Page, expect
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from stepwell.api.operations import Permission
 from support.service.live_service import EVERYTHING, Service
@@ -60,29 +60,47 @@ class User(Struct):
         created: dict[str, Any] = answer.json()
         return created
 
+    async def upload(self, name: str, content: bytes) -> str:
+        """Upload a file, and return its path."""
+        answer = await self.client.post("/api/v1/artifacts", files={"file": (name, content)})
+        assert answer.status_code == 201, answer.text
+        path: str = answer.json()["artifacts"][0]["path"]
+        return path
+
 
 @asynccontextmanager
 async def signed_in(
-    site: Site, *, tenant: str | None = None, permissions: tuple[Permission, ...] = EVERYTHING, **options: Any
+    site: Site,
+    *,
+    tenant: str | None = None,
+    every: bool = False,
+    permissions: tuple[Permission, ...] = EVERYTHING,
+    **options: Any,
 ) -> AsyncIterator[User]:
     """Yield a user with a session, in a browser context of their own, with these *options* of Playwright.
 
-    By default they are of a tenant of their own. Fails if the page has reported an error.
+    By default they are of a tenant of their own. *every*: they may see all tenants. Fails if the page has reported an
+    error.
     """
     tenant = tenant or f"tenant-{uuid4().hex[:12]}"
     context = await site.browser.new_context(**options)
-    name, _, value = (await cookie_of(site.service, tenant, permissions=permissions)).partition("=")
+    name, _, value = (await cookie_of(site.service, tenant, every=every, permissions=permissions)).partition("=")
     await context.add_cookies([{"name": name, "value": value, "url": site.url, "httpOnly": True, "sameSite": "Lax"}])
     context.set_default_timeout(DEADLINE_MS)
     errors: list[str] = []
-    context.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    context.on("console", lambda message: errors.append(_described(message)) if message.type == "error" else None)
     context.on("weberror", lambda error: errors.append(str(error.error)))
     try:
-        async with site.service.as_tenant(tenant, permissions=permissions) as client:
+        async with site.service.as_tenant(tenant, every=every, permissions=permissions) as client:
             yield User(site, tenant, context, client, errors)
     finally:
         await context.close()
     assert not errors, errors
+
+
+def _described(message: ConsoleMessage) -> str:
+    """Return the text of a message, and where it comes from."""
+    return f"{message.text} ({message.location['url']})"
 
 
 async def keep_screenshot(page: Page, name: str) -> None:

@@ -1,6 +1,7 @@
 // The dialog that compares two outputs: side by side, or one over the other with a slider between them.
 import { html, icon, keyed, nothing, ref, render, setStyle } from "../../lib/dom.js";
 import { outputContent } from "./output_content.js";
+import { playInStep } from "./video_pair.js";
 
 const isVisual = ({ kind }) => kind === "image" || kind === "video";
 const nameOf = (output) => `${output.stepId} · ${output.name}`;
@@ -13,6 +14,7 @@ export class OutputComparison {
     this.keys = null; // of the left and the right output
     this.slider = false;
     this.divide = 50; // percent of the width that belongs to the left output
+    this.videos = playInStep(() => this.place.querySelectorAll("video"));
   }
 
   open(left, right) {
@@ -58,9 +60,12 @@ export class OutputComparison {
           ${this.mode("Side by side", false, slides)}${this.mode("Slider", true, slides, !both)}
         </fieldset>
       </div>
-      ${slides ? this.overlay(pair) : html`<div class="comparison-pair">${pair.map((output) => html`
-        <div class="output-stage">${keyed(output.key, this.media(output))}</div>`)}</div>`}
-      ${both ? nothing : html`<p class="dim">The slider compares images and videos only.</p>`}`;
+      <div class="comparison-media" @play=${this.videos} @pause=${this.videos} @seeking=${this.videos}
+        @ratechange=${this.videos} @timeupdate=${this.videos}>${slides ? this.overlay(pair)
+          : html`<div class="comparison-pair">${pair.map((output) => html`
+            <div class="output-stage">${keyed(output.key, this.media(output))}</div>`)}</div>`}</div>
+      ${both ? nothing : html`<p class="dim">The slider compares images and videos only.</p>`}
+      ${pair.every(({ kind }) => kind === "video") ? html`<p class="dim">Both videos play in step.</p>` : nothing}`;
   }
 
   media(output) {
@@ -93,6 +98,7 @@ export class OutputComparison {
   }
 
   drag(event) {
+    if (event.target.matches("video")) return; // the pointer works its controls; the slider below moves the boundary
     if (event.type === "pointerdown") event.currentTarget.setPointerCapture(event.pointerId);
     const { left, width } = event.currentTarget.getBoundingClientRect();
     this.slide(Math.round(Math.min(1, Math.max(0, (event.clientX - left) / width)) * 100));
