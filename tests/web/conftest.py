@@ -9,9 +9,13 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
+from stepwell.contract.enums import ProviderType
+from stepwell.contract.providers import ModelLimit
+from stepwell.domain.setting_values import ModelLimits, Secrets
 from support.browser.chromium import chromium_path, running_chromium
 from support.browser.pages import Site, User, signed_in
 from support.database.postgres import TestServer, database
+from support.emulators.fal import KEY, FalEmulator
 from support.providers.configured_by_steps import ConfiguredProvider
 from support.service.listening_service import listening
 from support.service.live_service import serving
@@ -24,15 +28,33 @@ def scripted() -> ConfiguredProvider:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def fal(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[FalEmulator]:
+    """The FAL of `site`, whose jobs go on until they are cancelled. fal-ai/narrow does one at a time."""
+    async with FalEmulator(tmp_path_factory.mktemp("fal"), held=True) as emulator:
+        yield emulator
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def site(
-    server: TestServer, template: str, scripted: ConfiguredProvider, tmp_path_factory: pytest.TempPathFactory
+    server: TestServer,
+    template: str,
+    scripted: ConfiguredProvider,
+    fal: FalEmulator,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Site]:
     """The service, and a browser. Without Chromium, the test is skipped."""
     chromium = chromium_path()
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(server, template))
         folder = tmp_path_factory.mktemp("site")
-        service = await stack.enter_async_context(serving(dsn, folder, scripted))
+        settings = {
+            "fal_url": fal.url,
+            "fal_poll_interval_s": 0.1,
+            "breaker_reset_s": 3600,
+            "credentials": Secrets({"fal": KEY}),
+            "limits": ModelLimits({ProviderType.FAL: {"fal-ai/narrow": ModelLimit(concurrency=1)}}),
+        }
+        service = await stack.enter_async_context(serving(dsn, folder, scripted, **settings))
         port = await stack.enter_async_context(listening(service))
         browser = await stack.enter_async_context(running_chromium(chromium))
         yield Site(service, f"http://localhost:{port}", browser)

@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from stepwell.persistence.clock import DatabaseClock
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, User, keep_screenshot
+from support.browser.pages import NARROW, User, keep_screenshot, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,7 +31,7 @@ async def store_costs(user: User, *, days: int) -> None:
         await connection.close()
 
 
-async def test_costs_are_summed_by_day_provider_and_model(user: User) -> None:
+async def test_costs_are_summed_by_day_provider_model_and_tenant(user: User) -> None:
     await store_costs(user, days=30)
     page = await user.open("/ui/costs")
     # 30 + 29 + … + 1 is 465 attempts at each model.
@@ -48,6 +48,10 @@ async def test_costs_are_summed_by_day_provider_and_model(user: User) -> None:
     await page.emulate_media(color_scheme="dark")
     assert await accessibility_faults(page) == []
     await keep_screenshot(page, "costs-dark")
+    async with signed_in(user.site, tenant=user.tenant, every=True) as operator:
+        page = await operator.open("/ui/costs")
+        tenants = page.get_by_role("region", name="Tenants").get_by_role("row")
+        await expect(tenants.filter(has_text=user.tenant)).to_contain_text("$216.23")
 
 
 async def test_the_period_is_part_of_the_url(user: User) -> None:

@@ -3,16 +3,20 @@
 import asyncio
 import re
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from playwright.async_api import Locator, Page, Route, expect
 
 from stepwell.api.operations import Permission
 from stepwell.web.static_files import static_files
+from support.browser.accessibility import accessibility_faults
 from support.browser.pages import Site, User, keep_screenshot, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step, views_are
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CHANGED = "The run has changed meanwhile, so nothing was done."
 
 
 def buttons(page: Page) -> Locator:
@@ -25,6 +29,12 @@ async def press(page: Page, verb: str) -> Locator:
     dialog = page.get_by_role("dialog")
     await expect(dialog.locator(".verb-effects")).to_be_visible()
     return dialog
+
+
+async def change(user: User, run: dict[str, Any]) -> None:
+    """Give the run another version."""
+    body = {"description": f"changed {uuid4()}"}
+    assert (await user.client.patch(f"/api/v1/workflows/{run['id']}", json=body)).status_code == 200
 
 
 async def test_resume_says_what_runs_again_and_what_is_kept(user: User) -> None:
@@ -60,6 +70,7 @@ async def test_a_run_is_started_paused_and_cancelled(user: User, scripted: Confi
     await expect(dialog.get_by_role("listitem").first).to_have_text(
         "1 step goes on to its end, and nothing new startsheld"
     )
+    await change(user, run)  # nobody is kept from stopping a busy run
     await dialog.get_by_role("button", name="Pause", exact=True).click()
     await expect(status).to_have_text("Paused")
     dialog = await press(page, "Resume")
@@ -67,6 +78,7 @@ async def test_a_run_is_started_paused_and_cancelled(user: User, scripted: Confi
     await expect(status).to_have_text("Running")
     dialog = await press(page, "Cancel")
     await expect(dialog.get_by_role("listitem").first).to_have_text("2 steps are cancelledheld, last")
+    await change(user, run)
     await dialog.get_by_role("button", name="Cancel the run").click()
     await expect(status).to_have_text("Cancelled")
 
@@ -75,15 +87,31 @@ async def test_after_a_change_the_new_dry_run_is_shown_and_nothing_happens(user:
     run = await user.create(passthrough_step("only"), start=False)
     page = await user.open(f"/ui/workflows/{run['id']}")
     dialog = await press(page, "Start")
-    answer = await user.client.patch(f"/api/v1/workflows/{run['id']}", json={"description": "changed"})
-    assert answer.status_code == 200
+    await change(user, run)
     await dialog.get_by_role("button", name="Start", exact=True).click()
-    await expect(dialog.get_by_text("The run has changed meanwhile, so nothing was done.")).to_be_visible()
+    await expect(dialog.get_by_text(CHANGED)).to_be_visible()
     await expect(dialog.get_by_role("listitem").first).to_have_text("1 step runsonly")
     user.errors.clear()  # the console reports the 412
     assert (await user.client.get(f"/api/v1/workflows/{run['id']}")).json()["status"] == "PENDING"
     await dialog.get_by_role("button", name="Start", exact=True).click()
     await expect(page.locator(".run-header .badge")).to_have_text("Completed")
+
+
+async def test_a_run_that_has_changed_is_neither_resumed_nor_cleaned_up(user: User) -> None:
+    run = await user.create(configured_step("broken", breaks=True))
+    await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    for verb in ("Resume", "Clean up"):
+        dialog = await press(page, verb)
+        await change(user, run)
+        await dialog.get_by_role("button", name=verb, exact=True).click()
+        await expect(dialog.get_by_text(CHANGED)).to_be_visible()
+        await expect(dialog.locator(".verb-effects")).to_be_visible()
+        assert await accessibility_faults(page) == []
+        await page.keyboard.press("Escape")
+    user.errors.clear()  # the console reports the 412s
+    found = (await user.client.get(f"/api/v1/workflows/{run['id']}")).json()
+    assert (found["status"], found["is_deleted"]) == ("FAILED", False)
 
 
 async def test_an_answer_does_not_close_a_dialog_that_was_opened_after_its_request(user: User) -> None:
