@@ -147,6 +147,17 @@ async def test_a_stream_that_may_be_late_sends_the_next_events_together(live: Se
         assert [frame.data for frame in await late.frames(len(everything))] == everything
 
 
+async def test_a_stream_from_now_on_has_no_older_event_however_late_the_others_are(live: Service) -> None:
+    async with followed(live, delay_s=60) as late:
+        await run_to_end(live)
+        assert await late.frames(1)  # the next events wait for up to 60 s
+        await run_to_end(live)
+        async with followed(live, delay_s=60) as later:
+            expected = await history(live, await run_to_end(live))
+            async with followed(live):  # one that doesn't wait
+                assert [frame.data for frame in await later.frames(1)] == expected[:1]
+
+
 async def test_heartbeats_of_a_stream_without_events_carry_its_position(
     live: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,8 @@
 What must hold:
 - While there are subscribers, the database is read once after each sign that something was committed, and again as long
   as an event can't be sent yet. Otherwise nothing is read.
-- Every subscriber gets each event once, in the order of `domain.event_feed`, from the reader's position at its start.
+- Every subscriber gets each event once, in the order of `domain.event_feed`. One that follows from now on gets no event
+  that was there when it joined, however far behind the reader is.
 - Events are encoded once for all subscribers with the same filter. They are read no more often than one of the
   subscribers wants.
 """
@@ -51,7 +52,6 @@ class FeedReader:
     def __init__(self, feed: EventFeed, frame: FeedFrame, poll_s: float) -> None:
         self._feed, self._frame, self.poll_s = feed, frame, poll_s
         self._subscribers: set[FeedSubscriber] = set()
-        self._starting = asyncio.Lock()
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()  # there is a subscriber that doesn't wait as long as the present pause
         self._apart_s = _APART_S  # until the next read
@@ -69,15 +69,20 @@ class FeedReader:
         if self._subscribers:
             self._changed.set()
 
-    async def join(self, subscriber: FeedSubscriber) -> FeedCursor:
-        """Push events to *subscriber* until `leave`. Return the position before the first. Raises `Unavailable`."""
+    async def join(self, subscriber: FeedSubscriber, *, from_now: bool) -> FeedCursor:
+        """Push events to *subscriber* until `leave`. Return the position before the first. Raises `Unavailable`.
+
+        With *from_now* it isn't before the end of the feed, although the reader may yet have to push older events.
+        """
         self._subscribers.add(subscriber)
         if subscriber.delay_s < self._apart_s:
             self._hurry.set()
-        async with self._starting:
+        position = self.position
+        if from_now or position is None:
+            end = await self._feed.end()
             if self.position is None:
-                self.position = await self._feed.end()
-            position = self.position
+                self.position = end
+            position = max(self.position, end)
         self.wake()
         if self._closed:
             subscriber.buffer.end(STOPPING)
@@ -193,7 +198,7 @@ class FeedStream(EventStream[FeedCursor]):
 
     async def open(self) -> None:
         """Raises `Unavailable`, and `InvalidRequest` for a position that this database has never had."""
-        position = await self._reader.join(self._subscriber)
+        position = await self._reader.join(self._subscriber, from_now=self._after is None)
         if self._after is None:
             self._after = position
             self._buffer.needs_reload = False
