@@ -1,6 +1,7 @@
 """The transition of a stream from stored events to live ones: no event is missing, and none is sent twice."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
@@ -13,6 +14,8 @@ from stepwell.domain.event_feed import EVERYTHING, FeedCursor
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.engine.events.bus import EventBus
+from stepwell.engine.events.event_stream import QueuedEvent, SendBuffer
+from stepwell.engine.events.feed_stream import FeedSubscriber
 from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import passthrough_step
@@ -162,3 +165,34 @@ async def check_own_order(service: Service, ids: Sequence[UUID]) -> None:
     for workflow_id in ids:
         mine = [each.event.id for each in whole if each.workflow_id == workflow_id]
         assert mine == list(range(1, len(await service.events(str(workflow_id))) + 1))
+
+
+def bytes_held_by(events: Sequence[QueuedEvent[FeedCursor]]) -> int:
+    """The size of all texts that *events* keep in memory."""
+    found: dict[int, object] = {}
+    left: list[object] = list(events)
+    while left:
+        if not isinstance(each := left.pop(), type) and id(each) not in found:
+            found[id(each)] = each
+            left += gc.get_referents(each)
+    return sum(len(each) for each in found.values() if isinstance(each, bytes))
+
+
+async def test_a_send_buffer_holds_each_event_once(service: Service) -> None:
+    reader, buffer = subscriptions_of(service).reader, SendBuffer[FeedCursor]()
+    late = FeedSubscriber(EVERY_TENANT, EVERYTHING, buffer, delay_s=60)
+    prompt = FeedSubscriber(EVERY_TENANT, EVERYTHING, SendBuffer())
+    await reader.join(late, from_now=True)
+    buffer.needs_reload = False
+    created = await service.create(*(passthrough_step(name) for name in "abc"))
+    await service.until_ended(created["id"])
+    await reader.join(prompt, from_now=True)  # the reader has read few events until now
+    number, queued = len(await service.events(created["id"])), list[QueuedEvent[FeedCursor]]()
+    async with asyncio.timeout(30):
+        while b"".join(event.frame for event in queued).count(b"\n\n") < number:
+            await buffer.wait(asyncio.get_running_loop().time() + 1)
+            queued += buffer.take()
+    reader.leave(late)
+    reader.leave(prompt)
+    assert len(queued) < number  # some are sent together
+    assert bytes_held_by(queued) == sum(len(event.frame) for event in queued)

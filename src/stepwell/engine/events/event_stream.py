@@ -1,7 +1,8 @@
 """A bounded send buffer for one subscriber, and the stream that fills it: first stored events, then live ones.
 
 What must hold:
-- `push` never waits, and a buffer never holds more than `MOST_EVENTS` events and `MOST_BYTES` bytes.
+- `push` never waits, and a buffer never holds more than `MOST_EVENTS` events and `MOST_BYTES` bytes, besides the part
+  that is being sent.
 - A client whose buffer is full while it is still receiving is cut off as too slow. It can reconnect, because the
   database has all events. If the client isn't receiving, its buffer is invalidated instead, and the stream reads the
   database.
@@ -35,13 +36,14 @@ class QueuedEvent(Struct, Generic[P], frozen=True):
     """An encoded event in a send buffer. `place` is its position in the order of the stream. `status` is the workflow's
     status after the event, if it is known.
 
-    With `parts` it stands for several events in their order: `place` is that of the last one, and `frame` has them all.
+    With `ends` it stands for several events in their order: `place` is that of the last one, and `frame` has them all.
+    `ends` are the place of each event and the offset in `frame` at which it ends.
     """
 
     place: P
     frame: bytes
     status: WorkflowStatus | None = None
-    parts: "Sequence[QueuedEvent[P]]" = ()
+    ends: Sequence[tuple[P, int]] = ()
 
 
 class SendBuffer(Generic[P]):
@@ -69,7 +71,7 @@ class SendBuffer(Generic[P]):
     def push(self, event: QueuedEvent[P]) -> None:
         if self.close_reason is not None or self.needs_reload:
             return  # the database has it, and will be read
-        count, size = self._count + (len(event.parts) or 1), self._size + len(event.frame)
+        count, size = self._count + (len(event.ends) or 1), self._size + len(event.frame)
         if count <= MOST_EVENTS and size <= MOST_BYTES:
             self._queued.append(event)
             self._count, self._size = count, size

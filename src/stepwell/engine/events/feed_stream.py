@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import accumulate
 
 import structlog
 from msgspec import Struct
@@ -178,7 +179,8 @@ class FeedReader:
 def _join(events: Sequence[QueuedEvent[FeedCursor]]) -> QueuedEvent[FeedCursor] | None:
     if len(events) <= 1:
         return events[0] if events else None
-    return QueuedEvent(events[-1].place, b"".join(event.frame for event in events), parts=events)
+    ends = zip([event.place for event in events], accumulate(len(event.frame) for event in events), strict=True)
+    return QueuedEvent(events[-1].place, b"".join(event.frame for event in events), ends=tuple(ends))
 
 
 class FeedStream(EventStream[FeedCursor]):
@@ -227,8 +229,9 @@ class FeedStream(EventStream[FeedCursor]):
         frames = []
         assert self._after is not None
         for event in queued:
-            if event.parts and event.parts[0].place <= self._after:  # some of them are sent
-                frames += [part.frame for part in event.parts if part.place > self._after]
+            if event.ends and event.ends[0][0] <= self._after:  # some of them are sent
+                sent = [end for place, end in event.ends if place <= self._after]
+                frames.append(event.frame[sent[-1] :])
             elif event.place > self._after:
                 frames.append(event.frame)
             self._after = max(self._after, event.place)
