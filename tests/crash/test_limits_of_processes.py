@@ -138,13 +138,22 @@ def test_the_limit_of_a_tenant_holds_for_all_processes_together(durable_dsn: str
         assert {_process(job.input) for job in emulator.jobs.values()} == {"0", "1"}
 
 
+def _fail_until_a_breaker_opens(processes: SeveralProcesses) -> None:
+    """Let steps fail, one after the other. A process that has just started may leave one to the other process."""
+    failures = 3  # in a row, in one process
+    for number in range(2 * failures - 1):
+        failing = processes.create(processes.running[0], remote_step(ProviderType.FAL, f"{number}", max_retries=0))
+        until(lambda failing=failing: processes.statuses()[failing] == "FAILED", 60, processes.statuses)  # type: ignore[misc]
+        if any(map(processes.has_open_breaker, processes.running)):
+            return
+
+
 def test_a_breaker_that_opens_in_one_process_opens_in_the_others(durable_dsn: str, tmp_path: Path) -> None:
     with processes_at_fal(durable_dsn, tmp_path, STEPWELL_BREAKER_RESET_S="600") as (processes, emulator):
         first, second = processes.start(2)
         emulator.always("submit", Fault.BROKEN)
-        for number in range(3):
-            processes.create(first, remote_step(ProviderType.FAL, f"failing{number}", max_retries=0))
-        until(lambda: processes.has_open_breaker(second), 120)
+        _fail_until_a_breaker_opens(processes)
+        until(lambda: all(map(processes.has_open_breaker, (first, second))), 120)
         sent = emulator.count("submit")
         waiting = processes.create(second, remote_step(ProviderType.FAL, "waiting"))
         until(lambda: processes.explain(second, waiting)["steps"][0]["reason"]["code"] == "breaker_open", 120)
