@@ -140,7 +140,21 @@ ADAPTING = """async (module) => {
 }"""
 
 
-async def test_the_stream_is_slower_while_there_are_many_events(user: User) -> None:
+# The pauses between two lists at several rates of events a second, and once they have ended.
+PAUSES = """async (module) => {
+  const { EventRate } = await import(module);
+  const pauses = [0, 10, 100, 1000].map((perSecond) => {
+    const rate = new EventRate();
+    for (let second = 0; second < 20; second++) rate.add(perSecond, 1000 * second);
+    return [rate.pauseMs(19_500), rate.pauseMs(40_000)];
+  });
+  return pauses.flat();
+}"""
+
+
+async def test_the_stream_and_the_list_are_slower_while_there_are_many_events(user: User) -> None:
     page = await user.open("/ui/costs")
+    pauses = await page.evaluate(PAUSES, static_files().url("views/runs/event_rate.js"))
+    assert pauses == [1_000, 1_000, 1_000, 1_000, 5_000, 1_000, 10_000, 1_000]
     urls = await page.evaluate(ADAPTING, static_files().url("lib/stream_hub.js"))
     assert urls == ["/feed?delay_s=1", "/feed?delay_s=3&cursor=c", "/feed?delay_s=1&cursor=c"]

@@ -1,5 +1,6 @@
 """The operations on workflows: the eight of the API contract, pause, and the deletion of all data."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -54,6 +55,7 @@ from stepwell.domain.records import FoundWorkflow, LargeWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import parse_update
 from stepwell.engine.service import Services
+from stepwell.engine.shared_reads import ListAnswer
 
 TAG = "workflows"
 BASE = "/api/v1/workflows/"
@@ -249,7 +251,13 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
 async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: CursorsDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], ListQuery)
     wanted = query.as_page(cursors)
-    page = await services.reads.page(request.user.scope, wanted)
+    scope = request.user.scope
+
+    async def read() -> ListAnswer:
+        return ListAnswer(await services.reads.page(scope, wanted), asyncio.Lock())
+
+    shared = await services.list_answers.read((scope, wanted), read)
+    page = shared.page
     links = page_links(BASE, query, page, cursors)
     etag = partial(page_etag, total=page.total, links=links, query=query)
     headers = {"Link": links, ETAG: etag(page.versions)}
@@ -260,8 +268,10 @@ async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: Cu
         ids = list(page.versions)
         answer = StreamedAnswer(ids, wanted.parts, headers, prefix=b'{"workflows":[', suffix=numbers, page_etag=etag)
         return send_answer(request, services, answer)
-    body = json.encode(await page_to_public(page, query.skip, query.limit))
-    return send_answer(request, services, StoredAnswer(200, headers, body))
+    async with shared.encoding:
+        if shared.body is None:
+            shared.body = json.encode(await page_to_public(page, query.skip, query.limit))
+    return send_answer(request, services, StoredAnswer(200, headers, shared.body))
 
 
 @endpoint(GET)

@@ -66,6 +66,7 @@ from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
+from stepwell.engine.shared_reads import SharedReads
 from stepwell.engine.task_files import TaskFiles
 from stepwell.engine.uploads.definition_files import DefinitionFiles
 from stepwell.engine.uploads.service import Presigner, UploadService
@@ -367,6 +368,7 @@ def build_services(
         ),
         reads=reads,
         counts=WorkflowCounts(database.reader, clock),
+        list_answers=SharedReads(),
         cleanups=cleanups,
         retention=Retention(database.purges, cleanups, engine.lease, clock, settings.retention_days),
         webhooks=webhooks.service,

@@ -47,6 +47,7 @@ from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.new_workflow import build_workflow
 from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
+from stepwell.engine.shared_reads import ListAnswer, SharedReads
 from stepwell.engine.uploads.definition_files import DefinitionFiles, may_have_files
 from stepwell.engine.uploads.deleted_files import refusing_deleted_files
 from stepwell.engine.uploads.service import UploadService
@@ -302,6 +303,7 @@ class Services(Struct, frozen=True):
     workflows: WorkflowService
     reads: ReadService
     counts: WorkflowCounts
+    list_answers: SharedReads[ListAnswer]
     cleanups: CleanupRunner
     retention: Retention
     webhooks: WebhookService

@@ -4,8 +4,8 @@ const PAUSE_MS = 500;
 const FACTOR = 5; // the pause after a read is this many times as long as the read was
 
 /** Returns a function that calls *load*, after *soonMs* or after the pause. While it waits, further calls have no effect.
- *  *pauseMs*: the shortest pause between two reads. */
-export function refresher(load, { soonMs = 0, pauseMs = PAUSE_MS } = {}) {
+ *  *pauseMs()*: the shortest pause between two reads. */
+export function refresher(load, { soonMs = 0, pauseMs = () => PAUSE_MS } = {}) {
   let [busy, again, timer, readyAt] = [false, false, 0, 0];
   const run = async () => {
     const began = performance.now();
@@ -14,7 +14,7 @@ export function refresher(load, { soonMs = 0, pauseMs = PAUSE_MS } = {}) {
       await load();
     } finally {
       const now = performance.now();
-      readyAt = now + Math.max(pauseMs, FACTOR * (now - began));
+      readyAt = now + Math.max(pauseMs(), FACTOR * (now - began));
       busy = false;
       if (again) refresh();
     }

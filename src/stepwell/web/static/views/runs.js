@@ -7,6 +7,7 @@ import { announce, emptyState, errorNotice, html, icon, loading, nothing, render
 import { plural } from "../lib/format.js";
 import { refresher } from "../lib/refresher.js";
 import { follow } from "../lib/stream.js";
+import { EventRate } from "./runs/event_rate.js";
 import { filterChips, filterForm, statusSwitches } from "./runs/filters.js";
 import { LiveList } from "./runs/live_list.js";
 import {
@@ -16,7 +17,6 @@ import { runTable } from "./runs/rows.js";
 
 const TYPING_MS = 300;
 const SOON_MS = 250; // between an event and the request that it causes
-const APART_MS = 1_000; // between two such requests at least
 const COUNTS_APART_MS = 5_000; // the service counts no more often
 const MOST_ROWS_APART = 20; // rows that aren't on the page any more, read one by one in one refresh
 const CLOCK_MS = 1_000;
@@ -45,7 +45,8 @@ class RunsView {
     this.countTimer = 0;
     this.typingTimer = 0;
     this.countsReadyAt = 0;
-    this.refreshLater = refresher(() => this.refresh(), { soonMs: SOON_MS, pauseMs: APART_MS });
+    this.rate = new EventRate();
+    this.refreshLater = refresher(() => this.refresh(), { soonMs: SOON_MS, pauseMs: () => this.rate.pauseMs() });
   }
 
   async start() {
@@ -119,7 +120,7 @@ class RunsView {
       if (isAbort(error)) return;
       this.counts = null; // the list says what is wrong
     }
-    this.countsReadyAt = performance.now() + Math.max(COUNTS_APART_MS, 10 * (performance.now() - began));
+    this.countsReadyAt = performance.now() + Math.max(COUNTS_APART_MS, this.rate.pauseMs(), 10 * (performance.now() - began));
     this.draw();
   }
 
@@ -136,6 +137,7 @@ class RunsView {
   }
 
   onEvents(events) {
+    this.rate.add(events.length);
     const shown = new Set(this.list.runs.map((run) => run.id));
     let relevant = false;
     for (const event of events) {
