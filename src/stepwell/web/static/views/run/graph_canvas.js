@@ -15,6 +15,7 @@ import {
 
 const GROUPED_ABOVE = 1_500;
 const FAST_ABOVE = 250; // beyond that, edges are straight, and hidden while the graph moves
+const FAR_ZOOM = 0.3; // nodes that are drawn smaller than this have no readable text
 const IMAGES_FROM_ZOOM = 0.45;
 const MOST_IMAGES = 60; // loaded at once
 const SETTLED_MS = 150;
@@ -33,6 +34,7 @@ export class GraphCanvas {
     this.describe = describe;
     this.shares = new Map(); // the progress of running steps, by id
     this.selected = null;
+    this.isFar = false;
     this.setGraph(steps);
     this.build();
   }
@@ -59,6 +61,15 @@ export class GraphCanvas {
       this.cy.elements().remove();
       this.cy.add(this.elements());
     });
+    this.isFar = false;
+  }
+
+  /** From afar, nodes have the strong colours of their statuses: pale ones can't be told apart. */
+  markDistance() {
+    const isFar = this.cy.zoom() < FAR_ZOOM;
+    if (isFar === this.isFar) return;
+    this.isFar = isFar;
+    this.cy.batch(() => this.cy.nodes().toggleClass("far", isFar));
   }
 
   setSteps(steps) {
@@ -97,7 +108,10 @@ export class GraphCanvas {
       event.target.removeClass("hovered");
       this.container.classList.remove("pointing");
     });
-    this.cy.on("viewport", () => this.loadImagesSoon());
+    this.cy.on("viewport", () => {
+      this.markDistance();
+      this.loadImagesSoon();
+    });
     onThemeChange(() => this.cy.style(this.style()));
     new ResizeObserver(() => this.onResize()).observe(this.container);
     // Once the user has moved the graph, it stays where they put it.
@@ -256,6 +270,7 @@ export class GraphCanvas {
 
   /** A small graph isn't blown up. */
   limitZoom() {
+    this.markDistance();
     if (this.cy.zoom() <= 1) return;
     this.cy.zoom(1);
     this.cy.center();

@@ -56,6 +56,9 @@ export function graphStyle(colours, { font, fast }) {
         },
       },
     })),
+    ...Object.entries(colours.statuses).map(([status, { line }]) => ({
+      selector: `node.far[kind = "step"][status = "${status}"]`, style: { "background-color": line },
+    })),
     {
       selector: "node[image]",
       style: {
