@@ -84,6 +84,19 @@ async def test_the_theme_follows_the_system_until_the_user_chooses_one(site: Sit
         await expect(page.locator("body")).to_have_css("background-color", "rgb(251, 250, 247)")
 
 
+async def test_nothing_is_animated_for_users_who_want_less_motion(site: Site) -> None:
+    async with signed_in(site, reduced_motion="reduce") as user:
+        await user.create(configured_step("held", wait=True))
+        page = await user.open("/ui")
+        badge = page.locator(".badge.status-running").first
+        await expect(badge).to_be_visible()
+        assert await badge.evaluate("(badge) => getComputedStyle(badge, '::before').animationIterationCount") == "1"
+        await page.emulate_media(reduced_motion="no-preference")
+        assert (
+            await badge.evaluate("(badge) => getComputedStyle(badge, '::before').animationIterationCount") == "infinite"
+        )
+
+
 async def test_a_keyboard_reaches_the_content_by_the_first_link(user: User) -> None:
     page = await user.open("/ui")
     await page.keyboard.press("Tab")

@@ -92,6 +92,7 @@ async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: 
     await expect(reason).to_contain_text("The last error: told to fail")
     await expect(reason).not_to_contain_text("Waits for")
     await expect(reason.get_by_role("timer")).to_be_visible()
+    assert await accessibility_faults(page) == []
     await keep_screenshot(page, "run-standstill")
     await reason.get_by_role("button", name="flaky").click()
     await expect(page.get_by_role("dialog", name="flaky")).to_be_visible()

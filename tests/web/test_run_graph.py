@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from stepwell.web.static_files import static_files
+from support.browser.accessibility import accessibility_faults
 from support.browser.pages import User, keep_screenshot
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
 from support.service.live_service import token
@@ -46,6 +47,8 @@ MOUNTED = """async ([module, width, layers]) => {
     const element = document.querySelector("main").appendChild(document.createElement("div"));
     mount(element, {run: {steps}, onChange() {}, onEvents() {}, openStep() {}});
 }"""
+
+VIEWPORT = "(graph) => ({ zoom: graph._cyreg.cy.zoom(), ...graph._cyreg.cy.pan() })"
 
 
 async def laid_out(page: Page, *steps: tuple[str, ...]) -> dict[str, Any]:
@@ -108,7 +111,7 @@ async def test_a_large_graph_is_grouped_by_its_layers(user: User) -> None:
     ]
 
 
-async def test_the_graph_shows_a_run_and_its_list_can_be_searched(user: User, scripted: ConfiguredProvider) -> None:
+async def test_the_graph_obeys_keys_and_its_list_is_searched(user: User, scripted: ConfiguredProvider) -> None:
     run = await user.create(
         IMAGE | {"id": "draw"},
         IMAGE | {"id": "paint", "depends_on": ["draw"]},
@@ -125,8 +128,22 @@ async def test_the_graph_shows_a_run_and_its_list_can_be_searched(user: User, sc
         ["draw Completed", "paint Completed", "held Running", "broken Failed", "last Pending"], use_inner_text=True
     )
     await keep_screenshot(page, "run-graph")
+    await graph.focus()
+    whole = await graph.evaluate(VIEWPORT)
+    await page.keyboard.press("+")
+    near = await graph.evaluate(VIEWPORT)
+    assert near["zoom"] > whole["zoom"]
+    await page.keyboard.press("ArrowLeft")
+    assert await graph.evaluate(VIEWPORT) == near | {"x": near["x"] + 60}
+    await page.keyboard.press("0")
+    assert await graph.evaluate(VIEWPORT) == whole
     scripted.release(run["id"], "held")
     await expect(steps.get_by_role("button", name="held Completed")).to_be_visible()
+    await steps.get_by_role("button", name="draw").focus()
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog", name="paint")).to_be_visible()
+    await page.keyboard.press("Escape")
     await page.get_by_role("searchbox", name="Search steps").fill("PAI")
     await expect(steps.get_by_role("button")).to_have_text(["paintCompleted"])
     await page.get_by_role("searchbox", name="Search steps").fill("nowhere")
@@ -137,6 +154,8 @@ async def test_a_graph_of_1000_steps_is_shown_whole(user: User) -> None:
     page = await user.open(f"/ui/workflows/{await create_large(user, wide_run(1_000, 10))}")
     steps = page.get_by_role("list", name="Steps")
     await expect(steps.get_by_role("button")).to_have_count(1_000)
+    # From afar, nodes have the strong colours of their statuses.
+    assert await page.locator(".graph-canvas").evaluate("(graph) => graph._cyreg.cy.nodes()[0].hasClass('far')")
     await keep_screenshot(page, "run-graph-1000")
 
 
@@ -151,6 +170,7 @@ async def test_a_graph_of_more_steps_opens_by_groups(user: User) -> None:
     await expect(groups.filter(has_text="Layer 3")).to_have_attribute("aria-expanded", "true")
     await groups.filter(has_text="Layer 3").click()
     await expect(steps).to_have_count(0)
+    assert await accessibility_faults(page) == []
     await page.get_by_role("searchbox", name="Search steps").fill("step-15")
     await expect(steps).to_have_count(111)
     await expect(page.get_by_text("more: type more of the name")).to_be_hidden()
