@@ -38,10 +38,29 @@ async def test_a_user_signs_in_where_they_wanted_to_go_and_signs_out(site: Site,
     await expect(page.locator("main h1")).to_have_text("Providers")
     await expect(page.get_by_role("main")).to_contain_text("LOCAL")  # its scripts read the API with the cookie
     assert await page.evaluate("document.cookie") == ""
+    other_tab = await stranger.new_page()
+    await other_tab.goto(f"{site.url}/ui/costs")
+    await expect(other_tab.locator("main h1")).to_have_text("Costs")
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("main")).to_contain_text("You are signed out.")
+    await expect(other_tab).to_have_url(f"{site.url}/ui/sign-in?next=%2Fui%2Fcosts")
     await page.goto(f"{site.url}/ui")
     await expect(page).to_have_title("Sign in · Stepwell")
+
+
+async def test_other_tabs_show_the_user_who_has_signed_in_last(site: Site, stranger: BrowserContext) -> None:
+    tab, other_tab = await stranger.new_page(), await stranger.new_page()
+    for page, tenant in ((tab, "acme"), (other_tab, "rival")):
+        await page.goto(site.url + await site.service.app.sign_in.sign_in_path(token(tenant, every=False)))
+        await expect(page.locator("main h1")).to_have_text("Runs")
+        await expect(tab.locator("body")).to_have_attribute("data-tenant", tenant)
+    # A link of another page to the one that says "signed out" loads nothing again.
+    await tab.evaluate("document.body.dataset.same = 'yes'")
+    await other_tab.goto(f"{site.url}/ui/sign-in?signed-out")
+    await expect(other_tab.get_by_role("main")).to_contain_text("You are signed out.")
+    await other_tab.goto(f"{site.url}/ui")
+    await expect(other_tab.locator("main h1")).to_have_text("Runs")
+    await expect(tab.locator("body")).to_have_attribute("data-same", "yes")
 
 
 async def test_a_one_time_url_signs_in_without_a_question_and_once(site: Site, stranger: BrowserContext) -> None:

@@ -12,6 +12,7 @@
 //   workflowId   the id in the path of the run's view, else ""
 import { SIGNED_OUT } from "./lib/api.js";
 import { errorNotice, html, render } from "./lib/dom.js";
+import { followSession } from "./lib/other_tabs.js";
 import { setUpThemeSwitch } from "./lib/theme_switch.js";
 
 /** @returns what a view gets to know about the page and its viewer. */
@@ -41,6 +42,7 @@ function showSignedOut() {
 async function start() {
   setUpThemeSwitch(document.getElementById("theme-switch"));
   addEventListener(SIGNED_OUT, showSignedOut);
+  followSession();
   const main = document.getElementById("main");
   try {
     const view = await import(`./views/${document.body.dataset.view}.js`);
