@@ -1,9 +1,10 @@
 """Sign-in and sign-out over HTTP: by a token, by a one-time URL, and what is refused."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 import httpx
@@ -362,6 +363,33 @@ async def test_nobody_can_sign_in_while_the_database_is_away(
         browser.cookies.set(COOKIE, "x")
         assert (await browser.get("/ui")).status_code == 303
     assert (await browser.get(url, headers=TYPED)).status_code == 303
+
+
+async def test_no_tenant_holds_up_the_sign_ins_of_others_while_the_database_is_slow(
+    service: Service, browser: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_ins, answers_again = service.app.components.stores.database.sign_ins, asyncio.Event()
+    now = sign_ins.now
+
+    async def slow() -> datetime:
+        await answers_again.wait()
+        return await now()
+
+    def new_url_of(tenant: str) -> Coroutine[None, None, httpx.Response]:
+        return browser.post("/ui/sign-in/urls", headers={"Authorization": f"Bearer {token(tenant, every=False)}"})
+
+    monkeypatch.setattr(sign_ins, "now", slow)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        own = [group.create_task(new_url_of("acme")) for _ in range(5)]
+        (refused,), waiting = await asyncio.wait(own, return_when=asyncio.FIRST_COMPLETED)
+        answer = refused.result()
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        form = await browser.post(SIGN_IN, data={"token": token("acme", every=False), "next": "/ui/new"})
+        assert (form.status_code, form.headers["retry-after"]) == (429, "1")
+        assert alert(form).startswith("4 sign-ins of this tenant wait for the database already.")
+        other = group.create_task(new_url_of("other"))
+        answers_again.set()
+    assert [task.result().status_code for task in (other, *waiting)] == [201] * 5
 
 
 async def test_no_answer_is_stored_or_passes_the_secret_on(

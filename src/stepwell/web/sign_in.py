@@ -29,7 +29,7 @@ from stepwell.domain.access.attempt_limit import AttemptLimit
 from stepwell.domain.access.request_origin import RequestOrigin
 from stepwell.domain.access.sessions import FIRST_PAGE, SIGN_IN, SIGN_IN_URLS, SIGN_OUT, page_path
 from stepwell.domain.client_address import client_name
-from stepwell.domain.errors import InvalidToken, Unavailable
+from stepwell.domain.errors import InvalidToken, TooManyRequests, Unavailable
 from stepwell.ports.clock import Clock
 from stepwell.web.page_headers import PAGE_HEADERS
 from stepwell.web.sign_in_service import CodeRefused, SignInService, sign_in_path_to
@@ -130,6 +130,9 @@ async def _sign_in(request: ApiRequest, desk: SignInDesk, fields: dict[str, str]
             status, why = HTTPStatus.TOO_MANY_REQUESTS, _TOO_OFTEN.format(wait_s)
             return _form(status, page=page, code=code, error=why, retry_after_s=wait_s)
         return _form(HTTPStatus.FORBIDDEN, page=page, error=str(error))
+    except TooManyRequests as error:
+        status = HTTPStatus.TOO_MANY_REQUESTS
+        return _form(status, page=page, code=code, error=str(error), retry_after_s=error.retry_after_s)
     except Unavailable as error:
         status, wait_s = HTTPStatus.SERVICE_UNAVAILABLE, error.retry_after_s
         return _form(status, page=page, code=code, error=_NOT_NOW, retry_after_s=wait_s)

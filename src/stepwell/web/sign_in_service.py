@@ -4,8 +4,13 @@ What must hold:
 - A session has the subject, the tenants and the permissions of the token that it is for, and never outlives it.
 - A token is verified as in every request. A code works once, in whichever process.
 - Who may sign in once by a code could sign in by its token at any time: only a token makes a code.
+- A tenant waits for the database with a few requests at most, because there are few connections for sign-ins. So while
+  the database is slow, no tenant holds up the others.
 """
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import quote
@@ -15,10 +20,14 @@ from stepwell.api.auth import EVERY, Principal, TokenVerifier
 from stepwell.api.operations import Permission
 from stepwell.api.session_cookies import SessionCookies
 from stepwell.domain.access.sessions import CODE, FIRST_PAGE, SIGN_IN, Grant, Session, SignInCode, SignInCodes
-from stepwell.domain.errors import InvalidToken
+from stepwell.domain.errors import InvalidToken, TooManyRequests
+from stepwell.domain.tenancy import TenantScope
 from stepwell.ports.clock import Clock
 from stepwell.ports.sign_ins import CodeRefusal, SignIns
 
+MOST_AT_ONCE: Final = 4  # requests of a tenant that wait for the database
+_RETRY_S: Final = 1
+_TOO_MANY: Final = f"{MOST_AT_ONCE} sign-ins of this tenant wait for the database already. Try again in a second."
 _KNOWN: Final = frozenset({*Permission, EVERY})
 _NEW_URL: Final = "`stepwell open` makes a new one."
 _EXPIRED_CODE: Final = f"This sign-in URL has expired, or isn't complete. {_NEW_URL}"
@@ -41,20 +50,27 @@ class SignInService:
     ) -> None:
         self.verifier, self.cookies = verifier, cookies
         self._codes, self._sign_ins, self._clock = SignInCodes(secret), sign_ins, clock
+        self._waiting = Counter[TenantScope]()
 
     async def begin_by_token(self, token: str) -> Session:
-        """Return a new session for the holder of *token*. Raises `InvalidToken` and `Unavailable`."""
+        """Return a new session for the holder of *token*.
+
+        Raises `InvalidToken`, `TooManyRequests` and `Unavailable`.
+        """
         grant = _grant_of(await self.verifier.verify_fetching_keys(token))
-        return self._begin(grant, await self._sign_ins.now())
+        with self._counted(grant.scope):
+            now = await self._sign_ins.now()
+        return self._begin(grant, now)
 
     async def begin_by_code(self, code: str) -> tuple[Session, str]:
         """Use *code*, and return a new session and the path of the page to open.
 
-        Raises `CodeRefused`, `InvalidToken` if its token has expired, and `Unavailable`. A code that is refused isn't
-        used.
+        Raises `CodeRefused`, `InvalidToken` if its token has expired, `TooManyRequests` and `Unavailable`. A code that
+        is refused isn't used.
         """
         content = self.read_code(code)
-        now = await self._sign_ins.use_code(content.id, content.issued_at, content.expires_at)
+        with self._counted(content.grant.scope):
+            now = await self._sign_ins.use_code(content.id, content.issued_at, content.expires_at)
         if isinstance(now, CodeRefusal):
             raise CodeRefused(_REFUSED_CODE[now])
         return self._begin(content.grant, now), content.page
@@ -69,11 +85,25 @@ class SignInService:
     async def sign_in_path(self, token: str, *, page: str = FIRST_PAGE, valid: timedelta = CODE) -> str:
         """Return the path and query of a URL that signs the holder of *token* in once, and opens *page*.
 
-        Raises `InvalidToken` and `Unavailable`.
+        Raises `InvalidToken`, `TooManyRequests` and `Unavailable`.
         """
         grant = _grant_of(await self.verifier.verify_fetching_keys(token))
-        now = await self._sign_ins.now()
+        with self._counted(grant.scope):
+            now = await self._sign_ins.now()
         return f"{SIGN_IN}?code={self._codes.make(uuid4(), grant, now, page=page, valid=valid)}"
+
+    @contextmanager
+    def _counted(self, scope: TenantScope) -> Iterator[None]:
+        """Count a request of *scope* while it waits for the database. Raises `TooManyRequests`."""
+        if self._waiting[scope] >= MOST_AT_ONCE:
+            raise TooManyRequests(_TOO_MANY, _RETRY_S)
+        self._waiting[scope] += 1
+        try:
+            yield
+        finally:
+            self._waiting[scope] -= 1
+            if not self._waiting[scope]:
+                del self._waiting[scope]
 
     def _begin(self, grant: Grant, now: datetime) -> Session:
         session = self.cookies.sessions.begin(grant, now)
