@@ -31,6 +31,10 @@ settings.register_profile("stepwell", deadline=None, suppress_health_check=[Heal
 settings.load_profile("stepwell")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--skip-tools", action="store_true", help="skip ruff, mypy and import-linter")
+
+
 @pytest.fixture
 def restored_logging() -> Iterator[None]:
     """Let a test configure the logs as it likes."""
