@@ -32,6 +32,12 @@ def memory_in_real_time() -> MemoryDatabase:
     return MemoryDatabase(DatabaseClock())
 
 
+@pytest.fixture(autouse=True)
+def short_poll_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no pause between two polls of a job grow to its 10 s, which tests would have to wait."""
+    monkeypatch.setattr("stepwell.app.attempts._LONGEST_POLL_PAUSE_S", 0.1)
+
+
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     """The emulator of a remote provider, and its settings. Modules that test others have a fixture of this name."""
