@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import httpx
 
-READY_S = 30.0
-STOP_S = 15.0
+READY_S = 120.0
+STOP_S = 60.0
 # No folder can be made there: a process that a test starts without a data folder must not use this machine's.
 _NO_DATA_DIR = "/dev/null/a-test-names-its-data-folder"
 _READY = re.compile(r"^Stepwell is ready on (http://\S+)", re.MULTILINE)
@@ -110,7 +110,7 @@ class StepwellProcess:
         """All living processes of it, whoever their parent is by now."""
         return {pid for pid in _pids() if _session(pid) == self.pid or _works_in(pid, self.data_dir)}
 
-    def wait_gone(self, within_s: float = 10.0) -> None:
+    def wait_gone(self, within_s: float = 60.0) -> None:
         until(lambda: not self.processes(), within_s, lambda: f"still there: {_commands_of(self.processes())}")
 
     @property
