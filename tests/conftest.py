@@ -18,6 +18,7 @@ from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
 from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
 from support.processes.node import Node, install_node_packages
+from support.sampling import DAY
 from support.service.live_service import Service, running_service
 
 # A shell starts a command in the background with SIGINT ignored, and processes inherit that.
@@ -33,6 +34,10 @@ settings.load_profile("stepwell")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--skip-tools", action="store_true", help="skip ruff, mypy and import-linter")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"samples of costly tests: TEST_DAY={DAY}")
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import TestServer, database, fresh_folder, running_server
-from support.processes.cluster import FULL, Cluster, running_cluster
+from support.processes.cluster import Cluster, running_cluster
+from support.sampling import FULL
 
 
 @pytest.fixture(scope="module")

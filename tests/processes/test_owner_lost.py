@@ -13,7 +13,6 @@ from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import TestServer, connected, database, fresh_folder
 from support.emulators.base import Fault
 from support.processes.cluster import (
-    FULL,
     WAIT_S,
     WORKFLOWS,
     Cluster,
@@ -24,6 +23,7 @@ from support.processes.cluster import (
     running_cluster,
     verb_request,
 )
+from support.sampling import FULL
 
 EVENT_OF = {"pause": "workflow.paused", "cancel": "workflow.cancelled", "update": "workflow.updated"}
 TABLES = ("workflows", "steps", "tasks", "events")

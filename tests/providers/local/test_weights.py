@@ -1,4 +1,9 @@
-"""The weights of LOCAL's work: the memory of a worker is never more than its weight says."""
+"""The weights of LOCAL's work: the memory of a worker is never more than its weight says.
+
+CI runs a sample of the cases and of the formats, another one each day. All of them:
+
+    STEPWELL_TEST_FULL=1 python -m pytest tests/providers/local/test_weights.py
+"""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,6 +30,7 @@ from stepwell.providers.local.preview import PreviewJob
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.providers.local.weights import weigh_job, weigh_preview
 from stepwell.providers.shared import images
+from support.sampling import daily_sample
 
 T = TaskType
 MIB = 1024 * 1024
@@ -154,15 +160,13 @@ async def peak_and_weight(
     return answer["peak"], weight.memory
 
 
-@pytest.mark.parametrize(("task_type", "inputs", "files"), CASES, ids=range(len(CASES)))
-async def test_a_worker_needs_no_more_memory_than_its_weight_and_not_much_less(
-    task_type: TaskType, inputs: dict[str, Any], files: dict[str, Callable[[], bytes]]
-) -> None:
-    peak, expected = await peak_and_weight(task_type, inputs, files)
+@pytest.mark.parametrize("number", daily_sample(range(len(CASES)), 9))
+async def test_a_worker_needs_no_more_memory_than_its_weight_and_not_much_less(number: int) -> None:
+    peak, expected = await peak_and_weight(*CASES[number])
     assert peak <= expected <= 1.5 * peak
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=daily_sample(FORMATS, 5))
 def picture(request: pytest.FixtureRequest) -> bytes:
     """A file of each format. The tests of one format run one after the other, because making the file takes long."""
     return FORMATS[request.param]()

@@ -4,7 +4,6 @@ Steps made by `held_step` are jobs of an emulated worker. Each runs until the te
 """
 
 import asyncio
-import os
 import random
 import signal
 import socket
@@ -24,8 +23,6 @@ from support.providers.emulated import World
 from support.providers.emulated_in_thread import emulated
 from support.service.live_service import ENDED, SECRET, WEBHOOK_SECRET, token
 
-# All of it, instead of the sample that CI runs.
-FULL = bool(os.environ.get("STEPWELL_TEST_FULL"))
 WORKFLOWS = "/api/v1/workflows/"
 ANSWER_S = 40.0  # the longest that a test waits for one answer; the service itself gives up earlier
 WAIT_S = 60.0
