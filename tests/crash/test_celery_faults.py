@@ -2,6 +2,10 @@
 
 Each trial is one workflow that is under way when the fault happens. It is checked against a ledger of what the workers
 did. The ledger is written by an in-process plug-in, which the service and the workers load.
+
+CI runs a sample. More workflows, and a broker that is away for longer:
+
+    STEPWELL_TEST_FULL=1 python -m pytest tests/crash/test_celery_faults.py
 """
 
 import asyncio
@@ -26,8 +30,11 @@ from support.providers.ledger import LEDGER, Entry, install_plugin, read_ledger
 from support.sampling import FULL
 from support.service.live_service import SECRET, token
 
-# Workflows for each fault. With eight faults, an older version, double deliveries and 8 more, these are 208.
-TRIALS = 26 if FULL else 20
+# Workflows for each fault. With eight faults, an older version, double deliveries and 8 more, these are 108 in each of
+# the two runs of CI.
+TRIALS = 26 if FULL else 10
+# How long the broker is away. The service gives up a call to it after 15 s.
+AWAY_S = 30 if FULL else 18
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 END_S = 240.0
 WORK_S = 0.4
@@ -238,9 +245,9 @@ def silence_the_broker(site: Site) -> None:
 
 
 def take_the_broker_away(site: Site) -> None:
-    """Stop the broker for 30 s. It keeps its messages."""
+    """Stop the broker for `AWAY_S`. It keeps its messages."""
     site.broker.stop(save=True)
-    time.sleep(30)
+    time.sleep(AWAY_S)
     site.broker.start()
 
 
