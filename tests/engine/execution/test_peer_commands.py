@@ -255,6 +255,7 @@ async def test_a_verb_without_an_answer_in_time_is_withdrawn(timed_pair: Pair) -
 async def test_an_effect_that_comes_after_the_withdrawal_is_not_written(timed_pair: Pair) -> None:
     pair = timed_pair
     path = await pair.start()
+    pair.other.app.services.commands.answer_s = 3.0
     store = use_failing_store(pair.one)
     store.gate.clear()
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
