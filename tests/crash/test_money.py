@@ -1,6 +1,6 @@
 """kill -9 in the midst of paid work: whatever was accepted for an attempt is found again, and nothing is paid twice.
 
-Each test is one workflow with a hundred steps at each of several providers.
+Each test is one workflow with forty steps at each of several providers. `STEPWELL_TEST_FULL=1` makes them a hundred.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,9 @@ from support.processes.pasting import reserved_port
 from support.processes.stepwell_process import running_up, start_up, until
 from support.providers.emulated import ANSWERING, REMOTE, remote_step
 from support.providers.emulated_in_thread import Kinds, Worlds, emulated
+from support.sampling import FULL
 
-STEPS = 100  # at each provider
+STEPS = 100 if FULL else 40  # at each provider
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)
 WORKFLOWS = "/api/v1/workflows/"
 
@@ -85,9 +86,9 @@ def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client)
-                until(lambda: worlds.have_taken(STEPS), 60)
+                until(lambda: worlds.have_taken(STEPS), 240)
                 if when == "after":
-                    until(lambda: is_submitted(client, workflow_id, *REMOTE), 60)
+                    until(lambda: is_submitted(client, workflow_id, *REMOTE), 240)
                     client.post(f"{WORKFLOWS}{workflow_id}/pause")
         finally:
             first.kill_group()
@@ -115,7 +116,7 @@ def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: s
             workflow_id = post(client, CALLING_BACK)
             if callbacks == "duplicate":
                 fal = next(world for world in worlds if world.kind is ProviderType.FAL)
-                until(lambda: is_submitted(client, workflow_id, fal.kind), 30)
+                until(lambda: is_submitted(client, workflow_id, fal.kind), 240)
                 fal.finish_all()  # this one never ends a job by itself
             check_paid_once(worlds, client, workflow_id)
 
@@ -128,14 +129,14 @@ def test_killed_while_providers_answer_with_the_work_itself(folder: Path) -> Non
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client, ANSWERING)
-                until(lambda: worlds.have_taken(STEPS), 60)
+                until(lambda: worlds.have_taken(STEPS), 240)
         finally:
             first.kill_group()
         worlds.always("submit", None)
         # How long the call that was cut off may have been on its way.
         short = {"STEPWELL_PROVIDER_TIMEOUT_S": "1"}
         with running_up(folder / "data", worlds.environment | short) as second, second.client() as client:
-            until(lambda: client.get(WORKFLOWS + workflow_id).json()["status"] == "FAILED", 60)
+            until(lambda: client.get(WORKFLOWS + workflow_id).json()["status"] == "FAILED", 240)
             tasks = tasks_of(client, workflow_id)
             assert [(task["attempt"], task["outcome_unknown"]) for task in tasks] == [(1, True)] * STEPS * 3
             assert client.get(WORKFLOWS + workflow_id).json()["cost"] == {"amounts": [], "unknown_attempts": STEPS * 3}
