@@ -124,7 +124,7 @@ class StepwellProcess:
 
 
 def stepwell(
-    *arguments: str | Path, env: Mapping[str, str] | None = None, stdin: str = "", within_s: float = 60
+    *arguments: str | Path, env: Mapping[str, str] | None = None, stdin: str = "", within_s: float = 240
 ) -> "subprocess.CompletedProcess[str]":
     """A command to its end."""
     return subprocess.run(

@@ -186,7 +186,7 @@ async def _wait_in_spite_of_cancellation(gate: asyncio.Event) -> None:
             await gate.wait()
 
 
-async def eventually(condition: Callable[[], bool], what: str = "it", within_s: float = 30) -> None:
+async def eventually(condition: Callable[[], bool], what: str = "it", within_s: float = 120) -> None:
     """Return when *condition* holds. Raises AssertionError, which names *what*, after *within_s* seconds."""
     try:
         async with asyncio.timeout(within_s):

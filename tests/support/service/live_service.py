@@ -84,7 +84,7 @@ class Service:
         return content
 
     async def until(
-        self, workflow_id: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 30
+        self, workflow_id: str, wanted: Callable[[dict[str, Any]], bool], within_s: float = 120
     ) -> dict[str, Any]:
         """The workflow once it is as wanted; fails with its last state after *within_s*."""
         workflow: dict[str, Any] = {}
@@ -96,7 +96,7 @@ class Service:
             raise AssertionError(f"not within {within_s} s: {workflow}") from None
         return workflow
 
-    async def until_ended(self, workflow_id: str, within_s: float = 30) -> dict[str, Any]:
+    async def until_ended(self, workflow_id: str, within_s: float = 120) -> dict[str, Any]:
         return await self.until(workflow_id, lambda workflow: workflow["status"] in ENDED, within_s)
 
     async def events(self, workflow_id: str) -> list[dict[str, Any]]:
@@ -164,6 +164,6 @@ async def running_service(
         conforming_client(app.api, token()) as client,
     ):
         if wait_for_claims:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(120):
                 await app.components.webhooks.recovery.caught_up.wait()
         yield Service(app, client, database, settings.artifacts)
