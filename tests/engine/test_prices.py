@@ -147,10 +147,15 @@ async def test_a_reported_cost_of_zero_counts(memory: MemoryDatabase, tmp_path: 
         assert await cost_of_workflow(service, workflow_id) == total((0.0, "USD"))
 
 
-@pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize(
-    ("named", "others", "cost"),
-    [(0.05, 9.0, 0.05), (0.05, None, 0.05), (0.0, 9.0, 0.0), (None, 9.0, 9.0), (None, None, None)],
+    ("kind", "named", "others", "cost"),
+    [
+        *((kind, 0.05, 9.0, 0.05) for kind in MODELS),
+        (ProviderType.CUSTOM, 0.05, None, 0.05),
+        (ProviderType.CUSTOM, 0.0, 9.0, 0.0),
+        *((kind, None, 9.0, 9.0) for kind in MODELS),
+        (ProviderType.CUSTOM, None, None, None),
+    ],
 )
 async def test_the_price_list_prices_models_by_name_or_asterisk(
     memory: MemoryDatabase,

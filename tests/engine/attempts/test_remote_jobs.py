@@ -78,8 +78,16 @@ async def test_a_job_whose_answer_was_lost_is_found_and_never_submitted_again(
     assert types[3:5] == ["step.outcome_unknown", "step.submitted"]
 
 
-@pytest.mark.parametrize("fault", [Fault.LOSE_AFTER, Fault.LOSE_BEFORE, Fault.GATEWAY_BEFORE])
-@pytest.mark.parametrize("where", ["step", "workflow", "default"])
+@pytest.mark.parametrize(
+    ("where", "fault"),
+    [
+        ("default", Fault.LOSE_AFTER),
+        ("default", Fault.LOSE_BEFORE),
+        ("default", Fault.GATEWAY_BEFORE),
+        ("step", Fault.LOSE_AFTER),
+        ("workflow", Fault.LOSE_BEFORE),
+    ],
+)
 async def test_what_nobody_finds_fails_the_step_and_lets_no_fallback_in(
     world: World, remote: Service, fault: Fault, where: str
 ) -> None:
