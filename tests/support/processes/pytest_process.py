@@ -25,7 +25,6 @@ def run_pytest(
     *arguments: str,
     python: str | Path = sys.executable,
     env: Mapping[str, str] | None = None,
-    user: str | int | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run pytest in *folder*, by default with this interpreter. The plugin is active in any case."""
     installed = any(each.value == PLUGIN for each in entry_points(group="pytest11"))
@@ -34,7 +33,6 @@ def run_pytest(
         [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugin, *arguments],
         cwd=folder,
         env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"} | dict(env or {}),
-        user=user,
         capture_output=True,
         text=True,
         check=False,
