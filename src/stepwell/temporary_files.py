@@ -6,6 +6,7 @@ The kernel removes such a file when the last process closes it. So a crash leave
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -15,9 +16,12 @@ _SMALL = 4 * 1024 * 1024  # bytes; to free a larger file would take milliseconds
 
 
 @asynccontextmanager
-async def temporary_file() -> AsyncIterator[IO[bytes]]:
-    """Yield an empty file. Raises OSError if there is no room for it."""
-    file = TemporaryFile()  # noqa: SIM115 - closed below
+async def temporary_file(folder: Path | None = None) -> AsyncIterator[IO[bytes]]:
+    """Yield an empty file, in *folder* or in the folder of temporary files. Raises OSError if there is no room for it.
+
+    A file in *folder* can be given a name there, if the file system is able to make files without a name.
+    """
+    file = _open_file(folder)
     try:
         yield file
     finally:
@@ -26,6 +30,17 @@ async def temporary_file() -> AsyncIterator[IO[bytes]]:
         else:
             with CancelScope(shield=True):
                 await to_thread.run_sync(file.close)
+
+
+def _open_file(folder: Path | None) -> IO[bytes]:
+    if folder is None:
+        return TemporaryFile()
+    # `TemporaryFile` adds O_EXCL, which says that the file never gets a name.
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except OSError:  # a network file system, for example
+        return TemporaryFile(dir=folder)
+    return os.fdopen(descriptor, "w+b")
 
 
 def path_for_others(file: IO[bytes]) -> str:

@@ -4,11 +4,12 @@ import asyncio
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 from uuid import UUID, uuid4
 
 import pytest
@@ -24,6 +25,7 @@ from support.emulators.s3 import S3Server
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
 PATH = f"media/{TASK}/result.png"
+Put: TypeAlias = Callable[[ObstoreArtifacts, str, bytes], Awaitable[Output]]
 
 
 @pytest.fixture(params=["local", "s3", "other"])
@@ -76,13 +78,38 @@ async def test_a_stream_is_stored_as_one_file(any_store: ObstoreArtifacts) -> No
     assert await any_store.get(PATH) == b"one, two"
 
 
-async def test_a_file_that_another_process_has_written_is_stored_whole(any_store: ObstoreArtifacts) -> None:
+@pytest.mark.parametrize("of_the_store", [True, False])
+async def test_a_file_that_another_process_has_written_is_stored_whole(
+    any_store: ObstoreArtifacts, *, of_the_store: bool
+) -> None:
     data = os.urandom(3 * CHUNK + 17)
-    async with temporary_file() as file:
+    async with any_store.temporary_file() if of_the_store else temporary_file() as file:
         await run_process(["tee", path_for_others(file)], input=data)
         output = await any_store.put_file(PATH, file)
     assert output == Output(PATH, len(data), hashlib.sha256(data).hexdigest())
     assert await any_store.get(PATH) == data
+
+
+async def test_a_temporary_file_of_the_store_becomes_the_stored_file_without_a_copy(
+    store: ObstoreArtifacts, root: Path
+) -> None:
+    await store.put(PATH, b"old")
+    async with store.temporary_file() as file:
+        file.write(b"new")
+        assert await all_paths(store) == [PATH], "it has no name"
+        await store.put_file(PATH, file)
+        assert (root / PATH).stat().st_ino == os.fstat(file.fileno()).st_ino
+        await store.put_file(PATH + ".2", file)
+        assert (root / f"{PATH}.2").stat().st_ino != os.fstat(file.fileno()).st_ino, "a file is not stored twice"
+    assert [await store.get(path) for path in await all_paths(store)] == [b"new", b"new"]
+
+
+async def test_a_named_file_is_copied(store: ObstoreArtifacts, root: Path) -> None:
+    with (root / "named").open("w+b") as file:
+        file.write(b"named")
+        await store.put_file(PATH, file)
+        file.write(b", and changed afterwards")
+    assert await store.get(PATH) == b"named"
 
 
 async def test_the_files_of_a_folder_are_on_this_machine(store: ObstoreArtifacts, root: Path) -> None:
@@ -209,30 +236,45 @@ async def test_foreign_files_are_left_alone(store: ObstoreArtifacts, root: Path)
     assert await all_paths(store) == [PATH]
 
 
+async def put(store: ObstoreArtifacts, path: str, data: bytes) -> Output:
+    return await store.put(path, data)
+
+
+async def put_temporary_file(store: ObstoreArtifacts, path: str, data: bytes) -> Output:
+    async with store.temporary_file() as file:
+        file.write(data)
+        return await store.put_file(path, file)
+
+
+@pytest.mark.parametrize("put", [put, put_temporary_file])
 async def test_contents_name_and_folders_are_synced_in_that_order(
-    store: ObstoreArtifacts, root: Path, monkeypatch: pytest.MonkeyPatch
+    store: ObstoreArtifacts, root: Path, monkeypatch: pytest.MonkeyPatch, put: Put
 ) -> None:
     synced: list[tuple[str, bool]] = []
     final = root / PATH
 
     def fsync(descriptor: int) -> None:
         target = Path(f"/proc/self/fd/{descriptor}").readlink()
-        synced.append(("file" if target.is_file() else str(target.relative_to(root)), final.exists()))
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        synced.append(("file" if is_file else str(target.relative_to(root)), final.exists()))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    await store.put(PATH, b"x")
+    await put(store, PATH, b"x")
     first = [("file", False), (f"media/{TASK}", True), ("media", True), (".", True)]
     assert synced == first
     await store.discard(TASK)
-    await store.put(PATH, b"x")
+    await put(store, PATH, b"x")
     assert synced[len(first) :] == first[:-1], "the root has no new entry"
     shutil.rmtree(root / "media")
     synced.clear()
-    await store.put(PATH, b"x")
+    await put(store, PATH, b"x")
     assert synced == first
 
 
-async def test_a_failed_sync_leaves_the_old_file(store: ObstoreArtifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("put", [put, put_temporary_file])
+async def test_a_failed_sync_leaves_the_old_file(
+    store: ObstoreArtifacts, monkeypatch: pytest.MonkeyPatch, put: Put
+) -> None:
     await store.put(PATH, b"old")
 
     def fsync(_: int) -> None:
@@ -240,7 +282,7 @@ async def test_a_failed_sync_leaves_the_old_file(store: ObstoreArtifacts, monkey
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(Exception, match="could not be written: Input/output error"):
-        await store.put(PATH, b"new")
+        await put(store, PATH, b"new")
     assert await store.get(PATH) == b"old"
     assert await all_paths(store) == [PATH]
 

@@ -4,7 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
@@ -15,6 +15,7 @@ from PIL import Image
 
 from stepwell.contract.tasks import Output
 from stepwell.ports.providers import Blob, WorkWeight
+from stepwell.temporary_files import temporary_file
 from support.providers.no_workers import NoFilesOfWorkers
 
 TASK = UUID("0197a5f0-1c2d-7e3f-8a4b-5c6d7e8f9a0b")
@@ -98,6 +99,9 @@ class FakeIO(NoFilesOfWorkers):
 
     async def store_file(self, name: str, file: IO[bytes]) -> Output:
         return await self.store(name, file.read())
+
+    def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
+        return temporary_file()
 
     async def wait_for_room(self, why: str) -> None:
         raise NoRoom(why)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import IO
 from uuid import UUID
 
@@ -58,6 +58,9 @@ class MigratingArtifacts:
 
     async def put_file(self, path: str, file: IO[bytes]) -> Output:
         return await self._bucket.put_file(path, file)
+
+    def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
+        return self._bucket.temporary_file()
 
     async def get(self, path: str) -> bytes:
         try:

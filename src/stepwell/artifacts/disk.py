@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BufferedIOBase
 from pathlib import Path
@@ -53,10 +54,13 @@ class Disk:
         target = self.root / str(path)
         staged = target.with_name(f".part-{uuid4().hex}")
         try:
-            with self._created(staged) as file:
-                measured = read_measured(source, file.write)
-                file.flush()
-                os.fsync(file.fileno())
+            if self._named(source, staged):
+                measured = _synced_and_measured(source)
+            else:
+                with self._created(staged) as file:
+                    measured = read_measured(source, file.write)
+                    file.flush()
+                    os.fsync(file.fileno())
             staged.replace(target)
         except BaseException:
             staged.unlink(missing_ok=True)
@@ -66,15 +70,32 @@ class Disk:
         self._sync_folders(target.parent)
         return measured
 
+    def _named(self, file: IO[bytes], path: Path) -> bool:
+        """Give a temporary file of this folder the name *path*. Return False if that is impossible."""
+        try:
+            descriptor = file.fileno()
+            if os.fstat(descriptor).st_nlink:  # a file of somebody else
+                return False
+            file.flush()
+            self._create_folder(path.parent)
+            _link(descriptor, path)
+        except OSError:  # it is in memory or on another disk, or another call has just removed the empty folder
+            return False
+        return True
+
     def _created(self, path: Path) -> IO[bytes]:
         """Create the file, and its folders if they are missing."""
         while True:
             try:
                 return path.open("xb")
             except FileNotFoundError:  # or another call has just removed the empty folder
-                if not path.parent.parent.exists():
-                    self._is_root_synced = False
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._create_folder(path.parent)
+
+    def _create_folder(self, folder: Path) -> None:
+        """Create the folder of a task, and the one that contains all these, if they are missing."""
+        if not folder.parent.exists():
+            self._is_root_synced = False
+        folder.mkdir(parents=True, exist_ok=True)
 
     def _sync_folders(self, folder: Path) -> None:
         """Sync the folder of a task, the one that contains all these, and the root if that one is new there."""
@@ -142,6 +163,25 @@ def read_measured(source: IO[bytes], use: Callable[[memoryview], object]) -> tup
         digest.update(buffer[:read])
         size += read
     return size, digest.hexdigest()
+
+
+def _link(descriptor: int, path: Path) -> None:
+    """Give the open file without a name the name *path*, as open(2) describes for O_TMPFILE."""
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        # Only with a folder's descriptor does `os.link` follow the link in /proc.
+        os.link(f"/proc/self/fd/{descriptor}", path.name, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _synced_and_measured(file: IO[bytes]) -> tuple[int, str]:
+    """Sync *file* to the disk. Meanwhile, measure it."""
+    with ThreadPoolExecutor(1) as executor:
+        synced = executor.submit(os.fsync, file.fileno())
+        measured = read_measured(file, lambda _: None)
+        synced.result()
+    return measured
 
 
 def _sync_folder(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +22,7 @@ from stepwell.artifacts.staged_paths import parse_stored_path
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import ARTIFACTS_ROOT, ArtifactPath, parse_artifact_path, preview_paths
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NoRoomForArtifact, StepwellError
+from stepwell.temporary_files import temporary_file
 
 PAGE = 1_000  # paths
 CHUNK = 1 << 20  # bytes
@@ -141,13 +142,17 @@ class ObstoreArtifacts:
 
     async def put_stream(self, path: str, chunks: AsyncIterator[bytes]) -> Output:
         # Spooled first, so that a stream that breaks off leaves nothing in any kind of store.
-        with self._writing(path), TemporaryFile() as spool:
-            async for chunk in chunks:
-                await to_thread.run_sync(spool.write, chunk)
-            return await self._write(path, spool)
+        with self._writing(path):
+            async with self.temporary_file() as spool:
+                async for chunk in chunks:
+                    await to_thread.run_sync(spool.write, chunk)
+                return await self._write(path, spool)
 
     async def put_file(self, path: str, file: IO[bytes]) -> Output:
         return await self._write(path, file)
+
+    def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
+        return temporary_file(None if self._disk is None else self._disk.root)
 
     async def _write(self, path: str, data: bytes | IO[bytes]) -> Output:
         target = parse_artifact_path(path)

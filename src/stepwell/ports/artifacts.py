@@ -23,7 +23,16 @@ class Artifacts(Protocol):
         """Write a file that is too big for memory, as `put` does. If *chunks* raises, nothing is written."""
 
     async def put_file(self, path: str, file: IO[bytes]) -> Output:
-        """Write the contents of *file*, which may be too big for memory, as `put` does."""
+        """Write the contents of *file*, which may be too big for memory, as `put` does.
+
+        A `temporary_file` of this store may become the stored file itself, so it must not be changed afterwards.
+        """
+
+    def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
+        """Return a context with an empty temporary file, which `put_file` stores at the least cost.
+
+        Other processes can open it, see `temporary_files`. Raises OSError if there is no room for it.
+        """
 
     async def get(self, path: str) -> bytes:
         """Return the file. Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be read."""

@@ -232,7 +232,16 @@ class AttemptIO(Protocol):
         """
 
     async def store_file(self, name: str, file: IO[bytes]) -> Output:
-        """Write the contents of *file* as `store` does, without taking memory for them."""
+        """Write the contents of *file* as `store` does, without taking memory for them.
+
+        A `temporary_file` must not be changed afterwards.
+        """
+
+    def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
+        """Return a context with an empty temporary file, which `store_file` stores at the least cost.
+
+        Other processes of this machine can open it, see `temporary_files`. Raises OSError if there is no room for it.
+        """
 
     async def wait_for_room(self, why: str) -> None:
         """Return after a pause, because the disk was full when the output was to be written.

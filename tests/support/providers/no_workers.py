@@ -29,6 +29,9 @@ class NoWorkers(NoFilesOfWorkers):
     async def store_file(self, name: str, file: IO[bytes]) -> Output:
         raise AssertionError(f"{name} in {file}")
 
+    def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
+        raise AssertionError("nothing here is made in another process")
+
     async def wait_for_room(self, why: str) -> None:
         raise AssertionError(why)
 

@@ -129,6 +129,9 @@ class BoundAttemptIO:
     async def store_file(self, name: str, file: IO[bytes]) -> Output:
         return await self._store(name, partial(self._artifacts.put_file, file=file))
 
+    def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
+        return self._artifacts.temporary_file()
+
     async def _store(self, name: str, put: Callable[[str], Awaitable[Output]]) -> Output:
         """Store the file. While the disk is full, try again until the attempt's deadline: the file is paid for."""
         path = self._record(name)

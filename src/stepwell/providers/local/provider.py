@@ -18,7 +18,7 @@ from stepwell.providers.local.pool import Pool
 from stepwell.providers.local.weights import weigh_job
 from stepwell.providers.local.work import KINDS, RenderJob, RenderKind, perform
 from stepwell.providers.shared.output_names import output_names
-from stepwell.temporary_files import path_for_others, temporary_file
+from stepwell.temporary_files import path_for_others
 
 MAX_REFERENCES = 16
 MAX_SEED = 2**63 - 1
@@ -69,7 +69,7 @@ class LocalProvider(InProcess):
             }
             is_list = attempt.task_type is TaskType.GENERATION and inputs.get("num_images") is not None
             count = image_count(inputs) if is_list else 1
-            outputs = [await stack.enter_async_context(temporary_file()) for _ in range(count)]
+            outputs = [await stack.enter_async_context(io.temporary_file()) for _ in range(count)]
             job = {"task_type": str(attempt.task_type), "inputs": inputs, "files": files, "seed": seed}
             answer = await self._perform(job | {"outputs": [*map(path_for_others, outputs)]}, io)
             if "error" in answer:
