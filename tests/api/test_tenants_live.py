@@ -67,6 +67,7 @@ CASES = {
     "cancel_workflow": Case(ONE, "RUNNING"),
     "cleanup_workflow": Case(ONE + "/cleanup"),
     "delete_workflow_data": Case(ONE + "/data"),
+    "get_step": Case(ONE + "/steps/a"),
     "list_tasks": Case(ONE + "/tasks"),
     "list_events": Case(ONE + "/events"),
     "list_all_events": Case("/api/v1/events?limit=1000"),

@@ -4,6 +4,7 @@ import hashlib
 import re
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -187,6 +188,17 @@ async def test_tasks_list_every_attempt_with_its_outputs(live: Service) -> None:
         assert answer.headers["content-disposition"].startswith("attachment")
         again = await live.client.get(answer.request.url, headers={"If-None-Match": answer.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_a_step_is_read_alone_by_the_id_that_it_has_in_the_definition(live: Service) -> None:
+    names = ["a", "b/c", "d//e", "f/", "50%", "ä?#", "..."]
+    created = await live.create(*(passthrough_step(name) for name in names))
+    done = await live.until_ended(created["id"])
+    path = f"/api/v1/workflows/{created['id']}/steps/"
+    answers = [await live.client.get(path + quote(name, safe="")) for name in names]
+    assert [answer.json() for answer in answers] == done["steps"]
+    assert (await live.client.get(path + "a/")).json() == done["steps"][0]
+    assert (await live.client.get(path + "b")).status_code == 404
 
 
 async def test_every_transition_is_a_numbered_event(live: Service) -> None:

@@ -74,6 +74,8 @@ async def test_lenient_definitions_are_planned_and_created(stepwell: AsyncStepwe
     assert (done.final_step_result, without.final_step_result) == ({"x": 1}, None)
     (task,) = await stepwell.tasks(done.id, include_deleted=True)
     assert (await stepwell.task(task.id)).step_id == "only"
+    assert await stepwell.tasks(done.id, step_id="none") == []
+    assert [await stepwell.step(done.id, "only")] == done.steps
     feed = await stepwell.feed_page(limit=10, types=["workflow.completed"], origin_instance="tests", status="COMPLETED")
     assert [event.workflow_id for event in feed.events] == [done.id]
 

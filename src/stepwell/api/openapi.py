@@ -72,6 +72,7 @@ _FILES: dict[str, Any] = {
 }
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
+    "step_id": {"type": "string"},
     "task_id": {"type": "string", "format": "uuid"},
     "upload_id": {"type": "string", "format": "uuid"},
     "delivery_id": {"type": "string"},

@@ -15,6 +15,7 @@ OPT_KEY = "operation"
 JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
 SCHEMA_REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
+_WITH_SLASHES = frozenset({"path", "step_id"})  # parameters that may contain slashes
 
 
 class Permission(StrEnum):
@@ -104,7 +105,7 @@ class Operation(Struct, frozen=True, kw_only=True):
         The handler answers 404 for a malformed id.
         """
         path = self.served_at or self.path
-        return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] == 'path' else 'str'}}}", path)
+        return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] in _WITH_SLASHES else 'str'}}}", path)
 
 
 def endpoint(operation: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:

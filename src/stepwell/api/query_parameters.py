@@ -97,6 +97,7 @@ class DeliveriesQuery(Struct, frozen=True):
 
 class TasksQuery(Struct, frozen=True):
     include_deleted: Annotated[bool, Meta(description="Whether deleted tasks are listed too")] = False
+    step_id: Annotated[str, Meta(description="Only attempts at this step")] | UnsetType = UNSET
 
 
 _WIDTHS = "The preview of an image, that many pixels wide and high at most"

@@ -27,6 +27,7 @@ from stepwell.api import (
     manual,
     problems,
     providers,
+    single_steps,
     system,
     tasks,
     uploads,
@@ -61,6 +62,7 @@ from stepwell.telemetry import Metrics
 HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *workflows.HANDLERS,
     *workflow_search.HANDLERS,
+    *single_steps.HANDLERS,
     *diagnostics.HANDLERS,
     *tasks.HANDLERS,
     *deliveries.HANDLERS,

@@ -100,13 +100,16 @@ class AnswerStreams:
         """Return the response that sends *answer*, with *more* headers."""
         return _stream_response(lambda: self._open(answer), answer.status, more)
 
-    def tasks(self, workflow_id: UUID, first: TaskSlice, *, include_deleted: bool) -> ASGIApp:
-        """Return the response that sends the list of the workflow's tasks, which begins with *first*.
+    def tasks(
+        self, workflow_id: UUID, first: TaskSlice, *, include_deleted: bool, step_id: str | None = None
+    ) -> ASGIApp:
+        """Return the response that sends the list of the workflow's or the step's tasks, which begins with *first*.
 
         Each slice shows its tasks at the moment when it is read. So two answers are never known to be equal, and each
         has an ETag of its own.
         """
-        return _stream_response(lambda: self._open_tasks(workflow_id, first, include_deleted), 200, NO_HEADERS)
+        tasks = self._task_list(workflow_id, first, include_deleted=include_deleted, step_id=step_id)
+        return _stream_response(lambda: self._open_tasks(tasks), 200, NO_HEADERS)
 
     def definition(self, record: WorkflowRecord) -> ASGIApp:
         """Return the response that sends the definition of the workflow, as a client would send it."""
@@ -143,14 +146,11 @@ class AnswerStreams:
 
     @asynccontextmanager
     async def _open_tasks(
-        self,
-        workflow_id: UUID,
-        first: TaskSlice,
-        include_deleted: bool,  # noqa: FBT001 - as a query has it
+        self, tasks: AsyncGenerator[bytes, None]
     ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         reserved = await _reserve(self._memory, AnswerSize(0, 0, 0), page=True)
         try:
-            async with aclosing(self._task_list(workflow_id, first, include_deleted=include_deleted)) as body:
+            async with aclosing(tasks) as body:
                 yield {ETAG: f'"{uuid4().hex}"'}, body
         finally:
             self._memory.shrink(reserved)
@@ -180,7 +180,7 @@ class AnswerStreams:
         yield b"]}"
 
     async def _task_list(
-        self, workflow_id: UUID, tasks: TaskSlice, *, include_deleted: bool
+        self, workflow_id: UUID, tasks: TaskSlice, *, include_deleted: bool, step_id: str | None
     ) -> AsyncGenerator[bytes, None]:
         yield b'{"tasks":['
         separator = b""
@@ -197,6 +197,7 @@ class AnswerStreams:
                 TASKS_A_SLICE,
                 SLICE_BYTES,
                 include_deleted=include_deleted,
+                step_id=step_id,
             )
         yield b"]}"
 

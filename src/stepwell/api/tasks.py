@@ -1,6 +1,7 @@
 """The operations that read tasks. A task is one attempt at a step."""
 
 from litestar.types import ASGIApp
+from msgspec import UNSET
 
 from stepwell.api.conditional_requests import answer_streams, respond_unless_known
 from stepwell.api.dependencies import ApiRequest, ServicesDep
@@ -30,7 +31,7 @@ TASKS = Operation(
     path="/api/v1/workflows/{workflow_id}/tasks",
     id="list_tasks",
     summary="List Tasks",
-    description="All attempts at the steps of a workflow, in the order in which they began.",
+    description="All attempts at the steps of a workflow, or at one of them, in the order in which they began.",
     tag="tasks",
     permission=Permission.READ,
     query=TasksQuery,
@@ -51,11 +52,19 @@ async def get_task(request: ApiRequest, services: ServicesDep) -> ASGIApp:
 async def list_tasks(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     workflow_id = parse_id(request.path_params["workflow_id"], "workflow")
     query = parse_query(request.scope["query_string"], TasksQuery)
+    step_id = None if query.step_id is UNSET else query.step_id
     first = await services.reads.task_slice(
-        request.user.scope, workflow_id, None, TASKS_A_SLICE, _WHOLE_BYTES, include_deleted=query.include_deleted
+        request.user.scope,
+        workflow_id,
+        None,
+        TASKS_A_SLICE,
+        _WHOLE_BYTES,
+        include_deleted=query.include_deleted,
+        step_id=step_id,
     )
     if first.more:
-        return answer_streams(request, services).tasks(workflow_id, first, include_deleted=query.include_deleted)
+        streams = answer_streams(request, services)
+        return streams.tasks(workflow_id, first, include_deleted=query.include_deleted, step_id=step_id)
     tasks = TaskListResponse([task_to_public(record) for record in first.tasks])
     return await respond_unless_known(request, tasks)
 

@@ -21,6 +21,7 @@ from stepwell.domain.records import (
     FoundWorkflow,
     LargeWorkflowSnapshot,
     ListFilter,
+    StepRecord,
     StoredStep,
     TaskPlace,
     TaskRecord,
@@ -75,6 +76,10 @@ class ReadService:
         """Return what never changes of up to *count* steps, from position *first* on, see `WorkflowReader`."""
         return await self._store.step_slice(scope, workflow_id, parts, first, count, max_bytes)
 
+    async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord:
+        """Return one step of the workflow, with its result and its attempts."""
+        return _require(await self._store.step(scope, workflow_id, step_id), "step")
+
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
         """Return the version of the workflow, for its ETag."""
         return _require(await self._store.version(scope, workflow_id), "workflow")
@@ -101,10 +106,11 @@ class ReadService:
         max_bytes: int,
         *,
         include_deleted: bool,
+        step_id: str | None = None,
     ) -> TaskSlice:
         """Return up to *count* tasks of the workflow behind *after*, see `WorkflowReader`."""
         read = await self._store.task_slice(
-            scope, workflow_id, after, count, max_bytes, include_deleted=include_deleted
+            scope, workflow_id, after, count, max_bytes, include_deleted=include_deleted, step_id=step_id
         )
         return _require(read, "workflow")
 

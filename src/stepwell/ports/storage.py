@@ -21,6 +21,7 @@ from stepwell.domain.records import (
     LoadedWorkflow,
     NewWorkflow,
     Ownership,
+    StepRecord,
     StoredStep,
     TaskPlace,
     TaskRecord,
@@ -165,6 +166,9 @@ class WorkflowReader(Protocol):
         Their definitions and results have at most *max_bytes* together, unless there is only one.
         """
 
+    async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
+        """Return one step of the workflow, with its result and its attempts. None if either is unknown."""
+
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         """Return the version of the workflow that `get` would return, without reading the steps."""
 
@@ -196,8 +200,11 @@ class WorkflowReader(Protocol):
         max_bytes: int,
         *,
         include_deleted: bool,
+        step_id: str | None = None,
     ) -> TaskSlice | None:
         """Return up to *count* tasks that come after *after*, in the order of `tasks`. None: from the beginning.
+
+        With *step_id*, only attempts at that step are returned.
 
         Together they have at most about *max_bytes*, unless there is only one. Returns None for an unknown workflow.
         """

@@ -18,6 +18,7 @@ from stepwell.domain.preconditions import Version
 from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.records import (
     STATES_PER_BLOCK,
+    WHOLE,
     AnswerSize,
     FoundWorkflow,
     LargeWorkflow,
@@ -104,6 +105,12 @@ class MemoryWorkflowReader:
             read.append(StoredStep(plan.position, step.id, plan.max_retries, definition, result))
         return read
 
+    async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        steps = () if row is None else _record(row, WHOLE).steps or ()
+        return next((step for step in steps if step.plan.step_id == step_id), None)
+
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         await self._tables.round_trip()
         row = self._tables.find(scope, workflow_id)
@@ -153,10 +160,13 @@ class MemoryWorkflowReader:
         max_bytes: int,
         *,
         include_deleted: bool,
+        step_id: str | None = None,
     ) -> TaskSlice | None:
         records = await self.tasks(scope, workflow_id, include_deleted=include_deleted)
         if records is None:
             return None
+        if step_id is not None:
+            records = [each for each in records if each.step_id == step_id]
         if after is not None:
             records = [each for each in records if TaskPlace(each.task.position, each.task.attempt) > after]
         read, size = list[TaskRecord](), 0

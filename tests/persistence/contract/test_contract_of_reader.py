@@ -132,6 +132,11 @@ async def test_a_step_has_the_provider_and_the_model_of_its_latest_attempt_and_t
     found = await reader.find(EVERY_TENANT, handle.workflow_id, WHOLE)
     assert isinstance(found, WorkflowRecord)
     assert [step.attempts for step in found.steps or ()] == expected
+    assert [await reader.step(EVERY_TENANT, handle.workflow_id, name) for name in "abcd"] == [
+        *(found.steps or ()),
+        None,
+    ]
+    assert await reader.step(TenantScope("u"), handle.workflow_id, "a") is None
     listed = await reader.page(EVERY_TENANT, ListFilter())
     assert [[step.attempts for step in each.steps or ()] for each in listed.workflows or ()] == [expected]
     (snapshot,) = await reader.snapshot(EVERY_TENANT, ids, WHOLE)
@@ -282,11 +287,11 @@ async def test_tasks_can_be_read_in_slices_of_a_number_and_a_size(stored: Stored
     reader, handle = stored.here.reader, await stored.make(body(join("a"), join("b"), join("c")))
     a, b, c = [await finish(stored, handle, position) for position in range(3)]
 
-    async def ids_in_slices(count: int, max_bytes: int) -> list[list[UUID]]:
+    async def ids_in_slices(count: int, max_bytes: int, step_id: str | None = None) -> list[list[UUID]]:
         read, after = list[list[UUID]](), None
         while True:
             slice_ = await reader.task_slice(
-                EVERY_TENANT, handle.workflow_id, after, count, max_bytes, include_deleted=True
+                EVERY_TENANT, handle.workflow_id, after, count, max_bytes, include_deleted=True, step_id=step_id
             )
             assert slice_ is not None
             read.append([record.task.id for record in slice_.tasks])
@@ -298,6 +303,7 @@ async def test_tasks_can_be_read_in_slices_of_a_number_and_a_size(stored: Stored
     assert await ids_in_slices(2, 10_000) == [[a, b], [c]]
     assert await ids_in_slices(10, 1_500) == [[a, b], [c]]
     assert await ids_in_slices(10, 1) == [[a], [b], [c]]
+    assert [await ids_in_slices(10, 1, step_id) for step_id in ("b", "d")] == [[[b]], [[]]]
     assert await reader.task_slice(TenantScope("u"), handle.workflow_id, None, 1, 1, include_deleted=True) is None
 
 

@@ -131,7 +131,7 @@ class Conformance:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    escaped = re.sub(r"\\\{(\w+)\\\}", lambda m: ".+" if m[1] == "path" else "[^/]+", re.escape(template))
+    escaped = re.sub(r"\\\{(\w+)\\\}", lambda m: ".+" if m[1] in ("path", "step_id") else "[^/]+", re.escape(template))
     return re.compile(escaped.removesuffix("/") + "/?")
 
 

@@ -91,10 +91,12 @@ class AsyncHistoryCalls(AsyncConnection):
         )
         return decode(await self._send(request), StreamTicket)
 
-    async def tasks(self, workflow_id: Id, *, include_deleted: bool | None = None) -> list[TaskPublic]:
-        """Return the tasks of a workflow. A task is one attempt at a step."""
-        response = await self._send(read(path_of(workflow_id, "/tasks"), {"include_deleted": include_deleted}))
-        return decode(response, TaskListResponse).tasks
+    async def tasks(
+        self, workflow_id: Id, *, include_deleted: bool | None = None, step_id: str | None = None
+    ) -> list[TaskPublic]:
+        """Return the tasks of a workflow, or of one step. A task is one attempt at a step."""
+        query = {"include_deleted": include_deleted, "step_id": step_id}
+        return decode(await self._send(read(path_of(workflow_id, "/tasks"), query)), TaskListResponse).tasks
 
     async def task(self, task_id: Id) -> TaskPublic:
         """Return a task, which is one attempt at a step."""

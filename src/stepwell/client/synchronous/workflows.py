@@ -12,7 +12,17 @@ from stepwell.client.concurrency import Items, sync_sleep
 from stepwell.client.definition_text import Definition, definition_json
 from stepwell.client.errors import StepwellError, UnexpectedAnswer, WaitTimeout
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions, filter_query
-from stepwell.client.requests import JSON_BODY, WORKFLOWS, ClientRequest, Id, change, json_body, preferences, read
+from stepwell.client.requests import (
+    JSON_BODY,
+    WORKFLOWS,
+    ClientRequest,
+    Id,
+    change,
+    json_body,
+    preferences,
+    read,
+    segment,
+)
 from stepwell.client.requests import workflow_path as path_of
 from stepwell.client.responses import decode
 from stepwell.client.results import ListPage
@@ -28,6 +38,7 @@ from stepwell.contract.workflows import (
     WorkflowDataDeletion,
     WorkflowListResponse,
     WorkflowPublic,
+    WorkflowStepPublic,
 )
 
 _SLICE_S = 30  # of a wait, in one request: proxies end requests that take a minute
@@ -74,6 +85,10 @@ class WorkflowCalls(Connection):
         """Return a workflow as it is now."""
         query = {"include_steps": include_steps, "include_results": include_results}
         return self._workflow(read(path_of(workflow_id), query))
+
+    def step(self, workflow_id: Id, step_id: str) -> WorkflowStepPublic:
+        """Return one step of a workflow, with its result."""
+        return decode(self._send(read(path_of(workflow_id, f"/steps/{segment(step_id)}"))), WorkflowStepPublic)
 
     def wait(self, workflow_id: Id, timeout_s: float | None = None) -> WorkflowPublic:
         """Return the workflow when it has ended, whatever its status then. It survives restarts of the service.

@@ -118,6 +118,22 @@ class PostgresWorkflowReader:
         return await self._large.step_slice(scope, workflow_id, parts, first, count, max_bytes)
 
     @unavailable_in_outage
+    async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
+        place = (
+            select(steps.c.position, workflows.c.created_at)
+            .join(workflows, workflows.c.id == steps.c.workflow_id)
+            .where(steps.c.workflow_id == workflow_id, steps.c.step_id == step_id, visible(scope))
+        )
+        async with self._snapshots.connect() as connection:
+            if (found := (await connection.execute(place)).first()) is None:
+                return None
+            query = workflow_queries.page_steps(results=True).where(steps.c.position == found.position)
+            row = (await connection.execute(query, {"ids": [workflow_id]})).mappings().one()
+        record = step_record(row, found.created_at, row["result"])
+        record.attempts = step_attempts(row)
+        return record
+
+    @unavailable_in_outage
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         return await self._loader.version(scope, workflow_id)
 
@@ -175,8 +191,10 @@ class PostgresWorkflowReader:
         max_bytes: int,
         *,
         include_deleted: bool,
+        step_id: str | None = None,
     ) -> TaskSlice | None:
-        query = _task_slice(scope, workflow_id, after, count, include_deleted=include_deleted)
+        own = _tasks(scope) if step_id is None else _tasks(scope).where(steps.c.step_id == step_id)
+        query = _task_slice(own, workflow_id, after, count, include_deleted=include_deleted)
         some = query.subquery("some")
         wanted = select(some).where((some.c.bytes <= max_bytes) | (some.c.number == literal_column("1")))
         async with self._engine.connect() as connection:
@@ -304,11 +322,14 @@ def _tasks(scope: TenantScope) -> Select[Any]:
 
 
 def _task_slice(
-    scope: TenantScope, workflow_id: UUID, after: TaskPlace | None, count: int, *, include_deleted: bool
+    own: Select[Any], workflow_id: UUID, after: TaskPlace | None, count: int, *, include_deleted: bool
 ) -> Select[Any]:
-    """Up to *count* tasks behind *after*. `available` is their number, and `bytes` the size of those up to `number`."""
+    """Up to *count* of the tasks *own* behind *after*.
+
+    `available` is their number, and `bytes` the size of those up to `number`.
+    """
     place = tuple_(tasks.c.position, tasks.c.attempt)
-    query = _tasks(scope).where(tasks.c.workflow_id == workflow_id).order_by(*place.clauses).limit(count)
+    query = own.where(tasks.c.workflow_id == workflow_id).order_by(*place.clauses).limit(count)
     if not include_deleted:
         query = query.where(tasks.c.deleted_at.is_(None))
     if after is not None:
