@@ -29,9 +29,12 @@ SLOW_RETRY = {"retry": {"base_s": 3600, "max_s": 3600}}
 
 
 async def test_the_drawer_shows_inputs_result_and_attempts_and_returns_the_focus(user: User) -> None:
-    run = await user.create(IMAGE, REFINE)
+    run = await user.create(IMAGE, REFINE, passthrough_step("exact", seed=2**53 + 1))
     await user.site.service.until_ended(run["id"])
-    page = await user.open(f"/ui/workflows/{run['id']}")
+    page = await user.open(f"/ui/workflows/{run['id']}?step=exact")
+    values = page.get_by_role("dialog", name="exact").get_by_text(str(2**53 + 1), exact=True)
+    await expect(values).to_have_count(2)  # the input and the result
+    await page.keyboard.press("Escape")
     row = page.get_by_role("list", name="Steps").get_by_role("button", name="enlarge Completed")
     await row.press("Enter")
     drawer = page.get_by_role("dialog", name="enlarge")

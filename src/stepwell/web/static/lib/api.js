@@ -7,6 +7,7 @@
 // Every failure is an ApiError with `status`, `title`, `detail`, `faults` ([{place, message, type, loc}] of a 422) and
 // `retryAfterS`. A request that got no answer has status 0. A request that was aborted throws the signal's AbortError.
 // After a 401 the event SIGNED_OUT is dispatched on window, and app.js offers to sign in.
+import { parseJson } from "./json.js";
 
 export const API = document.body?.dataset.api ?? "/api/v1";
 export const SIGNED_OUT = "stepwell:signed-out";
@@ -58,7 +59,7 @@ export async function request(path, { method = "GET", query, body, headers = {},
     });
   }
   if (!response.ok) throw await readError(response);
-  const data = asText ? await response.text() : isJson(response) ? await response.json() : await response.blob();
+  const data = asText ? await response.text() : isJson(response) ? parseJson(await response.text()) : await response.blob();
   return { data, headers: response.headers, status: response.status };
 }
 

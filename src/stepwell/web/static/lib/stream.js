@@ -7,6 +7,7 @@
 // the two. onState: see stream_hub.js. All three are optional. The header of the page shows the state by itself. The stream
 // pauses while all tabs are hidden.
 import { API } from "./api.js";
+import { parseJson } from "./json.js";
 import { StreamHub } from "./stream_hub.js";
 
 const URL_OF_FEED = `${API}/events`;
@@ -37,7 +38,8 @@ function receive(message) {
   } else if (message.kind === "gap") {
     for (const each of followers) each.onGap?.();
   } else if (message.kind === "events") {
-    for (const each of followers) each.onEvents?.(message.events);
+    const events = message.texts.map(parseJson);
+    for (const each of followers) each.onEvents?.(events);
   }
 }
 

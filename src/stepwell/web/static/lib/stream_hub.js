@@ -5,8 +5,8 @@
 // - After a break the stream continues behind the last event. Where it can't, the tabs get a "gap": they read again.
 // - A service that refuses the stream is asked again after a growing pause, and not at all once the session has ended.
 //
-// Messages to the tabs: {kind: "events", events}, {kind: "gap"}, {kind: "state", state}. The states: "connecting", "open",
-// "waiting" (for the next try), "paused" (no tab is visible), "signed-out".
+// Messages to the tabs: {kind: "events", texts} (the JSON of each event), {kind: "gap"}, {kind: "state", state}. The states:
+// "connecting", "open", "waiting" (for the next try), "paused" (no tab is visible), "signed-out".
 
 // The types of events that the service sends. An EventSource delivers only types that it was given a listener for.
 export const EVENT_TYPES = [
@@ -85,7 +85,7 @@ export class StreamHub {
     };
     const onEvent = (event) => {
       this.lastId = event.lastEventId;
-      this.queue(JSON.parse(event.data));
+      this.queue(event.data);
     };
     for (const type of EVENT_TYPES) source.addEventListener(type, onEvent);
   }
@@ -127,8 +127,8 @@ export class StreamHub {
     this.flush();
   }
 
-  queue(event) {
-    this.queued.push(event);
+  queue(text) {
+    this.queued.push(text);
     this.batchTimer ||= setTimeout(() => this.flush(), BATCH_MS);
   }
 
@@ -136,10 +136,10 @@ export class StreamHub {
     clearTimeout(this.batchTimer);
     this.batchTimer = 0;
     if (!this.queued.length) return;
-    const events = this.queued;
+    const texts = this.queued;
     this.queued = [];
-    this.send({ kind: "events", events });
-    this.counted += events.length;
+    this.send({ kind: "events", texts });
+    this.counted += texts.length;
     this.adapt(Date.now());
   }
 

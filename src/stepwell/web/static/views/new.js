@@ -6,9 +6,9 @@ import { ApiError, getJson, isAbort, request } from "../lib/api.js";
 import { confirm } from "../lib/dialog.js";
 import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
+import { indented } from "../lib/json.js";
 import { acceptDrops, upload } from "../lib/upload.js";
 import { DefinitionSchema } from "./new/definition_schema.js";
-import { indented } from "./new/json_text.js";
 import { faultList, planPanel } from "./new/plan_panel.js";
 
 const JSON_TYPE = "application/json";

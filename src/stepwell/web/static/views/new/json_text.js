@@ -1,9 +1,6 @@
-// JSON texts and their syntax trees (of CodeMirror): places of values, and the text indented.
+// The syntax trees (of CodeMirror) of JSON texts: the places of values in the text.
 //
 // A path is a list of member names and indexes, as in the `loc` of the API's faults without its first part, "body".
-
-const OPEN = { "{": "}", "[": "]" };
-const WIDTH = 100;
 
 /** The value (a node) of the property or document *node*; null if it has none yet. */
 export function valueOf(node) {
@@ -58,7 +55,7 @@ export function stringMember(node, name, text) {
   return value?.name === "String" ? unquoted(text.slice(value.from, value.to)) : null;
 }
 
-/** The path of the node whose parent is *parent*, and the objects and arrays on it, the document's value first. */
+/** The path of *node*: the names and indexes that lead to it from the document's value. */
 export function pathTo(node, text) {
   const path = [];
   for (let at = node; at.parent; at = at.parent) {
@@ -89,35 +86,4 @@ export function rangeOf(tree, path, text, ofName) {
   const name = property?.getChild("PropertyName");
   if (scalar && !(ofName && complete && name)) return { from: value.from, to: value.to };
   return name ? { from: name.from, to: name.to } : { from: value.from, to: value.from + 1 };
-}
-
-/** The JSON *source* (which must be valid) with each token as it was, indented by two spaces. What fits in a line of 100
- *  characters is one line, except at the top. */
-export function indented(source) {
-  const tokens = source.match(/"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g) ?? [];
-  let at = 0;
-  const read = () => {
-    const token = tokens[at++];
-    if (!(token in OPEN)) return token;
-    const items = [];
-    while (tokens[at] !== OPEN[token]) {
-      const name = token === "{" ? `${tokens[at]}: ` : "";
-      if (name) at += 2;
-      items.push({ name, value: read() });
-      if (tokens[at] === ",") at++;
-    }
-    at++;
-    return { open: token, items };
-  };
-  const inline = (value) => (typeof value === "string" ? value
-    : `${value.open}${value.items.map((each) => each.name + inline(each.value)).join(", ")}${OPEN[value.open]}`);
-  const write = (value, depth, room) => {
-    const line = inline(value);
-    if (typeof value === "string" || !value.items.length || (depth > 1 && line.length <= room)) return line;
-    const space = "  ".repeat(depth + 1);
-    const lines = value.items.map(({ name, value: item }) =>
-      space + name + write(item, depth + 1, WIDTH - space.length - name.length - 1));
-    return `${value.open}\n${lines.join(",\n")}\n${"  ".repeat(depth)}${OPEN[value.open]}`;
-  };
-  return `${write(read(), 0, 0)}\n`;
 }

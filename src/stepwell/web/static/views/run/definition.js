@@ -2,7 +2,7 @@
 import { copyTextButton } from "../../lib/copy.js";
 import { emptyState, errorNotice, html, icon, loading, nothing, notice, render, repeat } from "../../lib/dom.js";
 import { bytes, duration, plural } from "../../lib/format.js";
-import { indented } from "../new/json_text.js";
+import { indented, parseJson, pretty } from "../../lib/json.js";
 
 const JSON_TYPE = "application/json";
 const MOST_CHARS = 200_000;
@@ -43,9 +43,8 @@ class DefinitionTab {
     this.draw();
     try {
       const { id, api } = this.context;
-      // The text as it was sent: JSON.parse rounds integers above 2^53, such as seeds.
       this.text = indented((await api.request(`/workflows/${id}/definition`, { asText: true })).data);
-      this.sent = JSON.parse(this.text);
+      this.sent = parseJson(this.text);
       this.error = null;
     } catch (error) {
       this.error = error;
@@ -80,7 +79,7 @@ class DefinitionTab {
   content() {
     if (this.error) return errorNotice(this.error, () => this.load());
     if (!this.sent) return loading("The definition is loading…");
-    const text = () => (this.completed && this.plan ? JSON.stringify(this.plan.steps, null, 2) : this.text);
+    const text = () => (this.completed && this.plan ? pretty(this.plan.steps) : this.text);
     return html`
       <div class="tab-bar">
         <fieldset class="switch"><legend class="visually-hidden">Which form of the definition</legend>

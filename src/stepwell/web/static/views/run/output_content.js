@@ -3,8 +3,8 @@
 // Nothing but images and videos is rendered by the browser. An SVG is an <img>, in which no script runs; HTML and all
 // else is a file to download.
 import { html, icon, nothing } from "../../lib/dom.js";
+import { parseJson, pretty } from "../../lib/json.js";
 import { fileUrl } from "../../lib/outputs.js";
-import { pretty } from "./output_list.js";
 
 const READ_BYTES = 256 * 1024;
 const CARD_CHARS = 4_000;
@@ -89,7 +89,7 @@ async function readBeginning({ path, kind }) {
 function readable(text, isJson) {
   if (!isJson) return text;
   try {
-    return pretty(JSON.parse(text));
+    return pretty(parseJson(text));
   } catch {
     return text;
   }

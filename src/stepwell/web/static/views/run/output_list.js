@@ -6,6 +6,7 @@
 //   text    of a text or JSON that is part of the result, else null
 //   whole   true if the file is shown instead of a preview, because it moves or scales
 //   size    in pixels, as text, if the result tells it
+import { pretty } from "../../lib/json.js";
 import { filesOf, kindOf } from "../../lib/outputs.js";
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
@@ -52,11 +53,6 @@ function fileOutput(path, stepId, { isFinal, size = "", moves = false }) {
   const kind = name.endsWith(".json") ? "json" : kindOf(path);
   const whole = moves || /\.(svg|gif|apng)$/i.test(name);
   return { key: path, stepId, name, kind, path, text: null, whole, isFinal, size };
-}
-
-/** JSON for people. */
-export function pretty(value) {
-  return JSON.stringify(value, null, 2);
 }
 
 /** The name under which a browser stores the output: files of several steps often have one name. */
