@@ -59,9 +59,12 @@ async def test_the_drawer_shows_inputs_result_and_attempts_and_returns_the_focus
 async def test_the_drawer_counts_down_to_the_next_attempt(user: User) -> None:
     run = await user.create(configured_step("flaky", fails=9, retryable=True), config=SLOW_RETRY)
     await user.site.service.until(run["id"], lambda now: now["steps"][0]["next_attempt_at"] is not None)
-    page = await user.open(f"/ui/workflows/{run['id']}?step=flaky")
+    page = await user.context.new_page()
+    await page.clock.set_fixed_time(datetime.fromisoformat(run["created_at"]) - timedelta(days=2))
+    await page.goto(f"{user.site.url}/ui/workflows/{run['id']}?step=flaky")
     drawer = page.get_by_role("dialog", name="flaky")
     await expect(drawer.get_by_role("timer")).to_have_text(re.compile(r"^Next attempt in [\d.]+ (min|s)"))
+    await expect(page.locator(".run-facts")).to_have_text(re.compile(r"Duration[\d.]+ (ms|s|min)"))
     await expect(drawer.locator(".attempts")).to_contain_text("told to fail")
     await keep_screenshot(page, "run-drawer-retry")
 

@@ -1,4 +1,5 @@
 // Numbers, durations, sizes, amounts and times as text. All functions accept null, which is "–".
+import { serviceNow } from "./clock.js";
 
 const NONE = "–";
 const NUMBER = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
@@ -44,7 +45,7 @@ function pair(first, unit, second, smaller) {
 }
 
 /** The time between two RFC 3339 times; until now if *end* is null. */
-export function durationBetween(start, end, now = Date.now()) {
+export function durationBetween(start, end, now = serviceNow()) {
   if (!start) return NONE;
   return duration((end ? Date.parse(end) : now) - Date.parse(start));
 }
@@ -92,7 +93,7 @@ export function shortTime(text, now = new Date()) {
 }
 
 /** "just now", "3 min ago", "2 h ago", "Nov 26". */
-export function ago(text, now = Date.now()) {
+export function ago(text, now = serviceNow()) {
   if (!text) return NONE;
   const s = (now - Date.parse(text)) / 1000;
   if (s < 10) return "just now";

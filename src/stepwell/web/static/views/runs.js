@@ -3,6 +3,7 @@
 // runs/query.js has the state in the URL, runs/filters.js and runs/rows.js the templates, runs/live_list.js the rules by
 // which rows change while somebody looks at them.
 import { getJson, isAbort, nextLink, request } from "../lib/api.js";
+import { noteServiceTime } from "../lib/clock.js";
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
 import { refresher } from "../lib/refresher.js";
@@ -97,6 +98,7 @@ class RunsView {
     this.readCounts(signal);
     try {
       const { data, headers } = await request("/workflows/", { query: listParameters(query), signal });
+      noteServiceTime(headers);
       this.list.replace(data.workflows);
       this.next = cursorOf(nextLink(headers));
       this.error = null;
@@ -172,6 +174,7 @@ class RunsView {
     this.dirty = new Set();
     try {
       const { data, headers } = await request("/workflows/", { query: listParameters(this.query), signal });
+      noteServiceTime(headers);
       const missing = this.list.update(data.workflows, this.isHeld()).filter((id) => changedIds.has(id));
       this.next = cursorOf(nextLink(headers));
       this.error = null;

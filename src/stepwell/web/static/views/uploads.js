@@ -1,5 +1,6 @@
 // The view "Uploads": the uploaded files, their paths for definitions, and uploads by dropping or by a file dialog.
-import { getJson, isAbort, send } from "../lib/api.js";
+import { getJson, isAbort, request, send } from "../lib/api.js";
+import { noteServiceTime, serviceNow } from "../lib/clock.js";
 import { copyButton } from "../lib/copy.js";
 import { confirm } from "../lib/dialog.js";
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render, repeat } from "../lib/dom.js";
@@ -28,7 +29,8 @@ class UploadsView {
     this.draw();
     try {
       const query = { skip: more ? this.files.length : 0, limit: PAGE };
-      const [page, limits] = await Promise.all([getJson("/artifacts", { query }), getJson("/limits")]);
+      const [{ data: page, headers }, limits] = await Promise.all([request("/artifacts", { query }), getJson("/limits")]);
+      noteServiceTime(headers);
       const known = more ? this.files : [];
       const paths = new Set(known.map((each) => each.path));
       this.files = [...known, ...page.artifacts.filter((each) => !paths.has(each.path))];
@@ -152,6 +154,6 @@ class UploadsView {
 }
 
 function expiry(text) {
-  const leftMs = Date.parse(text) - Date.now();
+  const leftMs = Date.parse(text) - serviceNow();
   return leftMs > 0 ? `in ${duration(leftMs)}` : "once no workflow names it";
 }

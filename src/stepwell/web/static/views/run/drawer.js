@@ -1,6 +1,7 @@
 // The drawer of a step: why it waits, its inputs and result, and its attempts. A modal dialog at the side of the page:
 // the browser keeps the focus inside, returns it afterwards, and closes it on Escape.
 import { getJson, isAbort } from "../../lib/api.js";
+import { serviceNow } from "../../lib/clock.js";
 import { errorNotice, html, icon, nothing, render } from "../../lib/dom.js";
 import { amount, dateTime, duration, durationBetween, money, plural } from "../../lib/format.js";
 import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
@@ -103,7 +104,7 @@ export class Drawer {
       <div class="drawer-content stack">
         ${this.error ? errorNotice(this.error, () => this.read()) : nothing}
         ${this.reason ? html`<section class="notice notice-warning" aria-label="Why it waits">${
-          reasonView(this.reason, Date.now() + this.reader.aheadMs)}</section>` : nothing}
+          reasonView(this.reason, serviceNow())}</section>` : nothing}
         ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${step.error_message}</p></section>` : nothing}
         ${this.outputs(step)}
         ${definitionList(stepFacts(step))}

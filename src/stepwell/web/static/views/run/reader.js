@@ -4,6 +4,7 @@
 // RESULTS_UP_TO steps is read without their results. Between an event and the next request pass at least SOON_MS, and
 // between two requests five times as long as the last one took, so that a large run doesn't keep the browser busy.
 import { isAbort, request } from "../../lib/api.js";
+import { noteServiceTime, serviceNow } from "../../lib/clock.js";
 import { isTerminal } from "../../lib/status.js";
 import { followRun } from "./live.js";
 
@@ -22,8 +23,7 @@ export class RunReader {
     this.error = null;
     this.gone = false; // the service knows no such run
     this.wasDeleted = false; // and it was there when the page was opened
-    this.movedAt = 0; // when something last happened, by this browser's clock
-    this.aheadMs = 0; // by how much the service's clock is ahead of this browser's
+    this.movedAt = 0; // when something last happened, by the service's clock
     this.timer = 0;
     this.readyAt = 0;
     this.reading = null;
@@ -44,7 +44,7 @@ export class RunReader {
   }
 
   receive(events) {
-    this.movedAt = Date.now();
+    this.movedAt = serviceNow();
     for (const each of this.callbacks) each(events);
     this.readSoon();
   }
@@ -80,7 +80,7 @@ export class RunReader {
       const query = this.hasResults ? {} : { include_results: false };
       const { data, headers } = await request(this.path, { query });
       this.run = data;
-      this.noteClock(headers);
+      noteServiceTime(headers);
       this.noteMove(data);
       this.error = null;
     } catch (error) {
@@ -94,7 +94,7 @@ export class RunReader {
 
   async readHead() {
     const { data, headers } = await request(this.path, { query: { include_steps: false } });
-    this.noteClock(headers);
+    noteServiceTime(headers);
     this.hasResults = data.total_steps <= RESULTS_UP_TO;
     this.noteMove(data);
     this.run = { ...data, steps: null };
@@ -103,7 +103,7 @@ export class RunReader {
 
   /** A change may also be known by the run alone, while its events don't arrive. */
   noteMove(run) {
-    this.movedAt = Math.max(this.movedAt, Date.parse(run.updated_at) - this.aheadMs);
+    this.movedAt = Math.max(this.movedAt, Date.parse(run.updated_at));
   }
 
   onError(error) {
@@ -122,13 +122,6 @@ export class RunReader {
   setDeleted() {
     this.onError({ status: 404 });
     this.onRead();
-  }
-
-  noteClock(headers) {
-    const date = Date.parse(headers.get("Date") ?? "");
-    // The header has whole seconds: a smaller difference says nothing.
-    const aheadMs = date - Date.now();
-    this.aheadMs = Math.abs(aheadMs) > 2_000 ? aheadMs : 0;
   }
 
   /** True if the run may still change by itself. */

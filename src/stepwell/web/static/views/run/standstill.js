@@ -1,5 +1,6 @@
 // The notice that says why a run doesn't move. It shows up by itself once nothing has moved for ten seconds.
 import { getJson } from "../../lib/api.js";
+import { serviceNow } from "../../lib/clock.js";
 import { announce, html, nothing } from "../../lib/dom.js";
 import { plural, shortTime } from "../../lib/format.js";
 import { groupedReasons, groupView, reasonView } from "./reasons.js";
@@ -21,7 +22,7 @@ export class Standstill {
 
   /** True if the run may move, and hasn't for ten seconds. */
   get isStill() {
-    return this.reader.isLive && Date.now() - this.reader.movedAt >= AFTER_MS;
+    return this.reader.isLive && serviceNow() - this.reader.movedAt >= AFTER_MS;
   }
 
   /** Reads the explanation if it is time for that. Called every second. */
@@ -54,7 +55,7 @@ export class Standstill {
   view(open) {
     const { explanation, reader } = this;
     if (!this.isStill || !explanation || (!explanation.reason && !explanation.steps.length)) return nothing;
-    const now = Date.now() + reader.aheadMs;
+    const now = serviceNow();
     const groups = explanation.reason ? [] : groupedReasons(explanation.steps);
     return html`<section class="notice notice-warning run-standstill" aria-labelledby="standstill-title">
       <h2 id="standstill-title">Why isn't it moving?</h2>

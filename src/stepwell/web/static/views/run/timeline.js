@@ -1,4 +1,5 @@
 // The tab "Timeline": when each step waited, worked, was at its provider and was tried again, and the critical path.
+import { serviceNow } from "../../lib/clock.js";
 import { classMap, emptyState, errorNotice, html, loading, nothing, ref, render, repeat, setStyle } from "../../lib/dom.js";
 import { dateTime, duration, plural } from "../../lib/format.js";
 import { isTerminal, statusBadge } from "../../lib/status.js";
@@ -49,7 +50,7 @@ class TimelineTab {
     const { run } = this.context;
     if (this.error) return errorNotice(this.error, this.refresh);
     if (!this.tasks) return loading("The attempts are loading…");
-    const timeline = timelineOf(run, this.tasks, Date.now());
+    const timeline = timelineOf(run, this.tasks, serviceNow());
     if (!timeline.critical.steps.length) {
       return emptyState("Nothing has run yet.", html`<p>${run.status === "PENDING" ? "Start the run" : "Wait for the first step"}:
         its attempts appear here.</p>`);

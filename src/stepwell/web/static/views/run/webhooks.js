@@ -1,4 +1,5 @@
 // The tab "Webhooks": the deliveries of the run, their attempts and answers, and a button that sends one again.
+import { serviceNow } from "../../lib/clock.js";
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render, repeat } from "../../lib/dom.js";
 import { dateTime, duration, plural } from "../../lib/format.js";
 import { statusBadge } from "../../lib/status.js";
@@ -52,9 +53,9 @@ class WebhooksTab {
   schedule() {
     clearTimeout(this.timer);
     const due = (this.deliveries ?? []).filter((each) => each.status === "PENDING")
-      .map((each) => (each.next_at ? Date.parse(each.next_at) : Date.now()));
+      .map((each) => (each.next_at ? Date.parse(each.next_at) : serviceNow()));
     if (!due.length) return;
-    const wait = Math.min(LATEST_MS, Math.max(SOONEST_MS, Math.min(...due) - Date.now() + SOONEST_MS));
+    const wait = Math.min(LATEST_MS, Math.max(SOONEST_MS, Math.min(...due) - serviceNow() + SOONEST_MS));
     this.timer = setTimeout(() => (
       this.element.checkVisibility() && !document.hidden ? this.refresh() : this.schedule()
     ), wait);

@@ -1,4 +1,5 @@
 // The table of runs.
+import { serviceNow } from "../../lib/clock.js";
 import { html, nothing, repeat } from "../../lib/dom.js";
 import { ago, dateTime, duration, durationBetween, money } from "../../lib/format.js";
 import { thumbnail } from "../../lib/outputs.js";
@@ -69,6 +70,6 @@ function runDuration(run) {
   if (!run.started_at) return "–";
   if (run.completed_at) return durationBetween(run.started_at, run.completed_at);
   if (isTerminal(run.status)) return "–";
-  const ms = Math.max(0, Date.now() - Date.parse(run.started_at));
+  const ms = Math.max(0, serviceNow() - Date.parse(run.started_at));
   return ms < 10_000 ? `${Math.floor(ms / 1000)} s` : duration(ms);
 }
