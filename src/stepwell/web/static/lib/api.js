@@ -5,12 +5,14 @@
 //   await send("POST", `/workflows/${id}/start`, { headers: { "If-Match": etag } });
 //
 // Every failure is an ApiError with `status`, `title`, `detail`, `faults` ([{place, message, type, loc}] of a 422) and
-// `retryAfterS`. A request that got no answer has status 0. A request that was aborted throws the signal's AbortError.
+// `retryAfterS`. A read that is refused by a limit (429) is repeated after that time. A request that got no answer has status 0. A request that was aborted throws the signal's AbortError.
 // After a 401 the event SIGNED_OUT is dispatched on window, and app.js offers to sign in.
 import { parseJson } from "./json.js";
 
 export const API = document.body?.dataset.api ?? "/api/v1";
 export const SIGNED_OUT = "stepwell:signed-out";
+const MOST_REPEATS = 3;
+const LONGEST_WAIT_S = 30;
 
 export class ApiError extends Error {
   constructor(status, { title, detail, faults = [], retryAfterS = null }) {
@@ -40,7 +42,31 @@ export function apiUrl(path, query = {}) {
 
 /** Sends a request and returns {data, headers, status}. *body*: an object (sent as JSON), a Blob or FormData. *asText*: the
  *  data are the text of the answer. */
-export async function request(path, { method = "GET", query, body, headers = {}, signal, asText = false } = {}) {
+export async function request(path, options = {}) {
+  for (let repeats = 0; ; repeats += 1) {
+    try {
+      return await requestOnce(path, options);
+    } catch (error) {
+      const isRead = (options.method ?? "GET") === "GET";
+      const waitS = error.retryAfterS ?? 1;
+      if (error.status !== 429 || !isRead || repeats === MOST_REPEATS || waitS > LONGEST_WAIT_S) throw error;
+      await pause(waitS * 1000 * (1 + Math.random() / 4), options.signal);
+    }
+  }
+}
+
+/** Waits *ms*. Throws the AbortError of *signal* once that is aborted. */
+function pause(ms, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }, { once: true });
+  });
+}
+
+async function requestOnce(path, { method = "GET", query, body, headers = {}, signal, asText = false }) {
   const plain = body !== undefined && !(body instanceof Blob) && !(body instanceof FormData);
   let response;
   try {
@@ -100,11 +126,11 @@ export async function readError(response) {
     // A proxy's answer, or one that broke off: the status says enough.
   }
   if (response.status === 401) dispatchEvent(new Event(SIGNED_OUT));
-  const listed = Array.isArray(content.detail) ? content.detail : [];
+  const faults = Array.isArray(content.detail) ? content.detail : [];
   return new ApiError(response.status, {
     title: content.title ?? `The service answered ${response.status}`,
-    detail: listed.length ? "" : content.detail ?? "",
-    faults: listed.map((fault) => ({
+    detail: faults.length ? "" : content.detail ?? "",
+    faults: faults.map((fault) => ({
       loc: fault.loc, place: placeOf(fault.loc), message: fault.msg, type: fault.type,
     })),
     retryAfterS: Number(response.headers.get("Retry-After")) || null,

@@ -3,6 +3,7 @@
 // lit-html inserts values as text, never as markup. There is no unsafeHTML here, and nothing sets innerHTML.
 // The content security policy forbids style attributes. Use a class, or `ref(setStyle({"--x": "10%"}))`.
 import { html, nothing, svg } from "../vendor/lit-html.js";
+import { duration } from "./format.js";
 
 export { classMap, html, keyed, nothing, ref, render, repeat, svg } from "../vendor/lit-html.js";
 
@@ -35,6 +36,7 @@ export function errorNotice(error, retry) {
     ${error.detail ?? error.message ? html`<p>${error.detail ?? error.message}</p>` : nothing}
     ${faults.length ? html`<ul>${faults.map((each) => html`<li><code>${each.place}</code> ${each.message}</li>`)}</ul>`
       : nothing}
+    ${error.retryAfterS ? html`<p>Try again in ${duration(error.retryAfterS * 1000)}.</p>` : nothing}
     ${retry ? html`<p><button type="button" class="button" @click=${retry}>Try again</button></p>` : nothing}`);
 }
 
