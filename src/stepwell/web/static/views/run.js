@@ -39,6 +39,7 @@ class RunView {
     this.id = context.workflowId;
     this.reader = new RunReader(this.id, () => this.onRead());
     this.tab = tabOf(location.search);
+    this.stepShown = false; // true once the step that the URL names was opened
     this.panels = new Map(); // the panels of the tabs that were selected, by name
     const [page, drawer, verbs] = ["div", "dialog", "dialog"].map((name) => document.createElement(name));
     this.page = page;
@@ -66,7 +67,8 @@ class RunView {
   onRead() {
     this.draw();
     if (!this.run?.steps) return;
-    this.drawer.update();
+    if (this.stepShown) this.drawer.update();
+    else this.showStep();
     for (const panel of this.panels.values()) panel.update(this.run);
   }
 
@@ -87,10 +89,15 @@ class RunView {
   /** Shows what the URL names: at the start, and after Back and Forward. */
   showAddress() {
     this.tab = tabOf(location.search);
+    if (this.run?.steps) this.showStep();
+    this.draw();
+  }
+
+  showStep() {
+    this.stepShown = true;
     const step = new URLSearchParams(location.search).get("step");
     if (step === null) this.drawer.element.close();
     else this.drawer.open(step);
-    this.draw();
   }
 
   /** Changes a member of the URL's query in place; null removes it. */

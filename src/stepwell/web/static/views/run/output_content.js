@@ -12,7 +12,7 @@ const MOST_CHARS = 200_000;
 const PREVIEW_PX = 512;
 const LARGEST_PREVIEW_PX = 1024;
 const NEEDS_PREVIEW = /\.(heic|tiff?)$/i; // formats that hardly any browser shows
-const files = new Map(); // the beginnings of text files that were read, by path: {text, cut, error}
+const files = new Map(); // the beginnings of text files that were read, by path: {text, cut, error, isDeleted}
 
 /** What *output* is in words: "Image of step draw". */
 export function outputTitle(output) {
@@ -50,8 +50,9 @@ function onBroken({ target }) {
 }
 
 function text(output, large, draw) {
-  const { text, cut, error } = output.path ? fileText(output, draw) : { text: output.text };
-  if (error) return html`<div class="output-sign">${icon("file")}<span>${error}</span></div>`;
+  const { text, cut, error, isDeleted } = output.path ? fileText(output, draw) : { text: output.text };
+  if (error) return html`<div class="output-sign">${icon("file")}<span>${error}</span>${isDeleted ? nothing : html`
+    <button type="button" class="button" @click=${() => { files.delete(output.path); draw(); }}>Try again</button>`}</div>`;
   if (text === undefined) return html`<p class="loading" role="status">Loading…</p>`;
   const chars = large ? MOST_CHARS : CARD_CHARS;
   const more = cut || text.length > chars;
@@ -60,7 +61,7 @@ function text(output, large, draw) {
 … Download it to read all.</span>` : nothing}</pre>`;
 }
 
-/** The beginning of a text file. It is read once. */
+/** The beginning of a text file. It is read once, and after an error once more for each "Try again". */
 function fileText(output, draw) {
   const known = files.get(output.path);
   if (known) return known;
@@ -76,7 +77,7 @@ async function readBeginning({ path, kind }) {
   try {
     const answer = await fetch(fileUrl(path), { headers: { Range: `bytes=0-${READ_BYTES - 1}` } });
     if (answer.status === 416) return { text: "", cut: false }; // an empty file
-    if (answer.status === 404) return { error: "The file was deleted." };
+    if (answer.status === 404) return { error: "The file was deleted.", isDeleted: true };
     if (!answer.ok) return { error: `The file can't be read: the service answered ${answer.status}.` };
     const size = Number(answer.headers.get("Content-Range")?.split("/")[1]);
     const cut = size > READ_BYTES;

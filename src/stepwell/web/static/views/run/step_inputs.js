@@ -7,11 +7,15 @@ const PATH = /^[A-Za-z_]\w*(?:\.[A-Za-z_]\w*|\[\d+\])*$/;
 export function inputsOf(step, run) {
   const mapped = new Set(step.input_mappings.map((each) => each.to_field));
   const all = new Map();
+  const add = (values, from) => {
+    for (const [name, value] of Object.entries(values ?? {})) {
+      if (value !== null || !all.has(name)) all.set(name, { name, value, from }); // null hides no default
+    }
+  };
   const defaults = run.config?.step_defaults ?? {};
-  for (const key of ["*", step.task_type]) {
-    for (const [name, value] of Object.entries(defaults[key] ?? {})) all.set(name, { name, value, from: "default of the run" });
-  }
-  for (const [name, value] of Object.entries(step.config ?? {})) all.set(name, { name, value, from: null });
+  add(defaults["*"], "default of the run");
+  add(defaults[step.task_type], "default of the run");
+  add(step.config, null);
   for (const name of mapped) all.delete(name);
   return [...all.values(), ...step.input_mappings.map((each) => mappedInput(each, run))];
 }
