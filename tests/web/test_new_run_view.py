@@ -1,11 +1,12 @@
 """The view "New run" in Chromium: completion, faults at their lines, the price, uploads, and runs."""
 
+import asyncio
 import json
 import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from stepwell.api.operations import Permission
 from stepwell.examples import read_examples
@@ -109,7 +110,19 @@ async def test_a_file_that_is_dropped_is_uploaded_and_its_path_runs(user: User) 
     box = await target.bounding_box()
     assert box is not None
     point = {"clientX": box["x"] + 10, "clientY": box["y"] + 10}
+    uploading, written = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        uploading.set()
+        await written.wait()
+        await route.continue_()
+
+    await page.route("**/artifacts?*", hold)
     await drop_file(page, target, "square.png", drawn((64, 64)), **point)
+    await uploading.wait()
+    await editor(page).press("Control+Home")
+    await page.keyboard.insert_text("\n\n\n")
+    written.set()
     await expect(page.get_by_text(re.compile(r'"base_image_url": "media/[0-9a-f-]{36}/square\.png"'))).to_be_visible()
     await expect(page.get_by_role("region", name="Price")).to_be_visible()
     await page.get_by_role("button", name="Run", exact=True).click()

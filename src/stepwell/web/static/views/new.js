@@ -40,12 +40,13 @@ class NewRunView {
       schema: () => this.schema,
       check: (each) => this.check(each),
       onChange: () => this.onChange(),
-      onFaults: (faults, broken) => this.onFaults(faults, broken),
+      onChecked: (result) => this.onChecked(result),
       onRun: () => this.context.canWrite && this.run(true),
       readOnly: false,
     });
     addEventListener("beforeunload", (event) => this.changed && event.preventDefault());
-    if (this.context.canWrite) acceptDrops(host, (files, event) => this.insertFiles(files, { x: event.clientX, y: event.clientY }));
+    if (this.context.canWrite) acceptDrops(host, (files, event) => (
+      this.insertFiles(files, this.editor.placeAt({ x: event.clientX, y: event.clientY }))));
     this.draw();
     await this.editor.checkFirst();
     this.loadSchema();
@@ -94,7 +95,8 @@ class NewRunView {
     this.draw();
   }
 
-  /** Plans *text*, and returns {faults, warnings} for the editor. The first text is planned once for its two checks. */
+  /** Plans *text*, and returns {plan, error, faults, warnings}; null if another check replaces it. *error* is one that isn't
+   *  about the text. The first text is planned once for its two checks. */
   check(text) {
     const { first } = this;
     if (first?.text === text) return first.found;
@@ -105,24 +107,20 @@ class NewRunView {
   async requestPlan(text) {
     this.planning.abort();
     this.planning = new AbortController();
+    const found = { plan: null, error: null, faults: [], warnings: [] };
     try {
-      this.plan = (await this.post("/workflows/plan", text, { signal: this.planning.signal })).data;
-      this.error = null;
-      return { faults: [], warnings: this.plan.warnings.map((each) => ({ ...each, message: each.msg })) };
+      const plan = (await this.post("/workflows/plan", text, { signal: this.planning.signal })).data;
+      return { ...found, plan, warnings: plan.warnings.map((each) => ({ ...each, message: each.msg })) };
     } catch (error) {
-      if (isAbort(error)) return { faults: [], warnings: [] };
-      if (error.faults?.length) {
-        this.error = null;
-        return { faults: error.faults, warnings: [] };
-      }
-      this.error = error;
-      return { faults: [], warnings: [] };
+      if (isAbort(error)) return null;
+      return error.faults?.length ? { ...found, faults: error.faults } : { ...found, error };
     }
   }
 
-  onFaults(faults, broken) {
-    Object.assign(this, { faults: faults.sort((a, b) => a.from - b.from), checking: false });
-    if (broken || faults.some((each) => each.severity === "error")) this.plan = null;
+  /** Shows what was found in the text that is in the editor now. */
+  onChecked({ marks, checked }) {
+    const { plan = null, error = null } = checked ?? {};
+    Object.assign(this, { faults: marks.sort((a, b) => a.from - b.from), plan, error, checking: false });
     this.draw();
   }
 
@@ -168,8 +166,8 @@ class NewRunView {
     history.replaceState(null, "", `/ui/new?example=${encodeURIComponent(example.name)}`);
   }
 
-  /** Uploads files, and inserts the paths at *point* of the screen, or at the cursor. */
-  async insertFiles(files, point = null) {
+  /** Uploads files, and inserts the paths at *place* in the text, or at the cursor. */
+  async insertFiles(files, place = null) {
     for (const file of files) {
       this.uploading = { name: file.name, share: 0 };
       this.draw();
@@ -179,12 +177,13 @@ class NewRunView {
           this.draw();
         };
         const stored = await upload(file, { onProgress });
-        this.editor.insertString(stored.path, file === files[0] ? point : null);
+        this.editor.insertString(stored.path, place);
         announce(`${stored.name} is uploaded, and its path is inserted.`);
       } catch (error) {
         this.error = error;
       }
     }
+    this.editor.forgetPlace(place);
     this.uploading = null;
     this.draw();
   }

@@ -45,13 +45,16 @@ const THEME = EditorView.theme({
   ".cm-diagnostic-warning": { borderLeft: "4px solid var(--paused)" },
 });
 
-/** An editor in *host*. *check(text)* returns {faults, warnings} of a JSON text, each {loc, message, type}, or throws.
- *  onFaults(diagnostics, text) gets what is shown in the text, once it was checked: {line, message, severity, from}. */
+/** An editor in *host*. *check(text)* returns a promise of {faults, warnings, …} for a JSON text, each {loc, message, type};
+ *  null if another check replaces it.
+ *  onChecked({marks, checked}) is called once the text that is in the editor was checked: *marks* are what is shown in it,
+ *  {line, message, severity, from}, and *checked* is what *check* returned; null if the text isn't JSON. */
 export class DefinitionEditor {
-  constructor(host, { text, schema, check, onChange, onFaults, onRun, readOnly }) {
+  constructor(host, { text, schema, check, onChange, onChecked, onRun, readOnly }) {
+    this.places = new Set(); // that move with the text around them
     const root = host.attachShadow({ mode: "open" });
-    Object.assign(this, { checkText: check, onFaults });
-    const lint = linter((view) => this.check(view, check, onFaults), { delay: PAUSE_MS });
+    Object.assign(this, { checkText: check, onChecked });
+    const lint = linter((view) => this.check(view, check, onChecked), { delay: PAUSE_MS });
     this.view = new EditorView({
       root,
       parent: root,
@@ -63,7 +66,11 @@ export class DefinitionEditor {
           syntaxHighlighting(COLOURS), THEME, EditorView.lineWrapping, EditorState.tabSize.of(2),
           EditorState.readOnly.of(readOnly),
           EditorView.contentAttributes.of({ "aria-label": "Definition (JSON)", tabindex: "0" }),
-          EditorView.updateListener.of((update) => update.docChanged && onChange(this.text)),
+          EditorView.updateListener.of((update) => {
+            if (!update.docChanged) return;
+            for (const place of this.places) place.at = update.changes.mapPos(place.at);
+            onChange(this.text);
+          }),
           keymap.of([
             { key: "Mod-Enter", run: () => (onRun(), true) },
             ...closeBracketsKeymap, ...completionKeymap, ...historyKeymap, ...standardKeymap,
@@ -83,19 +90,20 @@ export class DefinitionEditor {
 
   /** Checks the text at once. The first check that CodeMirror makes comes after a pause, and marks the faults. */
   async checkFirst() {
-    await this.check(this.view, this.checkText, this.onFaults);
+    await this.check(this.view, this.checkText, this.onChecked);
   }
 
-  async check(view, check, onFaults) {
-    const broken = syntaxFaults(view);
+  async check(view, check, onChecked) {
     const text = this.text;
-    let found = broken;
-    if (!broken.length) {
-      const { faults, warnings } = await check(text);
-      if (this.text !== text) return []; // CodeMirror checks the newer text next
+    let found = syntaxFaults(view);
+    let checked = null;
+    if (!found.length) {
+      checked = await check(text);
+      if (checked === null || this.text !== text) return []; // CodeMirror checks the newer text next
+      const { faults, warnings } = checked;
       found = [...faults.map((each) => this.diagnostic(each, "error")), ...warnings.map((each) => this.diagnostic(each, "warning"))];
     }
-    onFaults(found.map((each) => ({ ...each, line: view.state.doc.lineAt(each.from).number })), broken.length > 0);
+    onChecked({ marks: found.map((each) => ({ ...each, line: view.state.doc.lineAt(each.from).number })), checked });
     return found;
   }
 
@@ -119,16 +127,28 @@ export class DefinitionEditor {
     this.goTo(this.diagnostic({ loc: ["steps", steps, "id"], message: "" }, "hint").from);
   }
 
-  /** Inserts *value*, a string, at a point of the screen, or at the cursor: a string there is replaced. */
-  insertString(value, point = null) {
+  /** Remembers the place at *point* of the screen, while the text changes. `forgetPlace` ends that. */
+  placeAt(point) {
+    const place = { at: this.view.posAtCoords(point, false) };
+    this.places.add(place);
+    return place;
+  }
+
+  forgetPlace(place) {
+    this.places.delete(place);
+  }
+
+  /** Inserts *value*, a string, at *place* (of `placeAt`), or at the cursor: a string there is replaced. */
+  insertString(value, place = null) {
     const { state } = this.view;
     const selection = state.selection.main;
-    const at = (point && this.view.posAtCoords(point)) ?? selection.head;
+    const at = place?.at ?? selection.head;
     const node = ensureSyntaxTree(state, state.doc.length, PARSE_MS)?.resolveInner(Math.min(at, state.doc.length), 0);
     const string = node?.name === "String" ? node : null;
-    const range = string ? { from: string.from, to: string.to } : { from: at, to: point ? at : selection.to };
+    const range = string ? { from: string.from, to: string.to } : { from: at, to: place ? at : selection.to };
     const insert = JSON.stringify(value);
     this.view.dispatch({ changes: { ...range, insert }, selection: { anchor: range.from + insert.length }, userEvent: "input.drop" });
+    if (place) place.at = range.from + insert.length;
     this.view.focus();
   }
 }
