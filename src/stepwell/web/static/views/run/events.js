@@ -1,7 +1,7 @@
-// The tab "Events": the history of the run, read page by page, and then each event as it arrives.
+// The tab "Events": the newest events of the run, each further one as it arrives, and older ones a page at a time.
 //
-// The events of a run are numbered without gaps. An event with the next number is added; any other one makes the tab read
-// what is missing. So no event is missed, and none is shown twice.
+// The events of a run are numbered from 1 without gaps. An event with the next number is added; any other one makes the tab
+// read what is missing. So no event is missed, and none is shown twice.
 import { emptyState, errorNotice, html, loading, nothing, render, repeat } from "../../lib/dom.js";
 import { dateTime, number, plural } from "../../lib/format.js";
 import { refresher } from "../../lib/refresher.js";
@@ -23,7 +23,9 @@ class EventsTab {
     this.element = element;
     this.context = context;
     this.events = []; // the oldest first
+    this.first = null; // the number before the oldest event that is read
     this.complete = false; // true once the history was read to its end
+    this.readingOlder = false;
     this.error = null;
     this.rows = ROWS;
     this.newestFirst = true;
@@ -32,16 +34,42 @@ class EventsTab {
   }
 
   get last() {
-    return this.events.at(-1)?.id ?? 0;
+    return this.events.at(-1)?.id ?? this.first ?? 0;
   }
 
-  /** Reads all events after the last one. */
-  async load() {
+  page(after, limit = PAGE) {
     const { id, api } = this.context;
+    return api.getJson(`/workflows/${id}/events`, { query: { after, limit } });
+  }
+
+  /** The number after which at most a page of events follows, in a run of more than a page. The API has no request for the
+   *  last events. */
+  async findLastPage() {
+    const reaches = async (number) => (await this.page(number, 1)).events.length > 0;
+    let [low, high] = [PAGE, 2 * PAGE];
+    while (await reaches(high)) [low, high] = [high, 2 * high];
+    while (high - low > PAGE / 2) {
+      const middle = Math.floor((low + high) / 2);
+      if (await reaches(middle)) low = middle;
+      else high = middle;
+    }
+    return high - PAGE;
+  }
+
+  /** Reads all events if they are one page, else only finds out where the last page begins. */
+  async readFirst() {
+    const page = await this.page(0);
+    this.first = page.has_more ? await this.findLastPage() : 0;
+    if (!this.first) this.add(page.events);
+  }
+
+  /** Reads all events after the last one; at first the last page. */
+  async load() {
     try {
+      if (this.first === null) await this.readFirst();
       let more = true;
       while (more) {
-        const page = await api.getJson(`/workflows/${id}/events`, { query: { after: this.last, limit: PAGE } });
+        const page = await this.page(this.last);
         this.add(page.events);
         more = page.has_more;
         this.error = null;
@@ -53,6 +81,25 @@ class EventsTab {
     }
     this.draw();
   }
+
+  /** Reads the page before the oldest event. */
+  loadOlder = async () => {
+    if (this.readingOlder) return;
+    this.readingOlder = true;
+    this.draw();
+    try {
+      const first = Math.max(0, this.first - PAGE);
+      const { events } = await this.page(first, this.first - first);
+      this.events.unshift(...events);
+      this.first = first;
+      this.rows += events.length;
+      this.error = null;
+    } catch (error) {
+      this.error = error;
+    }
+    this.readingOlder = false;
+    this.draw();
+  };
 
   /** Takes events from the stream. Before the history was read they are left to it. */
   receive(events) {
@@ -78,8 +125,9 @@ class EventsTab {
     const shown = found.slice(0, this.rows);
     return html`
       <div class="tab-bar">
-        <h2 class="tab-count">${plural(events.length, "event")}</h2>
-        <p class="dim tab-hint" role="status">${complete ? "" : "More are being read…"}</p>
+        <h2 class="tab-count">${plural(this.last, "event")}</h2>
+        <p class="dim tab-hint" role="status">${!complete ? "More are being read…"
+          : this.first ? `The newest ${number(events.length)} are read; the filter finds only these.` : ""}</p>
         <label class="events-filter"><span class="visually-hidden">Filter events</span>
           <input type="search" placeholder="Filter by step, type, text…" .value=${this.filter}
             @input=${(event) => { this.filter = event.target.value; this.rows = ROWS; this.draw(); }}></label>
@@ -91,7 +139,10 @@ class EventsTab {
         : emptyState("No event matches.", html`<p>Change or clear the filter.</p>`)}
       ${shown.length < found.length ? html`<p class="tab-more"><button type="button" class="button"
         @click=${() => { this.rows += ROWS; this.draw(); }}>Show more</button>
-        <span class="dim">${number(shown.length)} of ${plural(found.length, "event")}</span></p>` : nothing}`;
+        <span class="dim">${number(shown.length)} of ${plural(found.length, "event")}</span></p>` : nothing}
+      ${this.first && complete ? html`<p class="tab-more"><button type="button" class="button" ?disabled=${this.readingOlder}
+        @click=${this.loadOlder}>Show older</button>
+        <span class="dim">${plural(this.first, "older event")}</span></p>` : nothing}`;
   }
 
   /** The events that match the filter, in the order in which they are shown. */
