@@ -56,6 +56,26 @@ async def test_the_drawer_shows_inputs_result_and_attempts_and_returns_the_focus
     await expect(page).not_to_have_url(re.compile("step="))
 
 
+async def test_a_large_run_shows_its_newest_outputs_and_the_result_of_a_step(user: User) -> None:
+    run = await user.create(IMAGE, passthrough_step("a/b", text="of one step"))
+    await user.site.service.until_ended(run["id"])
+    page = await user.context.new_page()
+
+    async def enlarge(route: Route) -> None:
+        head = await user.client.get(f"/api/v1/workflows/{run['id']}?include_steps=false")
+        await route.fulfill(json=head.json() | {"total_steps": 2_001})
+
+    await page.route(re.compile("include_steps=false"), enlarge)
+    async with page.expect_response(re.compile("include_results=false")):
+        await page.goto(f"{user.site.url}/ui/workflows/{run['id']}")
+    outputs = page.get_by_role("region", name="Newest outputs")
+    await expect(outputs.get_by_role("img", name="Output of draw")).to_have_js_property("naturalWidth", 64)
+    await page.get_by_role("button", name="a/b Completed").click()
+    drawer = page.get_by_role("dialog", name="a/b")
+    await expect(drawer.get_by_text("of one step")).to_have_count(2)  # the input and the result
+    await expect(drawer.locator(".attempts > li")).to_have_count(1)
+
+
 async def test_the_drawer_counts_down_to_the_next_attempt(user: User) -> None:
     run = await user.create(configured_step("flaky", fails=9, retryable=True), config=SLOW_RETRY)
     await user.site.service.until(run["id"], lambda now: now["steps"][0]["next_attempt_at"] is not None)
@@ -67,6 +87,29 @@ async def test_the_drawer_counts_down_to_the_next_attempt(user: User) -> None:
     await expect(page.locator(".run-facts")).to_have_text(re.compile(r"Duration[\d.]+ (ms|s|min)"))
     await expect(drawer.locator(".attempts")).to_contain_text("told to fail")
     await keep_screenshot(page, "run-drawer-retry")
+
+
+async def test_the_drawer_opens_after_a_first_read_that_failed_and_one_that_was_refused(user: User) -> None:
+    run = await user.create(passthrough_step("only", quality=None), config={"step_defaults": {"*": {"quality": 7}}})
+    await user.site.service.until_ended(run["id"])
+    page = await user.context.new_page()
+    reads = 0
+
+    async def fail_first(route: Route) -> None:
+        nonlocal reads
+        reads += 1
+        if reads == 1:
+            await route.abort()
+        elif reads == 2:
+            await route.fulfill(status=429, headers={"Retry-After": "1"})
+        else:
+            await route.continue_()
+
+    await page.route(re.compile(rf"/api/v1/workflows/{run['id']}\?"), fail_first)
+    await page.goto(f"{user.site.url}/ui/workflows/{run['id']}?step=only")
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("dialog", name="only")).to_contain_text("quality7from default of the run")
+    user.errors.clear()  # the console reports both
 
 
 async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: ConfiguredProvider) -> None:

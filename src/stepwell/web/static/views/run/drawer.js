@@ -10,6 +10,8 @@ import { reasonView } from "./reasons.js";
 import { inputsOf } from "./step_inputs.js";
 
 const AGAIN_MS = 5_000;
+const FACTOR = 10; // the pause after a read is at least this many times as long as the read was
+const MOST_ATTEMPTS = 20; // at first, and with each "Show older"
 const RECEIPTS = {
   never_started: "Never sent to the provider",
   provider_cancelled: "Cancelled by the provider",
@@ -42,8 +44,8 @@ export class Drawer {
     this.requests = new AbortController();
     this.stepId = stepId;
     this.tasks = null;
+    this.mostAttempts = MOST_ATTEMPTS;
     this.reason = null;
-    this.lateResult = null;
     this.error = null;
     this.draw();
     if (!this.element.open) this.element.showModal();
@@ -58,23 +60,31 @@ export class Drawer {
   /** Reads the attempts, and the reason why the step waits. Called again after the run has changed. */
   async read() {
     const { signal } = this.requests;
-    const { path } = this.reader;
+    const { path, hasResults, singleResults } = this.reader;
     const stepId = this.stepId;
-    this.shownAt = this.stepOf(stepId)?.updated_at;
-    this.readAt = performance.now() + AGAIN_MS;
+    const step = this.stepOf(stepId);
+    const began = performance.now();
+    this.shownAt = step.updated_at;
+    this.readAt = Infinity;
+    if (!hasResults) singleResults.read([step]);
     try {
-      const [{ tasks }, explanation] = await Promise.all([
-        getJson(`${path}/tasks`, { query: { include_deleted: true }, signal }),
-        getJson(`${path}/explain`, { signal }),
+      const [{ tasks }, reason] = await Promise.all([
+        getJson(`${path}/tasks`, { query: { include_deleted: true, step_id: stepId }, signal }),
+        step.status === "COMPLETED" ? null : this.readReason(stepId, signal),
       ]);
-      this.tasks = tasks.filter((task) => task.step_id === stepId);
-      this.reason = explanation.steps.find((each) => each.step_id === stepId)?.reason ?? null;
-      this.error = null;
+      Object.assign(this, { tasks, reason, error: null });
     } catch (error) {
       if (isAbort(error)) return;
       this.error = error;
     }
+    const now = performance.now();
+    this.readAt = now + Math.max(AGAIN_MS, FACTOR * (now - began));
     this.draw();
+  }
+
+  async readReason(stepId, signal) {
+    const { steps } = await getJson(`${this.reader.path}/explain`, { signal });
+    return steps.find((each) => each.step_id === stepId)?.reason ?? null;
   }
 
   /** After the run was read again. */
@@ -114,7 +124,7 @@ export class Drawer {
       </div>`, this.element);
   }
 
-  /** The files of the step: of its result, or of its attempts if the results of a large run aren't read. */
+  /** The files of the step: of its result, or of its attempts until the result is read. */
   outputs(step) {
     const paths = step.result ? filesOf(step.result) : (this.tasks?.findLast((task) => task.status === "COMPLETED")?.outputs ?? [])
       .map((output) => output.path);
@@ -130,28 +140,9 @@ export class Drawer {
       : html`<p class="dim">None.</p>`}</section>`;
   }
 
-  /** The result of the step alone isn't to be had: in a large run it is read once the user asks for it. */
-  readResult = async () => {
-    const { signal } = this.requests;
-    const stepId = this.stepId;
-    try {
-      const { steps } = await getJson(this.reader.path, { signal });
-      this.lateResult = steps.find((step) => step.step_id === stepId)?.result ?? null;
-    } catch (error) {
-      if (isAbort(error)) return;
-      this.error = error;
-    }
-    this.draw();
-  };
-
   result(step) {
-    const result = step.result ?? this.lateResult;
-    if (!result && !this.reader.hasResults && step.status === "COMPLETED") {
-      return html`<section><h3>Result</h3><p><button type="button" class="button" @click=${this.readResult}>Read the result</button>
-        <span class="dim">This reads the results of the whole run.</span></p></section>`;
-    }
-    if (!result) return nothing;
-    const members = Object.entries(result);
+    if (!step.result) return nothing;
+    const members = Object.entries(step.result);
     return html`<section><h3>Result</h3><dl class="values">${members.map(([name, value]) => html`<div>
       <dt class="mono break">${name}</dt><dd>${valueView(value)}</dd></div>`)}</dl></section>`;
   }
@@ -159,7 +150,11 @@ export class Drawer {
   attempts() {
     const { tasks } = this;
     if (tasks === null) return this.error ? nothing : html`<section><h3>Attempts</h3><p class="dim" role="status">Loading…</p></section>`;
-    return html`<section><h3>Attempts</h3>${tasks.length ? html`<ol class="attempts">${tasks.map((task) => html`<li class="card">
+    const older = tasks.length - this.mostAttempts;
+    return html`<section><h3>Attempts</h3>${older > 0 ? html`<p><button type="button" class="button"
+      @click=${() => { this.mostAttempts += MOST_ATTEMPTS; this.draw(); }}>Show older</button>
+      <span class="dim">${plural(older, "older attempt")}</span></p>` : nothing}${tasks.length
+      ? html`<ol class="attempts">${tasks.slice(-this.mostAttempts).map((task) => html`<li class="card">
       <div class="row"><strong>Attempt ${task.attempt}</strong>${statusBadge(task.status)}</div>
       ${definitionList(attemptFacts(task))}
       ${task.error ? html`<p class="attempt-error break">${task.error}</p>` : nothing}</li>`)}</ol>`

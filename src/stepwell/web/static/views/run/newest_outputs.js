@@ -5,11 +5,21 @@ import { fileUrl, filesOf, hideBroken, kindOf, thumbnail } from "../../lib/outpu
 const MOST = 12;
 const CHARS = 160;
 
+/** The steps that ended last and may have outputs, the newest first: those whose results a large run needs. */
+export function newestSteps(run) {
+  const ended = run.steps.filter((step) => step.status === "COMPLETED" && step.task_type !== "PASSTHROUGH");
+  return ended.sort(newestFirst).slice(0, MOST);
+}
+
+function newestFirst(one, other) {
+  return one.completed_at < other.completed_at ? 1 : -1;
+}
+
 /** The strip, or nothing if there are no outputs. *open* is called with the id of the step whose output is selected. */
 export function newestOutputs(run, open) {
   const shown = [];
   const ended = run.steps.filter((step) => step.result && step.task_type !== "PASSTHROUGH");
-  ended.sort((one, other) => (one.completed_at < other.completed_at ? 1 : -1));
+  ended.sort(newestFirst);
   for (const step of ended) {
     if (shown.length === MOST) break;
     if (filesOf(step.result).length || typeof step.result.result_text === "string") shown.push(step);

@@ -1,12 +1,15 @@
 // Reads a run, and reads it again after its events.
 //
 // A run is read in two requests: first what the header shows, then the run with its steps. A run of more than
-// RESULTS_UP_TO steps is read without their results. Between an event and the next request pass at least SOON_MS, and
+// RESULTS_UP_TO steps is read without their results. Those of its newest steps, and of a step in the drawer, are read one
+// by one. Between an event and the next request pass at least SOON_MS, and
 // between two requests five times as long as the last one took, so that a large run doesn't keep the browser busy.
 import { isAbort, request } from "../../lib/api.js";
 import { noteServiceTime, serviceNow } from "../../lib/clock.js";
 import { isTerminal } from "../../lib/status.js";
 import { followRun } from "./live.js";
+import { newestSteps } from "./newest_outputs.js";
+import { SingleResults } from "./single_results.js";
 
 const RESULTS_UP_TO = 2_000;
 const SOON_MS = 250;
@@ -20,6 +23,7 @@ export class RunReader {
     this.onRead = onRead;
     this.run = null;
     this.hasResults = true;
+    this.singleResults = new SingleResults(this.path, () => this.onResults());
     this.error = null;
     this.gone = false; // the service knows no such run
     this.wasDeleted = false; // and it was there when the page was opened
@@ -79,6 +83,7 @@ export class RunReader {
       if (!this.run) await this.readHead();
       const query = this.hasResults ? {} : { include_results: false };
       const { data, headers } = await request(this.path, { query });
+      if (!this.hasResults) this.singleResults.applyTo(data.steps);
       this.run = data;
       noteServiceTime(headers);
       this.noteMove(data);
@@ -89,6 +94,13 @@ export class RunReader {
     }
     const now = performance.now();
     this.readyAt = now + 5 * (now - began);
+    this.onRead();
+    if (!this.hasResults && this.run?.steps) this.singleResults.read(newestSteps(this.run));
+  }
+
+  onResults() {
+    if (!this.run?.steps) return;
+    this.singleResults.applyTo(this.run.steps);
     this.onRead();
   }
 
