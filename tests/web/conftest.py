@@ -4,7 +4,6 @@ Such tests set `pytest.mark.asyncio(loop_scope="session")`, and each uses a tena
 """
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
@@ -12,13 +11,11 @@ import pytest_asyncio
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.setting_values import ModelLimits, Secrets
-from support.browser.chromium import chromium_path, running_chromium
-from support.browser.pages import Site, User, signed_in
+from support.browser.chromium import chromium_path
+from support.browser.pages import Site, User, running_site, signed_in
 from support.database.postgres import TestServer, database
 from support.emulators.fal import KEY, FalEmulator
 from support.providers.configured_by_steps import ConfiguredProvider
-from support.service.listening_service import listening
-from support.service.live_service import serving
 
 
 @pytest.fixture(scope="session")
@@ -44,20 +41,19 @@ async def site(
 ) -> AsyncIterator[Site]:
     """The service, and a browser. Without Chromium, the test is skipped."""
     chromium = chromium_path()
-    async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(database(server, template))
-        folder = tmp_path_factory.mktemp("site")
-        settings = {
-            "fal_url": fal.url,
-            "fal_poll_interval_s": 0.1,
-            "breaker_reset_s": 3600,
-            "credentials": Secrets({"fal": KEY}),
-            "limits": ModelLimits({ProviderType.FAL: {"fal-ai/narrow": ModelLimit(concurrency=1)}}),
-        }
-        service = await stack.enter_async_context(serving(dsn, folder, scripted, **settings))
-        port = await stack.enter_async_context(listening(service))
-        browser = await stack.enter_async_context(running_chromium(chromium))
-        yield Site(service, f"http://localhost:{port}", browser)
+    folder = tmp_path_factory.mktemp("site")
+    settings = {
+        "fal_url": fal.url,
+        "fal_poll_interval_s": 0.1,
+        "breaker_reset_s": 3600,
+        "credentials": Secrets({"fal": KEY}),
+        "limits": ModelLimits({ProviderType.FAL: {"fal-ai/narrow": ModelLimit(concurrency=1)}}),
+    }
+    async with (
+        database(server, template) as dsn,
+        running_site(dsn, folder, scripted, chromium, **settings) as site,
+    ):
+        yield site
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -12,13 +12,16 @@ from msgspec import Struct
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from stepwell.api.operations import Permission
-from support.service.live_service import EVERYTHING, Service
+from stepwell.ports.providers import Provider
+from support.browser.chromium import running_chromium
+from support.service.listening_service import listening
+from support.service.live_service import EVERYTHING, Service, serving
 from support.service.session_cookies import cookie_of
 
 DEADLINE_MS = 20_000  # the machine may be loaded
 WIDE, NARROW = 1280, 360
 # Images that are neither loaded yet nor far away.
-_IMAGES_SHOWN = """Promise.all([...document.images]
+IMAGES_SHOWN = """Promise.all([...document.images]
   .filter((image) => !image.complete && image.getBoundingClientRect().top < innerHeight)
   .map((image) => image.decode().catch(() => {})))"""
 expect.set_options(timeout=DEADLINE_MS)
@@ -30,6 +33,19 @@ class Site(Struct):
     service: Service
     url: str
     browser: Browser
+
+
+@asynccontextmanager
+async def running_site(
+    dsn: str, folder: Path, provider: Provider, chromium: str, **settings: Any
+) -> AsyncIterator[Site]:
+    """Yield a service on the database *dsn* with files in *folder* and with *provider*, and the browser *chromium*."""
+    async with (
+        serving(dsn, folder, provider, **settings) as service,
+        listening(service) as port,
+        running_chromium(chromium) as browser,
+    ):
+        yield Site(service, f"http://localhost:{port}", browser)
 
 
 class User(Struct):
@@ -106,5 +122,5 @@ def _described(message: ConsoleMessage) -> str:
 async def keep_screenshot(page: Page, name: str) -> None:
     """Store a screenshot of the whole page in the folder that STEPWELL_SCREENSHOTS names, if it is set."""
     if folder := os.environ.get("STEPWELL_SCREENSHOTS"):
-        await page.evaluate(_IMAGES_SHOWN)
+        await page.evaluate(IMAGES_SHOWN)
         await page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
