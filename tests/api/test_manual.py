@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import httpx
 import pytest
 
-from stepwell.api.manual_pages import FIRST_PAGE, PAGES
+from stepwell.api.manual_pages import FIRST_PAGE, PAGES, read_images
 from support.service.conformance import conforming_client
 from support.service.live_service import Service
 
@@ -22,11 +22,15 @@ class Page(HTMLParser):
         self.tags: set[str] = set()
         self.ids: list[str] = []
         self.links: list[str] = []
+        self.images: list[dict[str, str | None]] = []
         self.loads: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        if tag == "img":
+            self.images.append(dict(attrs))
+            return
         for name, value in attrs:
             if name in ("id", "href", "src", "style"):
                 {"id": self.ids, "href": self.links}.get(name, self.loads).append(value or "")
@@ -40,14 +44,21 @@ async def test_the_manual_needs_no_token(api: Service) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-async def test_a_page_loads_nothing_and_its_links_lead_somewhere(client: httpx.AsyncClient, name: str) -> None:
+async def test_a_page_loads_its_images_only_and_its_links_lead_somewhere(client: httpx.AsyncClient, name: str) -> None:
     answer = await client.get(f"/manual/{name}")
     page = Page(answer.text)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'unsafe-inline';")
+    assert answer.headers["content-security-policy"] == (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; img-src 'self'"
+    )
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert page.loads == []
-    assert not {"script", "link", "img", "iframe", "form"} & page.tags
+    assert not {"script", "link", "iframe", "form"} & page.tags
+    for image in page.images:
+        assert set(image) == {"src", "alt"}
+        assert image["alt"]
+        served = await client.get(str(image["src"]))
+        assert (served.status_code, served.headers["content-type"]) == (200, "image/webp"), image
     assert len(set(page.ids)) == len(page.ids)
     for link in page.links:
         if link.startswith("#"):
@@ -71,6 +82,16 @@ async def test_a_page_fits_a_screen_of_360_pixels(client: httpx.AsyncClient, nam
     assert re.search(r"main \{[^}]*overflow-wrap: anywhere", style)
     assert "tr, td, td:first-child { display: block; width: auto" in style
     assert text.count('<details class="menu"><summary>Contents</summary><nav>') == 1
+
+
+async def test_an_image_is_served_by_its_name_only_and_browsers_store_it(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/manual/images/runs.webp")
+    assert answer.content == read_images()["runs.webp"]
+    assert answer.headers["cache-control"] == "public, max-age=3600"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    for name in ("nothing.webp", "start.md", "..%2fstart.md", "%00"):
+        unknown = await client.get(f"/manual/images/{name}")
+        assert (unknown.status_code, unknown.headers["content-type"]) == (404, "application/problem+json"), name
 
 
 async def test_a_cell_of_a_table_names_its_column(client: httpx.AsyncClient) -> None:

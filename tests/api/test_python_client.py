@@ -140,6 +140,7 @@ async def look_around(python: PythonClient) -> None:
     for page in ("manual", "metrics", "schema_page", "schema", "schema_alias"):
         await python.call(page)
     await python.call("manual_page", "start")
+    await python.call("manual_image", "runs.webp")
     await python.call("complete_upload", UNKNOWN, expects=404)
     await python.call("provider_callback", "unknown", expects=404)
     await python.call("redeliver", UNKNOWN, "unknown", expects=404)

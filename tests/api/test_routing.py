@@ -129,7 +129,7 @@ async def test_head_answers_as_get_does_without_the_body(
     (output,) = task["outputs"]
     paths = ["/", "/health/live", "/health/ready", "/schema", "/schema/openapi.json", "/openapi.json"]
     paths += ["/api/v1/workflows", location]
-    paths += ["/manual", "/manual/concepts", "/manual/nothing"]
+    paths += ["/manual", "/manual/concepts", "/manual/nothing", "/manual/images/runs.webp"]
     paths += [f"{location}/events", f"{location}/tasks", f"/api/v1/artifacts/{output['path']}", "/api/v1/events"]
     paths += [f"/api/v1/workflows/{uuid4()}", f"{location}?include_steps=x", "/api/v1/providers"]
     for path in paths:

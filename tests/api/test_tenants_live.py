@@ -38,6 +38,7 @@ OPEN = {
     "schema_alias",
     "manual",
     "manual_page",
+    "manual_image",
     "provider_callback",
 }
 ONE = WORKFLOWS + "{workflow}"
@@ -263,7 +264,8 @@ def _problem(answer: httpx.Response) -> dict[str, Any]:
 @pytest.mark.parametrize("name", sorted(OPEN))
 async def test_open_routes_need_no_token(callers: Callers, name: str) -> None:
     (operation,) = [operation for operation in operations() if operation.id == name]
-    answer = await callers.anonymous.request(operation.method, operation.path.format(token="00" * 48, page="start"))
+    path = operation.path.format(token="00" * 48, page="start", image="runs.webp")
+    answer = await callers.anonymous.request(operation.method, path)
     assert answer.status_code == (404 if name == "provider_callback" else 200)
 
 

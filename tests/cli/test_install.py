@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stepwell.api.manual_pages import PAGES
+from stepwell.api.manual_pages import PAGES, read_images
 from stepwell.cli.data_folder import open_folder
 from stepwell.cli.errors import Refused
 from stepwell.cli.examples import examples
@@ -71,6 +71,8 @@ def test_the_wheel_contains_the_manual(installed: tuple[Path, dict[str, str]], t
         [python.parent / "stepwell", "manual"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     ).stdout
     assert [line.split()[0] for line in said.splitlines()] == list(PAGES)
+    (folder,) = python.parents[1].glob("lib/python*/site-packages/stepwell/manual/images")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == read_images()
 
 
 def test_pytest_finds_the_fixtures_of_the_installed_wheel_which_run_postgresql(

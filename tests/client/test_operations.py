@@ -22,6 +22,7 @@ LEFT_OUT = {
     "schema_page": "a page for people",
     "manual": "a page for people",
     "manual_page": "a page for people",
+    "manual_image": "an image of a page for people",
     "schema_alias": "the same as `schema`",
 }
 # Parameters that a client with a token doesn't need.

@@ -1,10 +1,12 @@
 """The pages of the manual as texts: which there are, how they begin, and where their links lead."""
 
 import re
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
-from stepwell.api.manual_pages import anchor_of, read_heading, read_page
+from stepwell.api.manual_pages import anchor_of, read_heading, read_images, read_page
 from support.documents.diagrams import loose_ends
 from support.documents.manual import FOLDER, pages, unknown_settings
 from support.documents.markdown import blocks_of
@@ -13,7 +15,8 @@ from support.processes.source_tree import TOP
 PAGES = pages()
 README = (TOP / "README.md").read_text()
 _CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def anchors_of(text: str) -> list[str]:
@@ -21,8 +24,26 @@ def anchors_of(text: str) -> list[str]:
     return [anchor_of(heading.replace("`", "")) for heading in headings]
 
 
-def test_each_file_in_the_folder_is_a_page() -> None:
-    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(f"{name}.md" for name in PAGES)
+def test_each_file_in_the_folder_is_a_page_or_an_image_of_a_page() -> None:
+    names = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
+    images = {link for text in PAGES.values() for _, link in _IMAGE.findall(text)}
+    assert names == {f"{name}.md" for name in PAGES} | images
+
+
+@pytest.mark.parametrize("name", read_images())
+def test_an_image_is_small_in_bytes_and_pixels(name: str) -> None:
+    content = read_images()[name]
+    assert len(content) <= 60_000
+    with Image.open(BytesIO(content)) as image:
+        assert image.format == "WEBP"
+        assert image.width <= 800
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_images_of_a_page_are_files_of_the_manual_and_have_texts(page: str) -> None:
+    for text, link in _IMAGE.findall(PAGES[page]):
+        assert (FOLDER / link).is_file(), link
+        assert len(text) >= 20, link
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -132,6 +132,7 @@ async function lookAround(): Promise<void> {
   data(await api.GET("/metrics", { parseAs: "text" }));
   data(await api.GET("/manual", { parseAs: "text" }));
   data(await api.GET("/manual/{page}", { params: { path: { page: "start" } }, parseAs: "text" }));
+  data(await api.GET("/manual/images/{image}", { params: { path: { image: "runs.webp" } }, parseAs: "blob" }));
   const unknown = [
     await api.POST("/api/v1/artifacts/{upload_id}/complete", { params: { path: { upload_id: UNKNOWN } } }),
     await api.POST("/api/v1/callbacks/{token}", { params: { path: { token: "unknown" } } }),

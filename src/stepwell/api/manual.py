@@ -1,13 +1,13 @@
-"""The operations of the manual: its pages as HTML, without a token."""
+"""The operations of the manual: its pages as HTML, and their images, without a token."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from anyio import to_thread
 from litestar import Response
 
 from stepwell.api.dependencies import ApiRequest
-from stepwell.api.manual_pages import FIRST_PAGE, PAGES, render_page
+from stepwell.api.manual_pages import FIRST_PAGE, PAGES, read_images, render_page
 from stepwell.api.operations import Content, Operation, endpoint
 from stepwell.api.page_style import page_answer
 from stepwell.api.problems import path_not_found
@@ -34,6 +34,19 @@ MANUAL_PAGE = Operation(
     answers=Content("text/html"),
     problems=(404,),
 )
+MANUAL_IMAGE = Operation(
+    method="GET",
+    path="/manual/images/{image}",
+    id="manual_image",
+    summary="An image of the manual",
+    description="An image of a page of the manual, by its file name.",
+    tag=TAG,
+    permission=None,
+    answers=Content("image/webp", binary=True),
+    problems=(404,),
+)
+# An upgrade may bring other images under the same names.
+_IMAGE_HEADERS: Final = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
 @endpoint(MANUAL)
@@ -49,9 +62,18 @@ async def manual_page(request: ApiRequest) -> Response[Any]:
     return await _answer(page)
 
 
+@endpoint(MANUAL_IMAGE)
+async def manual_image(request: ApiRequest) -> Response[Any]:
+    # In a thread, because the first request reads the files.
+    image = (await to_thread.run_sync(read_images)).get(str(request.path_params["image"]))
+    if image is None:
+        return path_not_found(request, "The manual has no such image.")
+    return Response(image, media_type="image/webp", headers=_IMAGE_HEADERS)
+
+
 async def _answer(page: str) -> Response[bytes]:
     # In a thread, because the first request for a page renders it.
-    return page_answer(await to_thread.run_sync(partial(render_page, page)))
+    return page_answer(await to_thread.run_sync(partial(render_page, page)), images=True)
 
 
-HANDLERS = (manual, manual_page)
+HANDLERS = (manual, manual_page, manual_image)

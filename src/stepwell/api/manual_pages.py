@@ -1,4 +1,4 @@
-"""The pages of the manual: Markdown files in the package, and the HTML made of them.
+"""The pages of the manual: Markdown files in the package, the HTML made of them, and their images.
 
 The files also contain lines of HTML comments, which are notes to the tests of the manual: which command writes a table,
 and which block of code isn't run. `read_page` removes them.
@@ -21,6 +21,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "Use it": (
         "start",
         "concepts",
+        "page",
         "api",
         "curl",
         "cli",
@@ -50,15 +51,18 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
 PAGES: Final = tuple(name for names in GROUPS.values() for name in names)
 FIRST_PAGE: Final = PAGES[0]
 
+_FOLDER: Final = files("stepwell") / "manual"
 _NOTE = re.compile(r"^<!-- .* -->\n", re.MULTILINE)
 _LINK = re.compile(r"([a-z0-9-]+)\.md(#[\w-]+)?")
+_IMAGES: Final = "images"  # the folder beside the pages, and a part of the path of an image
 _STYLE = """
 main { overflow-wrap: anywhere } main > pre, table { background: var(--card) } h2 { padding-bottom: .2rem }
 h3 { margin: 1.8rem 0 .4rem } td, th, td:first-child { width: auto; padding: .35rem .8rem .35rem 0; text-align: left;
   vertical-align: top; overflow-wrap: break-word } table { background: none }
   td.number, th.number { text-align: right } nav a.here { font-weight: 700 }
 nav a.part { padding-left: .9rem; color: var(--dim) } blockquote { margin: .6rem 0; padding-left: 1rem;
-  border-left: 3px solid var(--line) } li { margin: .25rem 0 } td code { overflow-wrap: anywhere }
+  border-left: 3px solid var(--line) } img { max-width: 100%; height: auto; border: 1px solid var(--line);
+  border-radius: 8px } li { margin: .25rem 0 } td code { overflow-wrap: anywhere }
 @media (max-width: 40rem) { thead { display: none } td, td:first-child { padding: .1rem 0 }
   td:first-child { font-weight: 600 } td.number { text-align: left }
   td[data-label]::before { content: attr(data-label) ": "; color: var(--dim) } ul, ol { padding-left: 1.3rem } }
@@ -67,7 +71,13 @@ nav a.part { padding-left: .9rem; color: var(--dim) } blockquote { margin: .6rem
 
 def read_page(name: str) -> str:
     """Return the Markdown of the page *name*, one of `PAGES`, without the notes to the tests."""
-    return _NOTE.sub("", (files("stepwell") / "manual" / f"{name}.md").read_text(encoding="utf-8"))
+    return _NOTE.sub("", (_FOLDER / f"{name}.md").read_text(encoding="utf-8"))
+
+
+@cache
+def read_images() -> Mapping[str, bytes]:
+    """Return the images of the pages, WebP files, by their names."""
+    return {file.name: file.read_bytes() for file in (_FOLDER / _IMAGES).iterdir()}
 
 
 @cache
@@ -97,7 +107,10 @@ def render_page(name: str) -> bytes:
 
 
 def _with_anchors(tokens: Sequence[Token]) -> Iterable[tuple[str, str]]:
-    """Give each heading an anchor, and each link to a page its address. Yield anchor and text of the h2 headings."""
+    """Give each heading an anchor, and each link to a page and each image its path of this service.
+
+    Yield anchor and text of the h2 headings.
+    """
     for token, following in pairwise([*tokens, Token("", "", 0)]):
         if token.type == "heading_open":
             text = "".join(child.content for child in following.children or ())
@@ -107,6 +120,8 @@ def _with_anchors(tokens: Sequence[Token]) -> Iterable[tuple[str, str]]:
         for child in token.children or ():
             if child.type == "link_open" and (link := _LINK.fullmatch(str(child.attrGet("href")))):
                 child.attrSet("href", f"/manual/{link[1]}{link[2] or ''}")
+            elif child.type == "image":
+                child.attrSet("src", f"/manual/{child.attrGet('src')}")
 
 
 def _label_cells(tokens: Sequence[Token]) -> None:

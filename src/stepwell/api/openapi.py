@@ -79,6 +79,7 @@ _PARAMETERS = {
     "path": {"type": "string"},
     "token": {"type": "string"},
     "page": {"type": "string"},
+    "image": {"type": "string"},
 }
 _TAGS = {
     "workflows": "Create, read and control workflows.",

@@ -1,16 +1,13 @@
 """The style sheet of the service's HTML pages, and the answer that serves a page.
 
-A page is complete in itself. It loads nothing, runs no script, and fits a screen of 360 pixels.
+A page runs no script, and fits a screen of 360 pixels. Images of this service are all that it may load.
 """
 
 from typing import Final
 
 from litestar import Response
 
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-    "X-Content-Type-Options": "nosniff",
-}
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1c2430; --dim: #5f6b7a; --paper: #fbfaf7; --card: #fff; --line: #e3ded3;
   --accent: #0b6e69; --get: #1f6feb; --post: #1a7f37; --patch: #9a6700; --delete: #cf222e; }
@@ -45,6 +42,8 @@ a { color: var(--accent) } summary { cursor: pointer; color: var(--dim); padding
 """
 
 
-def page_answer(html: bytes) -> Response[bytes]:
-    """Return the answer with a page, which must not load or run anything."""
-    return Response(html, media_type="text/html", headers=_HEADERS)
+def page_answer(html: bytes, *, images: bool = False) -> Response[bytes]:
+    """Return the answer with a page, which must not run anything, and may load *images* of this service at most."""
+    policy = f"{_POLICY}; img-src 'self'" if images else _POLICY
+    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff"}
+    return Response(html, media_type="text/html", headers=headers)
