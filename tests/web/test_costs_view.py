@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from stepwell.persistence.clock import DatabaseClock
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, User, keep_screenshot, signed_in
+from support.browser.pages import NARROW, User, keep_screenshots, signed_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -44,10 +44,9 @@ async def test_costs_are_summed_by_day_provider_model_and_tenant(user: User) -> 
     await expect(page.get_by_role("region", name="Providers").get_by_role("row").nth(3)).to_contain_text("FAL")
     await expect(page.get_by_role("region", name="Tenants")).to_have_count(0)
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "costs")
+    await keep_screenshots(page, "costs")
     await page.emulate_media(color_scheme="dark")
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "costs-dark")
     async with signed_in(user.site, tenant=user.tenant, every=True) as operator:
         page = await operator.open("/ui/costs")
         tenants = page.get_by_role("region", name="Tenants").get_by_role("row")
@@ -68,7 +67,6 @@ async def test_the_period_is_part_of_the_url(user: User) -> None:
     await page.reload()
     await expect(total).to_contain_text("117 attempts")
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
-    await keep_screenshot(page, "costs-narrow")
     await page.go_back()
     await expect(total).to_contain_text("147 attempts")
 
@@ -76,4 +74,3 @@ async def test_the_period_is_part_of_the_url(user: User) -> None:
 async def test_a_time_without_costs_is_empty(user: User) -> None:
     page = await user.open(f"/ui/costs?from={date(2025, 1, 1)}&through={date(2025, 1, 31)}")
     await expect(page.get_by_text("Nothing has cost anything in this time.")).to_be_visible()
-    await keep_screenshot(page, "costs-empty")

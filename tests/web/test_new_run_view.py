@@ -12,7 +12,7 @@ from stepwell.api.operations import Permission
 from stepwell.examples import read_examples
 from support.browser.accessibility import accessibility_faults
 from support.browser.drops import drop_file
-from support.browser.pages import NARROW, Site, User, keep_screenshot, signed_in
+from support.browser.pages import NARROW, Site, User, keep_screenshot, keep_screenshots, signed_in
 from support.emulators.openai import drawn
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -67,10 +67,9 @@ async def test_faults_are_listed_and_marked_at_their_lines(user: User) -> None:
         await expect(faults.filter(has_text=f"Line {1 + lines.index(place)}")).to_have_count(1)
     await expect(page.locator(".cm-lint-marker-error")).to_have_count(2)
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "new-faults")
+    await keep_screenshots(page, "new-faults")
     await page.emulate_media(color_scheme="dark")
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "new-faults-dark")
     await write(page, '{"name": "x",\n "steps": [}')
     await expect(faults).to_have_count(1)
     await expect(faults).to_contain_text("Line 2Not JSON: Unexpected token")
@@ -151,7 +150,7 @@ async def test_a_run_that_does_not_exist_is_an_error_beside_the_example(user: Us
     page = await user.open("/ui/new?from=0198c0de-0000-7000-8000-000000000000")
     await expect(page.get_by_role("region", name="Price")).to_be_visible()
     await expect(page.get_by_role("alert")).to_contain_text("workflow not found")
-    await keep_screenshot(page, "new-unknown")
+    await keep_screenshots(page, "new-error")
     user.errors.clear()  # the console names the 404
 
 
@@ -179,9 +178,7 @@ async def test_every_example_can_be_chosen_and_has_no_fault(user: User) -> None:
     await expect(page.get_by_role("region", name="Faults")).to_have_count(0)
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "new-narrow")
-    await page.set_viewport_size({"width": 1280, "height": 800})
-    await keep_screenshot(page, "new")
+    await keep_screenshots(page, "new")
 
 
 async def test_who_may_only_read_can_check_a_definition_and_not_run_it(site: Site) -> None:

@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, Site, User, keep_screenshot, signed_in
+from support.browser.pages import NARROW, Site, User, keep_screenshots, signed_in
 from support.providers.configured_by_steps import configured_step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -70,7 +70,7 @@ async def test_a_view_is_accessible_and_as_wide_as_a_narrow_screen(user: User, p
     for i in range(await links.count()):
         await expect(links.nth(i)).to_be_in_viewport()
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, f"frame-{VIEWS[path].lower().replace(' ', '-')}-narrow")
+    await keep_screenshots(page, f"{VIEWS[path].lower().replace(' ', '-')}-empty")
 
 
 async def test_the_theme_follows_the_system_until_the_user_chooses_one(site: Site) -> None:

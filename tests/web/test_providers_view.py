@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import expect
 
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, User, keep_screenshot
+from support.browser.pages import NARROW, User, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -27,7 +27,7 @@ async def test_a_provider_is_shown_with_its_breakers_latencies_and_limits(user: 
     assert await accessibility_faults(page) == []
     await page.emulate_media(color_scheme="dark")
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "providers-dark")
+    await keep_screenshots(page, "providers")
 
 
 async def test_a_step_that_waits_for_a_slot_is_listed_with_its_reason(user: User, scripted: ConfiguredProvider) -> None:
@@ -41,7 +41,7 @@ async def test_a_step_that_waits_for_a_slot_is_listed_with_its_reason(user: User
     await expect(row).to_contain_text("Waits for a slot")
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "providers-narrow")
+    await keep_screenshots(page, "providers-waiting")
     for step in steps:
         scripted.release(created["id"], step["id"])
     await user.site.service.until_ended(created["id"])

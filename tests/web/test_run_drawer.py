@@ -9,7 +9,7 @@ from playwright.async_api import Route, expect
 
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, WIDE, User, keep_screenshot
+from support.browser.pages import NARROW, WIDE, User, keep_screenshot, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -142,7 +142,7 @@ async def test_a_run_that_stands_still_says_why_by_itself(user: User, scripted: 
     await expect(reason).not_to_contain_text("Waits for")
     await expect(reason.get_by_role("timer")).to_be_visible()
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "run-standstill")
+    await keep_screenshots(page, "run-standstill")
     await reason.get_by_role("button", name="flaky").click()
     await expect(page.get_by_role("dialog", name="flaky")).to_be_visible()
     await page.keyboard.press("Escape")

@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import User, keep_screenshot
+from support.browser.pages import User, keep_screenshot, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
 from support.service.live_service import token
 
@@ -127,7 +127,6 @@ async def test_the_graph_obeys_keys_and_its_list_is_searched(user: User, scripte
     await expect(steps.get_by_role("button")).to_have_text(
         ["draw Completed", "paint Completed", "held Running", "broken Failed", "last Pending"], use_inner_text=True
     )
-    await keep_screenshot(page, "run-graph")
     await graph.focus()
     whole = await graph.evaluate(VIEWPORT)
     await page.keyboard.press("+")
@@ -137,6 +136,7 @@ async def test_the_graph_obeys_keys_and_its_list_is_searched(user: User, scripte
     assert await graph.evaluate(VIEWPORT) == near | {"x": near["x"] + 60}
     await page.keyboard.press("0")
     assert await graph.evaluate(VIEWPORT) == whole
+    await keep_screenshots(page, "run-graph")
     scripted.release(run["id"], "held")
     await expect(steps.get_by_role("button", name="held Completed")).to_be_visible()
     await steps.get_by_role("button", name="draw").focus()

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, User, keep_screenshot
+from support.browser.pages import NARROW, User, keep_screenshot, keep_screenshots
 from support.browser.videos import webm
 from support.emulators.webhook_receiver import answered, running_sink
 from support.providers.configured_by_steps import configured_step, passthrough_step
@@ -53,7 +53,7 @@ async def test_outputs_are_shown_by_their_kinds_and_the_runs_result_first(user: 
     for theme in ("light", "dark"):
         await page.emulate_media(color_scheme=theme)
         assert await accessibility_faults(page) == []
-        await keep_screenshot(page, f"run-outputs-{theme}")
+    await keep_screenshots(page, "run-outputs")
     await page.set_viewport_size({"width": NARROW, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
 
@@ -88,7 +88,7 @@ async def test_two_outputs_are_compared_side_by_side_and_by_a_slider(user: User)
     await expect(left).to_have_css("clip-path", "inset(0px 49% 0px 0px)")
     await expect(left.get_by_role("img", name="Image of red")).to_be_visible()
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "run-comparison")
+    await keep_screenshots(page, "run-comparison")
     await dialog.get_by_role("button", name="Exchange left and right").click()
     await expect(left.get_by_role("img", name="Image of blue")).to_be_visible()
     await page.keyboard.press("Escape")

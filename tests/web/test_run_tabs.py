@@ -9,7 +9,7 @@ from playwright.async_api import Route, expect
 
 from stepwell.api.operations import Permission
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, User, keep_screenshot, signed_in
+from support.browser.pages import NARROW, User, keep_screenshots, signed_in
 from support.emulators.webhook_receiver import answered, running_sink
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
@@ -34,7 +34,7 @@ async def test_events_arrive_without_a_gap_or_a_repeat(user: User, scripted: Con
         await page.emulate_media(color_scheme=theme)
         assert await accessibility_faults(page) == []
     await page.get_by_role("searchbox", name="Filter events").fill("")
-    await keep_screenshot(page, "run-events")
+    await keep_screenshots(page, "run-events")
     await page.set_viewport_size({"width": NARROW, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
 
@@ -100,7 +100,7 @@ async def test_a_definition_is_shown_as_sent_and_as_completed(user: User) -> Non
     for theme in ("light", "dark"):
         await page.emulate_media(color_scheme=theme)
         assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "run-definition")
+    await keep_screenshots(page, "run-definition")
     await page.set_viewport_size({"width": NARROW, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
 
@@ -123,7 +123,7 @@ async def test_a_webhook_is_sent_again_by_a_button_that_only_writers_have(user: 
         for theme in ("light", "dark"):
             await page.emulate_media(color_scheme=theme)
             assert await accessibility_faults(page) == []
-        await keep_screenshot(page, "run-webhooks")
+        await keep_screenshots(page, "run-webhooks")
         async with signed_in(user.site, tenant=user.tenant, permissions=(Permission.READ,)) as reader:
             page = await reader.open(path, width=NARROW)
             await expect(page.get_by_text("Delivered")).to_be_visible()

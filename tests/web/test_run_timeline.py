@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import NARROW, User, keep_screenshot
+from support.browser.pages import NARROW, User, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -119,7 +119,6 @@ async def test_the_timeline_shows_retries_the_critical_path_and_what_goes_on(
     for theme in ("light", "dark"):
         await page.emulate_media(color_scheme=theme)
         assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "run-timeline")
+    await keep_screenshots(page, "run-timeline")
     await page.set_viewport_size({"width": NARROW, "height": 800})
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
-    await keep_screenshot(page, "run-timeline-narrow")

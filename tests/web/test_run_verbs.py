@@ -11,7 +11,7 @@ from playwright.async_api import Locator, Page, Route, expect
 from stepwell.api.operations import Permission
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import Site, User, keep_screenshot, signed_in
+from support.browser.pages import Site, User, keep_screenshots, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step, views_are
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -49,7 +49,7 @@ async def test_resume_says_what_runs_again_and_what_is_kept(user: User) -> None:
         ["1 step runs againbroken", "1 step runslast", "1 result is keptkept", "The run becomes Running"]
     )
     await expect(dialog.get_by_role("button", name="Resume", exact=True)).to_be_focused()
-    await keep_screenshot(page, "run-resume")
+    await keep_screenshots(page, "run-resume")
     await page.keyboard.press("Escape")
     await expect(dialog).to_be_hidden()
     await expect(buttons(page).first).to_be_focused()

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from support.browser.pages import User, keep_screenshot
+from support.browser.pages import User, keep_screenshot, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -72,6 +72,7 @@ async def test_the_tabs_are_in_the_url_and_follow_the_arrow_keys(user: User) -> 
 async def test_an_unknown_run_is_no_error_of_the_page(user: User) -> None:
     page = await user.open("/ui/workflows/0198c0de-0000-7000-8000-000000000000")
     await expect(page.get_by_text("There is no such run.")).to_be_visible()
+    await keep_screenshots(page, "run-unknown")
     user.errors.clear()
 
 

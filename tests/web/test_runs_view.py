@@ -13,7 +13,7 @@ from stepwell.api.operations import Permission
 from stepwell.contract.enums import EventType
 from stepwell.web.static_files import static_files
 from support.browser.accessibility import accessibility_faults
-from support.browser.pages import Site, User, keep_screenshot, signed_in
+from support.browser.pages import Site, User, keep_screenshot, keep_screenshots, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -256,6 +256,7 @@ async def test_pages_follow_by_cursors_and_the_total_is_never_asked_for(user: Us
 async def test_a_filter_that_the_service_refuses_is_explained(user: User) -> None:
     page = await user.open("/ui?label=wrong")
     await expect(page.get_by_role("alert")).to_contain_text("label Expected key:value")
+    await keep_screenshots(page, "runs-error")
     await page.get_by_role("button", name="Clear filters").click()
     await expect(page.get_by_text("There are no runs yet.")).to_be_visible()
     await expect(page.get_by_role("alert")).to_be_hidden()

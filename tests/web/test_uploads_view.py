@@ -8,7 +8,7 @@ from playwright.async_api import FilePayload, expect
 from stepwell.api.operations import Permission
 from support.browser.accessibility import accessibility_faults
 from support.browser.drops import drop_file
-from support.browser.pages import NARROW, Site, User, keep_screenshot, signed_in
+from support.browser.pages import NARROW, Site, User, keep_screenshot, keep_screenshots, signed_in
 from support.emulators.openai import drawn
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -29,7 +29,7 @@ async def test_a_file_that_is_dropped_is_listed_with_its_preview_and_path(user: 
     assert path.startswith("media/")
     await expect(page.get_by_text("1 file of 10,000")).to_be_visible()
     assert await accessibility_faults(page) == []
-    await keep_screenshot(page, "uploads")
+    await keep_screenshots(page, "uploads")
     await page.emulate_media(color_scheme="dark")
     assert await accessibility_faults(page) == []
 
@@ -57,7 +57,7 @@ async def test_a_file_is_deleted_after_a_question_unless_a_workflow_names_it(use
     await expect(page.get_by_role("alert")).to_contain_text("Clean the workflow up first.")
     await expect(table).to_contain_text("named.txt")
     assert await page.evaluate("document.documentElement.scrollWidth") == NARROW
-    await keep_screenshot(page, "uploads-narrow")
+    await keep_screenshots(page, "uploads-error")
     user.errors.clear()  # the console names the 409
 
 

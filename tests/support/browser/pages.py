@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 from uuid import uuid4
 
 import httpx
@@ -20,6 +20,7 @@ from support.service.session_cookies import cookie_of
 
 DEADLINE_MS = 20_000  # the machine may be loaded
 WIDE, NARROW = 1280, 360
+_LOOKS: Final[tuple[tuple[int, Literal["light", "dark"]], ...]] = ((WIDE, "light"), (NARROW, "dark"))
 # Images that are neither loaded yet nor far away.
 IMAGES_SHOWN = """Promise.all([...document.images]
   .filter((image) => !image.complete && image.getBoundingClientRect().top < innerHeight)
@@ -124,3 +125,20 @@ async def keep_screenshot(page: Page, name: str) -> None:
     if folder := os.environ.get("STEPWELL_SCREENSHOTS"):
         await page.evaluate(IMAGES_SHOWN)
         await page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+async def keep_screenshots(page: Page, name: str) -> None:
+    """Store two screenshots, as above: a wide one in light, and a narrow one in dark. Then the page is as before."""
+    size = page.viewport_size
+    if size is None or not os.environ.get("STEPWELL_SCREENSHOTS"):
+        return
+    scheme = await page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'")
+    for width, colours in _LOOKS:
+        await _look(page, width, colours)
+        await keep_screenshot(page, f"{name}-{width}-{colours}")
+    await _look(page, size["width"], scheme)
+
+
+async def _look(page: Page, width: int, scheme: Literal["light", "dark"]) -> None:
+    await page.set_viewport_size({"width": width, "height": 800})
+    await page.emulate_media(color_scheme=scheme)
