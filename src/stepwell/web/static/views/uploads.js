@@ -126,12 +126,13 @@ class UploadsView {
   }
 
   table() {
-    return html`<div class="table-frame" tabindex="0" role="region" aria-label="Uploaded files"><table class="uploads">
-      <thead><tr><th scope="col"><span class="visually-hidden">Preview</span></th><th scope="col">Name and path</th>
-        <th scope="col">Type</th><th scope="col" class="number">Size</th><th scope="col">Uploaded</th>
-        <th scope="col" title="A file that a workflow names stays">Expires</th>
-        ${this.context.canWrite ? html`<th scope="col"><span class="visually-hidden">Delete</span></th>` : nothing}</tr></thead>
-      <tbody>${repeat(this.files, (each) => each.path, (each) => this.row(each))}</tbody>
+    return html`<div class="table-frame" tabindex="0" role="region" aria-label="Uploaded files"><table class="uploads" role="table">
+      <thead role="rowgroup"><tr role="row"><th role="columnheader" scope="col"><span class="visually-hidden">Preview</span></th>
+        <th role="columnheader" scope="col">Name and path</th><th role="columnheader" scope="col">Type</th>
+        <th role="columnheader" scope="col" class="number">Size</th><th role="columnheader" scope="col">Uploaded</th>
+        <th role="columnheader" scope="col" title="A file that a workflow names stays">Expires</th>
+        ${this.context.canWrite ? html`<th role="columnheader" scope="col"><span class="visually-hidden">Delete</span></th>` : nothing}</tr></thead>
+      <tbody role="rowgroup">${repeat(this.files, (each) => each.path, (each) => this.row(each))}</tbody>
     </table></div>
     ${this.files.length < this.total ? html`<p><button type="button" class="button" @click=${() => this.load(true)}>Show more
       (${number(this.total - this.files.length)})</button></p>` : nothing}`;
@@ -139,15 +140,15 @@ class UploadsView {
 
   row(file) {
     const size = file.width ? `${file.width} × ${file.height}` : "";
-    return html`<tr>
-      <td class="upload-thumb"><a href=${fileUrl(file.path)} target="_blank" rel="noopener" tabindex="-1" aria-hidden="true">${thumbnail({ path: file.path }, "")}</a></td>
-      <td class="upload-name"><a class="break" href=${fileUrl(file.path)} target="_blank" rel="noopener">${file.name}</a>
+    return html`<tr role="row">
+      <td role="cell" class="upload-thumb"><a href=${fileUrl(file.path)} target="_blank" rel="noopener" tabindex="-1" aria-hidden="true">${thumbnail({ path: file.path }, "")}</a></td>
+      <td role="cell" class="upload-name"><a class="break" href=${fileUrl(file.path)} target="_blank" rel="noopener">${file.name}</a>
         <div class="upload-path"><code class="truncate" title=${file.path}>${file.path}</code>${copyButton(file.path, `Copy the path of ${file.name}`)}</div></td>
-      <td><span class="nowrap">${file.media_type}</span>${size ? html`<div class="dim nowrap">${size}</div>` : nothing}</td>
-      <td class="number">${bytes(file.size)}</td>
-      <td class="nowrap"><time datetime=${file.created_at} title=${dateTime(file.created_at)}>${ago(file.created_at)}</time></td>
-      <td class="nowrap"><time datetime=${file.expires_at} title=${dateTime(file.expires_at)}>${expiry(file.expires_at)}</time></td>
-      ${this.context.canWrite ? html`<td><button type="button" class="icon-button" aria-label=${`Delete ${file.name}`} title="Delete"
+      <td role="cell" class="upload-type"><span class="nowrap">${file.media_type}</span>${size ? html`<div class="dim nowrap">${size}</div>` : nothing}</td>
+      <td role="cell" class="number">${bytes(file.size)}</td>
+      <td role="cell" class="nowrap upload-created"><time datetime=${file.created_at} title=${dateTime(file.created_at)}>${ago(file.created_at)}</time></td>
+      <td role="cell" class="nowrap upload-expires"><time datetime=${file.expires_at} title=${dateTime(file.expires_at)}>${expiry(file.expires_at)}</time></td>
+      ${this.context.canWrite ? html`<td role="cell" class="upload-delete"><button type="button" class="icon-button" aria-label=${`Delete ${file.name}`} title="Delete"
         @click=${() => this.remove(file)}>${icon("bin")}</button></td>` : nothing}
     </tr>`;
   }
