@@ -1,5 +1,6 @@
 """The graph of a run in Chromium, and the layout of graphs."""
 
+import re
 from typing import Any
 
 import httpx
@@ -132,11 +133,18 @@ async def test_the_graph_obeys_keys_and_its_list_is_searched(user: User, scripte
     await page.keyboard.press("+")
     near = await graph.evaluate(VIEWPORT)
     assert near["zoom"] > whole["zoom"]
-    await page.keyboard.press("ArrowLeft")
+    await page.keyboard.press("Shift+ArrowLeft")
     assert await graph.evaluate(VIEWPORT) == near | {"x": near["x"] + 60}
     await page.keyboard.press("0")
     assert await graph.evaluate(VIEWPORT) == whole
     await keep_screenshots(page, "run-graph")
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        await page.keyboard.press(key)
+    await expect(page.locator("#announcer")).to_have_text(re.compile("^(paint|held), "))
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog", name=re.compile("^(paint|held)$"))).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(graph).to_be_focused()
     scripted.release(run["id"], "held")
     await expect(steps.get_by_role("button", name="held Completed")).to_be_visible()
     await steps.get_by_role("button", name="draw").focus()

@@ -1,11 +1,11 @@
 // The tab "Graph": the graph of the run, and the list of its steps beside it.
-import { html, icon, nothing, ref, render } from "../../lib/dom.js";
+import { announce, html, icon, nothing, ref, render } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
 import { GraphCanvas } from "./graph_canvas.js";
 import { stepList } from "./step_list.js";
 
 const ZOOM = 1.3;
-const STEP_PX = 60; // of the arrow keys
+const STEP_PX = 60; // of the arrow keys with Shift
 
 export default async function mount(element, context) {
   performance.mark("stepwell:graph-begins");
@@ -55,14 +55,15 @@ class GraphTab {
   };
 
   onCanvasKey = (event) => {
-    const moves = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const acts = { "+": () => this.canvas.zoomBy(ZOOM), "=": () => this.canvas.zoomBy(ZOOM),
-      "-": () => this.canvas.zoomBy(1 / ZOOM), 0: () => this.canvas.fit() };
+      "-": () => this.canvas.zoomBy(1 / ZOOM), 0: () => this.canvas.fit(), Enter: () => this.canvas.openCurrent() };
     const move = moves[event.key];
     if (event.ctrlKey || event.metaKey || (!move && !acts[event.key])) return;
     event.preventDefault();
-    if (move) this.canvas.panBy(move[0] * STEP_PX, move[1] * STEP_PX);
-    else acts[event.key]();
+    if (!move) acts[event.key]();
+    else if (event.shiftKey) this.canvas.panBy(-move[0] * STEP_PX, -move[1] * STEP_PX);
+    else announce(this.canvas.moveCurrent(...move) ?? "There is nothing in this direction.");
   };
 
   draw() {
@@ -71,7 +72,7 @@ class GraphTab {
     render(html`<div class="graph">
       <div class="graph-frame">
         <div class="graph-canvas" tabindex="0" role="application" ${ref(leaveWheelToPage)} @keydown=${this.onCanvasKey}
-          aria-label=${`Graph of ${plural(steps.length, "step")}. Arrow keys move it, plus and minus zoom. The list of steps has the same content.`}></div>
+          aria-label=${`Graph of ${plural(steps.length, "step")}. Arrow keys go from step to step, Enter opens one. With Shift, arrow keys move the graph. Plus and minus zoom. The list of steps has the same content.`}></div>
         <div class="graph-tools" role="group" aria-label="Zoom">
           <button type="button" class="icon-button" aria-label="Zoom in" title="Zoom in (+)" @click=${() => canvas.zoomBy(ZOOM)}>+</button>
           <button type="button" class="icon-button" aria-label="Zoom out" title="Zoom out (−)" @click=${() => canvas.zoomBy(1 / ZOOM)}>−</button>

@@ -181,6 +181,35 @@ export class GraphCanvas {
     };
   }
 
+  /** Makes the nearest node in a direction the current one, and shows it. *x* and *y* are -1, 0 or 1. At first the node that
+   *  is the farthest to the left becomes current. Returns its label, or null if there is no node in that direction. */
+  moveCurrent(x, y) {
+    const nodes = this.cy.nodes().toArray();
+    const current = this.cy.nodes(".current")[0];
+    const next = current ? nearest(nodes, current.position(), x, y)
+      : nodes.reduce((first, node) => (first && first.position("x") <= node.position("x") ? first : node), null);
+    if (!next) return null;
+    current?.removeClass("current");
+    next.addClass("current");
+    this.show(next);
+    return next.data("label").replace("\n", ", ");
+  }
+
+  /** Opens the step or the group that is current. */
+  openCurrent() {
+    const current = this.cy.nodes(".current")[0];
+    if (!current) return;
+    this.onTap(current);
+    this.cy.getElementById(current.id()).addClass("current"); // a group that opens replaces all nodes
+  }
+
+  /** Moves the graph if *node* can't be seen. */
+  show(node) {
+    const { x1, y1, x2, y2 } = this.cy.extent();
+    const { x, y } = node.position();
+    if (x < x1 || x > x2 || y < y1 || y > y2) this.cy.center(node);
+  }
+
   onTap(node) {
     if (node.data("kind") === "step") this.openStep(node.data("stepId"));
     else this.toggleGroup(this.groups.find((group) => group.key === node.id()));
@@ -252,9 +281,7 @@ export class GraphCanvas {
     const node = this.cy.getElementById(`s:${stepId}`);
     node.addClass("selected");
     node.connectedEdges().addClass("selected");
-    const { x1, y1, x2, y2 } = this.cy.extent();
-    const { x, y } = node.position() ?? {};
-    if (x < x1 || x > x2 || y < y1 || y > y2) this.cy.center(node);
+    if (node.nonempty()) this.show(node);
   }
 
   onResize() {
@@ -314,6 +341,18 @@ function withoutInlineStyle() {
   const element = document.createElement("template");
   element.id = STYLE_SHEET;
   document.head.append(element);
+}
+
+/** The node that is nearest to *from* in a direction; one that is far aside counts as farther away. */
+function nearest(nodes, from, x, y) {
+  let [found, least] = [null, Infinity];
+  for (const node of nodes) {
+    const [dx, dy] = [node.position("x") - from.x, node.position("y") - from.y];
+    const [ahead, aside] = [dx * x + dy * y, Math.abs(dx * y) + Math.abs(dy * x)];
+    const distance = ahead + 3 * aside;
+    if (ahead > 1 && distance < least) [found, least] = [node, distance];
+  }
+  return found;
 }
 
 function countStatuses(group, steps) {

@@ -74,6 +74,7 @@ export function graphStyle(colours, { font, fast }) {
     },
     { selector: "node.selected", style: { "border-width": 4, "border-color": colours.accent } },
     { selector: "node.hovered", style: { "border-width": 3 } },
+    { selector: "node.current", style: { "border-width": 4, "border-color": colours.accent, "border-style": "solid" } },
     { selector: "node.faded", style: { opacity: 0.25 } },
     {
       selector: "edge",
