@@ -1,7 +1,7 @@
 // Reads something again and again while the page is visible: for what has no event stream.
 
-/** Calls *read* now, and again *pauseMs* after each call has ended. Hidden pages don't read; they do once visible.
- *  Returns a function that reads at once. *read* handles its own errors. */
+/** Returns a function that calls *read* at once, and again *pauseMs* after each call has ended: call it for the first read.
+ *  A hidden page doesn't read; it does once it is visible. *read* handles its own errors. */
 export function poll(read, pauseMs) {
   let timer = 0;
   let running = null;

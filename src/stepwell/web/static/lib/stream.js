@@ -69,13 +69,13 @@ function sharedName() {
 function startWorker() {
   const url = new URL("./stream_worker.js", import.meta.url);
   const { port } = new SharedWorker(url, { type: "module", name: sharedName() });
-  const tell = () => port.postMessage({ kind: "visible", visible: !document.hidden });
+  const reportVisibility = () => port.postMessage({ kind: "visible", visible: !document.hidden });
   port.onmessage = ({ data }) => receive(data);
-  document.addEventListener("visibilitychange", tell);
-  addEventListener("pageshow", tell); // also from the cache of pages, after a "bye"
+  document.addEventListener("visibilitychange", reportVisibility);
+  addEventListener("pageshow", reportVisibility); // also from the cache of pages, after a "bye"
   addEventListener("pagehide", () => port.postMessage({ kind: "bye" }));
-  setInterval(() => document.hidden || tell(), PING_MS);
-  tell();
+  setInterval(() => document.hidden || reportVisibility(), PING_MS);
+  reportVisibility();
 }
 
 /** Without shared workers: the visible tab that has the lock is connected, and tells the others. */

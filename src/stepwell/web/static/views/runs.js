@@ -17,9 +17,9 @@ import {
 import { runTable } from "./runs/rows.js";
 
 const TYPING_MS = 300;
-const SOON_MS = 250; // between an event and the request that it causes
-const COUNTS_APART_MS = 5_000; // the service counts no more often
-const MOST_ROWS_APART = 20; // rows that aren't on the page any more, read one by one in one refresh
+const EVENT_DELAY_MS = 250; // between an event and the request that it causes
+const COUNTS_INTERVAL_MS = 5_000; // the service counts no more often
+const MOST_MISSING_ROWS = 20; // rows that aren't on the page any more, read one by one in one refresh
 const CLOCK_MS = 1_000;
 
 export default async function mount(element, context) {
@@ -40,14 +40,14 @@ class RunsView {
     this.busy = false; // true while `show` reads
     this.outdated = false; // true if something has changed since it began
     this.filtersOpen = false;
-    this.dirty = new Set();
+    this.changedIds = new Set();
     this.missed = false; // true if something has changed while the tab was hidden
     this.requests = new AbortController();
     this.countTimer = 0;
     this.typingTimer = 0;
     this.countsReadyAt = 0;
     this.rate = new EventRate();
-    this.refreshLater = refresher(() => this.refresh(), { soonMs: SOON_MS, pauseMs: () => this.rate.pauseMs() });
+    this.refreshLater = refresher(() => this.refresh(), { soonMs: EVENT_DELAY_MS, pauseMs: () => this.rate.pauseMs() });
   }
 
   async start() {
@@ -122,7 +122,7 @@ class RunsView {
       if (isAbort(error)) return;
       this.counts = null; // the list says what is wrong
     }
-    this.countsReadyAt = performance.now() + Math.max(COUNTS_APART_MS, this.rate.pauseMs(), 10 * (performance.now() - began));
+    this.countsReadyAt = performance.now() + Math.max(COUNTS_INTERVAL_MS, this.rate.pauseMs(), 10 * (performance.now() - began));
     this.draw();
   }
 
@@ -143,7 +143,7 @@ class RunsView {
     const shown = new Set(this.list.runs.map((run) => run.id));
     let relevant = false;
     for (const event of events) {
-      if (shown.has(event.workflow_id)) this.dirty.add(event.workflow_id);
+      if (shown.has(event.workflow_id)) this.changedIds.add(event.workflow_id);
       else if (!event.type.startsWith("workflow.")) continue; // it neither enters the list nor leaves it
       relevant = true;
     }
@@ -162,7 +162,7 @@ class RunsView {
     this.countTimer = setTimeout(() => {
       this.countTimer = 0;
       this.readCounts(this.requests.signal);
-    }, Math.max(SOON_MS, this.countsReadyAt - performance.now()));
+    }, Math.max(EVENT_DELAY_MS, this.countsReadyAt - performance.now()));
   }
 
   /** Reads the page again, and the rows that stay although it has them no more. */
@@ -170,8 +170,8 @@ class RunsView {
     this.outdated = this.busy;
     if (this.busy) return;
     const { signal } = this.requests;
-    const changedIds = this.dirty;
-    this.dirty = new Set();
+    const { changedIds } = this;
+    this.changedIds = new Set();
     try {
       const { data, headers } = await request("/workflows/", { query: listParameters(this.query), signal });
       noteServiceTime(headers);
@@ -179,7 +179,7 @@ class RunsView {
       this.next = cursorOf(nextLink(headers));
       this.error = null;
       this.loaded = true;
-      await Promise.all(missing.slice(0, MOST_ROWS_APART).map((id) => this.refreshRow(id, signal)));
+      await Promise.all(missing.slice(0, MOST_MISSING_ROWS).map((id) => this.refreshRow(id, signal)));
     } catch (error) {
       if (isAbort(error)) return;
       this.error = error;

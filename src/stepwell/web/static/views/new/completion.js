@@ -36,14 +36,14 @@ const isScalar = (node) => isValue(node) && node.name !== "Object" && node.name 
 const isQuoted = (node) => node.name === "String" || node.name === "PropertyName";
 
 /** The part of the text that options are matched with: without the quotes of *current*, a string, and up to the cursor. */
-function matched(current, text, pos) {
+function matchRange(current, text, pos) {
   if (current && isQuoted(current)) return { from: Math.min(pos, current.from + 1), to: pos };
   if (current) return { from: current.from, to: current.to };
   return { from: pos - /[\w*-]*$/.exec(text.slice(Math.max(0, pos - 100), pos))[0].length, to: pos };
 }
 
 /** All that an option replaces: with the quotes and, in a *closed* string, what stands behind the cursor. */
-function replaced(doc, from, to, closed) {
+function replaceRange(doc, from, to, closed) {
   const rest = closed ? /^(?:[^"\\]|\\.)*"/.exec(doc.sliceString(to, doc.lineAt(to).to)) : null;
   return { from: from - (doc.sliceString(from - 1, from) === '"' ? 1 : 0), to: to + (rest?.[0].length ?? 0) };
 }
@@ -63,13 +63,13 @@ function names(schema, object, current, text, pos) {
   if (!members.length) return null;
   const closed = current !== null;
   return {
-    ...matched(current, text, pos),
+    ...matchRange(current, text, pos),
     options: members.map((member, i) => ({
       label: member.name,
       detail: member.required ? "required" : member.type ?? "",
       info: member.description,
       boost: (member.required ? 50 : 0) - i / 10,
-      apply: (view, _option, from, to) => insertMember(view, member, replaced(view.state.doc, from, to, closed)),
+      apply: (view, _option, from, to) => insertMember(view, member, replaceRange(view.state.doc, from, to, closed)),
     })),
   };
 }
@@ -86,19 +86,19 @@ function values(schema, node, current, text, pos) {
   const path = pathTo(node, text);
   if (!current && node.name === "Array") path.push(itemsOf(node).length);
   const container = node.name === "Array" && !current ? node : node.parent;
-  const listed = special(schema, path, node, text)
+  const candidates = special(schema, path, node, text)
     ?? schema.values(schema.at(path, taskTypes(container, text))).map((value) => ({ value }));
-  if (!listed.length) return null;
+  if (!candidates.length) return null;
   const closed = current !== null && isQuoted(current);
-  const options = listed.map(({ value, detail }) => ({
+  const options = candidates.map(({ value, detail }) => ({
     label: String(value),
     detail,
     apply: (view, _option, from, to) => {
       const insert = JSON.stringify(value);
-      replace(view, replaced(view.state.doc, from, to, closed), insert, insert.length);
+      replace(view, replaceRange(view.state.doc, from, to, closed), insert, insert.length);
     },
   }));
-  return { ...matched(current, text, pos), options };
+  return { ...matchRange(current, text, pos), options };
 }
 
 function replace(view, range, insert, cursor) {

@@ -1,6 +1,7 @@
 // The tab "Definition": as it was sent, and as its defaults and mappings complete it.
 import { copyTextButton } from "../../lib/copy.js";
 import { emptyState, errorNotice, html, icon, loading, nothing, notice, render, repeat } from "../../lib/dom.js";
+import { downloadText } from "../../lib/download.js";
 import { bytes, duration, plural } from "../../lib/format.js";
 import { indented, parseJson, pretty } from "../../lib/json.js";
 
@@ -105,11 +106,7 @@ class DefinitionTab {
   }
 
   download() {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([this.text], { type: JSON_TYPE }));
-    link.download = `workflow-${this.context.id}.json`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+    downloadText(this.text, `workflow-${this.context.id}.json`, JSON_TYPE);
   }
 
   completedSteps() {

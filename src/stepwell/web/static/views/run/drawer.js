@@ -9,7 +9,7 @@ import { isTerminal, statusBadge } from "../../lib/status.js";
 import { reasonView } from "./reasons.js";
 import { inputsOf } from "./step_inputs.js";
 
-const AGAIN_MS = 5_000;
+const READ_INTERVAL_MS = 5_000;
 const FACTOR = 10; // the pause after a read is at least this many times as long as the read was
 const MOST_ATTEMPTS = 20; // at first, and with each "Show older"
 const RECEIPTS = {
@@ -78,7 +78,7 @@ export class Drawer {
       this.error = error;
     }
     const now = performance.now();
-    this.readAt = now + Math.max(AGAIN_MS, FACTOR * (now - began));
+    this.readAt = now + Math.max(READ_INTERVAL_MS, FACTOR * (now - began));
     this.draw();
   }
 

@@ -165,7 +165,7 @@ export class GraphCanvas {
     const state = waits ? "Waits to try again" : this.describe(step) + (share === undefined ? "" : ` · ${percent(share * 100)}`);
     return {
       id: `s:${step.step_id}`, kind: "step", stepId: step.step_id, status: step.status, share,
-      label: `${shortened(step.step_id)}\n${state}`,
+      label: `${shortenName(step.step_id)}\n${state}`,
     };
   }
 
@@ -363,7 +363,7 @@ function countStatuses(group, steps) {
   return counts;
 }
 
-function shortened(name) {
+function shortenName(name) {
   if (name.length <= NAME_CHARS) return name;
   const half = (NAME_CHARS - 1) / 2;
   return `${name.slice(0, Math.ceil(half))}…${name.slice(name.length - Math.floor(half))}`;

@@ -49,7 +49,7 @@ export function graphStyle(colours, { font, fast }) {
       selector: `node[status = "${status}"][share]`,
       style: {
         "background-fill": "linear-gradient", "background-gradient-direction": "to-right",
-        "background-gradient-stop-colors": [mixed(line, soft), mixed(line, soft), soft, soft],
+        "background-gradient-stop-colors": [mixColours(line, soft), mixColours(line, soft), soft, soft],
         "background-gradient-stop-positions": (node) => {
           const end = Math.round(node.data("share") * 100);
           return [0, end, end, 100];
@@ -91,7 +91,7 @@ export function graphStyle(colours, { font, fast }) {
 }
 
 /** A third of *line* in *soft*; both are "rgb(…)". */
-function mixed(line, soft) {
+function mixColours(line, soft) {
   const [a, b] = [line, soft].map((text) => text.match(/[\d.]+/g).map(Number));
   return `rgb(${a.slice(0, 3).map((value, i) => Math.round(value * 0.3 + b[i] * 0.7)).join(",")})`;
 }

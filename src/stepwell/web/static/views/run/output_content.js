@@ -3,6 +3,7 @@
 // Nothing but images and videos is rendered by the browser. An SVG is an <img>, in which no script runs; HTML and all
 // else is a file to download.
 import { html, icon, nothing } from "../../lib/dom.js";
+import { downloadText, downloadUrl } from "../../lib/download.js";
 import { parseJson, pretty } from "../../lib/json.js";
 import { fileUrl } from "../../lib/outputs.js";
 
@@ -98,10 +99,6 @@ function readable(text, isJson) {
 
 /** Lets the browser store *output* as *name*. */
 export function download(output, name) {
-  const link = document.createElement("a");
-  const blob = output.path ? null : new Blob([output.text], { type: "text/plain" });
-  link.href = blob ? URL.createObjectURL(blob) : fileUrl(output.path);
-  link.download = name;
-  link.click();
-  if (blob) setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  if (output.path) downloadUrl(fileUrl(output.path), name);
+  else downloadText(output.text, name);
 }

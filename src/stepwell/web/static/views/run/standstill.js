@@ -5,8 +5,8 @@ import { announce, html, nothing } from "../../lib/dom.js";
 import { plural, shortTime } from "../../lib/format.js";
 import { groupedReasons, groupView, reasonView } from "./reasons.js";
 
-const AFTER_MS = 10_000;
-const AGAIN_MS = 5_000;
+const STANDSTILL_MS = 10_000;
+const READ_INTERVAL_MS = 5_000;
 const MOST_REASONS = 4;
 const MOST_STEPS = 5;
 
@@ -22,7 +22,7 @@ export class Standstill {
 
   /** True if the run may move, and hasn't for ten seconds. */
   get isStill() {
-    return this.reader.isLive && serviceNow() - this.reader.movedAt >= AFTER_MS;
+    return this.reader.isLive && serviceNow() - this.reader.movedAt >= STANDSTILL_MS;
   }
 
   /** Reads the explanation if it is time for that. Called every second. */
@@ -46,7 +46,7 @@ export class Standstill {
     } finally {
       this.busy = false;
       const now = performance.now();
-      this.readAt = now + Math.max(AGAIN_MS, 10 * (now - began));
+      this.readAt = now + Math.max(READ_INTERVAL_MS, 10 * (now - began));
       this.onChange();
     }
   }

@@ -72,7 +72,7 @@ function files(dry) {
 }
 
 /** "draw, paint and 2 more". */
-export function listed(steps) {
+export function nameSteps(steps) {
   const more = steps.length - NAMED;
   return steps.slice(0, NAMED).join(", ") + (more > 0 ? ` and ${more.toLocaleString("en")} more` : "");
 }

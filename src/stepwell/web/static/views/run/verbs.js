@@ -9,7 +9,7 @@
 import { request, send } from "../../lib/api.js";
 import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
-import { listed, sentencesOf, verbsOf } from "./verb_words.js";
+import { nameSteps, sentencesOf, verbsOf } from "./verb_words.js";
 
 const VERBS = {
   start: { text: "Start", title: "Start this run?", icon: "play", primary: true, method: "POST", path: "/start", versioned: true },
@@ -135,7 +135,7 @@ export class VerbDialog {
         html`<p>This is what would happen now:</p>`) : nothing}
       ${error ? errorNotice(error) : nothing}
       ${dry ? html`<ul class="verb-effects">${this.sentences().map(({ text, steps }) => html`<li>${text}${steps.length
-        ? html`<span class="dim verb-steps break">${listed(steps)}</span>` : nothing}</li>`)}</ul>`
+        ? html`<span class="dim verb-steps break">${nameSteps(steps)}</span>` : nothing}</li>`)}</ul>`
         : error ? nothing : loading("Asking the service what would happen…")}
       <div class="actions">
         <button type="button" class="button" data-close @click=${() => this.element.close()}>Don't ${verb.text.toLowerCase()}</button>

@@ -6,8 +6,8 @@ import { statusBadge } from "../../lib/status.js";
 import { refresher } from "../../lib/refresher.js";
 
 const PAGE = 50;
-const SOONEST_MS = 1_000; // attempts are no events: while one is due, the list is read again
-const LATEST_MS = 30_000;
+const MIN_WAIT_MS = 1_000; // attempts are no events: while one is due, the list is read again
+const MAX_WAIT_MS = 30_000;
 
 export default function mount(element, context) {
   const tab = new WebhooksTab(element, context);
@@ -55,7 +55,7 @@ class WebhooksTab {
     const due = (this.deliveries ?? []).filter((each) => each.status === "PENDING")
       .map((each) => (each.next_at ? Date.parse(each.next_at) : serviceNow()));
     if (!due.length) return;
-    const wait = Math.min(LATEST_MS, Math.max(SOONEST_MS, Math.min(...due) - serviceNow() + SOONEST_MS));
+    const wait = Math.min(MAX_WAIT_MS, Math.max(MIN_WAIT_MS, Math.min(...due) - serviceNow() + MIN_WAIT_MS));
     this.timer = setTimeout(() => (
       this.element.checkVisibility() && !document.hidden ? this.refresh() : this.schedule()
     ), wait);
