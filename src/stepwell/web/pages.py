@@ -21,7 +21,7 @@ from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
 from stepwell.web.page_headers import PAGE_HEADERS
 from stepwell.web.sign_in import HANDLERS as SIGN_IN_HANDLERS
-from stepwell.web.sign_in import SignInDesk, redirect_to_sign_in
+from stepwell.web.sign_in import SignInContext, redirect_to_sign_in
 from stepwell.web.sign_in_service import SignInService
 from stepwell.web.static_files import static_file, static_files
 from stepwell.web.viewer import Viewers, ViewersDep
@@ -143,5 +143,6 @@ class Pages(Struct, frozen=True):
 
 def build_pages(sign_in: SignInService, clock: Clock) -> Pages:
     """Return the pages. *sign_in* says who looks at them."""
-    viewers, desk = Viewers(sign_in.verifier, sign_in.cookies), SignInDesk(sign_in, AttemptLimit(), clock)
-    return Pages(HANDLERS, {"viewers": viewers, "desk": desk}, template_config())
+    context = SignInContext(sign_in, AttemptLimit(), clock)
+    viewers = Viewers(sign_in.verifier, sign_in.cookies)
+    return Pages(HANDLERS, {"viewers": viewers, "sign_in_context": context}, template_config())

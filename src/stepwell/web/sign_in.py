@@ -44,7 +44,7 @@ _NOT_NOW: Final = "Nobody can sign in now: the database doesn't answer. Try agai
 _TOO_OFTEN: Final = "Too many attempts have failed. Try again in {} s."
 
 
-class SignInDesk(Struct, frozen=True):
+class SignInContext(Struct, frozen=True):
     """What the pages need: the sessions, and the limit of failed attempts in this process."""
 
     service: SignInService
@@ -58,50 +58,50 @@ class SignInUrl(Struct):
     path: str
 
 
-DeskDep: TypeAlias = NamedDependency[SkipValidation[SignInDesk]]
+SignInContextDep: TypeAlias = NamedDependency[SkipValidation[SignInContext]]
 Answer: TypeAlias = Response[bytes] | Template
 
 
 @route(SIGN_IN, http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-async def sign_in_page(request: ApiRequest, desk: DeskDep) -> Answer:
+async def sign_in_page(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
     """Sign in by the code in the query, or show the form."""
     query = _first_values(request.scope["query_string"])
     code = query.get("code")
     if code is None:
-        page, conflict = query.get("next", FIRST_PAGE), desk.service.cookies.conflict(request.scope)
+        page, conflict = query.get("next", FIRST_PAGE), sign_in_context.service.cookies.conflict(request.scope)
         if conflict is not None:
             return _form(HTTPStatus.FORBIDDEN, page=page, error=conflict)
         return _form(page=page, done=_SIGNED_OUT if "signed-out" in query else "")
     if request.method == "HEAD" or not _opened_by_user(request):
         return _form(code=code)
-    return await _sign_in(request, desk, {"code": code})
+    return await _sign_in(request, sign_in_context, {"code": code})
 
 
 @post(SIGN_IN, include_in_schema=False)
-async def sign_in(request: ApiRequest, desk: DeskDep) -> Answer:
+async def sign_in(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
     """Sign in by the token or the code in the form."""
     fields = _first_values(await read_any_body(request, _MAX_FORM_BYTES))
-    if desk.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
+    if sign_in_context.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
         return _form(HTTPStatus.FORBIDDEN, page=fields.get("next", FIRST_PAGE), error=_OTHER_PAGE)
-    return await _sign_in(request, desk, fields)
+    return await _sign_in(request, sign_in_context, fields)
 
 
 @post(SIGN_OUT, include_in_schema=False)
-async def sign_out(request: ApiRequest, desk: DeskDep) -> Answer:
+async def sign_out(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
     """End the session in this browser."""
-    if desk.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
+    if sign_in_context.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
         return _form(HTTPStatus.FORBIDDEN, error=_OTHER_PAGE)
-    return _redirect(f"{SIGN_IN}?signed-out", desk.service.cookies.clear(request.scope))
+    return _redirect(f"{SIGN_IN}?signed-out", sign_in_context.service.cookies.clear(request.scope))
 
 
 @post(SIGN_IN_URLS, include_in_schema=False)
-async def create_sign_in_url(request: ApiRequest, desk: DeskDep) -> Response[SignInUrl]:
+async def create_sign_in_url(request: ApiRequest, sign_in_context: SignInContextDep) -> Response[SignInUrl]:
     """Make a one-time URL for the holder of the bearer token, which opens the page in `next`. For `stepwell open`.
 
     No cookie is accepted, so a page can't make URLs.
     """
     page = _first_values(request.scope["query_string"]).get("next", FIRST_PAGE)
-    path = await desk.service.sign_in_path(require_bearer_token(request.scope), page=page)
+    path = await sign_in_context.service.sign_in_path(require_bearer_token(request.scope), page=page)
     return Response(SignInUrl(path), status_code=HTTPStatus.CREATED, headers=PAGE_HEADERS)
 
 
@@ -112,21 +112,21 @@ def redirect_to_sign_in(request: ApiRequest) -> Response[bytes]:
     return _redirect(sign_in_path_to(page_path(asked.decode("latin-1"))))
 
 
-async def _sign_in(request: ApiRequest, desk: SignInDesk, fields: dict[str, str]) -> Answer:
+async def _sign_in(request: ApiRequest, sign_in_context: SignInContext, fields: dict[str, str]) -> Answer:
     """Begin a session by the code or the token in *fields*, and open the page that the code or the field next names."""
     page, code, token = fields.get("next", FIRST_PAGE), fields.get("code"), fields.get("token", "").strip()
-    if (conflict := desk.service.cookies.conflict(request.scope)) is not None:
+    if (conflict := sign_in_context.service.cookies.conflict(request.scope)) is not None:
         return _form(HTTPStatus.FORBIDDEN, page=page, code=code, error=conflict)
     if code is None and not token:
         return _form(HTTPStatus.UNPROCESSABLE_ENTITY, page=page, error=_NO_TOKEN)
     try:
         if code is None:
-            session, page = await desk.service.begin_by_token(token), page_path(page)
+            session, page = await sign_in_context.service.begin_by_token(token), page_path(page)
         else:
-            session, page = await desk.service.begin_by_code(code)
+            session, page = await sign_in_context.service.begin_by_code(code)
     except (CodeRefused, InvalidToken) as error:
         client = client_name(request.client.host if request.client else "")
-        if wait_s := desk.attempts.fail(client, desk.clock.monotonic()):
+        if wait_s := sign_in_context.attempts.fail(client, sign_in_context.clock.monotonic()):
             status, why = HTTPStatus.TOO_MANY_REQUESTS, _TOO_OFTEN.format(wait_s)
             return _form(status, page=page, code=code, error=why, retry_after_s=wait_s)
         return _form(HTTPStatus.FORBIDDEN, page=page, error=str(error))
@@ -136,7 +136,7 @@ async def _sign_in(request: ApiRequest, desk: SignInDesk, fields: dict[str, str]
     except Unavailable as error:
         status, wait_s = HTTPStatus.SERVICE_UNAVAILABLE, error.retry_after_s
         return _form(status, page=page, code=code, error=_NOT_NOW, retry_after_s=wait_s)
-    return _redirect(page, desk.service.cookies.set(request.scope, session))
+    return _redirect(page, sign_in_context.service.cookies.set(request.scope, session))
 
 
 def _form(
