@@ -10,7 +10,7 @@ export function followSession() {
   const viewer = JSON.stringify([subject, tenant, everyTenant, scopes]);
   const channel = new BroadcastChannel(CHANNEL);
   channel.onmessage = async ({ data }) => {
-    if (data.kind === "signed-in" ? data.viewer !== viewer : await isSignedOut()) location.reload();
+    if (data.kind === "signed-in" ? data.viewer !== viewer : await isSignedOut()) reload();
   };
   channel.postMessage({ kind: "signed-in", viewer });
 }
@@ -18,6 +18,12 @@ export function followSession() {
 /** Tells the other tabs that the session has ended. */
 export function tellSignedOut() {
   if (typeof BroadcastChannel === "function") new BroadcastChannel(CHANNEL).postMessage({ kind: "signed-out" });
+}
+
+/** Loads the page again, without a question about unsaved changes: their user is signed out. */
+function reload() {
+  addEventListener("beforeunload", (event) => event.stopImmediatePropagation(), { capture: true });
+  location.reload();
 }
 
 /** A link of another page may lead to the page that says "signed out", so ask the service, which redirects to sign-in. */
