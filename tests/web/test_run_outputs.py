@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from support.browser.accessibility import accessibility_faults
+from support.browser.hostile_content import ATTACK
 from support.browser.pages import NARROW, User, keep_screenshot, keep_screenshots
 from support.browser.videos import webm
 from support.emulators.webhook_receiver import answered, running_sink
@@ -134,10 +135,6 @@ async def test_a_run_without_outputs_says_when_they_appear(user: User) -> None:
     await expect(page.get_by_text("Start the run: its outputs appear here.")).to_be_visible()
 
 
-ATTACK = (
-    "\"'><img src=/hit onerror=hit=1><script>hit=1</script><svg onload=hit=1>"
-    "<iframe srcdoc='<script>parent.hit=1</script>'>"
-)
 HOSTILE_FILES = {
     "a.svg": (
         "<svg xmlns='http://www.w3.org/2000/svg' onload='parent.hit=1'><script>parent.hit=1</script>"
