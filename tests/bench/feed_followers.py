@@ -15,7 +15,9 @@ import re
 import statistics
 import sys
 import time
+import zlib
 from asyncio import subprocess
+from collections import deque
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,7 +28,7 @@ from support.processes.stepwell_process import StepwellProcess, running_up
 
 TICKS = os.sysconf("SC_CLK_TCK")
 TARGET = 0.05
-SOON_S, COUNTS_APART_S = 0.25, 5.0
+SOON_S, COUNTS_APART_S, MEASURED_S = 0.25, 5.0, 10.0
 LIST = "/api/v1/workflows/?order=-created_at&limit=50&include_steps=false&total=false"
 IMAGE_STEPS = [
     {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}},
@@ -51,17 +53,19 @@ def cpu_seconds(pid: int) -> float:
 class Follower:
     """A tab with the list of runs: it follows the feed, and reads the list and the counts again after events.
 
-    `views/runs.js`, `lib/refresher.js` and `lib/stream_hub.js` have the same rules.
+    `views/runs.js`, `views/runs/event_rate.js`, `lib/refresher.js` and `lib/stream_hub.js` have the same rules. Without
+    *apart_s*, the seconds between two lists depend on the rate of events.
     """
 
-    def __init__(self, url: str, token: str, delay_s: int, apart_s: float) -> None:
+    def __init__(self, url: str, token: str, delay_s: int, apart_s: float | None) -> None:
         address = urlsplit(url)
         assert address.hostname
         assert address.port
         self.host, self.port = address.hostname, address.port
         self.token, self.delay_s, self.apart_s = token, delay_s, apart_s
-        self.events = self.lists = self.counts = 0
+        self.events = self.bytes = self.lists = self.counts = 0
         self._changed = [asyncio.Event(), asyncio.Event()]
+        self._parts = deque[tuple[float, int]]()  # the time and the number of events of the last parts
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -76,41 +80,52 @@ class Follower:
     async def _follow(self) -> None:
         """Follow the feed like an EventSource, and count its events. Being cut off is an error."""
         reader, writer = await asyncio.open_connection(self.host, self.port, limit=2**20)
-        writer.write(self._request(f"/api/v1/events?delay_s={self.delay_s}", "Accept: text/event-stream"))
+        accept = "Accept: text/event-stream\r\nAccept-Encoding: gzip, deflate"
+        writer.write(self._request(f"/api/v1/events?delay_s={self.delay_s}", accept))
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head
-        while part := await reader.read(2**16):
+        inflater = zlib.decompressobj() if b"content-encoding: deflate" in head.lower() else None
+        while size := int(await reader.readline(), 16):
+            chunk = (await reader.readexactly(size + 2))[:-2]
+            self.bytes += size
+            part = chunk if inflater is None else inflater.decompress(chunk)
             if count := part.count(b"event: "):
                 self.events += count
+                self._parts.append((time.monotonic(), count))
                 for changed in self._changed:
                     changed.set()
         msg = "a follower was cut off"
         raise ConnectionError(msg)
 
+    def _pause_s(self) -> float:
+        if self.apart_s is not None:
+            return self.apart_s
+        while self._parts and self._parts[0][0] <= time.monotonic() - MEASURED_S:
+            self._parts.popleft()
+        return min(10.0, max(1.0, 0.05 * sum(count for _, count in self._parts) / MEASURED_S))
+
     async def _read_list(self) -> None:
         """Read the list after events, and not sooner than after a pause of five times the last read."""
-        connection = await asyncio.open_connection(self.host, self.port, limit=2**20)
         while True:
             await self._changed[0].wait()
             await asyncio.sleep(SOON_S)
             self._changed[0].clear()
-            took = await self._read(connection, LIST)
+            took = await self._read(LIST)
             self.lists += 1
-            await asyncio.sleep(max(self.apart_s, 5 * took))
+            await asyncio.sleep(max(self._pause_s(), 5 * took))
 
     async def _read_counts(self) -> None:
-        connection = await asyncio.open_connection(self.host, self.port, limit=2**20)
         while True:
             await self._changed[1].wait()
             await asyncio.sleep(SOON_S)
             self._changed[1].clear()
-            took = await self._read(connection, "/api/v1/workflows/counts")
+            took = await self._read("/api/v1/workflows/counts")
             self.counts += 1
-            await asyncio.sleep(max(COUNTS_APART_S, self.apart_s, 10 * took))
+            await asyncio.sleep(max(COUNTS_APART_S, self._pause_s(), 10 * took))
 
-    async def _read(self, connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], path: str) -> float:
-        """Read *path*, and return the seconds that it took."""
-        reader, writer = connection
+    async def _read(self, path: str) -> float:
+        """Read *path*, and return the seconds that it took. The service closes a connection that is idle meanwhile."""
+        reader, writer = await asyncio.open_connection(self.host, self.port, limit=2**20)
         began = time.monotonic()
         writer.write(self._request(path, "Accept: application/json"))
         head = await reader.readuntil(b"\r\n\r\n")
@@ -118,6 +133,7 @@ class Follower:
         length = re.search(rb"(?i)^content-length: (\d+)", head, re.MULTILINE)
         assert length, head
         await reader.readexactly(int(length[1]))
+        writer.close()
         return time.monotonic() - began
 
 
@@ -132,7 +148,7 @@ async def run_followers(options: argparse.Namespace) -> None:
         await asyncio.to_thread(sys.stdin.read)
         for task in tasks:
             task.cancel()
-    print(json.dumps([[each.events, each.lists, each.counts] for each in followers]), flush=True)
+    print(json.dumps([[each.events, each.lists, each.counts, each.bytes] for each in followers]), flush=True)
 
 
 async def create_steadily(up: StepwellProcess, options: argparse.Namespace, seconds: float) -> int:
@@ -156,12 +172,16 @@ async def create_steadily(up: StepwellProcess, options: argparse.Namespace, seco
 
 async def round_of(up: StepwellProcess, followers: int, seconds: float, options: argparse.Namespace) -> float:
     """Return the CPU seconds of a round for each workflow."""
-    order = ["--follow", up.url, "--followers", followers, "--delay", options.delay, "--apart", options.apart]
+    order = ["--follow", up.url, "--followers", followers, "--delay", options.delay]
+    if options.apart is not None:
+        order += ["--apart", options.apart]
     process = await subprocess.create_subprocess_exec(sys.executable, __file__, *map(str, order), stdin=-1, stdout=-1)
     assert process.stdin
     assert process.stdout
     process.stdin.write(f"{up.token}\n".encode())
     await process.stdout.readline()
+    if followers:  # until they have measured the rate of events
+        await create_steadily(up, options, MEASURED_S)
     before = cpu_seconds(up.pid)
     created = await create_steadily(up, options, seconds)
     await asyncio.sleep(options.delay)
@@ -170,10 +190,11 @@ async def round_of(up: StepwellProcess, followers: int, seconds: float, options:
     got = json.loads(await process.stdout.read())
     await process.wait()
     events, lists, counts = ([each[part] for each in got] for part in range(3)) if got else ([0], [0], [0])
+    sent = sum(each[3] for each in got) / max(1, sum(events))
     print(
         f"{followers:>4} followers: {1000 * used / created:.2f} ms a workflow, {created} workflows; each got "
         f"{min(events)} to {max(events)} events, {min(lists)} to {max(lists)} lists and {min(counts)} to {max(counts)} "
-        "counts",
+        f"counts, {sent:.0f} bytes an event",
         flush=True,
     )
     return used / created
@@ -195,10 +216,10 @@ def main() -> None:
     parser.add_argument("--followers", type=int, default=100)
     parser.add_argument("--creates", type=float, help="workflows a second: 100, or 20 with --images")
     parser.add_argument("--images", action="store_true", help="steps that draw, instead of those that pass on a config")
-    parser.add_argument("--seconds", type=float, default=16, help="of a round with followers; one without takes half")
+    parser.add_argument("--seconds", type=float, default=14, help="of a round with followers; one without takes half")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--delay", type=int, default=3, help="seconds that events may be late; the page's under load")
-    parser.add_argument("--apart", type=float, default=10, help="seconds between two lists; the page's under load")
+    parser.add_argument("--apart", type=float, help="seconds between two lists, instead of the page's rule")
     parser.add_argument("--follow", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.creates = options.creates or (20 if options.images else 100)

@@ -9,7 +9,7 @@ from msgspec import UNSET, json
 from stepwell.api.auth import Principal
 from stepwell.api.claims import LEEWAY_S
 from stepwell.api.conditional_requests import respond_unless_known
-from stepwell.api.content_negotiation import prefers
+from stepwell.api.content_negotiation import accepts_coding, prefers
 from stepwell.api.dependencies import ApiRequest, ClockDep, ServicesDep, SessionCookiesDep, TicketsDep
 from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
@@ -138,7 +138,9 @@ async def list_all_events(
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
             after = _parse_cursor(last, "header", LAST_EVENT_ID)
-        opening = subscriptions.follow_all(scope, filter_, after, query.delay_s)
+        # Clients that can wait get many events together, and there are many of them: open tabs of the web page.
+        deflated = query.delay_s > 0 and accepts_coding(request.headers.getall("accept-encoding", []), "deflate")
+        opening = subscriptions.follow_all(scope, filter_, after, query.delay_s, deflated=deflated)
         return event_stream(opening, subscriptions.heartbeat_s, _bounds(request.user, session_cookies, clock))
     page = await subscriptions.page(scope, filter_, after, query.limit)
     events = [feed_event_to_public(event) for event in page.events]

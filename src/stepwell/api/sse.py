@@ -66,7 +66,10 @@ def event_stream(opening: AbstractAsyncContextManager[Events], heartbeat_s: floa
                 await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": []})
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
-            await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": _HEADERS})
+            headers = _HEADERS
+            if coding := events.content_encoding:
+                headers = [*_HEADERS, (b"content-encoding", coding.encode())]
+            await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": headers})
             if scope.get("method") == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
@@ -89,15 +92,17 @@ async def _cancel_on_disconnect(receive: Receive, response: anyio.CancelScope) -
 async def _send_all(events: Events, send: Send, heartbeat_s: float, bounds: StreamBounds) -> None:
     loop = asyncio.get_running_loop()
     ends = loop.time() + min(bounds.seconds, LONGEST_S)
-    part: bytes | None = b"retry: %d\n%b\n" % (RETRY_MS, _position_line(events))
+    part: bytes | None = events.encode(b"retry: %d\n%b\n" % (RETRY_MS, _position_line(events)))
     close_reason: str | None = _LATE if bounds.seconds >= LONGEST_S else _ENDED
     while (now := loop.time()) < ends:
-        if not await _send(send, part or _position_line(events) + b": still there\n\n"):
+        if not await _send(send, part or events.encode(_position_line(events) + b": still there\n\n")):
             return
         try:
             part = await events.next(min(heartbeat_s, ends - now))
             if bounds.lasts is not None and not await bounds.lasts():
                 close_reason = _ENDED
+                if part:
+                    events.discard_last()
                 break
         except Exception:
             log.exception("events.broke", action="send")
@@ -106,7 +111,8 @@ async def _send_all(events: Events, send: Send, heartbeat_s: float, bounds: Stre
         if part is None:
             close_reason = events.close_reason
             break
-    await _send(send, b"" if close_reason is None else b": %b\n\n" % close_reason.encode(), more=False)
+    last = b"" if close_reason is None else events.encode(b": %b\n\n" % close_reason.encode())
+    await _send(send, last + events.finish(), more=False)
 
 
 def _position_line(events: Events) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -112,7 +113,8 @@ class AsgiStream(Reader):
         self.headers: dict[str, str] = {}
         self.takes, self.gone, self.complete = asyncio.Event(), asyncio.Event(), False
         self.takes.set()
-        self.sends = 0
+        self.sends = self.bytes = 0
+        self.inflater: Any = None  # if the answer is compressed
         self._asked = False
 
     async def receive(self) -> Any:
@@ -126,11 +128,16 @@ class AsgiStream(Reader):
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            if self.headers.get("content-encoding") == "deflate":
+                self.inflater = zlib.decompressobj()
             return
         self.sends += 1
         await self.takes.wait()
         if body := message["body"]:
-            self.received.put_nowait(bytes(body))
+            self.bytes += len(body)
+            content = bytes(body) if self.inflater is None else self.inflater.decompress(body)
+            if content:
+                self.received.put_nowait(content)
         self.complete = not message["more_body"]
 
     async def text(self) -> str:

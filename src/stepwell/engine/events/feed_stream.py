@@ -5,8 +5,8 @@ What must hold:
   as an event can't be sent yet. Otherwise nothing is read.
 - Every subscriber gets each event once, in the order of `domain.event_feed`. One that follows from now on gets no event
   that was there when it joined, however far behind the reader is.
-- Events are encoded once for all subscribers with the same filter. They are read no more often than one of the
-  subscribers wants.
+- Events are encoded and compressed once for all subscribers with the same filter. They are read no more often than one
+  of the subscribers wants.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from msgspec import Struct
 from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
 from stepwell.domain.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.engine.events.deflate import deflate
 from stepwell.engine.events.event_stream import FAILED, STOPPING, EventStream, QueuedEvent, SendBuffer
 from stepwell.ports.events import EventFeed
 
@@ -36,12 +37,16 @@ _LAST_DELAY_S = 1.0
 
 
 class FeedSubscriber(Struct, eq=False):
-    """The send buffer of one subscriber, and the events that it wants, at most *delay_s* seconds late."""
+    """The send buffer of one subscriber, and the events that it wants, at most *delay_s* seconds late.
+
+    *deflated*: its stream is compressed.
+    """
 
     scope: TenantScope
     wanted: FeedFilter
     buffer: SendBuffer[FeedCursor]
     delay_s: float = 0.0
+    deflated: bool = False
 
 
 class FeedReader:
@@ -156,12 +161,12 @@ class FeedReader:
     def _push_batch(self, events: Sequence[FeedEvent]) -> None:
         self._pushed = True
         frames: dict[FeedCursor, QueuedEvent[FeedCursor]] = {}
-        batches: dict[tuple[TenantScope, FeedFilter], QueuedEvent[FeedCursor] | None] = {}
+        batches: dict[tuple[TenantScope, FeedFilter, bool], QueuedEvent[FeedCursor] | None] = {}
         for subscriber in self._subscribers:
-            key = (subscriber.scope, subscriber.wanted)
+            key = (subscriber.scope, subscriber.wanted, subscriber.deflated)
             if key not in batches:
                 accepted = [event for event in events if subscriber.wanted.accepts(subscriber.scope, event)]
-                batches[key] = _join([self._queue(event, frames) for event in accepted])
+                batches[key] = _join([self._queue(event, frames) for event in accepted], deflated=subscriber.deflated)
             if (batch := batches[key]) is not None:
                 subscriber.buffer.push(batch)
 
@@ -176,11 +181,12 @@ class FeedReader:
             subscriber.buffer.end(reason)
 
 
-def _join(events: Sequence[QueuedEvent[FeedCursor]]) -> QueuedEvent[FeedCursor] | None:
-    if len(events) <= 1:
+def _join(events: Sequence[QueuedEvent[FeedCursor]], *, deflated: bool) -> QueuedEvent[FeedCursor] | None:
+    if not events or (len(events) == 1 and not deflated):
         return events[0] if events else None
     ends = zip([event.place for event in events], accumulate(len(event.frame) for event in events), strict=True)
-    return QueuedEvent(events[-1].place, b"".join(event.frame for event in events), ends=tuple(ends))
+    frame = b"".join(event.frame for event in events)
+    return QueuedEvent(events[-1].place, frame, ends=tuple(ends), deflated=deflate(frame) if deflated else None)
 
 
 class FeedStream(EventStream[FeedCursor]):
@@ -194,7 +200,7 @@ class FeedStream(EventStream[FeedCursor]):
         frame: FeedFrame,
         after: FeedCursor | None,
     ) -> None:
-        super().__init__(subscriber.buffer, subscriber.delay_s)
+        super().__init__(subscriber.buffer, subscriber.delay_s, deflated=subscriber.deflated)
         self._feed, self._reader, self._subscriber, self._frame = feed, reader, subscriber, frame
         self._after = after
 
@@ -226,16 +232,19 @@ class FeedStream(EventStream[FeedCursor]):
         return b"".join(map(self._frame, page.events)), page.more
 
     def merge_live(self, queued: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
-        frames = []
+        events: list[QueuedEvent[FeedCursor]] = []
         assert self._after is not None
         for event in queued:
             if event.ends and event.ends[0][0] <= self._after:  # some of them are sent
                 sent = [end for place, end in event.ends if place <= self._after]
-                frames.append(event.frame[sent[-1] :])
+                if rest := event.frame[sent[-1] :]:
+                    events.append(QueuedEvent(event.place, rest))
             elif event.place > self._after:
-                frames.append(event.frame)
+                events.append(event)
             self._after = max(self._after, event.place)
-        return b"".join(frames)
+        if self._deflating is None or not events:
+            return b"".join(event.frame for event in events)
+        return self._deflating.add(*(event.deflated or deflate(event.frame) for event in events))
 
 
 def check_position(after: FeedCursor, page: FeedPage) -> None:

@@ -126,15 +126,21 @@ class EventSubscriptions:
 
     @asynccontextmanager
     async def follow_all(
-        self, scope: TenantScope, wanted: FeedFilter, after: FeedCursor | None, delay_s: float = 0.0
+        self,
+        scope: TenantScope,
+        wanted: FeedFilter,
+        after: FeedCursor | None,
+        delay_s: float = 0.0,
+        *,
+        deflated: bool = False,
     ) -> AsyncIterator[EventStream[FeedCursor]]:
         """Stream the *wanted* events of all workflows of *scope* after *after*, or from now on.
 
-        Live events may be sent *delay_s* seconds late, several together.
+        Live events may be sent *delay_s* seconds late, several together. *deflated*: all of it is compressed.
 
         Raises `TooManyRequests`, `Unavailable`, and `InvalidRequest` for a cursor that this database can't have issued.
         """
-        subscriber = FeedSubscriber(scope, wanted, SendBuffer(), delay_s)
+        subscriber = FeedSubscriber(scope, wanted, SendBuffer(), delay_s, deflated)
         stream = FeedStream(self._feed, self.reader, subscriber, self._feed_frame, after)
         with self._counted(scope):
             try:
