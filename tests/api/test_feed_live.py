@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlencode
-from uuid import uuid4
+from uuid import UUID, uuid4
+from zlib import crc32
 
 import asyncpg
 import httpx
@@ -13,19 +15,21 @@ import pytest
 import pytest_asyncio
 
 from stepwell.contract.enums import EventType
+from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.event_feed import FeedCursor
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.persistence.stores import event_feed as feed_statements
 from support.database.postgres import connected
 from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
 from support.providers.scripted import eventually
-from support.service.live_service import Service, token
+from support.service.live_service import SECRET, Service, token
 from support.service.sse_client import AsgiStream, streaming
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FEED = "/api/v1/events"
 TYPES = ", ".join(EventType)
+CURSORS = FeedCursors(SECRET.encode())
 GARBAGE = [
     "",
     "x",
@@ -34,8 +38,10 @@ GARBAGE = [
     "é",
     "A" * 43,
     "A" * 44,
-    FeedCursor(5, 5, 5).cursor + "A",
-    FeedCursor(5, 5, 5).cursor[:-1],
+    "A" * 59,
+    CURSORS.issue(FeedCursor(5, 5, 5)) + "A",
+    CURSORS.issue(FeedCursor(5, 5, 5))[:-1],
+    FeedCursors(b"another secret").issue(FeedCursor(0, 0, 0)),
 ]
 
 
@@ -196,7 +202,7 @@ async def test_heartbeats_of_a_stream_without_events_carry_its_position(
                 assert frame is not None
                 assert (frame.comments, frame.text) == (["still there"], None)
                 last = frame
-        assert FeedCursor.read(last.id or "") > FeedCursor.read(first.id or "")
+        assert CURSORS.read(last.id or "") > CURSORS.read(first.id or "")
 
 
 async def test_a_stream_contains_only_the_events_of_its_filter(live: Service, scripted: ConfiguredProvider) -> None:
@@ -269,6 +275,27 @@ async def test_a_token_sees_the_events_of_its_tenant_only(live: Service, tenant:
                 assert [frame.data for frame in await each.frames(len(more))] == more
 
 
+async def test_no_cursor_names_the_workflow_of_another_tenant(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that ends at an event of another tenant has the cursor of that event."""
+    monkeypatch.setattr(feed_statements, "_WINDOW", 1)
+    monkeypatch.setattr("stepwell.engine.events.subscriptions._SEARCH_S", -1.0)
+    cursor = await now(live.client)
+    foreign = (await live.create(passthrough_step("a"), start=False, origin_tenant_id="other"))["id"]
+    async with live.as_tenant("acme") as client:
+        answer = await page(client, cursor=cursor, limit=1)
+    reached = answer["cursor"]
+    assert (answer["events"], str(CURSORS.read(reached).workflow_id)) == ([], foreign)
+    assert UUID(foreign).bytes not in urlsafe_b64decode(reached + "=")
+
+
+async def test_a_cursor_of_an_earlier_version_is_accepted(live: Service) -> None:
+    cursor = await now(live.client)
+    expected = await history(live, await run_to_end(live))
+    body = CURSORS.read(cursor).encode()
+    old = urlsafe_b64encode(body + crc32(body).to_bytes(4)).decode().rstrip("=")
+    assert await whole(live.client, cursor=old) == expected
+
+
 @pytest.mark.parametrize("cursor", GARBAGE)
 async def test_a_malformed_cursor_is_refused(live: Service, cursor: str) -> None:
     for accept in ("application/json", "text/event-stream"):
@@ -285,7 +312,7 @@ async def test_a_malformed_cursor_is_refused(live: Service, cursor: str) -> None
 async def test_a_cursor_ahead_of_the_feed_is_refused(live: Service) -> None:
     """It is ahead of all that there is here: whoever went on from there would hear nothing for a long time."""
     for accept in ("application/json", "text/event-stream"):
-        params = {"cursor": FeedCursor.before(2**40).cursor}
+        params = {"cursor": CURSORS.issue(FeedCursor.before(2**40))}
         answer = await live.client.get(FEED, params=params, headers={"Accept": accept})
         assert answer.status_code == 422
         assert answer.json()["detail"][0]["loc"] == ["query", "cursor"]

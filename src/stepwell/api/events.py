@@ -26,6 +26,7 @@ from stepwell.contract.events import (
     FeedEventPublic,
     StreamTicket,
 )
+from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.event_feed import FeedCursor, FeedEvent, FeedFilter
 from stepwell.domain.model import HistoryEvent
@@ -134,17 +135,18 @@ async def list_all_events(
     query = parse_query(request.scope["query_string"], FeedQuery, others=TICKET_PARAMETER)
     subscriptions = services.subscriptions
     scope, filter_ = request.user.scope, _filter(query)
-    after = None if query.cursor is UNSET else _parse_cursor(query.cursor, "query", "cursor")
+    cursors = subscriptions.cursors
+    after = None if query.cursor is UNSET else _parse_cursor(cursors, query.cursor, "query", "cursor")
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         if last := request.headers.get(LAST_EVENT_ID):
-            after = _parse_cursor(last, "header", LAST_EVENT_ID)
+            after = _parse_cursor(cursors, last, "header", LAST_EVENT_ID)
         # Clients that can wait get many events together, and there are many of them: open tabs of the web page.
         deflated = query.delay_s > 0 and accepts_coding(request.headers.getall("accept-encoding", []), "deflate")
         opening = subscriptions.follow_all(scope, filter_, after, query.delay_s, deflated=deflated)
         return event_stream(opening, subscriptions.heartbeat_s, _bounds(request.user, session_cookies, clock))
     page = await subscriptions.page(scope, filter_, after, query.limit)
     events = [feed_event_to_public(event) for event in page.events]
-    return await respond_unless_known(request, EventFeedResponse(events, page.position.cursor, page.more))
+    return await respond_unless_known(request, EventFeedResponse(events, cursors.issue(page.position), page.more))
 
 
 @endpoint(TICKET)
@@ -169,9 +171,9 @@ def workflow_frame(event: HistoryEvent) -> bytes:
     return frame(event.type, str(event.id), json.encode(event_to_public(event)))
 
 
-def feed_frame(entry: FeedEvent) -> bytes:
+def feed_frame(cursors: FeedCursors, entry: FeedEvent) -> bytes:
     """Return *entry* as a frame of the feed's stream, with its cursor as id."""
-    return frame(entry.event.type, entry.position.cursor, json.encode(feed_event_to_public(entry)))
+    return frame(entry.event.type, cursors.issue(entry.position), json.encode(feed_event_to_public(entry)))
 
 
 def _bounds(caller: Principal, cookies: SessionCookies, clock: Clock) -> StreamBounds:
@@ -193,9 +195,9 @@ def _last_event_id(request: ApiRequest) -> int | None:
     return int(text)
 
 
-def _parse_cursor(text: str, *loc: str) -> FeedCursor:
+def _parse_cursor(cursors: FeedCursors, text: str, *loc: str) -> FeedCursor:
     try:
-        return FeedCursor.read(text)
+        return cursors.read(text)
     except ValueError:
         raise InvalidRequest([Fault(loc, "Expected a cursor that an answer or an event had", "cursor")]) from None
 

@@ -28,6 +28,7 @@ from stepwell.app.coordination import ExclusiveCoordination, SharedCoordination
 from stepwell.app.database import Database, DatabaseSource
 from stepwell.app.metrics import StatementCounter
 from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
+from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.circuit_breaker import BreakerPolicy
 from stepwell.domain.uploads import UploadLimits
@@ -442,11 +443,13 @@ def _build_uploads(
 
 
 def _build_subscriptions(process: ProcessInfo, stores: Stores, engine: Engine) -> EventSubscriptions:
+    cursors = FeedCursors(process.url_secret)
     subscriptions = EventSubscriptions(
         stores.database.feed,
         engine.bus,
         workflow_frame,
-        feed_frame,
+        partial(feed_frame, cursors),
+        cursors,
         engine.coordination,
         engine.scheduler.workflows,
         heartbeat_s=process.settings.heartbeat_s,

@@ -117,7 +117,7 @@ async def wait_for_random_moment(dice: Random, created: Sequence[UUID]) -> None:
 async def check_complete(streams: EventSubscriptions, after: FeedCursor, received: bytes) -> None:
     found = [parsed(block) for block in received.decode().split("\n\n")[:-1]]
     whole = (await streams.page(EVERY_TENANT, EVERYTHING, after, 1_000)).events
-    assert [frame.id for frame in found] == [each.position.cursor for each in whole]
+    assert [frame.id for frame in found] == [streams.cursors.issue(each.position) for each in whole]
     assert [frame.data["workflow_id"] for frame in found] == [str(each.workflow_id) for each in whole]
 
 
@@ -146,11 +146,11 @@ async def test_clients_of_the_feed_that_connect_at_any_moment_get_each_event_onc
         received = b""
         async with streams.follow_all(EVERY_TENANT, EVERYTHING, after) as stream:
             if after is None:
-                after = FeedCursor.read(str(stream.position))
-            while not last or FeedCursor.read(stream.position or "0") < last[0]:
+                after = streams.cursors.read(str(stream.position))
+            while not last or streams.cursors.read(stream.position or "0") < last[0]:
                 received += await stream.next(0.1) or b""
                 if stream.position is not None and dice.random() < 0.3:
-                    positions.append(FeedCursor.read(stream.position))
+                    positions.append(streams.cursors.read(stream.position))
         await check_complete(streams, after, received)
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:

@@ -25,7 +25,7 @@ async def read(
         assert len(page.events) <= limit
         assert page.position >= after
         events += [(each.workflow_id.int, each.event.id) for each in page.events]
-        after = FeedCursor.read(page.position.cursor)
+        after = page.position
         if not page.more:
             assert not page.lagging
             return events, after

@@ -19,6 +19,7 @@ from itertools import accumulate
 import structlog
 from msgspec import Struct
 
+from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
 from stepwell.domain.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
@@ -198,11 +199,12 @@ class FeedStream(EventStream[FeedCursor]):
         reader: FeedReader,
         subscriber: FeedSubscriber,
         frame: FeedFrame,
+        cursors: FeedCursors,
         after: FeedCursor | None,
     ) -> None:
         super().__init__(subscriber.buffer, subscriber.delay_s, deflated=subscriber.deflated)
         self._feed, self._reader, self._subscriber, self._frame = feed, reader, subscriber, frame
-        self._after = after
+        self._cursors, self._after = cursors, after
 
     async def open(self) -> None:
         """Raises `Unavailable`, and `InvalidRequest` for a position that this database has never had."""
@@ -222,7 +224,7 @@ class FeedStream(EventStream[FeedCursor]):
         reached = self._reader.position
         if reached is not None and self._buffer.idle:
             self._after = max(self._after, reached)
-        return self._after.cursor
+        return self._cursors.issue(self._after)
 
     async def read(self) -> tuple[bytes, bool]:
         assert self._after is not None

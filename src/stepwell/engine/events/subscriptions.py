@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.errors import TooManyRequests, Unavailable
 from stepwell.domain.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.tenancy import TenantScope
@@ -43,6 +44,7 @@ class EventSubscriptions:
         bus: EventBus,
         frame: EventFrame,
         feed_frame: FeedFrame,
+        cursors: FeedCursors,
         coordination: Coordination,
         running: Container[UUID],
         *,
@@ -50,6 +52,7 @@ class EventSubscriptions:
         max_streams: int,
     ) -> None:
         self._feed, self._bus, self._frame, self._feed_frame = feed, bus, frame, feed_frame
+        self.cursors = cursors
         self._workflow_subscribers = WorkflowSubscribers(bus, frame)
         self.reader = FeedReader(feed, feed_frame, coordination.poll_s)
         self.peers = PeerNotifications(coordination, feed, bus, self.reader, running)
@@ -141,7 +144,7 @@ class EventSubscriptions:
         Raises `TooManyRequests`, `Unavailable`, and `InvalidRequest` for a cursor that this database can't have issued.
         """
         subscriber = FeedSubscriber(scope, wanted, SendBuffer(), delay_s, deflated)
-        stream = FeedStream(self._feed, self.reader, subscriber, self._feed_frame, after)
+        stream = FeedStream(self._feed, self.reader, subscriber, self._feed_frame, self.cursors, after)
         with self._counted(scope):
             try:
                 await stream.open()
