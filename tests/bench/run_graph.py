@@ -5,7 +5,7 @@ Run by hand:
     PYTHONPATH=tests .venv/bin/python tests/bench/run_graph.py [--steps 1000 10000]
 
 *layout* is the time from the call of the tab's `mount` until the graph and its list are built. *shown* begins when the
-page is requested, and includes reading the run. The browser is headless and has no GPU.
+page is requested, and ends with the frame in which the graph is drawn. The browser is headless and has no GPU.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 import httpx
-from playwright.async_api import Page, expect
+from playwright.async_api import Page
 
 from stepwell.testing import MemoryDatabase
 from support.browser.chromium import chromium_path, running_chromium
@@ -46,6 +46,12 @@ PAN = """async (ms) => {
     send(window, 'mouseup', 2, 2);
     return [frames / (last - began) * 1000, longest];
 }"""
+# Once app.js has set its mark, after the frame in which the graph was drawn.
+SHOWN = """async () => {
+  const shown = () => performance.getEntriesByName("stepwell:view-shown").length;
+  while (!shown()) await new Promise((resolve) => setTimeout(resolve, 5));
+}"""
+TARGETS = "targets: 1,000 steps laid out in 2 s and moved at 30 frames/s; 10,000 steps shown in 10 s"
 LAYOUT = "performance.getEntriesByName('stepwell:graph-laid-out')[0].duration"
 
 
@@ -79,7 +85,7 @@ async def opened(user: User, count: int) -> tuple[Page, float]:
     await page.set_viewport_size({"width": 1280, "height": 900})
     began = perf_counter()
     await page.goto(address)
-    await expect(page.locator(".step-row").first).to_be_visible(timeout=60_000)
+    await page.evaluate(SHOWN)
     return page, perf_counter() - began
 
 
@@ -98,6 +104,7 @@ async def measure(counts: list[int]) -> None:
                 frames, longest = await page.evaluate(PAN, PAN_MS)
                 print(f"{count:7,}{shown_s:9.2f}{layout_s:10.2f}{frames:10.1f}{longest:12.0f}", flush=True)
                 await page.close()
+            print(TARGETS)
 
 
 if __name__ == "__main__":
