@@ -102,7 +102,7 @@ class Follower:
             return self.apart_s
         while self._parts and self._parts[0][0] <= time.monotonic() - MEASURED_S:
             self._parts.popleft()
-        return min(10.0, max(1.0, 0.05 * sum(count for _, count in self._parts) / MEASURED_S))
+        return min(30.0, max(1.0, 0.05 * sum(count for _, count in self._parts) / MEASURED_S))
 
     async def _read_list(self) -> None:
         """Read the list after events, and not sooner than after a pause of five times the last read."""

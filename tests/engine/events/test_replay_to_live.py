@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
@@ -125,7 +126,7 @@ async def check_complete(streams: EventSubscriptions, after: FeedCursor, receive
 async def test_clients_of_the_feed_that_connect_at_any_moment_get_each_event_once(
     service: Service, monkeypatch: pytest.MonkeyPatch, slice_s: float
 ) -> None:
-    """They connect during writes, and start at a position that some client has reached."""
+    """They connect during writes, and start at a position that some client has reached. Half of them compress."""
     monkeypatch.setattr(feed_stream, "_SLICE_S", slice_s)
     dice, streams = Random(11), subscriptions_of(service)
     ids: list[UUID] = []
@@ -143,12 +144,14 @@ async def test_clients_of_the_feed_that_connect_at_any_moment_get_each_event_onc
     async def follow() -> None:
         await wait_for_random_moment(dice, ids)
         after = dice.choice([dice.choice(positions), None])
-        received = b""
-        async with streams.follow_all(EVERY_TENANT, EVERYTHING, after) as stream:
+        received, deflated = b"", dice.random() < 0.5
+        inflater = zlib.decompressobj()
+        async with streams.follow_all(EVERY_TENANT, EVERYTHING, after, deflated=deflated) as stream:
             if after is None:
                 after = streams.cursors.read(str(stream.position))
             while not last or streams.cursors.read(stream.position or "0") < last[0]:
-                received += await stream.next(0.1) or b""
+                part = await stream.next(0.1) or b""
+                received += inflater.decompress(part) if deflated else part
                 if stream.position is not None and dice.random() < 0.3:
                     positions.append(streams.cursors.read(stream.position))
         await check_complete(streams, after, received)

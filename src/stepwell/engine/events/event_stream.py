@@ -2,7 +2,7 @@
 
 What must hold:
 - `push` never waits, and a buffer never holds more than `MOST_EVENTS` events and `MOST_BYTES` bytes, besides the part
-  that is being sent.
+  that is being sent. Events that are compressed together count as one.
 - A client whose buffer is full while it is still receiving is cut off as too slow. It can reconnect, because the
   database has all events. If the client isn't receiving, its buffer is invalidated instead, and the stream reads the
   database.
@@ -38,8 +38,10 @@ class QueuedEvent(Struct, Generic[P], frozen=True):
     status after the event, if it is known.
 
     With `ends` it stands for several events in their order: `place` is that of the last one, and `frame` has them all.
-    `ends` are the place of each event and the offset in `frame` at which it ends. `deflated` is the compressed frame,
-    if a subscriber wants it.
+    `ends` are the place of each event and the offset in `frame` at which it ends.
+
+    With `deflated` it stands for one or several events, compressed together. `first` is the place of the first one, and
+    `frame` is empty.
     """
 
     place: P
@@ -47,11 +49,12 @@ class QueuedEvent(Struct, Generic[P], frozen=True):
     status: WorkflowStatus | None = None
     ends: Sequence[tuple[P, int]] = ()
     deflated: DeflatedPart | None = None
+    first: P | None = None
 
     @property
     def size(self) -> int:
         """The bytes that it takes."""
-        return len(self.frame) + (0 if self.deflated is None else len(self.deflated.data))
+        return len(self.frame) if self.deflated is None else len(self.deflated.data)
 
 
 class SendBuffer(Generic[P]):

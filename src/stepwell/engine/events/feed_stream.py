@@ -7,6 +7,8 @@ What must hold:
   that was there when it joined, however far behind the reader is.
 - Events are encoded and compressed once for all subscribers with the same filter. They are read no more often than one
   of the subscribers wants.
+- Of events that are compressed together, a stream sends all or none. If it has sent some of them before, it reads the
+  others from the database.
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
 from stepwell.domain.event_feed import EVERYTHING, FeedCursor, FeedEvent, FeedFilter, FeedPage
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.engine.events.deflate import deflate
+from stepwell.engine.events.deflate import DeflatedPart, DeflateStream, deflate
 from stepwell.engine.events.event_stream import FAILED, STOPPING, EventStream, QueuedEvent, SendBuffer
 from stepwell.ports.events import EventFeed
 
@@ -31,7 +33,8 @@ log = structlog.get_logger()
 
 FeedFrame = Callable[[FeedEvent], bytes]
 _PAGE = 500
-_BATCH = 32  # events
+_FEWEST, _MOST = 32, 256  # events in a batch
+_CHECKS = 8_192  # of events against filters, in a batch of more than the fewest
 _APART_S = 0.02
 _SLICE_S = 0.01
 _LAST_DELAY_S = 1.0
@@ -148,8 +151,10 @@ class FeedReader:
     async def _push(self, page: FeedPage) -> None:
         """Push events in time slices, because a thousand subscribers would block the loop."""
         until = time.monotonic() + _SLICE_S
-        for start in range(0, len(page.events), _BATCH):
-            events = page.events[start : start + _BATCH]
+        filters = len({(each.scope, each.wanted) for each in self._subscribers})
+        size = max(_FEWEST, min(_MOST, _CHECKS // max(filters, 1)))
+        for start in range(0, len(page.events), size):
+            events = page.events[start : start + size]
             self._push_batch(events)
             self.position = events[-1].position
             if time.monotonic() > until:
@@ -185,9 +190,11 @@ class FeedReader:
 def _join(events: Sequence[QueuedEvent[FeedCursor]], *, deflated: bool) -> QueuedEvent[FeedCursor] | None:
     if not events or (len(events) == 1 and not deflated):
         return events[0] if events else None
-    ends = zip([event.place for event in events], accumulate(len(event.frame) for event in events), strict=True)
     frame = b"".join(event.frame for event in events)
-    return QueuedEvent(events[-1].place, frame, ends=tuple(ends), deflated=deflate(frame) if deflated else None)
+    if deflated:
+        return QueuedEvent(events[-1].place, b"", deflated=deflate(frame), first=events[0].place)
+    ends = zip([event.place for event in events], accumulate(len(event.frame) for event in events), strict=True)
+    return QueuedEvent(events[-1].place, frame, ends=tuple(ends))
 
 
 class FeedStream(EventStream[FeedCursor]):
@@ -234,6 +241,23 @@ class FeedStream(EventStream[FeedCursor]):
         return b"".join(map(self._frame, page.events)), page.more
 
     def merge_live(self, queued: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
+        return self._merge_frames(queued) if self._deflating is None else self._merge_deflated(queued, self._deflating)
+
+    def _merge_deflated(self, queued: Sequence[QueuedEvent[FeedCursor]], deflating: DeflateStream) -> bytes:
+        parts: list[DeflatedPart] = []
+        assert self._after is not None
+        for event in queued:
+            assert event.deflated is not None
+            assert event.first is not None
+            if event.first > self._after:
+                parts.append(event.deflated)
+                self._after = event.place
+            elif event.place > self._after:  # some of them are sent
+                self._buffer.invalidate()
+                break
+        return deflating.add(*parts) if parts else b""
+
+    def _merge_frames(self, queued: Sequence[QueuedEvent[FeedCursor]]) -> bytes:
         events: list[QueuedEvent[FeedCursor]] = []
         assert self._after is not None
         for event in queued:
@@ -244,9 +268,7 @@ class FeedStream(EventStream[FeedCursor]):
             elif event.place > self._after:
                 events.append(event)
             self._after = max(self._after, event.place)
-        if self._deflating is None or not events:
-            return b"".join(event.frame for event in events)
-        return self._deflating.add(*(event.deflated or deflate(event.frame) for event in events))
+        return b"".join(event.frame for event in events)
 
 
 def check_position(after: FeedCursor, page: FeedPage) -> None:

@@ -4,7 +4,7 @@
 const MEASURED_MS = 10_000;
 const PER_EVENT_MS = 50; // of pause for each event a second
 const SHORTEST_MS = 1_000;
-const LONGEST_MS = 10_000;
+const LONGEST_MS = 30_000;
 
 export class EventRate {
   constructor() {
