@@ -32,10 +32,6 @@ settings.register_profile("stepwell", deadline=None, suppress_health_check=[Heal
 settings.load_profile("stepwell")
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--skip-tools", action="store_true", help="skip ruff, mypy and import-linter")
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"samples of costly tests: TEST_DAY={DAY}")
 
