@@ -67,6 +67,8 @@ async function runAndRead(path: string): Promise<WorkflowPublic> {
 
   const image = done.final_step_result?.result_image_path;
   assert.ok(typeof image === "string");
+  const step = { path: { ...params.path, step_id: "cut" } };
+  assert.deepEqual(data(await api.GET("/api/v1/workflows/{workflow_id}/steps/{step_id}", { params: step })), done.steps?.[1]);
   const file = await api.GET("/api/v1/artifacts/{path}", { params: { path: { path: image } }, parseAs: "blob" });
   assert.equal(data(file).type, "image/png");
   const link = data(await api.POST("/api/v1/artifacts/links", { body: { path: image } }));
