@@ -169,8 +169,9 @@ def test_on_a_terminal_up_prints_a_url_that_signs_in_once(browser: httpx.Client)
             assert page_after_sign_in(browser, url) == "/ui"
             assert browser.get(url, headers=TYPED).status_code == 403
             assert (data_dir / "token").read_text().strip() in terminal.output.decode()
-        finally:
             terminal.type("\x03")
+            terminal.read_to_end()
+        finally:
             terminal.close()
         # The database is there, and nobody runs it.
         done = stepwell("sign-out-all", "--data-dir", data_dir)

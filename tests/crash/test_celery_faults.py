@@ -65,6 +65,12 @@ class Site:
         worker.wait_ready()
         return worker
 
+    def restart_ended_workers(self) -> None:
+        """Do what a restart policy does: Celery may end a worker that loses its broker while it acknowledges."""
+        for worker in [each for each in self.workers if each.process.poll() is not None]:
+            self.workers.remove(worker)
+            self.start_worker()
+
     def client(self) -> httpx.Client:
         assert self.service is not None
         headers = {"Authorization": f"Bearer {token()}"}
@@ -103,6 +109,7 @@ class Site:
         deadline = time.monotonic() + END_S
         open_ids, ended = list(ids), dict[str, dict[str, Any]]()
         while open_ids:
+            self.restart_ended_workers()
             with suppress(httpx.TransportError):
                 for workflow in self.read(open_ids):
                     if workflow["status"] in ENDED:

@@ -2,7 +2,9 @@
 
 import os
 import pty
+import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from select import select
 from time import monotonic
@@ -45,6 +47,18 @@ class Terminal:
         start = shown_before.rfind(b"\n") + 1
         return self.output[start:].partition(b"\r\n")[0].decode()
 
+    def read_to_end(self) -> None:
+        """Read until the program has ended."""
+        end = monotonic() + WITHIN_S
+        with suppress(OSError):  # EIO: no process has the terminal any more
+            while True:
+                left = end - monotonic()
+                assert left > 0, f"it still runs: {self.output.decode(errors='replace')}"
+                if select([self._terminal], [], [], left)[0]:
+                    self.output += os.read(self._terminal, 65_536)
+
     def close(self) -> None:
+        """Close the terminal, and end the program if it still runs."""
         os.close(self._terminal)
+        os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
