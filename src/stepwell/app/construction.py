@@ -341,7 +341,7 @@ def build_services(
     provider_status = ProviderStatusReader(engine.catalog, engine.admission, engine.health, engine.key_refusals.since)
     reads = ReadService(database.reader, stores.task_files, provider_status)
     access = WorkflowAccess(database.workflow_store, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
-    availability = Availability(engine.scheduler.checkpointer, stores.writes, database.reader)
+    availability = Availability(engine.scheduler.checkpointer, stores.writes, database.reader, webhooks.recovery)
     idempotency = IdempotentRequests(
         database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
     )

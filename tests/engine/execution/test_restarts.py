@@ -172,32 +172,44 @@ async def test_many_workflows_are_claimed_page_by_page_with_the_results_they_nee
         await eventually(lambda: nothing_left(service))
 
 
-async def test_the_service_is_ready_before_all_is_claimed_and_takes_what_is_asked_for_out_of_turn(
+async def test_the_service_is_ready_after_the_first_claim_and_takes_what_is_asked_for_out_of_turn(
     memory: MemoryDatabase, clock: ManualClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = ScriptedProvider(default=Hang())
     async with serving(memory, tmp_path, provider) as service:
         ids = [(await service.create(scripted_step("a")))["id"] for _ in range(3)]
         await provider.until_called("a", 3)
-    gate, claim = asyncio.Event(), MemoryWorkflowStore.claim
+    first, gate, claim = asyncio.Event(), asyncio.Event(), MemoryWorkflowStore.claim
+    claimed: list[str] = []
 
     async def held_up(self: MemoryWorkflowStore, *arguments: Any, **options: Any) -> list[LoadedWorkflow]:
-        if arguments[-1] is None and not gate.is_set():
-            raise Unavailable("not yet")
-        return await claim(self, *arguments, **options)
+        owner, held, now, limit, only = arguments
+        if only is None and not gate.is_set():
+            if claimed or not first.is_set():
+                raise Unavailable("not yet")
+            limit = 1
+        found = await claim(self, owner, held, now, limit, only, **options)
+        claimed.extend(str(each.state.id) for each in found)
+        return found
 
     monkeypatch.setattr(MemoryWorkflowStore, "claim", held_up)
     async with serving(memory, tmp_path, provider, wait_for_claims=False) as service:
+        answer = await service.client.get("/health/ready")
+        assert (answer.status_code, answer.json()["detail"]) == (503, "the service is starting")
+        first.set()
+        clock.advance(1)
+        await eventually(lambda: bool(claimed))
         assert (await service.client.get("/health/ready")).status_code == 200
-        assert (await service.verb(ids[1], "pause")).json()["status"] == "PAUSED"
-        assert [str(each) for each in scheduler_of(service).workflows] == [ids[1]]
-        await provider.until_called("a", 4)
+        [asked, other] = [each for each in ids if each not in claimed]
+        assert (await service.verb(asked, "pause")).json()["status"] == "PAUSED"
+        assert {str(each) for each in scheduler_of(service).workflows} == {claimed[0], asked}
+        await provider.until_called("a", 5)
         gate.set()
         clock.advance(1)
         await provider.until_called("a", 6)  # each once more, and the one in the middle not again
         await eventually(service.app.components.webhooks.recovery.caught_up.is_set)
         assert provider.count("a") == 6
-        assert (await service.verb(ids[0], "cancel")).json()["status"] == "CANCELLED"
+        assert (await service.verb(other, "cancel")).json()["status"] == "CANCELLED"
 
 
 # A workflow that kills its process

@@ -99,7 +99,7 @@ class Recovery(WorkflowListener):
         self._claim_wanted = False
         self._booted_at = 0.0
         self.calm_s, self.trial_s, self.trials_s = CALM_S, TRIAL_S, TRIALS_S
-        self._has_claimed = False
+        self.claimed = asyncio.Event()  # set once this process has claimed, and may run what it stores
         self._trials_end: float | None = None  # monotonic; None until a claim has found a workflow to try
         self._suspect: UUID | None = None
         self._unloadable: set[UUID] = set()
@@ -124,7 +124,7 @@ class Recovery(WorkflowListener):
     @property
     def holds_back(self) -> bool:
         """True while no other workflow may become active: during trials, and before the first claim."""
-        return self._has_trials or not self._has_claimed
+        return self._has_trials or not self.claimed.is_set()
 
     @property
     def _has_trials(self) -> bool:
@@ -315,7 +315,7 @@ class Recovery(WorkflowListener):
         async with self._claiming:  # for one page: a request may want one out of turn
             trials = self._trials_end is None or self._clock.monotonic() < self._trials_end
             loaded = await self._claim_page(_PAGE, trials=trials)
-            self._has_claimed = True
+            self.claimed.set()
             deaths = loaded[0].deaths_alone if loaded else None
             now = self._clock.monotonic()
             if deaths is None:
