@@ -62,6 +62,9 @@ class MigratingArtifacts:
     def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
         return self._bucket.temporary_file()
 
+    def report_full(self, why: str) -> None:
+        self._bucket.report_full(why)
+
     async def get(self, path: str) -> bytes:
         try:
             return await self._bucket.get(path)

@@ -154,6 +154,9 @@ class ObstoreArtifacts:
     def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
         return temporary_file(None if self._disk is None else self._disk.root)
 
+    def report_full(self, why: str) -> None:
+        self._on_full(NoRoomForArtifact(why))
+
     async def _write(self, path: str, data: bytes | IO[bytes]) -> Output:
         target = parse_artifact_path(path)
         if target is None:

@@ -34,6 +34,9 @@ class Artifacts(Protocol):
         Other processes can open it, see `temporary_files`. Raises OSError if there is no room for it.
         """
 
+    def report_full(self, why: str) -> None:
+        """Report that there was no room for what another process has written to a `temporary_file`."""
+
     async def get(self, path: str) -> bytes:
         """Return the file. Raises `ArtifactGone` if there is none, `ArtifactError` if it can't be read."""
 

@@ -141,11 +141,15 @@ class BoundAttemptIO:
                     self.stored[path] = await put(path)
                 return self.stored[path]
             except NoRoomForArtifact as error:
-                await self.wait_for_room(str(error))
+                await self._wait_for_room(str(error))
             except ArtifactError as error:
                 raise _storage_error(str(error)) from error
 
     async def wait_for_room(self, why: str) -> None:
+        self._artifacts.report_full(why)
+        await self._wait_for_room(why)
+
+    async def _wait_for_room(self, why: str) -> None:
         if current_time() + _ROOM_S + _SPARE_S > current_effective_deadline():
             raise _storage_error(why)
         await sleep(_ROOM_S)
