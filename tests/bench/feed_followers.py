@@ -1,4 +1,4 @@
-"""What open tabs with the list of runs cost the service under a steady load. Run by hand, on a quiet machine:
+"""The cost of open tabs with the list of runs for the service, under a steady load. Run by hand, on a quiet machine:
 
     PYTHONPATH=tests .venv/bin/python tests/bench/feed_followers.py [--followers 100] [--creates 100] [--images]
 

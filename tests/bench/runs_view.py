@@ -1,4 +1,4 @@
-"""How soon the list of runs shows its rows and counts out of a million workflows, in Chromium. Run by hand:
+"""Measures the list of runs of a million workflows in Chromium: rows, counts, filters and pages. Run by hand:
 
     PYTHONPATH=tests .venv/bin/python tests/bench/runs_view.py [--workflows 1000000] [--loads 3] [--folder kept]
 
