@@ -66,3 +66,21 @@ async def test_requests_share_the_error_of_their_read_and_the_next_one_reads_aga
     errors = await asyncio.gather(*(reads.read("list", fail) for _ in range(3)), return_exceptions=True)
     assert [str(error) for error in errors] == ["1", "2", "2"]
     assert await reads.read("list", source.load) == 3
+
+
+async def test_a_cancelled_read_is_repeated_beside_that_of_a_request_which_comes_at_the_same_moment() -> None:
+    reads, source = SharedReads[int](), Source()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(reads.read("list", source.load))
+        await turns()
+        cancelled, waiting = (group.create_task(reads.read("list", source.load)) for _ in range(2))
+        await turns()
+        source.release.set()
+        source.release = asyncio.Event()
+        await turns()
+        cancelled.cancel()
+        later = group.create_task(reads.read("list", source.load))
+        await turns()
+        source.release.set()
+    assert {waiting.result(), later.result()} == {3, 4}
+    assert await reads.read("list", source.load) == 5

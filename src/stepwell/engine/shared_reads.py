@@ -2,7 +2,8 @@
 
 What must hold:
 - A request gets the result of a read that began after the request came, so it sees every write before it.
-- Equal requests have one read at a time. Those that wait for it share the next one, and its error.
+- Equal requests have one read at a time, but for a moment after a cancelled one. Those that wait share the next one,
+  and its error.
 - A request that is cancelled ends no read that another one waits for, and leaves nothing behind.
 """
 
@@ -35,7 +36,7 @@ class _Requests(Generic[V]):
 
 
 class SharedReads(Generic[V]):
-    """Reads by their keys, which contain whoever asks and everything that they ask for."""
+    """The reads in progress, by key. A key must contain the caller's tenant scope and all parameters of the request."""
 
     def __init__(self) -> None:
         self._reading: dict[Hashable, asyncio.Lock] = {}
@@ -68,5 +69,6 @@ class SharedReads(Generic[V]):
         except Exception as error:  # noqa: BLE001 - `read` raises it, once for each request
             result.set_exception(error)
         finally:
-            del self._reading[key]
+            if self._reading.get(key) is requests.lock:
+                del self._reading[key]
         requests.result = result
