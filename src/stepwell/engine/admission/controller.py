@@ -376,7 +376,7 @@ class AdmissionController:
         return {pool for pool in used if pool is not None and pool is not ProviderType.LOCAL}
 
     def pools_waited_for(self) -> dict[str | None, list[DividedPool]]:
-        """Return the divided pools that steps wait for. Each stands under the tenant whose turn is next in it."""
+        """Return the divided pools that steps wait for, by tenant. A pool is listed once: for its next tenant."""
         pools: dict[str | None, list[DividedPool]] = defaultdict(list)
         for pool, queue in self._queues.items():
             if pool is not None and pool is not ProviderType.LOCAL:
