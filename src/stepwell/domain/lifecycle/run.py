@@ -26,9 +26,7 @@ Held back: while a workflow starts nothing (PAUSED, or draining after a failure)
 to PENDING. So RUNNING always means that an attempt runs or that a timer will start one. A step that a circuit breaker
 holds back is something else: the run doesn't know of that, see `engine.admission.model_health`.
 
-Followed up: an attempt was abandoned (cancelled or timed out) after a request had been sent to a provider. The engine
-ends the job there, and the task's `cancel_receipt` says what came of that. Until the job's end is seen, the receipt is
-`unknown` and the workflow needs a process, whatever its status.
+What happens to an attempt at its provider, and to a job that was abandoned there, is in `remote_transitions`.
 """
 
 from collections.abc import Collection, Sequence
@@ -69,7 +67,6 @@ from stepwell.domain.lifecycle.inputs import (
     Pause,
     Progressed,
     RemoteEnded,
-    RemoteInput,
     Resume,
     RetryDue,
     Sending,
@@ -80,6 +77,7 @@ from stepwell.domain.lifecycle.inputs import (
 )
 from stepwell.domain.lifecycle.kept_results import KeptResults
 from stepwell.domain.lifecycle.output_budget import OutputBudget
+from stepwell.domain.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, decide_retry
 from stepwell.domain.lifecycle.step_tracker import StepTracker
 from stepwell.domain.model import StepState, Task, WorkflowState
@@ -87,8 +85,6 @@ from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.delivery import deliveries
 
 _RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.PENDING)
-# How long Stepwell waits for the end of a job whose result nobody needs any more.
-_FOLLOW_UP_FOR = timedelta(hours=1)
 
 
 class Run:
@@ -119,7 +115,7 @@ class Run:
         self.state, self.config, self.plans, self.steps = state, config, plans, steps
         self.output_budget = OutputBudget(result_bytes, (step.error_message for step in steps))
         self._step_webhooks, self._tenant = not suppress_subtask_events, tenant
-        self._followed_up = {task.id: task for task in open_tasks if task.follow_up_until is not None}
+        self._remote = RemoteTransitions(state, plans, open_tasks)
         running = [task for task in open_tasks if task.follow_up_until is None]
         self._tracker = StepTracker(plans, steps, running, sources or [()] * len(steps), in_process)
 
@@ -136,7 +132,7 @@ class Run:
         """True if the workflow needs a process."""
         state = self.state
         runs = state.status is WorkflowStatus.RUNNING and state.owner is not None
-        return runs or bool(self._tracker.running or self._followed_up)
+        return runs or bool(self._tracker.running or self._remote.followed_up)
 
     def has_attempt(self, position: int) -> bool:
         """Return whether the step has an attempt, of this process or of an earlier one."""
@@ -166,11 +162,11 @@ class Run:
 
     def followed_up_task(self, task_id: UUID) -> Task | None:
         """Return the task if it is followed up, otherwise None."""
-        return self._followed_up.get(task_id)
+        return self._remote.followed_up.get(task_id)
 
     def open_tasks(self) -> list[Task]:
         """Return copies of the present attempts, and of those that are followed up."""
-        return [copy_of(task) for task in (*self._tracker.running.values(), *self._followed_up.values())]
+        return [copy_of(task) for task in (*self._tracker.running.values(), *self._remote.followed_up.values())]
 
     @property
     def kept_results(self) -> KeptResults:
@@ -187,7 +183,7 @@ class Run:
                 decision.effects.append(WakeAt(position, at))
         if self.state.deadline_at is not None:
             decision.effects.append(DeadlineAt(self.state.deadline_at))
-        decision.effects += [FollowUp(task.position, task.id) for task in self._followed_up.values()]
+        decision.effects += [FollowUp(task.position, task.id) for task in self._remote.followed_up.values()]
         decision.ready += self._tracker.startable(starting=self.may_start)
         return decision
 
@@ -226,7 +222,7 @@ class Run:
             case AttemptFailed():
                 self._failed(decision, input_, now)
             case Sending() | OutcomeLost() | Submitted() | Progressed() | RemoteEnded() | FollowUpEnded():
-                self._remote_input(decision, input_, now)
+                self._remote.apply(decision, input_, self._tracker.running.get(input_.position), now)
             case RetryDue():
                 self._retry_due(decision, input_, now)
             case DeadlinePassed():
@@ -371,7 +367,7 @@ class Run:
         task.cost = input_.cost
         retry_decision = decide_retry(plan, step, retryable=input_.retryable, provider_fault=input_.provider_fault)
         abandoned = task.sent is not None and (input_.timed_out or input_.broken)
-        if abandoned and not self._abandon_job(decision, input_, task, now):
+        if abandoned and not self._remote.abandon_failed(decision, input_, task, now):
             retry_decision = RetryDecision.FAIL
         if retry_decision is RetryDecision.FAIL:
             step.status, step.completed_at = StepStatus.FAILED, now
@@ -421,69 +417,6 @@ class Run:
         self._tracker.end(position)
         task.status, task.completed_at = status, now
         return task
-
-    # Attempts whose work is done at a provider
-
-    def _remote_input(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
-        if isinstance(input_, FollowUpEnded):
-            self._follow_up_ended(decision, input_, now)
-        elif (task := self._tracker.running.get(input_.position)) is not None and task.id == input_.task_id:
-            self._update_task(decision, task, input_, now)
-        elif isinstance(input_, Submitted) and (late := self._followed_up.get(input_.task_id)) is not None:
-            self._record_job(late, input_)
-            decision.record_task(late)
-
-    def _update_task(self, decision: Decision, task: Task, input_: RemoteInput, now: datetime) -> None:
-        step = self.steps[input_.position]
-        match input_:
-            case Sending():
-                task.sent = input_.sent
-            case OutcomeLost():
-                task.outcome_unknown = True
-                self._emit_step(decision, now, EventType.STEP_OUTCOME_UNKNOWN, step, error=input_.error)
-            case Submitted():
-                self._record_job(task, input_)
-                kind = EventType.STEP_SUBMITTED
-                self._emit_step(decision, now, kind, step, provider=task.provider, remote_id=input_.remote_id)
-            case Progressed():
-                kind, share = EventType.STEP_PROGRESS, round(input_.share, 3)
-                self._emit_step(decision, now, kind, step, progress=share, word=input_.word)
-                return  # the task's row doesn't change
-            case RemoteEnded():
-                task.phase = TaskPhase.REMOTE_DONE
-        decision.record_task(task)
-
-    def _record_job(self, task: Task, input_: Submitted) -> None:
-        task.phase, task.outcome_unknown = TaskPhase.SUBMITTED, False
-        task.remote_id, task.urls = input_.remote_id, input_.urls
-
-    def _abandon_job(self, decision: Decision, input_: AttemptFailed, task: Task, now: datetime) -> bool:
-        """Follow up a job that a failed attempt may have at a provider. Return whether another attempt may start.
-
-        None may start if the job's state is unknown, if the job can't be ended, or if the job has finished and only its
-        result could not be fetched.
-        """
-        if task.phase is TaskPhase.REMOTE_DONE:
-            return False
-        task.outcome_unknown = task.remote_id is None
-        self._follow_up(decision, task, now)
-        return input_.timed_out and input_.endable and not task.outcome_unknown
-
-    def _follow_up(self, decision: Decision, task: Task, now: datetime) -> None:
-        """Abandon an attempt that has, or may have, a job at a provider."""
-        task.cancel_receipt, task.follow_up_until = CancelReceipt.UNKNOWN, now + _FOLLOW_UP_FOR
-        self._followed_up[task.id] = task
-        decision.effects.append(FollowUp(task.position, task.id))
-
-    def _follow_up_ended(self, decision: Decision, input_: FollowUpEnded, now: datetime) -> None:
-        if (task := self._followed_up.pop(input_.task_id, None)) is None:
-            return
-        task.cancel_receipt, task.follow_up_until = input_.receipt, None
-        task.cost = input_.cost or task.cost
-        decision.record_task(task)
-        kind, step_id = EventType.STEP_CANCEL_SETTLED, self.plans[task.position].step_id
-        data = {"receipt": input_.receipt}
-        decision.emit(self.state, now, kind, SERVICE, step_id=step_id, task_id=task.id, data=data)
 
     # How a workflow ends
 
@@ -538,7 +471,7 @@ class Run:
                 decision.effects.append(CancelAttempt(position, task.id))
             task.status, task.completed_at = TaskStatus.CANCELLED, now
             if task.sent is not None:
-                self._follow_up(decision, task, now)
+                self._remote.follow_up(decision, task, now)
             elif position not in self._tracker.in_process:
                 task.cancel_receipt = CancelReceipt.NEVER_STARTED
             decision.record_task(task)
