@@ -1,7 +1,6 @@
 """Tracks which steps of a workflow can run, are running, or wait for their next attempt. It decides no status."""
 
 from collections.abc import Collection, Sequence
-from graphlib import TopologicalSorter
 
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.lifecycle.kept_results import KeptResults
@@ -35,7 +34,11 @@ class StepTracker:
         self.ready: set[int] = set()
         self.backoff: set[int] = set()
         self.failures = self.skipped = 0
-        self._dependants: list[list[int]] | None = None
+        self._dependants: list[list[int]] = [[] for _ in plans]
+        for plan in plans:
+            for dependency in plan.depends_on:
+                self._dependants[dependency].append(plan.position)
+        self._left = [0] * len(plans)  # by position: the dependencies that are not COMPLETED
         self.kept_results = KeptResults(steps, sources)
         self.rebuild()
 
@@ -45,22 +48,22 @@ class StepTracker:
         self.skipped = sum(step.status is StepStatus.SKIPPED for step in self._steps)
         self.ready.clear()
         self.backoff.clear()
-        self._sorter = TopologicalSorter({plan.position: plan.depends_on for plan in self._plans})
-        self._sorter.prepare()
-        while positions := self._sorter.get_ready():
-            for position in positions:
-                self._place(self._steps[position])
+        steps = self._steps
+        for plan in self._plans:
+            position, left = plan.position, 0
+            for dependency in plan.depends_on:
+                left += steps[dependency].status is not StepStatus.COMPLETED
+            self._left[position] = left
+            if steps[position].status is StepStatus.RUNNING:
+                self._place_running(steps[position])
+            elif not left and steps[position].status is StepStatus.PENDING:
+                self.ready.add(position)
 
-    def _place(self, step: StepState) -> None:
-        match step.status:
-            case StepStatus.COMPLETED:
-                self._sorter.done(step.position)
-            case StepStatus.PENDING:
-                self.ready.add(step.position)
-            case StepStatus.RUNNING if step.next_attempt_at is not None:
-                self.backoff.add(step.position)
-            case StepStatus.RUNNING if step.position not in self.attached:
-                self.ready.add(step.position)
+    def _place_running(self, step: StepState) -> None:
+        if step.next_attempt_at is not None:
+            self.backoff.add(step.position)
+        elif step.position not in self.attached:
+            self.ready.add(step.position)
 
     def startable(self, *, starting: bool) -> list[int]:
         """Return the steps that want a slot, in the order of the definition. Without *starting*, only the orphans."""
@@ -86,19 +89,17 @@ class StepTracker:
         self.in_process.discard(position)
         self.ready.discard(position)
 
-    def complete(self, position: int) -> Sequence[int]:
+    def complete(self, position: int) -> list[int]:
         """Record that the step is COMPLETED. Return the positions that this makes ready. Costs O(its edges)."""
         self.kept_results.complete(position)
-        self._sorter.done(position)
-        newly = self._sorter.get_ready()
+        newly, left = list[int](), self._left
+        for dependant in self._dependants[position]:
+            left[dependant] -= 1
+            if not left[dependant]:
+                newly.append(dependant)
         self.ready.update(newly)
         return newly
 
     def dependants(self, position: int) -> list[int]:
         """Return the positions that depend directly on *position*."""
-        if self._dependants is None:
-            self._dependants = [[] for _ in self._plans]
-            for plan in self._plans:
-                for dependency in plan.depends_on:
-                    self._dependants[dependency].append(plan.position)
         return self._dependants[position]
