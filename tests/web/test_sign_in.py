@@ -202,6 +202,7 @@ async def test_sign_out_ends_the_session_in_this_browser(browser: httpx.AsyncCli
     answer = await browser.post(SIGN_OUT)
     assert (answer.status_code, answer.headers["location"]) == (303, f"{SIGN_IN}?signed-out")
     assert "; Max-Age=0; " in answer.headers["set-cookie"]
+    assert answer.headers["clear-site-data"] == '"cache"'
     assert "You are signed out." in (await browser.get(answer.headers["location"])).text
     assert (await browser.get("/ui")).status_code == 303
     assert (await browser.get(WORKFLOWS)).status_code == 401

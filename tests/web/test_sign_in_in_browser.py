@@ -15,6 +15,15 @@ from support.service.live_service import token
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+UPLOAD = """async () => {
+  const form = new FormData();
+  form.append("file", new Blob(["a secret"]), "a.txt");
+  const answer = await fetch("/api/v1/artifacts", { method: "POST", body: form });
+  return `/api/v1/artifacts/${(await answer.json()).artifacts[0].path}`;
+}"""
+# What the browser has cached is shown whether or not it's still right, as it is when the user goes back.
+STATUS_OF_CACHED = "async (url) => (await fetch(url, { cache: 'force-cache' })).status"
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def stranger(site: Site) -> AsyncIterator[BrowserContext]:
@@ -41,8 +50,11 @@ async def test_a_user_signs_in_where_they_wanted_to_go_and_signs_out(site: Site,
     other_tab = await stranger.new_page()
     await other_tab.goto(f"{site.url}/ui/costs")
     await expect(other_tab.locator("main h1")).to_have_text("Costs")
+    file = await page.evaluate(UPLOAD)
+    assert await page.evaluate(STATUS_OF_CACHED, file) == 200
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_role("main")).to_contain_text("You are signed out.")
+    assert await page.evaluate(STATUS_OF_CACHED, file) == 401  # the next user of the browser doesn't get it
     await expect(other_tab).to_have_url(f"{site.url}/ui/sign-in?next=%2Fui%2Fcosts")
     await page.goto(f"{site.url}/ui")
     await expect(page).to_have_title("Sign in · Stepwell")

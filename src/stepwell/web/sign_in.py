@@ -36,6 +36,8 @@ from stepwell.web.sign_in_service import CodeRefused, SignInService, sign_in_pat
 
 _MAX_FORM_BYTES: Final = 32 * 1024  # a token or a code has at most a quarter of it
 _MAX_FIELDS: Final = 16
+# Without it, the next user of the browser could go back to files: going back, browsers don't ask for them again.
+_CACHE: Final = '"cache"'
 _AHEAD: Final = ("sec-purpose", "purpose", "x-moz")
 _SIGNED_OUT: Final = "You are signed out."
 _OTHER_PAGE: Final = "The form came from another page than this one. Send it again from here."
@@ -88,10 +90,12 @@ async def sign_in(request: ApiRequest, sign_in_context: SignInContextDep) -> Ans
 
 @post(SIGN_OUT, include_in_schema=False)
 async def sign_out(request: ApiRequest, sign_in_context: SignInContextDep) -> Answer:
-    """End the session in this browser."""
+    """End the session in this browser, which then deletes what it has cached."""
     if sign_in_context.service.cookies.origin(request.scope) is not RequestOrigin.SAME:
         return _form(HTTPStatus.FORBIDDEN, error=_OTHER_PAGE)
-    return _redirect(f"{SIGN_IN}?signed-out", sign_in_context.service.cookies.clear(request.scope))
+    answer = _redirect(f"{SIGN_IN}?signed-out", sign_in_context.service.cookies.clear(request.scope))
+    answer.headers["Clear-Site-Data"] = _CACHE
+    return answer
 
 
 @post(SIGN_IN_URLS, include_in_schema=False)
