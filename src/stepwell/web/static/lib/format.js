@@ -9,6 +9,7 @@ const DATE_TIME = new Intl.DateTimeFormat("en", {
 });
 const SHORT_DATE = new Intl.DateTimeFormat("en", { month: "short", day: "numeric" });
 const TIME = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const RFC_3339 = /\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
 const isNone = (value) => value === null || value === undefined || Number.isNaN(value);
 
 /** 1234567 is "1,234,567". */
@@ -83,6 +84,11 @@ export function money(cost) {
 /** "Nov 27, 2026, 08:15:00" in the browser's time zone. */
 export function dateTime(text) {
   return text ? DATE_TIME.format(new Date(text)) : NONE;
+}
+
+/** A sentence with its RFC 3339 times as `dateTime` has them. */
+export function withLocalTimes(sentence) {
+  return sentence.replace(RFC_3339, (time) => (isNone(Date.parse(time)) ? time : dateTime(time)));
 }
 
 /** "08:15:00" today, "Nov 26" on another day. */

@@ -1,6 +1,7 @@
 // What waits at providers: the steps of the oldest running workflows, each with its reason from `explain`.
 import { getJson } from "../../lib/api.js";
 import { html } from "../../lib/dom.js";
+import { withLocalTimes } from "../../lib/format.js";
 
 const WORKFLOWS = 10;
 const ROWS = 50;
@@ -43,6 +44,6 @@ export function waitingTable(rows) {
         <td role="cell"><a class="break" href=${`/ui/workflows/${run.id}`}>${run.name}</a></td>
         <td role="cell" class="break waiting-step">${step ?? "all"}</td>
         <td role="cell" class="nowrap"><span class="badge status-paused">${REASONS[reason.code]}</span></td>
-        <td role="cell" class="break waiting-detail">${reason.detail}</td></tr>`)}</tbody>
+        <td role="cell" class="break waiting-detail">${withLocalTimes(reason.detail)}</td></tr>`)}</tbody>
     </table></div></section>`;
 }

@@ -1,13 +1,13 @@
 // Reasons of `explain` as templates: the sentence, the place in the queue, and a countdown to the next attempt.
 import { html, nothing } from "../../lib/dom.js";
-import { duration, number } from "../../lib/format.js";
+import { duration, number, withLocalTimes } from "../../lib/format.js";
 
 const LONGEST_COUNTDOWN_MS = 24 * 3_600_000;
 
 /** A reason. *now* is the time by the service's clock, in milliseconds. */
 export function reasonView(reason, now) {
   const left = countdown(reason, now);
-  return html`<p class="break">${reason.detail}</p>
+  return html`<p class="break">${withLocalTimes(reason.detail)}</p>
     ${reason.position || left !== null ? html`<p class="row reason-facts">
       ${reason.position ? html`<span class="chip">Place ${number(reason.position)} in the queue</span>` : nothing}
       ${left === null ? nothing : html`<span class="chip" role="timer">${left}</span>`}</p>` : nothing}`;
@@ -28,7 +28,7 @@ function countdown(reason, now) {
  *  that of all of them begins with its step. */
 export function groupView({ reason, steps, alike }, now) {
   if (steps.length === 1) return reasonView(reason, now);
-  return html`<p class="break">${alike ? nothing : html`<span class="dim">${steps[0]}:</span> `}${reason.detail}</p>`;
+  return html`<p class="break">${alike ? nothing : html`<span class="dim">${steps[0]}:</span> `}${withLocalTimes(reason.detail)}</p>`;
 }
 
 /** Reasons of steps, grouped by what they wait for; without those that only wait for other steps, unless all do: [{reason, steps, alike}].
