@@ -74,8 +74,9 @@ class NewRunView {
       this.loadError = error; // it stays while the example below is checked
     }
     const chosen = this.examples.find((each) => each.name === parameters.get("example"));
-    this.example = chosen?.name ?? "";
-    return (chosen ?? this.examples[0])?.text ?? "{}\n";
+    const example = chosen ?? this.examples[0];
+    this.example = example?.name ?? "";
+    return example?.text ?? "{}\n";
   }
 
   /** Without the schema, the editor works without completion. */
