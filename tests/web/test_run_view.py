@@ -12,16 +12,22 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 IMAGE = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
 
+HEIGHT = 680  # of a small window
+LOWEST_NODE = """async (canvas) => {
+  await new Promise(requestAnimationFrame);
+  return canvas.getBoundingClientRect().top + canvas._cyreg.cy.nodes().renderedBoundingBox().y2;
+}"""
+
 
 def tab(page: Page, name: str) -> Locator:
     return page.get_by_role("tab", name=name)
 
 
 async def test_the_header_follows_the_run_as_it_changes(user: User, scripted: ConfiguredProvider) -> None:
-    run = await user.create(
-        IMAGE, configured_step("held", "draw", wait=True, breaks=True), name="Two steps", labels={"campaign": "spring"}
-    )
-    page = await user.open(f"/ui/workflows/{run['id']}")
+    labels = {"campaign": "spring", **{f"team-{number}": "a value of 24 characters" for number in range(9)}}
+    held = configured_step("held", "draw", wait=True, breaks=True)
+    run = await user.create(IMAGE, held, name="Two steps", labels=labels)
+    page = await user.open(f"/ui/workflows/{run['id']}", height=HEIGHT)
     header = page.locator(".run-header")
     await expect(page.get_by_role("heading", name="Two steps")).to_be_visible()
     await expect(header.get_by_text("Running")).to_be_visible()
@@ -30,6 +36,12 @@ async def test_the_header_follows_the_run_as_it_changes(user: User, scripted: Co
     await expect(output).to_have_js_property("naturalWidth", 64)
     label = page.get_by_role("link", name="campaign:spring")
     await expect(label).to_have_attribute("href", "/ui?label=campaign%3Aspring")
+    await expect(page.get_by_role("link", name="team-4:")).to_be_visible()
+    await expect(page.get_by_role("link", name="team-5:")).to_be_hidden()
+    # The outputs and the graph are seen without scrolling.
+    assert await page.locator(".graph-canvas").evaluate(LOWEST_NODE) < HEIGHT
+    await page.get_by_text("4 more labels").click()
+    await expect(page.get_by_role("link", name="team-8:")).to_be_visible()
     scripted.release(run["id"], "held")
     await expect(header.get_by_text("Failed")).to_be_visible()
     await expect(page.get_by_role("group", name="Error of the run")).to_contain_text("held: told to fail")

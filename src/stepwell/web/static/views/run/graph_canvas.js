@@ -19,6 +19,7 @@ const FAR_ZOOM = 0.3; // nodes that are drawn smaller than this have no readable
 const IMAGES_FROM_ZOOM = 0.45;
 const MOST_IMAGES = 60; // loaded at once
 const SETTLED_MS = 150;
+const PADDING = 24; // around the graph
 const NAME_CHARS = 24;
 const STYLE_SHEET = "__________cytoscape_stylesheet";
 // The status of a group is the first of these that one of its steps has.
@@ -53,6 +54,7 @@ export class GraphCanvas {
   replace(steps) {
     this.setGraph(steps);
     this.replaceElements();
+    this.reserveHeight();
     this.fit();
   }
 
@@ -116,8 +118,18 @@ export class GraphCanvas {
     new ResizeObserver(() => this.onResize()).observe(this.container);
     // Once the user has moved the graph, it stays where they put it.
     for (const type of ["pointerdown", "wheel"]) this.container.addEventListener(type, () => { this.moved = true; }, { passive: true });
+    this.reserveHeight();
     this.fit();
     this.loadImagesSoon();
+  }
+
+  /** Tells the style sheet how high the graph is, so that a small one leaves no room empty. Open groups need all room. */
+  reserveHeight() {
+    if (this.groups) return;
+    const { w, h } = this.cy.elements().boundingBox();
+    const zoom = Math.min(1, (this.cy.width() - 2 * PADDING) / w);
+    this.container.style.setProperty("--graph-height", `${Math.ceil(h * zoom + 2 * PADDING)}px`);
+    this.cy.resize();
   }
 
   style() {
@@ -220,7 +232,7 @@ export class GraphCanvas {
     const opens = this.open !== group;
     this.open = opens ? group : null;
     this.replaceElements();
-    if (opens) this.cy.fit(this.cy.nodes('[kind = "step"]'), 24);
+    if (opens) this.cy.fit(this.cy.nodes('[kind = "step"]'), PADDING);
     else this.fit();
     this.limitZoom();
     this.search(this.term ?? "");
@@ -291,8 +303,9 @@ export class GraphCanvas {
 
   fit() {
     this.moved = false;
-    this.cy.fit(undefined, 24);
+    this.cy.fit(undefined, PADDING);
     this.limitZoom();
+    this.cy.panBy({ x: 0, y: Math.min(0, PADDING - this.cy.elements().renderedBoundingBox().y1) }); // below are other things
   }
 
   /** A small graph isn't blown up. */

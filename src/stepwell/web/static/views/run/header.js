@@ -1,9 +1,10 @@
 // The header of a run's view: its name, status, progress, cost, times, labels and error.
 import { html, nothing } from "../../lib/dom.js";
-import { dateTime, durationBetween, money, number } from "../../lib/format.js";
+import { dateTime, durationBetween, money, number, plural } from "../../lib/format.js";
 import { progressBar, statusBadge } from "../../lib/status.js";
 
 const MOST_ERRORS = 5;
+const MOST_LABELS = 6; // the others are shown on request
 
 /** The header. *actions* is a template with the buttons. */
 export function runHeader(run, { everyTenant = false, actions = nothing } = {}) {
@@ -44,8 +45,14 @@ function time(text) {
 function labels(run) {
   const all = Object.entries(run.labels ?? {});
   if (!all.length) return nothing;
+  const others = all.slice(MOST_LABELS);
+  return html`<div class="run-labels" aria-label="Labels" role="group">${labelLinks(all.slice(0, MOST_LABELS))}
+    ${others.length ? html`<details><summary>${plural(others.length, "more label")}</summary>${labelLinks(others)}</details>` : nothing}</div>`;
+}
+
+function labelLinks(labels) {
   const address = (key, value) => `/ui?${new URLSearchParams({ label: `${key}:${value}` })}`;
-  return html`<div class="chips run-labels" aria-label="Labels" role="group">${all.map(([key, value]) => html`<a class="chip"
+  return html`<div class="chips">${labels.map(([key, value]) => html`<a class="chip"
     href=${address(key, value)} title="Runs with this label"><span class="truncate">${key}:${value}</span></a>`)}</div>`;
 }
 
