@@ -69,6 +69,16 @@ async def test_a_page_tells_its_scripts_who_looks_at_it(browser: httpx.AsyncClie
     assert "<script>" not in text
 
 
+@pytest.mark.parametrize("path", ["/ui/nothing", "/ui/workflows", "/ui/%3Cscript%3E"])
+async def test_a_mistyped_url_is_a_page_that_says_so(browser: httpx.AsyncClient, path: str) -> None:
+    for headers in ({}, {"Authorization": ""}):
+        answer = await browser.get(path, headers=headers)
+        assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert answer.headers["content-security-policy"] == POLICY
+        assert "There is no such page." in answer.text
+        assert "<script>" not in answer.text
+
+
 async def test_head_of_a_page_has_its_headers_and_no_body(browser: httpx.AsyncClient) -> None:
     answer = await browser.head("/ui")
     assert (answer.status_code, answer.content, answer.headers["content-security-policy"]) == (200, b"", POLICY)

@@ -1,6 +1,7 @@
 """The pages below `/ui`: one HTML shell for each view, which the view's script fills from the public API."""
 
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -130,7 +131,13 @@ def _page(view: View) -> HTTPRouteHandler:
     return page
 
 
-HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *map(_page, VIEWS))
+@route(["/ui/{name:str}", "/ui/workflows"], http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+async def no_such_page() -> Template:
+    """Return the page that says so, for mistyped URLs."""
+    return Template("not_found.html", status_code=HTTPStatus.NOT_FOUND, headers=PAGE_HEADERS)
+
+
+HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *map(_page, VIEWS), no_such_page)
 
 
 class Pages(Struct, frozen=True):
