@@ -15,6 +15,7 @@
 //   openStep(id)     opens the drawer of a step
 //   scopes, canWrite, everyTenant, api   the viewer's rights; the module lib/api.js
 import * as api from "../lib/api.js";
+import { everySecond } from "../lib/clock.js";
 import { emptyState, errorNotice, html, loading, nothing, render } from "../lib/dom.js";
 import { isTerminal } from "../lib/status.js";
 import { Drawer } from "./run/drawer.js";
@@ -24,8 +25,6 @@ import { RunReader } from "./run/reader.js";
 import { Standstill } from "./run/standstill.js";
 import { TABS, tabList, tabOf } from "./run/tabs.js";
 import { VerbDialog, verbButtons } from "./run/verbs.js";
-
-const CLOCK_MS = 1_000;
 
 export default async function mount(element, context) {
   const view = new RunView(element, context);
@@ -55,7 +54,7 @@ class RunView {
     render(html`<h1 class="visually-hidden">Run</h1>${loading("The run is loading…")}`, this.page);
     importTab(this.tab).catch(() => {}); // while the run is read; its panel shows an error
     await this.reader.start();
-    setInterval(() => document.hidden || this.tick(), CLOCK_MS);
+    everySecond(() => this.tick());
     this.showAddress();
     await this.panels.get(this.tab)?.mounted;
   }

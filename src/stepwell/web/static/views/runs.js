@@ -3,7 +3,7 @@
 // runs/query.js has the state in the URL, runs/filters.js and runs/rows.js the templates, runs/live_list.js the rules by
 // which rows change while somebody looks at them.
 import { getJson, isAbort, nextLink, request } from "../lib/api.js";
-import { noteServiceTime } from "../lib/clock.js";
+import { everySecond, noteServiceTime } from "../lib/clock.js";
 import { announce, emptyState, errorNotice, html, icon, loading, nothing, render } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
 import { refresher } from "../lib/refresher.js";
@@ -20,7 +20,6 @@ const TYPING_MS = 300;
 const EVENT_DELAY_MS = 250; // between an event and the request that it causes
 const COUNTS_INTERVAL_MS = 5_000; // the service counts no more often
 const MOST_MISSING_ROWS = 20; // rows that aren't on the page any more, read one by one in one refresh
-const CLOCK_MS = 1_000;
 
 export default async function mount(element, context) {
   const view = new RunsView(element, context);
@@ -58,8 +57,7 @@ class RunsView {
       onGap: () => this.onGap(),
       onState: (state) => state === "open" && this.error && this.refreshSoon(),
     });
-    setInterval(() => !document.hidden && this.list.runs.some((run) => run.started_at && !run.completed_at) && this.draw(),
-      CLOCK_MS);
+    everySecond(() => this.list.runs.some((run) => run.started_at && !run.completed_at) && this.draw());
     await this.show(this.query);
   }
 

@@ -128,7 +128,7 @@ class DefinitionTab {
 }
 
 function completedStep(planned, sent) {
-  const inputs = inputsOf(planned, sent);
+  const inputs = completedInputs(planned, sent);
   const model = planned.model === planned.task_type ? null : planned.model; // LOCAL's models are the types of tasks
   const facts = [planned.task_type, planned.provider, model, plural(planned.attempts, "attempt"),
     `${duration(planned.timeout_s * 1000)} at most`];
@@ -145,7 +145,7 @@ function completedStep(planned, sent) {
 }
 
 /** The inputs of a step: {name, value, source}. *sent* is the step as it was sent. */
-function inputsOf(planned, sent) {
+function completedInputs(planned, sent) {
   const mappings = new Map((sent?.input_mappings ?? []).map((each) => [each.to_field, each]));
   return Object.entries(planned.config).map(([name, value]) => {
     const mapping = mappings.get(name);
@@ -154,11 +154,11 @@ function inputsOf(planned, sent) {
       return { name, value: `${mapping.from_step} · ${mapping.from_field}${transform}`, source: "Mapping" };
     }
     const own = Object.hasOwn(sent?.config ?? {}, name);
-    return { name, value: inWords(value), source: own ? "Step" : "Default" };
+    return { name, value: shortValue(value), source: own ? "Step" : "Default" };
   });
 }
 
-function inWords(value) {
+function shortValue(value) {
   const text = typeof value === "string" ? value : JSON.stringify(value, null, 1);
   return text.length > MOST_VALUE_CHARS ? `${text.slice(0, MOST_VALUE_CHARS)}…` : text;
 }

@@ -163,7 +163,7 @@ class EventsTab {
       <span class="event-type ${toneOf(event.type)}">${event.type}</span>
       <span class="event-step">${event.step_id === null ? nothing : html`<button type="button" class="link-button"
         @click=${() => this.context.openStep(event.step_id)}>${event.step_id}</button>`}</span>
-      <span class="event-details">${inWords(event.data)}</span>
+      <span class="event-details">${dataInWords(event.data)}</span>
       <span class="event-actor truncate" title=${event.actor}>${event.actor}</span></li>`;
   }
 }
@@ -176,7 +176,7 @@ function toneOf(type) {
 }
 
 /** The data of an event: "attempt: 2 · provider: LOCAL". */
-function inWords(data) {
+function dataInWords(data) {
   const text = Object.entries(data).filter(([, value]) => value !== null).map(([name, value]) => (
     `${name.replaceAll("_", " ")}: ${valueInWords(value)}`
   )).join(" · ");

@@ -3,6 +3,7 @@ import { getJson } from "../../lib/api.js";
 import { serviceNow } from "../../lib/clock.js";
 import { announce, html, nothing } from "../../lib/dom.js";
 import { plural, shortTime } from "../../lib/format.js";
+import { refresher } from "../../lib/refresher.js";
 import { groupedReasons, groupView, reasonView } from "./reasons.js";
 
 const STANDSTILL_MS = 10_000;
@@ -16,8 +17,7 @@ export class Standstill {
     this.reader = reader;
     this.onChange = onChange;
     this.explanation = null;
-    this.readAt = 0;
-    this.busy = false;
+    this.read = refresher(() => this.readOnce(), { pauseMs: () => READ_INTERVAL_MS });
   }
 
   /** True if the run may move, and hasn't for ten seconds. */
@@ -26,16 +26,17 @@ export class Standstill {
   }
 
   /** Reads the explanation if it is time for that. Called every second. */
-  async check() {
-    if (!this.isStill) {
-      if (!this.explanation) return;
+  check() {
+    if (this.isStill) {
+      this.read();
+    } else if (this.explanation) {
       this.explanation = null;
       this.onChange();
-      return;
     }
-    if (this.busy || performance.now() < this.readAt) return;
-    this.busy = true;
-    const began = performance.now();
+  }
+
+  async readOnce() {
+    if (!this.isStill) return;
     try {
       const found = await getJson(`${this.reader.path}/explain`);
       if (!this.isStill) return;
@@ -44,9 +45,6 @@ export class Standstill {
     } catch {
       this.explanation = null; // what the service can't say now, it says at the next check
     } finally {
-      this.busy = false;
-      const now = performance.now();
-      this.readAt = now + Math.max(READ_INTERVAL_MS, 10 * (now - began));
       this.onChange();
     }
   }

@@ -1,5 +1,5 @@
 // The tab "Timeline": when each step waited, worked, was at its provider and was tried again, and the critical path.
-import { serviceNow } from "../../lib/clock.js";
+import { everySecond, serviceNow } from "../../lib/clock.js";
 import { classMap, emptyState, errorNotice, html, loading, nothing, ref, render, repeat, setStyle } from "../../lib/dom.js";
 import { dateTime, duration, plural } from "../../lib/format.js";
 import { isTerminal, statusBadge } from "../../lib/status.js";
@@ -7,7 +7,6 @@ import { refresher } from "../../lib/refresher.js";
 import { ticksOf, timelineOf } from "./timeline_model.js";
 
 const ROWS = 300; // at first, and with each "Show more"
-const CLOCK_MS = 1_000;
 const KINDS = { queue: "Waiting", work: "In the service", provider: "At the provider", retry: "Before a retry" };
 
 export default function mount(element, context) {
@@ -16,7 +15,7 @@ export default function mount(element, context) {
   tab.draw();
   tab.refresh();
   // The bars of a run that isn't at its end grow.
-  setInterval(() => element.checkVisibility() && !document.hidden && !isTerminal(context.run.status) && tab.draw(), CLOCK_MS);
+  everySecond(() => element.checkVisibility() && !isTerminal(context.run.status) && tab.draw());
 }
 
 class TimelineTab {
@@ -102,7 +101,7 @@ class TimelineTab {
           ${statusBadge(row.status)}
           <span class="timeline-bars" aria-hidden="true">${row.segments.map((each) => bar(each, timeline))}</span>
           <span class="timeline-total number">${row.start === null ? "–" : duration(row.end - row.start)}</span>
-          <span class="visually-hidden">${inWords(row)}</span>
+          <span class="visually-hidden">${rowInWords(row)}</span>
         </summary>
         ${open ? this.attempts(row) : nothing}
       </details>
@@ -159,7 +158,7 @@ function bar(segment, { start, end }) {
 }
 
 /** What the bars of a row show, for screen readers. */
-function inWords(row) {
+function rowInWords(row) {
   if (row.start === null) return row.waitsFor.length ? `Waits for ${chain(row.waitsFor, ", ")}.` : "It hasn't begun.";
   const parts = row.segments.filter(({ start, end }) => end > start).map(({ kind, start, end, failed }) => (
     `${KINDS[kind]} ${duration(end - start)}${failed ? ", failed" : ""}`
