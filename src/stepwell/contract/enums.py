@@ -108,6 +108,25 @@ class OnFailure(StrEnum):
     CONTINUE = "continue"
 
 
+class RunIf(StrEnum):
+    """Which ends of its dependencies permit a step to run: all are COMPLETED; all have ended, and at least one is
+    COMPLETED; or all have ended.
+    """
+
+    ALL_COMPLETED = "all_completed"
+    ANY_COMPLETED = "any_completed"
+    ALL_ENDED = "all_ended"
+
+
+class SkipReason(StrEnum):
+    """Why a step is SKIPPED. failure: a step further up has failed. dependency: a step that it depends on was skipped,
+    and no failure is the cause.
+    """
+
+    DEPENDENCY = "dependency"
+    FAILURE = "failure"
+
+
 class EventType(StrEnum):
     WORKFLOW_CREATED = "workflow.created"
     WORKFLOW_STARTED = "workflow.started"
@@ -139,7 +158,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.WORKFLOW_PAUSED: "The workflow was paused: nothing new starts",
     EventType.WORKFLOW_RESUMED: "The workflow was resumed",
     EventType.WORKFLOW_UPDATED: "The name, the description, the webhook_url or the labels were changed",
-    EventType.WORKFLOW_COMPLETED: "The workflow has ended: every step is COMPLETED",
+    EventType.WORKFLOW_COMPLETED: "The workflow has ended: every step is COMPLETED, SKIPPED, or FAILED and optional",
     EventType.WORKFLOW_FAILED: "The workflow has ended: a step has failed for good, or its time was up",
     EventType.WORKFLOW_CANCELLED: "The workflow was cancelled",
     EventType.WORKFLOW_CLEANED: "The workflow was deleted by a cleanup",
@@ -152,7 +171,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.STEP_DIVERTED: "The circuit breaker of the model is open, and the fallback provider runs the step",
     EventType.STEP_COMPLETED: "The step has a result",
     EventType.STEP_FAILED: "The step has failed for good",
-    EventType.STEP_SKIPPED: "The step doesn't run, because a step that it depends on has failed",
+    EventType.STEP_SKIPPED: "The step doesn't run, because of how the steps that it depends on have ended",
     EventType.STEP_CANCELLED: "The step was cancelled",
     EventType.STEP_CANCEL_SETTLED: "It is known what has become of the remote job of an abandoned attempt",
 }

@@ -11,6 +11,7 @@ from stepwell.contract.enums import (
     CancelReceipt,
     EventType,
     ProviderType,
+    SkipReason,
     StepStatus,
     TaskPhase,
     TaskStatus,
@@ -52,7 +53,8 @@ class StepState(Struct, gc=False):
     """The changing columns of a step's row.
 
     `attempt` counts all attempts. `provider_attempts` counts those of the present provider in this execution.
-    `retry_count` counts those of this execution, minus one for each provider used.
+    `retry_count` counts those of this execution, minus one for each provider used. `skip_reason` is None unless the
+    step is SKIPPED.
     """
 
     position: int
@@ -68,6 +70,7 @@ class StepState(Struct, gc=False):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     updated_at: datetime | None = None
+    skip_reason: SkipReason | None = None
 
 
 class Sent(Struct, frozen=True):

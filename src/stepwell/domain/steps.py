@@ -5,13 +5,14 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import ProviderType, RunIf, TaskType
 
 
 class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
-    `depends_on` holds positions. `provider` is None only for PASSTHROUGH, which needs none.
+    `depends_on` holds positions. `provider` is None only for PASSTHROUGH, which needs none. `optional`: its failure
+    doesn't stop the workflow.
     """
 
     position: int
@@ -22,6 +23,8 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     timeout_s: float = 600.0
     provider: ProviderType | None = None
     fallback: ProviderType | None = None
+    run_if: RunIf = RunIf.ALL_COMPLETED
+    optional: bool = False
 
 
 class KnownStep(Struct, frozen=True):

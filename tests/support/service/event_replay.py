@@ -38,6 +38,8 @@ def fold(events: Iterable[HistoryEvent], steps: int) -> tuple[WorkflowStatus, li
         if isinstance(held_back := event.data.get("held_back"), list):
             of |= dict.fromkeys(held_back, StepStatus.PENDING)
         if event.type is EventType.WORKFLOW_RESUMED:
-            again = [k for k, v in of.items() if v not in (StepStatus.COMPLETED, StepStatus.RUNNING)]
+            stay = {*event.data.get("still_skipped", ()), *event.data.get("still_failed", ())}
+            ended = (StepStatus.COMPLETED, StepStatus.RUNNING)
+            again = [k for k, v in of.items() if v not in ended and k not in stay]
             of |= dict.fromkeys(again, StepStatus.PENDING)
     return workflow, list(of.values())

@@ -1,6 +1,6 @@
 """Runs for tests: built from a few words, driven by hand, and read back from the recorded rows as after a crash."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -8,7 +8,16 @@ from uuid import UUID
 from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
-from stepwell.contract.enums import EventType, OnFailure, ProviderType, StepStatus, TaskStatus, TaskType, WorkflowStatus
+from stepwell.contract.enums import (
+    EventType,
+    OnFailure,
+    ProviderType,
+    RunIf,
+    StepStatus,
+    TaskStatus,
+    TaskType,
+    WorkflowStatus,
+)
 from stepwell.domain.errors import InvalidTransition
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
@@ -52,8 +61,10 @@ def plans_of(
     max_retries: int = 3,
     provider: ProviderType = ProviderType.LOCAL,
     fallback: ProviderType | None = None,
+    run_if: Mapping[int, RunIf] | None = None,
+    optional: Collection[int] = (),
 ) -> list[ResolvedStep]:
-    """Steps "s0", "s1"…; *dag* lists the positions that each depends on."""
+    """Steps "s0", "s1"…; *dag* lists the positions that each depends on. *run_if* and *optional* are by position."""
     return [
         ResolvedStep(
             position=position,
@@ -63,6 +74,8 @@ def plans_of(
             max_retries=max_retries,
             provider=provider,
             fallback=fallback,
+            run_if=(run_if or {}).get(position, RunIf.ALL_COMPLETED),
+            optional=position in optional,
         )
         for position, depends_on in enumerate(dag)
     ]
@@ -86,9 +99,13 @@ class SimulatedRun:
         fallback: ProviderType | None = None,
         sources: Sequence[Sequence[int]] | None = None,
         started: bool = True,
+        run_if: Mapping[int, RunIf] | None = None,
+        optional: Collection[int] = (),
     ) -> None:
         self.now, self.config = EPOCH, config or WorkflowConfig()
-        self.plans = plans_of(dag, max_retries=max_retries, provider=provider, fallback=fallback)
+        self.plans = plans_of(
+            dag, max_retries=max_retries, provider=provider, fallback=fallback, run_if=run_if, optional=optional
+        )
         self.sources = sources
         self.workflow = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "a workflow")
         self.step_rows = [StepState(plan.position) for plan in self.plans]
@@ -267,7 +284,8 @@ class SimulatedRun:
         assert (state.owner is not None) == self._needs_process
         assert (state.completed_at is not None) == (state.status in ENDED)
         assert state.completed_steps == self.statuses.count(StepStatus.COMPLETED)
-        assert (state.status is WorkflowStatus.COMPLETED) == (state.completed_steps == len(self.plans))
+        is_done = all(map(self._is_done, self.plans, run.steps))
+        assert (state.status is WorkflowStatus.COMPLETED) == is_done
         for step in run.steps:
             self._check_step(step, open_tasks.get(step.position))
         if state.status is WorkflowStatus.RUNNING:
@@ -275,8 +293,14 @@ class SimulatedRun:
             assert startable <= self.queue
             assert startable or StepStatus.RUNNING in self.statuses, "stuck"
 
+    def _is_done(self, plan: ResolvedStep, step: StepState) -> bool:
+        """Whether the step doesn't keep the workflow from being COMPLETED."""
+        tolerated = step.status is StepStatus.FAILED and plan.optional
+        return step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED) or tolerated
+
     def _check_step(self, step: StepState, task: Task | None) -> None:
         position = step.position
+        assert (step.skip_reason is not None) == (step.status is StepStatus.SKIPPED)
         if step.status is StepStatus.RUNNING:
             assert self.status not in ENDED
             assert (task is None) == (step.next_attempt_at is not None)
@@ -294,13 +318,17 @@ class SimulatedRun:
         return running or any(t.status is TaskStatus.RUNNING or t.follow_up_until for t in self.task_rows.values())
 
     def _startable(self) -> set[int]:
-        statuses = self.statuses
-        return {
-            plan.position
-            for plan in self.plans
-            if statuses[plan.position] is StepStatus.PENDING
-            and all(statuses[d] is StepStatus.COMPLETED for d in plan.depends_on)
-        }
+        return {plan.position for plan in self.plans if self._is_startable(plan)}
+
+    def _is_startable(self, plan: ResolvedStep) -> bool:
+        """Whether the step is PENDING and its dependencies permit it to run, by the words of the manual."""
+        of = [self.statuses[d] for d in plan.depends_on]
+        if self.statuses[plan.position] is not StepStatus.PENDING:
+            return False
+        if plan.run_if is RunIf.ALL_COMPLETED:
+            return all(status is StepStatus.COMPLETED for status in of)
+        ended = all(status in (StepStatus.COMPLETED, StepStatus.SKIPPED, StepStatus.FAILED) for status in of)
+        return ended and (not of or plan.run_if is RunIf.ALL_ENDED or StepStatus.COMPLETED in of)
 
     # The database's part, and the engine's
 

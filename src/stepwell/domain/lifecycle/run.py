@@ -13,7 +13,7 @@
 
     step     PENDING ─admitted─► RUNNING ─succeeded─► COMPLETED (never runs again)
                 ▲  ▲                │ ▲ └─failed─┬─ retry, fallback: RUNNING, `next_attempt_at`
-                │  └─ held back ────┘ └──────────┘─ for good: FAILED ─ dependants (on_failure = continue): SKIPPED
+                │  └─ held back ────┘ └──────────┘─ for good: FAILED ─ dependants: as `run_if` says
                 └──── resume ─── FAILED, SKIPPED, CANCELLED
 
     task     INTENT ──► INTENT, sent ──┬──► SUBMITTED ──► REMOTE_DONE ──► STORED (the step is COMPLETED)
@@ -25,6 +25,10 @@ first. The engine deletes the files afterwards, and reports that with `FilesDele
 Held back: while a workflow starts nothing (PAUSED, or draining after a failure), a step between two attempts goes back
 to PENDING. So RUNNING always means that an attempt runs or that a timer will start one. A step that a circuit breaker
 holds back is something else: the run doesn't know of that, see `engine.admission.model_health`.
+
+A failure stops the workflow unless the step is optional, or the workflow's `on_failure` is "continue". If it doesn't,
+the dependants of the step begin or are SKIPPED, see `run_if`. A workflow is COMPLETED once every step is COMPLETED,
+SKIPPED, or FAILED and optional; "all steps COMPLETED" stands for that above.
 
 What happens to an attempt at its provider, and to a job that was abandoned there, is in `remote_transitions`.
 """
@@ -42,6 +46,7 @@ from stepwell.contract.enums import (
     CancelReceipt,
     EventType,
     OnFailure,
+    SkipReason,
     StepStatus,
     TaskPhase,
     TaskStatus,
@@ -79,6 +84,7 @@ from stepwell.domain.lifecycle.kept_results import KeptResults
 from stepwell.domain.lifecycle.output_budget import OutputBudget
 from stepwell.domain.lifecycle.remote_transitions import RemoteTransitions
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, decide_retry
+from stepwell.domain.lifecycle.run_if import kept_by_resume, skip_reason
 from stepwell.domain.lifecycle.step_tracker import StepTracker
 from stepwell.domain.model import StepState, Task, WorkflowState
 from stepwell.domain.steps import ResolvedStep
@@ -117,7 +123,7 @@ class Run:
         self._step_webhooks, self._tenant = not suppress_subtask_events, tenant
         self._remote = RemoteTransitions(state, plans, open_tasks)
         running = [task for task in open_tasks if task.follow_up_until is None]
-        self._tracker = StepTracker(plans, steps, running, sources or [()] * len(steps), in_process)
+        self._tracker = StepTracker(plans, steps, running, sources or [()] * len(steps), in_process, config.on_failure)
 
     @property
     def may_start(self) -> bool:
@@ -257,24 +263,43 @@ class Run:
     def _resume(self, decision: Decision, input_: Resume, now: datetime) -> None:
         check_allowed("resume", self.state)
         state = self.state
-        timeout = state.timeout_left_s if state.status is WorkflowStatus.PAUSED else self.config.workflow_timeout_s
+        from_paused = state.status is WorkflowStatus.PAUSED
+        timeout = state.timeout_left_s if from_paused else self.config.workflow_timeout_s
         self._take_ownership(input_.owner, input_.execution_id)
         state.failure = state.completed_at = state.timeout_left_s = None
+        kept = self._reset(decision, now, from_paused=from_paused)
+        self._tracker.rebuild()
+        decision.emit(state, now, EventType.WORKFLOW_RESUMED, input_.actor, data=kept)
+        self._set_deadline(decision, now, timeout)
+        decision.ready += self._tracker.startable(starting=self.may_start)
+
+    def _reset(self, decision: Decision, now: datetime, *, from_paused: bool) -> dict[str, Any]:
+        """Put the steps that resume runs again back to PENDING, and renew the retry budget of the others.
+
+        Return the data of the event that reports it: the ids of the steps that stay as they are.
+        """
+        tracker, kept = self._tracker, set[int]()
+        if tracker.skipped or tracker.tolerated:
+            kept = kept_by_resume(self.plans, self.steps, tracker.dependants, from_paused=from_paused)
         for step in self.steps:
+            if step.position in kept:
+                continue
             if step.status in _RESET_BY_RESUME and (
                 step.status is not StepStatus.PENDING or step.error_message is not None
             ):
                 step.status, step.on_fallback = StepStatus.PENDING, False
                 step.provider_attempts = step.retry_count = 0
-                step.started_at = step.completed_at = step.error_message = None
+                step.started_at = step.completed_at = step.error_message = step.skip_reason = None
                 decision.record(step, now)
             elif step.status is StepStatus.RUNNING and step.retry_count:
                 step.retry_count, step.provider_attempts = 0, 1
                 decision.record(step, now)
-        self._tracker.rebuild()
-        decision.emit(state, now, EventType.WORKFLOW_RESUMED, input_.actor)
-        self._set_deadline(decision, now, timeout)
-        decision.ready += self._tracker.startable(starting=self.may_start)
+        by_status = {"still_skipped": StepStatus.SKIPPED, "still_failed": StepStatus.FAILED}
+        named = {
+            name: [self.plans[position].step_id for position in sorted(kept) if self.steps[position].status is status]
+            for name, status in by_status.items()
+        }
+        return {name: ids for name, ids in named.items() if ids}
 
     def _cleanup(self, decision: Decision, input_: Cleanup, now: datetime) -> None:
         if self.state.deleted_at is not None:
@@ -370,21 +395,28 @@ class Run:
         if abandoned and not self._remote.abandon_failed(decision, input_, task, now):
             retry_decision = RetryDecision.FAIL
         if retry_decision is RetryDecision.FAIL:
-            step.status, step.completed_at = StepStatus.FAILED, now
-            self._tracker.failures += 1
-            decision.record(step, now, task)
-            held = {} if self.may_start else self._hold_back(decision, now)
-            self._emit_step(decision, now, EventType.STEP_FAILED, step, error=task.error, **held)
-            if self.config.on_failure is OnFailure.CANCEL:
-                self._cancel_running(decision, SERVICE, now)
-            elif self.config.on_failure is OnFailure.CONTINUE:
-                self._skip_dependants(decision, step.position, now)
+            self._fail_step(decision, step, task, now)
         else:
             delay = backoff_s(self.config.retry, step.provider_attempts, input_.jitter, input_.retry_after_s)
             if retry_decision is RetryDecision.FALLBACK:
                 step.on_fallback, step.provider_attempts, delay = True, 0, 0.0
             self._retry_later(decision, step, task, now, now + timedelta(seconds=delay))
         self._finish_if_done(decision, now)
+
+    def _fail_step(self, decision: Decision, step: StepState, task: Task, now: datetime) -> None:
+        """End the step as FAILED, for the error of its last attempt."""
+        step.status, step.completed_at = StepStatus.FAILED, now
+        optional = self.plans[step.position].optional
+        self._tracker.count_failure(self.plans[step.position])
+        decision.record(step, now, task)
+        facts = {} if self.may_start else self._hold_back(decision, now)
+        if optional:
+            facts["optional"] = True
+        self._emit_step(decision, now, EventType.STEP_FAILED, step, error=task.error, **facts)
+        if optional or self.config.on_failure is OnFailure.CONTINUE:
+            self._end_without_success(decision, step.position, now)
+        elif self.config.on_failure is OnFailure.CANCEL:
+            self._cancel_running(decision, SERVICE, now)
 
     def _retry_later(self, decision: Decision, step: StepState, task: Task, now: datetime, at: datetime) -> None:
         """Schedule another attempt: at the time *at* or, if nothing may start, after resume."""
@@ -422,13 +454,12 @@ class Run:
 
     def _finish_if_done(self, decision: Decision, now: datetime) -> None:
         """End the workflow if no step is left to wait for."""
-        left = len(self.steps) - self.state.completed_steps
+        tracker = self._tracker
+        left = len(self.steps) - self.state.completed_steps - tracker.skipped - tracker.tolerated
         if not left:
             self._finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
-        elif self._tracker.failures and not self._tracker.running:
-            all_decided = left == self._tracker.failures + self._tracker.skipped
-            if all_decided or not self.may_start:
-                self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
+        elif tracker.failures and not tracker.running and (left == tracker.failures or not self.may_start):
+            self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
 
     def _finish(self, decision: Decision, status: WorkflowStatus, kind: EventType, actor: str, now: datetime) -> None:
         state = self.state
@@ -481,7 +512,8 @@ class Run:
     # Shared parts
 
     def _cancel_step(self, decision: Decision, step: StepState, actor: str, now: datetime) -> None:
-        step.status, step.next_attempt_at, step.completed_at = StepStatus.CANCELLED, None, now
+        step.status, step.completed_at = StepStatus.CANCELLED, now
+        step.next_attempt_at = step.skip_reason = None
         decision.record(step, now)
         self._emit_step(decision, now, EventType.STEP_CANCELLED, step, actor=actor)
 
@@ -495,16 +527,30 @@ class Run:
         self._tracker.backoff.clear()
         return {"held_back": [self.plans[position].step_id for position in held]} if held else {}
 
-    def _skip_dependants(self, decision: Decision, position: int, now: datetime) -> None:
-        stack = list(self._tracker.dependants(position))
-        while stack:
-            step = self.steps[stack.pop()]
-            if step.status is StepStatus.PENDING:
-                step.status, step.completed_at = StepStatus.SKIPPED, now
-                self._tracker.skipped += 1
-                decision.record(step, now)
-                self._emit_step(decision, now, EventType.STEP_SKIPPED, step)
-                stack += self._tracker.dependants(step.position)
+    def _end_without_success(self, decision: Decision, position: int, now: datetime) -> None:
+        """Decide what the end of a step without success means further down: some are skipped, others may begin."""
+        newly = list[int]()
+        edges = [(position, dependant) for dependant in self._tracker.dependants(position)]
+        while edges:
+            cause, dependant = edges.pop()
+            all_ended, step = self._tracker.end_dependency(dependant), self.steps[dependant]
+            if step.status is not StepStatus.PENDING:
+                continue
+            reason = skip_reason(self.plans[dependant], self.steps, self.steps[cause], all_ended=all_ended)
+            if reason is not None:
+                self._skip(decision, step, reason, now)
+                edges += [(dependant, each) for each in self._tracker.dependants(dependant)]
+            elif all_ended:
+                newly.append(dependant)
+        self._tracker.ready.update(newly)
+        if self.may_start:
+            decision.ready += sorted(newly)
+
+    def _skip(self, decision: Decision, step: StepState, reason: SkipReason, now: datetime) -> None:
+        step.status, step.completed_at, step.skip_reason = StepStatus.SKIPPED, now, reason
+        self._tracker.skipped += 1
+        decision.record(step, now)
+        self._emit_step(decision, now, EventType.STEP_SKIPPED, step, reason=reason)
 
     def _set_deadline(self, decision: Decision, now: datetime, seconds: float | None) -> None:
         if self.state.waits_for_admission:

@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Sequence
 
-from stepwell.contract.enums import StepStatus
+from stepwell.contract.enums import OnFailure, StepStatus
 from stepwell.domain.lifecycle.kept_results import KeptResults
+from stepwell.domain.lifecycle.run_if import has_ended
 from stepwell.domain.model import StepState, Task
 from stepwell.domain.steps import ResolvedStep
 
@@ -11,10 +12,13 @@ from stepwell.domain.steps import ResolvedStep
 class StepTracker:
     """The sets of steps, by position, that the state machine reads.
 
-    `ready`: the dependencies are COMPLETED, and the step waits for a slot. `running`: the step has an attempt.
+    `ready`: the dependencies permit the step, and it waits for a slot. `running`: the step has an attempt.
     `attached`: the attempt runs in this process. An attempt of an earlier process isn't attached; its step is `ready`,
     so that the attempt continues here. `in_process`: the attempt works in its process, and not at a provider outside.
     `backoff`: the step is between two attempts; it is also `ready` once the time of the next attempt has come.
+
+    `failures` counts the FAILED steps that make the workflow FAILED, `tolerated` the optional ones, and `skipped` the
+    SKIPPED steps.
 
     *sources* lists for each step the positions that its mappings read from.
     """
@@ -26,44 +30,56 @@ class StepTracker:
         open_tasks: Sequence[Task],
         sources: Sequence[Sequence[int]],
         in_process: Collection[int] = (),
+        on_failure: OnFailure = OnFailure.DRAIN,
     ) -> None:
-        self._plans, self._steps = plans, steps
+        self._plans, self._steps, self._on_failure = plans, steps, on_failure
         self.running: dict[int, Task] = {task.position: task for task in open_tasks}
         self.attached: set[int] = set()
         self.in_process: set[int] = set(in_process)
         self.ready: set[int] = set()
         self.backoff: set[int] = set()
-        self.failures = self.skipped = 0
+        self.failures = self.tolerated = self.skipped = 0
         self._dependants: list[list[int]] = [[] for _ in plans]
         for plan in plans:
             for dependency in plan.depends_on:
                 self._dependants[dependency].append(plan.position)
-        self._left = [0] * len(plans)  # by position: the dependencies that are not COMPLETED
+        self._left = [0] * len(plans)  # by position: the dependencies that have not ended
         self.kept_results = KeptResults(steps, sources)
         self.rebuild()
 
     def rebuild(self) -> None:
         """Compute all sets from the statuses of the steps. Costs O(steps + edges)."""
-        self.failures = sum(step.status is StepStatus.FAILED for step in self._steps)
-        self.skipped = sum(step.status is StepStatus.SKIPPED for step in self._steps)
+        self.failures = self.tolerated = self.skipped = 0
         self.ready.clear()
         self.backoff.clear()
-        steps = self._steps
-        for plan in self._plans:
-            position, left = plan.position, 0
+        plans, steps, on_failure = self._plans, self._steps, self._on_failure
+        for plan in plans:
+            step, left = steps[plan.position], 0
             for dependency in plan.depends_on:
-                left += steps[dependency].status is not StepStatus.COMPLETED
-            self._left[position] = left
-            if steps[position].status is StepStatus.RUNNING:
-                self._place_running(steps[position])
-            elif not left and steps[position].status is StepStatus.PENDING:
-                self.ready.add(position)
+                left += not has_ended(plans[dependency], steps[dependency], on_failure)
+            self._left[plan.position] = left
+            match step.status:
+                case StepStatus.RUNNING:  # even if resume has put a dependency back to PENDING
+                    self._place_running(step)
+                case StepStatus.PENDING if not left:
+                    self.ready.add(plan.position)
+                case StepStatus.FAILED:
+                    self.count_failure(plan)
+                case StepStatus.SKIPPED:
+                    self.skipped += 1
 
     def _place_running(self, step: StepState) -> None:
         if step.next_attempt_at is not None:
             self.backoff.add(step.position)
         elif step.position not in self.attached:
             self.ready.add(step.position)
+
+    def count_failure(self, plan: ResolvedStep) -> None:
+        """Count the step, which is FAILED."""
+        if plan.optional:
+            self.tolerated += 1
+        else:
+            self.failures += 1
 
     def startable(self, *, starting: bool) -> list[int]:
         """Return the steps that want a slot, in the order of the definition. Without *starting*, only the orphans."""
@@ -92,13 +108,19 @@ class StepTracker:
     def complete(self, position: int) -> list[int]:
         """Record that the step is COMPLETED. Return the positions that this makes ready. Costs O(its edges)."""
         self.kept_results.complete(position)
-        newly, left = list[int](), self._left
+        newly, left, steps = list[int](), self._left, self._steps
         for dependant in self._dependants[position]:
             left[dependant] -= 1
-            if not left[dependant]:
+            # A step that was skipped because of another dependency isn't PENDING any more.
+            if not left[dependant] and steps[dependant].status is StepStatus.PENDING:
                 newly.append(dependant)
         self.ready.update(newly)
         return newly
+
+    def end_dependency(self, dependant: int) -> bool:
+        """Record that a dependency of *dependant* has ended without success. Return whether all have ended now."""
+        self._left[dependant] -= 1
+        return not self._left[dependant]
 
     def dependants(self, position: int) -> list[int]:
         """Return the positions that depend directly on *position*."""
