@@ -1,8 +1,9 @@
 """The definition of a stored workflow, as a client would send it: without the members that have their default."""
 
-from msgspec import Raw, field, json
+from msgspec import UNSET, Raw, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, WorkflowStepDefinition
+from stepwell.contract.enums import RunIf
 from stepwell.domain.records import StoredStep, WorkflowRecord
 
 
@@ -46,4 +47,5 @@ def encode_head(record: WorkflowRecord) -> bytes:
 
 def encode_step(step: StoredStep) -> bytes:
     """Return the JSON of the step's definition."""
-    return json.encode(_read_step(step.definition))
+    run_if = UNSET if step.run_if is RunIf.ALL_COMPLETED else step.run_if
+    return json.encode(structs.replace(_read_step(step.definition), run_if=run_if, optional=step.optional or UNSET))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from stepwell.contract.definition import merged_dependencies
-from stepwell.contract.enums import StepStatus
+from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.events import EventPublic
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import TaskPublic
@@ -24,17 +24,19 @@ from stepwell.contract.workflows import (
     WorkflowPublic,
     WorkflowStepPublic,
 )
-from stepwell.domain.model import HistoryEvent, StepState
+from stepwell.domain.model import HistoryEvent, StepState, WorkflowState
 from stepwell.domain.records import (
     CleanupReport,
     StepAttempts,
     StepRecord,
     StepSnapshot,
     StoredStep,
+    Summary,
     TaskRecord,
     WorkflowPage,
     WorkflowRecord,
 )
+from stepwell.domain.steps import ResolvedStep
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -46,7 +48,7 @@ def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepP
     """Return the step. Without *results*, it has no member `result`."""
     state = record.state
     result = _raw(state.result) if results else UNSET
-    return _step(record, record.definition, state, record.attempts, result, record.plan.max_retries, record.created_at)
+    return _step(record, record.definition, state, record.attempts, result, record.plan, record.created_at)
 
 
 class _Definition(Struct, frozen=True):
@@ -85,7 +87,7 @@ def stored_step_to_public(
     """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
     result = _raw(step.result if state.status is StepStatus.COMPLETED else None) if results else UNSET
     definition = _read_definition(step.definition)
-    return _step(step, definition, state, state.attempts, result, step.max_retries, created_at)
+    return _step(step, definition, state, state.attempts, result, step, created_at)
 
 
 def _step(
@@ -94,7 +96,7 @@ def _step(
     state: StepState | StepSnapshot,
     attempts: StepAttempts,
     result: Raw | UnsetType | None,
-    max_retries: int,
+    resolved: ResolvedStep | StoredStep,
     created_at: datetime,
 ) -> WorkflowStepPublic:
     return WorkflowStepPublic(
@@ -109,7 +111,10 @@ def _step(
         fallback_provider_capabilities=definition.fallback_provider_capabilities,
         dependencies=definition.dependencies,
         input_mappings=definition.input_mappings,
+        run_if=resolved.run_if,
+        optional=resolved.optional,
         status=state.status,
+        skip_reason=state.skip_reason,
         task_id=None if state.task_id is None else str(state.task_id),
         provider=attempts.provider,
         model=attempts.model,
@@ -120,7 +125,7 @@ def _step(
         started_at=state.started_at,
         completed_at=state.completed_at,
         retry_count=state.retry_count,
-        max_retries=max_retries,
+        max_retries=resolved.max_retries,
         created_at=created_at,
         updated_at=state.updated_at or created_at,
     )
@@ -138,7 +143,7 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         status=state.status,
         total_steps=record.total_steps,
         completed_steps=state.completed_steps,
-        progress=progress(state.completed_steps, record.total_steps),
+        progress=progress(state, summary, record.total_steps),
         current_step=summary.current_step,
         final_step_id=summary.final_step_id,
         final_step_result=_raw(summary.final_step_result) if record.results else UNSET,
@@ -151,7 +156,7 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         origin_reference=record.origin_reference,
         webhook_url=state.webhook_url,
         labels=record.labels,
-        error_message=summary.errors[0] if summary.errors else None,
+        error_message=summary.error_message,
         errors=list(summary.errors),
         cost=summary.cost,
         started_at=state.started_at,
@@ -209,9 +214,11 @@ def event_to_public(event: HistoryEvent) -> EventPublic:
     return EventPublic(event.id, event.type, event.at, event.step_id, event.task_id, event.actor, event.data)
 
 
-def progress(completed: int, total: int) -> float:
-    """Return the percentage of completed steps, with two decimals."""
-    return round(100 * completed / total, 2)
+def progress(state: WorkflowState, summary: Summary, total: int) -> float:
+    """Return the percentage of the steps that are done, with two decimals. All of a COMPLETED workflow are."""
+    if state.status is WorkflowStatus.COMPLETED:
+        return 100.0
+    return round(100 * (state.completed_steps + summary.done_without_result) / total, 2)
 
 
 async def encode_in_slices(steps: Sequence[A], convert: Callable[[A], B]) -> list[B]:

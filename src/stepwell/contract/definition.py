@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from stepwell.contract.enums import OnFailure, ProviderType, TaskType, TransformType
+from stepwell.contract.enums import OnFailure, ProviderType, RunIf, TaskType, TransformType
 
 StepId: TypeAlias = Annotated[
     str,
@@ -85,6 +85,20 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
     fallback_provider_capabilities: Annotated[
         list[str] | None, Meta(description="Capabilities for the fallback provider. They need fallback_provider_type.")
     ] = None
+    run_if: (
+        Annotated[
+            RunIf,
+            Meta(
+                description="Which ends of its dependencies permit the step to run (default all_completed). "
+                "any_completed: all have ended, and at least one is COMPLETED. all_ended: all have ended."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    optional: (
+        Annotated[bool, Meta(description="If the step fails for good, the workflow goes on without it (default false)")]
+        | UnsetType
+    ) = UNSET
 
     @property
     def dependencies(self) -> list[str]:

@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import FieldMapping, JsonObject
-from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WorkflowStatus
 from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
 
@@ -26,7 +26,14 @@ class WorkflowStepPublic(Struct, kw_only=True):
     fallback_provider_capabilities: list[str] | None = None
     dependencies: list[str]
     input_mappings: list[Mapping]
+    run_if: Annotated[RunIf, Meta(description="Which ends of its dependencies permit the step to run")] = (
+        RunIf.ALL_COMPLETED
+    )
+    optional: Annotated[bool, Meta(description="If the step fails for good, the workflow goes on without it")] = False
     status: StepStatus
+    skip_reason: Annotated[SkipReason, Meta(description="Why the step is SKIPPED; null in any other status")] | None = (
+        None
+    )
     task_id: Annotated[str, Meta(description="The latest task (attempt) of the step")] | None = None
     provider: (
         Annotated[str, Meta(description="The provider of the latest attempt; null without an attempt or a provider")]
@@ -58,7 +65,7 @@ class WorkflowPublic(Struct, kw_only=True):
     status: WorkflowStatus
     total_steps: int
     completed_steps: int
-    progress: Annotated[float, Meta(description="Percent of the steps that are COMPLETED, two decimals")]
+    progress: Annotated[float, Meta(description="Percent of the steps that are done, two decimals")]
     current_step: Annotated[str, Meta(description="The step that has been RUNNING longest")] | None = None
     final_step_id: Annotated[str, Meta(description="The sink of the DAG")] | None = None
     final_step_result: Result = None
@@ -73,7 +80,9 @@ class WorkflowPublic(Struct, kw_only=True):
     origin_reference: str | None = None
     webhook_url: str | None = None
     labels: Annotated[dict[str, str], Meta(description="The labels by which lists can be filtered")] = {}
-    error_message: Annotated[str, Meta(description="The first entry of errors")] | None = None
+    error_message: (
+        Annotated[str, Meta(description="The first entry of errors that isn't about an optional step")] | None
+    ) = None
     errors: Annotated[list[str], Meta(description='"<step_id>: <message>" per failed step')]
     cost: (
         Annotated[CostSums, Meta(description="The cost of its attempts at providers; null if there are none")] | None

@@ -13,4 +13,5 @@ versions read the level of each workflow before they load or claim it.
 from typing import Final
 
 BASE_LEVEL: Final = 1  # of workflows that every version understands
-FEATURE_LEVEL: Final = 1  # the highest level that this version understands
+FLOW_LEVEL: Final = 2  # of workflows with a step that is optional or has a `run_if`
+FEATURE_LEVEL: Final = FLOW_LEVEL  # the highest level that this version understands

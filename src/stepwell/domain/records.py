@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
-from stepwell.contract.enums import StepStatus, TaskType, WorkflowStatus
+from stepwell.contract.enums import RunIf, SkipReason, StepStatus, TaskType, WorkflowStatus
 from stepwell.domain.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
@@ -53,7 +53,8 @@ class Summary(Struct, frozen=True):
     """The views of a workflow that need its steps.
 
     `final_step_result` is JSON. `errors` are in the order of the definition. `cost` is None if no request was sent to a
-    provider.
+    provider. `error_message` is the first of the errors that isn't about an optional step. `done_without_result` counts
+    the steps that are done without being COMPLETED: optional FAILED ones, and those that no failure has skipped.
     """
 
     current_step: str | None
@@ -61,6 +62,8 @@ class Summary(Struct, frozen=True):
     final_step_result: bytes | None
     errors: tuple[str, ...]
     cost: CostSums | None = None
+    error_message: str | None = None
+    done_without_result: int = 0
 
 
 class WorkflowRecord(Struct):
@@ -114,7 +117,8 @@ FoundWorkflow: TypeAlias = WorkflowRecord | LargeWorkflow
 
 
 class StoredStep(Struct, frozen=True):
-    """The constant columns of a step, and its result. `definition` and `result` are JSON.
+    """The constant columns of a step, and its result. `definition` and `result` are JSON. `definition` is without
+    `run_if` and `optional`.
 
     `result` belongs to an answer only if the step is COMPLETED in the snapshot that the answer shows.
     """
@@ -122,6 +126,8 @@ class StoredStep(Struct, frozen=True):
     position: int
     id: UUID
     max_retries: int
+    run_if: RunIf
+    optional: bool
     definition: bytes
     result: bytes | None
 
@@ -143,6 +149,7 @@ class StepSnapshot(Struct, frozen=True, array_like=True, gc=False):
     provider: str | None
     model: str | None
     costs: list[CurrencySum] | None
+    skip_reason: SkipReason | None
 
     @property
     def attempts(self) -> StepAttempts:

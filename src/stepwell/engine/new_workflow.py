@@ -47,7 +47,13 @@ def build_workflow(
         steps=[structs.replace(step, state=structs.replace(step.state)) for step in record.steps or []],
     )
     return NewWorkflowBundle(
-        NewWorkflow(record_copy, final, planned.definition_bytes, tuple(decision.events)),
+        NewWorkflow(
+            record_copy,
+            final,
+            planned.definition_bytes,
+            tuple(decision.events),
+            feature_level=planned.feature_level,
+        ),
         workflow,
         workflow.committed_events(decision),
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import json, structs
 
 from stepwell.contract.costs import CostSums
-from stepwell.contract.enums import CancelReceipt, EventType, StepStatus, TaskStatus, WorkflowStatus
+from stepwell.contract.enums import CancelReceipt, EventType, SkipReason, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.lifecycle.decision import copy_of
@@ -102,7 +102,8 @@ class MemoryWorkflowReader:
                 break
             result = step.state.result if parts.results else None
             plan, definition = step.plan, json.encode(step.definition)
-            read.append(StoredStep(plan.position, step.id, plan.max_retries, definition, result))
+            constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional)
+            read.append(StoredStep(*constant, definition, result))
         return read
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
@@ -336,15 +337,24 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
     running = [step for step in steps if step.state.status is StepStatus.RUNNING]
     first = min(running, key=lambda step: (step.state.started_at or _LAST, step.plan.position), default=None)
     failed = [step for step in steps if step.state.status is StepStatus.FAILED]
-    errors = [f"{step.plan.step_id}: {step.state.error_message or ''}" for step in failed]
+    own = () if failure is None else (failure,)
+    fatal = (*own, *(_error(step) for step in failed if not step.plan.optional))
+    done = [step for step in failed if step.plan.optional]
+    done += [step for step in steps if step.state.skip_reason not in (None, SkipReason.FAILURE)]
     final = steps[row.final_position]
     return Summary(
         None if first is None else first.plan.step_id,
         final.plan.step_id,
         final.state.result,
-        (*(() if failure is None else (failure,)), *errors),
+        (*own, *map(_error, failed)),
         _cost([stored.task for stored in row.tasks.values()]),
+        next(iter(fatal), None),
+        len(done),
     )
+
+
+def _error(step: StepRecord) -> str:
+    return f"{step.plan.step_id}: {step.state.error_message or ''}"
 
 
 _LAST: datetime = ALWAYS

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepwell.contract.definition import CreateWorkflow, WorkflowStepDefinition, WorkflowUpdate
-from stepwell.contract.enums import OnFailure
+from stepwell.contract.enums import OnFailure, RunIf
 from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.mapping.input_mapping import effective_config
 from stepwell.domain.validation.workflow import MAX_STEPS, parse_update, validate_workflow
@@ -54,8 +54,20 @@ def test_a_resolved_step_has_all_defaults_applied() -> None:
 
 
 def test_a_step_without_settings_has_the_services_defaults() -> None:
-    [step] = plan(body(draw())).steps
+    [step] = plan(body(draw(run_if=None, optional=None))).steps
     assert (step.max_retries, step.timeout_s, step.fallback) == (3, 600.0, None)
+    assert (step.run_if, step.optional) == (RunIf.ALL_COMPLETED, False)
+
+
+def test_a_run_if_that_is_none_is_refused_with_those_that_there_are() -> None:
+    [fault] = faults_of(body(draw(run_if="any_complete")))
+    allowed = "all_completed, any_completed, all_ended"
+    assert fault.msg == f"Expected one of {allowed}; did you mean any_completed?"
+
+
+def test_a_step_without_dependencies_may_have_a_run_if_which_permits_it() -> None:
+    [step] = plan(body(draw(run_if="any_completed", optional=True))).steps
+    assert (step.run_if, step.optional) == (RunIf.ANY_COMPLETED, True)
 
 
 OPTIONAL_OF_A_STEP = set(WorkflowStepDefinition.__struct_fields__) - {"id", "task_type"}
@@ -131,6 +143,8 @@ B = ("steps", 1)
         (body(draw(max_retries=1e300)), [((*A, "max_retries"), "int_type")]),
         (body(draw(id=None)), [((*A, "id"), "string_type")]),
         (body(draw(fallback_provider_type="X")), [((*A, "fallback_provider_type"), "enum")]),
+        (body(draw(run_if="any")), [((*A, "run_if"), "enum")]),
+        (body(draw(optional="yes")), [((*A, "optional"), "bool_type")]),
         (body(draw(active_provider_capabilities=[1])), [((*A, "active_provider_capabilities", 0), "string_type")]),
         (
             body(draw(), join("b", "a", input_mappings=[mapped("a", transform="UP")])),

@@ -12,7 +12,6 @@ from msgspec import structs
 from stepwell.app import Database, DatabaseSource
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.feature_level import BASE_LEVEL
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Update
 from stepwell.domain.model import StepState, WorkflowState
@@ -48,11 +47,12 @@ class Workflows:
         owner: UUID | None = ME,
         webhook_url: str | None = None,
         definition_bytes: int = 0,
-        feature_level: int = BASE_LEVEL,
+        feature_level: int | None = None,
     ) -> ActiveWorkflow:
-        """A workflow of *owner*, started; of nobody, PENDING."""
+        """A workflow of *owner*, started; of nobody, PENDING. It has the level that it needs, or *feature_level*."""
         handle, new = self.draft(definition, tenant, owner, webhook_url, definition_bytes)
-        new = structs.replace(new, feature_level=feature_level)
+        if feature_level is not None:
+            new = structs.replace(new, feature_level=feature_level)
         await self.workflow_store.insert(EVERY_TENANT, new)
         return handle
 
@@ -94,7 +94,8 @@ class Workflows:
         decision = handle.run.apply(Created("alice"), now)
         if owner is not None:
             decision.merge(handle.run.apply(Start("alice", uuid4(), owner), now))
-        return handle, NewWorkflow(record, len(planned.steps) - 1, definition_bytes, tuple(decision.events))
+        final, events = len(planned.steps) - 1, tuple(decision.events)
+        return handle, NewWorkflow(record, final, definition_bytes, events, feature_level=planned.feature_level)
 
     def decide(self, handle: ActiveWorkflow, *inputs: Input) -> Decision:
         first, *later = (handle.run.apply(each, self.clock.now()) for each in inputs)

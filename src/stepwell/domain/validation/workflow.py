@@ -14,9 +14,10 @@ from stepwell.contract.definition import (
     WorkflowStepDefinition,
     WorkflowUpdate,
 )
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest
+from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
@@ -58,6 +59,12 @@ class ValidatedWorkflow(Struct, frozen=True):
     steps: tuple[ResolvedStep, ...]
     definition_bytes: int = 0
     warnings: tuple[DefinitionWarning, ...] = ()
+
+    @property
+    def feature_level(self) -> int:
+        """The level that a process needs to run it."""
+        plain = all(step.run_if is RunIf.ALL_COMPLETED and not step.optional for step in self.steps)
+        return BASE_LEVEL if plain else FLOW_LEVEL
 
     @property
     def places(self) -> int:
@@ -141,6 +148,8 @@ def _resolve(
         timeout_s=600.0 if timeout is None else float(timeout),
         provider=provider,
         fallback=None if provider is None else step.fallback_provider_type,
+        run_if=RunIf.ALL_COMPLETED if isinstance(step.run_if, UnsetType) else step.run_if,
+        optional=step.optional is True,
     )
 
 

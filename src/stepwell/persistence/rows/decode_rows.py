@@ -11,6 +11,8 @@ from stepwell.contract.enums import (
     CancelReceipt,
     EventType,
     ProviderType,
+    RunIf,
+    SkipReason,
     StepStatus,
     TaskPhase,
     TaskStatus,
@@ -18,6 +20,7 @@ from stepwell.contract.enums import (
     WorkflowStatus,
 )
 from stepwell.contract.tasks import Output
+from stepwell.domain.feature_level import FLOW_LEVEL
 from stepwell.domain.model import HistoryEvent, Sent, StepState, Task, WorkflowState
 from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.records import StepAttempts, StepRecord, Summary, WorkflowRecord
@@ -61,11 +64,15 @@ def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
 
 def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summary:
     own = () if state.failure is None else (state.failure,)
+    errors = (*own, *(row["step_errors"] or ()))
+    fatal = errors[:1] if row["feature_level"] < FLOW_LEVEL else (*own, row["fatal_error"])
     return Summary(
         current_step=row["current_step"],
         final_step_id=row["final_step_id"],
         final_step_result=final_result,
-        errors=(*own, *(row["step_errors"] or ())),
+        errors=errors,
+        error_message=next(iter(fatal), None),
+        done_without_result=row["done_without_result"] or 0,
         cost=_cost_sums(row["costs"]),
     )
 
@@ -86,11 +93,22 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
         timeout_s=row["timeout_s"],
         provider=_provider(row["provider"]),
         fallback=_provider(row["fallback"]),
+        run_if=run_if(row),
+        optional=row["optional"],
     )
     values = {name: row[name] for name in STEP_COLUMNS if name != "result"}
-    values["status"] = StepStatus(values["status"])
+    values["status"] = status = StepStatus(values["status"])
+    # A process of an earlier version writes no reason, and leaves the one of an earlier skip.
+    reason = SkipReason(values["skip_reason"] or SkipReason.FAILURE) if status is StepStatus.SKIPPED else None
+    values["skip_reason"] = reason
     state = StepState(position=row["position"], result=result, **values)
     return StepRecord(row["id"], plan, _read_definition(row["definition"]), state, created_at)
+
+
+def run_if(row: Row) -> RunIf:
+    """Return the `run_if` of a step's row."""
+    stored = row["run_if"]
+    return RunIf.ALL_COMPLETED if stored is None else RunIf(stored)
 
 
 def step_attempts(row: Row) -> StepAttempts:

@@ -6,8 +6,10 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct, UnsetType, json
+from msgspec import UNSET, Struct, UnsetType, json, structs
 
+from stepwell.contract.definition import WorkflowStepDefinition
+from stepwell.contract.enums import RunIf
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision
 from stepwell.domain.records import NewWorkflow, StepRecord
@@ -120,7 +122,7 @@ def _json(value: Any) -> str | None:
 
 
 _encode_workflow = _encoder(STATE)
-_encode_step = _encoder(TYPES["checkpoint_step"], result=_decode)
+_encode_step = _encoder(TYPES["checkpoint_step_2"], result=_decode)
 _encode_task = _encoder(
     TYPES["checkpoint_task_2"],
     outputs=lambda outputs: json.encode(outputs).decode() if outputs else "[]",
@@ -158,7 +160,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
     """Return the rows of a new workflow, its steps and its events."""
     workflow_id, config = new.record.state.id, json.encode(new.record.config).decode()
     labels = new.record.labels
-    definitions = [json.encode(step.definition).decode() for step in new.record.steps or []]
+    definitions = [json.encode(_stored_definition(step.definition)).decode() for step in new.record.steps or []]
     return InsertRows(
         [_new_workflow(new, config)],
         [
@@ -197,6 +199,13 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
     )
 
 
+def _stored_definition(definition: WorkflowStepDefinition) -> WorkflowStepDefinition:
+    """Return the definition without the members that have columns of their own (see migration 0026)."""
+    if definition.run_if is UNSET and definition.optional is UNSET:  # hot path
+        return definition
+    return structs.replace(definition, run_if=UNSET, optional=UNSET)
+
+
 def _new_step(workflow_id: UUID, step: StepRecord, definition: str) -> tuple[Any, ...]:
     plan = step.plan
     return (
@@ -212,4 +221,6 @@ def _new_step(workflow_id: UUID, step: StepRecord, definition: str) -> tuple[Any
         plan.timeout_s,
         plan.provider,
         plan.fallback,
+        None if plan.run_if is RunIf.ALL_COMPLETED else plan.run_if,
+        plan.optional,
     )

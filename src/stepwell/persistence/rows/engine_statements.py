@@ -45,6 +45,7 @@ _STEP_STATE: Final = (
     ("started_at", "timestamptz"),
     ("completed_at", "timestamptz"),
     ("updated_at", "timestamptz"),
+    ("skip_reason", "text"),
 )
 _TASK: Final = (
     ("id", "uuid"),
@@ -103,6 +104,8 @@ _NEW_STEP: Final = (
     ("timeout_s", "float8"),
     ("provider", "text"),
     ("fallback", "text"),
+    ("run_if", "text"),
+    ("optional", "bool"),
 )
 _DELIVERY: Final = (
     ("workflow_id", "uuid"),
@@ -117,9 +120,9 @@ _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int")
 # The composite types of rows, as migrations have created them.
 TYPES: Final = {
     "insert_workflow_3": _NEW_WORKFLOW,
-    "insert_step": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
+    "insert_step_2": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
-    "checkpoint_step": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
+    "checkpoint_step_2": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
     "checkpoint_task_2": _TASK,
     "checkpoint_event": _EVENT,
     "checkpoint_delivery": _DELIVERY,
@@ -155,7 +158,7 @@ WITH {before}written AS (
     RETURNING t.id
 ), changed_steps AS (
     UPDATE steps AS t SET {_assign(_STEP_STATE, "s")}
-    FROM unnest($2::checkpoint_step[]) AS s
+    FROM unnest($2::checkpoint_step_2[]) AS s
     WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_IS_WRITTEN.format("s")}
 ), changed_tasks AS (
     INSERT INTO tasks ({_names(_TASK)})
@@ -249,7 +252,7 @@ WITH new_workflows AS (
     SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_3[]) AS w
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_2[]) AS s
 )"""  # noqa: S608 - built from the constants above
 _INSERT_EVENTS: Final = f"""
 INSERT INTO events ({_names(_EVENT)})
@@ -281,7 +284,7 @@ WITH used_keys AS (
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_2[]) AS s
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_events AS (
     INSERT INTO events ({_names(_EVENT)})

@@ -161,6 +161,8 @@ class StepColumns(TypedColumns):
     timeout_s = _seconds()
     provider = _text(nullable=True)
     fallback = _text(nullable=True)
+    run_if = _text(nullable=True)
+    optional = _flag()
     status = _text()
     task_id = _id(nullable=True)
     attempt = _count()
@@ -173,6 +175,7 @@ class StepColumns(TypedColumns):
     started_at = _time()
     completed_at = _time()
     updated_at = _time(nullable=False)
+    skip_reason = _text(nullable=True)
 
 
 class TaskColumns(TypedColumns):

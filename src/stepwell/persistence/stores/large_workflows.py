@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
+from stepwell.contract.enums import SkipReason, StepStatus
 from stepwell.domain.records import (
     STATES_PER_BLOCK,
     AnswerSize,
@@ -39,7 +40,7 @@ from stepwell.domain.records import (
 )
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
-from stepwell.persistence.rows.decode_rows import Row, workflow_record
+from stepwell.persistence.rows.decode_rows import Row, run_if, workflow_record
 from stepwell.persistence.schema.tables import steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import summarised
@@ -96,10 +97,10 @@ def _slice(parts: WorkflowParts) -> str:
     if parts.results:
         size += f" + coalesce({_exact('s.result')}, 0)"
     return f"""
-SELECT position, id, max_retries,
+SELECT position, id, max_retries, run_if, optional,
        convert_to(definition::text, 'UTF8') AS definition, convert_to(result::text, 'UTF8') AS result
 FROM (
-    SELECT s.position, s.id, s.max_retries, s.definition, {result} AS result,
+    SELECT s.position, s.id, s.max_retries, s.run_if, s.optional, s.definition, {result} AS result,
            sum({size}) OVER (ORDER BY s.position) AS bytes
     FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
     WHERE s.workflow_id = $1 AND {_SCOPE} AND s.position >= $4 AND s.position < $4 + $5
@@ -152,7 +153,8 @@ class LargeWorkflows:
 
 
 def _stored_step(row: Row) -> StoredStep:
-    return StoredStep(*(row[name] for name in StoredStep.__struct_fields__))
+    values = {name: row[name] for name in StoredStep.__struct_fields__}
+    return StoredStep(**values | {"run_if": run_if(row)})
 
 
 def _compiled(query: Select[*tuple[Any, ...]]) -> tuple[str, list[Any]]:
@@ -192,5 +194,12 @@ def _snapshot(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
 def _snapshot_columns() -> list[ColumnElement[Any]]:
     """The columns in the order of the fields of `StepSnapshot`."""
     provider, model, costs = attempt_columns()
-    attempts = {"provider": provider, "model": model, "costs": cast(costs, JSON())}
-    return [attempts[name] if name in attempts else steps.c[name] for name in StepSnapshot.__struct_fields__]
+    # A process of an earlier version writes no reason, and leaves the one of an earlier skip.
+    reason = func.coalesce(steps.c.skip_reason, literal_column(f"'{SkipReason.FAILURE}'"))
+    computed = {
+        "provider": provider,
+        "model": model,
+        "costs": cast(costs, JSON()),
+        "skip_reason": case((steps.c.status == StepStatus.SKIPPED, reason)),
+    }
+    return [computed[name] if name in computed else steps.c[name] for name in StepSnapshot.__struct_fields__]

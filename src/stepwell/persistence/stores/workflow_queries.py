@@ -36,7 +36,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
+from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
+from stepwell.domain.feature_level import FLOW_LEVEL
 from stepwell.domain.records import WHOLE, ListFilter, Ownership, WorkflowFilter, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
@@ -202,14 +203,24 @@ def summarised() -> Select[Any]:
         .limit(1)
     )
     message = func.concat(steps.c.step_id, ": ", steps.c.error_message)
-    failed = select(func.array_agg(aggregate_order_by(message, steps.c.position))).where(
-        own, steps.c.status == StepStatus.FAILED
-    )
+    has_failed = steps.c.status == StepStatus.FAILED
+    failed = select(func.array_agg(aggregate_order_by(message, steps.c.position))).where(own, has_failed)
+    fatal = select(message).where(own, has_failed, ~steps.c.optional).order_by(steps.c.position).limit(1)
+    skipped = (steps.c.status == StepStatus.SKIPPED) & (steps.c.skip_reason != SkipReason.FAILURE)
+    done = select(func.count()).where(own, skipped | (has_failed & steps.c.optional))
+
+    def if_flow(query: Select[Any]) -> ColumnElement[Any]:
+        """The value of *query*; NULL without running it for workflows that have neither optional steps nor `run_if`."""
+        value = query.correlate(workflows).scalar_subquery()
+        return case((workflows.c.feature_level >= literal_column(str(FLOW_LEVEL)), value))
+
     final = steps.alias("final")
     return select(
         workflows,
         running.correlate(workflows).scalar_subquery().label("current_step"),
         failed.correlate(workflows).scalar_subquery().label("step_errors"),
+        if_flow(fatal).label("fatal_error"),
+        if_flow(done).label("done_without_result"),
         workflow_costs().correlate(workflows).scalar_subquery().label("costs"),
         _of_labels(func.array_agg(labels.c.label)).label("labels"),
         final.c.step_id.label("final_step_id"),
