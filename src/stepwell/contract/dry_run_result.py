@@ -31,7 +31,8 @@ class DryRun(Struct, frozen=True, kw_only=True):
     list that doesn't concern the verb is empty. `would_run`: the steps that would wait for a slot at once.
     `would_run_later`: those that would run after others. `running`: those whose attempts continue. `kept`: COMPLETED
     steps, which don't run again. `reset`: those that return to PENDING, by resume with a fresh retry budget.
-    `cancelled`: those that become CANCELLED. Files are those recorded by the `tasks` tasks that cleanup would examine.
+    `still_skipped` and `still_failed`: those that resume leaves SKIPPED or FAILED. `cancelled`: those that become
+    CANCELLED. Files are those recorded by the `tasks` tasks that cleanup would examine.
     """
 
     verb: DryRunVerb
@@ -43,6 +44,8 @@ class DryRun(Struct, frozen=True, kw_only=True):
     running: Sequence[str] = ()
     kept: Sequence[str] = ()
     reset: Sequence[str] = ()
+    still_skipped: Sequence[str] = ()
+    still_failed: Sequence[str] = ()
     cancelled: Sequence[str] = ()
     remote_jobs_to_cancel: Sequence[JobToCancel] = ()
     files_to_delete: Sequence[str] = ()

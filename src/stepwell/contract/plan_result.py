@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from stepwell.contract.costs import Money
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import ProviderType, RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
 
 
@@ -24,7 +24,8 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     depends on inputs that aren't known yet. `config` is what the provider would get: the step's config over the
     workflow's `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one.
     `price` is the price of one attempt: 0 for work in this process, null if it isn't known. `expected_s` is the median
-    time of the model's successful attempts in this process.
+    time of the model's successful attempts in this process. `run_if` and `optional` are those of the definition, or the
+    default.
     """
 
     step_id: str
@@ -38,6 +39,8 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     timeout_s: float
     price: Money | None
     expected_s: float | None
+    run_if: RunIf
+    optional: bool
 
 
 class PlannedPrice(Struct, frozen=True):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import json
 
 from stepwell.contract.definition import WorkflowStepDefinition
-from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, TaskType, WorkflowStatus
+from stepwell.contract.enums import OnFailure, ProviderType, RunIf, StepStatus, TaskPhase, TaskType, WorkflowStatus
 from stepwell.contract.reasons import (
     BreakerOpen,
     DatabaseAway,
@@ -59,6 +59,8 @@ def step_records(draw: st.DrawFn, position: int) -> StepRecord:
         depends_on=tuple(sorted(draw(st.sets(st.integers(0, position - 1), max_size=3)))) if position else (),
         provider=draw(st.none() | providers),
         fallback=draw(st.none() | providers),
+        run_if=draw(st.sampled_from(RunIf)),
+        optional=draw(st.booleans()),
     )
     state = StepState(
         position,
@@ -137,13 +139,19 @@ def test_an_explanation_can_be_sent_as_json_with_a_code_for_each_reason(snapshot
 
 @given(snapshots())
 def test_a_step_with_unfinished_dependencies_waits_for_them(snapshot: WorkflowSnapshot) -> None:
-    statuses = [step.state.status for step in snapshot.steps]
+    ended = [
+        step.state.status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
+        or (
+            step.state.status is StepStatus.FAILED and (step.plan.optional or snapshot.on_failure is OnFailure.CONTINUE)
+        )
+        for step in snapshot.steps
+    ]
     reasons = {step.step_id: step.reason for step in explain(snapshot).steps}
     for step in snapshot.steps:
         if step.state.status is not StepStatus.PENDING:
             continue
         reason = reasons[step.plan.step_id]
-        unfinished = [f"s{at}" for at in step.plan.depends_on if statuses[at] is not StepStatus.COMPLETED]
+        unfinished = [f"s{at}" for at in step.plan.depends_on if not ended[at]]
         if snapshot.state.status is WorkflowStatus.PENDING:
             assert isinstance(reason, NotStarted)
         elif unfinished:

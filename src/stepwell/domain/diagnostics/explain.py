@@ -2,7 +2,7 @@
 
 What must hold:
 - Every step that has not ended has exactly one reason, whatever the snapshot. There is no reason "unknown".
-- The reason is what holds the step up now, not what would hold it up next. A step whose dependencies aren't COMPLETED
+- The reason is what holds the step up now, not what would hold it up next. A step whose dependencies haven't ended
   waits for them, even if the workflow is paused.
 - It costs O(steps + edges), and does no I/O.
 """
@@ -43,12 +43,13 @@ from stepwell.contract.reasons import (
     WaitsForSteps,
     WorkflowReason,
 )
+from stepwell.domain.lifecycle.run_if import has_ended
 from stepwell.domain.model import Task, WorkflowState
 from stepwell.domain.records import StepRecord
 
 _MAX_NAMES = 50
 _NOT_ENDED = (StepStatus.PENDING, StepStatus.RUNNING)
-_STUCK = (StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED)
+_STUCK = (StepStatus.FAILED, StepStatus.CANCELLED)
 
 
 class AttemptObservation(NamedTuple):
@@ -169,7 +170,7 @@ class _Steps:
         status = self._snapshot.state.status
         if status is WorkflowStatus.PENDING:
             return _NOT_STARTED
-        if unfinished := [p for p in step.plan.depends_on if self._statuses[p] is not StepStatus.COMPLETED]:
+        if unfinished := [p for p in step.plan.depends_on if not self._has_ended(p)]:
             return self._waits_for(unfinished)
         if status is WorkflowStatus.PAUSED:
             return _paused(self._snapshot)
@@ -178,6 +179,10 @@ class _Steps:
             why = f"{_listed(self._failed)} failed" if self._failed else failure or "The workflow has ended"
             return FailedElsewhere(detail=f"{why}: resume runs this step.", steps=self._failed, failure=failure)
         return self._snapshot.waits.get(step.plan.position) or self._about_to_start(step)
+
+    def _has_ended(self, position: int) -> bool:
+        step = self._snapshot.steps[position]
+        return has_ended(step.plan, step.state, self._snapshot.on_failure)
 
     def _waits_for(self, unfinished: Sequence[int]) -> WaitsForSteps:
         ended = self._names_of(p for p in unfinished if self._statuses[p] in _STUCK)
@@ -351,8 +356,9 @@ def _owner_dead(process: Process) -> OwnerDead:
 
 
 def _failed(snapshot: WorkflowSnapshot) -> list[str]:
-    failed = (step.plan.step_id for step in snapshot.steps if step.state.status is StepStatus.FAILED)
-    return list(islice(failed, _MAX_NAMES))
+    """Return the steps whose failure stops or fails the workflow: those that aren't optional."""
+    failed = (step for step in snapshot.steps if step.state.status is StepStatus.FAILED and not step.plan.optional)
+    return [step.plan.step_id for step in islice(failed, _MAX_NAMES)]
 
 
 def _listed(names: Sequence[str], total: int | None = None) -> str:

@@ -115,6 +115,8 @@ def _step(
         timeout_s=step.timeout_s,
         price=_price_of(call, prices),
         expected_s=expected.get(step.position),
+        run_if=step.run_if,
+        optional=step.optional,
     )
 
 

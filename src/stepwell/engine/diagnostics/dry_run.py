@@ -162,7 +162,7 @@ def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
             kept.append(plan.step_id)
         elif run.has_attempt(step.position):
             running.append(plan.step_id)
-        else:
+        elif step.status in (StepStatus.PENDING, StepStatus.RUNNING):
             (at_once if step.position in ready else later).append(plan.step_id)
     return structs.replace(
         result,
@@ -171,6 +171,8 @@ def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
         running=running,
         kept=kept,
         reset=_step_ids(run, StepStatus.PENDING, sorted(decision.steps)),
+        still_skipped=_step_ids(run, StepStatus.SKIPPED, range(len(run.steps))),
+        still_failed=_step_ids(run, StepStatus.FAILED, range(len(run.steps))),
     )
 
 

@@ -14,10 +14,11 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from stepwell.contract.definition import WorkflowStepDefinition
-from stepwell.contract.enums import ProviderType
+from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.workflow_config import read_workflow_config
@@ -118,7 +119,16 @@ class ActiveWorkflow:
         return self._steps[position].plan
 
     def definition(self, position: int) -> WorkflowStepDefinition:
-        return self._steps[position].definition
+        """Return the step's definition, without the mappings that its attempt doesn't use.
+
+        These read from steps that had no result when the attempt began, which `run_if` permits. An attempt that
+        another process continues uses the same ones.
+        """
+        step = self._steps[position]
+        if step.plan.run_if is RunIf.ALL_COMPLETED or (task := self.run.open_task(position)) is None:
+            return step.definition
+        used = [each for each in step.definition.input_mappings if self._had_result(each.from_step, task)]
+        return structs.replace(step.definition, input_mappings=used)
 
     def provider(self, position: int) -> ProviderType | None:
         """Return the provider of the step's next attempt; None if the step needs none."""
@@ -167,6 +177,13 @@ class ActiveWorkflow:
                 self._lent[position].borrowers -= 1
                 if not self._lent[position].borrowers:
                     del self._lent[position]
+
+    def _had_result(self, step_id: str, task: Task) -> bool:
+        """Return whether the step was COMPLETED when the attempt *task* began."""
+        source, began = self.run.steps[self._positions[step_id]], task.started_at
+        if source.status is not StepStatus.COMPLETED or source.completed_at is None or began is None:
+            return False
+        return source.completed_at <= began
 
     def _sources(self, definition: WorkflowStepDefinition) -> tuple[int, ...]:
         return tuple({self._positions[mapping.from_step] for mapping in definition.input_mappings})
