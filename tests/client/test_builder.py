@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import convert
 
-from stepwell.client import Workflow
+from stepwell.client import RunIf, Workflow
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import ProviderType, TransformType
 from stepwell.contract.uploads import ArtifactPublic
@@ -41,6 +41,7 @@ PIPELINE: dict[str, Any] = {
             "task_type": "REFINE",
             "config": {"upscale_factor": 4},
             "max_retries": 1,
+            "optional": True,
             "input_mappings": [
                 {"from_step": "generation", "from_field": "result_image_path", "to_field": "base_image_url"}
             ],
@@ -68,6 +69,7 @@ PIPELINE: dict[str, Any] = {
             "id": "passthrough",
             "task_type": "PASSTHROUGH",
             "config": {"in": {}},
+            "run_if": "any_completed",
             "input_mappings": [
                 {
                     "from_step": "generation",
@@ -94,10 +96,11 @@ def wf() -> Workflow:
 
 def test_a_pipeline_is_written_with_its_mappings(wf: Workflow) -> None:
     draw = wf.generation(prompt="a fox", num_images=2, provider=ProviderType.FAL, provider_config={"fal_app_id": "a/b"})
-    large = wf.refine(base_image=draw.image, upscale_factor=4, max_retries=1)
+    large = wf.refine(base_image=draw.image, upscale_factor=4, max_retries=1, optional=True)
     wf.refine(base_image=PHOTO, id="photo", after=[large], config={"fidelity": 1}, timeout_s=5)
     wf.editing(base_image="media/1/a.png", reference_images=[draw.image])
-    wf.passthrough(config={"all": draw.images.transformed("LAST"), "in": {"text": draw.output("seed", "TO_STRING")}})
+    facts = {"all": draw.images.transformed("LAST"), "in": {"text": draw.output("seed", "TO_STRING")}}
+    wf.passthrough(config=facts, run_if=RunIf.ANY_COMPLETED)
     definition = wf.definition()
     assert definition == PIPELINE
     assert convert(definition, CreateWorkflow).name == "w"

@@ -33,7 +33,16 @@ from stepwell.client.workflow_steps import Workflow
 from stepwell.contract.artifacts import ArtifactLink
 from stepwell.contract.costs import CostGroup, CostSums
 from stepwell.contract.dry_run_result import DryRun
-from stepwell.contract.enums import DeliveryStatus, EventType, StepStatus, TaskStatus, TaskType, WorkflowStatus
+from stepwell.contract.enums import (
+    DeliveryStatus,
+    EventType,
+    RunIf,
+    SkipReason,
+    StepStatus,
+    TaskStatus,
+    TaskType,
+    WorkflowStatus,
+)
 from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
 from stepwell.contract.limits import Limits
 from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
@@ -88,7 +97,9 @@ __all__ = [
     "ProviderStatus",
     "RequestRefused",
     "Root",
+    "RunIf",
     "ServiceFailed",
+    "SkipReason",
     "StepNotice",
     "StepOptions",
     "StepOutput",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeAlias, TypedDict
 
-from stepwell.contract.enums import ProviderType, TaskType, TransformType
+from stepwell.contract.enums import ProviderType, RunIf, TaskType, TransformType
 from stepwell.contract.uploads import ArtifactPublic
 
 
@@ -89,13 +89,16 @@ class StepOptions(TypedDict, total=False):
     """The options of steps of every type.
 
     `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
-    are steps that must be COMPLETED before. `provider`, `provider_config` and `capabilities` say who does the work,
+    are steps that it waits for, and `run_if` says which of their ends permit it to run. `optional`: the workflow goes
+    on if the step fails. `provider`, `provider_config` and `capabilities` say who does the work,
     and the `fallback_` ones who does it when the attempts there are used up.
     """
 
     id: str
     config: Mapping[str, Any]
     after: Iterable[BuiltStep | str]
+    run_if: RunIf | str
+    optional: bool
     timeout_s: float
     max_retries: int
     provider: ProviderType | str
@@ -170,6 +173,8 @@ class WorkflowBuilder:
             "config": self._split(_without_none(inputs), "", mappings),
             "depends_on": [self._id_of(each) for each in options.get("after", ())],
             "input_mappings": mappings,
+            "run_if": None if "run_if" not in options else str(options["run_if"]),
+            "optional": options.get("optional"),
             "max_retries": options.get("max_retries"),
             "provider_config": provider_config,
             "active_provider_capabilities": options.get("capabilities"),
