@@ -66,7 +66,8 @@ class _EventLines:
         else:
             began = self.running.pop(event.step_id, None)
             duration = f" ({(event.at - began).total_seconds():.1f} s)" if began else ""
-        return printable(f"{event.step_id}: {_WORDS[event.type]}{duration}")
+        optional = ", which is optional" if event.data.get("optional") else ""
+        return printable(f"{event.step_id}: {_WORDS[event.type]}{optional}{duration}")
 
 
 class _Lines:

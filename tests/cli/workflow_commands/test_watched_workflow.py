@@ -134,3 +134,37 @@ def test_layers_follow_the_dependencies_whatever_the_order_of_the_definition() -
     random.Random(1).shuffle(steps)
     state = WatchedWorkflow.of(workflow(*steps))
     assert [{each.step_id for each in layer} for layer in state.layers] == [{"a", "e"}, {"c"}, {"b"}, {"d"}]
+
+
+def test_resume_resets_what_it_does_not_name() -> None:
+    state = WatchedWorkflow.of(workflow(step("a"), step("b", "a"), step("c"), step("d"), status="RUNNING"))
+    for each in (
+        event(1, "step.failed", 1, "a", error="broken", optional=True),
+        event(2, "step.skipped", 1, "b", reason="failure"),
+        event(3, "step.failed", 2, "c", error="broken"),
+        event(4, "workflow.paused", 3),
+        event(5, "workflow.resumed", 4, still_failed=["a"], still_skipped=["b"]),
+    ):
+        state.apply(each)
+    assert [each.status for each in state.steps.values()] == ["FAILED", "SKIPPED", "PENDING", "PENDING"]
+    assert state.steps["b"].skip_reason == "failure"
+
+
+@pytest.mark.parametrize(
+    ("members", "share"),
+    [
+        ({"status": "COMPLETED"}, 0.5),
+        ({"status": "FAILED"}, 0.0),
+        ({"status": "FAILED", "optional": True}, 0.5),
+        ({"status": "SKIPPED", "skip_reason": "failure"}, 0.0),
+        ({"status": "SKIPPED", "skip_reason": "dependency"}, 0.5),
+        ({"status": "PENDING"}, 0.0),
+    ],
+)
+def test_progress_counts_what_is_done(members: dict[str, Any], share: float) -> None:
+    assert WatchedWorkflow.of(workflow(step("a", **members), step("b"))).progress() == share
+
+
+def test_a_completed_workflow_is_done_whatever_was_skipped() -> None:
+    skipped = step("a", status="SKIPPED", skip_reason="failure")
+    assert WatchedWorkflow.of(workflow(skipped, step("b"), status="COMPLETED")).progress() == 1.0

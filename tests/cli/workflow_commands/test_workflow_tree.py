@@ -1,5 +1,7 @@
 """The tree of a workflow's steps, as text of a fixed width."""
 
+import re
+
 from cli.workflow_commands.display_cases import after, rendered, step, workflow
 from stepwell.cli.workflow_commands.display.watched_workflow import WatchedWorkflow
 from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowTree
@@ -131,4 +133,19 @@ def test_what_has_ended_last_is_shown_of_many_ended_steps() -> None:
         "  ├ ✔ s98  1 min 38 s",
         "  ├ ✔ s99  1 min 39 s",
         "  └ … 97 completed",
+    ]
+
+
+def test_the_tree_says_why_a_step_was_skipped_and_that_a_failed_one_is_optional() -> None:
+    state = WatchedWorkflow.of(
+        workflow(
+            step("judge", status="FAILED", optional=True, error_message="no answer"),
+            step("refine", "judge", status="SKIPPED", skip_reason="failure"),
+            step("video", "refine", status="SKIPPED", skip_reason="dependency"),
+        )
+    )
+    assert [re.split(" {2,}", line)[-1] for line in rendered(WorkflowTree(state, after(9)))[3:]] == [
+        "optional, no answer",
+        "a step before it has failed",
+        "a step that it needs was skipped",
     ]

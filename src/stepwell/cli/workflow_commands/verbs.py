@@ -130,6 +130,8 @@ def _forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
         ("continue", forecast.running),
         ("keep their results", forecast.kept),
         ("run again", forecast.reset),
+        ("stay SKIPPED", forecast.still_skipped),
+        ("stay FAILED", forecast.still_failed),
         ("are cancelled", forecast.cancelled),
         ("jobs to cancel", jobs),
         ("files to delete", forecast.files_to_delete),

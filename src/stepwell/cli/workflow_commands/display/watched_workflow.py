@@ -14,7 +14,14 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from stepwell.contract.costs import CostSums
-from stepwell.contract.enums import TERMINAL_EVENTS, TERMINAL_STATUSES, EventType, StepStatus, WorkflowStatus
+from stepwell.contract.enums import (
+    TERMINAL_EVENTS,
+    TERMINAL_STATUSES,
+    EventType,
+    SkipReason,
+    StepStatus,
+    WorkflowStatus,
+)
 from stepwell.contract.events import EventPublic
 from stepwell.contract.reasons import Explanation, StepReason, WorkflowReason
 from stepwell.contract.workflows import WorkflowPublic, WorkflowStepPublic
@@ -49,6 +56,8 @@ class WatchedStep:
     layer: int
     status: StepStatus
     at: datetime
+    optional: bool = False
+    skip_reason: str | None = None
     provider: str | None = None
     model: str | None = None
     cost: CostSums | None = None
@@ -64,6 +73,16 @@ class WatchedStep:
     reason_status: StepStatus | None = None
 
     @property
+    def is_done(self) -> bool:
+        """Whether it counts as progress: as in the `progress` of the API."""
+        match self.status:
+            case StepStatus.SKIPPED:
+                return self.skip_reason != SkipReason.FAILURE
+            case StepStatus.FAILED:
+                return self.optional
+        return self.status is StepStatus.COMPLETED
+
+    @property
     def reason(self) -> StepReason | None:
         return self.last_reason if self.reason_status is self.status else None
 
@@ -74,7 +93,7 @@ class WatchedStep:
         self.at, self.status, self.provider = step.updated_at, step.status, step.provider
         self.retries, self.max_retries, self.error = step.retry_count, step.max_retries, step.error_message
         self.started_at, self.completed_at = step.started_at, step.completed_at
-        self.next_attempt_at = step.next_attempt_at
+        self.next_attempt_at, self.skip_reason = step.next_attempt_at, step.skip_reason
         if step.status is not StepStatus.RUNNING:
             self.progress = self.word = None
 
@@ -95,7 +114,7 @@ class WatchedStep:
             self.error, self.next_attempt_at = _text(event.data.get("error")), _time(event.data.get("next_attempt_at"))
         else:
             self.next_attempt_at, self.completed_at = None, event.at
-            self.error = _text(event.data.get("error"))
+            self.error, self.skip_reason = _text(event.data.get("error")), _text(event.data.get("reason"))
 
     def _start_attempt(self, event: EventPublic) -> None:
         provider = _text(event.data.get("provider"))
@@ -113,7 +132,7 @@ class WatchedStep:
         """Return the step to PENDING by resume, if it has ended without success."""
         if at >= self.at and self.status in _RESUMABLE:
             self.at, self.status, self.error = at, StepStatus.PENDING, None
-            self.retries, self.started_at, self.completed_at = 0, None, None
+            self.retries, self.started_at, self.completed_at, self.skip_reason = 0, None, None, None
 
 
 @dataclass
@@ -142,7 +161,7 @@ class WatchedWorkflow:
         state.layers = [[] for _ in range(max(numbers.values(), default=-1) + 1)]
         for step in steps:
             layer = numbers[step.step_id]
-            new = WatchedStep(step.step_id, step.task_type, layer, step.status, step.updated_at)
+            new = WatchedStep(step.step_id, step.task_type, layer, step.status, step.updated_at, step.optional)
             state.steps[step.step_id] = new
             state.layers[layer].append(new)
         state.refresh(workflow)
@@ -178,13 +197,14 @@ class WatchedWorkflow:
         held_back = event.data.get("held_back")
         if held_back is True and step is not None:
             step.hold_back(event.at)
-        elif isinstance(held_back, list):
-            for step_id in held_back:
-                if (held := self.steps.get(str(step_id))) is not None:
-                    held.hold_back(event.at)
+        for step_id in _step_ids(held_back):
+            if (held := self.steps.get(step_id)) is not None:
+                held.hold_back(event.at)
         if event.type is EventType.WORKFLOW_RESUMED:
-            for each in self.steps.values():
-                each.reset(event.at)
+            stay = _step_ids(event.data.get("still_skipped")) | _step_ids(event.data.get("still_failed"))
+            for step_id, each in self.steps.items():
+                if step_id not in stay:
+                    each.reset(event.at)
         if (status := _WORKFLOW_STATUSES.get(event.type)) is not None and event.at >= self.at:
             self._become(status, event)
 
@@ -203,8 +223,10 @@ class WatchedWorkflow:
         return counts
 
     def progress(self) -> float:
-        """Return the share of the steps that are COMPLETED, from 0 to 1."""
-        return self.counts().get(StepStatus.COMPLETED, 0) / len(self.steps) if self.steps else 0.0
+        """Return the share of the steps that are done, from 0 to 1."""
+        if self.status is WorkflowStatus.COMPLETED:
+            return 1.0
+        return sum(step.is_done for step in self.steps.values()) / len(self.steps) if self.steps else 0.0
 
 
 def _layer_numbers(dependencies: Mapping[str, Iterable[str]]) -> dict[str, int]:
@@ -221,6 +243,10 @@ def _layer_numbers(dependencies: Mapping[str, Iterable[str]]) -> dict[str, int]:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def _step_ids(value: Any) -> set[str]:
+    return set(map(str, value)) if isinstance(value, list) else set()
 
 
 def _share(value: Any) -> float | None:

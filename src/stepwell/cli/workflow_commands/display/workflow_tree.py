@@ -6,7 +6,7 @@ steps are shown first, then those that wait for something other than steps. The 
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -17,7 +17,7 @@ from stepwell.cli.workflow_commands.display.watched_workflow import WatchedStep,
 from stepwell.cli.workflow_commands.text_formats import bar, counted, duration, duration_between, fit, line_text
 from stepwell.cli.workflow_commands.text_tables import STATUS_STYLES, cost_text, status_text
 from stepwell.contract.costs import CostSums
-from stepwell.contract.enums import StepStatus
+from stepwell.contract.enums import SkipReason, StepStatus
 from stepwell.contract.reasons import RunsHere, WaitsForSteps
 
 _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -35,6 +35,10 @@ _MIN_TREE_ROWS = 3
 _WIDE = 70  # columns; below that, the column of providers and models is left out
 _TIME_WIDTH, _PROVIDER_WIDTH, _JOB_BAR_WIDTH = 11, 24, 10
 
+_SKIPPED_BECAUSE: Mapping[str, str] = {
+    SkipReason.FAILURE: "a step before it has failed",
+    SkipReason.DEPENDENCY: "a step that it needs was skipped",
+}
 _Entry = tuple[str, WatchedStep | list[WatchedStep]]  # a gutter, and a step or the steps that have no row
 
 
@@ -244,8 +248,11 @@ def _detail(step: WatchedStep, now: datetime) -> Text:
         parts += _running_parts(step, now)
     elif step.status is StepStatus.PENDING and step.reason is not None:
         parts.append(line_text(step.reason.detail, "dim"))
+    elif step.status is StepStatus.SKIPPED and step.skip_reason is not None:
+        parts.append(line_text(_SKIPPED_BECAUSE.get(step.skip_reason, step.skip_reason), "dim"))
     elif step.error:
-        parts.append(line_text(step.error, STATUS_STYLES[step.status]))
+        optional = "optional, " if step.optional and step.status is StepStatus.FAILED else ""
+        parts.append(line_text(f"{optional}{step.error}", STATUS_STYLES[step.status]))
     if step.cost is not None and step.cost.amounts:
         parts.insert(0, Text(cost_text(step.cost), style="dim"))
     return Text("  ").join(parts)
