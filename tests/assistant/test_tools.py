@@ -135,6 +135,17 @@ async def test_verbs_do_what_they_say(acme: Client, api: Service) -> None:
     assert cleaned["cleanup"]["errors"] == []
 
 
+async def test_the_status_names_optional_steps_and_why_others_were_skipped(acme: Client) -> None:
+    judge = configured_step("judge", breaks=True) | {"optional": True}
+    workflow_id = await submitted(acme, judge, drawing("last") | {"depends_on": ["judge"]}, wait_s=50)
+    read = await call(acme, "get_workflow", workflow_id=workflow_id)
+    members = ("step_id", "status", "optional", "skip_reason")
+    assert (read["workflow"]["status"], [[step[name] for name in members] for step in read["steps"]]) == (
+        "COMPLETED",
+        [["judge", "FAILED", True, None], ["last", "SKIPPED", False, "failure"]],
+    )
+
+
 async def test_a_wait_that_is_too_short_returns_the_workflow_as_it_is(acme: Client) -> None:
     workflow_id = await submitted(acme, configured_step("slow", wait=True))
     read = await call(acme, "get_workflow", workflow_id=workflow_id, wait_s=0.1)

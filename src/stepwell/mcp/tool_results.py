@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from stepwell.contract.costs import CostGroup, CostSums
 from stepwell.contract.dry_run_result import DryRun
-from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.enums import SkipReason, StepStatus, WorkflowStatus
 from stepwell.contract.plan_result import PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.providers import ProviderStatus
@@ -36,7 +36,7 @@ class WorkflowSummary(Struct, kw_only=True):
     id: UUID
     name: str
     status: WorkflowStatus
-    progress: Annotated[float, Meta(description="Percent of the steps that have completed")]
+    progress: Annotated[float, Meta(description="Percent of the steps that are done")]
     total_steps: int
     completed_steps: int
     created_at: datetime
@@ -47,7 +47,9 @@ class WorkflowSummary(Struct, kw_only=True):
 
 
 class StepStatusSummary(Struct, kw_only=True):
-    """A step. `reason` says why it doesn't progress, if it has not ended."""
+    """A step. `reason` says why it doesn't progress, if it has not ended. `optional`: its failure doesn't stop the
+    workflow. `skip_reason` says why it is SKIPPED.
+    """
 
     step_id: str
     task_type: str
@@ -55,6 +57,8 @@ class StepStatusSummary(Struct, kw_only=True):
     provider: str | None
     retry_count: int
     error_message: str | None
+    optional: bool = False
+    skip_reason: SkipReason | None = None
     reason: str | None = None
 
 
@@ -213,6 +217,8 @@ def _step_summary(step: WorkflowStepPublic, reason: Reason | None) -> StepStatus
         provider=step.provider,
         retry_count=step.retry_count,
         error_message=_cut_error(step.error_message),
+        optional=step.optional,
+        skip_reason=step.skip_reason,
         reason=None if reason is None else reason.detail,
     )
 
