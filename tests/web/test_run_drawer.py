@@ -194,3 +194,27 @@ async def test_the_view_is_accessible_and_fits_a_narrow_screen(user: User, schem
         await page.set_viewport_size({"width": width, "height": 800})
         await keep_screenshot(page, f"run-drawer-{width}-{scheme}")
     assert await accessibility_faults(page) == []
+
+
+async def test_a_run_shows_its_optional_steps_and_why_others_were_skipped(user: User) -> None:
+    judge = configured_step("judge", breaks=True) | {"optional": True}
+    run = await user.create(
+        judge, passthrough_step("refine", "judge"), passthrough_step("last", "refine") | {"run_if": "all_ended"}
+    )
+    ended = await user.site.service.until_ended(run["id"])
+    assert ended["status"] == "COMPLETED"
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    errors = page.get_by_role("group", name="Errors of optional steps")
+    await expect(errors).to_contain_text("Optional steps have failed. The run goes on without them.")
+    await expect(errors.get_by_role("listitem")).to_have_text([ended["errors"][0]])
+    steps = page.get_by_role("list", name="Steps").get_by_role("button")
+    await expect(steps).to_have_text(["judgeFailed, optional", "refineSkipped", "lastCompleted"])
+    await steps.nth(1).click()
+    drawer = page.get_by_role("dialog", name="refine")
+    await expect(drawer.get_by_role("region", name="Why it was skipped")).to_have_text(
+        "Skipped, because a step before it has failed."
+    )
+    await page.keyboard.press("Escape")
+    await steps.nth(2).click()
+    last = page.get_by_role("dialog", name="last")
+    await expect(last).to_contain_text("Runs ifAll that it needs have ended, with or without success")

@@ -57,15 +57,22 @@ async def test_resume_says_what_runs_again_and_what_is_kept(user: User) -> None:
 
 
 async def test_a_run_is_started_paused_and_cancelled(user: User, scripted: ConfiguredProvider) -> None:
-    run = await user.create(configured_step("held", wait=True), passthrough_step("last", "held"), start=False)
+    run = await user.create(
+        configured_step("held", wait=True),
+        passthrough_step("last", "held"),
+        configured_step("judge", breaks=True) | {"optional": True},
+        passthrough_step("mark", "judge"),
+        start=False,
+    )
     page = await user.open(f"/ui/workflows/{run['id']}")
     status = page.locator(".run-header .badge")
     await expect(buttons(page)).to_have_text(["Start", "Cancel", "Clean up", "Delete data"])
     dialog = await press(page, "Start")
-    await expect(dialog.get_by_role("listitem").first).to_have_text("2 steps runheld, last")
+    await expect(dialog.get_by_role("listitem").first).to_have_text("4 steps runheld, judge, last and 1 more")
     await dialog.get_by_role("button", name="Start", exact=True).click()
     await expect(status).to_have_text("Running")
     await expect(page.get_by_role("button", name="held Running")).to_be_visible()
+    await expect(page.get_by_role("button", name="mark Skipped")).to_be_visible()
     dialog = await press(page, "Pause")
     await expect(dialog.get_by_role("listitem").first).to_have_text(
         "1 step goes on to its end, and nothing new startsheld"
@@ -74,10 +81,12 @@ async def test_a_run_is_started_paused_and_cancelled(user: User, scripted: Confi
     await dialog.get_by_role("button", name="Pause", exact=True).click()
     await expect(status).to_have_text("Paused")
     dialog = await press(page, "Resume")
+    stays = dialog.get_by_role("listitem").filter(has_text="stays")
+    await expect(stays).to_have_text(["1 step stays skippedmark", "1 step that is optional stays failedjudge"])
     await dialog.get_by_role("button", name="Resume", exact=True).click()
     await expect(status).to_have_text("Running")
     dialog = await press(page, "Cancel")
-    await expect(dialog.get_by_role("listitem").first).to_have_text("2 steps are cancelledheld, last")
+    await expect(dialog.get_by_role("listitem").first).to_have_text("4 steps are cancelledheld, last, judge and 1 more")
     await change(user, run)
     await dialog.get_by_role("button", name="Cancel the run").click()
     await expect(status).to_have_text("Cancelled")
@@ -197,10 +206,13 @@ async def test_the_words_count_steps_results_jobs_and_files(user: User) -> None:
     ]
     resume = nothing | {"status_now": "FAILED", "status_after": "RUNNING", "verb": "resume"}
     resume |= {"reset": ["a", "b", "c"], "would_run": ["a"], "would_run_later": ["b", "c", "d"], "kept": ["k", "l"]}
+    resume |= {"still_skipped": ["s"], "still_failed": ["f", "g"]}
     assert await page.evaluate(words, [module, resume | {"remote_jobs_to_cancel": jobs[:1]}]) == [
         "3 steps run again",
         "1 step runs",
         "1 job is cancelled at FAL",
+        "1 step stays skipped",
+        "2 steps that are optional stay failed",
         "2 results are kept",
         "The run becomes Running",
     ]

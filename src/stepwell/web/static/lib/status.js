@@ -15,9 +15,23 @@ export function statusText(status) {
   return status.charAt(0) + status.slice(1).toLowerCase().replaceAll("_", " ");
 }
 
+function badge(status, text) {
+  return html`<span class="badge status-${status.toLowerCase()}">${text}</span>`;
+}
+
 /** The status as a badge: a dot of its colour, and its text. */
 export function statusBadge(status) {
-  return html`<span class="badge status-${status.toLowerCase()}">${statusText(status)}</span>`;
+  return badge(status, statusText(status));
+}
+
+/** The status of a step in words: "Failed, optional" if the run goes on without it. */
+export function stepStatusText(step) {
+  return statusText(step.status) + (step.status === "FAILED" && step.optional ? ", optional" : "");
+}
+
+/** The status of a step as a badge. */
+export function stepBadge(step) {
+  return badge(step.status, stepStatusText(step));
 }
 
 /** The progress of a run as a bar and text. *run* is a workflow of the API. */

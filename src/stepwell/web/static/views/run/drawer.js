@@ -5,7 +5,7 @@ import { serviceNow } from "../../lib/clock.js";
 import { errorNotice, html, icon, nothing, render } from "../../lib/dom.js";
 import { amount, dateTime, duration, durationBetween, money, plural } from "../../lib/format.js";
 import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
-import { isTerminal, statusBadge } from "../../lib/status.js";
+import { isTerminal, statusBadge, stepBadge } from "../../lib/status.js";
 import { reasonView } from "./reasons.js";
 import { inputsOf } from "./step_inputs.js";
 
@@ -18,6 +18,15 @@ const RECEIPTS = {
   provider_refused: "The provider refused to cancel it",
   finished_too_late: "Had finished already, and is paid for",
   unknown: "Its end isn't known",
+};
+
+const SKIPPED_BECAUSE = {
+  failure: "Skipped, because a step before it has failed.",
+  dependency: "Skipped, because a step that it needs was skipped.",
+};
+const RUNS_IF = {
+  any_completed: "All that it needs have ended, at least one with success",
+  all_ended: "All that it needs have ended, with or without success",
 };
 
 export class Drawer {
@@ -108,13 +117,15 @@ export class Drawer {
     render(html`
       <header class="drawer-header">
         <h2 id="drawer-title" class="break">${step.step_id}</h2>
-        ${statusBadge(step.status)}
+        ${stepBadge(step)}
         <button type="button" class="icon-button" aria-label="Close" title="Close (Escape)" @click=${() => this.element.close()}>${icon("close")}</button>
       </header>
       <div class="drawer-content stack">
         ${this.error ? errorNotice(this.error, () => this.read()) : nothing}
         ${this.reason ? html`<section class="notice notice-warning" aria-label="Why it waits">${
           reasonView(this.reason, serviceNow())}</section>` : nothing}
+        ${step.skip_reason ? html`<section class="notice" aria-label="Why it was skipped"><p>${
+          SKIPPED_BECAUSE[step.skip_reason] ?? step.skip_reason}</p></section>` : nothing}
         ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${step.error_message}</p></section>` : nothing}
         ${this.outputs(step)}
         ${definitionList(stepFacts(step))}
@@ -175,6 +186,8 @@ function stepFacts(step) {
   found.push(["Retries", `${step.retry_count} of ${step.max_retries}`]);
   if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);
+  if (RUNS_IF[step.run_if]) found.push(["Runs if", RUNS_IF[step.run_if]]);
+  if (step.optional) found.push(["Optional", "The run goes on if it fails"]);
   return found;
 }
 

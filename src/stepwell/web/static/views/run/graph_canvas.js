@@ -7,7 +7,7 @@
 import cytoscape from "../../vendor/cytoscape.js";
 import { number, percent } from "../../lib/format.js";
 import { fileUrl, filesOf, kindOf } from "../../lib/outputs.js";
-import { statusText } from "../../lib/status.js";
+import { statusText, stepStatusText } from "../../lib/status.js";
 import { graphStyle, onThemeChange, readColours } from "./graph_style.js";
 import {
   dependencyIndexes, groupName, groupPositions, groupsOf, layersOf, NODE, orderLayers, positionsOf,
@@ -28,7 +28,7 @@ const WORST_FIRST = ["FAILED", "RUNNING", "CANCELLED", "SKIPPED", "PENDING", "CO
 export class GraphCanvas {
   /** @param openStep called with a step's id  @param onGroups called after a group was opened or closed
    *  @param describe returns the second line of a step's node: by default its status */
-  constructor(container, steps, { openStep, onGroups = () => {}, describe = (step) => statusText(step.status) }) {
+  constructor(container, steps, { openStep, onGroups = () => {}, describe = stepStatusText }) {
     this.container = container;
     this.openStep = openStep;
     this.onGroups = onGroups;

@@ -57,11 +57,14 @@ function labelLinks(labels) {
 }
 
 function failure(run) {
-  if (!run.error_message && !run.errors?.length) return nothing;
   const errors = run.errors ?? [];
+  if (!run.error_message && !errors.length) return nothing;
   const more = errors.length - MOST_ERRORS;
-  return html`<div class="notice notice-error run-failure" role="group" aria-label="Error of the run">
-    ${run.error_message ? html`<p><strong>${run.error_message}</strong></p>` : nothing}
+  const ofOptional = !run.error_message;
+  return html`<div class="notice ${ofOptional ? "notice-warning" : "notice-error"} run-failure" role="group"
+    aria-label=${ofOptional ? "Errors of optional steps" : "Error of the run"}>
+    ${ofOptional ? html`<p>Optional steps have failed. The run goes on without them.</p>`
+      : html`<p><strong>${run.error_message}</strong></p>`}
     ${errors.length && errors[0] !== run.error_message
       ? html`<ul>${errors.slice(0, MOST_ERRORS).map((each) => html`<li>${each}</li>`)}</ul>` : nothing}
     ${more > 0 ? html`<p class="dim">And ${more} more: see the steps.</p>` : nothing}

@@ -1,7 +1,7 @@
 // The list of a run's steps, beside the graph: for keyboards and screen readers, and for those who prefer a list.
 import { html, nothing } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
-import { statusBadge } from "../../lib/status.js";
+import { stepBadge } from "../../lib/status.js";
 import { groupName } from "./layout.js";
 
 const MOST_FOUND = 200;
@@ -26,7 +26,7 @@ function rows(steps, open, selected) {
   return html`<ul class="step-list ${steps.length > LONG ? "step-list-long" : ""}" aria-label="Steps" @keydown=${onKey}>${steps.map((step) => html`<li>
     <button type="button" class="step-row" data-step=${step.step_id} tabindex=${step.step_id === current ? 0 : -1}
       aria-current=${step.step_id === selected} @click=${() => open(step.step_id)}>
-      <span class="truncate" title=${step.step_id}>${step.step_id}</span>${statusBadge(step.status)}</button></li>`)}</ul>`;
+      <span class="truncate" title=${step.step_id}>${step.step_id}</span>${stepBadge(step)}</button></li>`)}</ul>`;
 }
 
 function groupList(steps, { open, selected, groups, openGroup, toggleGroup }) {

@@ -2,7 +2,7 @@
 import { everySecond, serviceNow } from "../../lib/clock.js";
 import { classMap, emptyState, errorNotice, html, loading, nothing, ref, render, repeat, setStyle } from "../../lib/dom.js";
 import { dateTime, duration, plural } from "../../lib/format.js";
-import { isTerminal, statusBadge } from "../../lib/status.js";
+import { isTerminal, statusBadge, stepBadge } from "../../lib/status.js";
 import { refresher } from "../../lib/refresher.js";
 import { ticksOf, timelineOf } from "./timeline_model.js";
 
@@ -98,7 +98,7 @@ class TimelineTab {
       <details .open=${open} @toggle=${(event) => this.toggle(row.stepId, event.target.open)}>
         <summary>
           <span class="timeline-step truncate" title=${row.stepId}>${row.stepId}</span>
-          ${statusBadge(row.status)}
+          ${stepBadge(row)}
           <span class="timeline-bars" aria-hidden="true">${row.segments.map((each) => bar(each, timeline))}</span>
           <span class="timeline-total number">${row.start === null ? "–" : duration(row.end - row.start)}</span>
           <span class="visually-hidden">${rowInWords(row)}</span>

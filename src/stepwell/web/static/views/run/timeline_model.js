@@ -56,6 +56,7 @@ function rowOf(step, attempts, { run, ends, runStart, now }) {
   return {
     stepId: step.step_id,
     status: step.status,
+    optional: step.optional,
     dependencies: step.dependencies,
     attempts,
     segments,

@@ -29,6 +29,8 @@ export function sentencesOf(dry) {
     sentence(dry.running, ...goesOn(dry.verb)),
     sentence(dry.cancelled, "is cancelled", "are cancelled"),
     ...jobs(dry.remote_jobs_to_cancel),
+    sentence(dry.still_skipped ?? [], "stays skipped", "stay skipped"),
+    sentence(dry.still_failed ?? [], "that is optional stays failed", "that are optional stay failed"),
     dry.kept.length ? { text: `${plural(dry.kept.length, "result")} ${are(dry.kept)} kept`, steps: dry.kept } : null,
     ...files(dry),
   ].filter(Boolean);
