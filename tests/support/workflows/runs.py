@@ -245,12 +245,7 @@ class SimulatedRun:
     @property
     def waiting(self) -> list[int]:
         """The steps of the queue that a slot would really start."""
-        return sorted(
-            position
-            for position in self.queue
-            if (step := self.step_rows[position]).next_attempt_at is not None
-            or (step.status is StepStatus.PENDING and self.run.may_start)
-        )
+        return sorted(filter(self.run.wants_new_attempt, self.queue))
 
     @property
     def sleeping(self) -> list[int]:
