@@ -1,5 +1,6 @@
 // The graph of the definition in the editor, drawn as in the view of a run. A step's node leads to the step in the editor.
 import { GraphCanvas } from "../run/graph_canvas.js";
+import { stepsNamed } from "./expressions.js";
 
 export class DefinitionGraph {
   /** *goToStep* is called with a step's id. */
@@ -12,11 +13,13 @@ export class DefinitionGraph {
 
   /** Shows the steps of *text*, a valid definition. The graph stays as it is if its steps have the same dependencies. */
   show(text) {
-    const steps = JSON.parse(text).steps.map((step) => ({
+    const all = JSON.parse(text).steps;
+    const ids = all.map((step) => step.id);
+    const steps = all.map((step) => ({
       step_id: step.id,
       status: "PENDING",
       task_type: step.task_type,
-      dependencies: [...new Set([...(step.depends_on ?? []), ...(step.input_mappings ?? []).map((each) => each.from_step)])],
+      dependencies: dependenciesOf(step, ids),
     }));
     const key = JSON.stringify(steps);
     if (key === this.shown) return;
@@ -24,4 +27,9 @@ export class DefinitionGraph {
     if (this.canvas) this.canvas.replace(steps);
     else this.canvas = new GraphCanvas(this.container, steps, { openStep: this.goToStep, describe: (step) => step.task_type });
   }
+}
+
+function dependenciesOf(step, ids) {
+  const mapped = (step.input_mappings ?? []).map((each) => each.from_step);
+  return [...new Set([...(step.depends_on ?? []), ...stepsNamed(step.config, ids), ...mapped])];
 }
