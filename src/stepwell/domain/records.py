@@ -182,11 +182,22 @@ class AnswerSize(Struct, frozen=True):
     largest_step: int
 
 
+class StoredInputs(Struct, frozen=True):
+    """The `inputs` and the `inputs_schema` of a workflow as JSON; None if it has none."""
+
+    inputs: bytes | None = None
+    inputs_schema: bytes | None = None
+
+
+NO_INPUTS: Final = StoredInputs()
+
+
 class NewWorkflow(Struct, frozen=True):
     """A workflow to insert: the record with all its steps, and the events of the decisions that made it.
 
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
     at most once, and only while the reservation holds. `feature_level` is the level that a process needs to run it.
+    `evaluates` is that of `LoadedWorkflow`.
     """
 
     record: WorkflowRecord
@@ -195,6 +206,8 @@ class NewWorkflow(Struct, frozen=True):
     events: tuple[HistoryEvent, ...]
     reservation: Reservation | None = None
     feature_level: int = BASE_LEVEL
+    inputs: StoredInputs = NO_INPUTS
+    evaluates: bool = False
 
 
 class LoadedWorkflow(Struct):
@@ -202,7 +215,8 @@ class LoadedWorkflow(Struct):
 
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. `result_bytes` is the size of its
     results together, or 0 if it has ended for good. `open_tasks` are the attempts of RUNNING steps, and those that are
-    followed up. `unreadable` says why this version can't read its rows; `steps` is then incomplete. `deaths_alone`
+    followed up. `evaluates`: the configs of its steps have expressions. Only then, `inputs` (JSON) and `labels` are
+    loaded. `unreadable` says why this version can't read its rows; `steps` is then incomplete. `deaths_alone`
     counts the deaths of processes in a row during its trials (see `lifecycle.unclean_ends`); None if it needs no trial.
     """
 
@@ -218,6 +232,9 @@ class LoadedWorkflow(Struct):
     unreadable: str | None = None
     deaths_alone: int | None = None
     feature_level: int = BASE_LEVEL
+    evaluates: bool = False
+    inputs: bytes | None = None
+    labels: dict[str, str] = {}
 
     @property
     def is_understood(self) -> bool:

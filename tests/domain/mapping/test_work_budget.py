@@ -13,7 +13,7 @@ from msgspec import json
 from stepwell.contract.definition import FieldMapping
 from stepwell.contract.enums import TransformType
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.mapping.evaluation import Evaluation, evaluate_mappings, evaluation_request
+from stepwell.domain.mapping.evaluation import Evaluation, evaluate_inputs, evaluation_request
 from stepwell.domain.mapping.expressions import NothingFound, check_expression, expressions_of, find
 from stepwell.domain.mapping.input_mapping import mapped_values
 from stepwell.domain.mapping.interpreter import evaluate
@@ -34,7 +34,7 @@ def work_of(expression: str, value: Any, limit: int = sys.maxsize) -> int:
 
 def evaluated(mappings: list[FieldMapping], result: Any, *, decoded: bool = False) -> Evaluation:
     request = evaluation_request(mappings, [decoded] * len(mappings), {"a": json.encode(result)}, MAX_STEP_WORK)
-    return json.decode(evaluate_mappings(b"".join(request)), type=Evaluation)
+    return json.decode(evaluate_inputs(b"".join(request)), type=Evaluation)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_request_of_many_results_comes_in_parts() -> None:
     for some in (results, {}):
         parts = evaluation_request(mappings[: len(some)], [False] * len(some), some, MAX_STEP_WORK)
         assert max(map(len, parts)) < 400_000
-        answer = json.decode(evaluate_mappings(b"".join(parts)), type=Evaluation)
+        answer = json.decode(evaluate_inputs(b"".join(parts)), type=Evaluation)
         assert [json.decode(value) for value in answer.values] == ["x" * 100_000] * len(some)
 
 

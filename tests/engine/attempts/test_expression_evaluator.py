@@ -88,7 +88,7 @@ async def test_expressions_are_checked_a_few_at_a_time() -> None:
     expressions = [f"a[{number}]" + "|b" * 100 for number in range(500)] + ["a["]
     checked = await evaluator(light, HerePool()).check("t", expressions)
     assert list(checked) == expressions
-    assert [expression for expression, fault in checked.items() if fault] == ["a["]
+    assert [expression for expression, check in checked.items() if check.fault] == ["a["]
     assert len(light.sizes) == 6
     assert max(light.sizes) < 25_000
 

@@ -1,4 +1,4 @@
-"""The requests that a worker process answers: evaluate the mappings of a step, or check expressions.
+"""The requests that a worker process answers: evaluate what the inputs of a step need, or check expressions.
 
 Both are functions of bytes, so that they can run in a process of their own. They raise nothing but MemoryError.
 """
@@ -10,9 +10,16 @@ from msgspec import Raw, Struct, json
 
 from stepwell.contract.definition import FieldMapping
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.mapping.expressions import check_expression
-from stepwell.domain.mapping.input_mapping import check_mapped_bytes, mapped_values, mapping_error
+from stepwell.domain.mapping.config_expressions import (
+    ExpressionData,
+    StepExpressions,
+    expression_values,
+    place_label,
+)
+from stepwell.domain.mapping.expressions import analyse
+from stepwell.domain.mapping.input_mapping import check_mapped_bytes, mapped_values, mapping_label, step_error
 from stepwell.domain.mapping.step_results import StepResults
+from stepwell.domain.mapping.templates import ConfigText
 from stepwell.domain.mapping.work_budget import WorkBudget, WorkExceeded
 from stepwell.domain.strict_json.value_count import count_values, most_values
 
@@ -23,19 +30,27 @@ _PART_BYTES = 256 * 1024
 
 
 class EvaluationRequest(Struct, frozen=True):
-    """The mappings of one step, and the results that they read, by step id. `limit` is the budget of all of them.
+    """The expressions and mappings of one step, and the results that they read, by step id.
 
-    `decoded`: for each mapping, whether the step needs its value decoded.
+    `limit` is the budget of all of them. `decoded`: for each expression, and then for each mapping, whether the step
+    needs its value decoded. `texts`, `dependencies` and `own` are those of `StepExpressions`.
     """
 
     mappings: Sequence[FieldMapping]
     decoded: Sequence[bool]
     limit: int
+    texts: Sequence[ConfigText]
+    dependencies: Sequence[str]
+    own: dict[str, Raw]
     results: dict[str, Raw]
+
+    @property
+    def expressions(self) -> StepExpressions:
+        return StepExpressions(self.texts, self.dependencies, self.own)
 
 
 class Evaluation(Struct, frozen=True):
-    """The encoded value of each mapping, or the `error` for which the step fails.
+    """The encoded value of each expression, and then of each mapping; or the `error` for which the step fails.
 
     `spent` is the work that was done. `exceeded`: the error is that the work was over the limit.
     """
@@ -47,13 +62,19 @@ class Evaluation(Struct, frozen=True):
 
 
 def evaluation_request(
-    mappings: Sequence[FieldMapping], decoded: Sequence[bool], results: Mapping[str, bytes], limit: int
+    mappings: Sequence[FieldMapping],
+    decoded: Sequence[bool],
+    results: Mapping[str, bytes],
+    limit: int,
+    expressions: StepExpressions | None = None,
 ) -> list[bytes]:
-    """Return the request for `evaluate_mappings`, in parts.
+    """Return the request for `evaluate_inputs`, in parts.
 
     The results of a workflow can take 64 MiB. To copy all of them at once would hold up the event loop.
     """
-    head = json.encode(EvaluationRequest(mappings, decoded, limit, {}))
+    has = StepExpressions() if expressions is None else expressions
+    own = {name: Raw(value) for name, value in has.own.items()}
+    head = json.encode(EvaluationRequest(mappings, decoded, limit, has.texts, has.dependencies, own, {}))
     return list(_join([head.removesuffix(b"}}"), *_members(results), b"}}"]))
 
 
@@ -75,12 +96,29 @@ def _join(pieces: Sequence[bytes]) -> Iterator[bytes]:
     yield b"".join(part)
 
 
-def evaluate_mappings(data: bytes) -> bytes:
-    """Evaluate the mappings of *data*, an encoded `EvaluationRequest`. Return an encoded `Evaluation`."""
+def step_values(
+    mappings: Sequence[FieldMapping],
+    expressions: StepExpressions | None,
+    results: Mapping[str, bytes | memoryview],
+    budget: WorkBudget,
+) -> list[Any]:
+    """Return the value of each text with expressions, and then of each mapping.
+
+    Raises `AttemptError`, not retryable, for the first that fails, and `WorkExceeded`, whose text names it. The budget
+    is that of all together.
+    """
+    read, values, size = StepResults(results, budget), list[Any](), 0
+    if expressions is not None:
+        values, size = expression_values(expressions.texts, ExpressionData(expressions, read, budget), budget)
+    return values + mapped_values(mappings, read, budget, size)
+
+
+def evaluate_inputs(data: bytes) -> bytes:
+    """Evaluate what *data* asks for, an encoded `EvaluationRequest`. Return an encoded `Evaluation`."""
     request = json.decode(data, type=EvaluationRequest)
     budget = WorkBudget(request.limit)
     try:
-        values = mapped_values(request.mappings, StepResults(request.results, budget), budget)
+        values = step_values(request.mappings, request.expressions, request.results, budget)
         return json.encode(Evaluation(budget.spent, list(_encode(request, values))))
     except WorkExceeded as error:
         return json.encode(Evaluation(request.limit, error=_printable(error), exceeded=True))
@@ -96,15 +134,16 @@ def _encode(request: EvaluationRequest, values: Sequence[Any]) -> Iterator[Raw]:
     Their sizes are known only once they are encoded, because a character can take six bytes.
     """
     size = count = 0
-    for mapping, value, is_decoded in zip(request.mappings, values, request.decoded, strict=True):
+    labels = [*map(place_label, request.texts), *map(mapping_label, request.mappings)]
+    for label, value, is_decoded in zip(labels, values, request.decoded, strict=True):
         encoded = json.encode(value)
-        check_mapped_bytes(mapping, size := size + len(encoded))
+        check_mapped_bytes(label, size := size + len(encoded))
         if is_decoded:
             most = most_values(encoded)
             count += most if most < _FEW_VALUES else count_values(encoded).values
         if count > MAX_DECODED_VALUES:
             message = f"the mapped values of the step have over {MAX_DECODED_VALUES:,} elements and members"
-            raise mapping_error(mapping, message)
+            raise step_error(label, message)
         yield Raw(encoded)
 
 
@@ -118,5 +157,5 @@ def _printable(error: Exception) -> str:
 
 
 def check_expressions(request: bytes) -> bytes:
-    """Check an encoded list of expressions. Return the encoded list of what is wrong with each, or null."""
-    return json.encode([check_expression(expression) for expression in json.decode(request, type=list[str])])
+    """Check an encoded list of expressions. Return the encoded list of their `ExpressionCheck`s."""
+    return json.encode([analyse(expression) for expression in json.decode(request, type=list[str])])

@@ -1,15 +1,29 @@
-"""Checks and evaluates `from_field`: a name, or a JMESPath expression over a step's result."""
+"""Checks and evaluates JMESPath expressions: a `from_field` over a step's result, and those in texts of a config.
+
+A `from_field` may also be the name of a field.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from jmespath.exceptions import JMESPathError, JMESPathTypeError, LexerError, ParseError
 from jmespath.functions import Functions
-from jmespath.parser import ParsedResult, Parser
+from jmespath.parser import Parser
+from msgspec import Struct
 
 from stepwell.contract.definition import MAX_FROM_FIELD
 from stepwell.domain.mapping.interpreter import evaluate
+from stepwell.domain.mapping.templates import (
+    MAX_EXPRESSIONS,
+    MAX_STEP_EXPRESSIONS,
+    TemplateError,
+    may_have_expressions,
+    parse_template,
+    texts_of,
+)
 from stepwell.domain.mapping.work_budget import WorkBudget
 from stepwell.domain.strict_json.decode import MAX_INT, MIN_INT
 
@@ -26,7 +40,27 @@ _PARSE_UNITS = 4  # for a character
 # A syntax tree takes some 200 bytes for each character, so only short expressions are kept.
 _LONGEST_KEPT, _MOST_KEPT = 256, 1_024
 _LONGEST_CAUSE = 80  # characters of a message that may contain a part of the expression
-_kept: dict[str, ParsedResult | str] = {}
+_kept: dict[str, "Compiled | str"] = {}
+# The nodes that evaluate only their first child over the data. The others are evaluated over what that gives.
+_FIRST_CHILD_ONLY = frozenset(
+    ["subexpression", "index_expression", "pipe", "projection", "value_projection", "filter_projection", "flatten"]
+)
+
+
+class Compiled(Struct, frozen=True):
+    """A compiled expression. `names` are the members of the data that it reads; `reads_all`: it reads all of them."""
+
+    tree: Any
+    names: frozenset[str]
+    reads_all: bool
+
+
+class ExpressionCheck(Struct, frozen=True):
+    """What is wrong with an expression, or None; and the names that it reads, as `Compiled` has them."""
+
+    fault: str | None
+    names: frozenset[str] = frozenset()
+    reads_all: bool = False
 
 
 class NothingFound(Exception):
@@ -37,33 +71,42 @@ def check_expression(from_field: str) -> str | None:
     """Return what is wrong with *from_field*, or None. Letters, digits, `_ - .` and space are always accepted."""
     if _PLAIN.fullmatch(from_field):
         return None
-    compiled = _compiled(from_field)
-    return compiled if isinstance(compiled, str) else None
+    return analyse(from_field).fault
+
+
+def analyse(expression: str) -> ExpressionCheck:
+    """Check *expression*, which isn't the name of a field."""
+    compiled = compile_expression(expression)
+    if isinstance(compiled, str):
+        return ExpressionCheck(compiled)
+    return ExpressionCheck(None, compiled.names, compiled.reads_all)
 
 
 class Expressions:
     """Checks the expressions of a definition, each once. The size of all together is limited.
 
-    *checked* are results of `check_expression` that are known already, by expression.
+    *checked* are results of `analyse` that are known already, by expression.
     """
 
-    def __init__(self, checked: Mapping[str, str | None] | None = None) -> None:
+    def __init__(self, checked: Mapping[str, ExpressionCheck] | None = None) -> None:
         self._known, self._seen = dict(checked or {}), set[str]()
         self._left = MAX_TOTAL
 
     def check(self, from_field: str) -> str | None:
         """Return what is wrong with *from_field*, or None."""
-        if from_field in self._seen:
-            return self._known.get(from_field)
-        if _PLAIN.fullmatch(from_field):
-            return None
-        self._left -= len(from_field)
-        if self._left < 0:
-            return f"The expressions of one workflow have at most {MAX_TOTAL} characters, the same one counted once"
-        self._seen.add(from_field)
-        if from_field not in self._known:
-            self._known[from_field] = check_expression(from_field)
-        return self._known[from_field]
+        return None if _PLAIN.fullmatch(from_field) else self.analyse(from_field).fault
+
+    def analyse(self, expression: str) -> ExpressionCheck:
+        """Check *expression*, which isn't the name of a field."""
+        if expression not in self._seen:
+            self._left -= len(expression)
+            if self._left < 0:
+                limit = f"at most {MAX_TOTAL} characters, the same one counted once"
+                return ExpressionCheck(f"The expressions of one workflow have {limit}")
+            self._seen.add(expression)
+        if expression not in self._known:
+            self._known[expression] = analyse(expression)
+        return self._known[expression]
 
 
 def expressions_of(body: Any) -> list[str]:
@@ -73,11 +116,28 @@ def expressions_of(body: Any) -> list[str]:
     """
     found: dict[str, None] = {}
     left = MAX_TOTAL
-    for from_field in _from_fields(body):
-        if from_field not in found and len(from_field) <= left and not _PLAIN.fullmatch(from_field):
-            left -= len(from_field)
-            found[from_field] = None
+    for expression in _all_expressions(body):
+        if expression not in found and len(expression) <= left:
+            left -= len(expression)
+            found[expression] = None
     return list(found)
+
+
+def _all_expressions(body: Any) -> Iterator[str]:
+    for from_field in _from_fields(body):
+        if not _PLAIN.fullmatch(from_field):
+            yield from_field
+    yield from islice(_in_configs(body), MAX_EXPRESSIONS)
+
+
+def _in_configs(body: Any) -> Iterator[str]:
+    for step in _members(body, "steps"):
+        config = step.get("config") if isinstance(step, dict) else None
+        if not isinstance(config, dict) or not may_have_expressions(config):
+            continue
+        for each in islice(texts_of(config), MAX_STEP_EXPRESSIONS):
+            with suppress(TemplateError):
+                yield from (expression.text for expression in parse_template(each.text).expressions)
 
 
 def _from_fields(body: Any) -> Iterator[str]:
@@ -102,24 +162,29 @@ def find(result: Any, from_field: str, budget: WorkBudget) -> Any:
     if plain and isinstance(result, dict) and from_field in result:
         value = result[from_field]
     else:
-        compiled = _compiled(from_field, budget)
+        compiled = compile_expression(from_field, budget)
         if isinstance(compiled, str):
             raise NothingFound("" if plain else compiled)
-        try:
-            value = evaluate(compiled.parsed, result, budget)
-        except JMESPathTypeError as error:
-            # Its own text quotes the value, which may be many times as long as the result.
-            types = " or ".join(error.expected_types)
-            raise NothingFound(f"{error.function_name}() takes {types}, got {error.actual_type}") from None
-        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
-            # JMESPath's own errors are ValueErrors. Its functions raise the others for values that they don't expect.
-            raise NothingFound(str(error).partition("\n")[0][:200]) from None
+        value = value_of(compiled, result, budget)
     if value is None:
         raise NothingFound
     return value
 
 
-def _compiled(expression: str, budget: WorkBudget | None = None) -> ParsedResult | str:
+def value_of(compiled: Compiled, data: Any, budget: WorkBudget) -> Any:
+    """Return the value of the expression over *data*. Raises `NothingFound` if it has none, and `WorkExceeded`."""
+    try:
+        return evaluate(compiled.tree, data, budget)
+    except JMESPathTypeError as error:
+        # Its own text quotes the value, which may be many times as long as the result.
+        types = " or ".join(error.expected_types)
+        raise NothingFound(f"{error.function_name}() takes {types}, got {error.actual_type}") from None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        # JMESPath's own errors are ValueErrors. Its functions raise the others for values that they don't expect.
+        raise NothingFound(str(error).partition("\n")[0][:200]) from None
+
+
+def compile_expression(expression: str, budget: WorkBudget | None = None) -> Compiled | str:
     """Return the compiled expression, or what is wrong with it."""
     if (kept := _kept.get(expression)) is not None:
         return kept
@@ -142,7 +207,7 @@ def _syntax_error(error: JMESPathError, expression: str) -> str:
     return "it ends too early"
 
 
-def _compile(expression: str) -> ParsedResult | str:
+def _compile(expression: str) -> Compiled | str:
     try:
         compiled = Parser().parse(expression)
     except JMESPathError as error:
@@ -152,7 +217,24 @@ def _compile(expression: str) -> ParsedResult | str:
         return "Not a JMESPath expression: nested too deeply"
     finally:
         Parser.purge()  # the parser's own cache bounds the number of trees, and not their size
-    return _misuse(compiled.parsed) or compiled
+    return _misuse(compiled.parsed) or Compiled(compiled.parsed, *_reads(compiled.parsed))
+
+
+def _reads(root: Any) -> tuple[frozenset[str], bool]:
+    """Return the names of the data's members that the expression reads, and whether it reads the data as a whole."""
+    names, reads_all, rest = set[str](), False, [root]
+    while rest:
+        node = rest.pop()
+        kind = node["type"]
+        if kind == "field":
+            names.add(node["value"])
+        elif kind in ("current", "identity"):
+            reads_all = True
+        elif kind in _FIRST_CHILD_ONLY:
+            rest.append(node["children"][0])
+        elif kind != "expref":  # it is applied to elements of an argument
+            rest += (child for child in node["children"] if isinstance(child, dict))
+    return frozenset(names), reads_all
 
 
 def _misuse(root: Any) -> str | None:

@@ -58,13 +58,15 @@ def merged_config(
     return merged | {name: value for name, value in own.items() if value is not None or name not in merged}
 
 
-def mapped_values(mappings: Sequence[FieldMapping], results: StepResults, budget: WorkBudget) -> list[Any]:
-    """Return the value of each mapping.
+def mapped_values(
+    mappings: Sequence[FieldMapping], results: StepResults, budget: WorkBudget, size: int = 0
+) -> list[Any]:
+    """Return the value of each mapping. *size* is that of the step's other values, in bytes.
 
     Raises `AttemptError`, not retryable, for the first mapping that fails, and `WorkExceeded`, whose text names the
     mapping that exceeds the budget. The budget is that of all *mappings* together.
     """
-    values, size = list[Any](), 0
+    values = list[Any]()
     for mapping in mappings:
         try:
             value = _mapped(mapping, results.get(mapping.from_step), budget)
@@ -72,17 +74,17 @@ def mapped_values(mappings: Sequence[FieldMapping], results: StepResults, budget
             budget.spend_encode(more)
         except WorkExceeded as error:
             raise WorkExceeded(f"{mapping_label(mapping)} {error}") from None
-        check_mapped_bytes(mapping, size := size + more)
+        check_mapped_bytes(mapping_label(mapping), size := size + more)
         if isinstance(value, (list, dict)) and is_deeper(value, MAX_LEVELS - mapping.to_field.count(".") - 1):
             raise mapping_error(mapping, f"the value is nested deeper than {MAX_LEVELS} levels")
         values.append(value)
     return values
 
 
-def check_mapped_bytes(mapping: FieldMapping, size: int) -> None:
-    """Raise `AttemptError`, not retryable, if the values of a step's mappings, up to *mapping*, have too many bytes."""
+def check_mapped_bytes(label: str, size: int) -> None:
+    """Raise `AttemptError`, not retryable, if the values of a step up to that of *label* have too many bytes."""
     if size > MAX_MAPPED_BYTES:
-        raise mapping_error(mapping, f"the mapped values of the step are over {MAX_MAPPED_BYTES:,} bytes")
+        raise step_error(label, f"the mapped values of the step are over {MAX_MAPPED_BYTES:,} bytes")
 
 
 def resolve_inputs(
@@ -149,7 +151,12 @@ def _failed(message: str) -> AttemptError:
 
 def mapping_error(mapping: FieldMapping, why: str) -> AttemptError:
     """Return the error, not retryable, of a step whose *mapping* has no value."""
-    return _failed(f"{mapping_label(mapping)}: {why}")
+    return step_error(mapping_label(mapping), why)
+
+
+def step_error(label: str, why: str, separator: str = ": ") -> AttemptError:
+    """Return the error, not retryable, of a step that *label* has no value for."""
+    return _failed(f"{label}{separator}{why}")
 
 
 def mapping_label(mapping: FieldMapping) -> str:

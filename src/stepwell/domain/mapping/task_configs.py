@@ -1,6 +1,6 @@
 """Validates the config fields that Stepwell knows, and says which inputs each type of task needs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from msgspec import ValidationError, convert
@@ -47,12 +47,18 @@ def normalise_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str
     return normalised
 
 
-def config_faults(task_type: TaskType, config: Mapping[str, Any], loc: Loc) -> Iterator[Fault]:
-    """Yield the faults of the known fields in *config*. Required fields may be absent: a mapping may provide them."""
+def config_faults(
+    task_type: TaskType, config: Mapping[str, Any], loc: Loc, evaluated: Collection[Loc] = ()
+) -> Iterator[Fault]:
+    """Yield the faults of the known fields in *config*. Required fields may be absent: a mapping may provide them.
+
+    *evaluated* are the locations of strings with expressions, whose values aren't known yet.
+    """
     try:
         known = known_config(task_type, config)
     except ValidationError:
-        yield from iter_faults(CONFIGS[task_type], normalise_inputs(task_type, without_nulls(config)), loc)
+        faults = iter_faults(CONFIGS[task_type], normalise_inputs(task_type, without_nulls(config)), loc)
+        yield from (fault for fault in faults if fault.loc not in evaluated)
         return
     if isinstance(known, GenerationConfig) and known.width * known.height > MAX_PIXELS:
         message = f"{known.width} x {known.height} is more than {MAX_PIXELS // 1_000_000} megapixels"

@@ -1,4 +1,4 @@
-"""Evaluates the mappings of steps: small ones at once on the event loop, others in worker processes.
+"""Evaluates the expressions and mappings of steps: small ones at once on the event loop, others in worker processes.
 
     loop ──► light worker ──► heavy worker ──► the step fails
          over 2 ms        over 50 ms       over about a second
@@ -9,14 +9,14 @@ a larger one if that isn't enough. A light worker never waits for a heavy evalua
 What must hold:
 - On the loop, evaluations that cost more than a step costs anyway take at most a fifth of the time, and at most 10 ms
   in a row, however many attempts start at once. The others go to a worker process.
-- Whether an evaluation fails depends on its mappings and the results alone, not on how busy the machine is. Only the
-  processor time and the memory of a worker are bounded as well.
+- Whether an evaluation fails depends on its expressions, its mappings and their data alone, not on how busy the
+  machine is. Only the processor time and the memory of a worker are bounded as well.
 - An evaluation that waits for a worker holds no data of its own. A step without a provider lends its slot to others.
 - An attempt that waits for its evaluation has sent nothing. After a crash, another process evaluates anew.
 - All evaluations of one workflow in worker processes are bounded together.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -25,14 +25,16 @@ from msgspec import json
 
 from stepwell.contract.definition import FieldMapping
 from stepwell.domain.errors import AttemptError, Unavailable
+from stepwell.domain.mapping.config_expressions import StepExpressions, place_label
 from stepwell.domain.mapping.evaluation import (
     Evaluation,
     check_expressions,
-    evaluate_mappings,
+    evaluate_inputs,
     evaluation_request,
+    step_values,
 )
-from stepwell.domain.mapping.input_mapping import mapped_values, mapping_label
-from stepwell.domain.mapping.step_results import StepResults
+from stepwell.domain.mapping.expressions import ExpressionCheck
+from stepwell.domain.mapping.input_mapping import mapping_label
 from stepwell.domain.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
 from stepwell.worker_processes import WorkerFailed, WorkerPool
 
@@ -89,28 +91,41 @@ class ExpressionEvaluator:
         self.light, self.heavy = light, heavy
         self.allowance = LoopAllowance(now)
 
-    def may_parse_here(self, results: Mapping[str, bytes]) -> bool:
-        """Return whether the event loop may decode *results* now."""
+    def may_parse_here(self, data: Iterable[bytes]) -> bool:
+        """Return whether the event loop may decode *data* now."""
         budget = self.allowance.budget()
         try:
-            for result in results.values():
-                budget.spend_parse(result)
+            for each in data:
+                budget.spend_parse(each)
         except WorkExceeded:
             return False
         finally:
             self.allowance.spent(min(budget.spent, budget.limit))
         return True
 
-    def evaluate_here(self, mappings: Sequence[FieldMapping], results: Mapping[str, bytes]) -> list[Any] | None:
-        """Return the value of each mapping; None if they are too heavy for the event loop now. Raises `AttemptError`.
+    def may_work_here(self, units: int) -> bool:
+        """Return whether the event loop may do so much other work for expressions now, and charge it then."""
+        if units > self.allowance.budget().limit:
+            return False
+        self.allowance.spent(units)
+        return True
 
-        *results* are encoded, by step id.
+    def evaluate_here(
+        self,
+        mappings: Sequence[FieldMapping],
+        results: Mapping[str, bytes],
+        expressions: StepExpressions | None = None,
+    ) -> list[Any] | None:
+        """Return the value of each text with expressions, and then of each mapping.
+
+        Returns None if they are too heavy for the event loop now. *results* are encoded, by step id. Raises
+        `AttemptError`.
         """
-        if not mappings:
+        if not mappings and expressions is None:
             return []
         budget = self.allowance.budget()
         try:
-            return mapped_values(mappings, StepResults(results, budget), budget)
+            return step_values(mappings, expressions, results, budget)
         except WorkExceeded:
             return None
         finally:
@@ -122,10 +137,11 @@ class ExpressionEvaluator:
         mappings: Sequence[FieldMapping],
         decoded: Sequence[bool],
         results: Mapping[str, bytes],
+        expressions: StepExpressions | None = None,
     ) -> list[bytes]:
-        """Return the encoded value of each mapping, from a worker process. Raises `AttemptError`.
+        """Return the encoded values that `evaluate_here` returns, from a worker process. Raises `AttemptError`.
 
-        *decoded*: for each mapping, whether the caller decodes its value.
+        *decoded*: for each of them, whether the caller decodes it.
         """
         evaluation = Evaluation(0)
         for pool, limit in ((self.light, _LIGHT_WORK), (self.heavy, MAX_STEP_WORK)):
@@ -134,13 +150,13 @@ class ExpressionEvaluator:
                 if account.mapping_work >= MAX_WORKFLOW_WORK:
                     limit_text = f"the limit of {MAX_WORKFLOW_WORK:,} visits and elements"
                     raise _failed(f"The mappings of this workflow have taken more work than {limit_text}")
-                return evaluation_request(mappings, decoded, results, limit)
+                return evaluation_request(mappings, decoded, results, limit, expressions)
 
             try:
-                answer = await pool.run(account.tenant, evaluate_mappings, request)
+                answer = await pool.run(account.tenant, evaluate_inputs, request)
             except WorkerFailed as error:
                 account.mapping_work += limit
-                raise _failed(f"{_labels(mappings)}: {error}", retryable=error.repeatable) from error
+                raise _failed(f"{_labels(mappings, expressions)}: {error}", retryable=error.repeatable) from error
             evaluation = json.decode(answer, type=Evaluation)
             account.mapping_work += evaluation.spent
             if not evaluation.exceeded:
@@ -149,15 +165,15 @@ class ExpressionEvaluator:
             raise _failed(evaluation.error)
         return [bytes(value) for value in evaluation.values]
 
-    async def check(self, tenant: str | None, expressions: Sequence[str]) -> dict[str, str | None]:
-        """Return what is wrong with each expression, or None. Raises `Unavailable`."""
-        checked: dict[str, str | None] = {}
+    async def check(self, tenant: str | None, expressions: Sequence[str]) -> dict[str, ExpressionCheck]:
+        """Check each expression. Raises `Unavailable`."""
+        checked: dict[str, ExpressionCheck] = {}
         try:
             with fail_after(_CHECK_S):
                 for some in _slices(expressions, _CHECKED_AT_ONCE):
                     request = partial(_check_request, some)
                     answer = await self.light.run(("check", tenant), check_expressions, request)
-                    checked |= zip(some, json.decode(answer, type=list[str | None]), strict=True)
+                    checked |= zip(some, json.decode(answer, type=list[ExpressionCheck]), strict=True)
         except TimeoutError:
             raise Unavailable("Too many expressions wait to be checked.") from None
         except WorkerFailed as error:
@@ -182,11 +198,12 @@ def _slices(texts: Sequence[str], characters: int) -> Iterator[list[str]]:
         yield some
 
 
-def _labels(mappings: Sequence[FieldMapping]) -> str:
-    """Return the labels of *mappings* for an error: one of them is at fault, and it is unknown which."""
-    labels = [mapping_label(mapping) for mapping in mappings[:_LABELS]]
-    more = [f"{len(mappings) - _LABELS} more"] if len(mappings) > _LABELS else []
-    return "; or ".join([*labels, *more])
+def _labels(mappings: Sequence[FieldMapping], expressions: StepExpressions | None) -> str:
+    """Return the labels of what was evaluated, for an error: one is at fault, and it is unknown which."""
+    labels = [] if expressions is None else [place_label(text) for text in expressions.texts]
+    labels += [mapping_label(mapping) for mapping in mappings]
+    more = [f"{len(labels) - _LABELS} more"] if len(labels) > _LABELS else []
+    return "; or ".join([*labels[:_LABELS], *more])
 
 
 def _failed(message: str, *, retryable: bool = False) -> AttemptError:

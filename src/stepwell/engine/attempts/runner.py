@@ -27,13 +27,16 @@ from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
+from stepwell.domain.mapping.config_expressions import StepExpressions
 from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.mapping.input_mapping import (
+    DeferredTransform,
     checked_inputs,
     effective_config,
     put_input,
     resolve_inputs,
 )
+from stepwell.domain.mapping.templates import with_values
 from stepwell.domain.mapping.transforms import is_deferred
 from stepwell.domain.model import Task
 from stepwell.domain.steps import ResolvedStep
@@ -61,13 +64,18 @@ log = structlog.get_logger()
 _ERROR_CAP = 2_000
 _LEAST_DECODED, _MOST_DECODED = 2, 69  # bytes of memory for a byte of JSON, by `decoded_size`
 _OUTAGE_RETRY_S = 0.5
+_NULL = b"null"
 _CREDENTIALS = {"content_credentials": True}
 
 
 class AttemptContext(Protocol):
-    """The part of a workflow that an attempt reads. `mapping_work`: see `expression_evaluator.WorkAccount`."""
+    """The part of a workflow that an attempt reads. `mapping_work`: see `expression_evaluator.WorkAccount`.
+
+    `evaluates`: the configs of its steps have expressions.
+    """
 
     mapping_work: int
+    evaluates: bool
 
     @property
     def workflow_id(self) -> Any: ...
@@ -88,8 +96,12 @@ class AttemptContext(Protocol):
     def has_sent(self, position: int) -> bool:
         """Return whether a request of the step's attempt was sent to a provider."""
 
-    def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]: ...
-    def stored_results(self, definition: WorkflowStepDefinition) -> list[int]:
+    def parse_work(self, position: int) -> int:
+        """Return the work that the first call of the next three does to parse the step's expressions."""
+
+    def expressions(self, position: int) -> StepExpressions | None: ...
+    def results(self, position: int) -> Mapping[str, bytes]: ...
+    def stored_results(self, position: int) -> list[int]:
         """Return the positions of the results that the step reads and that are in the database only."""
 
     def lend_results(self, results: Mapping[int, bytes]) -> AbstractContextManager[None]:
@@ -156,21 +168,27 @@ class AttemptRunner:
         self._local = local
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
-        """Evaluate the mappings. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
+        """Evaluate the inputs. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
         if task.sent is not None:
             return PreparedAttempt([])  # the provider has its inputs
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
             values: list[Any] | None = []
-            if definition.input_mappings:
-                results = context.results(definition)
-                missing = len(results) < len(definition.input_mappings) and context.stored_results(definition)
-                if missing or not _are_small(results):
+            expressions = None
+            if context.evaluates:
+                if (work := context.parse_work(task.position)) and not self._expressions.may_work_here(work):
                     return PreparedAttempt(None)
-                values = self._expressions.evaluate_here(definition.input_mappings, results)
+                expressions = context.expressions(task.position)
+            if definition.input_mappings or expressions is not None:
+                results = context.results(task.position)
+                complete = expressions is None and len(results) == len(definition.input_mappings)
+                missing = not complete and context.stored_results(task.position)
+                if missing or not _are_small(_data_of(results, expressions)):
+                    return PreparedAttempt(None)
+                values = self._expressions.evaluate_here(definition.input_mappings, results, expressions)
             if values is None or task.provider is not None:
                 return PreparedAttempt(values, heavy=values is None)
-            inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), values)
+            inputs, deferred = _resolved(context, definition, expressions, values)
             if deferred:
                 return PreparedAttempt(values)
             inputs = checked_inputs(plan.task_type, inputs)
@@ -284,7 +302,7 @@ class AttemptRunner:
 
         An outage doesn't fail the attempt.
         """
-        positions = [] if task.sent is not None else context.stored_results(context.definition(task.position))
+        positions = [] if task.sent is not None else context.stored_results(task.position)
         if not positions:
             return {}
         room = await memory.take_results(len(positions) * MAX_RESULT_BYTES)
@@ -383,13 +401,14 @@ class AttemptRunner:
         control: AttemptControl,
     ) -> dict[str, Any]:
         definition, values = context.definition(task.position), work.values
+        expressions = context.expressions(task.position)
         if values is None and not work.heavy:
-            values = await self._evaluated_here(context, definition, memory)
+            values = await self._evaluated_here(context, task.position, expressions, memory)
         if values is None:
             values = await self._evaluated_elsewhere(
-                context, definition, memory, control, decode=task.provider is not None
+                context, task.position, expressions, memory, control, decode=task.provider is not None
             )
-        inputs, deferred = resolve_inputs(definition, effective_config(context.config, definition), values)
+        inputs, deferred = _resolved(context, definition, expressions, values)
         max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
         finisher = TransformFinisher(self._links, context.tenant, io, max_text)
         for transform in deferred:
@@ -397,43 +416,66 @@ class AttemptRunner:
         return inputs
 
     async def _evaluated_here(
-        self, context: AttemptContext, definition: WorkflowStepDefinition, memory: AttemptMemory
+        self, context: AttemptContext, position: int, expressions: StepExpressions | None, memory: AttemptMemory
     ) -> list[Any] | None:
-        """Evaluate the mappings of large results. Return None if they are too heavy for the event loop now."""
-        results = context.results(definition)
-        if not self._expressions.may_parse_here(results):
+        """Evaluate what reads large results. Return None if that is too heavy for the event loop now."""
+        results = context.results(position)
+        data = _data_of(results, expressions)
+        if not self._expressions.may_parse_here(data):
             return None
-        await memory.take(sum(map(decoded_size, results.values())))
-        return self._expressions.evaluate_here(definition.input_mappings, results)
+        await memory.take(sum(map(decoded_size, data)))
+        return self._expressions.evaluate_here(context.definition(position).input_mappings, results, expressions)
 
     async def _evaluated_elsewhere(
         self,
         context: AttemptContext,
-        definition: WorkflowStepDefinition,
+        position: int,
+        expressions: StepExpressions | None,
         memory: AttemptMemory,
         control: AttemptControl,
         *,
         decode: bool,
     ) -> list[Any]:
-        """Evaluate the mappings in a worker process. When the service stops, that ends at once.
+        """Evaluate expressions and mappings in a worker process. When the service stops, that ends at once.
 
         Without *decode*, values that only go into the result stay encoded.
         """
-        mappings = definition.input_mappings
-        decoded = [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
+        mappings = context.definition(position).input_mappings
+        decoded = [] if expressions is None else [decode] * len(expressions.texts)
+        decoded += [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
         with control.evaluating_mappings():
-            values = await self._expressions.evaluate(context, mappings, decoded, context.results(definition))
+            results = context.results(position)
+            values = await self._expressions.evaluate(context, mappings, decoded, results, expressions)
         sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
         await memory.take(sum(sizes))
-        return [await _decoded(value) if read else Raw(value) for value, read in zip(values, decoded, strict=True)]
+        return [await _value_of(value, read) for value, read in zip(values, decoded, strict=True)]
 
 
-def _are_small(results: Mapping[str, bytes]) -> bool:
-    """Return whether the results may be decoded without room in memory."""
-    size = sum(map(len, results.values()))
+def _data_of(results: Mapping[str, bytes], expressions: StepExpressions | None) -> list[bytes]:
+    """Return all that an evaluation decodes: the *results*, and what the expressions read of the workflow."""
+    return [*results.values(), *(() if expressions is None else expressions.own.values())]
+
+
+def _resolved(
+    context: AttemptContext,
+    definition: WorkflowStepDefinition,
+    expressions: StepExpressions | None,
+    values: Sequence[Any],
+) -> tuple[dict[str, Any], list[DeferredTransform]]:
+    """Return the inputs and the deferred transforms. *values*: those of the expressions, and then of the mappings."""
+    if expressions is not None:
+        places = [text.place for text in expressions.texts]
+        config = with_values(definition.config, dict(zip(places, values, strict=False)))
+        definition, values = replace(definition, config=config), values[len(places) :]
+    return resolve_inputs(definition, effective_config(context.config, definition), values)
+
+
+def _are_small(data: Sequence[bytes]) -> bool:
+    """Return whether the data may be decoded without room in memory."""
+    size = sum(map(len, data))
     if size * _MOST_DECODED <= FREE_BYTES or size * _LEAST_DECODED > FREE_BYTES:
         return size * _MOST_DECODED <= FREE_BYTES
-    return sum(map(decoded_size, results.values())) <= FREE_BYTES
+    return sum(map(decoded_size, data)) <= FREE_BYTES
 
 
 def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001
@@ -441,8 +483,10 @@ def _provider_config(context: AttemptContext, position: int, on_fallback: bool) 
     return (definition.fallback_provider_config if on_fallback else definition.provider_config) or {}
 
 
-async def _decoded(value: bytes) -> Any:
-    """Return the decoded value. Others on the event loop have their turn in between."""
+async def _value_of(value: bytes, is_decoded: bool) -> Any:  # noqa: FBT001
+    """Return the value, encoded unless *is_decoded*. Others on the event loop have their turn in between."""
+    if not is_decoded:
+        return None if value == _NULL else Raw(value)
     await asyncio.sleep(0)
     return json.decode(value)
 

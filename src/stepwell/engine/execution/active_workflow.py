@@ -7,23 +7,26 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import Struct, UnsetType, structs
 
 from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.mapping.config_expressions import StepExpressions
+from stepwell.domain.mapping.templates import may_have_expressions
 from stepwell.domain.model import Task
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.running_attempt import RunningAttempt
+from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
 from stepwell.ports.clock import Timer
 
 
@@ -40,8 +43,9 @@ class ActiveWorkflow:
     `places` is the number of active workflows that it counts as. `pins` counts the verbs that use the workflow: it
     stays in memory while there are any, or while the run is active. `dequeued`: its waiting steps are out of the queue,
     because it starts nothing. `lost`: this process must not touch the workflow any more, nor its files. `refusals` is
-    how often in a row the database has refused its rows. `mapping_work` is the work of its mappings in worker
-    processes, in the units of `work_budget`. `attempts` and `follow_ups` are by task id. `timers` are by position; the
+    how often in a row the database has refused its rows. `evaluates`: the configs of its steps have expressions.
+    `mapping_work` is the work of its expressions and mappings in worker processes, in the units of `work_budget`.
+    `attempts` and `follow_ups` are by task id. `timers` are by position; the
     key None has the timer of the workflow's deadline. `waiting_since` is the monotonic time at which a step that may
     start began to wait, by position, the earliest first. `evicted` is set when the workflow has left memory, `quiet`
     while it has no attempts.
@@ -67,6 +71,8 @@ class ActiveWorkflow:
         self.quiet.set()
         self._loaded, self._steps = loaded, loaded.steps
         self._lent: dict[int, _LentResult] = {}
+        self.evaluates = loaded.evaluates
+        self._expressions = WorkflowExpressions(loaded) if loaded.evaluates else None
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
         self.run = Run(
             loaded.state,
@@ -74,7 +80,7 @@ class ActiveWorkflow:
             [step.plan for step in loaded.steps],
             [step.state for step in loaded.steps],
             loaded.open_tasks,
-            [self._sources(step.definition) for step in loaded.steps],
+            [self._sources(step) for step in loaded.steps],
             [task.position for task in loaded.open_tasks if works_here is not None and works_here(task.provider)],
             result_bytes=loaded.result_bytes,
             suppress_subtask_events=loaded.suppress_subtask_events,
@@ -143,26 +149,39 @@ class ActiveWorkflow:
         task = self.run.open_task(position)
         return task is not None and task.sent is not None
 
-    def results(self, definition: WorkflowStepDefinition) -> Mapping[str, bytes]:
-        """Return the results that the step's mappings read and that are in memory, encoded, by step id."""
+    def parse_work(self, position: int) -> int:
+        """Return the work that `expressions` and `results` do once to parse the expressions of the step."""
+        return 0 if self._expressions is None else self._expressions.parse_work(position)
+
+    def expressions(self, position: int) -> StepExpressions | None:
+        """Return the expressions in the step's config, and what they read of the workflow; None if it has none."""
+        return None if self._expressions is None else self._expressions.of(position, self.run.state)
+
+    def follow_labels(self, decision: Decision) -> None:
+        """Let the expressions of steps see the labels that *decision* has changed."""
+        if self._expressions is not None and not isinstance(decision.labels, UnsetType):
+            self._expressions.labels = decision.labels or {}
+
+    def results(self, position: int) -> Mapping[str, bytes]:
+        """Return the results that the step reads and that are in memory, encoded, by step id."""
         results = {}
-        for mapping in definition.input_mappings:
-            position = self._positions[mapping.from_step]
-            result = self.run.steps[position].result
-            if result is None and (lent := self._lent.get(position)) is not None:
+        for step_id in self._read_steps(position):
+            source = self._positions[step_id]
+            result = self.run.steps[source].result
+            if result is None and (lent := self._lent.get(source)) is not None:
                 result = lent.result
             if result is not None:
-                results[mapping.from_step] = result
+                results[step_id] = result
         return results
 
-    def stored_results(self, definition: WorkflowStepDefinition) -> list[int]:
-        """Return the positions of the results that the step's mappings read and that are in the database only."""
+    def stored_results(self, position: int) -> list[int]:
+        """Return the positions of the results that the step reads and that are in the database only."""
         stored = list[int]()
-        for mapping in definition.input_mappings:
-            position = self._positions[mapping.from_step]
-            step = self.run.steps[position]
-            if step.result is None and self.run.kept_results.is_stored_only(step) and position not in stored:
-                stored.append(position)
+        for step_id in self._read_steps(position):
+            source = self._positions[step_id]
+            step = self.run.steps[source]
+            if step.result is None and self.run.kept_results.is_stored_only(step) and source not in stored:
+                stored.append(source)
         return stored
 
     @contextmanager
@@ -185,5 +204,20 @@ class ActiveWorkflow:
             return False
         return source.completed_at <= began
 
-    def _sources(self, definition: WorkflowStepDefinition) -> tuple[int, ...]:
-        return tuple({self._positions[mapping.from_step] for mapping in definition.input_mappings})
+    def _read_steps(self, position: int) -> Sequence[str]:
+        """Return the ids of the steps whose results the step's attempt reads."""
+        mapped = [mapping.from_step for mapping in self.definition(position).input_mappings]
+        if self._expressions is None:
+            return mapped
+        named = self._expressions.read_steps(position)
+        if self._steps[position].plan.run_if is not RunIf.ALL_COMPLETED:
+            task = self.run.open_task(position)
+            named = [each for each in named if task is None or self._had_result(each, task)]
+        return [*mapped, *named]
+
+    def _sources(self, step: StepRecord) -> tuple[int, ...]:
+        """Return the positions that the step reads: a superset if it has expressions, which are parsed only later."""
+        sources = {self._positions[mapping.from_step] for mapping in step.definition.input_mappings}
+        if self._expressions is not None and may_have_expressions(step.definition.config):
+            sources.update(step.plan.depends_on)
+        return tuple(sources)

@@ -273,6 +273,7 @@ class Scheduler:
     def _dispatch(self, workflow: ActiveWorkflow, decision: Decision) -> None:
         """Queue the ready steps of *decision* for a slot, and its rows for the checkpointer."""
         ready = decision.ready
+        workflow.follow_labels(decision)
         if workflow.run.may_start:
             if workflow.dequeued:
                 # Steps that still wait in the queue are also ready in the decision. None must be queued twice.

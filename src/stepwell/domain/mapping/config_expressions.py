@@ -1,0 +1,139 @@
+"""Evaluates the expressions in a step's config over the results of its dependencies, `inputs` and `workflow`.
+
+What must hold:
+- An expression sees the results of the step's dependencies, and of no other step.
+- Only the texts of the config are parsed: no text that an expression has produced, and none of the data.
+- A text is built within the work budget, and after its size was checked.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct, json
+
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.mapping.expressions import NothingFound, compile_expression, value_of
+from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES, step_error
+from stepwell.domain.mapping.step_results import StepResults
+from stepwell.domain.mapping.templates import ConfigText, TemplateExpression, parse_template
+from stepwell.domain.mapping.work_budget import WorkBudget, WorkExceeded
+from stepwell.domain.strict_json.schema_faults import printable_key
+from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
+
+INPUTS: Final = "inputs"
+WORKFLOW: Final = "workflow"
+ITEM: Final = "item"
+RESERVED: Final = frozenset([INPUTS, WORKFLOW, ITEM])
+"""The names that never mean a step of that id. `item` is reserved for steps that run once for each item."""
+
+_LONGEST_PLACE = 255
+_READ_CHARACTERS = 64  # of a text that is searched for expressions, for one unit of work
+_EXPRESSION_UNITS = 10  # to find an expression in its text, and to assemble its data
+
+
+class StepExpressions(Struct, frozen=True):
+    """The texts of a step's config that have expressions, and what these may read.
+
+    `dependencies` are the ids of the steps whose results they see. `own` has `inputs` and `workflow`, encoded, as far
+    as they read them.
+    """
+
+    texts: Sequence[ConfigText] = ()
+    dependencies: Sequence[str] = ()
+    own: Mapping[str, bytes] = {}
+
+
+class ExpressionData:
+    """The data of a step's expressions, decoded when one reads it. The decoding is charged to *budget*."""
+
+    def __init__(self, expressions: StepExpressions, results: StepResults, budget: WorkBudget) -> None:
+        self._steps = [name for name in expressions.dependencies if name not in RESERVED]
+        self._known = frozenset(self._steps)
+        self._results, self._own = results, StepResults(expressions.own, budget)
+
+    def of(self, names: frozenset[str], *, reads_all: bool) -> dict[str, Any]:
+        """Return the data with the members *names*, or with all. Raises `WorkExceeded`."""
+        wanted = [*self._steps, INPUTS, WORKFLOW] if reads_all else names
+        return {name: self._member(name) for name in wanted if name in self._known or name in (INPUTS, WORKFLOW)}
+
+    def _member(self, name: str) -> Any:
+        return self._results.get(name) if name in self._known else self._own.get(name)
+
+
+def expression_values(texts: Sequence[ConfigText], data: ExpressionData, budget: WorkBudget) -> tuple[list[Any], int]:
+    """Return the value of each text, and about their size together as JSON.
+
+    Raises `AttemptError`, not retryable, for the first expression that fails, and `WorkExceeded`.
+    """
+    values, size = list[Any](), 0
+    for text in texts:
+        budget.spend(len(text.text) // _READ_CHARACTERS + 1)
+        value, more = _text_value(text, data, budget, MAX_MAPPED_BYTES - size)
+        size += more
+        if isinstance(value, (list, dict)) and is_deeper(value, MAX_LEVELS - len(text.place)):
+            raise step_error(place_label(text), f"the value is nested deeper than {MAX_LEVELS} levels")
+        values.append(value)
+    return values, size
+
+
+def place_label(text: ConfigText) -> str:
+    """Return how errors name the place of the text."""
+    place = ".".join(map(str, ("config", *text.place)))
+    return f"Expression in {printable_key(place[:_LONGEST_PLACE])}"
+
+
+def _text_value(text: ConfigText, data: ExpressionData, budget: WorkBudget, room: int) -> tuple[Any, int]:
+    """Return the value of *text* and its size, which must be at most *room*."""
+    template = parse_template(text.text)
+    pieces, size = list[str](), 0
+    for part in template.parts:
+        if isinstance(part, str):
+            pieces.append(part)
+            size += len(part)
+            continue
+        try:
+            value = _expression_value(part, data, budget)
+            more = budget.spend_value(value)
+            budget.spend_encode(more)
+        except NothingFound as error:
+            raise _failed(text, part, f"can't be evaluated: {error}") from error
+        except WorkExceeded as error:
+            raise WorkExceeded(f"{_label(text, part)} {error}") from None
+        if (size := size + more) > room:
+            raise _too_large(text)
+        if template.is_expression:
+            return value, size
+        if value is None:
+            raise _failed(text, part, "is null, which a text can't hold: correct it, or add a default as in a || 'b'")
+        pieces.append(value if isinstance(value, str) else _encoded(text, part, value))
+    if size > room:
+        raise _too_large(text)
+    budget.spend_new_text(size)
+    return "".join(pieces), size + 2
+
+
+def _expression_value(expression: TemplateExpression, data: ExpressionData, budget: WorkBudget) -> Any:
+    budget.spend(_EXPRESSION_UNITS)
+    compiled = compile_expression(expression.text, budget)
+    if isinstance(compiled, str):
+        raise NothingFound(compiled)
+    return value_of(compiled, data.of(compiled.names, reads_all=compiled.reads_all), budget)
+
+
+def _encoded(text: ConfigText, expression: TemplateExpression, value: Any) -> str:
+    try:
+        return json.encode(value).decode()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _failed(text, expression, "gives a value that JSON can't hold") from error
+
+
+def _label(text: ConfigText, expression: TemplateExpression) -> str:
+    return f"{place_label(text)}: {printable_key(expression.text)}"
+
+
+def _failed(text: ConfigText, expression: TemplateExpression, why: str) -> AttemptError:
+    return step_error(_label(text, expression), why, separator=" ")
+
+
+def _too_large(text: ConfigText) -> AttemptError:
+    return step_error(place_label(text), f"the values for the step's inputs are over {MAX_MAPPED_BYTES:,} bytes")
