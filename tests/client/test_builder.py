@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import convert
 
-from stepwell.client import RunIf, Workflow
+from stepwell.client import Expression, RunIf, Workflow
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import ProviderType, TransformType
 from stepwell.contract.uploads import ArtifactPublic
@@ -104,6 +104,24 @@ def test_a_pipeline_is_written_with_its_mappings(wf: Workflow) -> None:
     definition = wf.definition()
     assert definition == PIPELINE
     assert convert(definition, CreateWorkflow).name == "w"
+
+
+def test_expressions_are_inputs_or_parts_of_texts() -> None:
+    wf = Workflow("w", origin_instance="t", inputs={"n": 64, "photo": PHOTO}, inputs_schema={"required": ["n"]})
+    size = Expression("inputs.n")
+    draw = wf.generation(prompt=f"a fox of {size}", width=size)
+    wf.refine(base_image=Expression("inputs.photo"), config={"x": [size, {"y": size}]})
+    definition = wf.definition()
+    assert (definition["inputs"], definition["inputs_schema"]) == (
+        {"n": 64, "photo": "media/7/photo.png"},
+        {"required": ["n"]},
+    )
+    assert [step["config"] for step in definition["steps"]] == [
+        {"prompt": "a fox of ${inputs.n}", "width": "${inputs.n}"},
+        {"base_image_url": "${inputs.photo}", "x": ["${inputs.n}", {"y": "${inputs.n}"}]},
+    ]
+    assert draw.id == "generation"
+    assert convert(definition, CreateWorkflow).inputs["n"] == 64
 
 
 def test_the_methods_are_typed_by_task_type(wf: Workflow) -> None:

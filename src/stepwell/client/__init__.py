@@ -4,7 +4,7 @@ It imports the contract only, nothing of the server.
 """
 
 from stepwell.client.asynchronous.all_operations import AsyncStepwell
-from stepwell.client.builder import BuiltStep, ImageStep, StepOptions, StepValue, TextStep, VideoStep
+from stepwell.client.builder import BuiltStep, Expression, ImageStep, StepOptions, StepValue, TextStep, VideoStep
 from stepwell.client.errors import (
     Conflict,
     ConnectionFailed,
@@ -79,6 +79,7 @@ __all__ = [
     "EventPublic",
     "EventType",
     "Explanation",
+    "Expression",
     "FeedItem",
     "Forbidden",
     "ImageStep",

@@ -1,6 +1,7 @@
 """Builds the definition of a workflow, step by step.
 
 The output of a step is a value. If it is used as an input of another step, it becomes a mapping, and so a dependency.
+An `Expression` is evaluated when the step runs.
 """
 
 from __future__ import annotations
@@ -44,6 +45,26 @@ class StepValue:
         return type(self)(self.step, self.field, transform)
 
 
+class Expression:
+    """A JMESPath expression over results, `inputs` and `workflow`, as an input of a step or a part of one.
+
+    `str` of it is the text for a definition: `${…}`.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Expression({self.text!r})"
+
+    def __str__(self) -> str:
+        return f"${{{self.text}}}"
+
+
+# An input that is known when the step runs.
+Value: TypeAlias = StepValue | Expression
+
+
 class ImageStep(BuiltStep):
     """A step whose result is an image, or several."""
 
@@ -81,8 +102,8 @@ class TextStep(BuiltStep):
 
 
 # A file as an input: the path of an artifact, a URL, a data URI, an upload, or an image or video of another step.
-File: TypeAlias = str | ArtifactPublic | StepValue
-Files: TypeAlias = Sequence[str | ArtifactPublic | StepValue] | StepValue
+File: TypeAlias = str | ArtifactPublic | Value
+Files: TypeAlias = Sequence[str | ArtifactPublic | Value] | Value
 
 
 class StepOptions(TypedDict, total=False):
@@ -119,6 +140,8 @@ class WorkflowBuilder:
         origin_instance: str,
         description: str | None = None,
         config: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        inputs_schema: Mapping[str, Any] | None = None,
         labels: Mapping[str, str] | None = None,
         webhook_url: str | None = None,
         suppress_subtask_events: bool | None = None,
@@ -131,6 +154,8 @@ class WorkflowBuilder:
             "origin_instance": origin_instance,
             "description": description,
             "config": None if config is None else dict(config),
+            "inputs": None if inputs is None else _without_uploads(inputs, "inputs"),
+            "inputs_schema": None if inputs_schema is None else dict(inputs_schema),
             "labels": None if labels is None else dict(labels),
             "webhook_url": webhook_url,
             "suppress_subtask_events": suppress_subtask_events,
@@ -234,11 +259,16 @@ def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_uploads(value: Any, place: str) -> Any:
-    """Return *value* with the paths of uploads in place of the uploads. Raises TypeError for an output of a step."""
+    """Return *value* with the paths of uploads in place of the uploads, and with expressions as texts.
+
+    Raises TypeError for an output of a step.
+    """
     if isinstance(value, StepValue):
         raise TypeError(f"{place}: an output of a step can't stand within a list: pass it as a member of its own")
     if isinstance(value, list | tuple):
         return [_without_uploads(each, place) for each in value]
     if isinstance(value, Mapping):
         return {name: _without_uploads(each, place) for name, each in value.items()}
+    if isinstance(value, Expression):
+        return str(value)
     return value.path if isinstance(value, ArtifactPublic) else value

@@ -11,8 +11,8 @@ from stepwell.client.builder import (
     Files,
     ImageStep,
     StepOptions,
-    StepValue,
     TextStep,
+    Value,
     VideoStep,
     WorkflowBuilder,
 )
@@ -23,24 +23,24 @@ class Workflow(WorkflowBuilder):
     """The definition of a workflow that is being built, with a method for each type of task.
 
     Each method adds a step and returns it. Its parameters are the inputs of the type, without the `_url` of
-    the API's names, and the `StepOptions`. An input may be an output of another step.
+    the API's names, and the `StepOptions`. An input may be an output of another step, or an `Expression`.
     """
 
     def generation(
         self,
         *,
-        prompt: str | StepValue,
-        negative_prompt: str | StepValue | None = None,
-        width: int | StepValue | None = None,
-        height: int | StepValue | None = None,
-        seed: int | StepValue | None = None,
-        num_images: int | StepValue | None = None,
-        subject_lora_weight: float | StepValue | None = None,
-        product_lora_weight: float | StepValue | None = None,
-        product2_lora_weight: float | StepValue | None = None,
-        style_lora_weight: float | StepValue | None = None,
+        prompt: str | Value,
+        negative_prompt: str | Value | None = None,
+        width: int | Value | None = None,
+        height: int | Value | None = None,
+        seed: int | Value | None = None,
+        num_images: int | Value | None = None,
+        subject_lora_weight: float | Value | None = None,
+        product_lora_weight: float | Value | None = None,
+        product2_lora_weight: float | Value | None = None,
+        style_lora_weight: float | Value | None = None,
         reference_image: File | None = None,
-        reference_image_strength: float | StepValue | None = None,
+        reference_image_strength: float | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type GENERATION."""
@@ -64,18 +64,18 @@ class Workflow(WorkflowBuilder):
         self,
         *,
         base_image: File,
-        prompt: str | StepValue | None = None,
+        prompt: str | Value | None = None,
         reference_images: Files | None = None,
         mask_image: File | None = None,
         overlay_image: File | None = None,
-        x: int | StepValue | None = None,
-        y: int | StepValue | None = None,
-        scale: float | StepValue | None = None,
-        opacity: float | StepValue | None = None,
-        crop: Sequence[int] | StepValue | None = None,
-        rotate: float | StepValue | None = None,
-        width: int | StepValue | None = None,
-        height: int | StepValue | None = None,
+        x: int | Value | None = None,
+        y: int | Value | None = None,
+        scale: float | Value | None = None,
+        opacity: float | Value | None = None,
+        crop: Sequence[int] | Value | None = None,
+        rotate: float | Value | None = None,
+        width: int | Value | None = None,
+        height: int | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type EDITING."""
@@ -100,10 +100,10 @@ class Workflow(WorkflowBuilder):
         self,
         *,
         base_image: File,
-        upscale_factor: float | StepValue | None = None,
-        sharpness: float | StepValue | None = None,
-        denoise: float | StepValue | None = None,
-        prompt: str | StepValue | None = None,
+        upscale_factor: float | Value | None = None,
+        sharpness: float | Value | None = None,
+        denoise: float | Value | None = None,
+        prompt: str | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type REFINE."""
@@ -120,12 +120,12 @@ class Workflow(WorkflowBuilder):
         self,
         *,
         base_image: File,
-        prompt: str | StepValue | None = None,
-        duration_s: float | StepValue | None = None,
-        fps: int | StepValue | None = None,
-        width: int | StepValue | None = None,
-        height: int | StepValue | None = None,
-        motion: Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down"] | StepValue | None = None,
+        prompt: str | Value | None = None,
+        duration_s: float | Value | None = None,
+        fps: int | Value | None = None,
+        width: int | Value | None = None,
+        height: int | Value | None = None,
+        motion: Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down"] | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> VideoStep:
         """Add a step of the type VIDEO_GENERATION."""
@@ -144,10 +144,10 @@ class Workflow(WorkflowBuilder):
         self,
         *,
         base_image: File,
-        background_color: str | StepValue | None = None,
+        background_color: str | Value | None = None,
         background_image: File | None = None,
-        prompt: str | StepValue | None = None,
-        tolerance: float | StepValue | None = None,
+        prompt: str | Value | None = None,
+        tolerance: float | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type BACKGROUND_FIX."""
@@ -164,8 +164,8 @@ class Workflow(WorkflowBuilder):
         self,
         *,
         base_image: File,
-        strength: float | StepValue | None = None,
-        radius: float | StepValue | None = None,
+        strength: float | Value | None = None,
+        radius: float | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type FACE_ENHANCER."""
@@ -176,13 +176,13 @@ class Workflow(WorkflowBuilder):
         self,
         *,
         base_image: File,
-        exposure: float | StepValue | None = None,
-        brightness: float | StepValue | None = None,
-        contrast: float | StepValue | None = None,
-        saturation: float | StepValue | None = None,
-        temperature: float | StepValue | None = None,
-        gamma: float | StepValue | None = None,
-        sharpness: float | StepValue | None = None,
+        exposure: float | Value | None = None,
+        brightness: float | Value | None = None,
+        contrast: float | Value | None = None,
+        saturation: float | Value | None = None,
+        temperature: float | Value | None = None,
+        gamma: float | Value | None = None,
+        sharpness: float | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type IMAGE_ADJUSTER."""
@@ -202,8 +202,8 @@ class Workflow(WorkflowBuilder):
         self,
         *,
         base_image: File,
-        strength: float | StepValue | None = None,
-        radius: float | StepValue | None = None,
+        strength: float | Value | None = None,
+        radius: float | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type DETAIL_ENHANCER."""
@@ -214,8 +214,8 @@ class Workflow(WorkflowBuilder):
         self,
         *,
         base_image: File,
-        tolerance: float | StepValue | None = None,
-        feather: float | StepValue | None = None,
+        tolerance: float | Value | None = None,
+        feather: float | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type BACKGROUND_REMOVE."""
@@ -225,12 +225,12 @@ class Workflow(WorkflowBuilder):
     def llm_interaction(
         self,
         *,
-        prompt: str | StepValue | None = None,
-        messages: Sequence[Mapping[str, Any]] | StepValue | None = None,
-        system_prompt: str | StepValue | None = None,
-        json_schema: Mapping[str, Any] | StepValue | None = None,
-        temperature: float | StepValue | None = None,
-        max_tokens: int | StepValue | None = None,
+        prompt: str | Value | None = None,
+        messages: Sequence[Mapping[str, Any]] | Value | None = None,
+        system_prompt: str | Value | None = None,
+        json_schema: Mapping[str, Any] | Value | None = None,
+        temperature: float | Value | None = None,
+        max_tokens: int | Value | None = None,
         images: Files | None = None,
         **options: Unpack[StepOptions],
     ) -> TextStep:
@@ -247,7 +247,7 @@ class Workflow(WorkflowBuilder):
         return TextStep(self._add(TaskType.LLM_INTERACTION, inputs, options), self)
 
     def experimental_fal(
-        self, *, arguments: Mapping[str, Any] | StepValue | None = None, **options: Unpack[StepOptions]
+        self, *, arguments: Mapping[str, Any] | Value | None = None, **options: Unpack[StepOptions]
     ) -> BuiltStep:
         """Add a step of the type EXPERIMENTAL_FAL."""
         inputs: dict[str, Any] = {"arguments": arguments}

@@ -95,14 +95,14 @@ def _workflow_module() -> Iterator[str]:
     yield "from collections.abc import Mapping, Sequence"
     yield "from typing import Any, Literal, Unpack\n"
     yield "from stepwell.client.builder import ("
-    yield "    BuiltStep, File, Files, ImageStep, StepOptions, StepValue, TextStep, VideoStep, WorkflowBuilder"
+    yield "    BuiltStep, File, Files, ImageStep, StepOptions, TextStep, Value, VideoStep, WorkflowBuilder"
     yield ")"
     yield "from stepwell.contract.enums import TaskType\n\n"
     yield "class Workflow(WorkflowBuilder):"
     yield '    """The definition of a workflow that is being built, with a method for each type of task.'
     yield ""
     yield "    Each method adds a step and returns it. Its parameters are the inputs of the type, without the `_url` of"
-    yield "    the API's names, and the `StepOptions`. An input may be an output of another step."
+    yield "    the API's names, and the `StepOptions`. An input may be an output of another step, or an `Expression`."
     yield '    """\n'
     for task_type in TaskType:
         yield from _method(task_type)
@@ -140,7 +140,7 @@ def _hint(kind: Any) -> str:
         return "Files"
     if _is(kind, task_configs.Reference):
         return "File"
-    return f"{_plain(kind)} | StepValue"
+    return f"{_plain(kind)} | Value"
 
 
 def _is(kind: Any, wanted: Any) -> bool:
