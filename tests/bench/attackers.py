@@ -168,6 +168,17 @@ async def many_parses(attacker: Attacker) -> None:
         await attacker.create(passthrough("list", v=[1]), *steps, start=False)
 
 
+async def config_expressions(attacker: Attacker) -> None:
+    elements, stages = list(range(attacker.times(60_000))), "|[?@ != `-1`]" * 70
+    hostile = ["${inputs.v" + stages + "}", "${inputs.v[0]} " * 1_000, "${inputs} " * 1_000]
+    steps = [passthrough(f"s-{number}", x=hostile[number % 3]) for number in range(20)]
+    schema = {"properties": {"text": {"pattern": "^(a+)+$"}}}
+    for more in ({}, {"inputs_schema": schema}):
+        inputs = {"v": elements, "text": "a" * 64 + "!"}
+        body = {"name": "attack", "origin_instance": "attack", "steps": steps, "inputs": inputs, **more}
+        await attacker.post(json.dumps(body).encode(), start=True)
+
+
 async def _file(attacker: Attacker) -> str | None:
     workflow = await attacker.run(local("draw", "GENERATION", prompt="noise", width=1600, height=1600))
     return None if workflow is None else (workflow["final_step_result"] or {}).get("result_image_path")
@@ -320,6 +331,7 @@ ATTACKS: Mapping[str, Attack] = {
     "A4": Attack("800 steps with 20 stages over 50,000 elements each", many_expressions),
     "A5": Attack("100 steps that map from 50 results of 900 kB each", many_sources),
     "A6": Attack("a create of 8,000 expressions; one of 270,000 characters, and one of 1,000,000", many_parses),
+    "A7": Attack("20 steps with expressions over inputs of 60,000 elements; a hostile schema", config_expressions),
     "B1": Attack("20 steps with 60 data URIs each", data_uris),
     "B2": Attack("20 EDITING steps with 16 data URIs each", data_uris_as_inputs),
     "B3": Attack("20 EDITING steps with 17 input files each", many_inputs),

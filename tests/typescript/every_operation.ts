@@ -41,17 +41,17 @@ async function upload(): Promise<string> {
 function pipeline(path: string): WorkflowStepDefinition[] {
   const mapping: FieldMapping = { from_step: "refine", from_field: "result_image_path", to_field: "base_image_url" };
   return [
-    { id: "refine", task_type: "REFINE", config: { base_image_url: path, upscale_factor: 2 } },
+    { id: "refine", task_type: "REFINE", config: { base_image_url: path, upscale_factor: "${inputs.factor}" } },
     { id: "cut", task_type: "BACKGROUND_REMOVE", input_mappings: [mapping] },
   ];
 }
 
 // The type of task selects the types of the config's members.
-// @ts-expect-error - the factor is a number
-export const REFUSED: WorkflowStepDefinition = { id: "a", task_type: "REFINE", config: { upscale_factor: "2" } };
+// @ts-expect-error - the factor is a number or an expression
+export const REFUSED: WorkflowStepDefinition = { id: "a", task_type: "REFINE", config: { upscale_factor: true } };
 
 async function create(steps: WorkflowStepDefinition[], start: boolean): Promise<WorkflowPublic> {
-  const body = { name: "client", origin_instance: "tests", steps, labels: { by: "typescript" } };
+  const body = { name: "client", origin_instance: "tests", steps, labels: { by: "typescript" }, inputs: { factor: 2 } };
   const params = { query: { start }, header: { Prefer: "wait=30" } };
   return data(await api.POST("/api/v1/workflows/", { body, params }));
 }

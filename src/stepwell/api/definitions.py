@@ -1,32 +1,69 @@
-"""Reads definitions of workflows. Their expressions are parsed in a worker process if that takes long."""
+"""Reads definitions of workflows.
+
+Their expressions are parsed in a worker process if that takes long, and their inputs are checked in one.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
 
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.preferences import handling_of
 from stepwell.api.request_bodies import read_body, read_json
+from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
-from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.domain.strict_json.schema_faults import cap_faults
+from stepwell.domain.validation.inputs_schema import inputs_faults
+from stepwell.domain.validation.workflow import MAX_FAULTS, ValidatedWorkflow, validate_workflow
 from stepwell.domain.workflow_limits import definition_size
 from stepwell.engine.service import Services
 
 
+class _Refused(Struct):
+    """The faults of a definition, and its inputs and schema, if these can be checked all the same.
+
+    It doesn't hold the error: with its traceback, that would keep the body in memory.
+    """
+
+    faults: Sequence[Fault]
+    inputs: dict[str, Any]
+    schema: dict[str, Any] | None
+
+
 async def read_definition(request: ApiRequest, services: Services) -> ValidatedWorkflow:
     """Return the workflow that the body defines. Raises `InvalidRequest`, `Unavailable`, and what `read_json` does."""
-    text, handling = await read_body(request), handling_of(request.scope)
+    text, handling, tenant = await read_body(request), handling_of(request.scope), request.user.scope.tenant
 
-    def parse(body: object) -> ValidatedWorkflow | list[str]:
+    def validate(body: object, known: Expressions | None = None) -> ValidatedWorkflow | _Refused:
+        size = definition_size(text)
+        try:
+            return validate_workflow(body, services.catalog, known, handling=handling, definition_bytes=size)
+        except InvalidRequest as error:
+            return _refused(error.faults, body)
+
+    def parse(body: object) -> ValidatedWorkflow | _Refused | list[str]:
         expressions = expressions_of(body)
-        if sum(map(len, expressions)) > FEW_CHARACTERS:
-            return expressions
-        return validate_workflow(body, services.catalog, handling=handling, definition_bytes=definition_size(text))
+        return expressions if sum(map(len, expressions)) > FEW_CHARACTERS else validate(body)
 
     parsed = await read_json(request, parse)
+    if isinstance(parsed, list):
+        known = Expressions(await services.expressions.check(tenant, parsed))
+        parsed = await read_json(request, lambda body: validate(body, known))
     if isinstance(parsed, ValidatedWorkflow):
+        await services.inputs_checker.check(tenant, parsed)
         return parsed
-    checked = await services.expressions.check(request.user.scope.tenant, parsed)
-    known = Expressions(checked)
+    faults = list(parsed.faults)
+    if parsed.schema is not None:
+        faults += await services.inputs_checker.faults(tenant, parsed.schema, parsed.inputs)
+        faults = cap_faults(faults, MAX_FAULTS)
+    raise InvalidRequest(faults)
 
-    def validate(body: object) -> ValidatedWorkflow:
-        size = definition_size(text)
-        return validate_workflow(body, services.catalog, known, handling=handling, definition_bytes=size)
 
-    return await read_json(request, validate)
+def _refused(faults: Sequence[Fault], body: object) -> _Refused:
+    members: dict[str, Any] = body if isinstance(body, dict) else {}
+    inputs, schema = members.get("inputs"), members.get("inputs_schema")
+    inputs = {} if inputs is None else inputs
+    if not isinstance(schema, dict) or not isinstance(inputs, dict) or any(inputs_faults(inputs, schema)):
+        return _Refused(faults, {}, None)
+    return _Refused(faults, inputs, schema)

@@ -14,8 +14,10 @@ _NAMES: Final[Mapping[str, str]] = {
     "CreateWorkflow.config": "WorkflowConfig",
     "WorkflowStepDefinition.config": "StepConfig",
     "arguments": "FalArguments",
+    "CreateWorkflow.inputs": "Inputs",
     "fallback_provider_config": "ProviderConfig",
     "final_step_result": "StepResult",
+    "inputs_schema": "JsonSchema",
     "json_schema": "JsonSchema",
     "labels": "Labels",
     "messages": "ChatMessage",
@@ -28,7 +30,8 @@ _NAMES: Final[Mapping[str, str]] = {
 _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "ChatMessage": "A message of a conversation, in the form that the provider expects.",
     "FalArguments": "The arguments of the app, sent unchanged.",
-    "JsonSchema": "The JSON Schema of the answer.",
+    "Inputs": "Values that expressions in the configs of steps read.",
+    "JsonSchema": "A JSON Schema.",
     "Motion": "The movement of the camera.",
     "OnUnknown": "What happens when it stays unknown whether a provider has a job: the step fails, or the job is "
     "submitted again.",
@@ -65,12 +68,17 @@ def name_members(components: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _find_choice(properties: dict[str, Any], member: str) -> tuple[Any, Any]:
-    """Return the container of the object or enum that *member* is beside null, and its place there."""
-    owner: Any = properties
-    place: Any = member
-    if "anyOf" in owner[place]:
-        owner = owner[place]["anyOf"]
-        (place,) = [position for position, choice in enumerate(owner) if choice != _NULL]
+    """Return the container of the object or enum that *member* is beside null and expressions, and its place there."""
+    owner, place = _without_alternatives(properties, member)
     if owner[place].get("type") == "array":
-        return owner[place], "items"
+        return _without_alternatives(owner[place], "items")
+    return owner, place
+
+
+def _without_alternatives(owner: Any, place: Any) -> tuple[Any, Any]:
+    """Return the container and the place of the only choice at *place* that is neither null nor a component."""
+    if "anyOf" not in owner[place]:
+        return owner, place
+    owner = owner[place]["anyOf"]
+    (place,) = [position for position, choice in enumerate(owner) if choice != _NULL and "$ref" not in choice]
     return owner, place

@@ -4,7 +4,7 @@ from msgspec import UNSET, Raw, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
-from stepwell.domain.records import StoredStep, WorkflowRecord
+from stepwell.domain.records import StoredInputs, StoredStep, WorkflowRecord
 
 
 class _Mapping(FieldMapping, frozen=True, kw_only=True, omit_defaults=True):
@@ -24,7 +24,7 @@ class _Head(CreateWorkflow, frozen=True, kw_only=True, omit_defaults=True):
 _read_step = json.Decoder(_Step).decode
 
 
-def encode_head(record: WorkflowRecord) -> bytes:
+def encode_head(record: WorkflowRecord, inputs: StoredInputs) -> bytes:
     """Return the JSON of the definition's members, with an empty list of steps as the last one."""
     state = record.state
     head = _Head(
@@ -42,6 +42,10 @@ def encode_head(record: WorkflowRecord) -> bytes:
     )
     members = json.decode(json.encode(head), type=dict[str, Raw])
     steps = members.pop("steps")
+    if inputs.inputs not in (None, b"{}"):
+        members["inputs"] = Raw(inputs.inputs)
+    if inputs.inputs_schema is not None:
+        members["inputs_schema"] = Raw(inputs.inputs_schema)
     return json.encode({**members, "steps": steps})
 
 

@@ -33,6 +33,7 @@ from stepwell.domain.records import (
     AnswerSize,
     LargeWorkflowSnapshot,
     StepSnapshot,
+    StoredInputs,
     StoredStep,
     TaskPlace,
     TaskSlice,
@@ -160,16 +161,20 @@ class AnswerStreams:
         self, record: WorkflowRecord
     ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         size = await self._reads.size(self._scope, [record.id], _DEFINITION, MAX_PAGE_BYTES)
-        reserved = await _reserve(self._memory, AnswerSize(size.total, 0, size.largest_step), page=False)
+        inputs = await self._reads.inputs(self._scope, record.id)
+        of_inputs = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"")
+        reserved = await _reserve(
+            self._memory, AnswerSize(size.total, _COPIES * of_inputs, size.largest_step), page=False
+        )
         try:
-            async with aclosing(self._definition(record)) as body:
+            async with aclosing(self._definition(record, inputs)) as body:
                 version = Version.of(record.state.last_event, record.state.updated_at)
                 yield {ETAG: definition_etag(version)}, body
         finally:
             self._memory.shrink(reserved)
 
-    async def _definition(self, record: WorkflowRecord) -> AsyncGenerator[bytes, None]:
-        yield encode_head(record)[: -len(b"]}")]
+    async def _definition(self, record: WorkflowRecord, inputs: StoredInputs) -> AsyncGenerator[bytes, None]:
+        yield encode_head(record, inputs)[: -len(b"]}")]
         position, count = 0, _FIRST_COUNT
         while position < record.total_steps:
             steps = await self._reads.step_slice(self._scope, record.id, _DEFINITION, position, count, SLICE_BYTES)

@@ -15,13 +15,15 @@ from msgspec.structs import FieldInfo, fields
 from stepwell.api.operations import SCHEMA_REF
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS
+from stepwell.domain.mapping.input_mapping import TIMEOUT
 from stepwell.domain.mapping.task_configs import required_inputs
 
 _VARIANT = "StepVariant"
+_EXPRESSION = "Expression"
 
 
 def task_components() -> dict[str, Any]:
-    """Return two components for each type of task: `<Type>Config` and `<Type>Step`, the variant of a step with it."""
+    """Return the components of steps: `<Type>Config` and `<Type>Step` for each type of task, and what they refer to."""
     variants = {str(task_type): SCHEMA_REF.format(name=_name(task_type, "Step")) for task_type in CONFIGS}
     components: dict[str, Any] = {
         _VARIANT: {
@@ -29,7 +31,14 @@ def task_components() -> dict[str, Any]:
             "description": "The variants of a step, one for each task type.",
             "oneOf": [{"$ref": reference} for reference in variants.values()],
             "discriminator": {"propertyName": "task_type", "mapping": variants},
-        }
+        },
+        _EXPRESSION: {
+            "title": _EXPRESSION,
+            "description": "A text with ${…}: a JMESPath expression over the results of the step's dependencies, "
+            "inputs and workflow, evaluated when the step runs. $${ is a literal ${.",
+            "type": "string",
+            "pattern": r"\$\{",
+        },
     }
     for task_type, config in CONFIGS.items():
         config_name, step_name = _name(task_type, "Config"), _name(task_type, "Step")
@@ -63,20 +72,23 @@ def _config(task_type: TaskType, config: type[Struct]) -> dict[str, Any]:
     needs = f" It needs {inputs}: here, in step_defaults or from an input mapping." if inputs else ""
     return {
         "description": f"The config of a step of the type {task_type}.{needs} Other members pass through unchanged.",
-        **open_object(config),
+        **open_object(config, evaluated=True),
     }
 
 
-def open_object(struct: type[Struct]) -> dict[str, Any]:
-    """Return the schema of an object that may have the members of *struct*, and any others. It refers to components."""
-    return {
-        "type": "object",
-        "properties": {member.encode_name: _member(member) for member in fields(struct)},
-        "additionalProperties": True,
+def open_object(struct: type[Struct], *, evaluated: bool = False) -> dict[str, Any]:
+    """Return the schema of an object that may have the members of *struct*, and any others. It refers to components.
+
+    *evaluated*: texts in it may have expressions.
+    """
+    members = {
+        member.encode_name: _member(member, evaluated=evaluated and member.encode_name != TIMEOUT)
+        for member in fields(struct)
     }
+    return {"type": "object", "properties": members, "additionalProperties": True}
 
 
-def _member(member: FieldInfo) -> dict[str, Any]:
+def _member(member: FieldInfo, *, evaluated: bool) -> dict[str, Any]:
     """Return a member's schema. null means that the member is absent. The description contains the default."""
     (definition,), _ = schema_components([member.type], ref_template=SCHEMA_REF)
     choices = [choice for choice in definition.pop("anyOf", [definition]) if choice != {"type": "null"}]
@@ -85,4 +97,19 @@ def _member(member: FieldInfo) -> dict[str, Any]:
         default = member.default if isinstance(member.default, StrEnum) else f"{member.default:g}"
         notes.append(f"{'default' if notes else 'Default'} {default}")
     description = {"description": ", ".join(notes)} if notes else {}
+    if evaluated:
+        choices = _or_expression(choices)
     return description | {"anyOf": [*choices, {"type": "null"}]}
+
+
+def _or_expression(choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return *choices*, and a text with expressions if they don't permit every such text, also for items of lists."""
+    expression = {"$ref": SCHEMA_REF.format(name=_EXPRESSION)}
+    for choice in choices:
+        if (items := choice.get("items")) is not None and not _is_any_text(items):
+            choice["items"] = {"anyOf": [items, expression]}
+    return choices if any(map(_is_any_text, choices)) else [*choices, expression]
+
+
+def _is_any_text(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "string" and not schema.keys() & {"enum", "const", "pattern"}

@@ -63,6 +63,8 @@ from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.engine.execution.workflow_access import WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.engine.inputs_checker import LIMITS as INPUTS_CHECK_LIMITS
+from stepwell.engine.inputs_checker import InputsChecker
 from stepwell.engine.monitoring.write_monitor import WriteMonitor, WriteTarget
 from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
@@ -286,6 +288,12 @@ def _build_expressions(clock: Clock, stack: contextlib.AsyncExitStack) -> Expres
     return ExpressionEvaluator(light, heavy, clock.monotonic)
 
 
+def _build_inputs_checker(stack: contextlib.AsyncExitStack) -> InputsChecker:
+    workers = WorkerPool(INPUTS_CHECK_LIMITS)
+    stack.push_async_callback(workers.aclose)
+    return InputsChecker(workers)
+
+
 def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: contextlib.AsyncExitStack) -> Webhooks:
     """Build the sender of webhooks, and the recovery, which claims deliveries as well as workflows."""
     settings, clock, database = process.settings, process.clock, stores.database
@@ -384,6 +392,7 @@ def build_services(
         ),
         catalog=engine.catalog,
         expressions=engine.expressions,
+        inputs_checker=_build_inputs_checker(stack),
         availability=availability,
         memory=engine.memory,
         admission=webhooks.admission,

@@ -81,6 +81,7 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> R
     """Run the definition. Returns None if a signal stopped this process before the workflow's end."""
     try:
         planned = validate_workflow(body, app.services.catalog)
+        await app.services.inputs_checker.check(planned.request.origin_tenant_id, planned)
     except InvalidRequest as error:
         raise invalid_definition(error.faults) from error
     print_warnings(planned.warnings)

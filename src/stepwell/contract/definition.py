@@ -125,6 +125,12 @@ class CreateWorkflow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     origin_reference: Annotated[
         Annotated[str, Meta(max_length=512)] | None, Meta(description="External reference ID for tracking")
     ] = None
+    inputs: Annotated[JsonObject, Meta(description="Values that expressions in the configs of steps read")] = field(
+        default_factory=dict
+    )
+    inputs_schema: Annotated[
+        JsonObject | None, Meta(description="A JSON Schema that inputs must fit. At most 64 KiB, no remote $ref")
+    ] = None
     webhook_url: Annotated[WebhookUrl | None, Meta(description="URL to call when workflow completes")] = None
     suppress_subtask_events: Annotated[bool, Meta(description="Whether to suppress individual task events")] = True
     labels: Labels | None = None

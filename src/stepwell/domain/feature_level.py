@@ -14,4 +14,5 @@ from typing import Final
 
 BASE_LEVEL: Final = 1  # of workflows that every version understands
 FLOW_LEVEL: Final = 2  # of workflows with a step that is optional or has a `run_if`
-FEATURE_LEVEL: Final = FLOW_LEVEL  # the highest level that this version understands
+EXPRESSIONS_LEVEL: Final = 3  # of workflows whose steps have expressions
+FEATURE_LEVEL: Final = EXPRESSIONS_LEVEL  # the highest level that this version understands

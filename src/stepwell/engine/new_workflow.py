@@ -3,12 +3,21 @@
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct, structs
+from msgspec import Struct, json, structs
 
+from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState
-from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
+from stepwell.domain.records import (
+    NO_INPUTS,
+    LoadedWorkflow,
+    NewWorkflow,
+    StepRecord,
+    StoredInputs,
+    Summary,
+    WorkflowRecord,
+)
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -37,7 +46,8 @@ def build_workflow(
 ) -> NewWorkflowBundle:
     """Build a new workflow. With *start* it is started."""
     record, final = _record(planned, workflow_id, tenant, now, new_id)
-    workflow = ActiveWorkflow(loaded_of(record, planned.definition_bytes))
+    loaded = loaded_of(record, planned, planned.definition_bytes)
+    workflow = ActiveWorkflow(loaded)
     decision = workflow.run.apply(Created(actor), now)
     if start is not None:
         decision.merge(workflow.run.apply(start, now))
@@ -53,15 +63,25 @@ def build_workflow(
             planned.definition_bytes,
             tuple(decision.events),
             feature_level=planned.feature_level,
+            inputs=stored_inputs(planned.request),
+            evaluates=planned.evaluates,
         ),
         workflow,
         workflow.committed_events(decision),
     )
 
 
-def loaded_of(record: WorkflowRecord, definition_bytes: int = 0) -> LoadedWorkflow:
+def stored_inputs(request: CreateWorkflow) -> StoredInputs:
+    """Return the inputs of a new workflow and their schema as they are stored."""
+    if not request.inputs and request.inputs_schema is None:
+        return NO_INPUTS
+    schema = request.inputs_schema
+    return StoredInputs(json.encode(request.inputs), None if schema is None else json.encode(schema))
+
+
+def loaded_of(record: WorkflowRecord, planned: ValidatedWorkflow, definition_bytes: int = 0) -> LoadedWorkflow:
     """Convert the record of a new workflow to the form in which stored ones are loaded."""
-    return LoadedWorkflow(
+    loaded = LoadedWorkflow(
         record.state,
         record.tenant,
         record.origin_instance,
@@ -71,6 +91,10 @@ def loaded_of(record: WorkflowRecord, definition_bytes: int = 0) -> LoadedWorkfl
         record.steps or [],
         [],
     )
+    if planned.evaluates:
+        loaded.evaluates = True
+        loaded.inputs, loaded.labels = stored_inputs(planned.request).inputs, record.labels
+    return loaded
 
 
 def _record(

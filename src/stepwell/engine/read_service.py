@@ -22,6 +22,7 @@ from stepwell.domain.records import (
     LargeWorkflowSnapshot,
     ListFilter,
     StepRecord,
+    StoredInputs,
     StoredStep,
     TaskPlace,
     TaskRecord,
@@ -75,6 +76,10 @@ class ReadService:
     ) -> Sequence[StoredStep]:
         """Return what never changes of up to *count* steps, from position *first* on, see `WorkflowReader`."""
         return await self._store.step_slice(scope, workflow_id, parts, first, count, max_bytes)
+
+    async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
+        """Return the inputs of the workflow and their schema, see `WorkflowReader`."""
+        return await self._store.inputs(scope, workflow_id)
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord:
         """Return one step of the workflow, with its result and its attempts."""

@@ -44,6 +44,7 @@ from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.engine.execution.workflow_access import RunsElsewhere, WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.engine.inputs_checker import InputsChecker
 from stepwell.engine.new_workflow import build_workflow
 from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
@@ -316,6 +317,7 @@ class Services(Struct, frozen=True):
     previews: Previews
     catalog: ProviderCatalog
     expressions: ExpressionEvaluator
+    inputs_checker: InputsChecker
     availability: Availability
     memory: MemoryGovernor
     admission: WorkflowAdmission

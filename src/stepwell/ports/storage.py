@@ -22,6 +22,7 @@ from stepwell.domain.records import (
     NewWorkflow,
     Ownership,
     StepRecord,
+    StoredInputs,
     StoredStep,
     TaskPlace,
     TaskRecord,
@@ -165,6 +166,9 @@ class WorkflowReader(Protocol):
 
         Their definitions and results have at most *max_bytes* together, unless there is only one.
         """
+
+    async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
+        """Return the inputs of the workflow and their schema, which never change. They have at most some 1.1 MiB."""
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         """Return one step of the workflow, with its result and its attempts. None if either is unknown."""

@@ -19,7 +19,7 @@ from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.lifecycle.peer_commands import Command, Outcome
 from stepwell.domain.limit_division import Share
 from stepwell.domain.model import HistoryEvent, Task
-from stepwell.domain.records import TaskPlace, WorkflowRecord
+from stepwell.domain.records import StoredInputs, TaskPlace, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.uploads import NewUpload, UploadRecord
 from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt
@@ -149,6 +149,8 @@ class WorkflowRow(Struct):
     definition_bytes: int
     named: frozenset[str]
     feature_level: int
+    inputs: StoredInputs
+    evaluates: bool
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)

@@ -17,6 +17,7 @@ from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.preconditions import Version
 from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.records import (
+    NO_INPUTS,
     STATES_PER_BLOCK,
     WHOLE,
     AnswerSize,
@@ -29,6 +30,7 @@ from stepwell.domain.records import (
     StepAttempts,
     StepRecord,
     StepSnapshot,
+    StoredInputs,
     StoredStep,
     Summary,
     TaskPlace,
@@ -105,6 +107,11 @@ class MemoryWorkflowReader:
             constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional)
             read.append(StoredStep(*constant, definition, result))
         return read
+
+    async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        return NO_INPUTS if row is None else row.inputs
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         await self._tables.round_trip()

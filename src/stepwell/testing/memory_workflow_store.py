@@ -42,7 +42,11 @@ class MemoryWorkflowStore:
             structs.replace(step, state=structs.replace(step.state, updated_at=step.created_at))
             for step in record.steps or []
         ]
-        texts = [json.encode(record.config), *(json.encode(step.definition) for step in steps)]
+        texts = [
+            json.encode(record.config),
+            new.inputs.inputs or b"",
+            *(json.encode(step.definition) for step in steps),
+        ]
         named = frozenset().union(*(named_tasks(text.decode()) for text in texts))
         self._tables.use_uploads(record.tenant, named)
         if new.reservation is not None:
@@ -56,6 +60,8 @@ class MemoryWorkflowStore:
             new.definition_bytes,
             named,
             new.feature_level,
+            new.inputs,
+            new.evaluates,
         )
         self._tables.workflows[workflow_id] = row
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)
@@ -321,6 +327,9 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         _open_tasks(row),
         sum(len(step.state.result) for step in record.steps or [] if step.state.result is not None),
         feature_level=row.feature_level,
+        evaluates=row.evaluates,
+        inputs=row.inputs.inputs if row.evaluates else None,
+        labels=dict(record.labels) if row.evaluates else {},
     )
 
 

@@ -1,17 +1,21 @@
 """What is read back is what was written."""
 
 from copy import copy
+from typing import Any
 from uuid import uuid4
+
+from msgspec import json
 
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
 from stepwell.contract.tasks import Output
+from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Sending, Submitted, Succeeded
 from stepwell.domain.model import Sent, StepState
-from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.records import NO_INPUTS, LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import Stored, admitted, renamed
-from support.workflows.definitions import body, draw
+from support.workflows.definitions import body, draw, join
 
 RESULT = b'{"f": 1.0, "a": -0.0}'
 
@@ -41,6 +45,23 @@ async def test_a_load_brings_back_all_but_the_results(stored: Stored) -> None:
     assert [step.plan for step in loaded.steps] == list(handle.run.plans)
     assert [step.definition for step in loaded.steps] == [handle.definition(0), handle.definition(1)]
     assert loaded.open_tasks == [handle.run.open_task(1)]
+
+
+async def test_a_load_brings_back_what_expressions_read_and_only_if_there_are_some(stored: Stored) -> None:
+    members: dict[str, Any] = {"inputs": {"x": [1, "ü"]}, "inputs_schema": {"type": "object"}}
+    members["labels"] = {"b": "1:2", "a": ""}
+    with_some = await load(stored, await stored.make(body(join("a", config={"x": "${inputs.x}"}), **members)))
+    assert (with_some.evaluates, with_some.labels) == (True, {"a": "", "b": "1:2"})
+    assert json.decode(with_some.inputs or b"") == {"x": [1, "ü"]}
+    assert with_some.feature_level == EXPRESSIONS_LEVEL
+    without = await load(stored, await stored.make(body(join("a"), **members)))
+    assert (without.evaluates, without.inputs, without.labels) == (False, None, {})
+    assert without.feature_level == BASE_LEVEL
+    for each in (with_some, without):
+        inputs = await stored.here.reader.inputs(EVERY_TENANT, each.state.id)
+        assert json.decode(inputs.inputs or b"") == {"x": [1, "ü"]}
+        assert json.decode(inputs.inputs_schema or b"") == {"type": "object"}
+        assert await stored.here.reader.inputs(TenantScope("other"), each.state.id) == NO_INPUTS
 
 
 async def test_a_load_brings_back_the_size_of_the_results_together_until_the_workflow_has_ended_for_good(

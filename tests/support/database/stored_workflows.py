@@ -18,7 +18,7 @@ from stepwell.domain.model import StepState, WorkflowState
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.new_workflow import loaded_of
+from stepwell.engine.new_workflow import loaded_of, stored_inputs
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.clock import Clock
@@ -90,12 +90,21 @@ class Workflows:
             ],
             labels=dict(sorted((planned.request.labels or {}).items())),
         )
-        handle = ActiveWorkflow(loaded_of(record, definition_bytes))
+        loaded = loaded_of(record, planned, definition_bytes)
+        handle = ActiveWorkflow(loaded)
         decision = handle.run.apply(Created("alice"), now)
         if owner is not None:
             decision.merge(handle.run.apply(Start("alice", uuid4(), owner), now))
-        final, events = len(planned.steps) - 1, tuple(decision.events)
-        return handle, NewWorkflow(record, final, definition_bytes, events, feature_level=planned.feature_level)
+        new = NewWorkflow(
+            record,
+            len(planned.steps) - 1,
+            definition_bytes,
+            tuple(decision.events),
+            feature_level=planned.feature_level,
+            inputs=stored_inputs(planned.request),
+            evaluates=planned.evaluates,
+        )
+        return handle, new
 
     def decide(self, handle: ActiveWorkflow, *inputs: Input) -> Decision:
         first, *later = (handle.run.apply(each, self.clock.now()) for each in inputs)

@@ -1,7 +1,7 @@
 """The large data URIs in a definition: in the inputs `*_url` and `*_urls` that Stepwell knows.
 
 The configs of steps and `step_defaults` are searched. Other inputs pass through to providers as they are, and so do
-the `messages` of LLM_INTERACTION.
+the `messages` of LLM_INTERACTION. A data URI with an expression isn't known yet.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import TaskType
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE
+from stepwell.domain.mapping.templates import OPENING
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.file_inputs import FILE_INPUTS, MESSAGES
 
@@ -69,4 +70,6 @@ def _in_config(config: dict[str, Any], names: tuple[str, ...], loc: Loc) -> Iter
 
 
 def _is_large(value: Any) -> bool:
-    return isinstance(value, str) and len(value) > LARGEST_INLINE and value[: len(_SCHEME)].lower() == _SCHEME
+    if not isinstance(value, str) or len(value) <= LARGEST_INLINE or value[: len(_SCHEME)].lower() != _SCHEME:
+        return False
+    return OPENING not in value

@@ -5,7 +5,7 @@ decides who reads a URL, and so whether it may lead into a private network: see 
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import fields
@@ -53,8 +53,11 @@ class FileInputs:
         self._checked: set[tuple[ReferenceRule, Loc]] = set()
         self._reported: set[Fault] = set()
 
-    def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
-        """Yield the faults of the files that the step at *loc* names, for its provider and for its fallback."""
+    def faults(self, step: PartialStep, loc: Loc, evaluated: Collection[Loc] = ()) -> Iterator[Fault]:
+        """Yield the faults of the files that the step at *loc* names, for its provider and for its fallback.
+
+        *evaluated* are the locations of strings with expressions, which aren't checked.
+        """
         if step.task_type is None or step.config is None:
             return
         names = FILE_INPUTS[step.task_type]
@@ -68,11 +71,11 @@ class FileInputs:
                 rule = file_rule(step.task_type, each.name, config)
                 if rule is not None and (rule, each.loc) not in self._checked:
                     self._checked.add((rule, each.loc))
-                    yield from self._check(each, rule)
+                    yield from self._check(each, rule, evaluated)
 
-    def _check(self, item: _Input, rule: ReferenceRule) -> Iterator[Fault]:
+    def _check(self, item: _Input, rule: ReferenceRule, evaluated: Collection[Loc]) -> Iterator[Fault]:
         for reference, place in _references(item):
-            refusal = rule(reference)
+            refusal = None if place in evaluated else rule(reference)
             if refusal is not None and (fault := Fault(place, *refusal)) not in self._reported:
                 self._reported.add(fault)
                 yield fault

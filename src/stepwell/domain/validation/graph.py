@@ -1,10 +1,10 @@
 """The dependency graph of a definition: finds unknown, repeated and cyclic dependencies.
 
 Positions are those of the steps in the definition. An edge leads from a step to one that it depends on. A mapping
-implies a dependency on the step that it reads from.
+implies a dependency on the step that it reads from, and an expression on each step that it names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
@@ -29,8 +29,9 @@ def quoted(step_id: str) -> str:
 class Graph:
     """The graph of a definition, which may be faulty. An invalid edge is reported in `faults` and left out.
 
-    `ids`, `dependencies` and `sources` (the steps that mappings read from) are by position. An id, a dependency or a
-    source that isn't a string is None; another check reports it, and a source that is no step. `edges` holds, by
+    `ids`, `dependencies` and `sources` (the steps that mappings read from) are by position, and so is `named`: the
+    steps that expressions name, each with the location of an expression. An id, a dependency or a source that isn't a
+    string is None; another check reports it, and a source that is no step. `edges` holds, by
     position, the positions that a step depends on: the declared ones first, each in the order of the definition.
     `order` lists the positions, dependencies first, without steps that lie on a cycle or depend on one.
     """
@@ -40,8 +41,10 @@ class Graph:
         ids: Sequence[str | None],
         dependencies: Sequence[Sequence[str | None]],
         sources: Sequence[Sequence[str | None]],
+        named: Sequence[Mapping[str, Loc]] = (),
     ) -> None:
         self.ids = ids
+        self.named = named or [{}] * len(ids)
         self.dependencies, self.sources = dependencies, sources
         self.position_of: dict[str, int] = {}
         self.edges: list[dict[int, None]] = []
@@ -79,12 +82,23 @@ class Graph:
                     self.faults.append(Fault(place, f"{quoted(name)} is listed already", "repeated_dependency"))
                 else:
                     edges[needed] = None
-            for index, name in enumerate(self.sources[position]):
-                if name is not None and name == self.ids[position]:
-                    self.faults.append(Fault(_source_place(position, index), _SELF, "self_dependency"))
-                elif name is not None and (needed := self.position_of.get(name)) is not None:
-                    edges[needed] = None
+            if self.sources[position] or self.named[position]:
+                self._connect_implied(position, edges)
             self.edges.append(edges)
+
+    def _connect_implied(self, position: int, edges: dict[int, None]) -> None:
+        for implied, place in self._implied(position):
+            if implied == self.ids[position]:
+                self.faults.append(Fault(place, _SELF, "self_dependency"))
+            else:
+                edges[self.position_of[implied]] = None
+
+    def _implied(self, position: int) -> Iterator[tuple[str, Loc]]:
+        """Yield the steps that expressions and mappings of the step name, each with the location of the name."""
+        yield from self.named[position].items()
+        for index, name in enumerate(self.sources[position]):
+            if name is not None and name in self.position_of:
+                yield name, _source_place(position, index)
 
     def unknown_step(self, name: str) -> str:
         """Return the message about *name*, which is no step's id."""
@@ -130,8 +144,10 @@ class Graph:
         declared = self.dependencies[cycle[0]]
         if names[1] in declared:
             place: Loc = (*_at(cycle[0], "depends_on"), declared.index(names[1]))
-        else:
+        elif names[1] in self.sources[cycle[0]]:
             place = _source_place(cycle[0], self.sources[cycle[0]].index(names[1]))
+        else:
+            place = self.named[cycle[0]][names[1]]
         listed = [quoted(name) for name in (*names[:_MAX_NAMED], *(["…"] if len(names) > _MAX_NAMED else []), names[0])]
         message = f"Dependencies form a cycle: {' needs '.join(listed)}; remove one of them"
         self.faults.append(Fault(place, message, "dependency_cycle"))

@@ -159,6 +159,11 @@ class MemberChecks:
         else:
             self._warn(place, f"LOCAL ignores {name}; {hint}", _MISTYPED)
 
+    def add_warnings(self, warnings: Iterable[DefinitionWarning]) -> None:
+        """Add warnings that another check has found."""
+        for each in warnings:
+            self._warn(tuple(each.loc), each.msg, each.type)
+
     def _warn(self, loc: Loc, message: str, type_: str) -> None:
         if len(self._warnings) < MAX_WARNINGS:
             place = tuple(printable_key(part) if isinstance(part, str) else part for part in loc)

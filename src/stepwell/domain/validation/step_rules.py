@@ -1,6 +1,6 @@
 """Validates a step's config and its input mappings."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from stepwell.contract.enums import TaskType
@@ -30,8 +30,8 @@ OutputRefusal: TypeAlias = Callable[[int, str], str | None]
 class KnownInputs(NamedTuple):
     """The inputs of a step that are known from its definition, and the names of those that aren't.
 
-    An input is `unresolved` if a mapping provides it, if it is invalid, or if it is inherited from defaults that are
-    too large to scan for each step.
+    An input is `unresolved` if a mapping or an expression provides it, if it is invalid, or if it is inherited from
+    defaults that are too large to scan for each step.
     """
 
     inputs: dict[str, Any]
@@ -52,22 +52,26 @@ def known_defaults(defaults: Mapping[str, Mapping[str, Any]], task_type: TaskTyp
 
 
 def input_faults(
-    step: PartialStep, task_type: TaskType, defaults: Mapping[str, Mapping[str, Any]], loc: Loc
+    step: PartialStep,
+    task_type: TaskType,
+    defaults: Mapping[str, Mapping[str, Any]],
+    loc: Loc,
+    evaluated: Collection[Loc] = (),
 ) -> Iterator[Fault]:
     """Yield the faults of known config fields, and of a required input that neither config nor a mapping provides.
 
-    *defaults* are the `known_defaults` for the type.
+    *defaults* are the `known_defaults` for the type. *evaluated* are the locations of strings with expressions.
     """
     if step.config is None:
         return
-    own = list(config_faults(task_type, step.config, (*loc, "config")))
+    own = list(config_faults(task_type, step.config, (*loc, "config"), evaluated))
     yield from own
     config = merged_config(defaults, task_type, step.config) if defaults else step.config
     if defaults and not own and step.config:
         # The faults of the defaults alone are reported at `step_defaults`. Only both together may have too many pixels.
         alone = merged_config(defaults, task_type, {})
         if not any(config_faults(task_type, alone, ())):
-            yield from config_faults(task_type, config, (*loc, "config"))
+            yield from config_faults(task_type, config, (*loc, "config"), evaluated)
     alternatives = required_inputs(task_type)
     mappings = step.input_mappings
     if not alternatives or mappings is None or None in mappings:
@@ -96,15 +100,25 @@ class Defaults:
         return names.difference(own) if names else names
 
 
-def known_inputs(step: PartialStep, defaults: Defaults, task_type: TaskType, *, sound: bool) -> KnownInputs | None:
-    """Return the known inputs; None if the config or a mapping is broken. *sound*: the config has no faults."""
+def known_inputs(
+    step: PartialStep,
+    defaults: Defaults,
+    task_type: TaskType,
+    *,
+    sound: bool,
+    evaluated: frozenset[str] = frozenset(),
+) -> KnownInputs | None:
+    """Return the known inputs; None if the config or a mapping is broken.
+
+    *sound*: the config has no faults. *evaluated* are the names of the inputs that have expressions.
+    """
     if step.config is None or step.input_mappings is None or None in step.input_mappings:
         return None
     names = {mapping.to_field.partition(".")[0] for mapping in step.input_mappings if mapping}
     inputs = normalise_inputs(task_type, without_nulls(merged_config(defaults.small, task_type, step.config)))
     if defaults.small or not sound:
         names.update(str(fault.loc[0]) for fault in config_faults(task_type, inputs, ()))
-    names |= defaults.unresolved(task_type, step.config)
+    names |= evaluated | defaults.unresolved(task_type, step.config)
     for name in [TIMEOUT, *(name for name in inputs if name in names)]:
         inputs.pop(name, None)
     return KnownInputs(inputs, frozenset(names))

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from msgspec import Struct, UnsetType, ValidationError, convert
+from msgspec import Struct, UnsetType, ValidationError, convert, structs
 
 from stepwell.contract.definition import (
     CreateWorkflow,
@@ -13,19 +13,22 @@ from stepwell.contract.definition import (
     WorkflowConfig,
     WorkflowStepDefinition,
     WorkflowUpdate,
+    merged_dependencies,
 )
 from stepwell.contract.enums import RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL
+from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL, FLOW_LEVEL
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.normalise import Handling, normalise
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
+from stepwell.domain.validation.expression_checks import CheckedExpressions, ExpressionChecks, output_faults
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
+from stepwell.domain.validation.inputs_schema import inputs_faults
 from stepwell.domain.validation.member_checks import MemberChecks
 from stepwell.domain.validation.partial_step import PartialStep, parse_valid_parts, to_partial_step
 from stepwell.domain.validation.provider_rules import (
@@ -51,7 +54,7 @@ class ValidatedWorkflow(Struct, frozen=True):
     """A valid workflow: the request, its config as a struct, and its steps with all defaults applied.
 
     `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown. `warnings`
-    are what `MemberChecks` found.
+    are what `MemberChecks` and `ExpressionChecks` found. `evaluates`: the configs of its steps have expressions.
     """
 
     request: CreateWorkflow
@@ -59,10 +62,13 @@ class ValidatedWorkflow(Struct, frozen=True):
     steps: tuple[ResolvedStep, ...]
     definition_bytes: int = 0
     warnings: tuple[DefinitionWarning, ...] = ()
+    evaluates: bool = False
 
     @property
     def feature_level(self) -> int:
         """The level that a process needs to run it."""
+        if self.evaluates:
+            return EXPRESSIONS_LEVEL
         plain = all(step.run_if is RunIf.ALL_COMPLETED and not step.optional for step in self.steps)
         return BASE_LEVEL if plain else FLOW_LEVEL
 
@@ -95,18 +101,22 @@ def validate_workflow(
         rules = _faults_of_valid_parts(body, catalog, expressions, handling)
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), rules)
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
-    partial_steps = [to_partial_step(step) for step in request.steps]
-    graph = _graph_of(partial_steps)
+    parts = _check_parts([to_partial_step(step) for step in request.steps], expressions, handling)
     checks = MemberChecks(request.config, _valid_defaults(request.config), catalog, handling)
-    refused = _rule_faults(partial_steps, graph, request.config, request.webhook_url, catalog, expressions, checks)
+    refused = chain(
+        _rule_faults(parts, request.config, request.webhook_url, catalog, expressions, checks),
+        inputs_faults(request.inputs, request.inputs_schema),
+    )
     if faults := cap_faults(refused, MAX_FAULTS):
         raise InvalidRequest(faults)
+    if evaluates := any(each.evaluates for each in parts.checked):
+        request = structs.replace(request, steps=_with_expressions(request.steps, parts.checked))
     config = read_workflow_config(request.config)
     steps = tuple(
-        _resolve(position, step, tuple(graph.edges[position]), config, catalog)
+        _resolve(position, step, tuple(parts.graph.edges[position]), config, catalog)
         for position, step in enumerate(request.steps)
     )
-    return ValidatedWorkflow(request, config, steps, definition_bytes, checks.warnings)
+    return ValidatedWorkflow(request, config, steps, definition_bytes, checks.warnings, evaluates)
 
 
 def parse_update(
@@ -153,11 +163,43 @@ def _resolve(
     )
 
 
-def _graph_of(steps: Sequence[PartialStep]) -> Graph:
+class _Parts(NamedTuple):
+    """The steps of a definition, as far as they are valid: with their expressions, and their graph."""
+
+    steps: Sequence[PartialStep]
+    checked: Sequence[CheckedExpressions]
+    graph: Graph
+
+
+def _check_parts(steps: Sequence[PartialStep], expressions: Expressions, handling: Handling) -> _Parts:
+    ids = [step.id for step in steps]
+    checks = ExpressionChecks(ids, expressions, handling)
+    checked = [checks.of(step, position) for position, step in enumerate(steps)]
+    steps = [
+        step if each.config is None else structs.replace(step, config=each.config)
+        for step, each in zip(steps, checked, strict=True)
+    ]
     sources = [
         [None if mapping is None else mapping.from_step for mapping in step.input_mappings or ()] for step in steps
     ]
-    return Graph([step.id for step in steps], [step.depends_on for step in steps], sources)
+    graph = Graph(ids, [step.depends_on for step in steps], sources, [each.sources for each in checked])
+    return _Parts(steps, checked, graph)
+
+
+def _with_expressions(
+    steps: Sequence[WorkflowStepDefinition], checked: Sequence[CheckedExpressions]
+) -> list[WorkflowStepDefinition]:
+    """Return the steps with the dependencies that their expressions imply, and with what is literal escaped."""
+    return [
+        structs.replace(
+            step,
+            config=step.config if each.config is None else each.config,
+            depends_on=merged_dependencies(step.depends_on, each.sources),
+        )
+        if each.evaluates
+        else step
+        for step, each in zip(steps, checked, strict=True)
+    ]
 
 
 def _faults_of_valid_parts(
@@ -168,15 +210,15 @@ def _faults_of_valid_parts(
         return
     steps, config = body.get("steps"), body.get("config")
     partial_steps = [parse_valid_parts(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
-    graph = _graph_of(partial_steps)
+    parts = _check_parts(partial_steps, expressions, handling)
     config, url = config if isinstance(config, dict) else {}, body.get("webhook_url")
     checks = MemberChecks(config, _valid_defaults(config), catalog, handling)
-    yield from _rule_faults(partial_steps, graph, config, url, catalog, expressions, checks)
+    yield from _rule_faults(parts, config, url, catalog, expressions, checks)
+    yield from inputs_faults(body.get("inputs"), body.get("inputs_schema"))
 
 
 def _rule_faults(
-    partial_steps: Sequence[PartialStep],
-    graph: Graph,
+    parts: _Parts,
     config: JsonObject,
     webhook_url: Any,
     catalog: ProviderCatalog,
@@ -187,26 +229,30 @@ def _rule_faults(
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
     known = normalise(WorkflowConfig, without_nulls(config), checks.handling)
     yield from iter_faults(WorkflowConfig, known, ("body", "config"))
-    if len(partial_steps) > MAX_STEPS:
+    if len(parts.steps) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
         return
     defaults = _valid_defaults(config)
-    used = {step.task_type: None for step in partial_steps if step.task_type is not None}
+    used = {step.task_type: None for step in parts.steps if step.task_type is not None}
     yield from _defaults_faults(config.get("step_defaults"), list(used))
-    yield from graph.faults
+    yield from parts.graph.faults
     known_by_type = {task_type: known_defaults(defaults, task_type) for task_type in used}
     scannable, files = Defaults(defaults), FileInputs(defaults, catalog)
-    outputs = StepOutputs(partial_steps, catalog)
-    for position, step in enumerate(partial_steps):
+    outputs = StepOutputs(parts.steps, catalog)
+    for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
         if step.task_type is not None:
-            broken = list(input_faults(step, step.task_type, known_by_type[step.task_type], loc))
+            broken = list(input_faults(step, step.task_type, known_by_type[step.task_type], loc, checked.places))
             yield from broken
-        known = partial(known_inputs, step, scannable, sound=not broken)
-        yield from mapping_faults(step, graph, expressions, outputs.refusal, loc)
+        known = partial(known_inputs, step, scannable, sound=not broken, evaluated=checked.inputs)
+        yield from mapping_faults(step, parts.graph, expressions, outputs.refusal, loc)
+        if checked.evaluates:
+            yield from checked.faults
+            yield from output_faults(checked, parts.graph.position_of, outputs.refusal)
+            checks.add_warnings(checked.warnings)
         yield from provider_faults(step, known, catalog, loc)
-        yield from files.faults(step, loc)
+        yield from files.faults(step, loc, checked.places)
         yield from checks.faults(step, loc)
     yield from checks.last_faults()
 

@@ -24,5 +24,7 @@ def refusing_deleted_files(request: CreateWorkflow) -> Iterator[None]:
             for index, step in enumerate(request.steps)
             if named_tasks(json.encode(step).decode()) & gone
         ]
+        if named_tasks(json.encode(request.inputs).decode()) & gone:
+            places.append(("body", "inputs"))
         faults = [Fault(place, _MESSAGE, "file_invalid") for place in places or [("body", "config")]]
         raise InvalidRequest(faults) from error

@@ -1,5 +1,6 @@
 """Decodes rows into structs of the domain: records of asyncpg and mappings of SQLAlchemy alike."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -58,8 +59,13 @@ def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
         total_steps=row["total_steps"],
         created_at=row["created_at"],
         summary=_summary(state, row, final_result),
-        labels=dict(sorted(label.split(":", 1) for label in row["labels"] or ())),
+        labels=read_labels(row["labels"]),
     )
+
+
+def read_labels(labels: Sequence[str] | None) -> dict[str, str]:
+    """Decode the rows of a workflow's labels."""
+    return dict(sorted(label.split(":", 1) for label in labels or ()))
 
 
 def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summary:

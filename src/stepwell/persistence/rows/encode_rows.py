@@ -12,7 +12,7 @@ from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision
-from stepwell.domain.records import NewWorkflow, StepRecord
+from stepwell.domain.records import NO_INPUTS, NewWorkflow, StepRecord
 from stepwell.persistence.rows.engine_statements import STATE, TYPES
 
 Rows = list[tuple[Any, ...]]
@@ -161,6 +161,7 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
     workflow_id, config = new.record.state.id, json.encode(new.record.config).decode()
     labels = new.record.labels
     definitions = [json.encode(_stored_definition(step.definition)).decode() for step in new.record.steps or []]
+    inputs = "" if new.inputs.inputs is None else new.inputs.inputs.decode()
     return InsertRows(
         [_new_workflow(new, config)],
         [
@@ -168,8 +169,8 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
             for step, definition in zip(new.record.steps or [], definitions, strict=True)
         ],
         [_encode_event(workflow_id, event) for event in new.events],
-        named_tasks(config).union(*map(named_tasks, definitions)),
-        len(config) + sum(map(len, definitions)),
+        named_tasks(config).union(named_tasks(inputs), *map(named_tasks, definitions)),
+        len(config) + len(inputs) + sum(map(len, definitions)),
         (*_label_rows({workflow_id: labels}), [new.record.created_at] * len(labels)) if labels else _NO_LABELS,
     )
 
@@ -194,6 +195,7 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
         new.final_position,
         new.definition_bytes,
         new.feature_level,
+        *_inputs(new),
         record.created_at,
         *_encode_workflow(record.state.id, record.state),
     )
@@ -204,6 +206,14 @@ def _stored_definition(definition: WorkflowStepDefinition) -> WorkflowStepDefini
     if definition.run_if is UNSET and definition.optional is UNSET:  # hot path
         return definition
     return structs.replace(definition, run_if=UNSET, optional=UNSET)
+
+
+def _inputs(new: NewWorkflow) -> tuple[str | None, str | None, bool]:
+    stored = new.inputs
+    if stored is NO_INPUTS:  # hot path: most workflows have none
+        return None, None, new.evaluates
+    inputs, schema = (None if text is None else text.decode() for text in (stored.inputs, stored.inputs_schema))
+    return inputs, schema, new.evaluates
 
 
 def _new_step(workflow_id: UUID, step: StepRecord, definition: str) -> tuple[Any, ...]:

@@ -90,6 +90,9 @@ _NEW_WORKFLOW: Final = (
     ("final_position", "int"),
     ("definition_bytes", "int"),
     ("feature_level", "int"),
+    ("inputs", "json"),
+    ("inputs_schema", "json"),
+    ("evaluates", "bool"),
     ("created_at", "timestamptz"),
     *STATE,
 )
@@ -119,7 +122,7 @@ _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int")
 
 # The composite types of rows, as migrations have created them.
 TYPES: Final = {
-    "insert_workflow_3": _NEW_WORKFLOW,
+    "insert_workflow_4": _NEW_WORKFLOW,
     "insert_step_2": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
     "checkpoint_step_2": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
@@ -249,7 +252,7 @@ VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE
 _INSERT: Final = f"""
 WITH new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_3[]) AS w
+    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_2[]) AS s
@@ -280,7 +283,7 @@ WITH used_keys AS (
     SELECT * FROM unnest($5::uuid[], $6::text[], $7::timestamptz[]) WHERE EXISTS (SELECT FROM used_keys)
 ), new_workflows AS (
     INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_3[]) AS w
+    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
@@ -453,7 +456,8 @@ FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, 
 
 LOAD_WORKFLOWS: Final = f"""
 SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
-       {_names(STATE)},
+       {_names(STATE)}, evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
+       CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
        ) END AS result_bytes

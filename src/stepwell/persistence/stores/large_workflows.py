@@ -31,10 +31,12 @@ from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.contract.enums import SkipReason, StepStatus
 from stepwell.domain.records import (
+    NO_INPUTS,
     STATES_PER_BLOCK,
     AnswerSize,
     LargeWorkflowSnapshot,
     StepSnapshot,
+    StoredInputs,
     StoredStep,
     WorkflowParts,
 )
@@ -109,6 +111,12 @@ WHERE bytes <= $6 OR position = $4 ORDER BY position
 """  # noqa: S608 - built from constants
 
 
+_INPUTS: Final = f"""
+SELECT convert_to(inputs::text, 'UTF8') AS inputs, convert_to(inputs_schema::text, 'UTF8') AS inputs_schema
+FROM workflows AS w WHERE id = $1 AND {_SCOPE}
+"""  # noqa: S608 - built from a constant
+
+
 class LargeWorkflows:
     """Reads large workflows over the connections of *readers*."""
 
@@ -150,6 +158,10 @@ class LargeWorkflows:
         statement = self._slices[parts]
         rows = await self._readers.fetch(statement, workflow_id, scope.every, scope.tenant, first, count, max_bytes)
         return [_stored_step(row) for row in rows]
+
+    async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
+        rows = await self._readers.fetch(_INPUTS, workflow_id, scope.every, scope.tenant)
+        return StoredInputs(rows[0]["inputs"], rows[0]["inputs_schema"]) if rows else NO_INPUTS
 
 
 def _stored_step(row: Row) -> StoredStep:

@@ -53,6 +53,7 @@ _EQUALITIES: Final = {
     "origin_zone": workflows.c.origin_zone,
     "origin_reference": workflows.c.origin_reference,
 }
+_DEFINITION_ONLY: Final = ("inputs", "inputs_schema")  # columns that no answer shows but that of the definition
 _FILTERS: Final = ("statuses", "name", "created_after", "created_before", *_EQUALITIES)
 
 
@@ -216,7 +217,7 @@ def summarised() -> Select[Any]:
 
     final = steps.alias("final")
     return select(
-        workflows,
+        *(column for column in workflows.c if column.name not in _DEFINITION_ONLY),
         running.correlate(workflows).scalar_subquery().label("current_step"),
         failed.correlate(workflows).scalar_subquery().label("step_errors"),
         if_flow(fatal).label("fatal_error"),

@@ -40,6 +40,7 @@ from stepwell.domain.records import (
     Ownership,
     PagePlace,
     StepRecord,
+    StoredInputs,
     StoredStep,
     TaskPlace,
     TaskRecord,
@@ -116,6 +117,10 @@ class PostgresWorkflowReader:
         self, scope: TenantScope, workflow_id: UUID, parts: WorkflowParts, first: int, count: int, max_bytes: int
     ) -> list[StoredStep]:
         return await self._large.step_slice(scope, workflow_id, parts, first, count, max_bytes)
+
+    @unavailable_in_outage
+    async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
+        return await self._large.inputs(scope, workflow_id)
 
     @unavailable_in_outage
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:

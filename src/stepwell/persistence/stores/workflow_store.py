@@ -22,7 +22,7 @@ from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
 from stepwell.persistence.rows import engine_statements as sql
-from stepwell.persistence.rows.decode_rows import read_object, step_record, task, workflow_state
+from stepwell.persistence.rows.decode_rows import read_labels, read_object, step_record, task, workflow_state
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
 from stepwell.ports.storage import CONCURRENT_WRITES
@@ -205,6 +205,9 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             [],
             row["result_bytes"] or 0,
             feature_level=row["feature_level"],
+            evaluates=row["evaluates"],
+            inputs=None if row["inputs"] is None else row["inputs"].encode(),
+            labels=read_labels(row["labels"]),
         )
         for row in workflows
     }

@@ -1,0 +1,220 @@
+"""Checks the expressions in the configs of steps, before any of them can be evaluated.
+
+What must hold:
+- In an accepted definition each `${` begins an expression that compiles and whose names are known, or it is escaped.
+  So the texts of a stored workflow mean the same in every version that runs it.
+- Under lenient handling a faulty expression is escaped, so it stays literal, and a warning names it.
+- A step depends on each step that an expression of its config names.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from stepwell.contract.definition import JsonObject
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.domain.errors import Fault
+from stepwell.domain.mapping.config_expressions import ITEM, RESERVED
+from stepwell.domain.mapping.expressions import Expressions
+from stepwell.domain.mapping.input_mapping import TIMEOUT
+from stepwell.domain.mapping.templates import (
+    ESCAPED,
+    MAX_EXPRESSIONS,
+    MAX_STEP_CHARACTERS,
+    MAX_STEP_EXPRESSIONS,
+    OPENING,
+    ConfigText,
+    Template,
+    TemplateError,
+    TemplateExpression,
+    escaped_from,
+    may_have_expressions,
+    parse_template,
+    texts_of,
+    with_values,
+)
+from stepwell.domain.spelling import did_you_mean
+from stepwell.domain.strict_json.normalise import Handling
+from stepwell.domain.strict_json.schema_faults import Loc, printable_key
+from stepwell.domain.validation.graph import quoted
+from stepwell.domain.validation.partial_step import PartialStep
+from stepwell.domain.validation.step_rules import OutputRefusal
+
+_MAX_ODD_IDS = 100
+_MAX_SEARCHES = 10
+_HINT = f"write {ESCAPED} for a literal {OPENING}"
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# An expression that begins with a member of a step's result.
+_MEMBER = re.compile(r'(?:([A-Za-z_]\w*)|"([^"\\]*)")\.(.+)', re.ASCII)
+
+
+class ReadOutput(NamedTuple):
+    """What an expression at *loc* reads of the result of the step *step_id*, as a `from_field`."""
+
+    step_id: str
+    from_field: str
+    loc: Loc
+
+
+class CheckedExpressions(NamedTuple):
+    """The expressions of one step. *config* is that of the step with what is literal escaped; None if that is equal.
+
+    *places* are the locations of the strings with expressions. *sources* has the ids of the steps that they name, each
+    with the location of the first such string. *evaluates*: a string has expressions, or escapes.
+    """
+
+    config: JsonObject | None = None
+    evaluates: bool = False
+    places: frozenset[Loc] = frozenset()
+    sources: dict[str, Loc] = {}  # noqa: RUF012 - never changed
+    outputs: Sequence[ReadOutput] = ()
+    faults: Sequence[Fault] = ()
+    warnings: Sequence[DefinitionWarning] = ()
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """The names of the inputs that have expressions."""
+        return frozenset(str(place[4]) for place in self.places)
+
+
+_NO_EXPRESSIONS = CheckedExpressions()
+
+
+class ExpressionChecks:
+    """Checks the expressions of one definition. *ids* are those of its steps."""
+
+    def __init__(self, ids: Sequence[str | None], expressions: Expressions, handling: Handling) -> None:
+        self._ids = dict.fromkeys(each for each in ids if each is not None and each not in RESERVED)
+        self._odd_ids = [each for each in self._ids if each and not _IDENTIFIER.fullmatch(each)][:_MAX_ODD_IDS]
+        self._expressions, self._is_lenient = expressions, handling is Handling.LENIENT
+        self._left, self._searches = MAX_EXPRESSIONS, 0
+
+    def of(self, step: PartialStep, position: int) -> CheckedExpressions:
+        """Check the expressions in the config of the step at *position*."""
+        if not step.config or not may_have_expressions(step.config):
+            return _NO_EXPRESSIONS
+        loc: Loc = ("body", "steps", position, "config")
+        found, literal = _Found(), dict[tuple[str | int, ...], str]()
+        for number, text in enumerate(texts_of(step.config), 1):
+            if self._left < 0:  # which is a fault already
+                break
+            place = (*loc, *(printable_key(part) if isinstance(part, str) else part for part in text.place))
+            if (changed := self._check(text, place, found)) != text.text:
+                literal[text.place] = changed
+            if number > MAX_STEP_EXPRESSIONS or found.is_full:
+                limit = f"{MAX_STEP_EXPRESSIONS:,} expressions, of {MAX_STEP_CHARACTERS:,} characters together"
+                found.faults.append(Fault(loc, f"A step has at most {limit}", "too_many_expressions"))
+                break
+        config = with_values(step.config, literal) if literal else None
+        return CheckedExpressions(
+            config,
+            evaluates=True,
+            places=frozenset(found.places),
+            sources=found.sources,
+            outputs=found.outputs,
+            faults=found.faults,
+            warnings=found.warnings,
+        )
+
+    def _check(self, text: ConfigText, place: Loc, found: "_Found") -> str:
+        """Check one text. Return it with what is literal escaped."""
+        if text.place == (TIMEOUT,):
+            found.places.append(place)
+            message = f"{TIMEOUT} can't have an expression: it is needed before the step's inputs are known"
+            found.faults.append(Fault(place, message, "bad_expression"))
+            return text.text
+        literal = text.text
+        try:
+            template = parse_template(literal)
+        except TemplateError as error:
+            self._report(found, place, f"{error}; {_HINT}", "bad_expression")
+            if not self._is_lenient:
+                found.places.append(place)
+                return literal
+            literal = escaped_from(literal, error.start)
+            template = parse_template(literal)
+        return self._check_template(template, literal, place, found)
+
+    def _check_template(self, template: Template, literal: str, place: Loc, found: "_Found") -> str:
+        faulty = []
+        self._left -= len(template.expressions)
+        if self._left < 0:
+            message = f"A definition has at most {MAX_EXPRESSIONS:,} expressions"
+            found.faults.append(Fault(place, message, "too_many_expressions"))
+            return literal
+        found.count(template.expressions)
+        for expression in template.expressions:
+            if (refusal := self._refusal(expression)) is not None:
+                self._report(found, place, *refusal)
+                faulty.append(expression.start)
+                continue
+            found.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
+        if len(faulty) < len(template.expressions) or (faulty and not self._is_lenient):
+            found.places.append(place)
+        if not self._is_lenient:
+            return literal
+        bounds = [0, *faulty, len(literal)]
+        return "$".join(literal[begin:end] for begin, end in pairwise(bounds))
+
+    def _refusal(self, expression: TemplateExpression) -> tuple[str, str] | None:
+        """Return message and type of the fault of *expression*; None if it is valid."""
+        checked = self._expressions.analyse(expression.text)
+        if checked.fault is not None:
+            odd = next((each for each in self._odd_ids if each in expression.text), None)
+            quotes = "" if odd is None else f"; in an expression the id {quoted(odd)} stands in double quotes"
+            return f"{checked.fault}{quotes}; {_HINT}", "bad_expression"
+        if ITEM in checked.names:
+            return f"{ITEM} is known only in a step that runs once for each item of a list; {_HINT}", "unknown_step"
+        for name in sorted(checked.names - RESERVED):
+            if name not in self._ids:
+                meant = did_you_mean(name, self._ids) if self._searches < _MAX_SEARCHES else ""
+                self._searches += 1
+                known = "An expression begins with the id of a step, with inputs or with workflow"
+                return f"There is no step {quoted(name)}{meant}. {known}; {_HINT}", "unknown_step"
+        return None
+
+    def _report(self, found: "_Found", place: Loc, message: str, type_: str) -> None:
+        if self._is_lenient:
+            found.warnings.append(DefinitionWarning(place, f"This stays literal. {message}", "literal_expression"))
+        else:
+            found.faults.append(Fault(place, message, type_))
+
+
+class _Found:
+    """What the checks of one step have found so far."""
+
+    def __init__(self) -> None:
+        self.places: list[Loc] = []
+        self.sources: dict[str, Loc] = {}
+        self.outputs: list[ReadOutput] = []
+        self.faults: list[Fault] = []
+        self.warnings: list[DefinitionWarning] = []
+        self._number = self._characters = 0
+
+    @property
+    def is_full(self) -> bool:
+        """True if the step has more expressions than it may have."""
+        return self._number > MAX_STEP_EXPRESSIONS or self._characters > MAX_STEP_CHARACTERS
+
+    def count(self, expressions: Sequence[TemplateExpression]) -> None:
+        """Count these expressions of the step."""
+        self._number += len(expressions)
+        self._characters += sum(len(each.text) for each in expressions)
+
+    def add(self, expression: TemplateExpression, names: frozenset[str], place: Loc) -> None:
+        """Add a valid expression, which names the steps *names*."""
+        for name in sorted(names):
+            self.sources.setdefault(name, place)
+        read = _MEMBER.fullmatch(expression.text)
+        if read is not None and (step_id := read[1] or read[2]) in names:
+            self.outputs.append(ReadOutput(step_id, read[3], place))
+
+
+def output_faults(
+    checked: CheckedExpressions, position_of: Mapping[str, int], refusal: OutputRefusal
+) -> Iterator[Fault]:
+    """Yield a fault for each member that an expression reads and that no result of its step can have."""
+    for step_id, from_field, loc in checked.outputs:
+        if absent := refusal(position_of[step_id], from_field):
+            yield Fault(loc, absent, "unknown_output")

@@ -1,0 +1,50 @@
+"""Checks the `inputs` of definitions against their `inputs_schema`, in a worker process with little time."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from anyio import fail_after
+from msgspec import json
+
+from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
+from stepwell.domain.strict_json.schema_faults import cap_faults
+from stepwell.domain.validation.inputs_schema import SCHEMA_LOC, InputsToCheck, check_inputs
+from stepwell.domain.validation.workflow import MAX_FAULTS, ValidatedWorkflow
+from stepwell.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
+
+_CHECK_S: Final = 10.0  # in all, with the wait for a worker
+# The processor time of one check. The kernel rounds it up by at most a second.
+LIMITS: Final = WorkerLimits(cpu_s=1, wall_s=_CHECK_S)
+_TOO_SLOW = "The check takes longer than 1 s, or too much memory: simplify the schema, above all each pattern"
+
+
+class InputsChecker:
+    """Checks inputs in the worker processes of *workers*, which have `LIMITS`."""
+
+    def __init__(self, workers: WorkerPool) -> None:
+        self._workers = workers
+
+    async def check(self, tenant: str | None, planned: ValidatedWorkflow) -> None:
+        """Raise `InvalidRequest` if the inputs of a valid definition don't fit its schema; `Unavailable`."""
+        if planned.request.inputs_schema is None:
+            return
+        faults = await self.faults(tenant, planned.request.inputs_schema, planned.request.inputs)
+        if faults:
+            raise InvalidRequest(cap_faults(faults, MAX_FAULTS))
+
+    async def faults(self, tenant: str | None, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[Fault]:
+        """Return the faults of the schema, or else those of the inputs. Raises `Unavailable`.
+
+        Both passed `inputs_schema.inputs_faults`.
+        """
+        request = json.encode(InputsToCheck(dict(schema), dict(inputs)))
+        try:
+            with fail_after(_CHECK_S):
+                answer = await self._workers.run(tenant, check_inputs, lambda: [request])
+        except TimeoutError:
+            raise Unavailable("Too many inputs wait to be checked.") from None
+        except WorkerFailed as error:
+            if error.repeatable:
+                raise Unavailable(f"The inputs could not be checked: {error}.") from error
+            return [Fault(SCHEMA_LOC, _TOO_SLOW, "bad_schema")]
+        return json.decode(answer, type=list[Fault])

@@ -1,0 +1,133 @@
+"""The checks of expressions in a definition: faults with their place, implied dependencies, lenient handling."""
+
+from typing import Any
+
+import pytest
+
+from stepwell.domain.errors import InvalidRequest
+from stepwell.domain.strict_json.normalise import Handling
+from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan, refine
+
+PROMPT = ("body", "steps", 1, "config", "prompt")
+
+
+def lenient(value: Any) -> ValidatedWorkflow:
+    return validate_workflow(value, CATALOG, handling=Handling.LENIENT)
+
+
+def test_an_expression_implies_a_dependency_on_each_step_that_it_names() -> None:
+    planned = plan(
+        body(
+            join("z", "y", config={"x": ["${a.v}", {"n": "${'b'} ${\"s-1\".v} ${y.v}"}]}, input_mappings=[mapped("m")]),
+            *map(join, ("a", "b", "s-1", "y", "m")),
+        )
+    )
+    (reader, *_) = planned.request.steps
+    assert planned.evaluates
+    assert reader.depends_on == ["y", "a", "s-1"]
+    assert reader.dependencies == ["y", "a", "s-1", "m"]
+    assert planned.steps[0].depends_on == (4, 1, 3, 5)
+
+
+def test_a_definition_without_expressions_stays_as_it_is() -> None:
+    planned = plan(body(join("a", config={"x": "costs $5 {y}", "${k}": 1}), config={"mine": "${not.mine}"}))
+    assert not planned.evaluates
+    assert planned.request.steps[0].depends_on == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "type_", "message"),
+    [
+        ("${b.x}", "unknown_step", "There is no step 'b'. An expression begins with the id of a step, with inputs or"),
+        ("${gnerate.x}", "unknown_step", "There is no step 'gnerate'; did you mean generate?"),
+        ("${generate.x || [b.x]}", "unknown_step", "There is no step 'b'"),
+        ("${item.x}", "unknown_step", "item is known only in a step that runs once for each item of a list"),
+        ("${a b}", "bad_expression", "Not a JMESPath expression: unexpected text at character 3"),
+        ("${step-1.x}", "bad_expression", "in an expression the id 'step-1' stands in double quotes"),
+        ("${generate.x", "bad_expression", "No } ends this expression"),
+        ("${}", "bad_expression", "The expression is empty"),
+        ("${nope()}", "bad_expression", "There is no function nope()"),
+        ("${a.x}", "self_dependency", "A step can't depend on itself"),
+    ],
+)
+def test_a_faulty_expression_is_refused_at_its_place(prompt: str, type_: str, message: str) -> None:
+    (fault,) = faults_of(body(draw("generate"), draw("a", config={"prompt": prompt}), draw("step-1")))
+    assert (fault.loc, fault.type) == (PROMPT, type_)
+    assert message in fault.msg
+    if type_ in ("unknown_step", "bad_expression"):
+        assert "write $${ for a literal ${" in fault.msg
+
+
+def test_a_cycle_through_implied_dependencies_is_refused() -> None:
+    steps = [join("a", config={"x": "${b.v}"}), join("b", config={"y": ["${c.v}"]}), join("c", "a")]
+    assert faults(body(*steps)) == [(("steps", 0, "config", "x"), "dependency_cycle")]
+
+
+def test_all_faults_are_reported_also_beside_a_broken_structure() -> None:
+    steps = [draw("a", config={"prompt": "${x.y}", "width": "${b"}), draw("b", config={"prompt": 1}, nope=1)]
+    assert sorted(faults(body(*steps)), key=str) == [
+        (("steps", 0, "config", "prompt"), "unknown_step"),
+        (("steps", 0, "config", "width"), "bad_expression"),
+        (("steps", 1, "config", "prompt"), "string_type"),
+        (("steps", 1, "nope"), "extra_forbidden"),
+    ]
+
+
+def test_members_with_expressions_pass_the_checks_of_types() -> None:
+    config = {
+        "base_image_url": "${draw.result_image_path}",
+        "crop": [0, 0, "${inputs.w}", "${inputs.h}"],
+        "scale": "${inputs.scale}",
+        "rotate": "about ${inputs.angle}",
+        "reference_image_urls": "${inputs.files}",
+        "opacity": 0.5,
+    }
+    assert plan(body(draw("draw"), {"id": "edit", "task_type": "EDITING", "config": config})).evaluates
+
+
+def test_members_without_expressions_are_checked_beside_them() -> None:
+    config = {"base_image_url": "${draw.result_image_path}", "crop": [0, "x", "${inputs.w}"], "scale": "$${inputs.s}"}
+    assert faults(body(draw("draw"), {"id": "edit", "task_type": "EDITING", "config": config})) == [
+        (("steps", 1, "config", "scale"), "float_type"),
+        (("steps", 1, "config", "crop"), "too_short"),
+        (("steps", 1, "config", "crop", 1), "int_type"),
+    ]
+
+
+def test_a_time_limit_has_no_expression() -> None:
+    assert faults(body(draw(config={"prompt": "x", "timeout_s": "${inputs.t}"}))) == [
+        (("steps", 0, "config", "timeout_s"), "bad_expression")
+    ]
+
+
+def test_under_lenient_handling_a_faulty_expression_is_escaped_and_reported() -> None:
+    text = "${generate.x} ${b.x} $${c.x} ${a b} ${item}"
+    planned = lenient(body(draw("generate"), draw("a", config={"prompt": text, "note": "${x"})))
+    step = planned.request.steps[1]
+    assert step.config == {"prompt": "${generate.x} $${b.x} $${c.x} $${a b} $${item}", "note": "$${x"}
+    assert step.depends_on == ["generate"]
+    found = [(warning.loc[4], warning.type) for warning in planned.warnings if warning.type == "literal_expression"]
+    assert found == [("prompt", "literal_expression")] * 3 + [("note", "literal_expression")]
+    strict = plan(body(draw("generate"), draw("a", config=step.config)))  # what is stored is valid by itself
+    assert strict.request.steps[1].config == step.config
+
+
+def test_what_lenient_handling_keeps_literal_has_the_type_of_a_text() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        lenient(body(draw(config={"prompt": "x", "width": "${nope.x}"})))
+    assert [fault.type for fault in caught.value.faults] == ["int_type"]
+
+
+def test_the_expressions_of_a_step_and_of_a_definition_are_bounded() -> None:
+    of_step = body(join("a", config={"x": ["${inputs.a}"] * 1_001}))
+    assert faults(of_step) == [(("steps", 0, "config"), "too_many_expressions")]
+    long = "${'" + "x" * 990 + "'}"
+    assert faults(body(join("a", config={"x": long * 21}))) == [(("steps", 0, "config"), "too_many_expressions")]
+    of_definition = body(*(join(f"s{n}", config={"x": ["${inputs.a}"] * 1_000}) for n in range(51)))
+    assert faults(of_definition) == [(("steps", 50, "config", "x", 0), "too_many_expressions")]
+
+
+def test_a_file_that_an_expression_names_is_not_checked_before_it_is_known() -> None:
+    config = {"base_image_url": "${inputs.photo}", "prompt": "x"}
+    assert plan(body(refine("r", config=config))).evaluates
