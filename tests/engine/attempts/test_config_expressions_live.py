@@ -218,3 +218,15 @@ async def test_the_loop_does_little_of_the_work_of_hostile_expressions(service: 
     workflow = await ended(service, *hostile, inputs={"v": NUMBERS}, config={"on_failure": "continue"})
     assert [step["status"] for step in workflow["steps"]] == ["FAILED"] * 4
     assert service.app.components.engine.expressions.allowance.total <= 4 * 6_000
+
+
+async def test_a_dependency_without_a_result_is_null(service: Service, provider: ScriptedProvider) -> None:
+    workflow = await ended(
+        service,
+        passthrough_step("a", config={"x": 1}),
+        scripted_step("b", config={"prompt": "${length(inputs.none)}"}, optional=True),
+        passthrough_step("reader", config={"a": "${a.x}", "b": "${b}", "c": "${b.x || 'none'}"}, run_if="all_ended"),
+    )
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
+    assert step_of(workflow, "reader")["result"] == {"a": 1, "b": None, "c": "none"}
+    assert provider.calls == []
