@@ -529,19 +529,16 @@ class Run:
 
     def _end_without_success(self, decision: Decision, position: int, now: datetime) -> None:
         """Decide what the end of a step without success means further down: some are skipped, others may begin."""
-        newly = list[int]()
-        edges = [(position, dependant) for dependant in self._tracker.dependants(position)]
-        while edges:
-            cause, dependant = edges.pop()
-            all_ended, step = self._tracker.end_dependency(dependant), self.steps[dependant]
-            if step.status is not StepStatus.PENDING:
-                continue
-            reason = skip_reason(self.plans[dependant], self.steps, self.steps[cause], all_ended=all_ended)
-            if reason is not None:
-                self._skip(decision, step, reason, now)
-                edges += [(dependant, each) for each in self._tracker.dependants(dependant)]
-            elif all_ended:
-                newly.append(dependant)
+        newly, causes = list[int](), [self.steps[position]]
+        while causes:
+            cause = causes.pop()
+            for dependant in self._tracker.end_without_success(cause.position):
+                step = self.steps[dependant]
+                if (reason := skip_reason(self.plans[dependant], self.steps, cause)) is None:
+                    newly.append(dependant)
+                else:
+                    self._skip(decision, step, reason, now)
+                    causes.append(step)
         self._tracker.ready.update(newly)
         if self.may_start:
             decision.ready += sorted(newly)

@@ -19,23 +19,23 @@ def has_ended(plan: ResolvedStep, step: StepState, on_failure: OnFailure) -> boo
     return status is StepStatus.COMPLETED or status is StepStatus.SKIPPED
 
 
-def skip_reason(
-    plan: ResolvedStep, steps: Sequence[StepState], cause: StepState, *, all_ended: bool
-) -> SkipReason | None:
-    """Return why the step must be skipped; None if it may still run.
+def skip_reason(plan: ResolvedStep, steps: Sequence[StepState], cause: StepState) -> SkipReason | None:
+    """Return why the step must be skipped; None if it may run.
 
-    *cause* is a dependency that has just ended without success. *all_ended*: all dependencies have ended.
+    *cause* is a dependency that has just ended without success. All dependencies have ended, unless the step is
+    `all_completed`: that one doesn't wait for the others.
     """
     match plan.run_if:
         case RunIf.ALL_COMPLETED:
             return _reason_after(cause)
-        case RunIf.ANY_COMPLETED if all_ended:
+        case RunIf.ANY_COMPLETED:
             ended = [steps[position] for position in plan.depends_on]
             if any(step.status is StepStatus.COMPLETED for step in ended):
                 return None
-            reasons = {_reason_after(step) for step in ended}
-            return SkipReason.FAILURE if SkipReason.FAILURE in reasons else SkipReason.DEPENDENCY
-    return None
+            by_failure = any(_reason_after(step) is SkipReason.FAILURE for step in ended)
+            return SkipReason.FAILURE if by_failure else SkipReason.DEPENDENCY
+        case RunIf.ALL_ENDED:
+            return None
 
 
 def _reason_after(cause: StepState) -> SkipReason:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from stepwell.contract.enums import OnFailure, StepStatus
+from stepwell.contract.enums import OnFailure, RunIf, StepStatus
 from stepwell.domain.lifecycle.kept_results import KeptResults
 from stepwell.domain.lifecycle.run_if import has_ended
 from stepwell.domain.model import StepState, Task
@@ -53,11 +53,10 @@ class StepTracker:
         self.ready.clear()
         self.backoff.clear()
         plans, steps, on_failure = self._plans, self._steps, self._on_failure
+        ended = [has_ended(plan, step, on_failure) for plan, step in zip(plans, steps, strict=True)]
         for plan in plans:
-            step, left = steps[plan.position], 0
-            for dependency in plan.depends_on:
-                left += not has_ended(plans[dependency], steps[dependency], on_failure)
-            self._left[plan.position] = left
+            step, needed = steps[plan.position], plan.depends_on
+            left = self._left[plan.position] = len(needed) - sum(map(ended.__getitem__, needed))
             match step.status:
                 case StepStatus.RUNNING:  # even if resume has put a dependency back to PENDING
                     self._place_running(step)
@@ -117,10 +116,19 @@ class StepTracker:
         self.ready.update(newly)
         return newly
 
-    def end_dependency(self, dependant: int) -> bool:
-        """Record that a dependency of *dependant* has ended without success. Return whether all have ended now."""
-        self._left[dependant] -= 1
-        return not self._left[dependant]
+    def end_without_success(self, position: int) -> list[int]:
+        """Record that the step has ended without success. Return the PENDING dependants that it decides.
+
+        An `all_completed` step can't run any more. The others wait until all their dependencies have ended.
+        """
+        decided, left, steps, plans = list[int](), self._left, self._steps, self._plans
+        for dependant in self._dependants[position]:
+            left[dependant] -= 1
+            if left[dependant] and plans[dependant].run_if is not RunIf.ALL_COMPLETED:
+                continue
+            if steps[dependant].status is StepStatus.PENDING:
+                decided.append(dependant)
+        return decided
 
     def dependants(self, position: int) -> list[int]:
         """Return the positions that depend directly on *position*."""
