@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -210,6 +211,19 @@ def test_a_running_step_goes_on_although_resume_runs_its_dependency_again() -> N
     sim.crash()
     assert (sim.statuses, sorted(sim.queue)) == ([PENDING, RUNNING], [0, 1])
     assert sim.drive() is WorkflowStatus.COMPLETED
+
+
+def test_an_attempt_begins_after_its_dependencies_have_ended_although_the_clock_was_set_back() -> None:
+    sim = SimulatedRun([(), (), (0, 1)], optional={1}, run_if={2: ANY})
+    sim.admit(0, 1)
+    sim.succeed(0)
+    sim.fail(1)
+    ended_at = sim.now
+    sim.crash()
+    sim.now -= timedelta(hours=1)
+    sim.take_up()
+    task = sim.admit(2).tasks.popitem()[1]
+    assert task.started_at == ended_at
 
 
 def test_cancel_ends_skipped_and_failed_steps_as_cancelled() -> None:

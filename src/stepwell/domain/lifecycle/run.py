@@ -342,9 +342,10 @@ class Run:
             step.attempt += 1
             step.provider_attempts += 1
             step.retry_count += step.provider_attempts > 1
-            task = Task(input_.task_id, position, step.attempt, provider, seed=input_.seed, started_at=now)
+            began = self._tracker.begin_of_attempt(plan, now)
+            task = Task(input_.task_id, position, step.attempt, provider, seed=input_.seed, started_at=began)
             step.status, step.task_id, step.next_attempt_at = StepStatus.RUNNING, task.id, None
-            step.started_at = step.started_at or now
+            step.started_at = step.started_at or began
             decision.record(step, now, task)
             self._emit_step(decision, now, EventType.STEP_STARTED, step, attempt=step.attempt, provider=provider)
         self._tracker.attach(position, task, in_process=input_.in_process)

@@ -1,6 +1,7 @@
 """Tracks which steps of a workflow can run, are running, or wait for their next attempt. It decides no status."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from stepwell.contract.enums import OnFailure, RunIf, StepStatus
 from stepwell.domain.lifecycle.kept_results import KeptResults
@@ -87,6 +88,17 @@ class StepTracker:
     def orphans(self) -> list[int]:
         """Return the steps whose attempt an earlier process began, in the order of the definition."""
         return sorted(self.ready & self.running.keys())
+
+    def begin_of_attempt(self, plan: ResolvedStep, now: datetime) -> datetime:
+        """Return when an attempt that begins *now* begins: not before its dependencies have ended.
+
+        The process that recorded their ends may have had a clock that is ahead of this one. Which results the attempt
+        uses depends on the order of these times, unless `run_if` requires all of them.
+        """
+        if plan.run_if is RunIf.ALL_COMPLETED:  # hot path
+            return now
+        ends = (self._steps[position].completed_at for position in plan.depends_on)
+        return max([now, *(end for end in ends if end is not None)])
 
     def attach(self, position: int, task: Task, *, in_process: bool) -> None:
         """Record that the step's attempt runs in this process from now on."""
