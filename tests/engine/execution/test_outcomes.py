@@ -114,6 +114,17 @@ async def test_at_debug_level_each_end_is_one_line(
             "error workflow.failed c 1 third",
         ]
         lines.clear()
+        provider.plan("o", Fail("optional", retryable=False))
+        provider.plan("p", Fail("fatal", retryable=False))
+        await run_to_end(service, scripted_step("o", optional=True), scripted_step("p", "o", run_if="all_ended"))
+        assert summaries(lines) == [
+            "warning attempt.failed o 1 optional",
+            "warning step.failed o 1 optional",
+            "warning attempt.failed p 1 fatal",
+            "warning step.failed p 1 fatal",
+            "error workflow.failed p 1 fatal",
+        ]
+        lines.clear()
         created = await service.create(scripted_step("long"), passthrough_step("behind", "long"))
         await provider.until_called("long")
         await service.verb(created["id"], "cancel")

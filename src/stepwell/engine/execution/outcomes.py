@@ -194,9 +194,13 @@ class Outcomes:
             log.debug(event.type.value, **self._fields(workflow, None, None, None))
             return
         # The cause is the first failed step in the order of the definition, as in `error_message`, or no step.
-        steps = workflow.run.steps
-        reason = event.data.get("reason")
-        failed = next((step for step in steps if step.status is StepStatus.FAILED), None) if reason is None else None
+        reason, run = event.data.get("reason"), workflow.run
+        fatal = (
+            step
+            for step, plan in zip(run.steps, run.plans, strict=True)
+            if step.status is StepStatus.FAILED and not plan.optional
+        )
+        failed = next(fatal, None) if reason is None else None
         if failed is None:
             log.error(event.type.value, **self._fields(workflow, None, None, reason))
             return
