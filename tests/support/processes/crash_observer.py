@@ -73,17 +73,21 @@ class Observer:
 
 
 def check_history(client: httpx.Client, workflow: dict[str, Any]) -> None:
-    """Numbers without a gap; no step started before its dependencies were complete, none completed twice."""
+    """Numbers without a gap; no step started before its `run_if` permits that, none completed twice."""
     events = client.get(f"/api/v1/workflows/{workflow['id']}/events", params={"limit": 1000}).json()["events"]
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
-    dependencies = {step["step_id"]: step["dependencies"] for step in workflow["steps"]}
-    completed: set[str] = set()
+    steps = {step["step_id"]: step for step in workflow["steps"]}
+    completed, ended = set[str](), set[str]()
     for event in events:
         if event["type"] == "step.started":
-            assert set(dependencies[event["step_id"]]) <= completed, event
+            step = steps[event["step_id"]]
+            enough = completed if step["run_if"] == "all_completed" else ended
+            assert set(step["dependencies"]) <= enough, event
         elif event["type"] == "step.completed":
             assert event["step_id"] not in completed, event
             completed.add(event["step_id"])
+        if event["type"] in {"step.completed", "step.failed", "step.skipped"}:
+            ended.add(event["step_id"])
     assert completed == {step["step_id"] for step in workflow["steps"] if step["status"] == "COMPLETED"}
 
 
@@ -97,6 +101,9 @@ def check_tasks(client: httpx.Client, workflow: dict[str, Any], scenario: Scenar
             assert [task["attempt"] for task in mine] == list(range(1, wanted + 1)), (step, mine)
             assert step["retry_count"] == wanted - 1
         assert all(task["status"] in ENDED for task in mine)
+        assert step["status"] == scenario.statuses.get(step["step_id"], step["status"])
+        if step["step_id"] in scenario.members:
+            assert set(step["result"]) == scenario.members[step["step_id"]]
     return check_files((output for task in tasks for output in task["outputs"]), artifacts)
 
 

@@ -11,13 +11,17 @@ BROKEN_PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 @dataclass(frozen=True)
 class Scenario:
-    """`attempts`: how many tasks each step must have at the end; 1 where it isn't named."""
+    """`attempts`: how many tasks each step must have at the end; 1 where it isn't named. `statuses` and `members`: the
+    end of a step, and the members of its result.
+    """
 
     name: str
     steps: tuple[Step, ...]
     end: str = "COMPLETED"
     config: dict[str, Any] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
+    members: dict[str, set[str]] = field(default_factory=dict)
     verbs: tuple[str, ...] = ()  # after create, each once
 
     def body(self) -> dict[str, Any]:
@@ -89,4 +93,32 @@ def _paused() -> Scenario:
     return Scenario("paused", _pipeline().steps, verbs=("pause", "resume"))
 
 
-SCENARIOS = (_pipeline(), _diamond(), _fan(), _video(), _refusal_scenario(), _retried(), _cancelled(), _paused())
+def _optional() -> Scenario:
+    """One of two pictures fails, and what depends on both follows its `run_if`."""
+    broken = {"id": "broken", "task_type": "REFINE", "config": {"base_image_url": BROKEN_PICTURE}, "optional": True}
+    skipped = {"id": "skipped", "task_type": "PASSTHROUGH", "depends_on": ["broken", "draw"]}
+    behind = {"id": "behind", "task_type": "PASSTHROUGH", "depends_on": ["skipped"], "run_if": "all_ended"}
+    join = {
+        "id": "join",
+        "task_type": "PASSTHROUGH",
+        "run_if": "any_completed",
+        "input_mappings": [
+            {"from_step": step, "from_field": "result_image_path", "to_field": step} for step in ("broken", "draw")
+        ],
+    }
+    ends = {"broken": "FAILED", "skipped": "SKIPPED", "behind": "COMPLETED", "join": "COMPLETED"}
+    steps = (broken, _picture("draw"), skipped, behind, join)
+    return Scenario("optional", steps, statuses=ends, members={"join": {"draw"}})
+
+
+SCENARIOS = (
+    _pipeline(),
+    _diamond(),
+    _fan(),
+    _video(),
+    _refusal_scenario(),
+    _retried(),
+    _cancelled(),
+    _paused(),
+    _optional(),
+)
