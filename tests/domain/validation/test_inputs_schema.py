@@ -64,7 +64,7 @@ def test_inputs_fit_their_schema_or_have_faults(
 @pytest.mark.parametrize(
     ("schema", "place", "message"),
     [
-        ({"type": "intger"}, ("inputs_schema", "type"), "Not a JSON Schema: expected anyOf"),
+        ({"type": "intger"}, ("inputs_schema", "type"), "Not a JSON Schema: expected one of array, boolean, int"),
         ({"properties": {"a": {"minimum": "1"}}}, ("inputs_schema", "properties", "a", "minimum"), "Not a JSON Schema"),
         ({"properties": {"a": {"pattern": "("}}}, ("inputs_schema", "properties", "a", "pattern"), "Not a JSON Schema"),
         ({"properties": {"a": {"$ref": "#/nope"}}}, ("inputs_schema",), "A reference in it leads to nothing"),

@@ -39,6 +39,7 @@ _MULTI_SELECTS = ("multi_select_list", "multi_select_dict")
 _PARSE_UNITS = 4  # for a character
 # A syntax tree takes some 200 bytes for each character, so only short expressions are kept.
 _LONGEST_KEPT, _MOST_KEPT = 256, 1_024
+WRITE_A_FIELD = "; write the name of a field, or correct the expression"  # the end of some faults
 _LONGEST_CAUSE = 80  # characters of a message that may contain a part of the expression
 _kept: dict[str, "Compiled | str"] = {}
 # The nodes that evaluate only their first child over the data. The others are evaluated over what that gives.
@@ -212,7 +213,7 @@ def _compile(expression: str) -> Compiled | str:
         compiled = Parser().parse(expression)
     except JMESPathError as error:
         cause = _syntax_error(error, expression)
-        return f"Not a JMESPath expression: {cause}; write the name of a field, or correct the expression"
+        return f"Not a JMESPath expression: {cause}{WRITE_A_FIELD}"
     except RecursionError:
         return "Not a JMESPath expression: nested too deeply"
     finally:

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from msgspec import json
+
 from stepwell.contract.definition import JsonObject
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.config_expressions import ITEM, RESERVED
-from stepwell.domain.mapping.expressions import Expressions
+from stepwell.domain.mapping.config_expressions import INPUTS, ITEM, RESERVED, WORKFLOW
+from stepwell.domain.mapping.expressions import WRITE_A_FIELD, Expressions
 from stepwell.domain.mapping.input_mapping import TIMEOUT
 from stepwell.domain.mapping.templates import (
     ESCAPED,
@@ -34,7 +36,7 @@ from stepwell.domain.mapping.templates import (
     texts_of,
     with_values,
 )
-from stepwell.domain.spelling import did_you_mean
+from stepwell.domain.spelling import similar_name
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.strict_json.schema_faults import Loc, printable_key
 from stepwell.domain.validation.graph import quoted
@@ -44,6 +46,10 @@ from stepwell.domain.validation.step_rules import OutputRefusal
 _MAX_ODD_IDS = 100
 _MAX_SEARCHES = 10
 _HINT = f"write {ESCAPED} for a literal {OPENING}"
+_LONGEST_SHOWN = 100  # characters of an expression in a message
+# Two mistakes of users who expect another language than JMESPath.
+_BARE_NUMBER = re.compile(r"[<>=!]=?\s*-?[0-9]")
+_ARITHMETIC = re.compile(r"Unknown token [-+/%] ")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # An expression that begins with a member of a step's result.
 _MEMBER = re.compile(r'(?:([A-Za-z_]\w*)|"([^"\\]*)")\.(.+)', re.ASCII)
@@ -161,18 +167,31 @@ class ExpressionChecks:
         """Return message and type of the fault of *expression*; None if it is valid."""
         checked = self._expressions.analyse(expression.text)
         if checked.fault is not None:
-            odd = next((each for each in self._odd_ids if each in expression.text), None)
-            quotes = "" if odd is None else f"; in an expression the id {quoted(odd)} stands in double quotes"
-            return f"{checked.fault}{quotes}; {_HINT}", "bad_expression"
+            why = checked.fault.removesuffix(WRITE_A_FIELD)
+            return f"{_shown(expression.text)}: {why}{self._advice(expression.text, why)}; {_HINT}", "bad_expression"
         if ITEM in checked.names:
             return f"{ITEM} is known only in a step that runs once for each item of a list; {_HINT}", "unknown_step"
         for name in sorted(checked.names - RESERVED):
             if name not in self._ids:
-                meant = did_you_mean(name, self._ids) if self._searches < _MAX_SEARCHES else ""
-                self._searches += 1
                 known = "An expression begins with the id of a step, with inputs or with workflow"
-                return f"There is no step {quoted(name)}{meant}. {known}; {_HINT}", "unknown_step"
+                return f"There is no step {quoted(name)}{self._meant(name)} {known}; {_HINT}", "unknown_step"
         return None
+
+    def _meant(self, name: str) -> str:
+        """Return the end of a sentence about the unknown *name*: the name that it may stand for, as one writes it."""
+        self._searches += 1
+        similar = similar_name(name, [*self._ids, INPUTS, WORKFLOW]) if self._searches <= _MAX_SEARCHES else None
+        if similar is None:
+            return "."
+        return f"; did you mean {similar if _IDENTIFIER.fullmatch(similar) else json.encode(similar).decode()}?"
+
+    def _advice(self, text: str, why: str) -> str:
+        """Return what to do about an expression that doesn't compile; "" if that is unknown."""
+        if (odd := next((each for each in self._odd_ids if each in text), None)) is not None:
+            return f"; in an expression the id {quoted(odd)} stands in double quotes"
+        if _ARITHMETIC.search(why):
+            return "; JMESPath has no arithmetic"
+        return "; a number stands in backticks, as in a == `1`" if _BARE_NUMBER.search(text) else ""
 
     def _report(self, found: "_Found", place: Loc, message: str, type_: str) -> None:
         if self._is_lenient:
@@ -209,6 +228,11 @@ class _Found:
         read = _MEMBER.fullmatch(expression.text)
         if read is not None and (step_id := read[1] or read[2]) in names:
             self.outputs.append(ReadOutput(step_id, read[3], place))
+
+
+def _shown(expression: str) -> str:
+    cut = expression if len(expression) <= _LONGEST_SHOWN else f"{expression[:_LONGEST_SHOWN]}…"
+    return printable_key(cut)
 
 
 def output_faults(

@@ -22,6 +22,7 @@ SCHEMA_LOC: Final[Loc] = ("body", "inputs_schema")
 
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _NO_SCHEMAS = frozenset(["const", "enum", "default", "examples"])  # words whose values are data
+_TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _MAX_FAULTS = 50
 _MAX_SEEN = 1_000  # of the errors that the validator yields, which may be the same one again
 _LONGEST_SHOWN = 200  # characters of a word's value in a message
@@ -92,6 +93,8 @@ def _faults(schema: dict[str, Any], inputs: dict[str, Any]) -> Iterator[Fault]:
 
 
 def _schema_message(error: Any) -> str:
+    if error.validator == "anyOf" and error.absolute_path and error.absolute_path[-1] == "type":
+        return f"Not a JSON Schema: expected one of {', '.join(_TYPES)}, or a list of these"
     return f"Not a JSON Schema: expected {error.validator} {_shown(error.validator_value)}"
 
 
