@@ -23,9 +23,11 @@ class Scenario:
     statuses: dict[str, str] = field(default_factory=dict)
     members: dict[str, set[str]] = field(default_factory=dict)
     verbs: tuple[str, ...] = ()  # after create, each once
+    inputs: dict[str, Any] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        return {"name": self.name, "origin_instance": "crash", "steps": list(self.steps), "config": self.config}
+        members = {"config": self.config, "inputs": self.inputs}
+        return {"name": self.name, "origin_instance": "crash", "steps": list(self.steps), **members}
 
 
 def _picture(step_id: str, size: int = 96) -> Step:
@@ -51,16 +53,13 @@ def _pipeline() -> Scenario:
 
 
 def _diamond() -> Scenario:
-    overlay = _of("back", "join", "EDITING")
-    overlay["depends_on"].append("cut")
-    overlay["input_mappings"].append(
-        {"from_step": "cut", "from_field": "result_image_path", "to_field": "overlay_image_url"}
-    )
-    cut, back = (
-        _of("draw", "cut", "BACKGROUND_REMOVE"),
-        _of("draw", "back", "BACKGROUND_FIX", background_color="#204080"),
-    )
-    return Scenario("diamond", (_picture("draw"), cut, back, overlay))
+    """Its dependencies are implied, most of them by expressions."""
+    image = "${draw.result_image_path}"
+    cut = {"id": "cut", "task_type": "BACKGROUND_REMOVE", "config": {"base_image_url": image}}
+    back = _of("draw", "back", "BACKGROUND_FIX", background_color="${inputs.colour}")
+    overlay = _of("back", "join", "EDITING", overlay_image_url="${cut.result_image_path}", opacity="${inputs.opacity}")
+    inputs = {"colour": "#204080", "opacity": 0.5}
+    return Scenario("diamond", (_picture("draw"), cut, back, overlay), inputs=inputs)
 
 
 def _fan() -> Scenario:
