@@ -152,6 +152,7 @@ async def test_an_expression_that_fails_fails_the_step_for_good(
     assert error in step["error_message"]
     assert "secret text" not in step["error_message"]
     assert provider.calls == []
+    assert service.app.components.engine.expressions.allowance.total <= 6_000  # some 3 ms of the event loop
 
 
 @pytest.mark.parametrize("count", [10, 3_000, 60_000], ids=["small", "light", "heavy"])
@@ -211,13 +212,6 @@ async def test_a_workflow_that_is_loaded_again_evaluates_as_before(
     assert definition["inputs"] == {"x": "kept"}
     assert definition["steps"][1]["config"] == steps[1]["config"]
     assert definition["steps"][1]["depends_on"] == ["a"]
-
-
-async def test_the_loop_does_little_of_the_work_of_hostile_expressions(service: Service) -> None:
-    hostile = [passthrough_step(f"s{n}", config={"x": f"${{inputs.v{ENDLESS}}}"}) for n in range(4)]
-    workflow = await ended(service, *hostile, inputs={"v": NUMBERS}, config={"on_failure": "continue"})
-    assert [step["status"] for step in workflow["steps"]] == ["FAILED"] * 4
-    assert service.app.components.engine.expressions.allowance.total <= 4 * 6_000
 
 
 async def test_a_dependency_without_a_result_is_null(service: Service, provider: ScriptedProvider) -> None:
