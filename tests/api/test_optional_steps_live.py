@@ -59,6 +59,22 @@ async def test_a_join_uses_what_there_is_and_the_workflow_completes(live: Servic
     assert events["step.skipped", "rest"] == {"reason": "failure"}
 
 
+async def test_a_step_without_an_input_that_it_needs_says_which_mapping_was_left_out(live: Service) -> None:
+    refine = {
+        "id": "refine",
+        "task_type": "REFINE",
+        "run_if": "all_ended",
+        "provider_config": {"provider_type": "LOCAL"},
+        "input_mappings": [mapped("a", "paths[0]", "base_image_url")],
+    }
+    done = await live.until_ended((await live.create(FAILS, refine))["id"])
+    assert done["error_message"] == (
+        "refine: Refused inputs: base_image_url: required. Mapping of 'paths[0]' of step 'a' to 'base_image_url' was "
+        "left out: the step has no result"
+    )
+    assert step_of(done, "refine")["retry_count"] == 0
+
+
 async def test_a_definition_is_returned_with_its_flow_and_its_level_keeps_earlier_versions_away(live: Service) -> None:
     steps = [join("a", optional=True), join("b", "a", run_if="all_ended"), join("c", "b")]
     given = [*steps[:2], steps[2] | {"run_if": "all_completed", "optional": False}]

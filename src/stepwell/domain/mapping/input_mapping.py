@@ -129,10 +129,13 @@ def put_input(inputs: dict[str, Any], to_field: str, value: Any) -> None:
     target[last] = value
 
 
-def checked_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def checked_inputs(
+    task_type: TaskType, inputs: Mapping[str, Any], left_out: Sequence[FieldMapping] = ()
+) -> dict[str, Any]:
     """Check the known fields, mapped values included, and return the inputs as `normalise_inputs` does.
 
-    Raises `AttemptError`, not retryable, that lists the faults.
+    *left_out* are the mappings that gave no value, because their step has no result. Raises `AttemptError`, not
+    retryable, that lists the faults and these mappings.
     """
     # A mapped list may have a fault in each item.
     listed = islice(config_faults(task_type, inputs, ()), _LISTED_FAULTS)
@@ -141,7 +144,8 @@ def checked_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str, 
     if alternatives and without_nulls(inputs).keys().isdisjoint(alternatives):
         faults.append(f"{' or '.join(alternatives)}: required")
     if faults:
-        raise _failed(f"Refused inputs: {'; '.join(faults)}")
+        absent = [f". {mapping_label(each)} was left out: the step has no result" for each in left_out[:_LISTED_FAULTS]]
+        raise _failed(f"Refused inputs: {'; '.join(faults)}{''.join(absent)}")
     return normalise_inputs(task_type, inputs)
 
 

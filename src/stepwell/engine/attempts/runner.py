@@ -23,7 +23,7 @@ from msgspec import Raw, Struct, json
 from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
-from stepwell.contract.definition import WorkflowConfig, WorkflowStepDefinition
+from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
@@ -91,7 +91,12 @@ class AttemptContext(Protocol):
         """True if another process may have the workflow now, and with it the files of the task."""
 
     def resolved_step(self, position: int) -> ResolvedStep: ...
-    def definition(self, position: int) -> WorkflowStepDefinition: ...
+    def definition(self, position: int) -> WorkflowStepDefinition:
+        """Return the step's definition, without the mappings that its attempt leaves out."""
+
+    def left_out_mappings(self, position: int) -> Sequence[FieldMapping]:
+        """Return the mappings that the step's attempt leaves out, because they read from steps without a result."""
+
     def on_fallback(self, position: int) -> bool: ...
     def has_sent(self, position: int) -> bool:
         """Return whether a request of the step's attempt was sent to a provider."""
@@ -191,7 +196,7 @@ class AttemptRunner:
             inputs, deferred = _resolved(context, definition, expressions, values)
             if deferred:
                 return PreparedAttempt(values)
-            inputs = checked_inputs(plan.task_type, inputs)
+            inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(task.position))
             return Succeeded(task.position, task.id, _encoded_inputs(inputs))
         except Exception as error:  # noqa: BLE001 - the outcome reports it
             return _failed_by(error, task, plan)
@@ -358,7 +363,7 @@ class AttemptRunner:
         inputs: dict[str, Any] = {}
         if task.sent is None:
             inputs = await self._inputs_of(context, task, work, io, memory, control)
-            inputs = checked_inputs(plan.task_type, inputs)
+            inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(task.position))
         if task.provider is None:
             return Finished(inputs)
         on_fallback = context.on_fallback(task.position)

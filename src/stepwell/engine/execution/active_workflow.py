@@ -13,7 +13,7 @@ from uuid import UUID
 
 from msgspec import Struct, UnsetType, structs
 
-from stepwell.contract.definition import WorkflowStepDefinition
+from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copy_of
@@ -135,6 +135,14 @@ class ActiveWorkflow:
             return step.definition
         used = [each for each in step.definition.input_mappings if self._had_result(each.from_step, task)]
         return structs.replace(step.definition, input_mappings=used)
+
+    def left_out_mappings(self, position: int) -> Sequence[FieldMapping]:
+        """Return the mappings that `definition` leaves out."""
+        step = self._steps[position]
+        if step.plan.run_if is RunIf.ALL_COMPLETED:  # hot path
+            return ()
+        used = self.definition(position).input_mappings
+        return [each for each in step.definition.input_mappings if each not in used]
 
     def provider(self, position: int) -> ProviderType | None:
         """Return the provider of the step's next attempt; None if the step needs none."""
