@@ -110,9 +110,9 @@ class StepOptions(TypedDict, total=False):
     """The options of steps of every type.
 
     `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
-    are steps that it waits for, and `run_if` says which of their ends permit it to run. `optional`: the workflow goes
-    on if the step fails. `provider`, `provider_config` and `capabilities` say who does the work,
-    and the `fallback_` ones who does it when the attempts there are used up.
+    are steps that it waits for, and `run_if` says how they must have ended, so that it runs. `optional`: the workflow
+    goes on if the step fails. `provider`, `provider_config` and `capabilities` say who does the work, and the
+    `fallback_` ones who does it when the attempts there are used up.
     """
 
     id: str

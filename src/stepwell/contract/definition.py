@@ -89,7 +89,7 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[
             RunIf,
             Meta(
-                description="Which ends of its dependencies permit the step to run (default all_completed). "
+                description="How its dependencies must have ended, so that the step runs (default all_completed). "
                 "any_completed: all have ended, and at least one is COMPLETED. all_ended: all have ended."
             ),
         ]

@@ -109,8 +109,8 @@ class OnFailure(StrEnum):
 
 
 class RunIf(StrEnum):
-    """Which ends of its dependencies permit a step to run: all are COMPLETED; all have ended, and at least one is
-    COMPLETED; or all have ended.
+    """How the dependencies of a step must have ended, so that it runs: all are COMPLETED; all have ended, and at least
+    one is COMPLETED; or all have ended.
     """
 
     ALL_COMPLETED = "all_completed"

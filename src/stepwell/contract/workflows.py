@@ -26,7 +26,7 @@ class WorkflowStepPublic(Struct, kw_only=True):
     fallback_provider_capabilities: list[str] | None = None
     dependencies: list[str]
     input_mappings: list[Mapping]
-    run_if: Annotated[RunIf, Meta(description="Which ends of its dependencies permit the step to run")] = (
+    run_if: Annotated[RunIf, Meta(description="How its dependencies must have ended, so that the step runs")] = (
         RunIf.ALL_COMPLETED
     )
     optional: Annotated[bool, Meta(description="If the step fails for good, the workflow goes on without it")] = False
