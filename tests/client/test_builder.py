@@ -124,6 +124,19 @@ def test_expressions_are_inputs_or_parts_of_texts() -> None:
     assert convert(definition, CreateWorkflow).inputs["n"] == 64
 
 
+def test_an_expression_that_would_stay_literal_is_refused_with_its_place(wf: Workflow) -> None:
+    name = Expression("inputs.name")
+    with pytest.raises(ValueError, match=r"'\$\{inputs.name\}': write an Expression without"):
+        Expression("${inputs.name}")
+    with pytest.raises(TypeError, match=r"inputs: Expression\('inputs.name'\) isn't evaluated there"):
+        Workflow("w", origin_instance="t", inputs={"n": [name]})
+    with pytest.raises(TypeError, match="provider_config: Expression"):
+        wf.generation(prompt="x", provider_config={"model": name})
+    with pytest.raises(TypeError, match="fallback_config: Expression"):
+        wf.generation(prompt="x", fallback_config={"model": name})
+    assert wf.definition()["steps"] == []
+
+
 def test_the_methods_are_typed_by_task_type(wf: Workflow) -> None:
     """mypy finds each of these, and the comments would be unused otherwise."""
     text = wf.llm_interaction(prompt="x")

@@ -38,7 +38,7 @@ class StepValue:
         return f"StepValue({self.step.id!r}, {self.field!r}, {self.transform!r})"
 
     def __format__(self, _spec: str) -> str:
-        raise TypeError(f"{self!r} can't be part of a text: it is known when the step has run. Pass it as an input")
+        raise TypeError(f"{self!r} can't be part of a text: pass it as an input, or write an Expression")
 
     def transformed(self, transform: TransformType | str) -> Self:
         """Return this output with a transform."""
@@ -48,10 +48,12 @@ class StepValue:
 class Expression:
     """A JMESPath expression over results, `inputs` and `workflow`, as an input of a step or a part of one.
 
-    `str` of it is the text for a definition: `${…}`.
+    `str` of it is the text for a definition: `${…}`. Raises ValueError if *text* has that form already.
     """
 
     def __init__(self, text: str) -> None:
+        if text.lstrip().startswith("${"):
+            raise ValueError(f"{text!r}: write an Expression without ${{ and }}")
         self.text = text
 
     def __repr__(self) -> str:
@@ -154,7 +156,7 @@ class WorkflowBuilder:
             "origin_instance": origin_instance,
             "description": description,
             "config": None if config is None else dict(config),
-            "inputs": None if inputs is None else _without_uploads(inputs, "inputs"),
+            "inputs": None if inputs is None else _without_uploads(inputs, "inputs", evaluated=False),
             "inputs_schema": None if inputs_schema is None else dict(inputs_schema),
             "labels": None if labels is None else dict(labels),
             "webhook_url": webhook_url,
@@ -189,7 +191,8 @@ class WorkflowBuilder:
         if "timeout_s" in options:
             inputs["timeout_s"] = options["timeout_s"]
         mappings: list[dict[str, Any]] = []
-        provider_config = dict(options.get("provider_config", {}))
+        provider_config = _without_uploads(options.get("provider_config", {}), "provider_config", evaluated=False)
+        fallback_config = _without_uploads(options.get("fallback_config"), "fallback_config", evaluated=False)
         if "provider" in options:
             provider_config["provider_type"] = str(options["provider"])
         step = {
@@ -204,7 +207,7 @@ class WorkflowBuilder:
             "provider_config": provider_config,
             "active_provider_capabilities": options.get("capabilities"),
             "fallback_provider_type": options.get("fallback_provider"),
-            "fallback_provider_config": options.get("fallback_config"),
+            "fallback_provider_config": fallback_config,
             "fallback_provider_capabilities": options.get("fallback_capabilities"),
         }
         self._steps[step_id] = {key: value for key, value in step.items() if value not in (None, [], {})}
@@ -258,17 +261,21 @@ def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def _without_uploads(value: Any, place: str) -> Any:
+def _without_uploads(value: Any, place: str, *, evaluated: bool = True) -> Any:
     """Return *value* with the paths of uploads in place of the uploads, and with expressions as texts.
 
-    Raises TypeError for an output of a step.
+    Raises TypeError for an output of a step, and for an expression that wouldn't be *evaluated* there.
     """
     if isinstance(value, StepValue):
-        raise TypeError(f"{place}: an output of a step can't stand within a list: pass it as a member of its own")
+        raise TypeError(
+            f"{place}: an output of a step can't stand in a list: pass it as a member, or write an Expression"
+        )
     if isinstance(value, list | tuple):
-        return [_without_uploads(each, place) for each in value]
+        return [_without_uploads(each, place, evaluated=evaluated) for each in value]
     if isinstance(value, Mapping):
-        return {name: _without_uploads(each, place) for name, each in value.items()}
+        return {name: _without_uploads(each, place, evaluated=evaluated) for name, each in value.items()}
     if isinstance(value, Expression):
+        if not evaluated:
+            raise TypeError(f"{place}: {value!r} isn't evaluated there: only an input of a step can be an expression")
         return str(value)
     return value.path if isinstance(value, ArtifactPublic) else value
