@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from stepwell.cli.output import print_message, printable
-from stepwell.contract.enums import EventType
+from stepwell.contract.enums import EventType, SkipReason
 from stepwell.contract.events import EventPublic
 from stepwell.domain.model import HistoryEvent
 
@@ -70,6 +70,16 @@ class _EventLines:
         return printable(f"{event.step_id}: {_WORDS[event.type]}{optional}{duration}")
 
 
+def _is_done(event: HistoryEvent | EventPublic) -> bool:
+    """Return whether the step of *event* counts as progress from now on: as in the `progress` of the API."""
+    match event.type:
+        case EventType.STEP_FAILED:
+            return event.data.get("optional") is True
+        case EventType.STEP_SKIPPED:
+            return event.data.get("reason") != SkipReason.FAILURE
+    return event.type is EventType.STEP_COMPLETED
+
+
 class _Lines:
     def __init__(self) -> None:
         self._steps = _EventLines()
@@ -82,13 +92,15 @@ class _Lines:
 class _Terminal:
     def __init__(self, bar: Bar, total_steps: int) -> None:
         self._steps, self._bar = _EventLines(), bar
-        self._task = bar.add_task("", total=total_steps)
+        self._task, self._total = bar.add_task("", total=total_steps), total_steps
 
     def show(self, event: HistoryEvent | EventPublic) -> None:
+        if event.type is EventType.WORKFLOW_COMPLETED:
+            self._bar.update(self._task, completed=self._total)
         line = self._steps.line(event)
         if line is None:
             return
-        if event.type is EventType.STEP_COMPLETED:
+        if _is_done(event):
             self._bar.advance(self._task)
         if event.type is not EventType.STEP_STARTED:
             self._bar.console.print(Text(line, style=_STYLES.get(event.type, "")))
