@@ -117,6 +117,18 @@ def test_under_lenient_handling_a_faulty_expression_is_escaped_and_reported() ->
     assert strict.request.steps[1].config == step.config
 
 
+def test_an_expression_where_nothing_evaluates_it_leads_to_a_warning() -> None:
+    steps = [
+        draw(provider_config={"provider_type": "FAL", "note": ["${inputs.x}"]}),
+        join("j", config={"x": "${inputs}"}),
+    ]
+    planned = plan(body(*steps, config={"step_defaults": {"*": {"prompt": "a ${inputs.x}"}}, "mine": "${inputs.x}"}))
+    assert [(warning.loc[1:], warning.type) for warning in planned.warnings] == [
+        (("steps", 0, "provider_config", "note", 0), "literal_expression"),
+        (("config", "step_defaults", "*", "prompt"), "literal_expression"),
+    ]
+
+
 def test_what_lenient_handling_keeps_literal_has_the_type_of_a_text() -> None:
     with pytest.raises(InvalidRequest) as caught:
         lenient(body(draw(config={"prompt": "x", "width": "${nope.x}"})))

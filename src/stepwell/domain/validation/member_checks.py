@@ -1,4 +1,4 @@
-"""Checks the names of members that are free-form: mistyped ones, ones that the step's provider ignores, placeholders.
+"""Checks members that are free-form: mistyped names, names that the step's provider ignores, and placeholders.
 
 What must hold:
 - Only a member that looks like a mistyped one, on LOCAL alone, is a fault. LOCAL has no members of its own. Another
@@ -20,6 +20,7 @@ from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT
+from stepwell.domain.mapping.templates import may_have_expressions, texts_of
 from stepwell.domain.spelling import similar_names
 from stepwell.domain.steps import StepMembers
 from stepwell.domain.strict_json.normalise import Handling
@@ -37,7 +38,7 @@ _KNOWN_SOMEWHERE = frozenset[str]().union(*OWN_MEMBERS.values())
 _KNOWN_WORKFLOW_CONFIG = frozenset(f.name for f in fields(WorkflowConfig))
 _LONGEST = 100  # characters of a name that may be that of a secret
 _ALWAYS_TRUE = {"num_images": 1}  # values that hold even where the provider ignores the member
-_MISTYPED, _IGNORED = "mistyped_member", "ignored_member"
+_MISTYPED, _IGNORED, _LITERAL = "mistyped_member", "ignored_member", "literal_expression"
 _PLACEHOLDER = re.compile(r"\{\{[\w.\- ]{1,100}\}\}")
 
 
@@ -66,6 +67,8 @@ class MemberChecks:
         ):
             if value and _has_placeholder(value):
                 self._warn_of_placeholders(value, (*loc, name))
+            if value and name != "config" and may_have_expressions(value):
+                self._warn_of_expressions(value, (*loc, name))
         if step.task_type is None or step.task_type is TaskType.PASSTHROUGH:  # whose inputs have any name
             return
         users = self._users(step, step.task_type)
@@ -86,6 +89,8 @@ class MemberChecks:
             loc: Loc = (*place, "step_defaults", key)
             if _has_placeholder(config):
                 self._warn_of_placeholders(config, loc)
+            if may_have_expressions(config):
+                self._warn_of_expressions(config, loc)
             users = [kind for kind in self._providers if key in (EVERY_TYPE, kind)]
             known = frozenset[str]().union(*(_KNOWN[kind] for kind in users))
             providers = set[ProviderType]().union(*(self._providers[kind] for kind in users))
@@ -178,6 +183,10 @@ class MemberChecks:
                 listed = ", ".join(dict.fromkeys(names[:_MAX_NAMED]))
                 message = f"Nothing fills {listed}; an input mapping replaces an input as a whole"
                 self._warn(place, message, "unfilled_placeholder")
+
+    def _warn_of_expressions(self, value: Mapping[str, Any], loc: Loc) -> None:
+        for text in texts_of(value):
+            self._warn((*loc, *text.place), "This stays literal: only the config of a step has expressions", _LITERAL)
 
 
 class _Users(NamedTuple):
