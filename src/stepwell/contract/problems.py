@@ -15,9 +15,9 @@ class ValidationError(Struct):
 
 class DefinitionWarning(Struct, frozen=True):
     """A place of a definition that is accepted, but probably isn't meant so: a mistyped member, a member that the
-    step's provider ignores, a placeholder that nothing fills, or an expression that stays literal. `type` is
-    mistyped_member, ignored_member, unfilled_placeholder, literal_expression, or too_many_warnings for the last one of
-    a list that is cut.
+    step's provider ignores, a placeholder that nothing fills, an expression that stays literal, or one that reads
+    a member of inputs or workflow that doesn't exist. `type` is mistyped_member, ignored_member, unfilled_placeholder,
+    literal_expression, unknown_member, or too_many_warnings for the last one of a list that is cut.
     """
 
     loc: Sequence[str | int]

@@ -63,6 +63,29 @@ def test_a_faulty_expression_is_refused_at_its_place(prompt: str, type_: str, me
         assert "write $${ for a literal ${" in fault.msg
 
 
+def test_a_path_to_no_member_of_inputs_or_workflow_has_a_warning() -> None:
+    texts = [
+        "${inputs.thing} ${inputs.absent} ${inputs.described} ${inputs.nope || 'x'} ${workflow.labels.any}",
+        "a ${inputs.thnig.a[0]}",
+        '${workflow."input".thing}',
+    ]
+    planned = plan(
+        body(
+            join("a", config={"x": texts}),
+            inputs={"thing": "shoe", "absent": None},
+            inputs_schema={"properties": {"described": {}}},
+        )
+    )
+    assert [(each.loc[5:], each.type, each.msg) for each in planned.warnings] == [
+        (
+            (1,),
+            "unknown_member",
+            "inputs has no 'thnig'; did you mean thing? The value of inputs.thnig.a[0] is null",
+        ),
+        ((2,), "unknown_member", "workflow has no 'input'. The value of workflow.\"input\".thing is null"),
+    ]
+
+
 def test_a_cycle_through_implied_dependencies_is_refused() -> None:
     steps = [join("a", config={"x": "${b.v}"}), join("b", config={"y": ["${c.v}"]}), join("c", "a")]
     assert faults(body(*steps)) == [(("steps", 0, "config", "x"), "dependency_cycle")]

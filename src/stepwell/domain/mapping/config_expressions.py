@@ -22,6 +22,7 @@ from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
 
 INPUTS: Final = "inputs"
 WORKFLOW: Final = "workflow"
+WORKFLOW_MEMBERS: Final = frozenset(["id", "name", "labels", "config"])
 ITEM: Final = "item"
 RESERVED: Final = frozenset([INPUTS, WORKFLOW, ITEM])
 """The names that never mean a step of that id. `item` is reserved for steps that run once for each item."""

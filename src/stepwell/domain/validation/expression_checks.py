@@ -5,19 +5,18 @@ What must hold:
   So the texts of a stored workflow mean the same in every version that runs it.
 - Under lenient handling a faulty expression is escaped, so it stays literal, and a warning names it.
 - A step depends on each step that an expression of its config names.
+- A path into `inputs` or `workflow` that leads to no member only gets a warning: null may be meant.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from typing import NamedTuple
-
-from msgspec import json
 
 from stepwell.contract.definition import JsonObject
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.config_expressions import INPUTS, ITEM, RESERVED, WORKFLOW
+from stepwell.domain.mapping.config_expressions import INPUTS, ITEM, RESERVED, WORKFLOW, WORKFLOW_MEMBERS
 from stepwell.domain.mapping.expressions import WRITE_A_FIELD, Expressions
 from stepwell.domain.mapping.input_mapping import TIMEOUT
 from stepwell.domain.mapping.templates import (
@@ -51,6 +50,8 @@ _LONGEST_SHOWN = 100  # characters of an expression in a message
 _BARE_NUMBER = re.compile(r"[<>=!]=?\s*-?[0-9]")
 _ARITHMETIC = re.compile(r"Unknown token [-+/%] ")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# An expression that is a path into `inputs` or `workflow`, without a default.
+_OWN_PATH = re.compile(r'(inputs|workflow)\.(?:([A-Za-z_]\w*)|"([^"\\]*)")(?:\.\w+|\[\d+\])*', re.ASCII)
 # An expression that begins with a member of a step's result.
 _MEMBER = re.compile(r'(?:([A-Za-z_]\w*)|"([^"\\]*)")\.(.+)', re.ASCII)
 
@@ -88,9 +89,12 @@ _NO_EXPRESSIONS = CheckedExpressions()
 
 
 class ExpressionChecks:
-    """Checks the expressions of one definition. *ids* are those of its steps."""
+    """Checks the expressions of one definition. *ids* are those of its steps, and *inputs* the names of its inputs."""
 
-    def __init__(self, ids: Sequence[str | None], expressions: Expressions, handling: Handling) -> None:
+    def __init__(
+        self, ids: Sequence[str | None], inputs: frozenset[str], expressions: Expressions, handling: Handling
+    ) -> None:
+        self._members = {INPUTS: inputs, WORKFLOW: WORKFLOW_MEMBERS}
         self._ids = dict.fromkeys(each for each in ids if each is not None and each not in RESERVED)
         self._odd_ids = [each for each in self._ids if each and not _IDENTIFIER.fullmatch(each)][:_MAX_ODD_IDS]
         self._expressions, self._is_lenient = expressions, handling is Handling.LENIENT
@@ -155,6 +159,7 @@ class ExpressionChecks:
                 self._report(found, place, *refusal)
                 faulty.append(expression.start)
                 continue
+            self._warn_of_null(expression, place, found)
             found.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
         if len(faulty) < len(template.expressions) or (faulty and not self._is_lenient):
             found.places.append(place)
@@ -174,16 +179,18 @@ class ExpressionChecks:
         for name in sorted(checked.names - RESERVED):
             if name not in self._ids:
                 known = "An expression begins with the id of a step, with inputs or with workflow"
-                return f"There is no step {quoted(name)}{self._meant(name)} {known}; {_HINT}", "unknown_step"
+                meant = self._meant(name, chain(self._ids, (INPUTS, WORKFLOW)))
+                return f"There is no step {quoted(name)}{meant} {known}; {_HINT}", "unknown_step"
         return None
 
-    def _meant(self, name: str) -> str:
+    def _meant(self, name: str, candidates: Iterable[str]) -> str:
         """Return the end of a sentence about the unknown *name*: the name that it may stand for, as one writes it."""
         self._searches += 1
-        similar = similar_name(name, [*self._ids, INPUTS, WORKFLOW]) if self._searches <= _MAX_SEARCHES else None
+        similar = similar_name(name, candidates) if self._searches <= _MAX_SEARCHES else None
         if similar is None:
             return "."
-        return f"; did you mean {similar if _IDENTIFIER.fullmatch(similar) else json.encode(similar).decode()}?"
+        written = similar if _IDENTIFIER.fullmatch(similar) else f'"{similar}"'
+        return f"; did you mean {written}?"
 
     def _advice(self, text: str, why: str) -> str:
         """Return what to do about an expression that doesn't compile; "" if that is unknown."""
@@ -192,6 +199,15 @@ class ExpressionChecks:
         if _ARITHMETIC.search(why):
             return "; JMESPath has no arithmetic"
         return "; a number stands in backticks, as in a == `1`" if _BARE_NUMBER.search(text) else ""
+
+    def _warn_of_null(self, expression: TemplateExpression, place: Loc, found: "_Found") -> None:
+        if (path := _OWN_PATH.fullmatch(expression.text)) is None:
+            return
+        owner, name = path[1], path[2] or path[3]
+        if name not in self._members[owner]:
+            meant = self._meant(name, self._members[owner])
+            message = f"{owner} has no {quoted(name)}{meant} The value of {_shown(expression.text)} is null"
+            found.warnings.append(DefinitionWarning(place, message, "unknown_member"))
 
     def _report(self, found: "_Found", place: Loc, message: str, type_: str) -> None:
         if self._is_lenient:

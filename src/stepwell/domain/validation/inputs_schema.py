@@ -56,6 +56,12 @@ def inputs_faults(inputs: Any, schema: Any) -> Iterator[Fault]:
                 stack.append((value, place))
 
 
+def input_names(inputs: Any, schema: Any) -> frozenset[str]:
+    """Return the names of the inputs, and of those that the schema describes."""
+    described = schema.get("properties") if isinstance(schema, dict) else None
+    return frozenset(inputs or ()) | frozenset(described if isinstance(described, dict) else ())
+
+
 def check_inputs(data: bytes) -> bytes:
     """Check encoded `InputsToCheck`. Return the encoded faults: those of the schema, or else those of the inputs."""
     request = json.decode(data, type=InputsToCheck)

@@ -28,7 +28,7 @@ from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faul
 from stepwell.domain.validation.expression_checks import CheckedExpressions, ExpressionChecks, output_faults
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
-from stepwell.domain.validation.inputs_schema import inputs_faults
+from stepwell.domain.validation.inputs_schema import input_names, inputs_faults
 from stepwell.domain.validation.member_checks import MemberChecks
 from stepwell.domain.validation.partial_step import PartialStep, parse_valid_parts, to_partial_step
 from stepwell.domain.validation.provider_rules import (
@@ -101,7 +101,8 @@ def validate_workflow(
         rules = _faults_of_valid_parts(body, catalog, expressions, handling)
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), rules)
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
-    parts = _check_parts([to_partial_step(step) for step in request.steps], expressions, handling)
+    names = input_names(request.inputs, request.inputs_schema)
+    parts = _check_parts([to_partial_step(step) for step in request.steps], names, expressions, handling)
     checks = MemberChecks(request.config, _valid_defaults(request.config), catalog, handling)
     refused = chain(
         _rule_faults(parts, request.config, request.webhook_url, catalog, expressions, checks),
@@ -171,9 +172,11 @@ class _Parts(NamedTuple):
     graph: Graph
 
 
-def _check_parts(steps: Sequence[PartialStep], expressions: Expressions, handling: Handling) -> _Parts:
+def _check_parts(
+    steps: Sequence[PartialStep], inputs: frozenset[str], expressions: Expressions, handling: Handling
+) -> _Parts:
     ids = [step.id for step in steps]
-    checks = ExpressionChecks(ids, expressions, handling)
+    checks = ExpressionChecks(ids, inputs, expressions, handling)
     checked = [checks.of(step, position) for position, step in enumerate(steps)]
     steps = [
         step if each.config is None else structs.replace(step, config=each.config)
@@ -210,7 +213,7 @@ def _faults_of_valid_parts(
         return
     steps, config = body.get("steps"), body.get("config")
     partial_steps = [parse_valid_parts(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
-    parts = _check_parts(partial_steps, expressions, handling)
+    parts = _check_parts(partial_steps, frozenset(), expressions, handling)  # a refusal has no warnings
     config, url = config if isinstance(config, dict) else {}, body.get("webhook_url")
     checks = MemberChecks(config, _valid_defaults(config), catalog, handling)
     yield from _rule_faults(parts, config, url, catalog, expressions, checks)
