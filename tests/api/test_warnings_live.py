@@ -33,7 +33,7 @@ def at_fal(**config: Any) -> dict[str, Any]:
 
 PLACEHOLDER = {
     "loc": ["body", "steps", 0, "config", "prompt"],
-    "msg": "Nothing fills {{animal}}; an input mapping replaces an input as a whole",
+    "msg": "Nothing fills {{animal}}; in the config of a step, write an expression: ${…}",
     "type": "unfilled_placeholder",
 }
 

@@ -181,7 +181,7 @@ class MemberChecks:
             begin = text.find("{{")
             if begin >= 0 and (names := _PLACEHOLDER.findall(text, begin, begin + _MAX_SEARCHED)):
                 listed = ", ".join(dict.fromkeys(names[:_MAX_NAMED]))
-                message = f"Nothing fills {listed}; an input mapping replaces an input as a whole"
+                message = f"Nothing fills {listed}; in the config of a step, write an expression: ${{…}}"
                 self._warn(place, message, "unfilled_placeholder")
 
     def _warn_of_expressions(self, value: Mapping[str, Any], loc: Loc) -> None:
