@@ -77,6 +77,40 @@ def test_what_is_no_schema_is_refused_at_its_place(schema: Any, place: Any, mess
     assert message in found
 
 
+DRAFT_3 = "http://json-schema.org/draft-03/schema#"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$schema": ["x"]},
+        {"$schema": 3},
+        {"properties": {"a": {"pattern": "a{99999999999999999999}"}}},
+        {"patternProperties": {"a{99999999999999999999}": {}}},
+        {"properties": {"a": {"pattern": "(" * 5_000 + ")" * 5_000}}},
+        {"properties": {"a": {"$ref": "#/const"}}, "const": {"type": "nosuch"}},
+        {"properties": {"a": {"$ref": "#/const"}}, "const": {"additionalProperties": False, "properties": 3}},
+    ],
+)
+def test_a_schema_that_the_validator_fails_over_is_refused(schema: dict[str, Any]) -> None:
+    ((loc, type_, _),) = checked(schema, {"a": {"b": 1}})
+    assert (loc[0], type_) == ("inputs_schema", "bad_schema")
+
+
+def test_required_has_the_meaning_of_each_draft() -> None:
+    missing = [(("inputs", "a"), "missing", "Field required")]
+    assert checked({"$schema": DRAFT_3, "properties": {"a": {"required": True}}}, {}) == missing
+    no_names = {"properties": {"a": {"$ref": "#/default"}}, "default": {"required": [1, None]}}
+    assert checked(no_names, {"a": {}}) == [(("inputs", "a"), "schema_mismatch", "Expected required [1,null]")]
+
+
+def test_a_fault_shows_the_beginning_of_a_long_name_only() -> None:
+    inputs = {"k" * 500_000: [1] * 100}
+    schema = {"additionalProperties": {"items": {"type": "string"}}}
+    assert len(check_inputs(json.encode(InputsToCheck(schema, inputs)))) < 50_000
+    assert len(check_inputs(json.encode(InputsToCheck({"required": ["k" * 60_000]}, {})))) < 1_000
+
+
 def test_faults_are_bounded() -> None:
     assert len(checked({"properties": {"l": {"items": {"type": "string"}}}}, {"l": list(range(5_000))})) == 50
 

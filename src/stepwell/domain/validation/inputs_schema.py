@@ -5,7 +5,7 @@ process. A fault never contains a value of `inputs`, because a value may be a se
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -65,7 +65,13 @@ def input_names(inputs: Any, schema: Any) -> frozenset[str]:
 def check_inputs(data: bytes) -> bytes:
     """Check encoded `InputsToCheck`. Return the encoded faults: those of the schema, or else those of the inputs."""
     request = json.decode(data, type=InputsToCheck)
-    return json.encode(list(islice(_faults(request.schema, request.inputs), _MAX_FAULTS)))
+    try:
+        faults = list(islice(_unique(_faults(request.schema, request.inputs)), _MAX_FAULTS))
+    except RecursionError:
+        faults = [Fault(SCHEMA_LOC, "It refers to itself without end, or is nested too deeply", "bad_schema")]
+    except Exception:  # noqa: BLE001 - the validator raises anything for a schema of an unexpected form
+        faults = [Fault(SCHEMA_LOC, "It can't be evaluated", "bad_schema")]
+    return json.encode(faults)
 
 
 def _faults(schema: dict[str, Any], inputs: dict[str, Any]) -> Iterator[Fault]:
@@ -81,21 +87,29 @@ def _faults(schema: dict[str, Any], inputs: dict[str, Any]) -> Iterator[Fault]:
         islice(meta(kind.META_SCHEMA, format_checker=FormatChecker(["regex"])).iter_errors(schema), _MAX_SEEN)
     )
     if of_schema:
-        yield from dict.fromkeys(
-            Fault((*SCHEMA_LOC, *error.absolute_path), _schema_message(error), "bad_schema") for error in of_schema
-        )
+        yield from (Fault((*SCHEMA_LOC, *_path(error)), _schema_message(error), "bad_schema") for error in of_schema)
         return
     registry: Registry[Any] = Registry()  # without one, the library would fetch what a reference names
     try:
         errors = list(islice(kind(schema, registry=registry).iter_errors(inputs), _MAX_SEEN))
     except Unresolvable:
         yield Fault(SCHEMA_LOC, "A reference in it leads to nothing", "bad_schema")
-    except RecursionError:
-        yield Fault(SCHEMA_LOC, "It refers to itself without end", "bad_schema")
-    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, re.error):
-        yield Fault(SCHEMA_LOC, "It can't be evaluated", "bad_schema")  # though it fits the schema of schemas
-    else:
-        yield from dict.fromkeys(fault for error in errors for fault in _input_faults(error))
+        return
+    for error in errors:
+        yield from _input_faults(error)
+
+
+def _unique(faults: Iterable[Fault]) -> Iterator[Fault]:
+    seen = set[Fault]()
+    for fault in faults:
+        if fault not in seen:
+            seen.add(fault)
+            yield fault
+
+
+def _path(error: Any) -> Loc:
+    """Return where *error* is. Names may be long, and the same one may be in many faults."""
+    return tuple(printable_key(part) if isinstance(part, str) else part for part in error.absolute_path)
 
 
 def _schema_message(error: Any) -> str:
@@ -105,10 +119,14 @@ def _schema_message(error: Any) -> str:
 
 
 def _input_faults(error: Any) -> Iterator[Fault]:
-    loc: Loc = (*INPUTS_LOC, *error.absolute_path)
+    loc: Loc = (*INPUTS_LOC, *_path(error))
     word, value, found = error.validator, error.validator_value, error.instance
-    if word == "required":
-        yield from (Fault((*loc, name), "Field required", "missing") for name in value if name not in found)
+    if word == "required" and value is True:  # draft 3
+        yield Fault(loc, "Field required", "missing")
+    elif word == "required" and all(isinstance(name, str) for name in value):
+        yield from (
+            Fault((*loc, printable_key(name)), "Field required", "missing") for name in value if name not in found
+        )
     elif word == "additionalProperties" and value is False:
         for name in found:
             if name not in error.schema.get("properties", {}) and not _is_matched(name, error.schema):
