@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from stepwell.domain.errors import InvalidRequest
+from stepwell.domain.mapping.templates import parse_template
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
 from support.workflows.definitions import CATALOG, body, draw, faults, faults_of, join, mapped, plan, refine
@@ -150,6 +151,22 @@ def test_an_expression_where_nothing_evaluates_it_leads_to_a_warning() -> None:
         (("steps", 0, "provider_config", "note", 0), "literal_expression"),
         (("config", "step_defaults", "*", "prompt"), "literal_expression"),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${nope '${inputs.x}'} z",
+        "${nope.x || '${generate.y}'}",
+        "${nope.x || '${item'}",
+        "${nope '}${inputs.x}'}",
+        '${nope.x || `"$${"`}',
+    ],
+)
+def test_nothing_in_a_faulty_expression_is_an_expression_under_lenient_handling(text: str) -> None:
+    step = lenient(body(draw("generate"), draw("a", config={"prompt": text}))).request.steps[1]
+    assert step.depends_on == []
+    assert parse_template(step.config["prompt"]).parts == (text,)
 
 
 def test_what_lenient_handling_keeps_literal_has_the_type_of_a_text() -> None:

@@ -5,7 +5,7 @@ time in proportion to the text. It doesn't compile the expressions.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import DecodeError, Struct, json
@@ -37,10 +37,11 @@ class TemplateError(ValueError):
 
 
 class TemplateExpression(Struct, frozen=True, gc=False):
-    """An expression of a template, which begins at *start* of its text."""
+    """An expression of a template. It stands between *start* and *end* of its text, with its braces."""
 
     text: str
     start: int
+    end: int
 
     def names(self) -> frozenset[str] | None:
         """Return names among which are all members of the data that it reads; None if it may read the data as a whole.
@@ -94,15 +95,16 @@ def parse_template(text: str) -> Template:
             raise TemplateError(mark.start(), f"A text has at most {MAX_STEP_EXPRESSIONS:,} expressions")
         if literal:
             parts.append(literal)
-        expression, end = _expression(text, end)
+        expression = _expression(text, end)
+        end = expression.end
         parts.append(expression)
         literal = ""
     literal += text[end:]
     return Template((*parts, literal) if literal or not parts else tuple(parts))
 
 
-def _expression(text: str, begin: int) -> tuple[TemplateExpression, int]:
-    """Return the expression at *begin*, behind its opening brace, and where the text behind its last brace begins."""
+def _expression(text: str, begin: int) -> TemplateExpression:
+    """Return the expression at *begin*, behind its opening brace."""
     start, depth = begin - len(OPENING), 0
     for token in _BRACE.finditer(text, begin, begin + MAX_EXPRESSION + 1):
         brace = token["brace"]
@@ -114,7 +116,7 @@ def _expression(text: str, begin: int) -> tuple[TemplateExpression, int]:
             found = text[begin : token.start()].strip()
             if not found:
                 raise TemplateError(start, "The expression is empty")
-            return TemplateExpression(found, start), token.end()
+            return TemplateExpression(found, start, token.end())
     if len(text) - begin > MAX_EXPRESSION:
         raise TemplateError(start, f"No }} ends this expression within {MAX_EXPRESSION:,} characters")
     raise TemplateError(start, "No } ends this expression")
@@ -130,6 +132,15 @@ def _unquoted(quoted: str) -> str:
 def escaped_from(text: str, start: int) -> str:
     """Return *text* with each `${` from *start* on escaped."""
     return text[:start] + _MARK.sub(lambda _: ESCAPED, text[start:])
+
+
+def with_literal(text: str, expressions: Sequence[TemplateExpression]) -> str:
+    """Return *text* with these of its expressions as literal texts, and so with each `${` in them escaped."""
+    pieces, end = list[str](), 0
+    for each in expressions:
+        pieces += [text[end : each.start], text[each.start : each.end].replace(OPENING, ESCAPED)]
+        end = each.end
+    return "".join([*pieces, text[end:]])
 
 
 def may_have_expressions(config: Mapping[str, Any]) -> bool:

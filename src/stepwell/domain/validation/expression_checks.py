@@ -10,7 +10,7 @@ What must hold:
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, pairwise
+from itertools import chain
 from typing import NamedTuple
 
 from stepwell.contract.definition import JsonObject
@@ -33,6 +33,7 @@ from stepwell.domain.mapping.templates import (
     may_have_expressions,
     parse_template,
     texts_of,
+    with_literal,
     with_values,
 )
 from stepwell.domain.spelling import similar_name
@@ -157,16 +158,13 @@ class ExpressionChecks:
         for expression in template.expressions:
             if (refusal := self._refusal(expression)) is not None:
                 self._report(found, place, *refusal)
-                faulty.append(expression.start)
+                faulty.append(expression)
                 continue
             self._warn_of_null(expression, place, found)
             found.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
         if len(faulty) < len(template.expressions) or (faulty and not self._is_lenient):
             found.places.append(place)
-        if not self._is_lenient:
-            return literal
-        bounds = [0, *faulty, len(literal)]
-        return "$".join(literal[begin:end] for begin, end in pairwise(bounds))
+        return with_literal(literal, faulty) if self._is_lenient else literal
 
     def _refusal(self, expression: TemplateExpression) -> tuple[str, str] | None:
         """Return message and type of the fault of *expression*; None if it is valid."""
