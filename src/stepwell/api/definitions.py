@@ -21,7 +21,7 @@ from stepwell.engine.service import Services
 
 
 class _Refused(Struct):
-    """The faults of a definition, and its inputs and schema, if these can be checked all the same.
+    """The faults of a definition, and its inputs and schema, if these can still be checked.
 
     It doesn't hold the error: with its traceback, that would keep the body in memory.
     """

@@ -162,9 +162,9 @@ class AnswerStreams:
     ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
         size = await self._reads.size(self._scope, [record.id], _DEFINITION, MAX_PAGE_BYTES)
         inputs = await self._reads.inputs(self._scope, record.id)
-        of_inputs = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"")
+        inputs_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"")
         reserved = await _reserve(
-            self._memory, AnswerSize(size.total, _COPIES * of_inputs, size.largest_step), page=False
+            self._memory, AnswerSize(size.total, _COPIES * inputs_bytes, size.largest_step), page=False
         )
         try:
             async with aclosing(self._definition(record, inputs)) as body:

@@ -45,7 +45,7 @@ def test_a_definition_without_expressions_stays_as_it_is() -> None:
         ("${input.x}", "unknown_step", "There is no step 'input'; did you mean inputs?"),
         ('${"step-2".x}', "unknown_step", "There is no step 'step-2'; did you mean \"step-1\"?"),
         ("${generate.x || [b.x]}", "unknown_step", "There is no step 'b'"),
-        ("${item.x}", "unknown_step", "item is known only in a step that runs once for each item of a list"),
+        ("${item.x}", "unknown_step", "item is a reserved name, which has no value"),
         ("${a b}", "bad_expression", "a b: Not a JMESPath expression: unexpected text at character 3; write $${"),
         ("${inputs.a == 64}", "bad_expression", "at character 13; a number stands in backticks, as in a == `1`"),
         ("${inputs.a + `1`}", "bad_expression", "Unknown token + at character 10; JMESPath has no arithmetic"),

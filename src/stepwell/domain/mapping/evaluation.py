@@ -50,7 +50,7 @@ class EvaluationRequest(Struct, frozen=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """The encoded value of each expression, and then of each mapping; or the `error` for which the step fails.
+    """The encoded value of each expression, and then of each mapping; or the `error` of the step.
 
     `spent` is the work that was done. `exceeded`: the error is that the work was over the limit.
     """

@@ -66,7 +66,7 @@ class ReadOutput(NamedTuple):
 
 
 class CheckedExpressions(NamedTuple):
-    """The expressions of one step. *config* is that of the step with what is literal escaped; None if that is equal.
+    """The expressions of one step. *config* is the step's config with each literal `${` escaped; None if it is equal.
 
     *places* are the locations of the strings with expressions. *sources* has the ids of the steps that they name, each
     with the location of the first such string. *evaluates*: a string has expressions, or escapes.
@@ -129,7 +129,7 @@ class ExpressionChecks:
         )
 
     def _check(self, text: ConfigText, place: Loc, found: "_Found") -> str:
-        """Check one text. Return it with what is literal escaped."""
+        """Check one text. Return it with each literal `${` escaped."""
         if text.place == (TIMEOUT,):
             found.places.append(place)
             message = f"{TIMEOUT} can't have an expression: it is needed before the step's inputs are known"
@@ -173,7 +173,7 @@ class ExpressionChecks:
             why = checked.fault.removesuffix(WRITE_A_FIELD)
             return f"{_shown(expression.text)}: {why}{self._advice(expression.text, why)}; {_HINT}", "bad_expression"
         if ITEM in checked.names:
-            return f"{ITEM} is known only in a step that runs once for each item of a list; {_HINT}", "unknown_step"
+            return f"{ITEM} is a reserved name, which has no value; {_HINT}", "unknown_step"
         for name in sorted(checked.names - RESERVED):
             if name not in self._ids:
                 known = "An expression begins with the id of a step, with inputs or with workflow"
@@ -182,7 +182,7 @@ class ExpressionChecks:
         return None
 
     def _meant(self, name: str, candidates: Iterable[str]) -> str:
-        """Return the end of a sentence about the unknown *name*: the name that it may stand for, as one writes it."""
+        """Return the end of a sentence about the unknown *name*: a similar one of *candidates*, if there is one."""
         self._searches += 1
         similar = similar_name(name, candidates) if self._searches <= _MAX_SEARCHES else None
         if similar is None:
@@ -199,6 +199,7 @@ class ExpressionChecks:
         return "; a number stands in backticks, as in a == `1`" if _BARE_NUMBER.search(text) else ""
 
     def _warn_of_null(self, expression: TemplateExpression, place: Loc, found: "_Found") -> None:
+        """Add a warning if the expression is a path to a member of `inputs` or `workflow` that doesn't exist."""
         if (path := _OWN_PATH.fullmatch(expression.text)) is None:
             return
         owner, name = path[1], path[2] or path[3]

@@ -36,7 +36,7 @@ class InputsToCheck(Struct, frozen=True):
 
 
 def inputs_faults(inputs: Any, schema: Any) -> Iterator[Fault]:
-    """Yield the faults that need no check against the schema. Other checks report values of another type."""
+    """Yield the faults that need no check against the schema. A value that is no object is reported elsewhere."""
     if isinstance(inputs, dict) and is_larger_than(inputs, MAX_INPUTS_BYTES):
         message = f"Expected at most {MAX_INPUTS_BYTES:,} bytes: upload files, and name their paths here"
         yield Fault(INPUTS_LOC, message, "too_long")

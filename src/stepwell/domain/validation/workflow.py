@@ -192,7 +192,7 @@ def _check_parts(
 def _with_expressions(
     steps: Sequence[WorkflowStepDefinition], checked: Sequence[CheckedExpressions]
 ) -> list[WorkflowStepDefinition]:
-    """Return the steps with the dependencies that their expressions imply, and with what is literal escaped."""
+    """Return the steps with the dependencies that their expressions imply, and with each literal `${` escaped."""
     return [
         structs.replace(
             step,

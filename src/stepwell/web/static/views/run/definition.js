@@ -85,7 +85,8 @@ class DefinitionTab {
       <div class="tab-bar">
         <fieldset class="switch"><legend class="visually-hidden">Which form of the definition</legend>
           ${this.choice("As sent", false)}${this.choice("As completed", true)}</fieldset>
-        <p class="dim tab-hint">${this.completed ? "What each step gets: its own config, the run's defaults, and mapped values."
+        <p class="dim tab-hint">${this.completed
+          ? "What each step gets: its own config, the run's defaults, and mapped values. Expressions are evaluated when it runs."
           : `A definition that creates this run again. ${bytes(new Blob([this.text]).size)}.`}</p>
         ${copyTextButton(text, "Copy JSON")}
         ${this.completed ? nothing : html`<button type="button" class="button" @click=${() => this.download()}>

@@ -305,7 +305,8 @@ export class GraphCanvas {
     this.moved = false;
     this.cy.fit(undefined, PADDING);
     this.limitZoom();
-    this.cy.panBy({ x: 0, y: Math.min(0, PADDING - this.cy.elements().renderedBoundingBox().y1) }); // below are other things
+    const top = this.cy.elements().renderedBoundingBox().y1;
+    this.cy.panBy({ x: 0, y: Math.min(0, PADDING - top) }); // no empty room above the graph
   }
 
   /** A small graph isn't blown up. */
