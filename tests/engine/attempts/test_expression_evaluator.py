@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from anyio import create_task_group
+from anyio.lowlevel import checkpoint
 from msgspec import Struct, json
 
 from stepwell.contract.definition import FieldMapping
@@ -97,6 +99,27 @@ async def test_a_check_without_an_answer_is_no_answer_about_the_expressions() ->
     light = HerePool(WorkerFailed("the worker process died", repeatable=True))
     with pytest.raises(Unavailable):
         await evaluator(light, HerePool()).check("t", ["a[0]"])
+
+
+async def test_attempts_parse_one_after_the_other_and_let_others_work_between() -> None:
+    tested, order = evaluator(HerePool(), HerePool()), list[str]()
+
+    async def parse(name: str) -> None:
+        await tested.until_work_here(10_000)
+        order.append(name)
+
+    async def others() -> None:
+        while "c" not in order:
+            if order and order[-1] != "others":
+                order.append("others")
+            await checkpoint()
+
+    async with create_task_group() as tasks:
+        for name in "abc":
+            tasks.start_soon(parse, name)
+        tasks.start_soon(others)
+    assert order == ["a", "others", "b", "others", "c"]
+    assert tested.allowance.total == 30_000
 
 
 def test_the_loop_spends_a_fifth_of_its_time() -> None:

@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from anyio import fail_after
+from anyio import Lock, fail_after, sleep
+from anyio.lowlevel import checkpoint
 from msgspec import json
 
 from stepwell.contract.definition import FieldMapping
@@ -44,6 +45,7 @@ _LIGHT_WORK = 100_000
 _UNITS_PER_S = 500_000  # a fifth of what the loop could do
 _MOST_SAVED = 25_000  # 10 ms
 _CHECKED_AT_ONCE = 20_000  # characters, which take some 50 ms: others wait no longer
+_WAIT_S, _WAITS = 0.005, 20
 _CHECK_S = 10.0
 _LABELS = 3  # the most mappings that an error names
 
@@ -90,6 +92,7 @@ class ExpressionEvaluator:
     def __init__(self, light: WorkerPool, heavy: WorkerPool, now: Callable[[], float]) -> None:
         self.light, self.heavy = light, heavy
         self.allowance = LoopAllowance(now)
+        self._working = Lock()
 
     def may_parse_here(self, data: Iterable[bytes]) -> bool:
         """Return whether the event loop may decode *data* now."""
@@ -109,6 +112,19 @@ class ExpressionEvaluator:
             return False
         self.allowance.spent(units)
         return True
+
+    async def until_work_here(self, units: int) -> None:
+        """Wait until the event loop may do so much other work for expressions, and charge it.
+
+        Those who wait do their work one after the other. Between them, all others on the event loop have their turn.
+        """
+        async with self._working:
+            for _ in range(_WAITS):  # and no more, so that others who work all the time don't keep it from its turn
+                if self.allowance.budget().limit >= min(units, _LOOP_WORK):
+                    break
+                await sleep(_WAIT_S)
+            self.allowance.spent(units)
+            await checkpoint()
 
     def evaluate_here(
         self,

@@ -280,6 +280,8 @@ class AttemptRunner:
         cost: Cost | None = None
         try:
             with control.within(plan.timeout_s):
+                if task.sent is None and (units := context.parse_work(task.position)):
+                    await self._expressions.until_work_here(units)
                 with context.lend_results(await self._read_results(context, task, memory)):
                     finished = await self._call(context, plan, task, work, io, memory, answers, control)
                 cost = finished.cost

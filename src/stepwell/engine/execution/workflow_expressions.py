@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct, json
 
 from stepwell.domain.mapping.config_expressions import INPUTS, RESERVED, WORKFLOW, StepExpressions
-from stepwell.domain.mapping.templates import OPENING, ConfigText, parse_template, texts_of
+from stepwell.domain.mapping.templates import ESCAPED, OPENING, ConfigText, parse_template, texts_of
 from stepwell.domain.model import WorkflowState
 from stepwell.domain.records import LoadedWorkflow
 
@@ -37,7 +37,10 @@ class WorkflowExpressions:
         if position in self._texts:
             return 0
         texts = texts_of(self._steps[position].definition.config)
-        return sum(text.text.count(OPENING) * _PARSE_UNITS + len(text.text) // _CHARACTERS for text in texts)
+        return sum(
+            (text.count(OPENING) - text.count(ESCAPED)) * _PARSE_UNITS + len(text) // _CHARACTERS
+            for text in (each.text for each in texts)
+        )
 
     def of(self, position: int, state: WorkflowState) -> StepExpressions | None:
         """Return the expressions in the step's config; None if it has none. *state* is that of the workflow."""
