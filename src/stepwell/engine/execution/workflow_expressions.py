@@ -30,6 +30,7 @@ class WorkflowExpressions:
         self._inputs = loaded.inputs or _NO_OBJECT
         self._steps, self._config = loaded.steps, loaded.config
         self._encoded_config: bytes | None = None
+        self._encoded_workflow = (b"", b"")  # the part before the config, and the whole
         self._texts: dict[int, _StepTexts] = {}
 
     def parse_work(self, position: int) -> int:
@@ -82,4 +83,7 @@ class WorkflowExpressions:
         if self._encoded_config is None:
             self._encoded_config = json.encode(self._config)
         head = json.encode({"id": state.id, "name": state.name, "labels": self.labels})
-        return head[:-1] + b',"config":' + self._encoded_config + b"}"
+        if head != self._encoded_workflow[0]:
+            # The config may take megabytes, so all attempts that wait for a worker hold the same copy.
+            self._encoded_workflow = head, head[:-1] + b',"config":' + self._encoded_config + b"}"
+        return self._encoded_workflow[1]
