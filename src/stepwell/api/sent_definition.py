@@ -4,6 +4,7 @@ from msgspec import UNSET, Raw, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
+from stepwell.domain.mapping.templates import may_have_expressions, with_literal_texts
 from stepwell.domain.records import StoredInputs, StoredStep, WorkflowRecord
 
 
@@ -49,7 +50,15 @@ def encode_head(record: WorkflowRecord, inputs: StoredInputs) -> bytes:
     return json.encode({**members, "steps": steps})
 
 
-def encode_step(step: StoredStep) -> bytes:
-    """Return the JSON of the step's definition."""
+def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
+    """Return the JSON of the step's definition. Unless the service *evaluates* its texts, each `${` in them is escaped.
+
+    Workflows that were stored before there were expressions have literal texts. Who sends their definition again gets
+    the same workflow.
+    """
+    definition = _read_step(step.definition)
     run_if = UNSET if step.run_if is RunIf.ALL_COMPLETED else step.run_if
-    return json.encode(structs.replace(_read_step(step.definition), run_if=run_if, optional=step.optional or UNSET))
+    definition = structs.replace(definition, run_if=run_if, optional=step.optional or UNSET)
+    if not evaluates and may_have_expressions(definition.config):
+        definition = structs.replace(definition, config=with_literal_texts(definition.config))
+    return json.encode(definition)

@@ -180,7 +180,9 @@ class AnswerStreams:
             steps = await self._reads.step_slice(self._scope, record.id, _DEFINITION, position, count, SLICE_BYTES)
             if not steps:
                 raise LookupError(f"steps of workflow {record.id} are gone")
-            yield (b"," if position else b"") + b",".join(map(encode_step, steps))
+            yield (b"," if position else b"") + b",".join(
+                encode_step(step, evaluates=inputs.evaluates) for step in steps
+            )
             position += len(steps)
         yield b"]}"
 

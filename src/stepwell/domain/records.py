@@ -183,10 +183,14 @@ class AnswerSize(Struct, frozen=True):
 
 
 class StoredInputs(Struct, frozen=True):
-    """The `inputs` and the `inputs_schema` of a workflow as JSON; None if it has none."""
+    """The `inputs` and the `inputs_schema` of a workflow as JSON; None if it has none.
+
+    `evaluates`: the configs of its steps have expressions. Else their texts are literal.
+    """
 
     inputs: bytes | None = None
     inputs_schema: bytes | None = None
+    evaluates: bool = False
 
 
 NO_INPUTS: Final = StoredInputs()
@@ -197,7 +201,6 @@ class NewWorkflow(Struct, frozen=True):
 
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. With a `reservation` it is stored
     at most once, and only while the reservation holds. `feature_level` is the level that a process needs to run it.
-    `evaluates` is that of `LoadedWorkflow`.
     """
 
     record: WorkflowRecord
@@ -207,7 +210,6 @@ class NewWorkflow(Struct, frozen=True):
     reservation: Reservation | None = None
     feature_level: int = BASE_LEVEL
     inputs: StoredInputs = NO_INPUTS
-    evaluates: bool = False
 
 
 class LoadedWorkflow(Struct):

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from msgspec import Struct, json, structs
 
-from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState
@@ -63,20 +62,19 @@ def build_workflow(
             planned.definition_bytes,
             tuple(decision.events),
             feature_level=planned.feature_level,
-            inputs=stored_inputs(planned.request),
-            evaluates=planned.evaluates,
+            inputs=stored_inputs(planned),
         ),
         workflow,
         workflow.committed_events(decision),
     )
 
 
-def stored_inputs(request: CreateWorkflow) -> StoredInputs:
+def stored_inputs(planned: ValidatedWorkflow) -> StoredInputs:
     """Return the inputs of a new workflow and their schema as they are stored."""
-    if not request.inputs and request.inputs_schema is None:
-        return NO_INPUTS
-    schema = request.inputs_schema
-    return StoredInputs(json.encode(request.inputs), None if schema is None else json.encode(schema))
+    inputs, schema = planned.request.inputs, planned.request.inputs_schema
+    if not inputs and schema is None:
+        return StoredInputs(evaluates=True) if planned.evaluates else NO_INPUTS
+    return StoredInputs(json.encode(inputs), None if schema is None else json.encode(schema), planned.evaluates)
 
 
 def loaded_of(record: WorkflowRecord, planned: ValidatedWorkflow, definition_bytes: int = 0) -> LoadedWorkflow:
@@ -93,7 +91,7 @@ def loaded_of(record: WorkflowRecord, planned: ValidatedWorkflow, definition_byt
     )
     if planned.evaluates:
         loaded.evaluates = True
-        loaded.inputs, loaded.labels = stored_inputs(planned.request).inputs, record.labels
+        loaded.inputs, loaded.labels = stored_inputs(planned).inputs, record.labels
     return loaded
 
 

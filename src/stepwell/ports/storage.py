@@ -168,7 +168,7 @@ class WorkflowReader(Protocol):
         """
 
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
-        """Return the inputs of the workflow and their schema, which never change. They have at most some 1.1 MiB."""
+        """Return the inputs of the workflow, which never change. With their schema they have at most some 1.1 MiB."""
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         """Return one step of the workflow, with its result and its attempts. None if either is unknown."""

@@ -150,7 +150,6 @@ class WorkflowRow(Struct):
     named: frozenset[str]
     feature_level: int
     inputs: StoredInputs
-    evaluates: bool
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)

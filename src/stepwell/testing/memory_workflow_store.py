@@ -61,7 +61,6 @@ class MemoryWorkflowStore:
             named,
             new.feature_level,
             new.inputs,
-            new.evaluates,
         )
         self._tables.workflows[workflow_id] = row
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)
@@ -327,9 +326,9 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         _open_tasks(row),
         sum(len(step.state.result) for step in record.steps or [] if step.state.result is not None),
         feature_level=row.feature_level,
-        evaluates=row.evaluates,
-        inputs=row.inputs.inputs if row.evaluates else None,
-        labels=dict(record.labels) if row.evaluates else {},
+        evaluates=row.inputs.evaluates,
+        inputs=row.inputs.inputs if row.inputs.evaluates else None,
+        labels=dict(record.labels) if row.inputs.evaluates else {},
     )
 
 

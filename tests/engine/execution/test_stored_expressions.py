@@ -18,7 +18,11 @@ async def test_texts_of_workflows_stored_before_the_feature_are_never_evaluated(
     async with running_service(dsn, tmp_path) as service:
         await service.verb(created["id"], "start")
         workflow = await service.until_ended(created["id"])
+        definition = await service.client.get(f"/api/v1/workflows/{created['id']}/definition")
+        again = await service.create(*definition.json()["steps"], inputs={"n": 1})
+        repeated = await service.until_ended(again["id"])
     assert workflow["steps"][0]["result"] == {"x": "${inputs.n} $${b}"}
+    assert repeated["steps"][0]["result"] == {"x": "${inputs.n} $${b}"}
 
 
 async def test_expressions_read_the_same_after_a_restart(dsn: str, tmp_path: Path) -> None:

@@ -101,8 +101,7 @@ class Workflows:
             definition_bytes,
             tuple(decision.events),
             feature_level=planned.feature_level,
-            inputs=stored_inputs(planned.request),
-            evaluates=planned.evaluates,
+            inputs=stored_inputs(planned),
         )
         return handle, new
 

@@ -140,6 +140,11 @@ def with_literal(text: str, expressions: Sequence[TemplateExpression]) -> str:
     return "".join([*pieces, text[end:]])
 
 
+def with_literal_texts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *config*, whose texts are literal, with each `${` escaped: then it means the same as a template."""
+    return with_values(config, {each.place: each.text.replace(OPENING, ESCAPED) for each in texts_of(config)})
+
+
 def may_have_expressions(config: Mapping[str, Any]) -> bool:
     """Return whether a string in *config*, at any depth, has a `${`, escaped or not."""
     stack: list[Any] = []

@@ -211,9 +211,9 @@ def _stored_definition(definition: WorkflowStepDefinition) -> WorkflowStepDefini
 def _inputs(new: NewWorkflow) -> tuple[str | None, str | None, bool]:
     stored = new.inputs
     if stored is NO_INPUTS:  # hot path: most workflows have none
-        return None, None, new.evaluates
+        return None, None, False
     inputs, schema = (None if text is None else text.decode() for text in (stored.inputs, stored.inputs_schema))
-    return inputs, schema, new.evaluates
+    return inputs, schema, stored.evaluates
 
 
 def _new_step(workflow_id: UUID, step: StepRecord, definition: str) -> tuple[Any, ...]:

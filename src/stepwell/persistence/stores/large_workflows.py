@@ -112,7 +112,8 @@ WHERE bytes <= $6 OR position = $4 ORDER BY position
 
 
 _INPUTS: Final = f"""
-SELECT convert_to(inputs::text, 'UTF8') AS inputs, convert_to(inputs_schema::text, 'UTF8') AS inputs_schema
+SELECT convert_to(inputs::text, 'UTF8') AS inputs, convert_to(inputs_schema::text, 'UTF8') AS inputs_schema,
+       evaluates
 FROM workflows AS w WHERE id = $1 AND {_SCOPE}
 """  # noqa: S608 - built from a constant
 
@@ -161,7 +162,7 @@ class LargeWorkflows:
 
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
         rows = await self._readers.fetch(_INPUTS, workflow_id, scope.every, scope.tenant)
-        return StoredInputs(rows[0]["inputs"], rows[0]["inputs_schema"]) if rows else NO_INPUTS
+        return StoredInputs(*(rows[0][name] for name in StoredInputs.__struct_fields__)) if rows else NO_INPUTS
 
 
 def _stored_step(row: Row) -> StoredStep:
