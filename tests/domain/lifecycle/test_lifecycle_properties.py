@@ -1,5 +1,6 @@
 """Whatever happens, in whatever order, and wherever the process dies: what must hold of every workflow."""
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -290,11 +291,13 @@ class Meter:
 
     def of(self, work: Callable[[], object]) -> "Meter":
         before = sys.getprofile()
+        gc.disable()  # hypothesis has a callback that it calls, at any depth
         sys.setprofile(self._count)
         try:
             self.result = work()
         finally:
             sys.setprofile(before)
+            gc.enable()
         return self
 
 
