@@ -109,8 +109,8 @@ class OnFailure(StrEnum):
 
 
 class RunIf(StrEnum):
-    """How the dependencies of a step must have ended, so that it runs: all are COMPLETED; all have ended, and at least
-    one is COMPLETED; or all have ended.
+    """The rule by which a step runs after its dependencies: once all are COMPLETED, once all have ended and at least
+    one is COMPLETED, or once all have ended.
     """
 
     ALL_COMPLETED = "all_completed"

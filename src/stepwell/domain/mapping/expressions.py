@@ -57,7 +57,7 @@ class Compiled(Struct, frozen=True):
 
 
 class ExpressionCheck(Struct, frozen=True):
-    """What is wrong with an expression, or None; and the names that it reads, as `Compiled` has them."""
+    """The fault of an expression, None if it is valid, and the names that it reads, as in `Compiled`."""
 
     fault: str | None
     names: frozenset[str] = frozenset()

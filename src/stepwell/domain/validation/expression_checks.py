@@ -58,7 +58,7 @@ _MEMBER = re.compile(r'(?:([A-Za-z_]\w*)|"([^"\\]*)")\.(.+)', re.ASCII)
 
 
 class ReadOutput(NamedTuple):
-    """What an expression at *loc* reads of the result of the step *step_id*, as a `from_field`."""
+    """A field of a step's result, which an expression at *loc* reads. `from_field` is as in a mapping."""
 
     step_id: str
     from_field: str
@@ -216,7 +216,7 @@ class ExpressionChecks:
 
 
 class _Found:
-    """What the checks of one step have found so far."""
+    """The findings about one step: its faults and warnings, and the steps and fields that its expressions read."""
 
     def __init__(self) -> None:
         self.places: list[Loc] = []

@@ -102,7 +102,7 @@ class AttemptContext(Protocol):
         """Return whether a request of the step's attempt was sent to a provider."""
 
     def parse_work(self, position: int) -> int:
-        """Return the work that the first call of the next three does to parse the step's expressions."""
+        """Return the work of parsing the step's expressions, in the units of `work_budget`; 0 once they are parsed."""
 
     def expressions(self, position: int) -> StepExpressions | None: ...
     def results(self, position: int) -> Mapping[str, bytes]: ...

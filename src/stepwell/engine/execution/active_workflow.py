@@ -158,7 +158,7 @@ class ActiveWorkflow:
         return task is not None and task.sent is not None
 
     def parse_work(self, position: int) -> int:
-        """Return the work that `expressions` and `results` do once to parse the expressions of the step."""
+        """Return the work of parsing the step's expressions, in the units of `work_budget`; 0 once they are parsed."""
         return 0 if self._expressions is None else self._expressions.parse_work(position)
 
     def expressions(self, position: int) -> StepExpressions | None:

@@ -74,7 +74,7 @@ class WatchedStep:
 
     @property
     def is_done(self) -> bool:
-        """Whether it counts as progress: as in the `progress` of the API."""
+        """True if the step counts as progress, by the rule of `progress` in the API."""
         match self.status:
             case StepStatus.SKIPPED:
                 return self.skip_reason != SkipReason.FAILURE
