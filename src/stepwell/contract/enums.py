@@ -127,6 +127,13 @@ class SkipReason(StrEnum):
     FAILURE = "failure"
 
 
+class WaitKind(StrEnum):
+    DECISION = "decision"
+    SIGNAL = "signal"
+    DELAY = "delay"
+    WORKFLOW = "workflow"
+
+
 class EventType(StrEnum):
     WORKFLOW_CREATED = "workflow.created"
     WORKFLOW_STARTED = "workflow.started"
@@ -144,6 +151,7 @@ class EventType(StrEnum):
     STEP_OUTCOME_UNKNOWN = "step.outcome_unknown"
     STEP_RETRYING = "step.retrying"
     STEP_DIVERTED = "step.diverted"
+    STEP_WAITING = "step.waiting"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
     STEP_SKIPPED = "step.skipped"
@@ -169,6 +177,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.STEP_OUTCOME_UNKNOWN: "The answer to a request was lost: whether there is a job isn't known",
     EventType.STEP_RETRYING: "An attempt has failed, and another one follows",
     EventType.STEP_DIVERTED: "The circuit breaker of the model is open, and the fallback provider runs the step",
+    EventType.STEP_WAITING: "The step waits for a decision, a signal or a time",
     EventType.STEP_COMPLETED: "The step has a result",
     EventType.STEP_FAILED: "The step has failed for good",
     EventType.STEP_SKIPPED: "The step doesn't run, because of how the steps that it depends on have ended",

@@ -94,6 +94,10 @@ class InvalidTransition(StepwellError):
         super().__init__(f"{message} {hint}".rstrip())
 
 
+class NotWaiting(StepwellError):
+    """The step doesn't wait for the decision or the signal, or not any more."""
+
+
 class JobFollowedUp(StepwellError):
     """The data of a workflow can't be deleted yet, because a job of it is still followed up at its provider."""
 

@@ -1,7 +1,7 @@
 """The state of a workflow, its steps and its tasks: what changes while it runs."""
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct
@@ -16,13 +16,18 @@ from stepwell.contract.enums import (
     TaskPhase,
     TaskStatus,
     TaskType,  # noqa: F401 - plug-ins import it from here
+    WaitKind,
     WorkflowStatus,
 )
 from stepwell.contract.tasks import Output
 
 
 class WorkflowState(Struct):
-    """The changing columns of a workflow's row. `last_event` is the number of its last event, and versions the row."""
+    """The changing columns of a workflow's row. `last_event` is the number of its last event, and versions the row.
+
+    `wake_at` is None unless the workflow is parked: it only waits, and has no owner. It then needs a process at that
+    time, or never (`NEVER`) unless something from outside wakes it.
+    """
 
     id: UUID
     status: WorkflowStatus
@@ -42,11 +47,52 @@ class WorkflowState(Struct):
     epoch: int = 0
     last_event: int = 0
     crashes: int = 0
+    wake_at: datetime | None = None
 
     @property
     def waits_for_admission(self) -> bool:
         """True if the workflow is RUNNING, and waits for a process that has room for it."""
-        return self.status is WorkflowStatus.RUNNING and self.owner is None
+        return self.status is WorkflowStatus.RUNNING and self.owner is None and self.wake_at is None
+
+
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+
+
+class Wait(Struct, frozen=True):
+    """What a step waits for. A step that waits again has another `id`.
+
+    `until` is None if it waits without limit. `on_timeout` is the choice that the time-out takes, or "fail" or
+    "continue". `rejects`: the choice "reject" fails the step.
+    """
+
+    id: UUID
+    kind: WaitKind
+    since: datetime
+    until: datetime | None = None
+    choices: tuple[str, ...] = ()
+    on_timeout: str = "fail"
+    rejects: bool = True
+
+
+class FlowState(Struct, frozen=True):
+    """The state of a step's flow control. It is replaced as a whole, because copies of a step share it."""
+
+    wait: Wait | None = None
+
+
+class ShownWait(Struct, frozen=True):
+    """What a person sees who decides. `shown` is an encoded JSON object of further inputs."""
+
+    message: str | None = None
+    shown: bytes = b"{}"
+
+
+class StoredSignal(Struct, frozen=True):
+    """A signal that arrived before its step waited for it. `data` is encoded JSON."""
+
+    data: bytes
+    by: str
+    at: datetime
 
 
 class StepState(Struct, gc=False):
@@ -54,7 +100,7 @@ class StepState(Struct, gc=False):
 
     `attempt` counts all attempts. `provider_attempts` counts those of the present provider in this execution.
     `retry_count` counts those of this execution, minus one for each provider used. `skip_reason` is None unless the
-    step is SKIPPED.
+    step is SKIPPED. `flow` is None unless the step waits, or has waited.
     """
 
     position: int
@@ -71,6 +117,7 @@ class StepState(Struct, gc=False):
     completed_at: datetime | None = None
     updated_at: datetime | None = None
     skip_reason: SkipReason | None = None
+    flow: FlowState | None = None
 
 
 class Sent(Struct, frozen=True):

@@ -5,14 +5,26 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.contract.enums import ProviderType, RunIf, TaskType
+from stepwell.contract.enums import ProviderType, RunIf, TaskType, WaitKind
+
+
+class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
+    """The flow control of a step, as far as the state machine needs it. The definition has the expressions.
+
+    `waits_for` is None unless the step waits instead of making attempts. `signal` is the name of the signal that it
+    waits for.
+    """
+
+    has_condition: bool = False
+    waits_for: WaitKind | None = None
+    signal: str | None = None
 
 
 class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
-    `depends_on` holds positions. `provider` is None only for PASSTHROUGH, which needs none. `optional`: its failure
-    doesn't stop the workflow.
+    `depends_on` holds positions. `provider` is None only for task types that need none. `optional`: its failure
+    doesn't stop the workflow. `flow` is None for a step without condition that doesn't wait.
     """
 
     position: int
@@ -25,6 +37,7 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     fallback: ProviderType | None = None
     run_if: RunIf = RunIf.ALL_COMPLETED
     optional: bool = False
+    flow: FlowPlan | None = None
 
 
 class KnownStep(Struct, frozen=True):

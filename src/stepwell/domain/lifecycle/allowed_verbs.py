@@ -9,6 +9,8 @@ ALLOWED_FROM = {
     "pause": (WorkflowStatus.RUNNING,),
     "resume": (WorkflowStatus.FAILED, WorkflowStatus.PAUSED),
     "cancel": (WorkflowStatus.PENDING, WorkflowStatus.RUNNING),
+    "decide": (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED),
+    "signal": (WorkflowStatus.PENDING, WorkflowStatus.RUNNING, WorkflowStatus.PAUSED),
     "cleanup": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),
     "update": tuple(WorkflowStatus),
     "delete_data": tuple(s for s in WorkflowStatus if s is not WorkflowStatus.RUNNING),

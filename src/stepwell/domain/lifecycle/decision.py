@@ -13,7 +13,7 @@ from stepwell.contract.enums import EventType
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.effects import Effect
 from stepwell.domain.lifecycle.peer_commands import CommandMark
-from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
+from stepwell.domain.model import HistoryEvent, ShownWait, StepState, StoredSignal, Task, WorkflowState
 from stepwell.domain.webhooks.delivery import Delivery
 
 T = TypeVar("T", bound=Struct)
@@ -41,7 +41,9 @@ class Decision(Struct):
     The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries`, `reservations`,
     `cleanup` and `labels`. `labels` are all new labels of the workflow, None if it keeps none; UNSET doesn't
     change them. `commands` are those that the decision carries out: nothing of it is written if one of them was
-    withdrawn.
+    withdrawn. `waits` are by position: waits for decisions that have begun, or None if one has ended. `signals` are to
+    be stored by name, or deleted if None. `parked`: the workflow's row changes without an event.
+
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
     `owner`, `epoch` and `last_event` are those of the row before. The write succeeds only if the stored row still has
@@ -60,6 +62,9 @@ class Decision(Struct):
     cleanup: CleanupChange | None = None
     labels: dict[str, str] | UnsetType | None = UNSET
     commands: tuple[CommandMark, ...] = ()
+    waits: dict[int, ShownWait | None] = field(default_factory=dict)
+    signals: dict[str, StoredSignal | None] = field(default_factory=dict)
+    parked: bool = False
     ready: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -71,7 +76,7 @@ class Decision(Struct):
     @property
     def has_rows(self) -> bool:
         """True if the decision has rows to write."""
-        return bool(self.events or self.tasks)
+        return bool(self.events or self.tasks or self.parked)
 
     @property
     def has_costs(self) -> bool:
@@ -142,5 +147,8 @@ class Decision(Struct):
         self.commands += later.commands
         self.cleanup = later.cleanup or self.cleanup
         self.labels = self.labels if later.labels is UNSET else later.labels
+        self.waits |= later.waits
+        self.signals |= later.signals
+        self.parked |= later.parked
         self.ready += later.ready
         self.effects += later.effects

@@ -30,7 +30,7 @@ class FollowUp(Struct, frozen=True):
 
 
 class WakeAt(Struct, frozen=True):
-    """Apply `RetryDue` at that time."""
+    """Apply `RetryDue` at that time: that of the step's next attempt, or the end of its wait."""
 
     position: int
     at: datetime
@@ -40,6 +40,16 @@ class DeadlineAt(Struct, frozen=True):
     """Apply `DeadlinePassed` at that time. None cancels an earlier `DeadlineAt`."""
 
     at: datetime | None
+
+
+class Evaluate(Struct, frozen=True):
+    """Evaluate the condition of the step, or the config of its wait, and apply `Evaluated`.
+
+    `number` is that of the question.
+    """
+
+    position: int
+    number: int
 
 
 Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt

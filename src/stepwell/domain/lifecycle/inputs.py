@@ -1,5 +1,6 @@
 """The inputs of `Run`: everything that can happen to a workflow. `engine.service` says how to add a verb."""
 
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from stepwell.contract.costs import Cost
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import CancelReceipt, ProviderType
 from stepwell.contract.tasks import Output
-from stepwell.domain.model import Sent
+from stepwell.domain.model import Sent, ShownWait
 
 SERVICE = "stepwell"  # the actor of every change that no caller asked for
 
@@ -176,7 +177,7 @@ class AttemptFailed(Struct, frozen=True):
 
 
 class RetryDue(Struct, frozen=True):
-    """The time of a step's next attempt has come."""
+    """The time of a step's next attempt has come, or the end of its wait."""
 
     position: int
 
@@ -191,10 +192,74 @@ class GiveUp(Struct, frozen=True):
     reason: str
 
 
-Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update
+class WaitTerms(Struct, frozen=True):
+    """What a step is going to wait for, from its evaluated config.
+
+    `id` is that of the new wait. A DELAY has `until`; a decision or a signal may have `timeout_s`. `shown` is what a
+    person sees who decides. The other fields are those of `model.Wait`.
+    """
+
+    id: UUID
+    until: datetime | None = None
+    timeout_s: float | None = None
+    choices: tuple[str, ...] = ()
+    on_timeout: str = "fail"
+    rejects: bool = True
+    shown: ShownWait = ShownWait()
+
+
+class Evaluated(Struct, frozen=True):
+    """The answer to the effect `Evaluate` with that `number`.
+
+    `runs` is whether the condition is true; true without a condition. If it is true, `terms` are those of a step that
+    waits. `error`: an expression has failed, and so does the step.
+    """
+
+    position: int
+    number: int
+    runs: bool = True
+    terms: WaitTerms | None = None
+    error: str | None = None
+
+
+class Decide(Struct, frozen=True, tag="decide"):
+    """The verb decide. `wait_id`: the decision is for this wait only. `data` is encoded JSON."""
+
+    actor: str
+    position: int
+    choice: str
+    wait_id: UUID | None = None
+    note: str | None = None
+    data: bytes = b"null"
+
+
+class Signal(Struct, frozen=True, tag="signal"):
+    """The verb signal. `data` is encoded JSON."""
+
+    actor: str
+    name: str
+    data: bytes = b"null"
+
+
+class Park(Struct, frozen=True):
+    """The engine wants the workflow to leave memory. It does if it only waits."""
+
+
+class Unpark(Struct, frozen=True):
+    """The process `owner` runs the workflow from now on, because it is about to apply a verb to it.
+
+    Without this, a decision makes a parked workflow wait for admission.
+    """
+
+    owner: UUID
+
+
+Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
 RemoteInput: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
+FlowInput: TypeAlias = Evaluated | Decide | Signal | Park | Unpark
 Input: TypeAlias = (
     Verb
+    | FlowInput
     | FilesDeleted
     | Admitted
     | Diverted

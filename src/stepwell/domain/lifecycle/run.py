@@ -35,7 +35,7 @@ What happens to an attempt at its provider, and to a job that was abandoned ther
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET
@@ -52,6 +52,7 @@ from stepwell.contract.enums import (
     TaskStatus,
     WorkflowStatus,
 )
+from stepwell.domain.errors import NotWaiting
 from stepwell.domain.lifecycle.allowed_verbs import check_allowed
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, FollowUp, StartAttempt, WakeAt
@@ -63,21 +64,27 @@ from stepwell.domain.lifecycle.inputs import (
     Cleanup,
     Created,
     DeadlinePassed,
+    Decide,
     Diverted,
+    Evaluated,
     FilesDeleted,
+    FlowInput,
     FollowUpEnded,
     GiveUp,
     Input,
     OutcomeLost,
+    Park,
     Pause,
     Progressed,
     RemoteEnded,
     Resume,
     RetryDue,
     Sending,
+    Signal,
     Start,
     Submitted,
     Succeeded,
+    Unpark,
     Update,
 )
 from stepwell.domain.lifecycle.kept_results import KeptResults
@@ -236,8 +243,20 @@ class Run:
             case GiveUp():
                 self._fail_workflow(decision, input_.reason, now)
             case _:
-                assert_never(input_)
+                self._flow_input(decision, input_, now)
         return self._close_decision(decision, now)
+
+    def _flow_input(self, decision: Decision, input_: FlowInput, now: datetime) -> None:  # noqa: ARG002 - of `FlowRun`
+        """Apply an input about waits and conditions. No step has any here: see `FlowRun`."""
+        match input_:
+            case Decide():
+                check_allowed("decide", self.state)
+                raise NotWaiting("the step doesn't wait for a decision")
+            case Signal():
+                check_allowed("signal", self.state)
+                raise NotWaiting(f"no step waits for a signal '{input_.name}'")
+            case Evaluated() | Park() | Unpark():
+                pass
 
     # Verbs
 
