@@ -117,6 +117,7 @@ class TestCreate:
             "optional": False,
             "status": "PENDING",
             "skip_reason": None,
+            "waiting_for": None,
             "task_id": None,
             "provider": None,
             "model": None,

@@ -74,6 +74,25 @@ class TaskType(StrEnum):
     LLM_INTERACTION = "LLM_INTERACTION"
     EXPERIMENTAL_FAL = "EXPERIMENTAL_FAL"
     PASSTHROUGH = "PASSTHROUGH"
+    APPROVAL = "APPROVAL"
+    SIGNAL = "SIGNAL"
+
+
+class WaitKind(StrEnum):
+    """What a step waits for: a decision, a signal, a time, or the end of a sub-workflow."""
+
+    DECISION = "decision"
+    SIGNAL = "signal"
+    DELAY = "delay"
+    WORKFLOW = "workflow"
+
+
+# The types whose steps wait instead of making attempts. They have no provider and no retries.
+WAITS_OF: Final[Mapping[TaskType, WaitKind]] = {
+    TaskType.APPROVAL: WaitKind.DECISION,
+    TaskType.SIGNAL: WaitKind.SIGNAL,
+}
+WITHOUT_PROVIDER: Final = frozenset({TaskType.PASSTHROUGH, *WAITS_OF})
 
 
 class ProviderType(StrEnum):
@@ -125,13 +144,6 @@ class SkipReason(StrEnum):
 
     DEPENDENCY = "dependency"
     FAILURE = "failure"
-
-
-class WaitKind(StrEnum):
-    DECISION = "decision"
-    SIGNAL = "signal"
-    DELAY = "delay"
-    WORKFLOW = "workflow"
 
 
 class EventType(StrEnum):

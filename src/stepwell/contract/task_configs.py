@@ -6,7 +6,7 @@ Fields that are not named here pass through to the provider. A null member count
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from stepwell.contract.enums import ProviderType, TaskType
 
@@ -49,8 +49,12 @@ Crop: TypeAlias = Annotated[
 Motion: TypeAlias = Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down"]
 
 
-class TaskConfig(Struct, frozen=True, kw_only=True):
-    """The members that steps of every type have."""
+class StepConfig(Struct, frozen=True, kw_only=True):
+    """The members that steps of every type have: none. It is the base of all configs."""
+
+
+class TaskConfig(StepConfig, frozen=True, kw_only=True):
+    """The members that steps of every type with attempts have."""
 
     timeout_s: Annotated[
         float, Meta(gt=0, le=86_400, description="Time limit of one attempt, in seconds; not sent to providers")
@@ -151,6 +155,54 @@ class FalConfig(TaskConfig, frozen=True, kw_only=True):
     arguments: dict[str, Any] | None = None
 
 
+MAX_WAIT_S = 31_536_000  # a year
+
+WaitTimeout: TypeAlias = Annotated[
+    float, Meta(gt=0, le=MAX_WAIT_S, description="How long the step waits, in seconds; without it, without limit")
+]
+
+Choice: TypeAlias = Annotated[
+    str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?!\n)$")  # as of StepId
+]
+
+APPROVE, REJECT, FAIL, CONTINUE = "approve", "reject", "fail", "continue"
+
+
+class ApprovalConfig(StepConfig, frozen=True, kw_only=True):
+    message: Annotated[str, Meta(max_length=10_000, description="What people read who decide")] | None = None
+    choices: Annotated[
+        list[Choice],
+        Meta(min_length=1, max_length=50, description='Default ["approve", "reject"]'),
+    ] = field(default_factory=lambda: [APPROVE, REJECT])
+    timeout_s: WaitTimeout | None = None
+    on_timeout: Annotated[
+        str, Meta(max_length=100, description='After timeout_s: the choice that is taken, or "fail"')
+    ] = FAIL
+    on_reject: Annotated[
+        Literal["fail", "continue"], Meta(description='Whether the choice "reject" fails the step')
+    ] = "fail"
+
+
+SignalName: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?!\n)$",
+        description="The name in the path of the signal; default is the step's id",
+    ),
+]
+
+
+class SignalConfig(StepConfig, frozen=True, kw_only=True):
+    name: SignalName | None = None
+    timeout_s: WaitTimeout | None = None
+    on_timeout: Annotated[
+        Literal["fail", "continue"],
+        Meta(description="After timeout_s: whether the step fails or has no data"),
+    ] = "fail"
+
+
 class ProviderConfig(Struct, frozen=True, kw_only=True):
     """The members of `provider_config` that Stepwell knows. `credential` names one that the settings hold."""
 
@@ -160,7 +212,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     fal_app_id: Annotated[str, Meta(max_length=200, pattern=r"^\w[\w.-]*(/\w[\w.-]*)+(?!\n)$")] | None = None
 
 
-CONFIGS: Mapping[TaskType, type[TaskConfig]] = {
+CONFIGS: Mapping[TaskType, type[StepConfig]] = {
     TaskType.GENERATION: GenerationConfig,
     TaskType.EDITING: EditingConfig,
     TaskType.REFINE: RefineConfig,
@@ -173,4 +225,6 @@ CONFIGS: Mapping[TaskType, type[TaskConfig]] = {
     TaskType.LLM_INTERACTION: LlmConfig,
     TaskType.EXPERIMENTAL_FAL: FalConfig,
     TaskType.PASSTHROUGH: TaskConfig,
+    TaskType.APPROVAL: ApprovalConfig,
+    TaskType.SIGNAL: SignalConfig,
 }

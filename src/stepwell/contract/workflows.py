@@ -7,11 +7,28 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import FieldMapping, JsonObject
-from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WorkflowStatus
+from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
 
 Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
+
+
+class WaitingFor(Struct, kw_only=True):
+    """What a step waits for. `message`, `choices` and `decision_url` are those of a decision, and null otherwise."""
+
+    kind: WaitKind
+    since: Time
+    until: Annotated[Time, Meta(description="The wait ends then; null without a limit")] | None = None
+    message: str | None = None
+    choices: list[str] | None = None
+    decision_url: (
+        Annotated[
+            str,
+            Meta(description="A page on which anyone can decide. Only tokens that may decide see it. It is a secret"),
+        ]
+        | None
+    ) = None
 
 
 class WorkflowStepPublic(Struct, kw_only=True):
@@ -32,6 +49,9 @@ class WorkflowStepPublic(Struct, kw_only=True):
     optional: Annotated[bool, Meta(description="If the step fails for good, the workflow goes on without it")] = False
     status: StepStatus
     skip_reason: Annotated[SkipReason, Meta(description="Why the step is SKIPPED; null in any other status")] | None = (
+        None
+    )
+    waiting_for: Annotated[WaitingFor, Meta(description="What the step waits for; null if it doesn't wait")] | None = (
         None
     )
     task_id: Annotated[str, Meta(description="The latest task (attempt) of the step")] | None = None

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from providers.comfyui.comfyui_cases import SENT, TOKEN, attempt, files, poll_until_ended, provider_at, submit
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import Job, JobStatus, RemoteProvider
 from stepwell.providers.comfyui.provider import ComfyUiProvider
@@ -40,7 +40,7 @@ def test_the_provider_implements_the_remote_port(provider: ComfyUiProvider) -> N
     assert (port.type, port.needs_credential) == (ProviderType.COMFYUI, False)
     assert (port.listing_lag_s, port.called_back(b"{}")) == (0.0, None)
     undone = {kind for kind in TaskType if port.capabilities(kind) is None}
-    assert undone == {TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL}
+    assert undone == WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}
     assert port.capabilities(TaskType.GENERATION) == frozenset({"graph"})
 
 

@@ -13,7 +13,7 @@ from providers.conftest import PAUSES_S
 from providers.custom.custom_cases import CALLS, PATH, SECRET, SENT, WebIO, World, attempt, running_world
 from providers.image_files import TASK
 from stepwell.contract.costs import Cost
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown
 from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobStatus, RemoteProvider, Request
 from support.emulators.base import Call, Fault, Reply
@@ -97,7 +97,7 @@ class TestPrepare:
     async def test_a_worker_offers_every_task_type_except_two(self, world: World) -> None:
         provider: RemoteProvider = world.provider
         cant = {task_type for task_type in TaskType if provider.capabilities(task_type) is None}
-        assert cant == {TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL}
+        assert cant == WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}
         assert provider.capabilities(TaskType.LLM_INTERACTION) == frozenset({"seed"})
         assert (provider.type, provider.listing_lag_s) == (ProviderType.CUSTOM, 0.0)
 

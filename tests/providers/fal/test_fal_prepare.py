@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from providers.fal.fal_cases import PICTURE, Bench, attempt, fal_bench, prepare
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed
 from stepwell.domain.mapping.task_configs import known_config
 from stepwell.ports.providers import Attempt, RemoteProvider, Request
@@ -193,7 +193,7 @@ class TestPrepare:
 
     def test_the_cases_cover_every_task_type_that_fal_can_do(self) -> None:
         assert {row[0] for row in PARAMETERS} == set(KINDS)
-        assert set(TaskType) - set(KINDS) == {TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
+        assert set(TaskType) - set(KINDS) == {TaskType.EXPERIMENTAL_FAL, *WITHOUT_PROVIDER}
 
     @pytest.mark.parametrize("task_type", KINDS)
     def test_the_apps_of_a_task_type_share_one_root(self, task_type: TaskType) -> None:
@@ -296,7 +296,7 @@ class TestPrepare:
     def test_fal_offers_every_task_type_except_passthrough(self, bench: Bench) -> None:
         provider: RemoteProvider = bench.provider()
         offers = {task_type: provider.capabilities(task_type) for task_type in TaskType}
-        assert [task_type for task_type, offer in offers.items() if offer is None] == [TaskType.PASSTHROUGH]
+        assert {task_type for task_type, offer in offers.items() if offer is None} == WITHOUT_PROVIDER
         assert offers[TaskType.GENERATION] == frozenset({"seed", "lora_weights", "reference_image", "num_images"})
         assert offers[TaskType.EXPERIMENTAL_FAL] == frozenset()
         assert (provider.type, provider.listing_lag_s) == (ProviderType.FAL, 60.0)

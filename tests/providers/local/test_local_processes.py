@@ -15,7 +15,7 @@ import pytest
 from anyio import create_task_group, fail_after, sleep
 
 from providers.image_files import TASK, FakeIO, NoRoom, alive, children, file_of, gradient, picture_of
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import LIGHT, Attempt, Provider, WorkWeight
 from stepwell.providers.local.pool import Pool
@@ -166,7 +166,7 @@ class TestRegistry:
         assert set(TaskType) - set(offers) == {
             TaskType.LLM_INTERACTION,
             TaskType.EXPERIMENTAL_FAL,
-            TaskType.PASSTHROUGH,
+            *WITHOUT_PROVIDER,
         }
         assert "seed" in offers[TaskType.GENERATION]
         assert registry[ProviderType.LOCAL] is local

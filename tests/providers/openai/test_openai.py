@@ -20,7 +20,7 @@ from providers.openai.openai_cases import (
     run_to_end,
     submit,
 )
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.domain.errors import AttemptError, CallFailed, OutcomeUnknown, StepwellError
 from stepwell.domain.model import Sent
 from stepwell.ports.providers import Attempt, Job, RemoteProvider
@@ -58,7 +58,7 @@ def test_the_provider_implements_the_remote_port_and_needs_a_key_at_openai_only(
 
 def test_other_servers_also_offer_videos(provider: OpenAiProvider, client: httpx.AsyncClient) -> None:
     here = {task_type for task_type in TaskType if provider.capabilities(task_type) is not None}
-    assert set(TaskType) - here == {TaskType.IMAGE_ADJUSTER, TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH}
+    assert set(TaskType) - here == {TaskType.IMAGE_ADJUSTER, TaskType.EXPERIMENTAL_FAL, *WITHOUT_PROVIDER}
     public = OpenAiProvider(client, Credentials({}))
     gone = {task_type for task_type in here if public.capabilities(task_type) is None}
     assert gone == {TaskType.VIDEO_GENERATION}

@@ -7,7 +7,7 @@ import pytest
 
 from providers.attempts import attempt
 from providers.replicate.replicate_cases import PICTURE_URL, TASK, VERSION, FilesIO
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import WITHOUT_PROVIDER, TaskType
 from stepwell.domain.errors import AttemptError
 from stepwell.ports.providers import Attempt, Request
 from stepwell.providers.replicate.provider import ReplicateProvider
@@ -181,7 +181,7 @@ async def test_each_task_type_is_sent_with_the_models_names(
 def test_every_task_type_with_a_default_model_is_offered() -> None:
     provider = ReplicateProvider(httpx.AsyncClient(), Credentials({}))
     able = {task_type for task_type in TaskType if provider.capabilities(task_type) is not None}
-    assert able == set(TaskType) - {TaskType.EXPERIMENTAL_FAL, TaskType.PASSTHROUGH, TaskType.IMAGE_ADJUSTER}
+    assert able == set(TaskType) - {TaskType.EXPERIMENTAL_FAL, *WITHOUT_PROVIDER, TaskType.IMAGE_ADJUSTER}
     assert "lora_weights" in (provider.capabilities(TaskType.GENERATION) or ())
 
 

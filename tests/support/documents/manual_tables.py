@@ -22,7 +22,7 @@ from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare comman
     monitoring_declarations,
 )
 from stepwell.cli.workflow_commands.service_command import SHARED, service_commands
-from stepwell.contract.enums import EVENT_MEANINGS, EventType, ProviderType, TaskType
+from stepwell.contract.enums import EVENT_MEANINGS, WITHOUT_PROVIDER, EventType, ProviderType, TaskType
 from stepwell.contract.reasons import StepReason, WorkflowReason
 from stepwell.domain.setting_names import CREDENTIAL, PREFIX, TENANTS_SECRET
 from stepwell.providers.fal.parameters import KINDS as FAL
@@ -165,7 +165,7 @@ def _models() -> str:
         ProviderType.GEMINI,
         ProviderType.VERTEX,
     ]
-    kinds = [kind for kind in TaskType if kind not in (TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL)]
+    kinds = [kind for kind in TaskType if kind not in WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}]
     rows = [[str(kind), *(_model(provider, kind) for provider in providers)] for kind in kinds]
     return _table(["task type", *map(str, providers)], rows)
 

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
-from stepwell.contract.enums import TaskType, TransformType
+from stepwell.contract.enums import WAITS_OF, TaskType, TransformType
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import NothingFound, find
 from stepwell.domain.mapping.step_results import StepResults
@@ -50,11 +50,13 @@ def merged_config(
 ) -> dict[str, Any]:
     """Return *own* over the *defaults* for the type, over those for every type, in a new dict.
 
-    A member that is None counts as absent, so it doesn't hide a default.
+    A member that is None counts as absent, so it doesn't hide a default. Defaults for every type don't apply to types
+    that wait: a `timeout_s` for attempts would end an approval.
     """
     if not defaults:
         return dict(own)
-    merged = {**defaults.get(EVERY_TYPE, {}), **without_nulls(defaults.get(task_type, {}))}
+    shared = {} if task_type in WAITS_OF else defaults.get(EVERY_TYPE, {})
+    merged = {**shared, **without_nulls(defaults.get(task_type, {}))}
     return merged | {name: value for name, value in own.items() if value is not None or name not in merged}
 
 

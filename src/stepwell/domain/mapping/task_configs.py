@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import ValidationError, convert
 
 from stepwell.contract.enums import TaskType
-from stepwell.contract.task_configs import CONFIGS, EditingConfig, GenerationConfig, TaskConfig
+from stepwell.contract.task_configs import CONFIGS, EditingConfig, GenerationConfig, StepConfig
 from stepwell.domain.errors import Fault
 from stepwell.domain.strict_json.normalise import normalise
 from stepwell.domain.strict_json.schema_faults import Loc, iter_faults
@@ -19,6 +19,8 @@ _REQUIRED: Mapping[TaskType, tuple[str, ...]] = {
     TaskType.LLM_INTERACTION: ("prompt", "messages"),
     TaskType.EXPERIMENTAL_FAL: (),
     TaskType.PASSTHROUGH: (),
+    TaskType.APPROVAL: (),
+    TaskType.SIGNAL: (),
 }
 
 
@@ -32,7 +34,7 @@ def without_nulls(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if value is not None}
 
 
-def known_config(task_type: TaskType, config: Mapping[str, Any]) -> TaskConfig:
+def known_config(task_type: TaskType, config: Mapping[str, Any]) -> StepConfig:
     """Return the known fields of *config*, with defaults filled in. Raises `msgspec.ValidationError`."""
     known = without_nulls(config)
     try:

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from stepwell.contract.definition import JsonObject
+from stepwell.contract.enums import WAITS_OF
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.config_expressions import INPUTS, ITEM, RESERVED, WORKFLOW, WORKFLOW_MEMBERS
@@ -106,7 +107,7 @@ class ExpressionChecks:
         if not step.config or not may_have_expressions(step.config):
             return _NO_EXPRESSIONS
         loc: Loc = ("body", "steps", position, "config")
-        found, literal = _Found(), dict[tuple[str | int, ...], str]()
+        found, literal = _Found(waits=step.task_type in WAITS_OF), dict[tuple[str | int, ...], str]()
         for number, text in enumerate(texts_of(step.config), 1):
             if self._left < 0:  # which is a fault already
                 break
@@ -130,7 +131,7 @@ class ExpressionChecks:
 
     def _check(self, text: ConfigText, place: Loc, found: "_Found") -> str:
         """Check one text. Return it with each literal `${` escaped."""
-        if text.place == (TIMEOUT,):
+        if text.place == (TIMEOUT,) and not found.waits:
             found.places.append(place)
             message = f"{TIMEOUT} can't have an expression: it is needed before the step's inputs are known"
             found.faults.append(Fault(place, message, "bad_expression"))
@@ -216,9 +217,13 @@ class ExpressionChecks:
 
 
 class _Found:
-    """The findings about one step: its faults and warnings, and the steps and fields that its expressions read."""
+    """The findings about one step: its faults and warnings, and the steps and fields that its expressions read.
 
-    def __init__(self) -> None:
+    *waits*: the step waits instead of making attempts, so its timeout may be known only then.
+    """
+
+    def __init__(self, *, waits: bool) -> None:
+        self.waits = waits
         self.places: list[Loc] = []
         self.sources: dict[str, Loc] = {}
         self.outputs: list[ReadOutput] = []

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import fields
 
 from stepwell.contract.definition import WorkflowConfig
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
@@ -70,6 +70,9 @@ class MemberChecks:
             if value and name != "config" and may_have_expressions(value):
                 self._warn_of_expressions(value, (*loc, name))
         if step.task_type is None or step.task_type is TaskType.PASSTHROUGH:  # whose inputs have any name
+            return
+        if step.task_type in WAITS_OF:
+            yield from self._wait_faults(step, step.task_type, loc)
             return
         users = self._users(step, step.task_type)
         if not users.accept_inputs_of(step):
@@ -130,6 +133,22 @@ class MemberChecks:
             for provider, members in zip(users.providers, users.members, strict=True):
                 if members.ignores_input(name):
                     self._warn((*loc, *place), f"{provider} ignores this in {task_type}", _IGNORED)
+
+    def _wait_faults(self, step: PartialStep, task_type: TaskType, loc: Loc) -> Iterator[Fault]:
+        """Yield the faults of the names of the inputs of a step that waits. An APPROVAL shows its other inputs."""
+        known = _KNOWN[task_type]
+        similar = similar_names(known)
+        for name, place in _inputs(step):
+            if name in known:
+                continue
+            if near := similar.of(name):
+                message, where = f"{task_type} has no {printable_key(name)}; {_did_you_mean(near)}", (*loc, *place)
+                if self.handling is Handling.STRICT:
+                    yield Fault(where, message, _MISTYPED)
+                else:
+                    self._warn(where, message, _MISTYPED)
+            elif task_type is not TaskType.APPROVAL:
+                self._warn((*loc, *place), f"{task_type} ignores this", _IGNORED)
 
     def _config_faults(
         self, provider: ProviderType, config: Mapping[str, Any], members: StepMembers, loc: Loc

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct, ValidationError, convert
+from msgspec import Struct, UnsetType, ValidationError, convert
 
 from stepwell.contract.definition import FieldMapping, JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
@@ -21,6 +21,7 @@ class PartialStep(Struct, frozen=True, kw_only=True):
     config: JsonObject | None = None
     depends_on: Sequence[str | None] = ()
     input_mappings: Sequence[FieldMapping | None] | None = ()
+    has_max_retries: bool = False
     provider_config: JsonObject | None = None
     provider_known: bool = True
     capabilities: Sequence[str | None] = ()
@@ -38,6 +39,7 @@ def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
         config=step.config,
         depends_on=step.depends_on,
         input_mappings=step.input_mappings,
+        has_max_retries=not isinstance(step.max_retries, UnsetType),
         provider_config=step.provider_config,
         capabilities=step.active_provider_capabilities or (),
         fallback=step.fallback_provider_type,
@@ -62,6 +64,7 @@ def parse_valid_parts(raw: Any) -> PartialStep:
         config=_valid_or_none(raw.get("config", {}), JsonObject),
         depends_on=_items(raw.get("depends_on"), str) or (),
         input_mappings=_items(raw.get("input_mappings", []), FieldMapping),
+        has_max_retries=raw.get("max_retries") is not None,
         provider_config=provider_config,
         provider_known=provider_config == raw.get("provider_config"),
         capabilities=_items(raw.get("active_provider_capabilities"), str) or (),

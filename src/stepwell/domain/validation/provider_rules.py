@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct, ValidationError, convert, structs
 
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WAITS_OF, WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import ProviderConfig
 from stepwell.domain.credential_names import belongs_to_another, naming_rule
@@ -64,8 +64,8 @@ class ProviderCatalog(Struct, frozen=True):
 
 
 def chosen_provider(task_type: TaskType, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
-    """Return the provider of a step; None for PASSTHROUGH, which needs none, and if there is no default."""
-    if task_type is TaskType.PASSTHROUGH:
+    """Return the provider of a step; None for a type that needs none, and if there is no default."""
+    if task_type in WITHOUT_PROVIDER:
         return None
     if config.provider_type is None and task_type is TaskType.EXPERIMENTAL_FAL:
         return ProviderType.FAL
@@ -95,6 +95,8 @@ def provider_faults(
     step: PartialStep, known: Callable[[TaskType], KnownInputs | None], catalog: ProviderCatalog, loc: Loc
 ) -> Iterator[Fault]:
     """Yield the faults of the provider and the fallback of the step at *loc*. *known* returns the step's inputs."""
+    if step.task_type in WAITS_OF:
+        return  # `WaitRules` refuses all of these members
     config = _known(step.provider_config)
     primary = None if config is None else _primary(step, config, catalog.default)
     yield from _config_faults(step.provider_config, primary, catalog, (*loc, "provider_config"))

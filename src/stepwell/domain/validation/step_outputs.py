@@ -18,6 +18,11 @@ _PLAIN = re.compile(r"([\w\- ]*)[\w.\- ]*")
 # A path whose first name is that of a field: a.b[0].c[*], and slices.
 _PATH = re.compile(r"([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*|\[(?:\*|-?\d*|-?\d*:-?\d*)\])*", re.ASCII)
 
+_WAIT_OUTPUTS = {
+    TaskType.APPROVAL: frozenset({"choice", "approved", "note", "data", "by", "at"}),
+    TaskType.SIGNAL: frozenset({"data", "by", "at"}),
+}
+
 
 class StepOutputs:
     """The fields that the results of a definition's *steps* may have, by the position of the step."""
@@ -53,6 +58,8 @@ class StepOutputs:
     def _union(self, step: PartialStep) -> frozenset[str] | None:
         if step.task_type is None or not step.provider_known or not step.fallback_known:
             return None
+        if (fields := _WAIT_OUTPUTS.get(step.task_type)) is not None:
+            return fields
         union = frozenset[str]()
         for provider, config in providers_of(step, self._catalog):
             members = self._catalog.members.get(provider)
@@ -65,4 +72,4 @@ class StepOutputs:
     def _name(self, position: int) -> str:
         step = self._steps[position]
         providers = " or ".join(provider for provider, _ in providers_of(step, self._catalog))
-        return f"{step.task_type} by {providers}"
+        return f"{step.task_type} by {providers}" if providers else str(step.task_type)

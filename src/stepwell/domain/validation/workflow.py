@@ -15,14 +15,14 @@ from stepwell.contract.definition import (
     WorkflowUpdate,
     merged_dependencies,
 )
-from stepwell.contract.enums import RunIf, TaskType
+from stepwell.contract.enums import WAITS_OF, RunIf, TaskType, WaitKind
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL, FLOW_LEVEL
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
-from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.steps import FlowPlan, ResolvedStep
 from stepwell.domain.strict_json.normalise import Handling, normalise
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
 from stepwell.domain.validation.expression_checks import CheckedExpressions, ExpressionChecks, output_faults
@@ -39,6 +39,7 @@ from stepwell.domain.validation.provider_rules import (
 )
 from stepwell.domain.validation.step_outputs import StepOutputs
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_defaults, known_inputs, mapping_faults
+from stepwell.domain.validation.wait_rules import WaitRules, signal_name
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
 from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.domain.workflow_limits import places_of
@@ -148,20 +149,33 @@ def _resolve(
     config: WorkflowConfig,
     catalog: ProviderCatalog,
 ) -> ResolvedStep:
-    timeout = effective_config(config, step).get(TIMEOUT)
+    waits = step.task_type in WAITS_OF
+    timeout = None if waits else effective_config(config, step).get(TIMEOUT)
     provider = chosen_provider(step.task_type, known_provider_config(step.provider_config), catalog.default)
     return ResolvedStep(
         position=position,
         step_id=step.id,
         task_type=step.task_type,
         depends_on=needed,
-        max_retries=config.retry.max_retries if isinstance(step.max_retries, UnsetType) else step.max_retries,
+        max_retries=0 if waits else _max_retries(step, config),
         timeout_s=600.0 if timeout is None else float(timeout),
         provider=provider,
         fallback=None if provider is None else step.fallback_provider_type,
         run_if=RunIf.ALL_COMPLETED if isinstance(step.run_if, UnsetType) else step.run_if,
         optional=step.optional is True,
+        flow=_flow_plan(step, config),
     )
+
+
+def _flow_plan(step: WorkflowStepDefinition, config: WorkflowConfig) -> FlowPlan | None:
+    if (waits_for := WAITS_OF.get(step.task_type)) is None:
+        return None
+    signal = signal_name(step, effective_config(config, step)) if waits_for is WaitKind.SIGNAL else None
+    return FlowPlan(waits_for=waits_for, signal=signal)
+
+
+def _max_retries(step: WorkflowStepDefinition, config: WorkflowConfig) -> int:
+    return config.retry.max_retries if isinstance(step.max_retries, UnsetType) else step.max_retries
 
 
 class _Parts(NamedTuple):
@@ -241,13 +255,16 @@ def _rule_faults(
     yield from parts.graph.faults
     known_by_type = {task_type: known_defaults(defaults, task_type) for task_type in used}
     scannable, files = Defaults(defaults), FileInputs(defaults, catalog)
-    outputs = StepOutputs(parts.steps, catalog)
+    outputs, waits = StepOutputs(parts.steps, catalog), WaitRules(defaults, config.get("workflow_timeout_s"))
     for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
         if step.task_type is not None:
             broken = list(input_faults(step, step.task_type, known_by_type[step.task_type], loc, checked.places))
             yield from broken
+            if step.task_type in WAITS_OF:
+                yield from waits.faults(step, step.task_type, loc, checked.inputs, sound=not broken)
+                checks.add_warnings(waits.warnings(step, step.task_type, loc))
         known = partial(known_inputs, step, scannable, sound=not broken, evaluated=checked.inputs)
         yield from mapping_faults(step, parts.graph, expressions, outputs.refusal, loc)
         if checked.evaluates:
@@ -268,15 +285,16 @@ def _valid_defaults(config: JsonObject) -> dict[str, JsonObject]:
 
 
 def _defaults_faults(defaults: Any, used: Sequence[TaskType]) -> Iterator[Fault]:
-    """Yield the faults of `step_defaults`. Defaults for "*" must fit each type in *used*, the types of the steps."""
+    """Yield the faults of `step_defaults`. Defaults for "*" must fit each type in *used* that makes attempts."""
     reported: set[Fault] = set()
+    with_attempts = [task_type for task_type in used if task_type not in WAITS_OF]
     for key, config in defaults.items() if isinstance(defaults, dict) else ():
         loc: Loc = ("body", "config", "step_defaults", printable_key(key))
         if key != EVERY_TYPE and key not in TaskType.__members__:
             message = f'Expected "*" or one of {", ".join(TaskType)}'
             yield Fault(loc, message, "enum")
         elif isinstance(config, dict):
-            for task_type in used if key == EVERY_TYPE else [TaskType(key)]:
+            for task_type in with_attempts if key == EVERY_TYPE else [TaskType(key)]:
                 for fault in config_faults(task_type, config, loc):
                     if fault not in reported:
                         reported.add(fault)

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 from msgspec import structs
 
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.contract.provider_members import members_read_by
 from stepwell.domain.errors import AttemptError, CallFailed, Fault, paid_for
 from stepwell.domain.model import Sent
@@ -52,7 +52,7 @@ from stepwell.providers.shared.credentials import Credentials
 from stepwell.providers.shared.output_names import output_names
 from stepwell.providers.shared.provider_api import as_call_failed
 
-_UNSUPPORTED = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
+_UNSUPPORTED = WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}
 _CAPABILITIES = frozenset({"graph"})
 # Exceptions that mean a fault in the graph or in a node's code. Another attempt would raise them again.
 _PERMANENT_ERRORS = frozenset(

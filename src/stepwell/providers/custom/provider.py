@@ -12,7 +12,7 @@ from anyio import to_thread
 from msgspec import json
 
 from stepwell.contract.costs import Cost
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WITHOUT_PROVIDER, ProviderType, TaskType
 from stepwell.contract.provider_members import SHARED_MEMBERS
 from stepwell.contract.tasks import Output
 from stepwell.domain.data_uris import decode_base64
@@ -61,7 +61,7 @@ CREDENTIAL = "custom"
 MAX_SEED = 2**63 - 1
 _ACCEPTED, _CONFLICT = 202, 409
 _OK = frozenset({200, 202})
-_UNSUPPORTED = frozenset({TaskType.PASSTHROUGH, TaskType.EXPERIMENTAL_FAL})
+_UNSUPPORTED = WITHOUT_PROVIDER | {TaskType.EXPERIMENTAL_FAL}
 _EXTENSIONS = {
     "image/png": "png",
     "image/jpeg": "jpg",

@@ -1,0 +1,135 @@
+"""Validates the steps that wait instead of making attempts: APPROVAL and SIGNAL.
+
+What must hold:
+- Each rule reads the step's config over its defaults. A rule about a value that an expression provides waits until the
+  step runs.
+- No two steps of a definition wait for a signal of the same name.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+from stepwell.contract.definition import WorkflowStepDefinition
+from stepwell.contract.enums import TaskType
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.contract.task_configs import APPROVE, FAIL, REJECT
+from stepwell.domain.errors import Fault
+from stepwell.domain.mapping.input_mapping import TIMEOUT, merged_config
+from stepwell.domain.strict_json.schema_faults import Loc
+from stepwell.domain.validation.graph import quoted
+from stepwell.domain.validation.partial_step import PartialStep
+
+# The types that the engine doesn't run yet.
+NOT_YET: Final = frozenset({TaskType.APPROVAL, TaskType.SIGNAL})
+
+DEFAULT_CHOICES: Final = (APPROVE, REJECT)
+_CHOICES, _ON_TIMEOUT, _ON_REJECT, _NAME = "choices", "on_timeout", "on_reject", "name"
+
+
+class _Config(NamedTuple):
+    """The config of one step over its defaults, and the members that expressions and mappings provide."""
+
+    members: Mapping[str, Any]
+    loc: Loc
+    evaluated: frozenset[str]
+    mapped: frozenset[str]
+
+    def is_open(self, name: str) -> bool:
+        """Return whether the value of the member isn't known before the step runs."""
+        return name in self.evaluated or name in self.mapped
+
+
+class WaitRules:
+    """The rules of one definition. *defaults* are its `step_defaults`.
+
+    *max_s* is the workflow's timeout; None without one.
+    """
+
+    def __init__(self, defaults: Mapping[str, Mapping[str, Any]], max_s: Any) -> None:
+        self._defaults = defaults
+        self._max_s = max_s if isinstance(max_s, int | float) else None
+        self._signals: dict[str, str] = {}  # the id of the step that waits for it, by name
+
+    def faults(
+        self, step: PartialStep, task_type: TaskType, loc: Loc, evaluated: frozenset[str], *, sound: bool
+    ) -> Iterator[Fault]:
+        """Yield the faults of the step at *loc*, which waits.
+
+        *evaluated* are the members of its config that have expressions. *sound*: each member is valid by itself.
+        """
+        if task_type in NOT_YET:
+            yield Fault((*loc, "task_type"), f"{task_type} isn't available yet", "enum")
+        for member, reason in _unused(step):
+            yield Fault((*loc, member), f"{task_type} {reason}: leave this out", "unused_member")
+        if not sound or step.config is None:
+            return
+        members = merged_config(self._defaults, task_type, step.config)
+        mapped = frozenset(each.to_field.partition(".")[0] for each in step.input_mappings or () if each)
+        config = _Config(members, (*loc, "config"), evaluated, mapped)
+        rules: Mapping[TaskType, Callable[[], Iterator[Fault]]] = {
+            TaskType.APPROVAL: lambda: _approval_faults(config),
+            TaskType.SIGNAL: lambda: self._signal_faults(config, step),
+        }
+        yield from rules[task_type]()
+
+    def warnings(self, step: PartialStep, task_type: TaskType, loc: Loc) -> Iterator[DefinitionWarning]:
+        """Yield the warnings about the step at *loc*."""
+        if step.config is None or self._max_s is None:
+            return
+        timeout = merged_config(self._defaults, task_type, step.config).get(TIMEOUT)
+        if isinstance(timeout, int | float) and timeout >= self._max_s:
+            message = f"The workflow's timeout, {self._max_s:g} s, ends this wait first"
+            yield DefinitionWarning((*loc, "config", TIMEOUT), message, "timeout_too_long")
+
+    def _signal_faults(self, config: _Config, step: PartialStep) -> Iterator[Fault]:
+        place, step_id = (*config.loc, _NAME), step.id
+        if config.is_open(_NAME):
+            yield Fault(place, "No expression or mapping can give the name: clients need it earlier", "bad_expression")
+            return
+        name = config.members.get(_NAME)
+        name = step_id if name is None else name
+        if not isinstance(name, str) or step_id is None:
+            return
+        if (other := self._signals.setdefault(name, step_id)) != step_id:
+            message = f"Step {quoted(other)} waits for a signal of this name, too: name one of them differently"
+            yield Fault(place, message, "duplicate_signal")
+
+
+def signal_name(step: WorkflowStepDefinition, config: Mapping[str, Any]) -> str:
+    """Return the name of the signal for which a valid SIGNAL step waits. *config* is its config over its defaults."""
+    name = config.get(_NAME)
+    return step.id if name is None else str(name)
+
+
+def _unused(step: PartialStep) -> Iterator[tuple[str, str]]:
+    """Yield the members that the step has, and that steps without attempts have no use for, each with the reason."""
+    if step.has_max_retries:
+        yield "max_retries", "is never retried"
+    for member, value in (
+        ("provider_config", step.provider_config),
+        ("active_provider_capabilities", step.capabilities),
+        ("fallback_provider_type", step.fallback),
+    ):
+        if value:
+            yield member, "has no provider"
+
+
+def _approval_faults(config: _Config) -> Iterator[Fault]:
+    given = config.members.get(_CHOICES)
+    choices = DEFAULT_CHOICES if given is None else given
+    if config.is_open(_CHOICES):
+        return  # the choices are checked when the step runs
+    seen = set[str]()
+    for index, choice in enumerate(choices):
+        place = (*config.loc, _CHOICES, index)
+        if choice == FAIL:
+            yield Fault(place, 'No choice is named "fail": on_timeout would be ambiguous', "reserved_choice")
+        elif choice in seen:
+            yield Fault(place, "The choices must differ", "duplicate_choice")
+        seen.add(choice)
+    on_timeout = config.members.get(_ON_TIMEOUT)
+    if on_timeout not in (None, FAIL, *choices) and not config.is_open(_ON_TIMEOUT):
+        message = f'Expected "fail" or a choice: {", ".join(map(quoted, choices))}'
+        yield Fault((*config.loc, _ON_TIMEOUT), message, "unknown_choice")
+    if config.members.get(_ON_REJECT) is not None and REJECT not in choices:
+        yield Fault((*config.loc, _ON_REJECT), 'This needs a choice named "reject"', "unknown_choice")

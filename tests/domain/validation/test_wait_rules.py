@@ -1,0 +1,99 @@
+"""The checks of steps that wait for decisions and signals: each fault with its place."""
+
+from typing import Any
+
+import pytest
+
+from stepwell.contract.enums import ProviderType, WaitKind
+from stepwell.domain.steps import FlowPlan
+from stepwell.domain.validation import wait_rules
+from support.workflows.definitions import body, draw, faults_of, mapped, plan
+
+MANY = [f"c{number}" for number in range(51)]
+
+
+@pytest.fixture(autouse=True)
+def _open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wait_rules, "NOT_YET", frozenset())
+
+
+def approval(step_id: str = "ask", **others: Any) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "APPROVAL"} | others
+
+
+def signal(step_id: str = "sent", **others: Any) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "SIGNAL"} | others
+
+
+def test_steps_that_wait_have_no_provider_and_no_retries() -> None:
+    steps = plan(body(approval(config={"message": "Print?", "timeout_s": 86_401}), signal(), draw("c"))).steps
+    assert [(step.provider, step.max_retries, step.flow) for step in steps] == [
+        (None, 0, FlowPlan(waits_for=WaitKind.DECISION)),
+        (None, 0, FlowPlan(waits_for=WaitKind.SIGNAL, signal="sent")),
+        (ProviderType.LOCAL, 3, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"choices": ["a", "b"], "on_timeout": "b"},
+        {"choices": ["a", "reject"], "on_reject": "continue"},
+        {"on_timeout": "approve", "on_reject": "fail", "timeout_s": 31_536_000},
+        {"choices": "${draw.choices}", "on_timeout": "later", "on_reject": "fail"},
+        {"choices": ["${draw.a}", "b"], "on_timeout": "later"},
+        {"timeout_s": "${inputs.hours}", "on_timeout": "${inputs.what}"},
+        {"picture": "${draw.result_image_path}", "message": "Is ${inputs.title} good?"},
+    ],
+)
+def test_an_approval_may_have_these_members(config: dict[str, Any]) -> None:
+    inputs = {"hours": 3, "what": "approve", "title": "this"}
+    assert plan(body(draw("draw"), approval(config=config), inputs=inputs)).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("step", "place", "type_"),
+    [
+        (approval(config={"choices": []}), ("config", "choices"), "too_short"),
+        (approval(config={"choices": MANY}), ("config", "choices"), "too_long"),
+        (approval(config={"choices": ["a", ""]}), ("config", "choices", 1), "too_short"),
+        (approval(config={"choices": ["a", "fail"]}), ("config", "choices", 1), "reserved_choice"),
+        (approval(config={"choices": ["a", "b", "a"]}), ("config", "choices", 2), "duplicate_choice"),
+        (approval(config={"on_timeout": "later"}), ("config", "on_timeout"), "unknown_choice"),
+        (approval(config={"choices": ["a"], "on_reject": "fail"}), ("config", "on_reject"), "unknown_choice"),
+        (approval(config={"on_reject": "reject"}), ("config", "on_reject"), "enum"),
+        (approval(config={"timeout_s": 31_536_001}), ("config", "timeout_s"), "less_than_equal"),
+        (approval(config={"timeout_s": 0}), ("config", "timeout_s"), "greater_than"),
+        (approval(config={"mesage": "?"}), ("config", "mesage"), "mistyped_member"),
+        (approval(max_retries=1), ("max_retries",), "unused_member"),
+        (approval(provider_config={"provider_type": "LOCAL"}), ("provider_config",), "unused_member"),
+        (approval(fallback_provider_type="LOCAL"), ("fallback_provider_type",), "unused_member"),
+        (approval(active_provider_capabilities=["x"]), ("active_provider_capabilities",), "unused_member"),
+        (signal(config={"on_timeout": "approve"}), ("config", "on_timeout"), "enum"),
+        (signal(config={"name": "${draw.x}"}), ("config", "name"), "bad_expression"),
+        (signal(input_mappings=[mapped("draw", "x", "name")]), ("config", "name"), "bad_expression"),
+        (signal(config={"name": ""}), ("config", "name"), "too_short"),
+        (signal(config={"name": "other"}), ("config", "name"), "duplicate_signal"),
+    ],
+)
+def test_a_fault_of_a_step_that_waits_has_its_place(step: dict[str, Any], place: tuple[Any, ...], type_: str) -> None:
+    found = faults_of(body(draw("draw"), signal("other"), step))
+    assert [(fault.loc, fault.type) for fault in found] == [(("body", "steps", 2, *place), type_)]
+
+
+def test_defaults_for_every_type_dont_apply_to_waits() -> None:
+    defaults = {"*": {"timeout_s": 5, "choices": 1}, "APPROVAL": {"choices": ["a"]}}
+    step = approval(config={"on_timeout": "a"})
+    assert plan(body(step, config={"step_defaults": defaults})).warnings == ()
+
+
+def test_a_wait_that_the_workflows_timeout_ends_first_has_a_warning() -> None:
+    (warning,) = plan(body(signal(config={"timeout_s": 60}), config={"workflow_timeout_s": 60})).warnings
+    assert (warning.loc, warning.type) == (("body", "steps", 0, "config", "timeout_s"), "timeout_too_long")
+
+
+def test_an_output_that_a_decision_never_has_is_refused() -> None:
+    join = {"id": "j", "task_type": "PASSTHROUGH", "input_mappings": [mapped("ask", "choise", "x")]}
+    (fault,) = faults_of(body(approval(), join))
+    assert fault.loc == ("body", "steps", 1, "input_mappings", 0, "from_field")
+    assert "The result of ask" in fault.msg or "APPROVAL" in fault.msg
