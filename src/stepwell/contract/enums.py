@@ -138,10 +138,11 @@ class RunIf(StrEnum):
 
 
 class SkipReason(StrEnum):
-    """Why a step is SKIPPED. failure: a step further up has failed. dependency: a step that it depends on was skipped,
-    and no failure is the cause.
+    """Why a step is SKIPPED. when: its condition isn't true. failure: a step further up has failed. dependency: a step
+    that it depends on was skipped, and no failure is the cause.
     """
 
+    WHEN = "when"
     DEPENDENCY = "dependency"
     FAILURE = "failure"
 
@@ -152,6 +153,7 @@ class EventType(StrEnum):
     WORKFLOW_PAUSED = "workflow.paused"
     WORKFLOW_RESUMED = "workflow.resumed"
     WORKFLOW_UPDATED = "workflow.updated"
+    WORKFLOW_SIGNALED = "workflow.signaled"
     WORKFLOW_COMPLETED = "workflow.completed"
     WORKFLOW_FAILED = "workflow.failed"
     WORKFLOW_CANCELLED = "workflow.cancelled"
@@ -178,6 +180,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.WORKFLOW_PAUSED: "The workflow was paused: nothing new starts",
     EventType.WORKFLOW_RESUMED: "The workflow was resumed",
     EventType.WORKFLOW_UPDATED: "The name, the description, the webhook_url or the labels were changed",
+    EventType.WORKFLOW_SIGNALED: "A signal has arrived before its step waits for it",
     EventType.WORKFLOW_COMPLETED: "The workflow has ended: every step is COMPLETED, SKIPPED, or FAILED and optional",
     EventType.WORKFLOW_FAILED: "The workflow has ended: a step has failed for good, or its time was up",
     EventType.WORKFLOW_CANCELLED: "The workflow was cancelled",

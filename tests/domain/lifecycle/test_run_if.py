@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from stepwell.contract.enums import OnFailure, RunIf, SkipReason, StepStatus, WorkflowStatus
 from stepwell.domain.lifecycle.inputs import Resume
+from stepwell.domain.lifecycle.resume import kept_steps
 from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.lifecycle.run_if import kept_by_resume, skip_reason
+from stepwell.domain.lifecycle.run_if import skip_reason
 from stepwell.domain.model import StepState, WorkflowState
 from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, config_of, plans_of
 
@@ -92,7 +93,7 @@ def test_which_steps_resume_leaves_as_they_are(
         return [other for other, needed in enumerate(dag) if position in needed]
 
     plans = plans_of(dag, run_if=run_if, optional=optional)
-    assert kept_by_resume(plans, states(letters), dependants, from_paused=from_paused) == kept
+    assert kept_steps(plans, states(letters), dependants, from_paused=from_paused) == kept
 
 
 def reasons(sim: SimulatedRun) -> list[SkipReason | None]:

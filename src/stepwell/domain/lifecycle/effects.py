@@ -52,4 +52,4 @@ class Evaluate(Struct, frozen=True):
     number: int
 
 
-Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt
+Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate

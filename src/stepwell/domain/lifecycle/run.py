@@ -66,14 +66,12 @@ from stepwell.domain.lifecycle.inputs import (
     DeadlinePassed,
     Decide,
     Diverted,
-    Evaluated,
     FilesDeleted,
     FlowInput,
     FollowUpEnded,
     GiveUp,
     Input,
     OutcomeLost,
-    Park,
     Pause,
     Progressed,
     RemoteEnded,
@@ -84,20 +82,18 @@ from stepwell.domain.lifecycle.inputs import (
     Start,
     Submitted,
     Succeeded,
-    Unpark,
     Update,
 )
 from stepwell.domain.lifecycle.kept_results import KeptResults
 from stepwell.domain.lifecycle.output_budget import OutputBudget
 from stepwell.domain.lifecycle.remote_transitions import RemoteTransitions
+from stepwell.domain.lifecycle.resume import kept_steps, report_of_kept, reset
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, decide_retry
-from stepwell.domain.lifecycle.run_if import kept_by_resume, skip_reason
+from stepwell.domain.lifecycle.run_if import skip_reason
 from stepwell.domain.lifecycle.step_tracker import StepTracker
 from stepwell.domain.model import StepState, Task, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.delivery import deliveries
-
-_RESET_BY_RESUME = (StepStatus.FAILED, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.PENDING)
 
 
 class Run:
@@ -248,15 +244,9 @@ class Run:
 
     def _flow_input(self, decision: Decision, input_: FlowInput, now: datetime) -> None:  # noqa: ARG002 - of `FlowRun`
         """Apply an input about waits and conditions. No step has any here: see `FlowRun`."""
-        match input_:
-            case Decide():
-                check_allowed("decide", self.state)
-                raise NotWaiting("the step doesn't wait for a decision")
-            case Signal():
-                check_allowed("signal", self.state)
-                raise NotWaiting(f"no step waits for a signal '{input_.name}'")
-            case Evaluated() | Park() | Unpark():
-                pass
+        if isinstance(input_, Decide | Signal):
+            check_allowed("decide" if isinstance(input_, Decide) else "signal", self.state)
+            raise NotWaiting("no step of the workflow waits for that")
 
     # Verbs
 
@@ -287,7 +277,7 @@ class Run:
         self._take_ownership(input_.owner, input_.execution_id)
         state.failure = state.completed_at = state.timeout_left_s = None
         kept = self._reset(decision, now, from_paused=from_paused)
-        self._tracker.rebuild()
+        self._rebuild()
         decision.emit(state, now, EventType.WORKFLOW_RESUMED, input_.actor, data=kept)
         self._set_deadline(decision, now, timeout)
         decision.ready += self._tracker.startable(starting=self.may_start)
@@ -299,26 +289,11 @@ class Run:
         """
         tracker, kept = self._tracker, set[int]()
         if tracker.skipped or tracker.tolerated:
-            kept = kept_by_resume(self.plans, self.steps, tracker.dependants, from_paused=from_paused)
+            kept = kept_steps(self.plans, self.steps, tracker.dependants, from_paused=from_paused)
         for step in self.steps:
-            if step.position in kept:
-                continue
-            if step.status in _RESET_BY_RESUME and (
-                step.status is not StepStatus.PENDING or step.error_message is not None
-            ):
-                step.status, step.on_fallback = StepStatus.PENDING, False
-                step.provider_attempts = step.retry_count = 0
-                step.started_at = step.completed_at = step.error_message = step.skip_reason = None
+            if step.position not in kept and reset(step):
                 decision.record(step, now)
-            elif step.status is StepStatus.RUNNING and step.retry_count:
-                step.retry_count, step.provider_attempts = 0, 1
-                decision.record(step, now)
-        by_status = {"still_skipped": StepStatus.SKIPPED, "still_failed": StepStatus.FAILED}
-        named = {
-            name: [self.plans[position].step_id for position in sorted(kept) if self.steps[position].status is status]
-            for name, status in by_status.items()
-        }
-        return {name: ids for name, ids in named.items() if ids}
+        return report_of_kept(self.plans, self.steps, kept)
 
     def _cleanup(self, decision: Decision, input_: Cleanup, now: datetime) -> None:
         if self.state.deleted_at is not None:
@@ -393,15 +368,29 @@ class Run:
             return
         step = self.steps[input_.position]
         task.phase, task.outputs, task.cost = TaskPhase.STORED, input_.outputs, input_.cost
-        step.status, step.result, step.completed_at = StepStatus.COMPLETED, input_.result, now
+        self._complete_step(decision, step, input_.result, now, task)
+        self._finish_if_done(decision, now)
+
+    def _complete_step(
+        self,
+        decision: Decision,
+        step: StepState,
+        result: bytes,
+        now: datetime,
+        task: Task | None = None,
+        actor: str = SERVICE,
+    ) -> None:
+        step.status, step.result, step.completed_at = StepStatus.COMPLETED, result, now
         step.error_message = step.next_attempt_at = None
         self.state.completed_steps += 1
         decision.record(step, now, task)
-        self._emit_step(decision, now, EventType.STEP_COMPLETED, step)
-        newly = self._tracker.complete(step.position)
+        self._emit_step(decision, now, EventType.STEP_COMPLETED, step, actor)
+        self._open(decision, self._tracker.complete(step.position))
+
+    def _open(self, decision: Decision, positions: list[int]) -> None:
+        """Let steps begin whose dependencies permit it. Here they want a slot."""
         if self.may_start:
-            decision.ready += newly
-        self._finish_if_done(decision, now)
+            decision.ready += positions
 
     def _failed(self, decision: Decision, input_: AttemptFailed, now: datetime) -> None:
         """End the attempt. `decide_retry` decides what follows, and `backoff_s` returns the time before a retry."""
@@ -415,7 +404,7 @@ class Run:
         if abandoned and not self._remote.abandon_failed(decision, input_, task, now):
             retry_decision = RetryDecision.FAIL
         if retry_decision is RetryDecision.FAIL:
-            self._fail_step(decision, step, task, now)
+            self._fail_step(decision, step, now, task)
         else:
             delay = backoff_s(self.config.retry, step.provider_attempts, input_.jitter, input_.retry_after_s)
             if retry_decision is RetryDecision.FALLBACK:
@@ -423,8 +412,10 @@ class Run:
             self._retry_later(decision, step, task, now, now + timedelta(seconds=delay))
         self._finish_if_done(decision, now)
 
-    def _fail_step(self, decision: Decision, step: StepState, task: Task, now: datetime) -> None:
-        """End the step as FAILED, for the error of its last attempt."""
+    def _fail_step(
+        self, decision: Decision, step: StepState, now: datetime, task: Task | None = None, actor: str = SERVICE
+    ) -> None:
+        """End the step as FAILED, for the reason in its `error_message`."""
         step.status, step.completed_at = StepStatus.FAILED, now
         optional = self.plans[step.position].optional
         self._tracker.count_failure(self.plans[step.position])
@@ -432,7 +423,7 @@ class Run:
         facts = {} if self.may_start else self._hold_back(decision, now)
         if optional:
             facts["optional"] = True
-        self._emit_step(decision, now, EventType.STEP_FAILED, step, error=task.error, **facts)
+        self._emit_step(decision, now, EventType.STEP_FAILED, step, actor, error=step.error_message, **facts)
         if optional or self.config.on_failure is OnFailure.CONTINUE:
             self._end_without_success(decision, step.position, now)
         elif self.config.on_failure is OnFailure.CANCEL:
@@ -478,8 +469,13 @@ class Run:
         left = len(self.steps) - self.state.completed_steps - tracker.skipped - tracker.tolerated
         if not left:
             self._finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
-        elif tracker.failures and not tracker.running and (left == tracker.failures or not self.may_start):
+        elif tracker.failures and not self._is_under_way and (left == tracker.failures or not self.may_start):
             self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
+
+    @property
+    def _is_under_way(self) -> bool:
+        """True while a step is RUNNING that goes on although nothing new starts."""
+        return bool(self._tracker.running)
 
     def _finish(self, decision: Decision, status: WorkflowStatus, kind: EventType, actor: str, now: datetime) -> None:
         state = self.state
@@ -513,7 +509,7 @@ class Run:
         for step in self.steps:
             if step.status not in (StepStatus.COMPLETED, StepStatus.CANCELLED):
                 self._cancel_step(decision, step, actor, now)
-        self._tracker.rebuild()
+        self._rebuild()
         self._finish(decision, WorkflowStatus.CANCELLED, EventType.WORKFLOW_CANCELLED, actor, now)
 
     def _cancel_running(self, decision: Decision, actor: str, now: datetime) -> None:
@@ -530,6 +526,9 @@ class Run:
             self._cancel_step(decision, self.steps[position], actor, now)
 
     # Shared parts
+
+    def _rebuild(self) -> None:
+        self._tracker.rebuild()
 
     def _cancel_step(self, decision: Decision, step: StepState, actor: str, now: datetime) -> None:
         step.status, step.completed_at = StepStatus.CANCELLED, now
@@ -560,8 +559,7 @@ class Run:
                     self._skip(decision, step, reason, now)
                     causes.append(step)
         self._tracker.ready.update(newly)
-        if self.may_start:
-            decision.ready += sorted(newly)
+        self._open(decision, sorted(newly))
 
     def _skip(self, decision: Decision, step: StepState, reason: SkipReason, now: datetime) -> None:
         step.status, step.completed_at, step.skip_reason = StepStatus.SKIPPED, now, reason
@@ -585,7 +583,8 @@ class Run:
 
     def _close_decision(self, decision: Decision, now: datetime) -> Decision:
         if decision.has_rows:
-            self.state.updated_at, self.state.crashes = now, 0
+            if decision.events or decision.tasks:  # parking changes nothing that a client sees
+                self.state.updated_at, self.state.crashes = now, 0
             if not self.active:
                 self.state.owner = None
             decision.workflow = copy_of(self.state)

@@ -4,7 +4,7 @@ A step has ended for its dependants when it is COMPLETED, SKIPPED, or FAILED wit
 doesn't stop the workflow if the step is optional, or if the workflow's `on_failure` is "continue".
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 from stepwell.contract.enums import OnFailure, RunIf, SkipReason, StepStatus
 from stepwell.domain.model import StepState
@@ -42,35 +42,3 @@ def _reason_after(cause: StepState) -> SkipReason:
     """Return the reason of a step that is skipped because of *cause*. The reason `failure` is inherited."""
     is_condition = cause.status is StepStatus.SKIPPED and cause.skip_reason is not SkipReason.FAILURE
     return SkipReason.DEPENDENCY if is_condition else SkipReason.FAILURE
-
-
-def kept_by_resume(
-    plans: Sequence[ResolvedStep],
-    steps: Sequence[StepState],
-    dependants: Callable[[int], Iterable[int]],
-    *,
-    from_paused: bool,
-) -> set[int]:
-    """Return the positions of the SKIPPED and FAILED steps that resume leaves as they are. Costs O(steps + edges).
-
-    A SKIPPED step returns if one of its dependencies does, unless one that stays forbids it by `run_if`. *from_paused*:
-    an optional FAILED step stays, because it was paid for, and nobody has asked to run it again.
-    """
-    left = [len(plan.depends_on) for plan in plans]
-    order = [position for position, number in enumerate(left) if not number]
-    kept, returning = set[int](), set[int]()
-    for position in order:  # it grows
-        plan, status = plans[position], steps[position].status
-        if status is StepStatus.SKIPPED:
-            forbidden = plan.run_if is RunIf.ALL_COMPLETED and not kept.isdisjoint(plan.depends_on)
-            returns = not forbidden and not returning.isdisjoint(plan.depends_on)
-            (returning if returns else kept).add(position)
-        elif status is StepStatus.FAILED and plan.optional and from_paused:
-            kept.add(position)
-        elif status not in (StepStatus.COMPLETED, StepStatus.RUNNING):
-            returning.add(position)
-        for dependant in dependants(position):
-            left[dependant] -= 1
-            if not left[dependant]:
-                order.append(dependant)
-    return kept

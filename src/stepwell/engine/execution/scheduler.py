@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, assert_never
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -30,7 +30,15 @@ from anyio import CancelScope
 
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.lifecycle.decision import Decision, RequestMarks
-from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, Effect, FollowUp, StartAttempt, WakeAt
+from stepwell.domain.lifecycle.effects import (
+    CancelAttempt,
+    DeadlineAt,
+    Effect,
+    Evaluate,
+    FollowUp,
+    StartAttempt,
+    WakeAt,
+)
 from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, DeadlinePassed, Input, RetryDue, Succeeded
 from stepwell.domain.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.domain.model import Task
@@ -342,8 +350,8 @@ class Scheduler:
                 self._timers.set(workflow, position, at, RetryDue(position))
             case DeadlineAt(at):
                 self._timers.set(workflow, None, at, DeadlinePassed())
-            case _:
-                assert_never(effect)
+            case Evaluate():
+                pass  # the runs of the engine have no conditions and waits yet
 
     def _report_left(self, workflow_id: UUID, refusals: int) -> None:
         for listener in self._listeners:

@@ -1,0 +1,395 @@
+"""The state machine of a workflow with conditions and waits.
+
+    step     PENDING ─dependencies permit it─► question (`Evaluate`) ─► answer (`Evaluated`)
+                │                                        │ the condition isn't true ──► SKIPPED
+                │                                        │ an expression failed ──────► FAILED
+                │                                        ├─ the step waits ───────────► RUNNING, `flow.wait`
+                └─ no condition, no wait ────────────────┴─ otherwise ─► wants a slot, as in `Run`
+
+    wait     ─ decided, signalled, or its time is over ─► COMPLETED
+             ─ rejected, or nobody answered in time ────► FAILED
+
+What must hold, besides what `Run` guarantees:
+- Nothing of an answer is stored but a wait, so a question that was lost is asked again. A question is asked only while
+  new steps may start, and an answer that comes later is ignored.
+- A wait ends once. At its `until` it is over, whether that is recorded or not.
+- A workflow is parked only if it waits: no attempt runs, nothing may start, and no time comes soon.
+- A parked workflow has a cause that wakes it: a time in `wake_at`, or something from outside.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+from uuid import UUID
+
+from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus, WaitKind, WorkflowStatus
+from stepwell.domain.errors import NotWaiting
+from stepwell.domain.lifecycle.allowed_verbs import check_allowed
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.effects import Evaluate, WakeAt
+from stepwell.domain.lifecycle.inputs import (
+    SERVICE,
+    Decide,
+    Evaluated,
+    FlowInput,
+    Park,
+    Resume,
+    RetryDue,
+    Signal,
+    Unpark,
+    WaitTerms,
+)
+from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.waits import (
+    FAIL,
+    REJECT,
+    decision_result,
+    delay_result,
+    is_over,
+    no_signal_result,
+    signal_result,
+    timeout_error,
+    wait_of,
+)
+from stepwell.domain.model import NEVER, FlowState, StepState, StoredSignal, Task, Wait, WorkflowState
+from stepwell.domain.steps import ResolvedStep
+
+# A workflow whose next time comes sooner stays in memory.
+PARKED_FROM = timedelta(seconds=30)
+
+
+def new_run(
+    state: WorkflowState,
+    config: WorkflowConfig,
+    plans: Sequence[ResolvedStep],
+    steps: Sequence[StepState],
+    **others: Any,
+) -> Run:
+    """Return the run of a workflow: a `FlowRun` if one of its steps has a condition or waits. *others* as in both."""
+    if any(plan.flow is not None for plan in plans):
+        return FlowRun(state, config, plans, steps, **others)
+    others.pop("signals", None)
+    return Run(state, config, plans, steps, **others)
+
+
+class FlowRun(Run):
+    """One workflow with conditions and waits in memory.
+
+    *signals* are those that have arrived and that no step has taken, by name.
+    """
+
+    def __init__(
+        self,
+        state: WorkflowState,
+        config: WorkflowConfig,
+        plans: Sequence[ResolvedStep],
+        steps: Sequence[StepState],
+        open_tasks: Sequence[Task] = (),
+        sources: Sequence[Sequence[int]] | None = None,
+        in_process: Collection[int] = (),
+        *,
+        signals: Mapping[str, StoredSignal] | None = None,
+        result_bytes: int = 0,
+        suppress_subtask_events: bool = True,
+        tenant: str | None = None,
+    ) -> None:
+        super().__init__(
+            state,
+            config,
+            plans,
+            steps,
+            open_tasks,
+            sources,
+            in_process,
+            result_bytes=result_bytes,
+            suppress_subtask_events=suppress_subtask_events,
+            tenant=tenant,
+        )
+        self.signals = dict(signals or {})
+        self._waits: dict[int, Wait] = {}
+        self._unasked: set[int] = set()  # steps that need a question, and none is asked
+        self._asked: dict[int, int] = {}  # the number of the question, by position
+        self._questions = 0
+        self._place_flow()
+
+    @property
+    def waits(self) -> Mapping[int, Wait]:
+        """The waits for decisions, signals and times, by position."""
+        return self._waits
+
+    @property
+    def questions(self) -> Mapping[int, int]:
+        """The numbers of the questions that have no answer yet, by position."""
+        return self._asked
+
+    @property
+    def _is_under_way(self) -> bool:
+        return bool(self._tracker.running or self._waits)
+
+    def next_due(self) -> datetime | None:
+        """Return the next time at which the workflow needs a process; None without one."""
+        times = [wait.until for wait in self._waits.values()]
+        times += [self.steps[position].next_attempt_at for position in self._tracker.backoff]
+        times.append(self.state.deadline_at)
+        return min((at for at in times if at is not None), default=None)
+
+    def may_park(self, now: datetime) -> bool:
+        """Return whether the workflow only waits, and for long enough."""
+        state, tracker = self.state, self._tracker
+        if state.status is not WorkflowStatus.RUNNING or state.owner is None:
+            return False
+        if tracker.running or self._remote.followed_up or tracker.ready & tracker.backoff:
+            return False
+        if self.may_start and (tracker.ready or self._unasked or self._asked):
+            return False
+        due = self.next_due()
+        return due is None or due - now >= PARKED_FROM
+
+    def pending_work(self) -> Decision:
+        decision = super().pending_work()
+        self._set_wait_timers(decision)
+        if self.may_start:
+            self._ask(decision)
+        return decision
+
+    def _flow_input(self, decision: Decision, input_: FlowInput, now: datetime) -> None:
+        match input_:
+            case Evaluated():
+                self._evaluated(decision, input_, now)
+            case Decide():
+                self._decide(decision, input_, now)
+            case Signal():
+                self._signal(decision, input_, now)
+            case Unpark():
+                self._unpark(decision, input_.owner, now)
+            case Park():
+                if self.may_park(now):
+                    self.state.owner, self.state.wake_at = None, self.next_due() or NEVER
+                    decision.parked = True
+            case _:
+                assert_never(input_)
+        self._finish_if_open(decision, now)
+
+    def _finish_if_open(self, decision: Decision, now: datetime) -> None:
+        if self.state.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
+            self._finish_if_done(decision, now)
+
+    # Questions
+
+    def _needs_question(self, position: int) -> bool:
+        flow = self.plans[position].flow
+        return flow is not None and (flow.has_condition or flow.waits_for is not None)
+
+    def _open(self, decision: Decision, positions: list[int]) -> None:
+        asking = {position for position in positions if self._needs_question(position)}
+        self._tracker.ready -= asking
+        self._unasked |= asking
+        super()._open(decision, [position for position in positions if position not in asking])
+
+    def _ask(self, decision: Decision) -> None:
+        for position in sorted(self._unasked):
+            self._questions += 1
+            self._asked[position] = self._questions
+            decision.effects.append(Evaluate(position, self._questions))
+        self._unasked.clear()
+
+    def _evaluated(self, decision: Decision, input_: Evaluated, now: datetime) -> None:
+        position = input_.position
+        if self._asked.get(position) != input_.number:  # none is asked while nothing may start
+            return
+        del self._asked[position]
+        step, flow = self.steps[position], self.plans[position].flow
+        if input_.error is not None:
+            self._fail_unstarted(decision, step, input_.error, now)
+        elif not input_.runs:
+            self._skip(decision, step, SkipReason.WHEN, now)
+            self._end_without_success(decision, position, now)
+        elif flow is not None and flow.waits_for is not None:
+            assert input_.terms is not None
+            self._begin_wait(decision, step, flow.waits_for, input_.terms, now)
+        else:
+            self._tracker.ready.add(position)
+            decision.ready.append(position)
+
+    def _fail_unstarted(
+        self, decision: Decision, step: StepState, error: str, now: datetime, actor: str = SERVICE
+    ) -> None:
+        step.error_message = self.output_budget.shorten(error)
+        self._fail_step(decision, step, now, actor=actor)
+
+    def _fail_step(
+        self, decision: Decision, step: StepState, now: datetime, task: Task | None = None, actor: str = SERVICE
+    ) -> None:
+        super()._fail_step(decision, step, now, task, actor)
+        if self._tracker.failures and self.config.on_failure is OnFailure.DRAIN:
+            self._cancel_waits(decision, now)
+
+    # Waits
+
+    def _begin_wait(self, decision: Decision, step: StepState, kind: WaitKind, terms: WaitTerms, now: datetime) -> None:
+        wait = wait_of(kind, terms, now)
+        self._waits[step.position] = wait
+        step.flow = FlowState(wait)
+        step.status = StepStatus.RUNNING
+        step.started_at = self._tracker.begin_of_attempt(self.plans[step.position], now)
+        decision.record(step, now)
+        if kind is WaitKind.DECISION:
+            decision.waits[step.position] = terms.shown
+        self._emit_step(decision, now, EventType.STEP_WAITING, step, waits_for=kind, until=wait.until, wait_id=wait.id)
+        name = self._signal_name(step.position)
+        if name is not None and (signal := self.signals.pop(name, None)) is not None:
+            decision.signals[name] = None
+            self._end_wait(decision, step, signal_result(signal), now, signal.by)
+        elif is_over(wait, now):
+            self._time_out(decision, step, wait, now)
+        elif wait.until is not None:
+            decision.effects.append(WakeAt(step.position, wait.until))
+
+    def _signal_name(self, position: int) -> str | None:
+        flow = self.plans[position].flow
+        return None if flow is None else flow.signal
+
+    def _end_wait(
+        self, decision: Decision, step: StepState, result: bytes, now: datetime, actor: str = SERVICE
+    ) -> None:
+        """Complete the step; it fails instead if its result is one too many."""
+        self._forget_wait(decision, step)
+        if (refusal := self.output_budget.refusal(result)) is not None:
+            self._fail_unstarted(decision, step, refusal, now)
+            return
+        self._complete_step(decision, step, result, now, actor=actor)
+
+    def _forget_wait(self, decision: Decision, step: StepState) -> None:
+        if (wait := self._waits.pop(step.position, None)) is not None:
+            step.flow = None
+            if wait.kind is WaitKind.DECISION:
+                decision.waits[step.position] = None
+
+    def _retry_due(self, decision: Decision, input_: RetryDue, now: datetime) -> None:
+        if (wait := self._waits.get(input_.position)) is None:
+            super()._retry_due(decision, input_, now)
+        elif is_over(wait, now):
+            self._time_out(decision, self.steps[input_.position], wait, now)
+            self._finish_if_open(decision, now)
+        elif wait.until is not None:
+            decision.effects.append(WakeAt(input_.position, wait.until))  # the timer fired a little early
+
+    def _time_out(self, decision: Decision, step: StepState, wait: Wait, now: datetime) -> None:
+        if wait.kind is WaitKind.DELAY:
+            self._end_wait(decision, step, delay_result(wait), now)
+        elif wait.on_timeout == FAIL or (wait.on_timeout == REJECT and wait.rejects):
+            self._forget_wait(decision, step)
+            self._fail_unstarted(decision, step, timeout_error(wait), now)
+        elif wait.kind is WaitKind.SIGNAL:
+            self._end_wait(decision, step, no_signal_result(now), now)
+        else:
+            self._decided(decision, step, wait, Decide(SERVICE, step.position, wait.on_timeout), now)
+
+    def _decide(self, decision: Decision, input_: Decide, now: datetime) -> None:
+        check_allowed("decide", self.state)
+        wait = self._waits.get(input_.position)
+        if wait is None or wait.kind is not WaitKind.DECISION or input_.wait_id not in (None, wait.id):
+            raise NotWaiting("the step doesn't wait for this decision, or not any more")
+        if is_over(wait, now):
+            raise NotWaiting("the time for the decision has passed")
+        if input_.choice not in wait.choices:
+            raise NotWaiting(f"the choices are {', '.join(wait.choices)}")
+        self._decided(decision, self.steps[input_.position], wait, input_, now)
+
+    def _decided(self, decision: Decision, step: StepState, wait: Wait, input_: Decide, now: datetime) -> None:
+        if input_.choice == REJECT and wait.rejects:
+            self._forget_wait(decision, step)
+            note = f": {input_.note}" if input_.note else ""
+            self._fail_unstarted(decision, step, f"rejected by {input_.actor}{note}", now, input_.actor)
+        else:
+            result = decision_result(input_.choice, input_.note, input_.data, input_.actor, now)
+            self._end_wait(decision, step, result, now, input_.actor)
+
+    def _signal(self, decision: Decision, input_: Signal, now: datetime) -> None:
+        check_allowed("signal", self.state)
+        position = next((step.position for step in self.steps if self._signal_name(step.position) == input_.name), None)
+        if position is None:
+            raise NotWaiting(f"no step waits for a signal '{input_.name}'")
+        step, signal = self.steps[position], StoredSignal(input_.data, input_.actor, now)
+        if step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
+            raise NotWaiting("the step doesn't wait for the signal any more")
+        if (wait := self._waits.get(position)) is not None:
+            if is_over(wait, now):
+                raise NotWaiting("the time for the signal has passed")
+            self._end_wait(decision, step, signal_result(signal), now, input_.actor)
+        elif input_.name in self.signals:
+            raise NotWaiting("a signal of this name has arrived already, and the step has yet to take it")
+        else:
+            self.signals[input_.name] = decision.signals[input_.name] = signal
+            data = {"name": input_.name}
+            decision.emit(self.state, now, EventType.WORKFLOW_SIGNALED, input_.actor, data=data)
+
+    def _set_wait_timers(self, decision: Decision) -> None:
+        for position, wait in sorted(self._waits.items()):
+            if wait.until is not None:
+                decision.effects.append(WakeAt(position, wait.until))
+
+    def _cancel_waits(self, decision: Decision, now: datetime, actor: str = SERVICE) -> None:
+        for position in sorted(self._waits):
+            self._cancel_step(decision, self.steps[position], actor, now)
+
+    # Parking
+
+    def _unpark(self, decision: Decision, owner: UUID, now: datetime) -> None:
+        state = self.state
+        if state.owner is not None or state.status is not WorkflowStatus.RUNNING:
+            return
+        waited, timeout = state.waits_for_admission, state.timeout_left_s
+        state.owner, state.epoch, state.wake_at, decision.parked = owner, state.epoch + 1, None, True
+        if waited:
+            state.timeout_left_s = None
+            self._set_deadline(decision, now, timeout)
+        work = self.pending_work()
+        decision.effects += work.effects
+        decision.ready += work.ready
+
+    # What `Run` does, for waits too
+
+    def _resume(self, decision: Decision, input_: Resume, now: datetime) -> None:
+        super()._resume(decision, input_, now)
+        self._set_wait_timers(decision)  # it may have been loaded for this verb
+
+    def _rebuild(self) -> None:
+        super()._rebuild()
+        self._place_flow()
+
+    def _place_flow(self) -> None:
+        """Compute the sets of this class from the statuses of the steps, after the tracker has its own."""
+        tracker = self._tracker
+        for each in (self._waits, self._unasked, self._asked):
+            each.clear()
+        for step in self.steps:
+            if not self._needs_question(step.position):
+                continue
+            if step.status is StepStatus.PENDING and step.position in tracker.ready:
+                tracker.ready.discard(step.position)
+                self._unasked.add(step.position)
+            elif step.status is StepStatus.RUNNING and step.flow is not None and step.flow.wait is not None:
+                tracker.ready.discard(step.position)
+                self._waits[step.position] = step.flow.wait
+
+    def _cancel_running(self, decision: Decision, actor: str, now: datetime) -> None:
+        super()._cancel_running(decision, actor, now)
+        self._cancel_waits(decision, now, actor)
+
+    def _cancel_step(self, decision: Decision, step: StepState, actor: str, now: datetime) -> None:
+        self._forget_wait(decision, step)
+        super()._cancel_step(decision, step, actor, now)
+
+    def _close_decision(self, decision: Decision, now: datetime) -> Decision:
+        if not self.may_start:
+            self._asked.clear()  # resume asks again
+        elif self._unasked:
+            self._ask(decision)
+        state = self.state
+        parks = decision.parked and state.status is WorkflowStatus.RUNNING and state.owner is None
+        if decision.has_rows and not parks:
+            waits_paused = state.status is WorkflowStatus.PAUSED and self._waits and not self.active
+            state.wake_at = (self.next_due() or NEVER) if waits_paused else None
+        return super()._close_decision(decision, now)

@@ -1,0 +1,596 @@
+"""Runs with conditions and waits for tests: described by `StepSpec`s, driven by hand or at random, rebuilt from rows.
+
+`predict` is the reference: it says by the definition alone how each step ends if nobody interferes.
+"""
+
+from collections.abc import Sequence
+from copy import copy
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct, field, json
+from msgspec.structs import replace
+
+from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.enums import (
+    EventType,
+    OnFailure,
+    ProviderType,
+    RunIf,
+    SkipReason,
+    StepStatus,
+    TaskStatus,
+    TaskType,
+    WaitKind,
+    WorkflowStatus,
+)
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, Evaluate, FollowUp, StartAttempt, WakeAt
+from stepwell.domain.lifecycle.flow_run import FlowRun
+from stepwell.domain.lifecycle.inputs import (
+    Admitted,
+    AttemptFailed,
+    Created,
+    DeadlinePassed,
+    Decide,
+    Evaluated,
+    Input,
+    Resume,
+    RetryDue,
+    Signal,
+    Start,
+    Succeeded,
+    Unpark,
+    WaitTerms,
+)
+from stepwell.domain.model import (
+    NEVER,
+    HistoryEvent,
+    ShownWait,
+    StepState,
+    StoredSignal,
+    Task,
+    WorkflowState,
+)
+from stepwell.domain.steps import FlowPlan, ResolvedStep
+from support.workflows.runs import ENDED
+
+EPOCH_AT = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+ACTOR = "alice"
+MAX_RETRIES = 2
+
+
+class Script(Struct, frozen=True):
+    """What the attempts of a step do: so many fail first, then one ends for good."""
+
+    flaky: int = 0
+    succeeds: bool = True
+
+
+class StepSpec(Struct, frozen=True, kw_only=True):
+    """A step of a random definition, and all that its world does. `condition` is None without one.
+
+    `answer`: how a wait ends, "decide", "reject", "early" (a signal that comes before its step waits) or "timeout".
+    """
+
+    depends_on: tuple[int, ...] = ()
+    run_if: RunIf = RunIf.ALL_COMPLETED
+    optional: bool = False
+    condition: bool | str | None = None
+    waits_for: WaitKind | None = None
+    on_timeout: str = "fail"
+    answer: str = "decide"
+    script: Script = Script()
+
+
+def plan_of(position: int, spec: StepSpec) -> ResolvedStep:
+    flow = FlowPlan(
+        has_condition=spec.condition is not None,
+        waits_for=spec.waits_for,
+        signal=f"signal {position}" if spec.waits_for is WaitKind.SIGNAL else None,
+    )
+    return ResolvedStep(
+        position=position,
+        step_id=f"s{position}",
+        task_type=TaskType.GENERATION,
+        depends_on=spec.depends_on,
+        max_retries=0 if spec.waits_for else MAX_RETRIES,
+        provider=None if spec.waits_for else ProviderType.LOCAL,
+        run_if=spec.run_if,
+        optional=spec.optional,
+        flow=None if flow == FlowPlan() else flow,
+    )
+
+
+# The reference
+
+
+class Predicted(Struct):
+    """How a step ends. `reasons` are the possible ones of a skip."""
+
+    status: StepStatus
+    reasons: set[SkipReason] = field(default_factory=set)
+
+
+def predict(specs: Sequence[StepSpec]) -> list[Predicted]:
+    """Return how each step ends under `on_failure: continue`, from the definition and the scripts alone."""
+    ends: dict[int, Predicted] = {}
+    while len(ends) < len(specs):
+        for position, spec in enumerate(specs):
+            if position not in ends and all(each in ends for each in spec.depends_on):
+                ends[position] = _predict_step(spec, [ends[each] for each in spec.depends_on])
+    return [ends[position] for position in range(len(specs))]
+
+
+def _predict_step(spec: StepSpec, needed: Sequence[Predicted]) -> Predicted:
+    bad = [each for each in needed if each.status is not StepStatus.COMPLETED]
+    causes = set().union(*(_causes(each) for each in bad)) if bad else set()
+    if spec.run_if is RunIf.ALL_COMPLETED and bad:
+        return Predicted(StepStatus.SKIPPED, causes)
+    if spec.run_if is RunIf.ANY_COMPLETED and needed and len(bad) == len(needed):
+        return Predicted(StepStatus.SKIPPED, causes)
+    if spec.condition == "error":
+        return Predicted(StepStatus.FAILED)
+    if spec.condition is False:
+        return Predicted(StepStatus.SKIPPED, {SkipReason.WHEN})
+    fails = _wait_fails(spec) if spec.waits_for else not spec.script.succeeds
+    return Predicted(StepStatus.FAILED if fails else StepStatus.COMPLETED)
+
+
+def _causes(end: Predicted) -> set[SkipReason]:
+    if end.status is StepStatus.FAILED:
+        return {SkipReason.FAILURE}
+    return {SkipReason.FAILURE if each is SkipReason.FAILURE else SkipReason.DEPENDENCY for each in end.reasons}
+
+
+def _wait_fails(spec: StepSpec) -> bool:
+    if spec.waits_for is WaitKind.DELAY:
+        return False
+    if spec.answer == "reject":
+        return spec.waits_for is WaitKind.DECISION
+    return spec.answer == "timeout" and spec.on_timeout in ("fail", "reject")
+
+
+# The simulation
+
+
+class SimulatedFlow:
+    """A FlowRun, the rows that it has recorded, and what an engine would hold for it. Every input is checked.
+
+    `queue`, `live` and `wake` are of this process, by position. `questions` are what the run has asked for. `memory` is
+    None while no process has the workflow.
+    """
+
+    def __init__(
+        self, specs: Sequence[StepSpec], config: WorkflowConfig, *, unpark: bool = True, started: bool = True
+    ) -> None:
+        self.specs, self.config, self.now = list(specs), config, EPOCH_AT
+        self.takes = unpark  # a process that gets a decision has room for the workflow
+        self.plans = [plan_of(position, spec) for position, spec in enumerate(specs)]
+        self.workflow = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "a workflow")
+        self.step_rows = [StepState(plan.position) for plan in self.plans]
+        self.task_rows: dict[UUID, Task] = {}
+        self.signal_rows: dict[str, StoredSignal] = {}
+        self.shown_rows: dict[int, ShownWait] = {}
+        self.events: list[HistoryEvent] = []
+        self.failed: dict[int, int] = {}
+        self.done: dict[int, int] = {}
+        self.answered: set[int] = set()  # a true condition isn't stored, so a restart asks again
+        self.ids = 10**6
+        self.memory: FlowRun | None = None
+        self.deadline: datetime | None = None
+        self.questions: dict[int, Evaluate] = {}
+        self.forget_process()
+        self.memory = self._load()
+        self.do(Created(ACTOR))
+        if started:
+            self.do(Start(ACTOR, self.new_id(), self.new_id()))
+
+    @property
+    def run(self) -> FlowRun:
+        assert self.memory is not None
+        return self.memory
+
+    def new_id(self) -> UUID:
+        self.ids += 1
+        return UUID(int=self.ids)
+
+    @property
+    def status(self) -> WorkflowStatus:
+        return self.workflow.status
+
+    @property
+    def statuses(self) -> list[StepStatus]:
+        return [step.status for step in self.step_rows]
+
+    @property
+    def is_parked(self) -> bool:
+        return self.memory is None
+
+    def do(self, *inputs: Input) -> Decision:
+        """Apply the inputs, and commit their decisions as one."""
+        run = self.run
+        decision = run.apply(inputs[0], self.now)
+        for input_ in inputs[1:]:
+            decision.merge(run.apply(input_, self.now))
+        self._commit(decision)
+        for input_ in inputs:
+            self._hand_over(input_)
+        self._release(decision)
+        self.check()
+        self._evict()
+        return decision
+
+    def do_but_crash(self, *inputs: Input) -> None:
+        """The process dies between the decision and its commit."""
+        for input_ in inputs:
+            self.run.apply(input_, self.now)
+        self.crash()
+
+    def crash(self) -> None:
+        """The process dies; another claims the workflow from its rows, if it has an owner."""
+        if self.is_parked:
+            return
+        claimed = self.workflow.owner is not None
+        self.forget_process()
+        if claimed:
+            self.claim()
+        else:
+            self.memory = self._load()
+            self._evict()
+
+    def claim(self) -> None:
+        """Another process takes the workflow over, or an admission takes it into memory."""
+        self.workflow.owner, self.workflow.epoch = self.new_id(), self.workflow.epoch + 1
+        self.workflow.wake_at = None
+        self.memory = self._load()
+        self._release(self.run.pending_work())
+        self.check()
+
+    def load_for_verb(self) -> list[Input]:
+        """Bring a parked workflow into memory. Return what is to be applied before a decision."""
+        if not self.is_parked:
+            return []
+        self.memory = self._load()
+        return [Unpark(self.new_id())] if self.takes and self.status is not WorkflowStatus.PENDING else []
+
+    def admit_if_waiting(self) -> None:
+        """A workflow that waits for admission gets in."""
+        if self.is_parked and self.workflow.waits_for_admission:
+            self.claim()
+
+    # What its world does
+
+    def admit_input(self, position: int) -> Admitted:
+        attempt = self.run.steps[position].attempt + 1
+        return Admitted(position, UUID(int=(position + 1) * 1000 + attempt), seed=attempt)
+
+    def end_input(self, position: int) -> Input:
+        """Return how the attempt at the step ends, by its script."""
+        task, script = self.live[position], self.specs[position].script
+        if self.failed.get(position, 0) < script.flaky:
+            return AttemptFailed(position, task.id, "again", retryable=True, provider_fault=True, jitter=0.5)
+        if not script.succeeds:
+            return AttemptFailed(position, task.id, "no", retryable=False, provider_fault=False, jitter=0.5)
+        return Succeeded(position, task.id, b"{}")
+
+    def answer_input(self, position: int) -> Evaluated:
+        question, spec = self.questions[position], self.specs[position]
+        if spec.condition == "error":
+            return Evaluated(position, question.number, error="no such function")
+        if spec.condition is False:
+            return Evaluated(position, question.number, runs=False)
+        return Evaluated(position, question.number, terms=self._terms(spec))
+
+    def _terms(self, spec: StepSpec) -> WaitTerms | None:
+        if spec.waits_for is None:
+            return None
+        if spec.waits_for is WaitKind.DELAY:
+            return WaitTerms(self.new_id(), until=self.now + timedelta(seconds=100))
+        timeout = 50.0 if spec.answer == "timeout" else None
+        return WaitTerms(self.new_id(), None, timeout, ("approve", "reject", "other"), spec.on_timeout)
+
+    def decide_input(self, position: int) -> Input | None:
+        """Return how a person, or another service, ends the wait. None if only time does."""
+        spec = self.specs[position]
+        if spec.answer == "timeout" or spec.waits_for is WaitKind.DELAY:
+            return None
+        if spec.waits_for is WaitKind.SIGNAL:
+            return Signal(ACTOR, f"signal {position}")
+        return Decide(ACTOR, position, "reject" if spec.answer == "reject" else "approve")
+
+    # Driving
+
+    def take_up(self) -> None:
+        """Do what an engine does at once: go on with open attempts, let overdue timers fire, answer questions again."""
+        while self.memory is not None:
+            orphans = [p for p in self.queue if self.run.has_attempt(p)]
+            overdue = [p for p, at in self.wake.items() if at <= self.now]
+            if orphans:
+                self.do(self.admit_input(min(orphans)))
+            elif overdue:
+                self.do(RetryDue(self.first_due(overdue)))
+            elif self.deadline is not None and self.deadline <= self.now:
+                self.do(DeadlinePassed())
+            elif again := self.answered & self.questions.keys():
+                self.do(self.answer_input(min(again)))
+            else:
+                return
+
+    def first_due(self, positions: Sequence[int]) -> int:
+        """Return the position whose timer fires first."""
+        return min(positions, key=lambda position: (self.wake[position], position))
+
+    def wake_up(self) -> bool:
+        """Let time pass until a parked workflow is due. Return False if only something else wakes it."""
+        at = self.workflow.wake_at
+        if not self.is_parked or at is None or at == NEVER:
+            return False
+        self.now = max(self.now, at)
+        if self.status is WorkflowStatus.RUNNING:
+            self.claim()
+        else:
+            self.memory = self._load()
+            waits = self.run.waits
+            self.do(RetryDue(min(waits, key=lambda each: (waits[each].until or NEVER, each))))
+        self.take_up()
+        return True
+
+    def decide(self, position: int) -> None:
+        """Let the wait of a step end by a decision or a signal."""
+        before, input_ = self.load_for_verb(), self.decide_input(position)
+        assert input_ is not None
+        self.do(*before, input_)
+        self.admit_if_waiting()
+        self.take_up()
+
+    def move(self) -> bool:
+        """Let one thing happen that is to be expected. Return False if nothing moves any more."""
+        self.admit_if_waiting()
+        self.take_up()
+        if self.is_parked:
+            if undecided := self.undecided():
+                self.decide(undecided[0])
+                return True
+            return self.wake_up()
+        if startable := self.startable():
+            self.do(self.admit_input(startable[0]))
+        elif self.live:
+            self.do(self.end_input(min(self.live)))
+        elif self.questions and self.run.may_start:
+            self.do(self.answer_input(min(self.questions)))
+        elif undecided := [p for p in self.undecided() if self.status not in ENDED]:
+            self.decide(undecided[0])
+        elif sleeping := self.sleeping():
+            position = self.first_due(sleeping)
+            self.now = max(self.now, self.wake[position])
+            self.do(RetryDue(position))
+        else:
+            return False
+        return True
+
+    def sleeping(self) -> list[int]:
+        """Return the steps whose timer would do something."""
+        retries = {step.position for step in self.step_rows if step.next_attempt_at is not None} - self.queue
+        return [position for position in self.wake if position in self.run.waits or position in retries]
+
+    def drive(self) -> WorkflowStatus:
+        """Go on until nothing moves any more; a paused workflow is resumed, and one that failed while it was paused."""
+        for _ in range(5_000):
+            if self.move():
+                continue
+            continues = self.config.on_failure is OnFailure.CONTINUE and StepStatus.PENDING in self.statuses
+            continues = continues and self.workflow.deleted_at is None and self.workflow.failure is None
+            if not (self.status is WorkflowStatus.PAUSED or (self.status is WorkflowStatus.FAILED and continues)):
+                return self.status
+            self.resume()
+        raise AssertionError("it never ends")
+
+    def resume(self) -> None:
+        if self.memory is None:
+            self.memory = self._load()
+        self.do(Resume(ACTOR, self.new_id(), self.new_id()))
+        self.take_up()
+
+    # What can be seen
+
+    def undecided(self) -> list[int]:
+        """Return the waits that a person or a service would end now."""
+        return [position for position in self._waiting_rows() if self.decide_input(position) is not None]
+
+    def _waiting_rows(self) -> list[int]:
+        return [step.position for step in self.step_rows if step.flow is not None and step.flow.wait is not None]
+
+    def startable(self) -> list[int]:
+        return sorted(position for position in self.queue if self.run.wants_slot(position))
+
+    def outcome(self) -> tuple[object, ...]:
+        """All that can be told from outside, but for who runs it."""
+        workflow = replace(self.workflow, owner=None, epoch=0, execution_id=None, last_event=0, updated_at=None)
+        events = [(event.type, event.step_id) for event in self.events]
+        return workflow, [replace(row, flow=_without_ids(row)) for row in self.step_rows], events
+
+    def check(self) -> None:
+        run, state = self.run, self.run.state
+        assert state == self.workflow
+        for step, row in zip(run.steps, self.step_rows, strict=True):
+            assert replace(step, result=None) == replace(row, result=None)
+        assert _fold(self.events, len(self.plans)) == self.statuses
+        open_tasks = {t.position: t.id for t in self.task_rows.values() if t.status is TaskStatus.RUNNING}
+        assert open_tasks == {task.position: task.id for task in run.open_tasks()}
+        assert (state.completed_at is not None) == (state.status in ENDED)
+        assert state.completed_steps == self.statuses.count(StepStatus.COMPLETED)
+        self._check_waits()
+        self._check_ownership()
+        self._check_end()
+        self._check_progress()
+
+    def _check_waits(self) -> None:
+        """A failure that drains the workflow has ended all waits. What is shown is stored as long as its wait is."""
+        rows = self._waiting_rows()
+        stopped = any(
+            step.status is StepStatus.FAILED and not spec.optional
+            for step, spec in zip(self.step_rows, self.specs, strict=True)
+        )
+        if stopped and self.config.on_failure is not OnFailure.CONTINUE:
+            assert not rows
+        assert all(self.statuses[position] is StepStatus.RUNNING for position in rows)
+        assert self.shown_rows.keys() == {p for p in rows if self.specs[p].waits_for is WaitKind.DECISION}
+
+    def _check_ownership(self) -> None:
+        state, run = self.workflow, self.run
+        if state.owner is None and state.status is WorkflowStatus.RUNNING:
+            assert state.wake_at in (None, run.next_due() or NEVER)
+        elif state.owner is None and state.status is WorkflowStatus.PAUSED:
+            assert state.wake_at == ((run.next_due() or NEVER) if self._waiting_rows() else None)
+        else:
+            assert state.wake_at is None
+        assert (state.owner is not None) == run.active
+
+    def _check_end(self) -> None:
+        if self.status not in ENDED:
+            return
+        assert StepStatus.RUNNING not in self.statuses
+        if self.status is WorkflowStatus.COMPLETED:
+            for step, spec in zip(self.step_rows, self.specs, strict=True):
+                assert step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED) or (
+                    step.status is StepStatus.FAILED and spec.optional
+                )
+
+    def _check_progress(self) -> None:
+        """A workflow that runs has something that moves it."""
+        state, run = self.workflow, self.run
+        if state.status is WorkflowStatus.RUNNING and state.owner is not None:
+            moves: list[object] = [self.live, self.wake, self._waiting_rows()]
+            if run.may_start:
+                moves += [self.startable(), self.questions]
+            orphans = [position for position in self.queue if run.has_attempt(position)]
+            assert any(moves) or orphans, "stuck"
+
+    # The database's part, and the engine's
+
+    def _load(self) -> FlowRun:
+        wanted = (t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING or t.follow_up_until)
+        return FlowRun(
+            copy(self.workflow),
+            self.config,
+            self.plans,
+            [replace(row, result=None) for row in self.step_rows],
+            open_tasks=[copy(t) for t in wanted],
+            signals=self.signal_rows,
+        )
+
+    def _commit(self, decision: Decision) -> None:
+        assert (decision.owner, decision.epoch) == (self.workflow.owner, self.workflow.epoch)
+        assert decision.last_event == self.workflow.last_event
+        numbers = [event.id for event in decision.events]
+        assert numbers == list(range(decision.last_event + 1, decision.last_event + 1 + len(numbers)))
+        if not decision.has_rows:
+            assert not (decision.steps)
+            assert not (decision.signals)
+            assert not decision.waits
+            return
+        self.workflow = copy(decision.workflow)
+        for position, step in decision.steps.items():
+            self.step_rows[position] = step
+        self.task_rows |= decision.tasks
+        _store(self.signal_rows, decision.signals)
+        _store(self.shown_rows, decision.waits)
+        self.events += decision.events
+
+    def _hand_over(self, input_: Input) -> None:
+        match input_:
+            case Succeeded(position, task_id) | AttemptFailed(position, task_id):
+                task = self.task_rows[task_id]
+                if task.status is TaskStatus.COMPLETED:
+                    self.done[position] = self.done.get(position, 0) + 1
+                elif task.status is TaskStatus.FAILED and task.error == "again":
+                    self.failed[position] = self.failed.get(position, 0) + 1
+                if position in self.live and self.live[position].id == task_id:
+                    del self.live[position]
+            case Admitted(position):
+                self.queue.discard(position)
+            case RetryDue(position):
+                self.wake.pop(position, None)
+            case Resume():
+                self.answered.clear()
+            case Evaluated(position, number):
+                if position in self.questions and self.questions[position].number == number:
+                    self.answered.add(position)
+                    del self.questions[position]
+
+    def _release(self, decision: Decision) -> None:
+        self.queue.update(decision.ready)
+        self.questions = {p: q for p, q in self.questions.items() if self.run.questions.get(p) == q.number}
+        for effect in decision.effects:
+            match effect:
+                case StartAttempt(task):
+                    assert task.position not in self.live
+                    self.live[task.position] = task
+                case CancelAttempt(position, task_id):
+                    assert self.live.pop(position).id == task_id
+                case WakeAt(position, at):
+                    self.wake[position] = at
+                case DeadlineAt():
+                    self.deadline = effect.at
+                case Evaluate(position):
+                    self.questions[position] = effect
+                case FollowUp():
+                    raise AssertionError("no job is at a provider")
+
+    def _evict(self) -> None:
+        if not self.run.active and self.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
+            self.forget_process()
+
+    def forget_process(self) -> None:
+        self.memory, self.deadline, self.questions = None, None, {}
+        self.queue: set[int] = set()
+        self.live: dict[int, Task] = {}
+        self.wake: dict[int, datetime] = {}
+
+    def result(self, position: int) -> Any:
+        return json.decode(self.step_rows[position].result or b"null")
+
+
+_STEP_STATUS = {
+    EventType.STEP_STARTED: StepStatus.RUNNING,
+    EventType.STEP_RETRYING: StepStatus.RUNNING,
+    EventType.STEP_WAITING: StepStatus.RUNNING,
+    EventType.STEP_COMPLETED: StepStatus.COMPLETED,
+    EventType.STEP_FAILED: StepStatus.FAILED,
+    EventType.STEP_SKIPPED: StepStatus.SKIPPED,
+    EventType.STEP_CANCELLED: StepStatus.CANCELLED,
+}
+
+
+def _fold(events: Sequence[HistoryEvent], steps: int) -> list[StepStatus]:
+    """Return the statuses at which a reader of the history alone arrives."""
+    told = {f"s{position}": StepStatus.PENDING for position in range(steps)}
+    for event in events:
+        data = event.data
+        if event.step_id is not None and event.type in _STEP_STATUS:
+            told[event.step_id] = StepStatus.PENDING if data.get("held_back") is True else _STEP_STATUS[event.type]
+        if isinstance(held := data.get("held_back"), list):
+            told |= dict.fromkeys(held, StepStatus.PENDING)
+        if event.type is EventType.WORKFLOW_RESUMED:
+            kept = {StepStatus.COMPLETED, StepStatus.RUNNING}
+            still = [*data.get("still_skipped", ()), *data.get("still_failed", ())]
+            told |= {k: StepStatus.PENDING for k, v in told.items() if v not in kept and k not in still}
+    return list(told.values())
+
+
+def _store(rows: dict[Any, Any], changes: dict[Any, Any]) -> None:
+    """Store the changed rows, and delete those that are None."""
+    for key, row in changes.items():
+        if row is None:
+            del rows[key]
+        else:
+            rows[key] = row
+
+
+def _without_ids(row: StepState) -> Any:
+    flow = row.flow
+    if flow is None or flow.wait is None:
+        return flow
+    return replace(flow, wait=replace(flow.wait, id=UUID(int=0)))
