@@ -5,7 +5,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from stepwell.contract.enums import ProviderType, RunIf, TaskType, WaitKind
+from stepwell.contract.definition import WorkflowStepDefinition
+from stepwell.contract.enums import WAITS_OF, ProviderType, RunIf, TaskType, WaitKind
 
 
 class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
@@ -18,6 +19,15 @@ class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
     has_condition: bool = False
     waits_for: WaitKind | None = None
     signal: str | None = None
+
+
+def flow_plan(step: WorkflowStepDefinition) -> FlowPlan | None:
+    """Return the flow control of a step; None without any."""
+    if (waits_for := WAITS_OF.get(step.task_type)) is None:
+        return None
+    name = step.config.get("name")
+    signal = None if waits_for is not WaitKind.SIGNAL else step.id if name is None else str(name)
+    return FlowPlan(waits_for=waits_for, signal=signal)
 
 
 class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):

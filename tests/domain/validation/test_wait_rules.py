@@ -97,3 +97,8 @@ def test_an_output_that_a_decision_never_has_is_refused() -> None:
     (fault,) = faults_of(body(approval(), join))
     assert fault.loc == ("body", "steps", 1, "input_mappings", 0, "from_field")
     assert "The result of ask" in fault.msg or "APPROVAL" in fault.msg
+
+
+def test_step_defaults_cant_name_a_signal() -> None:
+    (fault,) = faults_of(body(signal(), config={"step_defaults": {"SIGNAL": {"name": "paid"}}}))
+    assert (fault.loc, fault.type) == (("body", "config", "step_defaults", "SIGNAL", "name"), "bad_field")

@@ -9,7 +9,6 @@ What must hold:
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.task_configs import APPROVE, FAIL, REJECT
@@ -86,6 +85,10 @@ class WaitRules:
         if config.is_open(_NAME):
             yield Fault(place, "No expression or mapping can give the name: clients need it earlier", "bad_expression")
             return
+        if _NAME in self._defaults.get(TaskType.SIGNAL, ()):
+            message = "A signal has its name in the config of its step: step_defaults can't name it"
+            yield Fault(("body", "config", "step_defaults", TaskType.SIGNAL, _NAME), message, "bad_field")
+            return
         name = config.members.get(_NAME)
         name = step_id if name is None else name
         if not isinstance(name, str) or step_id is None:
@@ -93,12 +96,6 @@ class WaitRules:
         if (other := self._signals.setdefault(name, step_id)) != step_id:
             message = f"Step {quoted(other)} waits for a signal of this name, too: name one of them differently"
             yield Fault(place, message, "duplicate_signal")
-
-
-def signal_name(step: WorkflowStepDefinition, config: Mapping[str, Any]) -> str:
-    """Return the name of the signal for which a valid SIGNAL step waits. *config* is its config over its defaults."""
-    name = config.get(_NAME)
-    return step.id if name is None else str(name)
 
 
 def _unused(step: PartialStep) -> Iterator[tuple[str, str]]:

@@ -15,14 +15,14 @@ from stepwell.contract.definition import (
     WorkflowUpdate,
     merged_dependencies,
 )
-from stepwell.contract.enums import WAITS_OF, RunIf, TaskType, WaitKind
+from stepwell.contract.enums import WAITS_OF, RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL, FLOW_LEVEL
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
-from stepwell.domain.steps import FlowPlan, ResolvedStep
+from stepwell.domain.steps import ResolvedStep, flow_plan
 from stepwell.domain.strict_json.normalise import Handling, normalise
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
 from stepwell.domain.validation.expression_checks import CheckedExpressions, ExpressionChecks, output_faults
@@ -39,7 +39,7 @@ from stepwell.domain.validation.provider_rules import (
 )
 from stepwell.domain.validation.step_outputs import StepOutputs
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_defaults, known_inputs, mapping_faults
-from stepwell.domain.validation.wait_rules import WaitRules, signal_name
+from stepwell.domain.validation.wait_rules import WaitRules
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
 from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.domain.workflow_limits import places_of
@@ -163,15 +163,8 @@ def _resolve(
         fallback=None if provider is None else step.fallback_provider_type,
         run_if=RunIf.ALL_COMPLETED if isinstance(step.run_if, UnsetType) else step.run_if,
         optional=step.optional is True,
-        flow=_flow_plan(step, config),
+        flow=flow_plan(step),
     )
-
-
-def _flow_plan(step: WorkflowStepDefinition, config: WorkflowConfig) -> FlowPlan | None:
-    if (waits_for := WAITS_OF.get(step.task_type)) is None:
-        return None
-    signal = signal_name(step, effective_config(config, step)) if waits_for is WaitKind.SIGNAL else None
-    return FlowPlan(waits_for=waits_for, signal=signal)
 
 
 def _max_retries(step: WorkflowStepDefinition, config: WorkflowConfig) -> int:

@@ -25,7 +25,7 @@ from stepwell.domain.feature_level import FLOW_LEVEL
 from stepwell.domain.model import HistoryEvent, Sent, StepState, Task, WorkflowState
 from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.records import StepAttempts, StepRecord, Summary, WorkflowRecord
-from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.steps import ResolvedStep, flow_plan
 from stepwell.persistence.rows.engine_statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
@@ -90,6 +90,7 @@ def _cost_sums(text: str | None) -> CostSums | None:
 
 def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
     """Decode a step's row. *created_at* is that of its workflow. *result* may be left out, because it may be large."""
+    definition = _read_definition(row["definition"])
     plan = ResolvedStep(
         position=row["position"],
         step_id=row["step_id"],
@@ -101,6 +102,7 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
         fallback=_provider(row["fallback"]),
         run_if=run_if(row),
         optional=row["optional"],
+        flow=flow_plan(definition),
     )
     values = {name: row[name] for name in STEP_COLUMNS if name != "result"}
     values["status"] = status = StepStatus(values["status"])
@@ -108,7 +110,7 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
     reason = SkipReason(values["skip_reason"] or SkipReason.FAILURE) if status is StepStatus.SKIPPED else None
     values["skip_reason"] = reason
     state = StepState(position=row["position"], result=result, **values)
-    return StepRecord(row["id"], plan, _read_definition(row["definition"]), state, created_at)
+    return StepRecord(row["id"], plan, definition, state, created_at)
 
 
 def run_if(row: Row) -> RunIf:
