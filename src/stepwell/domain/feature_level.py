@@ -15,4 +15,5 @@ from typing import Final
 BASE_LEVEL: Final = 1  # of workflows that every version understands
 FLOW_LEVEL: Final = 2  # of workflows with a step that is optional or has a `run_if`
 EXPRESSIONS_LEVEL: Final = 3  # of workflows whose steps have expressions
-FEATURE_LEVEL: Final = EXPRESSIONS_LEVEL  # the highest level that this version understands
+WAITS_LEVEL: Final = 4  # of workflows with a step that has a condition or waits
+FEATURE_LEVEL: Final = WAITS_LEVEL  # the highest level that this version understands

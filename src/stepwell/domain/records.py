@@ -1,5 +1,6 @@
 """Workflows, steps and tasks as stored: their constant columns, beside the state that changes."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
@@ -11,7 +12,7 @@ from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, TaskType, WorkflowStatus
 from stepwell.domain.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
+from stepwell.domain.model import FlowState, HistoryEvent, StepState, StoredSignal, Task, WorkflowState
 from stepwell.domain.preconditions import Version
 from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.steps import ResolvedStep
@@ -150,6 +151,7 @@ class StepSnapshot(Struct, frozen=True, array_like=True, gc=False):
     model: str | None
     costs: list[CurrencySum] | None
     skip_reason: SkipReason | None
+    flow: FlowState | None
 
     @property
     def attempts(self) -> StepAttempts:
@@ -218,8 +220,9 @@ class LoadedWorkflow(Struct):
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. `result_bytes` is the size of its
     results together, or 0 if it has ended for good. `open_tasks` are the attempts of RUNNING steps, and those that are
     followed up. `evaluates`: the configs of its steps have expressions. Only then, `inputs` (JSON) and `labels` are
-    loaded. `unreadable` says why this version can't read its rows; `steps` is then incomplete. `deaths_alone`
-    counts the deaths of processes in a row during its trials (see `lifecycle.unclean_ends`); None if it needs no trial.
+    loaded. `signals` have arrived, and no step has taken them. `unreadable` says why this version can't read its rows;
+    `steps` is then incomplete. `deaths_alone` counts the deaths of processes in a row during its trials (see
+    `lifecycle.unclean_ends`); None if it needs no trial.
     """
 
     state: WorkflowState
@@ -237,6 +240,7 @@ class LoadedWorkflow(Struct):
     evaluates: bool = False
     inputs: bytes | None = None
     labels: dict[str, str] = {}
+    signals: dict[str, StoredSignal] = {}
 
     @property
     def is_understood(self) -> bool:
@@ -247,6 +251,18 @@ class LoadedWorkflow(Struct):
     def places(self) -> int:
         """The number of active workflows that it counts as."""
         return places_of(len(self.steps), self.definition_bytes)
+
+
+class UnparkedWorkflows(Struct, frozen=True):
+    """The parked workflows that were due, see `WorkflowStore.unpark`.
+
+    `waiting` is how many of each tenant now wait for admission. `paused` are PAUSED workflows. `next_at` is when the
+    next workflow is due; None if none is.
+    """
+
+    waiting: Mapping[str | None, int]
+    paused: list[UUID]
+    next_at: datetime | None
 
 
 class AdmissionResult(Struct, frozen=True):

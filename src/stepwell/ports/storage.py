@@ -27,6 +27,7 @@ from stepwell.domain.records import (
     TaskPlace,
     TaskRecord,
     TaskSlice,
+    UnparkedWorkflows,
     WaitingCount,
     WorkflowFilter,
     WorkflowPage,
@@ -36,6 +37,8 @@ from stepwell.domain.records import (
 from stepwell.domain.tenancy import TenantScope
 
 CONCURRENT_WRITES: Final = 2  # the most calls of `WorkflowStore.write` at a time
+PAUSED_A_PAGE: Final = 100  # the most PAUSED workflows that `WorkflowStore.unpark` returns
+POSTPONED_S: Final = 60.0  # after that time they are due again
 
 
 class WorkflowStore(Protocol):
@@ -121,6 +124,14 @@ class WorkflowStore(Protocol):
         (`domain.workflow_limits.places_of`). There are fewer if fewer wait, if another statement is changing some, if
         some are in *held*, or if all have so many steps that loading would take long. Increments the epoch. The timeout
         of a workflow counts from now.
+        """
+
+    async def unpark(self, limit: int) -> UnparkedWorkflows:
+        """Let up to *limit* parked workflows that are due wait for admission. Return what has become of them.
+
+        A parked workflow only waits, and `wake_at` says when it is due. It is RUNNING or PAUSED, without an owner. Of
+        the PAUSED ones that are due, up to `PAUSED_A_PAGE` are returned; they are due again after `POSTPONED_S` unless
+        the caller has changed them. Leaves those that another statement is changing. Increments the epoch.
         """
 
     async def set_clock(self) -> None:

@@ -39,8 +39,9 @@ class MemoryLeaseStore:
                 continue
             if lease_until > now or process in running or waits:
                 wanted.append(lease_until)
-            elif process in later:
-                wanted.append(later[process])
+            else:
+                # A dead process may have known alone when a parked workflow is due.
+                wanted += [at for at in (later.get(process), self._tables.next_wake()) if at is not None]
         if any(process != owner and process not in processes for process in {*running, *later}):
             return 0.0
         if any(self._is_missed(owner, command) for command in self._tables.commands.values()):

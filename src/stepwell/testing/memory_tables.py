@@ -10,7 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct, field, json, structs
 
-from stepwell.contract.enums import DeliveryStatus
+from stepwell.contract.enums import DeliveryStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.errors import Unavailable, UploadsGone
 from stepwell.domain.event_feed import FeedCursor
@@ -18,7 +18,8 @@ from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.lifecycle.peer_commands import Command, Outcome
 from stepwell.domain.limit_division import Share
-from stepwell.domain.model import HistoryEvent, Task
+from stepwell.domain.model import NEVER as PARKED_FOR_EVER
+from stepwell.domain.model import HistoryEvent, ShownWait, StoredSignal, Task, Wait
 from stepwell.domain.records import StoredInputs, TaskPlace, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.uploads import NewUpload, UploadRecord
@@ -139,6 +140,13 @@ class UploadRow(Struct):
         )
 
 
+class WaitRow(Struct, frozen=True):
+    """What people see of a wait for a decision."""
+
+    wait: Wait
+    shown: ShownWait
+
+
 class WorkflowRow(Struct):
     """A workflow with its steps, tasks and events. `record` contains the steps with their results, and an empty
     summary. `named` are the ids of the tasks whose files the definition names.
@@ -153,6 +161,8 @@ class WorkflowRow(Struct):
     events: list[HistoryEvent] = field(default_factory=list)
     tasks: dict[UUID, TaskRow] = field(default_factory=dict)
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
+    waits: dict[int, WaitRow] = field(default_factory=dict)
+    signals: dict[str, StoredSignal] = field(default_factory=dict)
 
     @property
     def is_understood(self) -> bool:
@@ -306,6 +316,21 @@ class Tables:
         """Return the understood workflows that wait for admission, those that were started first before the others."""
         rows = [row for row in self.workflows.values() if row.record.state.waits_for_admission and row.is_understood]
         return sorted(rows, key=lambda row: (row.record.state.started_at or ALWAYS, row.record.state.id.int))
+
+    def parked(self, status: WorkflowStatus) -> list[WorkflowRow]:
+        """Return the understood workflows of that status that are parked, the ones due first before the others."""
+        parked = [
+            (at, row.record.state.id.int, row)
+            for row in self.workflows.values()
+            if (at := row.record.state.wake_at) is not None and row.record.state.status is status and row.is_understood
+        ]
+        return [row for _, _, row in sorted(parked, key=lambda each: each[:2])]
+
+    def next_wake(self) -> datetime | None:
+        """Return when the next parked workflow is due, of those that wait for a time; None if none is."""
+        rows = [*self.parked(WorkflowStatus.RUNNING), *self.parked(WorkflowStatus.PAUSED)]
+        times = [row.record.state.wake_at or PARKED_FOR_EVER for row in rows]
+        return min((at for at in times if at < PARKED_FOR_EVER), default=None)
 
     def may_take_over(self, workflow_id: UUID) -> bool:
         """Return whether this version may work on what belongs to the workflow, which may be purged."""

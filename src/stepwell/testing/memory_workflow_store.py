@@ -12,12 +12,20 @@ from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
-from stepwell.domain.model import Task
-from stepwell.domain.records import NO_PROCESS, AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
+from stepwell.domain.model import Task, WorkflowState
+from stepwell.domain.records import (
+    NO_PROCESS,
+    AdmissionResult,
+    LoadedWorkflow,
+    NewWorkflow,
+    UnparkedWorkflows,
+    WaitingCount,
+)
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import places_of
+from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S
 from stepwell.testing.memory_costs import count_cost
-from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WorkflowRow
+from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WaitRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000
 _WINDOW = timedelta(minutes=10)
@@ -116,7 +124,7 @@ class MemoryWorkflowStore:
 
     def _apply(self, transaction: int, row: WorkflowRow, decision: Decision) -> None:
         record, workflow_id = row.record, decision.workflow.id
-        record.state = copy_of(decision.workflow)
+        record.state = self._apply_flow(row, decision)
         if not isinstance(decision.labels, UnsetType):
             record.labels = dict(sorted((decision.labels or {}).items()))
         steps = record.steps or []
@@ -145,6 +153,24 @@ class MemoryWorkflowStore:
             self._tables.cleanups[workflow_id] = CleanupRow(self._owner, self._tables.clock.now())
         elif decision.cleanup is CleanupChange.ENDED:
             self._tables.cleanups.pop(workflow_id, None)
+
+    def _apply_flow(self, row: WorkflowRow, decision: Decision) -> WorkflowState:
+        """Write waits and signals. Return the workflow's new state."""
+        if not decision.has_flow:  # an ordinary checkpoint doesn't write `wake_at`
+            return structs.replace(decision.workflow, wake_at=row.record.state.wake_at)
+        for position, shown in decision.waits.items():
+            flow = decision.steps[position].flow
+            if shown is None or flow is None or flow.wait is None:
+                row.waits.pop(position, None)
+            else:
+                row.waits[position] = WaitRow(flow.wait, shown)
+        for name, signal in decision.signals.items():
+            if signal is None:
+                row.signals.pop(name, None)
+            else:
+                row.signals[name] = signal
+        row.named |= decision.named_files
+        return copy_of(decision.workflow)
 
     async def claim(
         self,
@@ -235,6 +261,19 @@ class MemoryWorkflowStore:
             loaded.append(_loaded(row))
         return AdmissionResult(loaded, next_places)
 
+    async def unpark(self, limit: int) -> UnparkedWorkflows:
+        await self._tables.round_trip()
+        now, waiting = self._tables.clock.now(), Counter[str | None]()
+        due = [row for row in self._tables.parked(WorkflowStatus.RUNNING) if _is_due(row, now)]
+        for row in due[:limit]:
+            row.record.state.wake_at = None
+            row.record.state.epoch += 1
+            waiting[row.record.tenant] += 1
+        paused = [row for row in self._tables.parked(WorkflowStatus.PAUSED) if _is_due(row, now)][:PAUSED_A_PAGE]
+        for row in paused:
+            row.record.state.wake_at = now + timedelta(seconds=POSTPONED_S)
+        return UnparkedWorkflows(waiting, [row.record.state.id for row in paused], self._tables.next_wake())
+
     async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
         await self._tables.round_trip()
         state = self._tables.workflows[workflow_id].record.state
@@ -290,6 +329,11 @@ class MemoryWorkflowStore:
         await self._tables.round_trip()
 
 
+def _is_due(row: WorkflowRow, now: datetime) -> bool:
+    wake_at = row.record.state.wake_at
+    return wake_at is not None and wake_at <= now
+
+
 def _has_running_attempt(row: WorkflowRow) -> bool:
     return any(task.task.status is TaskStatus.RUNNING for task in row.tasks.values())
 
@@ -329,6 +373,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         evaluates=row.inputs.evaluates,
         inputs=row.inputs.inputs if row.inputs.evaluates else None,
         labels=dict(record.labels) if row.inputs.evaluates else {},
+        signals=dict(row.signals),
     )
 
 

@@ -15,6 +15,8 @@ from support.database.postgres import TestServer, connected, database
 INDEXES = {str(index.name) for index in workflows.indexes}
 NEW = {
     "workflows_by_completed_at",
+    "workflows_due",
+    "workflows_to_admit",
     "workflows_by_feature_level",
     "workflows_by_name",
     "workflows_by_reference",
@@ -60,7 +62,7 @@ async def until_building(live: asyncpg.Connection) -> None:
 
 
 async def test_the_indexes_are_built_after_the_migrations(old: str, live: asyncpg.Connection) -> None:
-    assert await names(live) == INDEXES - NEW
+    assert await names(live) == INDEXES - NEW | {"workflows_waiting"}  # one that a migration removes
     await prepare(old)
     assert await names(live) == INDEXES
 

@@ -9,6 +9,8 @@ import pytest
 
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.rows import engine_statements as sql
+from stepwell.persistence.rows.flow_statements import UNPARK
+from stepwell.persistence.rows.lease_statements import NEXT_EXPIRY
 from stepwell.persistence.stores import peer_commands
 from support.database.query_plans import plan_nodes
 
@@ -30,8 +32,8 @@ async def plan(connection: asyncpg.Connection, statement: str) -> list[dict[str,
     (parameters,) = await connection.fetchrow(
         "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'explained'"
     )
-    nulls = ", ".join(["NULL"] * parameters)
-    text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained ({nulls})")
+    nulls = f"({', '.join(['NULL'] * parameters)})" if parameters else ""
+    text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained {nulls}")
     await connection.execute("DEALLOCATE explained")
     return list(plan_nodes(json.loads(text)[0]["Plan"]))
 
@@ -86,3 +88,27 @@ async def test_without_the_engines_settings_a_checkpoint_would_scan_tables(dsn: 
     await connection.execute("SET plan_cache_mode = force_generic_plan")
     assert kinds(await plan(connection, sql.CHECKPOINT)) & READ_WHOLE
     await connection.close()
+
+
+async def test_a_checkpoint_with_waits_finds_its_rows_by_index(engine_s: asyncpg.Connection) -> None:
+    nodes = await plan(engine_s, sql.CHECKPOINT_AND_FLOW)
+    assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
+    found = {node.get("Index Name") for node in nodes}
+    assert {"workflows_pkey", "steps_pkey", "waits_pkey", "signals_pkey"} <= found
+
+
+async def test_what_is_due_is_found_by_one_index(engine_s: asyncpg.Connection) -> None:
+    """No row is read but those that are due, however many workflows are parked."""
+    nodes = await plan(engine_s, UNPARK)
+    assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
+    assert [node for node in nodes if node["Node Type"] == "Sort"] == []
+    used = {node["Index Name"] for node in nodes if node.get("Relation Name") == "workflows" and "Index Name" in node}
+    assert used == {"workflows_due", "workflows_pkey"}
+
+
+async def test_admission_and_leases_read_no_parked_workflows(engine_s: asyncpg.Connection) -> None:
+    for statement in (sql.WAITING, sql.ADMIT, NEXT_EXPIRY):
+        nodes = await plan(engine_s, statement)
+        scans = [node["Node Type"] for node in nodes if node.get("Relation Name") == "workflows"]
+        assert "Seq Scan" not in scans
+        assert "workflows_to_admit" in {node.get("Index Name") for node in nodes}

@@ -7,7 +7,7 @@ import pytest
 
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.persistence.rows.engine_statements import PROCESSES
+from stepwell.persistence.rows.lease_statements import PROCESSES
 from stepwell.persistence.stores import workflow_store as workflow_store_module
 from support.database.stored_workflows import ME, OTHER, THIRD, Bench, admitted, renamed
 

@@ -16,7 +16,7 @@ WITHOUT = {
     "WorkflowReader": {"ping"},
     "WorkflowStore": {
         *("known_jobs", "write", "end_writing", "claim", "begin_trial", "set_clock"),
-        *("release_idle", "hand_over", "waiting", "admit"),
+        *("release_idle", "hand_over", "waiting", "admit", "unpark"),
     },
 }
 PAIRS: list[tuple[type, type]] = [(WorkflowReader, PostgresWorkflowReader), (WorkflowStore, PostgresWorkflowStore)]

@@ -12,7 +12,7 @@ from stepwell.app import Database, DatabaseSource
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
@@ -123,6 +123,9 @@ class FailingStore:
         admitted = await self.inner.admit(owner, wanted, held)
         after(fault)
         return admitted
+
+    async def unpark(self, limit: int) -> UnparkedWorkflows:
+        return await self.inner.unpark(limit)
 
     async def set_clock(self) -> None:
         await self.inner.set_clock()

@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import UNSET, Struct, UnsetType, field
 
 from stepwell.contract.enums import EventType
+from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.effects import Effect
 from stepwell.domain.lifecycle.peer_commands import CommandMark
@@ -42,7 +43,8 @@ class Decision(Struct):
     `cleanup` and `labels`. `labels` are all new labels of the workflow, None if it keeps none; UNSET doesn't
     change them. `commands` are those that the decision carries out: nothing of it is written if one of them was
     withdrawn. `waits` are by position: waits for decisions that have begun, or None if one has ended. `signals` are to
-    be stored by name, or deleted if None. `parked`: the workflow's row changes without an event.
+    be stored by name, or deleted if None. `parked`: `wake_at` of the workflow's row changes, perhaps without an event.
+    `has_flow_steps`: the state of a step's flow control is written, too.
 
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
@@ -65,6 +67,7 @@ class Decision(Struct):
     waits: dict[int, ShownWait | None] = field(default_factory=dict)
     signals: dict[str, StoredSignal | None] = field(default_factory=dict)
     parked: bool = False
+    has_flow_steps: bool = False
     ready: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -92,13 +95,25 @@ class Decision(Struct):
         return bool(self.deliveries or self.reservations or self.cleanup or self.commands) or self.labels is not UNSET
 
     @property
+    def has_flow(self) -> bool:
+        """True if the decision changes columns or rows that only workflows with flow control have."""
+        return bool(self.has_flow_steps or self.parked or self.waits or self.signals)
+
+    @property
+    def named_files(self) -> frozenset[str]:
+        """The ids of the tasks and uploads whose files the results of waits, and the signals to be stored, name."""
+        texts = [signal.data for signal in self.signals.values() if signal is not None]
+        texts += [step.result for step in self.steps.values() if step.task_id is None and step.result is not None]
+        return frozenset[str]().union(*(named_tasks(text.decode()) for text in texts))
+
+    @property
     def rows(self) -> int:
-        """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries, keys, commands
-        and labels.
+        """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries, keys, commands,
+        waits, signals and labels.
 
         Labels count as one row.
         """
-        of_steps = len(self.steps) + len(self.tasks) + len(self.events)
+        of_steps = len(self.steps) + len(self.tasks) + len(self.events) + len(self.waits) + len(self.signals)
         of_requests = len(self.reservations) + len(self.commands)
         return 1 + of_steps + len(self.deliveries) + of_requests + (self.labels is not UNSET)
 
@@ -113,6 +128,8 @@ class Decision(Struct):
         """Add the rows of *step* and *task* as they are now. The last state of a row is written."""
         step.updated_at = now
         self.steps[step.position] = copy_of(step)
+        if step.flow is not None:
+            self.has_flow_steps = True
         if task is not None:
             self.record_task(task)
 
@@ -150,5 +167,6 @@ class Decision(Struct):
         self.waits |= later.waits
         self.signals |= later.signals
         self.parked |= later.parked
+        self.has_flow_steps |= later.has_flow_steps
         self.ready += later.ready
         self.effects += later.effects

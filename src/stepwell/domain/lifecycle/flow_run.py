@@ -262,7 +262,7 @@ class FlowRun(Run):
 
     def _forget_wait(self, decision: Decision, step: StepState) -> None:
         if (wait := self._waits.pop(step.position, None)) is not None:
-            step.flow = None
+            step.flow, decision.has_flow_steps = None, True
             if wait.kind is WaitKind.DECISION:
                 decision.waits[step.position] = None
 
@@ -387,9 +387,20 @@ class FlowRun(Run):
             self._asked.clear()  # resume asks again
         elif self._unasked:
             self._ask(decision)
-        state = self.state
-        parks = decision.parked and state.status is WorkflowStatus.RUNNING and state.owner is None
-        if decision.has_rows and not parks:
-            waits_paused = state.status is WorkflowStatus.PAUSED and self._waits and not self.active
-            state.wake_at = (self.next_due() or NEVER) if waits_paused else None
-        return super()._close_decision(decision, now)
+        state, updated_at = self.state, self.state.updated_at
+        if decision.has_rows and (wake_at := self._wake_at()) != state.wake_at:
+            state.wake_at, decision.parked = wake_at, True
+        super()._close_decision(decision, now)
+        if decision.has_rows and not decision.events and not decision.tasks:  # answers show no difference
+            state.updated_at = decision.workflow.updated_at = updated_at
+        return decision
+
+    def _wake_at(self) -> datetime | None:
+        """Return `wake_at` as it must be after a change of the workflow: a parked one stays parked if it only waits."""
+        state, tracker = self.state, self._tracker
+        if state.status is WorkflowStatus.RUNNING:
+            only_waits = not self._unasked and not tracker.ready and (self._waits or tracker.backoff)
+            parked = state.owner is None and state.wake_at is not None and only_waits
+        else:
+            parked = state.status is WorkflowStatus.PAUSED and self._waits
+        return (self.next_due() or NEVER) if parked and not self.active else None

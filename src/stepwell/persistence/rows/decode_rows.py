@@ -27,6 +27,7 @@ from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.records import StepAttempts, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.steps import ResolvedStep, flow_plan
 from stepwell.persistence.rows.engine_statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
+from stepwell.persistence.rows.flow_rows import read_flow
 
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
 
@@ -109,6 +110,8 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
     # A process of an earlier version writes no reason, and leaves the one of an earlier skip.
     reason = SkipReason(values["skip_reason"] or SkipReason.FAILURE) if status is StepStatus.SKIPPED else None
     values["skip_reason"] = reason
+    if (flow := values["flow"]) is not None:
+        values["flow"] = read_flow(flow)
     state = StepState(position=row["position"], result=result, **values)
     return StepRecord(row["id"], plan, definition, state, created_at)
 

@@ -13,13 +13,18 @@ from stepwell.contract.enums import RunIf
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision
 from stepwell.domain.records import NO_INPUTS, NewWorkflow, StepRecord
-from stepwell.persistence.rows.engine_statements import STATE, TYPES
+from stepwell.persistence.rows.engine_statements import STATE, TYPES, WAKE_AT
+from stepwell.persistence.rows.flow_rows import flow_rows
 
 Rows = list[tuple[Any, ...]]
 
 
-def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
-    """Return the parameters of `engine_statements.CHECKPOINT`: rows of workflows, steps, tasks and events."""
+def checkpoint_rows(batch: Sequence[Decision], *, flow: bool = False) -> tuple[Rows, Rows, Rows, Rows]:
+    """Return the parameters of `engine_statements.CHECKPOINT`: rows of workflows, steps, tasks and events.
+
+    *flow*: return those of `CHECKPOINT_AND_FLOW`.
+    """
+    encode_workflow, encode_step = (_encode_flow_workflow, _encode_flow_step) if flow else _PLAIN
     workflows: Rows = []
     steps: Rows = []
     tasks: Rows = []
@@ -28,8 +33,8 @@ def checkpoint_rows(batch: Sequence[Decision]) -> tuple[Rows, Rows, Rows, Rows]:
         state = decision.workflow
         workflow_id = state.id
         fence = (workflow_id, decision.owner, decision.epoch, decision.last_event)
-        workflows.append(fence + _encode_workflow(workflow_id, state))
-        steps += [_encode_step(workflow_id, step) for step in decision.steps.values()]
+        workflows.append(fence + encode_workflow(workflow_id, state))
+        steps += [encode_step(workflow_id, step) for step in decision.steps.values()]
         tasks += [_encode_task(workflow_id, task) for task in decision.tasks.values()]
         events += [_encode_event(workflow_id, event) for event in decision.events]
     return workflows, steps, tasks, events
@@ -40,7 +45,8 @@ class MoreRows(Struct):
 
     `begun` and `ended` are the ids of workflows whose cleanup has begun, or ended, and `labelled` of those whose labels
     change. `labels` are the ids of workflows, and beside each a label. `costs`: the rows of tasks have costs.
-    `commands` has the ids of commands, their workflows and their outcomes, each in a list.
+    `commands` has the ids of commands, their workflows and their outcomes, each in a list. `flow` has the rows of waits
+    and signals that `CHECKPOINT_AND_FLOW` writes; None if the batch doesn't need it.
     """
 
     deliveries: Rows
@@ -51,16 +57,18 @@ class MoreRows(Struct):
     labels: tuple[list[UUID], list[str]]
     costs: bool
     commands: tuple[list[UUID], list[UUID], list[str]] | None
+    flow: tuple[list[Any], ...] | None = None
 
     def parameters(self, owner: UUID) -> tuple[object, ...]:
         """Return the rows in the order of the statement's parameters. *owner* is the process that sends webhooks."""
-        commands = self.commands or ()
-        return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels, *commands
+        commands = self.commands or (() if self.flow is None else ([], [], []))
+        flow = self.flow or ()
+        return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels, *commands, *flow
 
 
 def more_rows(batch: Sequence[Decision]) -> MoreRows | None:
     """Return the rows of *batch* that `engine_statements.CHECKPOINT` doesn't write; None if there are none."""
-    if not [decision for decision in batch if decision.has_more_rows or decision.has_costs]:  # hot path
+    if not [each for each in batch if each.has_more_rows or each.has_costs or each.has_flow]:  # hot path
         return None
     deliveries = [
         (decision.workflow.id, delivery.event_id, delivery.type, delivery.lane, delivery.at)
@@ -78,7 +86,9 @@ def more_rows(batch: Sequence[Decision]) -> MoreRows | None:
         decision.workflow.id: decision.labels or {} for decision in batch if not isinstance(decision.labels, UnsetType)
     }
     costs = any(decision.has_costs for decision in batch)
-    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs, _command_rows(batch))
+    flow = flow_rows(batch) if any(decision.has_flow for decision in batch) else None
+    commands = _command_rows(batch)
+    return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs, commands, flow)
 
 
 def _command_rows(batch: Sequence[Decision]) -> tuple[list[UUID], list[UUID], list[str]] | None:
@@ -123,6 +133,9 @@ def _json(value: Any) -> str | None:
 
 _encode_workflow = _encoder(STATE)
 _encode_step = _encoder(TYPES["checkpoint_step_2"], result=_decode)
+_PLAIN = (_encode_workflow, _encode_step)
+_encode_flow_workflow = _encoder((*STATE, WAKE_AT))
+_encode_flow_step = _encoder(TYPES["checkpoint_step_3"], result=_decode, flow=_json)
 _encode_task = _encoder(
     TYPES["checkpoint_task_2"],
     outputs=lambda outputs: json.encode(outputs).decode() if outputs else "[]",

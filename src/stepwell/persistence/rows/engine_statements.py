@@ -12,6 +12,8 @@ from stepwell.domain.daily_costs import MAX_MODEL
 from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.records import NO_PROCESS
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
+from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
+from stepwell.persistence.rows.lease_statements import PROCESSES
 
 STATE: Final = (
     ("status", "text"),
@@ -118,6 +120,8 @@ _DELIVERY: Final = (
     ("created_at", "timestamptz"),
 )
 _KEY: Final = (("workflow_id", "uuid"), ("scope", "text"), ("key", "text"), ("token", "uuid"))
+WAKE_AT: Final = ("wake_at", "timestamptz")
+_FLOW: Final = ("flow", "json")
 _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
 
 # The composite types of rows, as migrations have created them.
@@ -125,15 +129,18 @@ TYPES: Final = {
     "insert_workflow_4": _NEW_WORKFLOW,
     "insert_step_2": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
+    "checkpoint_workflow_2": (*_FENCE, *STATE, WAKE_AT),
     "checkpoint_step_2": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
+    "checkpoint_step_3": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE, _FLOW),
     "checkpoint_task_2": _TASK,
     "checkpoint_event": _EVENT,
     "checkpoint_delivery": _DELIVERY,
     "checkpoint_key": _KEY,
+    **WAIT_TYPES,
 }
 
-WORKFLOW_COLUMNS: Final = tuple(name for name, _ in STATE)
-STEP_COLUMNS: Final = tuple(name for name, _ in _STEP_STATE)
+WORKFLOW_COLUMNS: Final = tuple(name for name, _ in (*STATE, WAKE_AT))
+STEP_COLUMNS: Final = tuple(name for name, _ in (*_STEP_STATE, _FLOW))
 TASK_COLUMNS: Final = tuple(name for name, _ in _TASK)
 
 
@@ -146,22 +153,28 @@ def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
 
 
 _MUTABLE_TASK = _TASK[7:]
+_PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step_2")
 # `(x IN (...)) IS TRUE` always uses a hash table. A bare IN might use another plan if the planner expects few rows.
 _IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 
 
-def _checkpoint(before: str = "", fence: str = "") -> str:
-    """Return the stages of a checkpoint. The stages *before* come first. *fence* is one more condition of `written`."""
+def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str:
+    """Return the stages of a checkpoint. The stages *before* come first. *fence* is one more condition of `written`.
+
+    *flow*: the rows of workflows and steps have the columns of flow control, too.
+    """
+    state, step_state = ((*STATE, WAKE_AT), (*_STEP_STATE, _FLOW)) if flow else (STATE, _STEP_STATE)
+    workflow_type, step_type = ("checkpoint_workflow_2", "checkpoint_step_3") if flow else _PLAIN_TYPES
     return f"""
 WITH {before}written AS (
-    UPDATE workflows AS t SET {_assign(STATE, "w")}
-    FROM unnest($1::checkpoint_workflow[]) AS w
+    UPDATE workflows AS t SET {_assign(state, "w")}
+    FROM unnest($1::{workflow_type}[]) AS w
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
       AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event{fence}
     RETURNING t.id
 ), changed_steps AS (
-    UPDATE steps AS t SET {_assign(_STEP_STATE, "s")}
-    FROM unnest($2::checkpoint_step_2[]) AS s
+    UPDATE steps AS t SET {_assign(step_state, "s")}
+    FROM unnest($2::{step_type}[]) AS s
     WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_IS_WRITTEN.format("s")}
 ), changed_tasks AS (
     INSERT INTO tasks ({_names(_TASK)})
@@ -238,9 +251,19 @@ CHECKPOINT_AND_COSTS: Final = f"{_CHECKPOINT}, {_MORE}, {_COUNT_COSTS} {_COMMITT
 
 # `CHECKPOINT_AND_COSTS` for a batch with commands: $13 are their ids, $14 their workflows and $15 their outcomes. A
 # workflow is written only if each of its commands still waits. Each requester is notified of the outcome.
+_NOT_WITHDRAWN: Final = " AND (w.id IN (SELECT workflow_id FROM withdrawn)) IS NOT TRUE"
 CHECKPOINT_AND_COMMANDS: Final = f"""
-{_checkpoint(LOCK_COMMANDS, " AND (w.id IN (SELECT workflow_id FROM withdrawn)) IS NOT TRUE")},
+{_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN)},
 {_MORE}, {_COUNT_COSTS}, {MARK_COMMANDS}
+SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
+FROM written
+"""  # noqa: S608 - built from the constants above
+
+# `CHECKPOINT_AND_COMMANDS` for a batch with flow control: workflows that are parked, and steps, waits and signals. So
+# all other batches keep their statements, and the plans of these.
+CHECKPOINT_AND_FLOW: Final = f"""
+{_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN, flow=True)},
+{_MORE}, {_COUNT_COSTS}, {MARK_COMMANDS}, {WRITE_WAITS}
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
 FROM written
 """  # noqa: S608 - built from the constants above
@@ -412,11 +435,11 @@ FROM idle WHERE w.id = idle.id
 RETURNING w.id
 """  # noqa: S608 - built from the constants above
 
-# The workflows that wait for admission, as the index `workflows_waiting` has them, without those that only a newer
+# The workflows that wait for admission, as the index `workflows_to_admit` has them, without those that only a newer
 # version understands. These are in an index of their own, so that the rows of the others aren't read.
 WAITING: Final = f"""
 SELECT tenant, count(*)::int AS number, min(started_at) AS oldest
-FROM workflows WHERE status = 'RUNNING' AND owner IS NULL
+FROM workflows WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL
   AND (id IN (SELECT id FROM workflows WHERE feature_level > {FEATURE_LEVEL})) IS NOT TRUE
 GROUP BY tenant
 """  # noqa: S608 - built from a constant
@@ -431,7 +454,8 @@ WITH picked AS MATERIALIZED (
         SELECT id, started_at, total_steps,
                greatest((total_steps + $6 - 1) / $6, (definition_bytes + $7 - 1) / $7, 1) AS places
         FROM workflows
-        WHERE status = 'RUNNING' AND owner IS NULL AND coalesce(tenant, '') = coalesce(t.tenant, '')
+        WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL
+          AND coalesce(tenant, '') = coalesce(t.tenant, '')
           AND (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE AND feature_level <= {FEATURE_LEVEL}
         ORDER BY started_at, id
         LIMIT t.number + 1
@@ -456,7 +480,7 @@ FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, 
 
 LOAD_WORKFLOWS: Final = f"""
 SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
-       {_names(STATE)}, evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
+       {_names(STATE)}, wake_at, {LOAD_SIGNALS} AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
        CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
@@ -466,7 +490,7 @@ FROM workflows AS w WHERE id = ANY($1::uuid[]) ORDER BY id
 
 LOAD_STEPS: Final = f"""
 SELECT s.workflow_id, w.created_at, {_names(_NEW_STEP, "s.")},
-       {", ".join(f"s.{name}" for name, kind in _STEP_STATE if kind != "json")}
+       {", ".join(f"s.{name}" for name in STEP_COLUMNS if name != "result")}
 FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
 WHERE s.workflow_id = ANY($1::uuid[]) ORDER BY s.workflow_id, s.position
 """  # noqa: S608 - built from the constants above
@@ -491,82 +515,6 @@ JOIN workflows AS w ON w.id = x.workflow_id
 WHERE s.result IS NOT NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
 """
 
-# The channel of the notifications that other processes have started or ended. See
-# https://www.postgresql.org/docs/current/sql-notify.html
-PROCESSES: Final = "stepwell_processes"
-
-# The statement notifies other processes if the lease has ended, or has less than half of its time left, because they
-# may consider the process dead or idle. If a process renews in time, all that have read its lease know it.
-RENEW_LEASE: Final = f"""
-WITH known AS MATERIALIZED (
-    SELECT lease_until > clock_timestamp() + make_interval(secs => coalesce($2::float8, 0) / 2) AS alive
-    FROM processes WHERE id = $1
-), renewed AS (
-    INSERT INTO processes (id, lease_until)
-    VALUES ($1, coalesce(clock_timestamp() + make_interval(secs => $2::float8), 'infinity'))
-    ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until
-    RETURNING id
-)
-SELECT pg_notify('{PROCESSES}', id::text) FROM renewed WHERE NOT EXISTS (SELECT FROM known WHERE alive)
-"""  # noqa: S608 - built from a constant
-
-# 0 if an owner with work has no row, or its lease has ended. A process that only has webhooks or cleanups for later may
-# let its lease end; other processes are needed when these are due. A living process may get work at any time, so its
-# lease is read again when it ends. A process may have died before it announced a workflow that waits for admission. So
-# while any waits, others look as soon as a lease has ended; the claim then forgets that process. The recursive stages
-# find each owner by one step in an index. 0 also if a command waits for this process, whose notification got lost.
-NEXT_EXPIRY: Final = """
-WITH RECURSIVE workflow_owners AS (
-    (SELECT owner FROM workflows WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
-    UNION ALL
-    SELECT (SELECT w.owner FROM workflows AS w WHERE w.owner > r.owner ORDER BY w.owner LIMIT 1)
-    FROM workflow_owners AS r WHERE r.owner IS NOT NULL
-), delivery_owners AS (
-    (SELECT owner FROM deliveries WHERE owner IS NOT NULL AND next_at IS NOT NULL ORDER BY owner LIMIT 1)
-    UNION ALL
-    SELECT (SELECT d.owner FROM deliveries AS d WHERE d.owner > t.owner AND d.next_at IS NOT NULL
-            ORDER BY d.owner LIMIT 1)
-    FROM delivery_owners AS t WHERE t.owner IS NOT NULL
-), cleanup_owners AS (
-    (SELECT owner FROM cleanups ORDER BY owner LIMIT 1)
-    UNION ALL
-    SELECT (SELECT c.owner FROM cleanups AS c WHERE c.owner > t.owner ORDER BY c.owner LIMIT 1)
-    FROM cleanup_owners AS t WHERE t.owner IS NOT NULL
-), wanted AS (
-    SELECT CASE
-        WHEN p.lease_until > clock_timestamp() OR p.id IN (SELECT owner FROM workflow_owners)
-            OR EXISTS (SELECT FROM workflows WHERE status = 'RUNNING' AND owner IS NULL) THEN p.lease_until
-        ELSE least(
-            (SELECT min(d.next_at) FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL),
-            (SELECT min(c.next_at) FROM cleanups AS c WHERE c.owner = p.id))
-    END AS at
-    FROM processes AS p
-    WHERE p.id <> $1 AND p.lease_until > '-infinity' AND p.lease_until < 'infinity'
-    UNION ALL
-    SELECT '-infinity' FROM (
-        SELECT owner FROM workflow_owners UNION SELECT owner FROM delivery_owners UNION SELECT owner FROM cleanup_owners
-    ) AS o
-    WHERE o.owner <> $1 AND NOT EXISTS (SELECT FROM processes AS p WHERE p.id = o.owner)
-    UNION ALL
-    SELECT '-infinity' WHERE EXISTS (SELECT FROM deliveries WHERE owner IS NULL AND next_at IS NOT NULL)
-    UNION ALL
-    SELECT '-infinity' WHERE EXISTS (
-        SELECT FROM commands AS c JOIN workflows AS w ON w.id = c.workflow_id
-        WHERE c.outcome IS NULL AND c.created_at < clock_timestamp() - interval '0.5 s' AND w.owner = $1
-    )
-)
-SELECT CASE WHEN min(at) > clock_timestamp() THEN extract(epoch FROM min(at) - clock_timestamp()) ELSE 0 END::float8
-FROM wanted HAVING count(at) > 0
-"""
-
-# Notifies the other processes that workflows wait for one with room.
-ANNOUNCE: Final = f"SELECT pg_notify('{PROCESSES}', $1)"
-
-RELEASE: Final = f"""
-WITH gone AS (DELETE FROM processes WHERE id = $1 RETURNING id)
-SELECT pg_notify('{PROCESSES}', id::text) FROM gone
-"""  # noqa: S608 - built from a constant
-
 # Gives workflows of the process $1 an owner that is never alive, so that any other process may claim them, and notifies
 # the others.
 HAND_OVER: Final = f"""
@@ -576,8 +524,6 @@ WITH handed_over AS (
 )
 SELECT pg_notify('{PROCESSES}', $1::text) WHERE EXISTS (SELECT FROM handed_over)
 """  # noqa: S608 - built from constants
-
-EXPIRE_OTHERS: Final = "UPDATE processes SET lease_until = '-infinity' WHERE id <> $1"
 
 BEGIN_TRIAL: Final = "UPDATE workflows SET crashes = $3 WHERE id = $2 AND owner = $1"
 

@@ -148,6 +148,7 @@ class WorkflowColumns(TypedColumns):
     epoch = _count()
     last_event = _count()
     crashes = _count()
+    wake_at = _time()
 
 
 class StepColumns(TypedColumns):
@@ -179,6 +180,32 @@ class StepColumns(TypedColumns):
     completed_at = _time()
     updated_at = _time(nullable=False)
     skip_reason = _text(nullable=True)
+    flow = _json(nullable=True)
+
+
+class WaitColumns(TypedColumns):
+    """What people see of the waits of steps, one row for each. `shown` has the inputs that a decision is about."""
+
+    workflow_id = _id()
+    position = _int()
+    id = _id()
+    kind = _text()
+    tenant = _text(nullable=True)
+    since = _time(nullable=False)
+    until = _time()
+    message = _text(nullable=True)
+    choices = _json()
+    shown = _json()
+
+
+class SignalColumns(TypedColumns):
+    """The signals that have arrived and that no step has taken yet."""
+
+    workflow_id = _id()
+    name = _text()
+    data = _json()
+    sender = _text()
+    at = _time(nullable=False)
 
 
 class TaskColumns(TypedColumns):
@@ -444,12 +471,16 @@ workflows = Table(
     Index("workflows_by_completed_at", "completed_at", postgresql_where=text("completed_at IS NOT NULL")),
     Index("workflows_by_owner", "owner", "id", postgresql_where=text("owner IS NOT NULL")),
     Index(
-        "workflows_waiting",
-        text("coalesce(tenant, '')"),
-        "started_at",
-        "id",
+        "workflows_to_admit",
+        *(text("coalesce(tenant, '')"), "started_at", "id"),
         postgresql_include=["tenant"],
-        postgresql_where=text("status = 'RUNNING' AND owner IS NULL"),
+        postgresql_where=text("status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL"),
+    ),
+    # Those that are parked, in the order in which they are due.
+    Index(
+        *("workflows_due", "status", "wake_at"),
+        postgresql_include=["feature_level"],
+        postgresql_where=text("wake_at IS NOT NULL"),
     ),
     # Those that some version doesn't understand, so that such a version finds them without reading all that wait.
     Index("workflows_by_feature_level", "feature_level", "id", postgresql_where=text("feature_level > 1")),
@@ -466,6 +497,18 @@ steps = Table(
     PrimaryKeyConstraint("workflow_id", "position"),
     postgresql_with={"fillfactor": "70"},
 )
+waits = Table(
+    "waits",
+    metadata,
+    WaitColumns,
+    PrimaryKeyConstraint("workflow_id", "position"),
+    Index(
+        "waits_for_decisions",
+        *(text("coalesce(tenant, '')"), "since", "workflow_id", "position"),
+        postgresql_where=text("kind = 'decision'"),
+    ),
+)
+signals = Table("signals", metadata, SignalColumns, PrimaryKeyConstraint("workflow_id", "name"))
 tasks = Table(
     "tasks",
     metadata,
@@ -527,9 +570,7 @@ uploads = Table(
     UploadColumns,
     Index(
         "uploads_by_contents",
-        _UPLOAD_LANE,
-        text("(tenant IS NULL)"),
-        "sha256",
+        *(_UPLOAD_LANE, text("(tenant IS NULL)"), "sha256"),
         unique=True,
         postgresql_where=_STORED,
     ),

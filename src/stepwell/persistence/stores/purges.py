@@ -76,6 +76,10 @@ old_steps AS (
     DELETE FROM labels AS l USING free WHERE l.workflow_id = free.id
 ), old_commands AS (
     DELETE FROM commands AS c USING free WHERE c.workflow_id = free.id
+), old_waits AS (
+    DELETE FROM waits AS n USING free WHERE n.workflow_id = free.id
+), old_signals AS (
+    DELETE FROM signals AS n USING free WHERE n.workflow_id = free.id
 ), new_removals AS (
     INSERT INTO file_removals (task_id, workflow_id, tenant, outputs)
     SELECT k.id, k.workflow_id, free.tenant, k.outputs FROM old_tasks AS k JOIN free ON free.id = k.workflow_id

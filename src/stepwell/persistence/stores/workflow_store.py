@@ -1,7 +1,7 @@
 """`ports.storage.WorkflowStore` on asyncpg: what the engine writes, and what a recovery reads."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
@@ -14,7 +14,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, WaitingCount
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE
 from stepwell.persistence.clock import DatabaseClock
@@ -24,8 +24,10 @@ from stepwell.persistence.connections.timestamp_codec import with_timestamp_code
 from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.decode_rows import read_labels, read_object, step_record, task, workflow_state
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
+from stepwell.persistence.rows.flow_rows import read_signals
+from stepwell.persistence.rows.flow_statements import UNPARK
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
-from stepwell.ports.storage import CONCURRENT_WRITES
+from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S
 
 _STEPS_A_PAGE = 20_000
 _NO_TRIALS = 2**31 - 1  # unclean ends, more than there ever are within ten minutes
@@ -107,10 +109,13 @@ class PostgresWorkflowStore:
         if more is None:
             rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
         else:
-            parameters = (*checkpoint_rows(batch), *more.parameters(self._owner))
+            has_flow = more.flow is not None
+            parameters = (*checkpoint_rows(batch, flow=has_flow), *more.parameters(self._owner))
             statement = sql.CHECKPOINT_AND_COSTS if more.costs else sql.CHECKPOINT_AND_MORE
             if more.commands is not None:
                 statement = sql.CHECKPOINT_AND_COMMANDS
+            if has_flow:
+                statement = sql.CHECKPOINT_AND_FLOW
             rows = await connection.fetch(statement, *parameters)
         if rows:
             self._clock.observe(rows[0]["now"])
@@ -183,6 +188,12 @@ class PostgresWorkflowStore:
         return AdmissionResult([loaded[each] for each in ids], {row["tenant"]: row["places"] for row in left})
 
     @unavailable_in_outage
+    async def unpark(self, limit: int) -> UnparkedWorkflows:
+        async with self._turn():
+            row = await self._pool.fetchrow(UNPARK, limit, PAUSED_A_PAGE, POSTPONED_S)
+        return UnparkedWorkflows(Counter(row["tenants"]), list(row["paused"]), row["next_at"])
+
+    @unavailable_in_outage
     async def set_clock(self) -> None:
         self._clock.observe(cast("datetime", await self._pool.fetchval(sql.NOW)))
 
@@ -206,6 +217,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             row["result_bytes"] or 0,
             feature_level=row["feature_level"],
             evaluates=row["evaluates"],
+            signals=read_signals(row["signals"]),
             inputs=None if row["inputs"] is None else row["inputs"].encode(),
             labels=read_labels(row["labels"]),
         )

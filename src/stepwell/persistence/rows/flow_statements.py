@@ -1,0 +1,118 @@
+"""The parts of the engine's statements that are about waits, signals and parked workflows.
+
+A workflow is parked while `wake_at` is set: it only waits, and no process has it in memory. It is then RUNNING or
+PAUSED, without an owner. The index `workflows_due` has the parked workflows in the order in which they are due.
+"""
+
+from typing import Final
+
+from stepwell.domain.feature_level import FEATURE_LEVEL, WAITS_LEVEL
+
+_WAIT: Final = (
+    ("workflow_id", "uuid"),
+    ("position", "int"),
+    ("id", "uuid"),
+    ("kind", "text"),
+    ("since", "timestamptz"),
+    ("until", "timestamptz"),
+    ("message", "text"),
+    ("choices", "json"),
+    ("shown", "json"),
+)
+_SIGNAL: Final = (
+    ("workflow_id", "uuid"),
+    ("name", "text"),
+    ("data", "json"),
+    ("sender", "text"),
+    ("at", "timestamptz"),
+)
+
+# Composite types of rows, see `engine_statements.TYPES`.
+WAIT_TYPES: Final = {"checkpoint_wait": _WAIT, "checkpoint_signal": _SIGNAL}
+
+
+def _names(columns: tuple[tuple[str, str], ...], prefix: str = "") -> str:
+    return ", ".join(prefix + name for name, _ in columns)
+
+
+def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
+    return ", ".join(f"{name} = {source}.{name}" for name, _ in columns)
+
+
+_IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
+
+# Stages of `engine_statements.CHECKPOINT_AND_FLOW`, which follow the stage `written`: the waits $16 that have begun,
+# the places $17 and $18 of those that have ended, the signals $19 that are stored, and the names $21 of those that the
+# workflows $20 have taken. A step that waits again replaces the row of its earlier wait. $22 are tasks and uploads
+# whose files the workflows $23 need from now on.
+WRITE_WAITS: Final = f"""new_waits AS (
+    INSERT INTO waits ({_names(_WAIT)}, tenant)
+    SELECT {_names(_WAIT, "n.")}, w.tenant
+    FROM unnest($16::checkpoint_wait[]) AS n JOIN workflows AS w ON w.id = n.workflow_id
+    WHERE {_IS_WRITTEN.format("n")}
+    ON CONFLICT (workflow_id, position) DO UPDATE SET {_assign(_WAIT[2:], "excluded")}
+), ended_waits AS (
+    DELETE FROM waits AS t USING unnest($17::uuid[], $18::int[]) AS n(workflow_id, position)
+    WHERE t.workflow_id = n.workflow_id AND t.position = n.position AND {_IS_WRITTEN.format("n")}
+), new_signals AS (
+    INSERT INTO signals ({_names(_SIGNAL)})
+    SELECT {_names(_SIGNAL, "n.")} FROM unnest($19::checkpoint_signal[]) AS n
+    WHERE {_IS_WRITTEN.format("n")}
+    ON CONFLICT (workflow_id, name) DO UPDATE SET {_assign(_SIGNAL[2:], "excluded")}
+), taken_signals AS (
+    DELETE FROM signals AS t USING unnest($20::uuid[], $21::text[]) AS n(workflow_id, name)
+    WHERE t.workflow_id = n.workflow_id AND t.name = n.name AND {_IS_WRITTEN.format("n")}
+), new_references AS (
+    INSERT INTO artifact_references (task_id, workflow_id)
+    SELECT n.task_id, n.workflow_id FROM unnest($22::uuid[], $23::uuid[]) AS n(task_id, workflow_id)
+    WHERE {_IS_WRITTEN.format("n")}
+    ON CONFLICT DO NOTHING
+)"""  # noqa: S608 - built from the constants above
+
+# A column of `engine_statements.LOAD_WORKFLOWS`. No workflow of an earlier level has signals.
+LOAD_SIGNALS: Final = f"""CASE WHEN feature_level >= {WAITS_LEVEL} THEN (
+           SELECT json_object_agg(n.name, json_build_object('data', n.data, 'sender', n.sender, 'at', n.at))
+           FROM signals AS n WHERE n.workflow_id = w.id
+       ) END"""  # noqa: S608 - built from a constant
+
+
+def _next_wake(status: str, but: str = "") -> str:
+    """Return the SQL of the time at which the next parked workflow of that *status* is due. *but*: a condition."""
+    return f"""(
+    SELECT w.wake_at FROM workflows AS w
+    WHERE w.status = '{status}' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01'
+      AND w.feature_level <= {FEATURE_LEVEL}{but}
+    ORDER BY w.wake_at LIMIT 1
+)"""  # noqa: S608 - built from constants
+
+
+def _due(status: str, limit: str) -> str:
+    # `now()` is stable, so it can end the scan of the index; `clock_timestamp()` can't.
+    return f"""
+    SELECT w.id FROM workflows AS w
+    WHERE w.status = '{status}' AND w.wake_at IS NOT NULL AND w.wake_at <= now() AND w.feature_level <= {FEATURE_LEVEL}
+    ORDER BY w.wake_at LIMIT {limit} FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - built from constants
+
+
+# The time at which the next parked workflow is due, of those that wait for a time. `wake_at` of the others is the last
+# time that Python knows.
+NEXT_WAKE: Final = f"least({_next_wake('RUNNING')}, {_next_wake('PAUSED')})"
+
+# Lets up to $1 parked workflows that are due wait for admission. The epoch changes, so that whoever has loaded one of
+# them for a verb repeats the verb. Two processes skip each other's rows. Those that are PAUSED don't become active: up
+# to $2 of them are returned. They are due again after $3 seconds, in case that the caller dies. Also returns when the
+# next workflow is due, those that this statement leaves included.
+UNPARK: Final = f"""
+WITH due AS MATERIALIZED ({_due("RUNNING", "$1")}), unparked AS (
+    UPDATE workflows AS w SET wake_at = NULL, epoch = w.epoch + 1 FROM due WHERE w.id = due.id RETURNING w.tenant
+), due_paused AS MATERIALIZED ({_due("PAUSED", "$2")}), postponed AS (
+    UPDATE workflows AS w SET wake_at = clock_timestamp() + make_interval(secs => $3::float8)
+    FROM due_paused WHERE w.id = due_paused.id RETURNING w.id, w.wake_at
+)
+SELECT ARRAY(SELECT tenant FROM unparked) AS tenants, ARRAY(SELECT id FROM postponed) AS paused, least(
+    (SELECT min(wake_at) FROM postponed),
+    {_next_wake("RUNNING", " AND (w.id IN (SELECT id FROM due)) IS NOT TRUE")},
+    {_next_wake("PAUSED", " AND (w.id IN (SELECT id FROM due_paused)) IS NOT TRUE")}
+) AS next_at
+"""  # noqa: S608 - built from constants
