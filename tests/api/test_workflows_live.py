@@ -113,6 +113,7 @@ class TestCreate:
             "fallback_provider_capabilities": None,
             "dependencies": [],
             "input_mappings": [],
+            "when": None,
             "run_if": "all_completed",
             "optional": False,
             "status": "PENDING",

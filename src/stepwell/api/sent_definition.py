@@ -58,7 +58,8 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
     """
     definition = _read_step(step.definition)
     run_if = UNSET if step.run_if is RunIf.ALL_COMPLETED else step.run_if
-    definition = structs.replace(definition, run_if=run_if, optional=step.optional or UNSET)
+    when = UNSET if step.condition is None else step.condition
+    definition = structs.replace(definition, run_if=run_if, optional=step.optional or UNSET, when=when)
     if not evaluates and may_have_expressions(definition.config):
         definition = structs.replace(definition, config=with_literal_texts(definition.config))
     return json.encode(definition)

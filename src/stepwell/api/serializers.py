@@ -48,7 +48,8 @@ def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepP
     """Return the step. Without *results*, it has no member `result`."""
     state = record.state
     result = _raw(state.result) if results else UNSET
-    return _step(record, record.definition, state, record.attempts, result, record.plan, record.created_at)
+    definition, plan = record.definition, record.plan
+    return _step(record, definition, state, record.attempts, result, plan, definition.condition, record.created_at)
 
 
 class _Definition(Struct, frozen=True):
@@ -87,7 +88,7 @@ def stored_step_to_public(
     """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
     result = _raw(step.result if state.status is StepStatus.COMPLETED else None) if results else UNSET
     definition = _read_definition(step.definition)
-    return _step(step, definition, state, state.attempts, result, step, created_at)
+    return _step(step, definition, state, state.attempts, result, step, step.condition, created_at)
 
 
 def _step(
@@ -97,6 +98,7 @@ def _step(
     attempts: StepAttempts,
     result: Raw | UnsetType | None,
     resolved: ResolvedStep | StoredStep,
+    condition: str | None,
     created_at: datetime,
 ) -> WorkflowStepPublic:
     return WorkflowStepPublic(
@@ -111,6 +113,7 @@ def _step(
         fallback_provider_capabilities=definition.fallback_provider_capabilities,
         dependencies=definition.dependencies,
         input_mappings=definition.input_mappings,
+        when=condition,
         run_if=resolved.run_if,
         optional=resolved.optional,
         status=state.status,

@@ -38,6 +38,7 @@ from stepwell.engine.admission.limit_shares import LimitShares
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
+from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.retention import Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
@@ -214,10 +215,11 @@ def build_engine(
         admission.local,
         lease,
     )
+    evaluator = FlowEvaluator(expressions, workflow_store, memory, clock, uuid7)
     health, bus = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock), EventBus()
     outcomes, max_bytes = build_outcomes(settings, runner), settings.results_max_bytes
     scheduler = Scheduler(
-        workflow_store, runner, admission, health, clock, uuid7, bus, outcomes, results_max_bytes=max_bytes
+        workflow_store, runner, admission, health, clock, uuid7, bus, outcomes, evaluator, results_max_bytes=max_bytes
     )
     if workers is not None:
         workers.listen(partial(scheduler.handle_callback, body=b""))

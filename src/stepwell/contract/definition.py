@@ -43,6 +43,17 @@ def merged_dependencies(declared: list[str], implied: Iterable[str]) -> list[str
     return list(dict.fromkeys((*declared, *implied)))
 
 
+Condition: TypeAlias = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_FROM_FIELD,
+        description="The condition of the step: a JMESPath expression over the results of its dependencies, inputs and "
+        "workflow, without ${ and }. Once the dependencies have ended, the step is SKIPPED unless the value is true",
+    ),
+]
+
+
 class FieldMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     from_step: Annotated[str, Meta(description="Step ID to get output from")]
     from_field: Annotated[
@@ -85,6 +96,7 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
     fallback_provider_capabilities: Annotated[
         list[str] | None, Meta(description="Capabilities for the fallback provider. They need fallback_provider_type.")
     ] = None
+    when: Condition | UnsetType = UNSET
     run_if: (
         Annotated[
             RunIf,
@@ -99,6 +111,11 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
         Annotated[bool, Meta(description="If the step fails for good, the workflow goes on without it (default false)")]
         | UnsetType
     ) = UNSET
+
+    @property
+    def condition(self) -> str | None:
+        """The expression `when`; None without one."""
+        return None if isinstance(self.when, UnsetType) else self.when
 
     @property
     def dependencies(self) -> list[str]:

@@ -195,7 +195,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.STEP_WAITING: "The step waits for a decision, a signal or a time",
     EventType.STEP_COMPLETED: "The step has a result",
     EventType.STEP_FAILED: "The step has failed for good",
-    EventType.STEP_SKIPPED: "The step doesn't run, because of how the steps that it depends on have ended",
+    EventType.STEP_SKIPPED: "The step doesn't run: its condition isn't true, or its dependencies ended otherwise",
     EventType.STEP_CANCELLED: "The step was cancelled",
     EventType.STEP_CANCEL_SETTLED: "It is known what has become of the remote job of an abandoned attempt",
 }

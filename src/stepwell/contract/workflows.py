@@ -43,6 +43,7 @@ class WorkflowStepPublic(Struct, kw_only=True):
     fallback_provider_capabilities: list[str] | None = None
     dependencies: list[str]
     input_mappings: list[Mapping]
+    when: Annotated[str, Meta(description="Its condition, a JMESPath expression; null without one")] | None = None
     run_if: Annotated[RunIf, Meta(description="How its dependencies must have ended, so that the step runs")] = (
         RunIf.ALL_COMPLETED
     )

@@ -119,7 +119,7 @@ FoundWorkflow: TypeAlias = WorkflowRecord | LargeWorkflow
 
 class StoredStep(Struct, frozen=True):
     """The constant columns of a step, and its result. `definition` and `result` are JSON. `definition` is without
-    `run_if` and `optional`.
+    `run_if`, `optional` and `when`, which is `condition` here.
 
     `result` belongs to an answer only if the step is COMPLETED in the snapshot that the answer shows.
     """
@@ -129,6 +129,7 @@ class StoredStep(Struct, frozen=True):
     max_retries: int
     run_if: RunIf
     optional: bool
+    condition: str | None
     definition: bytes
     result: bytes | None
 
@@ -187,7 +188,7 @@ class AnswerSize(Struct, frozen=True):
 class StoredInputs(Struct, frozen=True):
     """The `inputs` and the `inputs_schema` of a workflow as JSON; None if it has none.
 
-    `evaluates`: the configs of its steps have expressions. Else their texts are literal.
+    `evaluates`: its steps have conditions, or expressions in their configs. Else their texts are literal.
     """
 
     inputs: bytes | None = None

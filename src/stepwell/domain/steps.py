@@ -21,13 +21,17 @@ class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
     signal: str | None = None
 
 
+_CONDITION_ONLY = FlowPlan(has_condition=True)
+
+
 def flow_plan(step: WorkflowStepDefinition) -> FlowPlan | None:
     """Return the flow control of a step; None without any."""
-    if (waits_for := WAITS_OF.get(step.task_type)) is None:
-        return None
+    has_condition, waits_for = step.condition is not None, WAITS_OF.get(step.task_type)
+    if waits_for is None:  # hot path
+        return _CONDITION_ONLY if has_condition else None
     name = step.config.get("name")
     signal = None if waits_for is not WaitKind.SIGNAL else step.id if name is None else str(name)
-    return FlowPlan(waits_for=waits_for, signal=signal)
+    return FlowPlan(has_condition=has_condition, waits_for=waits_for, signal=signal)
 
 
 class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):

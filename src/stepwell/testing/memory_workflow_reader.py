@@ -104,7 +104,7 @@ class MemoryWorkflowReader:
                 break
             result = step.state.result if parts.results else None
             plan, definition = step.plan, json.encode(step.definition)
-            constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional)
+            constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional, step.definition.condition)
             read.append(StoredStep(*constant, definition, result))
         return read
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from stepwell.domain.errors import InvalidRequest
+from stepwell.domain.mapping.expressions import expressions_of
 from stepwell.domain.mapping.templates import parse_template
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
@@ -187,3 +188,66 @@ def test_the_expressions_of_a_step_and_of_a_definition_are_bounded() -> None:
 def test_a_file_that_an_expression_names_is_not_checked_before_it_is_known() -> None:
     config = {"base_image_url": "${inputs.photo}", "prompt": "x"}
     assert plan(body(refine("r", config=config))).evaluates
+
+
+WHEN = ("body", "steps", 0, "when")
+
+
+def test_a_condition_implies_a_dependency_on_each_step_that_it_names() -> None:
+    planned = plan(
+        body(join("z", "y", when="a.ok && inputs.x == '${' && !b", config={"x": "${c.v}"}), *map(join, "yabc"))
+    )
+    (reader, *_) = planned.request.steps
+    assert (planned.evaluates, planned.feature_level, reader.condition) == (True, 4, "a.ok && inputs.x == '${' && !b")
+    assert reader.depends_on == ["y", "a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("when", "type_", "message"),
+    [
+        ("${a.ok}", "bad_expression", "A condition is one whole expression: write it without ${ and }"),
+        ("b.ok", "unknown_step", "There is no step 'b'. An expression begins with the id of a step, with inputs or"),
+        ("step-1.ok", "bad_expression", "in an expression the id 'step-1' stands in double quotes"),
+        (
+            "a.score > 5",
+            "bad_expression",
+            "a.score > 5: Not a JMESPath expression: unexpected text at character 11",
+        ),
+        ("item", "unknown_step", "item is a reserved name, which has no value"),
+        (" ", "bad_expression", "Not a JMESPath expression: it ends too early"),
+        ("z.ok", "self_dependency", "A step can't depend on itself"),
+        ("", "too_short", ""),
+        ("a" * 1_001, "too_long", ""),
+        (True, "string_type", ""),
+    ],
+)
+@pytest.mark.parametrize("check", [plan, lenient])
+def test_a_faulty_condition_is_refused(check: Any, when: Any, type_: str, message: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        check(body(join("z", when=when), join("a"), join("step-1")))
+    (fault,) = refused.value.faults
+    assert (fault.loc, fault.type) == (WHEN, type_)
+    assert message in fault.msg
+    assert "$${" not in fault.msg
+
+
+def test_a_condition_of_a_broken_step_is_checked_too() -> None:
+    step = join("z", when="nope.ok", max_retries=-1)
+    assert {fault.loc[3] for fault in faults_of(body(step))} == {"when", "max_retries"}
+
+
+def test_a_condition_that_reads_no_member_of_inputs_has_a_warning() -> None:
+    (warning,) = plan(body(join("z", when="inputs.thnig"), inputs={"thing": 1})).warnings
+    assert (warning.loc, warning.type) == (WHEN, "unknown_member")
+    assert "did you mean thing?" in warning.msg
+
+
+def test_a_condition_counts_as_an_expression_of_its_step() -> None:
+    config = {"x": "${inputs.a}" * 1_000}
+    (fault,) = faults_of(body(join("z", when="inputs.a", config=config), inputs={"a": 1}))
+    assert (fault.loc, fault.type) == (("body", "steps", 0, "config"), "too_many_expressions")
+
+
+def test_conditions_are_among_the_expressions_that_a_worker_parses() -> None:
+    sent = body(join("z", when="a.ok", config={"x": "${a.v}"}), join("a", when=5), join("b", when="x" * 1_001))
+    assert expressions_of(sent) == ["a.ok", "a.v"]

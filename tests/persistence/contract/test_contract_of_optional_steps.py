@@ -1,4 +1,4 @@
-"""Optional steps, `run_if` and the reasons of skips: what is read is what was stored, in each way to read it."""
+"""Optional steps, `run_if`, conditions, reasons of skips: each way to read them gives what was stored."""
 
 from uuid import uuid4
 
@@ -6,7 +6,7 @@ from msgspec import json
 
 from stepwell.api.sent_definition import encode_step
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WorkflowStatus
-from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL
+from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL, WAITS_LEVEL
 from stepwell.domain.lifecycle.inputs import AttemptFailed
 from stepwell.domain.records import WHOLE, ListFilter, StepSnapshot, Summary, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
@@ -14,10 +14,11 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import OTHER, Stored, admitted
 from support.workflows.definitions import body, join
 
+CONDITION = 'inputs."d" != `"é\\n"`'
 FLOW = body(
     join("a", optional=True),
     join("b", "a"),
-    join("c", "a", "d", run_if="all_ended"),
+    join("c", "a", "d", run_if="all_ended", when=CONDITION),
     join("d", run_if="all_completed", optional=False),
 )
 
@@ -49,6 +50,7 @@ async def test_what_is_stored_about_flow_is_read_again(stored: Stored) -> None:
         assert [step.plan for step in steps] == list(handle.run.plans)
         assert [step.plan.run_if for step in steps] == run_ifs
         assert [step.plan.optional for step in steps] == [True, False, False, False]
+        assert [step.definition.condition for step in steps] == [None, None, CONDITION, None]
         assert [step.state.skip_reason for step in steps] == [None, SkipReason.FAILURE, None, None]
     (snapshot,) = await reader.snapshot(EVERY_TENANT, (handle.workflow_id,), WHOLE)
     states = json.decode(snapshot.states[0], type=list[StepSnapshot])
@@ -56,11 +58,12 @@ async def test_what_is_stored_about_flow_is_read_again(stored: Stored) -> None:
     parts = WorkflowParts(results=False)
     slices = await reader.step_slice(EVERY_TENANT, handle.workflow_id, parts, 0, 9, 100_000)
     assert [step.run_if for step in slices] == run_ifs
+    assert [step.condition for step in slices] == [None, None, CONDITION, None]
     sent = [json.decode(encode_step(step, evaluates=False)) for step in slices]
-    assert [{key: step[key] for key in ("run_if", "optional") if key in step} for step in sent] == [
+    assert [{key: step[key] for key in ("run_if", "optional", "when") if key in step} for step in sent] == [
         {"optional": True},
         {},
-        {"run_if": "all_ended"},
+        {"run_if": "all_ended", "when": CONDITION},
         {},
     ]
 
@@ -92,7 +95,7 @@ async def test_an_ordinary_workflow_needs_no_level_and_has_its_first_error(store
     plain = await stored.make(body(join("a"), join("b"), config={"on_failure": "continue"}))
     flow = await stored.make(FLOW, owner=OTHER)
     levels = [await stored.workflow_store.load(EVERY_TENANT, each.workflow_id) for each in (plain, flow)]
-    assert [each and each.feature_level for each in levels] == [BASE_LEVEL, FLOW_LEVEL]
+    assert [each and each.feature_level for each in levels] == [BASE_LEVEL, WAITS_LEVEL]
     await fail(stored, plain, 1)
     await fail(stored, plain, 0)
     _, summary = await summary_of(stored, plain)
@@ -103,6 +106,7 @@ async def test_each_member_alone_raises_the_level(stored: Stored) -> None:
     for members, level in (
         ({"optional": True}, FLOW_LEVEL),
         ({"run_if": "any_completed"}, FLOW_LEVEL),
+        ({"when": "a"}, WAITS_LEVEL),
         ({"run_if": "all_completed", "optional": False}, BASE_LEVEL),
     ):
         handle = await stored.make(body(join("a"), join("b", "a", **members)))

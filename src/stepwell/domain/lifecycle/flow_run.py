@@ -150,6 +150,7 @@ class FlowRun(Run):
         decision = super().pending_work()
         self._set_wait_timers(decision)
         if self.may_start:
+            self._unasked.update(self._asked)  # a new workflow was started before anybody could answer
             self._ask(decision)
         return decision
 

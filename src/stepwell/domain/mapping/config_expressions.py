@@ -1,4 +1,5 @@
-"""Evaluates the expressions in a step's config over the results of its dependencies, `inputs` and `workflow`.
+"""Evaluates a step's condition, and the expressions in its config, over the results of its dependencies, `inputs` and
+`workflow`.
 
 What must hold:
 - An expression sees the results of the step's dependencies, and of no other step.
@@ -15,7 +16,7 @@ from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import NothingFound, compile_expression, value_of
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES, step_error
 from stepwell.domain.mapping.step_results import StepResults
-from stepwell.domain.mapping.templates import ConfigText, TemplateExpression, parse_template
+from stepwell.domain.mapping.templates import OPENING, ConfigText, TemplateExpression, parse_template
 from stepwell.domain.mapping.work_budget import WorkBudget, WorkExceeded
 from stepwell.domain.strict_json.schema_faults import printable_key
 from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
@@ -27,13 +28,16 @@ ITEM: Final = "item"
 RESERVED: Final = frozenset([INPUTS, WORKFLOW, ITEM])
 """The names that never mean a step of that id. `item` is reserved for steps that run once for each item."""
 
+CONDITION_PLACE: Final = ()
+"""Stands for the place of a condition, which is no place in a config."""
+
 _LONGEST_PLACE = 255
 _READ_CHARACTERS = 64  # of a text that is searched for expressions, for one unit of work
 _EXPRESSION_UNITS = 10  # to find an expression in its text, and to assemble its data
 
 
 class StepExpressions(Struct, frozen=True):
-    """The texts of a step's config that have expressions, and what these may read.
+    """The texts of a step's config that have expressions, or its condition as a text, and what these may read.
 
     `dependencies` are the ids of the steps whose results they see. `own` has `inputs` and `workflow`, encoded, as far
     as they read them.
@@ -42,6 +46,16 @@ class StepExpressions(Struct, frozen=True):
     texts: Sequence[ConfigText] = ()
     dependencies: Sequence[str] = ()
     own: Mapping[str, bytes] = {}
+
+
+def condition_text(condition: str) -> ConfigText:
+    """Return the condition as a text that is one whole expression."""
+    return ConfigText(CONDITION_PLACE, f"{OPENING}{condition}}}")
+
+
+def is_true(value: Any) -> bool:
+    """Return whether the value of an expression is true by JMESPath's definition, by which 0 is true."""
+    return not (value is None or value is False or value in ("", [], {}))
 
 
 class ExpressionData:
@@ -79,7 +93,7 @@ def expression_values(texts: Sequence[ConfigText], data: ExpressionData, budget:
 
 def place_label(text: ConfigText) -> str:
     """Return how errors name the place of the text."""
-    place = ".".join(map(str, ("config", *text.place)))
+    place = "when" if text.place == CONDITION_PLACE else ".".join(map(str, ("config", *text.place)))
     return f"Expression in {printable_key(place[:_LONGEST_PLACE])}"
 
 

@@ -1,4 +1,5 @@
-"""Checks and evaluates JMESPath expressions: a `from_field` over a step's result, and those in texts of a config.
+"""Checks and evaluates JMESPath expressions: a `from_field` over a step's result, and those in texts of a config,
+and the conditions of steps.
 
 A `from_field` may also be the name of a field.
 """
@@ -128,12 +129,16 @@ def _all_expressions(body: Any) -> Iterator[str]:
     for from_field in _from_fields(body):
         if not _PLAIN.fullmatch(from_field):
             yield from_field
-    yield from islice(_in_configs(body), MAX_EXPRESSIONS)
+    yield from islice(_in_steps(body), MAX_EXPRESSIONS)
 
 
-def _in_configs(body: Any) -> Iterator[str]:
+def _in_steps(body: Any) -> Iterator[str]:
     for step in _members(body, "steps"):
-        config = step.get("config") if isinstance(step, dict) else None
+        if not isinstance(step, dict):
+            continue
+        config, condition = step.get("config"), step.get("when")
+        if isinstance(condition, str) and len(condition) <= MAX_FROM_FIELD:
+            yield condition
         if not isinstance(config, dict) or not may_have_expressions(config):
             continue
         for each in islice(texts_of(config), MAX_STEP_EXPRESSIONS):

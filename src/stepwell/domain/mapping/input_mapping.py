@@ -95,9 +95,10 @@ def resolve_inputs(
     """Return the inputs of a step and its deferred transforms.
 
     The inputs are *base*, the step's effective config, with the *values* of its mappings on top. A deferred value isn't
-    in the inputs yet: the caller adds it by `put_input`.
+    in the inputs yet: the caller adds it by `put_input`. `timeout_s` is an input of steps that wait only.
     """
-    inputs = {name: value for name, value in base.items() if name != TIMEOUT}
+    waits = definition.task_type in WAITS_OF
+    inputs = {name: value for name, value in base.items() if name != TIMEOUT or waits}
     deferred = []
     for mapping, value in zip(definition.input_mappings, values, strict=True):
         if mapping.transform is not None and is_deferred(mapping.transform):

@@ -76,7 +76,7 @@ class Template(Struct, frozen=True, gc=False):
 
 
 class ConfigText(Struct, frozen=True, gc=False):
-    """A string of a config that may have expressions, and its place in the config."""
+    """A string of a config that may have expressions, and its place in the config. A condition has the place ()."""
 
     place: tuple[str | int, ...]
     text: str

@@ -1,10 +1,11 @@
-"""Checks the expressions in the configs of steps, before any of them can be evaluated.
+"""Checks the conditions of steps, and the expressions in their configs, before any of them can be evaluated.
 
 What must hold:
 - In an accepted definition each `${` begins an expression that compiles and whose names are known, or it is escaped.
   So the texts of a stored workflow mean the same in every version that runs it.
-- Under lenient handling a faulty expression is escaped, so it stays literal, and a warning names it.
-- A step depends on each step that an expression of its config names.
+- Under lenient handling a faulty expression of a config is escaped, so it stays literal, and a warning names it. A
+  faulty condition is always a fault.
+- A step depends on each step that its condition, or an expression of its config, names.
 - A path into `inputs` or `workflow` that leads to no member only gets a warning: null may be meant.
 """
 
@@ -69,8 +70,9 @@ class ReadOutput(NamedTuple):
 class CheckedExpressions(NamedTuple):
     """The expressions of one step. *config* is the step's config with each literal `${` escaped; None if it is equal.
 
-    *places* are the locations of the strings with expressions. *sources* has the ids of the steps that they name, each
-    with the location of the first such string. *evaluates*: a string has expressions, or escapes.
+    *places* are the locations of the config's strings with expressions. *sources* has the ids of the steps that the
+    expressions name, each with the location of the first that does. *evaluates*: the step has a condition, or a string
+    of its config has expressions or escapes.
     """
 
     config: JsonObject | None = None
@@ -103,22 +105,16 @@ class ExpressionChecks:
         self._left, self._searches = MAX_EXPRESSIONS, 0
 
     def of(self, step: PartialStep, position: int) -> CheckedExpressions:
-        """Check the expressions in the config of the step at *position*."""
-        if not step.config or not may_have_expressions(step.config):
+        """Check the condition of the step at *position*, and the expressions in its config."""
+        own = step.config if step.config and may_have_expressions(step.config) else None
+        if own is None and step.condition is None:
             return _NO_EXPRESSIONS
-        loc: Loc = ("body", "steps", position, "config")
-        found, literal = _Found(waits=step.task_type in WAITS_OF), dict[tuple[str | int, ...], str]()
-        for number, text in enumerate(texts_of(step.config), 1):
-            if self._left < 0:  # which is a fault already
-                break
-            place = (*loc, *(printable_key(part) if isinstance(part, str) else part for part in text.place))
-            if (changed := self._check(text, place, found)) != text.text:
-                literal[text.place] = changed
-            if number > MAX_STEP_EXPRESSIONS or found.is_full:
-                limit = f"{MAX_STEP_EXPRESSIONS:,} expressions, of {MAX_STEP_CHARACTERS:,} characters together"
-                found.faults.append(Fault(loc, f"A step has at most {limit}", "too_many_expressions"))
-                break
-        config = with_values(step.config, literal) if literal else None
+        loc: Loc = ("body", "steps", position)
+        found, config = _Found(waits=step.task_type in WAITS_OF), None
+        if step.condition is not None:
+            self._check_condition(step.condition, (*loc, "when"), found)
+        if own is not None:
+            config = self._check_texts(own, (*loc, "config"), found)
         return CheckedExpressions(
             config,
             evaluates=True,
@@ -128,6 +124,29 @@ class ExpressionChecks:
             faults=found.faults,
             warnings=found.warnings,
         )
+
+    def _check_condition(self, text: str, place: Loc, found: "_Found") -> None:
+        expression = TemplateExpression(text, 0, len(text))
+        if text.lstrip().startswith(OPENING):
+            message = f"A condition is one whole expression: write it without {OPENING} and }}"
+            found.faults.append(Fault(place, message, "bad_expression"))
+        elif self._may_have_more([expression], place, found):
+            self._check_expression(expression, place, found)
+
+    def _check_texts(self, config: JsonObject, loc: Loc, found: "_Found") -> JsonObject | None:
+        """Check the texts in *config*. Return it with each literal `${` escaped; None if it is equal."""
+        literal = dict[tuple[str | int, ...], str]()
+        for number, text in enumerate(texts_of(config), 1):
+            if self._left < 0:  # which is a fault already
+                break
+            place = (*loc, *(printable_key(part) if isinstance(part, str) else part for part in text.place))
+            if (changed := self._check(text, place, found)) != text.text:
+                literal[text.place] = changed
+            if number > MAX_STEP_EXPRESSIONS or found.is_full:
+                limit = f"{MAX_STEP_EXPRESSIONS:,} expressions, of {MAX_STEP_CHARACTERS:,} characters together"
+                found.faults.append(Fault(loc, f"A step has at most {limit}", "too_many_expressions"))
+                break
+        return with_values(config, literal) if literal else None
 
     def _check(self, text: ConfigText, place: Loc, found: "_Found") -> str:
         """Check one text. Return it with each literal `${` escaped."""
@@ -149,37 +168,51 @@ class ExpressionChecks:
         return self._check_template(template, literal, place, found)
 
     def _check_template(self, template: Template, literal: str, place: Loc, found: "_Found") -> str:
-        faulty = []
-        self._left -= len(template.expressions)
-        if self._left < 0:
-            message = f"A definition has at most {MAX_EXPRESSIONS:,} expressions"
-            found.faults.append(Fault(place, message, "too_many_expressions"))
+        if not self._may_have_more(template.expressions, place, found):
             return literal
-        found.count(template.expressions)
-        for expression in template.expressions:
-            if (refusal := self._refusal(expression)) is not None:
-                self._report(found, place, *refusal)
-                faulty.append(expression)
-                continue
-            self._warn_of_null(expression, place, found)
-            found.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
+        faulty = [each for each in template.expressions if not self._check_expression(each, place, found, _HINT)]
         if len(faulty) < len(template.expressions) or (faulty and not self._is_lenient):
             found.places.append(place)
         return with_literal(literal, faulty) if self._is_lenient else literal
+
+    def _may_have_more(self, expressions: Sequence[TemplateExpression], place: Loc, found: "_Found") -> bool:
+        """Count *expressions*. Return whether the definition may have so many."""
+        self._left -= len(expressions)
+        if self._left < 0:
+            message = f"A definition has at most {MAX_EXPRESSIONS:,} expressions"
+            found.faults.append(Fault(place, message, "too_many_expressions"))
+            return False
+        found.count(expressions)
+        return True
+
+    def _check_expression(
+        self, expression: TemplateExpression, place: Loc, found: "_Found", hint: str | None = None
+    ) -> bool:
+        """Check one expression, and return whether it is valid. It can be escaped if there is a *hint* how."""
+        if (refusal := self._refusal(expression)) is not None:
+            message, type_ = refusal
+            if hint is None:
+                found.faults.append(Fault(place, message, type_))
+            else:
+                self._report(found, place, f"{message}; {hint}", type_)
+            return False
+        self._warn_of_null(expression, place, found)
+        found.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
+        return True
 
     def _refusal(self, expression: TemplateExpression) -> tuple[str, str] | None:
         """Return message and type of the fault of *expression*; None if it is valid."""
         checked = self._expressions.analyse(expression.text)
         if checked.fault is not None:
             why = checked.fault.removesuffix(WRITE_A_FIELD)
-            return f"{_shown(expression.text)}: {why}{self._advice(expression.text, why)}; {_HINT}", "bad_expression"
+            return f"{_shown(expression.text)}: {why}{self._advice(expression.text, why)}", "bad_expression"
         if ITEM in checked.names:
-            return f"{ITEM} is a reserved name, which has no value; {_HINT}", "unknown_step"
+            return f"{ITEM} is a reserved name, which has no value", "unknown_step"
         for name in sorted(checked.names - RESERVED):
             if name not in self._ids:
                 known = "An expression begins with the id of a step, with inputs or with workflow"
                 meant = self._meant(name, chain(self._ids, (INPUTS, WORKFLOW)))
-                return f"There is no step {quoted(name)}{meant} {known}; {_HINT}", "unknown_step"
+                return f"There is no step {quoted(name)}{meant} {known}", "unknown_step"
         return None
 
     def _meant(self, name: str, candidates: Iterable[str]) -> str:

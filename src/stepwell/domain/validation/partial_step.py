@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct, UnsetType, ValidationError, convert
 
-from stepwell.contract.definition import FieldMapping, JsonObject, WorkflowStepDefinition
+from stepwell.contract.definition import Condition, FieldMapping, JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 
 
@@ -19,6 +19,7 @@ class PartialStep(Struct, frozen=True, kw_only=True):
     id: str | None = None
     task_type: TaskType | None = None
     config: JsonObject | None = None
+    condition: str | None = None
     depends_on: Sequence[str | None] = ()
     input_mappings: Sequence[FieldMapping | None] | None = ()
     has_max_retries: bool = False
@@ -37,6 +38,7 @@ def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
         id=step.id,
         task_type=step.task_type,
         config=step.config,
+        condition=step.condition,
         depends_on=step.depends_on,
         input_mappings=step.input_mappings,
         has_max_retries=not isinstance(step.max_retries, UnsetType),
@@ -62,6 +64,7 @@ def parse_valid_parts(raw: Any) -> PartialStep:
         id=_valid_or_none(raw.get("id"), str),
         task_type=_valid_or_none(raw.get("task_type"), TaskType),
         config=_valid_or_none(raw.get("config", {}), JsonObject),
+        condition=_valid_or_none(raw.get("when"), Condition),
         depends_on=_items(raw.get("depends_on"), str) or (),
         input_mappings=_items(raw.get("input_mappings", []), FieldMapping),
         has_max_retries=raw.get("max_retries") is not None,

@@ -18,7 +18,7 @@ from stepwell.contract.definition import (
 from stepwell.contract.enums import WAITS_OF, RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL, FLOW_LEVEL
+from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL, FLOW_LEVEL, WAITS_LEVEL
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
@@ -55,7 +55,8 @@ class ValidatedWorkflow(Struct, frozen=True):
     """A valid workflow: the request, its config as a struct, and its steps with all defaults applied.
 
     `definition_bytes` is the size of the request by `workflow_limits.definition_size`; 0 if that is unknown. `warnings`
-    are what `MemberChecks` and `ExpressionChecks` found. `evaluates`: the configs of its steps have expressions.
+    are what `MemberChecks` and `ExpressionChecks` found. `evaluates`: its steps have conditions, or expressions
+    in their configs.
     """
 
     request: CreateWorkflow
@@ -68,6 +69,8 @@ class ValidatedWorkflow(Struct, frozen=True):
     @property
     def feature_level(self) -> int:
         """The level that a process needs to run it."""
+        if any(step.flow is not None for step in self.steps):
+            return WAITS_LEVEL
         if self.evaluates:
             return EXPRESSIONS_LEVEL
         plain = all(step.run_if is RunIf.ALL_COMPLETED and not step.optional for step in self.steps)

@@ -63,7 +63,7 @@ log = structlog.get_logger()
 
 _ERROR_CAP = 2_000
 _LEAST_DECODED, _MOST_DECODED = 2, 69  # bytes of memory for a byte of JSON, by `decoded_size`
-_OUTAGE_RETRY_S = 0.5
+OUTAGE_RETRY_S = 0.5
 _NULL = b"null"
 _CREDENTIALS = {"content_credentials": True}
 
@@ -71,7 +71,7 @@ _CREDENTIALS = {"content_credentials": True}
 class AttemptContext(Protocol):
     """The part of a workflow that an attempt reads. `mapping_work`: see `expression_evaluator.WorkAccount`.
 
-    `evaluates`: the configs of its steps have expressions.
+    `evaluates`: its steps have conditions, or expressions in their configs.
     """
 
     mapping_work: int
@@ -104,10 +104,12 @@ class AttemptContext(Protocol):
     def parse_work(self, position: int) -> int:
         """Return the work of parsing the step's expressions, in the units of `work_budget`; 0 once they are parsed."""
 
-    def expressions(self, position: int) -> StepExpressions | None: ...
-    def results(self, position: int) -> Mapping[str, bytes]: ...
-    def stored_results(self, position: int) -> list[int]:
-        """Return the positions of the results that the step reads and that are in the database only."""
+    def expressions(self, position: int, *, condition: bool = False) -> StepExpressions | None:
+        """Return the expressions in the step's config, or its *condition*; None if it has none."""
+
+    def results(self, position: int, *, condition: bool = False) -> Mapping[str, bytes]: ...
+    def stored_results(self, position: int, *, condition: bool = False) -> list[int]:
+        """Return the positions of the results that the step, or its *condition*, reads and that are only stored."""
 
     def lend_results(self, results: Mapping[int, bytes]) -> AbstractContextManager[None]:
         """Let `results` find these results, by position, within the context."""
@@ -188,12 +190,12 @@ class AttemptRunner:
                 results = context.results(task.position)
                 complete = expressions is None and len(results) == len(definition.input_mappings)
                 missing = not complete and context.stored_results(task.position)
-                if missing or not _are_small(_data_of(results, expressions)):
+                if missing or not are_small(data_of(results, expressions)):
                     return PreparedAttempt(None)
                 values = self._expressions.evaluate_here(definition.input_mappings, results, expressions)
             if values is None or task.provider is not None:
                 return PreparedAttempt(values, heavy=values is None)
-            inputs, deferred = _resolved(context, definition, expressions, values)
+            inputs, deferred = resolved_inputs(context, definition, expressions, values)
             if deferred:
                 return PreparedAttempt(values)
             inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(task.position))
@@ -317,7 +319,7 @@ class AttemptRunner:
             try:
                 results = await self._stored.results(EVERY_TENANT, {context.workflow_id: positions})
             except Unavailable:
-                await sleep(_OUTAGE_RETRY_S)
+                await sleep(OUTAGE_RETRY_S)
                 continue
             of_workflow = results.get(context.workflow_id, {})
             memory.give_back(max(room - sum(map(len, of_workflow.values())), 0))
@@ -415,7 +417,7 @@ class AttemptRunner:
             values = await self._evaluated_elsewhere(
                 context, task.position, expressions, memory, control, decode=task.provider is not None
             )
-        inputs, deferred = _resolved(context, definition, expressions, values)
+        inputs, deferred = resolved_inputs(context, definition, expressions, values)
         max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
         finisher = TransformFinisher(self._links, context.tenant, io, max_text)
         for transform in deferred:
@@ -427,7 +429,7 @@ class AttemptRunner:
     ) -> list[Any] | None:
         """Evaluate what reads large results. Return None if that is too heavy for the event loop now."""
         results = context.results(position)
-        data = _data_of(results, expressions)
+        data = data_of(results, expressions)
         if not self._expressions.may_parse_here(data):
             return None
         await memory.take(sum(map(decoded_size, data)))
@@ -458,12 +460,12 @@ class AttemptRunner:
         return [await _value_of(value, read) for value, read in zip(values, decoded, strict=True)]
 
 
-def _data_of(results: Mapping[str, bytes], expressions: StepExpressions | None) -> list[bytes]:
+def data_of(results: Mapping[str, bytes], expressions: StepExpressions | None) -> list[bytes]:
     """Return all that an evaluation decodes: the *results*, and what the expressions read of the workflow."""
     return [*results.values(), *(() if expressions is None else expressions.own.values())]
 
 
-def _resolved(
+def resolved_inputs(
     context: AttemptContext,
     definition: WorkflowStepDefinition,
     expressions: StepExpressions | None,
@@ -477,7 +479,7 @@ def _resolved(
     return resolve_inputs(definition, effective_config(context.config, definition), values)
 
 
-def _are_small(data: Sequence[bytes]) -> bool:
+def are_small(data: Sequence[bytes]) -> bool:
     """Return whether the data may be decoded without room in memory."""
     size = sum(map(len, data))
     if size * _MOST_DECODED <= FREE_BYTES or size * _LEAST_DECODED > FREE_BYTES:
@@ -544,11 +546,10 @@ def _failed_by(error: BaseException, task: Task, plan: ResolvedStep, cost: Cost 
 
 
 def _failed(task: Task, error: AttemptError) -> AttemptFailed:
-    clean = str(error).replace("\x00", "").encode("utf-8", "replace").decode()
     return AttemptFailed(
         task.position,
         task.id,
-        clean if len(clean) <= _ERROR_CAP else clean[: _ERROR_CAP - 1] + "…",
+        error_text(error),
         retryable=error.retryable,
         provider_fault=error.provider_fault,
         jitter=random.random(),  # noqa: S311 - jitter
@@ -556,3 +557,9 @@ def _failed(task: Task, error: AttemptError) -> AttemptFailed:
         cost=error.cost,
         request_fault=error.request_fault,
     )
+
+
+def error_text(error: AttemptError) -> str:
+    """Return the text of the error as it is stored."""
+    clean = str(error).replace("\x00", "").encode("utf-8", "replace").decode()
+    return clean if len(clean) <= _ERROR_CAP else clean[: _ERROR_CAP - 1] + "…"

@@ -7,7 +7,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copy_of
-from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.flow_run import FlowRun, new_run
 from stepwell.domain.mapping.config_expressions import StepExpressions
 from stepwell.domain.mapping.templates import may_have_expressions
 from stepwell.domain.model import Task
@@ -43,7 +43,8 @@ class ActiveWorkflow:
     `places` is the number of active workflows that it counts as. `pins` counts the verbs that use the workflow: it
     stays in memory while there are any, or while the run is active. `dequeued`: its waiting steps are out of the queue,
     because it starts nothing. `lost`: this process must not touch the workflow any more, nor its files. `refusals` is
-    how often in a row the database has refused its rows. `evaluates`: the configs of its steps have expressions.
+    how often in a row the database has refused its rows. `evaluates`: its steps have conditions, or expressions
+    in their configs.
     `mapping_work` is the work of its expressions and mappings in worker processes, in the units of `work_budget`.
     `attempts` and `follow_ups` are by task id. `timers` are by position; the
     key None has the timer of the workflow's deadline. `waiting_since` is the monotonic time at which a step that may
@@ -74,14 +75,14 @@ class ActiveWorkflow:
         self.evaluates = loaded.evaluates
         self._expressions = WorkflowExpressions(loaded) if loaded.evaluates else None
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
-        self.run = Run(
+        self.run = new_run(
             loaded.state,
             self.config,
             [step.plan for step in loaded.steps],
             [step.state for step in loaded.steps],
-            loaded.open_tasks,
-            [self._sources(step) for step in loaded.steps],
-            [task.position for task in loaded.open_tasks if works_here is not None and works_here(task.provider)],
+            open_tasks=loaded.open_tasks,
+            sources=[self._sources(step) for step in loaded.steps],
+            in_process=[task.position for task in loaded.open_tasks if works_here and works_here(task.provider)],
             result_bytes=loaded.result_bytes,
             suppress_subtask_events=loaded.suppress_subtask_events,
             tenant=loaded.tenant,
@@ -93,6 +94,11 @@ class ActiveWorkflow:
         return CommittedEvents(
             self.workflow_id, self.tenant, status, self.origin_instance, decision.events, decision.deliveries
         )
+
+    @property
+    def open_questions(self) -> Collection[int]:
+        """The positions of the steps whose question has no answer yet."""
+        return self.run.questions.keys() if isinstance(self.run, FlowRun) else ()
 
     @property
     def execution_id(self) -> UUID | None:
@@ -121,6 +127,12 @@ class ActiveWorkflow:
         size = self.run.output_budget.result_bytes
         return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks, result_bytes=size)
 
+    def handle_callback(self, task_id: UUID, body: bytes) -> None:
+        """Wake the attempt or the follow-up that a provider has called back, if it runs here."""
+        attempt = self.attempts.get(task_id) or self.follow_ups.get(task_id)
+        if attempt is not None:
+            attempt.handle_callback(body)
+
     def resolved_step(self, position: int) -> ResolvedStep:
         return self._steps[position].plan
 
@@ -131,7 +143,10 @@ class ActiveWorkflow:
         another process continues uses the same ones.
         """
         step = self._steps[position]
-        if step.plan.run_if is RunIf.ALL_COMPLETED or (task := self.run.open_task(position)) is None:
+        if step.plan.run_if is RunIf.ALL_COMPLETED:
+            return step.definition
+        task, flow = self.run.open_task(position), step.plan.flow
+        if task is None and (flow is None or flow.waits_for is None):
             return step.definition
         used = [each for each in step.definition.input_mappings if self._had_result(each.from_step, task)]
         return structs.replace(step.definition, input_mappings=used)
@@ -161,19 +176,24 @@ class ActiveWorkflow:
         """Return the work of parsing the step's expressions, in the units of `work_budget`; 0 once they are parsed."""
         return 0 if self._expressions is None else self._expressions.parse_work(position)
 
-    def expressions(self, position: int) -> StepExpressions | None:
-        """Return the expressions in the step's config, and what they read of the workflow; None if it has none."""
-        return None if self._expressions is None else self._expressions.of(position, self.run.state)
+    def expressions(self, position: int, *, condition: bool = False) -> StepExpressions | None:
+        """Return the expressions in the step's config, or its *condition*, and what they read of the workflow.
+
+        Returns None if it has none.
+        """
+        if self._expressions is None:
+            return None
+        return self._expressions.of(position, self.run.state, condition=condition)
 
     def follow_labels(self, decision: Decision) -> None:
         """Let the expressions of steps see the labels that *decision* has changed."""
         if self._expressions is not None and not isinstance(decision.labels, UnsetType):
             self._expressions.labels = decision.labels or {}
 
-    def results(self, position: int) -> Mapping[str, bytes]:
-        """Return the results that the step reads and that are in memory, encoded, by step id."""
+    def results(self, position: int, *, condition: bool = False) -> Mapping[str, bytes]:
+        """Return the results that the step, or its *condition*, reads and that are in memory, encoded, by step id."""
         results = {}
-        for step_id in self._read_steps(position):
+        for step_id in self._read_steps(position, condition=condition):
             source = self._positions[step_id]
             result = self.run.steps[source].result
             if result is None and (lent := self._lent.get(source)) is not None:
@@ -182,10 +202,10 @@ class ActiveWorkflow:
                 results[step_id] = result
         return results
 
-    def stored_results(self, position: int) -> list[int]:
-        """Return the positions of the results that the step reads and that are in the database only."""
+    def stored_results(self, position: int, *, condition: bool = False) -> list[int]:
+        """Return the positions of the results that the step, or its *condition*, reads and that are only stored."""
         stored = list[int]()
-        for step_id in self._read_steps(position):
+        for step_id in self._read_steps(position, condition=condition):
             source = self._positions[step_id]
             step = self.run.steps[source]
             if step.result is None and self.run.kept_results.is_stored_only(step) and source not in stored:
@@ -205,15 +225,18 @@ class ActiveWorkflow:
                 if not self._lent[position].borrowers:
                     del self._lent[position]
 
-    def _had_result(self, step_id: str, task: Task) -> bool:
-        """Return whether the step was COMPLETED when the attempt *task* began."""
-        source, began = self.run.steps[self._positions[step_id]], task.started_at
-        if source.status is not StepStatus.COMPLETED or source.completed_at is None or began is None:
-            return False
-        return source.completed_at <= began
+    def _had_result(self, step_id: str, task: Task | None) -> bool:
+        """Return whether the step was COMPLETED when the attempt *task* began; None stands for now."""
+        source = self.run.steps[self._positions[step_id]]
+        if source.status is not StepStatus.COMPLETED or task is None:
+            return source.status is StepStatus.COMPLETED
+        began = task.started_at
+        return source.completed_at is not None and began is not None and source.completed_at <= began
 
-    def _read_steps(self, position: int) -> Sequence[str]:
-        """Return the ids of the steps whose results the step's attempt reads."""
+    def _read_steps(self, position: int, *, condition: bool = False) -> Sequence[str]:
+        """Return the ids of the steps whose results the step's attempt reads, or its *condition*."""
+        if condition:
+            return () if self._expressions is None else self._expressions.read_steps(position, condition=True)
         mapped = [mapping.from_step for mapping in self.definition(position).input_mappings]
         if self._expressions is None:
             return mapped
@@ -225,7 +248,10 @@ class ActiveWorkflow:
 
     def _sources(self, step: StepRecord) -> tuple[int, ...]:
         """Return the positions that the step reads: a superset if it has expressions, which are parsed only later."""
-        sources = {self._positions[mapping.from_step] for mapping in step.definition.input_mappings}
-        if self._expressions is not None and may_have_expressions(step.definition.config):
+        definition = step.definition
+        sources = {self._positions[mapping.from_step] for mapping in definition.input_mappings}
+        if self._expressions is None:
+            return tuple(sources)
+        if definition.condition is not None or may_have_expressions(definition.config):
             sources.update(step.plan.depends_on)
         return tuple(sources)

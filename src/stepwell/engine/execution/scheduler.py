@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
 import structlog
@@ -45,10 +45,12 @@ from stepwell.domain.model import Task
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.attempts.attempt_control import AttemptControl
+from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.attempts.runner import AttemptRunner, PreparedAttempt
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
 from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.running_attempt import RunningAttempt
@@ -92,6 +94,7 @@ class Scheduler:
         new_id: NewId,
         bus: EventBus,
         outcomes: Outcomes,
+        evaluator: FlowEvaluator,
         results_max_bytes: int = RESULTS_MAX_BYTES,
     ) -> None:
         self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
@@ -105,6 +108,7 @@ class Scheduler:
             self.workflows, runner, admission, health, clock, self.start_steps, self.fail_fast
         )
         self._timers = Timers(clock, self.apply, self.fail_fast)
+        self._questions = FlowEvaluations(evaluator, self._spawn, self._apply, self.apply)
         self._follow_ups = FollowUpTasks(runner, clock, self._spawn, self.apply, self._make_control)
         self.started = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
@@ -137,10 +141,12 @@ class Scheduler:
 
     def attempts_of(self, workflow_id: UUID) -> Mapping[UUID, RunningAttempt]:
         """Return the workflow's attempts in this process, by task id, including those that end after it has left."""
-        workflows = [each for each in self._leaving if each.workflow_id == workflow_id]
-        if (workflow := self.workflows.get(workflow_id)) is not None:
-            workflows.append(workflow)
-        return {task_id: attempt for each in workflows for task_id, attempt in each.attempts.items()}
+        return {task_id: attempt for each in self._present(workflow_id) for task_id, attempt in each.attempts.items()}
+
+    def _present(self, workflow_id: UUID) -> list[ActiveWorkflow]:
+        """Return what is here of the workflow: in memory, and not in memory any more, but with attempts."""
+        present = [each for each in self._leaving if each.workflow_id == workflow_id]
+        return [*present, self.workflows[workflow_id]] if workflow_id in self.workflows else present
 
     def register(self, workflow: ActiveWorkflow) -> None:
         """Add the workflow to those in memory. Start nothing of it yet."""
@@ -166,6 +172,7 @@ class Scheduler:
             del self.workflows[workflow.workflow_id]
             if workflow.attempts:
                 self._leaving.add(workflow)
+            self._questions.end(workflow)
             workflow.evicted.set()
             for listener in self._listeners:
                 listener.workflow_unregistered(workflow)
@@ -204,14 +211,8 @@ class Scheduler:
 
     async def wait_until_quiet(self, workflow_id: UUID) -> None:
         """Wait until no attempt of the workflow runs in this process."""
-        while (busy := self._with_attempts(workflow_id)) is not None:
-            await busy.quiet.wait()
-
-    def _with_attempts(self, workflow_id: UUID) -> ActiveWorkflow | None:
-        workflow = self.workflows.get(workflow_id)
-        if workflow is not None and workflow.attempts:
-            return workflow
-        return next((each for each in self._leaving if each.workflow_id == workflow_id), None)
+        while busy := [each for each in self._present(workflow_id) if each.attempts]:
+            await busy[0].quiet.wait()
 
     async def stop(self, grace_s: float) -> None:
         """Stop the attempts before the process ends, for example after SIGTERM.
@@ -219,9 +220,10 @@ class Scheduler:
         An attempt that only waits for its job is cancelled, because the job goes on at the provider and the next
         process finds it. Others have *grace_s* seconds to end, and are cancelled then. No cancellation is recorded.
         """
-        self._admission.closed = self._follow_ups.closed = True
+        self._admission.closed = self._follow_ups.closed = self._questions.closed = True
         for workflow in self.workflows.values():
             self._follow_ups.end(workflow)
+            self._questions.end(workflow)
         attempts = self._attempts()
         for attempt in attempts:
             if attempt.control is not None:
@@ -261,12 +263,8 @@ class Scheduler:
 
     def handle_callback(self, workflow_id: UUID, task_id: UUID, body: bytes) -> None:
         """Handle a provider's callback: if the attempt or its follow-up runs here, wake it, so that it polls."""
-        workflow = self.workflows.get(workflow_id)
-        if workflow is None:
-            return
-        attempt = workflow.attempts.get(task_id) or workflow.follow_ups.get(task_id)
-        if attempt is not None:
-            attempt.handle_callback(body)
+        if (workflow := self.workflows.get(workflow_id)) is not None:
+            workflow.handle_callback(task_id, body)
 
     def _apply(self, workflow: ActiveWorkflow, input_: Input, marks: RequestMarks | None = None) -> bool:
         if self.workflows.get(workflow.workflow_id) is not workflow:
@@ -351,7 +349,9 @@ class Scheduler:
             case DeadlineAt(at):
                 self._timers.set(workflow, None, at, DeadlinePassed())
             case Evaluate():
-                pass  # the runs of the engine have no conditions and waits yet
+                self._questions.ask(workflow, effect)
+            case _:
+                assert_never(effect)
 
     def _report_left(self, workflow_id: UUID, refusals: int) -> None:
         for listener in self._listeners:

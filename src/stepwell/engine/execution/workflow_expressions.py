@@ -1,10 +1,10 @@
-"""The expressions in the configs of one workflow's steps, parsed when a step needs them."""
+"""The conditions of one workflow's steps, and the expressions in their configs, parsed when a step needs them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, json
 
-from stepwell.domain.mapping.config_expressions import INPUTS, RESERVED, WORKFLOW, StepExpressions
+from stepwell.domain.mapping.config_expressions import INPUTS, RESERVED, WORKFLOW, StepExpressions, condition_text
 from stepwell.domain.mapping.templates import ESCAPED, OPENING, ConfigText, parse_template, texts_of
 from stepwell.domain.model import WorkflowState
 from stepwell.domain.records import LoadedWorkflow
@@ -15,7 +15,7 @@ _CHARACTERS = 64  # that are parsed for one unit
 
 
 class _StepTexts(Struct, frozen=True, gc=False):
-    """The texts of one step's config, and what their expressions may read."""
+    """The texts of one step's config, or its condition, and what their expressions may read."""
 
     texts: tuple[ConfigText, ...]
     names: frozenset[str]
@@ -32,6 +32,7 @@ class WorkflowExpressions:
         self._encoded_config: bytes | None = None
         self._encoded_workflow = (b"", b"")  # the part before the config, and the whole
         self._texts: dict[int, _StepTexts] = {}
+        self._conditions: dict[int, _StepTexts] = {}
 
     def parse_work(self, position: int) -> int:
         """Return about how much work it is to parse the expressions of the step, in the units of `work_budget`."""
@@ -43,9 +44,12 @@ class WorkflowExpressions:
             for text in (each.text for each in texts)
         )
 
-    def of(self, position: int, state: WorkflowState) -> StepExpressions | None:
-        """Return the expressions in the step's config; None if it has none. *state* is that of the workflow."""
-        found = self._texts_of(position)
+    def of(self, position: int, state: WorkflowState, *, condition: bool = False) -> StepExpressions | None:
+        """Return the expressions in the step's config, or its *condition*; None if it has none.
+
+        *state* is that of the workflow.
+        """
+        found = self._condition_of(position) if condition else self._texts_of(position)
         if not found.texts:
             return None
         own = {}
@@ -55,9 +59,9 @@ class WorkflowExpressions:
             own[WORKFLOW] = self._workflow(state)
         return StepExpressions(found.texts, self._dependencies(position), own)
 
-    def read_steps(self, position: int) -> Sequence[str]:
-        """Return the ids of the steps whose results the expressions of the step may read."""
-        found = self._texts_of(position)
+    def read_steps(self, position: int, *, condition: bool = False) -> Sequence[str]:
+        """Return the ids of the steps whose results the step's config, or its *condition*, may read."""
+        found = self._condition_of(position) if condition else self._texts_of(position)
         if not found.texts:
             return ()
         return [
@@ -71,12 +75,13 @@ class WorkflowExpressions:
 
     def _texts_of(self, position: int) -> _StepTexts:
         if (found := self._texts.get(position)) is None:
-            texts = tuple(texts_of(self._steps[position].definition.config))
-            expressions = [each for text in texts for each in parse_template(text.text).expressions]
-            read = [each.names() for each in expressions]
-            names = frozenset[str]().union(*(each for each in read if each is not None))
-            found = _StepTexts(texts, names, None in read)
-            self._texts[position] = found
+            found = self._texts[position] = _parsed(texts_of(self._steps[position].definition.config))
+        return found
+
+    def _condition_of(self, position: int) -> _StepTexts:
+        if (found := self._conditions.get(position)) is None:
+            condition = self._steps[position].definition.condition
+            found = self._conditions[position] = _parsed([] if condition is None else [condition_text(condition)])
         return found
 
     def _workflow(self, state: WorkflowState) -> bytes:
@@ -87,3 +92,10 @@ class WorkflowExpressions:
             # The config may take megabytes, so all attempts that wait for a worker hold the same copy.
             self._encoded_workflow = head, head[:-1] + b',"config":' + self._encoded_config + b"}"
         return self._encoded_workflow[1]
+
+
+def _parsed(texts: Iterable[ConfigText]) -> _StepTexts:
+    texts = tuple(texts)
+    read = [each.names() for text in texts for each in parse_template(text.text).expressions]
+    names = frozenset[str]().union(*(each for each in read if each is not None))
+    return _StepTexts(texts, names, None in read)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from msgspec import json
+from msgspec import json, structs
 
 from stepwell.contract.costs import Cost, CostSums
 from stepwell.contract.definition import WorkflowStepDefinition
@@ -92,6 +92,8 @@ def _cost_sums(text: str | None) -> CostSums | None:
 def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
     """Decode a step's row. *created_at* is that of its workflow. *result* may be left out, because it may be large."""
     definition = _read_definition(row["definition"])
+    if row["condition"] is not None:
+        definition = structs.replace(definition, when=row["condition"])
     plan = ResolvedStep(
         position=row["position"],
         step_id=row["step_id"],

@@ -215,10 +215,10 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
 
 
 def _stored_definition(definition: WorkflowStepDefinition) -> WorkflowStepDefinition:
-    """Return the definition without the members that have columns of their own (see migration 0026)."""
-    if definition.run_if is UNSET and definition.optional is UNSET:  # hot path
+    """Return the definition without the members that have columns of their own (migrations 0026 and 0029)."""
+    if definition.run_if is UNSET and definition.optional is UNSET and definition.when is UNSET:  # hot path
         return definition
-    return structs.replace(definition, run_if=UNSET, optional=UNSET)
+    return structs.replace(definition, run_if=UNSET, optional=UNSET, when=UNSET)
 
 
 def _inputs(new: NewWorkflow) -> tuple[str | None, str | None, bool]:
@@ -246,4 +246,5 @@ def _new_step(workflow_id: UUID, step: StepRecord, definition: str) -> tuple[Any
         plan.fallback,
         None if plan.run_if is RunIf.ALL_COMPLETED else plan.run_if,
         plan.optional,
+        step.definition.condition,
     )

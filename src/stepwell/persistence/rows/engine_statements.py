@@ -111,6 +111,7 @@ _NEW_STEP: Final = (
     ("fallback", "text"),
     ("run_if", "text"),
     ("optional", "bool"),
+    ("condition", "text"),
 )
 _DELIVERY: Final = (
     ("workflow_id", "uuid"),
@@ -127,7 +128,7 @@ _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int")
 # The composite types of rows, as migrations have created them.
 TYPES: Final = {
     "insert_workflow_4": _NEW_WORKFLOW,
-    "insert_step_2": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
+    "insert_step_3": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
     "checkpoint_workflow_2": (*_FENCE, *STATE, WAKE_AT),
     "checkpoint_step_2": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
@@ -278,7 +279,7 @@ WITH new_workflows AS (
     SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_2[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_3[]) AS s
 )"""  # noqa: S608 - built from the constants above
 _INSERT_EVENTS: Final = f"""
 INSERT INTO events ({_names(_EVENT)})
@@ -310,7 +311,7 @@ WITH used_keys AS (
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_2[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_3[]) AS s
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_events AS (
     INSERT INTO events ({_names(_EVENT)})

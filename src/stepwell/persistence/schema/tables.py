@@ -167,6 +167,7 @@ class StepColumns(TypedColumns):
     fallback = _text(nullable=True)
     run_if = _text(nullable=True)
     optional = _flag()
+    condition = _text(nullable=True)
     status = _text()
     task_id = _id(nullable=True)
     attempt = _count()
@@ -476,9 +477,8 @@ workflows = Table(
         postgresql_include=["tenant"],
         postgresql_where=text("status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL"),
     ),
-    # Those that are parked, in the order in which they are due.
     Index(
-        *("workflows_due", "status", "wake_at"),
+        *("workflows_due", "status", "wake_at"),  # those that are parked, in the order in which they are due
         postgresql_include=["feature_level"],
         postgresql_where=text("wake_at IS NOT NULL"),
     ),

@@ -1,0 +1,79 @@
+"""Converts the inputs of a step that waits to the terms of its wait: one function for each kind."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+from uuid import UUID
+
+from msgspec import ValidationError, convert, json
+from msgspec.structs import fields
+
+from stepwell.contract.enums import WaitKind
+from stepwell.contract.task_configs import MAX_WAIT_S, ApprovalConfig, SignalConfig
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.lifecycle.inputs import WaitTerms
+from stepwell.domain.mapping.task_configs import without_nulls
+from stepwell.domain.model import ShownWait
+
+_OWN = frozenset(field.name for field in fields(ApprovalConfig))
+
+
+def wait_terms(kind: WaitKind, inputs: Mapping[str, Any], wait_id: UUID, now: datetime) -> WaitTerms:
+    """Return the terms of the wait *wait_id*, which begins about *now*.
+
+    *inputs* are those of the step, with its `timeout_s`; they are valid. Raises `AttemptError`, not retryable, if they
+    can't be met.
+    """
+    match kind:
+        case WaitKind.DELAY:
+            return _delay_terms(inputs, wait_id, now)
+        case WaitKind.DECISION:
+            return _decision_terms(inputs, wait_id)
+        case WaitKind.SIGNAL:
+            return _signal_terms(inputs, wait_id)
+        case WaitKind.WORKFLOW:
+            raise AssertionError("a sub-workflow has no terms")
+        case _:
+            assert_never(kind)
+
+
+def _decision_terms(inputs: Mapping[str, Any], wait_id: UUID) -> WaitTerms:
+    config = convert(without_nulls(inputs), ApprovalConfig)
+    shown = {name: value for name, value in inputs.items() if name not in _OWN}
+    return WaitTerms(
+        wait_id,
+        timeout_s=config.timeout_s,
+        choices=tuple(config.choices),
+        on_timeout=config.on_timeout,
+        rejects=config.on_reject == "fail",
+        shown=ShownWait(config.message, json.encode(shown)),
+    )
+
+
+def _signal_terms(inputs: Mapping[str, Any], wait_id: UUID) -> WaitTerms:
+    config = convert(without_nulls(inputs), SignalConfig)
+    return WaitTerms(wait_id, timeout_s=config.timeout_s, on_timeout=config.on_timeout)
+
+
+def _delay_terms(inputs: Mapping[str, Any], wait_id: UUID, now: datetime) -> WaitTerms:
+    if (until := inputs.get("until")) is not None:
+        at = _time(until)
+    else:
+        at = now + timedelta(seconds=min(float(inputs["seconds"]), 2 * MAX_WAIT_S))
+    if at - now > timedelta(seconds=MAX_WAIT_S):
+        raise _refused(f"{at.isoformat()} is more than a year ahead")
+    return WaitTerms(wait_id, until=at)
+
+
+def _time(value: Any) -> datetime:
+    try:
+        at: datetime = convert(value, datetime)
+    except ValidationError:
+        raise _refused("until is no time, as 2026-11-27T18:00:00Z is") from None
+    if at.tzinfo is None:
+        raise _refused("until has no time zone: add one, as in 2026-11-27T18:00:00Z")
+    return at
+
+
+def _refused(why: str) -> AttemptError:
+    return AttemptError(f"Refused inputs: {why}", retryable=False, provider_fault=False)

@@ -1,0 +1,201 @@
+"""Evaluates the condition of a step, or the config of one that waits, over the results of its dependencies.
+
+What must hold:
+- Only committed data is read: results of the step's dependencies, `inputs` and `workflow`.
+- Whether an evaluation fails doesn't depend on how busy the machine is, nor on where the results are that it reads.
+- The config of a step is evaluated only if its condition is true.
+- The results that one evaluation reads are at most `MAX_MAPPED_BYTES` together. They have their room in the memory
+  governor before they are read from the database. An outage of it doesn't fail the step.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from anyio import sleep
+from msgspec import json
+
+from stepwell.contract.definition import FieldMapping
+from stepwell.domain.errors import AttemptError, NeverFits, Unavailable
+from stepwell.domain.lifecycle.effects import Evaluate
+from stepwell.domain.lifecycle.inputs import Evaluated
+from stepwell.domain.lifecycle.wait_terms import wait_terms
+from stepwell.domain.mapping.config_expressions import is_true, place_label
+from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES, checked_inputs, mapping_label, step_error
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, decoded_size
+from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
+from stepwell.engine.attempts.runner import (
+    OUTAGE_RETRY_S,
+    AttemptContext,
+    StoredResults,
+    are_small,
+    data_of,
+    error_text,
+    resolved_inputs,
+)
+from stepwell.memory import MemoryGovernor, MemoryReservation
+from stepwell.ports.clock import Clock, NewId
+
+log = structlog.get_logger()
+
+_TRIES = 3  # if a worker process dies, or has no answer in time
+_READ_AT_ONCE = MAX_MAPPED_BYTES // MAX_RESULT_BYTES
+_LONGEST_FALSE = len(b"false")
+
+
+class FlowEvaluator:
+    """Answers the questions of runs. *new_id* makes the ids of waits."""
+
+    def __init__(
+        self,
+        expressions: ExpressionEvaluator,
+        stored: StoredResults,
+        memory: MemoryGovernor,
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._expressions, self._stored, self._memory = expressions, stored, memory
+        self._clock, self._new_id = clock, new_id
+
+    def answer_here(self, context: AttemptContext, question: Evaluate) -> Evaluated | None:
+        """Return the answer; None if it needs stored results, or is too heavy for the event loop now."""
+        position = question.position
+        flow = context.resolved_step(position).flow
+        assert flow is not None
+        try:
+            if flow.has_condition:
+                found = self._values_here(context, position, (), condition=True)
+                if found is None or not is_true(found[0]):
+                    return None if found is None else Evaluated(position, question.number, runs=False)
+            if flow.waits_for is None:
+                return Evaluated(position, question.number)
+            if (work := context.parse_work(position)) and not self._expressions.may_work_here(work):
+                return None
+            values = self._values_here(context, position, context.definition(position).input_mappings)
+            return None if values is None else self._with_terms(context, question, values)
+        except Exception as error:  # noqa: BLE001 - the answer reports it
+            return _failed_by(error, context, question)
+
+    async def answer(self, context: AttemptContext, question: Evaluate) -> Evaluated:
+        """Return the answer. It may take a worker process, which is tried again if that dies."""
+        tries = _TRIES
+        while True:
+            tries -= 1
+            try:
+                with self._memory.reservation(context.tenant) as reservation:
+                    return await self._answer(context, question, reservation)
+            except Exception as error:  # noqa: BLE001 - the answer reports it
+                if not tries or not isinstance(error, AttemptError) or not error.retryable:
+                    return _failed_by(error, context, question)
+            await sleep(OUTAGE_RETRY_S)
+
+    async def _answer(self, context: AttemptContext, question: Evaluate, memory: MemoryReservation) -> Evaluated:
+        position = question.position
+        flow = context.resolved_step(position).flow
+        assert flow is not None
+        if flow.has_condition:
+            (value,) = await self._values(context, position, (), memory, condition=True)
+            if not is_true(value):
+                return Evaluated(position, question.number, runs=False)
+        if flow.waits_for is None:
+            return Evaluated(position, question.number)
+        if units := context.parse_work(position):
+            await self._expressions.until_work_here(units)
+        mappings = context.definition(position).input_mappings
+        return self._with_terms(context, question, await self._values(context, position, mappings, memory))
+
+    def _values_here(
+        self, context: AttemptContext, position: int, mappings: Sequence[FieldMapping], *, condition: bool = False
+    ) -> list[Any] | None:
+        if context.stored_results(position, condition=condition):
+            return None
+        results = context.results(position, condition=condition)
+        expressions = context.expressions(position, condition=condition)
+        if not are_small(data_of(results, expressions)):
+            return None
+        return self._expressions.evaluate_here(mappings, results, expressions)
+
+    async def _values(
+        self,
+        context: AttemptContext,
+        position: int,
+        mappings: Sequence[FieldMapping],
+        memory: MemoryReservation,
+        *,
+        condition: bool = False,
+    ) -> list[Any]:
+        """Return the value of each text, and then of each mapping. True stands for a long value of a *condition*."""
+        expressions = context.expressions(position, condition=condition)
+        if not mappings and expressions is None:
+            return []
+        stored = await self._read_results(context, position, memory, condition=condition)
+        with context.lend_results(stored):
+            results = context.results(position, condition=condition)
+            if sum(map(len, results.values())) > MAX_MAPPED_BYTES:
+                label = mapping_label(mappings[0]) if expressions is None else place_label(expressions.texts[0])
+                raise step_error(label, f"the results that it reads are over {MAX_MAPPED_BYTES:,} bytes")
+            if self._expressions.may_parse_here(data := data_of(results, expressions)):
+                await _grow(memory, sum(map(decoded_size, data)))
+                values = self._expressions.evaluate_here(mappings, results, expressions)
+                if values is not None:
+                    return values
+            decoded = [not condition] * (len(mappings) + (0 if expressions is None else len(expressions.texts)))
+            encoded = await self._expressions.evaluate(context, mappings, decoded, results, expressions)
+        if condition:
+            return [len(value) > _LONGEST_FALSE or json.decode(value) for value in encoded]
+        await _grow(memory, sum(map(decoded_size, encoded)))
+        return [json.decode(value) for value in encoded]
+
+    async def _read_results(
+        self, context: AttemptContext, position: int, memory: MemoryReservation, *, condition: bool
+    ) -> Mapping[int, bytes]:
+        """Return the stored results that are read, by position: no more of them than show that they are too large."""
+        positions, read, size = context.stored_results(position, condition=condition), dict[int, bytes](), 0
+        while positions and size <= MAX_MAPPED_BYTES:
+            some, positions = positions[:_READ_AT_ONCE], positions[_READ_AT_ONCE:]
+            room = await memory.grow_up_to(len(some) * MAX_RESULT_BYTES)
+            found = await self._load(context, some)
+            read |= found
+            size += (more := sum(map(len, found.values())))
+            memory.shrink(max(room - more, 0))
+        return read
+
+    async def _load(self, context: AttemptContext, positions: Sequence[int]) -> Mapping[int, bytes]:
+        while True:
+            try:
+                results = await self._stored.results(EVERY_TENANT, {context.workflow_id: positions})
+            except Unavailable:
+                await sleep(OUTAGE_RETRY_S)
+                continue
+            return results.get(context.workflow_id, {})
+
+    def _with_terms(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
+        """Return the answer about a step that waits. *values*: those of its expressions, and then of its mappings."""
+        position, now = question.position, self._clock.now()
+        plan, definition = context.resolved_step(position), context.definition(position)
+        assert plan.flow is not None
+        assert plan.flow.waits_for is not None
+        inputs, deferred = resolved_inputs(context, definition, context.expressions(position), values)
+        for each in deferred:
+            raise step_error(each.label, f"{each.transform} reads files, which a step that waits can't do")
+        inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(position))
+        terms = wait_terms(plan.flow.waits_for, inputs, self._new_id(now), now)
+        return Evaluated(position, question.number, terms=terms)
+
+
+async def _grow(memory: MemoryReservation, size: int) -> None:
+    try:
+        await memory.grow(size)
+    except NeverFits as error:
+        message = f"the inputs of the step are too big: it {error}"
+        raise AttemptError(message, retryable=False, provider_fault=False) from error
+
+
+def _failed_by(error: Exception, context: AttemptContext, question: Evaluate) -> Evaluated:
+    if isinstance(error, AttemptError):
+        return Evaluated(question.position, question.number, error=error_text(error))
+    # A bug: its text may contain anything, so the error shows only its type.
+    step_id = context.resolved_step(question.position).step_id
+    log.error("evaluation.crashed", action="evaluate", step_id=step_id, exc_info=error)
+    return Evaluated(question.position, question.number, error=f"internal error: {type(error).__name__}")
