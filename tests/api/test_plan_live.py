@@ -72,7 +72,7 @@ async def test_the_example_of_the_contract_is_planned_without_storing_it(priced:
         forecast = await planned(priced, PIPELINE, reader)
     assert await rows(priced) == before
     local = {"provider": "LOCAL", "attempts": 4, "fallback": None, "timeout_s": 600.0, "price": FREE}
-    local |= {"run_if": "all_completed", "optional": False}
+    local |= {"when": None, "run_if": "all_completed", "optional": False, "uncertain": False}
     assert forecast == {
         "layers": [["generate"], ["refine"]],
         "critical_path": ["generate", "refine"],
@@ -101,7 +101,8 @@ async def test_the_example_of_the_contract_is_planned_without_storing_it(priced:
                 **local,
             },
         ],
-        "price": {"known": [FREE], "unknown_steps": 0, "worst_case": FREE},
+        "runs": {"least": 2, "most": 2},
+        "price": {"known_least": [FREE], "known": [FREE], "unknown_steps": 0, "worst_case": FREE},
         "warnings": [],
     }
 
@@ -164,7 +165,7 @@ async def test_a_plan_has_layers_critical_path_attempts_and_prices(priced: Servi
     assert by_id["dear"]["config"] == {"strength": 1, "style": "all", "arguments": {"a": 1, "seed": mapped}}
     assert (by_id["paint"]["timeout_s"], by_id["dear"]["timeout_s"]) == (30.0, 600.0)
     known, worst = {"amount": 2.06, "currency": "EUR"}, {"amount": 2.11, "currency": "EUR"}
-    assert forecast["price"] == {"known": [known], "unknown_steps": 0, "worst_case": worst}
+    assert forecast["price"] == {"known_least": [known], "known": [known], "unknown_steps": 0, "worst_case": worst}
 
 
 async def test_a_step_without_a_price_makes_the_total_unknown(priced: Service, world: World) -> None:
@@ -173,7 +174,7 @@ async def test_a_step_without_a_price_makes_the_total_unknown(priced: Service, w
     forecast = await planned(priced, body(cheap, beside, passthrough_step("p")))
     assert [step["price"] and step["price"]["amount"] for step in forecast["steps"]] == [None, 0.01, 0.0]
     known = {"amount": 0.01, "currency": "EUR"}
-    assert forecast["price"] == {"known": [known], "unknown_steps": 2, "worst_case": None}
+    assert forecast["price"] == {"known_least": [known], "known": [known], "unknown_steps": 2, "worst_case": None}
 
 
 async def test_seconds_are_reported_if_known_with_their_source(priced: Service, world: World) -> None:

@@ -69,6 +69,7 @@ PIPELINE: dict[str, Any] = {
             "id": "passthrough",
             "task_type": "PASSTHROUGH",
             "config": {"in": {}},
+            "when": "generation.seed > `0`",
             "run_if": "any_completed",
             "input_mappings": [
                 {
@@ -100,7 +101,7 @@ def test_a_pipeline_is_written_with_its_mappings(wf: Workflow) -> None:
     wf.refine(base_image=PHOTO, id="photo", after=[large], config={"fidelity": 1}, timeout_s=5)
     wf.editing(base_image="media/1/a.png", reference_images=[draw.image])
     facts = {"all": draw.images.transformed("LAST"), "in": {"text": draw.output("seed", "TO_STRING")}}
-    wf.passthrough(config=facts, run_if=RunIf.ANY_COMPLETED)
+    wf.passthrough(config=facts, run_if=RunIf.ANY_COMPLETED, when="generation.seed > `0`")
     definition = wf.definition()
     assert definition == PIPELINE
     assert convert(definition, CreateWorkflow).name == "w"

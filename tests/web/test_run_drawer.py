@@ -199,7 +199,10 @@ async def test_the_view_is_accessible_and_fits_a_narrow_screen(user: User, schem
 async def test_a_run_shows_its_optional_steps_and_why_others_were_skipped(user: User) -> None:
     judge = configured_step("judge", breaks=True) | {"optional": True}
     run = await user.create(
-        judge, passthrough_step("refine", "judge"), passthrough_step("last", "refine") | {"run_if": "all_ended"}
+        judge,
+        passthrough_step("refine", "judge"),
+        passthrough_step("last", "refine") | {"run_if": "all_ended"},
+        passthrough_step("unwanted", when="inputs.wanted"),
     )
     ended = await user.site.service.until_ended(run["id"])
     assert ended["status"] == "COMPLETED"
@@ -208,7 +211,7 @@ async def test_a_run_shows_its_optional_steps_and_why_others_were_skipped(user: 
     await expect(errors).to_contain_text("Optional steps have failed. The run goes on without them.")
     await expect(errors.get_by_role("listitem")).to_have_text([ended["errors"][0]])
     steps = page.get_by_role("list", name="Steps").get_by_role("button")
-    await expect(steps).to_have_text(["judgeFailed, optional", "refineSkipped", "lastCompleted"])
+    await expect(steps).to_have_text(["judgeFailed, optional", "refineSkipped", "lastCompleted", "unwantedSkipped"])
     await steps.nth(1).click()
     drawer = page.get_by_role("dialog", name="refine")
     await expect(drawer.get_by_role("region", name="Why it was skipped")).to_have_text(
@@ -218,3 +221,8 @@ async def test_a_run_shows_its_optional_steps_and_why_others_were_skipped(user: 
     await steps.nth(2).click()
     last = page.get_by_role("dialog", name="last")
     await expect(last).to_contain_text("Runs ifAll that it needs have ended, with or without success")
+    await page.keyboard.press("Escape")
+    await steps.nth(3).click()
+    unwanted = page.get_by_role("dialog", name="unwanted")
+    await expect(unwanted).to_contain_text("Skipped, because its condition isn't true.")
+    await expect(unwanted).to_contain_text("Conditioninputs.wanted")

@@ -206,10 +206,11 @@ async def test_the_words_count_steps_results_jobs_and_files(user: User) -> None:
     ]
     resume = nothing | {"status_now": "FAILED", "status_after": "RUNNING", "verb": "resume"}
     resume |= {"reset": ["a", "b", "c"], "would_run": ["a"], "would_run_later": ["b", "c", "d"], "kept": ["k", "l"]}
-    resume |= {"still_skipped": ["s"], "still_failed": ["f", "g"]}
+    resume |= {"may_run": ["c", "m"], "still_skipped": ["s"], "still_failed": ["f", "g"]}
     assert await page.evaluate(words, [module, resume | {"remote_jobs_to_cancel": jobs[:1]}]) == [
-        "3 steps run again",
+        "2 steps run again",
         "1 step runs",
+        "2 steps run if a condition is true",
         "1 job is cancelled at FAL",
         "1 step stays skipped",
         "2 steps that are optional stay failed",

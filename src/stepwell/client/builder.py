@@ -112,8 +112,9 @@ class StepOptions(TypedDict, total=False):
     """The options of steps of every type.
 
     `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
-    are steps that it waits for, and `run_if` says how they must have ended, so that it runs. `optional`: the workflow
-    goes on if the step fails. `provider`, `provider_config` and `capabilities` say who does the work, and the
+    are steps that it waits for, and `run_if` says how they must have ended, so that it runs. `when` is its condition: a
+    JMESPath expression; the step is skipped unless its value is true. `optional`: the workflow goes on if the step
+    fails. `provider`, `provider_config` and `capabilities` say who does the work, and the
     `fallback_` ones who does it when the attempts there are used up.
     """
 
@@ -121,6 +122,7 @@ class StepOptions(TypedDict, total=False):
     config: Mapping[str, Any]
     after: Iterable[BuiltStep | str]
     run_if: RunIf | str
+    when: str
     optional: bool
     timeout_s: float
     max_retries: int
@@ -201,6 +203,7 @@ class WorkflowBuilder:
             "config": self._split(_without_none(inputs), "", mappings),
             "depends_on": [self._id_of(each) for each in options.get("after", ())],
             "input_mappings": mappings,
+            "when": options.get("when"),
             "run_if": None if "run_if" not in options else str(options["run_if"]),
             "optional": options.get("optional"),
             "max_retries": options.get("max_retries"),

@@ -24,8 +24,8 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     depends on inputs that aren't known yet. `config` is what the provider would get: the step's config over the
     workflow's `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one.
     `price` is the price of one attempt: 0 for work in this process, null if it isn't known. `expected_s` is the median
-    time of the model's successful attempts in this process. `run_if` and `optional` are those of the definition, or the
-    default.
+    time of the model's successful attempts in this process. `when`, `run_if` and `optional` are those of the
+    definition, or the default. `uncertain`: a condition decides whether the step runs, its own one or one further up.
     """
 
     step_id: str
@@ -39,25 +39,37 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     timeout_s: float
     price: Money | None
     expected_s: float | None
+    when: str | None
     run_if: RunIf
     optional: bool
+    uncertain: bool
 
 
 class PlannedPrice(Struct, frozen=True):
-    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known. `unknown_steps`
-    counts the steps whose price, or whose fallback's price, isn't known. `worst_case` is the price if every attempt is
-    made and paid for, fallbacks included; null if a price isn't known.
+    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known, and `known_least`
+    without the steps that conditions may skip. `unknown_steps` counts the steps whose price, or whose fallback's price,
+    isn't known. `worst_case` is the price if every step runs, and every attempt is made and paid for, fallbacks
+    included; null if a price isn't known.
     """
 
+    known_least: Sequence[Money]
     known: Sequence[Money]
     unknown_steps: int
     worst_case: Money | None
 
 
+class PlannedCount(Struct, frozen=True):
+    """The number of steps that run if none fails. `least`: if no condition is true. `most`: if all are."""
+
+    least: int
+    most: int
+
+
 class WorkflowPlan(Struct, frozen=True):
     """A forecast of a run of a definition. A layer of `layers` holds steps that could run at the same time, with
     enough slots. `critical_path` is the longest chain of steps: by their expected seconds if these are known for all
-    steps (`critical_path_s` is then the sum), otherwise by their number. `warnings` are those that create would return.
+    steps (`critical_path_s` is then the sum), otherwise by their number. `runs` is the number of steps that run.
+    `warnings` are those that create would return.
     """
 
     layers: Sequence[Sequence[str]]
@@ -67,5 +79,6 @@ class WorkflowPlan(Struct, frozen=True):
     ]
     critical_path_s: float | None
     steps: Sequence[PlannedStep]
+    runs: PlannedCount
     price: PlannedPrice
     warnings: Sequence[DefinitionWarning] = ()

@@ -199,6 +199,12 @@ class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
     trouble: str | None
 
 
+class EvaluatesExpressions(Reason, tag="evaluating_expressions", frozen=True, kw_only=True):
+    """The steps before it have ended, and the step's condition is being evaluated, or the config of a step that waits.
+    Expressions that are too heavy for this process wait for a worker process, where tenants take turns.
+    """
+
+
 class FollowsUp(Reason, tag="following_up", frozen=True, kw_only=True):
     """The step has ended, but the job of an abandoned attempt has not. The service cancels that job at the provider,
     and waits for its end `until` the given time.
@@ -234,6 +240,7 @@ StepReason = (
     | BeingSent
     | OutcomeNotKnown
     | RunsHere
+    | EvaluatesExpressions
     | OtherProcess
     | IsDraining
     | FollowsUp

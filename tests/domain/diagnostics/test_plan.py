@@ -80,6 +80,26 @@ def test_the_worst_case_pays_every_attempt_and_fallback() -> None:
     assert (forecast.price.unknown_steps, forecast.price.worst_case) == (0, Money(1.4, "EUR"))
 
 
+def test_conditions_make_the_price_and_the_number_of_steps_a_range() -> None:
+    flux = PlannedCall(FAL, "flux", in_process=False)
+    steps = [
+        join("a"),
+        join("b", when="a.ok"),
+        join("c", "b"),
+        join("d", "b", run_if="all_ended"),
+        join("e", "b", "d", run_if="any_completed"),
+        join("f", "b", "c", run_if="any_completed"),
+    ]
+    forecast = planned(body(*steps), dict.fromkeys(range(6), flux))
+    assert [step.step_id for step in forecast.steps if step.uncertain] == ["b", "c", "f"]
+    assert [step.when for step in forecast.steps[:2]] == [None, "a.ok"]
+    assert (forecast.runs.least, forecast.runs.most) == (3, 6)
+    assert [list(sums) for sums in (forecast.price.known_least, forecast.price.known)] == [
+        [Money(1.5, "EUR")],
+        [Money(3.0, "EUR")],
+    ]
+
+
 def test_an_unknown_price_leaves_the_worst_case_unknown() -> None:
     unknown = PlannedCall(ProviderType.OPENAI, "gpt", in_process=False)
     forecast = planned(

@@ -54,6 +54,15 @@ def test_a_definition_without_expressions_stays_as_it_is() -> None:
         ("${generate.x", "bad_expression", "No } ends this expression"),
         ("${}", "bad_expression", "The expression is empty"),
         ("${nope()}", "bad_expression", "There is no function nope()"),
+        (
+            "${!generate.x}",
+            "bad_expression",
+            "! binds tighter than the dot, so this is always null; write !(a.b); write",
+        ),
+        ("${'x'.y}", "bad_expression", "A text, a number or a boolean has no members, so this is always null"),
+        ("${generate[0].x}", "bad_expression", "'generate' is an object and no list, so this is always null"),
+        ('${["step-1"[]]}', "bad_expression", "'step-1' is an object and no list"),
+        ("${inputs[?x]}", "bad_expression", "'inputs' is an object and no list"),
         ("${a.x}", "self_dependency", "A step can't depend on itself"),
     ],
 )
@@ -251,3 +260,21 @@ def test_a_condition_counts_as_an_expression_of_its_step() -> None:
 def test_conditions_are_among_the_expressions_that_a_worker_parses() -> None:
     sent = body(join("z", when="a.ok", config={"x": "${a.v}"}), join("a", when=5), join("b", when="x" * 1_001))
     assert expressions_of(sent) == ["a.ok", "a.v"]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "!(a.x)",
+        "a.x[0]",
+        "!a && a.*",
+        '`{"b": 1}`.b',
+        "a | [x][0]",
+        "values(a)[0]",
+        "[a][0].x",
+        "sort_by(a.x, &y[0])",
+        "@.a",
+    ],
+)
+def test_an_expression_that_may_have_a_value_is_accepted(expression: str) -> None:
+    assert plan(body(join("z", when=expression), join("a"))).steps[0].depends_on in ((1,), ())

@@ -197,6 +197,9 @@ async def create_with_questions(service: Service) -> str:
 async def test_a_question_that_is_open_when_the_workflow_is_paused_is_asked_again(service: Service) -> None:
     async with busy_workers(service):
         workflow_id = await create_with_questions(service)
+        explained = (await service.client.get(f"/api/v1/workflows/{workflow_id}/explain")).json()
+        codes = {step["step_id"]: step["reason"]["code"] for step in explained["steps"]}
+        assert codes == {"b": "evaluating_expressions", "c": "evaluating_expressions", "d": "waits_for_steps"}
         await service.verb(workflow_id, "pause")
         assert open_questions(service) == 0
     paused = await service.get(workflow_id)

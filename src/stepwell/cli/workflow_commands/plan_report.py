@@ -29,7 +29,7 @@ def _step_table(steps: Sequence[PlannedStep]) -> RenderableType:
         (
             step.layer + 1,  # as `watch` counts
             step.step_id,
-            step.task_type,
+            f"{step.task_type}, if a condition is true" if step.uncertain else step.task_type,
             _provider(step),
             step.attempts,
             money_text(step.price),
@@ -48,8 +48,12 @@ def _provider(step: PlannedStep) -> str | None:
 
 def _totals(forecast: WorkflowPlan) -> Iterator[tuple[str, object]]:
     price = forecast.price
-    known = " + ".join(map(money_text, price.known)) or "0"
+    least, known = (" + ".join(map(money_text, each)) or "0" for each in (price.known_least, price.known))
+    if least != known:
+        known = f"{least} to {known}"
     unknown = f", and {price.unknown_steps} steps whose price isn't known" if price.unknown_steps else ""
+    if forecast.runs.least < forecast.runs.most:
+        yield "steps", f"{forecast.runs.least} to {forecast.runs.most}, as conditions decide"
     yield "price", known + unknown
     yield "at worst", None if price.worst_case is None else money_text(price.worst_case)
     seconds = "" if forecast.critical_path_s is None else f" ({forecast.critical_path_s:.1f} s)"

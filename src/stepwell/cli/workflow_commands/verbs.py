@@ -127,6 +127,7 @@ def _forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
     for meaning, names in (
         ("start now", forecast.would_run),
         ("run later", forecast.would_run_later),
+        ("run if a condition is true", forecast.may_run),
         ("continue", forecast.running),
         ("keep their results", forecast.kept),
         ("run again", forecast.reset),

@@ -22,6 +22,7 @@ from stepwell.contract.reasons import (
     DatabaseAway,
     DiskIsFull,
     Doing,
+    EvaluatesExpressions,
     ExplainedStep,
     Explanation,
     FailedElsewhere,
@@ -98,7 +99,7 @@ class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     database_down: bool = False
     disk_full: bool = False
     draining: bool = False
-    waits: Mapping[int, WaitsForSlot | RateLimited | BreakerOpen] = {}
+    waits: Mapping[int, WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions] = {}
     observations: Mapping[UUID, AttemptObservation] = {}
     in_process_providers: frozenset[ProviderType] = frozenset()
 

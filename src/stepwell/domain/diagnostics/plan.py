@@ -1,13 +1,14 @@
 """Plans a valid definition without running it: the order of its steps, the calls to providers, and their prices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from stepwell.contract.costs import Money
 from stepwell.contract.definition import FieldMapping
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.plan_result import PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.contract.plan_result import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
 from stepwell.domain.mapping.task_configs import normalise_inputs
 from stepwell.domain.prices import PriceList
@@ -55,8 +56,18 @@ def build_plan(
     by_time = len(expected) == len(steps)
     weights = expected if by_time else dict.fromkeys(range(len(steps)), 1.0)
     chain = _longest(steps, order, weights)
+    uncertain = uncertain_steps(steps)
     planned_steps = [
-        _step(planned, step, depth[step.position], calls[step.position], fallbacks.get(step.position), expected, prices)
+        _step(
+            planned,
+            step,
+            depth[step.position],
+            calls[step.position],
+            fallbacks.get(step.position),
+            expected,
+            prices,
+            uncertain,
+        )
         for step in steps
     ]
     return WorkflowPlan(
@@ -65,6 +76,7 @@ def build_plan(
         critical_path_by="expected_s" if by_time else "steps",
         critical_path_s=round(chain.length, 3) if by_time else None,
         steps=planned_steps,
+        runs=PlannedCount(len(steps) - len(uncertain), len(steps)),
         price=_price(planned_steps, prices.currency),
         warnings=planned.warnings,
     )
@@ -94,6 +106,7 @@ def _step(
     fallback: PlannedCall | None,
     expected: Mapping[int, float],
     prices: PriceList,
+    uncertain: Collection[int],
 ) -> PlannedStep:
     definition = planned.request.steps[step.position]
     config = normalise_inputs(step.task_type, effective_config(planned.config, definition))
@@ -115,8 +128,10 @@ def _step(
         timeout_s=step.timeout_s,
         price=_price_of(call, prices),
         expected_s=expected.get(step.position),
+        when=definition.condition,
         run_if=step.run_if,
         optional=step.optional,
+        uncertain=step.position in uncertain,
     )
 
 
@@ -133,13 +148,15 @@ def _price_of(call: PlannedCall, prices: PriceList) -> Money | None:
 
 
 def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
-    once = worst = 0.0
+    once = least = worst = 0.0
     unknown = 0
     for step in steps:
-        once += 0.0 if step.price is None else step.price.amount
+        amount = 0.0 if step.price is None else step.price.amount
+        once += amount
+        least += 0.0 if step.uncertain else amount
         tried = [step.price] * step.attempts
         tried += [] if step.fallback is None else [step.fallback.price] * step.fallback.attempts
         unknown += None in tried
         worst += sum(price.amount for price in tried if price is not None)
-    known = [Money(round(once, 9), currency)]
-    return PlannedPrice(known, unknown, None if unknown else Money(round(worst, 9), currency))
+    known_least, known = ([Money(round(amount, 9), currency)] for amount in (least, once))
+    return PlannedPrice(known_least, known, unknown, None if unknown else Money(round(worst, 9), currency))

@@ -44,6 +44,7 @@ WRITE_A_FIELD = "; write the name of a field, or correct the expression"  # the 
 _LONGEST_CAUSE = 80  # characters of a message that may contain a part of the expression
 _kept: dict[str, "Compiled | str"] = {}
 # The nodes that evaluate only their first child over the data. The others are evaluated over what that gives.
+_OF_LISTS = frozenset(["index_expression", "projection", "filter_projection", "flatten"])
 _FIRST_CHILD_ONLY = frozenset(
     ["subexpression", "index_expression", "pipe", "projection", "value_projection", "filter_projection", "flatten"]
 )
@@ -58,11 +59,15 @@ class Compiled(Struct, frozen=True):
 
 
 class ExpressionCheck(Struct, frozen=True):
-    """The fault of an expression, None if it is valid, and the names that it reads, as in `Compiled`."""
+    """The fault of an expression, None if it is valid, and the names that it reads, as in `Compiled`.
+
+    `null_part` says which part of a valid expression is always null, if the members of its data are objects.
+    """
 
     fault: str | None
     names: frozenset[str] = frozenset()
     reads_all: bool = False
+    null_part: str | None = None
 
 
 class NothingFound(Exception):
@@ -81,7 +86,7 @@ def analyse(expression: str) -> ExpressionCheck:
     compiled = compile_expression(expression)
     if isinstance(compiled, str):
         return ExpressionCheck(compiled)
-    return ExpressionCheck(None, compiled.names, compiled.reads_all)
+    return ExpressionCheck(None, compiled.names, compiled.reads_all, _null_part(compiled.tree))
 
 
 class Expressions:
@@ -241,6 +246,28 @@ def _reads(root: Any) -> tuple[frozenset[str], bool]:
         elif kind != "expref":  # it is applied to elements of an argument
             rest += (child for child in node["children"] if isinstance(child, dict))
     return frozenset(names), reads_all
+
+
+def _null_part(root: Any) -> str | None:
+    """Return which part of the expression is always null, if the members of its data are objects; None if none is."""
+    for node in _nodes(root):
+        left = node["children"][0] if node["type"] in ("subexpression", "index_expression") else None
+        if left is None:
+            continue
+        if left["type"] == "not_expression":
+            return "! binds tighter than the dot, so this is always null; write !(a.b)"
+        if left["type"] == "literal" and not isinstance(left["value"], dict | list):
+            return "A text, a number or a boolean has no members, so this is always null"
+    rest = [root]
+    while rest:
+        node = rest.pop()
+        if node["type"] in _FIRST_CHILD_ONLY:
+            rest.append(first := node["children"][0])
+            if node["type"] in _OF_LISTS and first["type"] == "field":
+                return f"'{first['value'][:_LONGEST_CAUSE]}' is an object and no list, so this is always null"
+        elif node["type"] != "expref":
+            rest += (child for child in node["children"] if isinstance(child, dict))
+    return None
 
 
 def _misuse(root: Any) -> str | None:

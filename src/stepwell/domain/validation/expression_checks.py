@@ -206,6 +206,8 @@ class ExpressionChecks:
         if checked.fault is not None:
             why = checked.fault.removesuffix(WRITE_A_FIELD)
             return f"{_shown(expression.text)}: {why}{self._advice(expression.text, why)}", "bad_expression"
+        if checked.null_part is not None:
+            return f"{_shown(expression.text)}: {checked.null_part}", "bad_expression"
         if ITEM in checked.names:
             return f"{ITEM} is a reserved name, which has no value", "unknown_step"
         for name in sorted(checked.names - RESERVED):

@@ -14,6 +14,7 @@ from msgspec import Raw, structs
 
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb, JobToCancel, KeptFile
 from stepwell.contract.enums import StepStatus
+from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start, Verb
@@ -155,19 +156,24 @@ def _apply_dry(verb: DryRunVerb, loaded: LoadedWorkflow, verb_input: Verb, now: 
 
 def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
     """Add what would become of each step after start or resume. *run* has been changed by *decision*."""
-    at_once, later, running, kept = list[str](), list[str](), list[str](), list[str]()
+    at_once, later, running, kept, may_run = list[str](), list[str](), list[str](), list[str](), list[str]()
     ready = set(decision.ready)
+    decided = {step.position for step in run.steps if step.status in (StepStatus.COMPLETED, StepStatus.RUNNING)}
+    uncertain = uncertain_steps(run.plans, decided)
     for step, plan in zip(run.steps, run.plans, strict=True):
         if step.status is StepStatus.COMPLETED:
             kept.append(plan.step_id)
         elif run.has_attempt(step.position):
             running.append(plan.step_id)
+        elif step.position in uncertain and step.status is StepStatus.PENDING:
+            may_run.append(plan.step_id)
         elif step.status in (StepStatus.PENDING, StepStatus.RUNNING):
             (at_once if step.position in ready else later).append(plan.step_id)
     return structs.replace(
         result,
         would_run=at_once,
         would_run_later=later,
+        may_run=may_run,
         running=running,
         kept=kept,
         reset=_step_ids(run, StepStatus.PENDING, sorted(decision.steps)),

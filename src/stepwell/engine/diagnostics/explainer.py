@@ -15,7 +15,14 @@ from functools import partial
 from uuid import UUID
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
-from stepwell.contract.reasons import BreakerOpen, Explanation, RateLimited, SlotLimit, WaitsForSlot
+from stepwell.contract.reasons import (
+    BreakerOpen,
+    EvaluatesExpressions,
+    Explanation,
+    RateLimited,
+    SlotLimit,
+    WaitsForSlot,
+)
 from stepwell.domain.diagnostics.explain import AttemptObservation, Process, WorkflowSnapshot, explain
 from stepwell.domain.errors import DiskFull, NotFound, Unavailable
 from stepwell.domain.records import LoadedWorkflow, Ownership
@@ -35,7 +42,8 @@ from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 _TRIES = 3  # the workflow's owner may change between two statements
 _NOWHERE = Ownership(None, alive=False, lease_until=None, paused_by=None, paused_at=None)
-Waits = WaitsForSlot | RateLimited | BreakerOpen
+Waits = WaitsForSlot | RateLimited | BreakerOpen | EvaluatesExpressions
+_EVALUATING = EvaluatesExpressions(detail="The expressions of the step are being evaluated.")
 _LIMITS: Mapping[LimitKind, SlotLimit] = {
     LimitKind.TOTAL: "total",
     LimitKind.PROVIDER: "provider",
@@ -81,6 +89,7 @@ class Explainer:
         waiting = self._admission.queued_steps(workflow.tenant, workflow_id)
         turns = self._worker_turns(workflow_id)
         holds = self._health.holds_on(workflow_id)
+        asked = dict.fromkeys(workflow.open_questions, _EVALUATING)
         observations = {task_id: _observe(attempt) for task_id, attempt in workflow.attempts.items()}
         away, draining = self._scheduler.checkpointer.outage, self._scheduler.stopping
         full = away and isinstance(self._writes.refusal(WriteTarget.DATABASE), DiskFull)
@@ -102,7 +111,7 @@ class Explainer:
                     database_down=away,
                     disk_full=full,
                     draining=draining,
-                    waits={} if draining else _waits(waiting, holds, now) | turns,
+                    waits={} if draining else asked | _waits(waiting, holds, now) | turns,
                     observations=observations,
                     in_process_providers=self._in_process,
                 )

@@ -36,6 +36,7 @@ _WIDE = 70  # columns; below that, the column of providers and models is left ou
 _TIME_WIDTH, _PROVIDER_WIDTH, _JOB_BAR_WIDTH = 11, 24, 10
 
 _SKIPPED_BECAUSE: Mapping[str, str] = {
+    SkipReason.WHEN: "its condition isn't true",
     SkipReason.FAILURE: "a step before it has failed",
     SkipReason.DEPENDENCY: "a step that it needs was skipped",
 }

@@ -31,5 +31,5 @@ export class DefinitionGraph {
 
 function dependenciesOf(step, ids) {
   const mapped = (step.input_mappings ?? []).map((each) => each.from_step);
-  return [...new Set([...(step.depends_on ?? []), ...stepsNamed(step.config, ids), ...mapped])];
+  return [...new Set([...(step.depends_on ?? []), ...stepsNamed([step.config, step.when && `\${${step.when}}`], ids), ...mapped])];
 }

@@ -17,17 +17,22 @@ export function faultList(faults, goTo) {
 export function planPanel(plan) {
   return html`<section class="card" aria-label="Price"><h2>Price</h2>${priceText(plan.price)}</section>
     <section class="card" aria-label="Order of the steps"><h2>Order</h2>
-      <p class="dim">${plural(plan.steps.length, "step")} in ${plural(plan.layers.length, "layer")}; the longest chain has
+      <p class="dim">${plan.runs.least < plan.runs.most ? `${number(plan.runs.least)} to ` : nothing}${
+        plural(plan.steps.length, "step")} in ${plural(plan.layers.length, "layer")}; the longest chain has
         ${plural(plan.critical_path.length, "step")}${plan.critical_path_s === null ? nothing
           : html`, and takes about ${duration(plan.critical_path_s * 1000)}`}.</p>
       ${layers(plan)}</section>`;
 }
 
-function priceText({ known, unknown_steps: unknown, worst_case: worst }) {
-  const total = known.filter((each) => each.amount).map((each) => amount(each.amount, each.currency)).join(" + ");
-  return html`<p class="plan-price number">${total || (unknown ? "Not known" : "Free")}</p>
+function priceText({ known_least: least, known, unknown_steps: unknown, worst_case: worst }) {
+  const [from, to] = [sumText(least), sumText(known)];
+  return html`<p class="plan-price number">${from === to ? to || (unknown ? "Not known" : "Free") : `${from || "0"} to ${to}`}</p>
     ${unknown ? html`<p class="dim">Plus ${plural(unknown, "step")} whose price isn't known. <code>STEPWELL_PRICES</code> sets prices.</p>` : nothing}
     ${worst && worst.amount > 0 ? html`<p class="dim">At most ${amount(worst.amount, worst.currency)}, if every attempt is made and paid for.</p>` : nothing}`;
+}
+
+function sumText(sums) {
+  return sums.filter((each) => each.amount).map((each) => amount(each.amount, each.currency)).join(" + ");
 }
 
 const MOST_STEPS = 200;
@@ -48,6 +53,7 @@ function planStep(step, critical) {
   const facts = [
     step.provider && [step.provider, step.model].filter(Boolean).join(" · "),
     step.price && (step.price.amount ? amount(step.price.amount, step.price.currency) : null),
+    step.uncertain && (step.when ? "if its condition is true" : "if a condition is true"),
     step.expected_s === null ? null : `about ${duration(step.expected_s * 1000)}`,
   ].filter(Boolean);
   return html`<li class="layer-step ${critical ? "layer-critical" : ""}" title=${critical ? "On the longest chain" : ""}>

@@ -21,6 +21,7 @@ const RECEIPTS = {
 };
 
 const SKIPPED_BECAUSE = {
+  when: "Skipped, because its condition isn't true.",
   failure: "Skipped, because a step before it has failed.",
   dependency: "Skipped, because a step that it needs was skipped.",
 };
@@ -186,6 +187,7 @@ function stepFacts(step) {
   found.push(["Retries", `${step.retry_count} of ${step.max_retries}`]);
   if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);
+  if (step.when) found.push(["Condition", html`<code class="break">${step.when}</code>`]);
   if (RUNS_IF[step.run_if]) found.push(["Runs if", RUNS_IF[step.run_if]]);
   if (step.optional) found.push(["Optional", "The run goes on if it fails"]);
   return found;

@@ -22,10 +22,12 @@ export function verbsOf(run) {
 /** Sentences that say what the verb of *dry*, a dry run, does: [{text, steps}], where steps are ids that it names. */
 export function sentencesOf(dry) {
   const reset = new Set(dry.reset);
+  const may = dry.may_run ?? [];
   const starts = [...dry.would_run, ...dry.would_run_later];
   const found = [
-    sentence(dry.reset, "runs again", "run again"),
+    sentence(dry.reset.filter((id) => !may.includes(id)), "runs again", "run again"),
     sentence(starts.filter((id) => !reset.has(id)), "runs", "run"),
+    sentence(may, "runs if a condition is true", "run if a condition is true"),
     sentence(dry.running, ...goesOn(dry.verb)),
     sentence(dry.cancelled, "is cancelled", "are cancelled"),
     ...jobs(dry.remote_jobs_to_cancel),
