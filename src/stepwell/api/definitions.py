@@ -38,7 +38,9 @@ async def read_definition(request: ApiRequest, services: Services) -> ValidatedW
     def validate(body: object, known: Expressions | None = None) -> ValidatedWorkflow | _Refused:
         size = definition_size(text)
         try:
-            return validate_workflow(body, services.catalog, known, handling=handling, definition_bytes=size)
+            return validate_workflow(
+                body, services.catalog, known, handling=handling, definition_bytes=size, now=services.clock.now()
+            )
         except InvalidRequest as error:
             return _refused(error.faults, body)
 

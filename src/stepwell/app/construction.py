@@ -56,6 +56,7 @@ from stepwell.engine.execution.breaker_messages import BREAKERS, BreakerMessages
 from stepwell.engine.execution.command_notifications import CommandNotifications
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
+from stepwell.engine.execution.due_waits import DueWaits
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.limit_divider import LimitDivider
 from stepwell.engine.execution.recovery import Recovery
@@ -338,6 +339,7 @@ def _build_admission(process: ProcessInfo, stores: Stores, engine: Engine, recov
         partial(engine.scheduler.checkpointer.is_slow, settings.database_slow_s),
     )
     engine.scheduler.listen(admission)
+    engine.scheduler.parking.is_crowded = lambda: admission.is_crowded
     recovery.add_claimer(admission)
     recovery.listen(admission.others_changed)
     return admission
@@ -352,11 +354,11 @@ def build_services(
     reads = ReadService(database.reader, stores.task_files, provider_status)
     access = WorkflowAccess(database.workflow_store, engine.scheduler, webhooks.recovery, engine.lease, engine.bus)
     availability = Availability(engine.scheduler.checkpointer, stores.writes, database.reader, webhooks.recovery)
-    idempotency = IdempotentRequests(
-        database.keys, engine.lease.ensure, clock, uuid7, statement_s=settings.database_timeout_s
-    )
+    statement_s = settings.database_timeout_s
+    idempotency = IdempotentRequests(database.keys, engine.lease.ensure, clock, uuid7, statement_s=statement_s)
     uploads, sweeper = _build_uploads(process, stores, webhooks.recovery, stack)
     cleanups = _build_cleanups(stores, engine, webhooks.recovery, access, uploads, clock)
+    webhooks.admission.on_due_paused = (due_waits := DueWaits(access, clock)).add
     applier = VerbApplier(access, webhooks.admission, idempotency)
     sender = CommandSender(database.commands, engine.coordination, idempotency, clock, uuid7)
     diagnostics = _build_diagnostics(process, stores, engine, sender)
@@ -381,6 +383,7 @@ def build_services(
         counts=WorkflowCounts(database.reader, clock),
         list_answers=SharedReads(),
         cleanups=cleanups,
+        due_waits=due_waits,
         retention=Retention(database.purges, cleanups, engine.lease, clock, settings.retention_days),
         webhooks=webhooks.service,
         idempotency=idempotency,
@@ -389,10 +392,9 @@ def build_services(
         completion=CompletionWaiter(engine.bus, database.reader),
         diagnostics=diagnostics,
         subscriptions=_build_subscriptions(process, stores, engine),
-        previews=Previews(
-            stores.files.artifacts, uploads, LocalPreviews(local_memory(settings)), engine.admission.local
-        ),
+        previews=_build_previews(stores, engine, uploads, settings),
         catalog=engine.catalog,
+        clock=clock,
         expressions=engine.expressions,
         inputs_checker=_build_inputs_checker(stack),
         availability=availability,
@@ -403,6 +405,11 @@ def build_services(
         uploads=uploads,
         upload_sweeper=sweeper,
     )
+
+
+def _build_previews(stores: Stores, engine: Engine, uploads: UploadService, settings: Settings) -> Previews:
+    images = LocalPreviews(local_memory(settings))
+    return Previews(stores.files.artifacts, uploads, images, engine.admission.local)
 
 
 def _build_cleanups(

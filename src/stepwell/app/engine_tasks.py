@@ -37,6 +37,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(webhooks.admission.announce(), name="announcements")
         group.create_task(webhooks.deliverer.run(), name="webhooks")
         group.create_task(services.cleanups.run(), name="cleanups")
+        group.create_task(services.due_waits.run(), name="due waits")
         group.create_task(services.retention.run(), name="retention")
         group.create_task(services.upload_sweeper.run(), name="upload expiry")
         group.create_task(services.subscriptions.run(), name="streams")

@@ -76,6 +76,7 @@ class TaskType(StrEnum):
     PASSTHROUGH = "PASSTHROUGH"
     APPROVAL = "APPROVAL"
     SIGNAL = "SIGNAL"
+    DELAY = "DELAY"
 
 
 class WaitKind(StrEnum):
@@ -91,6 +92,7 @@ class WaitKind(StrEnum):
 WAITS_OF: Final[Mapping[TaskType, WaitKind]] = {
     TaskType.APPROVAL: WaitKind.DECISION,
     TaskType.SIGNAL: WaitKind.SIGNAL,
+    TaskType.DELAY: WaitKind.DELAY,
 }
 WITHOUT_PROVIDER: Final = frozenset({TaskType.PASSTHROUGH, *WAITS_OF})
 

@@ -203,6 +203,22 @@ class SignalConfig(StepConfig, frozen=True, kw_only=True):
     ] = "fail"
 
 
+WaitEnd: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        description="When the wait ends, as 2026-11-27T18:00:00Z. A time that has passed ends it at once",
+    ),
+]
+
+
+class DelayConfig(StepConfig, frozen=True, kw_only=True):
+    """One of the two members is given."""
+
+    seconds: Annotated[float, Meta(gt=0, le=MAX_WAIT_S, description="How long the step waits")] | None = None
+    until: WaitEnd | None = None
+
+
 class ProviderConfig(Struct, frozen=True, kw_only=True):
     """The members of `provider_config` that Stepwell knows. `credential` names one that the settings hold."""
 
@@ -227,4 +243,5 @@ CONFIGS: Mapping[TaskType, type[StepConfig]] = {
     TaskType.PASSTHROUGH: TaskConfig,
     TaskType.APPROVAL: ApprovalConfig,
     TaskType.SIGNAL: SignalConfig,
+    TaskType.DELAY: DelayConfig,
 }

@@ -40,6 +40,7 @@ from stepwell.engine.events.subscriptions import EventSubscriptions
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.command_receiver import CommandReceiver
 from stepwell.engine.execution.command_sender import CommandSender
+from stepwell.engine.execution.due_waits import DueWaits
 from stepwell.engine.execution.verb_applier import VerbApplier
 from stepwell.engine.execution.workflow_access import RunsElsewhere, WorkflowAccess
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
@@ -311,11 +312,13 @@ class Services(Struct, frozen=True):
     idempotency: IdempotentRequests
     commands: CommandSender
     command_receiver: CommandReceiver
+    due_waits: DueWaits
     completion: CompletionWaiter
     diagnostics: Diagnostics
     subscriptions: EventSubscriptions
     previews: Previews
     catalog: ProviderCatalog
+    clock: Clock
     expressions: ExpressionEvaluator
     inputs_checker: InputsChecker
     availability: Availability

@@ -1,5 +1,6 @@
 """The checks of steps that wait for decisions and signals: each fault with its place."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from stepwell.domain.steps import FlowPlan
 from stepwell.domain.validation import wait_rules
 from support.workflows.definitions import body, draw, faults_of, mapped, plan
 
+NOW = datetime(2026, 11, 27, 18, tzinfo=UTC)
 MANY = [f"c{number}" for number in range(51)]
 
 
@@ -102,3 +104,58 @@ def test_an_output_that_a_decision_never_has_is_refused() -> None:
 def test_step_defaults_cant_name_a_signal() -> None:
     (fault,) = faults_of(body(signal(), config={"step_defaults": {"SIGNAL": {"name": "paid"}}}))
     assert (fault.loc, fault.type) == (("body", "config", "step_defaults", "SIGNAL", "name"), "bad_field")
+
+
+def delay(**config: Any) -> dict[str, Any]:
+    return {"id": "later", "task_type": "DELAY", "config": config}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"seconds": 31_536_000},
+        {"seconds": 0.5},
+        {"until": "2026-11-27T18:00:00Z"},
+        {"until": "2026-11-27T18:00:00+01:00"},
+        {"seconds": "${draw.wait}"},
+        {"until": "${draw.when}"},
+    ],
+)
+def test_a_delay_has_seconds_or_until(config: dict[str, Any]) -> None:
+    planned = plan(body(draw("draw"), delay(**config)))
+    assert planned.warnings == ()
+    assert planned.steps[1].flow == FlowPlan(waits_for=WaitKind.DELAY)
+
+
+@pytest.mark.parametrize(
+    ("config", "place", "type_"),
+    [
+        ({}, (), "missing"),
+        ({"seconds": None}, (), "missing"),
+        ({"seconds": 1, "until": "2026-11-27T18:00:00Z"}, ("until",), "conflict"),
+        ({"seconds": "${draw.x}", "until": "${draw.y}"}, ("until",), "conflict"),
+        ({"seconds": 0}, ("seconds",), "greater_than"),
+        ({"seconds": 31_536_001}, ("seconds",), "less_than_equal"),
+        ({"seconds": "soon"}, ("seconds",), "float_type"),
+        ({"until": "tomorrow"}, ("until",), "datetime_format"),
+        ({"until": "2026-11-27T18:00:00"}, ("until",), "datetime_format"),
+        ({"until": "2027-11-27T18:00:01Z"}, ("until",), "less_than_equal"),
+        ({"seconds": 1, "timeout_s": 5}, ("timeout_s",), "unused_member"),
+        ({"second": 1}, ("second",), "mistyped_member"),
+    ],
+)
+def test_a_fault_of_a_delay_has_its_place(config: dict[str, Any], place: tuple[Any, ...], type_: str) -> None:
+    found = faults_of(body(draw("draw"), delay(**config)), now=NOW)
+    assert (("body", "steps", 1, "config", *place), type_) in [(fault.loc, fault.type) for fault in found]
+    assert len(found) == (2 if "second" in config else 1)
+
+
+def test_a_time_that_has_passed_and_a_longer_wait_than_the_workflows_timeout_have_warnings() -> None:
+    (passed,) = plan(body(delay(until="2026-11-27T18:00:00Z")), now=NOW).warnings
+    assert (passed.loc, passed.type) == (("body", "steps", 0, "config", "until"), "time_passed")
+    (longer,) = plan(body(delay(seconds=60), config={"workflow_timeout_s": 60})).warnings
+    assert (longer.loc, longer.type) == (("body", "steps", 0, "config", "seconds"), "timeout_too_long")
+
+
+def test_a_delay_may_get_its_time_by_a_mapping() -> None:
+    plan(body(draw("draw"), delay() | {"input_mappings": [mapped("draw", "result_image_path", "until")]}))

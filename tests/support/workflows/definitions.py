@@ -1,6 +1,7 @@
 """Definitions of workflows, sound unless a test breaks them, and a catalog that can run some of them."""
 
 from copy import deepcopy
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -52,10 +53,10 @@ def mapped(from_step: str, from_field: str = "f", to_field: str = "t", **members
     return {"from_step": from_step, "from_field": from_field, "to_field": to_field} | members
 
 
-def faults_of(value: Any, catalog: ProviderCatalog = CATALOG) -> tuple[Fault, ...]:
+def faults_of(value: Any, catalog: ProviderCatalog = CATALOG, now: datetime | None = None) -> tuple[Fault, ...]:
     before = deepcopy(value)
     with pytest.raises(InvalidRequest) as caught:
-        validate_workflow(value, catalog)
+        validate_workflow(value, catalog, now=now)
     assert value == before
     assert all(fault.loc[0] == "body" for fault in caught.value.faults)
     return caught.value.faults
@@ -65,5 +66,5 @@ def faults(value: Any, catalog: ProviderCatalog = CATALOG) -> list[tuple[tuple[s
     return [(fault.loc[1:], fault.type) for fault in faults_of(value, catalog)]
 
 
-def plan(value: Any, catalog: ProviderCatalog = CATALOG) -> ValidatedWorkflow:
-    return validate_workflow(value, catalog)
+def plan(value: Any, catalog: ProviderCatalog = CATALOG, now: datetime | None = None) -> ValidatedWorkflow:
+    return validate_workflow(value, catalog, now=now)

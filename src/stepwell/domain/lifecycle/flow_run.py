@@ -343,7 +343,7 @@ class FlowRun(Run):
             return
         waited, timeout = state.waits_for_admission, state.timeout_left_s
         state.owner, state.epoch, state.wake_at, decision.parked = owner, state.epoch + 1, None, True
-        if waited:
+        if waited and timeout is not None:
             state.timeout_left_s = None
             self._set_deadline(decision, now, timeout)
         work = self.pending_work()

@@ -21,6 +21,7 @@ _REQUIRED: Mapping[TaskType, tuple[str, ...]] = {
     TaskType.PASSTHROUGH: (),
     TaskType.APPROVAL: (),
     TaskType.SIGNAL: (),
+    TaskType.DELAY: (),
 }
 
 

@@ -9,6 +9,7 @@ What must hold:
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from msgspec.structs import fields
@@ -45,13 +46,18 @@ _PLACEHOLDER = re.compile(r"\{\{[\w.\- ]{1,100}\}\}")
 class MemberChecks:
     """The checks of one definition. Its warnings are complete once all of the faults have been read.
 
-    With lenient *handling*, a mistyped member is never a fault.
+    With lenient *handling*, a mistyped member is never a fault. *now* is the present time; None if it isn't known.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], defaults: Mapping[str, Any], catalog: ProviderCatalog, handling: Handling
+        self,
+        config: Mapping[str, Any],
+        defaults: Mapping[str, Any],
+        catalog: ProviderCatalog,
+        handling: Handling,
+        now: datetime | None = None,
     ) -> None:
-        self.handling = handling
+        self.handling, self.now = handling, now
         self._config, self._defaults, self._catalog = config, defaults, catalog
         self._providers: dict[TaskType, set[ProviderType]] = {}  # of the steps of each type
         self._users_by_type: dict[TaskType, _Users] = {}

@@ -21,6 +21,7 @@ _PATH = re.compile(r"([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*|\[(?:\*|-?\d*|-?\d*:-?\d*)\
 _WAIT_OUTPUTS = {
     TaskType.APPROVAL: frozenset({"choice", "approved", "note", "data", "by", "at"}),
     TaskType.SIGNAL: frozenset({"data", "by", "at"}),
+    TaskType.DELAY: frozenset({"until"}),
 }
 
 

@@ -1,4 +1,4 @@
-"""Validates the steps that wait instead of making attempts: APPROVAL and SIGNAL.
+"""Validates the steps that wait instead of making attempts: APPROVAL, SIGNAL and DELAY.
 
 What must hold:
 - Each rule reads the step's config over its defaults. A rule about a value that an expression provides waits until the
@@ -7,11 +7,14 @@ What must hold:
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Final, NamedTuple
+
+from msgspec import Meta, ValidationError, convert
 
 from stepwell.contract.enums import TaskType
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.contract.task_configs import APPROVE, FAIL, REJECT
+from stepwell.contract.task_configs import APPROVE, FAIL, MAX_WAIT_S, REJECT
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.input_mapping import TIMEOUT, merged_config
 from stepwell.domain.strict_json.schema_faults import Loc
@@ -23,6 +26,7 @@ NOT_YET: Final = frozenset({TaskType.APPROVAL, TaskType.SIGNAL})
 
 DEFAULT_CHOICES: Final = (APPROVE, REJECT)
 _CHOICES, _ON_TIMEOUT, _ON_REJECT, _NAME = "choices", "on_timeout", "on_reject", "name"
+_SECONDS, _UNTIL = "seconds", "until"
 
 
 class _Config(NamedTuple):
@@ -41,11 +45,11 @@ class _Config(NamedTuple):
 class WaitRules:
     """The rules of one definition. *defaults* are its `step_defaults`.
 
-    *max_s* is the workflow's timeout; None without one.
+    *max_s* is the workflow's timeout; None without one. *now* is the present time; None if it isn't known.
     """
 
-    def __init__(self, defaults: Mapping[str, Mapping[str, Any]], max_s: Any) -> None:
-        self._defaults = defaults
+    def __init__(self, defaults: Mapping[str, Mapping[str, Any]], max_s: Any, now: datetime | None = None) -> None:
+        self._defaults, self._now = defaults, now
         self._max_s = max_s if isinstance(max_s, int | float) else None
         self._signals: dict[str, str] = {}  # the id of the step that waits for it, by name
 
@@ -68,17 +72,41 @@ class WaitRules:
         rules: Mapping[TaskType, Callable[[], Iterator[Fault]]] = {
             TaskType.APPROVAL: lambda: _approval_faults(config),
             TaskType.SIGNAL: lambda: self._signal_faults(config, step),
+            TaskType.DELAY: lambda: self._delay_faults(config),
         }
         yield from rules[task_type]()
 
     def warnings(self, step: PartialStep, task_type: TaskType, loc: Loc) -> Iterator[DefinitionWarning]:
         """Yield the warnings about the step at *loc*."""
-        if step.config is None or self._max_s is None:
+        if step.config is None:
             return
-        timeout = merged_config(self._defaults, task_type, step.config).get(TIMEOUT)
-        if isinstance(timeout, int | float) and timeout >= self._max_s:
+        config, member = merged_config(self._defaults, task_type, step.config), TIMEOUT
+        if task_type is TaskType.DELAY:
+            member = _SECONDS
+            if self._now is not None and (until := _time(config.get(_UNTIL))) is not None and until <= self._now:
+                yield DefinitionWarning(
+                    (*loc, "config", _UNTIL), "This time has passed: it ends at once", "time_passed"
+                )
+        timeout = config.get(member)
+        if self._max_s is not None and isinstance(timeout, int | float) and timeout >= self._max_s:
             message = f"The workflow's timeout, {self._max_s:g} s, ends this wait first"
-            yield DefinitionWarning((*loc, "config", TIMEOUT), message, "timeout_too_long")
+            yield DefinitionWarning((*loc, "config", member), message, "timeout_too_long")
+
+    def _delay_faults(self, config: _Config) -> Iterator[Fault]:
+        given = [name for name in (_SECONDS, _UNTIL) if config.is_open(name) or config.members.get(name) is not None]
+        if not given:
+            yield Fault(config.loc, "A DELAY needs seconds or until", "missing")
+        elif len(given) > 1:
+            yield Fault((*config.loc, _UNTIL), "A DELAY has seconds or until: leave one of them out", "conflict")
+        if config.is_open(TIMEOUT) or config.members.get(TIMEOUT) is not None:
+            yield Fault((*config.loc, TIMEOUT), "A DELAY has no timeout: leave this out", "unused_member")
+        if config.is_open(_UNTIL) or (written := config.members.get(_UNTIL)) is None:
+            return
+        if (until := _time(written)) is None:
+            message = "Expected a time with its zone, as 2026-11-27T18:00:00Z"
+            yield Fault((*config.loc, _UNTIL), message, "datetime_format")
+        elif self._now is not None and until - self._now > timedelta(seconds=MAX_WAIT_S):
+            yield Fault((*config.loc, _UNTIL), "This is more than a year ahead", "less_than_equal")
 
     def _signal_faults(self, config: _Config, step: PartialStep) -> Iterator[Fault]:
         place, step_id = (*config.loc, _NAME), step.id
@@ -96,6 +124,13 @@ class WaitRules:
         if (other := self._signals.setdefault(name, step_id)) != step_id:
             message = f"Step {quoted(other)} waits for a signal of this name, too: name one of them differently"
             yield Fault(place, message, "duplicate_signal")
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return None if value is None else convert(value, Annotated[datetime, Meta(tz=True)])
+    except ValidationError:
+        return None
 
 
 def _unused(step: PartialStep) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Validates a definition and an update. One answer lists all faults, each with its place."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -89,11 +90,12 @@ def validate_workflow(
     *,
     handling: Handling = Handling.STRICT,
     definition_bytes: int = 0,
+    now: datetime | None = None,
 ) -> ValidatedWorkflow:
     """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
 
     *handling* is that of unknown members. *definition_bytes* is the size of *body* by
-    `workflow_limits.definition_size`; 0 if that is unknown.
+    `workflow_limits.definition_size`; 0 if that is unknown. *now* is the present time, for rules about times.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
@@ -102,12 +104,12 @@ def validate_workflow(
         request = _convert(CreateWorkflow, body, handling)
     except ValidationError:
         body = normalise(CreateWorkflow, body, handling)
-        rules = _faults_of_valid_parts(body, catalog, expressions, handling)
+        rules = _faults_of_valid_parts(body, catalog, expressions, handling, now)
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), rules)
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
     names = input_names(request.inputs, request.inputs_schema)
     parts = _check_parts([to_partial_step(step) for step in request.steps], names, expressions, handling)
-    checks = MemberChecks(request.config, _valid_defaults(request.config), catalog, handling)
+    checks = MemberChecks(request.config, _valid_defaults(request.config), catalog, handling, now)
     refused = chain(
         _rule_faults(parts, request.config, request.webhook_url, catalog, expressions, checks),
         inputs_faults(request.inputs, request.inputs_schema),
@@ -216,7 +218,7 @@ def _with_expressions(
 
 
 def _faults_of_valid_parts(
-    body: Any, catalog: ProviderCatalog, expressions: Expressions, handling: Handling
+    body: Any, catalog: ProviderCatalog, expressions: Expressions, handling: Handling, now: datetime | None
 ) -> Iterator[Fault]:
     """Yield the faults that the rules find in the valid parts of a body whose structure is broken."""
     if not isinstance(body, dict):
@@ -225,7 +227,7 @@ def _faults_of_valid_parts(
     partial_steps = [parse_valid_parts(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
     parts = _check_parts(partial_steps, frozenset(), expressions, handling)  # a refusal has no warnings
     config, url = config if isinstance(config, dict) else {}, body.get("webhook_url")
-    checks = MemberChecks(config, _valid_defaults(config), catalog, handling)
+    checks = MemberChecks(config, _valid_defaults(config), catalog, handling, now)
     yield from _rule_faults(parts, config, url, catalog, expressions, checks)
     yield from inputs_faults(body.get("inputs"), body.get("inputs_schema"))
 
@@ -251,7 +253,10 @@ def _rule_faults(
     yield from parts.graph.faults
     known_by_type = {task_type: known_defaults(defaults, task_type) for task_type in used}
     scannable, files = Defaults(defaults), FileInputs(defaults, catalog)
-    outputs, waits = StepOutputs(parts.steps, catalog), WaitRules(defaults, config.get("workflow_timeout_s"))
+    outputs, waits = (
+        StepOutputs(parts.steps, catalog),
+        WaitRules(defaults, config.get("workflow_timeout_s"), checks.now),
+    )
     for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []

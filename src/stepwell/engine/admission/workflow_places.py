@@ -166,15 +166,15 @@ class WorkflowPlaces:
         if waits:
             self.add_waiting(tenant)
 
-    def add_waiting(self, tenant: str | None) -> None:
-        """Count a workflow of *tenant* that waits."""
-        self._waiting[tenant] = self._waiting.get(tenant, 0) + 1
-        self._all_waiting += 1
+    def add_waiting(self, tenant: str | None, number: int = 1) -> None:
+        """Count further workflows of *tenant* that wait."""
+        self._waiting[tenant] = self._waiting.get(tenant, 0) + number
+        self._all_waiting += number
         if tenant not in self._oldest:
             self._oldest[tenant] = now = self._now()
             self._oldest_of_all = self._oldest_of_all or now
         if self._stored_since is not None:
-            self._stored_since[tenant] += 1
+            self._stored_since[tenant] += number
 
     def record_admission(self, tenant: str | None, number: int, next_places: int | None = None) -> None:
         """Report that *number* workflows of *tenant* wait no more.

@@ -47,8 +47,10 @@ class ActiveWorkflow:
     in their configs.
     `mapping_work` is the work of its expressions and mappings in worker processes, in the units of `work_budget`.
     `attempts` and `follow_ups` are by task id. `timers` are by position; the
-    key None has the timer of the workflow's deadline. `waiting_since` is the monotonic time at which a step that may
-    start began to wait, by position, the earliest first. `evicted` is set when the workflow has left memory, `quiet`
+    key None has the timer of the workflow's deadline. `park_timer`: it leaves memory then, because it only waits.
+    `flow_run` is its run; None if no step has a condition or waits. `waiting_since` is the monotonic time at which a
+    step that may start began to wait, by position, the earliest first. `evicted` is set when the workflow has left
+    memory, `quiet`
     while it has no attempts.
 
     *works_here* says whether a provider works in this process; it is needed only if the workflow has open attempts.
@@ -67,6 +69,7 @@ class ActiveWorkflow:
         self.attempts: dict[UUID, RunningAttempt] = {}
         self.follow_ups: dict[UUID, RunningAttempt] = {}
         self.timers: dict[int | None, Timer] = {}
+        self.park_timer: Timer | None = None
         self.waiting_since: dict[int, float] = {}
         self.evicted, self.quiet = asyncio.Event(), asyncio.Event()
         self.quiet.set()
@@ -83,10 +86,12 @@ class ActiveWorkflow:
             open_tasks=loaded.open_tasks,
             sources=[self._sources(step) for step in loaded.steps],
             in_process=[task.position for task in loaded.open_tasks if works_here and works_here(task.provider)],
+            signals=loaded.signals,
             result_bytes=loaded.result_bytes,
             suppress_subtask_events=loaded.suppress_subtask_events,
             tenant=loaded.tenant,
         )
+        self.flow_run = self.run if isinstance(self.run, FlowRun) else None
 
     def committed_events(self, decision: Decision) -> CommittedEvents:
         """Return the events of *decision* for the bus. The caller publishes them once they are committed."""

@@ -53,6 +53,7 @@ from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
 from stepwell.engine.execution.outcomes import Outcomes
+from stepwell.engine.execution.parking import Parking
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
 from stepwell.engine.execution.timers import Timers
@@ -109,6 +110,7 @@ class Scheduler:
         )
         self._timers = Timers(clock, self.apply, self.fail_fast)
         self._questions = FlowEvaluations(evaluator, self._spawn, self._apply, self.apply)
+        self.parking = Parking(clock, self.apply, self.fail_fast)
         self._follow_ups = FollowUpTasks(runner, clock, self._spawn, self.apply, self._make_control)
         self.started = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
@@ -335,6 +337,7 @@ class Scheduler:
         for effect in decision.effects:
             self._run_effect(workflow, effect)
         self.evict_if_idle(workflow)
+        self.parking.consider(workflow)
 
     def _run_effect(self, workflow: ActiveWorkflow, effect: Effect) -> None:
         match effect:

@@ -53,6 +53,9 @@ class Timers:
         for timer in workflow.timers.values():
             timer.cancel()
         workflow.timers.clear()
+        if workflow.park_timer is not None:
+            workflow.park_timer.cancel()
+            workflow.park_timer = None
 
     def _fire(self, workflow: ActiveWorkflow, position: int | None, due: Input) -> None:
         workflow.timers.pop(position, None)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from stepwell.domain.errors import InvalidTransition, PreconditionFailed, StepwellError, TooManyRequests, Unavailable
 from stepwell.domain.lifecycle.decision import RequestMarks
-from stepwell.domain.lifecycle.inputs import Resume, Start
+from stepwell.domain.lifecycle.inputs import Resume, Start, Unpark
 from stepwell.domain.lifecycle.peer_commands import ClientVerb, CommandMark
 from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.tenancy import TenantScope
@@ -67,6 +67,7 @@ class VerbApplier:
                 changed = self.access.scheduler.apply(
                     workflow, input_, RequestMarks(preconditions.reservation, command)
                 )
+                self._take_unparked(workflow)
             except (InvalidTransition, PreconditionFailed, TooManyRequests, Unavailable) as error:
                 refused = error
             # A refusal waits as well, because the state that forbids the verb may not be committed yet.
@@ -77,6 +78,18 @@ class VerbApplier:
                 else:
                     await effect
             return VerbAnswer(changed, refused, workflow.run.state.epoch)
+
+    def _take_unparked(self, workflow: ActiveWorkflow) -> None:
+        """Let this process run a workflow that a verb has given something to do, if there is room.
+
+        Without room it waits for admission. Both are one change of its row, because they are written together.
+        """
+        if (
+            (run := workflow.flow_run) is not None
+            and run.state.waits_for_admission
+            and self._admission.may_run(workflow)
+        ):
+            self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
     async def _check_room(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
         if isinstance(verb, Start | Resume) and not workflow.run.active:

@@ -12,29 +12,37 @@ What must hold:
 - While workflows are tried alone after crashes, all others wait (`Recovery.holds_back`). The claim then admits them.
 - A workflow is admitted while no claim of this process runs. Otherwise the claim could take it for one that this
   process owns without knowing it.
+- A parked workflow that is due waits for admission. A process looks for those that are due when it may not know when
+  the next one is, as above, and at that time. A process that parks a workflow knows when that is due; if it dies,
+  others look when its lease has ended (`LeaseStore.next_expiry`).
 - An announcement may get lost. Then this process alone admits what it has stored, until another one looks. If this
   process dies, others look as soon as its lease has ended.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from uuid import UUID
 
 import structlog
 
 from stepwell.domain.errors import TooManyRequests, Unavailable
+from stepwell.domain.model import NEVER
 from stepwell.engine.admission.workflow_places import WorkflowPlaces, WorkflowUse
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.recovery import Recovery
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
-from stepwell.ports.clock import Clock
+from stepwell.ports.clock import Clock, Timer
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.storage import WorkflowStore
 
 log = structlog.get_logger()
 
 _PAGE = 200  # workflows that are admitted at once
+_UNPARKED = 1_000  # parked workflows that one statement lets wait for admission
+_LEAST_DUE_S = 0.1  # between two looks for workflows that are due
 _RETRY_S = 0.5
 _ANNOUNCE_S = 0.1  # between two announcements
 _COUNT_S = 1.0  # a count that is older is repeated before a request is refused
@@ -43,7 +51,7 @@ _COUNT_S = 1.0  # a count that is older is repeated before a request is refused
 class WorkflowAdmission(WorkflowListener):
     """Decides which workflows may be active in this process, and admits those that wait.
 
-    *is_slow* returns whether the database is slow now.
+    *is_slow* returns whether the database is slow now. `on_due_paused` is called with PAUSED workflows that are due.
     """
 
     busy = False  # `Recovery` renews the lease while workflows are in memory
@@ -63,12 +71,21 @@ class WorkflowAdmission(WorkflowListener):
         self._admitting, self._counting = asyncio.Lock(), asyncio.Lock()
         self._uncounted = True  # other workflows than those that are known may wait
         self._counted_at = -float("inf")
+        self._overdue = True  # parked workflows may be due
+        self._due_at: datetime | None = None  # when the next one is due, as far as is known
+        self._due_timer: Timer | None = None
+        self.on_due_paused: Callable[[Sequence[UUID]], None] = lambda _: None
         self._woken, self._unannounced = asyncio.Event(), asyncio.Event()
 
     @property
     def waiting(self) -> int:
         """The number of workflows that are known to wait."""
         return self._places.waiting
+
+    @property
+    def is_crowded(self) -> bool:
+        """True if workflows are known to wait, and this process has no room for them."""
+        return bool(self._places.waiting) and not self._places.free
 
     # Requests
 
@@ -148,10 +165,12 @@ class WorkflowAdmission(WorkflowListener):
             self._on_waiting()
         elif self._uncounted or self._places.waiting:
             self._woken.set()
+        if (wake_at := workflow.run.state.wake_at) is not None:
+            self._wake_at(wake_at)
 
     def others_changed(self) -> None:
-        """Look for waiting workflows, because another process may have stored some."""
-        self._uncounted = True
+        """Look for workflows that wait or are due, because another process may have stored some."""
+        self._uncounted = self._overdue = True
         self._woken.set()
 
     async def take_over(self) -> None:
@@ -171,6 +190,8 @@ class WorkflowAdmission(WorkflowListener):
             await self._woken.wait()
             self._woken.clear()
             try:
+                if self._overdue and not self._scheduler.stopping:
+                    await self._unpark_due()
                 await self._admit_all()
             except Unavailable:
                 # They may have been admitted all the same. The claim finds those, and calls `take_over`.
@@ -187,6 +208,40 @@ class WorkflowAdmission(WorkflowListener):
             except Unavailable:
                 log.warning("admission.unannounced", action="announce")
             await asyncio.sleep(_ANNOUNCE_S)
+
+    def _wake_at(self, at: datetime) -> None:
+        """Look for parked workflows at that time, unless this process looks earlier."""
+        if at == NEVER or (self._due_at is not None and self._due_at <= at):
+            return
+        if self._due_timer is not None:
+            self._due_timer.cancel()
+        self._due_at = at
+        seconds = max((at - self._clock.now()).total_seconds(), _LEAST_DUE_S)
+        self._due_timer = self._clock.call_later(seconds, self._on_due)
+
+    def _on_due(self) -> None:
+        self._due_at, self._overdue = None, True
+        self._woken.set()
+
+    async def _unpark_due(self) -> None:
+        """Let all parked workflows that are due wait for admission, and learn when the next one is due."""
+        number = _UNPARKED
+        while number >= _UNPARKED:
+            self._overdue = False
+            unparked = None
+            try:
+                unparked = await self._workflow_store.unpark(_UNPARKED)
+            finally:
+                self._overdue |= unparked is None
+            number = sum(unparked.waiting.values())
+            for tenant, waiting in unparked.waiting.items():
+                self._places.add_waiting(tenant, waiting)
+            if number:
+                self._unannounced.set()
+            if unparked.paused:
+                self.on_due_paused(unparked.paused)
+            if unparked.next_at is not None:
+                self._wake_at(unparked.next_at)
 
     async def _admit_all(self) -> None:
         async with self._admitting:

@@ -1,0 +1,60 @@
+"""Ends the waits of PAUSED workflows when their time has come.
+
+Such a workflow starts nothing, so it needs no place and no owner. It comes into memory as for a verb.
+
+What must hold:
+- A wait whose time has come is ended in any case: if this process dies or the database is away, the workflow is due
+  again a while later (`ports.storage.POSTPONED_S`).
+"""
+
+import asyncio
+from collections.abc import Iterable
+from uuid import UUID
+
+import structlog
+
+from stepwell.domain.errors import NotFound, Unavailable
+from stepwell.domain.lifecycle.flow_run import FlowRun
+from stepwell.domain.lifecycle.inputs import RetryDue
+from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.execution.checkpointer import NotWritten
+from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.ports.clock import Clock
+
+log = structlog.get_logger()
+
+_WRITE_S = 10.0
+
+
+class DueWaits:
+    """Ends the waits that are over, of the PAUSED workflows that `add` gets, one workflow after the other."""
+
+    def __init__(self, access: WorkflowAccess, clock: Clock) -> None:
+        self._access, self._clock = access, clock
+        self._due: asyncio.Queue[UUID] = asyncio.Queue()
+
+    def add(self, workflow_ids: Iterable[UUID]) -> None:
+        for workflow_id in workflow_ids:
+            self._due.put_nowait(workflow_id)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            workflow_id = await self._due.get()
+            try:
+                await self._end_waits(workflow_id)
+            except (NotFound, NotWritten, Unavailable, TimeoutError) as error:
+                log.warning("waits.not_ended", action="end waits", workflow_id=str(workflow_id), error=repr(error))
+
+    async def _end_waits(self, workflow_id: UUID) -> None:
+        scheduler = self._access.scheduler
+        async with self._access.pinned(EVERY_TENANT, workflow_id) as workflow:
+            if isinstance(run := workflow.run, FlowRun):
+                now = self._clock.now()
+                over = [
+                    position for position, wait in run.waits.items() if wait.until is not None and wait.until <= now
+                ]
+                for position in sorted(over):
+                    scheduler.apply(workflow, RetryDue(position))
+            async with asyncio.timeout(_WRITE_S):
+                await scheduler.checkpointer.flushed(workflow_id)
