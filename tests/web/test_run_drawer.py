@@ -202,7 +202,7 @@ async def test_a_run_shows_its_optional_steps_and_why_others_were_skipped(user: 
         judge,
         passthrough_step("refine", "judge"),
         passthrough_step("last", "refine") | {"run_if": "all_ended"},
-        passthrough_step("unwanted", when="inputs.wanted"),
+        passthrough_step("unwanted") | {"when": "inputs.wanted"},
     )
     ended = await user.site.service.until_ended(run["id"])
     assert ended["status"] == "COMPLETED"

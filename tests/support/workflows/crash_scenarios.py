@@ -110,6 +110,21 @@ def _optional() -> Scenario:
     return Scenario("optional", steps, statuses=ends, members={"join": {"draw"}})
 
 
+def _conditional() -> Scenario:
+    """Conditions about a picture: one is evaluated in a worker process, and is open for a while."""
+    wide = "length(inputs.numbers[?@ >= `0`]) == `3000` && draw.width == `96`"
+    conditions = {"wide": wide, "narrow": "draw.width < `96`", "other": "wide.width == `96` && !narrow"}
+    steps = [
+        {"id": step_id, "task_type": "PASSTHROUGH", "config": {"width": "${draw.width}"}, "when": condition}
+        for step_id, condition in conditions.items()
+    ]
+    behind = {"id": "behind", "task_type": "PASSTHROUGH", "depends_on": ["narrow"]}
+    ends = {"wide": "COMPLETED", "narrow": "SKIPPED", "other": "COMPLETED", "behind": "SKIPPED"}
+    steps[-1]["run_if"] = "all_ended"
+    inputs = {"numbers": list(range(3_000))}
+    return Scenario("conditional", (_picture("draw"), *steps, behind), statuses=ends, inputs=inputs)
+
+
 SCENARIOS = (
     _pipeline(),
     _diamond(),
@@ -120,4 +135,5 @@ SCENARIOS = (
     _cancelled(),
     _paused(),
     _optional(),
+    _conditional(),
 )
