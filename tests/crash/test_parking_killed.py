@@ -1,0 +1,49 @@
+"""kill -9 at every point of parking: each wait ends once, each workflow goes on, and nothing is begun twice."""
+
+import asyncio
+import multiprocessing
+import signal
+from collections import Counter
+from pathlib import Path
+
+import asyncpg
+
+from support.processes.killed_parking import park_and_die
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step
+from support.service.live_service import running_service
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["stepwell.app"])
+_EVENTS = "SELECT type, step_id FROM events WHERE workflow_id = $1 AND type ~ '^step' ORDER BY id"
+
+
+def delay(step_id: str, seconds: float, *needed: str) -> dict[str, object]:
+    return {"id": step_id, "task_type": "DELAY", "config": {"seconds": seconds}, "depends_on": list(needed)}
+
+
+async def test_waits_end_once_and_workflows_go_on_whenever_their_process_is_killed(dsn: str, tmp_path: Path) -> None:
+    async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()]) as service:
+        steps = delay("first", 2), delay("second", 0.2, "first"), configured_step("after", "second")
+        running, paused = [(await service.create(*steps))["id"] for _ in range(2)]
+        assert (await service.verb(paused, "pause")).status_code == 200
+    sql, deaths = await asyncpg.connect(dsn), 0
+    while True:
+        life = _PROCESSES.Process(target=park_and_die, args=(dsn, tmp_path, deaths))
+        life.start()
+        await asyncio.to_thread(life.join, 60)
+        if life.exitcode == 0:
+            break
+        assert life.exitcode == -signal.SIGKILL, deaths
+        deaths += 1
+    assert deaths >= 8
+    events = {each: [tuple(row) for row in await sql.fetch(_EVENTS, each)] for each in (running, paused)}
+    statuses = await sql.fetch("SELECT id, status FROM workflows")
+    assert await sql.fetchval("SELECT count(*) FROM steps WHERE flow IS NOT NULL") == 0
+    await sql.close()
+    assert {str(row["id"]): row["status"] for row in statuses} == {running: "COMPLETED", paused: "PAUSED"}
+    first = [("step.waiting", "first"), ("step.completed", "first")]
+    second = [("step.waiting", "second"), ("step.completed", "second")]
+    assert events[paused] == first
+    assert events[running][:4] == first + second
+    # An attempt that a killed process began continues.
+    assert Counter(events[running][4:]) == Counter([("step.started", "after"), ("step.completed", "after")])

@@ -1,0 +1,35 @@
+"""What one process has parked, another one runs when it is due, whether the first lives or not."""
+
+import asyncio
+import multiprocessing
+import signal
+from pathlib import Path
+
+import asyncpg
+
+from support.processes.killed_parking import LEASE_S, park_one_and_die
+from support.providers.configured_by_steps import ConfiguredProvider
+from support.service.live_service import running_service
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["stepwell.app"])
+
+
+async def test_an_idle_process_runs_what_a_killed_one_has_parked(dsn: str, tmp_path: Path) -> None:
+    """Nobody has told the idle process of it, and nothing needs it before the workflow is due."""
+    async with running_service(
+        dsn, tmp_path, providers=[ConfiguredProvider()], exclusive=False, lease_s=LEASE_S
+    ) as idle:
+        life = _PROCESSES.Process(target=park_one_and_die, args=(dsn, tmp_path, 3 * LEASE_S))
+        life.start()
+        await asyncio.to_thread(life.join, 60)
+        assert life.exitcode == -signal.SIGKILL
+        sql = await asyncpg.connect(dsn)
+        parked = await sql.fetchrow("SELECT id, owner, epoch FROM workflows")
+        assert parked["owner"] is None
+        ended = await idle.until_ended(str(parked["id"]))
+        assert (ended["status"], await sql.fetchval("SELECT epoch FROM workflows")) == (
+            "COMPLETED",
+            parked["epoch"] + 2,
+        )
+        await sql.close()
