@@ -87,6 +87,11 @@ class WorkflowAdmission(WorkflowListener):
         """True if workflows are known to wait, and this process has no room for them."""
         return bool(self._places.waiting) and not self._places.free
 
+    @property
+    def next_due(self) -> datetime | None:
+        """When the next parked workflow is due; None if this process knows of none, or looks for them now."""
+        return self._due_at
+
     # Requests
 
     async def check(self, tenant: str | None, places: int = 1, *, held: int = 0) -> None:
