@@ -31,7 +31,7 @@ def park_and_die(dsn: str, folder: Path, at: int) -> None:
     """
     points = DeathPoints(at)
     flow_run.PARKED_FROM = timedelta()
-    workflow_store.POSTPONED_S = _POSTPONED_S
+    vars(workflow_store)["POSTPONED_S"] = _POSTPONED_S
 
     def add_points(database: Database) -> None:
         store = database.workflow_store
