@@ -132,3 +132,12 @@ def test_a_cycle_is_reported_exactly_if_there_is_one(dependencies: list[list[int
         names = listed.replace("'", "").split(" needs ")
         assert names[0] == names[-1]
         assert all(int(needed) in dependencies[int(own)] for own, needed in pairwise(names))
+
+
+def test_the_dependencies_of_all_steps_together_are_bounded() -> None:
+    ids = [f"s{number}" for number in range(1_003)]
+    mapped_twice = [[], [], *([ids[1:2]] * 500), *([ids[2:102]] * 501)]
+    built = Graph(ids, [[], [], *([ids[:1]] * 500), *([ids[102:202]] * 501)], mapped_twice)
+    assert fault_places(built) == [((997, "depends_on"), "too_many_dependencies")]
+    assert sum(map(len, built.edges[:997])) == 100_000
+    assert not any(built.edges[998:])

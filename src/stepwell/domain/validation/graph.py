@@ -13,6 +13,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.spelling import similar_name
 from stepwell.domain.strict_json.schema_faults import Loc
 
+MAX_DEPENDENCIES = 100_000  # of all steps together: the end of a step visits those that depend on it
 _MAX_CYCLES = 20
 _MAX_NAMED = 20
 _MAX_NAME = 60
@@ -32,7 +33,8 @@ class Graph:
     `ids`, `dependencies` and `sources` (the steps that mappings read from) are by position, and so is `named`: the
     steps that expressions name, each with the location of an expression. An id, a dependency or a source that isn't a
     string is None; another check reports it, and a source that is no step. `edges` holds, by
-    position, the positions that a step depends on: the declared ones first, each in the order of the definition.
+    position, the positions that a step depends on: the declared ones first, each in the order of the definition. Steps
+    behind the one that exceeds `MAX_DEPENDENCIES` have none.
     `order` lists the positions, dependencies first, without steps that lie on a cycle or depend on one.
     """
 
@@ -67,8 +69,12 @@ class Graph:
                 self.faults.append(Fault(_at(position, "id"), message, "duplicate_step_id"))
 
     def _connect(self) -> None:
+        left = MAX_DEPENDENCIES
         for position, names in enumerate(self.dependencies):
             edges: dict[int, None] = {}
+            self.edges.append(edges)
+            if left < 0:
+                continue  # which is a fault already
             for index, name in enumerate(names):
                 if name is None:
                     continue
@@ -84,7 +90,10 @@ class Graph:
                     edges[needed] = None
             if self.sources[position] or self.named[position]:
                 self._connect_implied(position, edges)
-            self.edges.append(edges)
+            left -= len(edges)
+            if left < 0:
+                message = f"The steps of a workflow have at most {MAX_DEPENDENCIES:,} dependencies together"
+                self.faults.append(Fault(_at(position, "depends_on"), message, "too_many_dependencies"))
 
     def _connect_implied(self, position: int, edges: dict[int, None]) -> None:
         for implied, place in self._implied(position):
