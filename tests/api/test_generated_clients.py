@@ -43,6 +43,9 @@ CONFIG_NAMES = {
     "LLM_INTERACTION": "LlmInteractionConfig",
     "EXPERIMENTAL_FAL": "ExperimentalFalConfig",
     "PASSTHROUGH": "PassthroughConfig",
+    "APPROVAL": "ApprovalConfig",
+    "SIGNAL": "SignalConfig",
+    "DELAY": "DelayConfig",
 }
 VALUES: list[Any] = [
     *(None, True, "", "x", "red", "#fff", "red\n", "zoom_in", "media/a/b.png", "x" * 20_001, "\U0001f600" * 20_000),

@@ -172,7 +172,8 @@ async def test_every_route_has_an_operation_and_every_operation_its_route(api: S
     routed = set()
     for route in api.app.api.routes:
         assert isinstance(route, HTTPRoute)
-        if route.path == "/ui" or route.path.startswith("/ui/"):  # the web page, which is no part of the API
+        # The web page and that of decision links, which are no part of the API.
+        if route.path in ("/ui", "/decide") or route.path.startswith("/ui/"):
             continue
         for handler in route.route_handlers:
             if handler.http_methods != {"OPTIONS"}:
@@ -206,7 +207,8 @@ HARMLESS = {"create_artifact_link", "plan_workflow", "create_stream_ticket"}
 def test_operations_that_change_something_need_the_scope_to_write() -> None:
     for operation in operations():
         if operation.method != "GET" and operation.permission is not None:
-            assert operation.permission == ("workflows:read" if operation.id in HARMLESS else "workflows:write")
+            scope = {"decide_step": "workflows:approve"}.get(operation.id, "workflows:write")
+            assert operation.permission == ("workflows:read" if operation.id in HARMLESS else scope)
             assert {401, 403, 413, 415, 422, 503} <= set(problem_statuses(operation))
 
 
@@ -279,9 +281,9 @@ LISTS = "list_tasks list_deliveries list_events list_all_events"
             "Idempotency-Key",
             "409",
             "Idempotency-Replayed",
-            f"create_workflow redeliver {VERBS}",
+            f"create_workflow redeliver decide_step signal_workflow {VERBS}",
         ),
-        ("If-Match", "412", "ETag", f"redeliver {VERBS}"),
+        ("If-Match", "412", "ETag", f"redeliver decide_step signal_workflow {VERBS}"),
         (
             "If-None-Match",
             "304",
@@ -308,6 +310,7 @@ def test_each_request_header_has_its_status_and_its_response_header(
                 found.add(operation["operationId"])
                 assert status is None or status in operation["responses"], (path, method)
                 success = operation["responses"]["201" if "201" in operation["responses"] else "200"]
-                # The answer to a redelivery is the delivery, and not what was matched.
-                assert said in success["headers"] or (header, operation["operationId"]) == ("If-Match", "redeliver")
+                # The answer to a redelivery is the delivery, or a step, and not what was matched.
+                others = ("redeliver", "decide_step", "signal_workflow")
+                assert said in success["headers"] or (header == "If-Match" and operation["operationId"] in others)
     assert found == set(names.split())

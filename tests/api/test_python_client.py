@@ -128,6 +128,23 @@ async def control(python: PythonClient, definition: list[Any]) -> None:
     assert (await python.call("delete_workflow_data", waiting.id)).id == waiting.id
 
 
+async def decide_and_signal(python: PythonClient) -> None:
+    """Decide for a step, and send a signal to another one."""
+    models = python.models
+    steps = [
+        models.WorkflowStepDefinition(id="ask", task_type=models.TaskType.APPROVAL),
+        models.WorkflowStepDefinition(id="paid", task_type=models.TaskType.SIGNAL),
+    ]
+    created = await create(python, *steps)
+    while not (found := (await python.call("list_decisions", workflow_id=str(created.id))).decisions):
+        pass
+    assert (found[0].step_id, found[0].choices) == ("ask", ["approve", "reject"])
+    decided = await python.call("decide_step", created.id, "ask", body=models.CreateDecision(choice="approve"))
+    assert decided.result["approved"] is True
+    signalled = await python.call("signal_workflow", created.id, "paid", body=models.SendSignal(data=1))
+    assert signalled.result["data"] == 1
+
+
 async def look_around(python: PythonClient) -> None:
     """Run the operations that aren't about a workflow."""
     providers = (await python.call("list_providers")).providers
@@ -150,6 +167,7 @@ async def test_the_generated_client_runs_every_operation(python: PythonClient) -
     done = await run_and_read(python)
     uploaded = (await python.call("list_artifacts")).artifacts[0]
     await control(python, pipeline(python, uploaded.path))
+    await decide_and_signal(python)
     await look_around(python)
     await python.call("delete_artifact", uploaded.path, expects=409)
     await python.call("cleanup_workflow", done.id)

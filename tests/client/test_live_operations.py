@@ -1,5 +1,6 @@
 """The live service accepts what the client asks, and the client understands every answer."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -78,6 +79,20 @@ async def test_lenient_definitions_are_planned_and_created(stepwell: AsyncStepwe
     assert [await stepwell.step(done.id, "only")] == done.steps
     feed = await stepwell.feed_page(limit=10, types=["workflow.completed"], origin_instance="tests", status="COMPLETED")
     assert [event.workflow_id for event in feed.events] == [done.id]
+
+
+async def test_open_decisions_are_listed_and_decided(stepwell: AsyncStepwell) -> None:
+    steps = [{"id": "a/b", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"}]
+    created = await stepwell.create(DEFINITION | {"steps": steps})
+    while not (found := [each async for each in stepwell.decisions(created.id)]):
+        await asyncio.sleep(0.01)
+    assert [each.step_id for each in found] == ["a/b"]
+    assert (await stepwell.signal(created.id, "paid", {"n": 1})).result["data"] == {"n": 1}
+    assert (await stepwell.decide(created.id, "a/b", "approve", note="yes")).result["note"] == "yes"
+    with pytest.raises(Conflict, match="decided 'approve'"):
+        await stepwell.decide(created.id, "a/b", "reject")
+    assert (await stepwell.wait(created.id, 60)).status is WorkflowStatus.COMPLETED
+    assert [each async for each in stepwell.decisions()] == []
 
 
 async def test_uploads_are_listed_linked_and_deleted(stepwell: AsyncStepwell, tmp_path: Path) -> None:

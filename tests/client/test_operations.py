@@ -30,6 +30,7 @@ LEFT_OUT_PARAMETERS = {
     "get_artifact": {"expires", "signature", "download"},
     "list_events": {"ticket"},
     "list_all_events": {"ticket"},
+    "list_decisions": {"cursor", "limit"},
     "create_workflow": set[str](),
 }
 ID = UUID(int=7)
@@ -77,6 +78,9 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.feed_page("c", limit=2),
     lambda c: c.stream_ticket(ID),
     lambda c: c.step(ID, "a/b"),
+    lambda c: c.decide(ID, "a/b", "approve", note="n", data=1),
+    lambda c: c.signal(ID, "a/b", {"x": 1}),
+    lambda c: _first(c.decisions(ID)),
     lambda c: c.tasks(ID, include_deleted=True, step_id="a"),
     lambda c: c.task(ID),
     lambda c: _first(c.deliveries(ID)),

@@ -118,6 +118,33 @@ async function control(steps: WorkflowStepDefinition[]): Promise<void> {
   assert.equal(data(await api.DELETE("/api/v1/workflows/{workflow_id}/data", { params })).id, waiting.id);
 }
 
+/** Decides for a step, and sends a signal to another one. */
+async function decideAndSignal(): Promise<void> {
+  const steps: WorkflowStepDefinition[] = [
+    { id: "ask", task_type: "APPROVAL", config: { choices: ["yes", "no"], on_timeout: "no", timeout_s: 60 } },
+    { id: "paid", task_type: "SIGNAL", config: { on_timeout: "continue" } },
+  ];
+  const body = { name: "client", origin_instance: "tests", steps };
+  const { id } = data(await api.POST("/api/v1/workflows/", { body, params: { query: { start: true } } }));
+  const path = { workflow_id: id };
+  const query = { workflow_id: id };
+  let open = data(await api.GET("/api/v1/decisions", { params: { query } })).decisions;
+  while (open.length === 0) {
+    open = data(await api.GET("/api/v1/decisions", { params: { query } })).decisions;
+  }
+  assert.deepEqual(open[0]?.choices, ["yes", "no"]);
+  const decided = await api.POST("/api/v1/workflows/{workflow_id}/steps/{step_id}/decision", {
+    params: { path: { ...path, step_id: "ask" } },
+    body: { choice: "yes", data: { n: 1 } },
+  });
+  assert.equal(data(decided).result?.choice, "yes");
+  const signalled = await api.POST("/api/v1/workflows/{workflow_id}/signals/{signal_name}", {
+    params: { path: { ...path, signal_name: "paid" } },
+    body: { data: 5 },
+  });
+  assert.equal(data(signalled).waiting_for, null);
+}
+
 /** Runs the operations that aren't about a workflow. */
 async function lookAround(): Promise<void> {
   const providers = data(await api.GET("/api/v1/providers")).providers;
@@ -148,6 +175,7 @@ async function lookAround(): Promise<void> {
 const path = await upload();
 const done = await runAndRead(path);
 await control(pipeline(path));
+await decideAndSignal();
 await lookAround();
 const [listed] = data(await api.GET("/api/v1/artifacts")).artifacts;
 assert.equal(listed?.path, path);

@@ -196,9 +196,9 @@ class AccessControl:
         if operation is None or operation.permission is None:
             return None
         caller = self.authenticate(scope, operation)
-        if operation.permission not in caller.permissions:
+        if not operation.permission.is_in(caller.permissions):
             raise Forbidden(f"The token lacks the scope {operation.permission}.")
-        if operation.permission is Permission.WRITE and self.draining():
+        if operation.method != "GET" and operation.permission is not Permission.READ and self.draining():
             raise Unavailable("The service is stopping and takes no more work.")
         return caller
 

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from stepwell.api.auth import Principal
 from stepwell.api.session_cookies import SessionCookies
+from stepwell.domain.access.decision_links import DecisionLinks
 from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
@@ -35,6 +36,7 @@ SignedUrlsDep: TypeAlias = NamedDependency[SkipValidation[SignedUrls]]
 ClockDep: TypeAlias = NamedDependency[SkipValidation[Clock]]
 TicketsDep: TypeAlias = NamedDependency[SkipValidation[StreamTickets]]
 SessionCookiesDep: TypeAlias = NamedDependency[SkipValidation[SessionCookies]]
+DecisionLinksDep: TypeAlias = NamedDependency[SkipValidation[DecisionLinks]]
 CursorsDep: TypeAlias = NamedDependency[SkipValidation[PageCursors]]
 MetricsDep: TypeAlias = NamedDependency[SkipValidation[Metrics]]
 DescriptionDep: TypeAlias = NamedDependency[SkipValidation[ApiDescription]]

@@ -22,7 +22,9 @@ _NAMES: Final[Mapping[str, str]] = {
     "labels": "Labels",
     "messages": "ChatMessage",
     "motion": "Motion",
+    "on_reject": "OnReject",
     "on_unknown": "OnUnknown",
+    "SignalConfig.on_timeout": "OnSignalTimeout",
     "provider_config": "ProviderConfig",
     "result": "StepResult",
     "step_defaults": "StepDefaults",
@@ -33,6 +35,8 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "Inputs": "Values that expressions in the configs of steps read.",
     "JsonSchema": "A JSON Schema.",
     "Motion": "The movement of the camera.",
+    "OnReject": "Whether the choice reject fails the step.",
+    "OnSignalTimeout": "What happens if there is no signal in time: the step fails, or completes without data.",
     "OnUnknown": "What happens when it stays unknown whether a provider has a job: the step fails, or the job is "
     "submitted again.",
     "ProviderConfig": "The provider of a step. Members that aren't listed are the provider's own.",

@@ -73,6 +73,7 @@ _FILES: dict[str, Any] = {
 _PARAMETERS = {
     "workflow_id": {"type": "string", "format": "uuid"},
     "step_id": {"type": "string"},
+    "signal_name": {"type": "string"},
     "task_id": {"type": "string", "format": "uuid"},
     "upload_id": {"type": "string", "format": "uuid"},
     "delivery_id": {"type": "string"},
@@ -114,7 +115,7 @@ def build_document(operations: Iterable[Operation], version: str) -> dict[str, A
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "Scopes workflows:read, workflows:write, tenants:all.",
+                    "description": "Scopes workflows:read, workflows:write, workflows:approve, tenants:all.",
                 },
                 "StreamTicket": {
                     "type": "apiKey",

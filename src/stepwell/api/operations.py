@@ -1,7 +1,7 @@
 """The description of an operation, from which its route, its access checks and its documentation are made."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -15,12 +15,17 @@ OPT_KEY = "operation"
 JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
 SCHEMA_REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_WITH_SLASHES = frozenset({"path", "step_id"})  # parameters that may contain slashes
+WITH_SLASHES = frozenset({"path", "step_id", "signal_name"})  # parameters that may contain slashes
 
 
 class Permission(StrEnum):
     READ = "workflows:read"
     WRITE = "workflows:write"
+    APPROVE = "workflows:approve"
+
+    def is_in(self, granted: Collection[str]) -> bool:
+        """Return whether *granted* permissions contain this one. Who may write may also decide."""
+        return self in granted or (self is Permission.APPROVE and Permission.WRITE in granted)
 
 
 class NoQuery(Struct, frozen=True):
@@ -105,7 +110,7 @@ class Operation(Struct, frozen=True, kw_only=True):
         The handler answers 404 for a malformed id.
         """
         path = self.served_at or self.path
-        return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] in _WITH_SLASHES else 'str'}}}", path)
+        return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] in WITH_SLASHES else 'str'}}}", path)
 
 
 def endpoint(operation: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:

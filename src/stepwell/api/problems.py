@@ -27,6 +27,7 @@ from stepwell.domain.errors import (
     NeverFits,
     NoRoomForArtifact,
     NotFound,
+    NotWaiting,
     NoWebhook,
     PreconditionFailed,
     QuotaExceeded,
@@ -65,6 +66,7 @@ TABLE: dict[type[StepwellError], ProblemType] = {
     Unauthenticated: _row(401, "Not authenticated"),
     InvalidToken: _row(401, "Not authenticated"),
     Forbidden: _row(403, "Forbidden"),
+    NotWaiting: _row(409, "Not waiting"),
     NotFound: _row(404, "Not found"),
     ArtifactGone: _row(404, "Not found"),
     UploadInUse: _row(409, "File in use"),
@@ -105,7 +107,8 @@ MEANINGS: dict[int, str] = {
     408: "The body came too slowly: none of it for 15 s, or less than 16 KiB/s for long.",
     409: "The workflow's status doesn't allow the request, and nothing has changed; current_status and allowed_from "
     "say why, or is_deleted if the workflow is deleted. Or the first request with this Idempotency-Key is still "
-    "running; repeat after Retry-After seconds. Or a workflow names the file that is to be deleted.",
+    "running; repeat after Retry-After seconds. Or a workflow names the file that is to be deleted. "
+    "Or the step doesn't wait for the decision or the signal, or not any more; detail says who decided, and when.",
     412: "The workflow no longer has an ETag that If-Match names. Nothing has changed.",
     413: "The body is larger than 16 MiB (64 KiB if the operation takes none), or has more than 1,000,000 JSON values "
     "or 500,000 members of objects. The limits of a gzip body hold for the inflated one. Uploads have a limit of their "

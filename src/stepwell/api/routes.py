@@ -12,7 +12,7 @@ from litestar.di import Provide
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.template import TemplateConfig
-from litestar.types import Message, Scope
+from litestar.types import ExceptionHandlersMap, Message, Scope
 from prometheus_client import Counter, Histogram
 
 from stepwell import __version__
@@ -20,6 +20,7 @@ from stepwell.api import artifacts as artifact_routes
 from stepwell.api import (
     callbacks,
     cost_sums,
+    decision_list,
     deliveries,
     diagnostics,
     events,
@@ -31,6 +32,7 @@ from stepwell.api import (
     system,
     tasks,
     uploads,
+    wait_verbs,
     workflow_search,
     workflows,
 )
@@ -49,6 +51,7 @@ from stepwell.api.routing import on_no_route, options_handlers, wrong_method_han
 from stepwell.api.schema_page import render_page
 from stepwell.api.secret_urls import protect_secret_url
 from stepwell.api.session_cookies import SessionCookies
+from stepwell.domain.access.decision_links import DecisionLinks
 from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets
@@ -63,6 +66,8 @@ HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *workflows.HANDLERS,
     *workflow_search.HANDLERS,
     *single_steps.HANDLERS,
+    *wait_verbs.HANDLERS,
+    *decision_list.HANDLERS,
     *diagnostics.HANDLERS,
     *tasks.HANDLERS,
     *deliveries.HANDLERS,
@@ -102,6 +107,7 @@ def build_api(
     tickets: StreamTickets,
     cookies: SessionCookies,
     cursors: PageCursors,
+    decision_links: DecisionLinks,
     clock: Clock,
     metrics: Metrics,
     connections: ConnectionLimits,
@@ -126,6 +132,7 @@ def build_api(
             "tickets": tickets,
             "session_cookies": cookies,
             "cursors": cursors,
+            "decision_links": decision_links,
             "metrics": metrics,
             "description": describe(),
             **page_dependencies,
@@ -142,17 +149,21 @@ def build_api(
             )
         ],
         before_send=[_start_hook(metrics, services.admission, cross_origin)],
-        exception_handlers={
-            **problems.HANDLERS,
-            NotFoundException: on_no_route,
-            MethodNotAllowedException: wrong_method_handler(operations()),
-        },
+        exception_handlers=_exception_handlers(),
         template_config=pages.templates if pages else None,
         request_max_body_size=MAX_BODY_BYTES,
         lifespan=list(lifespan),
         openapi_config=None,
         logging_config=None,
     )
+
+
+def _exception_handlers() -> ExceptionHandlersMap:
+    return {
+        **problems.HANDLERS,
+        NotFoundException: on_no_route,
+        MethodNotAllowedException: wrong_method_handler(operations()),
+    }
 
 
 @cache

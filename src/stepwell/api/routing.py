@@ -9,7 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from stepwell.api.cross_origin import is_preflight
 from stepwell.api.dependencies import ApiRequest
-from stepwell.api.operations import Operation
+from stepwell.api.operations import WITH_SLASHES, Operation
 from stepwell.api.problems import on_http_exception, path_not_found
 
 _MAX_PATH = 200
@@ -60,17 +60,19 @@ def _shared_route(request: ApiRequest, operations: Sequence[Operation]) -> dict[
     for shared in operations:
         if not shared.served_at or any(_matches(each.path, path) for each in operations if "{" not in each.path):
             continue
+        others = {"OPTIONS"}.union(*(each.methods for each in operations if each.path == shared.served_at))
         if _matches(shared.path, path):
-            return {"Allow": ", ".join(sorted({"OPTIONS", *shared.methods}))}
+            # Where the parameter may contain slashes, the whole rest of the path may be its value, too.
+            both = others if WITH_SLASHES.intersection(shared.path_parameters) else {"OPTIONS"}
+            return {"Allow": ", ".join(sorted({*both, *shared.methods}))}
         if _matches(shared.served_at, path):
-            others = [each.methods for each in operations if each.path == shared.served_at]
-            return {"Allow": ", ".join(sorted({"OPTIONS"}.union(*others)))}
+            return {"Allow": ", ".join(sorted(others))}
     return {}
 
 
 def _matches(template: str, path: str) -> bool:
     pattern = "".join(
-        ".+" if part == "{path}" else "[^/]+" if part.startswith("{") else re.escape(part)
+        ".+" if part[1:-1] in WITH_SLASHES else "[^/]+" if part.startswith("{") else re.escape(part)
         for part in _PARAMETERS.split(template.rstrip("/"))
     )
     return re.fullmatch(f"{pattern}/?", path) is not None

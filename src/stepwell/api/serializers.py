@@ -13,18 +13,19 @@ from typing import Any, TypeVar, cast
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from stepwell.contract.definition import merged_dependencies
-from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.events import EventPublic
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.workflows import (
+    WaitingFor,
     WorkflowCleanupDetail,
     WorkflowCleanupError,
     WorkflowListResponse,
     WorkflowPublic,
     WorkflowStepPublic,
 )
-from stepwell.domain.model import HistoryEvent, StepState, WorkflowState
+from stepwell.domain.model import FlowState, HistoryEvent, StepState, WorkflowState
 from stepwell.domain.records import (
     CleanupReport,
     StepAttempts,
@@ -118,6 +119,7 @@ def _step(
         optional=resolved.optional,
         status=state.status,
         skip_reason=state.skip_reason,
+        waiting_for=waiting_for(state.flow),
         task_id=None if state.task_id is None else str(state.task_id),
         provider=attempts.provider,
         model=attempts.model,
@@ -132,6 +134,14 @@ def _step(
         created_at=created_at,
         updated_at=state.updated_at or created_at,
     )
+
+
+def waiting_for(flow: FlowState | None) -> WaitingFor | None:
+    """Return what a step with this *flow* waits for. It has no `decision_url`: see `api.single_steps`."""
+    if flow is None or (wait := flow.wait) is None:
+        return None
+    choices = list(wait.choices) if wait.kind is WaitKind.DECISION else None
+    return WaitingFor(kind=wait.kind, since=wait.since, until=wait.until, message=wait.message, choices=choices)
 
 
 async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[DefinitionWarning] = ()) -> WorkflowPublic:

@@ -6,16 +6,20 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from msgspec import Raw, Struct, json
+from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from stepwell.api.operations import SCHEMA_REF
-from stepwell.api.serializers import event_to_public, workflow_to_public
+from stepwell.api.serializers import event_to_public, waiting_for, workflow_to_public
+from stepwell.api.single_steps import decision_url
 from stepwell.api.streamed_answers import collect, encode_large
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
 from stepwell.contract.webhooks import StepNotice, StepNoticeData, WorkflowNotice
+from stepwell.contract.workflows import WaitingFor
+from stepwell.domain.access.decision_links import DecisionLinks
+from stepwell.domain.model import HistoryEvent
 from stepwell.domain.records import WHOLE, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.webhooks.delivery import DueDelivery
+from stepwell.domain.webhooks.delivery import DueDelivery, asks_people
 from stepwell.ports.storage import WorkflowReader
 
 T = TypeVar("T")
@@ -30,8 +34,8 @@ _LONG = frozenset({"final_step_result", "config", "errors", "error_message", "de
 class Payloads:
     """Implements `ports.webhooks.Payload`. *base_url* begins the links, and has no slash at its end."""
 
-    def __init__(self, store: WorkflowReader, base_url: str) -> None:
-        self._store, self._base = store, base_url
+    def __init__(self, store: WorkflowReader, base_url: str, links: DecisionLinks) -> None:
+        self._store, self._base, self._links = store, base_url, links
 
     async def __call__(self, due: DueDelivery) -> str:
         event = due.event
@@ -39,6 +43,8 @@ class Payloads:
             raise ValueError(f"this version can't read the event: {due.unreadable}")
         if event.type not in TERMINAL_EVENTS:
             data = StepNoticeData(due.workflow_id, due.origin_reference, due.origin_instance, event_to_public(event))
+            if asks_people(event):
+                data.waiting_for = await self._waiting_for(due, event)
             return json.encode(StepNotice(event.type, event.at, data)).decode()
         scope = TenantScope(due.tenant)
         if due.total_steps <= _MAX_STEPS and (whole := await self._whole(scope, due.workflow_id)) is not None:
@@ -50,6 +56,17 @@ class Payloads:
         link = f"{self._base}/api/v1/workflows/{due.workflow_id}"
         members = json.decode(without_steps, type=dict[str, Raw]) | {"link": Raw(json.encode(link))}
         return _shorten(event.type, event.at, members)
+
+    async def _waiting_for(self, due: DueDelivery, event: HistoryEvent) -> WaitingFor | UnsetType:
+        """Return what the step of *event* waits for; UNSET if that wait has ended."""
+        step = await self._store.step(TenantScope(due.tenant), due.workflow_id, event.step_id or "")
+        wait = None if step is None or step.state.flow is None else step.state.flow.wait
+        if step is None or wait is None or str(wait.id) != event.data.get("wait_id"):
+            return UNSET
+        shown = waiting_for(step.state.flow)
+        assert shown is not None
+        shown.decision_url = decision_url(self._links, due.workflow_id, step)
+        return shown
 
     async def _whole(self, scope: TenantScope, workflow_id: UUID) -> bytes | None:
         """Return the workflow with its steps, as JSON. None if it is larger than a webhook may be."""

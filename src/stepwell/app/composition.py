@@ -168,6 +168,7 @@ def _build_api(
         tickets=StreamTickets(process.url_secret, process.clock.now),
         cookies=sign_in.cookies,
         cursors=PageCursors(process.url_secret),
+        decision_links=process.decision_links,
         clock=process.clock,
         metrics=metrics,
         connections=connections,

@@ -28,6 +28,7 @@ from stepwell.app.coordination import ExclusiveCoordination, SharedCoordination
 from stepwell.app.database import Database, DatabaseSource
 from stepwell.app.metrics import StatementCounter
 from stepwell.artifacts.store_setup import Storage, bind_storage, open_storage
+from stepwell.domain.access.decision_links import DecisionLinks
 from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.circuit_breaker import BreakerPolicy
@@ -117,6 +118,10 @@ class ProcessInfo(Struct, frozen=True):
     @property
     def signed_urls(self) -> SignedUrls:
         return SignedUrls(self.url_secret, self.settings.base_url, self.settings.signed_url_ttl_s)
+
+    @property
+    def decision_links(self) -> DecisionLinks:
+        return DecisionLinks(self.url_secret, self.settings.base_url, self.settings.signed_url_ttl_s)
 
     @property
     def callback_urls(self) -> CallbackUrls:
@@ -304,7 +309,7 @@ def build_webhooks(process: ProcessInfo, stores: Stores, engine: Engine, stack: 
         settings.allowed_cidrs, clock, https_only=settings.https_only, timeout_s=settings.webhook_timeout_s
     )
     stack.push_async_callback(sender.aclose)
-    payloads, secrets = Payloads(database.reader, settings.base_url), settings.signing_secrets
+    payloads, secrets = Payloads(database.reader, settings.base_url, process.decision_links), settings.signing_secrets
     deliverer = WebhookDeliverer(database.outbox, sender, payloads, secrets, clock, engine.lease, engine.bus)
     recovery = Recovery(
         database.workflow_store,

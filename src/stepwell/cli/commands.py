@@ -289,7 +289,11 @@ def bench(
     is_flag=True,
     help="Make a token for every tenant. This is the default with the data folder's secret.",
 )
-@click.option("--scope", multiple=True, help="workflows:read or workflows:write. Repeatable [both].")
+@click.option(
+    "--scope",
+    multiple=True,
+    help="workflows:read, workflows:write or workflows:approve. Repeatable [the first two].",
+)
 @click.option(
     "--expires", help="A time like 12h, 15m or 3600 (seconds), at most STEPWELL_JWT_MAX_LIFETIME_S  [default: 30d]"
 )

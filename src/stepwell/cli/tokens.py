@@ -65,7 +65,7 @@ def _permissions(scopes: Iterable[str]) -> tuple[Permission, ...]:
             raise Refused(f"--scope: {EVERY} is what --all-tenants gives", code=MISUSED)
         if name not in list(Permission):
             raise Refused(f"--scope: Expected one of {', '.join(Permission)}", code=MISUSED)
-    return tuple(Permission(name) for name in names) or tuple(Permission)
+    return tuple(Permission(name) for name in names) or (Permission.READ, Permission.WRITE)
 
 
 def _seconds(expires: str | None, longest_s: int) -> int:

@@ -32,6 +32,7 @@ from stepwell.client.webhook import verify_webhook
 from stepwell.client.workflow_steps import Workflow
 from stepwell.contract.artifacts import ArtifactLink
 from stepwell.contract.costs import CostGroup, CostSums
+from stepwell.contract.decisions import OpenDecision
 from stepwell.contract.dry_run_result import DryRun
 from stepwell.contract.enums import (
     DeliveryStatus,
@@ -41,6 +42,7 @@ from stepwell.contract.enums import (
     StepStatus,
     TaskStatus,
     TaskType,
+    WaitKind,
     WorkflowStatus,
 )
 from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
@@ -54,6 +56,7 @@ from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.uploads import ArtifactPublic, PresignedPut
 from stepwell.contract.webhooks import DeliveryPublic, StepNotice, WorkflowNotice
 from stepwell.contract.workflows import (
+    WaitingFor,
     WorkflowCleanupResponse,
     WorkflowCountsResponse,
     WorkflowDataDeletion,
@@ -90,6 +93,7 @@ __all__ = [
     "ListFilters",
     "ListPage",
     "NotFound",
+    "OpenDecision",
     "PageOptions",
     "PlannedStep",
     "PreconditionFailed",
@@ -121,7 +125,9 @@ __all__ = [
     "UnsupportedType",
     "ValidationError",
     "VideoStep",
+    "WaitKind",
     "WaitTimeout",
+    "WaitingFor",
     "Workflow",
     "WorkflowCleanupResponse",
     "WorkflowCountsResponse",

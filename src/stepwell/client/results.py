@@ -17,9 +17,13 @@ class ListPage(WorkflowListResponse):
     @classmethod
     def of(cls, page: WorkflowListResponse, link: str | None) -> Self:
         """Return *page*, with the cursor in the *link* to the next one."""
-        query = "" if link is None else link.partition("?")[2]
-        cursor = dict(parse_qsl(query)).get("cursor")
-        return cls(page.workflows, page.total, page.skip, page.limit, cursor)
+        return cls(page.workflows, page.total, page.skip, page.limit, cursor_of(link))
+
+
+def cursor_of(link: str | None) -> str | None:
+    """Return the cursor in the *link* to the next page; None without a link."""
+    query = "" if link is None else link.partition("?")[2]
+    return dict(parse_qsl(query)).get("cursor")
 
 
 class FeedItem(FeedEventPublic):

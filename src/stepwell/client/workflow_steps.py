@@ -257,3 +257,39 @@ class Workflow(WorkflowBuilder):
         """Add a step of the type PASSTHROUGH."""
         inputs: dict[str, Any] = {}
         return BuiltStep(self._add(TaskType.PASSTHROUGH, inputs, options), self)
+
+    def approval(
+        self,
+        *,
+        message: str | Value | None = None,
+        choices: Sequence[str] | Value | None = None,
+        on_timeout: str | Value | None = None,
+        on_reject: Literal["fail", "continue"] | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> BuiltStep:
+        """Add a step of the type APPROVAL."""
+        inputs: dict[str, Any] = {
+            "message": message,
+            "choices": choices,
+            "on_timeout": on_timeout,
+            "on_reject": on_reject,
+        }
+        return BuiltStep(self._add(TaskType.APPROVAL, inputs, options), self)
+
+    def signal(
+        self,
+        *,
+        name: str | Value | None = None,
+        on_timeout: Literal["fail", "continue"] | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> BuiltStep:
+        """Add a step of the type SIGNAL."""
+        inputs: dict[str, Any] = {"name": name, "on_timeout": on_timeout}
+        return BuiltStep(self._add(TaskType.SIGNAL, inputs, options), self)
+
+    def delay(
+        self, *, seconds: float | Value | None = None, until: str | Value | None = None, **options: Unpack[StepOptions]
+    ) -> BuiltStep:
+        """Add a step of the type DELAY."""
+        inputs: dict[str, Any] = {"seconds": seconds, "until": until}
+        return BuiltStep(self._add(TaskType.DELAY, inputs, options), self)

@@ -36,7 +36,7 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     config: dict[str, Any]
     attempts: int
     fallback: PlannedFallback | None
-    timeout_s: float
+    timeout_s: Annotated[float, Meta(description="Of an attempt or a wait; null if a wait has no known limit")] | None
     price: Money | None
     expected_s: float | None
     when: str | None

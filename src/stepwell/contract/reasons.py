@@ -205,6 +205,31 @@ class EvaluatesExpressions(Reason, tag="evaluating_expressions", frozen=True, kw
     """
 
 
+class WaitsForDecision(Reason, tag="waits_for_decision", frozen=True, kw_only=True):
+    """Somebody has to decide, by `POST …/steps/{step_id}/decision` or by the step's decision link. Without a decision,
+    the wait ends at `until`; null without a limit.
+    """
+
+    since: datetime
+    until: datetime | None
+    choices: list[str]
+
+
+class WaitsForSignal(Reason, tag="waits_for_signal", frozen=True, kw_only=True):
+    """The step waits for `POST …/signals/{name}`. Without a signal, the wait ends at `until`; null without a limit."""
+
+    name: str
+    since: datetime
+    until: datetime | None
+
+
+class IsDelayed(Reason, tag="delayed", frozen=True, kw_only=True):
+    """The step waits until the time `until`."""
+
+    since: datetime
+    until: datetime | None
+
+
 class FollowsUp(Reason, tag="following_up", frozen=True, kw_only=True):
     """The step has ended, but the job of an abandoned attempt has not. The service cancels that job at the provider,
     and waits for its end `until` the given time.
@@ -243,6 +268,9 @@ StepReason = (
     | EvaluatesExpressions
     | OtherProcess
     | IsDraining
+    | WaitsForDecision
+    | WaitsForSignal
+    | IsDelayed
     | FollowsUp
 )
 

@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.contract.enums import DeliveryStatus, EventType
 from stepwell.contract.events import EventPublic
 from stepwell.contract.fields import Time
-from stepwell.contract.workflows import WorkflowPublic
+from stepwell.contract.workflows import WaitingFor, WorkflowPublic
 
 
 class DeliveryAttemptPublic(Struct):
@@ -48,6 +48,12 @@ class StepNoticeData(Struct):
     origin_reference: str | None
     origin_instance: str
     event: EventPublic
+    waiting_for: (
+        Annotated[
+            WaitingFor, Meta(description="For step.waiting, as long as the step waits: with the decision_url to decide")
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class WorkflowNotice(Struct):
@@ -61,7 +67,9 @@ class WorkflowNotice(Struct):
 
 
 class StepNotice(Struct):
-    """A webhook about an event of a step. It is sent only if suppress_subtask_events is false."""
+    """A webhook about an event of a step. It is sent only if suppress_subtask_events is false, or if the step waits
+    for a decision or a signal.
+    """
 
     type: EventType
     timestamp: Time

@@ -7,11 +7,14 @@ percent sign or NUL, it can't be absolute, and no two paths that look alike diff
 
 import re
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+from msgspec import json
 
 ARTIFACTS_ROOT = "media"
 UNREAD_ANSWER = "unread-answer"  # the name of a provider's answer that a process has received and not used yet
+MAX_NAMED_FILES: Final = 24
 PREVIEW_WIDTHS: Final = (64, 256, 512, 1024)
 UNCHECKED_UPLOAD = "unchecked-upload"  # the name of a file that a client has sent to a bucket, before it is examined
 ARTIFACT_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -95,6 +98,24 @@ def named_tasks(encoded: str) -> set[str]:
     room for 390,000 ids: as text they take a fifth of a second, as UUIDs three times as long.
     """
     return set(_MENTION.findall(encoded)) if _PREFIX in encoded else set()
+
+
+def named_files(encoded: bytes) -> list[tuple[str, str]]:
+    """Return the artifacts that the members of a JSON object are or contain, at most `MAX_NAMED_FILES`.
+
+    Each is the name of the member, and a path. A path in a longer text isn't among them.
+    """
+    found: dict[str, str] = {}  # the member, by path
+    for name, value in json.decode(encoded, type=dict[str, Any]).items() if _PREFIX.encode() in encoded else ():
+        rest = [value]
+        while rest and len(found) < MAX_NAMED_FILES:
+            item = rest.pop()
+            if isinstance(item, str):
+                if parse_artifact_path(item) is not None:
+                    found.setdefault(item, name)
+            elif isinstance(item, dict | list):
+                rest += reversed(item.values() if isinstance(item, dict) else item)
+    return [(name, path) for path, name in found.items()]
 
 
 def media_type_of(path: str) -> str:

@@ -4,6 +4,7 @@
     ├── InvalidRequest            a request has faults; the error lists all of them, each with its place
     ├── NotFound                  there is no such thing, or it is another tenant's
     ├── InvalidTransition         a verb in a state that doesn't allow it
+    ├── NotWaiting                a step doesn't wait for the decision or the signal, or not any more
     ├── NoWebhook                 the workflow has no webhook_url
     ├── PreconditionFailed        the workflow has another version than If-Match names
     ├── StillRunning              an earlier request with the same key has no answer yet

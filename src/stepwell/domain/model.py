@@ -62,7 +62,7 @@ class Wait(Struct, frozen=True):
     """What a step waits for. A step that waits again has another `id`.
 
     `until` is None if it waits without limit. `on_timeout` is the choice that the time-out takes, or "fail" or
-    "continue". `rejects`: the choice "reject" fails the step.
+    "continue". `rejects`: the choice "reject" fails the step. People see `message`.
     """
 
     id: UUID
@@ -72,6 +72,7 @@ class Wait(Struct, frozen=True):
     choices: tuple[str, ...] = ()
     on_timeout: str = "fail"
     rejects: bool = True
+    message: str | None = None
 
 
 class FlowState(Struct, frozen=True):

@@ -12,7 +12,7 @@ from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, TaskType, WorkflowStatus
 from stepwell.domain.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.model import FlowState, HistoryEvent, StepState, StoredSignal, Task, WorkflowState
+from stepwell.domain.model import FlowState, HistoryEvent, StepState, StoredSignal, Task, Wait, WorkflowState
 from stepwell.domain.preconditions import Version
 from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.steps import ResolvedStep
@@ -48,6 +48,38 @@ class StepRecord(Struct, gc=False):
     state: StepState
     created_at: datetime
     attempts: StepAttempts = NO_ATTEMPTS
+
+
+class DecisionPlace(NamedTuple):
+    """The place of an open decision in the list of them."""
+
+    since: datetime
+    workflow_id: UUID
+    position: int
+
+
+class DecisionFilter(Struct, frozen=True):
+    """A page of the open decisions: up to *limit* of them behind *after*, of one workflow or of all."""
+
+    limit: int
+    workflow_id: UUID | None = None
+    after: DecisionPlace | None = None
+
+
+class StoredDecision(Struct, frozen=True):
+    """A step that waits for a decision. `shown` is an encoded JSON object of its other inputs."""
+
+    workflow_id: UUID
+    workflow_name: str
+    tenant: str | None
+    position: int
+    step_id: str
+    wait: Wait
+    shown: bytes
+
+    @property
+    def place(self) -> DecisionPlace:
+        return DecisionPlace(self.wait.since, self.workflow_id, self.position)
 
 
 class Summary(Struct, frozen=True):

@@ -5,12 +5,14 @@ What must hold:
 - A read changes nothing, and is also answered while the database accepts no writes.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.tasks import Output
+from stepwell.domain.artifacts import named_files
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import NotFound
 from stepwell.domain.model import HistoryEvent
@@ -18,10 +20,12 @@ from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     WHOLE,
     AnswerSize,
+    DecisionFilter,
     FoundWorkflow,
     LargeWorkflowSnapshot,
     ListFilter,
     StepRecord,
+    StoredDecision,
     StoredInputs,
     StoredStep,
     TaskPlace,
@@ -37,6 +41,13 @@ from stepwell.engine.task_files import TaskFiles
 from stepwell.ports.storage import WorkflowReader
 
 T = TypeVar("T")
+
+
+class ShownDecision(NamedTuple):
+    """A step that waits for a decision, and the files of its tenant that its inputs name: input and path of each."""
+
+    stored: StoredDecision
+    files: Sequence[tuple[str, str]]
 
 
 class ReadService:
@@ -84,6 +95,38 @@ class ReadService:
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord:
         """Return one step of the workflow, with its result and its attempts."""
         return _require(await self._store.step(scope, workflow_id, step_id), "step")
+
+    async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord:
+        """Return the step at *position*, with its result."""
+        return _require(await self._store.step_at(scope, workflow_id, position), "step")
+
+    async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[ShownDecision]:
+        """Return a page of the steps that wait for a decision."""
+        return await self._shown(await self._store.decisions(scope, query))
+
+    async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> ShownDecision | None:
+        """Return the step at *position* if it waits for a decision; else None."""
+        stored = await self._store.decision(scope, workflow_id, position)
+        return None if stored is None else (await self._shown([stored]))[0]
+
+    async def _shown(self, stored: Sequence[StoredDecision]) -> list[ShownDecision]:
+        """Add the files that the inputs name. A file that isn't the tenant's stays a text."""
+        named = [named_files(each.shown) for each in stored]
+        paths: dict[str | None, set[str]] = defaultdict(set)
+        for each, files in zip(stored, named, strict=True):
+            paths[each.tenant].update(path for _, path in files)
+        own = {
+            tenant: await self._task_files.owned(TenantScope(tenant), wanted) if wanted else frozenset[str]()
+            for tenant, wanted in paths.items()
+        }
+        return [
+            ShownDecision(each, [file for file in files if file[1] in own[each.tenant]])
+            for each, files in zip(stored, named, strict=True)
+        ]
+
+    async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord:
+        """Return the step that waits for signals of this name."""
+        return _require(await self._store.step_of_signal(scope, workflow_id, name), "signal")
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
         """Return the version of the workflow, for its ETag."""

@@ -15,20 +15,22 @@ from contextlib import suppress
 from functools import partial
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, json
 
+from stepwell.contract.decisions import CreateDecision, SendSignal
 from stepwell.contract.definition import WorkflowUpdate
-from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.domain.access.signed_urls import CallbackUrls
-from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, TooManyRequests, Unavailable
+from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, NotWaiting, TooManyRequests, Unavailable
 from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, Resume, Start, Update
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
 from stepwell.domain.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbApplied, VerbRefused, error_of
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.records import CleanupReport, DataDeletion, FoundWorkflow, WorkflowRecord
+from stepwell.domain.records import CleanupReport, DataDeletion, FoundWorkflow, StepRecord, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow
+from stepwell.domain.wait_ends import describe_end
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.retention import Retention
@@ -63,6 +65,7 @@ from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.purges import Purges
 
 _TRIES = 5
+_ENDED = frozenset({StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.CANCELLED})
 _RELEASE_POLLS, _RELEASE_POLL_S = 100, 0.05
 _CALLBACK_S = 3.0
 _KEPT_CALLBACK_BYTES = 64 * 1024  # a longer body holds results, and the ids in it are not worth their memory
@@ -185,6 +188,55 @@ class WorkflowService:
         """Change name, description, webhook URL or labels of a workflow."""
         await self._webhooks.check_update(scope, workflow_id, changes)
         return await self._verb(scope, workflow_id, Update(actor, changes), preconditions)
+
+    async def decide(
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        step: StepRecord,
+        wanted: CreateDecision,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+        *,
+        wait_id: UUID | None = None,
+    ) -> StepRecord:
+        """Decide for *step*, which must wait for that; with *wait_id*, in this wait. Return the step afterwards.
+
+        Raises `NotWaiting`, which says who has decided.
+        """
+        verb = Decide(actor, step.state.position, wanted.choice, wait_id, wanted.note, json.encode(wanted.data))
+        return await self._end_wait(scope, workflow_id, step, verb, preconditions)
+
+    async def signal(
+        self,
+        scope: TenantScope,
+        actor: str,
+        workflow_id: UUID,
+        name: str,
+        wanted: SendSignal,
+        preconditions: Preconditions = NO_PRECONDITIONS,
+    ) -> StepRecord:
+        """Send a signal to the step that waits for it, or is going to. Return the step. Raises `NotWaiting`."""
+        step = await self._reads.step_of_signal(scope, workflow_id, name)
+        verb = Signal(actor, name, json.encode(wanted.data))
+        return await self._end_wait(scope, workflow_id, step, verb, preconditions)
+
+    async def _end_wait(
+        self,
+        scope: TenantScope,
+        workflow_id: UUID,
+        step: StepRecord,
+        verb: Decide | Signal,
+        preconditions: Preconditions,
+    ) -> StepRecord:
+        try:
+            await self._change(scope, workflow_id, verb, preconditions)
+        except (NotWaiting, InvalidTransition) as error:
+            present = await self._reads.step(scope, workflow_id, step.plan.step_id)
+            if present.state.status not in _ENDED:
+                raise
+            raise NotWaiting(describe_end(present)) from error
+        return await self._reads.step(scope, workflow_id, step.plan.step_id)
 
     async def cleanup(
         self,

@@ -3,7 +3,7 @@
 `engine.cleanups` deletes the files of deleted workflows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -58,6 +58,14 @@ class TaskFiles:
             return None
         outputs = await self._store.needed_outputs(scope, target.task_id) if record is None else record.task.outputs
         return next((output for output in outputs if output.path == path), None)
+
+    async def owned(self, scope: TenantScope, paths: Collection[str]) -> set[str]:
+        """Return those of *paths* that are files of *scope* and that aren't deleted."""
+        targets = {path: target.task_id for path in paths if (target := parse_artifact_path(path)) is not None}
+        ids = list(dict.fromkeys(targets.values()))
+        stored = await self._store.stored_outputs(scope, ids)
+        left = {path for path in targets if path not in stored}
+        return (set(paths) & stored) | {path for path in left if await self.find(scope, path) is not None}
 
     async def recorded(self, owner_ids: Sequence[UUID]) -> set[str]:
         """Return the paths of the files of these tasks and uploads that aren't deleted."""

@@ -15,6 +15,7 @@ from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     AdmissionResult,
     AnswerSize,
+    DecisionFilter,
     FoundWorkflow,
     LargeWorkflowSnapshot,
     ListFilter,
@@ -22,6 +23,7 @@ from stepwell.domain.records import (
     NewWorkflow,
     Ownership,
     StepRecord,
+    StoredDecision,
     StoredInputs,
     StoredStep,
     TaskPlace,
@@ -183,6 +185,21 @@ class WorkflowReader(Protocol):
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
         """Return one step of the workflow, with its result and its attempts. None if either is unknown."""
+
+    async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
+        """Return the step at *position*, as `step` does."""
+
+    async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
+        """Return the steps that wait for a decision, those that have waited longest first.
+
+        Those of deleted workflows aren't among them.
+        """
+
+    async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
+        """Return the step at *position* if it waits for a decision."""
+
+    async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
+        """Return the step that waits for signals of this name, as `step` does. None if there is none."""
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         """Return the version of the workflow that `get` would return, without reading the steps."""

@@ -1,7 +1,7 @@
 """`ports.storage.WorkflowReader` in memory: what the API reads, and the deletion mark of tasks."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from stepwell.domain.records import (
     STATES_PER_BLOCK,
     WHOLE,
     AnswerSize,
+    DecisionFilter,
     FoundWorkflow,
     LargeWorkflow,
     LargeWorkflowSnapshot,
@@ -30,6 +31,7 @@ from stepwell.domain.records import (
     StepAttempts,
     StepRecord,
     StepSnapshot,
+    StoredDecision,
     StoredInputs,
     StoredStep,
     Summary,
@@ -118,6 +120,36 @@ class MemoryWorkflowReader:
         row = self._tables.find(scope, workflow_id)
         steps = () if row is None else _record(row, WHOLE).steps or ()
         return next((step for step in steps if step.plan.step_id == step_id), None)
+
+    async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        steps = () if row is None else _record(row, WHOLE).steps or ()
+        return next((step for step in steps if step.plan.position == position), None)
+
+    async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
+        await self._tables.round_trip()
+        found = [
+            decision
+            for row in self._tables.workflows.values()
+            if row.record.state.deleted_at is None and query.workflow_id in (None, row.record.state.id)
+            for decision in _decisions(row, scope)
+            if query.after is None or decision.place > query.after
+        ]
+        return sorted(found, key=lambda decision: decision.place)[: query.limit]
+
+    async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        if row is None or row.record.state.deleted_at is not None:
+            return None
+        return next((each for each in _decisions(row, scope) if each.position == position), None)
+
+    async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        steps = () if row is None else _record(row, WHOLE).steps or ()
+        return next((step for step in steps if step.plan.flow is not None and step.plan.flow.signal == name), None)
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         await self._tables.round_trip()
@@ -401,3 +433,12 @@ def _task_record(row: WorkflowRow, stored: TaskRow) -> TaskRecord:
     return TaskRecord(
         copy_of(stored.task), row.record.state.id, plan.step_id, plan.task_type, started, stored.deleted_at
     )
+
+
+def _decisions(row: WorkflowRow, scope: TenantScope) -> Iterator[StoredDecision]:
+    """Yield the steps of the workflow that wait for a decision, if it is in *scope*."""
+    record = row.record
+    if scope.covers(record.tenant):
+        for position, each in row.waits.items():
+            step_id, (tenant, name) = (record.steps or ())[position].plan.step_id, (record.tenant, record.state.name)
+            yield StoredDecision(record.state.id, name, tenant, position, step_id, each.wait, each.shown.shown)

@@ -20,6 +20,8 @@ from stepwell.api.dependencies import ApiRequest
 from stepwell.domain.access.attempt_limit import AttemptLimit
 from stepwell.examples import read_examples
 from stepwell.ports.clock import Clock
+from stepwell.web.decision_page import HANDLERS as DECISION_HANDLERS
+from stepwell.web.decision_page import decision_page_limits
 from stepwell.web.page_headers import PAGE_HEADERS
 from stepwell.web.sign_in import HANDLERS as SIGN_IN_HANDLERS
 from stepwell.web.sign_in import SignInContext, redirect_to_sign_in
@@ -137,7 +139,7 @@ async def no_such_page() -> Template:
     return Template("not_found.html", status_code=HTTPStatus.NOT_FOUND, headers=PAGE_HEADERS)
 
 
-HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *map(_page, VIEWS), no_such_page)
+HANDLERS: Final = (static_file, *SIGN_IN_HANDLERS, *DECISION_HANDLERS, *map(_page, VIEWS), no_such_page)
 
 
 class Pages(Struct, frozen=True):
@@ -152,4 +154,5 @@ def build_pages(sign_in: SignInService, clock: Clock) -> Pages:
     """Return the pages. *sign_in* says who looks at them."""
     context = SignInContext(sign_in, AttemptLimit(), clock)
     viewers = Viewers(sign_in.verifier, sign_in.cookies)
-    return Pages(HANDLERS, {"viewers": viewers, "sign_in_context": context}, template_config())
+    dependencies = {"viewers": viewers, "sign_in_context": context, "decision_limits": decision_page_limits()}
+    return Pages(HANDLERS, dependencies, template_config())

@@ -130,7 +130,7 @@ async def _sign_in(request: ApiRequest, sign_in_context: SignInContext, fields: 
             session, page = await sign_in_context.service.begin_by_code(code)
     except (CodeRefused, InvalidToken) as error:
         client = client_name(request.client.host if request.client else "")
-        if wait_s := sign_in_context.attempts.fail(client, sign_in_context.clock.monotonic()):
+        if wait_s := sign_in_context.attempts.count(client, sign_in_context.clock.monotonic()):
             status, why = HTTPStatus.TOO_MANY_REQUESTS, _TOO_OFTEN.format(wait_s)
             return _form(status, page=page, code=code, error=why, retry_after_s=wait_s)
         return _form(HTTPStatus.FORBIDDEN, page=page, error=str(error))

@@ -7,16 +7,10 @@ import pytest
 
 from stepwell.contract.enums import ProviderType, WaitKind
 from stepwell.domain.steps import FlowPlan
-from stepwell.domain.validation import wait_rules
 from support.workflows.definitions import body, draw, faults_of, mapped, plan
 
 NOW = datetime(2026, 11, 27, 18, tzinfo=UTC)
 MANY = [f"c{number}" for number in range(51)]
-
-
-@pytest.fixture(autouse=True)
-def _open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait_rules, "NOT_YET", frozenset())
 
 
 def approval(step_id: str = "ask", **others: Any) -> dict[str, Any]:

@@ -86,6 +86,9 @@ _STEPS: Mapping[TaskType, str] = {
     TaskType.LLM_INTERACTION: "TextStep",
     TaskType.EXPERIMENTAL_FAL: "BuiltStep",
     TaskType.PASSTHROUGH: "BuiltStep",
+    TaskType.APPROVAL: "BuiltStep",
+    TaskType.SIGNAL: "BuiltStep",
+    TaskType.DELAY: "BuiltStep",
 }
 
 

@@ -131,7 +131,9 @@ class Conformance:
 
 
 def _pattern(template: str) -> re.Pattern[str]:
-    escaped = re.sub(r"\\\{(\w+)\\\}", lambda m: ".+" if m[1] in ("path", "step_id") else "[^/]+", re.escape(template))
+    escaped = re.sub(
+        r"\\\{(\w+)\\\}", lambda m: ".+" if m[1] in ("path", "step_id", "signal_name") else "[^/]+", re.escape(template)
+    )
     return re.compile(escaped.removesuffix("/") + "/?")
 
 

@@ -9,10 +9,11 @@ from typing import Final
 from uuid import UUID
 
 from stepwell.domain.access.signed_texts import SignedTexts
-from stepwell.domain.records import PagePlace
+from stepwell.domain.records import DecisionPlace, PagePlace
 
 _PURPOSE: Final = b"stepwell page cursor 1"
-_TIME_BYTES, _ID_BYTES = 8, 16
+_DECISIONS: Final = b"stepwell decision cursor 1"
+_TIME_BYTES, _ID_BYTES, _POSITION_BYTES = 8, 16, 4
 _SIZE: Final = 1 + _TIME_BYTES + _ID_BYTES
 MAX_CURSOR_CHARS: Final = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,6 +24,22 @@ class PageCursors:
 
     def __init__(self, secret: bytes) -> None:
         self._texts = SignedTexts(secret, _PURPOSE, MAX_CURSOR_CHARS)
+        self._decisions = SignedTexts(secret, _DECISIONS, MAX_CURSOR_CHARS)
+
+    def issue_decision(self, place: DecisionPlace) -> str:
+        """Return the cursor of the page of decisions that begins behind *place*."""
+        microseconds = (place.since - _EPOCH) // timedelta(microseconds=1)
+        body = microseconds.to_bytes(_TIME_BYTES, signed=True) + place.workflow_id.bytes
+        return self._decisions.sign(body + place.position.to_bytes(_POSITION_BYTES))
+
+    def read_decision(self, cursor: str) -> DecisionPlace | None:
+        """Return the place of a cursor of decisions; None if it wasn't made here, in exactly this notation."""
+        body = self._decisions.read(cursor)
+        if body is None or len(body) != _TIME_BYTES + _ID_BYTES + _POSITION_BYTES:
+            return None
+        since = _EPOCH + timedelta(microseconds=int.from_bytes(body[:_TIME_BYTES], signed=True))
+        rest = body[_TIME_BYTES:]
+        return DecisionPlace(since, UUID(bytes=rest[:_ID_BYTES]), int.from_bytes(rest[_ID_BYTES:]))
 
     def issue(self, place: PagePlace, *, oldest_first: bool) -> str:
         """Return the cursor of the page that begins behind *place*."""

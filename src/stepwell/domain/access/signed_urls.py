@@ -41,7 +41,11 @@ class SignedUrls:
 
     def url_until(self, path: str, end: datetime) -> str:
         """Return a URL by which anyone can read the artifact at *path* until *end*, in whole seconds."""
-        return self._base + self._target(path, int(end.timestamp()))
+        return self._base + self.target_until(path, end)
+
+    def target_until(self, path: str, end: datetime) -> str:
+        """Return what `url_until` does without the base, for a page of this service."""
+        return self._target(path, int(end.timestamp()))
 
     def verify(self, target: str, now: datetime) -> bool:
         """Return whether *target*, the raw path and query of a request, is of a URL made here that is still valid."""

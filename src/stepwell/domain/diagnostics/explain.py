@@ -15,7 +15,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, WorkflowStatus
+from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, WaitKind, WorkflowStatus
 from stepwell.contract.reasons import (
     BeingSent,
     BreakerOpen,
@@ -28,6 +28,7 @@ from stepwell.contract.reasons import (
     FailedElsewhere,
     FollowsUp,
     HasFailed,
+    IsDelayed,
     IsDraining,
     IsPaused,
     NotStarted,
@@ -39,13 +40,15 @@ from stepwell.contract.reasons import (
     RunsHere,
     StepReason,
     WaitsForAdmission,
+    WaitsForDecision,
     WaitsForRetry,
+    WaitsForSignal,
     WaitsForSlot,
     WaitsForSteps,
     WorkflowReason,
 )
 from stepwell.domain.lifecycle.run_if import has_ended
-from stepwell.domain.model import Task, WorkflowState
+from stepwell.domain.model import Task, Wait, WorkflowState
 from stepwell.domain.records import StepRecord
 
 _MAX_NAMES = 50
@@ -162,6 +165,8 @@ class _Steps:
             return None if late is None else _follows_up(late)
         if status is StepStatus.PENDING:
             return self._of_pending(step)
+        if step.state.flow is not None and step.state.flow.wait is not None:
+            return _waits_outside(step, step.state.flow.wait)
         if (waits := self._snapshot.waits.get(position)) is not None:
             return waits
         task = self._under_way.get(position)
@@ -245,6 +250,20 @@ class _Steps:
 
     def _names_of(self, positions: Iterable[int]) -> list[str]:
         return [self._names[position] for position in islice(positions, _MAX_NAMES)]
+
+
+def _waits_outside(step: StepRecord, wait: Wait) -> StepReason:
+    """Return the reason of a step that waits for something from outside."""
+    until = "" if wait.until is None else f", until {_time(wait.until)}"
+    if wait.kind is WaitKind.DECISION:
+        choices, shown = list(wait.choices), _listed(wait.choices)
+        detail = f"Waits since {_time(wait.since)} for a decision{until}: {shown}."
+        return WaitsForDecision(detail=detail, since=wait.since, until=wait.until, choices=choices)
+    if wait.kind is WaitKind.DELAY:
+        return IsDelayed(detail=f"Waits since {_time(wait.since)}{until}.", since=wait.since, until=wait.until)
+    name = (step.plan.flow.signal if step.plan.flow is not None else None) or step.plan.step_id
+    detail = f"Waits since {_time(wait.since)} for the signal '{name}'{until}."
+    return WaitsForSignal(detail=detail, name=name, since=wait.since, until=wait.until)
 
 
 def _at_provider(

@@ -5,7 +5,7 @@ from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
 from stepwell.contract.costs import Money
-from stepwell.contract.definition import FieldMapping
+from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
@@ -113,7 +113,7 @@ def _step(
     config = {name: value for name, value in config.items() if name != TIMEOUT}
     for mapping in definition.input_mappings:
         put_input(config, mapping.to_field, _mapping_placeholder(mapping))
-    attempts = step.max_retries + 1
+    attempts = 0 if step.flow is not None and step.flow.waits_for is not None else step.max_retries + 1
     return PlannedStep(
         step_id=step.step_id,
         layer=layer,
@@ -125,7 +125,7 @@ def _step(
         fallback=None
         if fallback is None or fallback.provider is None
         else PlannedFallback(fallback.provider, fallback.model, attempts, _price_of(fallback, prices)),
-        timeout_s=step.timeout_s,
+        timeout_s=_timeout(step, planned, definition),
         price=_price_of(call, prices),
         expected_s=expected.get(step.position),
         when=definition.condition,
@@ -133,6 +133,14 @@ def _step(
         optional=step.optional,
         uncertain=step.position in uncertain,
     )
+
+
+def _timeout(step: ResolvedStep, planned: ValidatedWorkflow, definition: WorkflowStepDefinition) -> float | None:
+    """Return the limit of an attempt or of a wait; None if a wait has none, or one that isn't known yet."""
+    if step.flow is None or step.flow.waits_for is None:
+        return step.timeout_s
+    timeout = effective_config(planned.config, definition).get(TIMEOUT)
+    return float(timeout) if isinstance(timeout, int | float) else None
 
 
 def _mapping_placeholder(mapping: FieldMapping) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.lifecycle.waits import (
     FAIL,
     REJECT,
+    REJECTED,
     decision_result,
     delay_result,
     is_over,
@@ -302,7 +303,7 @@ class FlowRun(Run):
         if input_.choice == REJECT and wait.rejects:
             self._forget_wait(decision, step)
             note = f": {input_.note}" if input_.note else ""
-            self._fail_unstarted(decision, step, f"rejected by {input_.actor}{note}", now, input_.actor)
+            self._fail_unstarted(decision, step, f"{REJECTED}{input_.actor}{note}", now, input_.actor)
         else:
             result = decision_result(input_.choice, input_.note, input_.data, input_.actor, now)
             self._end_wait(decision, step, result, now, input_.actor)

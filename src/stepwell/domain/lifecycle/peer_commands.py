@@ -15,6 +15,7 @@ from stepwell.domain.errors import (
     InvalidTransition,
     JobFollowedUp,
     NotFound,
+    NotWaiting,
     PreconditionFailed,
     ReadOnly,
     ResourcesExhausted,
@@ -23,12 +24,12 @@ from stepwell.domain.errors import (
     Unavailable,
 )
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, Resume, Start, Update
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
 from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.records import CleanupReport
 from stepwell.domain.tenancy import TenantScope
 
-ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update
+ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
 """A verb as a client sends it. The process that applies a `Start` or `Resume` fills in its `owner`."""
 
 
@@ -120,6 +121,7 @@ _ERRORS: Final[dict[str, type[StepwellError]]] = {
         InvalidTransition,
         JobFollowedUp,
         NotFound,
+        NotWaiting,
         PreconditionFailed,
         ReadOnly,
         ResourcesExhausted,

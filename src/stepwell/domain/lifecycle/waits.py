@@ -11,12 +11,15 @@ from stepwell.domain.model import StoredSignal, Wait
 
 REJECT = "reject"
 FAIL = "fail"
+# The beginnings of the errors of steps that were rejected, or whose time for a decision was up.
+REJECTED = "rejected by "
+TIMED_OUT = f"no {WaitKind.DECISION} within "
 
 
 def wait_of(kind: WaitKind, terms: WaitTerms, now: datetime) -> Wait:
     """Return the wait that begins now."""
     until = terms.until if terms.timeout_s is None else now + timedelta(seconds=terms.timeout_s)
-    return Wait(terms.id, kind, now, until, terms.choices, terms.on_timeout, terms.rejects)
+    return Wait(terms.id, kind, now, until, terms.choices, terms.on_timeout, terms.rejects, terms.shown.message)
 
 
 def is_over(wait: Wait, now: datetime) -> bool:

@@ -21,9 +21,6 @@ from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.graph import quoted
 from stepwell.domain.validation.partial_step import PartialStep
 
-# The types that the engine doesn't run yet.
-NOT_YET: Final = frozenset({TaskType.APPROVAL, TaskType.SIGNAL})
-
 DEFAULT_CHOICES: Final = (APPROVE, REJECT)
 _CHOICES, _ON_TIMEOUT, _ON_REJECT, _NAME = "choices", "on_timeout", "on_reject", "name"
 _SECONDS, _UNTIL = "seconds", "until"
@@ -60,8 +57,6 @@ class WaitRules:
 
         *evaluated* are the members of its config that have expressions. *sound*: each member is valid by itself.
         """
-        if task_type in NOT_YET:
-            yield Fault((*loc, "task_type"), f"{task_type} isn't available yet", "enum")
         for member, reason in _unused(step):
             yield Fault((*loc, member), f"{task_type} {reason}: leave this out", "unused_member")
         if not sound or step.config is None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.enums import TERMINAL_EVENTS, DeliveryStatus, EventType
+from stepwell.contract.enums import TERMINAL_EVENTS, DeliveryStatus, EventType, WaitKind
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.urls import split_url
 
@@ -29,6 +29,7 @@ WEBHOOKS_NOT_CONFIGURED: Final = (
 UrlRule: TypeAlias = Callable[[str], tuple[str, str] | None]  # returns message and type of the fault of a URL, or None
 # Progress may change many times a second. Only the streams of events report it.
 _NEVER = frozenset({EventType.STEP_PROGRESS})
+_ASKS = frozenset({WaitKind.DECISION, WaitKind.SIGNAL})
 _JITTER = 0.1
 _GONE = 410
 _ID = re.compile(r"evt_([0-9a-f]{32})_([1-9][0-9]{0,8})")
@@ -119,13 +120,20 @@ class DeliveryVerdict(Struct, frozen=True):
 
 
 def deliveries(events: Iterable[HistoryEvent], url: str, tenant: str | None, *, steps: bool) -> list[Delivery]:
-    """Return the deliveries to *url* for *events*: the end of the workflow, and with *steps* the events of steps."""
+    """Return the deliveries to *url* for *events*: waits for people, ends, and with *steps* all of steps."""
     lane = lane_of(url, tenant)
     return [
         Delivery(event.id, event.type, lane, event.at)
         for event in events
-        if event.type in TERMINAL_EVENTS or (steps and event.step_id is not None and event.type not in _NEVER)
+        if event.type in TERMINAL_EVENTS
+        or asks_people(event)
+        or (steps and event.step_id is not None and event.type not in _NEVER)
     ]
+
+
+def asks_people(event: HistoryEvent) -> bool:
+    """Return whether somebody has to act after *event*: a step waits for a decision or a signal."""
+    return event.type is EventType.STEP_WAITING and event.data.get("waits_for") in _ASKS
 
 
 def delivery_id(workflow_id: UUID, event_id: int) -> str:

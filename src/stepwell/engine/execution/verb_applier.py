@@ -12,7 +12,14 @@ from uuid import UUID
 from msgspec import Struct
 from msgspec.structs import replace
 
-from stepwell.domain.errors import InvalidTransition, PreconditionFailed, StepwellError, TooManyRequests, Unavailable
+from stepwell.domain.errors import (
+    InvalidTransition,
+    NotWaiting,
+    PreconditionFailed,
+    StepwellError,
+    TooManyRequests,
+    Unavailable,
+)
 from stepwell.domain.lifecycle.decision import RequestMarks
 from stepwell.domain.lifecycle.inputs import Resume, Start, Unpark
 from stepwell.domain.lifecycle.peer_commands import ClientVerb, CommandMark
@@ -25,6 +32,7 @@ from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
 
 _ANSWER_S = 10.0
+_REFUSALS = (InvalidTransition, NotWaiting, PreconditionFailed, TooManyRequests, Unavailable)
 
 
 class VerbAnswer(Struct, frozen=True):
@@ -68,7 +76,7 @@ class VerbApplier:
                     workflow, input_, RequestMarks(preconditions.reservation, command)
                 )
                 self._take_unparked(workflow)
-            except (InvalidTransition, PreconditionFailed, TooManyRequests, Unavailable) as error:
+            except _REFUSALS as error:
                 refused = error
             # A refusal waits as well, because the state that forbids the verb may not be committed yet.
             effect = self.access.scheduler.checkpointer.flushed(workflow_id)

@@ -34,12 +34,14 @@ from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     AnswerSize,
+    DecisionFilter,
     FoundWorkflow,
     LargeWorkflowSnapshot,
     ListFilter,
     Ownership,
     PagePlace,
     StepRecord,
+    StoredDecision,
     StoredInputs,
     StoredStep,
     TaskPlace,
@@ -66,6 +68,7 @@ from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
+from stepwell.persistence.stores.open_decisions import read_decision, read_decisions
 from stepwell.persistence.stores.workflow_queries import (
     ListForm,
     filter_form,
@@ -124,10 +127,33 @@ class PostgresWorkflowReader:
 
     @unavailable_in_outage
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
+        return await self._step(scope, workflow_id, steps.c.step_id == step_id)
+
+    @unavailable_in_outage
+    async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
+        return await self._step(scope, workflow_id, steps.c.position == position)
+
+    @unavailable_in_outage
+    async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
+        async with self._engine.connect() as connection:
+            return await read_decisions(connection, scope, query)
+
+    @unavailable_in_outage
+    async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
+        async with self._engine.connect() as connection:
+            return await read_decision(connection, scope, workflow_id, position)
+
+    @unavailable_in_outage
+    async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord | None:
+        named = steps.c.definition.op("->")("config").op("->>")("name")
+        is_signal = steps.c.task_type == TaskType.SIGNAL
+        return await self._step(scope, workflow_id, is_signal & (func.coalesce(named, steps.c.step_id) == name))
+
+    async def _step(self, scope: TenantScope, workflow_id: UUID, wanted: ColumnElement[bool]) -> StepRecord | None:
         place = (
             select(steps.c.position, workflows.c.created_at)
             .join(workflows, workflows.c.id == steps.c.workflow_id)
-            .where(steps.c.workflow_id == workflow_id, steps.c.step_id == step_id, visible(scope))
+            .where(steps.c.workflow_id == workflow_id, wanted, visible(scope))
         )
         async with self._snapshots.connect() as connection:
             if (found := (await connection.execute(place)).first()) is None:

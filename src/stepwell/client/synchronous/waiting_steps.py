@@ -1,0 +1,78 @@
+"""The operations on steps that wait for decisions and signals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stepwell.client.concurrency import Items
+from stepwell.client.errors import UnexpectedAnswer
+from stepwell.client.requests import JSON_BODY, Id, change, json_body, read, segment
+from stepwell.client.requests import workflow_path as path_of
+from stepwell.client.responses import decode
+from stepwell.client.results import cursor_of
+from stepwell.client.synchronous.connection import Connection
+from stepwell.contract.decisions import DecisionListResponse, OpenDecision
+from stepwell.contract.workflows import WorkflowStepPublic
+
+_DECISIONS = "/api/v1/decisions"
+_PAGE = 50
+
+
+class WaitCalls(Connection):
+    """The operations on steps that wait for decisions and signals."""
+
+    def decisions(self, workflow_id: Id | None = None) -> Items[OpenDecision]:
+        """Yield the steps that wait for a decision, the longest waiting first. *workflow_id*: only of this workflow."""
+        cursor: str | None = None
+        while True:
+            query = {"limit": _PAGE, "workflow_id": workflow_id, "cursor": cursor}
+            response = self._send(read(_DECISIONS, query))
+            yield from decode(response, DecisionListResponse).decisions
+            following = cursor_of(response.links.get("next", {}).get("url"))
+            if following is None:
+                return
+            if following == cursor:
+                raise UnexpectedAnswer("a page of decisions leads to itself")
+            cursor = following
+
+    def decide(
+        self,
+        workflow_id: Id,
+        step_id: str,
+        choice: str,
+        *,
+        note: str | None = None,
+        data: Any = None,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WorkflowStepPublic:
+        """Decide for a step that waits for it, and return the step. A step is decided once."""
+        request = change(
+            "POST",
+            path_of(workflow_id, f"/steps/{segment(step_id)}/decision"),
+            key=idempotency_key,
+            if_match=if_match,
+            headers=JSON_BODY,
+            content=json_body({"choice": choice, "note": note, "data": data}),
+        )
+        return decode(self._send(request), WorkflowStepPublic)
+
+    def signal(
+        self,
+        workflow_id: Id,
+        name: str,
+        data: Any = None,
+        *,
+        if_match: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> WorkflowStepPublic:
+        """Send a signal, and return the step that takes it. One that comes early is stored for the step."""
+        request = change(
+            "POST",
+            path_of(workflow_id, f"/signals/{segment(name)}"),
+            key=idempotency_key,
+            if_match=if_match,
+            headers=JSON_BODY,
+            content=json_body({"data": data}),
+        )
+        return decode(self._send(request), WorkflowStepPublic)

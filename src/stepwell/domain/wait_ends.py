@@ -1,0 +1,50 @@
+"""Says what has become of a step that a late decision or signal is for."""
+
+from datetime import datetime
+
+from msgspec import DecodeError, Struct, json
+
+from stepwell.contract.enums import StepStatus
+from stepwell.domain.lifecycle.waits import REJECTED, TIMED_OUT
+from stepwell.domain.records import StepRecord
+
+
+class _Result(Struct):
+    """The members of a decision's or a signal's result that say who has sent it, and when."""
+
+    at: datetime
+    by: str | None = None
+    choice: str | None = None
+
+
+_read_result = json.Decoder(_Result).decode
+
+
+def describe_end(step: StepRecord) -> str:
+    """Return why *step* doesn't wait: who has decided and when, or its status. A sentence."""
+    state = step.state
+    if state.status is StepStatus.COMPLETED and state.result is not None:
+        try:
+            result = _read_result(state.result)
+        except DecodeError:
+            return "The step has completed."
+        by, at = result.by or "stepwell, because the time was up", _moment(result.at)
+        return f"{by} decided '{result.choice}' at {at}." if result.choice else f"{by} sent the signal at {at}."
+    if state.status is StepStatus.FAILED:
+        at = "" if state.completed_at is None else f" at {_moment(state.completed_at)}"
+        return f"The step has failed{at}: {state.error_message}."
+    if state.status in (StepStatus.PENDING, StepStatus.RUNNING):
+        return "The step doesn't wait for this yet, or waits again since then."
+    return f"The step is {state.status}."
+
+
+def describe_end_to_anyone(step: StepRecord) -> str:
+    """Return as `describe_end` why *step* doesn't wait for a decision, without errors that are about other steps."""
+    error = step.state.error_message or ""
+    if step.state.status is StepStatus.FAILED and not error.startswith((REJECTED, TIMED_OUT)):
+        return "The step has ended without a decision."
+    return describe_end(step)
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,63 @@
+"""Reads the steps that wait for a decision. The checkpoints write the rows of their waits (`flow_statements`)."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import json
+from sqlalchemy import Select, func, literal, literal_column, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from stepwell.contract.enums import WaitKind
+from stepwell.domain.model import Wait
+from stepwell.domain.records import DecisionFilter, StoredDecision
+from stepwell.domain.tenancy import TenantScope
+from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.schema.tables import steps, waits, workflows
+
+_read_choices: Final = json.Decoder(tuple[str, ...]).decode
+# The value stands in the statement: a parameter would hide the partial index from the planner.
+_IS_DECISION: Final = waits.c.kind == literal_column(f"'{WaitKind.DECISION}'")
+
+
+async def read_decisions(
+    connection: AsyncConnection, scope: TenantScope, query: DecisionFilter
+) -> list[StoredDecision]:
+    """Return a page of the open decisions in *scope*, those that have waited longest first."""
+    place = tuple_(waits.c.since, waits.c.workflow_id, waits.c.position)
+    statement = _decisions(scope).order_by(*place.clauses).limit(query.limit)
+    if query.workflow_id is not None:
+        statement = statement.where(waits.c.workflow_id == query.workflow_id)
+    if (after := query.after) is not None:
+        statement = statement.where(place > tuple_(*(literal(value) for value in after)))
+    return [_stored_decision(row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def read_decision(
+    connection: AsyncConnection, scope: TenantScope, workflow_id: UUID, position: int
+) -> StoredDecision | None:
+    """Return the open decision of one step; None if it waits for none."""
+    statement = _decisions(scope).where(waits.c.workflow_id == workflow_id, waits.c.position == position)
+    row = (await connection.execute(statement)).mappings().first()
+    return None if row is None else _stored_decision(row)
+
+
+def _decisions(scope: TenantScope) -> Select[Any]:
+    own = (steps.c.workflow_id == waits.c.workflow_id) & (steps.c.position == waits.c.position)
+    statement = (
+        select(waits, steps.c.step_id, workflows.c.name)
+        .join(workflows, workflows.c.id == waits.c.workflow_id)
+        .join(steps, own)
+        .where(_IS_DECISION, workflows.c.deleted_at.is_(None))
+    )
+    if scope.every:
+        return statement
+    # As in the index, whose first column this is.
+    return statement.where(func.coalesce(waits.c.tenant, literal_column("''")) == (scope.tenant or ""))
+
+
+def _stored_decision(row: Row) -> StoredDecision:
+    choices = _read_choices(row["choices"])
+    wait = Wait(row["id"], WaitKind.DECISION, row["since"], row["until"], choices, message=row["message"])
+    return StoredDecision(
+        row["workflow_id"], row["name"], row["tenant"], row["position"], row["step_id"], wait, row["shown"]
+    )

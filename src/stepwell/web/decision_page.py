@@ -1,0 +1,232 @@
+"""The page of a decision link, on which anyone who has the link decides for one step.
+
+What must hold:
+- GET and HEAD have no effect: mail scanners and browsers that load ahead open links. Only the form decides, by POST.
+- The link is the only authorisation. No cookie or token counts, so a forged form of another page could only use a link
+  that its author has, and with it the author could decide anyway. Nobody can frame the page either.
+- The page shows what is to be decided and nothing else of the tenant: no ids, no names, no other steps.
+- A link whose wait has ended gets a 410 which says what happened. Whether a forged link names a step isn't shown.
+- The uses of a link are limited, and so are those of an address. The memory of the limits is bounded.
+- The link is in no `Referer`, no cache and no search engine. The page needs no scripts.
+"""
+
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qs
+
+from litestar import HttpMethod, post, route
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+from litestar.response import Template
+from msgspec import Struct, json
+
+from stepwell.api.dependencies import ApiRequest, ClockDep, DecisionLinksDep, ServicesDep, SignedUrlsDep
+from stepwell.api.request_bodies import read_any_body
+from stepwell.contract.decisions import MAX_NOTE, CreateDecision
+from stepwell.domain.access.attempt_limit import AttemptLimit
+from stepwell.domain.access.decision_links import DECISION_PATH, SIGNATURE, DecisionLink, DecisionLinks
+from stepwell.domain.access.signed_urls import SignedUrls
+from stepwell.domain.artifacts import is_image, media_type_of
+from stepwell.domain.client_address import client_name
+from stepwell.domain.errors import NotFound, NotWaiting, TooManyRequests, Unavailable
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.domain.wait_ends import describe_end_to_anyone
+from stepwell.engine.read_service import ShownDecision
+from stepwell.engine.service import Services
+from stepwell.ports.clock import Clock
+
+ACTOR: Final = "link"
+_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_FILES_S: Final = 900  # how long the URLs of the page's files are valid
+_MAX_FORM_BYTES: Final = 64 * 1024
+_MAX_FIELDS: Final = 8
+_LONGEST_SHOWN: Final = 4_000  # characters of an input
+_PER_LINK: Final = (30, 2.0)  # uses at once, and the seconds for each further one
+_PER_ADDRESS: Final = (60, 1.0)
+_NO_LINK: Final = "This link isn't valid. It may be incomplete: copy all of it."
+_EXPIRED: Final = "This link has expired."
+_TOO_OFTEN: Final = "Too many requests. Try again in {} s."
+_NOT_NOW: Final = "The service can't record a decision now. Try again in a few seconds."
+_NO_CHOICE: Final = "Choose one of these."
+_LONG_NOTE: Final = f"A note has at most {MAX_NOTE:,} characters."
+
+
+class DecisionPageLimits(Struct, frozen=True):
+    """The limits of the uses of decision links in this process."""
+
+    links: AttemptLimit
+    addresses: AttemptLimit
+
+    def use(self, signature: str, address: str, now: float) -> int:
+        """Count a use, and return 0. If a limit is used up, return the seconds to wait instead."""
+        return self.addresses.count(address, now) or self.links.count(signature, now)
+
+
+def decision_page_limits() -> DecisionPageLimits:
+    (link_burst, link_s), (burst, pause_s) = _PER_LINK, _PER_ADDRESS
+    return DecisionPageLimits(
+        AttemptLimit(burst=link_burst, pause_s=link_s), AttemptLimit(burst=burst, pause_s=pause_s)
+    )
+
+
+DecisionPageLimitsDep: TypeAlias = NamedDependency[SkipValidation[DecisionPageLimits]]
+
+
+class _Use(Struct, frozen=True):
+    """One request by a link, with what it needs."""
+
+    services: Services
+    urls: SignedUrls
+    clock: Clock
+    link: DecisionLink
+
+    async def find(self) -> ShownDecision | Template:
+        """Return the open decision; or the page that says what became of it."""
+        found = await self.services.reads.decision(EVERY_TENANT, self.link.workflow_id, self.link.position)
+        if found is not None and found.stored.wait.id == self.link.wait_id:
+            return found
+        return await self.ended()
+
+    async def ended(self) -> Template:
+        try:
+            step = await self.services.reads.step_at(EVERY_TENANT, self.link.workflow_id, self.link.position)
+        except NotFound:
+            return _message(HTTPStatus.GONE, "What was to be decided is deleted.")
+        return _message(HTTPStatus.GONE, describe_end_to_anyone(step))
+
+    def form(
+        self, found: ShownDecision, status: HTTPStatus = HTTPStatus.OK, error: str = "", note: str = ""
+    ) -> Template:
+        end, stored = self.clock.now() + timedelta(seconds=_FILES_S), found.stored
+        files = [(name, path, self.urls.target_until(path, end)) for name, path in found.files]
+        texts = _texts(json.decode(stored.shown), {path for _, path in found.files})
+        context = {
+            "message": stored.wait.message or "Please decide.",
+            "until": stored.wait.until,
+            "images": [(name, url) for name, path, url in files if is_image(path)],
+            "videos": [(name, url) for name, path, url in files if media_type_of(path).startswith("video/")],
+            "downloads": [(name, url) for name, path, url in files if not media_type_of(path)],
+            "texts": texts,
+            "choices": stored.wait.choices,
+            "error": error,
+            "note": note,
+            "max_note": MAX_NOTE,
+        }
+        return Template("decide.html", context=context, status_code=status, headers=_HEADERS)
+
+
+@route(DECISION_PATH, http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+async def decision_page(
+    request: ApiRequest,
+    services: ServicesDep,
+    decision_links: DecisionLinksDep,
+    signed_urls: SignedUrlsDep,
+    clock: ClockDep,
+    decision_limits: DecisionPageLimitsDep,
+) -> Template:
+    """Show what is to be decided."""
+    link = _link(request, decision_links, clock, decision_limits)
+    if isinstance(link, Template):
+        return link
+    use = _Use(services, signed_urls, clock, link)
+    try:
+        found = await use.find()
+    except Unavailable as error:
+        return _message(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_NOW, error.retry_after_s)
+    return found if isinstance(found, Template) else use.form(found)
+
+
+@post(DECISION_PATH, include_in_schema=False)
+async def decide_by_link(
+    request: ApiRequest,
+    services: ServicesDep,
+    decision_links: DecisionLinksDep,
+    signed_urls: SignedUrlsDep,
+    clock: ClockDep,
+    decision_limits: DecisionPageLimitsDep,
+) -> Template:
+    """Decide as the form says."""
+    link = _link(request, decision_links, clock, decision_limits)
+    if isinstance(link, Template):
+        return link
+    fields = _first_values(await read_any_body(request, _MAX_FORM_BYTES))
+    use = _Use(services, signed_urls, clock, link)
+    try:
+        return await _decide(use, fields.get("choice", ""), fields.get("note", "").strip())
+    except (Unavailable, TooManyRequests) as error:
+        return _message(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_NOW, error.retry_after_s)
+
+
+async def _decide(use: _Use, choice: str, note: str) -> Template:
+    found = await use.find()
+    if isinstance(found, Template):
+        return found
+    if choice not in found.stored.wait.choices or len(note) > MAX_NOTE:
+        error = _LONG_NOTE if len(note) > MAX_NOTE else _NO_CHOICE
+        return use.form(found, HTTPStatus.UNPROCESSABLE_ENTITY, error, note[:MAX_NOTE])
+    scope, link = TenantScope(found.stored.tenant), use.link
+    try:
+        step = await use.services.reads.step_at(scope, link.workflow_id, link.position)
+        wanted = CreateDecision(choice=choice, note=note or None)
+        await use.services.workflows.decide(scope, ACTOR, link.workflow_id, step, wanted, wait_id=link.wait_id)
+    except (NotWaiting, NotFound):
+        return await use.ended()
+    return _message(HTTPStatus.OK, f"Recorded: {choice}. You can close this page.", title="Thank you")
+
+
+def _link(
+    request: ApiRequest, links: DecisionLinks, clock: Clock, limits: DecisionPageLimits
+) -> DecisionLink | Template:
+    """Return the link of the request; or the page that says why it is none, or that it is used too often."""
+    signature = _first_values(request.scope["query_string"]).get(SIGNATURE, "")
+    link = links.read(signature)
+    client = client_name(request.client.host if request.client else "")
+    # A forged link isn't remembered, so that nobody can push the real ones out.
+    known = signature if link is not None else client
+    if wait_s := limits.use(known, client, clock.monotonic()):
+        return _message(HTTPStatus.TOO_MANY_REQUESTS, _TOO_OFTEN.format(wait_s), wait_s)
+    if link is None:
+        return _message(HTTPStatus.NOT_FOUND, _NO_LINK)
+    return _message(HTTPStatus.GONE, _EXPIRED) if link.has_expired(clock.now()) else link
+
+
+def _message(status: HTTPStatus, text: str, retry_after_s: int | None = None, title: str = "Decision") -> Template:
+    headers = _HEADERS if retry_after_s is None else _HEADERS | {"Retry-After": str(retry_after_s)}
+    context = {"heading": title, "text": text}
+    return Template("decided.html", context=context, status_code=status, headers=headers)
+
+
+def _texts(inputs: dict[str, Any], files: set[str]) -> list[tuple[str, str]]:
+    """Return the inputs that are no files, each as a text."""
+    texts = {
+        name: value if isinstance(value, str) else json.encode(value).decode()
+        for name, value in inputs.items()
+        if not (isinstance(value, str) and value in files) and value is not None
+    }
+    return [
+        (name, text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…") for name, text in texts.items()
+    ]
+
+
+def _first_values(encoded: bytes) -> dict[str, str]:
+    """Return the first value of each field of a form or a query."""
+    try:
+        fields = parse_qs(encoded.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:  # there are more
+        return {}
+    return {name: values[0] for name, values in fields.items()}
+
+
+HANDLERS: Final = (decision_page, decide_by_link)
