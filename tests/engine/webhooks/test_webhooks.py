@@ -340,3 +340,22 @@ def pause_s(delivery: dict[str, Any]) -> float:
     """Return the seconds from the last attempt of a delivery to the next one."""
     last, following = delivery["attempts"][-1]["at"], delivery["next_at"]
     return (datetime.fromisoformat(following) - datetime.fromisoformat(last)).total_seconds()
+
+
+class TestWaits:
+    async def test_a_wait_for_people_is_always_sent_with_its_link(
+        self, service: Service, sink: WebhookReceiver
+    ) -> None:
+        steps = [{"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"}]
+        steps += [{"id": "later", "task_type": "DELAY", "config": {"seconds": 0.01}}]
+        created = await service.create(*steps, webhook_url=sink.url())
+        await eventually(lambda: len(sink.received) == 2)
+        by_step = {each.payload["data"]["event"]["step_id"]: each for each in sink.received}
+        assert by_step.keys() == {"ask", "paid"}
+        for each in by_step.values():
+            assert_conforms(each, "step")
+        waits = {step_id: each.payload["data"]["waiting_for"] for step_id, each in by_step.items()}
+        assert (waits["ask"]["kind"], waits["paid"]["kind"]) == ("decision", "signal")
+        shown = (await service.client.get(f"/api/v1/workflows/{created['id']}/steps/ask")).json()
+        assert waits["ask"]["decision_url"] == shown["waiting_for"]["decision_url"]
+        assert waits["paid"]["decision_url"] is None
