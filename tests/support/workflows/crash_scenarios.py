@@ -125,6 +125,14 @@ def _conditional() -> Scenario:
     return Scenario("conditional", (_picture("draw"), *steps, behind), statuses=ends, inputs=inputs)
 
 
+def _delayed() -> Scenario:
+    """A wait between two attempts, which goes on while no process runs."""
+    wait = {"id": "wait", "task_type": "DELAY", "config": {"seconds": 1}, "depends_on": ["draw"]}
+    refine = _of("draw", "refine", "REFINE", upscale_factor=2)
+    refine["depends_on"] = ["draw", "wait"]
+    return Scenario("delayed", (_picture("draw"), wait, refine), attempts={"wait": 0}, members={"wait": {"until"}})
+
+
 SCENARIOS = (
     _pipeline(),
     _diamond(),
@@ -136,4 +144,5 @@ SCENARIOS = (
     _paused(),
     _optional(),
     _conditional(),
+    _delayed(),
 )
