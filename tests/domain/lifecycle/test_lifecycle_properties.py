@@ -165,6 +165,8 @@ def play(sim: SimulatedRun, op: Op, *, crashing: bool) -> None:
         if crashing and op.crash == "instead":  # what was decided is lost, and comes again
             sim.do_but_crash(made)
             sim.take_up()
+            if op.kind == "late":  # a timer has fired meanwhile, so the slot may be wanted now
+                made = late_input(sim, op)
         sim.do(made)
     except InvalidTransition:
         pass
