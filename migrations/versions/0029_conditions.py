@@ -1,6 +1,6 @@
-"""The conditions of steps: the expression `when`, null for a step without one.
+"""The conditions and the repetitions of steps: the members `when` and `repeat`, null for a step without them.
 
-`definition` doesn't have the member, because earlier versions, which show these steps too, refuse members that they
+`definition` doesn't have these members, because earlier versions, which show these steps too, refuse members that they
 don't know. A type is never altered, so new steps get another one.
 """
 
@@ -12,7 +12,7 @@ branch_labels = None
 depends_on = None
 
 STATEMENTS = (
-    "ALTER TABLE steps ADD COLUMN condition text",
+    "ALTER TABLE steps ADD COLUMN condition text, ADD COLUMN repeat json",
     """
     CREATE TYPE insert_step_3 AS (
         workflow_id uuid,
@@ -29,7 +29,8 @@ STATEMENTS = (
         fallback text,
         run_if text,
         optional boolean,
-        condition text
+        condition text,
+        repeat json
     )
     """,
 )

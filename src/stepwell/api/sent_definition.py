@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Raw, field, json, structs
 
-from stepwell.contract.definition import CreateWorkflow, FieldMapping, WorkflowStepDefinition
+from stepwell.contract.definition import CreateWorkflow, FieldMapping, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
 from stepwell.domain.mapping.templates import may_have_expressions, with_literal_texts
 from stepwell.domain.records import StoredInputs, StoredStep, WorkflowRecord
@@ -18,11 +18,16 @@ class _Step(WorkflowStepDefinition, frozen=True, kw_only=True, omit_defaults=Tru
     input_mappings: list[_Mapping] = field(default_factory=list)  # type: ignore[assignment]
 
 
+class _Repeat(Repeat, frozen=True, kw_only=True, omit_defaults=True):
+    """A repetition without null members."""
+
+
 class _Head(CreateWorkflow, frozen=True, kw_only=True, omit_defaults=True):
     """A definition without the members that have their default."""
 
 
 _read_step = json.Decoder(_Step).decode
+_read_repeat = json.Decoder(_Repeat).decode
 
 
 def encode_head(record: WorkflowRecord, inputs: StoredInputs) -> bytes:
@@ -59,7 +64,8 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
     definition = _read_step(step.definition)
     run_if = UNSET if step.run_if is RunIf.ALL_COMPLETED else step.run_if
     when = UNSET if step.condition is None else step.condition
-    definition = structs.replace(definition, run_if=run_if, optional=step.optional or UNSET, when=when)
+    repeat = UNSET if step.repeat is None else _read_repeat(step.repeat)
+    definition = structs.replace(definition, run_if=run_if, optional=step.optional or UNSET, when=when, repeat=repeat)
     if not evaluates and may_have_expressions(definition.config):
         definition = structs.replace(definition, config=with_literal_texts(definition.config))
     return json.encode(definition)

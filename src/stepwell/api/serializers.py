@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec import UNSET, Raw, Struct, UnsetType, json
 
@@ -45,12 +45,20 @@ B = TypeVar("B")
 _SLICE = 250
 
 
+class _OwnMembers(NamedTuple):
+    """The members of a step that have columns of their own."""
+
+    condition: str | None
+    repeat: Any  # a Repeat, or its JSON
+
+
 def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepPublic:
     """Return the step. Without *results*, it has no member `result`."""
     state = record.state
     result = _raw(state.result) if results else UNSET
     definition, plan = record.definition, record.plan
-    return _step(record, definition, state, record.attempts, result, plan, definition.condition, record.created_at)
+    own = _OwnMembers(definition.condition, None if definition.repeat is UNSET else definition.repeat)
+    return _step(record, definition, state, record.attempts, result, plan, own, record.created_at)
 
 
 class _Definition(Struct, frozen=True):
@@ -89,7 +97,8 @@ def stored_step_to_public(
     """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
     result = _raw(step.result if state.status is StepStatus.COMPLETED else None) if results else UNSET
     definition = _read_definition(step.definition)
-    return _step(step, definition, state, state.attempts, result, step, step.condition, created_at)
+    own = _OwnMembers(step.condition, _raw(step.repeat))
+    return _step(step, definition, state, state.attempts, result, step, own, created_at)
 
 
 def _step(
@@ -99,7 +108,7 @@ def _step(
     attempts: StepAttempts,
     result: Raw | UnsetType | None,
     resolved: ResolvedStep | StoredStep,
-    condition: str | None,
+    own: _OwnMembers,
     created_at: datetime,
 ) -> WorkflowStepPublic:
     return WorkflowStepPublic(
@@ -114,7 +123,9 @@ def _step(
         fallback_provider_capabilities=definition.fallback_provider_capabilities,
         dependencies=definition.dependencies,
         input_mappings=definition.input_mappings,
-        when=condition,
+        when=own.condition,
+        repeat=own.repeat,
+        runs=None if own.repeat is None else 0 if state.flow is None else state.flow.run,
         run_if=resolved.run_if,
         optional=resolved.optional,
         status=state.status,

@@ -20,6 +20,8 @@ _NAMED = 4
 _WORDS = {
     EventType.STEP_STARTED: "started",
     EventType.STEP_RETRYING: "will be tried again",
+    EventType.STEP_REPEATING: "runs again",
+    EventType.STEP_WAITING: "waits",
     EventType.STEP_COMPLETED: "completed",
     EventType.STEP_FAILED: "failed",
     EventType.STEP_SKIPPED: "skipped",

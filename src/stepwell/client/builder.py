@@ -113,7 +113,8 @@ class StepOptions(TypedDict, total=False):
 
     `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
     are steps that it waits for, and `run_if` says how they must have ended, so that it runs. `when` is its condition: a
-    JMESPath expression; the step is skipped unless its value is true. `optional`: the workflow goes on if the step
+    JMESPath expression; the step is skipped unless its value is true. `repeat` runs the step again until its result is
+    good enough: `{"until": …, "max": 3, "best": …}`. `optional`: the workflow goes on if the step
     fails. `provider`, `provider_config` and `capabilities` say who does the work, and the
     `fallback_` ones who does it when the attempts there are used up.
     """
@@ -123,6 +124,7 @@ class StepOptions(TypedDict, total=False):
     after: Iterable[BuiltStep | str]
     run_if: RunIf | str
     when: str
+    repeat: Mapping[str, Any]
     optional: bool
     timeout_s: float
     max_retries: int
@@ -204,6 +206,7 @@ class WorkflowBuilder:
             "depends_on": [self._id_of(each) for each in options.get("after", ())],
             "input_mappings": mappings,
             "when": options.get("when"),
+            "repeat": options.get("repeat"),
             "run_if": None if "run_if" not in options else str(options["run_if"]),
             "optional": options.get("optional"),
             "max_retries": options.get("max_retries"),

@@ -63,6 +63,25 @@ class FieldMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     transform: Annotated[TransformType | None, Meta(description="Optional transformation to apply when mapping")] = None
 
 
+_ResultExpression: TypeAlias = Annotated[str, Meta(min_length=1, max_length=MAX_FROM_FIELD)]
+MAX_RUNS: Final = 20
+
+
+class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    until: Annotated[
+        _ResultExpression,
+        Meta(description="JMESPath over the step's own result: the step runs again until the value is true"),
+    ]
+    max: Annotated[int, Meta(ge=1, le=MAX_RUNS, description="How often the step runs at most")]
+    best: Annotated[
+        _ResultExpression | None,
+        Meta(
+            description="JMESPath over the step's own result that gives a number. If no run was good enough, the "
+            "result with the highest number counts; without best, the last one"
+        ),
+    ] = None
+
+
 class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     id: StepId
     task_type: TaskType
@@ -109,6 +128,11 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
     ) = UNSET
     optional: (
         Annotated[bool, Meta(description="If the step fails for good, the workflow goes on without it (default false)")]
+        | UnsetType
+    ) = UNSET
+
+    repeat: (
+        Annotated[Repeat, Meta(description="Runs the step again, with a new seed, until its result is good enough")]
         | UnsetType
     ) = UNSET
 

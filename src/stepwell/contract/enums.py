@@ -167,6 +167,7 @@ class EventType(StrEnum):
     STEP_OUTCOME_UNKNOWN = "step.outcome_unknown"
     STEP_RETRYING = "step.retrying"
     STEP_DIVERTED = "step.diverted"
+    STEP_REPEATING = "step.repeating"
     STEP_WAITING = "step.waiting"
     STEP_COMPLETED = "step.completed"
     STEP_FAILED = "step.failed"
@@ -194,6 +195,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.STEP_OUTCOME_UNKNOWN: "The answer to a request was lost: whether there is a job isn't known",
     EventType.STEP_RETRYING: "An attempt has failed, and another one follows",
     EventType.STEP_DIVERTED: "The circuit breaker of the model is open, and the fallback provider runs the step",
+    EventType.STEP_REPEATING: "A run of the step has ended, and another one follows",
     EventType.STEP_WAITING: "The step waits for a decision, a signal or a time",
     EventType.STEP_COMPLETED: "The step has a result",
     EventType.STEP_FAILED: "The step has failed for good",

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from stepwell.contract.costs import Money
+from stepwell.contract.definition import Repeat
 from stepwell.contract.enums import ProviderType, RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
 
@@ -24,7 +25,7 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     depends on inputs that aren't known yet. `config` is what the provider would get: the step's config over the
     workflow's `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one.
     `price` is the price of one attempt: 0 for work in this process, null if it isn't known. `expected_s` is the median
-    time of the model's successful attempts in this process. `when`, `run_if` and `optional` are those of the
+    time of the model's successful attempts in this process. `when`, `repeat`, `run_if` and `optional` are those of the
     definition, or the default. `uncertain`: a condition decides whether the step runs, its own one or one further up.
     """
 
@@ -40,16 +41,17 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     price: Money | None
     expected_s: float | None
     when: str | None
+    repeat: Repeat | None
     run_if: RunIf
     optional: bool
     uncertain: bool
 
 
 class PlannedPrice(Struct, frozen=True):
-    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known, and `known_least`
-    without the steps that conditions may skip. `unknown_steps` counts the steps whose price, or whose fallback's price,
-    isn't known. `worst_case` is the price if every step runs, and every attempt is made and paid for, fallbacks
-    included; null if a price isn't known.
+    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known, and at each run
+    of a step that repeats. `known_least` is without the steps that conditions may skip, and with one run of each step.
+    `unknown_steps` counts the steps whose price, or whose fallback's price, isn't known. `worst_case` is the price if
+    every step runs, and every attempt is made and paid for, fallbacks included; null if a price isn't known.
     """
 
     known_least: Sequence[Money]

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.contract.costs import CostSums
-from stepwell.contract.definition import FieldMapping, JsonObject
+from stepwell.contract.definition import FieldMapping, JsonObject, Repeat
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
@@ -44,6 +44,10 @@ class WorkflowStepPublic(Struct, kw_only=True):
     dependencies: list[str]
     input_mappings: list[Mapping]
     when: Annotated[str, Meta(description="Its condition, a JMESPath expression; null without one")] | None = None
+    repeat: Annotated[Repeat, Meta(description="How it is repeated; null if it isn't")] | None = None
+    runs: (
+        Annotated[int, Meta(description="How many runs of a step that repeats have ended; null without repeat")] | None
+    ) = None
     run_if: Annotated[RunIf, Meta(description="How its dependencies must have ended, so that the step runs")] = (
         RunIf.ALL_COMPLETED
     )

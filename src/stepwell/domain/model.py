@@ -76,9 +76,19 @@ class Wait(Struct, frozen=True):
 
 
 class FlowState(Struct, frozen=True):
-    """The state of a step's flow control. It is replaced as a whole, because copies of a step share it."""
+    """The state of a step's flow control. It is replaced as a whole, because copies of a step share it.
+
+    `run` counts the ended runs of a step that repeats. `candidate_bytes` is the size of the best result so far, None
+    without one, and `best` its number.
+    """
 
     wait: Wait | None = None
+    run: int = 0
+    candidate_bytes: int | None = None
+    best: float | None = None
+
+
+NO_FLOW: Final = FlowState()
 
 
 class ShownWait(Struct, frozen=True):
@@ -101,7 +111,7 @@ class StepState(Struct, gc=False):
 
     `attempt` counts all attempts. `provider_attempts` counts those of the present provider in this execution.
     `retry_count` counts those of this execution, minus one for each provider used. `skip_reason` is None unless the
-    step is SKIPPED. `flow` is None unless the step waits, or has waited.
+    step is SKIPPED. `flow` is None unless the step waits or repeats.
     """
 
     position: int

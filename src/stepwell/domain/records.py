@@ -151,7 +151,7 @@ FoundWorkflow: TypeAlias = WorkflowRecord | LargeWorkflow
 
 class StoredStep(Struct, frozen=True):
     """The constant columns of a step, and its result. `definition` and `result` are JSON. `definition` is without
-    `run_if`, `optional` and `when`, which is `condition` here.
+    `run_if`, `optional`, `repeat`, and `when`, which is `condition` here. `repeat` is JSON.
 
     `result` belongs to an answer only if the step is COMPLETED in the snapshot that the answer shows.
     """
@@ -162,6 +162,7 @@ class StoredStep(Struct, frozen=True):
     run_if: RunIf
     optional: bool
     condition: str | None
+    repeat: bytes | None
     definition: bytes
     result: bytes | None
 

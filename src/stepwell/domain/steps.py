@@ -3,10 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, UnsetType
 
 from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import WAITS_OF, ProviderType, RunIf, TaskType, WaitKind
+
+
+class RepeatPlan(Struct, frozen=True, gc=False):
+    """How often a step runs at most. `has_best`: the run with the highest number counts, otherwise the last one."""
+
+    max: int
+    has_best: bool = False
 
 
 class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
@@ -17,6 +24,7 @@ class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
     """
 
     has_condition: bool = False
+    repeat: RepeatPlan | None = None
     waits_for: WaitKind | None = None
     signal: str | None = None
 
@@ -27,6 +35,9 @@ _CONDITION_ONLY = FlowPlan(has_condition=True)
 def flow_plan(step: WorkflowStepDefinition) -> FlowPlan | None:
     """Return the flow control of a step; None without any."""
     has_condition, waits_for = step.condition is not None, WAITS_OF.get(step.task_type)
+    if not isinstance(step.repeat, UnsetType):
+        repeat = RepeatPlan(step.repeat.max, step.repeat.best is not None)
+        return FlowPlan(has_condition=has_condition, repeat=repeat)
     if waits_for is None:  # hot path
         return _CONDITION_ONLY if has_condition else None
     name = step.config.get("name")
@@ -38,7 +49,8 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
     `depends_on` holds positions. `provider` is None only for task types that need none. `optional`: its failure
-    doesn't stop the workflow. `flow` is None for a step without condition that doesn't wait.
+    doesn't stop the workflow. `flow` is None for a step without condition
+    that neither repeats nor waits.
     """
 
     position: int

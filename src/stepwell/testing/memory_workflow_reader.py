@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from msgspec import json, structs
+from msgspec import UNSET, json, structs
 
 from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import CancelReceipt, EventType, SkipReason, StepStatus, TaskStatus, WorkflowStatus
@@ -107,7 +107,8 @@ class MemoryWorkflowReader:
             result = step.state.result if parts.results else None
             plan, definition = step.plan, json.encode(step.definition)
             constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional, step.definition.condition)
-            read.append(StoredStep(*constant, definition, result))
+            repeat = None if step.definition.repeat is UNSET else json.encode(step.definition.repeat)
+            read.append(StoredStep(*constant, repeat, definition, result))
         return read
 
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
@@ -306,9 +307,9 @@ def _record(row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
     copies = [
         structs.replace(step, state=copy_of(step.state), attempts=_attempts(step.state, of_steps)) for step in steps
     ]
-    if not parts.results:
-        for step in copies:
-            step.state.result = None
+    for step in copies:
+        if not parts.results or step.state.status is not StepStatus.COMPLETED:
+            step.state.result = None  # a step that repeats has its best result so far
     summary = _summary(row, steps)
     return structs.replace(
         record,
@@ -384,7 +385,7 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
     return Summary(
         None if first is None else first.plan.step_id,
         final.plan.step_id,
-        final.state.result,
+        final.state.result if final.state.status is StepStatus.COMPLETED else None,
         (*own, *map(_error, failed)),
         _cost([stored.task for stored in row.tasks.values()]),
         next(iter(fatal), None),

@@ -129,7 +129,9 @@ class MemoryWorkflowStore:
             record.labels = dict(sorted((decision.labels or {}).items()))
         steps = record.steps or []
         for position, state in decision.steps.items():
-            steps[position].state = copy_of(state)
+            # A step that repeats keeps its best result so far.
+            kept = None if state.flow is None else steps[position].state.result
+            steps[position].state = structs.replace(state, result=state.result or kept)
         for task_id, task in decision.tasks.items():
             stored = row.tasks.get(task_id)
             count_cost(self._tables, record.tenant, None if stored is None else stored.task, task)

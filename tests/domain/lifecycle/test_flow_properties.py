@@ -1,4 +1,4 @@
-"""Random definitions with conditions and waits, and random orders of events: each ends as the definition says."""
+"""Random definitions with flow control, and random orders of events: each ends as the definition says."""
 
 from collections.abc import Sequence
 
@@ -23,17 +23,21 @@ from stepwell.domain.lifecycle.inputs import (
     RetryDue,
     Signal,
 )
-from support.workflows.flows import ACTOR, Predicted, Script, SimulatedFlow, StepSpec, predict
+from support.workflows.flow_specs import Predicted, RepeatSpec, Script, StepSpec, predict
+from support.workflows.flows import ACTOR, SimulatedFlow
 
 COMPLETED, FAILED, SKIPPED = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED
-_scripts = st.builds(Script, st.sampled_from([0, 0, 0, 1, 2]), st.sampled_from([True, True, True, False]))
+_scores = st.sampled_from([None, 0.1, 0.5, 0.5, 0.9])
+_scripts = st.builds(Script, st.sampled_from([0, 0, 0, 1, 2]), st.sampled_from([True, True, True, False]), _scores)
+_repeats = st.builds(RepeatSpec, st.integers(1, 3), st.sampled_from([None, 0, 1, 2]), st.booleans())
 _WAITS = (WaitKind.DECISION, WaitKind.SIGNAL, WaitKind.DELAY)
 
 
 @st.composite
 def specs_of(draw: st.DrawFn, depends_on: tuple[int, ...]) -> StepSpec:
-    """An ordinary step or a wait, perhaps with a condition."""
-    waits_for = draw(st.sampled_from([None, None, *_WAITS]))
+    """An ordinary step, a repetition or a wait, perhaps with a condition."""
+    waits_for = draw(st.sampled_from([None, None, None, *_WAITS]))
+    repeat = draw(st.none() | _repeats) if waits_for is None else None
     return StepSpec(
         depends_on=depends_on,
         run_if=draw(st.sampled_from(RunIf)),
@@ -42,7 +46,8 @@ def specs_of(draw: st.DrawFn, depends_on: tuple[int, ...]) -> StepSpec:
         waits_for=waits_for,
         on_timeout=draw(st.sampled_from(["fail", "continue" if waits_for is WaitKind.SIGNAL else "approve"])),
         answer=draw(st.sampled_from(["decide", "decide", "reject", "early", "timeout"])),
-        script=draw(_scripts),
+        repeat=repeat,
+        scripts={run: draw(_scripts) for run in range(3 if repeat else 1) if draw(st.booleans())},
     )
 
 
@@ -55,7 +60,7 @@ def definitions(draw: st.DrawFn) -> list[StepSpec]:
         before = st.lists(st.sampled_from(order[:index]), unique=True, max_size=3) if index else st.just([])
         needed[position] = draw(before)
     specs = [draw(specs_of(tuple(needed[position]))) for position in range(len(order))]
-    if all(spec.condition is None and spec.waits_for is None for spec in specs):
+    if all(spec.condition is None and spec.waits_for is None and spec.repeat is None for spec in specs):
         specs[0] = replace(specs[0], condition=True)
     return specs
 
@@ -204,10 +209,12 @@ def check_as_predicted(sim: SimulatedFlow, predicted: list[Predicted]) -> None:
             assert step.status is end.status, (position, step, end)
         if step.status is SKIPPED:
             assert step.skip_reason in end.reasons
+        if step.status is COMPLETED and end.run is not None:
+            assert sim.result(position) == {"run": end.run}
 
 
 def check_money(sim: SimulatedFlow) -> None:
-    """No attempt that has succeeded was repeated, and nothing ran after its step was COMPLETED."""
+    """No run that has succeeded was repeated, and nothing ran after its step was COMPLETED."""
     assert all(number == 1 for number in sim.done.values())
     completed = set[str | None]()
     for event in sim.events:
@@ -250,6 +257,7 @@ def test_resume_runs_only_what_did_not_complete(make: Setup, script: list[Op]) -
     if sim.drive() is not WorkflowStatus.FAILED:
         return
     kept = {position: row.result for position, row in enumerate(sim.step_rows) if row.status is COMPLETED}
+    runs = [sim.run_number(position) for position in range(len(sim.specs))]
     sim.specs, sim.config = [healed(spec) for spec in sim.specs], replace(sim.config, workflow_timeout_s=None)
     before = len(sim.events)
     sim.forget_process()
@@ -259,6 +267,8 @@ def test_resume_runs_only_what_did_not_complete(make: Setup, script: list[Op]) -
         assert event.step_id is None or int(event.step_id[1:]) not in kept
     for position, result in kept.items():
         assert sim.step_rows[position].result == result
+    for position, run in enumerate(runs):
+        assert sim.run_number(position) >= run
     check_money(sim)
 
 
@@ -266,7 +276,8 @@ def healed(spec: StepSpec) -> StepSpec:
     """Return the step as one in which nothing fails any more."""
     condition = True if spec.condition == "error" else spec.condition
     answer = "decide" if spec.answer in ("reject", "timeout") else spec.answer
-    return replace(spec, condition=condition, answer=answer, script=replace(spec.script, succeeds=True))
+    well = {run: replace(script, succeeds=True) for run, script in spec.scripts.items()}
+    return replace(spec, condition=condition, answer=answer, scripts=well)
 
 
 def assert_equal(one: tuple[object, ...], other: tuple[object, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Conditions and waits in single steps: what each part does, one after the other."""
+"""Flow control in single steps: what each part does, one after the other."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -13,12 +13,13 @@ from stepwell.domain.lifecycle.inputs import Cancel, Decide, Park, Pause, RetryD
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import NEVER, StepState, WorkflowState
 from stepwell.domain.steps import ResolvedStep
-from support.workflows.flows import ACTOR, Script, SimulatedFlow, StepSpec, plan_of
+from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, plan_of
+from support.workflows.flows import ACTOR, SimulatedFlow
 from support.workflows.runs import plans_of
 
 COMPLETED, FAILED, SKIPPED, PENDING = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.PENDING
 RUNNING, CANCELLED = StepStatus.RUNNING, StepStatus.CANCELLED
-FAILS = Script(succeeds=False)
+FAILS = {0: Script(succeeds=False)}
 
 
 def flow(*specs: StepSpec, policy: OnFailure = OnFailure.DRAIN, room: bool = True) -> SimulatedFlow:
@@ -77,7 +78,7 @@ def test_a_failed_expression_fails_the_step() -> None:
 
 def test_a_step_after_a_skipped_one_starts_before_the_other_dependencies_of_that_have_ended() -> None:
     sim = flow(
-        StepSpec(optional=True, script=FAILS),
+        StepSpec(optional=True, scripts=FAILS),
         approval(),
         StepSpec(depends_on=(0, 1)),
         StepSpec(depends_on=(2,), run_if=RunIf.ALL_ENDED),
@@ -112,7 +113,7 @@ def test_a_step_whose_condition_was_true_before_a_pause_is_asked_again() -> None
 
 
 def test_a_step_that_a_condition_has_skipped_stays_skipped_at_resume() -> None:
-    sim = flow(StepSpec(condition=False), StepSpec(script=FAILS), StepSpec(depends_on=(0, 1)))
+    sim = flow(StepSpec(condition=False), StepSpec(scripts=FAILS), StepSpec(depends_on=(0, 1)))
     answer(sim, 0)
     assert sim.drive() is WorkflowStatus.FAILED
     sim.resume()
@@ -122,13 +123,84 @@ def test_a_step_that_a_condition_has_skipped_stays_skipped_at_resume() -> None:
 
 
 def test_a_retry_does_not_ask_again() -> None:
-    sim = flow(StepSpec(condition=True, script=Script(flaky=1)))
+    sim = flow(StepSpec(condition=True, scripts={0: Script(flaky=1)}))
     answer(sim, 0)
     run_step(sim, 0)
     sim.now += timedelta(hours=1)
     sim.do(RetryDue(0))
     assert sim.startable() == [0]
     assert sim.questions == {}
+
+
+# Repetitions
+
+
+@pytest.mark.parametrize(
+    ("repeat", "scores", "run"),
+    [
+        (RepeatSpec(3, 1, has_best=True), [0.9, 0.1, 0.5], 1),
+        (RepeatSpec(3, None, has_best=True), [0.1, 0.9, 0.5], 1),
+        (RepeatSpec(3, None, has_best=True), [0.5, 0.5, None], 0),
+        (RepeatSpec(3, None, has_best=True), [None, None, 0.1], 2),
+        (RepeatSpec(3, None, has_best=False), [0.9, 0.1, 0.5], 2),
+    ],
+)
+def test_the_result_of_a_repetition(repeat: RepeatSpec, scores: list[float | None], run: int) -> None:
+    scripts = {number: Script(score=score) for number, score in enumerate(scores)}
+    sim = flow(StepSpec(repeat=repeat, scripts=scripts))
+    assert sim.drive() is WorkflowStatus.COMPLETED
+    assert sim.result(0) == {"run": run}
+
+
+def test_each_run_has_its_own_retries() -> None:
+    scripts = {run: Script(flaky=2) for run in range(3)}
+    sim = flow(StepSpec(repeat=RepeatSpec(3, None, has_best=False), scripts=scripts))
+    assert sim.drive() is WorkflowStatus.COMPLETED
+    assert sim.step_rows[0].attempt == 9
+
+
+def test_the_best_run_counts_if_a_later_one_fails() -> None:
+    scripts = {0: Script(score=0.3), 1: Script(succeeds=False)}
+    sim = flow(StepSpec(repeat=RepeatSpec(3, None, has_best=True), scripts=scripts))
+    assert sim.drive() is WorkflowStatus.COMPLETED
+    assert sim.result(0) == {"run": 0}
+    assert sim.step_rows[0].error_message is None
+    assert sim.run_number(0) == 2
+
+
+def test_a_repetition_goes_on_after_a_pause_with_the_run_at_which_it_was() -> None:
+    sim = flow(StepSpec(repeat=RepeatSpec(3, None, has_best=False)), StepSpec())
+    sim.do(sim.admit_input(1))
+    run_step(sim, 0)
+    sim.do(Pause(ACTOR))
+    assert (sim.statuses[0], sim.run_number(0)) == (PENDING, 1)
+    sim.resume()
+    assert sim.startable() == [0]
+    assert sim.drive() is WorkflowStatus.COMPLETED
+    assert sim.result(0) == {"run": 2}
+    assert sorted(sim.done) == [(0, 0), (0, 1), (0, 2), (1, 0)]
+
+
+def test_results_of_earlier_runs_have_no_part_in_the_bound() -> None:
+    sim = flow(StepSpec(repeat=RepeatSpec(20, None, has_best=False)))
+    sim.drive()
+    assert sim.run.output_budget.result_bytes == len(b'{"run":19}')
+
+
+def test_the_best_result_so_far_counts_after_a_restart() -> None:
+    sim = flow(StepSpec(repeat=RepeatSpec(3, None, has_best=True)))
+    run_step(sim, 0)
+    before = sim.run.output_budget.result_bytes
+    sim.crash()
+    assert sim.run.output_budget.result_bytes == before == len(b'{"run":0}')
+
+
+def test_the_best_result_so_far_is_stored_although_the_next_attempt_begins_in_the_same_transaction() -> None:
+    sim = flow(StepSpec(repeat=RepeatSpec(2, None, has_best=True), scripts={1: Script(succeeds=False)}))
+    sim.do(sim.admit_input(0))
+    sim.do(sim.end_input(0), sim.admit_input(0))
+    sim.do(sim.end_input(0))
+    assert (sim.status, sim.result(0)) == (WorkflowStatus.COMPLETED, {"run": 0})
 
 
 # Waits
@@ -211,14 +283,14 @@ def test_a_link_to_an_earlier_wait_decides_nothing() -> None:
 
 @pytest.mark.parametrize("policy", [OnFailure.DRAIN, OnFailure.CANCEL])
 def test_a_failure_that_stops_the_workflow_cancels_waits(policy: OnFailure) -> None:
-    sim = flow(StepSpec(script=FAILS), approval(), policy=policy)
+    sim = flow(StepSpec(scripts=FAILS), approval(), policy=policy)
     answer(sim, 1)
     run_step(sim, 0)
     assert (sim.status, sim.statuses) == (WorkflowStatus.FAILED, [FAILED, CANCELLED])
 
 
 def test_waits_go_on_after_a_failure_that_does_not_stop_the_workflow() -> None:
-    sim = flow(StepSpec(script=FAILS), approval(), policy=OnFailure.CONTINUE)
+    sim = flow(StepSpec(scripts=FAILS), approval(), policy=OnFailure.CONTINUE)
     answer(sim, 1)
     run_step(sim, 0)
     assert (sim.status, sim.statuses) == (WorkflowStatus.RUNNING, [FAILED, RUNNING])

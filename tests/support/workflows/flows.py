@@ -1,7 +1,4 @@
-"""Runs with conditions and waits for tests: described by `StepSpec`s, driven by hand or at random, rebuilt from rows.
-
-`predict` is the reference: it says by the definition alone how each step ends if nobody interferes.
-"""
+"""Runs with flow control for tests: described by `StepSpec`s, driven by hand or at random, rebuilt from rows."""
 
 from collections.abc import Sequence
 from copy import copy
@@ -9,19 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from msgspec import Struct, field, json
+from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import (
     EventType,
     OnFailure,
-    ProviderType,
-    RunIf,
-    SkipReason,
     StepStatus,
     TaskStatus,
-    TaskType,
     WaitKind,
     WorkflowStatus,
 )
@@ -38,6 +31,7 @@ from stepwell.domain.lifecycle.inputs import (
     Input,
     Resume,
     RetryDue,
+    RunVerdict,
     Signal,
     Start,
     Succeeded,
@@ -53,103 +47,11 @@ from stepwell.domain.model import (
     Task,
     WorkflowState,
 )
-from stepwell.domain.steps import FlowPlan, ResolvedStep
+from support.workflows.flow_specs import StepSpec, plan_of
 from support.workflows.runs import ENDED
 
 EPOCH_AT = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 ACTOR = "alice"
-MAX_RETRIES = 2
-
-
-class Script(Struct, frozen=True):
-    """What the attempts of a step do: so many fail first, then one ends for good."""
-
-    flaky: int = 0
-    succeeds: bool = True
-
-
-class StepSpec(Struct, frozen=True, kw_only=True):
-    """A step of a random definition, and all that its world does. `condition` is None without one.
-
-    `answer`: how a wait ends, "decide", "reject", "early" (a signal that comes before its step waits) or "timeout".
-    """
-
-    depends_on: tuple[int, ...] = ()
-    run_if: RunIf = RunIf.ALL_COMPLETED
-    optional: bool = False
-    condition: bool | str | None = None
-    waits_for: WaitKind | None = None
-    on_timeout: str = "fail"
-    answer: str = "decide"
-    script: Script = Script()
-
-
-def plan_of(position: int, spec: StepSpec) -> ResolvedStep:
-    flow = FlowPlan(
-        has_condition=spec.condition is not None,
-        waits_for=spec.waits_for,
-        signal=f"signal {position}" if spec.waits_for is WaitKind.SIGNAL else None,
-    )
-    return ResolvedStep(
-        position=position,
-        step_id=f"s{position}",
-        task_type=TaskType.GENERATION,
-        depends_on=spec.depends_on,
-        max_retries=0 if spec.waits_for else MAX_RETRIES,
-        provider=None if spec.waits_for else ProviderType.LOCAL,
-        run_if=spec.run_if,
-        optional=spec.optional,
-        flow=None if flow == FlowPlan() else flow,
-    )
-
-
-# The reference
-
-
-class Predicted(Struct):
-    """How a step ends. `reasons` are the possible ones of a skip."""
-
-    status: StepStatus
-    reasons: set[SkipReason] = field(default_factory=set)
-
-
-def predict(specs: Sequence[StepSpec]) -> list[Predicted]:
-    """Return how each step ends under `on_failure: continue`, from the definition and the scripts alone."""
-    ends: dict[int, Predicted] = {}
-    while len(ends) < len(specs):
-        for position, spec in enumerate(specs):
-            if position not in ends and all(each in ends for each in spec.depends_on):
-                ends[position] = _predict_step(spec, [ends[each] for each in spec.depends_on])
-    return [ends[position] for position in range(len(specs))]
-
-
-def _predict_step(spec: StepSpec, needed: Sequence[Predicted]) -> Predicted:
-    bad = [each for each in needed if each.status is not StepStatus.COMPLETED]
-    causes = set().union(*(_causes(each) for each in bad)) if bad else set()
-    if spec.run_if is RunIf.ALL_COMPLETED and bad:
-        return Predicted(StepStatus.SKIPPED, causes)
-    if spec.run_if is RunIf.ANY_COMPLETED and needed and len(bad) == len(needed):
-        return Predicted(StepStatus.SKIPPED, causes)
-    if spec.condition == "error":
-        return Predicted(StepStatus.FAILED)
-    if spec.condition is False:
-        return Predicted(StepStatus.SKIPPED, {SkipReason.WHEN})
-    fails = _wait_fails(spec) if spec.waits_for else not spec.script.succeeds
-    return Predicted(StepStatus.FAILED if fails else StepStatus.COMPLETED)
-
-
-def _causes(end: Predicted) -> set[SkipReason]:
-    if end.status is StepStatus.FAILED:
-        return {SkipReason.FAILURE}
-    return {SkipReason.FAILURE if each is SkipReason.FAILURE else SkipReason.DEPENDENCY for each in end.reasons}
-
-
-def _wait_fails(spec: StepSpec) -> bool:
-    if spec.waits_for is WaitKind.DELAY:
-        return False
-    if spec.answer == "reject":
-        return spec.waits_for is WaitKind.DECISION
-    return spec.answer == "timeout" and spec.on_timeout in ("fail", "reject")
 
 
 # The simulation
@@ -174,8 +76,8 @@ class SimulatedFlow:
         self.signal_rows: dict[str, StoredSignal] = {}
         self.shown_rows: dict[int, ShownWait] = {}
         self.events: list[HistoryEvent] = []
-        self.failed: dict[int, int] = {}
-        self.done: dict[int, int] = {}
+        self.failed: dict[tuple[int, int], int] = {}  # attempts by step and run
+        self.done: dict[tuple[int, int], int] = {}
         self.answered: set[int] = set()  # a true condition isn't stored, so a restart asks again
         self.ids = 10**6
         self.memory: FlowRun | None = None
@@ -268,12 +170,20 @@ class SimulatedFlow:
 
     def end_input(self, position: int) -> Input:
         """Return how the attempt at the step ends, by its script."""
-        task, script = self.live[position], self.specs[position].script
-        if self.failed.get(position, 0) < script.flaky:
+        task, spec, run = self.live[position], self.specs[position], self.run_number(position)
+        script = spec.script(run)
+        if self.failed.get((position, run), 0) < script.flaky:
             return AttemptFailed(position, task.id, "again", retryable=True, provider_fault=True, jitter=0.5)
         if not script.succeeds:
             return AttemptFailed(position, task.id, "no", retryable=False, provider_fault=False, jitter=0.5)
-        return Succeeded(position, task.id, b"{}")
+        verdict = None
+        if spec.repeat is not None:
+            verdict = RunVerdict(run == spec.repeat.until, script.score if spec.repeat.has_best else None)
+        return Succeeded(position, task.id, json.encode({"run": run}), verdict=verdict)
+
+    def run_number(self, position: int) -> int:
+        flow = self.step_rows[position].flow
+        return 0 if flow is None else flow.run
 
     def answer_input(self, position: int) -> Evaluated:
         question, spec = self.questions[position], self.specs[position]
@@ -281,15 +191,7 @@ class SimulatedFlow:
             return Evaluated(position, question.number, error="no such function")
         if spec.condition is False:
             return Evaluated(position, question.number, runs=False)
-        return Evaluated(position, question.number, terms=self._terms(spec))
-
-    def _terms(self, spec: StepSpec) -> WaitTerms | None:
-        if spec.waits_for is None:
-            return None
-        if spec.waits_for is WaitKind.DELAY:
-            return WaitTerms(self.new_id(), until=self.now + timedelta(seconds=100))
-        timeout = 50.0 if spec.answer == "timeout" else None
-        return WaitTerms(self.new_id(), None, timeout, ("approve", "reject", "other"), spec.on_timeout)
+        return Evaluated(position, question.number, terms=_terms(spec, self.new_id(), self.now))
 
     def decide_input(self, position: int) -> Input | None:
         """Return how a person, or another service, ends the wait. None if only time does."""
@@ -411,6 +313,9 @@ class SimulatedFlow:
         events = [(event.type, event.step_id) for event in self.events]
         return workflow, [replace(row, flow=_without_ids(row)) for row in self.step_rows], events
 
+    def result(self, position: int) -> Any:
+        return json.decode(self.step_rows[position].result or b"null")
+
     def check(self) -> None:
         run, state = self.run, self.run.state
         assert state == self.workflow
@@ -479,6 +384,7 @@ class SimulatedFlow:
             [replace(row, result=None) for row in self.step_rows],
             open_tasks=[copy(t) for t in wanted],
             signals=self.signal_rows,
+            result_bytes=sum(len(row.result or b"") for row in self.step_rows),
         )
 
     def _commit(self, decision: Decision) -> None:
@@ -493,7 +399,8 @@ class SimulatedFlow:
             return
         self.workflow = copy(decision.workflow)
         for position, step in decision.steps.items():
-            self.step_rows[position] = step
+            kept = self.step_rows[position].result if step.flow is not None else None  # the best run so far
+            self.step_rows[position] = replace(step, result=step.result or kept)
         self.task_rows |= decision.tasks
         _store(self.signal_rows, decision.signals)
         _store(self.shown_rows, decision.waits)
@@ -503,10 +410,12 @@ class SimulatedFlow:
         match input_:
             case Succeeded(position, task_id) | AttemptFailed(position, task_id):
                 task = self.task_rows[task_id]
-                if task.status is TaskStatus.COMPLETED:
-                    self.done[position] = self.done.get(position, 0) + 1
+                if isinstance(input_, Succeeded) and task.status is TaskStatus.COMPLETED:
+                    key = (position, json.decode(input_.result)["run"])
+                    self.done[key] = self.done.get(key, 0) + 1
                 elif task.status is TaskStatus.FAILED and task.error == "again":
-                    self.failed[position] = self.failed.get(position, 0) + 1
+                    key = (position, self.run_number(position))
+                    self.failed[key] = self.failed.get(key, 0) + 1
                 if position in self.live and self.live[position].id == task_id:
                     del self.live[position]
             case Admitted(position):
@@ -549,13 +458,11 @@ class SimulatedFlow:
         self.live: dict[int, Task] = {}
         self.wake: dict[int, datetime] = {}
 
-    def result(self, position: int) -> Any:
-        return json.decode(self.step_rows[position].result or b"null")
-
 
 _STEP_STATUS = {
     EventType.STEP_STARTED: StepStatus.RUNNING,
     EventType.STEP_RETRYING: StepStatus.RUNNING,
+    EventType.STEP_REPEATING: StepStatus.RUNNING,
     EventType.STEP_WAITING: StepStatus.RUNNING,
     EventType.STEP_COMPLETED: StepStatus.COMPLETED,
     EventType.STEP_FAILED: StepStatus.FAILED,
@@ -594,3 +501,12 @@ def _without_ids(row: StepState) -> Any:
     if flow is None or flow.wait is None:
         return flow
     return replace(flow, wait=replace(flow.wait, id=UUID(int=0)))
+
+
+def _terms(spec: StepSpec, wait_id: UUID, now: datetime) -> WaitTerms | None:
+    if spec.waits_for is None:
+        return None
+    if spec.waits_for is WaitKind.DELAY:
+        return WaitTerms(wait_id, until=now + timedelta(seconds=100))
+    timeout = 50.0 if spec.answer == "timeout" else None
+    return WaitTerms(wait_id, None, timeout, ("approve", "reject", "other"), spec.on_timeout)

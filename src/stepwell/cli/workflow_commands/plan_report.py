@@ -29,7 +29,7 @@ def _step_table(steps: Sequence[PlannedStep]) -> RenderableType:
         (
             step.layer + 1,  # as `watch` counts
             step.step_id,
-            f"{step.task_type}, if a condition is true" if step.uncertain else step.task_type,
+            _task(step),
             _provider(step),
             step.attempts,
             money_text(step.price),
@@ -39,6 +39,11 @@ def _step_table(steps: Sequence[PlannedStep]) -> RenderableType:
     ]
     headings = ("LAYER", "STEP", "TASK TYPE", "PROVIDER", "ATTEMPTS", "PRICE", "EXPECTED")
     return table(*headings, rows=rows, numbers=("LAYER", "ATTEMPTS", "PRICE", "EXPECTED"))
+
+
+def _task(step: PlannedStep) -> str:
+    runs = "" if step.repeat is None else f", 1 to {step.repeat.max} runs"
+    return step.task_type + runs + (", if a condition is true" if step.uncertain else "")
 
 
 def _provider(step: PlannedStep) -> str | None:

@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
+from msgspec import UnsetType
+
 from stepwell.contract.costs import Money
 from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType
@@ -129,6 +131,7 @@ def _step(
         price=_price_of(call, prices),
         expected_s=expected.get(step.position),
         when=definition.condition,
+        repeat=None if isinstance(definition.repeat, UnsetType) else definition.repeat,
         run_if=step.run_if,
         optional=step.optional,
         uncertain=step.position in uncertain,
@@ -160,11 +163,12 @@ def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
     unknown = 0
     for step in steps:
         amount = 0.0 if step.price is None else step.price.amount
-        once += amount
+        runs = 1 if step.repeat is None else step.repeat.max
+        once += amount * runs
         least += 0.0 if step.uncertain else amount
         tried = [step.price] * step.attempts
         tried += [] if step.fallback is None else [step.fallback.price] * step.fallback.attempts
         unknown += None in tried
-        worst += sum(price.amount for price in tried if price is not None)
+        worst += runs * sum(price.amount for price in tried if price is not None)
     known_least, known = ([Money(round(amount, 9), currency)] for amount in (least, once))
     return PlannedPrice(known_least, known, unknown, None if unknown else Money(round(worst, 9), currency))

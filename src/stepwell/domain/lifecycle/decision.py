@@ -156,6 +156,8 @@ class Decision(Struct):
         """Add the next decision of the same run, so that both are written as one."""
         if later.has_rows:  # otherwise its `workflow` is the run's own state, which will change
             self.workflow = later.workflow
+        if self.has_flow_steps:
+            self._keep_results(later)
         self.steps |= later.steps
         self.tasks |= later.tasks
         self.events += later.events
@@ -170,3 +172,10 @@ class Decision(Struct):
         self.has_flow_steps |= later.has_flow_steps
         self.ready += later.ready
         self.effects += later.effects
+
+    def _keep_results(self, later: "Decision") -> None:
+        """Let the rows of *later* keep the best results so far of steps that repeat."""
+        for position, step in later.steps.items():
+            before = self.steps.get(position)
+            if step.flow is not None and step.result is None and before is not None:
+                step.result = before.result

@@ -1,4 +1,4 @@
-"""The state machine of a workflow with conditions and waits.
+"""The state machine of a workflow with conditions, repetitions and waits.
 
     step     PENDING ─dependencies permit it─► question (`Evaluate`) ─► answer (`Evaluated`)
                 │                                        │ the condition isn't true ──► SKIPPED
@@ -6,12 +6,15 @@
                 │                                        ├─ the step waits ───────────► RUNNING, `flow.wait`
                 └─ no condition, no wait ────────────────┴─ otherwise ─► wants a slot, as in `Run`
 
+    repeat   an attempt has succeeded, and `until` isn't true ──► RUNNING, wants a slot again with a fresh retry budget
+
     wait     ─ decided, signalled, or its time is over ─► COMPLETED
              ─ rejected, or nobody answered in time ────► FAILED
 
 What must hold, besides what `Run` guarantees:
 - Nothing of an answer is stored but a wait, so a question that was lost is asked again. A question is asked only while
   new steps may start, and an answer that comes later is ignored.
+- A run of a repetition whose success is recorded never runs again.
 - A wait ends once. At its `until` it is over, whether that is recorded or not.
 - A workflow is parked only if it waits: no attempt runs, nothing may start, and no time comes soon.
 - A parked workflow has a cause that wakes it: a time in `wake_at`, or something from outside.
@@ -21,6 +24,8 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus, WaitKind, WorkflowStatus
@@ -36,10 +41,13 @@ from stepwell.domain.lifecycle.inputs import (
     Park,
     Resume,
     RetryDue,
+    RunVerdict,
     Signal,
+    Succeeded,
     Unpark,
     WaitTerms,
 )
+from stepwell.domain.lifecycle.repeats import AfterRun, after_run, is_better
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.lifecycle.waits import (
     FAIL,
@@ -53,7 +61,7 @@ from stepwell.domain.lifecycle.waits import (
     timeout_error,
     wait_of,
 )
-from stepwell.domain.model import NEVER, FlowState, StepState, StoredSignal, Task, Wait, WorkflowState
+from stepwell.domain.model import NEVER, NO_FLOW, FlowState, StepState, StoredSignal, Task, Wait, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 
 # A workflow whose next time comes sooner stays in memory.
@@ -67,7 +75,7 @@ def new_run(
     steps: Sequence[StepState],
     **others: Any,
 ) -> Run:
-    """Return the run of a workflow: a `FlowRun` if one of its steps has a condition or waits. *others* as in both."""
+    """Return the run of a workflow: a `FlowRun` if one of its steps has flow control. *others* as in both."""
     if any(plan.flow is not None for plan in plans):
         return FlowRun(state, config, plans, steps, **others)
     others.pop("signals", None)
@@ -75,7 +83,7 @@ def new_run(
 
 
 class FlowRun(Run):
-    """One workflow with conditions and waits in memory.
+    """One workflow with conditions, repetitions and waits in memory.
 
     *signals* are those that have arrived and that no step has taken, by name.
     """
@@ -226,6 +234,55 @@ class FlowRun(Run):
         super()._fail_step(decision, step, now, task, actor)
         if self._tracker.failures and self.config.on_failure is OnFailure.DRAIN:
             self._cancel_waits(decision, now)
+
+    # Repetitions
+
+    def _record_success(
+        self, decision: Decision, step: StepState, task: Task, input_: Succeeded, now: datetime
+    ) -> None:
+        flow = self.plans[step.position].flow
+        if flow is None or flow.repeat is None:
+            super()._record_success(decision, step, task, input_, now)
+            return
+        state, verdict = step.flow or NO_FLOW, input_.verdict or RunVerdict(done=True)
+        better, size = is_better(flow.repeat, state, verdict), len(input_.result)
+        result: bytes | None = input_.result
+        follows = after_run(flow.repeat, state, verdict)
+        if follows is AfterRun.TAKE or (follows is AfterRun.REPEAT and better):
+            self.output_budget.release(state.candidate_bytes or 0)
+            state = replace(state, run=state.run + 1, candidate_bytes=size, best=verdict.best)
+        else:
+            self.output_budget.release(size)
+            state, result = replace(state, run=state.run + 1), None
+        step.flow = state
+        if follows is AfterRun.REPEAT:
+            self._run_again(decision, step, task, result, now)
+        else:
+            self._complete_step(decision, step, result, now, task)
+
+    def _run_again(self, decision: Decision, step: StepState, task: Task, result: bytes | None, now: datetime) -> None:
+        """Store a better *result*, and begin the next run: at once or, if nothing may start, after resume."""
+        flow = step.flow or NO_FLOW
+        step.provider_attempts, step.on_fallback, step.error_message = 0, False, None
+        facts: dict[str, Any] = {"run": flow.run, "best": flow.best}
+        if self.may_start:
+            step.next_attempt_at = now
+            self._tracker.backoff.add(step.position)
+            decision.ready.append(step.position)
+        else:
+            step.status, facts["held_back"] = StepStatus.PENDING, True
+        self._tracker.ready.add(step.position)
+        step.result = result
+        decision.record(step, now, task)
+        step.result = None  # only the row has it
+        self._emit_step(decision, now, EventType.STEP_REPEATING, step, **facts)
+
+    def _record_failure(self, decision: Decision, step: StepState, task: Task, now: datetime) -> None:
+        if step.flow is not None and step.flow.candidate_bytes is not None:
+            step.flow = replace(step.flow, run=step.flow.run + 1)
+            self._complete_step(decision, step, None, now, task)  # the best run before this one counts
+        else:
+            super()._record_failure(decision, step, task, now)
 
     # Waits
 

@@ -144,14 +144,26 @@ class FollowUpEnded(Struct, frozen=True):
     cost: Cost | None = None
 
 
+class RunVerdict(Struct, frozen=True):
+    """What the expressions of a `repeat` say about a result.
+
+    `done` is the truth of `until`. `best` is the value of `best`; None if there is no such expression, or if its value
+    is no number.
+    """
+
+    done: bool
+    best: float | None = None
+
+
 class Succeeded(Struct, frozen=True):
-    """An attempt has succeeded. `result` is an encoded JSON object."""
+    """An attempt has succeeded. `result` is an encoded JSON object. `verdict` is None unless the step repeats."""
 
     position: int
     task_id: UUID
     result: bytes
     outputs: tuple[Output, ...] = ()
     cost: Cost | None = None
+    verdict: RunVerdict | None = None
 
 
 class AttemptFailed(Struct, frozen=True):

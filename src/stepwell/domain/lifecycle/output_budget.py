@@ -35,6 +35,10 @@ class OutputBudget:
         self.result_bytes += len(result)
         return None
 
+    def release(self, size: int) -> None:
+        """Uncount a result of that *size*, because another one replaces it."""
+        self.result_bytes -= size
+
     def shorten(self, error: str) -> str:
         """Count the *error*, and return it, or its beginning if the errors of the workflow are many already."""
         if self._error_bytes > ERRORS_MAX_BYTES and len(error) > _SHORT:

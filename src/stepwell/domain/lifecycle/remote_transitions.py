@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from stepwell.contract.enums import CancelReceipt, EventType, TaskPhase
+from stepwell.contract.enums import CancelReceipt, EventType, TaskPhase, TaskStatus
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import FollowUp
 from stepwell.domain.lifecycle.inputs import (
@@ -61,6 +61,15 @@ class RemoteTransitions:
         task.outcome_unknown = task.remote_id is None
         self.follow_up(decision, task, now)
         return input_.timed_out and input_.endable and not task.outcome_unknown
+
+    def cancel(self, decision: Decision, task: Task, now: datetime, *, in_process: bool) -> None:
+        """Cancel an attempt. *in_process*: it works in its process, and not at a provider outside."""
+        task.status, task.completed_at = TaskStatus.CANCELLED, now
+        if task.sent is not None:
+            self.follow_up(decision, task, now)
+        elif not in_process:
+            task.cancel_receipt = CancelReceipt.NEVER_STARTED
+        decision.record_task(task)
 
     def follow_up(self, decision: Decision, task: Task, now: datetime) -> None:
         """Abandon an attempt that has, or may have, a job at a provider."""

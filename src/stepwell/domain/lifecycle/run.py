@@ -43,7 +43,6 @@ from msgspec.structs import asdict
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import (
-    CancelReceipt,
     EventType,
     OnFailure,
     SkipReason,
@@ -104,7 +103,7 @@ class Run:
 
     *steps* and *plans* are in the order of the definition. *open_tasks* are the attempts of RUNNING steps, and those
     that are followed up. *sources* lists for each step the positions that its mappings read from. *in_process* are the
-    positions whose open attempt worked in its process. *result_bytes* is the size of the results of COMPLETED steps.
+    positions whose open attempt worked in its process. *result_bytes* is the size of the stored results.
     """
 
     def __init__(
@@ -368,14 +367,20 @@ class Run:
             return
         step = self.steps[input_.position]
         task.phase, task.outputs, task.cost = TaskPhase.STORED, input_.outputs, input_.cost
-        self._complete_step(decision, step, input_.result, now, task)
+        self._record_success(decision, step, task, input_, now)
         self._finish_if_done(decision, now)
+
+    def _record_success(
+        self, decision: Decision, step: StepState, task: Task, input_: Succeeded, now: datetime
+    ) -> None:
+        """Record the end of a successful attempt. Here that completes its step."""
+        self._complete_step(decision, step, input_.result, now, task)
 
     def _complete_step(
         self,
         decision: Decision,
         step: StepState,
-        result: bytes,
+        result: bytes | None,
         now: datetime,
         task: Task | None = None,
         actor: str = SERVICE,
@@ -404,13 +409,17 @@ class Run:
         if abandoned and not self._remote.abandon_failed(decision, input_, task, now):
             retry_decision = RetryDecision.FAIL
         if retry_decision is RetryDecision.FAIL:
-            self._fail_step(decision, step, now, task)
+            self._record_failure(decision, step, task, now)
         else:
             delay = backoff_s(self.config.retry, step.provider_attempts, input_.jitter, input_.retry_after_s)
             if retry_decision is RetryDecision.FALLBACK:
                 step.on_fallback, step.provider_attempts, delay = True, 0, 0.0
             self._retry_later(decision, step, task, now, now + timedelta(seconds=delay))
         self._finish_if_done(decision, now)
+
+    def _record_failure(self, decision: Decision, step: StepState, task: Task, now: datetime) -> None:
+        """Record the end of a failed attempt after which no other follows. Here that fails its step."""
+        self._fail_step(decision, step, now, task)
 
     def _fail_step(
         self, decision: Decision, step: StepState, now: datetime, task: Task | None = None, actor: str = SERVICE
@@ -516,12 +525,7 @@ class Run:
         for position, task in sorted(self._tracker.running.items()):
             if position in self._tracker.attached:
                 decision.effects.append(CancelAttempt(position, task.id))
-            task.status, task.completed_at = TaskStatus.CANCELLED, now
-            if task.sent is not None:
-                self._remote.follow_up(decision, task, now)
-            elif position not in self._tracker.in_process:
-                task.cancel_receipt = CancelReceipt.NEVER_STARTED
-            decision.record_task(task)
+            self._remote.cancel(decision, task, now, in_process=position in self._tracker.in_process)
             self._tracker.end(position)
             self._cancel_step(decision, self.steps[position], actor, now)
 

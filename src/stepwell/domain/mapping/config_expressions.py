@@ -28,9 +28,6 @@ ITEM: Final = "item"
 RESERVED: Final = frozenset([INPUTS, WORKFLOW, ITEM])
 """The names that never mean a step of that id. `item` is reserved for steps that run once for each item."""
 
-CONDITION_PLACE: Final = ()
-"""Stands for the place of a condition, which is no place in a config."""
-
 _LONGEST_PLACE = 255
 _READ_CHARACTERS = 64  # of a text that is searched for expressions, for one unit of work
 _EXPRESSION_UNITS = 10  # to find an expression in its text, and to assemble its data
@@ -39,8 +36,8 @@ _EXPRESSION_UNITS = 10  # to find an expression in its text, and to assemble its
 class StepExpressions(Struct, frozen=True):
     """The texts of a step's config that have expressions, or its condition as a text, and what these may read.
 
-    `dependencies` are the ids of the steps whose results they see. `own` has `inputs` and `workflow`, encoded, as far
-    as they read them.
+    `dependencies` are the ids of the steps whose results they see. `own` are further members of their data, encoded:
+    `inputs` and `workflow` as far as they read them, or the members of the step's own result.
     """
 
     texts: Sequence[ConfigText] = ()
@@ -50,7 +47,7 @@ class StepExpressions(Struct, frozen=True):
 
 def condition_text(condition: str) -> ConfigText:
     """Return the condition as a text that is one whole expression."""
-    return ConfigText(CONDITION_PLACE, f"{OPENING}{condition}}}")
+    return ConfigText((), f"{OPENING}{condition}}}", member="when")
 
 
 def is_true(value: Any) -> bool:
@@ -63,13 +60,13 @@ class ExpressionData:
 
     def __init__(self, expressions: StepExpressions, results: StepResults, budget: WorkBudget) -> None:
         self._steps = [name for name in expressions.dependencies if name not in RESERVED]
-        self._known = frozenset(self._steps)
+        self._known, self._own_names = frozenset(self._steps), expressions.own.keys()
         self._results, self._own = results, StepResults(expressions.own, budget)
 
     def of(self, names: frozenset[str], *, reads_all: bool) -> dict[str, Any]:
         """Return the data with the members *names*, or with all. Raises `WorkExceeded`."""
-        wanted = [*self._steps, INPUTS, WORKFLOW] if reads_all else names
-        return {name: self._member(name) for name in wanted if name in self._known or name in (INPUTS, WORKFLOW)}
+        wanted = [*self._steps, *self._own_names] if reads_all else names
+        return {name: self._member(name) for name in wanted if name in self._known or name in self._own_names}
 
     def _member(self, name: str) -> Any:
         return self._results.get(name) if name in self._known else self._own.get(name)
@@ -93,7 +90,7 @@ def expression_values(texts: Sequence[ConfigText], data: ExpressionData, budget:
 
 def place_label(text: ConfigText) -> str:
     """Return how errors name the place of the text."""
-    place = "when" if text.place == CONDITION_PLACE else ".".join(map(str, ("config", *text.place)))
+    place = ".".join(map(str, (text.member, *text.place)))
     return f"Expression in {printable_key(place[:_LONGEST_PLACE])}"
 
 

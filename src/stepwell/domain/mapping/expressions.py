@@ -142,8 +142,11 @@ def _in_steps(body: Any) -> Iterator[str]:
         if not isinstance(step, dict):
             continue
         config, condition = step.get("config"), step.get("when")
-        if isinstance(condition, str) and len(condition) <= MAX_FROM_FIELD:
-            yield condition
+        repeat = step.get("repeat")
+        of_result = [repeat.get("until"), repeat.get("best")] if isinstance(repeat, dict) else []
+        for text in (condition, *of_result):
+            if isinstance(text, str) and len(text) <= MAX_FROM_FIELD:
+                yield text
         if not isinstance(config, dict) or not may_have_expressions(config):
             continue
         for each in islice(texts_of(config), MAX_STEP_EXPRESSIONS):

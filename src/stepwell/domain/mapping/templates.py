@@ -76,10 +76,11 @@ class Template(Struct, frozen=True, gc=False):
 
 
 class ConfigText(Struct, frozen=True, gc=False):
-    """A string of a config that may have expressions, and its place in the config. A condition has the place ()."""
+    """A string that may have expressions, and its place in a *member* of its step."""
 
     place: tuple[str | int, ...]
     text: str
+    member: str = "config"
 
 
 def parse_template(text: str) -> Template:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from stepwell.contract.definition import JsonObject
+from stepwell.contract.definition import JsonObject, Repeat
 from stepwell.contract.enums import WAITS_OF
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
@@ -107,12 +107,14 @@ class ExpressionChecks:
     def of(self, step: PartialStep, position: int) -> CheckedExpressions:
         """Check the condition of the step at *position*, and the expressions in its config."""
         own = step.config if step.config and may_have_expressions(step.config) else None
-        if own is None and step.condition is None:
+        if own is None and step.condition is None and step.repeat is None:
             return _NO_EXPRESSIONS
         loc: Loc = ("body", "steps", position)
         found, config = _Found(waits=step.task_type in WAITS_OF), None
         if step.condition is not None:
             self._check_condition(step.condition, (*loc, "when"), found)
+        if step.repeat is not None:
+            self._check_repeat(step.repeat, (*loc, "repeat"), found)
         if own is not None:
             config = self._check_texts(own, (*loc, "config"), found)
         return CheckedExpressions(
@@ -126,12 +128,28 @@ class ExpressionChecks:
         )
 
     def _check_condition(self, text: str, place: Loc, found: "_Found") -> None:
+        if (expression := self._whole("A condition", text, place, found)) is not None:
+            self._check_expression(expression, place, found)
+
+    def _check_repeat(self, repeat: Repeat, loc: Loc, found: "_Found") -> None:
+        """Check the expressions of *repeat*, which read the result of their own step."""
+        for name, text in (("until", repeat.until), ("best", repeat.best)):
+            place = (*loc, name)
+            if text is None or self._whole(name, text, place, found) is None:
+                continue
+            if (why := self._expressions.analyse(text).fault) is not None:
+                why = why.removesuffix(WRITE_A_FIELD)
+                message = f"{_shown(text)}: {why}{self._advice(text, why)}"
+                found.faults.append(Fault(place, message, "bad_expression"))
+
+    def _whole(self, what: str, text: str, place: Loc, found: "_Found") -> TemplateExpression | None:
+        """Return *text* as one whole expression; None if it isn't one, which is a fault."""
         expression = TemplateExpression(text, 0, len(text))
         if text.lstrip().startswith(OPENING):
-            message = f"A condition is one whole expression: write it without {OPENING} and }}"
+            message = f"{what} is one whole expression: write it without {OPENING} and }}"
             found.faults.append(Fault(place, message, "bad_expression"))
-        elif self._may_have_more([expression], place, found):
-            self._check_expression(expression, place, found)
+            return None
+        return expression if self._may_have_more([expression], place, found) else None
 
     def _check_texts(self, config: JsonObject, loc: Loc, found: "_Found") -> JsonObject | None:
         """Check the texts in *config*. Return it with each literal `${` escaped; None if it is equal."""

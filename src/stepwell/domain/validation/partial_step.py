@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import Struct, UnsetType, ValidationError, convert
 
-from stepwell.contract.definition import Condition, FieldMapping, JsonObject, WorkflowStepDefinition
+from stepwell.contract.definition import Condition, FieldMapping, JsonObject, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 
 
@@ -20,6 +20,7 @@ class PartialStep(Struct, frozen=True, kw_only=True):
     task_type: TaskType | None = None
     config: JsonObject | None = None
     condition: str | None = None
+    repeat: Repeat | None = None
     depends_on: Sequence[str | None] = ()
     input_mappings: Sequence[FieldMapping | None] | None = ()
     has_max_retries: bool = False
@@ -39,6 +40,7 @@ def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
         task_type=step.task_type,
         config=step.config,
         condition=step.condition,
+        repeat=None if isinstance(step.repeat, UnsetType) else step.repeat,
         depends_on=step.depends_on,
         input_mappings=step.input_mappings,
         has_max_retries=not isinstance(step.max_retries, UnsetType),
@@ -65,6 +67,7 @@ def parse_valid_parts(raw: Any) -> PartialStep:
         task_type=_valid_or_none(raw.get("task_type"), TaskType),
         config=_valid_or_none(raw.get("config", {}), JsonObject),
         condition=_valid_or_none(raw.get("when"), Condition),
+        repeat=_valid_or_none(raw.get("repeat"), Repeat),
         depends_on=_items(raw.get("depends_on"), str) or (),
         input_mappings=_items(raw.get("input_mappings", []), FieldMapping),
         has_max_retries=raw.get("max_retries") is not None,

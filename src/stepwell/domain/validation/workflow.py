@@ -38,6 +38,7 @@ from stepwell.domain.validation.provider_rules import (
     known_provider_config,
     provider_faults,
 )
+from stepwell.domain.validation.repeat_rules import repeat_faults
 from stepwell.domain.validation.step_outputs import StepOutputs
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_defaults, known_inputs, mapping_faults
 from stepwell.domain.validation.wait_rules import WaitRules
@@ -272,6 +273,7 @@ def _rule_faults(
             yield from checked.faults
             yield from output_faults(checked, parts.graph.position_of, outputs.refusal)
             checks.add_warnings(checked.warnings)
+        yield from repeat_faults(step, expressions, partial(outputs.refusal, position), loc)
         yield from provider_faults(step, known, catalog, loc)
         yield from files.faults(step, loc, checked.places)
         yield from checks.faults(step, loc)

@@ -19,14 +19,14 @@ from uuid import UUID
 
 import structlog
 from anyio import sleep, sleep_forever
-from msgspec import Raw, Struct, json
+from msgspec import UNSET, Raw, Struct, UnsetType, json
 from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, Unavailable
-from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, Succeeded
+from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, Succeeded
 from stepwell.domain.mapping.config_expressions import StepExpressions
 from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.mapping.input_mapping import (
@@ -54,6 +54,7 @@ from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.job_cancellation import JobCanceller
 from stepwell.engine.attempts.remote_attempt import RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
+from stepwell.engine.attempts.run_verdicts import RunVerdicts
 from stepwell.memory import FREE_BYTES, MemoryGovernor
 from stepwell.ports.answer_room import answer_room
 from stepwell.ports.artifacts import Artifacts
@@ -100,6 +101,9 @@ class AttemptContext(Protocol):
     def on_fallback(self, position: int) -> bool: ...
     def has_sent(self, position: int) -> bool:
         """Return whether a request of the step's attempt was sent to a provider."""
+
+    def run_number(self, position: int) -> int:
+        """Return how many runs of a step that repeats have ended."""
 
     def parse_work(self, position: int) -> int:
         """Return the work of parsing the step's expressions, in the units of `work_budget`; 0 once they are parsed."""
@@ -172,7 +176,7 @@ class AttemptRunner:
         self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
         self._downloads, self._callbacks = downloads, callbacks
         self._remote_jobs, self._memory, self._expressions, self._stored = remote_jobs, memory, expressions, stored
-        self._local = local
+        self._local, self._verdicts = local, RunVerdicts(expressions)
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Evaluate the inputs. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
@@ -193,7 +197,7 @@ class AttemptRunner:
                 if missing or not are_small(data_of(results, expressions)):
                     return PreparedAttempt(None)
                 values = self._expressions.evaluate_here(definition.input_mappings, results, expressions)
-            if values is None or task.provider is not None:
+            if values is None or task.provider is not None or definition.repeat is not UNSET:
                 return PreparedAttempt(values, heavy=values is None)
             inputs, deferred = resolved_inputs(context, definition, expressions, values)
             if deferred:
@@ -279,6 +283,7 @@ class AttemptRunner:
     ) -> Succeeded | AttemptFailed | None:
         plan = context.resolved_step(task.position)
         encoded: bytes | None = None
+        verdict: RunVerdict | None = None
         cost: Cost | None = None
         try:
             with control.within(plan.timeout_s):
@@ -289,6 +294,9 @@ class AttemptRunner:
                 cost = finished.cost
                 result = finished.result | (_CREDENTIALS if io.has_credentials else {})
                 encoded = (_encoded_inputs if task.provider is None else _encoded)(result)
+            repeat = context.definition(task.position).repeat
+            if encoded is not None and not isinstance(repeat, UnsetType):  # it was paid for: no time-out any more
+                verdict = await self._verdicts.of(context, repeat, encoded, memory)
         except AttemptSuperseded:
             return None
         except (Exception, CancelledError) as error:
@@ -298,7 +306,7 @@ class AttemptRunner:
                 return None  # even if the provider has answered
             return _failed_by(error, task, plan, cost)
         if encoded is not None:
-            return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()), cost)
+            return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()), cost, verdict)
         if control.cancelled:
             return None
         endable = self._is_endable(context, task)
@@ -368,6 +376,8 @@ class AttemptRunner:
         if task.sent is None:
             inputs = await self._inputs_of(context, task, work, io, memory, control)
             inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(task.position))
+            if (run := context.run_number(task.position)) and isinstance(seed := inputs.get("seed"), int):
+                inputs["seed"] = seed + run
         if task.provider is None:
             return Finished(inputs)
         on_fallback = context.on_fallback(task.position)

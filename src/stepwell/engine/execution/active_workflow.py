@@ -138,6 +138,11 @@ class ActiveWorkflow:
         if attempt is not None:
             attempt.handle_callback(body)
 
+    def run_number(self, position: int) -> int:
+        """Return how many runs of a step that repeats have ended."""
+        flow = self.run.steps[position].flow
+        return 0 if flow is None else flow.run
+
     def resolved_step(self, position: int) -> ResolvedStep:
         return self._steps[position].plan
 

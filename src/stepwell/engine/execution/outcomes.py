@@ -107,6 +107,7 @@ class Outcomes:
             EventType.STEP_CANCELLED: self._step_ended,
             EventType.STEP_SKIPPED: self._step_ended,
             EventType.STEP_RETRYING: self._attempt_ended,
+            EventType.STEP_REPEATING: self._attempt_ended,
             EventType.STEP_CANCEL_SETTLED: self._follow_up_ended,
             EventType.WORKFLOW_COMPLETED: self._workflow_ended,
             EventType.WORKFLOW_FAILED: self._workflow_ended,

@@ -194,7 +194,7 @@ class StepDispatcher:
             workflow.waiting_since.pop(position, None)
             return None
         # A step without a provider draws nothing, so it gets no seed.
-        seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position)
+        seed = None if slot.pool is None else drawn_seed(slot.workflow_id, position, workflow.run_number(position))
         workflow.waiting_since.pop(position, None)
         return AttemptStart(workflow, slot, seed, key, self._models.works_here(provider))
 
@@ -248,13 +248,14 @@ class StepDispatcher:
         self._wake()
 
 
-def drawn_seed(workflow_id: UUID, position: int) -> int:
-    """Return the seed of a step whose config has none, 0 to 2**31 - 1.
+def drawn_seed(workflow_id: UUID, position: int, run: int) -> int:
+    """Return the seed of a step whose config has none, 0 to 2**31 - 1. *run* is the number of its run, from 0.
 
-    All attempts of a step get the same seed, so that a retry draws the same picture. Seeds of different workflows are
+    All attempts of a run get the same seed, so that a retry draws the same picture. Seeds of different workflows are
     as good as random.
     """
-    digest = hashlib.sha256(workflow_id.bytes + position.to_bytes(4, "big")).digest()
+    of_run = run.to_bytes(4, "big") if run else b""
+    digest = hashlib.sha256(workflow_id.bytes + position.to_bytes(4, "big") + of_run).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 

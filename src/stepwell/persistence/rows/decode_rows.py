@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from msgspec import json, structs
 
 from stepwell.contract.costs import Cost, CostSums
-from stepwell.contract.definition import WorkflowStepDefinition
+from stepwell.contract.definition import Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import (
     CancelReceipt,
     EventType,
@@ -33,6 +33,7 @@ Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are re
 
 read_object = json.Decoder(dict[str, Any]).decode
 _read_definition = json.Decoder(WorkflowStepDefinition).decode
+_read_repeat = json.Decoder(Repeat).decode
 _read_outputs = json.Decoder(tuple[Output, ...]).decode
 _read_sent = json.Decoder(Sent).decode
 _read_urls = json.Decoder(dict[str, str]).decode
@@ -94,6 +95,8 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
     definition = _read_definition(row["definition"])
     if row["condition"] is not None:
         definition = structs.replace(definition, when=row["condition"])
+    if row["repeat"] is not None:
+        definition = structs.replace(definition, repeat=_read_repeat(row["repeat"]))
     plan = ResolvedStep(
         position=row["position"],
         step_id=row["step_id"],
@@ -114,7 +117,8 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
     values["skip_reason"] = reason
     if (flow := values["flow"]) is not None:
         values["flow"] = read_flow(flow)
-    state = StepState(position=row["position"], result=result, **values)
+    shown = result if status is StepStatus.COMPLETED else None  # a step that repeats has its best result so far
+    state = StepState(position=row["position"], result=shown, **values)
     return StepRecord(row["id"], plan, definition, state, created_at)
 
 

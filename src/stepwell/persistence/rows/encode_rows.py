@@ -216,9 +216,13 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
 
 def _stored_definition(definition: WorkflowStepDefinition) -> WorkflowStepDefinition:
     """Return the definition without the members that have columns of their own (migrations 0026 and 0029)."""
-    if definition.run_if is UNSET and definition.optional is UNSET and definition.when is UNSET:  # hot path
+    more = (definition.run_if, definition.optional, definition.when, definition.repeat)
+    if more == _NONE_OF_THEM:  # hot path
         return definition
-    return structs.replace(definition, run_if=UNSET, optional=UNSET, when=UNSET)
+    return structs.replace(definition, run_if=UNSET, optional=UNSET, when=UNSET, repeat=UNSET)
+
+
+_NONE_OF_THEM = (UNSET, UNSET, UNSET, UNSET)
 
 
 def _inputs(new: NewWorkflow) -> tuple[str | None, str | None, bool]:
@@ -247,4 +251,5 @@ def _new_step(workflow_id: UUID, step: StepRecord, definition: str) -> tuple[Any
         None if plan.run_if is RunIf.ALL_COMPLETED else plan.run_if,
         plan.optional,
         step.definition.condition,
+        None if step.definition.repeat is UNSET else _json(step.definition.repeat),
     )

@@ -112,6 +112,7 @@ _NEW_STEP: Final = (
     ("run_if", "text"),
     ("optional", "bool"),
     ("condition", "text"),
+    ("repeat", "json"),
 )
 _DELIVERY: Final = (
     ("workflow_id", "uuid"),
@@ -165,6 +166,9 @@ def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str
     *flow*: the rows of workflows and steps have the columns of flow control, too.
     """
     state, step_state = ((*STATE, WAKE_AT), (*_STEP_STATE, _FLOW)) if flow else (STATE, _STEP_STATE)
+    assign_step = _assign(step_state, "s")
+    if flow:  # a step that repeats keeps its best result so far
+        assign_step = assign_step.replace("result = s.result", "result = coalesce(s.result, t.result)")
     workflow_type, step_type = ("checkpoint_workflow_2", "checkpoint_step_3") if flow else _PLAIN_TYPES
     return f"""
 WITH {before}written AS (
@@ -174,7 +178,7 @@ WITH {before}written AS (
       AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event{fence}
     RETURNING t.id
 ), changed_steps AS (
-    UPDATE steps AS t SET {_assign(step_state, "s")}
+    UPDATE steps AS t SET {assign_step}
     FROM unnest($2::{step_type}[]) AS s
     WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_IS_WRITTEN.format("s")}
 ), changed_tasks AS (

@@ -70,10 +70,6 @@ def _int(*, nullable: bool = False) -> Column[int]:
     return Column(Integer(), nullable=nullable)
 
 
-def _bytes() -> Column[int]:
-    return Column(BigInteger(), nullable=False)
-
-
 def _count() -> Column[int]:
     return Column(Integer(), nullable=False, server_default=text("0"))
 
@@ -168,6 +164,7 @@ class StepColumns(TypedColumns):
     run_if = _text(nullable=True)
     optional = _flag()
     condition = _text(nullable=True)
+    repeat = _json(nullable=True)
     status = _text()
     task_id = _id(nullable=True)
     attempt = _count()
@@ -353,7 +350,7 @@ class UploadColumns(TypedColumns):
     tenant = _text(nullable=True)
     name = _text()
     status = _text()
-    size = _bytes()
+    size = Column(BigInteger(), nullable=False)
     preview_bytes: Column[int] = Column(BigInteger(), nullable=False, server_default=text("0"))
     sha256 = _text()
     media_type = _text()
@@ -372,7 +369,7 @@ class UsageColumns(TypedColumns):
     """The bytes and the number of the uploads of each tenant. `lane` is the tenant, "" for none."""
 
     lane: Column[str] = Column(Text(), primary_key=True)
-    bytes = _bytes()
+    bytes = Column(BigInteger(), nullable=False)
     uploads = _int()
 
 

@@ -100,9 +100,11 @@ def _slice(parts: WorkflowParts) -> str:
         size += f" + coalesce({_exact('s.result')}, 0)"
     return f"""
 SELECT position, id, max_retries, run_if, optional, condition,
+       convert_to(repeat::text, 'UTF8') AS repeat,
        convert_to(definition::text, 'UTF8') AS definition, convert_to(result::text, 'UTF8') AS result
 FROM (
-    SELECT s.position, s.id, s.max_retries, s.run_if, s.optional, s.condition, s.definition, {result} AS result,
+    SELECT s.position, s.id, s.max_retries, s.run_if, s.optional, s.condition, s.repeat, s.definition,
+           {result} AS result,
            sum({size}) OVER (ORDER BY s.position) AS bytes
     FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
     WHERE s.workflow_id = $1 AND {_SCOPE} AND s.position >= $4 AND s.position < $4 + $5

@@ -225,7 +225,8 @@ def summarised() -> Select[Any]:
         workflow_costs().correlate(workflows).scalar_subquery().label("costs"),
         _of_labels(func.array_agg(labels.c.label)).label("labels"),
         final.c.step_id.label("final_step_id"),
-        final.c.result.label("final_step_result"),
+        # A step that repeats has its best result so far.
+        case((final.c.status == StepStatus.COMPLETED, final.c.result)).label("final_step_result"),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
 
 

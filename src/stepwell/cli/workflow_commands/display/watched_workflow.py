@@ -37,6 +37,8 @@ _WORKFLOW_STATUSES: Final[Mapping[EventType, WorkflowStatus]] = {
 _STEP_STATUSES: Final[Mapping[EventType, StepStatus]] = {
     EventType.STEP_STARTED: StepStatus.RUNNING,
     EventType.STEP_RETRYING: StepStatus.RUNNING,
+    EventType.STEP_REPEATING: StepStatus.RUNNING,
+    EventType.STEP_WAITING: StepStatus.RUNNING,
     EventType.STEP_COMPLETED: StepStatus.COMPLETED,
     EventType.STEP_FAILED: StepStatus.FAILED,
     EventType.STEP_SKIPPED: StepStatus.SKIPPED,
@@ -112,6 +114,8 @@ class WatchedStep:
             self._start_attempt(event)
         elif event.type is EventType.STEP_RETRYING:
             self.error, self.next_attempt_at = _text(event.data.get("error")), _time(event.data.get("next_attempt_at"))
+        elif status is StepStatus.RUNNING:
+            self.error, self.next_attempt_at, self.started_at = None, None, self.started_at or event.at
         else:
             self.next_attempt_at, self.completed_at = None, event.at
             self.error, self.skip_reason = _text(event.data.get("error")), _text(event.data.get("reason"))

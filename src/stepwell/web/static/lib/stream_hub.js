@@ -11,9 +11,9 @@
 // The types of events that the service sends. An EventSource delivers only types that it was given a listener for.
 export const EVENT_TYPES = [
   "workflow.created", "workflow.started", "workflow.paused", "workflow.resumed", "workflow.updated",
-  "workflow.completed", "workflow.failed", "workflow.cancelled", "workflow.cleaned", "workflow.files_deleted",
-  "step.started", "step.submitted", "step.progress", "step.outcome_unknown", "step.retrying", "step.diverted",
-  "step.completed", "step.failed", "step.skipped", "step.cancelled", "step.cancel_settled",
+  "workflow.signaled", "workflow.completed", "workflow.failed", "workflow.cancelled", "workflow.cleaned",
+  "workflow.files_deleted", "step.started", "step.submitted", "step.progress", "step.outcome_unknown", "step.retrying",
+  "step.diverted", "step.repeating", "step.waiting", "step.completed", "step.failed", "step.skipped", "step.cancelled", "step.cancel_settled",
 ];
 const BATCH_MS = 100;
 // The service may send events so many seconds late, several together, which costs it less. Under load that matters more.

@@ -178,6 +178,11 @@ function definitionList(facts) {
   return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd class="break">${value}</dd></div>`)}</dl>`;
 }
 
+function repeatFact({ repeat, runs }) {
+  return html`until <code class="break">${repeat.until}</code>, at most ${plural(repeat.max, "time")}${
+    repeat.best ? html`, then the best by <code class="break">${repeat.best}</code>` : nothing}; ${plural(runs, "run")} so far`;
+}
+
 function stepFacts(step) {
   const found = [["Task", step.task_type]];
   if (step.provider) found.push(["Provider", step.provider]);
@@ -188,6 +193,7 @@ function stepFacts(step) {
   if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);
   if (step.when) found.push(["Condition", html`<code class="break">${step.when}</code>`]);
+  if (step.repeat) found.push(["Repeats", repeatFact(step)]);
   if (RUNS_IF[step.run_if]) found.push(["Runs if", RUNS_IF[step.run_if]]);
   if (step.optional) found.push(["Optional", "The run goes on if it fails"]);
   return found;

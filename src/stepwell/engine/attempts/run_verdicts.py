@@ -1,0 +1,51 @@
+"""Evaluates `until` and `best` of a step that repeats, over the result of a run that has succeeded.
+
+What must hold:
+- The run was paid for, so no evaluation is a reason to run it again: its errors aren't retryable.
+- Whether an evaluation fails depends on the expressions and the result alone, not on how busy the machine is.
+"""
+
+from anyio import sleep
+from msgspec import Raw, json
+
+from stepwell.contract.definition import Repeat
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.lifecycle.inputs import RunVerdict
+from stepwell.domain.mapping.config_expressions import StepExpressions, is_true
+from stepwell.domain.mapping.repeat_expressions import repeat_texts, score_of
+from stepwell.domain.strict_json.size import decoded_size
+from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator, WorkAccount
+
+_TRIES = 3  # if a worker process dies
+_RETRY_S = 0.5
+
+
+class RunVerdicts:
+    """Says whether a run of a step was good enough, and how good it was."""
+
+    def __init__(self, expressions: ExpressionEvaluator) -> None:
+        self._expressions = expressions
+
+    async def of(self, account: WorkAccount, repeat: Repeat, result: bytes, memory: AttemptMemory) -> RunVerdict:
+        """Return the verdict on a result. Raises `AttemptError`, not retryable, if an expression fails."""
+        members = {name: bytes(value) for name, value in json.decode(result, type=dict[str, Raw]).items()}
+        expressions = StepExpressions(repeat_texts(repeat), (), members)
+        values = None
+        if self._expressions.may_parse_here([result]):
+            await memory.take(decoded_size(result))
+            values = self._expressions.evaluate_here((), {}, expressions)
+        if values is None:
+            values = [json.decode(value) for value in await self._elsewhere(account, expressions)]
+        return RunVerdict(is_true(values[0]), score_of(values[1]) if len(values) > 1 else None)
+
+    async def _elsewhere(self, account: WorkAccount, expressions: StepExpressions) -> list[bytes]:
+        decoded, tries = [True] * len(expressions.texts), _TRIES
+        while True:
+            tries -= 1
+            try:
+                return await self._expressions.evaluate(account, (), decoded, {}, expressions)
+            except AttemptError as error:
+                if not tries or not error.retryable:
+                    raise AttemptError(str(error), retryable=False, provider_fault=False) from error
+            await sleep(_RETRY_S)
