@@ -62,7 +62,7 @@ class _EventLines:
         """Return the line for *event*; None if it isn't about a step."""
         if event.step_id is None or event.type not in _WORDS:
             return None
-        if event.type is EventType.STEP_STARTED:
+        if event.type in (EventType.STEP_STARTED, EventType.STEP_WAITING):
             self.running.setdefault(event.step_id, event.at)
             duration = ""
         else:

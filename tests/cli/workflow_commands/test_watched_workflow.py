@@ -168,3 +168,12 @@ def test_progress_counts_what_is_done(members: dict[str, Any], share: float) -> 
 def test_a_completed_workflow_is_done_whatever_was_skipped() -> None:
     skipped = step("a", status="SKIPPED", skip_reason="failure")
     assert WatchedWorkflow.of(workflow(skipped, step("b"), status="COMPLETED")).progress() == 1.0
+
+
+def test_a_step_that_waits_runs_from_the_beginning_of_its_wait() -> None:
+    state = WatchedWorkflow.of(workflow(step("a"), status="PENDING"))
+    state.apply(event(1, "step.waiting", 3, "a", waits_for="delay", until="2026-11-26T13:00:00Z"))
+    watched = state.steps["a"]
+    assert (watched.status, watched.started_at, watched.completed_at) == (StepStatus.RUNNING, after(3), None)
+    state.apply(event(2, "step.completed", 9, "a"))
+    assert (watched.status, watched.completed_at) == (StepStatus.COMPLETED, after(9))

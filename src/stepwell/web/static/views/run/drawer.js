@@ -189,7 +189,8 @@ function stepFacts(step) {
   if (step.model) found.push(["Model", step.model]);
   if (money(step.cost) !== "–") found.push(["Cost", money(step.cost)]);
   if (step.started_at) found.push(["Started", dateTime(step.started_at)], ["Duration", durationBetween(step.started_at, step.completed_at)]);
-  found.push(["Retries", `${step.retry_count} of ${step.max_retries}`]);
+  if (step.waiting_for?.until) found.push(["Waits until", dateTime(step.waiting_for.until)]);
+  if (step.max_retries) found.push(["Retries", `${step.retry_count} of ${step.max_retries}`]);
   if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);
   if (step.when) found.push(["Condition", html`<code class="break">${step.when}</code>`]);

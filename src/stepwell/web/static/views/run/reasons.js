@@ -16,11 +16,13 @@ export function reasonView(reason, now) {
 /** "Next attempt in 12 s", or null if the reason has no time at which it ends. */
 function countdown(reason, now) {
   const text = reason.code === "retry" ? reason.at
-    : ["rate_limited", "breaker_open", "following_up"].includes(reason.code) ? reason.until : null;
+    : ["rate_limited", "breaker_open", "following_up", "delayed"].includes(reason.code) ? reason.until : null;
   if (!text) return null;
   const left = Date.parse(text) - now;
   if (left > LONGEST_COUNTDOWN_MS) return null;
-  const what = { retry: "Next attempt", rate_limited: "Can start", breaker_open: "Tested again", following_up: "Given up" }[reason.code];
+  const what = {
+    retry: "Next attempt", rate_limited: "Can start", breaker_open: "Tested again", following_up: "Given up", delayed: "Goes on",
+  }[reason.code];
   return left > 0 ? `${what} in ${duration(Math.ceil(left / 1000) * 1000)}` : `${what} now`;
 }
 
