@@ -32,6 +32,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "webhooks",
         "explain",
         "tasks",
+        "waits",
         "testing",
     ),
     "Providers": ("providers", "local", "fal", "replicate", "openai", "gemini", "vertex", "comfyui", "custom"),

@@ -20,6 +20,7 @@ from stepwell.cli.workflow_commands import (  # noqa: F401 - they declare comman
     declarations,
     file_declarations,
     monitoring_declarations,
+    wait_declarations,
 )
 from stepwell.cli.workflow_commands.service_command import CONNECTION, service_commands
 

@@ -346,9 +346,9 @@ class TestWaits:
     async def test_a_wait_for_people_is_always_sent_with_its_link(
         self, service: Service, sink: WebhookReceiver
     ) -> None:
-        steps = [{"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"}]
-        steps += [{"id": "later", "task_type": "DELAY", "config": {"seconds": 0.01}}]
-        created = await service.create(*steps, webhook_url=sink.url())
+        ask, paid = {"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"}
+        later: dict[str, Any] = {"id": "later", "task_type": "DELAY", "config": {"seconds": 0.01}}
+        created = await service.create(ask, paid, later, webhook_url=sink.url())
         await eventually(lambda: len(sink.received) == 2)
         by_step = {each.payload["data"]["event"]["step_id"]: each for each in sink.received}
         assert by_step.keys() == {"ask", "paid"}

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 from msgspec import ValidationError, convert, json
 from msgspec.structs import fields
 
 from stepwell.contract.enums import WaitKind
-from stepwell.contract.task_configs import MAX_WAIT_S, ApprovalConfig, SignalConfig
+from stepwell.contract.task_configs import FAIL, MAX_WAIT_S, ApprovalConfig, SignalConfig
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.lifecycle.inputs import WaitTerms
 from stepwell.domain.mapping.task_configs import without_nulls
 from stepwell.domain.model import ShownWait
 
+MAX_SHOWN_BYTES: Final = 64 * 1024
+_LONGEST_SHOWN = 100  # characters of a value in a message
 _OWN = frozenset(field.name for field in fields(ApprovalConfig))
 
 
@@ -39,15 +41,29 @@ def wait_terms(kind: WaitKind, inputs: Mapping[str, Any], wait_id: UUID, now: da
 
 def _decision_terms(inputs: Mapping[str, Any], wait_id: UUID) -> WaitTerms:
     config = convert(without_nulls(inputs), ApprovalConfig)
-    shown = {name: value for name, value in inputs.items() if name not in _OWN}
+    shown = json.encode({name: value for name, value in inputs.items() if name not in _OWN})
+    if len(shown) > MAX_SHOWN_BYTES:
+        raise _refused(f"the inputs to be shown have {len(shown):,} bytes, and at most {MAX_SHOWN_BYTES:,} are allowed")
+    _check_choices(config)
     return WaitTerms(
         wait_id,
         timeout_s=config.timeout_s,
         choices=tuple(config.choices),
         on_timeout=config.on_timeout,
         rejects=config.on_reject == "fail",
-        shown=ShownWait(config.message, json.encode(shown)),
+        shown=ShownWait(config.message, shown),
     )
+
+
+def _check_choices(config: ApprovalConfig) -> None:
+    """Check what `WaitRules` couldn't know at create, because expressions gave it."""
+    choices = set(config.choices)
+    if FAIL in choices:
+        raise _refused('no choice is named "fail", because on_timeout would be ambiguous')
+    if len(choices) < len(config.choices):
+        raise _refused("the choices must differ")
+    if config.on_timeout != FAIL and config.on_timeout not in choices:
+        raise _refused(f"on_timeout is no choice: {config.on_timeout[:_LONGEST_SHOWN]}")
 
 
 def _signal_terms(inputs: Mapping[str, Any], wait_id: UUID) -> WaitTerms:

@@ -1,0 +1,44 @@
+"""The terms of waits that their evaluated configs give."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from msgspec import json
+
+from stepwell.contract.enums import WaitKind
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.lifecycle.inputs import WaitTerms
+from stepwell.domain.lifecycle.wait_terms import MAX_SHOWN_BYTES, wait_terms
+
+ID, NOW = UUID(int=1), datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def decision(**inputs: Any) -> WaitTerms:
+    return wait_terms(WaitKind.DECISION, inputs, ID, NOW)
+
+
+def test_a_decision_shows_what_isnt_its_own_config() -> None:
+    terms = decision(message="?", choices=["a", "b"], on_timeout="b", timeout_s=5, size=[1], note=None)
+    assert (terms.choices, terms.on_timeout, terms.timeout_s, terms.rejects) == (("a", "b"), "b", 5, True)
+    assert (terms.shown.message, json.decode(terms.shown.shown)) == ("?", {"size": [1], "note": None})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"choices": ["a", "fail"]}, 'no choice is named "fail"'),
+        ({"choices": ["a", "a"]}, "the choices must differ"),
+        ({"choices": ["a"], "on_timeout": "approve"}, "on_timeout is no choice: approve"),
+        ({"text": "x" * MAX_SHOWN_BYTES}, "have 65,547 bytes, and at most 65,536"),
+    ],
+)
+def test_choices_that_an_expression_gave_are_checked_once_more(inputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(AttemptError, match=message) as caught:
+        decision(**inputs)
+    assert not caught.value.retryable
+
+
+def test_inputs_of_the_bound_are_shown() -> None:
+    assert len(decision(text="x" * (MAX_SHOWN_BYTES - 11)).shown.shown) == MAX_SHOWN_BYTES
