@@ -94,6 +94,15 @@ async def test_a_chain_takes_one_batch_and_two_events_for_each_step(service: Ser
     assert cost.statements == 1 + cost.batches
 
 
+async def test_a_true_condition_takes_one_more_batch_and_no_event(service: Service) -> None:
+    body = workflow(Shape.CHAIN, 20)
+    body["steps"] = [step | {"when": "workflow.id"} for step in body["steps"]]
+    with measuring(service) as cost:
+        await run(service, body)
+    # It is evaluated only when the completion is committed.
+    assert cost == Cost(statements=1 + 2 * 20, batches=2 * 20, events=2 * 20 + 1)
+
+
 @pytest.mark.parametrize("start", [False, True])
 @pytest.mark.parametrize("steps", [1, 1_000])
 async def test_a_create_takes_one_statement(service: Service, steps: int, *, start: bool) -> None:

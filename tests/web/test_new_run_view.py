@@ -45,7 +45,7 @@ STEPS_NAMED = r"""async () => {
   const { stepsNamed } = await import(graph.replace("graph.js", "expressions.js"));
   const ids = ["a", "b", "c", "d", "e", "s-1", "inputs"];
   const config = { x: '${a.b} $${c.x} ${"s-1".y}', n: ["${sort_by(d, &b)[0] || {c: e}}"] };
-  return [stepsNamed(config, ids), stepsNamed({ x: "${inputs.a}" }, ids)];
+  return [stepsNamed(config, ids), stepsNamed({ x: "${inputs.a}" }, ids), stepsNamed([null, "${b.ok && !c}"], ids)];
 }"""
 
 
@@ -58,7 +58,7 @@ async def test_a_definition_is_checked_and_priced_and_runs_by_a_key(user: User) 
     await expect(order).to_contain_text("1 step in 1 layer")
     await expect(order).to_contain_text("LOCAL")
     graph = page.get_by_role("img", name="The graph of the steps.")
-    assert await page.evaluate(STEPS_NAMED) == [["a", "s-1", "d", "e"], []]
+    assert await page.evaluate(STEPS_NAMED) == [["a", "s-1", "d", "e"], [], ["b", "c"]]
     await graph.click()  # the only node is in the middle
     await expect(editor(page)).to_be_focused()
     await editor(page).press("Control+Enter")
