@@ -15,6 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 VIEWS = {
     "/ui": "Runs",
     "/ui/new": "New run",
+    "/ui/decisions": "Decisions",
     "/ui/providers": "Providers",
     "/ui/uploads": "Uploads",
     "/ui/costs": "Costs",

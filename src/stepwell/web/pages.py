@@ -55,6 +55,7 @@ class View(Struct, frozen=True):
 VIEWS: Final = (
     View("runs", "/ui", "Runs", "Runs", reads=("/workflows/counts", _FIRST_LIST), fixed=False),
     View("new", "/ui/new", "New run", "New run"),
+    View("decisions", "/ui/decisions", "Decisions", "Decisions", reads=("/decisions?limit=50",)),
     View("providers", "/ui/providers", "Providers", "Providers", reads=("/providers", "/limits")),
     View("uploads", "/ui/uploads", "Uploads", "Uploads", reads=("/artifacts?skip=0&limit=50", "/limits")),
     View("costs", "/ui/costs", "Costs", "Costs"),

@@ -2,6 +2,7 @@
 // the browser keeps the focus inside, returns it afterwards, and closes it on Escape.
 import { getJson, isAbort } from "../../lib/api.js";
 import { serviceNow } from "../../lib/clock.js";
+import { canDecide, decisionForm } from "../../lib/decision_form.js";
 import { errorNotice, html, icon, nothing, render } from "../../lib/dom.js";
 import { amount, dateTime, duration, durationBetween, money, plural } from "../../lib/format.js";
 import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
@@ -55,6 +56,7 @@ export class Drawer {
     this.stepId = stepId;
     this.tasks = null;
     this.mostAttempts = MOST_ATTEMPTS;
+    this.form = {};
     this.reason = null;
     this.error = null;
     this.draw();
@@ -125,6 +127,7 @@ export class Drawer {
         ${this.error ? errorNotice(this.error, () => this.read()) : nothing}
         ${this.reason ? html`<section class="notice notice-warning" aria-label="Why it waits">${
           reasonView(this.reason, serviceNow())}</section>` : nothing}
+        ${this.decision(step)}
         ${step.skip_reason ? html`<section class="notice" aria-label="Why it was skipped"><p>${
           SKIPPED_BECAUSE[step.skip_reason] ?? step.skip_reason}</p></section>` : nothing}
         ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${step.error_message}</p></section>` : nothing}
@@ -142,6 +145,15 @@ export class Drawer {
       .map((output) => output.path);
     if (!paths.length) return nothing;
     return html`<div class="drawer-outputs">${paths.slice(0, 8).map((path) => outputView(path, step.step_id))}</div>`;
+  }
+
+  /** The form of a step that waits for a decision, for viewers who may decide. */
+  decision(step) {
+    if (step.waiting_for?.kind !== "decision" || !canDecide()) return nothing;
+    const decision = { workflow_id: this.reader.run.id, step_id: step.step_id, choices: step.waiting_for.choices };
+    const { message } = step.waiting_for;
+    return html`<section aria-label="Decision">${message ? html`<p class="decision-message">${message}</p>` : nothing}
+      ${decisionForm(decision, this.form, { redraw: () => this.draw(), onDecided: () => this.read() })}</section>`;
   }
 
   inputs(step) {

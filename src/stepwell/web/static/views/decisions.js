@@ -1,0 +1,96 @@
+// The view "Decisions": the steps that wait for a decision, with their pictures beside the buttons.
+import { nextLink, request } from "../lib/api.js";
+import { noteServiceTime } from "../lib/clock.js";
+import { canDecide, decisionForm } from "../lib/decision_form.js";
+import { emptyState, errorNotice, html, loading, nothing, render, repeat } from "../lib/dom.js";
+import { ago, dateTime } from "../lib/format.js";
+import { isArtifactPath, kindOf } from "../lib/outputs.js";
+import { refresher } from "../lib/refresher.js";
+import { follow } from "../lib/stream.js";
+
+const PAGE = 50;
+const CHANGES = /^(step\.(waiting|completed|failed|cancelled|skipped)|workflow\.(cancelled|cleaned|failed))$/;
+
+export default async function mount(element) {
+  await new DecisionsView(element).start();
+}
+
+class DecisionsView {
+  constructor(element) {
+    Object.assign(this, { element, decisions: null, hasMore: false, limit: PAGE, error: null, forms: new Map() });
+    this.refresh = refresher(() => this.load());
+  }
+
+  async start() {
+    if (!canDecide()) {
+      render(html`<div class="view-header"><h1>Decisions</h1></div><p class="dim">Your token may not decide. It needs the
+        scope <code>workflows:approve</code> or <code>workflows:write</code>.</p>`, this.element);
+      return;
+    }
+    follow({
+      onEvents: (events) => events.some((event) => CHANGES.test(event.type)) && this.refresh(),
+      onGap: () => this.refresh(),
+    });
+    await this.load();
+  }
+
+  async load() {
+    this.draw();
+    try {
+      const { data, headers } = await request("/decisions", { query: { limit: this.limit } });
+      noteServiceTime(headers);
+      Object.assign(this, { decisions: data.decisions, hasMore: nextLink(headers) !== null, error: null });
+    } catch (error) {
+      this.error = error;
+    }
+    this.draw();
+  }
+
+  draw() {
+    render(html`
+      <div class="view-header"><h1>Decisions</h1></div>
+      <div class="stack">
+        ${this.error ? errorNotice(this.error, () => this.load()) : nothing}
+        ${this.decisions === null ? (this.error ? nothing : loading()) : this.decisions.length
+          ? repeat(this.decisions, keyOf, (each) => this.card(each))
+          : emptyState("Nothing waits for a decision.", html`<p>A step of the type APPROVAL waits here for people.</p>`)}
+        ${this.hasMore ? html`<p class="dim">More wait than are shown. They follow once these are decided.</p>` : nothing}
+      </div>`, this.element);
+  }
+
+  card(decision) {
+    const form = this.forms.get(keyOf(decision)) ?? {};
+    this.forms.set(keyOf(decision), form);
+    const texts = Object.entries(decision.inputs).filter(([, value]) => value !== null && !isArtifactPath(value));
+    return html`<article class="card stack decision" aria-label=${`${decision.workflow_name}, ${decision.step_id}`}>
+      <h2 class="decision-message">${decision.message ?? "Please decide."}</h2>
+      <p class="dim"><a href=${`/ui/workflows/${decision.workflow_id}`}>${decision.workflow_name}</a>, ${decision.step_id},
+        <time datetime=${decision.since} title=${dateTime(decision.since)}>${ago(decision.since)}</time>${decision.until
+          ? html`, until <time datetime=${decision.until}>${dateTime(decision.until)}</time>` : nothing}</p>
+      <div class="decision-files">${decision.files.map((file) => fileView(file))}</div>
+      ${texts.length ? html`<dl class="decision-texts">${texts.map(([name, value]) => html`<dt>${name}</dt>
+        <dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd>`)}</dl>` : nothing}
+      ${decisionForm(decision, form, { redraw: () => this.draw(), onDecided: () => this.refresh() })}
+    </article>`;
+  }
+}
+
+/** A step that waits again, after a resume, is another decision. */
+function keyOf(decision) {
+  return `${decision.workflow_id} ${decision.step_id} ${decision.since}`;
+}
+
+/** A file by its signed URL, which a token that may only decide can read, too. */
+function fileView(file) {
+  const { pathname, search } = new URL(file.url);
+  const [url, kind] = [pathname + search, kindOf(file.path)];
+  const caption = html`<figcaption class="dim">${file.input}</figcaption>`;
+  if (kind === "image") {
+    const preview = file.path.toLowerCase().endsWith(".svg") ? url : `${url}&w=512`;
+    return html`<figure><a href=${url} target="_blank" rel="noopener"><img src=${preview} alt=${file.input} decoding="async"></a>${caption}</figure>`;
+  }
+  if (kind === "video") {
+    return html`<figure><video src=${url} aria-label=${file.input} controls preload="metadata" playsinline></video>${caption}</figure>`;
+  }
+  return html`<figure><a href=${url} target="_blank" rel="noopener">${file.path.split("/").pop()}</a>${caption}</figure>`;
+}

@@ -1,0 +1,28 @@
+"""The view "Decisions" in Chromium: the pictures beside the buttons, and a decision by keyboard."""
+
+import pytest
+from playwright.async_api import expect
+
+from support.browser.accessibility import accessibility_faults
+from support.browser.pages import User, keep_screenshots
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_user_decides_by_keyboard_beside_the_picture(user: User) -> None:
+    draw = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a lake", "width": 64, "height": 64}}
+    asked = {"message": "Print <b>it</b>?", "choices": ["print", "not"], "picture": "${draw.result_image_path}"}
+    page = await user.open("/ui/decisions")
+    await expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
+    created = await user.create(draw, {"id": "ask/1", "task_type": "APPROVAL", "config": asked})
+    card = page.get_by_role("article")
+    await expect(card.get_by_role("heading")).to_have_text("Print <b>it</b>?")
+    await expect(card.locator("img")).to_have_js_property("naturalWidth", 64)
+    assert await accessibility_faults(page) == []
+    await keep_screenshots(page, "decisions")
+    await card.get_by_label("Note").fill("good")
+    await card.get_by_role("button", name="print").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
+    step = (await user.client.get(f"/api/v1/workflows/{created['id']}/steps/ask%2F1")).json()
+    assert (step["result"]["choice"], step["result"]["note"]) == ("print", "good")
