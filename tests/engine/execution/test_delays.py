@@ -66,6 +66,11 @@ async def test_a_workflow_that_only_waits_is_a_row_until_it_is_due(
     assert (before["status"], statuses_of(before)) == ("RUNNING", {"wait": "RUNNING", "after": "PENDING"})
     state = state_of(service, workflow_id)
     assert (state.owner, state.waits_for_admission) == (None, False)
+    explained = (await service.client.get(f"{WORKFLOWS}{workflow_id}/explain")).json()
+    waiting_for = step_of(before, "wait")["waiting_for"]
+    reasons = [step["reason"] for step in explained["steps"]]
+    assert [reason["code"] for reason in reasons] == ["delayed", "waits_for_steps"]
+    assert (waiting_for["kind"], reasons[0]["until"]) == ("delay", waiting_for["until"])
     clock.advance(HOUR - PARK_AFTER_S - 5)
     assert await service.get(workflow_id) == before
     assert in_memory(service) == set()
