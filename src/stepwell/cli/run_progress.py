@@ -69,7 +69,8 @@ class _EventLines:
             began = self.running.pop(event.step_id, None)
             duration = f" ({(event.at - began).total_seconds():.1f} s)" if began else ""
         optional = ", which is optional" if event.data.get("optional") else ""
-        return printable(f"{event.step_id}: {_WORDS[event.type]}{optional}{duration}")
+        why = ", because its condition isn't true" if event.data.get("reason") == SkipReason.WHEN else ""
+        return printable(f"{event.step_id}: {_WORDS[event.type]}{optional}{why}{duration}")
 
 
 def _is_done(event: HistoryEvent | EventPublic) -> bool:

@@ -1,6 +1,7 @@
 """Conditions of steps in the running service: what they read and decide, how they fail, and when they are asked."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from providers.image_files import children
 from stepwell.testing import MemoryDatabase
-from support.providers.scripted import Fail, ScriptedProvider, Succeed, passthrough_step, scripted_step
+from support.providers.scripted import Fail, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service, statuses_of, step_of
 
 NUMBERS = list(range(3_000))
@@ -250,3 +252,15 @@ async def test_a_thousand_dependants_of_one_step_are_asked_in_order(service: Ser
     steps = [passthrough_step(f"s{n}", when=f"a.n > `{n}`") for n in range(1_000)]
     workflow = await ended(service, passthrough_step("a", config={"n": 500}), *steps)
     assert list(statuses_of(workflow).values()) == ["COMPLETED"] * 501 + ["SKIPPED"] * 500
+
+
+async def test_a_condition_whose_worker_process_dies_is_evaluated_again(service: Service) -> None:
+    before = children(os.getpid())
+    heavy = passthrough_step("a", when=f"length(inputs.numbers[*]{'|[].[@,@][]' * 6}) > `1`")
+    created = await service.create(heavy, inputs={"numbers": NUMBERS})
+    await eventually(lambda: bool(children(os.getpid()) - before))
+    for process in children(os.getpid()) - before:
+        os.kill(process, signal.SIGKILL)
+    workflow = await service.until_ended(created["id"])
+    assert statuses_of(workflow) == {"a": "COMPLETED"}, workflow["errors"]
+    assert service.app.components.engine.expressions.light.begun >= 2
