@@ -1,5 +1,6 @@
 """The tools, as an assistant uses them: through the SDK's own client, over HTTP, at a live service."""
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -25,7 +26,7 @@ from support.service.live_service import Service, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 READING = {"plan_workflow", "get_workflow", "list_workflows", "get_outputs", "list_providers", "get_costs"}
-WRITING = {"submit_workflow", "upload_file"} | {
+WRITING = {"submit_workflow", "upload_file", "decide_step", "send_signal"} | {
     f"{verb}_workflow" for verb in ("start", "pause", "resume", "cancel", "cleanup")
 }
 
@@ -258,8 +259,10 @@ async def test_the_tools_say_what_they_may_do(acme: Client) -> None:
     assert set(tools) == READING | WRITING
     hints = {name: tool.annotations for name, tool in tools.items() if tool.annotations is not None}
     assert {name for name, hint in hints.items() if hint.read_only_hint} == READING
-    assert {name for name, hint in hints.items() if hint.destructive_hint} == {"cancel_workflow", "cleanup_workflow"}
-    assert {name for name, hint in hints.items() if not hint.idempotent_hint} == {"submit_workflow", "resume_workflow"}
+    final = {"cancel_workflow", "cleanup_workflow", "decide_step"}
+    assert {name for name, hint in hints.items() if hint.destructive_hint} == final
+    once = {"submit_workflow", "resume_workflow", "decide_step", "send_signal"}
+    assert {name for name, hint in hints.items() if not hint.idempotent_hint} == once
     assert all(tool.output_schema is not None for tool in tools.values())
 
 
@@ -283,3 +286,25 @@ async def test_the_tools_say_what_they_may_do(acme: Client) -> None:
 )
 async def test_a_wrong_argument_is_named(acme: Client, tool: str, arguments: dict[str, Any], place: str) -> None:
     assert place in await failure(acme, tool, **arguments)
+
+
+async def test_the_choice_of_the_user_ends_the_wait_of_a_step(acme: Client) -> None:
+    steps = ({"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"})
+    workflow_id = await submitted(acme, *steps)
+    signalled = await call(acme, "send_signal", workflow_id=workflow_id, name="paid", data={"euros": 5})
+    assert signalled["step_id"] == "paid"
+    while not await is_waiting(acme, workflow_id):
+        await asyncio.sleep(0.01)
+    shown = await call(acme, "get_workflow", workflow_id=workflow_id)
+    assert "'approve', 'reject'" in next(step["reason"] for step in shown["steps"] if step["step_id"] == "ask")
+    refused = await failure(acme, "decide_step", workflow_id=workflow_id, step_id="ask", choice="maybe")
+    assert "Expected one of approve, reject" in refused
+    decided = await call(acme, "decide_step", workflow_id=workflow_id, step_id="ask", choice="approve", note="good")
+    assert (decided["status"], decided["result"]["note"]) == ("COMPLETED", "good")
+    done = await call(acme, "get_workflow", workflow_id=workflow_id, wait_s=30)
+    assert done["workflow"]["status"] == "COMPLETED"
+
+
+async def is_waiting(acme: Client, workflow_id: str) -> bool:
+    shown = await call(acme, "get_workflow", workflow_id=workflow_id)
+    return any("for a decision" in (step["reason"] or "") for step in shown["steps"])

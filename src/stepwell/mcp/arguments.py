@@ -84,6 +84,19 @@ class DestructiveVerbArguments(Arguments, frozen=True):
     ] = True
 
 
+class DecideArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    step_id: Annotated[str, Meta(min_length=1, max_length=255, description="The step that waits for a decision")]
+    choice: Annotated[str, Meta(min_length=1, max_length=100, description="What the user has chosen")]
+    note: Annotated[str, Meta(max_length=2_000, description="What the user says about it")] | None = None
+
+
+class SignalArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    name: Annotated[str, Meta(min_length=1, max_length=255, description="The name of the signal")]
+    data: Annotated[Any, Meta(description="Any JSON, for the steps that read the result")] = None
+
+
 class OutputsArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
     steps: Annotated[list[str], Meta(max_length=50, description="Only the files of these steps; empty: all")] = field(

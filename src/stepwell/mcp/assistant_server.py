@@ -42,6 +42,7 @@ from stepwell.mcp.service_tools import SERVICE_TOOLS
 from stepwell.mcp.shortening import shorten
 from stepwell.mcp.tool import Tool, ToolOutcome, schema_of
 from stepwell.mcp.tool_errors import ToolFailed
+from stepwell.mcp.wait_tools import WAIT_TOOLS
 from stepwell.mcp.workflow_tools import WORKFLOW_TOOLS
 
 _CALL_S: Final = 120
@@ -50,7 +51,7 @@ _INSTRUCTIONS = (
     "before you submit it, because providers may cost money. Ask the user before you cancel or delete anything."
 )
 _PROMPT = "write_definition"
-_TOOLS: Final = (*WORKFLOW_TOOLS, *FILE_TOOLS, *SERVICE_TOOLS)
+_TOOLS: Final = (*WORKFLOW_TOOLS, *WAIT_TOOLS, *FILE_TOOLS, *SERVICE_TOOLS)
 
 
 def build_server(access: ServiceAccess) -> Server[Any]:

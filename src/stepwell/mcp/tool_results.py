@@ -74,6 +74,15 @@ class WorkflowStatusResult(Result, kw_only=True):
     next: str
 
 
+class WaitEndedResult(Result, kw_only=True):
+    """A step after a decision or a signal. `result` is null unless it is COMPLETED."""
+
+    step_id: str
+    status: StepStatus
+    result: dict[str, Any] | None
+    error_message: str | None
+
+
 class WorkflowListResult(Result, kw_only=True):
     workflows: list[WorkflowSummary]
     total: Annotated[int, Meta(description="The number of all that match")] | None

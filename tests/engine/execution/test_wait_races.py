@@ -20,7 +20,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LIMIT_S = 60.0
 ASK = {"timeout_s": LIMIT_S, "on_timeout": "reject", "on_reject": "continue"}
-STEPS = [{"id": "ask", "task_type": "APPROVAL", "config": ASK}, {"id": "paid", "task_type": "SIGNAL"}]
+STEPS: list[dict[str, Any]] = [
+    {"id": "ask", "task_type": "APPROVAL", "config": ASK},
+    {"id": "paid", "task_type": "SIGNAL"},
+]
 EVENTS = ("decision", "timeout", "cancel", "pause", "cleanup", "signal")
 
 
