@@ -2,11 +2,16 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
+from msgspec import json
 
 from stepwell.api.operations import Permission
+from stepwell.api.serializers import waiting_for
+from stepwell.domain.records import WHOLE, StepSnapshot
+from stepwell.domain.tenancy import EVERY_TENANT
 from support.providers.configured_by_steps import WORKFLOWS
 from support.service.live_service import Service, step_of
 from support.workflows.definitions import join, mapped
@@ -272,3 +277,33 @@ async def test_explain_and_plan_know_waits(live: Service) -> None:
     plan = (await live.client.post(f"{WORKFLOWS}plan", json=body)).json()
     shown = [(step["attempts"], step["timeout_s"], step["price"]["amount"]) for step in plan["steps"]]
     assert shown == [(0, 60.0, 0.0), (0, None, 0.0)]
+
+
+async def test_a_large_workflow_shows_its_waits_as_a_small_one(live: Service) -> None:
+    workflow = await waiting(live, approval(message="Print?", timeout_s=60), join("next", "ask"))
+    (snapshot,) = await live.app.services.reads.snapshot(EVERY_TENANT, [UUID(workflow["id"])], WHOLE)
+    states = [state for block in snapshot.states for state in json.decode(block, type=list[StepSnapshot])]
+    shown = [json.decode(json.encode(waiting_for(state.flow))) for state in states]
+    assert shown == [step["waiting_for"] for step in workflow["steps"]]
+
+
+@pytest.mark.parametrize("sent", ["decision", "signal", "early signal"])
+async def test_a_file_that_a_decision_or_a_signal_names_is_kept(live: Service, sent: str) -> None:
+    uploaded = await live.client.post(
+        "/api/v1/artifacts", content=sent.encode(), headers={"Content-Type": "text/plain"}
+    )
+    path = uploaded.json()["artifacts"][0]["path"]
+    if sent == "early signal":
+        workflow = await live.create(signal(), start=False)
+    else:
+        workflow = await waiting(live, approval(), signal())
+    one = f"{WORKFLOWS}{workflow['id']}"
+    if sent == "decision":
+        answer = await decide(live, workflow, "approve", data={"chosen": path})
+    else:
+        answer = await live.client.post(f"{one}/signals/paid", json={"data": {"chosen": [path]}})
+    assert answer.status_code == 200
+    assert (await live.client.delete(f"/api/v1/artifacts/{path}")).status_code == 409
+    await live.client.delete(one)
+    await live.client.post(f"{one}/cleanup")
+    assert (await live.client.delete(f"/api/v1/artifacts/{path}")).status_code == 200

@@ -406,3 +406,23 @@ async def test_verbs_at_both_processes_at_once_are_answered_in_one_order(stored_
 def memory_of(pair: Pair) -> MemoryDatabase:
     assert isinstance(pair.one.database, MemoryDatabase)
     return pair.one.database
+
+
+async def test_a_decision_and_a_signal_are_taken_by_the_process_that_runs_the_workflow(pair: Pair) -> None:
+    ask, paid = {"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"}
+    created = await pair.one.create(scripted_step("a"), ask, paid)
+    path = WORKFLOWS + created["id"]
+    await pair.one.until(created["id"], lambda shown: all(step["waiting_for"] for step in shown["steps"][1:]))
+    decided = await pair.other.client.post(
+        f"{path}/steps/ask/decision", json={"choice": "approve", "data": {"n": "ä"}}, headers=KEY
+    )
+    assert (decided.status_code, decided.json()["result"]["data"]) == (200, {"n": "ä"})
+    late = [
+        await service.client.post(f"{path}/steps/ask/decision", json={"choice": "reject"})
+        for service in (pair.other, pair.one)
+    ]
+    assert [answer.status_code for answer in late] == [409, 409]
+    assert problem_of(late[0]) == problem_of(late[1])
+    signalled = await pair.other.client.post(f"{path}/signals/paid", json={"data": [1]})
+    assert signalled.json()["result"]["data"] == [1]
+    assert statuses_of(await pair.one.get(created["id"])) == {"a": "RUNNING", "ask": "COMPLETED", "paid": "COMPLETED"}
