@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stepwell.testing import MemoryDatabase
-from support.providers.scripted import Fail, Hang, ScriptedProvider, Succeed, passthrough_step, scripted_step
+from support.providers.scripted import Call, Fail, Hang, ScriptedProvider, Succeed, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service, step_of
 
 
@@ -115,3 +115,27 @@ async def test_a_run_that_has_succeeded_is_not_repeated_after_pause_and_resume(
     paused = await service.until(workflow_id, lambda workflow: step_of(workflow, "a")["status"] == "COMPLETED")
     assert (paused["status"], step_of(paused, "a")["runs"]) == ("COMPLETED", 2)
     assert step_of(paused, "a")["result"] == {"score": 0.1}
+
+
+def files_of(service: Service, *calls: Call) -> list[list[str]]:
+    """The names of the files of each call's task."""
+    folders = [service.artifacts / "media" / str(call.task_id) for call in calls]
+    return [sorted(path.name for path in folder.glob("*")) for folder in folders]
+
+
+async def test_the_files_of_each_run_that_has_succeeded_stay(service: Service, provider: ScriptedProvider) -> None:
+    provider.plan("a", *(Succeed({"score": score}, {f"{score}.png": b"x"}) for score in (3, 1, 2)))
+    step = repeated() | {"repeat": {"until": "score > `5`", "max": 3, "best": "score"}}
+    workflow = await ended(service, step)
+    assert step_of(workflow, "a")["result"] == {"score": 3}
+    assert files_of(service, *provider.calls) == [["3.png"], ["1.png"], ["2.png"]]
+
+
+async def test_the_files_of_a_run_that_has_failed_are_deleted_although_an_earlier_result_counts(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.plan("a", *(Succeed({"score": score}, {f"{score}.png": b"x"}) for score in (0, "high")))
+    step = repeated() | {"repeat": {"until": "abs(score) > `5`", "max": 3}}
+    workflow = await ended(service, step)
+    assert step_of(workflow, "a")["result"] == {"score": 0}
+    assert files_of(service, *provider.calls) == [["0.png"], []]

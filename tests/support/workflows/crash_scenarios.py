@@ -133,6 +133,14 @@ def _delayed() -> Scenario:
     return Scenario("delayed", (_picture("draw"), wait, refine), attempts={"wait": 0}, members={"wait": {"until"}})
 
 
+def _repeated() -> Scenario:
+    """Three runs of a picture: none is good enough, and the last one is the best."""
+    draw = _picture("draw") | {"repeat": {"until": "seed == `8`", "max": 3, "best": "seed"}}
+    draw["config"]["seed"] = 5
+    last = {"id": "last", "task_type": "PASSTHROUGH", "when": "draw.seed == `7`"}
+    return Scenario("repeated", (draw, last), attempts={"draw": 3}, statuses={"last": "COMPLETED"})
+
+
 SCENARIOS = (
     _pipeline(),
     _diamond(),
@@ -145,4 +153,5 @@ SCENARIOS = (
     _optional(),
     _conditional(),
     _delayed(),
+    _repeated(),
 )

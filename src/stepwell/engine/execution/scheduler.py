@@ -28,7 +28,7 @@ from uuid import UUID
 import structlog
 from anyio import CancelScope
 
-from stepwell.contract.enums import StepStatus
+from stepwell.contract.enums import TaskStatus
 from stepwell.domain.lifecycle.decision import Decision, RequestMarks
 from stepwell.domain.lifecycle.effects import (
     CancelAttempt,
@@ -406,19 +406,19 @@ class Scheduler:
         # The slot is released first, so that the start of a step that depends on this one is in the same batch.
         attempt.release_slot(self._admission)
         self._report_to_breaker(workflow, attempt, end.outcome)
+        current = workflow.run.open_task(task.position)  # its status says how the attempt has ended
         recorded = end.outcome is not None and self.apply(workflow, end.outcome)
         if end.outcome is None and self.stopping:
             return  # the next process continues the attempt
-        succeeded = recorded and workflow.run.steps[task.position].status is StepStatus.COMPLETED
+        succeeded = recorded and current is not None and current.status is TaskStatus.COMPLETED
         if end.stored and not succeeded:
             await self._discard_when_committed(workflow, partial(self._runner.discard, task))
         elif end.has_answer:
             await self._discard_when_committed(workflow, partial(self._runner.discard_answer, task))
 
     async def _discard_when_committed(self, workflow: ActiveWorkflow, discard: Callable[[], Awaitable[None]]) -> None:
-        """Call *discard*, which deletes files of an attempt, once the end of the attempt is committed.
-
-        Until then, another process may take over the workflow, and with it these files.
+        """Call *discard*, which deletes files of an attempt, once its end is committed: until then, another process may
+        take over the workflow, and with it these files.
         """
         with CancelScope(shield=True), contextlib.suppress(NotWritten):
             await self.checkpointer.flushed(workflow.workflow_id)
