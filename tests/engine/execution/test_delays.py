@@ -294,3 +294,13 @@ async def test_what_became_due_while_no_process_ran_begins_at_the_start(
     async with running_service(memory, tmp_path, providers=[ScriptedProvider()]) as second:
         assert (await second.until_ended(running))["status"] == "COMPLETED"
         await second.until(paused, lambda workflow: step_of(workflow, "wait")["status"] == "COMPLETED")
+
+
+async def test_a_process_admits_what_another_one_has_found_due_just_before_it_died(
+    service: Service, clock: ManualClock
+) -> None:
+    workflow_id = await parked(service, clock)
+    state = state_of(service, workflow_id)
+    state.wake_at, state.epoch = None, state.epoch + 1  # the other one has let it wait for admission, at its time
+    clock.advance(HOUR)
+    assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"

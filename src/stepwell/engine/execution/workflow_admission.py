@@ -230,7 +230,7 @@ class WorkflowAdmission(WorkflowListener):
 
     async def _unpark_due(self) -> None:
         """Let all parked workflows that are due wait for admission, and learn when the next one is due."""
-        number = _UNPARKED
+        number, is_due = _UNPARKED, self._due_at is None
         while number >= _UNPARKED:
             self._overdue = False
             unparked = None
@@ -243,6 +243,8 @@ class WorkflowAdmission(WorkflowListener):
                 self._places.add_waiting(tenant, waiting)
             if number:
                 self._unannounced.set()
+            # Another process may have let the one that this process knows of wait for admission, and have died then.
+            self._uncounted |= is_due and not number
             if unparked.paused:
                 self.on_due_paused(unparked.paused)
             if unparked.next_at is not None:
