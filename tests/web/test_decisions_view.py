@@ -5,16 +5,16 @@ from playwright.async_api import expect
 
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import User, keep_screenshots
+from support.emulators.openai import drawn
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_user_decides_by_keyboard_beside_the_picture(user: User) -> None:
-    draw = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a lake", "width": 64, "height": 64}}
-    asked = {"message": "Print <b>it</b>?", "choices": ["print", "not"], "picture": "${draw.result_image_path}"}
+    picture = await user.upload("picture.png", drawn((64, 48)))
+    asked = {"message": "Print <b>it</b>?", "choices": ["print", "not"], "picture": picture}
+    created = await user.create({"id": "ask/1", "task_type": "APPROVAL", "config": asked})
     page = await user.open("/ui/decisions")
-    await expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
-    created = await user.create(draw, {"id": "ask/1", "task_type": "APPROVAL", "config": asked})
     card = page.get_by_role("article")
     await expect(card.get_by_role("heading")).to_have_text("Print <b>it</b>?")
     await expect(card.locator("img")).to_have_js_property("naturalWidth", 64)

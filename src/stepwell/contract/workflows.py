@@ -25,7 +25,10 @@ class WaitingFor(Struct, kw_only=True):
     decision_url: (
         Annotated[
             str,
-            Meta(description="A page on which anyone can decide. Only tokens that may decide see it. It is a secret"),
+            Meta(
+                description="A page on which anyone can decide, a secret. Only the answer about one step has it, for "
+                "tokens that may decide"
+            ),
         ]
         | None
     ) = None

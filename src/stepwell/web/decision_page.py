@@ -30,6 +30,7 @@ from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.artifacts import is_image, media_type_of
 from stepwell.domain.client_address import client_name
 from stepwell.domain.errors import NotFound, NotWaiting, TooManyRequests, Unavailable
+from stepwell.domain.lifecycle.waits import is_over
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.domain.wait_ends import describe_end_to_anyone
 from stepwell.engine.read_service import ShownDecision
@@ -57,6 +58,7 @@ _PER_LINK: Final = (30, 2.0)  # uses at once, and the seconds for each further o
 _PER_ADDRESS: Final = (60, 1.0)
 _NO_LINK: Final = "This link isn't valid. It may be incomplete: copy all of it."
 _EXPIRED: Final = "This link has expired."
+_TOO_LATE: Final = "The time for this decision has passed."
 _TOO_OFTEN: Final = "Too many requests. Try again in {} s."
 _NOT_NOW: Final = "The service can't record a decision now. Try again in a few seconds."
 _NO_CHOICE: Final = "Choose one of these."
@@ -95,11 +97,14 @@ class _Use(Struct, frozen=True):
     async def find(self) -> ShownDecision | Template:
         """Return the open decision; or the page that says what became of it."""
         found = await self.services.reads.decision(EVERY_TENANT, self.link.workflow_id, self.link.position)
-        if found is not None and found.stored.wait.id == self.link.wait_id:
-            return found
-        return await self.ended()
+        if found is None or found.stored.wait.id != self.link.wait_id:
+            return await self.ended()
+        if is_over(found.stored.wait, self.clock.now()):  # although it may not be recorded yet
+            return _message(HTTPStatus.GONE, _TOO_LATE)
+        return found
 
     async def ended(self) -> Template:
+        """Return the page that says what became of the step."""
         try:
             step = await self.services.reads.step_at(EVERY_TENANT, self.link.workflow_id, self.link.position)
         except NotFound:
