@@ -33,9 +33,13 @@ async def seed_parked(sql: asyncpg.Connection, workflows: int, *, first_in_s: fl
     await sql.execute(_SEED, workflows, others_in_s, timeout=1800)
     for table in ("workflows", "steps"):
         await sql.execute(f"VACUUM ANALYZE {table}", timeout=1800)
-    first = await sql.fetchrow(
-        "SELECT id, now() + make_interval(secs => $1) AS at FROM workflows WHERE status = 'RUNNING' LIMIT 1", first_in_s
-    )
-    await sql.execute(_FIRST, first["id"], first["at"])
-    await sql.execute(f"{_FIRST_STEP} WHERE workflow_id = $1 AND position = 0", first["id"], first["at"])
-    return str(first["id"])
+    first = str(await sql.fetchval("SELECT id FROM workflows WHERE status = 'RUNNING' LIMIT 1"))
+    await make_due(sql, first, first_in_s)
+    return first
+
+
+async def make_due(sql: asyncpg.Connection, workflow_id: str, in_s: float = 0) -> None:
+    """Let a parked workflow be due in so many seconds."""
+    at = await sql.fetchval("SELECT clock_timestamp() + make_interval(secs => $1)", in_s)
+    await sql.execute(_FIRST, workflow_id, at)
+    await sql.execute(f"{_FIRST_STEP} WHERE workflow_id = $1 AND position = 0", workflow_id, at)

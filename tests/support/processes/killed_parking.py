@@ -65,8 +65,10 @@ def park_one_and_die(dsn: str, folder: Path, seconds: float) -> None:
             dsn, folder, providers=[ConfiguredProvider()], exclusive=False, lease_s=LEASE_S
         ) as service:
             service.app.components.engine.scheduler.parking.after_s = 0.0
-            await service.create(*steps)
+            workflow_id = (await service.create(*steps))["id"]
             while not await sql.fetchval(_PARKED):
+                if (await service.get(workflow_id))["status"] == "COMPLETED":  # this machine is too busy
+                    workflow_id = (await service.create(*steps))["id"]
                 await asyncio.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
 
