@@ -31,6 +31,10 @@ def test_a_decision_shows_what_isnt_its_own_config() -> None:
         ({"choices": ["a", "fail"]}, 'no choice is named "fail"'),
         ({"choices": ["a", "a"]}, "the choices must differ"),
         ({"choices": ["a"], "on_timeout": "approve"}, "on_timeout is no choice: approve"),
+        ({"message": "a\x00b"}, "message contains a NUL character"),
+        ({"message": "a\ud800b"}, "message contains a lone surrogate"),
+        ({"choices": ["a\ud800b"]}, "choices contains a lone surrogate"),
+        ({"text": "a\ud800b"}, "the inputs to be shown contain a lone surrogate"),
         ({"text": "x" * MAX_SHOWN_BYTES}, "have 65,547 bytes, and at most 65,536"),
     ],
 )
@@ -42,3 +46,8 @@ def test_choices_that_an_expression_gave_are_checked_once_more(inputs: dict[str,
 
 def test_inputs_of_the_bound_are_shown() -> None:
     assert len(decision(text="x" * (MAX_SHOWN_BYTES - 11)).shown.shown) == MAX_SHOWN_BYTES
+
+
+def test_a_delay_whose_expression_gave_no_time_is_refused() -> None:
+    with pytest.raises(AttemptError, match="a DELAY needs seconds or until"):
+        wait_terms(WaitKind.DELAY, {"seconds": None}, ID, NOW)

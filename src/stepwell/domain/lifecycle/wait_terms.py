@@ -41,7 +41,12 @@ def wait_terms(kind: WaitKind, inputs: Mapping[str, Any], wait_id: UUID, now: da
 
 def _decision_terms(inputs: Mapping[str, Any], wait_id: UUID) -> WaitTerms:
     config = convert(without_nulls(inputs), ApprovalConfig)
-    shown = json.encode({name: value for name, value in inputs.items() if name not in _OWN})
+    for name, text in (("message", config.message or ""), *(("choices", choice) for choice in config.choices)):
+        _check_text(name, text)
+    try:
+        shown = json.encode({name: value for name, value in inputs.items() if name not in _OWN})
+    except UnicodeEncodeError:
+        raise _refused("the inputs to be shown contain a lone surrogate") from None
     if len(shown) > MAX_SHOWN_BYTES:
         raise _refused(f"the inputs to be shown have {len(shown):,} bytes, and at most {MAX_SHOWN_BYTES:,} are allowed")
     _check_choices(config)
@@ -53,6 +58,16 @@ def _decision_terms(inputs: Mapping[str, Any], wait_id: UUID) -> WaitTerms:
         rejects=config.on_reject == "fail",
         shown=ShownWait(config.message, shown),
     )
+
+
+def _check_text(name: str, text: str) -> None:
+    """Check that the database can store *text*: the literals of expressions may have what request bodies can't."""
+    if "\x00" in text:
+        raise _refused(f"{name} contains a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _refused(f"{name} contains a lone surrogate") from None
 
 
 def _check_choices(config: ApprovalConfig) -> None:
@@ -75,7 +90,9 @@ def _delay_terms(inputs: Mapping[str, Any], wait_id: UUID, now: datetime) -> Wai
     if (until := inputs.get("until")) is not None:
         at = _time(until)
     else:
-        at = now + timedelta(seconds=min(float(inputs["seconds"]), 2 * MAX_WAIT_S))
+        if (seconds := inputs.get("seconds")) is None:
+            raise _refused("a DELAY needs seconds or until")
+        at = now + timedelta(seconds=min(float(seconds), 2 * MAX_WAIT_S))
     if at - now > timedelta(seconds=MAX_WAIT_S):
         raise _refused(f"{at.isoformat()} is more than a year ahead")
     return WaitTerms(wait_id, until=at)
