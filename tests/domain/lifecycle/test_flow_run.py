@@ -8,7 +8,7 @@ import pytest
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition, NotWaiting
-from stepwell.domain.lifecycle.flow_run import FlowRun, new_run
+from stepwell.domain.lifecycle.flow_run import EARLY_SIGNALS_MAX_BYTES, FlowRun, new_run
 from stepwell.domain.lifecycle.inputs import Cancel, Decide, Park, Pause, RetryDue, Signal
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import NEVER, StepState, WorkflowState
@@ -330,6 +330,20 @@ def test_a_signal_that_comes_early_is_stored_once_and_taken_by_its_step() -> Non
     assert sim.status is WorkflowStatus.COMPLETED
     assert sim.result(1) == {"data": [1], "by": ACTOR, "at": "2026-01-01T00:00:00Z"}
     assert sim.signal_rows == {}
+
+
+def test_the_signals_that_wait_for_their_steps_are_bounded_together() -> None:
+    early, half = StepSpec(depends_on=(0,), waits_for=WaitKind.SIGNAL), b"1" * (EARLY_SIGNALS_MAX_BYTES // 2)
+    sim = flow(StepSpec(), early, early, early)
+    for position in (1, 2):
+        sim.do(Signal(ACTOR, f"signal {position}", data=half))
+    sim.crash()
+    with pytest.raises(NotWaiting, match="over 1,048,576 bytes together: send this one once its step waits"):
+        sim.run.apply(Signal(ACTOR, "signal 3", data=b"1"), sim.now)
+    run_step(sim, 0)
+    answer(sim, 1, 2, 3)
+    sim.do(Signal(ACTOR, "signal 3", data=b"1"))
+    assert sim.status is WorkflowStatus.COMPLETED
 
 
 def test_a_signal_after_its_step_has_completed_is_refused() -> None:

@@ -66,6 +66,8 @@ from stepwell.domain.steps import ResolvedStep
 
 # A workflow whose next time comes sooner stays in memory.
 PARKED_FROM = timedelta(seconds=30)
+# What the signals of a workflow that no step has taken may hold together: they are in memory whenever it is.
+EARLY_SIGNALS_MAX_BYTES = 1024 * 1024
 
 
 def new_run(
@@ -379,6 +381,11 @@ class FlowRun(Run):
             self._end_wait(decision, step, signal_result(signal), now, input_.actor)
         elif input_.name in self.signals:
             raise NotWaiting("a signal of this name has arrived already, and the step has yet to take it")
+        elif sum(len(each.data) for each in self.signals.values()) + len(input_.data) > EARLY_SIGNALS_MAX_BYTES:
+            raise NotWaiting(
+                f"the signals that wait for their steps would be over {EARLY_SIGNALS_MAX_BYTES:,} bytes together: "
+                "send this one once its step waits"
+            )
         else:
             self.signals[input_.name] = decision.signals[input_.name] = signal
             data = {"name": input_.name}
