@@ -21,6 +21,8 @@ from msgspec import Struct
 
 import stepwell
 from stepwell.bench.loads import Load, Shape
+from stepwell.domain.artifacts import MAX_NAMED_FILES
+from stepwell.domain.records import DecisionFilter
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
 from support.database.failing_store import FailingStore, nothing_left, scheduler_of, use_failing_store
@@ -75,6 +77,19 @@ async def run(service: Service, body: dict[str, Any]) -> UUID:
     async with asyncio.timeout(60):
         await service.app.services.workflows.until_idle(workflow_id)
     return workflow_id
+
+
+async def test_the_files_of_open_decisions_take_few_statements_however_many_they_are(service: Service) -> None:
+    unknown = [f"media/{UUID(int=number)}/a.png" for number in range(MAX_NAMED_FILES)]
+    steps = [{"id": str(number), "task_type": "APPROVAL", "config": {"files": unknown}} for number in range(3)]
+    workflow_id = await create(service, {"name": "n", "origin_instance": "tests", "steps": steps})
+    reads, wanted = service.app.services.reads, DecisionFilter(100, workflow_id, None)
+    async with asyncio.timeout(60):
+        while len(await reads.decisions(EVERY_TENANT, wanted)) < len(steps):
+            await asyncio.sleep(0.01)
+    with measuring(service) as cost:
+        assert [each.files for each in await reads.decisions(EVERY_TENANT, wanted)] == [[], [], []]
+    assert cost.statements <= 10
 
 
 def workflow(shape: Shape, steps: int) -> dict[str, Any]:

@@ -60,12 +60,11 @@ class TaskFiles:
         return next((output for output in outputs if output.path == path), None)
 
     async def owned(self, scope: TenantScope, paths: Collection[str]) -> set[str]:
-        """Return those of *paths* that are files of *scope* and that aren't deleted."""
-        targets = {path: target.task_id for path in paths if (target := parse_artifact_path(path)) is not None}
-        ids = list(dict.fromkeys(targets.values()))
-        stored = await self._store.stored_outputs(scope, ids)
-        left = {path for path in targets if path not in stored}
-        return (set(paths) & stored) | {path for path in left if await self.find(scope, path) is not None}
+        """Return those of *paths* that are files of *scope* and that aren't deleted. It takes few statements."""
+        targets = [target for path in paths if (target := parse_artifact_path(path)) is not None]
+        ids = list(dict.fromkeys(target.task_id for target in targets))
+        found = await self._store.stored_outputs(scope, ids) | set(await self._uploads.stored_paths(scope, ids))
+        return found.intersection(paths)
 
     async def recorded(self, owner_ids: Sequence[UUID]) -> set[str]:
         """Return the paths of the files of these tasks and uploads that aren't deleted."""

@@ -67,6 +67,9 @@ class Uploads(Protocol):
     async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
         """Return the paths of those of the uploads that are PENDING or STORED."""
 
+    async def stored_paths(self, scope: TenantScope, upload_ids: Collection[UUID]) -> Sequence[str]:
+        """Return the paths of those of the uploads that are STORED, and in *scope*."""
+
     async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
         """Make a STORED upload DELETING. With *expires_at*, only if it still expires then: each use puts that off.
 

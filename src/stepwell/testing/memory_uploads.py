@@ -112,6 +112,11 @@ class MemoryUploads:
         rows = (self._tables.uploads.get(upload_id) for upload_id in upload_ids)
         return [row.new.path for row in rows if row is not None and row.status is not UploadStatus.DELETING]
 
+    async def stored_paths(self, scope: TenantScope, upload_ids: Collection[UUID]) -> Sequence[str]:
+        await self._tables.round_trip()
+        rows = (self._stored(scope, upload_id) for upload_id in upload_ids)
+        return [row.new.path for row in rows if row is not None]
+
     async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
         await self._tables.round_trip()
         row = self._stored(scope, upload_id)

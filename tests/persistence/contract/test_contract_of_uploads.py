@@ -43,11 +43,14 @@ async def test_an_upload_can_be_read_once_its_file_is_stored_and_only_by_its_ten
     await uploads.reserve(upload, LIMITS)
     assert await uploads.find(EVERY_TENANT, upload.id) is None
     assert await uploads.recorded([upload.id, uuid4()]) == [upload.path]
+    assert await uploads.stored_paths(EVERY_TENANT, [upload.id]) == []
     record = await uploads.finish(upload.id)
     assert record is not None
     assert (record.path, record.size, record.contents) == (upload.path, 10, upload.contents)
     assert (record.expires_at - record.created_at).total_seconds() >= 3_600
     assert await uploads.finish(upload.id) is None, "it is no longer pending"
+    in_scopes = [await uploads.stored_paths(scope, [upload.id]) for scope in (TenantScope("t"), TenantScope("u"))]
+    assert in_scopes == [[upload.path], []]
     assert await uploads.find(TenantScope("t"), upload.id) == record
     for scope in (TenantScope("u"), TenantScope()):
         assert await uploads.find(scope, upload.id) is None

@@ -100,6 +100,10 @@ COUNT_OF_ALL: Final = "SELECT count(*) FROM uploads WHERE status = 'STORED'"
 RECORDED: Final = """
 SELECT 'media/' || id || '/' || name AS path FROM uploads WHERE id = ANY($1::uuid[]) AND status <> 'DELETING'
 """
+STORED_PATHS: Final = """
+SELECT 'media/' || id || '/' || name AS path FROM uploads
+WHERE id = ANY($1::uuid[]) AND status = 'STORED' AND ($2::boolean OR tenant IS NOT DISTINCT FROM $3::text)
+"""
 
 LOCK: Final = """
 SELECT tenant FROM uploads WHERE id = $1 AND status = 'STORED' AND ($2::timestamptz IS NULL OR expires_at = $2)
@@ -236,6 +240,11 @@ class PostgresUploads:
     @unavailable_in_outage
     async def recorded(self, upload_ids: Collection[UUID]) -> Sequence[str]:
         return [row["path"] for row in await self._connections.fetch(RECORDED, list(upload_ids))]
+
+    @unavailable_in_outage
+    async def stored_paths(self, scope: TenantScope, upload_ids: Collection[UUID]) -> Sequence[str]:
+        rows = await self._connections.fetch(STORED_PATHS, list(upload_ids), scope.every, scope.tenant)
+        return [row["path"] for row in rows]
 
     @unavailable_in_outage
     async def begin_deletion(self, scope: TenantScope, upload_id: UUID, expires_at: datetime | None = None) -> None:
