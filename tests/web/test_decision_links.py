@@ -95,6 +95,7 @@ async def test_only_the_form_decides_and_only_once(service: Service, anyone: htt
     assert (await anyone.put(link)).status_code == 405
     assert (await submit(anyone, link, "maybe")).status_code == 422
     assert (await submit(anyone, link, "approve", "n" * 2_001)).status_code == 422
+    assert (await submit(anyone, link, "reject", "n\x00")).status_code == 422
     assert (await ask_of(service, workflow))["status"] == "RUNNING"
     taken = await submit(anyone, link, "approve", " nice ")
     assert (taken.status_code, "Recorded: approve" in taken.text) == (200, True)
@@ -108,7 +109,7 @@ async def test_only_the_form_decides_and_only_once(service: Service, anyone: htt
         "at": None,
     }
     for late in (await submit(anyone, link, "reject"), await anyone.get(link)):
-        assert (late.status_code, "link decided &#39;approve&#39; at" in late.text) == (410, True)
+        assert (late.status_code, "&#39;approve&#39; was decided at" in late.text) == (410, True)
     assert (await ask_of(service, workflow))["result"] == decided["result"]
     events = await service.events(workflow["id"])
     assert [event["actor"] for event in events if event["type"] == "step.completed" and event["step_id"] == "ask"] == [
@@ -147,6 +148,19 @@ async def test_a_link_survives_pause_and_resume_and_dies_with_its_wait(
     await service.verb(workflow["id"], "cancel")
     gone = await submit(anyone, link, "approve")
     assert (gone.status_code, "The step is CANCELLED." in gone.text) == (410, True)
+
+
+@pytest.mark.parametrize("choice", ["approve", "reject"])
+async def test_a_link_says_what_was_decided_but_neither_by_whom_nor_why(
+    service: Service, anyone: httpx.AsyncClient, choice: str
+) -> None:
+    workflow, link = await asking(service)
+    decision = {"choice": choice, "note": "a secret of ours"}
+    path = f"{WORKFLOWS}{workflow['id']}/steps/ask/decision"
+    assert (await service.client.post(path, json=decision)).status_code == 200
+    late = await anyone.get(link)
+    assert (late.status_code, f"&#39;{choice}&#39; was decided at" in late.text) == (410, True)
+    assert ("tester" in late.text, "secret" in late.text) == (False, False)
 
 
 async def test_a_link_ends_with_the_time_of_its_wait(

@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec import DecodeError, Struct, json
 
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.lifecycle.waits import REJECTED, TIMED_OUT
+from stepwell.domain.lifecycle.waits import REJECT, REJECTED, TIMED_OUT
 from stepwell.domain.records import StepRecord
 
 
@@ -39,11 +39,20 @@ def describe_end(step: StepRecord) -> str:
 
 
 def describe_end_to_anyone(step: StepRecord) -> str:
-    """Return as `describe_end` why *step* doesn't wait for a decision, without errors that are about other steps."""
-    error = step.state.error_message or ""
-    if step.state.status is StepStatus.FAILED and not error.startswith((REJECTED, TIMED_OUT)):
-        return "The step has ended without a decision."
-    return describe_end(step)
+    """Return why *step* doesn't wait for a decision, without names, notes, and errors that are about other steps."""
+    state = step.state
+    if state.status is StepStatus.COMPLETED and state.result is not None:
+        try:
+            result = _read_result(state.result)
+        except DecodeError:
+            return "The step has completed."
+        return f"'{result.choice}' was decided at {_moment(result.at)}."
+    if state.status is not StepStatus.FAILED:
+        return describe_end(step)
+    at = "" if state.completed_at is None else f" at {_moment(state.completed_at)}"
+    if (error := state.error_message or "").startswith(REJECTED):
+        return f"'{REJECT}' was decided{at}."
+    return f"Nobody decided in time{at}." if error.startswith(TIMED_OUT) else "The step has ended without a decision."
 
 
 def _moment(at: datetime) -> str:

@@ -63,6 +63,7 @@ _TOO_OFTEN: Final = "Too many requests. Try again in {} s."
 _NOT_NOW: Final = "The service can't record a decision now. Try again in a few seconds."
 _NO_CHOICE: Final = "Choose one of these."
 _LONG_NOTE: Final = f"A note has at most {MAX_NOTE:,} characters."
+_BAD_NOTE: Final = "A note has no NUL character."
 
 
 class DecisionPageLimits(Struct, frozen=True):
@@ -178,9 +179,9 @@ async def _decide(use: _Use, choice: str, note: str) -> Template:
     found = await use.find()
     if isinstance(found, Template):
         return found
-    if choice not in found.stored.wait.choices or len(note) > MAX_NOTE:
-        error = _LONG_NOTE if len(note) > MAX_NOTE else _NO_CHOICE
-        return use.form(found, HTTPStatus.UNPROCESSABLE_ENTITY, error, note[:MAX_NOTE])
+    error = _LONG_NOTE if len(note) > MAX_NOTE else _BAD_NOTE if "\x00" in note else ""
+    if error or choice not in found.stored.wait.choices:
+        return use.form(found, HTTPStatus.UNPROCESSABLE_ENTITY, error or _NO_CHOICE, note[:MAX_NOTE])
     scope, link = TenantScope(found.stored.tenant), use.link
     try:
         step = await use.services.reads.step_at(scope, link.workflow_id, link.position)
