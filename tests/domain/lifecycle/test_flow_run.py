@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
@@ -416,7 +417,37 @@ def test_a_decision_brings_a_parked_workflow_back_or_makes_it_wait_for_admission
     sim = flow(approval(), StepSpec(depends_on=(0,)), room=room)
     answer(sim, 0)
     sim.do(Park())
-    sim.do(*sim.load_for_verb(), Decide(ACTOR, 0, "approve"))
+    sim.load_for_verb()
+    sim.do(Decide(ACTOR, 0, "approve"))
     assert sim.workflow.waits_for_admission is not room
     assert (sim.workflow.owner is not None, sim.workflow.wake_at) == (room, None)
     assert sim.drive() is WorkflowStatus.COMPLETED
+
+
+@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize(("choice", "run_if"), [("approve", RunIf.ALL_COMPLETED), ("reject", RunIf.ALL_ENDED)])
+def test_a_parked_workflow_that_continues_after_failures_goes_on_after_a_decision(
+    choice: str, run_if: RunIf, *, room: bool
+) -> None:
+    steps = (StepSpec(scripts=FAILS), approval(), StepSpec(depends_on=(1,), run_if=run_if))
+    sim = flow(*steps, policy=OnFailure.CONTINUE, room=room)
+    answer(sim, 1)
+    run_step(sim, 0)
+    sim.do(Park())
+    sim.load_for_verb()
+    sim.do(Decide(ACTOR, 1, choice))
+    assert sim.status is WorkflowStatus.RUNNING
+    sim.drive()
+    assert sim.statuses == [FAILED, COMPLETED if choice == "approve" else FAILED, COMPLETED]
+
+
+def test_a_rejection_that_does_not_stop_a_parked_workflow_leaves_the_times_of_its_retries() -> None:
+    sim = flow(StepSpec(scripts={0: Script(flaky=1)}), approval(optional=True))
+    answer(sim, 1)
+    sim.do(sim.admit_input(0))
+    sim.do(replace(sim.end_input(0), retry_after_s=3600.0))
+    sim.do(Park())
+    sim.load_for_verb()
+    sim.do(Decide(ACTOR, 1, "reject"))
+    assert sim.is_parked
+    assert (sim.workflow.wake_at, sim.statuses) == (sim.now + timedelta(hours=1), [RUNNING, FAILED])

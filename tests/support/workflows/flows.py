@@ -116,6 +116,8 @@ class SimulatedFlow:
         decision = run.apply(inputs[0], self.now)
         for input_ in inputs[1:]:
             decision.merge(run.apply(input_, self.now))
+        if self.takes and isinstance(inputs[-1], Decide | Signal) and run.state.waits_for_admission:
+            decision.merge(run.apply(Unpark(self.new_id()), self.now))
         self._commit(decision)
         for input_ in inputs:
             self._hand_over(input_)
@@ -150,12 +152,9 @@ class SimulatedFlow:
         self._release(self.run.pending_work())
         self.check()
 
-    def load_for_verb(self) -> list[Input]:
-        """Bring a parked workflow into memory. Return what is to be applied before a decision."""
-        if not self.is_parked:
-            return []
-        self.memory = self._load()
-        return [Unpark(self.new_id())] if self.takes and self.status is not WorkflowStatus.PENDING else []
+    def load_for_verb(self) -> None:
+        """Bring a parked workflow into memory."""
+        self.memory = self.memory or self._load()
 
     def admit_if_waiting(self) -> None:
         """A workflow that waits for admission gets in."""
@@ -241,9 +240,10 @@ class SimulatedFlow:
 
     def decide(self, position: int) -> None:
         """Let the wait of a step end by a decision or a signal."""
-        before, input_ = self.load_for_verb(), self.decide_input(position)
+        input_ = self.decide_input(position)
         assert input_ is not None
-        self.do(*before, input_)
+        self.load_for_verb()
+        self.do(input_)
         self.admit_if_waiting()
         self.take_up()
 

@@ -42,15 +42,7 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from stepwell.contract.definition import WorkflowConfig
-from stepwell.contract.enums import (
-    EventType,
-    OnFailure,
-    SkipReason,
-    StepStatus,
-    TaskPhase,
-    TaskStatus,
-    WorkflowStatus,
-)
+from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus, TaskPhase, TaskStatus, WorkflowStatus
 from stepwell.domain.errors import NotWaiting
 from stepwell.domain.lifecycle.allowed_verbs import check_allowed
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
@@ -134,6 +126,12 @@ class Run:
         if state.status is not WorkflowStatus.RUNNING or state.owner is None:
             return False
         return not self._tracker.failures or self.config.on_failure is OnFailure.CONTINUE
+
+    @property
+    def _will_start(self) -> bool:
+        """True if new attempts may start as soon as the workflow has an owner. One that is parked has none."""
+        stopped = self._tracker.failures and self.config.on_failure is not OnFailure.CONTINUE
+        return self.state.status is WorkflowStatus.RUNNING and not stopped
 
     @property
     def active(self) -> bool:
@@ -429,7 +427,7 @@ class Run:
         optional = self.plans[step.position].optional
         self._tracker.count_failure(self.plans[step.position])
         decision.record(step, now, task)
-        facts = {} if self.may_start else self._hold_back(decision, now)
+        facts = {} if self._will_start else self._hold_back(decision, now)
         if optional:
             facts["optional"] = True
         self._emit_step(decision, now, EventType.STEP_FAILED, step, actor, error=step.error_message, **facts)
@@ -478,7 +476,7 @@ class Run:
         left = len(self.steps) - self.state.completed_steps - tracker.skipped - tracker.tolerated
         if not left:
             self._finish(decision, WorkflowStatus.COMPLETED, EventType.WORKFLOW_COMPLETED, SERVICE, now)
-        elif tracker.failures and not self._is_under_way and (left == tracker.failures or not self.may_start):
+        elif tracker.failures and not self._is_under_way and (left == tracker.failures or not self._will_start):
             self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
 
     @property
