@@ -65,7 +65,7 @@ async def ask_of(service: Service, workflow: dict[str, Any]) -> dict[str, Any]:
 async def test_the_page_shows_what_is_decided_and_nothing_else_of_the_tenant(
     service: Service, anyone: httpx.AsyncClient
 ) -> None:
-    draw = configured_step("draw", texts={"a.png": "image", "b.mp4": "video"})
+    draw = configured_step("draw", texts={"a.png": "image", "b.mp4": "video", "c.mp3": "sound"})
     pictures = [mapped("draw", "paths[0]", "first"), mapped("draw", "paths", "all")]
     config = {"message": "Print <b>this</b>?", "choices": ["yes & no", "no"], "size": "A4", "foreign": FOREIGN}
     workflow, link = await asking(service, draw, config=config, input_mappings=pictures)
@@ -76,7 +76,8 @@ async def test_the_page_shows_what_is_decided_and_nothing_else_of_the_tenant(
     assert ("A4" in page.text, "secret" in page.text, workflow["id"] in page.text) == (True, False, False)
     (image,) = re.findall(r'<img src="([^"]+signature[^"]+)"', page.text)
     (video,) = re.findall(r'<video src="([^"]+)"', page.text)
-    for url, content in ((image, b"image"), (video, b"video")):
+    (sound,) = re.findall(r'<p><a href="([^"]+)"', page.text)
+    for url, content in ((image, b"image"), (video, b"video"), (sound, b"sound")):
         assert (await anyone.get(url.replace("&amp;", "&"))).content == content
     assert f"{FOREIGN.split('/')[1]}?" not in page.text  # it has no URL
     assert page.headers["Referrer-Policy"] == "no-referrer"

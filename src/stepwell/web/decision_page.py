@@ -50,6 +50,7 @@ _HEADERS: Final = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_SHOWN_TYPES: Final = ("image/", "video/")  # the page links all other files
 _FILES_S: Final = 900  # how long the URLs of the page's files are valid
 _MAX_FORM_BYTES: Final = 64 * 1024
 _MAX_FIELDS: Final = 8
@@ -123,7 +124,7 @@ class _Use(Struct, frozen=True):
             "until": stored.wait.until,
             "images": [(name, url) for name, path, url in files if is_image(path)],
             "videos": [(name, url) for name, path, url in files if media_type_of(path).startswith("video/")],
-            "downloads": [(name, url) for name, path, url in files if not media_type_of(path)],
+            "downloads": [(name, url) for name, path, url in files if not media_type_of(path).startswith(_SHOWN_TYPES)],
             "texts": texts,
             "choices": stored.wait.choices,
             "error": error,
