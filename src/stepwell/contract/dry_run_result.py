@@ -30,8 +30,8 @@ class DryRun(Struct, frozen=True, kw_only=True):
     """A forecast of a verb. Nothing has changed. The lists hold ids of steps, in the order of the definition; a
     list that doesn't concern the verb is empty. `would_run`: the steps that would wait for a slot at once.
     `would_run_later`: those that would run after others. `may_run`: those that would run only if a condition is true,
-    their own one or one further up. `running`: those whose attempts continue. `kept`: COMPLETED
-    steps, which don't run again. `reset`: those that return to PENDING, by resume with a fresh retry budget.
+    their own one or one further up. `running`: those whose attempts or waits continue. `kept`:
+    COMPLETED steps, which don't run again. `reset`: those that return to PENDING, by resume with a fresh retry budget.
     `still_skipped` and `still_failed`: those that resume leaves SKIPPED or FAILED. `cancelled`: those that become
     CANCELLED. Files are those recorded by the `tasks` tasks that cleanup would examine.
     """

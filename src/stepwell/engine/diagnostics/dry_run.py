@@ -17,6 +17,7 @@ from stepwell.contract.enums import StepStatus
 from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start, Verb
 from stepwell.domain.lifecycle.peer_commands import DryRunQuestion
 from stepwell.domain.lifecycle.run import Run
@@ -142,7 +143,7 @@ def _apply_dry(verb: DryRunVerb, loaded: LoadedWorkflow, verb_input: Verb, now: 
         return _with_starts(run, decision, result)
     kept = [] if verb == "cleanup" else _step_ids(run, StepStatus.COMPLETED, range(len(run.steps)))
     if verb == "pause":
-        running = [run.plans[step.position].step_id for step in run.steps if run.has_attempt(step.position)]
+        running = [run.plans[step.position].step_id for step in run.steps if _goes_on(run, step.position)]
         reset = _step_ids(run, StepStatus.PENDING, sorted(decision.steps))
         return structs.replace(result, running=running, kept=kept, reset=reset)
     jobs = [
@@ -163,7 +164,7 @@ def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
     for step, plan in zip(run.steps, run.plans, strict=True):
         if step.status is StepStatus.COMPLETED:
             kept.append(plan.step_id)
-        elif run.has_attempt(step.position):
+        elif _goes_on(run, step.position):
             running.append(plan.step_id)
         elif step.position in uncertain and step.status is StepStatus.PENDING:
             may_run.append(plan.step_id)
@@ -180,6 +181,11 @@ def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
         still_skipped=_step_ids(run, StepStatus.SKIPPED, range(len(run.steps))),
         still_failed=_step_ids(run, StepStatus.FAILED, range(len(run.steps))),
     )
+
+
+def _goes_on(run: Run, position: int) -> bool:
+    """Return whether the step has an attempt, or waits for something from outside."""
+    return run.has_attempt(position) or (isinstance(run, FlowRun) and position in run.waits)
 
 
 def _step_ids(run: Run, status: StepStatus, positions: range | list[int]) -> list[str]:
