@@ -49,7 +49,10 @@ _MAX_ODD_IDS = 100
 _MAX_SEARCHES = 10
 _HINT = f"write {ESCAPED} for a literal {OPENING}"
 _LONGEST_SHOWN = 100  # characters of an expression in a message
-# Two mistakes of users who expect another language than JMESPath.
+# Mistakes of users who expect another language than JMESPath.
+_OPERATOR_WORD = re.compile(r"(?<![\w.'\"])(?:and|or|not)(?![\w.'\"(])")
+_OPERATOR_ADVICE = "; JMESPath writes && for and, || for or, and ! for not"
+_LITERALS = frozenset({"true", "false", "null"})
 _BARE_NUMBER = re.compile(r"[<>=!]=?\s*-?[0-9]")
 _ARITHMETIC = re.compile(r"Unknown token [-+/%] ")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -231,7 +234,8 @@ class ExpressionChecks:
         for name in sorted(checked.names - RESERVED):
             if name not in self._ids:
                 known = "An expression begins with the id of a step, with inputs or with workflow"
-                meant = self._meant(name, chain(self._ids, (INPUTS, WORKFLOW)))
+                meant = _literal_meant(name, expression.text)
+                meant = meant or self._meant(name, chain(self._ids, (INPUTS, WORKFLOW)))
                 return f"There is no step {quoted(name)}{meant} {known}", "unknown_step"
         return None
 
@@ -250,6 +254,8 @@ class ExpressionChecks:
             return f"; in an expression the id {quoted(odd)} stands in double quotes"
         if _ARITHMETIC.search(why):
             return "; JMESPath has no arithmetic"
+        if _OPERATOR_WORD.search(text):
+            return _OPERATOR_ADVICE
         return "; a number stands in backticks, as in a == `1`" if _BARE_NUMBER.search(text) else ""
 
     def _warn_of_null(self, expression: TemplateExpression, place: Loc, found: "_Found") -> None:
@@ -301,6 +307,17 @@ class _Found:
         read = _MEMBER.fullmatch(expression.text)
         if read is not None and (step_id := read[1] or read[2]) in names:
             self.outputs.append(ReadOutput(step_id, read[3], place))
+
+
+def _literal_meant(name: str, text: str) -> str:
+    """Return the end of a sentence about an unknown *name* that is meant as a value; "" if it isn't.
+
+    *text* is the expression.
+    """
+    if name in _LITERALS:
+        return f"; as a value, {name} stands in backticks: `{name}`."
+    is_compared = re.search(rf'[<>=!]=?\s*"{re.escape(name)}"(?!\s*[.\[])', text) is not None
+    return f"; a text stands in single quotes: '{printable_key(name)}'." if is_compared else ""
 
 
 def _shown(expression: str) -> str:
