@@ -157,7 +157,10 @@ async def test_decisions_at_once_are_taken_once(live: Service) -> None:
 
 async def test_a_decision_is_recorded_while_the_workflow_is_paused(live: Service) -> None:
     workflow = await waiting(live, approval(), join("next", "ask"))
+    forecast = (await live.verb(workflow["id"], "pause", dry_run="true")).json()
     await live.verb(workflow["id"], "pause")
+    dry = (await live.verb(workflow["id"], "resume", dry_run="true")).json()
+    assert (forecast["running"], dry["running"], dry["would_run_later"]) == (["ask"], ["ask"], ["next"])
     assert (await decide(live, workflow, "approve")).status_code == 200
     paused = await live.get(workflow["id"])
     assert (paused["status"], step_of(paused, "next")["status"]) == ("PAUSED", "PENDING")
@@ -170,7 +173,7 @@ async def test_a_signal_ends_the_wait_of_its_step(live: Service) -> None:
     path = f"{WORKFLOWS}{workflow['id']}/signals/"
     assert step_of(workflow, "paid")["waiting_for"]["kind"] == "signal"
     unknown = await live.client.post(f"{path}nobody", json={})
-    assert (unknown.status_code, unknown.json()["detail"]) == (404, "signal not found")
+    assert (unknown.status_code, unknown.json()["detail"]) == (404, "step that waits for the signal 'nobody' not found")
     taken = (await live.client.post(f"{path}paid", json={"data": {"euros": 5}})).json()
     assert (taken["status"], taken["result"]["data"], taken["result"]["by"]) == ("COMPLETED", {"euros": 5}, "tester")
     late = await live.client.post(f"{path}paid")

@@ -49,8 +49,8 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
     `depends_on` holds positions. `provider` is None only for task types that need none. `optional`: its failure
-    doesn't stop the workflow. `flow` is None for a step without condition
-    that neither repeats nor waits.
+    doesn't stop the workflow. `flow` is None for a step without condition that neither repeats nor
+    waits.
     """
 
     position: int

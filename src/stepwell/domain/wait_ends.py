@@ -5,7 +5,8 @@ from datetime import datetime
 from msgspec import DecodeError, Struct, json
 
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.lifecycle.waits import REJECT, REJECTED, TIMED_OUT
+from stepwell.contract.task_configs import REJECT
+from stepwell.domain.lifecycle.waits import REJECTED, TIMED_OUT
 from stepwell.domain.records import StepRecord
 
 

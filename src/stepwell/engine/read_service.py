@@ -35,6 +35,7 @@ from stepwell.domain.records import (
     WorkflowParts,
     WorkflowRecord,
 )
+from stepwell.domain.strict_json.schema_faults import printable_key
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
 from stepwell.engine.task_files import TaskFiles
@@ -126,7 +127,8 @@ class ReadService:
 
     async def step_of_signal(self, scope: TenantScope, workflow_id: UUID, name: str) -> StepRecord:
         """Return the step that waits for signals of this name."""
-        return _require(await self._store.step_of_signal(scope, workflow_id, name), "signal")
+        what = f"step that waits for the signal '{printable_key(name)}'"
+        return _require(await self._store.step_of_signal(scope, workflow_id, name), what)
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version:
         """Return the version of the workflow, for its ETag."""

@@ -57,7 +57,7 @@ def test_one_step_with_flow_makes_a_flow_run() -> None:
 
 @pytest.mark.parametrize("verb", [Decide(ACTOR, 0, "approve"), Signal(ACTOR, "s0")])
 def test_no_step_of_an_ordinary_workflow_waits_for_anything(verb: Decide | Signal) -> None:
-    with pytest.raises(NotWaiting, match="no step of the workflow waits for that"):
+    with pytest.raises(NotWaiting, match="No step of the workflow waits for that"):
         ordinary(plans_of([[]])).apply(verb, flow(StepSpec(condition=True)).now)
 
 
@@ -233,7 +233,7 @@ def test_a_rejection_fails_the_step_and_names_who_rejected() -> None:
 def test_a_choice_that_the_step_does_not_have_is_refused() -> None:
     sim = flow(approval())
     answer(sim, 0)
-    with pytest.raises(NotWaiting, match="the choices are approve, reject, other"):
+    with pytest.raises(NotWaiting, match="The choices are approve, reject, other"):
         sim.run.apply(Decide(ACTOR, 0, "Approve"), sim.now)
 
 
@@ -249,7 +249,7 @@ def test_a_decision_is_late_at_its_time_although_the_timer_has_not_fired() -> No
     sim = flow(approval(answer="timeout", on_timeout="approve"))
     answer(sim, 0)
     sim.now += timedelta(seconds=50)
-    with pytest.raises(NotWaiting, match="the time for the decision has passed"):
+    with pytest.raises(NotWaiting, match="The time for the decision has passed"):
         sim.run.apply(Decide(ACTOR, 0, "reject"), sim.now)
     sim.do(RetryDue(0))
     assert (sim.result(0)["choice"], sim.result(0)["by"]) == ("approve", "stepwell")

@@ -29,6 +29,7 @@ from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus, WaitKind, WorkflowStatus
+from stepwell.contract.task_configs import FAIL, REJECT
 from stepwell.domain.errors import NotWaiting
 from stepwell.domain.lifecycle.allowed_verbs import check_allowed
 from stepwell.domain.lifecycle.decision import Decision
@@ -50,8 +51,6 @@ from stepwell.domain.lifecycle.inputs import (
 from stepwell.domain.lifecycle.repeats import AfterRun, after_run, is_better
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.lifecycle.waits import (
-    FAIL,
-    REJECT,
     REJECTED,
     decision_result,
     delay_result,
@@ -350,12 +349,16 @@ class FlowRun(Run):
     def _decide(self, decision: Decision, input_: Decide, now: datetime) -> None:
         check_allowed("decide", self.state)
         wait = self._waits.get(input_.position)
-        if wait is None or wait.kind is not WaitKind.DECISION or input_.wait_id not in (None, wait.id):
-            raise NotWaiting("the step doesn't wait for this decision, or not any more")
+        if wait is None:
+            raise NotWaiting(f"The step is {self.steps[input_.position].status}, and doesn't wait for a decision.")
+        if wait.kind is not WaitKind.DECISION:
+            raise NotWaiting(f"The step waits for a {wait.kind}, and not for a decision.")
+        if input_.wait_id not in (None, wait.id):
+            raise NotWaiting("The step waits for another decision by now.")
         if is_over(wait, now):
-            raise NotWaiting("the time for the decision has passed")
+            raise NotWaiting("The time for the decision has passed.")
         if input_.choice not in wait.choices:
-            raise NotWaiting(f"the choices are {', '.join(wait.choices)}")
+            raise NotWaiting(f"The choices are {', '.join(wait.choices)}.")
         self._decided(decision, self.steps[input_.position], wait, input_, now)
 
     def _decided(self, decision: Decision, step: StepState, wait: Wait, input_: Decide, now: datetime) -> None:
@@ -371,20 +374,20 @@ class FlowRun(Run):
         check_allowed("signal", self.state)
         position = next((step.position for step in self.steps if self._signal_name(step.position) == input_.name), None)
         if position is None:
-            raise NotWaiting(f"no step waits for a signal '{input_.name}'")
+            raise NotWaiting(f"No step waits for a signal '{input_.name}'.")
         step, signal = self.steps[position], StoredSignal(input_.data, input_.actor, now)
         if step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
-            raise NotWaiting("the step doesn't wait for the signal any more")
+            raise NotWaiting("The step doesn't wait for the signal any more.")
         if (wait := self._waits.get(position)) is not None:
             if is_over(wait, now):
-                raise NotWaiting("the time for the signal has passed")
+                raise NotWaiting("The time for the signal has passed.")
             self._end_wait(decision, step, signal_result(signal), now, input_.actor)
         elif input_.name in self.signals:
-            raise NotWaiting("a signal of this name has arrived already, and the step has yet to take it")
+            raise NotWaiting("A signal of this name has arrived already, and the step hasn't taken it yet.")
         elif sum(len(each.data) for each in self.signals.values()) + len(input_.data) > EARLY_SIGNALS_MAX_BYTES:
             raise NotWaiting(
-                f"the signals that wait for their steps would be over {EARLY_SIGNALS_MAX_BYTES:,} bytes together: "
-                "send this one once its step waits"
+                f"The signals that wait for their steps would be over {EARLY_SIGNALS_MAX_BYTES:,} bytes together: "
+                "send this one once its step waits."
             )
         else:
             self.signals[input_.name] = decision.signals[input_.name] = signal

@@ -243,7 +243,7 @@ class Run:
         """Apply an input about waits and conditions. No step has any here: see `FlowRun`."""
         if isinstance(input_, Decide | Signal):
             check_allowed("decide" if isinstance(input_, Decide) else "signal", self.state)
-            raise NotWaiting("no step of the workflow waits for that")
+            raise NotWaiting("No step of the workflow waits for that.")
 
     # Verbs
 

@@ -6,11 +6,10 @@ from typing import Any
 from msgspec import Raw, json
 
 from stepwell.contract.enums import WaitKind
+from stepwell.contract.task_configs import REJECT
 from stepwell.domain.lifecycle.inputs import WaitTerms
 from stepwell.domain.model import StoredSignal, Wait
 
-REJECT = "reject"
-FAIL = "fail"
 # The beginnings of the errors of steps that were rejected, or whose time for a decision was up.
 REJECTED = "rejected by "
 TIMED_OUT = f"no {WaitKind.DECISION} within "
