@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
-from stepwell.domain.artifacts import named_tasks
+from stepwell.domain.artifacts import MAX_NAMED_FILES, artifact_path, named_files, named_tasks
 
 ONE = UUID("01980000-0000-7000-8000-0000000000a1")
 TWO = UUID("01980000-0000-7000-8000-0000000000b2")
@@ -81,3 +81,17 @@ def test_a_deep_value_is_searched_without_recursion(depth: int) -> None:
 @given(before=st.text(), after=st.text())
 def test_text_around_a_path_makes_no_difference(before: str, after: str) -> None:
     assert named([before, {before: before + PATH + after}, after]) >= {ONE}
+
+
+def test_named_files_are_the_strings_that_are_paths_by_member() -> None:
+    first, second, third = (artifact_path(UUID(int=number), "a.png") for number in (1, 2, 3))
+    shown = {
+        "one": first,
+        "more": [{"deep": [second, first]}, {third: "a key"}],
+        "text": f'see {third}, "{third}" or \\"{third}"',
+        third: 1,
+    }
+    assert named_files(json.encode(shown)) == [("one", first), ("more", second)]
+    many = {"all": [artifact_path(UUID(int=number), "a") for number in range(MAX_NAMED_FILES + 1)]}
+    assert len(named_files(json.encode(many))) == MAX_NAMED_FILES
+    assert named_files(b"{}") == []

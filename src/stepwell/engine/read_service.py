@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+import anyio.lowlevel
+
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import named_files
@@ -112,7 +114,10 @@ class ReadService:
 
     async def _shown(self, stored: Sequence[StoredDecision]) -> list[ShownDecision]:
         """Add the files that the inputs name. A file that isn't the tenant's stays a text."""
-        named = [named_files(each.shown) for each in stored]
+        named: list[list[tuple[str, str]]] = []
+        for each in stored:
+            named.append(named_files(each.shown))
+            await anyio.lowlevel.checkpoint()  # each takes up to 2 ms
         paths: dict[str | None, set[str]] = defaultdict(set)
         for each, files in zip(stored, named, strict=True):
             paths[each.tenant].update(path for _, path in files)
