@@ -1,6 +1,6 @@
 """The definition of a stored workflow, as a client would send it: without the members that have their default."""
 
-from msgspec import UNSET, Raw, field, json, structs
+from msgspec import UNSET, Raw, ValidationError, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
@@ -61,7 +61,10 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
     Workflows that were stored before there were expressions have literal texts. Who sends their definition again gets
     the same workflow.
     """
-    definition = _read_step(step.definition)
+    try:
+        definition = _read_step(step.definition)
+    except ValidationError:  # only a newer version knows it
+        return step.definition
     run_if = UNSET if step.run_if is RunIf.ALL_COMPLETED else step.run_if
     when = UNSET if step.condition is None else step.condition
     repeat = UNSET if step.repeat is None else _read_repeat(step.repeat)

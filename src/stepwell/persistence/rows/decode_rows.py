@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
-from msgspec import json, structs
+from msgspec import ValidationError, json, structs
 
 from stepwell.contract.costs import Cost, CostSums
 from stepwell.contract.definition import Repeat, WorkflowStepDefinition
@@ -32,7 +32,7 @@ from stepwell.persistence.rows.flow_rows import read_flow
 Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are read by column name
 
 read_object = json.Decoder(dict[str, Any]).decode
-_read_definition = json.Decoder(WorkflowStepDefinition).decode
+_read_known_definition = json.Decoder(WorkflowStepDefinition).decode
 _read_repeat = json.Decoder(Repeat).decode
 _read_outputs = json.Decoder(tuple[Output, ...]).decode
 _read_sent = json.Decoder(Sent).decode
@@ -90,6 +90,35 @@ def _cost_sums(text: str | None) -> CostSums | None:
     return None if text is None else cost_sums(_read_sums(text))
 
 
+def task_type(text: str) -> TaskType:
+    """Return the type of a task. One that only a newer version knows stays a text: this version shows it at most."""
+    return TaskType(text) if text in TaskType.__members__ else cast(TaskType, text)
+
+
+def event_type(text: str) -> EventType:
+    """Return the type of an event. One that only a newer version knows stays a text, as above."""
+    return _EVENT_TYPES.get(text) or cast(EventType, text)
+
+
+_EVENT_TYPES = {kind.value: kind for kind in EventType}
+
+
+class _NewerDefinition(WorkflowStepDefinition, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A step's definition that only a newer version knows."""
+
+    task_type: str  # type: ignore[assignment]
+
+
+_read_newer_definition = json.Decoder(_NewerDefinition).decode
+
+
+def _read_definition(text: str) -> WorkflowStepDefinition:
+    try:
+        return _read_known_definition(text)
+    except ValidationError:
+        return _read_newer_definition(text)
+
+
 def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
     """Decode a step's row. *created_at* is that of its workflow. *result* may be left out, because it may be large."""
     definition = _read_definition(row["definition"])
@@ -100,7 +129,7 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
     plan = ResolvedStep(
         position=row["position"],
         step_id=row["step_id"],
-        task_type=TaskType(row["task_type"]),
+        task_type=task_type(row["task_type"]),
         depends_on=tuple(row["depends_on"]),
         max_retries=row["max_retries"],
         timeout_s=row["timeout_s"],
@@ -149,7 +178,7 @@ def task(row: Row) -> Task:
 def history_event(row: Row) -> HistoryEvent:
     return HistoryEvent(
         row["id"],
-        EventType(row["type"]),
+        event_type(row["type"]),
         row["at"],
         row["step_id"],
         row["task_id"],

@@ -9,14 +9,14 @@ from msgspec import json
 from sqlalchemy import BigInteger, Select, Update, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from stepwell.contract.enums import DeliveryStatus, EventType
+from stepwell.contract.enums import DeliveryStatus
 from stepwell.domain.errors import NotFound, StillRunning
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.webhooks.delivery import DeliveryAttempt, DeliveryRecord, delivery_id
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.rows.decode_rows import Row, event_type
 from stepwell.persistence.schema.tables import deliveries, idempotency_keys, workflows
 from stepwell.persistence.stores.workflow_queries import visible
 from stepwell.ports.webhooks import AddressedDelivery
@@ -120,7 +120,7 @@ def _record(row: Row) -> DeliveryRecord:
     return DeliveryRecord(
         delivery_id(row["workflow_id"], row["event_id"]),
         row["event_id"],
-        EventType(row["type"]),
+        event_type(row["type"]),
         DeliveryStatus(row["status"]),
         row["next_at"],
         row["created_at"],

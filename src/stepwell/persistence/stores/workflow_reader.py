@@ -61,6 +61,7 @@ from stepwell.persistence.rows.decode_rows import (
     step_attempts,
     step_record,
     task,
+    task_type,
     workflow_record,
 )
 from stepwell.persistence.schema.tables import artifact_references, events, file_removals, steps, tasks, workflows
@@ -384,7 +385,7 @@ def _task_record(row: Row) -> TaskRecord:
         task=task(row),
         workflow_id=row["workflow_id"],
         step_id=row["step_id"],
-        task_type=TaskType(row["task_type"]),
+        task_type=task_type(row["task_type"]),
         created_at=row["started_at"],
         deleted_at=row["deleted_at"],
     )
