@@ -17,7 +17,7 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import DeadlineAt
 from stepwell.domain.lifecycle.inputs import Update
 from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.model import StepState, WorkflowState
+from stepwell.domain.model import NEVER, ShownWait, StepState, StoredSignal, WorkflowState
 from stepwell.engine.execution import checkpointer as module
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.ports.storage import WorkflowStore
@@ -312,7 +312,8 @@ async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.M
         assert bench.workflow_store.batches == [[A, B, C]]
 
 
-async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["result", "wait", "signal"])
+async def test_big_rows_are_written_in_several_batches_in_order(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BATCH_BYTES", 100)
     async with running() as bench:
         bench.workflow_store.gate.clear()
@@ -320,7 +321,13 @@ async def test_big_results_are_written_in_several_batches_in_order(monkeypatch: 
         await writing(bench)
         for _ in range(5):
             decision = bench.decide(A)
-            decision.steps[0] = StepState(0, result=b"x" * 40)
+            match what:
+                case "result":
+                    decision.steps[0] = StepState(0, result=b"x" * 40)
+                case "wait":
+                    decision.waits[decision.last_event] = ShownWait(shown=b"x" * 40)
+                case "signal":
+                    decision.signals[str(decision.last_event)] = StoredSignal(b"x" * 40, "alice", NEVER)
             bench.checkpointer.submit(decision, None)
         bench.submit(B)
         waiting = bench.flushed(A)

@@ -48,7 +48,9 @@ class NotWritten(StepwellError):
 
 
 class _Change(Struct):
-    """One workflow's part of a batch. `size` is the size of its results in bytes, because only results can be big."""
+    """One workflow's part of a batch. `size` is the size in bytes of what can be big: results, what people see who
+    decide, and signals.
+    """
 
     decision: Decision
     size: int
@@ -364,4 +366,8 @@ def _size(decision: Decision) -> int:
     for step in decision.steps.values():
         if step.result is not None:
             size += len(step.result)
+    for shown in decision.waits.values():
+        size += 0 if shown is None else len(shown.shown)
+    for signal in decision.signals.values():
+        size += 0 if signal is None else len(signal.data)
     return size
