@@ -6,16 +6,20 @@ What must hold:
 - Whatever happens to a parked workflow, it goes on as one that never left memory (F2).
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.engine.execution import timers
+from stepwell.engine.execution.due_waits import DueWaits
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.failing_store import nothing_left
+from support.database.failing_store import nothing_left, scheduler_of
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service, serving, statuses_of, step_of
 from support.workflows.delays import HOUR, delay, in_memory, parked, state_of, until_parked
@@ -241,6 +245,29 @@ async def test_a_failure_that_drains_cancels_the_waits(service: Service, clock: 
     clock.advance(60)
     failed = await service.until_ended(workflow_id)
     assert statuses_of(failed) == {"a": "CANCELLED", "b": "COMPLETED", "c": "FAILED"}
+
+
+async def test_waits_that_are_over_at_the_same_time_end_in_several_turns(
+    service: Service, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timers, "_AT_ONCE", 2)
+    created = await service.create(*(delay(f"wait{number}", seconds=20) for number in range(5)))
+    await service.until(created["id"], lambda workflow: set(statuses_of(workflow).values()) == {"RUNNING"})
+    run = scheduler_of(service).workflows[UUID(created["id"])].run
+    clock.advance(20)
+    assert run.state.completed_steps == 2
+    await asyncio.sleep(0)
+    assert run.state.completed_steps == 4
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+async def test_a_paused_workflow_that_is_due_again_before_its_turn_waits_only_once(
+    service: Service, clock: ManualClock
+) -> None:
+    waits = DueWaits(service.app.services.workflows.access, clock)
+    waits.add([UUID(int=1), UUID(int=2)])
+    waits.add([UUID(int=1)])
+    assert waits.waiting == 2
 
 
 class TestWithOnePlace:

@@ -24,6 +24,7 @@ from stepwell.ports.clock import Clock
 log = structlog.get_logger()
 
 _WRITE_S = 10.0
+_AT_ONCE = 100  # waits that end in one turn of the event loop
 
 
 class DueWaits:
@@ -32,15 +33,25 @@ class DueWaits:
     def __init__(self, access: WorkflowAccess, clock: Clock) -> None:
         self._access, self._clock = access, clock
         self._due: asyncio.Queue[UUID] = asyncio.Queue()
+        self._queued = set[UUID]()
+
+    @property
+    def waiting(self) -> int:
+        """The number of workflows that wait for their turn."""
+        return len(self._queued)
 
     def add(self, workflow_ids: Iterable[UUID]) -> None:
+        """Add workflows. Those that wait for their turn for long are due again meanwhile, and are added only once."""
         for workflow_id in workflow_ids:
-            self._due.put_nowait(workflow_id)
+            if workflow_id not in self._queued:
+                self._queued.add(workflow_id)
+                self._due.put_nowait(workflow_id)
 
     async def run(self) -> None:
         """Work until cancelled."""
         while True:
             workflow_id = await self._due.get()
+            self._queued.discard(workflow_id)
             try:
                 await self._end_waits(workflow_id)
             except (NotFound, NotWritten, Unavailable, TimeoutError) as error:
@@ -54,7 +65,9 @@ class DueWaits:
                 over = [
                     position for position, wait in run.waits.items() if wait.until is not None and wait.until <= now
                 ]
-                for position in sorted(over):
+                for number, position in enumerate(sorted(over), 1):
                     scheduler.apply(workflow, RetryDue(position))
+                    if not number % _AT_ONCE:
+                        await asyncio.sleep(0)
             async with asyncio.timeout(_WRITE_S):
                 await scheduler.checkpointer.flushed(workflow_id)

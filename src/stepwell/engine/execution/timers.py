@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
@@ -10,6 +11,8 @@ from typing import Any
 from stepwell.domain.lifecycle.inputs import Input
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.clock import Clock
+
+_AT_ONCE = 100  # timers that fire in one turn of the event loop: the rest of thousands that are due at once follows
 
 
 async def wait_until_set(event: asyncio.Event, clock: Clock, seconds: float) -> None:
@@ -36,6 +39,8 @@ class Timers:
         fail_fast: Callable[[Callable[..., Any]], Callable[..., None]],
     ) -> None:
         self._clock, self._apply, self._fail_fast = clock, apply, fail_fast
+        self._fired = 0  # in this turn of the event loop
+        self._late: deque[tuple[ActiveWorkflow, Input]] = deque()
 
     def set(self, workflow: ActiveWorkflow, position: int | None, at: datetime | None, due: Input) -> None:
         """Apply *due* at the time *at*, instead of what the timer of that position had; None cancels the timer.
@@ -59,4 +64,18 @@ class Timers:
 
     def _fire(self, workflow: ActiveWorkflow, position: int | None, due: Input) -> None:
         workflow.timers.pop(position, None)
-        self._apply(workflow, due)
+        if not self._fired:
+            asyncio.get_running_loop().call_soon(self._fail_fast(self._begin_turn))
+        self._fired += 1
+        if self._fired > _AT_ONCE:
+            self._late.append((workflow, due))
+        else:
+            self._apply(workflow, due)
+
+    def _begin_turn(self) -> None:
+        self._fired = min(len(self._late), _AT_ONCE)
+        if not self._fired:
+            return
+        asyncio.get_running_loop().call_soon(self._fail_fast(self._begin_turn))
+        for _ in range(self._fired):
+            self._apply(*self._late.popleft())
