@@ -13,6 +13,7 @@ import { inputsOf } from "./step_inputs.js";
 const READ_INTERVAL_MS = 5_000;
 const FACTOR = 10; // the pause after a read is at least this many times as long as the read was
 const MOST_ATTEMPTS = 20; // at first, and with each "Show older"
+const WITHOUT_ATTEMPTS = new Set(["APPROVAL", "SIGNAL", "DELAY"]); // these steps wait, and have no provider
 const RECEIPTS = {
   never_started: "Never sent to the provider",
   provider_cancelled: "Cancelled by the provider",
@@ -135,7 +136,7 @@ export class Drawer {
         ${definitionList(stepFacts(step))}
         ${this.inputs(step)}
         ${this.result(step)}
-        ${this.attempts()}
+        ${this.attempts(step)}
       </div>`, this.element);
   }
 
@@ -171,7 +172,8 @@ export class Drawer {
       <dt class="mono break">${name}</dt><dd>${valueView(value)}</dd></div>`)}</dl></section>`;
   }
 
-  attempts() {
+  attempts(step) {
+    if (WITHOUT_ATTEMPTS.has(step.task_type)) return nothing;
     const { tasks } = this;
     if (tasks === null) return this.error ? nothing : html`<section><h3>Attempts</h3><p class="dim" role="status">Loading…</p></section>`;
     const older = tasks.length - this.mostAttempts;
