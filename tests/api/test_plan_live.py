@@ -269,3 +269,15 @@ async def test_defaults_that_would_make_the_plan_too_large_are_refused(priced: S
     (fault,) = (await priced.client.post(PLAN, json=many)).json()["detail"]
     assert fault["msg"] == "The steps of the plan would have more than 1,000,000 members from the defaults"
     assert len((await planned(priced, body(*steps[:30], config=definition["config"])))["steps"]) == 30
+
+
+async def test_the_length_of_a_wait_is_known_only_of_a_delay(priced: Service) -> None:
+    steps: list[dict[str, Any]] = [
+        {"id": "ask", "task_type": "APPROVAL", "config": {"timeout_s": 60}},
+        {"id": "paid", "task_type": "SIGNAL"},
+        {"id": "pause", "task_type": "DELAY", "config": {"seconds": 90}},
+        {"id": "later", "task_type": "DELAY", "config": {"seconds": "${ask.data}"}},
+    ]
+    forecast = await planned(priced, body(*steps))
+    assert [step["expected_s"] for step in forecast["steps"]] == [None, None, 90.0, None]
+    assert (await planned(priced, body(steps[2])))["critical_path_s"] == 90.0

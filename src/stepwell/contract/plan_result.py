@@ -25,8 +25,9 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     depends on inputs that aren't known yet. `config` is what the provider would get: the step's config over the
     workflow's `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one.
     `price` is the price of one attempt: 0 for work in this process, null if it isn't known. `expected_s` is the median
-    time of the model's successful attempts in this process. `when`, `repeat`, `run_if` and `optional` are those of the
-    definition, or the default. `uncertain`: a condition decides whether the step runs, its own one or one further up.
+    time of the model's successful attempts in this process, or the `seconds` of a DELAY. `when`, `repeat`,
+    `run_if` and `optional` are those of the definition, or the default. `uncertain`: a condition decides whether the
+    step runs, its own one or one further up.
     """
 
     step_id: str

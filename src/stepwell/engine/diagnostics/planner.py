@@ -6,9 +6,10 @@ from typing import Any
 
 import structlog
 
-from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
+from stepwell.domain.mapping.input_mapping import effective_config
 from stepwell.domain.prices import PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import ValidatedWorkflow
@@ -36,7 +37,10 @@ class Planner:
         medians = {key: self._health.median_s(key, scope.covers) for key in keys}
         expected: dict[int, float] = {}
         for position, call in enumerate(calls):
-            if call.provider is None:
+            if validated.steps[position].task_type in WAITS_OF:
+                if (wait_s := _known_wait_s(validated, position)) is not None:
+                    expected[position] = wait_s
+            elif call.provider is None:
                 expected[position] = 0.0
             elif (took_s := medians.get(ModelKey(call.provider, call.model or ""))) is not None:
                 expected[position] = took_s
@@ -61,3 +65,11 @@ class Planner:
         except Exception:  # a bug in the provider, which is reported when the step runs
             log.exception("provider.no_model", action="plan", provider=kind)
             return PlannedCall(kind, None, in_process)
+
+
+def _known_wait_s(validated: ValidatedWorkflow, position: int) -> float | None:
+    """Return the seconds that the step at *position* waits; None unless it is a DELAY that has them in its config."""
+    if validated.steps[position].task_type is not TaskType.DELAY:
+        return None
+    seconds = effective_config(validated.config, validated.request.steps[position]).get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None
