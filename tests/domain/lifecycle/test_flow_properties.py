@@ -136,7 +136,7 @@ def input_of(sim: SimulatedFlow, op: Op) -> Input | None:  # noqa: C901, PLR0912
             return Pause(ACTOR)
         case "resume" if sim.status in (WorkflowStatus.PAUSED, WorkflowStatus.FAILED):
             return Resume(ACTOR, sim.new_id(), sim.new_id())
-        case "deadline" if sim.deadline is not None:
+        case "deadline" if sim.deadline is not None and not [p for p in sim.sleeping() if sim.wake[p] <= sim.deadline]:
             sim.now = max(sim.now, sim.deadline)
             return DeadlinePassed()
         case "give_up":
