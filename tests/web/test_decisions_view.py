@@ -1,7 +1,7 @@
 """The view "Decisions" in Chromium: the pictures beside the buttons, and a decision by keyboard."""
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import User, keep_screenshots
@@ -26,3 +26,19 @@ async def test_a_user_decides_by_keyboard_beside_the_picture(user: User) -> None
     await expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
     step = (await user.client.get(f"/api/v1/workflows/{created['id']}/steps/ask%2F1")).json()
     assert (step["result"]["choice"], step["result"]["note"]) == ("print", "good")
+
+
+async def test_a_user_whose_decision_comes_too_late_reads_who_has_decided(user: User) -> None:
+    created = await user.create({"id": "ask", "task_type": "APPROVAL", "config": {}})
+    decision = f"/api/v1/workflows/{created['id']}/steps/ask/decision"
+
+    async def decide_first(route: Route) -> None:
+        assert (await user.client.post(decision, json={"choice": "approve"})).status_code == 200
+        await route.continue_()
+
+    page = await user.open("/ui/decisions")
+    await page.route(f"**{decision}", decide_first)
+    await page.get_by_role("article").get_by_role("button", name="reject").click()
+    await expect(page.get_by_role("alert")).to_contain_text("decided 'approve' at")
+    await expect(page.get_by_text("Nothing waits for a decision.")).to_be_visible()
+    user.errors.clear()  # the console names the 409

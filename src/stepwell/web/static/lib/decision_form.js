@@ -8,8 +8,9 @@ export function canDecide() {
   return scopes.includes("workflows:approve") || scopes.includes("workflows:write");
 }
 
-/** The form for *decision*: {workflow_id, step_id, choices}. *state* is an object that the caller keeps for the form; it gets
- *  `busy` and `error`. *redraw* shows it again, and *onDecided* is called after the decision, or after it came too late. */
+/** The form for *decision*: {workflow_id, step_id, choices}. *state* is an object that the caller keeps for the form. It gets
+ *  `busy` and `error`. *redraw* shows it again. *onDecided* is called after the decision. If that came too late, it gets
+ *  the error. */
 export function decisionForm(decision, state, { redraw, onDecided }) {
   const submit = async (event) => {
     event.preventDefault();
@@ -23,8 +24,8 @@ export function decisionForm(decision, state, { redraw, onDecided }) {
       announce(`${decision.step_id}: ${choice} is recorded.`);
       onDecided();
     } catch (error) {
-      state.error = error;
-      if (error.status === 409) onDecided();
+      if (error.status === 409) onDecided(error);
+      else state.error = error;
     }
     state.busy = false;
     redraw();

@@ -17,7 +17,7 @@ export default async function mount(element) {
 
 class DecisionsView {
   constructor(element) {
-    Object.assign(this, { element, decisions: null, hasMore: false, limit: PAGE, error: null, forms: new Map() });
+    Object.assign(this, { element, decisions: null, hasMore: false, limit: PAGE, error: null, tooLate: null, forms: new Map() });
     this.refresh = refresher(() => this.load());
   }
 
@@ -51,11 +51,18 @@ class DecisionsView {
       <div class="view-header"><h1>Decisions</h1></div>
       <div class="stack">
         ${this.error ? errorNotice(this.error, () => this.load()) : nothing}
+        ${this.tooLate ? errorNotice(this.tooLate) : nothing}
         ${this.decisions === null ? (this.error ? nothing : loading()) : this.decisions.length
           ? repeat(this.decisions, keyOf, (each) => this.card(each))
           : emptyState("Nothing waits for a decision.", html`<p>A step of the type APPROVAL waits here for people.</p>`)}
         ${this.hasMore ? html`<p class="dim">More wait than are shown. They follow once these are decided.</p>` : nothing}
       </div>`, this.element);
+  }
+
+  /** After a decision. *tooLate* is the error if another one came first: it is shown here, because the card is gone. */
+  onDecided(tooLate = null) {
+    this.tooLate = tooLate;
+    this.refresh();
   }
 
   card(decision) {
@@ -70,7 +77,7 @@ class DecisionsView {
       <div class="decision-files">${decision.files.map((file) => fileView(file))}</div>
       ${texts.length ? html`<dl class="decision-texts">${texts.map(([name, value]) => html`<dt>${name}</dt>
         <dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd>`)}</dl>` : nothing}
-      ${decisionForm(decision, form, { redraw: () => this.draw(), onDecided: () => this.refresh() })}
+      ${decisionForm(decision, form, { redraw: () => this.draw(), onDecided: (tooLate) => this.onDecided(tooLate) })}
     </article>`;
   }
 }

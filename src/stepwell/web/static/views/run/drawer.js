@@ -154,7 +154,12 @@ export class Drawer {
     const decision = { workflow_id: this.reader.run.id, step_id: step.step_id, choices: step.waiting_for.choices };
     const { message } = step.waiting_for;
     return html`<section aria-label="Decision">${message ? html`<p class="decision-message">${message}</p>` : nothing}
-      ${decisionForm(decision, this.form, { redraw: () => this.draw(), onDecided: () => this.read() })}</section>`;
+      ${decisionForm(decision, this.form, { redraw: () => this.draw(), onDecided: (error) => this.onDecided(error) })}</section>`;
+  }
+
+  onDecided(error = null) {
+    this.form.error = error;
+    this.read();
   }
 
   inputs(step) {
