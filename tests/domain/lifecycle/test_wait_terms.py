@@ -48,6 +48,10 @@ def test_inputs_of_the_bound_are_shown() -> None:
     assert len(decision(text="x" * (MAX_SHOWN_BYTES - 11)).shown.shown) == MAX_SHOWN_BYTES
 
 
-def test_a_delay_whose_expression_gave_no_time_is_refused() -> None:
-    with pytest.raises(AttemptError, match="a DELAY needs seconds or until"):
-        wait_terms(WaitKind.DELAY, {"seconds": None}, ID, NOW)
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [({"seconds": None}, "a DELAY needs seconds or until"), ({"until": "\ud800"}, "until is no time")],
+)
+def test_a_delay_whose_expression_gave_no_time_is_refused(inputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(AttemptError, match=message):
+        wait_terms(WaitKind.DELAY, inputs, ID, NOW)

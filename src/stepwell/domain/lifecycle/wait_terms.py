@@ -101,7 +101,7 @@ def _delay_terms(inputs: Mapping[str, Any], wait_id: UUID, now: datetime) -> Wai
 def _time(value: Any) -> datetime:
     try:
         at: datetime = convert(value, datetime)
-    except ValidationError:
+    except (ValidationError, UnicodeEncodeError):
         raise _refused("until is no time, as 2026-11-27T18:00:00Z is") from None
     if at.tzinfo is None:
         raise _refused("until has no time zone: add one, as in 2026-11-27T18:00:00Z")
