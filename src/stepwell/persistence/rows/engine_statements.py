@@ -14,6 +14,7 @@ from stepwell.domain.records import NO_PROCESS
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
 from stepwell.persistence.rows.lease_statements import PROCESSES
+from stepwell.persistence.rows.sql_columns import IS_WRITTEN, assign, names
 
 STATE: Final = (
     ("status", "text"),
@@ -146,18 +147,8 @@ STEP_COLUMNS: Final = tuple(name for name, _ in (*_STEP_STATE, _FLOW))
 TASK_COLUMNS: Final = tuple(name for name, _ in _TASK)
 
 
-def _names(columns: tuple[tuple[str, str], ...], prefix: str = "") -> str:
-    return ", ".join(prefix + name for name, _ in columns)
-
-
-def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
-    return ", ".join(f"{name} = {source}.{name}" for name, _ in columns)
-
-
 _MUTABLE_TASK = _TASK[7:]
 _PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step_2")
-# `(x IN (...)) IS TRUE` always uses a hash table. A bare IN might use another plan if the planner expects few rows.
-_IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
 
 
 def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str:
@@ -166,13 +157,13 @@ def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str
     *flow*: the rows of workflows and steps have the columns of flow control, too.
     """
     state, step_state = ((*STATE, WAKE_AT), (*_STEP_STATE, _FLOW)) if flow else (STATE, _STEP_STATE)
-    assign_step = _assign(step_state, "s")
+    assign_step = assign(step_state, "s")
     if flow:  # a step that repeats keeps its best result so far
         assign_step = assign_step.replace("result = s.result", "result = coalesce(s.result, t.result)")
     workflow_type, step_type = ("checkpoint_workflow_2", "checkpoint_step_3") if flow else _PLAIN_TYPES
     return f"""
 WITH {before}written AS (
-    UPDATE workflows AS t SET {_assign(state, "w")}
+    UPDATE workflows AS t SET {assign(state, "w")}
     FROM unnest($1::{workflow_type}[]) AS w
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
       AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event{fence}
@@ -180,16 +171,16 @@ WITH {before}written AS (
 ), changed_steps AS (
     UPDATE steps AS t SET {assign_step}
     FROM unnest($2::{step_type}[]) AS s
-    WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {_IS_WRITTEN.format("s")}
+    WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {IS_WRITTEN.format("s")}
 ), changed_tasks AS (
-    INSERT INTO tasks ({_names(_TASK)})
-    SELECT {_names(_TASK, "k.")} FROM unnest($3::checkpoint_task_2[]) AS k
-    WHERE {_IS_WRITTEN.format("k")}
-    ON CONFLICT (id) DO UPDATE SET {_assign(_MUTABLE_TASK, "excluded")}
+    INSERT INTO tasks ({names(_TASK)})
+    SELECT {names(_TASK, "k.")} FROM unnest($3::checkpoint_task_2[]) AS k
+    WHERE {IS_WRITTEN.format("k")}
+    ON CONFLICT (id) DO UPDATE SET {assign(_MUTABLE_TASK, "excluded")}
 ), new_events AS (
-    INSERT INTO events ({_names(_EVENT)})
-    SELECT {_names(_EVENT, "e.")} FROM unnest($4::checkpoint_event[]) AS e
-    WHERE {_IS_WRITTEN.format("e")}
+    INSERT INTO events ({names(_EVENT)})
+    SELECT {names(_EVENT, "e.")} FROM unnest($4::checkpoint_event[]) AS e
+    WHERE {IS_WRITTEN.format("e")}
 )"""  # noqa: S608 - built from the constants above
 
 
@@ -212,7 +203,7 @@ _COUNT_COSTS: Final = f"""cost_changes AS (
         SELECT -1, {_COST} FROM tasks AS t WHERE t.cost IS NOT NULL
           AND t.id = ANY(SELECT k.id FROM unnest($3::checkpoint_task_2[]) AS k WHERE k.cost IS NOT NULL)
     ) AS c JOIN workflows AS w ON w.id = c.workflow_id
-    WHERE {_IS_WRITTEN.format("c")}
+    WHERE {IS_WRITTEN.format("c")}
 ), counted_costs AS (
     INSERT INTO daily_costs AS t (tenant, day, provider, model, currency, amount, attempts)
     SELECT tenant, day, provider, model, currency, sum(amount), sum(attempts) FROM cost_changes
@@ -222,13 +213,13 @@ _COUNT_COSTS: Final = f"""cost_changes AS (
 )"""  # noqa: S608 - built from the constants above
 
 _MORE: Final = f"""new_deliveries AS (
-    INSERT INTO deliveries ({_names(_DELIVERY)}, status, attempts, next_at, owner)
-    SELECT {_names(_DELIVERY, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::checkpoint_delivery[]) AS d
-    WHERE {_IS_WRITTEN.format("d")}
+    INSERT INTO deliveries ({names(_DELIVERY)}, status, attempts, next_at, owner)
+    SELECT {names(_DELIVERY, "d.")}, 'PENDING', '[]', d.created_at, $6 FROM unnest($5::checkpoint_delivery[]) AS d
+    WHERE {IS_WRITTEN.format("d")}
 ), used_keys AS (
     UPDATE idempotency_keys AS t SET applied_at = clock_timestamp(), workflow_id = k.workflow_id
     FROM unnest($7::checkpoint_key[]) AS k
-    WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND {_IS_WRITTEN.format("k")}
+    WHERE t.scope = k.scope AND t.key = k.key AND t.token = k.token AND {IS_WRITTEN.format("k")}
 ), begun_cleanups AS (
     INSERT INTO cleanups (workflow_id, lane, owner, next_at)
     SELECT w.id, coalesce(w.tenant, ''), $6, clock_timestamp() FROM workflows AS w
@@ -243,7 +234,7 @@ _MORE: Final = f"""new_deliveries AS (
     INSERT INTO labels (workflow_id, label, created_at)
     SELECT n.workflow_id, n.label, w.created_at
     FROM unnest($11::uuid[], $12::text[]) AS n(workflow_id, label) JOIN workflows AS w ON w.id = n.workflow_id
-    WHERE {_IS_WRITTEN.format("n")}
+    WHERE {IS_WRITTEN.format("n")}
     ON CONFLICT DO NOTHING
 )"""  # noqa: S608 - built from the constants above
 
@@ -279,15 +270,15 @@ VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE
 
 _INSERT: Final = f"""
 WITH new_workflows AS (
-    INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
+    INSERT INTO workflows ({names(_NEW_WORKFLOW)})
+    SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
 ), new_steps AS (
-    INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_3[]) AS s
+    INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_3[]) AS s
 )"""  # noqa: S608 - built from the constants above
 _INSERT_EVENTS: Final = f"""
-INSERT INTO events ({_names(_EVENT)})
-SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
+INSERT INTO events ({names(_EVENT)})
+SELECT {names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
 """  # noqa: S608 - built from the constants above
 
 INSERT: Final = f"{_INSERT} {_INSERT_EVENTS}"
@@ -310,16 +301,16 @@ WITH used_keys AS (
     INSERT INTO labels (workflow_id, label, created_at)
     SELECT * FROM unnest($5::uuid[], $6::text[], $7::timestamptz[]) WHERE EXISTS (SELECT FROM used_keys)
 ), new_workflows AS (
-    INSERT INTO workflows ({_names(_NEW_WORKFLOW)})
-    SELECT {_names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
+    INSERT INTO workflows ({names(_NEW_WORKFLOW)})
+    SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
-    INSERT INTO steps (workflow_id, updated_at, status, {_names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {_names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_3[]) AS s
+    INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_3[]) AS s
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_events AS (
-    INSERT INTO events ({_names(_EVENT)})
-    SELECT {_names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
+    INSERT INTO events ({names(_EVENT)})
+    SELECT {names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e
     WHERE EXISTS (SELECT FROM used_keys)
 )
 SELECT workflow_id FROM used_keys
@@ -485,7 +476,7 @@ FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, 
 
 LOAD_WORKFLOWS: Final = f"""
 SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
-       {_names(STATE)}, wake_at, {LOAD_SIGNALS} AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
+       {names(STATE)}, wake_at, {LOAD_SIGNALS} AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
        CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
@@ -494,18 +485,18 @@ FROM workflows AS w WHERE id = ANY($1::uuid[]) ORDER BY id
 """  # noqa: S608 - built from the constants above
 
 LOAD_STEPS: Final = f"""
-SELECT s.workflow_id, w.created_at, {_names(_NEW_STEP, "s.")},
+SELECT s.workflow_id, w.created_at, {names(_NEW_STEP, "s.")},
        {", ".join(f"s.{name}" for name in STEP_COLUMNS if name != "result")}
 FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
 WHERE s.workflow_id = ANY($1::uuid[]) ORDER BY s.workflow_id, s.position
 """  # noqa: S608 - built from the constants above
 
 LOAD_OPEN_TASKS: Final = f"""
-SELECT {_names(_TASK, "t.")} FROM tasks AS t
+SELECT {names(_TASK, "t.")} FROM tasks AS t
 JOIN steps AS s ON s.workflow_id = t.workflow_id AND s.position = t.position AND s.task_id = t.id
 WHERE t.workflow_id = ANY($1::uuid[]) AND s.status = 'RUNNING' AND t.status = 'RUNNING'
 UNION ALL
-SELECT {_names(_TASK, "t.")} FROM tasks AS t
+SELECT {names(_TASK, "t.")} FROM tasks AS t
 WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL
 """  # noqa: S608 - built from the constants above
 

@@ -7,6 +7,7 @@ PAUSED, without an owner. The index `workflows_due` has the parked workflows in 
 from typing import Final
 
 from stepwell.domain.feature_level import FEATURE_LEVEL, WAITS_LEVEL
+from stepwell.persistence.rows.sql_columns import IS_WRITTEN, assign, names
 
 _WAIT: Final = (
     ("workflow_id", "uuid"),
@@ -31,41 +32,31 @@ _SIGNAL: Final = (
 WAIT_TYPES: Final = {"checkpoint_wait": _WAIT, "checkpoint_signal": _SIGNAL}
 
 
-def _names(columns: tuple[tuple[str, str], ...], prefix: str = "") -> str:
-    return ", ".join(prefix + name for name, _ in columns)
-
-
-def _assign(columns: tuple[tuple[str, str], ...], source: str) -> str:
-    return ", ".join(f"{name} = {source}.{name}" for name, _ in columns)
-
-
-_IS_WRITTEN: Final = "({0}.workflow_id IN (SELECT id FROM written)) IS TRUE"
-
 # Stages of `engine_statements.CHECKPOINT_AND_FLOW`, which follow the stage `written`: the waits $16 that have begun,
 # the places $17 and $18 of those that have ended, the signals $19 that are stored, and the names $21 of those that the
 # workflows $20 have taken. A step that waits again replaces the row of its earlier wait. $22 are tasks and uploads
 # whose files the workflows $23 need from now on.
 WRITE_WAITS: Final = f"""new_waits AS (
-    INSERT INTO waits ({_names(_WAIT)}, tenant)
-    SELECT {_names(_WAIT, "n.")}, w.tenant
+    INSERT INTO waits ({names(_WAIT)}, tenant)
+    SELECT {names(_WAIT, "n.")}, w.tenant
     FROM unnest($16::checkpoint_wait[]) AS n JOIN workflows AS w ON w.id = n.workflow_id
-    WHERE {_IS_WRITTEN.format("n")}
-    ON CONFLICT (workflow_id, position) DO UPDATE SET {_assign(_WAIT[2:], "excluded")}
+    WHERE {IS_WRITTEN.format("n")}
+    ON CONFLICT (workflow_id, position) DO UPDATE SET {assign(_WAIT[2:], "excluded")}
 ), ended_waits AS (
     DELETE FROM waits AS t USING unnest($17::uuid[], $18::int[]) AS n(workflow_id, position)
-    WHERE t.workflow_id = n.workflow_id AND t.position = n.position AND {_IS_WRITTEN.format("n")}
+    WHERE t.workflow_id = n.workflow_id AND t.position = n.position AND {IS_WRITTEN.format("n")}
 ), new_signals AS (
-    INSERT INTO signals ({_names(_SIGNAL)})
-    SELECT {_names(_SIGNAL, "n.")} FROM unnest($19::checkpoint_signal[]) AS n
-    WHERE {_IS_WRITTEN.format("n")}
-    ON CONFLICT (workflow_id, name) DO UPDATE SET {_assign(_SIGNAL[2:], "excluded")}
+    INSERT INTO signals ({names(_SIGNAL)})
+    SELECT {names(_SIGNAL, "n.")} FROM unnest($19::checkpoint_signal[]) AS n
+    WHERE {IS_WRITTEN.format("n")}
+    ON CONFLICT (workflow_id, name) DO UPDATE SET {assign(_SIGNAL[2:], "excluded")}
 ), taken_signals AS (
     DELETE FROM signals AS t USING unnest($20::uuid[], $21::text[]) AS n(workflow_id, name)
-    WHERE t.workflow_id = n.workflow_id AND t.name = n.name AND {_IS_WRITTEN.format("n")}
+    WHERE t.workflow_id = n.workflow_id AND t.name = n.name AND {IS_WRITTEN.format("n")}
 ), new_references AS (
     INSERT INTO artifact_references (task_id, workflow_id)
     SELECT n.task_id, n.workflow_id FROM unnest($22::uuid[], $23::uuid[]) AS n(task_id, workflow_id)
-    WHERE {_IS_WRITTEN.format("n")}
+    WHERE {IS_WRITTEN.format("n")}
     ON CONFLICT DO NOTHING
 )"""  # noqa: S608 - built from the constants above
 
@@ -101,7 +92,7 @@ NEXT_WAKE: Final = f"least({_next_wake('RUNNING')}, {_next_wake('PAUSED')})"
 
 # Lets up to $1 parked workflows that are due wait for admission. The epoch changes, so that whoever has loaded one of
 # them for a verb repeats the verb. Two processes skip each other's rows. Those that are PAUSED don't become active: up
-# to $2 of them are returned. They are due again after $3 seconds, in case that the caller dies. Also returns when the
+# to $2 of them are returned. They are due again after $3 seconds, in case the caller dies. Also returns when the
 # next workflow is due, those that this statement leaves included.
 UNPARK: Final = f"""
 WITH due AS MATERIALIZED ({_due("RUNNING", "$1")}), unparked AS (

@@ -24,8 +24,11 @@ export function statusBadge(status) {
   return badge(status, statusText(status));
 }
 
-/** The status of a step in words: "Failed, optional" if the run goes on without it. */
+const WAITS_FOR = { decision: "a decision", signal: "a signal", delay: "a time", workflow: "a sub-workflow" };
+
+/** The status of a step in words: "Failed, optional" if the run goes on without it, or what it waits for. */
 export function stepStatusText(step) {
+  if (step.status === "RUNNING" && step.waiting_for) return `Waits for ${WAITS_FOR[step.waiting_for.kind] ?? "something"}`;
   return statusText(step.status) + (step.status === "FAILED" && step.optional ? ", optional" : "");
 }
 
