@@ -337,6 +337,25 @@ async def test_big_rows_are_written_in_several_batches_in_order(what: str, monke
         assert bench.workflow_store.batches == [[A], [A, B], [A], [A]]
 
 
+async def test_thousands_of_workflows_that_are_parked_at_once_are_several_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_BATCH_EVENTS", 2)
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+        bench.submit(A)
+        await writing(bench)
+        ids = [UUID(int=number) for number in range(100, 105)]
+        for workflow_id in ids:
+            decision = bench.decide(workflow_id)
+            decision.parked, decision.events = True, []
+            bench.checkpointer.submit(decision, None)
+        waiting = bench.flushed(ids[-1])
+        bench.workflow_store.gate.set()
+        await waiting
+        assert bench.workflow_store.batches == [[A], ids[:2], ids[2:4], ids[4:]]
+
+
 async def test_close_writes_what_is_queued_first_even_through_an_outage() -> None:
     bench = Bench()
     bench.workflow_store.faults.extend([BEFORE, AFTER, BEFORE])

@@ -353,7 +353,7 @@ class _Writer:
 
 
 def _weight(change: _Change) -> Weight:
-    return len(change.decision.events), change.size
+    return len(change.decision.events) or 1, change.size  # a workflow that is parked has no event
 
 
 def _has_room(queued: _Change, decision: Decision, size: int) -> bool:
