@@ -59,9 +59,21 @@ def measuring(service: Service) -> Iterator[Cost]:
 
 @pytest.fixture
 async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
-    """The service on PostgreSQL."""
+    """The service on PostgreSQL, once it sends no statement of its own any more."""
     async with AsyncExitStack() as stack:
-        yield await stack.enter_async_context(running_service(dsn, tmp_path))
+        service = await stack.enter_async_context(running_service(dsn, tmp_path))
+        await until_quiet(service)
+        yield service
+
+
+async def until_quiet(service: Service) -> None:
+    """Wait until no statement was sent for a while: after its start, the service looks for work of other processes."""
+    before, now = -1.0, 0.0
+    async with asyncio.timeout(60):
+        while before != now:
+            before = now
+            await asyncio.sleep(0.5)
+            now = service.app.metrics.value("stepwell_database_statements_total")
 
 
 async def create(service: Service, body: dict[str, Any], *, start: bool = True) -> UUID:
