@@ -43,7 +43,6 @@ async def test_types_of_tasks_and_events_that_only_a_newer_version_knows_are_sho
         for step in ((await read(path))["steps"][0], await read(f"{path}/steps/a")):
             assert step["task_type"] == "NEWER"
         assert (await read(f"{path}/definition"))["steps"] == [{"id": "a", "task_type": "NEWER", "new": 1}]
-        await read(f"{path}/explain")
         await read("/api/v1/workflows/?include_steps=true")
         for found in (await read(f"{path}/events"), await read("/api/v1/events")):
             assert [event["type"] for event in found["events"]] == ["step.newer"]

@@ -112,16 +112,21 @@ class _NewerDefinition(WorkflowStepDefinition, frozen=True, kw_only=True, forbid
 _read_newer_definition = json.Decoder(_NewerDefinition).decode
 
 
-def _read_definition(text: str) -> WorkflowStepDefinition:
+def _read_definition(text: str, *, shown: bool) -> WorkflowStepDefinition:
     try:
         return _read_known_definition(text)
     except ValidationError:
+        if not shown:
+            raise
         return _read_newer_definition(text)
 
 
-def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> StepRecord:
-    """Decode a step's row. *created_at* is that of its workflow. *result* may be left out, because it may be large."""
-    definition = _read_definition(row["definition"])
+def step_record(row: Row, created_at: datetime, result: bytes | None = None, *, shown: bool = False) -> StepRecord:
+    """Decode a step's row. *created_at* is that of its workflow. *result* may be left out, because it may be large.
+
+    *shown*: an answer shows the step, and nothing runs it. So it may have what only a newer version knows.
+    """
+    definition = _read_definition(row["definition"], shown=shown)
     if row["condition"] is not None:
         definition = structs.replace(definition, when=row["condition"])
     if row["repeat"] is not None:
@@ -129,7 +134,7 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
     plan = ResolvedStep(
         position=row["position"],
         step_id=row["step_id"],
-        task_type=task_type(row["task_type"]),
+        task_type=task_type(row["task_type"]) if shown else TaskType(row["task_type"]),
         depends_on=tuple(row["depends_on"]),
         max_retries=row["max_retries"],
         timeout_s=row["timeout_s"],
@@ -146,8 +151,8 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None) -> 
     values["skip_reason"] = reason
     if (flow := values["flow"]) is not None:
         values["flow"] = read_flow(flow)
-    shown = result if status is StepStatus.COMPLETED else None  # a step that repeats has its best result so far
-    state = StepState(position=row["position"], result=shown, **values)
+    of_step = result if status is StepStatus.COMPLETED else None  # a step that repeats has its best result so far
+    state = StepState(position=row["position"], result=of_step, **values)
     return StepRecord(row["id"], plan, definition, state, created_at)
 
 
@@ -175,10 +180,11 @@ def task(row: Row) -> Task:
     return Task(**values)
 
 
-def history_event(row: Row) -> HistoryEvent:
+def history_event(row: Row, *, shown: bool = False) -> HistoryEvent:
+    """Decode an event's row. *shown*: an answer shows it, so its type may be one that only a newer version knows."""
     return HistoryEvent(
         row["id"],
-        event_type(row["type"]),
+        event_type(row["type"]) if shown else EventType(row["type"]),
         row["at"],
         row["step_id"],
         row["task_id"],

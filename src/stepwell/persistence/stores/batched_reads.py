@@ -160,7 +160,7 @@ def _steps(rows: list[Row], record: WorkflowRecord) -> list[StepRecord]:
     records = []
     for row in rows:
         step = dict(zip(_STEP_COLUMNS, row[-len(_STEP_COLUMNS) :], strict=True))
-        read = step_record(step, record.created_at, _bytes(step["result"]))
+        read = step_record(step, record.created_at, _bytes(step["result"]), shown=True)
         read.attempts = step_attempts(step)
         records.append(read)
     return records

@@ -7,11 +7,12 @@ from collections.abc import Collection, Sequence
 from typing import Final, cast
 from uuid import UUID
 
+from stepwell.contract.enums import TaskType
 from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskRecord, TaskToClean
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
-from stepwell.persistence.rows.decode_rows import Row, task, task_type
+from stepwell.persistence.rows.decode_rows import Row, task
 from stepwell.persistence.rows.engine_statements import TASK_COLUMNS
 
 # The maximum. A connection is opened only if all others are in use, so without cleanups there is none.
@@ -182,5 +183,5 @@ class PostgresCleanups:
 
 
 def _task(row: Row) -> TaskToClean:
-    record = TaskRecord(task(row), row["workflow_id"], row["step_id"], task_type(row["task_type"]), row["started_at"])
+    record = TaskRecord(task(row), row["workflow_id"], row["step_id"], TaskType(row["task_type"]), row["started_at"])
     return TaskToClean(record, row["referenced_by"], row["begun"])

@@ -73,7 +73,7 @@ class PostgresEventFeed:
             rows = (await connection.execute(_history(scope), parameters)).mappings().all()
         if not rows:
             return None
-        events = [history_event(row) for row in rows if row["id"] is not None]
+        events = [history_event(row, shown=True) for row in rows if row["id"] is not None]
         return HistoryPage(events, WorkflowStatus(rows[0]["status"]), rows[0]["last_event"])
 
     @unavailable_in_outage
@@ -233,7 +233,7 @@ def _read_page(rows: Any, after: FeedCursor, limit: int, window: int) -> FeedPag
 def _event(row: Row) -> FeedEvent:
     workflow_id = row["workflow_id"]
     return FeedEvent(
-        history_event(row),
+        history_event(row, shown=True),
         workflow_id,
         row["tenant"],
         row["origin_instance"],

@@ -161,7 +161,7 @@ class PostgresWorkflowReader:
                 return None
             query = workflow_queries.page_steps(results=True).where(steps.c.position == found.position)
             row = (await connection.execute(query, {"ids": [workflow_id]})).mappings().one()
-        record = step_record(row, found.created_at, row["result"])
+        record = step_record(row, found.created_at, row["result"], shown=True)
         record.attempts = step_attempts(row)
         return record
 
@@ -199,7 +199,7 @@ class PostgresWorkflowReader:
         async with self._engine.connect() as connection:
             if not await _exists(connection, scope, workflow_id):
                 return None
-            return [history_event(row) for row in (await connection.execute(query)).mappings()]
+            return [history_event(row, shown=True) for row in (await connection.execute(query)).mappings()]
 
     @unavailable_in_outage
     async def tasks(
@@ -333,7 +333,7 @@ async def _steps_of(
     for row in (await connection.execute(query, {"ids": list(created)})).mappings():
         workflow_id = row["workflow_id"]
         result = row["result"] if parts.results else None
-        record = step_record(row, created[workflow_id], result)
+        record = step_record(row, created[workflow_id], result, shown=True)
         record.attempts = step_attempts(row)
         by_workflow[workflow_id].append(record)
     return by_workflow
