@@ -425,4 +425,5 @@ async def test_a_decision_and_a_signal_are_taken_by_the_process_that_runs_the_wo
     assert problem_of(late[0]) == problem_of(late[1])
     signalled = await pair.other.client.post(f"{path}/signals/paid", json={"data": [1]})
     assert signalled.json()["result"]["data"] == [1]
-    assert statuses_of(await pair.one.get(created["id"])) == {"a": "RUNNING", "ask": "COMPLETED", "paid": "COMPLETED"}
+    ended = {"a": "RUNNING", "ask": "COMPLETED", "paid": "COMPLETED"}
+    await pair.one.until(created["id"], lambda shown: statuses_of(shown) == ended)
