@@ -71,9 +71,11 @@ def test_the_concurrency_holds_while_processes_start_stop_and_die(
     until_jobs(emulator, 2)
     processes.kill(first)
     processes.start()
-    processes.until_completed()
+    # A process may have been killed during a submit. Then nobody knows whether the job exists.
+    processes.until_completed(or_failed_with="not submitted again")
     assert emulator.most_waiting == LIMIT
-    assert len(emulator.jobs) == STEPS * len(processes.ids), "no job was paid twice"
+    prompts = [job.input["prompt"] for job in emulator.jobs.values()]
+    assert len(prompts) == len(set(prompts)), "no job was paid twice"
 
 
 def test_the_concurrency_holds_when_a_frozen_process_wakes_up(
