@@ -3,7 +3,7 @@
 `workflows.wake_at` is null unless the workflow is parked: it only waits, has no owner and isn't in memory. It needs a
 process again at that time. 9999-12-31 23:59:59.999999+00 stands for never: then only a decision, a signal or a verb
 wakes it. `steps.flow` is null for ordinary steps. It has the wait of a step, or the state of its repetition, as JSON.
-`waits` has a row for each wait: what people see of it. `signals` are those that no step has taken yet.
+`waits` has a row for each wait for a decision, as people see it. `signals` are those that no step has taken yet.
 
 The index of the workflows that wait for admission leaves out those that are parked, so it has another name.
 `build_missing_indexes` builds it, and the one of the workflows that are due. Until then, admission reads the whole

@@ -1,4 +1,4 @@
-"""What parked workflows cost a service: memory, statements and connections, and how soon one that is due runs.
+"""The cost of parked workflows for a service: memory, statements and connections, and how soon one that is due runs.
 
     python tests/bench/parked.py [--workflows 100000] [--seconds 60]
 

@@ -1,4 +1,4 @@
-"""What one process has parked, another one runs when it is due, whether the first lives or not."""
+"""Workflows that one process has parked: another one runs them when they are due, whether the first lives or not."""
 
 import asyncio
 import multiprocessing

@@ -80,7 +80,7 @@ class TaskType(StrEnum):
 
 
 class WaitKind(StrEnum):
-    """What a step waits for: a decision, a signal, a time, or the end of a sub-workflow."""
+    """The kinds of waits: for a decision, a signal, a time, or the end of a sub-workflow."""
 
     DECISION = "decision"
     SIGNAL = "signal"

@@ -15,7 +15,7 @@ Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
 
 
 class WaitingFor(Struct, kw_only=True):
-    """What a step waits for. `message`, `choices` and `decision_url` are those of a decision, and null otherwise."""
+    """The wait of a step. `message`, `choices` and `decision_url` are those of a decision, and null otherwise."""
 
     kind: WaitKind
     since: Time

@@ -59,7 +59,7 @@ NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Wait(Struct, frozen=True):
-    """What a step waits for. A step that waits again has another `id`.
+    """The wait of a step for a decision, a signal or a time. A step that waits again has another `id`.
 
     `until` is None if it waits without limit. `on_timeout` is the choice that the time-out takes, or "fail" or
     "continue". `rejects`: the choice "reject" fails the step. People see `message`.
@@ -92,7 +92,7 @@ NO_FLOW: Final = FlowState()
 
 
 class ShownWait(Struct, frozen=True):
-    """What a person sees who decides. `shown` is an encoded JSON object of further inputs."""
+    """The part of a wait that is shown to who decides. `shown` is an encoded JSON object of further inputs."""
 
     message: str | None = None
     shown: bytes = b"{}"

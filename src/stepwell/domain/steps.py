@@ -10,7 +10,10 @@ from stepwell.contract.enums import WAITS_OF, ProviderType, RunIf, TaskType, Wai
 
 
 class RepeatPlan(Struct, frozen=True, gc=False):
-    """How often a step runs at most. `has_best`: the run with the highest number counts, otherwise the last one."""
+    """The repetition of a step: at most `max` runs.
+
+    `has_best`: if none is good enough, the run with the highest number counts, otherwise the last one.
+    """
 
     max: int
     has_best: bool = False

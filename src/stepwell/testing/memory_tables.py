@@ -141,7 +141,7 @@ class UploadRow(Struct):
 
 
 class WaitRow(Struct, frozen=True):
-    """What people see of a wait for a decision."""
+    """An open decision as people see it."""
 
     wait: Wait
     shown: ShownWait

@@ -1,4 +1,4 @@
-"""What a decision about a parked workflow does: it goes on here at once if there is room, and otherwise in its turn.
+"""Decisions about parked workflows: they go on here at once if there is room, and otherwise in their turn.
 
 What must hold:
 - A decision, a signal or a verb that comes while a workflow is parked isn't lost (F6).

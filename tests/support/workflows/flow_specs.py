@@ -14,7 +14,7 @@ MAX_RETRIES = 2
 
 
 class Script(Struct, frozen=True):
-    """What the attempts of one run of a step do: so many fail first, then one ends for good."""
+    """The attempts of one run of a step: so many fail first, then one ends for good."""
 
     flaky: int = 0
     succeeds: bool = True

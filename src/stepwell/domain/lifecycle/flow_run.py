@@ -65,7 +65,7 @@ from stepwell.domain.steps import ResolvedStep
 
 # A workflow whose next time comes sooner stays in memory.
 PARKED_FROM = timedelta(seconds=30)
-# What the signals of a workflow that no step has taken may hold together: they are in memory whenever it is.
+# The most bytes of the signals of a workflow that no step has taken, together: they are in memory whenever it is.
 EARLY_SIGNALS_MAX_BYTES = 1024 * 1024
 
 

@@ -145,7 +145,7 @@ class FollowUpEnded(Struct, frozen=True):
 
 
 class RunVerdict(Struct, frozen=True):
-    """What the expressions of a `repeat` say about a result.
+    """The values of the expressions of a `repeat` over a result.
 
     `done` is the truth of `until`. `best` is the value of `best`; None if there is no such expression, or if its value
     is no number.
@@ -205,7 +205,7 @@ class GiveUp(Struct, frozen=True):
 
 
 class WaitTerms(Struct, frozen=True):
-    """What a step is going to wait for, from its evaluated config.
+    """The terms of a wait that is about to begin, from the evaluated config of its step.
 
     `id` is that of the new wait. A DELAY has `until`; a decision or a signal may have `timeout_s`. `shown` is what a
     person sees who decides. The other fields are those of `model.Wait`.

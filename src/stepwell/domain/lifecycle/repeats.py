@@ -8,7 +8,10 @@ from stepwell.domain.steps import RepeatPlan
 
 
 class AfterRun(Enum):
-    """What follows a run that has succeeded. TAKE: its result is the step's. TAKE_BEST: the best earlier one is."""
+    """The next transition after a run that has succeeded.
+
+    REPEAT: another run follows. TAKE: its result is the step's. TAKE_BEST: the best earlier one is.
+    """
 
     REPEAT = auto()
     TAKE = auto()

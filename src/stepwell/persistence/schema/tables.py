@@ -182,7 +182,7 @@ class StepColumns(TypedColumns):
 
 
 class WaitColumns(TypedColumns):
-    """What people see of the waits of steps, one row for each. `shown` has the inputs that a decision is about."""
+    """The open decisions, a row for each, as people see them. `shown` has the inputs that a decision is about."""
 
     workflow_id = _id()
     position = _int()
