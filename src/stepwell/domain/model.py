@@ -1,7 +1,7 @@
 """The state of a workflow, its steps and its tasks: what changes while it runs."""
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
@@ -78,11 +78,12 @@ class Wait(Struct, frozen=True):
 class FlowState(Struct, frozen=True):
     """The state of a step's flow control. It is replaced as a whole, because copies of a step share it.
 
-    `run` counts the ended runs of a step that repeats. `candidate_bytes` is the size of the best result so far, None
-    without one, and `best` its number.
+    `items` is the number of its items, None before they are known. `run` counts the ended runs of a step that repeats.
+    `candidate_bytes` is the size of the best result so far, None without one, and `best` its number.
     """
 
     wait: Wait | None = None
+    items: int | None = None
     run: int = 0
     candidate_bytes: int | None = None
     best: float | None = None
@@ -131,6 +132,23 @@ class StepState(Struct, gc=False):
     flow: FlowState | None = None
 
 
+class ItemPlace(NamedTuple):
+    """The place of an item: the position of its step, and its number among the items of the step."""
+
+    step: int
+    item: int
+
+
+class ItemState(StepState, kw_only=True, gc=False):
+    """The changing columns of an item's row. Its `position` is one of its own, after those of the steps.
+
+    `value` is encoded JSON.
+    """
+
+    place: ItemPlace
+    value: bytes
+
+
 class Sent(Struct, frozen=True):
     """A request to a provider, committed before its first byte is sent.
 
@@ -150,7 +168,7 @@ class Task(Struct):
     `seed` is stored with INTENT, so that a recovery renders the same image. `sent` is None until a request is about to
     be sent to a provider; `remote_id` and `urls` are None until the provider has answered. If an attempt was
     abandoned with a job at a provider, it is followed up until `follow_up_until`, or until its `cancel_receipt` is
-    final; `follow_up_until` is then None.
+    final; `follow_up_until` is then None. `place` is that of its item; None if it is no item's.
     """
 
     id: UUID
@@ -171,6 +189,7 @@ class Task(Struct):
     error: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    place: ItemPlace | None = None
 
 
 class HistoryEvent(Struct, frozen=True):

@@ -9,6 +9,13 @@ from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import WAITS_OF, ProviderType, RunIf, TaskType, WaitKind
 
 
+class ForEachPlan(Struct, frozen=True, gc=False):
+    """How a step runs once per item. `collect`: failed items don't fail the step."""
+
+    max_concurrency: int = 10
+    collect: bool = False
+
+
 class RepeatPlan(Struct, frozen=True, gc=False):
     """The repetition of a step: at most `max` runs.
 
@@ -27,6 +34,7 @@ class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
     """
 
     has_condition: bool = False
+    for_each: ForEachPlan | None = None
     repeat: RepeatPlan | None = None
     waits_for: WaitKind | None = None
     signal: str | None = None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Struct
+from msgspec import Struct, json
 from msgspec.structs import replace
 
 from stepwell.contract.definition import RetryPolicy, WorkflowConfig
@@ -38,6 +38,11 @@ def specs_of(draw: st.DrawFn, depends_on: tuple[int, ...]) -> StepSpec:
     """An ordinary step, a repetition or a wait, perhaps with a condition."""
     waits_for = draw(st.sampled_from([None, None, None, *_WAITS]))
     repeat = draw(st.none() | _repeats) if waits_for is None else None
+    items = draw(st.none() | st.integers(0, 4)) if waits_for is None else None
+    runs = range(3 if repeat else 1)
+    keys: list[int | tuple[int, int]] = (
+        list(runs) if items is None else [(i, run) for i in range(items) for run in runs]
+    )
     return StepSpec(
         depends_on=depends_on,
         run_if=draw(st.sampled_from(RunIf)),
@@ -47,7 +52,10 @@ def specs_of(draw: st.DrawFn, depends_on: tuple[int, ...]) -> StepSpec:
         on_timeout=draw(st.sampled_from(["fail", "continue" if waits_for is WaitKind.SIGNAL else "approve"])),
         answer=draw(st.sampled_from(["decide", "decide", "reject", "early", "timeout"])),
         repeat=repeat,
-        scripts={run: draw(_scripts) for run in range(3 if repeat else 1) if draw(st.booleans())},
+        items=items,
+        collect=draw(st.booleans()),
+        concurrency=draw(st.integers(1, 3)),
+        scripts={key: draw(_scripts) for key in keys if draw(st.booleans())},
     )
 
 
@@ -60,7 +68,10 @@ def definitions(draw: st.DrawFn) -> list[StepSpec]:
         before = st.lists(st.sampled_from(order[:index]), unique=True, max_size=3) if index else st.just([])
         needed[position] = draw(before)
     specs = [draw(specs_of(tuple(needed[position]))) for position in range(len(order))]
-    if all(spec.condition is None and spec.waits_for is None and spec.repeat is None for spec in specs):
+    if all(
+        spec.condition is None and spec.waits_for is None and spec.repeat is None and spec.items is None
+        for spec in specs
+    ):
         specs[0] = replace(specs[0], condition=True)
     return specs
 
@@ -209,19 +220,32 @@ def check_as_predicted(sim: SimulatedFlow, predicted: list[Predicted]) -> None:
             assert step.status is end.status, (position, step, end)
         if step.status is SKIPPED:
             assert step.skip_reason in end.reasons
-        if step.status is COMPLETED and end.run is not None:
-            assert sim.result(position) == {"run": end.run}
+        if step.status is COMPLETED:
+            check_results(sim, position, end)
+
+
+def check_results(sim: SimulatedFlow, position: int, end: Predicted) -> None:
+    """The items of a COMPLETED step have ended as its definition says, and the results are of the runs that count."""
+    items = [row for _, row in sorted(sim.item_rows.items()) if row.place.step == position]
+    assert [row.status for row in items] == end.items
+    if None in end.runs:
+        assert sim.result(position) == {"run": end.runs[None]}
+    for row in items:
+        if row.status is COMPLETED:
+            assert json.decode(row.result or b"") == {"run": end.runs[row.place.item]}
 
 
 def check_money(sim: SimulatedFlow) -> None:
     """No run that has succeeded was repeated, and nothing ran after its step was COMPLETED."""
     assert all(number == 1 for number in sim.done.values())
-    completed = set[str | None]()
+    completed = set[tuple[str | None, object]]()
     for event in sim.events:
+        key = (event.step_id, event.data.get("item"))
         if event.type in (EventType.STEP_STARTED, EventType.STEP_WAITING, EventType.STEP_COMPLETED):
-            assert event.step_id not in completed
+            assert key not in completed
+            assert (event.step_id, None) not in completed
         if event.type is EventType.STEP_COMPLETED:
-            completed.add(event.step_id)
+            completed.add(key)
 
 
 @settings(max_examples=100, deadline=None)
@@ -257,6 +281,7 @@ def test_resume_runs_only_what_did_not_complete(make: Setup, script: list[Op]) -
     if sim.drive() is not WorkflowStatus.FAILED:
         return
     kept = {position: row.result for position, row in enumerate(sim.step_rows) if row.status is COMPLETED}
+    kept_items = {(row.place.step, row.place.item) for row in sim.item_rows.values() if row.status is COMPLETED}
     runs = [sim.run_number(position) for position in range(len(sim.specs))]
     sim.specs, sim.config = [healed(spec) for spec in sim.specs], replace(sim.config, workflow_timeout_s=None)
     before = len(sim.events)
@@ -264,7 +289,10 @@ def test_resume_runs_only_what_did_not_complete(make: Setup, script: list[Op]) -
     sim.resume()
     assert sim.drive() is WorkflowStatus.COMPLETED
     for event in sim.events[before:]:
-        assert event.step_id is None or int(event.step_id[1:]) not in kept
+        if event.step_id is not None:
+            position = int(event.step_id[1:])
+            assert position not in kept
+            assert (position, event.data.get("item")) not in kept_items
     for position, result in kept.items():
         assert sim.step_rows[position].result == result
     for position, run in enumerate(runs):

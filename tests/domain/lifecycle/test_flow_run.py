@@ -9,36 +9,19 @@ from msgspec.structs import replace
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition, NotWaiting
-from stepwell.domain.lifecycle.flow_run import EARLY_SIGNALS_MAX_BYTES, FlowRun, new_run
+from stepwell.domain.lifecycle.flow_run import EARLY_SIGNALS_MAX_BYTES, FlowRun
 from stepwell.domain.lifecycle.inputs import Cancel, Decide, Park, Pause, RetryDue, Signal
+from stepwell.domain.lifecycle.item_run import ItemRun, new_run
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.model import NEVER, StepState, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, plan_of
-from support.workflows.flows import ACTOR, SimulatedFlow
+from support.workflows.flows import ACTOR, SimulatedFlow, answer, approval, flow, run_step
 from support.workflows.runs import plans_of
 
 COMPLETED, FAILED, SKIPPED, PENDING = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED, StepStatus.PENDING
 RUNNING, CANCELLED = StepStatus.RUNNING, StepStatus.CANCELLED
 FAILS = {0: Script(succeeds=False)}
-
-
-def flow(*specs: StepSpec, policy: OnFailure = OnFailure.DRAIN, room: bool = True) -> SimulatedFlow:
-    return SimulatedFlow(specs, WorkflowConfig(on_failure=policy), unpark=room)
-
-
-def approval(answer: str = "decide", on_timeout: str = "fail", **more: object) -> StepSpec:
-    return StepSpec(waits_for=WaitKind.DECISION, answer=answer, on_timeout=on_timeout, **more)  # type: ignore[arg-type]
-
-
-def answer(sim: SimulatedFlow, *positions: int) -> None:
-    for position in positions:
-        sim.do(sim.answer_input(position))
-
-
-def run_step(sim: SimulatedFlow, position: int) -> None:
-    sim.do(sim.admit_input(position))
-    sim.do(sim.end_input(position))
 
 
 def reasons(sim: SimulatedFlow) -> list[SkipReason | None]:
@@ -53,6 +36,7 @@ def ordinary(plans: list[ResolvedStep]) -> Run:
 def test_one_step_with_flow_makes_a_flow_run() -> None:
     assert type(ordinary(plans_of([[], [0]]))) is Run
     assert type(ordinary([plan_of(0, StepSpec(condition=True))])) is FlowRun
+    assert type(ordinary([plan_of(0, StepSpec(items=1))])) is ItemRun
 
 
 @pytest.mark.parametrize("verb", [Decide(ACTOR, 0, "approve"), Signal(ACTOR, "s0")])

@@ -4,11 +4,12 @@
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from msgspec import Struct, field
 
 from stepwell.contract.enums import ProviderType, RunIf, SkipReason, StepStatus, TaskType, WaitKind
-from stepwell.domain.steps import FlowPlan, RepeatPlan, ResolvedStep
+from stepwell.domain.steps import FlowPlan, ForEachPlan, RepeatPlan, ResolvedStep
 
 MAX_RETRIES = 2
 
@@ -32,8 +33,9 @@ class RepeatSpec(Struct, frozen=True):
 class StepSpec(Struct, frozen=True, kw_only=True):
     """A step of a random definition, and all that its world does. `condition` is None without one.
 
-    `scripts` are by the number of the run, as far as they aren't the usual one. `answer`: how a wait ends, "decide",
-    "reject", "early" (a signal that comes before its step waits) or "timeout".
+    `items` is None unless it is a `for_each`. `scripts` are by the number of the run, or of the item and the run, as
+    far as they aren't the usual one. `answer`: how a wait ends, "decide", "reject", "early" (a signal that comes before
+    its step waits) or "timeout".
     """
 
     depends_on: tuple[int, ...] = ()
@@ -43,16 +45,20 @@ class StepSpec(Struct, frozen=True, kw_only=True):
     waits_for: WaitKind | None = None
     on_timeout: str = "fail"
     answer: str = "decide"
+    items: int | None = None
+    collect: bool = False
+    concurrency: int = 2
     repeat: RepeatSpec | None = None
-    scripts: Mapping[int, Script] = field(default_factory=dict)
+    scripts: Mapping[Any, Script] = field(default_factory=dict)
 
-    def script(self, run: int) -> Script:
-        return self.scripts.get(run, Script())
+    def script(self, item: int | None, run: int) -> Script:
+        return self.scripts.get(run if item is None else (item, run), Script())
 
 
 def plan_of(position: int, spec: StepSpec) -> ResolvedStep:
     flow = FlowPlan(
         has_condition=spec.condition is not None,
+        for_each=None if spec.items is None else ForEachPlan(spec.concurrency, spec.collect),
         repeat=None if spec.repeat is None else RepeatPlan(spec.repeat.max, spec.repeat.has_best),
         waits_for=spec.waits_for,
         signal=f"signal {position}" if spec.waits_for is WaitKind.SIGNAL else None,
@@ -71,11 +77,14 @@ def plan_of(position: int, spec: StepSpec) -> ResolvedStep:
 
 
 class Predicted(Struct):
-    """How a step ends. `reasons` are the possible ones of a skip. `run` is the number of the run that counts."""
+    """How a step ends. `reasons` are the possible ones of a skip. `runs` are the numbers of the runs that count, by
+    item, None for a step without items.
+    """
 
     status: StepStatus
     reasons: set[SkipReason] = field(default_factory=set)
-    run: int | None = None
+    items: list[StepStatus] = field(default_factory=list)
+    runs: dict[int | None, int] = field(default_factory=dict)
 
 
 def predict(specs: Sequence[StepSpec]) -> list[Predicted]:
@@ -101,8 +110,13 @@ def _predict_step(spec: StepSpec, needed: Sequence[Predicted]) -> Predicted:
         return Predicted(StepStatus.SKIPPED, {SkipReason.WHEN})
     if spec.waits_for is not None:
         return Predicted(StepStatus.FAILED if _wait_fails(spec) else StepStatus.COMPLETED)
-    run = _run_that_counts(spec)
-    return Predicted(StepStatus.FAILED if run is None else StepStatus.COMPLETED, run=run)
+    units: list[int | None] = [None] if spec.items is None else list(range(spec.items))
+    runs = {item: _run_that_counts(spec, item) for item in units}
+    ends = [StepStatus.FAILED if run is None else StepStatus.COMPLETED for run in runs.values()]
+    fails = StepStatus.FAILED in ends and not (spec.items is not None and spec.collect)
+    counting = {item: run for item, run in runs.items() if run is not None}
+    status = StepStatus.FAILED if fails else StepStatus.COMPLETED
+    return Predicted(status, set(), [] if spec.items is None else ends, counting)
 
 
 def _causes(end: Predicted) -> set[SkipReason]:
@@ -119,13 +133,13 @@ def _wait_fails(spec: StepSpec) -> bool:
     return spec.answer == "timeout" and spec.on_timeout in ("fail", "reject")
 
 
-def _run_that_counts(spec: StepSpec) -> int | None:
-    """Return the number of the run whose result counts; None if the step fails."""
+def _run_that_counts(spec: StepSpec, item: int | None) -> int | None:
+    """Return the number of the run whose result counts; None if the step, or its item, fails."""
     if spec.repeat is None:
-        return 0 if spec.script(0).succeeds else None
+        return 0 if spec.script(item, 0).succeeds else None
     best: tuple[float, int] | None = None
     for run in range(spec.repeat.max):
-        script = spec.script(run)
+        script = spec.script(item, run)
         if not script.succeeds:
             break
         if run == spec.repeat.until:

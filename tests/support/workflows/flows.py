@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import (
-    EventType,
     OnFailure,
     StepStatus,
     TaskStatus,
@@ -38,15 +37,18 @@ from stepwell.domain.lifecycle.inputs import (
     Unpark,
     WaitTerms,
 )
+from stepwell.domain.lifecycle.item_run import new_run, unit_position
 from stepwell.domain.model import (
     NEVER,
     HistoryEvent,
+    ItemState,
     ShownWait,
     StepState,
     StoredSignal,
     Task,
     WorkflowState,
 )
+from support.workflows.flow_checks import check_flow
 from support.workflows.flow_specs import StepSpec, plan_of
 from support.workflows.runs import ENDED
 
@@ -72,6 +74,7 @@ class SimulatedFlow:
         self.plans = [plan_of(position, spec) for position, spec in enumerate(specs)]
         self.workflow = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "a workflow")
         self.step_rows = [StepState(plan.position) for plan in self.plans]
+        self.item_rows: dict[int, ItemState] = {}  # by their positions
         self.task_rows: dict[UUID, Task] = {}
         self.signal_rows: dict[str, StoredSignal] = {}
         self.shown_rows: dict[int, ShownWait] = {}
@@ -164,13 +167,13 @@ class SimulatedFlow:
     # What its world does
 
     def admit_input(self, position: int) -> Admitted:
-        attempt = self.run.steps[position].attempt + 1
+        attempt = self.run.units[position].attempt + 1
         return Admitted(position, UUID(int=(position + 1) * 1000 + attempt), seed=attempt)
 
     def end_input(self, position: int) -> Input:
         """Return how the attempt at the step ends, by its script."""
-        task, spec, run = self.live[position], self.specs[position], self.run_number(position)
-        script = spec.script(run)
+        task, (spec, item), run = self.live[position], self.spec_of(position), self.run_number(position)
+        script = spec.script(item, run)
         if self.failed.get((position, run), 0) < script.flaky:
             return AttemptFailed(position, task.id, "again", retryable=True, provider_fault=True, jitter=0.5)
         if not script.succeeds:
@@ -180,8 +183,18 @@ class SimulatedFlow:
             verdict = RunVerdict(run == spec.repeat.until, script.score if spec.repeat.has_best else None)
         return Succeeded(position, task.id, json.encode({"run": run}), verdict=verdict)
 
+    def row(self, position: int) -> StepState:
+        return self.step_rows[position] if position < len(self.plans) else self.item_rows[position]
+
+    def spec_of(self, position: int) -> tuple[StepSpec, int | None]:
+        """Return the spec of the step, and the number of the item at the position; None for the step itself."""
+        row = self.row(position)
+        return (
+            (self.specs[row.place.step], row.place.item) if isinstance(row, ItemState) else (self.specs[position], None)
+        )
+
     def run_number(self, position: int) -> int:
-        flow = self.step_rows[position].flow
+        flow = self.row(position).flow
         return 0 if flow is None else flow.run
 
     def answer_input(self, position: int) -> Evaluated:
@@ -190,7 +203,8 @@ class SimulatedFlow:
             return Evaluated(position, question.number, error="no such function")
         if spec.condition is False:
             return Evaluated(position, question.number, runs=False)
-        return Evaluated(position, question.number, terms=_terms(spec, self.new_id(), self.now))
+        items = tuple(b"%d" % number for number in range(spec.items or 0)) if question.items else None
+        return Evaluated(position, question.number, items=items, terms=_terms(spec, self.new_id(), self.now))
 
     def decide_input(self, position: int) -> Input | None:
         """Return how a person, or another service, ends the wait. None if only time does."""
@@ -274,7 +288,8 @@ class SimulatedFlow:
 
     def sleeping(self) -> list[int]:
         """Return the steps whose timer would do something."""
-        retries = {step.position for step in self.step_rows if step.next_attempt_at is not None} - self.queue
+        rows = (*self.step_rows, *self.item_rows.values())
+        retries = {row.position for row in rows if row.next_attempt_at is not None} - self.queue
         return [position for position in self.wake if position in self.run.waits or position in retries]
 
     def drive(self) -> WorkflowStatus:
@@ -299,9 +314,9 @@ class SimulatedFlow:
 
     def undecided(self) -> list[int]:
         """Return the waits that a person or a service would end now."""
-        return [position for position in self._waiting_rows() if self.decide_input(position) is not None]
+        return [position for position in self.waiting_rows() if self.decide_input(position) is not None]
 
-    def _waiting_rows(self) -> list[int]:
+    def waiting_rows(self) -> list[int]:
         return [step.position for step in self.step_rows if step.flow is not None and step.flow.wait is not None]
 
     def startable(self) -> list[int]:
@@ -310,82 +325,34 @@ class SimulatedFlow:
     def outcome(self) -> tuple[object, ...]:
         """All that can be told from outside, but for who runs it."""
         workflow = replace(self.workflow, owner=None, epoch=0, execution_id=None, last_event=0, updated_at=None)
-        events = [(event.type, event.step_id) for event in self.events]
-        return workflow, [replace(row, flow=_without_ids(row)) for row in self.step_rows], events
+        events = [(event.type, event.step_id, event.data.get("item")) for event in self.events]
+        return workflow, self.item_rows, [replace(row, flow=_without_ids(row)) for row in self.step_rows], events
 
     def result(self, position: int) -> Any:
         return json.decode(self.step_rows[position].result or b"null")
 
     def check(self) -> None:
-        run, state = self.run, self.run.state
-        assert state == self.workflow
-        for step, row in zip(run.steps, self.step_rows, strict=True):
-            assert replace(step, result=None) == replace(row, result=None)
-        assert _fold(self.events, len(self.plans)) == self.statuses
-        open_tasks = {t.position: t.id for t in self.task_rows.values() if t.status is TaskStatus.RUNNING}
-        assert open_tasks == {task.position: task.id for task in run.open_tasks()}
-        assert (state.completed_at is not None) == (state.status in ENDED)
-        assert state.completed_steps == self.statuses.count(StepStatus.COMPLETED)
-        self._check_waits()
-        self._check_ownership()
-        self._check_end()
-        self._check_progress()
-
-    def _check_waits(self) -> None:
-        """A failure that drains the workflow has ended all waits. What is shown is stored as long as its wait is."""
-        rows = self._waiting_rows()
-        stopped = any(
-            step.status is StepStatus.FAILED and not spec.optional
-            for step, spec in zip(self.step_rows, self.specs, strict=True)
-        )
-        if stopped and self.config.on_failure is not OnFailure.CONTINUE:
-            assert not rows
-        assert all(self.statuses[position] is StepStatus.RUNNING for position in rows)
-        assert self.shown_rows.keys() == {p for p in rows if self.specs[p].waits_for is WaitKind.DECISION}
-
-    def _check_ownership(self) -> None:
-        state, run = self.workflow, self.run
-        if state.owner is None and state.status is WorkflowStatus.RUNNING:
-            assert state.wake_at in (None, run.next_due() or NEVER)
-        elif state.owner is None and state.status is WorkflowStatus.PAUSED:
-            assert state.wake_at == ((run.next_due() or NEVER) if self._waiting_rows() else None)
-        else:
-            assert state.wake_at is None
-        assert (state.owner is not None) == run.active
-
-    def _check_end(self) -> None:
-        if self.status not in ENDED:
-            return
-        assert StepStatus.RUNNING not in self.statuses
-        if self.status is WorkflowStatus.COMPLETED:
-            for step, spec in zip(self.step_rows, self.specs, strict=True):
-                assert step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED) or (
-                    step.status is StepStatus.FAILED and spec.optional
-                )
-
-    def _check_progress(self) -> None:
-        """A workflow that runs has something that moves it."""
-        state, run = self.workflow, self.run
-        if state.status is WorkflowStatus.RUNNING and state.owner is not None:
-            moves: list[object] = [self.live, self.wake, self._waiting_rows()]
-            if run.may_start:
-                moves += [self.startable(), self.questions]
-            orphans = [position for position in self.queue if run.has_attempt(position)]
-            assert any(moves) or orphans, "stuck"
+        check_flow(self)
 
     # The database's part, and the engine's
 
     def _load(self) -> FlowRun:
         wanted = (t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING or t.follow_up_until)
-        return FlowRun(
+        run = new_run(
             copy(self.workflow),
             self.config,
             self.plans,
             [replace(row, result=None) for row in self.step_rows],
             open_tasks=[copy(t) for t in wanted],
             signals=self.signal_rows,
-            result_bytes=sum(len(row.result or b"") for row in self.step_rows),
+            items=[replace(row, position=-1, result=None) for row in self.item_rows.values()],
+            result_bytes=sum(len(row.result or b"") for row in (*self.step_rows, *self.item_rows.values())),
         )
+        assert isinstance(run, FlowRun)
+        return run
+
+    def unit(self, task: Task) -> int:
+        return task.position if task.place is None else unit_position(len(self.plans), task.place)
 
     def _commit(self, decision: Decision) -> None:
         assert (decision.owner, decision.epoch) == (self.workflow.owner, self.workflow.epoch)
@@ -398,10 +365,19 @@ class SimulatedFlow:
             assert not decision.waits
             return
         self.workflow = copy(decision.workflow)
+        for item in decision.new_items:
+            assert item.position not in self.item_rows, "items are stored once"
+            self.item_rows[item.position] = item
         for position, step in decision.steps.items():
-            kept = self.step_rows[position].result if step.flow is not None else None  # the best run so far
-            self.step_rows[position] = replace(step, result=step.result or kept)
-        self.task_rows |= decision.tasks
+            kept = self.row(position).result if step.flow is not None else None  # the best run so far
+            row = replace(step, result=step.result or kept)
+            if isinstance(row, ItemState):
+                self.item_rows[position] = row
+            else:
+                self.step_rows[position] = row
+        for task in decision.tasks.values():  # a row of a task has the position of its step
+            position = task.position if task.place is None else task.place.step
+            self.task_rows[task.id] = replace(task, position=position)
         _store(self.signal_rows, decision.signals)
         _store(self.shown_rows, decision.waits)
         self.events += decision.events
@@ -459,34 +435,6 @@ class SimulatedFlow:
         self.wake: dict[int, datetime] = {}
 
 
-_STEP_STATUS = {
-    EventType.STEP_STARTED: StepStatus.RUNNING,
-    EventType.STEP_RETRYING: StepStatus.RUNNING,
-    EventType.STEP_REPEATING: StepStatus.RUNNING,
-    EventType.STEP_WAITING: StepStatus.RUNNING,
-    EventType.STEP_COMPLETED: StepStatus.COMPLETED,
-    EventType.STEP_FAILED: StepStatus.FAILED,
-    EventType.STEP_SKIPPED: StepStatus.SKIPPED,
-    EventType.STEP_CANCELLED: StepStatus.CANCELLED,
-}
-
-
-def _fold(events: Sequence[HistoryEvent], steps: int) -> list[StepStatus]:
-    """Return the statuses at which a reader of the history alone arrives."""
-    told = {f"s{position}": StepStatus.PENDING for position in range(steps)}
-    for event in events:
-        data = event.data
-        if event.step_id is not None and event.type in _STEP_STATUS:
-            told[event.step_id] = StepStatus.PENDING if data.get("held_back") is True else _STEP_STATUS[event.type]
-        if isinstance(held := data.get("held_back"), list):
-            told |= dict.fromkeys(held, StepStatus.PENDING)
-        if event.type is EventType.WORKFLOW_RESUMED:
-            kept = {StepStatus.COMPLETED, StepStatus.RUNNING}
-            still = [*data.get("still_skipped", ()), *data.get("still_failed", ())]
-            told |= {k: StepStatus.PENDING for k, v in told.items() if v not in kept and k not in still}
-    return list(told.values())
-
-
 def _store(rows: dict[Any, Any], changes: dict[Any, Any]) -> None:
     """Store the changed rows, and delete those that are None."""
     for key, row in changes.items():
@@ -510,3 +458,24 @@ def _terms(spec: StepSpec, wait_id: UUID, now: datetime) -> WaitTerms | None:
         return WaitTerms(wait_id, until=now + timedelta(seconds=100))
     timeout = 50.0 if spec.answer == "timeout" else None
     return WaitTerms(wait_id, None, timeout, ("approve", "reject", "other"), spec.on_timeout)
+
+
+# Short forms for examples
+
+
+def flow(*specs: StepSpec, policy: OnFailure = OnFailure.DRAIN, room: bool = True) -> SimulatedFlow:
+    return SimulatedFlow(specs, WorkflowConfig(on_failure=policy), unpark=room)
+
+
+def approval(answer: str = "decide", on_timeout: str = "fail", **more: object) -> StepSpec:
+    return StepSpec(waits_for=WaitKind.DECISION, answer=answer, on_timeout=on_timeout, **more)  # type: ignore[arg-type]
+
+
+def answer(sim: SimulatedFlow, *positions: int) -> None:
+    for position in positions:
+        sim.do(sim.answer_input(position))
+
+
+def run_step(sim: SimulatedFlow, position: int) -> None:
+    sim.do(sim.admit_input(position))
+    sim.do(sim.end_input(position))

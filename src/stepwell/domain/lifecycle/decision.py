@@ -14,7 +14,7 @@ from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.effects import Effect
 from stepwell.domain.lifecycle.peer_commands import CommandMark
-from stepwell.domain.model import HistoryEvent, ShownWait, StepState, StoredSignal, Task, WorkflowState
+from stepwell.domain.model import HistoryEvent, ItemState, ShownWait, StepState, StoredSignal, Task, WorkflowState
 from stepwell.domain.webhooks.delivery import Delivery
 
 T = TypeVar("T", bound=Struct)
@@ -44,6 +44,7 @@ class Decision(Struct):
     change them. `commands` are those that the decision carries out: nothing of it is written if one of them was
     withdrawn. `waits` are by position: waits for decisions that have begun, or None if one has ended. `signals` are to
     be stored by name, or deleted if None. `parked`: `wake_at` of the workflow's row changes, perhaps without an event.
+    `steps` are by position; beyond those of the definition they are items. `new_items` are to be inserted.
     `has_flow_steps`: the state of a step's flow control is written, too.
 
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
@@ -68,6 +69,7 @@ class Decision(Struct):
     signals: dict[str, StoredSignal | None] = field(default_factory=dict)
     parked: bool = False
     has_flow_steps: bool = False
+    new_items: list[ItemState] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
 
@@ -170,6 +172,7 @@ class Decision(Struct):
         self.signals |= later.signals
         self.parked |= later.parked
         self.has_flow_steps |= later.has_flow_steps
+        self.new_items += later.new_items
         self.ready += later.ready
         self.effects += later.effects
 

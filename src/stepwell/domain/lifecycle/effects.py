@@ -43,13 +43,14 @@ class DeadlineAt(Struct, frozen=True):
 
 
 class Evaluate(Struct, frozen=True):
-    """Evaluate the condition of the step, or the config of its wait, and apply `Evaluated`.
+    """Evaluate the condition of the step, its items, or the config of its wait, and apply `Evaluated`.
 
-    `number` is that of the question.
+    `number` is that of the question. `items`: the items of its `for_each` are wanted; they may be known already.
     """
 
     position: int
     number: int
+    items: bool = False
 
 
 Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate

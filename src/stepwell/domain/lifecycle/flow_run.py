@@ -69,20 +69,6 @@ PARKED_FROM = timedelta(seconds=30)
 EARLY_SIGNALS_MAX_BYTES = 1024 * 1024
 
 
-def new_run(
-    state: WorkflowState,
-    config: WorkflowConfig,
-    plans: Sequence[ResolvedStep],
-    steps: Sequence[StepState],
-    **others: Any,
-) -> Run:
-    """Return the run of a workflow: a `FlowRun` if one of its steps has flow control. *others* as in both."""
-    if any(plan.flow is not None for plan in plans):
-        return FlowRun(state, config, plans, steps, **others)
-    others.pop("signals", None)
-    return Run(state, config, plans, steps, **others)
-
-
 class FlowRun(Run):
     """One workflow with conditions, repetitions and waits in memory.
 
@@ -140,7 +126,7 @@ class FlowRun(Run):
     def next_due(self) -> datetime | None:
         """Return the next time at which the workflow needs a process; None without one."""
         times = [wait.until for wait in self._waits.values()]
-        times += [self.steps[position].next_attempt_at for position in self._tracker.backoff]
+        times += [self.units[position].next_attempt_at for position in self._tracker.backoff]
         times.append(self.state.deadline_at)
         return min((at for at in times if at is not None), default=None)
 
@@ -202,26 +188,35 @@ class FlowRun(Run):
         for position in sorted(self._unasked):
             self._questions += 1
             self._asked[position] = self._questions
-            decision.effects.append(Evaluate(position, self._questions))
+            decision.effects.append(self._question(position, self._questions))
         self._unasked.clear()
+
+    def _question(self, position: int, number: int) -> Evaluate:
+        return Evaluate(position, number)
 
     def _evaluated(self, decision: Decision, input_: Evaluated, now: datetime) -> None:
         position = input_.position
         if self._asked.get(position) != input_.number:  # none is asked while nothing may start
             return
         del self._asked[position]
-        step, flow = self.steps[position], self.plans[position].flow
+        step = self.steps[position]
         if input_.error is not None:
             self._fail_unstarted(decision, step, input_.error, now)
         elif not input_.runs:
             self._skip(decision, step, SkipReason.WHEN, now)
             self._end_without_success(decision, position, now)
-        elif flow is not None and flow.waits_for is not None:
+        else:
+            self._begin(decision, step, input_, now)
+
+    def _begin(self, decision: Decision, step: StepState, input_: Evaluated, now: datetime) -> None:
+        """Let a step begin whose condition is true."""
+        flow = self.plans[step.position].flow
+        if flow is not None and flow.waits_for is not None:
             assert input_.terms is not None
             self._begin_wait(decision, step, flow.waits_for, input_.terms, now)
         else:
-            self._tracker.ready.add(position)
-            decision.ready.append(position)
+            self._tracker.ready.add(step.position)
+            decision.ready.append(step.position)
 
     def _fail_unstarted(
         self, decision: Decision, step: StepState, error: str, now: datetime, actor: str = SERVICE
@@ -241,7 +236,7 @@ class FlowRun(Run):
     def _record_success(
         self, decision: Decision, step: StepState, task: Task, input_: Succeeded, now: datetime
     ) -> None:
-        flow = self.plans[step.position].flow
+        flow = self.unit_plans[step.position].flow
         if flow is None or flow.repeat is None:
             super()._record_success(decision, step, task, input_, now)
             return

@@ -35,6 +35,11 @@ class OutputBudget:
         self.result_bytes += len(result)
         return None
 
+    @property
+    def is_used_up(self) -> bool:
+        """True if no further result fits."""
+        return self.result_bytes >= self.max_bytes
+
     def release(self, size: int) -> None:
         """Uncount a result of that *size*, because another one replaces it."""
         self.result_bytes -= size

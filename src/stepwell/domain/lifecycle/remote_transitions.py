@@ -109,5 +109,8 @@ class RemoteTransitions:
         self._emit(decision, now, EventType.STEP_CANCEL_SETTLED, task, receipt=input_.receipt)
 
     def _emit(self, decision: Decision, now: datetime, kind: EventType, task: Task, **data: Any) -> None:
-        step_id = self._plans[task.position].step_id
+        position = task.position
+        if task.place is not None:
+            position, data = task.place.step, {"item": task.place.item, **data}
+        step_id = self._plans[position].step_id
         decision.emit(self._state, now, kind, SERVICE, step_id=step_id, task_id=task.id, data=data)

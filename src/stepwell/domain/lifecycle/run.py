@@ -1,39 +1,6 @@
-"""The state machine of a workflow: every change of status that a workflow, a step or a task can make.
+"""The state machine of a workflow. The package describes its states."""
 
-    workflow
-                          ┌──────── resume ─────────┐
-                          ▼                         │
-    create ──► PENDING ──start──► RUNNING ──pause──► PAUSED
-                  │                 │  │ ▲             │ no step runs any more:
-                  │                 │  │ └─ resume ──┐  ├─ all steps COMPLETED ──► COMPLETED
-                  │          cancel │  │             │  └─ a step FAILED ───────► FAILED
-                  └─ cancel ─┐      │  ├─ all steps COMPLETED ──► COMPLETED
-                             ▼      ▼  └─ a step FAILED and no step runs;
-                            CANCELLED     or timed out ────► FAILED ─ resume ─► RUNNING
-
-    step     PENDING ─admitted─► RUNNING ─succeeded─► COMPLETED (never runs again)
-                ▲  ▲                │ ▲ └─failed─┬─ retry, fallback: RUNNING, `next_attempt_at`
-                │  └─ held back ────┘ └──────────┘─ for good: FAILED ─ dependants: as `run_if` says
-                └──── resume ─── FAILED, SKIPPED, CANCELLED
-
-    task     INTENT ──► INTENT, sent ──┬──► SUBMITTED ──► REMOTE_DONE ──► STORED (the step is COMPLETED)
-                                       └──► outcome_unknown ──► SUBMITTED, or the task FAILED
-
-Cleanup marks the workflow deleted. It is allowed in every status except RUNNING; PENDING and PAUSED become CANCELLED
-first. The engine deletes the files afterwards, and reports that with `FilesDeleted`.
-
-Held back: while a workflow starts nothing (PAUSED, or draining after a failure), a step between two attempts goes back
-to PENDING. So RUNNING always means that an attempt runs or that a timer will start one. A step that a circuit breaker
-holds back is something else: the run doesn't know of that, see `engine.admission.model_health`.
-
-A failure stops the workflow unless the step is optional, or the workflow's `on_failure` is "continue". If it doesn't,
-the dependants of the step begin or are SKIPPED, see `run_if`. A workflow is COMPLETED once every step is COMPLETED,
-SKIPPED, or FAILED and optional; "all steps COMPLETED" stands for that above.
-
-What happens to an attempt at its provider, and to a job that was abandoned there, is in `remote_transitions`.
-"""
-
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -42,7 +9,16 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from stepwell.contract.definition import WorkflowConfig
-from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus, TaskPhase, TaskStatus, WorkflowStatus
+from stepwell.contract.enums import (
+    EventType,
+    OnFailure,
+    ProviderType,
+    SkipReason,
+    StepStatus,
+    TaskPhase,
+    TaskStatus,
+    WorkflowStatus,
+)
 from stepwell.domain.errors import NotWaiting
 from stepwell.domain.lifecycle.allowed_verbs import check_allowed
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
@@ -93,7 +69,8 @@ class Run:
     `apply` takes one input, changes the state and returns a `Decision`; it does no I/O. An input about an attempt
     that is no longer the step's current one (a cancel came first) changes nothing.
 
-    *steps* and *plans* are in the order of the definition. *open_tasks* are the attempts of RUNNING steps, and those
+    *steps* and *plans* are in the order of the definition. `units` are all that can have an attempt, by position: here
+    the steps, in an `ItemRun` also the items. *open_tasks* are the attempts of RUNNING steps, and those
     that are followed up. *sources* lists for each step the positions that its mappings read from. *in_process* are the
     positions whose open attempt worked in its process. *result_bytes* is the size of the stored results.
     """
@@ -113,6 +90,8 @@ class Run:
         tenant: str | None = None,
     ) -> None:
         self.state, self.config, self.plans, self.steps = state, config, plans, steps
+        self.unit_plans: Sequence[ResolvedStep] | Mapping[int, ResolvedStep] = plans
+        self.units: Sequence[StepState] | Mapping[int, StepState] = steps
         self.output_budget = OutputBudget(result_bytes, (step.error_message for step in steps))
         self._step_webhooks, self._tenant = not suppress_subtask_events, tenant
         self._remote = RemoteTransitions(state, plans, open_tasks)
@@ -158,7 +137,7 @@ class Run:
 
     def is_last_attempt(self, input_: AttemptFailed) -> bool:
         """Return whether the step makes no further attempt at this provider after this failure."""
-        step, plan = self.steps[input_.position], self.plans[input_.position]
+        step, plan = self.units[input_.position], self.unit_plans[input_.position]
         retry_decision = decide_retry(plan, step, retryable=input_.retryable, provider_fault=input_.provider_fault)
         return retry_decision is not RetryDecision.RETRY
 
@@ -185,7 +164,7 @@ class Run:
         """
         decision = Decision.of(self.state)
         for position in sorted(self._tracker.backoff):
-            if (at := self.steps[position].next_attempt_at) is not None:
+            if (at := self.units[position].next_attempt_at) is not None:
                 decision.effects.append(WakeAt(position, at))
         if self.state.deadline_at is not None:
             decision.effects.append(DeadlineAt(self.state.deadline_at))
@@ -325,7 +304,7 @@ class Run:
         position = input_.position
         if position not in self._tracker.ready:
             return
-        step, plan = self.steps[position], self.plans[position]
+        step, plan = self.units[position], self.unit_plans[position]
         if (task := self._tracker.running.get(position)) is None:
             if not self.may_start:
                 return
@@ -334,7 +313,7 @@ class Run:
             step.provider_attempts += 1
             step.retry_count += step.provider_attempts > 1
             began = self._tracker.begin_of_attempt(plan, now)
-            task = Task(input_.task_id, position, step.attempt, provider, seed=input_.seed, started_at=began)
+            task = self._new_task(input_, step, provider, began)
             step.status, step.task_id, step.next_attempt_at = StepStatus.RUNNING, task.id, None
             step.started_at = step.started_at or began
             decision.record(step, now, task)
@@ -342,8 +321,11 @@ class Run:
         self._tracker.attach(position, task, in_process=input_.in_process)
         decision.effects.append(StartAttempt(copy_of(task)))
 
+    def _new_task(self, input_: Admitted, step: StepState, provider: ProviderType | None, began: datetime) -> Task:
+        return Task(input_.task_id, step.position, step.attempt, provider, seed=input_.seed, started_at=began)
+
     def _diverted(self, decision: Decision, input_: Diverted, now: datetime) -> None:
-        step, plan = self.steps[input_.position], self.plans[input_.position]
+        step, plan = self.units[input_.position], self.unit_plans[input_.position]
         if not self.wants_new_attempt(input_.position) or plan.fallback is None or step.on_fallback:
             return
         step.on_fallback, step.provider_attempts = True, 0
@@ -363,7 +345,7 @@ class Run:
             return
         if (task := self._close_task(input_.position, input_.task_id, TaskStatus.COMPLETED, now)) is None:
             return
-        step = self.steps[input_.position]
+        step = self.units[input_.position]
         task.phase, task.outputs, task.cost = TaskPhase.STORED, input_.outputs, input_.cost
         self._record_success(decision, step, task, input_, now)
         self._finish_if_done(decision, now)
@@ -399,7 +381,7 @@ class Run:
         """End the attempt. `decide_retry` decides what follows, and `backoff_s` returns the time before a retry."""
         if (task := self._close_task(input_.position, input_.task_id, TaskStatus.FAILED, now)) is None:
             return
-        step, plan = self.steps[input_.position], self.plans[input_.position]
+        step, plan = self.units[input_.position], self.unit_plans[input_.position]
         task.error = step.error_message = self.output_budget.shorten(input_.error)
         task.cost = input_.cost
         retry_decision = decide_retry(plan, step, retryable=input_.retryable, provider_fault=input_.provider_fault)
@@ -424,8 +406,8 @@ class Run:
     ) -> None:
         """End the step as FAILED, for the reason in its `error_message`."""
         step.status, step.completed_at = StepStatus.FAILED, now
-        optional = self.plans[step.position].optional
-        self._tracker.count_failure(self.plans[step.position])
+        optional = self.unit_plans[step.position].optional
+        self._tracker.count_failure(self.unit_plans[step.position])
         decision.record(step, now, task)
         facts = {} if self._will_start else self._hold_back(decision, now)
         if optional:
@@ -436,10 +418,14 @@ class Run:
         elif self.config.on_failure is OnFailure.CANCEL:
             self._cancel_running(decision, SERVICE, now)
 
+    def _may_continue(self, step: StepState) -> bool:  # noqa: ARG002 - of `ItemRun`
+        """Return whether another attempt at the step may start, if it has begun."""
+        return self.may_start
+
     def _retry_later(self, decision: Decision, step: StepState, task: Task, now: datetime, at: datetime) -> None:
         """Schedule another attempt: at the time *at* or, if nothing may start, after resume."""
         facts: dict[str, Any] = {"attempt": step.attempt, "error": step.error_message}
-        if self.may_start:
+        if self._may_continue(step):
             step.next_attempt_at = facts["next_attempt_at"] = at
             self._tracker.backoff.add(step.position)
             decision.effects.append(WakeAt(step.position, at))
@@ -453,7 +439,7 @@ class Run:
         position = input_.position
         if position in self._tracker.ready or position not in self._tracker.backoff:
             return
-        if (at := self.steps[position].next_attempt_at) is not None and now < at:
+        if (at := self.units[position].next_attempt_at) is not None and now < at:
             decision.effects.append(WakeAt(position, at))  # the timer fired a little early
         else:
             self._tracker.ready.add(position)
@@ -507,7 +493,7 @@ class Run:
         self._cancel_running(decision, SERVICE, now)
         for position in sorted(self._tracker.backoff):
             self._tracker.ready.discard(position)
-            self._cancel_step(decision, self.steps[position], SERVICE, now)
+            self._cancel_step(decision, self.units[position], SERVICE, now)
         self._tracker.backoff.clear()
         self._finish(decision, WorkflowStatus.FAILED, EventType.WORKFLOW_FAILED, SERVICE, now)
 
@@ -520,12 +506,17 @@ class Run:
         self._finish(decision, WorkflowStatus.CANCELLED, EventType.WORKFLOW_CANCELLED, actor, now)
 
     def _cancel_running(self, decision: Decision, actor: str, now: datetime) -> None:
-        for position, task in sorted(self._tracker.running.items()):
-            if position in self._tracker.attached:
-                decision.effects.append(CancelAttempt(position, task.id))
-            self._remote.cancel(decision, task, now, in_process=position in self._tracker.in_process)
-            self._tracker.end(position)
-            self._cancel_step(decision, self.steps[position], actor, now)
+        for position in sorted(self._tracker.running):
+            self._cancel_unit(decision, position, actor, now)
+
+    def _cancel_unit(self, decision: Decision, position: int, actor: str, now: datetime) -> None:
+        """Cancel the attempt at the position."""
+        task = self._tracker.running[position]
+        if position in self._tracker.attached:
+            decision.effects.append(CancelAttempt(position, task.id))
+        self._remote.cancel(decision, task, now, in_process=position in self._tracker.in_process)
+        self._tracker.end(position)
+        self._cancel_step(decision, self.units[position], actor, now)
 
     # Shared parts
 
@@ -580,7 +571,7 @@ class Run:
     def _emit_step(
         self, decision: Decision, now: datetime, kind: EventType, step: StepState, actor: str = SERVICE, **data: Any
     ) -> None:
-        step_id = self.plans[step.position].step_id
+        step_id = self.unit_plans[step.position].step_id
         decision.emit(self.state, now, kind, actor, step_id=step_id, task_id=step.task_id, data=data)
 
     def _close_decision(self, decision: Decision, now: datetime) -> Decision:

@@ -60,7 +60,7 @@ class StepTracker:
             left = self._left[plan.position] = len(needed) - sum(map(ended.__getitem__, needed))
             match step.status:
                 case StepStatus.RUNNING:  # even if resume has put a dependency back to PENDING
-                    self._place_running(step)
+                    self.place_running(step)
                 case StepStatus.PENDING if not left:
                     self.ready.add(plan.position)
                 case StepStatus.FAILED:
@@ -68,7 +68,7 @@ class StepTracker:
                 case StepStatus.SKIPPED:
                     self.skipped += 1
 
-    def _place_running(self, step: StepState) -> None:
+    def place_running(self, step: StepState) -> None:
         if step.next_attempt_at is not None:
             self.backoff.add(step.position)
         elif step.position not in self.attached:

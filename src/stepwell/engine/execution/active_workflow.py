@@ -17,7 +17,8 @@ from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copy_of
-from stepwell.domain.lifecycle.flow_run import FlowRun, new_run
+from stepwell.domain.lifecycle.flow_run import FlowRun
+from stepwell.domain.lifecycle.item_run import new_run
 from stepwell.domain.mapping.config_expressions import StepExpressions
 from stepwell.domain.mapping.templates import may_have_expressions
 from stepwell.domain.model import Task
