@@ -11,8 +11,10 @@ from stepwell.contract.enums import EventType, OnFailure, RunIf, SkipReason, Ste
 from stepwell.domain.errors import InvalidTransition, NotWaiting
 from stepwell.domain.lifecycle.flow_run import EARLY_SIGNALS_MAX_BYTES, FlowRun
 from stepwell.domain.lifecycle.inputs import Cancel, Decide, Park, Pause, RetryDue, Signal
-from stepwell.domain.lifecycle.item_run import ItemRun, new_run
+from stepwell.domain.lifecycle.item_run import ItemRun
+from stepwell.domain.lifecycle.new_run import new_run
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import NEVER, StepState, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, plan_of
@@ -30,7 +32,7 @@ def reasons(sim: SimulatedFlow) -> list[SkipReason | None]:
 
 def ordinary(plans: list[ResolvedStep]) -> Run:
     state = WorkflowState(UUID(int=7), WorkflowStatus.RUNNING, "a workflow", owner=UUID(int=8))
-    return new_run(state, WorkflowConfig(), plans, [StepState(plan.position) for plan in plans], signals={})
+    return new_run(StoredRun(state, WorkflowConfig(), plans, [StepState(plan.position) for plan in plans]))
 
 
 def test_one_step_with_flow_makes_a_flow_run() -> None:

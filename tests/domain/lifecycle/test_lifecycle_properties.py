@@ -35,6 +35,7 @@ from stepwell.domain.lifecycle.inputs import (
     Update,
 )
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import StepState, WorkflowState
 from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, plans_of
 
@@ -323,7 +324,7 @@ class Big:
         plans = SeenList(plans_of(dag, max_retries=1))
         steps = SeenList(StepState(plan.position) for plan in plans)
         state = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "big")
-        self.run = Run(state, WorkflowConfig(on_failure=on_failure), plans, steps, (), dag)
+        self.run = Run(StoredRun(state, WorkflowConfig(on_failure=on_failure), plans, steps, sources=dag))
         self.run._tracker.ready, self.run._tracker.backoff = SeenSet(self.run._tracker.ready), SeenSet()
 
     def start(self) -> list[int]:

@@ -32,6 +32,7 @@ from stepwell.domain.lifecycle.inputs import (
     Succeeded,
 )
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import Sent, Task
 from support.workflows.runs import EPOCH, OWNER, SimulatedRun
 
@@ -161,7 +162,7 @@ def test_an_attempt_of_an_earlier_process_has_a_receipt_if_its_provider_is_remot
     before = SimulatedRun()
     before.admit(0)
     run, tasks = before.run, before.run.open_tasks()
-    later = Run(run.state, run.config, run.plans, run.steps, tasks, in_process=in_process)
+    later = Run(StoredRun(run.state, run.config, run.plans, run.steps, open_tasks=tasks, in_process=in_process))
     decision = later.apply(Cancel("alice"), EPOCH)
     assert [task.cancel_receipt for task in decision.tasks.values()] == [receipt]
 

@@ -15,6 +15,7 @@ from stepwell.domain.lifecycle.inputs import Resume
 from stepwell.domain.lifecycle.resume import kept_steps
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.lifecycle.run_if import skip_reason
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import StepState, WorkflowState
 from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, config_of, plans_of
 
@@ -188,7 +189,8 @@ def test_an_optional_failure_without_dependants_stays_at_resume_too() -> None:
 
 def test_a_step_that_no_failure_has_skipped_stays_skipped_at_resume() -> None:
     plans = plans_of([(), (0,), ()])
-    run = Run(WorkflowState(UUID(int=7), WorkflowStatus.FAILED, "a workflow"), config_of(), plans, states("ddf"))
+    state = WorkflowState(UUID(int=7), WorkflowStatus.FAILED, "a workflow")
+    run = Run(StoredRun(state, config_of(), plans, states("ddf")))
     resumed = run.apply(Resume(ACTOR, UUID(int=2), OWNER), EPOCH)
     assert [step.status for step in run.steps] == [SKIPPED, SKIPPED, PENDING]
     assert (resumed.events[0].data, resumed.ready) == ({"still_skipped": ["s0", "s1"]}, [2])

@@ -17,6 +17,7 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import DeadlineAt
 from stepwell.domain.lifecycle.inputs import Update
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import NEVER, ShownWait, StepState, StoredSignal, WorkflowState
 from stepwell.engine.execution import checkpointer as module
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
@@ -63,7 +64,7 @@ class Bench:
         run = self.runs.get(workflow_id)
         if run is None:
             state = WorkflowState(workflow_id, WorkflowStatus.PENDING, "n")
-            run = self.runs[workflow_id] = Run(state, WorkflowConfig(), plans_of([()]), [StepState(0)])
+            run = self.runs[workflow_id] = Run(StoredRun(state, WorkflowConfig(), plans_of([()]), [StepState(0)]))
         return run.apply(Update("alice", WorkflowUpdate(name="m")), EPOCH)
 
     def submit(self, *workflow_ids: UUID, tenant: str | None = None) -> None:

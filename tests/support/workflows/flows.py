@@ -37,7 +37,9 @@ from stepwell.domain.lifecycle.inputs import (
     Unpark,
     WaitTerms,
 )
-from stepwell.domain.lifecycle.item_run import new_run, unit_position
+from stepwell.domain.lifecycle.item_run import unit_position
+from stepwell.domain.lifecycle.new_run import new_run
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import (
     NEVER,
     HistoryEvent,
@@ -338,7 +340,7 @@ class SimulatedFlow:
 
     def _load(self) -> FlowRun:
         wanted = (t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING or t.follow_up_until)
-        run = new_run(
+        stored = StoredRun(
             copy(self.workflow),
             self.config,
             self.plans,
@@ -348,6 +350,7 @@ class SimulatedFlow:
             items=[replace(row, position=-1, result=None) for row in self.item_rows.values()],
             result_bytes=sum(len(row.result or b"") for row in (*self.step_rows, *self.item_rows.values())),
         )
+        run = new_run(stored)
         assert isinstance(run, FlowRun)
         return run
 

@@ -36,6 +36,7 @@ from stepwell.domain.lifecycle.inputs import (
     Succeeded,
 )
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import HistoryEvent, StepState, Task, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 from support.service.event_replay import OF_ATTEMPTS, fold
@@ -331,7 +332,10 @@ class SimulatedRun:
         wanted = (t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING or t.follow_up_until)
         open_tasks = [copy(t) for t in wanted]
         steps = [copy(step) for step in self.step_rows]
-        return Run(copy(self.workflow), self.config, self.plans, steps, open_tasks, self.sources)
+        stored = StoredRun(
+            copy(self.workflow), self.config, self.plans, steps, open_tasks=open_tasks, sources=self.sources
+        )
+        return Run(stored)
 
     def _commit(self, decision: Decision) -> None:
         assert (decision.owner, decision.epoch) == (self.workflow.owner, self.workflow.epoch)

@@ -20,14 +20,13 @@ What must hold, besides what `Run` guarantees:
 - A parked workflow has a cause that wakes it: a time in `wake_at`, or something from outside.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, SkipReason, StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.task_configs import FAIL, REJECT
 from stepwell.domain.errors import NotWaiting
@@ -50,6 +49,7 @@ from stepwell.domain.lifecycle.inputs import (
 )
 from stepwell.domain.lifecycle.repeats import AfterRun, after_run, is_better
 from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.lifecycle.waits import (
     REJECTED,
     decision_result,
@@ -60,8 +60,7 @@ from stepwell.domain.lifecycle.waits import (
     timeout_error,
     wait_of,
 )
-from stepwell.domain.model import NEVER, NO_FLOW, FlowState, StepState, StoredSignal, Task, Wait, WorkflowState
-from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.model import NEVER, NO_FLOW, FlowState, StepState, StoredSignal, Task, Wait
 
 # A workflow whose next time comes sooner stays in memory.
 PARKED_FROM = timedelta(seconds=30)
@@ -70,39 +69,11 @@ EARLY_SIGNALS_MAX_BYTES = 1024 * 1024
 
 
 class FlowRun(Run):
-    """One workflow with conditions, repetitions and waits in memory.
+    """One workflow with conditions, repetitions and waits in memory."""
 
-    *signals* are those that have arrived and that no step has taken, by name.
-    """
-
-    def __init__(
-        self,
-        state: WorkflowState,
-        config: WorkflowConfig,
-        plans: Sequence[ResolvedStep],
-        steps: Sequence[StepState],
-        open_tasks: Sequence[Task] = (),
-        sources: Sequence[Sequence[int]] | None = None,
-        in_process: Collection[int] = (),
-        *,
-        signals: Mapping[str, StoredSignal] | None = None,
-        result_bytes: int = 0,
-        suppress_subtask_events: bool = True,
-        tenant: str | None = None,
-    ) -> None:
-        super().__init__(
-            state,
-            config,
-            plans,
-            steps,
-            open_tasks,
-            sources,
-            in_process,
-            result_bytes=result_bytes,
-            suppress_subtask_events=suppress_subtask_events,
-            tenant=tenant,
-        )
-        self.signals = dict(signals or {})
+    def __init__(self, stored: StoredRun) -> None:
+        super().__init__(stored)
+        self.signals = dict(stored.signals)
         self._waits: dict[int, Wait] = {}
         self._unasked: set[int] = set()  # steps that need a question, and none is asked
         self._asked: dict[int, int] = {}  # the number of the question, by position

@@ -9,13 +9,12 @@ What must hold, besides what `FlowRun` guarantees:
 - An item that is COMPLETED never runs again. None starts if the workflow's results have no room for another one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
 
-from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, ProviderType, StepStatus
 from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.effects import Evaluate
@@ -23,8 +22,8 @@ from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.inputs import SERVICE, Admitted, Evaluated
 from stepwell.domain.lifecycle.item_group import MAX_ITEMS, MAX_WORKFLOW_ITEMS, ItemGroup
 from stepwell.domain.lifecycle.resume import reset
-from stepwell.domain.lifecycle.run import Run
-from stepwell.domain.model import NO_FLOW, ItemPlace, ItemState, StepState, StoredSignal, Task, WorkflowState
+from stepwell.domain.lifecycle.stored_run import StoredRun
+from stepwell.domain.model import NO_FLOW, ItemPlace, ItemState, StepState, Task
 from stepwell.domain.steps import ResolvedStep
 
 
@@ -36,49 +35,22 @@ def unit_position(steps: int, place: ItemPlace) -> int:
 class ItemRun(FlowRun):
     """One workflow with items in memory.
 
-    *items* are those of all steps, in any order. `unit_position` returns their positions. The `place` of a task in
-    *open_tasks* says which item it is for.
+    The position of an item is `unit_position`. The `place` of an open task says which item it is for.
     """
 
     unit_plans: dict[int, ResolvedStep]
     units: dict[int, StepState]
 
-    def __init__(
-        self,
-        state: WorkflowState,
-        config: WorkflowConfig,
-        plans: Sequence[ResolvedStep],
-        steps: Sequence[StepState],
-        open_tasks: Sequence[Task] = (),
-        sources: Sequence[Sequence[int]] | None = None,
-        in_process: Collection[int] = (),
-        *,
-        items: Sequence[ItemState] = (),
-        signals: Mapping[str, StoredSignal] | None = None,
-        result_bytes: int = 0,
-        suppress_subtask_events: bool = True,
-        tenant: str | None = None,
-    ) -> None:
-        ordered = sorted(items, key=lambda item: item.place)
+    def __init__(self, stored: StoredRun) -> None:
+        plans, steps = stored.plans, stored.steps
+        ordered = sorted(stored.items, key=lambda item: item.place)
         for item in ordered:
             item.position = unit_position(len(steps), item.place)
-        for task in open_tasks:
+        for task in stored.open_tasks:
             if task.place is not None:
                 task.position = unit_position(len(steps), task.place)
         self.groups: dict[int, ItemGroup] = {}
-        super().__init__(
-            state,
-            config,
-            plans,
-            steps,
-            open_tasks,
-            sources,
-            in_process,
-            signals=signals,
-            result_bytes=result_bytes,
-            suppress_subtask_events=suppress_subtask_events,
-            tenant=tenant,
-        )
+        super().__init__(stored)
         self.unit_plans, self.units = dict(enumerate(plans)), dict(enumerate(steps))
         self._item_count = len(ordered)
         by_step: dict[int, list[ItemState]] = {
@@ -354,22 +326,3 @@ class ItemRun(FlowRun):
     ) -> None:
         place = {"item": step.place.item} if isinstance(step, ItemState) else {}
         super()._emit_step(decision, now, kind, step, actor, **place, **data)
-
-
-def new_run(
-    state: WorkflowState,
-    config: WorkflowConfig,
-    plans: Sequence[ResolvedStep],
-    steps: Sequence[StepState],
-    *,
-    items: Sequence[ItemState] = (),
-    signals: Mapping[str, StoredSignal] | None = None,
-    **others: Any,
-) -> Run:
-    """Return the run of a workflow: the simplest one that knows what its steps need. *others* as in all of them."""
-    flows = [plan.flow for plan in plans if plan.flow is not None]
-    if not flows:
-        return Run(state, config, plans, steps, **others)
-    if all(flow.for_each is None for flow in flows):
-        return FlowRun(state, config, plans, steps, signals=signals, **others)
-    return ItemRun(state, config, plans, steps, items=items, signals=signals, **others)

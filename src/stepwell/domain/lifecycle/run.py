@@ -1,6 +1,6 @@
 """The state machine of a workflow. The package describes its states."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,7 +8,6 @@ from uuid import UUID
 from msgspec import UNSET
 from msgspec.structs import asdict
 
-from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import (
     EventType,
     OnFailure,
@@ -42,6 +41,7 @@ from stepwell.domain.lifecycle.inputs import (
     Pause,
     Progressed,
     RemoteEnded,
+    RemoteInput,
     Resume,
     RetryDue,
     Sending,
@@ -58,7 +58,8 @@ from stepwell.domain.lifecycle.resume import kept_steps, report_of_kept, reset
 from stepwell.domain.lifecycle.retry import RetryDecision, backoff_s, decide_retry
 from stepwell.domain.lifecycle.run_if import skip_reason
 from stepwell.domain.lifecycle.step_tracker import StepTracker
-from stepwell.domain.model import StepState, Task, WorkflowState
+from stepwell.domain.lifecycle.stored_run import StoredRun
+from stepwell.domain.model import StepState, Task
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.webhooks.delivery import deliveries
 
@@ -69,34 +70,20 @@ class Run:
     `apply` takes one input, changes the state and returns a `Decision`; it does no I/O. An input about an attempt
     that is no longer the step's current one (a cancel came first) changes nothing.
 
-    *steps* and *plans* are in the order of the definition. `units` are all that can have an attempt, by position: here
-    the steps, in an `ItemRun` also the items. *open_tasks* are the attempts of RUNNING steps, and those
-    that are followed up. *sources* lists for each step the positions that its mappings read from. *in_process* are the
-    positions whose open attempt worked in its process. *result_bytes* is the size of the stored results.
+    `units` are all that can have an attempt, by position: here the steps, in an `ItemRun` also the items.
     """
 
-    def __init__(
-        self,
-        state: WorkflowState,
-        config: WorkflowConfig,
-        plans: Sequence[ResolvedStep],
-        steps: Sequence[StepState],
-        open_tasks: Sequence[Task] = (),
-        sources: Sequence[Sequence[int]] | None = None,
-        in_process: Collection[int] = (),
-        *,
-        result_bytes: int = 0,
-        suppress_subtask_events: bool = True,
-        tenant: str | None = None,
-    ) -> None:
-        self.state, self.config, self.plans, self.steps = state, config, plans, steps
+    def __init__(self, stored: StoredRun) -> None:
+        state, plans, steps, open_tasks = stored.state, stored.plans, stored.steps, stored.open_tasks
+        self.state, self.config, self.plans, self.steps = state, stored.config, plans, steps
         self.unit_plans: Sequence[ResolvedStep] | Mapping[int, ResolvedStep] = plans
         self.units: Sequence[StepState] | Mapping[int, StepState] = steps
-        self.output_budget = OutputBudget(result_bytes, (step.error_message for step in steps))
-        self._step_webhooks, self._tenant = not suppress_subtask_events, tenant
+        self.output_budget = OutputBudget(stored.result_bytes, (step.error_message for step in steps))
+        self._step_webhooks, self._tenant = not stored.suppress_subtask_events, stored.tenant
         self._remote = RemoteTransitions(state, plans, open_tasks)
         running = [task for task in open_tasks if task.follow_up_until is None]
-        self._tracker = StepTracker(plans, steps, running, sources or [()] * len(steps), in_process, config.on_failure)
+        sources = stored.sources or [()] * len(steps)
+        self._tracker = StepTracker(plans, steps, running, sources, stored.in_process, self.config.on_failure)
 
     @property
     def may_start(self) -> bool:
@@ -207,7 +194,7 @@ class Run:
             case AttemptFailed():
                 self._failed(decision, input_, now)
             case Sending() | OutcomeLost() | Submitted() | Progressed() | RemoteEnded() | FollowUpEnded():
-                self._remote.apply(decision, input_, self._tracker.running.get(input_.position), now)
+                self._remote_input(decision, input_, now)
             case RetryDue():
                 self._retry_due(decision, input_, now)
             case DeadlinePassed():
@@ -323,6 +310,9 @@ class Run:
 
     def _new_task(self, input_: Admitted, step: StepState, provider: ProviderType | None, began: datetime) -> Task:
         return Task(input_.task_id, step.position, step.attempt, provider, seed=input_.seed, started_at=began)
+
+    def _remote_input(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
+        self._remote.apply(decision, input_, self._tracker.running.get(input_.position), now)
 
     def _diverted(self, decision: Decision, input_: Diverted, now: datetime) -> None:
         step, plan = self.units[input_.position], self.unit_plans[input_.position]

@@ -18,7 +18,8 @@ from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.flow_run import FlowRun
-from stepwell.domain.lifecycle.item_run import new_run
+from stepwell.domain.lifecycle.new_run import new_run
+from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.mapping.config_expressions import StepExpressions
 from stepwell.domain.mapping.templates import may_have_expressions
 from stepwell.domain.model import Task
@@ -79,7 +80,7 @@ class ActiveWorkflow:
         self.evaluates = loaded.evaluates
         self._expressions = WorkflowExpressions(loaded) if loaded.evaluates else None
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
-        self.run = new_run(
+        stored = StoredRun(
             loaded.state,
             self.config,
             [step.plan for step in loaded.steps],
@@ -92,6 +93,7 @@ class ActiveWorkflow:
             suppress_subtask_events=loaded.suppress_subtask_events,
             tenant=loaded.tenant,
         )
+        self.run = new_run(stored)
         self.flow_run = self.run if isinstance(self.run, FlowRun) else None
 
     def committed_events(self, decision: Decision) -> CommittedEvents:

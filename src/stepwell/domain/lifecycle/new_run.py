@@ -1,0 +1,16 @@
+"""The choice of the state machine for a workflow."""
+
+from stepwell.domain.lifecycle.flow_run import FlowRun
+from stepwell.domain.lifecycle.item_run import ItemRun
+from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.lifecycle.stored_run import StoredRun
+
+
+def new_run(stored: StoredRun) -> Run:
+    """Return the run of a workflow: the simplest one that knows what its steps need."""
+    flows = [plan.flow for plan in stored.plans if plan.flow is not None]
+    if not flows:
+        return Run(stored)
+    if all(flow.for_each is None for flow in flows):
+        return FlowRun(stored)
+    return ItemRun(stored)
