@@ -114,6 +114,8 @@ class TestCreate:
             "dependencies": [],
             "input_mappings": [],
             "when": None,
+            "for_each": None,
+            "items": None,
             "repeat": None,
             "runs": None,
             "run_if": "all_completed",

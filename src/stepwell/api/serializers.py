@@ -49,6 +49,7 @@ class _OwnMembers(NamedTuple):
     """The members of a step that have columns of their own."""
 
     condition: str | None
+    for_each: Any  # a ForEach, or its JSON
     repeat: Any  # a Repeat, or its JSON
 
 
@@ -57,7 +58,7 @@ def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepP
     state = record.state
     result = _raw(state.result) if results else UNSET
     definition, plan = record.definition, record.plan
-    own = _OwnMembers(definition.condition, None if definition.repeat is UNSET else definition.repeat)
+    own = _OwnMembers(definition.condition, _or_none(definition.for_each), _or_none(definition.repeat))
     return _step(record, definition, state, record.attempts, result, plan, own, record.created_at)
 
 
@@ -97,7 +98,7 @@ def stored_step_to_public(
     """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
     result = _raw(step.result if state.status is StepStatus.COMPLETED else None) if results else UNSET
     definition = _read_definition(step.definition)
-    own = _OwnMembers(step.condition, _raw(step.repeat))
+    own = _OwnMembers(step.condition, None, _raw(step.repeat))
     return _step(step, definition, state, state.attempts, result, step, own, created_at)
 
 
@@ -124,6 +125,7 @@ def _step(
         dependencies=definition.dependencies,
         input_mappings=definition.input_mappings,
         when=own.condition,
+        for_each=own.for_each,
         repeat=own.repeat,
         runs=None if own.repeat is None else 0 if state.flow is None else state.flow.run,
         run_if=resolved.run_if,
@@ -256,6 +258,10 @@ async def encode_in_slices(steps: Sequence[A], convert: Callable[[A], B]) -> lis
             await asyncio.sleep(0)
         slices.append(json.encode([convert(step) for step in steps[begin : begin + _SLICE]])[1:-1])
     return cast("list[B]", Raw(b"[" + b",".join(slices) + b"]"))
+
+
+def _or_none(member: A | UnsetType) -> A | None:
+    return None if isinstance(member, UnsetType) else member
 
 
 def _raw(stored: bytes | None) -> Raw | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from stepwell.contract.enums import OnFailure, ProviderType, RunIf, TaskType, TransformType
+from stepwell.contract.enums import OnFailure, OnItemFailure, ProviderType, RunIf, TaskType, TransformType
 
 StepId: TypeAlias = Annotated[
     str,
@@ -82,6 +82,44 @@ class Repeat(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
 
+MAX_ITEMS: Final = 1_000  # of one step
+_ItemExpression: TypeAlias = Annotated[str, Meta(min_length=1, extra_json_schema={"pattern": r"\$\{"})]
+
+
+class ForEach(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The items of a step, from one source: `items`, `count`, or `from_step` and `from_field`. `as_` is None if the
+    members of each item are inputs of their own.
+    """
+
+    items: Annotated[
+        list[Any] | _ItemExpression | None,
+        Meta(description="The items: a list of up to 1,000, or one ${…} expression that gives such a list"),
+    ] = None
+    count: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_ITEMS)] | _ItemExpression | None,
+        Meta(description="The number of items, which are 0, 1, 2 …; or one ${…} expression that gives it"),
+    ] = None
+    from_step: Annotated[str | None, Meta(description="The step whose result has the items. Needs from_field")] = None
+    from_field: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=MAX_FROM_FIELD)] | None,
+        Meta(description="The field of that result with the list of items, as in a mapping"),
+    ] = None
+    transform: Annotated[
+        TransformType | None, Meta(description="Optional transformation of the value of from_field")
+    ] = None
+    as_: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=255)] | None,
+        Meta(description="The input that holds the item. null: the members of the item, an object, are inputs"),
+    ] = field(default="item", name="as")
+    max_concurrency: Annotated[
+        int, Meta(ge=1, le=MAX_ITEMS, description="How many items are under way at once, at most")
+    ] = 10
+    on_item_failure: Annotated[
+        OnItemFailure,
+        Meta(description="fail: the step fails with an item. collect: it completes with the results of the others"),
+    ] = OnItemFailure.FAIL
+
+
 class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     id: StepId
     task_type: TaskType
@@ -131,6 +169,7 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
         | UnsetType
     ) = UNSET
 
+    for_each: Annotated[ForEach, Meta(description="Runs the step once for each item")] | UnsetType = UNSET
     repeat: (
         Annotated[Repeat, Meta(description="Runs the step again, with a new seed, until its result is good enough")]
         | UnsetType

@@ -129,6 +129,15 @@ class OnFailure(StrEnum):
     CONTINUE = "continue"
 
 
+class OnItemFailure(StrEnum):
+    """What the failure of an item means for its step. fail: the step fails, and no further item starts. collect: the
+    other items run, and the step completes with null in place of the item's result.
+    """
+
+    FAIL = "fail"
+    COLLECT = "collect"
+
+
 class RunIf(StrEnum):
     """The rule by which a step runs after its dependencies: once all are COMPLETED, once all have ended and at least
     one is COMPLETED, or once all have ended.

@@ -6,7 +6,7 @@ from uuid import UUID
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from stepwell.contract.costs import CostSums
-from stepwell.contract.definition import FieldMapping, JsonObject, Repeat
+from stepwell.contract.definition import FieldMapping, ForEach, JsonObject, Repeat
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.fields import Result, Time
 from stepwell.contract.problems import DefinitionWarning
@@ -34,6 +34,16 @@ class WaitingFor(Struct, kw_only=True):
     ) = None
 
 
+class ItemCounts(Struct, frozen=True):
+    """How many items a step has, by status. Items that were cancelled with their step count as pending."""
+
+    total: int
+    pending: int
+    running: int
+    completed: int
+    failed: int
+
+
 class WorkflowStepPublic(Struct, kw_only=True):
     id: UUID
     step_id: str
@@ -47,6 +57,11 @@ class WorkflowStepPublic(Struct, kw_only=True):
     dependencies: list[str]
     input_mappings: list[Mapping]
     when: Annotated[str, Meta(description="Its condition, a JMESPath expression; null without one")] | None = None
+    for_each: Annotated[ForEach, Meta(description="Where its items come from; null if it has none")] | None = None
+    items: (
+        Annotated[ItemCounts, Meta(description="How its items stand; null without for_each, and before it has begun")]
+        | None
+    ) = None
     repeat: Annotated[Repeat, Meta(description="How it is repeated; null if it isn't")] | None = None
     runs: (
         Annotated[int, Meta(description="How many runs of a step that repeats have ended; null without repeat")] | None

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct, UnsetType
 
 from stepwell.contract.definition import WorkflowStepDefinition
-from stepwell.contract.enums import WAITS_OF, ProviderType, RunIf, TaskType, WaitKind
+from stepwell.contract.enums import WAITS_OF, OnItemFailure, ProviderType, RunIf, TaskType, WaitKind
 
 
 class ForEachPlan(Struct, frozen=True, gc=False):
@@ -46,9 +46,8 @@ _CONDITION_ONLY = FlowPlan(has_condition=True)
 def flow_plan(step: WorkflowStepDefinition) -> FlowPlan | None:
     """Return the flow control of a step; None without any."""
     has_condition, waits_for = step.condition is not None, WAITS_OF.get(step.task_type)
-    if not isinstance(step.repeat, UnsetType):
-        repeat = RepeatPlan(step.repeat.max, step.repeat.best is not None)
-        return FlowPlan(has_condition=has_condition, repeat=repeat)
+    if not (isinstance(step.repeat, UnsetType) and isinstance(step.for_each, UnsetType)):
+        return FlowPlan(has_condition=has_condition, for_each=_for_each_plan(step), repeat=_repeat_plan(step))
     if waits_for is None:  # hot path
         return _CONDITION_ONLY if has_condition else None
     name = step.config.get("name")
@@ -56,12 +55,25 @@ def flow_plan(step: WorkflowStepDefinition) -> FlowPlan | None:
     return FlowPlan(has_condition=has_condition, waits_for=waits_for, signal=signal)
 
 
+def _for_each_plan(step: WorkflowStepDefinition) -> ForEachPlan | None:
+    if isinstance(step.for_each, UnsetType):
+        return None
+    collect = step.for_each.on_item_failure is OnItemFailure.COLLECT
+    return ForEachPlan(step.for_each.max_concurrency, collect)
+
+
+def _repeat_plan(step: WorkflowStepDefinition) -> RepeatPlan | None:
+    if isinstance(step.repeat, UnsetType):
+        return None
+    return RepeatPlan(step.repeat.max, step.repeat.best is not None)
+
+
 class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
     `depends_on` holds positions. `provider` is None only for task types that need none. `optional`: its failure
-    doesn't stop the workflow. `flow` is None for a step without condition that neither repeats nor
-    waits.
+    doesn't stop the workflow. `flow` is None for a step without condition and items that neither
+    repeats nor waits.
     """
 
     position: int

@@ -3,9 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import Struct, json, structs
+from msgspec import UNSET, Struct, json, structs
 
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState
 from stepwell.domain.records import (
@@ -43,7 +44,18 @@ def build_workflow(
     start: Start | None,
     new_id: NewId,
 ) -> NewWorkflowBundle:
-    """Build a new workflow. With *start* it is started."""
+    """Build a new workflow. With *start* it is started.
+
+    Raises `InvalidRequest` if one of its steps has items, which no process can run yet.
+    """
+    if faults := [
+        Fault(
+            ("body", "steps", position, "for_each"), "Steps with items can't run yet: leave this out", "not_available"
+        )
+        for position, step in enumerate(planned.request.steps)
+        if step.for_each is not UNSET
+    ]:
+        raise InvalidRequest(faults)
     record, final = _record(planned, workflow_id, tenant, now, new_id)
     loaded = loaded_of(record, planned, planned.definition_bytes)
     workflow = ActiveWorkflow(loaded)

@@ -22,6 +22,7 @@ class Outer(Struct, forbid_unknown_fields=True):
     named: dict[str, Inner] = {}
     counts: list[int] | None = None
     share: float = 0.0
+    number_or_text: Annotated[int, Meta(ge=0)] | str | None = None
     anything: Any = None
     open: Open = Open()
 
@@ -36,6 +37,8 @@ class Outer(Struct, forbid_unknown_fields=True):
         ({"id": 1, "many": [{"count": 0.0}, {"count": None}]}, {"id": 1, "many": [{"count": 0}, {}]}),
         ({"id": 1, "named": {"a": {"count": 3.0}}}, {"id": 1, "named": {"a": {"count": 3}}}),
         ({"id": 1, "counts": [1.0, 2.5, 3]}, {"id": 1, "counts": [1, 2.5, 3]}),
+        ({"id": 1, "number_or_text": 2.0}, {"id": 1, "number_or_text": 2}),
+        ({"id": 1, "number_or_text": None}, {"id": 1, "number_or_text": None}),
         ({"id": 1e300, "share": 1.0, "anything": [1.0]}, {"id": 1e300, "share": 1.0, "anything": [1.0]}),
         ({"id": 1, "many": [None, 7]}, {"id": 1, "many": [None, 7]}),
         ([1.0], [1.0]),

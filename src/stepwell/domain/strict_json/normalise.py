@@ -11,7 +11,8 @@ What must hold:
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import lru_cache, partial
-from typing import Any, TypeAlias, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
 from msgspec import Struct
 
@@ -70,7 +71,7 @@ def _rule(type_: Any) -> _Rule | None:
     """Return the rule for values of *type_*; None if they stay as they are."""
     shape = shape_of(type_)
     if shape is None:
-        return None
+        return _integer if _bare_types(type_) & {int, float} == {int} else None
     container = get_origin(shape.bare) or shape.bare
     if container is int:
         return _integer
@@ -80,6 +81,14 @@ def _rule(type_: Any) -> _Rule | None:
     if isinstance(container, type) and issubclass(container, Struct):
         return partial(normalise, container)
     return None
+
+
+def _bare_types(union: Any) -> set[Any]:
+    """Return the types of a union, without constraints."""
+    if get_origin(union) is Annotated:
+        return _bare_types(get_args(union)[0])
+    members = get_args(union) if get_origin(union) in (Union, UnionType) else ()
+    return {union} if not members else set().union(*map(_bare_types, members))
 
 
 def _integer(value: Any, _handling: Handling) -> Any:
