@@ -16,7 +16,7 @@ import pytest
 
 from stepwell.api.operations import Permission
 from support.emulators.webhook_receiver import running_sink
-from support.processes.cluster import WORKFLOWS, Cluster, Json, Member, held_step, quick_step, verb_request
+from support.processes.cluster import WAIT_S, WORKFLOWS, Cluster, Json, Member, held_step, quick_step, verb_request
 from support.sampling import daily_sample
 from support.service.comparable_answers import ComparableAnswer, comparable
 from support.service.live_service import token
@@ -123,27 +123,43 @@ def steps(prompt: str) -> list[Json]:
     ]
 
 
-async def until_still(cluster: Cluster, workflow_id: str) -> None:
+async def until_still(cluster: Cluster, workflow_id: str, answer: httpx.Response | None = None) -> None:
     """Wait until nothing happens to the workflow by itself: its job has been polled, or the job's end is recorded.
 
-    The receipt of a cancelled job is `unknown` at first. An event says when it is final.
+    The receipt of a cancelled job is `unknown` at first. An event says when it is final. *answer*: that of a request
+    about the workflow. A deletion that was accepted may have been answered before its end.
     """
-    async with asyncio.timeout(30):
-        while not await is_still(cluster.members[0].client, WORKFLOWS + workflow_id):
+    async with asyncio.timeout(WAIT_S):
+        while not await is_still(cluster.members[0].client, WORKFLOWS + workflow_id, end_of(answer)):
             await asyncio.sleep(0.02)
 
 
-async def is_still(client: httpx.AsyncClient, path: str) -> bool:
-    answer = await client.get(f"{path}/explain")
-    if answer.status_code == 404:
+def end_of(answer: httpx.Response | None) -> str | None:
+    """Return what ends the deletion that was accepted with the answer: "purge", or a type of event."""
+    if answer is None or answer.status_code != 200 or "dry_run" in answer.request.url.params:
+        return None
+    if answer.request.url.path.endswith("/data"):
+        return "purge"
+    return "workflow.files_deleted" if "cleanup_tasks" in answer.request.url.params else None
+
+
+async def is_still(client: httpx.AsyncClient, path: str, end: str | None) -> bool:
+    explained = await client.get(f"{path}/explain")
+    listed = await client.get(f"{path}/tasks", params={"include_deleted": True})
+    logged = await client.get(f"{path}/events", params={"limit": 1000})
+    if 404 in {explained.status_code, listed.status_code, logged.status_code}:
         return True
-    reasons = {step["step_id"]: step["reason"] for step in answer.json()["steps"]}
-    if answer.json()["status"] == "RUNNING":
+    if end == "purge":
+        return False
+    reasons = {step["step_id"]: step["reason"] for step in explained.json()["steps"]}
+    if explained.json()["status"] == "RUNNING":
         return bool(reasons["held"].get("state") == "running")
-    tasks = (await client.get(f"{path}/tasks", params={"include_deleted": True})).json()["tasks"]
-    jobs = {task["id"] for task in tasks if task["status"] == "CANCELLED" and task["remote_id"] is not None}
-    events = (await client.get(f"{path}/events", params={"limit": 1000})).json()["events"]
-    return jobs <= {event["task_id"] for event in events if event["type"] == "step.cancel_settled"}
+    jobs = {
+        task["id"] for task in listed.json()["tasks"] if task["status"] == "CANCELLED" and task["remote_id"] is not None
+    }
+    events = logged.json()["events"]
+    settled = {event["task_id"] for event in events if event["type"] == "step.cancel_settled"}
+    return jobs <= settled and (end is None or end in {event["type"] for event in events})
 
 
 def without_progress(answer: httpx.Response) -> object:
@@ -188,7 +204,7 @@ async def check_same(cluster: Cluster, state: str, request: Callable[[Made], Sen
     """Send the request to every process. The answers must be equal, and so must the workflows afterwards."""
     sent = await answers_of(cluster, state, request)
     (_, first, expected), *others = sent
-    await asyncio.gather(*(until_still(cluster, each.id) for _, each, _ in sent))
+    await asyncio.gather(*(until_still(cluster, each.id, answer) for _, each, answer in sent))
     for _, each, answer in others:
         assert without_progress(answer) == without_progress(expected)
         assert await rest_of(cluster, each) == await rest_of(cluster, first)
