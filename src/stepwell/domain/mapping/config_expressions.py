@@ -26,7 +26,7 @@ WORKFLOW: Final = "workflow"
 WORKFLOW_MEMBERS: Final = frozenset(["id", "name", "labels", "config"])
 ITEM: Final = "item"
 RESERVED: Final = frozenset([INPUTS, WORKFLOW, ITEM])
-"""The names that never mean a step of that id. `item` is reserved for steps that run once for each item."""
+"""The names that never mean a step of that id. `item` has a value only in the config of a step with items."""
 
 _LONGEST_PLACE = 255
 _READ_CHARACTERS = 64  # of a text that is searched for expressions, for one unit of work

@@ -147,16 +147,20 @@ def _in_steps(body: Any) -> Iterator[str]:
         for text in (condition, *of_result):
             if isinstance(text, str) and len(text) <= MAX_FROM_FIELD:
                 yield text
-        if not isinstance(config, dict) or not may_have_expressions(config):
-            continue
-        for each in islice(texts_of(config), MAX_STEP_EXPRESSIONS):
-            with suppress(TemplateError):
-                yield from (expression.text for expression in parse_template(each.text).expressions)
+        for_each = step.get("for_each")
+        source = {name: for_each.get(name) for name in ("items", "count")} if isinstance(for_each, dict) else {}
+        for part in (source, config):
+            if not isinstance(part, dict) or not may_have_expressions(part):
+                continue
+            for each in islice(texts_of(part), MAX_STEP_EXPRESSIONS):
+                with suppress(TemplateError):
+                    yield from (expression.text for expression in parse_template(each.text).expressions)
 
 
 def _from_fields(body: Any) -> Iterator[str]:
     for step in _members(body, "steps"):
-        for mapping in _members(step, "input_mappings"):
+        for_each = step.get("for_each") if isinstance(step, dict) else None
+        for mapping in (*_members(step, "input_mappings"), for_each):
             from_field = mapping.get("from_field") if isinstance(mapping, dict) else None
             if isinstance(from_field, str) and len(from_field) <= MAX_FROM_FIELD:
                 yield from_field

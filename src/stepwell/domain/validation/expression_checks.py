@@ -1,11 +1,12 @@
-"""Checks the conditions of steps, and the expressions in their configs, before any of them can be evaluated.
+"""Checks the conditions of steps, and the expressions in their configs and sources of items, before any is evaluated.
 
 What must hold:
 - In an accepted definition each `${` begins an expression that compiles and whose names are known, or it is escaped.
   So the texts of a stored workflow mean the same in every version that runs it.
 - Under lenient handling a faulty expression of a config is escaped, so it stays literal, and a warning names it. A
   faulty condition is always a fault.
-- A step depends on each step that its condition, or an expression of its config, names.
+- A step depends on each step that its condition, its source of items, or an expression of its config names.
+- Only expressions in the config of a step with items read `item`.
 - A path into `inputs` or `workflow` that leads to no member only gets a warning: null may be meant.
 """
 
@@ -14,7 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from stepwell.contract.definition import JsonObject, Repeat
+from msgspec import structs
+
+from stepwell.contract.definition import ForEach, JsonObject, Repeat
 from stepwell.contract.enums import WAITS_OF
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
@@ -71,14 +74,16 @@ class ReadOutput(NamedTuple):
 
 
 class CheckedExpressions(NamedTuple):
-    """The expressions of one step. *config* is the step's config with each literal `${` escaped; None if it is equal.
+    """The expressions of one step. *config* is the step's config with each literal `${` escaped, and *for_each* its
+    source of items; None if it is equal.
 
-    *places* are the locations of the config's strings with expressions. *sources* has the ids of the steps that the
-    expressions name, each with the location of the first that does. *evaluates*: the step has a condition, or a string
-    of its config has expressions or escapes.
+    *places* are the locations of the strings with expressions. *sources* has the ids of the steps that the
+    expressions name, or that have the items, each with the location of the first that does. *evaluates*: the step has a
+    condition or items, or a string of its config has expressions or escapes.
     """
 
     config: JsonObject | None = None
+    for_each: ForEach | None = None
     evaluates: bool = False
     places: frozenset[Loc] = frozenset()
     sources: dict[str, Loc] = {}  # noqa: RUF012 - never changed
@@ -89,7 +94,7 @@ class CheckedExpressions(NamedTuple):
     @property
     def inputs(self) -> frozenset[str]:
         """The names of the inputs that have expressions."""
-        return frozenset(str(place[4]) for place in self.places)
+        return frozenset(str(place[4]) for place in self.places if place[3] == "config")
 
 
 _NO_EXPRESSIONS = CheckedExpressions()
@@ -102,6 +107,7 @@ class ExpressionChecks:
         self, ids: Sequence[str | None], inputs: frozenset[str], expressions: Expressions, handling: Handling
     ) -> None:
         self._members = {INPUTS: inputs, WORKFLOW: WORKFLOW_MEMBERS}
+        self._all_ids = frozenset(ids)
         self._ids = dict.fromkeys(each for each in ids if each is not None and each not in RESERVED)
         self._odd_ids = [each for each in self._ids if each and not _IDENTIFIER.fullmatch(each)][:_MAX_ODD_IDS]
         self._expressions, self._is_lenient = expressions, handling is Handling.LENIENT
@@ -110,18 +116,22 @@ class ExpressionChecks:
     def of(self, step: PartialStep, position: int) -> CheckedExpressions:
         """Check the condition of the step at *position*, and the expressions in its config."""
         own = step.config if step.config and may_have_expressions(step.config) else None
-        if own is None and step.condition is None and step.repeat is None:
+        if own is None and step.condition is None and step.repeat is None and step.for_each is None:
             return _NO_EXPRESSIONS
         loc: Loc = ("body", "steps", position)
-        found, config = _Found(waits=step.task_type in WAITS_OF), None
+        found, config, for_each = _Found(waits=step.task_type in WAITS_OF), None, None
         if step.condition is not None:
             self._check_condition(step.condition, (*loc, "when"), found)
         if step.repeat is not None:
             self._check_repeat(step.repeat, (*loc, "repeat"), found)
+        if step.for_each is not None:
+            for_each = self._check_items(step.for_each.valid, (*loc, "for_each"), found)
+            found.item = step.for_each.valid.as_ or ITEM
         if own is not None:
             config = self._check_texts(own, (*loc, "config"), found)
         return CheckedExpressions(
             config,
+            for_each,
             evaluates=True,
             places=frozenset(found.places),
             sources=found.sources,
@@ -144,6 +154,14 @@ class ExpressionChecks:
                 why = why.removesuffix(WRITE_A_FIELD)
                 message = f"{_shown(text)}: {why}{self._advice(text, why)}"
                 found.faults.append(Fault(place, message, "bad_expression"))
+
+    def _check_items(self, items: ForEach, loc: Loc, found: "_Found") -> ForEach | None:
+        """Check the source of items. Return it with each literal `${` escaped; None if it is equal."""
+        if items.from_step is not None and items.from_step in self._all_ids:
+            found.sources.setdefault(items.from_step, (*loc, "from_step"))
+        source = {"items": items.items, "count": items.count}
+        changed = self._check_texts(source, loc, found) if may_have_expressions(source) else None
+        return None if changed is None else structs.replace(items, **changed)
 
     def _whole(self, what: str, text: str, place: Loc, found: "_Found") -> TemplateExpression | None:
         """Return *text* as one whole expression; None if it isn't one, which is a fault."""
@@ -171,7 +189,7 @@ class ExpressionChecks:
 
     def _check(self, text: ConfigText, place: Loc, found: "_Found") -> str:
         """Check one text. Return it with each literal `${` escaped."""
-        if text.place == (TIMEOUT,) and not found.waits:
+        if place[3:] == ("config", TIMEOUT) and not found.waits:
             found.places.append(place)
             message = f"{TIMEOUT} can't have an expression: it is needed before the step's inputs are known"
             found.faults.append(Fault(place, message, "bad_expression"))
@@ -210,7 +228,7 @@ class ExpressionChecks:
         self, expression: TemplateExpression, place: Loc, found: "_Found", hint: str | None = None
     ) -> bool:
         """Check one expression, and return whether it is valid. It can be escaped if there is a *hint* how."""
-        if (refusal := self._refusal(expression)) is not None:
+        if (refusal := self._refusal(expression, found)) is not None:
             message, type_ = refusal
             if hint is None:
                 found.faults.append(Fault(place, message, type_))
@@ -221,7 +239,7 @@ class ExpressionChecks:
         found.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
         return True
 
-    def _refusal(self, expression: TemplateExpression) -> tuple[str, str] | None:
+    def _refusal(self, expression: TemplateExpression, found: "_Found") -> tuple[str, str] | None:
         """Return message and type of the fault of *expression*; None if it is valid."""
         checked = self._expressions.analyse(expression.text)
         if checked.fault is not None:
@@ -229,12 +247,13 @@ class ExpressionChecks:
             return f"{_shown(expression.text)}: {why}{self._advice(expression.text, why)}", "bad_expression"
         if checked.null_part is not None:
             return f"{_shown(expression.text)}: {checked.null_part}", "bad_expression"
-        if ITEM in checked.names:
-            return f"{ITEM} is a reserved name, which has no value", "unknown_step"
+        if ITEM in checked.names and found.item is None:
+            return f"{ITEM} has a value only in the config of a step with for_each", "unknown_step"
         for name in sorted(checked.names - RESERVED):
             if name not in self._ids:
                 known = "An expression begins with the id of a step, with inputs or with workflow"
                 meant = _literal_meant(name, expression.text)
+                meant = meant or (f"; the item is {ITEM} in expressions." if name == found.item else "")
                 meant = meant or self._meant(name, chain(self._ids, (INPUTS, WORKFLOW)))
                 return f"There is no step {quoted(name)}{meant} {known}", "unknown_step"
         return None
@@ -278,11 +297,13 @@ class ExpressionChecks:
 class _Found:
     """The findings about one step: its faults and warnings, and the steps and fields that its expressions read.
 
-    *waits*: the step waits instead of making attempts, so its timeout may be known only then.
+    *waits*: the step waits instead of making attempts, so its timeout may be known only then. `item` is the name of the
+    input with its item; None unless the expressions that are checked may read an item.
     """
 
     def __init__(self, *, waits: bool) -> None:
         self.waits = waits
+        self.item: str | None = None
         self.places: list[Loc] = []
         self.sources: dict[str, Loc] = {}
         self.outputs: list[ReadOutput] = []

@@ -10,16 +10,18 @@ What must hold:
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from msgspec.structs import fields
 
-from stepwell.contract.definition import WorkflowConfig
+from stepwell.contract.definition import ForEach, WorkflowConfig
 from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.domain.errors import Fault
+from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT
 from stepwell.domain.mapping.templates import may_have_expressions, texts_of
 from stepwell.domain.spelling import similar_names
@@ -30,6 +32,7 @@ from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.provider_rules import ProviderCatalog, looks_secret, providers_of
 
 MAX_WARNINGS = 200
+_MAX_ITEM_MEMBERS = 100  # of the names in the items of a step that are checked
 _MAX_NAMED = 5  # placeholders that a warning names
 _MAX_SEARCHED = 100_000  # characters of a string, from its first "{{" on: a search holds up the event loop
 
@@ -230,6 +233,8 @@ class _Users(NamedTuple):
         for mapping in step.input_mappings or ():
             if mapping and mapping.to_field not in self.accepted:  # also if it has dots, which is rare
                 return False
+        if step.for_each is not None:
+            return False
         return not step.config or step.config.keys() <= self.accepted
 
 
@@ -252,6 +257,24 @@ def _inputs(step: PartialStep) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     for index, mapping in enumerate(step.input_mappings or ()):
         if mapping is not None:
             yield mapping.to_field.partition(".")[0], ("input_mappings", index, "to_field")
+    if step.for_each is not None:
+        yield from _item_inputs(step.for_each.valid)
+
+
+def _item_inputs(items: ForEach) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Yield the names of the inputs that items provide, each once. `item` is the default, which expressions read."""
+    if items.as_ is not None:
+        if items.as_ != ITEM:
+            yield items.as_, ("for_each", "as")
+        return
+    places = dict[str, int]()
+    for number, item in enumerate(items.items if isinstance(items.items, list) else ()):
+        if len(places) > _MAX_ITEM_MEMBERS:
+            break
+        for name in item if isinstance(item, dict) else ():
+            places.setdefault(name, number)
+    for name, number in islice(places.items(), _MAX_ITEM_MEMBERS):
+        yield name, ("for_each", "items", number, name)
 
 
 def _did_you_mean(names: Sequence[str]) -> str:

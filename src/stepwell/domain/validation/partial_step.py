@@ -5,8 +5,18 @@ from typing import Any
 
 from msgspec import Struct, UnsetType, ValidationError, convert
 
-from stepwell.contract.definition import Condition, FieldMapping, JsonObject, Repeat, WorkflowStepDefinition
+from stepwell.contract.definition import Condition, FieldMapping, ForEach, JsonObject, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.domain.strict_json.schema_faults import struct_fields
+
+_SOURCES = ("items", "count", "from_step", "from_field")
+
+
+class PartialItems(Struct, frozen=True):
+    """The items of a step: the valid members, and the names of the members that name a source, valid or not."""
+
+    valid: ForEach
+    sources: frozenset[str]
 
 
 class PartialStep(Struct, frozen=True, kw_only=True):
@@ -20,6 +30,7 @@ class PartialStep(Struct, frozen=True, kw_only=True):
     task_type: TaskType | None = None
     config: JsonObject | None = None
     condition: str | None = None
+    for_each: PartialItems | None = None
     repeat: Repeat | None = None
     depends_on: Sequence[str | None] = ()
     input_mappings: Sequence[FieldMapping | None] | None = ()
@@ -40,6 +51,7 @@ def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
         task_type=step.task_type,
         config=step.config,
         condition=step.condition,
+        for_each=None if isinstance(step.for_each, UnsetType) else _items_of(step.for_each),
         repeat=None if isinstance(step.repeat, UnsetType) else step.repeat,
         depends_on=step.depends_on,
         input_mappings=step.input_mappings,
@@ -67,6 +79,7 @@ def parse_valid_parts(raw: Any) -> PartialStep:
         task_type=_valid_or_none(raw.get("task_type"), TaskType),
         config=_valid_or_none(raw.get("config", {}), JsonObject),
         condition=_valid_or_none(raw.get("when"), Condition),
+        for_each=_valid_items(raw.get("for_each")),
         repeat=_valid_or_none(raw.get("repeat"), Repeat),
         depends_on=_items(raw.get("depends_on"), str) or (),
         input_mappings=_items(raw.get("input_mappings", []), FieldMapping),
@@ -80,6 +93,27 @@ def parse_valid_parts(raw: Any) -> PartialStep:
         fallback_config=fallback_config,
         fallback_capabilities=_items(raw.get("fallback_provider_capabilities"), str),
     )
+
+
+def _items_of(items: ForEach) -> PartialItems:
+    return PartialItems(items, frozenset(name for name in _SOURCES if getattr(items, name) is not None))
+
+
+def _valid_items(raw: Any) -> PartialItems | None:
+    if not isinstance(raw, dict):
+        return None
+    named = frozenset(name for name in _SOURCES if raw.get(name) is not None)
+    types = {member.encode_name: member.type for member in struct_fields(ForEach)}
+    valid = {name: value for name, value in raw.items() if name in types and _is_valid(value, types[name])}
+    return PartialItems(convert(valid, ForEach), named)
+
+
+def _is_valid(value: Any, type_: Any) -> bool:
+    try:
+        convert(value, type_)
+    except ValidationError:
+        return False
+    return True
 
 
 def _valid_or_none(value: Any, type_: Any) -> Any:

@@ -25,6 +25,15 @@ _WAIT_OUTPUTS = {
 }
 
 
+# The lists in the result of a step with items, and the members of its items' results that they are made of.
+_ITEM_LISTS = {
+    "result_image_paths": "result_image_path",
+    "result_video_paths": "result_video_path",
+    "result_texts": "result_text",
+}
+_OF_ITEMS = frozenset({"items", "count", "failed"})
+
+
 class StepOutputs:
     """The fields that the results of a definition's *steps* may have, by the position of the step."""
 
@@ -35,7 +44,15 @@ class StepOutputs:
 
     def refusal(self, position: int, from_field: str) -> str | None:
         """Return why *from_field* can't find anything in a result of the step at *position*; None if it may."""
-        fields = self._of(position)
+        if self._steps[position].for_each is not None:
+            return self._refusal(position, from_field, self._of_items(position), "The result of all items")
+        return self.run_refusal(position, from_field)
+
+    def run_refusal(self, position: int, from_field: str) -> str | None:
+        """Return why *from_field* can't find anything in the result of one run of the step, or of one of its items."""
+        return self._refusal(position, from_field, self._of(position), "The result")
+
+    def _refusal(self, position: int, from_field: str, fields: frozenset[str] | None, what: str) -> str | None:
         if fields is None or from_field in fields:
             return None
         path = _PLAIN.fullmatch(from_field) or _PATH.fullmatch(from_field)
@@ -43,7 +60,14 @@ class StepOutputs:
             return None
         near = similar_names(fields).of(path[1])
         hint = f"did you mean {' or '.join(near)}?" if near else f"it may have {', '.join(sorted(fields))}"
-        return f"The result of {self._name(position)} has no {printable_key(path[1])}; {hint}"
+        return f"{what} of {self._name(position)} has no {printable_key(path[1])}; {hint}"
+
+    def _of_items(self, position: int) -> frozenset[str]:
+        """Return the fields that the result of a step with items may have."""
+        fields = self._of(position)
+        if fields is None:
+            return _OF_ITEMS.union(_ITEM_LISTS)
+        return _OF_ITEMS.union(name for name, member in _ITEM_LISTS.items() if not fields.isdisjoint((name, member)))
 
     def _of(self, position: int) -> frozenset[str] | None:
         """Return the fields that the step's result may have; None if it may have any."""

@@ -57,10 +57,12 @@ def input_faults(
     defaults: Mapping[str, Mapping[str, Any]],
     loc: Loc,
     evaluated: Collection[Loc] = (),
+    of_item: frozenset[str] | None = _NO_NAMES,
 ) -> Iterator[Fault]:
     """Yield the faults of known config fields, and of a required input that neither config nor a mapping provides.
 
     *defaults* are the `known_defaults` for the type. *evaluated* are the locations of strings with expressions.
+    *of_item* are the inputs that each item of the step provides; None if they aren't known.
     """
     if step.config is None:
         return
@@ -74,12 +76,13 @@ def input_faults(
             yield from config_faults(task_type, config, (*loc, "config"), evaluated)
     alternatives = required_inputs(task_type)
     mappings = step.input_mappings
-    if not alternatives or mappings is None or None in mappings:
+    if not alternatives or mappings is None or None in mappings or of_item is None:
         return
     mapped = {mapping.to_field.partition(".")[0] for mapping in mappings if mapping}
-    if (without_nulls(config).keys() | mapped).isdisjoint(alternatives):
+    if (without_nulls(config).keys() | mapped | of_item).isdisjoint(alternatives):
         names = " or ".join(alternatives)
-        message = f"{task_type} needs {names}, from config or from an input mapping"
+        others = "config or from an input mapping" if step.for_each is None else "config, a mapping or each item"
+        message = f"{task_type} needs {names}, from {others}"
         yield Fault((*loc, "config", alternatives[0]), message, "missing")
 
 
@@ -107,18 +110,20 @@ def known_inputs(
     *,
     sound: bool,
     evaluated: frozenset[str] = frozenset(),
+    of_items: frozenset[str] | None = _NO_NAMES,
 ) -> KnownInputs | None:
-    """Return the known inputs; None if the config or a mapping is broken.
+    """Return the known inputs; None if the config or a mapping is broken, or if items may provide any input.
 
-    *sound*: the config has no faults. *evaluated* are the names of the inputs that have expressions.
+    *sound*: the config has no faults. *evaluated* are the names of the inputs that have expressions, and *of_items* of
+    those that items provide; None if any may be among them.
     """
-    if step.config is None or step.input_mappings is None or None in step.input_mappings:
+    if step.config is None or step.input_mappings is None or None in step.input_mappings or of_items is None:
         return None
     names = {mapping.to_field.partition(".")[0] for mapping in step.input_mappings if mapping}
     inputs = normalise_inputs(task_type, without_nulls(merged_config(defaults.small, task_type, step.config)))
     if defaults.small or not sound:
         names.update(str(fault.loc[0]) for fault in config_faults(task_type, inputs, ()))
-    names |= evaluated | defaults.unresolved(task_type, step.config)
+    names |= evaluated | of_items | defaults.unresolved(task_type, step.config)
     for name in [TIMEOUT, *(name for name in inputs if name in names)]:
         inputs.pop(name, None)
     return KnownInputs(inputs, frozenset(names))

@@ -30,6 +30,7 @@ from stepwell.domain.validation.expression_checks import CheckedExpressions, Exp
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
 from stepwell.domain.validation.inputs_schema import input_names, inputs_faults
+from stepwell.domain.validation.item_rules import ItemRules, item_inputs
 from stepwell.domain.validation.member_checks import MemberChecks
 from stepwell.domain.validation.partial_step import PartialStep, parse_valid_parts, to_partial_step
 from stepwell.domain.validation.provider_rules import (
@@ -210,6 +211,7 @@ def _with_expressions(
         structs.replace(
             step,
             config=step.config if each.config is None else each.config,
+            for_each=step.for_each if each.for_each is None else each.for_each,
             depends_on=merged_dependencies(step.depends_on, each.sources),
         )
         if each.evaluates
@@ -254,26 +256,31 @@ def _rule_faults(
     yield from parts.graph.faults
     known_by_type = {task_type: known_defaults(defaults, task_type) for task_type in used}
     scannable, files = Defaults(defaults), FileInputs(defaults, catalog)
-    outputs, waits = (
-        StepOutputs(parts.steps, catalog),
-        WaitRules(defaults, config.get("workflow_timeout_s"), checks.now),
-    )
+    outputs = StepOutputs(parts.steps, catalog)
+    waits = WaitRules(defaults, config.get("workflow_timeout_s"), checks.now)
+    items = ItemRules(parts.graph, expressions, outputs.refusal)
     for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
+        of_items = item_inputs(step)
         if step.task_type is not None:
-            broken = list(input_faults(step, step.task_type, known_by_type[step.task_type], loc, checked.places))
+            known_members = known_by_type[step.task_type]
+            broken = list(input_faults(step, step.task_type, known_members, loc, checked.places, of_items.in_each))
             yield from broken
             if step.task_type in WAITS_OF:
                 yield from waits.faults(step, step.task_type, loc, checked.inputs, sound=not broken)
                 checks.add_warnings(waits.warnings(step, step.task_type, loc))
-        known = partial(known_inputs, step, scannable, sound=not broken, evaluated=checked.inputs)
+        known = partial(
+            known_inputs, step, scannable, sound=not broken, evaluated=checked.inputs, of_items=of_items.in_any
+        )
         yield from mapping_faults(step, parts.graph, expressions, outputs.refusal, loc)
         if checked.evaluates:
             yield from checked.faults
             yield from output_faults(checked, parts.graph.position_of, outputs.refusal)
             checks.add_warnings(checked.warnings)
-        yield from repeat_faults(step, expressions, partial(outputs.refusal, position), loc)
+        yield from items.faults(step, loc, checked.places)
+        checks.add_warnings(items.warnings(step, loc))
+        yield from repeat_faults(step, expressions, partial(outputs.run_refusal, position), loc)
         yield from provider_faults(step, known, catalog, loc)
         yield from files.faults(step, loc, checked.places)
         yield from checks.faults(step, loc)
