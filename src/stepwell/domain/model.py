@@ -79,7 +79,8 @@ class FlowState(Struct, frozen=True):
     """The state of a step's flow control. It is replaced as a whole, because copies of a step share it.
 
     `items` is the number of its items, None before they are known. `run` counts the ended runs of a step that repeats.
-    `candidate_bytes` is the size of the best result so far, None without one, and `best` its number.
+    `candidate_bytes` is the size of the best result so far, None without one, and `best` its number. `child` is the id
+    of the sub-workflow of the present run; None before the first attempt at it.
     """
 
     wait: Wait | None = None
@@ -87,6 +88,7 @@ class FlowState(Struct, frozen=True):
     run: int = 0
     candidate_bytes: int | None = None
     best: float | None = None
+    child: UUID | None = None
 
 
 NO_FLOW: Final = FlowState()

@@ -30,7 +30,7 @@ class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
     """The flow control of a step, as far as the state machine needs it. The definition has the expressions.
 
     `waits_for` is None unless the step waits instead of making attempts. `signal` is the name of the signal that it
-    waits for.
+    waits for. `runs_workflow`: its attempts run a sub-workflow.
     """
 
     has_condition: bool = False
@@ -38,6 +38,7 @@ class FlowPlan(Struct, frozen=True, kw_only=True, gc=False):
     repeat: RepeatPlan | None = None
     waits_for: WaitKind | None = None
     signal: str | None = None
+    runs_workflow: bool = False
 
 
 _CONDITION_ONLY = FlowPlan(has_condition=True)

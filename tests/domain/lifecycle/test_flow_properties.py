@@ -23,7 +23,7 @@ from stepwell.domain.lifecycle.inputs import (
     RetryDue,
     Signal,
 )
-from support.workflows.flow_specs import Predicted, RepeatSpec, Script, StepSpec, predict
+from support.workflows.flow_specs import Predicted, RepeatSpec, Script, StepSpec, plan_of, predict
 from support.workflows.flows import ACTOR, SimulatedFlow
 
 COMPLETED, FAILED, SKIPPED = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SKIPPED
@@ -37,6 +37,7 @@ _WAITS = (WaitKind.DECISION, WaitKind.SIGNAL, WaitKind.DELAY)
 def specs_of(draw: st.DrawFn, depends_on: tuple[int, ...]) -> StepSpec:
     """An ordinary step, a repetition or a wait, perhaps with a condition."""
     waits_for = draw(st.sampled_from([None, None, None, *_WAITS]))
+    child = waits_for is None and draw(st.booleans())
     repeat = draw(st.none() | _repeats) if waits_for is None else None
     items = draw(st.none() | st.integers(0, 4)) if waits_for is None else None
     runs = range(3 if repeat else 1)
@@ -49,6 +50,7 @@ def specs_of(draw: st.DrawFn, depends_on: tuple[int, ...]) -> StepSpec:
         optional=draw(st.booleans()),
         condition=draw(st.sampled_from([None, None, None, True, True, False, "error"])),
         waits_for=waits_for,
+        child=child,
         on_timeout=draw(st.sampled_from(["fail", "continue" if waits_for is WaitKind.SIGNAL else "approve"])),
         answer=draw(st.sampled_from(["decide", "decide", "reject", "early", "timeout"])),
         repeat=repeat,
@@ -68,10 +70,7 @@ def definitions(draw: st.DrawFn) -> list[StepSpec]:
         before = st.lists(st.sampled_from(order[:index]), unique=True, max_size=3) if index else st.just([])
         needed[position] = draw(before)
     specs = [draw(specs_of(tuple(needed[position]))) for position in range(len(order))]
-    if all(
-        spec.condition is None and spec.waits_for is None and spec.repeat is None and spec.items is None
-        for spec in specs
-    ):
+    if all(plan_of(position, spec).flow is None for position, spec in enumerate(specs)):
         specs[0] = replace(specs[0], condition=True)
     return specs
 
@@ -105,7 +104,7 @@ class Op(Struct, frozen=True):
     crash: str
 
 
-_KINDS = "admit " * 5 + "end " * 6 + "answer " * 5 + "due " * 2 + "decide " * 3
+_KINDS = "admit " * 5 + "end " * 6 + "answer " * 5 + "due " * 2 + "decide " * 3 + "child " * 3 + "follow " * 2
 _KINDS += "park park pause resume resume early early late wake wake "
 _STOPS = "deadline give_up "
 _ENDS = "cancel cleanup "
@@ -141,6 +140,10 @@ def input_of(sim: SimulatedFlow, op: Op) -> Input | None:  # noqa: C901, PLR0912
             return RetryDue(position)
         case "decide" if undecided := sim.undecided():
             return sim.decide_input(pick(undecided))
+        case "child" if ends := sim.child_ends():
+            return sim.child_end_input(pick(ends))
+        case "follow" if sim.following:
+            return sim.follow_input(sorted(sim.following)[op.pick % len(sim.following)])
         case "park":
             return Park()
         case "pause" if sim.status is WorkflowStatus.RUNNING:
@@ -195,11 +198,14 @@ def play_parked(sim: SimulatedFlow, op: Op) -> None:
     match op.kind:
         case "decide" if undecided := sim.undecided():
             sim.decide(undecided[op.pick % len(undecided)])
+        case "child":
+            sim.child_wakes()
         case "wake" | "due":
             sim.wake_up()
         case "pause" if sim.status is WorkflowStatus.RUNNING:
             sim.load_for_verb()
             sim.do(Pause(ACTOR))
+            sim.take_up()
         case "cancel" if sim.status is WorkflowStatus.RUNNING:
             sim.load_for_verb()
             sim.do(Cancel(ACTOR))

@@ -54,13 +54,14 @@ def check_flow(sim: SimulatedFlow) -> None:
         assert replace(run.units[position], result=None) == replace(item, result=None)
     assert _fold(sim.events, len(sim.plans)) == sim.statuses
     open_tasks = {sim.unit(t): t.id for t in sim.task_rows.values() if t.status is TaskStatus.RUNNING}
-    assert open_tasks == {task.position: task.id for task in run.open_tasks()}
+    assert open_tasks == {task.position: task.id for task in run.open_tasks() if task.follow_up_until is None}
     assert (state.completed_at is not None) == (state.status in ENDED)
     assert state.completed_steps == sim.statuses.count(StepStatus.COMPLETED)
     _check_waits(sim)
     if isinstance(run, ItemRun):
-        check_groups(run, sim.item_rows)
+        check_groups(run, sim.item_rows, stopping=bool(sim.following))
     _check_ownership(sim)
+    _check_children(sim)
     _check_end(sim)
     _check_progress(sim)
 
@@ -83,10 +84,21 @@ def _check_ownership(sim: SimulatedFlow) -> None:
     if state.owner is None and state.status is WorkflowStatus.RUNNING:
         assert state.wake_at in (None, run.next_due() or NEVER)
     elif state.owner is None and state.status is WorkflowStatus.PAUSED:
-        assert state.wake_at == ((run.next_due() or NEVER) if sim.waiting_rows() else None)
+        waits = sim.waiting_rows() or sim.child_rows()
+        assert state.wake_at == ((run.next_due() or NEVER) if waits else None)
     else:
         assert state.wake_at is None
     assert (state.owner is not None) == run.active
+
+
+def _check_children(sim: SimulatedFlow) -> None:
+    """The sub-workflows have followed as soon as the workflow needs no process."""
+    if sim.workflow.owner is not None:
+        return
+    wrong = {WorkflowStatus.RUNNING, WorkflowStatus.PAUSED}
+    if sim.status not in ENDED:
+        wrong = {WorkflowStatus.PAUSED if sim.status is WorkflowStatus.RUNNING else WorkflowStatus.RUNNING}
+    assert wrong.isdisjoint(sim.children.statuses.values())
 
 
 def _check_end(sim: SimulatedFlow) -> None:
@@ -104,15 +116,18 @@ def _check_progress(sim: SimulatedFlow) -> None:
     """A workflow that runs has something that moves it."""
     state, run = sim.workflow, sim.run
     if state.status is WorkflowStatus.RUNNING and state.owner is not None:
-        moves: list[object] = [sim.live, sim.wake, sim.waiting_rows()]
+        moves: list[object] = [sim.live, sim.wake, sim.waiting_rows(), sim.child_rows(), sim.following]
         if run.may_start:
             moves += [sim.startable(), sim.questions]
         orphans = [position for position in sim.queue if run.has_attempt(position)]
         assert any(moves) or orphans, "stuck"
 
 
-def check_groups(run: ItemRun, rows: Mapping[int, ItemState]) -> None:
-    """Check that a run counts its items as their rows do, and that a step with items is RUNNING only while it moves."""
+def check_groups(run: ItemRun, rows: Mapping[int, ItemState], *, stopping: bool) -> None:
+    """Check that a run counts its items as their rows do, and that a step with items is RUNNING only while it moves.
+
+    *stopping*: an item may wait for the end of its last sub-workflow.
+    """
     assert len([unit for unit in run.units.values() if isinstance(unit, ItemState)]) == len(rows)
     for position, group in run.groups.items():
         statuses = [row.status for row in rows.values() if row.place.step == position]
@@ -123,4 +138,4 @@ def check_groups(run: ItemRun, rows: Mapping[int, ItemState]) -> None:
             assert StepStatus.RUNNING not in statuses
         elif not group.running:
             assert run.may_start
-            assert any(map(run.wants_new_attempt, group.taken))
+            assert stopping or any(map(run.wants_new_attempt, group.taken))

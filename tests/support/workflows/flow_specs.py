@@ -33,9 +33,9 @@ class RepeatSpec(Struct, frozen=True):
 class StepSpec(Struct, frozen=True, kw_only=True):
     """A step of a random definition, and all that its world does. `condition` is None without one.
 
-    `items` is None unless it is a `for_each`. `scripts` are by the number of the run, or of the item and the run, as
-    far as they aren't the usual one. `answer`: how a wait ends, "decide", "reject", "early" (a signal that comes before
-    its step waits) or "timeout".
+    `items` is None unless it is a `for_each`. `child`: it runs a sub-workflow, which ends as the script says. `scripts`
+    are by the number of the run, or of the item and the run, as far as they aren't the usual one. `answer`: how a wait
+    ends, "decide", "reject", "early" (a signal that comes before its step waits) or "timeout".
     """
 
     depends_on: tuple[int, ...] = ()
@@ -45,6 +45,7 @@ class StepSpec(Struct, frozen=True, kw_only=True):
     waits_for: WaitKind | None = None
     on_timeout: str = "fail"
     answer: str = "decide"
+    child: bool = False
     items: int | None = None
     collect: bool = False
     concurrency: int = 2
@@ -62,14 +63,15 @@ def plan_of(position: int, spec: StepSpec) -> ResolvedStep:
         repeat=None if spec.repeat is None else RepeatPlan(spec.repeat.max, spec.repeat.has_best),
         waits_for=spec.waits_for,
         signal=f"signal {position}" if spec.waits_for is WaitKind.SIGNAL else None,
+        runs_workflow=spec.child,
     )
     return ResolvedStep(
         position=position,
         step_id=f"s{position}",
         task_type=TaskType.GENERATION,
         depends_on=spec.depends_on,
-        max_retries=0 if spec.waits_for else MAX_RETRIES,
-        provider=None if spec.waits_for else ProviderType.LOCAL,
+        max_retries=0 if spec.waits_for or spec.child else MAX_RETRIES,
+        provider=None if spec.waits_for or spec.child else ProviderType.LOCAL,
         run_if=spec.run_if,
         optional=spec.optional,
         flow=None if flow == FlowPlan() else flow,

@@ -1,7 +1,6 @@
 """Runs with flow control for tests: described by `StepSpec`s, driven by hand or at random, rebuilt from rows."""
 
 from collections.abc import Sequence
-from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,7 @@ from msgspec.structs import replace
 
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import (
+    CancelReceipt,
     OnFailure,
     StepStatus,
     TaskStatus,
@@ -18,40 +18,47 @@ from stepwell.contract.enums import (
     WorkflowStatus,
 )
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.effects import CancelAttempt, DeadlineAt, Evaluate, FollowUp, StartAttempt, WakeAt
+from stepwell.domain.lifecycle.effects import (
+    CancelAttempt,
+    DeadlineAt,
+    Evaluate,
+    FollowUp,
+    PauseChild,
+    StartAttempt,
+    WakeAt,
+)
 from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.inputs import (
     Admitted,
     AttemptFailed,
+    ChildFollowed,
     Created,
     DeadlinePassed,
     Decide,
     Evaluated,
+    FollowUpEnded,
     Input,
     Resume,
     RetryDue,
     RunVerdict,
+    Sending,
     Signal,
     Start,
+    Submitted,
     Succeeded,
     Unpark,
     WaitTerms,
 )
-from stepwell.domain.lifecycle.item_run import unit_position
-from stepwell.domain.lifecycle.new_run import new_run
-from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import (
     NEVER,
-    HistoryEvent,
-    ItemState,
-    ShownWait,
+    Sent,
     StepState,
-    StoredSignal,
     Task,
-    WorkflowState,
 )
 from support.workflows.flow_checks import check_flow
-from support.workflows.flow_specs import StepSpec, plan_of
+from support.workflows.flow_children import Children
+from support.workflows.flow_rows import FlowRows
+from support.workflows.flow_specs import StepSpec
 from support.workflows.runs import ENDED
 
 EPOCH_AT = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
@@ -61,35 +68,29 @@ ACTOR = "alice"
 # The simulation
 
 
-class SimulatedFlow:
+class SimulatedFlow(FlowRows):
     """A FlowRun, the rows that it has recorded, and what an engine would hold for it. Every input is checked.
 
-    `queue`, `live` and `wake` are of this process, by position. `questions` are what the run has asked for. `memory` is
-    None while no process has the workflow.
+    `queue`, `live`, `wake` and `pauses` are of this process, by position. `following` are the tasks that it follows up.
+    `questions` are what the run has asked for. `memory` is None while no process has the workflow.
     """
 
     def __init__(
         self, specs: Sequence[StepSpec], config: WorkflowConfig, *, unpark: bool = True, started: bool = True
     ) -> None:
-        self.specs, self.config, self.now = list(specs), config, EPOCH_AT
+        super().__init__(specs, config)
+        self.now = EPOCH_AT
         self.takes = unpark  # a process that gets a decision has room for the workflow
-        self.plans = [plan_of(position, spec) for position, spec in enumerate(specs)]
-        self.workflow = WorkflowState(UUID(int=7), WorkflowStatus.PENDING, "a workflow")
-        self.step_rows = [StepState(plan.position) for plan in self.plans]
-        self.item_rows: dict[int, ItemState] = {}  # by their positions
-        self.task_rows: dict[UUID, Task] = {}
-        self.signal_rows: dict[str, StoredSignal] = {}
-        self.shown_rows: dict[int, ShownWait] = {}
-        self.events: list[HistoryEvent] = []
         self.failed: dict[tuple[int, int], int] = {}  # attempts by step and run
         self.done: dict[tuple[int, int], int] = {}
         self.answered: set[int] = set()  # a true condition isn't stored, so a restart asks again
+        self.children = Children()
         self.ids = 10**6
         self.memory: FlowRun | None = None
         self.deadline: datetime | None = None
         self.questions: dict[int, Evaluate] = {}
         self.forget_process()
-        self.memory = self._load()
+        self.memory = self.load()
         self.do(Created(ACTOR))
         if started:
             self.do(Start(ACTOR, self.new_id(), self.new_id()))
@@ -104,26 +105,20 @@ class SimulatedFlow:
         return UUID(int=self.ids)
 
     @property
-    def status(self) -> WorkflowStatus:
-        return self.workflow.status
-
-    @property
-    def statuses(self) -> list[StepStatus]:
-        return [step.status for step in self.step_rows]
-
-    @property
     def is_parked(self) -> bool:
         return self.memory is None
 
     def do(self, *inputs: Input) -> Decision:
         """Apply the inputs, and commit their decisions as one."""
         run = self.run
+        if run.has_children and self.workflow.owner is None and not isinstance(inputs[0], Resume):
+            inputs = (Unpark(self.new_id()), *inputs)
         decision = run.apply(inputs[0], self.now)
         for input_ in inputs[1:]:
             decision.merge(run.apply(input_, self.now))
         if self.takes and isinstance(inputs[-1], Decide | Signal) and run.state.waits_for_admission:
             decision.merge(run.apply(Unpark(self.new_id()), self.now))
-        self._commit(decision)
+        self.commit(decision)
         for input_ in inputs:
             self._hand_over(input_)
         self._release(decision)
@@ -146,20 +141,20 @@ class SimulatedFlow:
         if claimed:
             self.claim()
         else:
-            self.memory = self._load()
+            self.memory = self.load()
             self._evict()
 
     def claim(self) -> None:
         """Another process takes the workflow over, or an admission takes it into memory."""
         self.workflow.owner, self.workflow.epoch = self.new_id(), self.workflow.epoch + 1
         self.workflow.wake_at = None
-        self.memory = self._load()
+        self.memory = self.load()
         self._release(self.run.pending_work())
         self.check()
 
     def load_for_verb(self) -> None:
         """Bring a parked workflow into memory."""
-        self.memory = self.memory or self._load()
+        self.memory = self.memory or self.load()
 
     def admit_if_waiting(self) -> None:
         """A workflow that waits for admission gets in."""
@@ -174,9 +169,34 @@ class SimulatedFlow:
 
     def end_input(self, position: int) -> Input:
         """Return how the attempt at the step ends, by its script."""
-        task, (spec, item), run = self.live[position], self.spec_of(position), self.run_number(position)
+        task = self.live[position]
+        if self.spec_of(position)[0].child:
+            return self._create_child(position, task)
+        return self._end_input(position, task)
+
+    def _create_child(self, position: int, task: Task) -> Input:
+        """Return the next input of an attempt that creates its sub-workflow."""
+        flow, open_task = self.run.units[position].flow, self.run.open_task(position)
+        assert flow is not None
+        assert open_task is not None
+        if open_task.sent is None:
+            return Sending(position, task.id, Sent("", "", self.now))
+        return Submitted(position, task.id, str(flow.child), {})
+
+    def child_ends(self) -> list[int]:
+        """Return the positions whose sub-workflow may end now."""
+        running = [task for task in self.run.open_tasks() if task.follow_up_until is None]
+        return sorted(task.position for task in running if self.children.is_open(task))
+
+    def child_end_input(self, position: int) -> Input:
+        task = self.run.open_task(position)
+        assert task is not None
+        return self._end_input(position, task)
+
+    def _end_input(self, position: int, task: Task) -> Input:
+        (spec, item), run = self.spec_of(position), self.run_number(position)
         script = spec.script(item, run)
-        if self.failed.get((position, run), 0) < script.flaky:
+        if not spec.child and self.failed.get((position, run), 0) < script.flaky:
             return AttemptFailed(position, task.id, "again", retryable=True, provider_fault=True, jitter=0.5)
         if not script.succeeds:
             return AttemptFailed(position, task.id, "no", retryable=False, provider_fault=False, jitter=0.5)
@@ -184,20 +204,6 @@ class SimulatedFlow:
         if spec.repeat is not None:
             verdict = RunVerdict(run == spec.repeat.until, script.score if spec.repeat.has_best else None)
         return Succeeded(position, task.id, json.encode({"run": run}), verdict=verdict)
-
-    def row(self, position: int) -> StepState:
-        return self.step_rows[position] if position < len(self.plans) else self.item_rows[position]
-
-    def spec_of(self, position: int) -> tuple[StepSpec, int | None]:
-        """Return the spec of the step, and the number of the item at the position; None for the step itself."""
-        row = self.row(position)
-        return (
-            (self.specs[row.place.step], row.place.item) if isinstance(row, ItemState) else (self.specs[position], None)
-        )
-
-    def run_number(self, position: int) -> int:
-        flow = self.row(position).flow
-        return 0 if flow is None else flow.run
 
     def answer_input(self, position: int) -> Evaluated:
         question, spec = self.questions[position], self.specs[position]
@@ -230,6 +236,10 @@ class SimulatedFlow:
                 self.do(RetryDue(self.first_due(overdue)))
             elif self.deadline is not None and self.deadline <= self.now:
                 self.do(DeadlinePassed())
+            elif self.pauses:
+                pause = self.pauses[min(self.pauses)]
+                self.children.pause(pause.child, paused=pause.paused)
+                self.do(ChildFollowed(pause.position, pause.task_id, pause.paused))
             elif again := self.answered & self.questions.keys():
                 self.do(self.answer_input(min(again)))
             else:
@@ -248,11 +258,32 @@ class SimulatedFlow:
         if self.status is WorkflowStatus.RUNNING:
             self.claim()
         else:
-            self.memory = self._load()
+            self.memory = self.load()
             waits = self.run.waits
             self.do(RetryDue(min(waits, key=lambda each: (waits[each].until or NEVER, each))))
         self.take_up()
         return True
+
+    def child_wakes(self) -> bool:
+        """Let a sub-workflow of a parked workflow end, which wakes it. Return False if there is none."""
+        if not self.is_parked or not any(map(self.children.is_open, self.child_rows())):
+            return False
+        if self.status is WorkflowStatus.RUNNING:
+            self.claim()
+        else:
+            self.memory = self.load()
+            self.do(self.child_end_input(self.child_ends()[0]))
+        self.take_up()
+        return True
+
+    def follow_input(self, task_id: UUID) -> Input:
+        """Stop the sub-workflow of an abandoned attempt. Return the input that reports it."""
+        task = self.task_rows[task_id]
+        flow = self.row(self.unit(task)).flow
+        cancelled = self.status is WorkflowStatus.CANCELLED
+        status = WorkflowStatus.CANCELLED if cancelled else WorkflowStatus.FAILED
+        self.children.stop(None if flow is None else flow.child, status)
+        return FollowUpEnded(self.unit(task), task_id, CancelReceipt.PROVIDER_CANCELLED)
 
     def decide(self, position: int) -> None:
         """Let the wait of a step end by a decision or a signal."""
@@ -271,15 +302,19 @@ class SimulatedFlow:
             if undecided := self.undecided():
                 self.decide(undecided[0])
                 return True
-            return self.wake_up()
+            return self.child_wakes() or self.wake_up()
         if startable := self.startable():
             self.do(self.admit_input(startable[0]))
         elif self.live:
             self.do(self.end_input(min(self.live)))
         elif self.questions and self.run.may_start:
             self.do(self.answer_input(min(self.questions)))
+        elif self.following:
+            self.do(self.follow_input(min(self.following)))
         elif undecided := [p for p in self.undecided() if self.status not in ENDED]:
             self.decide(undecided[0])
+        elif ends := self.child_ends():
+            self.do(self.child_end_input(ends[0]))
         elif sleeping := self.sleeping():
             position = self.first_due(sleeping)
             self.now = max(self.now, self.wake[position])
@@ -308,7 +343,7 @@ class SimulatedFlow:
 
     def resume(self) -> None:
         if self.memory is None:
-            self.memory = self._load()
+            self.memory = self.load()
         self.do(Resume(ACTOR, self.new_id(), self.new_id()))
         self.take_up()
 
@@ -317,9 +352,6 @@ class SimulatedFlow:
     def undecided(self) -> list[int]:
         """Return the waits that a person or a service would end now."""
         return [position for position in self.waiting_rows() if self.decide_input(position) is not None]
-
-    def waiting_rows(self) -> list[int]:
-        return [step.position for step in self.step_rows if step.flow is not None and step.flow.wait is not None]
 
     def startable(self) -> list[int]:
         return sorted(position for position in self.queue if self.run.wants_slot(position))
@@ -330,65 +362,18 @@ class SimulatedFlow:
         events = [(event.type, event.step_id, event.data.get("item")) for event in self.events]
         return workflow, self.item_rows, [replace(row, flow=_without_ids(row)) for row in self.step_rows], events
 
-    def result(self, position: int) -> Any:
-        return json.decode(self.step_rows[position].result or b"null")
-
     def check(self) -> None:
         check_flow(self)
 
-    # The database's part, and the engine's
+    # The engine's part
 
-    def _load(self) -> FlowRun:
-        wanted = (t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING or t.follow_up_until)
-        stored = StoredRun(
-            copy(self.workflow),
-            self.config,
-            self.plans,
-            [replace(row, result=None) for row in self.step_rows],
-            open_tasks=[copy(t) for t in wanted],
-            signals=self.signal_rows,
-            items=[replace(row, position=-1, result=None) for row in self.item_rows.values()],
-            result_bytes=sum(len(row.result or b"") for row in (*self.step_rows, *self.item_rows.values())),
-        )
-        run = new_run(stored)
-        assert isinstance(run, FlowRun)
-        return run
-
-    def unit(self, task: Task) -> int:
-        return task.position if task.place is None else unit_position(len(self.plans), task.place)
-
-    def _commit(self, decision: Decision) -> None:
-        assert (decision.owner, decision.epoch) == (self.workflow.owner, self.workflow.epoch)
-        assert decision.last_event == self.workflow.last_event
-        numbers = [event.id for event in decision.events]
-        assert numbers == list(range(decision.last_event + 1, decision.last_event + 1 + len(numbers)))
-        if not decision.has_rows:
-            assert not (decision.steps)
-            assert not (decision.signals)
-            assert not decision.waits
-            return
-        self.workflow = copy(decision.workflow)
-        for item in decision.new_items:
-            assert item.position not in self.item_rows, "items are stored once"
-            self.item_rows[item.position] = item
-        for position, step in decision.steps.items():
-            kept = self.row(position).result if step.flow is not None else None  # the best run so far
-            row = replace(step, result=step.result or kept)
-            if isinstance(row, ItemState):
-                self.item_rows[position] = row
-            else:
-                self.step_rows[position] = row
-        for task in decision.tasks.values():  # a row of a task has the position of its step
-            position = task.position if task.place is None else task.place.step
-            self.task_rows[task.id] = replace(task, position=position)
-        _store(self.signal_rows, decision.signals)
-        _store(self.shown_rows, decision.waits)
-        self.events += decision.events
-
-    def _hand_over(self, input_: Input) -> None:
+    def _hand_over(self, input_: Input) -> None:  # noqa: C901, PLR0912 - one case for each input
         match input_:
             case Succeeded(position, task_id) | AttemptFailed(position, task_id):
                 task = self.task_rows[task_id]
+                if task.status is not TaskStatus.RUNNING:
+                    won = isinstance(input_, Succeeded)
+                    self.children.end(task, WorkflowStatus.COMPLETED if won else WorkflowStatus.FAILED)
                 if isinstance(input_, Succeeded) and task.status is TaskStatus.COMPLETED:
                     key = (position, json.decode(input_.result)["run"])
                     self.done[key] = self.done.get(key, 0) + 1
@@ -397,6 +382,14 @@ class SimulatedFlow:
                     self.failed[key] = self.failed.get(key, 0) + 1
                 if position in self.live and self.live[position].id == task_id:
                     del self.live[position]
+            case Submitted(position, task_id, remote_id):
+                self.children.create(UUID(remote_id), (position, self.run_number(position)))
+                if position in self.live and self.live[position].id == task_id:
+                    del self.live[position]
+            case ChildFollowed(position):
+                self.pauses.pop(position, None)
+            case FollowUpEnded(_, task_id):
+                self.following.discard(task_id)
             case Admitted(position):
                 self.queue.discard(position)
             case RetryDue(position):
@@ -415,6 +408,7 @@ class SimulatedFlow:
             match effect:
                 case StartAttempt(task):
                     assert task.position not in self.live
+                    assert all(self.unit(self.task_rows[each]) != task.position for each in self.following)
                     self.live[task.position] = task
                 case CancelAttempt(position, task_id):
                     assert self.live.pop(position).id == task_id
@@ -424,8 +418,10 @@ class SimulatedFlow:
                     self.deadline = effect.at
                 case Evaluate(position):
                     self.questions[position] = effect
-                case FollowUp():
-                    raise AssertionError("no job is at a provider")
+                case FollowUp(_, task_id):
+                    self.following.add(task_id)
+                case PauseChild(position):
+                    self.pauses[position] = effect
 
     def _evict(self) -> None:
         if not self.run.active and self.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
@@ -433,18 +429,11 @@ class SimulatedFlow:
 
     def forget_process(self) -> None:
         self.memory, self.deadline, self.questions = None, None, {}
+        self.following: set[UUID] = set()
+        self.pauses: dict[int, PauseChild] = {}
         self.queue: set[int] = set()
         self.live: dict[int, Task] = {}
         self.wake: dict[int, datetime] = {}
-
-
-def _store(rows: dict[Any, Any], changes: dict[Any, Any]) -> None:
-    """Store the changed rows, and delete those that are None."""
-    for key, row in changes.items():
-        if row is None:
-            del rows[key]
-        else:
-            rows[key] = row
 
 
 def _without_ids(row: StepState) -> Any:

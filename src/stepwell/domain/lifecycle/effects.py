@@ -53,4 +53,16 @@ class Evaluate(Struct, frozen=True):
     items: bool = False
 
 
-Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate
+class PauseChild(Struct, frozen=True):
+    """Pause the sub-workflow *child* of an attempt, or resume it, and apply `ChildFollowed`.
+
+    A later effect for the same position replaces an earlier one. A child that has ended is left as it is.
+    """
+
+    position: int
+    task_id: UUID
+    child: UUID
+    paused: bool
+
+
+Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate | PauseChild

@@ -35,6 +35,7 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import Evaluate, WakeAt
 from stepwell.domain.lifecycle.inputs import (
     SERVICE,
+    ChildFollowed,
     Decide,
     Evaluated,
     FlowInput,
@@ -94,6 +95,26 @@ class FlowRun(Run):
     def _is_under_way(self) -> bool:
         return bool(self._tracker.running or self._waits)
 
+    @property
+    def has_children(self) -> bool:
+        """True while a sub-workflow runs. Then a parked workflow is taken before any verb, which may reach it."""
+        return False
+
+    @property
+    def _may_be_taken(self) -> bool:
+        """True if a process may take the workflow while nobody owns it."""
+        return self.state.status is WorkflowStatus.RUNNING
+
+    @property
+    def _has_attempts(self) -> bool:
+        """True while an attempt needs a process."""
+        return bool(self._tracker.running)
+
+    @property
+    def _only_waits(self) -> bool:
+        """True while something is awaited that needs no process."""
+        return bool(self._waits)
+
     def next_due(self) -> datetime | None:
         """Return the next time at which the workflow needs a process; None without one."""
         times = [wait.until for wait in self._waits.values()]
@@ -106,7 +127,7 @@ class FlowRun(Run):
         state, tracker = self.state, self._tracker
         if state.status is not WorkflowStatus.RUNNING or state.owner is None:
             return False
-        if tracker.running or self._remote.followed_up or tracker.ready & tracker.backoff:
+        if self._has_attempts or self._remote.followed_up or tracker.ready & tracker.backoff:
             return False
         if self.may_start and (tracker.ready or self._unasked or self._asked):
             return False
@@ -135,6 +156,8 @@ class FlowRun(Run):
                 if self.may_park(now):
                     self.state.owner, self.state.wake_at = None, self.next_due() or NEVER
                     decision.parked = True
+            case ChildFollowed():  # of `SubworkflowRun`
+                pass
             case _:
                 assert_never(input_)
         self._finish_if_open(decision, now)
@@ -186,8 +209,11 @@ class FlowRun(Run):
             assert input_.terms is not None
             self._begin_wait(decision, step, flow.waits_for, input_.terms, now)
         else:
-            self._tracker.ready.add(step.position)
-            decision.ready.append(step.position)
+            self._want_slots(decision, [step.position])
+
+    def _want_slots(self, decision: Decision, positions: list[int]) -> None:
+        self._tracker.ready.update(positions)
+        decision.ready += positions
 
     def _fail_unstarted(
         self, decision: Decision, step: StepState, error: str, now: datetime, actor: str = SERVICE
@@ -373,7 +399,7 @@ class FlowRun(Run):
 
     def _unpark(self, decision: Decision, owner: UUID, now: datetime) -> None:
         state = self.state
-        if state.owner is not None or state.status is not WorkflowStatus.RUNNING:
+        if state.owner is not None or not self._may_be_taken:
             return
         waited, timeout = state.waits_for_admission, state.timeout_left_s
         state.owner, state.epoch, state.wake_at, decision.parked = owner, state.epoch + 1, None, True
@@ -434,8 +460,9 @@ class FlowRun(Run):
         """Return `wake_at` as it must be after a change of the workflow: a parked one stays parked if it only waits."""
         state, tracker = self.state, self._tracker
         if state.status is WorkflowStatus.RUNNING:
-            only_waits = not self._unasked and not tracker.ready and (self._waits or tracker.backoff)
-            parked = state.owner is None and state.wake_at is not None and only_waits
+            starts = self._unasked or tracker.ready
+            waits = self._only_waits or tracker.backoff
+            parked = state.owner is None and state.wake_at is not None and waits and not starts
         else:
-            parked = state.status is WorkflowStatus.PAUSED and self._waits
+            parked = state.status is WorkflowStatus.PAUSED and self._only_waits
         return (self.next_due() or NEVER) if parked and not self.active else None

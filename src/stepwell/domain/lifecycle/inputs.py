@@ -254,6 +254,14 @@ class Signal(Struct, frozen=True, tag="signal"):
     data: bytes = b"null"
 
 
+class ChildFollowed(Struct, frozen=True):
+    """The sub-workflow of an attempt has been paused or resumed, as `PauseChild` demanded; or it had ended already."""
+
+    position: int
+    task_id: UUID
+    paused: bool
+
+
 class Park(Struct, frozen=True):
     """The engine wants the workflow to leave memory. It does if it only waits."""
 
@@ -269,7 +277,7 @@ class Unpark(Struct, frozen=True):
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
 RemoteInput: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
-FlowInput: TypeAlias = Evaluated | Decide | Signal | Park | Unpark
+FlowInput: TypeAlias = Evaluated | Decide | Signal | ChildFollowed | Park | Unpark
 Input: TypeAlias = (
     Verb
     | FlowInput

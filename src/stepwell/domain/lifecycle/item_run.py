@@ -142,9 +142,7 @@ class ItemRun(FlowRun):
         elif group.has_ended:
             self._complete_step(decision, step, None, now)
         elif self.may_start:
-            taken = group.take()
-            self._tracker.ready.update(taken)
-            decision.ready += taken
+            self._want_slots(decision, group.take())
         elif not group.running:
             step.status = StepStatus.PENDING
             decision.record(step, now)

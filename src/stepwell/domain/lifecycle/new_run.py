@@ -4,6 +4,7 @@ from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.item_run import ItemRun
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.lifecycle.stored_run import StoredRun
+from stepwell.domain.lifecycle.subworkflow_run import SubworkflowRun
 
 
 def new_run(stored: StoredRun) -> Run:
@@ -11,6 +12,8 @@ def new_run(stored: StoredRun) -> Run:
     flows = [plan.flow for plan in stored.plans if plan.flow is not None]
     if not flows:
         return Run(stored)
+    if any(flow.runs_workflow for flow in flows):
+        return SubworkflowRun(stored)
     if all(flow.for_each is None for flow in flows):
         return FlowRun(stored)
     return ItemRun(stored)

@@ -47,7 +47,7 @@ class RemoteTransitions:
         elif current is not None and current.id == input_.task_id:
             self._update_task(decision, current, input_, now)
         elif isinstance(input_, Submitted) and (late := self.followed_up.get(input_.task_id)) is not None:
-            self._record_job(late, input_)
+            self.record_job(late, input_)
             decision.record_task(late)
 
     def abandon_failed(self, decision: Decision, input_: AttemptFailed, task: Task, now: datetime) -> bool:
@@ -85,7 +85,7 @@ class RemoteTransitions:
                 task.outcome_unknown = True
                 self._emit(decision, now, EventType.STEP_OUTCOME_UNKNOWN, task, error=input_.error)
             case Submitted():
-                self._record_job(task, input_)
+                self.record_job(task, input_)
                 kind = EventType.STEP_SUBMITTED
                 self._emit(decision, now, kind, task, provider=task.provider, remote_id=input_.remote_id)
             case Progressed():
@@ -96,7 +96,7 @@ class RemoteTransitions:
                 task.phase = TaskPhase.REMOTE_DONE
         decision.record_task(task)
 
-    def _record_job(self, task: Task, input_: Submitted) -> None:
+    def record_job(self, task: Task, input_: Submitted) -> None:
         task.phase, task.outcome_unknown = TaskPhase.SUBMITTED, False
         task.remote_id, task.urls = input_.remote_id, input_.urls
 

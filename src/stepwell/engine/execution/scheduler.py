@@ -36,10 +36,11 @@ from stepwell.domain.lifecycle.effects import (
     Effect,
     Evaluate,
     FollowUp,
+    PauseChild,
     StartAttempt,
     WakeAt,
 )
-from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, DeadlinePassed, Input, RetryDue, Succeeded
+from stepwell.domain.lifecycle.inputs import Admitted, DeadlinePassed, Input, RetryDue
 from stepwell.domain.lifecycle.output_budget import RESULTS_MAX_BYTES
 from stepwell.domain.model import Task
 from stepwell.engine.admission.controller import AdmissionController
@@ -353,6 +354,8 @@ class Scheduler:
                 self._timers.set(workflow, None, at, DeadlinePassed())
             case Evaluate():
                 self._questions.ask(workflow, effect)
+            case PauseChild():
+                raise AssertionError("create accepts no sub-workflows")
             case _:
                 assert_never(effect)
 
@@ -405,7 +408,7 @@ class Scheduler:
         end = await self._runner.run(workflow, task, prepared, control)
         # The slot is released first, so that the start of a step that depends on this one is in the same batch.
         attempt.release_slot(self._admission)
-        self._report_to_breaker(workflow, attempt, end.outcome)
+        self.dispatcher.attempt_finished(workflow, attempt, end.outcome)
         current = workflow.run.open_task(task.position)  # its status says how the attempt has ended
         recorded = end.outcome is not None and self.apply(workflow, end.outcome)
         if end.outcome is None and self.stopping:
@@ -436,14 +439,6 @@ class Scheduler:
     def _make_control(self, workflow: ActiveWorkflow) -> AttemptControl:
         return AttemptControl(partial(self.apply, workflow), partial(self.checkpointer.flushed, workflow.workflow_id))
 
-    def _report_to_breaker(
-        self, workflow: ActiveWorkflow, attempt: RunningAttempt, outcome: Succeeded | AttemptFailed | None
-    ) -> None:
-        """Report the attempt's end to the breaker of its model, once, and before the run gets the outcome."""
-        tracked, attempt.tracked = attempt.tracked, None
-        if tracked is not None:
-            self.dispatcher.attempt_finished(workflow, tracked, outcome)
-
     def _task_ended(self, workflow: ActiveWorkflow, task_id: UUID, _: asyncio.Task[None]) -> None:
         self._attempt_ended(workflow, task_id)
         self.start_steps()
@@ -451,7 +446,7 @@ class Scheduler:
     def _attempt_ended(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         attempt = workflow.attempts.pop(task_id)
         attempt.release_slot(self._admission)
-        self._report_to_breaker(workflow, attempt, None)
+        self.dispatcher.attempt_finished(workflow, attempt, None)
         if workflow.attempts:
             return
         workflow.quiet.set()

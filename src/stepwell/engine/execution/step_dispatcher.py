@@ -27,6 +27,7 @@ from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
 from stepwell.engine.admission.pools import ModelPool, Pool
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.ports.clock import Clock, Timer
 
 _USUAL_TIMEOUT_S = TaskConfig().timeout_s
@@ -122,9 +123,15 @@ class StepDispatcher:
         return None if start.model is None else self._health.record_start(start.model, start.workflow.tenant)
 
     def attempt_finished(
-        self, workflow: ActiveWorkflow, tracked: TrackedAttempt, outcome: Succeeded | AttemptFailed | None
+        self, workflow: ActiveWorkflow, attempt: RunningAttempt, outcome: Succeeded | AttemptFailed | None
     ) -> None:
-        """Count the attempt's end, before its run gets the outcome. *outcome* is None if the attempt was cancelled."""
+        """Report the attempt's end to the breaker of its model, once, and before the run gets the outcome.
+
+        *outcome* is None if the attempt was cancelled.
+        """
+        tracked, attempt.tracked = attempt.tracked, None
+        if tracked is None:
+            return
         failed = outcome if isinstance(outcome, AttemptFailed) else None
         blamed = failed is not None and _is_provider_failure(workflow, failed)
         if self._models.works_here(tracked.key.provider):
