@@ -12,7 +12,7 @@ from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, TaskType, WorkflowStatus
 from stepwell.domain.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.model import FlowState, HistoryEvent, StepState, StoredSignal, Task, Wait, WorkflowState
+from stepwell.domain.model import FlowState, HistoryEvent, ItemState, StepState, StoredSignal, Task, Wait, WorkflowState
 from stepwell.domain.preconditions import Version
 from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.steps import ResolvedStep
@@ -252,11 +252,11 @@ class LoadedWorkflow(Struct):
     """A stored workflow with all that is needed to run it, without results.
 
     `definition_bytes` is its `workflow_limits.definition_size`; 0 if that is unknown. `result_bytes` is the size of its
-    results together, or 0 if it has ended for good. `open_tasks` are the attempts of RUNNING steps, and those that are
-    followed up. `evaluates`: the configs of its steps have expressions. Only then, `inputs` (JSON) and `labels` are
-    loaded. `signals` have arrived, and no step has taken them. `unreadable` says why this version can't read its rows;
-    `steps` is then incomplete. `deaths_alone` counts the deaths of processes in a row during its trials (see
-    `lifecycle.unclean_ends`); None if it needs no trial.
+    results together, or 0 if it has ended for good. `open_tasks` are the attempts of RUNNING steps and items, and those
+    that are followed up. `evaluates`: the configs of its steps have expressions. Only then, `inputs` (JSON) and
+    `labels` are loaded. `signals` have arrived, and no step has taken them. `items` are in the order of their steps.
+    `unreadable` says why this version can't read its rows; `steps` is then incomplete. `deaths_alone` counts the deaths
+    of processes in a row during its trials (see `lifecycle.unclean_ends`); None if it needs no trial.
     """
 
     state: WorkflowState
@@ -275,6 +275,7 @@ class LoadedWorkflow(Struct):
     inputs: bytes | None = None
     labels: dict[str, str] = {}
     signals: dict[str, StoredSignal] = {}
+    items: list[ItemState] = []
 
     @property
     def is_understood(self) -> bool:
@@ -284,7 +285,8 @@ class LoadedWorkflow(Struct):
     @property
     def places(self) -> int:
         """The number of active workflows that it counts as."""
-        return places_of(len(self.steps), self.definition_bytes)
+        item_bytes = sum(len(item.value) for item in self.items)
+        return places_of(len(self.steps) + len(self.items), self.definition_bytes + item_bytes)
 
 
 class UnparkedWorkflows(Struct, frozen=True):

@@ -15,12 +15,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from stepwell.contract.definition import MAX_ITEMS
 from stepwell.contract.enums import EventType, OnFailure, ProviderType, StepStatus
 from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.effects import Evaluate
 from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.inputs import SERVICE, Admitted, Evaluated
-from stepwell.domain.lifecycle.item_group import MAX_ITEMS, MAX_WORKFLOW_ITEMS, ItemGroup
+from stepwell.domain.lifecycle.item_group import MAX_WORKFLOW_ITEMS, ItemGroup
 from stepwell.domain.lifecycle.resume import reset
 from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import NO_FLOW, ItemPlace, ItemState, StepState, Task

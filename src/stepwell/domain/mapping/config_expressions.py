@@ -1,5 +1,6 @@
-"""Evaluates a step's condition, and the expressions in its config, over the results of its dependencies, `inputs` and
-`workflow`.
+"""Evaluates the condition of a step, the source of its items, and the expressions in its config.
+
+They read the results of its dependencies, `inputs` and `workflow`; those in its config also read its `item`.
 
 What must hold:
 - An expression sees the results of the step's dependencies, and of no other step.
@@ -8,6 +9,7 @@ What must hold:
 """
 
 from collections.abc import Mapping, Sequence
+from enum import Enum, auto
 from typing import Any, Final
 
 from msgspec import Struct, json
@@ -33,11 +35,21 @@ _READ_CHARACTERS = 64  # of a text that is searched for expressions, for one uni
 _EXPRESSION_UNITS = 10  # to find an expression in its text, and to assemble its data
 
 
+class StepPart(Enum):
+    """A part of a step that is evaluated on its own: the source of its items, its condition, or its config with its
+    mappings.
+    """
+
+    CONFIG = auto()
+    CONDITION = auto()
+    ITEMS = auto()
+
+
 class StepExpressions(Struct, frozen=True):
-    """The texts of a step's config that have expressions, or its condition as a text, and what these may read.
+    """The texts of one part of a step that have expressions, and what these may read. A condition is one text.
 
     `dependencies` are the ids of the steps whose results they see. `own` are further members of their data, encoded:
-    `inputs` and `workflow` as far as they read them, or the members of the step's own result.
+    `inputs`, `workflow` and `item` as far as they read them, or the members of the step's own result.
     """
 
     texts: Sequence[ConfigText] = ()

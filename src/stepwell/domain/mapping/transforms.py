@@ -42,7 +42,7 @@ def is_deferred(type_: TransformType) -> bool:
 
 def _items(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise TransformError(f"needs a list, got {_kind(value)}")
+        raise TransformError(f"needs a list, got {kind_of(value)}")
     return value
 
 
@@ -73,7 +73,7 @@ def _number(value: Any) -> int | float:
         return value
     text = value.strip() if isinstance(value, str) else None
     if text is None or not _NUMBER.fullmatch(text):
-        raise TransformError(f"needs a number or a text that is one, got {_kind(value)}")
+        raise TransformError(f"needs a number or a text that is one, got {kind_of(value)}")
     return int(text) if _INTEGER.fullmatch(text) else float(text)
 
 
@@ -96,7 +96,7 @@ def _to_bool(value: Any) -> bool:
     text = value.strip().lower() if isinstance(value, str) else None
     is_known = value in (0, 1) if isinstance(value, (int, float)) else text in _BOOLS
     if not is_known:
-        raise TransformError(f"needs true or false, yes or no, 1 or 0, got {_kind(value)}")
+        raise TransformError(f"needs true or false, yes or no, 1 or 0, got {kind_of(value)}")
     return bool(value) if text is None else _BOOLS[text]
 
 
@@ -108,7 +108,7 @@ def _json_encode(value: Any, budget: WorkBudget) -> str:
 
 def _json_decode(value: Any, budget: WorkBudget) -> Any:
     if not isinstance(value, str):
-        raise TransformError(f"needs a text, got {_kind(value)}")
+        raise TransformError(f"needs a text, got {kind_of(value)}")
     try:
         data = value.encode()
         budget.spend(_STRICT * budget.spend_parse(data))
@@ -122,11 +122,12 @@ def _json_decode(value: Any, budget: WorkBudget) -> Any:
 def _paths(value: Any) -> Any:
     paths = value if isinstance(value, list) else [value]
     if not paths or not all(isinstance(path, str) and path for path in paths):
-        raise TransformError(f"needs the path of a file, or a list of them, got {_kind(value)}")
+        raise TransformError(f"needs the path of a file, or a list of them, got {kind_of(value)}")
     return value
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Return a noun for the kind of the value, for messages."""
     if value is None:
         return "null"
     nouns = {bool: "a boolean", int: "a number", float: "a number", str: "a text", list: "a list", dict: "an object"}

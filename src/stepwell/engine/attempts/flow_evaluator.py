@@ -1,9 +1,9 @@
-"""Evaluates the condition of a step, or the config of one that waits, over the results of its dependencies.
+"""Evaluates the condition of a step, its items, or the config of one that waits, over the results of its dependencies.
 
 What must hold:
 - Only committed data is read: results of the step's dependencies, `inputs` and `workflow`.
 - Whether an evaluation fails doesn't depend on how busy the machine is, nor on where the results are that it reads.
-- The config of a step is evaluated only if its condition is true.
+- The items of a step, or the config of one that waits, are evaluated only if its condition is true.
 - The results that one evaluation reads are at most `MAX_MAPPED_BYTES` together. They have their room in the memory
   governor before they are read from the database. An outage of it doesn't fail the step.
 """
@@ -13,27 +13,21 @@ from typing import Any
 
 import structlog
 from anyio import sleep
-from msgspec import json
+from msgspec import Raw, UnsetType, json
 
-from stepwell.contract.definition import FieldMapping
+from stepwell.contract.definition import FieldMapping, ForEach
 from stepwell.domain.errors import AttemptError, NeverFits, Unavailable
 from stepwell.domain.lifecycle.effects import Evaluate
 from stepwell.domain.lifecycle.inputs import Evaluated
 from stepwell.domain.lifecycle.wait_terms import wait_terms
-from stepwell.domain.mapping.config_expressions import is_true, place_label
+from stepwell.domain.mapping.config_expressions import StepPart, is_true, place_label
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES, checked_inputs, mapping_label, step_error
+from stepwell.domain.mapping.items import item_mappings, items_of
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, decoded_size
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, resolved_inputs
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
-from stepwell.engine.attempts.runner import (
-    OUTAGE_RETRY_S,
-    AttemptContext,
-    StoredResults,
-    are_small,
-    data_of,
-    error_text,
-    resolved_inputs,
-)
+from stepwell.engine.attempts.runner import OUTAGE_RETRY_S, StoredResults, error_text
 from stepwell.memory import MemoryGovernor, MemoryReservation
 from stepwell.ports.clock import Clock, NewId
 
@@ -65,15 +59,16 @@ class FlowEvaluator:
         assert flow is not None
         try:
             if flow.has_condition:
-                found = self._values_here(context, position, (), condition=True)
+                found = self._values_here(context, position, (), StepPart.CONDITION)
                 if found is None or not is_true(found[0]):
                     return None if found is None else Evaluated(position, question.number, runs=False)
-            if flow.waits_for is None:
+            part = StepPart.ITEMS if question.items else StepPart.CONFIG
+            if part is StepPart.CONFIG and flow.waits_for is None:
                 return Evaluated(position, question.number)
-            if (work := context.parse_work(position)) and not self._expressions.may_work_here(work):
+            if (work := context.parse_work(position, part)) and not self._expressions.may_work_here(work):
                 return None
-            values = self._values_here(context, position, context.definition(position).input_mappings)
-            return None if values is None else self._with_terms(context, question, values)
+            values = self._values_here(context, position, _mappings(context, position, part), part)
+            return None if values is None else self._answered(context, question, values)
         except Exception as error:  # noqa: BLE001 - the answer reports it
             return _failed_by(error, context, question)
 
@@ -95,25 +90,27 @@ class FlowEvaluator:
         flow = context.resolved_step(position).flow
         assert flow is not None
         if flow.has_condition:
-            (value,) = await self._values(context, position, (), memory, condition=True)
+            (value,) = await self._values(context, position, (), memory, StepPart.CONDITION)
             if not is_true(value):
                 return Evaluated(position, question.number, runs=False)
-        if flow.waits_for is None:
+        part = StepPart.ITEMS if question.items else StepPart.CONFIG
+        if part is StepPart.CONFIG and flow.waits_for is None:
             return Evaluated(position, question.number)
-        if units := context.parse_work(position):
+        if units := context.parse_work(position, part):
             await self._expressions.until_work_here(units)
-        mappings = context.definition(position).input_mappings
-        return self._with_terms(context, question, await self._values(context, position, mappings, memory))
+        mappings = _mappings(context, position, part)
+        return self._answered(context, question, await self._values(context, position, mappings, memory, part))
 
     def _values_here(
-        self, context: AttemptContext, position: int, mappings: Sequence[FieldMapping], *, condition: bool = False
+        self, context: AttemptContext, position: int, mappings: Sequence[FieldMapping], part: StepPart
     ) -> list[Any] | None:
-        if context.stored_results(position, condition=condition):
+        if context.stored_results(position, part):
             return None
-        results = context.results(position, condition=condition)
-        expressions = context.expressions(position, condition=condition)
+        results = context.results(position, part)
+        expressions = context.expressions(position, part)
         if not are_small(data_of(results, expressions)):
             return None
+        _check_source(mappings, results, part)
         return self._expressions.evaluate_here(mappings, results, expressions)
 
     async def _values(
@@ -122,16 +119,19 @@ class FlowEvaluator:
         position: int,
         mappings: Sequence[FieldMapping],
         memory: MemoryReservation,
-        *,
-        condition: bool = False,
+        part: StepPart,
     ) -> list[Any]:
-        """Return the value of each text, and then of each mapping. True stands for a long value of a *condition*."""
-        expressions = context.expressions(position, condition=condition)
+        """Return the value of each text, and then of each mapping.
+
+        True stands for a long value of a condition. What items are read from may stay encoded (`Raw`).
+        """
+        expressions = context.expressions(position, part)
         if not mappings and expressions is None:
             return []
-        stored = await self._read_results(context, position, memory, condition=condition)
+        stored = await self._read_results(context, position, memory, part)
         with context.lend_results(stored):
-            results = context.results(position, condition=condition)
+            results = context.results(position, part)
+            _check_source(mappings, results, part)
             if sum(map(len, results.values())) > MAX_MAPPED_BYTES:
                 label = mapping_label(mappings[0]) if expressions is None else place_label(expressions.texts[0])
                 raise step_error(label, f"the results that it reads are over {MAX_MAPPED_BYTES:,} bytes")
@@ -140,18 +140,22 @@ class FlowEvaluator:
                 values = self._expressions.evaluate_here(mappings, results, expressions)
                 if values is not None:
                     return values
-            decoded = [not condition] * (len(mappings) + (0 if expressions is None else len(expressions.texts)))
+            count = len(mappings) + (0 if expressions is None else len(expressions.texts))
+            decoded = [part is StepPart.CONFIG] * count
             encoded = await self._expressions.evaluate(context, mappings, decoded, results, expressions)
-        if condition:
+        if part is StepPart.CONDITION:
             return [len(value) > _LONGEST_FALSE or json.decode(value) for value in encoded]
+        if part is StepPart.ITEMS:
+            await _grow(memory, sum(map(len, encoded)))
+            return [Raw(value) for value in encoded]
         await _grow(memory, sum(map(decoded_size, encoded)))
         return [json.decode(value) for value in encoded]
 
     async def _read_results(
-        self, context: AttemptContext, position: int, memory: MemoryReservation, *, condition: bool
+        self, context: AttemptContext, position: int, memory: MemoryReservation, part: StepPart
     ) -> Mapping[int, bytes]:
         """Return the stored results that are read, by position: no more of them than show that they are too large."""
-        positions, read, size = context.stored_results(position, condition=condition), dict[int, bytes](), 0
+        positions, read, size = context.stored_results(position, part), dict[int, bytes](), 0
         while positions and size <= MAX_MAPPED_BYTES:
             some, positions = positions[:_READ_AT_ONCE], positions[_READ_AT_ONCE:]
             room = await memory.grow_up_to(len(some) * MAX_RESULT_BYTES)
@@ -170,8 +174,17 @@ class FlowEvaluator:
                 continue
             return results.get(context.workflow_id, {})
 
+    def _answered(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
+        """Return the answer. *values*: those of the expressions, and then of the mappings."""
+        if not question.items:
+            return self._with_terms(context, question, values)
+        expressions = context.expressions(question.position, StepPart.ITEMS)
+        texts = () if expressions is None else expressions.texts
+        items = items_of(_for_each(context, question.position), texts, values)
+        return Evaluated(question.position, question.number, items=items)
+
     def _with_terms(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
-        """Return the answer about a step that waits. *values*: those of its expressions, and then of its mappings."""
+        """Return the answer about a step that waits."""
         position, now = question.position, self._clock.now()
         plan, definition = context.resolved_step(position), context.definition(position)
         assert plan.flow is not None
@@ -182,6 +195,26 @@ class FlowEvaluator:
         inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(position))
         terms = wait_terms(plan.flow.waits_for, inputs, self._new_id(now), now)
         return Evaluated(position, question.number, terms=terms)
+
+
+def _for_each(context: AttemptContext, position: int) -> ForEach:
+    for_each = context.definition(position).for_each
+    assert not isinstance(for_each, UnsetType)
+    return for_each
+
+
+def _mappings(context: AttemptContext, position: int, part: StepPart) -> Sequence[FieldMapping]:
+    """Return the mappings that belong to the *part*."""
+    if part is StepPart.ITEMS:
+        return item_mappings(_for_each(context, position))
+    return context.definition(position).input_mappings
+
+
+def _check_source(mappings: Sequence[FieldMapping], results: Mapping[str, bytes], part: StepPart) -> None:
+    """Raise `AttemptError`, not retryable, if the step from whose result the items are read has none."""
+    for mapping in mappings if part is StepPart.ITEMS else ():
+        if mapping.from_step not in results:
+            raise step_error(mapping_label(mapping), f"step '{mapping.from_step}' has no result")
 
 
 async def _grow(memory: MemoryReservation, size: int) -> None:

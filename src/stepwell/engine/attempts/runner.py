@@ -13,7 +13,7 @@ import asyncio
 import random
 from asyncio import CancelledError
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
@@ -23,20 +23,12 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
-from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, Succeeded
 from stepwell.domain.mapping.config_expressions import StepExpressions
 from stepwell.domain.mapping.evaluation import not_json
-from stepwell.domain.mapping.input_mapping import (
-    DeferredTransform,
-    checked_inputs,
-    effective_config,
-    put_input,
-    resolve_inputs,
-)
-from stepwell.domain.mapping.templates import with_values
+from stepwell.domain.mapping.input_mapping import put_input
 from stepwell.domain.mapping.transforms import is_deferred
 from stepwell.domain.model import Task
 from stepwell.domain.steps import ResolvedStep
@@ -46,6 +38,14 @@ from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers, answer_path
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
+from stepwell.engine.attempts.attempt_inputs import (
+    AttemptContext,
+    are_small,
+    data_of,
+    decoded_item,
+    final_inputs,
+    resolved_inputs,
+)
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_workers import AttemptWorkers
@@ -55,7 +55,7 @@ from stepwell.engine.attempts.job_cancellation import JobCanceller
 from stepwell.engine.attempts.remote_attempt import RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.run_verdicts import RunVerdicts
-from stepwell.memory import FREE_BYTES, MemoryGovernor
+from stepwell.memory import MemoryGovernor
 from stepwell.ports.answer_room import answer_room
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
@@ -63,60 +63,9 @@ from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 log = structlog.get_logger()
 
 _ERROR_CAP = 2_000
-_LEAST_DECODED, _MOST_DECODED = 2, 69  # bytes of memory for a byte of JSON, by `decoded_size`
 OUTAGE_RETRY_S = 0.5
 _NULL = b"null"
 _CREDENTIALS = {"content_credentials": True}
-
-
-class AttemptContext(Protocol):
-    """The part of a workflow that an attempt reads. `mapping_work`: see `expression_evaluator.WorkAccount`.
-
-    `evaluates`: its steps have conditions, or expressions in their configs.
-    """
-
-    mapping_work: int
-    evaluates: bool
-
-    @property
-    def workflow_id(self) -> Any: ...
-    @property
-    def tenant(self) -> str | None: ...
-    @property
-    def execution_id(self) -> UUID | None: ...
-    @property
-    def config(self) -> WorkflowConfig: ...
-
-    @property
-    def lost(self) -> bool:
-        """True if another process may have the workflow now, and with it the files of the task."""
-
-    def resolved_step(self, position: int) -> ResolvedStep: ...
-    def definition(self, position: int) -> WorkflowStepDefinition:
-        """Return the step's definition, without the mappings that its attempt leaves out."""
-
-    def left_out_mappings(self, position: int) -> Sequence[FieldMapping]:
-        """Return the mappings that the step's attempt leaves out, because they read from steps without a result."""
-
-    def on_fallback(self, position: int) -> bool: ...
-    def has_sent(self, position: int) -> bool:
-        """Return whether a request of the step's attempt was sent to a provider."""
-
-    def run_number(self, position: int) -> int:
-        """Return how many runs of a step that repeats have ended."""
-
-    def parse_work(self, position: int) -> int:
-        """Return the work of parsing the step's expressions, in the units of `work_budget`; 0 once they are parsed."""
-
-    def expressions(self, position: int, *, condition: bool = False) -> StepExpressions | None:
-        """Return the expressions in the step's config, or its *condition*; None if it has none."""
-
-    def results(self, position: int, *, condition: bool = False) -> Mapping[str, bytes]: ...
-    def stored_results(self, position: int, *, condition: bool = False) -> list[int]:
-        """Return the positions of the results that the step, or its *condition*, reads and that are only stored."""
-
-    def lend_results(self, results: Mapping[int, bytes]) -> AbstractContextManager[None]:
-        """Let `results` find these results, by position, within the context."""
 
 
 class StoredResults(Protocol):
@@ -199,10 +148,13 @@ class AttemptRunner:
                 values = self._expressions.evaluate_here(definition.input_mappings, results, expressions)
             if values is None or task.provider is not None or definition.repeat is not UNSET:
                 return PreparedAttempt(values, heavy=values is None)
-            inputs, deferred = resolved_inputs(context, definition, expressions, values)
+            if (item := context.item(task.position)) is not None and not are_small([item.value]):
+                return PreparedAttempt(values)
+            decoded = decoded_item(item)
+            inputs, deferred = resolved_inputs(context, definition, expressions, values, decoded)
             if deferred:
                 return PreparedAttempt(values)
-            inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(task.position))
+            inputs = final_inputs(context, task.position, inputs, decoded)
             return Succeeded(task.position, task.id, _encoded_inputs(inputs))
         except Exception as error:  # noqa: BLE001 - the outcome reports it
             return _failed_by(error, task, plan)
@@ -290,7 +242,7 @@ class AttemptRunner:
                 if task.sent is None and (units := context.parse_work(task.position)):
                     await self._expressions.until_work_here(units)
                 with context.lend_results(await self._read_results(context, task, memory)):
-                    finished = await self._call(context, plan, task, work, io, memory, answers, control)
+                    finished = await self._call(context, task, work, io, memory, answers, control)
                 cost = finished.cost
                 result = finished.result | (_CREDENTIALS if io.has_credentials else {})
                 encoded = (_encoded_inputs if task.provider is None else _encoded)(result)
@@ -364,7 +316,6 @@ class AttemptRunner:
     async def _call(
         self,
         context: AttemptContext,
-        plan: ResolvedStep,
         task: Task,
         work: PreparedAttempt,
         io: BoundAttemptIO,
@@ -375,9 +326,6 @@ class AttemptRunner:
         inputs: dict[str, Any] = {}
         if task.sent is None:
             inputs = await self._inputs_of(context, task, work, io, memory, control)
-            inputs = checked_inputs(plan.task_type, inputs, context.left_out_mappings(task.position))
-            if (run := context.run_number(task.position)) and isinstance(seed := inputs.get("seed"), int):
-                inputs["seed"] = seed + run
         if task.provider is None:
             return Finished(inputs)
         on_fallback = context.on_fallback(task.position)
@@ -427,12 +375,15 @@ class AttemptRunner:
             values = await self._evaluated_elsewhere(
                 context, task.position, expressions, memory, control, decode=task.provider is not None
             )
-        inputs, deferred = resolved_inputs(context, definition, expressions, values)
+        if (item := context.item(task.position)) is not None:
+            await memory.take(decoded_size(item.value))
+        decoded = decoded_item(item)
+        inputs, deferred = resolved_inputs(context, definition, expressions, values, decoded)
         max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
         finisher = TransformFinisher(self._links, context.tenant, io, max_text)
         for transform in deferred:
             put_input(inputs, transform.to_field, await finisher.finish(transform))
-        return inputs
+        return final_inputs(context, task.position, inputs, decoded)
 
     async def _evaluated_here(
         self, context: AttemptContext, position: int, expressions: StepExpressions | None, memory: AttemptMemory
@@ -468,33 +419,6 @@ class AttemptRunner:
         sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
         await memory.take(sum(sizes))
         return [await _value_of(value, read) for value, read in zip(values, decoded, strict=True)]
-
-
-def data_of(results: Mapping[str, bytes], expressions: StepExpressions | None) -> list[bytes]:
-    """Return all that an evaluation decodes: the *results*, and what the expressions read of the workflow."""
-    return [*results.values(), *(() if expressions is None else expressions.own.values())]
-
-
-def resolved_inputs(
-    context: AttemptContext,
-    definition: WorkflowStepDefinition,
-    expressions: StepExpressions | None,
-    values: Sequence[Any],
-) -> tuple[dict[str, Any], list[DeferredTransform]]:
-    """Return the inputs and the deferred transforms. *values*: those of the expressions, and then of the mappings."""
-    if expressions is not None:
-        places = [text.place for text in expressions.texts]
-        config = with_values(definition.config, dict(zip(places, values, strict=False)))
-        definition, values = replace(definition, config=config), values[len(places) :]
-    return resolve_inputs(definition, effective_config(context.config, definition), values)
-
-
-def are_small(data: Sequence[bytes]) -> bool:
-    """Return whether the data may be decoded without room in memory."""
-    size = sum(map(len, data))
-    if size * _MOST_DECODED <= FREE_BYTES or size * _LEAST_DECODED > FREE_BYTES:
-        return size * _MOST_DECODED <= FREE_BYTES
-    return sum(map(decoded_size, data)) <= FREE_BYTES
 
 
 def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001

@@ -6,6 +6,7 @@ What must hold:
 - If another live process runs the workflow, that process makes the dry run.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -17,8 +18,10 @@ from stepwell.contract.enums import StepStatus
 from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.effects import Evaluate
 from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, Pause, Resume, Start, Verb
+from stepwell.domain.lifecycle.item_run import ItemRun
 from stepwell.domain.lifecycle.peer_commands import DryRunQuestion
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions, Version
@@ -147,7 +150,7 @@ def _apply_dry(verb: DryRunVerb, loaded: LoadedWorkflow, verb_input: Verb, now: 
         reset = _step_ids(run, StepStatus.PENDING, sorted(decision.steps))
         return structs.replace(result, running=running, kept=kept, reset=reset)
     jobs = [
-        JobToCancel(run.plans[task.position].step_id, task.provider, task.remote_id)
+        JobToCancel(run.unit_plans[task.position].step_id, task.provider, task.remote_id)
         for task in decision.tasks.values()
         if task.follow_up_until is not None
     ]
@@ -158,7 +161,7 @@ def _apply_dry(verb: DryRunVerb, loaded: LoadedWorkflow, verb_input: Verb, now: 
 def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
     """Add what would become of each step after start or resume. *run* has been changed by *decision*."""
     at_once, later, running, kept, may_run = list[str](), list[str](), list[str](), list[str](), list[str]()
-    ready = set(decision.ready)
+    ready = {run.unit_plans[position].position for position in decision.ready} | _questions_of_items(decision)
     decided = {step.position for step in run.steps if step.status in (StepStatus.COMPLETED, StepStatus.RUNNING)}
     uncertain = uncertain_steps(run.plans, decided)
     for step, plan in zip(run.steps, run.plans, strict=True):
@@ -184,9 +187,18 @@ def _with_starts(run: Run, decision: Decision, result: DryRun) -> DryRun:
 
 
 def _goes_on(run: Run, position: int) -> bool:
-    """Return whether the step has an attempt, or waits for something from outside."""
+    """Return whether the step or one of its items has an attempt, or it waits for something from outside."""
+    if isinstance(run, ItemRun) and (group := run.groups.get(position)) is not None:
+        return any(run.has_attempt(item.position) for item in group.items)
     return run.has_attempt(position) or (isinstance(run, FlowRun) and position in run.waits)
 
 
-def _step_ids(run: Run, status: StepStatus, positions: range | list[int]) -> list[str]:
-    return [run.plans[position].step_id for position in positions if run.steps[position].status is status]
+def _questions_of_items(decision: Decision) -> set[int]:
+    """Return the steps whose items are asked for, because they begin now."""
+    return {effect.position for effect in decision.effects if isinstance(effect, Evaluate) and effect.items}
+
+
+def _step_ids(run: Run, status: StepStatus, positions: Iterable[int]) -> list[str]:
+    """Return the ids of those steps at the *positions* that have the status. Items among them don't count."""
+    steps = (position for position in positions if position < len(run.steps))
+    return [run.plans[position].step_id for position in steps if run.steps[position].status is status]

@@ -18,14 +18,17 @@ from stepwell.contract.enums import ProviderType, RunIf, StepStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision, copy_of
 from stepwell.domain.lifecycle.flow_run import FlowRun
+from stepwell.domain.lifecycle.item_run import ItemRun, unit_position
 from stepwell.domain.lifecycle.new_run import new_run
 from stepwell.domain.lifecycle.stored_run import StoredRun
-from stepwell.domain.mapping.config_expressions import StepExpressions
+from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart
+from stepwell.domain.mapping.items import StepItem, item_mappings, item_texts
 from stepwell.domain.mapping.templates import may_have_expressions
-from stepwell.domain.model import Task
+from stepwell.domain.model import ItemState, Task
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.workflow_config import read_workflow_config
+from stepwell.domain.workflow_limits import places_of
 from stepwell.engine.events.bus import CommittedEvents
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.workflow_expressions import WorkflowExpressions
@@ -41,6 +44,8 @@ class _LentResult(Struct):
 
 class ActiveWorkflow:
     """A workflow in memory: its definition, its run, its attempts and its timers.
+
+    Positions are those of units: steps, and their items, which have positions of their own (`Run.units`).
 
     `places` is the number of active workflows that it counts as. `pins` counts the verbs that use the workflow: it
     stays in memory while there are any, or while the run is active. `dequeued`: its waiting steps are out of the queue,
@@ -80,6 +85,9 @@ class ActiveWorkflow:
         self.evaluates = loaded.evaluates
         self._expressions = WorkflowExpressions(loaded) if loaded.evaluates else None
         self._positions = {step.plan.step_id: step.plan.position for step in loaded.steps}
+        for task in loaded.open_tasks:
+            if task.place is not None:
+                task.position = unit_position(len(loaded.steps), task.place)
         stored = StoredRun(
             loaded.state,
             self.config,
@@ -88,6 +96,7 @@ class ActiveWorkflow:
             open_tasks=loaded.open_tasks,
             sources=[self._sources(step) for step in loaded.steps],
             in_process=[task.position for task in loaded.open_tasks if works_here and works_here(task.provider)],
+            items=loaded.items,
             signals=loaded.signals,
             result_bytes=loaded.result_bytes,
             suppress_subtask_events=loaded.suppress_subtask_events,
@@ -131,9 +140,9 @@ class ActiveWorkflow:
             StepRecord(step.id, step.plan, step.definition, copy_of(step.state), step.created_at)
             for step in self._steps
         ]
-        state, tasks = copy_of(self.run.state), self.run.open_tasks()
+        state, tasks, items = copy_of(self.run.state), self.run.open_tasks(), [copy_of(item) for item in self._items]
         size = self.run.output_budget.result_bytes
-        return structs.replace(self._loaded, state=state, steps=steps, open_tasks=tasks, result_bytes=size)
+        return structs.replace(self._loaded, state=state, steps=steps, items=items, open_tasks=tasks, result_bytes=size)
 
     def handle_callback(self, task_id: UUID, body: bytes) -> None:
         """Wake the attempt or the follow-up that a provider has called back, if it runs here."""
@@ -142,12 +151,37 @@ class ActiveWorkflow:
             attempt.handle_callback(body)
 
     def run_number(self, position: int) -> int:
-        """Return how many runs of a step that repeats have ended."""
-        flow = self.run.steps[position].flow
+        """Return how many runs of a step or an item that repeats have ended."""
+        flow = self.run.units[position].flow
         return 0 if flow is None else flow.run
 
+    def item(self, position: int) -> StepItem | None:
+        """Return the item at the position; None for a step."""
+        unit = self.run.units[position]
+        if not isinstance(unit, ItemState):
+            return None
+        for_each = self._step(position).definition.for_each
+        assert not isinstance(for_each, UnsetType)
+        return StepItem(unit.place.item, unit.value, for_each.as_)
+
+    def count_items(self) -> int:
+        """Let the workflow count as more active workflows, once it has more items. Return how many more."""
+        items, before = self._items, self.places
+        size = sum(len(item.value) for item in items)
+        self.places = max(places_of(len(self._steps) + len(items), self._loaded.definition_bytes + size), before)
+        return self.places - before
+
+    @property
+    def _items(self) -> list[ItemState]:
+        groups = self.run.groups.values() if isinstance(self.run, ItemRun) else ()
+        return [item for group in groups for item in group.items]
+
+    def _step(self, position: int) -> StepRecord:
+        """Return the step at the position, or the one whose item is there."""
+        return self._steps[self.run.unit_plans[position].position]
+
     def resolved_step(self, position: int) -> ResolvedStep:
-        return self._steps[position].plan
+        return self.run.unit_plans[position]
 
     def definition(self, position: int) -> WorkflowStepDefinition:
         """Return the step's definition, without the mappings that its attempt doesn't use.
@@ -155,7 +189,7 @@ class ActiveWorkflow:
         These read from steps that had no result when the attempt began, which `run_if` permits. An attempt that
         another process continues uses the same ones.
         """
-        step = self._steps[position]
+        step = self._step(position)
         if step.plan.run_if is RunIf.ALL_COMPLETED:
             return step.definition
         task, flow = self.run.open_task(position), step.plan.flow
@@ -166,47 +200,51 @@ class ActiveWorkflow:
 
     def left_out_mappings(self, position: int) -> Sequence[FieldMapping]:
         """Return the mappings that `definition` leaves out."""
-        step = self._steps[position]
+        step = self._step(position)
         if step.plan.run_if is RunIf.ALL_COMPLETED:  # hot path
             return ()
         used = self.definition(position).input_mappings
         return [each for each in step.definition.input_mappings if each not in used]
 
     def provider(self, position: int) -> ProviderType | None:
-        """Return the provider of the step's next attempt; None if the step needs none."""
-        step = self._steps[position]
-        return step.plan.fallback if step.state.on_fallback else step.plan.provider
+        """Return the provider of the next attempt at the step or item; None if it needs none."""
+        plan = self.run.unit_plans[position]
+        return plan.fallback if self.run.units[position].on_fallback else plan.provider
 
     def on_fallback(self, position: int) -> bool:
-        return self._steps[position].state.on_fallback
+        return self.run.units[position].on_fallback
 
     def has_sent(self, position: int) -> bool:
         """Return whether a request of the step's attempt was sent to a provider."""
         task = self.run.open_task(position)
         return task is not None and task.sent is not None
 
-    def parse_work(self, position: int) -> int:
-        """Return the work of parsing the step's expressions, in the units of `work_budget`; 0 once they are parsed."""
-        return 0 if self._expressions is None else self._expressions.parse_work(position)
+    def parse_work(self, position: int, part: StepPart = StepPart.CONFIG) -> int:
+        """Return the work of parsing a *part* of the step, in the units of `work_budget`; 0 once it is parsed."""
+        if self._expressions is None:
+            return 0
+        return self._expressions.parse_work(self.run.unit_plans[position].position, part)
 
-    def expressions(self, position: int, *, condition: bool = False) -> StepExpressions | None:
-        """Return the expressions in the step's config, or its *condition*, and what they read of the workflow.
+    def expressions(self, position: int, part: StepPart = StepPart.CONFIG) -> StepExpressions | None:
+        """Return the expressions in a *part* of the step, and what they read of the workflow and of the item.
 
         Returns None if it has none.
         """
         if self._expressions is None:
             return None
-        return self._expressions.of(position, self.run.state, condition=condition)
+        unit = self.run.units[position]
+        item = unit.value if isinstance(unit, ItemState) else None
+        return self._expressions.of(self.run.unit_plans[position].position, self.run.state, part, item)
 
     def follow_labels(self, decision: Decision) -> None:
         """Let the expressions of steps see the labels that *decision* has changed."""
         if self._expressions is not None and not isinstance(decision.labels, UnsetType):
             self._expressions.labels = decision.labels or {}
 
-    def results(self, position: int, *, condition: bool = False) -> Mapping[str, bytes]:
-        """Return the results that the step, or its *condition*, reads and that are in memory, encoded, by step id."""
+    def results(self, position: int, part: StepPart = StepPart.CONFIG) -> Mapping[str, bytes]:
+        """Return the results that a *part* of the step reads and that are in memory, encoded, by step id."""
         results = {}
-        for step_id in self._read_steps(position, condition=condition):
+        for step_id in self._read_steps(position, part):
             source = self._positions[step_id]
             result = self.run.steps[source].result
             if result is None and (lent := self._lent.get(source)) is not None:
@@ -215,10 +253,10 @@ class ActiveWorkflow:
                 results[step_id] = result
         return results
 
-    def stored_results(self, position: int, *, condition: bool = False) -> list[int]:
-        """Return the positions of the results that the step, or its *condition*, reads and that are only stored."""
+    def stored_results(self, position: int, part: StepPart = StepPart.CONFIG) -> list[int]:
+        """Return the positions of the results that a *part* of the step reads and that are only stored."""
         stored = list[int]()
-        for step_id in self._read_steps(position, condition=condition):
+        for step_id in self._read_steps(position, part):
             source = self._positions[step_id]
             step = self.run.steps[source]
             if step.result is None and self.run.kept_results.is_stored_only(step) and source not in stored:
@@ -246,25 +284,39 @@ class ActiveWorkflow:
         began = task.started_at
         return source.completed_at is not None and began is not None and source.completed_at <= began
 
-    def _read_steps(self, position: int, *, condition: bool = False) -> Sequence[str]:
-        """Return the ids of the steps whose results the step's attempt reads, or its *condition*."""
-        if condition:
-            return () if self._expressions is None else self._expressions.read_steps(position, condition=True)
-        mapped = [mapping.from_step for mapping in self.definition(position).input_mappings]
-        if self._expressions is None:
-            return mapped
-        named = self._expressions.read_steps(position)
-        if self._steps[position].plan.run_if is not RunIf.ALL_COMPLETED:
+    def _read_steps(self, position: int, part: StepPart) -> Sequence[str]:
+        """Return the ids of the steps whose results a *part* of the step reads."""
+        named = () if self._expressions is None else self._named_steps(position, part)
+        match part:
+            case StepPart.CONFIG:
+                return [*(mapping.from_step for mapping in self.definition(position).input_mappings), *named]
+            case StepPart.CONDITION:
+                return named
+            case StepPart.ITEMS:
+                for_each = self._step(position).definition.for_each
+                mapped = [] if isinstance(for_each, UnsetType) else item_mappings(for_each)
+                return [*(mapping.from_step for mapping in mapped), *named]
+
+    def _named_steps(self, position: int, part: StepPart) -> Sequence[str]:
+        """Return the ids of the steps whose results the expressions in a *part* of the step read."""
+        assert self._expressions is not None
+        plan = self.run.unit_plans[position]
+        named = self._expressions.read_steps(plan.position, part)
+        if part is StepPart.CONFIG and plan.run_if is not RunIf.ALL_COMPLETED:
             task = self.run.open_task(position)
-            named = [each for each in named if task is None or self._had_result(each, task)]
-        return [*mapped, *named]
+            return [each for each in named if task is None or self._had_result(each, task)]
+        return named
 
     def _sources(self, step: StepRecord) -> tuple[int, ...]:
         """Return the positions that the step reads: a superset if it has expressions, which are parsed only later."""
         definition = step.definition
         sources = {self._positions[mapping.from_step] for mapping in definition.input_mappings}
+        evaluates = definition.condition is not None
+        if not isinstance(definition.for_each, UnsetType):
+            sources.update(self._positions[mapping.from_step] for mapping in item_mappings(definition.for_each))
+            evaluates = evaluates or bool(item_texts(definition.for_each))
         if self._expressions is None:
             return tuple(sources)
-        if definition.condition is not None or may_have_expressions(definition.config):
+        if evaluates or may_have_expressions(definition.config):
             sources.update(step.plan.depends_on)
         return tuple(sources)

@@ -4,6 +4,7 @@ What must hold:
 - Each recorded end is counted and logged once, and no other: every end belongs to one committed event.
 - An error in here never stops the engine.
 - A success costs a few additions. It is logged at debug level only.
+- An item is no step: its end is logged, and its attempts are counted.
 - Whatever clients send, the number of time series is bounded. An attempt has one log line, of bounded length.
 """
 
@@ -135,7 +136,8 @@ class Outcomes:
     def _step_ended(self, workflow: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
         task, kind = self._attempt_ended(workflow, decision, event), event.type
         started = None if task is None else decision.steps[task.position].started_at
-        self._step_tallies[kind].add(started, event.at)
+        if "item" not in event.data:
+            self._step_tallies[kind].add(started, event.at)
         if self._verbose or kind is not _COMPLETED:
             self._log_end(kind.value, workflow, event, task)
 
@@ -188,7 +190,8 @@ class Outcomes:
             failed, error = True, workflow.run.state.failure or "another step of the workflow failed"
         if failed or self._verbose:  # else don't build the fields: 10,000 steps may be cancelled at once
             write = log.warning if failed else log.debug
-            write(name, **self._fields(workflow, event.step_id, task, error))
+            item = {"item": event.data["item"]} if "item" in event.data else {}
+            write(name, **self._fields(workflow, event.step_id, task, error), **item)
 
     def _log_workflow(self, workflow: ActiveWorkflow, decision: Decision, event: HistoryEvent) -> None:
         if event.type is not EventType.WORKFLOW_FAILED:

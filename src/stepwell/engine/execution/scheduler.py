@@ -76,6 +76,9 @@ class WorkflowListener:
     def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
         """A workflow has left memory, perhaps with attempts that still end."""
 
+    def workflow_grown(self, workflow: ActiveWorkflow, places: int) -> None:
+        """A workflow in memory counts as so many more active workflows than before."""
+
     def lost_workflow_left(self, workflow_id: UUID, refusals: int) -> None:
         """A workflow that this process has lost has nothing left here, so it may be claimed.
 
@@ -294,6 +297,9 @@ class Scheduler:
             ready = workflow.run.orphans()
         if ready:
             self.dispatcher.enqueue(workflow, ready)
+        if decision.new_items and (places := workflow.count_items()):
+            for listener in self._listeners:
+                listener.workflow_grown(workflow, places)
         self._submit(workflow, decision)
 
     def start_steps(self) -> None:
@@ -366,15 +372,21 @@ class Scheduler:
     # Attempts
 
     def _begin_attempt(self, start: AttemptStart) -> None:
-        """Apply `Admitted`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed."""
+        """Apply `Admitted`, which writes the attempt's INTENT. `_start_attempt` follows once that is committed.
+
+        An item doesn't start, but fails, if the workflow's results have no room for another one.
+        """
         workflow, now = start.workflow, self._clock.now()
         admitted = Admitted(start.slot.position, self._new_id(now), start.seed, start.in_process)
         decision = workflow.run.apply(admitted, now)
-        (effect,) = decision.effects
-        assert isinstance(effect, StartAttempt)
-        workflow.attempts[effect.task.id] = RunningAttempt(start.slot, self.dispatcher.track(start))
-        workflow.quiet.clear()
-        self._submit(workflow, decision)
+        match decision.effects:
+            case [StartAttempt(task)]:
+                workflow.attempts[task.id] = RunningAttempt(start.slot, self.dispatcher.track(start))
+                workflow.quiet.clear()
+                self._submit(workflow, decision)
+            case _:
+                self._admission.release(start.slot)
+                self._dispatch(workflow, decision)
 
     def _start_attempt(self, workflow: ActiveWorkflow, task: Task) -> None:
         if self._admission.closed:
@@ -415,18 +427,9 @@ class Scheduler:
             return  # the next process continues the attempt
         succeeded = recorded and current is not None and current.status is TaskStatus.COMPLETED
         if end.stored and not succeeded:
-            await self._discard_when_committed(workflow, partial(self._runner.discard, task))
+            await _discard_when_committed(self.checkpointer, workflow, partial(self._runner.discard, task))
         elif end.has_answer:
-            await self._discard_when_committed(workflow, partial(self._runner.discard_answer, task))
-
-    async def _discard_when_committed(self, workflow: ActiveWorkflow, discard: Callable[[], Awaitable[None]]) -> None:
-        """Call *discard*, which deletes files of an attempt, once its end is committed: until then, another process may
-        take over the workflow, and with it these files.
-        """
-        with CancelScope(shield=True), contextlib.suppress(NotWritten):
-            await self.checkpointer.flushed(workflow.workflow_id)
-            if not workflow.lost:
-                await discard()
+            await _discard_when_committed(self.checkpointer, workflow, partial(self._runner.discard_answer, task))
 
     def _cancel_attempt(self, workflow: ActiveWorkflow, task_id: UUID) -> None:
         if (attempt := workflow.attempts.get(task_id)) is None:
@@ -477,3 +480,15 @@ class Scheduler:
                     self._broken.set_exception(error)
 
         return call
+
+
+async def _discard_when_committed(
+    checkpointer: Checkpointer, workflow: ActiveWorkflow, discard: Callable[[], Awaitable[None]]
+) -> None:
+    """Call *discard*, which deletes files of an attempt, once its end is committed: until then, another process may
+    take over the workflow, and with it these files.
+    """
+    with CancelScope(shield=True), contextlib.suppress(NotWritten):
+        await checkpointer.flushed(workflow.workflow_id)
+        if not workflow.lost:
+            await discard()

@@ -8,6 +8,8 @@ What must hold:
 - The dispatcher changes no run. It returns the steps that may start, and the scheduler starts them.
 - The slot of a returned start is the scheduler's to release. The dispatcher releases every other slot itself.
 - A step waits in one place: in the queue of its pool, or blocked by a breaker.
+
+An item of a step waits and starts as a step does, under a position of its own.
 """
 
 import hashlib
@@ -256,7 +258,8 @@ class StepDispatcher:
 
 
 def drawn_seed(workflow_id: UUID, position: int, run: int) -> int:
-    """Return the seed of a step whose config has none, 0 to 2**31 - 1. *run* is the number of its run, from 0.
+    """Return the seed of a step or an item whose config has none, 0 to 2**31 - 1. *run* is the number of its run,
+    from 0.
 
     All attempts of a run get the same seed, so that a retry draws the same picture. Seeds of different workflows are
     as good as random.

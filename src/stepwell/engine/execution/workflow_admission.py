@@ -161,6 +161,9 @@ class WorkflowAdmission(WorkflowListener):
     def workflow_registered(self, workflow: ActiveWorkflow) -> None:
         self._places.take(workflow.tenant, workflow.places)
 
+    def workflow_grown(self, workflow: ActiveWorkflow, places: int) -> None:
+        self._places.take(workflow.tenant, places)
+
     def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
         self._places.give_back(workflow.tenant, workflow.places)
         self._places.forget_next(workflow.tenant)  # another one may be the next by now

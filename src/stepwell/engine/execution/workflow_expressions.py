@@ -1,10 +1,19 @@
-"""The conditions of one workflow's steps, and the expressions in their configs, parsed when a step needs them."""
+"""The expressions of one workflow's steps, parsed when a step needs them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec import Struct, json
+from msgspec import Struct, UnsetType, json
 
-from stepwell.domain.mapping.config_expressions import INPUTS, RESERVED, WORKFLOW, StepExpressions, condition_text
+from stepwell.domain.mapping.config_expressions import (
+    INPUTS,
+    ITEM,
+    RESERVED,
+    WORKFLOW,
+    StepExpressions,
+    StepPart,
+    condition_text,
+)
+from stepwell.domain.mapping.items import item_texts
 from stepwell.domain.mapping.templates import ESCAPED, OPENING, ConfigText, parse_template, texts_of
 from stepwell.domain.model import WorkflowState
 from stepwell.domain.records import LoadedWorkflow
@@ -15,7 +24,7 @@ _CHARACTERS = 64  # that are parsed for one unit
 
 
 class _StepTexts(Struct, frozen=True, gc=False):
-    """The texts of one step's config, or its condition, and what their expressions may read."""
+    """The texts of one part of a step, and what their expressions may read."""
 
     texts: tuple[ConfigText, ...]
     names: frozenset[str]
@@ -31,58 +40,65 @@ class WorkflowExpressions:
         self._steps, self._config = loaded.steps, loaded.config
         self._encoded_config: bytes | None = None
         self._encoded_workflow = (b"", b"")  # the part before the config, and the whole
-        self._texts: dict[int, _StepTexts] = {}
-        self._conditions: dict[int, _StepTexts] = {}
+        self._parsed: Mapping[StepPart, dict[int, _StepTexts]] = {part: {} for part in StepPart}
 
-    def parse_work(self, position: int) -> int:
-        """Return about how much work it is to parse the expressions of the step, in the units of `work_budget`."""
-        if position in self._texts:
+    def parse_work(self, position: int, part: StepPart = StepPart.CONFIG) -> int:
+        """Return about how much work it is to parse a *part* of the step, in the units of `work_budget`."""
+        if position in self._parsed[part]:
             return 0
-        texts = texts_of(self._steps[position].definition.config)
         return sum(
             (text.count(OPENING) - text.count(ESCAPED)) * _PARSE_UNITS + len(text) // _CHARACTERS
-            for text in (each.text for each in texts)
+            for text in (each.text for each in self._texts_of(position, part))
         )
 
-    def of(self, position: int, state: WorkflowState, *, condition: bool = False) -> StepExpressions | None:
-        """Return the expressions in the step's config, or its *condition*; None if it has none.
+    def of(
+        self, position: int, state: WorkflowState, part: StepPart = StepPart.CONFIG, item: bytes | None = None
+    ) -> StepExpressions | None:
+        """Return the expressions in a *part* of the step; None if it has none.
 
-        *state* is that of the workflow.
+        *state* is that of the workflow. *item* is the encoded value that `item` means in it; None if it means nothing.
         """
-        found = self._condition_of(position) if condition else self._texts_of(position)
-        if not found.texts:
+        parsed = self._part(position, part)
+        if not parsed.texts:
             return None
         own = {}
-        if found.reads_all or INPUTS in found.names:
+        if parsed.reads_all or INPUTS in parsed.names:
             own[INPUTS] = self._inputs
-        if found.reads_all or WORKFLOW in found.names:
+        if parsed.reads_all or WORKFLOW in parsed.names:
             own[WORKFLOW] = self._workflow(state)
-        return StepExpressions(found.texts, self._dependencies(position), own)
+        if item is not None and (parsed.reads_all or ITEM in parsed.names):
+            own[ITEM] = item
+        return StepExpressions(parsed.texts, self._dependencies(position), own)
 
-    def read_steps(self, position: int, *, condition: bool = False) -> Sequence[str]:
-        """Return the ids of the steps whose results the step's config, or its *condition*, may read."""
-        found = self._condition_of(position) if condition else self._texts_of(position)
-        if not found.texts:
+    def read_steps(self, position: int, part: StepPart = StepPart.CONFIG) -> Sequence[str]:
+        """Return the ids of the steps whose results a *part* of the step may read."""
+        parsed = self._part(position, part)
+        if not parsed.texts:
             return ()
         return [
             step_id
             for step_id in self._dependencies(position)
-            if step_id not in RESERVED and (found.reads_all or step_id in found.names)
+            if step_id not in RESERVED and (parsed.reads_all or step_id in parsed.names)
         ]
 
     def _dependencies(self, position: int) -> list[str]:
         return [self._steps[needed].plan.step_id for needed in self._steps[position].plan.depends_on]
 
-    def _texts_of(self, position: int) -> _StepTexts:
-        if (found := self._texts.get(position)) is None:
-            found = self._texts[position] = _parsed(texts_of(self._steps[position].definition.config))
-        return found
+    def _part(self, position: int, part: StepPart) -> _StepTexts:
+        parsed = self._parsed[part]
+        if (texts := parsed.get(position)) is None:
+            texts = parsed[position] = _parsed(self._texts_of(position, part))
+        return texts
 
-    def _condition_of(self, position: int) -> _StepTexts:
-        if (found := self._conditions.get(position)) is None:
-            condition = self._steps[position].definition.condition
-            found = self._conditions[position] = _parsed([] if condition is None else [condition_text(condition)])
-        return found
+    def _texts_of(self, position: int, part: StepPart) -> Iterable[ConfigText]:
+        definition = self._steps[position].definition
+        match part:
+            case StepPart.CONFIG:
+                return texts_of(definition.config)
+            case StepPart.CONDITION:
+                return () if definition.condition is None else [condition_text(definition.condition)]
+            case StepPart.ITEMS:
+                return () if isinstance(definition.for_each, UnsetType) else item_texts(definition.for_each)
 
     def _workflow(self, state: WorkflowState) -> bytes:
         if self._encoded_config is None:

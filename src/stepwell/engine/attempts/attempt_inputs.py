@@ -1,0 +1,129 @@
+"""Resolves the inputs of an attempt: its step's config, the item over it, and the mapped values over both.
+
+What must hold:
+- Only values of the step's own config, results, inputs and item are read, and no text among them is evaluated again.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+from uuid import UUID
+
+from msgspec import json
+from msgspec.structs import replace
+
+from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
+from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart
+from stepwell.domain.mapping.input_mapping import DeferredTransform, checked_inputs, effective_config, resolve_inputs
+from stepwell.domain.mapping.items import ItemInput, StepItem
+from stepwell.domain.mapping.templates import with_values
+from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.strict_json.size import decoded_size
+from stepwell.memory import FREE_BYTES
+
+_LEAST_DECODED, _MOST_DECODED = 2, 69  # bytes of memory for a byte of JSON, by `decoded_size`
+
+
+class AttemptContext(Protocol):
+    """The part of a workflow that an attempt reads. `mapping_work`: see `expression_evaluator.WorkAccount`.
+
+    Positions are those of units: steps, and their items. `evaluates`: its steps have conditions, or expressions in
+    their configs.
+    """
+
+    mapping_work: int
+    evaluates: bool
+
+    @property
+    def workflow_id(self) -> Any: ...
+    @property
+    def tenant(self) -> str | None: ...
+    @property
+    def execution_id(self) -> UUID | None: ...
+    @property
+    def config(self) -> WorkflowConfig: ...
+
+    @property
+    def lost(self) -> bool:
+        """True if another process may have the workflow now, and with it the files of the task."""
+
+    def resolved_step(self, position: int) -> ResolvedStep: ...
+    def definition(self, position: int) -> WorkflowStepDefinition:
+        """Return the step's definition, without the mappings that its attempt leaves out."""
+
+    def left_out_mappings(self, position: int) -> Sequence[FieldMapping]:
+        """Return the mappings that the step's attempt leaves out, because they read from steps without a result."""
+
+    def on_fallback(self, position: int) -> bool: ...
+    def has_sent(self, position: int) -> bool:
+        """Return whether a request of the step's attempt was sent to a provider."""
+
+    def run_number(self, position: int) -> int:
+        """Return how many runs of a step or an item that repeats have ended."""
+
+    def item(self, position: int) -> StepItem | None:
+        """Return the item at the position; None for a step."""
+
+    def parse_work(self, position: int, part: StepPart = StepPart.CONFIG) -> int:
+        """Return the work of parsing a *part* of the step, in the units of `work_budget`; 0 once it is parsed."""
+
+    def expressions(self, position: int, part: StepPart = StepPart.CONFIG) -> StepExpressions | None:
+        """Return the expressions in a *part* of the step; None if it has none."""
+
+    def results(self, position: int, part: StepPart = StepPart.CONFIG) -> Mapping[str, bytes]: ...
+    def stored_results(self, position: int, part: StepPart = StepPart.CONFIG) -> list[int]:
+        """Return the positions of the results that a *part* of the step reads and that are only stored."""
+
+    def lend_results(self, results: Mapping[int, bytes]) -> AbstractContextManager[None]:
+        """Let `results` find these results, by position, within the context."""
+
+
+def data_of(results: Mapping[str, bytes], expressions: StepExpressions | None) -> list[bytes]:
+    """Return all that an evaluation decodes: the *results*, and what the expressions read of the workflow."""
+    return [*results.values(), *(() if expressions is None else expressions.own.values())]
+
+
+def resolved_inputs(
+    context: AttemptContext,
+    definition: WorkflowStepDefinition,
+    expressions: StepExpressions | None,
+    values: Sequence[Any],
+    item: ItemInput | None = None,
+) -> tuple[dict[str, Any], list[DeferredTransform]]:
+    """Return the inputs and the deferred transforms. *values*: those of the expressions, and then of the mappings."""
+    config = definition.config
+    if expressions is not None:
+        places = [text.place for text in expressions.texts]
+        config, values = with_values(config, dict(zip(places, values, strict=False))), values[len(places) :]
+    if item is not None:
+        config = item.put_into(config)
+    if config is not definition.config:
+        definition = replace(definition, config=config)
+    return resolve_inputs(definition, effective_config(context.config, definition), values)
+
+
+def decoded_item(item: StepItem | None) -> ItemInput | None:
+    """Return the item with its value decoded."""
+    return None if item is None else ItemInput(item.number, json.decode(item.value), item.name)
+
+
+def final_inputs(
+    context: AttemptContext, position: int, inputs: dict[str, Any], item: ItemInput | None
+) -> dict[str, Any]:
+    """Check the resolved *inputs*. Their seed is another one for each item, and for each run of a step that repeats."""
+    definition = context.definition(position)
+    inputs = checked_inputs(definition.task_type, inputs, context.left_out_mappings(position))
+    more = context.run_number(position)
+    if item is not None:
+        more += item.seed_step(definition.config, definition.input_mappings)
+    if more and isinstance(seed := inputs.get("seed"), int):
+        inputs["seed"] = seed + more
+    return inputs
+
+
+def are_small(data: Sequence[bytes]) -> bool:
+    """Return whether the data may be decoded without room in memory."""
+    size = sum(map(len, data))
+    if size * _MOST_DECODED <= FREE_BYTES or size * _LEAST_DECODED > FREE_BYTES:
+        return size * _MOST_DECODED <= FREE_BYTES
+    return sum(map(decoded_size, data)) <= FREE_BYTES
