@@ -6,7 +6,6 @@ It decides no status. An item is under way from its first attempt to its end, al
 from collections.abc import Iterable
 from heapq import heapify, heappop, heappush
 
-from stepwell.contract.definition import MAX_ITEMS
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.model import ItemState
 from stepwell.domain.steps import ForEachPlan
