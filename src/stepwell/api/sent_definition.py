@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Raw, ValidationError, field, json, structs
 
-from stepwell.contract.definition import CreateWorkflow, FieldMapping, Repeat, WorkflowStepDefinition
+from stepwell.contract.definition import CreateWorkflow, FieldMapping, ForEach, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
 from stepwell.domain.mapping.templates import may_have_expressions, with_literal_texts
 from stepwell.domain.records import StoredInputs, StoredStep, WorkflowRecord
@@ -27,6 +27,7 @@ class _Head(CreateWorkflow, frozen=True, kw_only=True, omit_defaults=True):
 
 
 _read_step = json.Decoder(_Step).decode
+_read_for_each = json.Decoder(ForEach).decode
 _read_repeat = json.Decoder(_Repeat).decode
 
 
@@ -68,7 +69,10 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
     run_if = UNSET if step.run_if is RunIf.ALL_COMPLETED else step.run_if
     when = UNSET if step.condition is None else step.condition
     repeat = UNSET if step.repeat is None else _read_repeat(step.repeat)
-    definition = structs.replace(definition, run_if=run_if, optional=step.optional or UNSET, when=when, repeat=repeat)
+    for_each = UNSET if step.for_each is None else _read_for_each(step.for_each)
+    definition = structs.replace(
+        definition, run_if=run_if, optional=step.optional or UNSET, when=when, for_each=for_each, repeat=repeat
+    )
     if not evaluates and may_have_expressions(definition.config):
         definition = structs.replace(definition, config=with_literal_texts(definition.config))
     return json.encode(definition)

@@ -98,7 +98,7 @@ def stored_step_to_public(
     """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
     result = _raw(step.result if state.status is StepStatus.COMPLETED else None) if results else UNSET
     definition = _read_definition(step.definition)
-    own = _OwnMembers(step.condition, None, _raw(step.repeat))
+    own = _OwnMembers(step.condition, _raw(step.for_each), _raw(step.repeat))
     return _step(step, definition, state, state.attempts, result, step, own, created_at)
 
 

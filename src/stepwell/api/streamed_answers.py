@@ -200,7 +200,7 @@ class AnswerStreams:
             tasks = await self._reads.task_slice(
                 self._scope,
                 workflow_id,
-                TaskPlace(last.position, last.attempt),
+                TaskPlace.of(last),
                 TASKS_A_SLICE,
                 SLICE_BYTES,
                 include_deleted=include_deleted,

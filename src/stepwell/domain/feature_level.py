@@ -16,4 +16,5 @@ BASE_LEVEL: Final = 1  # of workflows that every version understands
 FLOW_LEVEL: Final = 2  # of workflows with a step that is optional or has a `run_if`
 EXPRESSIONS_LEVEL: Final = 3  # of workflows whose steps have expressions
 WAITS_LEVEL: Final = 4  # of workflows with a step that has a condition or waits
-FEATURE_LEVEL: Final = WAITS_LEVEL  # the highest level that this version understands
+ITEMS_LEVEL: Final = 5  # of workflows with a step that runs once for each item
+FEATURE_LEVEL: Final = ITEMS_LEVEL  # the highest level that this version understands

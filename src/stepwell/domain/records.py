@@ -151,7 +151,7 @@ FoundWorkflow: TypeAlias = WorkflowRecord | LargeWorkflow
 
 class StoredStep(Struct, frozen=True):
     """The constant columns of a step, and its result. `definition` and `result` are JSON. `definition` is without
-    `run_if`, `optional`, `repeat`, and `when`, which is `condition` here. `repeat` is JSON.
+    `run_if`, `optional`, `repeat`, `for_each`, and `when`, which is `condition` here. `repeat` and `for_each` are JSON.
 
     `result` belongs to an answer only if the step is COMPLETED in the snapshot that the answer shows.
     """
@@ -163,6 +163,7 @@ class StoredStep(Struct, frozen=True):
     optional: bool
     condition: str | None
     repeat: bytes | None
+    for_each: bytes | None
     definition: bytes
     result: bytes | None
 
@@ -400,11 +401,24 @@ class TaskRecord(Struct):
     deleted_at: datetime | None = None
 
 
+ITEM_ATTEMPTS: Final = 1_000_000
+"""The number of attempts that the place of a task has room for, for each item."""
+
+
 class TaskPlace(NamedTuple):
-    """The place of a task in the order of its workflow's tasks: by the position of the step, then by the attempt."""
+    """The place of a task in the order of its workflow's tasks: by the position of the step, the item and the attempt.
+
+    `attempt` of an item's task is that of the item, plus `ITEM_ATTEMPTS` for each item before it.
+    """
 
     position: int
     attempt: int
+
+    @classmethod
+    def of(cls, task: Task) -> "TaskPlace":
+        if task.place is None:
+            return cls(task.position, task.attempt)
+        return cls(task.place.step, task.place.item * ITEM_ATTEMPTS + task.attempt)
 
 
 class TaskSlice(Struct, frozen=True):

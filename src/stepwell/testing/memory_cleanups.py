@@ -7,7 +7,6 @@ from uuid import UUID
 
 from stepwell.contract.enums import EventType
 from stepwell.domain.lifecycle.decision import copy_of
-from stepwell.domain.model import Task
 from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskRecord, TaskToClean
 from stepwell.testing.memory_tables import NEVER, CleanupRow, Tables, TaskRow, WorkflowRow
 
@@ -65,10 +64,10 @@ class MemoryCleanups:
         if cleanup is None or workflow_id not in self._tables.workflows:
             return []
         workflow, begun = self._tables.workflows[workflow_id], cleanup.begun
-        rows = [row for row in workflow.tasks.values() if row.deleted_at is None and _place(row.task) > after]
-        page = sorted(rows, key=lambda row: _place(row.task))[:limit]
+        rows = [row for row in workflow.tasks.values() if row.deleted_at is None and TaskPlace.of(row.task) > after]
+        page = sorted(rows, key=lambda row: TaskPlace.of(row.task))[:limit]
         if page:
-            cleanup.begun = max(begun, _place(page[-1].task))
+            cleanup.begun = max(begun, TaskPlace.of(page[-1].task))
         return [self._to_clean(workflow, row, begun) for row in page]
 
     async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
@@ -114,9 +113,5 @@ class MemoryCleanups:
         return TaskToClean(
             TaskRecord(copy_of(task), record.state.id, plan.step_id, plan.task_type, started),
             min(readers, key=lambda each: each.int, default=None),
-            _place(task) <= begun,
+            TaskPlace.of(task) <= begun,
         )
-
-
-def _place(task: Task) -> TaskPlace:
-    return TaskPlace(task.position, task.attempt)

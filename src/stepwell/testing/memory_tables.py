@@ -19,7 +19,7 @@ from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.lifecycle.peer_commands import Command, Outcome
 from stepwell.domain.limit_division import Share
 from stepwell.domain.model import NEVER as PARKED_FOR_EVER
-from stepwell.domain.model import HistoryEvent, ShownWait, StoredSignal, Task, Wait
+from stepwell.domain.model import HistoryEvent, ItemPlace, ItemState, ShownWait, StoredSignal, Task, Wait
 from stepwell.domain.records import StoredInputs, TaskPlace, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.uploads import NewUpload, UploadRecord
@@ -163,6 +163,7 @@ class WorkflowRow(Struct):
     deliveries: dict[int, DeliveryRow] = field(default_factory=dict)
     waits: dict[int, WaitRow] = field(default_factory=dict)
     signals: dict[str, StoredSignal] = field(default_factory=dict)
+    items: dict[ItemPlace, ItemState] = field(default_factory=dict)
 
     @property
     def is_understood(self) -> bool:

@@ -107,8 +107,11 @@ class MemoryWorkflowReader:
             result = step.state.result if parts.results else None
             plan, definition = step.plan, json.encode(step.definition)
             constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional, step.definition.condition)
-            repeat = None if step.definition.repeat is UNSET else json.encode(step.definition.repeat)
-            read.append(StoredStep(*constant, repeat, definition, result))
+            repeat, for_each = (
+                None if each is UNSET else json.encode(each)
+                for each in (step.definition.repeat, step.definition.for_each)
+            )
+            read.append(StoredStep(*constant, repeat, for_each, definition, result))
         return read
 
     async def inputs(self, scope: TenantScope, workflow_id: UUID) -> StoredInputs:
@@ -189,7 +192,7 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
         if (row := self._tables.find(scope, workflow_id)) is None:
             return None
-        rows = sorted(row.tasks.values(), key=lambda stored: (stored.task.position, stored.task.attempt))
+        rows = sorted(row.tasks.values(), key=lambda stored: TaskPlace.of(stored.task))
         return [_task_record(row, stored) for stored in rows if include_deleted or stored.deleted_at is None]
 
     async def task_slice(
@@ -209,7 +212,7 @@ class MemoryWorkflowReader:
         if step_id is not None:
             records = [each for each in records if each.step_id == step_id]
         if after is not None:
-            records = [each for each in records if TaskPlace(each.task.position, each.task.attempt) > after]
+            records = [each for each in records if TaskPlace.of(each.task) > after]
         read, size = list[TaskRecord](), 0
         for record in records[:count]:
             size += _TASK_BYTES + len(record.task.error or "") + len(json.encode(record.task.outputs))

@@ -12,7 +12,7 @@ from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.errors import Forbidden, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
-from stepwell.domain.model import Task, WorkflowState
+from stepwell.domain.model import ItemState, Task, WorkflowState
 from stepwell.domain.records import (
     NO_PROCESS,
     AdmissionResult,
@@ -127,19 +127,18 @@ class MemoryWorkflowStore:
         record.state = self._apply_flow(row, decision)
         if not isinstance(decision.labels, UnsetType):
             record.labels = dict(sorted((decision.labels or {}).items()))
-        steps = record.steps or []
-        for position, state in decision.steps.items():
-            # A step that repeats keeps its best result so far.
-            kept = None if state.flow is None else steps[position].state.result
-            steps[position].state = structs.replace(state, result=state.result or kept)
-        for task_id, task in decision.tasks.items():
+        _apply_steps(row, decision)
+        for task_id, decided in decision.tasks.items():
+            task = copy_of(decided)
+            if task.place is not None:
+                task.position = task.place.step  # that of the item is only known in memory
             stored = row.tasks.get(task_id)
             count_cost(self._tables, record.tenant, None if stored is None else stored.task, task)
             if stored is None:
-                row.tasks[task_id] = TaskRow(copy_of(task))
+                row.tasks[task_id] = TaskRow(task)
                 self._tables.workflow_of_task[task_id] = workflow_id
             else:
-                stored.task = copy_of(task)
+                stored.task = task
         self._tables.append_events(transaction, row, decision.events)
         for delivery in decision.deliveries:
             row.deliveries[delivery.event_id] = DeliveryRow(
@@ -331,6 +330,20 @@ class MemoryWorkflowStore:
         await self._tables.round_trip()
 
 
+def _apply_steps(row: WorkflowRow, decision: Decision) -> None:
+    """Write steps and items. Those that repeat keep their best results so far."""
+    steps = row.record.steps or []
+    for item in decision.new_items:
+        row.items[item.place] = copy_of(item)
+    for position, state in decision.steps.items():
+        if isinstance(state, ItemState):
+            before = row.items[state.place]
+            row.items[state.place] = structs.replace(state, result=state.result or before.result)
+        else:
+            kept = None if state.flow is None else steps[position].state.result
+            steps[position].state = structs.replace(state, result=state.result or kept)
+
+
 def _is_due(row: WorkflowRow, now: datetime) -> bool:
     wake_at = row.record.state.wake_at
     return wake_at is not None and wake_at <= now
@@ -361,6 +374,8 @@ def _is_written(row: WorkflowRow, decision: Decision) -> bool:
 def _loaded(row: WorkflowRow) -> LoadedWorkflow:
     record = row.record
     steps = [structs.replace(step, state=structs.replace(step.state, result=None)) for step in record.steps or []]
+    items = [structs.replace(row.items[place], result=None) for place in sorted(row.items)]
+    results = [step.state.result for step in record.steps or []] + [item.result for item in row.items.values()]
     return LoadedWorkflow(
         copy_of(record.state),
         record.tenant,
@@ -370,12 +385,13 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         row.definition_bytes,
         steps,
         _open_tasks(row),
-        sum(len(step.state.result) for step in record.steps or [] if step.state.result is not None),
+        sum(len(result) for result in results if result is not None),
         feature_level=row.feature_level,
         evaluates=row.inputs.evaluates,
         inputs=row.inputs.inputs if row.inputs.evaluates else None,
         labels=dict(record.labels) if row.inputs.evaluates else {},
         signals=dict(row.signals),
+        items=items,
     )
 
 
@@ -384,8 +400,9 @@ def _is_open(task: Task) -> bool:
 
 
 def _open_tasks(row: WorkflowRow) -> list[Task]:
-    """Return the attempts of RUNNING steps, and those that are followed up."""
-    latest = {step.state.task_id for step in row.record.steps or [] if step.state.status is StepStatus.RUNNING}
+    """Return the attempts of RUNNING steps and items, and those that are followed up."""
+    states = [*(step.state for step in row.record.steps or []), *row.items.values()]
+    latest = {state.task_id for state in states if state.status is StepStatus.RUNNING}
     tasks = [stored.task for stored in row.tasks.values()]
     return [
         copy_of(task)

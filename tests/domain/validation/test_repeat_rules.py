@@ -7,7 +7,7 @@ from msgspec import structs
 
 from stepwell.contract.definition import Repeat
 from stepwell.contract.enums import ProviderType
-from stepwell.domain.feature_level import FEATURE_LEVEL
+from stepwell.domain.feature_level import WAITS_LEVEL
 from stepwell.domain.mapping.expressions import expressions_of
 from stepwell.domain.steps import FlowPlan, RepeatPlan, StepMembers
 from support.workflows.definitions import CATALOG, body, draw, faults_of, join, plan
@@ -23,7 +23,7 @@ def test_a_step_that_repeats_needs_a_process_that_knows_it() -> None:
     planned = plan(repeating(best="score"))
     assert planned.steps[0].flow == FlowPlan(repeat=RepeatPlan(3, has_best=True))
     assert planned.request.steps[0].repeat == Repeat(until="score > `1`", max=3, best="score")
-    assert planned.feature_level == FEATURE_LEVEL
+    assert planned.feature_level == WAITS_LEVEL
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from msgspec import json
 
 from stepwell.api.sent_definition import encode_step
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, WorkflowStatus
-from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL, WAITS_LEVEL
+from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL, ITEMS_LEVEL, WAITS_LEVEL
 from stepwell.domain.lifecycle.inputs import AttemptFailed
 from stepwell.domain.records import WHOLE, ListFilter, StepSnapshot, Summary, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
@@ -107,6 +107,7 @@ async def test_each_member_alone_raises_the_level(stored: Stored) -> None:
         ({"optional": True}, FLOW_LEVEL),
         ({"run_if": "any_completed"}, FLOW_LEVEL),
         ({"when": "a"}, WAITS_LEVEL),
+        ({"for_each": {"count": 2}}, ITEMS_LEVEL),
         ({"run_if": "all_completed", "optional": False}, BASE_LEVEL),
     ):
         handle = await stored.make(body(join("a"), join("b", "a", **members)))

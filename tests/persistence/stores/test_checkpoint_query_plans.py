@@ -10,11 +10,13 @@ import pytest
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.flow_statements import UNPARK
+from stepwell.persistence.rows.item_statements import LOAD_ITEMS
 from stepwell.persistence.rows.lease_statements import NEXT_EXPIRY
 from stepwell.persistence.stores import peer_commands
 from support.database.query_plans import plan_nodes
 
 READING = ("LOAD_WORKFLOWS", "LOAD_STEPS", "LOAD_OPEN_TASKS", "LOAD_RESULTS", "VERSIONS")
+READING_ITEMS = (LOAD_ITEMS, sql.LOAD_ITEM_TASKS)
 READ_WHOLE = {"Seq Scan", "Hash Join", "Merge Join"}
 
 
@@ -70,6 +72,13 @@ async def test_reads_by_id_find_their_rows_by_index(engine_s: asyncpg.Connection
     assert indexes(nodes) & {"workflows_pkey", "steps_pkey"}
 
 
+@pytest.mark.parametrize("statement", READING_ITEMS)
+async def test_reads_of_items_find_their_rows_by_index(engine_s: asyncpg.Connection, statement: str) -> None:
+    nodes = await plan(engine_s, statement)
+    assert kinds(nodes) & READ_WHOLE == set()
+    assert "step_items_pkey" in indexes(nodes)
+
+
 async def test_a_checkpoint_with_commands_finds_its_rows_by_index(engine_s: asyncpg.Connection) -> None:
     nodes = await plan(engine_s, sql.CHECKPOINT_AND_COMMANDS)
     assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
@@ -90,11 +99,13 @@ async def test_without_the_engines_settings_a_checkpoint_would_scan_tables(dsn: 
     await connection.close()
 
 
-async def test_a_checkpoint_with_waits_finds_its_rows_by_index(engine_s: asyncpg.Connection) -> None:
+async def test_a_checkpoint_with_flow_control_finds_its_rows_by_index(engine_s: asyncpg.Connection) -> None:
     nodes = await plan(engine_s, sql.CHECKPOINT_AND_FLOW)
     assert [node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"] == []
     found = {node.get("Index Name") for node in nodes}
     assert {"workflows_pkey", "steps_pkey", "waits_pkey", "signals_pkey"} <= found
+    written = {node["Relation Name"] for node in nodes if node["Node Type"] == "ModifyTable"}
+    assert {"workflows", "steps", "step_items", "tasks", "events"} <= written
 
 
 async def test_what_is_due_is_found_by_one_index(engine_s: asyncpg.Connection) -> None:

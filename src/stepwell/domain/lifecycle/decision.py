@@ -45,7 +45,7 @@ class Decision(Struct):
     withdrawn. `waits` are by position: waits for decisions that have begun, or None if one has ended. `signals` are to
     be stored by name, or deleted if None. `parked`: `wake_at` of the workflow's row changes, perhaps without an event.
     `steps` are by position; beyond those of the definition they are items. `new_items` are to be inserted.
-    `has_flow_steps`: the state of a step's flow control is written, too.
+    `has_flow_steps`: the state of a step's flow control, or an item, is written, too.
 
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
@@ -110,12 +110,13 @@ class Decision(Struct):
 
     @property
     def rows(self) -> int:
-        """Return the number of rows to write: of the workflow, its steps, tasks, events, deliveries, keys, commands,
-        waits, signals and labels.
+        """Return the number of rows to write: of the workflow, its steps, items, tasks, events, deliveries, keys,
+        commands, waits, signals and labels.
 
         Labels count as one row.
         """
         of_steps = len(self.steps) + len(self.tasks) + len(self.events) + len(self.waits) + len(self.signals)
+        of_steps += len(self.new_items)
         of_requests = len(self.reservations) + len(self.commands)
         return 1 + of_steps + len(self.deliveries) + of_requests + (self.labels is not UNSET)
 
@@ -130,7 +131,7 @@ class Decision(Struct):
         """Add the rows of *step* and *task* as they are now. The last state of a row is written."""
         step.updated_at = now
         self.steps[step.position] = copy_of(step)
-        if step.flow is not None:
+        if step.flow is not None or type(step) is not StepState:  # an item
             self.has_flow_steps = True
         if task is not None:
             self.record_task(task)

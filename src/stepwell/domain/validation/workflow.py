@@ -19,7 +19,7 @@ from stepwell.contract.definition import (
 from stepwell.contract.enums import WAITS_OF, RunIf, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL, FLOW_LEVEL, WAITS_LEVEL
+from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL, FLOW_LEVEL, ITEMS_LEVEL, WAITS_LEVEL
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, effective_config
 from stepwell.domain.mapping.task_configs import config_faults, without_nulls
@@ -72,8 +72,9 @@ class ValidatedWorkflow(Struct, frozen=True):
     @property
     def feature_level(self) -> int:
         """The level that a process needs to run it."""
-        if any(step.flow is not None for step in self.steps):
-            return WAITS_LEVEL
+        flows = [step.flow for step in self.steps if step.flow is not None]
+        if flows:
+            return ITEMS_LEVEL if any(flow.for_each is not None for flow in flows) else WAITS_LEVEL
         if self.evaluates:
             return EXPRESSIONS_LEVEL
         plain = all(step.run_if is RunIf.ALL_COMPLETED and not step.optional for step in self.steps)

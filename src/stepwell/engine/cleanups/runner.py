@@ -424,7 +424,7 @@ class CleanupRunner:
     def _record(self, workflow_id: UUID, task: TaskToClean, result: _TaskResult, progress: _Progress) -> bool:
         """Add the result of a task to the progress and to the report. Return whether none of its files is left."""
         outputs = task.record.task.outputs
-        progress.after = TaskPlace(task.record.task.position, task.record.task.attempt)
+        progress.after = TaskPlace.of(task.record.task)
         errors = [*result.errors, *(f"{path}: the file was already gone" for path in result.gone)]
         is_kept = task.referenced_by is not None and bool(outputs)
         if is_kept:

@@ -48,8 +48,8 @@ class NotWritten(StepwellError):
 
 
 class _Change(Struct):
-    """One workflow's part of a batch. `size` is the size in bytes of what can be big: results, what people see who
-    decide, and signals.
+    """One workflow's part of a batch. `size` is the size in bytes of what can be big: results, items, what people
+    see who decide, and signals.
     """
 
     decision: Decision
@@ -368,6 +368,8 @@ def _size(decision: Decision) -> int:
             size += len(step.result)
     for shown in decision.waits.values():
         size += 0 if shown is None else len(shown.shown)
+    for item in decision.new_items:
+        size += len(item.value)
     for signal in decision.signals.values():
         size += 0 if signal is None else len(signal.data)
     return size

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, cast
 from msgspec import ValidationError, json, structs
 
 from stepwell.contract.costs import Cost, CostSums
-from stepwell.contract.definition import Repeat, WorkflowStepDefinition
+from stepwell.contract.definition import ForEach, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import (
     CancelReceipt,
     EventType,
@@ -22,9 +22,9 @@ from stepwell.contract.enums import (
 )
 from stepwell.contract.tasks import Output
 from stepwell.domain.feature_level import FLOW_LEVEL
-from stepwell.domain.model import HistoryEvent, Sent, StepState, Task, WorkflowState
+from stepwell.domain.model import HistoryEvent, ItemPlace, Sent, StepState, Task, WorkflowState
 from stepwell.domain.prices import CurrencySum, cost_sums
-from stepwell.domain.records import StepAttempts, StepRecord, Summary, WorkflowRecord
+from stepwell.domain.records import ITEM_ATTEMPTS, StepAttempts, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.steps import ResolvedStep, flow_plan
 from stepwell.persistence.rows.engine_statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 from stepwell.persistence.rows.flow_rows import read_flow
@@ -33,6 +33,7 @@ Row: TypeAlias = Any  # asyncpg's Record or SQLAlchemy's RowMapping: both are re
 
 read_object = json.Decoder(dict[str, Any]).decode
 _read_known_definition = json.Decoder(WorkflowStepDefinition).decode
+_read_for_each = json.Decoder(ForEach).decode
 _read_repeat = json.Decoder(Repeat).decode
 _read_outputs = json.Decoder(tuple[Output, ...]).decode
 _read_sent = json.Decoder(Sent).decode
@@ -131,6 +132,8 @@ def step_record(row: Row, created_at: datetime, result: bytes | None = None, *, 
         definition = structs.replace(definition, when=row["condition"])
     if row["repeat"] is not None:
         definition = structs.replace(definition, repeat=_read_repeat(row["repeat"]))
+    if row["for_each"] is not None:
+        definition = structs.replace(definition, for_each=_read_for_each(row["for_each"]))
     plan = ResolvedStep(
         position=row["position"],
         step_id=row["step_id"],
@@ -177,6 +180,9 @@ def task(row: Row) -> Task:
     values["sent"] = None if values["sent"] is None else _read_sent(values["sent"])
     values["urls"] = None if values["urls"] is None else _read_urls(values["urls"])
     values["cost"] = None if values["cost"] is None else _read_cost(values["cost"])
+    if (item := values.pop("item")) is not None:
+        values["place"] = ItemPlace(values["position"], item)
+        values["attempt"] -= item * ITEM_ATTEMPTS
     return Task(**values)
 
 

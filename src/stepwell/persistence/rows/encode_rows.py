@@ -12,7 +12,8 @@ from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision
-from stepwell.domain.records import NO_INPUTS, NewWorkflow, StepRecord
+from stepwell.domain.model import StepState, Task
+from stepwell.domain.records import NO_INPUTS, NewWorkflow, StepRecord, TaskPlace
 from stepwell.persistence.rows.engine_statements import STATE, TYPES, WAKE_AT
 from stepwell.persistence.rows.flow_rows import flow_rows
 
@@ -24,7 +25,7 @@ def checkpoint_rows(batch: Sequence[Decision], *, flow: bool = False) -> tuple[R
 
     *flow*: return those of `CHECKPOINT_AND_FLOW`.
     """
-    encode_workflow, encode_step = (_encode_flow_workflow, _encode_flow_step) if flow else _PLAIN
+    encode_workflow, encode_step, encode_task = _FLOW if flow else _PLAIN
     workflows: Rows = []
     steps: Rows = []
     tasks: Rows = []
@@ -34,8 +35,9 @@ def checkpoint_rows(batch: Sequence[Decision], *, flow: bool = False) -> tuple[R
         workflow_id = state.id
         fence = (workflow_id, decision.owner, decision.epoch, decision.last_event)
         workflows.append(fence + encode_workflow(workflow_id, state))
-        steps += [encode_step(workflow_id, step) for step in decision.steps.values()]
-        tasks += [_encode_task(workflow_id, task) for task in decision.tasks.values()]
+        own = [step for step in decision.steps.values() if type(step) is StepState] if flow else decision.steps.values()
+        steps += [encode_step(workflow_id, step) for step in own]
+        tasks += [encode_task(workflow_id, task) for task in decision.tasks.values()]
         events += [_encode_event(workflow_id, event) for event in decision.events]
     return workflows, steps, tasks, events
 
@@ -45,8 +47,8 @@ class MoreRows(Struct):
 
     `begun` and `ended` are the ids of workflows whose cleanup has begun, or ended, and `labelled` of those whose labels
     change. `labels` are the ids of workflows, and beside each a label. `costs`: the rows of tasks have costs.
-    `commands` has the ids of commands, their workflows and their outcomes, each in a list. `flow` has the rows of waits
-    and signals that `CHECKPOINT_AND_FLOW` writes; None if the batch doesn't need it.
+    `commands` has the ids of commands, their workflows and their outcomes, each in a list. `flow` has the rows of
+    waits, signals and items that `CHECKPOINT_AND_FLOW` writes; None if the batch doesn't need it.
     """
 
     deliveries: Rows
@@ -131,17 +133,34 @@ def _json(value: Any) -> str | None:
     return None if value is None else json.encode(value).decode()
 
 
+def _sent(member: Struct | UnsetType) -> str | None:
+    return None if member is UNSET else _json(member)
+
+
 _encode_workflow = _encoder(STATE)
 _encode_step = _encoder(TYPES["checkpoint_step_2"], result=_decode)
-_PLAIN = (_encode_workflow, _encode_step)
-_encode_flow_workflow = _encoder((*STATE, WAKE_AT))
-_encode_flow_step = _encoder(TYPES["checkpoint_step_3"], result=_decode, flow=_json)
 _encode_task = _encoder(
     TYPES["checkpoint_task_2"],
     outputs=lambda outputs: json.encode(outputs).decode() if outputs else "[]",
     sent=_json,
     urls=_json,
     cost=_json,
+)
+_PLAIN = (_encode_workflow, _encode_step, _encode_task)
+
+
+def _encode_flow_task(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
+    if task.place is None:
+        return (*_encode_task(workflow_id, task), None)
+    position, attempt = TaskPlace.of(task)
+    row = _encode_task(workflow_id, structs.replace(task, position=position, attempt=attempt))
+    return (*row, task.place.item)
+
+
+_FLOW = (
+    _encoder((*STATE, WAKE_AT)),
+    _encoder(TYPES["checkpoint_step_3"], result=_decode, flow=_json),
+    _encode_flow_task,
 )
 _encode_event = _encoder(TYPES["checkpoint_event"], data=lambda data: json.encode(data).decode() if data else "{}")
 
@@ -173,17 +192,16 @@ def insert_rows(new: NewWorkflow) -> InsertRows:
     """Return the rows of a new workflow, its steps and its events."""
     workflow_id, config = new.record.state.id, json.encode(new.record.config).decode()
     labels = new.record.labels
-    definitions = [json.encode(_stored_definition(step.definition)).decode() for step in new.record.steps or []]
+    steps = new.record.steps or []
+    definitions = [json.encode(_stored_definition(step.definition)).decode() for step in steps]
+    items = [text for step in steps if (text := _sent(step.definition.for_each)) is not None]
     inputs = "" if new.inputs.inputs is None else new.inputs.inputs.decode()
     return InsertRows(
         [_new_workflow(new, config)],
-        [
-            _new_step(workflow_id, step, definition)
-            for step, definition in zip(new.record.steps or [], definitions, strict=True)
-        ],
+        [_new_step(workflow_id, step, definition) for step, definition in zip(steps, definitions, strict=True)],
         [_encode_event(workflow_id, event) for event in new.events],
-        named_tasks(config).union(named_tasks(inputs), *map(named_tasks, definitions)),
-        len(config) + len(inputs) + sum(map(len, definitions)),
+        named_tasks(config).union(named_tasks(inputs), *map(named_tasks, chain(definitions, items))),
+        len(config) + len(inputs) + sum(map(len, chain(definitions, items))),
         (*_label_rows({workflow_id: labels}), [new.record.created_at] * len(labels)) if labels else _NO_LABELS,
     )
 
@@ -215,14 +233,14 @@ def _new_workflow(new: NewWorkflow, config: str) -> tuple[Any, ...]:
 
 
 def _stored_definition(definition: WorkflowStepDefinition) -> WorkflowStepDefinition:
-    """Return the definition without the members that have columns of their own (migrations 0026 and 0029)."""
-    more = (definition.run_if, definition.optional, definition.when, definition.repeat)
+    """Return the definition without the members that have columns of their own (migrations 0026, 0029, 0030)."""
+    more = (definition.run_if, definition.optional, definition.when, definition.repeat, definition.for_each)
     if more == _NONE_OF_THEM:  # hot path
         return definition
-    return structs.replace(definition, run_if=UNSET, optional=UNSET, when=UNSET, repeat=UNSET)
+    return structs.replace(definition, run_if=UNSET, optional=UNSET, when=UNSET, repeat=UNSET, for_each=UNSET)
 
 
-_NONE_OF_THEM = (UNSET, UNSET, UNSET, UNSET)
+_NONE_OF_THEM = (UNSET,) * 5
 
 
 def _inputs(new: NewWorkflow) -> tuple[str | None, str | None, bool]:
@@ -251,5 +269,6 @@ def _new_step(workflow_id: UUID, step: StepRecord, definition: str) -> tuple[Any
         None if plan.run_if is RunIf.ALL_COMPLETED else plan.run_if,
         plan.optional,
         step.definition.condition,
-        None if step.definition.repeat is UNSET else _json(step.definition.repeat),
+        _sent(step.definition.repeat),
+        _sent(step.definition.for_each),
     )

@@ -9,12 +9,13 @@ workflows. So the transitions of a workflow are written together or not at all.
 from typing import Final
 
 from stepwell.domain.daily_costs import MAX_MODEL
-from stepwell.domain.feature_level import FEATURE_LEVEL
+from stepwell.domain.feature_level import FEATURE_LEVEL, ITEMS_LEVEL
 from stepwell.domain.records import NO_PROCESS
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
+from stepwell.persistence.rows.item_statements import ITEM, WRITE_ITEMS
 from stepwell.persistence.rows.lease_statements import PROCESSES
-from stepwell.persistence.rows.sql_columns import IS_WRITTEN, assign, names
+from stepwell.persistence.rows.sql_columns import FLOW, IS_WRITTEN, STEP_STATE, assign, names
 
 STATE: Final = (
     ("status", "text"),
@@ -34,21 +35,6 @@ STATE: Final = (
     ("epoch", "int"),
     ("last_event", "int"),
     ("crashes", "int"),
-)
-_STEP_STATE: Final = (
-    ("status", "text"),
-    ("task_id", "uuid"),
-    ("attempt", "int"),
-    ("provider_attempts", "int"),
-    ("retry_count", "int"),
-    ("on_fallback", "bool"),
-    ("next_attempt_at", "timestamptz"),
-    ("result", "json"),
-    ("error_message", "text"),
-    ("started_at", "timestamptz"),
-    ("completed_at", "timestamptz"),
-    ("updated_at", "timestamptz"),
-    ("skip_reason", "text"),
 )
 _TASK: Final = (
     ("id", "uuid"),
@@ -71,6 +57,7 @@ _TASK: Final = (
     ("follow_up_until", "timestamptz"),
     ("cost", "json"),
 )
+_ITEM_TASK: Final = (*_TASK, ("item", "int"))
 _EVENT: Final = (
     ("workflow_id", "uuid"),
     ("id", "int"),
@@ -114,6 +101,7 @@ _NEW_STEP: Final = (
     ("optional", "bool"),
     ("condition", "text"),
     ("repeat", "json"),
+    ("for_each", "json"),
 )
 _DELIVERY: Final = (
     ("workflow_id", "uuid"),
@@ -124,18 +112,19 @@ _DELIVERY: Final = (
 )
 _KEY: Final = (("workflow_id", "uuid"), ("scope", "text"), ("key", "text"), ("token", "uuid"))
 WAKE_AT: Final = ("wake_at", "timestamptz")
-_FLOW: Final = ("flow", "json")
 _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
 
 # The composite types of rows, as migrations have created them.
 TYPES: Final = {
     "insert_workflow_4": _NEW_WORKFLOW,
-    "insert_step_3": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
+    "insert_step_4": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
     "checkpoint_workflow_2": (*_FENCE, *STATE, WAKE_AT),
-    "checkpoint_step_2": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE),
-    "checkpoint_step_3": (("workflow_id", "uuid"), ("position", "int"), *_STEP_STATE, _FLOW),
+    "checkpoint_step_2": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE),
+    "checkpoint_step_3": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE, FLOW),
     "checkpoint_task_2": _TASK,
+    "checkpoint_task_3": _ITEM_TASK,
+    "checkpoint_item": ITEM,
     "checkpoint_event": _EVENT,
     "checkpoint_delivery": _DELIVERY,
     "checkpoint_key": _KEY,
@@ -143,24 +132,26 @@ TYPES: Final = {
 }
 
 WORKFLOW_COLUMNS: Final = tuple(name for name, _ in (*STATE, WAKE_AT))
-STEP_COLUMNS: Final = tuple(name for name, _ in (*_STEP_STATE, _FLOW))
-TASK_COLUMNS: Final = tuple(name for name, _ in _TASK)
+STEP_COLUMNS: Final = tuple(name for name, _ in (*STEP_STATE, FLOW))
+TASK_COLUMNS: Final = tuple(name for name, _ in _ITEM_TASK)
 
 
 _MUTABLE_TASK = _TASK[7:]
-_PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step_2")
+_PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step_2", "checkpoint_task_2")
+_FLOW_TYPES: Final = ("checkpoint_workflow_2", "checkpoint_step_3", "checkpoint_task_3")
 
 
 def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str:
     """Return the stages of a checkpoint. The stages *before* come first. *fence* is one more condition of `written`.
 
-    *flow*: the rows of workflows and steps have the columns of flow control, too.
+    *flow*: the rows of workflows, steps and tasks have the columns of flow control, too.
     """
-    state, step_state = ((*STATE, WAKE_AT), (*_STEP_STATE, _FLOW)) if flow else (STATE, _STEP_STATE)
+    state, step_state = ((*STATE, WAKE_AT), (*STEP_STATE, FLOW)) if flow else (STATE, STEP_STATE)
     assign_step = assign(step_state, "s")
     if flow:  # a step that repeats keeps its best result so far
         assign_step = assign_step.replace("result = s.result", "result = coalesce(s.result, t.result)")
-    workflow_type, step_type = ("checkpoint_workflow_2", "checkpoint_step_3") if flow else _PLAIN_TYPES
+    workflow_type, step_type, task_type = _FLOW_TYPES if flow else _PLAIN_TYPES
+    task = _ITEM_TASK if flow else _TASK
     return f"""
 WITH {before}written AS (
     UPDATE workflows AS t SET {assign(state, "w")}
@@ -173,8 +164,8 @@ WITH {before}written AS (
     FROM unnest($2::{step_type}[]) AS s
     WHERE t.workflow_id = s.workflow_id AND t.position = s.position AND {IS_WRITTEN.format("s")}
 ), changed_tasks AS (
-    INSERT INTO tasks ({names(_TASK)})
-    SELECT {names(_TASK, "k.")} FROM unnest($3::checkpoint_task_2[]) AS k
+    INSERT INTO tasks ({names(task)})
+    SELECT {names(task, "k.")} FROM unnest($3::{task_type}[]) AS k
     WHERE {IS_WRITTEN.format("k")}
     ON CONFLICT (id) DO UPDATE SET {assign(_MUTABLE_TASK, "excluded")}
 ), new_events AS (
@@ -193,15 +184,18 @@ CHECKPOINT: Final = f"{_CHECKPOINT} {_COMMITTED}"
 # replaces. A cost never becomes NULL. Each statement changes sums in the order of their key, so that two of them can't
 # wait for each other. See `domain.daily_costs`.
 _COST: Final = "workflow_id, provider, sent, cost, coalesce(completed_at, started_at) AS ended_at"
-_COUNT_COSTS: Final = f"""cost_changes AS (
+
+
+def _count_costs(task_type: str = "checkpoint_task_2") -> str:
+    return f"""cost_changes AS (
     SELECT coalesce(w.tenant, '') AS tenant, (c.ended_at AT TIME ZONE 'UTC')::date AS day,
            coalesce(c.provider, '') AS provider, coalesce(left(c.sent ->> 'model', {MAX_MODEL}), '') AS model,
            c.cost ->> 'currency' AS currency, c.sign * (c.cost ->> 'amount')::numeric AS amount, c.sign AS attempts
     FROM (
-        SELECT 1 AS sign, {_COST} FROM unnest($3::checkpoint_task_2[]) AS k WHERE k.cost IS NOT NULL
+        SELECT 1 AS sign, {_COST} FROM unnest($3::{task_type}[]) AS k WHERE k.cost IS NOT NULL
         UNION ALL
         SELECT -1, {_COST} FROM tasks AS t WHERE t.cost IS NOT NULL
-          AND t.id = ANY(SELECT k.id FROM unnest($3::checkpoint_task_2[]) AS k WHERE k.cost IS NOT NULL)
+          AND t.id = ANY(SELECT k.id FROM unnest($3::{task_type}[]) AS k WHERE k.cost IS NOT NULL)
     ) AS c JOIN workflows AS w ON w.id = c.workflow_id
     WHERE {IS_WRITTEN.format("c")}
 ), counted_costs AS (
@@ -211,6 +205,7 @@ _COUNT_COSTS: Final = f"""cost_changes AS (
     ON CONFLICT (tenant, day, provider, model, currency)
     DO UPDATE SET amount = t.amount + excluded.amount, attempts = t.attempts + excluded.attempts
 )"""  # noqa: S608 - built from the constants above
+
 
 _MORE: Final = f"""new_deliveries AS (
     INSERT INTO deliveries ({names(_DELIVERY)}, status, attempts, next_at, owner)
@@ -243,23 +238,23 @@ _MORE: Final = f"""new_deliveries AS (
 CHECKPOINT_AND_MORE: Final = f"{_CHECKPOINT}, {_MORE} {_COMMITTED}"
 
 # `CHECKPOINT_AND_MORE` for a batch with costs.
-CHECKPOINT_AND_COSTS: Final = f"{_CHECKPOINT}, {_MORE}, {_COUNT_COSTS} {_COMMITTED}"
+CHECKPOINT_AND_COSTS: Final = f"{_CHECKPOINT}, {_MORE}, {_count_costs()} {_COMMITTED}"
 
 # `CHECKPOINT_AND_COSTS` for a batch with commands: $13 are their ids, $14 their workflows and $15 their outcomes. A
 # workflow is written only if each of its commands still waits. Each requester is notified of the outcome.
 _NOT_WITHDRAWN: Final = " AND (w.id IN (SELECT workflow_id FROM withdrawn)) IS NOT TRUE"
 CHECKPOINT_AND_COMMANDS: Final = f"""
 {_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN)},
-{_MORE}, {_COUNT_COSTS}, {MARK_COMMANDS}
+{_MORE}, {_count_costs()}, {MARK_COMMANDS}
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
 FROM written
 """  # noqa: S608 - built from the constants above
 
-# `CHECKPOINT_AND_COMMANDS` for a batch with flow control: workflows that are parked, and steps, waits and signals. So
-# all other batches keep their statements, and the plans of these.
+# `CHECKPOINT_AND_COMMANDS` for a batch with flow control: workflows that are parked, and steps, items, waits and
+# signals. So all other batches keep their statements, and the plans of these.
 CHECKPOINT_AND_FLOW: Final = f"""
 {_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN, flow=True)},
-{_MORE}, {_COUNT_COSTS}, {MARK_COMMANDS}, {WRITE_WAITS}
+{_MORE}, {_count_costs("checkpoint_task_3")}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
 FROM written
 """  # noqa: S608 - built from the constants above
@@ -274,7 +269,7 @@ WITH new_workflows AS (
     SELECT {names(_NEW_WORKFLOW, "w.")} FROM unnest($1::insert_workflow_4[]) AS w
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_3[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_4[]) AS s
 )"""  # noqa: S608 - built from the constants above
 _INSERT_EVENTS: Final = f"""
 INSERT INTO events ({names(_EVENT)})
@@ -306,7 +301,7 @@ WITH used_keys AS (
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
-    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_3[]) AS s
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_4[]) AS s
     WHERE EXISTS (SELECT FROM used_keys)
 ), new_events AS (
     INSERT INTO events ({names(_EVENT)})
@@ -480,7 +475,11 @@ SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_
        CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL
-       ) END AS result_bytes
+       ) END AS result_bytes,
+       CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') AND feature_level >= {ITEMS_LEVEL} THEN (
+           SELECT sum(octet_length(i.result::text)) FROM step_items AS i
+           WHERE i.workflow_id = w.id AND i.result IS NOT NULL
+       ) END AS item_result_bytes
 FROM workflows AS w WHERE id = ANY($1::uuid[]) ORDER BY id
 """  # noqa: S608 - built from the constants above
 
@@ -492,12 +491,20 @@ WHERE s.workflow_id = ANY($1::uuid[]) ORDER BY s.workflow_id, s.position
 """  # noqa: S608 - built from the constants above
 
 LOAD_OPEN_TASKS: Final = f"""
-SELECT {names(_TASK, "t.")} FROM tasks AS t
+SELECT {names(_ITEM_TASK, "t.")} FROM tasks AS t
 JOIN steps AS s ON s.workflow_id = t.workflow_id AND s.position = t.position AND s.task_id = t.id
 WHERE t.workflow_id = ANY($1::uuid[]) AND s.status = 'RUNNING' AND t.status = 'RUNNING'
 UNION ALL
-SELECT {names(_TASK, "t.")} FROM tasks AS t
+SELECT {names(_ITEM_TASK, "t.")} FROM tasks AS t
 WHERE t.workflow_id = ANY($1::uuid[]) AND t.follow_up_until IS NOT NULL
+"""  # noqa: S608 - built from the constants above
+
+# The attempts at items that are RUNNING. They are read for workflows that may have items only.
+LOAD_ITEM_TASKS: Final = f"""
+SELECT {names(_ITEM_TASK, "t.")} FROM tasks AS t
+JOIN step_items AS i ON i.workflow_id = t.workflow_id AND i.position = t.position AND i.item = t.item
+WHERE t.workflow_id = ANY($1::uuid[]) AND i.status = 'RUNNING' AND i.task_id = t.id AND t.status = 'RUNNING'
+  AND t.follow_up_until IS NULL
 """  # noqa: S608 - built from the constants above
 
 # Returns those of the jobs $2 that an attempt already has.

@@ -100,10 +100,10 @@ def _slice(parts: WorkflowParts) -> str:
         size += f" + coalesce({_exact('s.result')}, 0)"
     return f"""
 SELECT position, id, max_retries, run_if, optional, condition,
-       convert_to(repeat::text, 'UTF8') AS repeat,
+       convert_to(repeat::text, 'UTF8') AS repeat, convert_to(for_each::text, 'UTF8') AS for_each,
        convert_to(definition::text, 'UTF8') AS definition, convert_to(result::text, 'UTF8') AS result
 FROM (
-    SELECT s.position, s.id, s.max_retries, s.run_if, s.optional, s.condition, s.repeat, s.definition,
+    SELECT s.position, s.id, s.max_retries, s.run_if, s.optional, s.condition, s.repeat, s.for_each, s.definition,
            {result} AS result,
            sum({size}) OVER (ORDER BY s.position) AS bytes
     FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id

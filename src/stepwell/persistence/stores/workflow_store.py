@@ -12,6 +12,7 @@ import asyncpg
 
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Forbidden
+from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
@@ -24,8 +25,9 @@ from stepwell.persistence.connections.timestamp_codec import with_timestamp_code
 from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.decode_rows import read_labels, read_object, step_record, task, workflow_state
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
-from stepwell.persistence.rows.flow_rows import read_signals
+from stepwell.persistence.rows.flow_rows import read_item, read_signals
 from stepwell.persistence.rows.flow_statements import UNPARK
+from stepwell.persistence.rows.item_statements import LOAD_ITEMS
 from stepwell.persistence.stores.batched_inserts import WorkflowInserter
 from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S
 
@@ -199,11 +201,15 @@ class PostgresWorkflowStore:
 
 
 async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
-    # All three read one snapshot. Otherwise a transition that commits in between would mix two versions.
+    # All of them read one snapshot. Otherwise a transition that commits in between would mix two versions.
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         workflows = await connection.fetch(sql.LOAD_WORKFLOWS, ids)
         steps = await connection.fetch(sql.LOAD_STEPS, ids)
         open_tasks = await connection.fetch(sql.LOAD_OPEN_TASKS, ids)
+        with_items = [row["id"] for row in workflows if row["feature_level"] >= ITEMS_LEVEL]
+        items = await connection.fetch(LOAD_ITEMS, with_items) if with_items else []
+        if items:
+            open_tasks += await connection.fetch(sql.LOAD_ITEM_TASKS, with_items)
     loaded = {
         row["id"]: LoadedWorkflow(
             workflow_state(row),
@@ -214,7 +220,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             row["definition_bytes"],
             [],
             [],
-            row["result_bytes"] or 0,
+            (row["result_bytes"] or 0) + (row["item_result_bytes"] or 0),
             feature_level=row["feature_level"],
             evaluates=row["evaluates"],
             signals=read_signals(row["signals"]),
@@ -228,6 +234,11 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             await asyncio.sleep(0)
         with _recording_unreadable(loaded[row["workflow_id"]]):
             loaded[row["workflow_id"]].steps.append(step_record(row, row["created_at"]))
+    for number, row in enumerate(items, 1):
+        if not number % _SLICE:
+            await asyncio.sleep(0)
+        with _recording_unreadable(loaded[row["workflow_id"]]):
+            loaded[row["workflow_id"]].items.append(read_item(row))
     for row in open_tasks:
         with _recording_unreadable(loaded[row["workflow_id"]]):
             loaded[row["workflow_id"]].open_tasks.append(task(row))

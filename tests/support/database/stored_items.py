@@ -1,0 +1,84 @@
+"""Workflows whose first step runs once for each item, for tests of the stores alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import json
+
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.inputs import AttemptFailed, Evaluated, Input, Succeeded
+from stepwell.domain.lifecycle.item_run import unit_position
+from stepwell.domain.model import ItemPlace, Task
+from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from support.database.stored_workflows import Workflows, admitted
+from support.workflows.definitions import body, join
+
+STEPS = 2
+
+
+class ItemWorkflow:
+    """A workflow of *stored* with items of its step 0."""
+
+    def __init__(self, stored: Workflows, handle: ActiveWorkflow) -> None:
+        self.stored, self.handle = stored, handle
+        self.workflow_id = handle.workflow_id
+
+    def decide(self, *inputs: Input) -> Decision:
+        return self.stored.decide(self.handle, *inputs)
+
+    async def write(self, *inputs: Input) -> None:
+        assert await self.stored.workflow_store.write([self.decide(*inputs)]) == set()
+
+    def answer(self, values: Sequence[object]) -> Evaluated:
+        """The answer to the question of step 0: its items."""
+        assert self.handle.flow_run is not None
+        number = self.handle.flow_run.questions[0]
+        return Evaluated(0, number, items=tuple(json.encode(value) for value in values))
+
+    def admit(self, item: int) -> Input:
+        return admitted(unit_position(STEPS, ItemPlace(0, item)))
+
+    def succeed(self, item: int, result: object) -> Succeeded:
+        task = self.open_task(item)
+        return Succeeded(task.position, task.id, json.encode(result))
+
+    def fail(self, item: int, error: str = "no") -> AttemptFailed:
+        task = self.open_task(item)
+        return AttemptFailed(task.position, task.id, error, retryable=False, provider_fault=False, jitter=0.5)
+
+    def open_task(self, item: int) -> Task:
+        task = self.handle.run.open_task(unit_position(STEPS, ItemPlace(0, item)))
+        assert task is not None
+        return task
+
+    async def complete(self, item: int, result: object) -> None:
+        await self.write(self.admit(item))
+        await self.write(self.succeed(item, result))
+
+    async def load(self) -> LoadedWorkflow:
+        loaded = await self.stored.workflow_store.load(EVERY_TENANT, self.workflow_id)
+        assert loaded is not None
+        return loaded
+
+
+async def make_with_items(stored: Workflows, values: Sequence[object], **members: Any) -> ItemWorkflow:
+    """A started workflow whose step 0 has items. *members* as in `make_before_items`."""
+    workflow = await make_before_items(stored, **members)
+    await workflow.write(workflow.answer(values))
+    return workflow
+
+
+async def make_before_items(
+    stored: Workflows, *, collect: bool = False, repeat: dict[str, Any] | None = None
+) -> ItemWorkflow:
+    """A started workflow that has yet to learn the items of its step 0."""
+    for_each = {"count": 1_000, "max_concurrency": 1_000, "on_item_failure": "collect" if collect else "fail"}
+    definition = body(join("a", for_each=for_each, repeat=repeat), join("b", "a"))
+    made = await stored.make(definition)
+    loaded = await stored.workflow_store.load(EVERY_TENANT, made.workflow_id)
+    assert loaded is not None
+    handle = ActiveWorkflow(loaded)
+    handle.run.pending_work()
+    return ItemWorkflow(stored, handle)
