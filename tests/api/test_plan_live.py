@@ -72,7 +72,8 @@ async def test_the_example_of_the_contract_is_planned_without_storing_it(priced:
         forecast = await planned(priced, PIPELINE, reader)
     assert await rows(priced) == before
     local = {"provider": "LOCAL", "attempts": 4, "fallback": None, "timeout_s": 600.0, "price": FREE}
-    local |= {"when": None, "repeat": None, "run_if": "all_completed", "optional": False, "uncertain": False}
+    local |= {"when": None, "items": None, "repeat": None}
+    local |= {"run_if": "all_completed", "optional": False, "uncertain": False}
     assert forecast == {
         "layers": [["generate"], ["refine"]],
         "critical_path": ["generate", "refine"],

@@ -20,14 +20,24 @@ class PlannedFallback(Struct, frozen=True):
     price: Money | None
 
 
+class PlannedCount(Struct, frozen=True):
+    """A number that only the run knows. Of the steps that run if none fails, `least` are those without a condition.
+    The number of items isn't known if another step or an expression gives them: it is 0 to 1,000 then.
+    """
+
+    least: int
+    most: int
+
+
 class PlannedStep(Struct, frozen=True, kw_only=True):
     """A step as it would run. `model` is the model that limits and prices apply to; null for PASSTHROUGH, and if it
     depends on inputs that aren't known yet. `config` is what the provider would get: the step's config over the
-    workflow's `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one.
+    workflow's `step_defaults`. A mapped value is `{from_step, from_field}`, with `transform` if the mapping has one. An
+    input that holds the item of a step with items is `{"from_item": true}`.
     `price` is the price of one attempt: 0 for work in this process, null if it isn't known. `expected_s` is the median
-    time of the model's successful attempts in this process, or the `seconds` of a DELAY. `when`, `repeat`,
-    `run_if` and `optional` are those of the definition, or the default. `uncertain`: a condition decides whether the
-    step runs, its own one or one further up.
+    time of the model's successful attempts in this process, or the `seconds` of a DELAY. `items` is the number of its
+    items; null without `for_each`. `when`, `repeat`, `run_if` and `optional` are those of the definition, or the
+    default. `uncertain`: a condition decides whether the step runs, its own one or one further up.
     """
 
     step_id: str
@@ -42,6 +52,7 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     price: Money | None
     expected_s: float | None
     when: str | None
+    items: PlannedCount | None
     repeat: Repeat | None
     run_if: RunIf
     optional: bool
@@ -49,23 +60,17 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
 
 
 class PlannedPrice(Struct, frozen=True):
-    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known, and at each run
-    of a step that repeats. `known_least` is without the steps that conditions may skip, and with one run of each step.
-    `unknown_steps` counts the steps whose price, or whose fallback's price, isn't known. `worst_case` is the price if
-    every step runs, and every attempt is made and paid for, fallbacks included; null if a price isn't known.
+    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known, at each of its
+    items, and at each run of what repeats. `known_least` is without the steps that conditions may skip, with the
+    fewest items, and with one run of each step or item. `unknown_steps` counts the steps whose price, or whose
+    fallback's price, isn't known. `worst_case` is the price if every step runs, and every attempt is made and paid for,
+    fallbacks included; null if a price isn't known.
     """
 
     known_least: Sequence[Money]
     known: Sequence[Money]
     unknown_steps: int
     worst_case: Money | None
-
-
-class PlannedCount(Struct, frozen=True):
-    """The number of steps that run if none fails. `least`: if no condition is true. `most`: if all are."""
-
-    least: int
-    most: int
 
 
 class WorkflowPlan(Struct, frozen=True):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stepwell.contract.costs import Money
 from stepwell.contract.enums import ProviderType
-from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.contract.plan_result import PlannedCount, WorkflowPlan
 from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
 from stepwell.domain.prices import PriceList
 from support.workflows.definitions import body, draw, join, mapped, plan
@@ -98,6 +98,29 @@ def test_conditions_make_the_price_and_the_number_of_steps_a_range() -> None:
         [Money(1.5, "EUR")],
         [Money(3.0, "EUR")],
     ]
+
+
+def test_items_that_only_the_run_knows_make_the_price_a_range() -> None:
+    flux = PlannedCall(FAL, "flux", in_process=False)
+    steps = [
+        join("a", max_retries=1, for_each={"items": ["x", "y", "z"], "as": "word"}),
+        join("b", max_retries=0, for_each={"from_step": "a", "from_field": "items"}, repeat={"until": "ok", "max": 2}),
+        join("c", for_each={"items": []}),
+    ]
+    forecast = planned(body(*steps), {0: flux, 1: flux, 2: PlannedCall(ProviderType.OPENAI, "gpt", in_process=False)})
+    assert [step.items for step in forecast.steps] == [PlannedCount(3, 3), PlannedCount(0, 1000), PlannedCount(0, 0)]
+    assert forecast.steps[0].config == {"word": {"from_item": True}}
+    assert list(forecast.price.known_least) == [Money(1.5, "EUR")]
+    assert list(forecast.price.known) == [Money(1.5 + 1000 * 2 * 0.5, "EUR")]
+    assert (forecast.price.unknown_steps, forecast.price.worst_case) == (0, Money(3.0 + 1000.0, "EUR"))
+
+
+def test_items_take_as_long_as_their_turns() -> None:
+    steps = [join("a", for_each={"count": 25}), join("b", for_each={"count": 3, "max_concurrency": 1})]
+    forecast = planned(body(*steps), expected={0: 2.0, 1: 4.0})
+    assert (list(forecast.critical_path), forecast.critical_path_s) == (["b"], 12.0)
+    unknown = planned(body(*steps, join("c", for_each={"count": "${inputs.n}"})), expected={0: 2.0, 1: 4.0, 2: 1.0})
+    assert (unknown.critical_path_by, unknown.critical_path_s) == ("steps", None)
 
 
 def test_an_unknown_price_leaves_the_worst_case_unknown() -> None:

@@ -8,7 +8,7 @@ from stepwell.cli.outcome import print_warnings
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.definition_changes import read_definition, set_values
 from stepwell.cli.workflow_commands.text_tables import money_text, properties, table
-from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
+from stepwell.contract.plan_result import PlannedCount, PlannedStep, WorkflowPlan
 
 
 def plan(context: CommandContext, data: bytes, values: Sequence[str]) -> None:
@@ -42,8 +42,14 @@ def _step_table(steps: Sequence[PlannedStep]) -> RenderableType:
 
 
 def _task(step: PlannedStep) -> str:
+    items = "" if step.items is None else f", {_count(step.items)} items"
     runs = "" if step.repeat is None else f", 1 to {step.repeat.max} runs"
-    return step.task_type + runs + (", if a condition is true" if step.uncertain else "")
+    runs += " each" if items and runs else ""
+    return step.task_type + items + runs + (", if a condition is true" if step.uncertain else "")
+
+
+def _count(count: PlannedCount) -> str:
+    return f"{count.most:,}" if count.least == count.most else f"{count.least:,} to {count.most:,}"
 
 
 def _provider(step: PlannedStep) -> str | None:

@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 from msgspec import UnsetType
 
 from stepwell.contract.costs import Money
-from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
+from stepwell.contract.definition import MAX_ITEMS, FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
+from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
 from stepwell.domain.mapping.task_configs import normalise_inputs
 from stepwell.domain.prices import PriceList
 from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.validation.item_rules import known_count
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 
 
@@ -26,6 +28,7 @@ class PlannedCall(NamedTuple):
     in_process: bool
 
 
+_ONE = PlannedCount(1, 1)
 NO_PROVIDER = PlannedCall(None, None, in_process=True)
 
 
@@ -55,8 +58,9 @@ def build_plan(
     layers: list[list[str]] = [[] for _ in range(max(depth) + 1)]
     for step in steps:
         layers[depth[step.position]].append(step.step_id)
-    by_time = len(expected) == len(steps)
-    weights = expected if by_time else dict.fromkeys(range(len(steps)), 1.0)
+    items = _item_counts(planned)
+    by_time = len(expected) == len(steps) and all(each.least == each.most for each in items.values())
+    weights = _seconds(steps, expected, items) if by_time else dict.fromkeys(range(len(steps)), 1.0)
     chain = _longest(steps, order, weights)
     uncertain = uncertain_steps(steps)
     planned_steps = [
@@ -69,6 +73,7 @@ def build_plan(
             expected,
             prices,
             uncertain,
+            items.get(step.position),
         )
         for step in steps
     ]
@@ -82,6 +87,28 @@ def build_plan(
         price=_price(planned_steps, prices.currency),
         warnings=planned.warnings,
     )
+
+
+def _item_counts(planned: ValidatedWorkflow) -> dict[int, PlannedCount]:
+    """Return the number of items of the steps that have items, by position."""
+    counts = dict[int, PlannedCount]()
+    for position, step in enumerate(planned.request.steps):
+        if not isinstance(step.for_each, UnsetType):
+            known = known_count(step.for_each)
+            counts[position] = PlannedCount(0, MAX_ITEMS) if known is None else PlannedCount(known, known)
+    return counts
+
+
+def _seconds(
+    steps: Sequence[ResolvedStep], expected: Mapping[int, float], items: Mapping[int, PlannedCount]
+) -> dict[int, float]:
+    """Return the expected seconds of each step, which has a known number of items if it has any."""
+    seconds = dict(expected)
+    for position, count in items.items():
+        flow = steps[position].flow
+        at_once = count.most if flow is None or flow.for_each is None else flow.for_each.max_concurrency
+        seconds[position] *= -(-count.most // max(1, at_once))
+    return seconds
 
 
 def _longest(steps: Sequence[ResolvedStep], order: Sequence[int], weights: Mapping[int, float]) -> Chain:
@@ -109,12 +136,15 @@ def _step(
     expected: Mapping[int, float],
     prices: PriceList,
     uncertain: Collection[int],
+    items: PlannedCount | None,
 ) -> PlannedStep:
     definition = planned.request.steps[step.position]
     config = normalise_inputs(step.task_type, effective_config(planned.config, definition))
     config = {name: value for name, value in config.items() if name != TIMEOUT}
     for mapping in definition.input_mappings:
         put_input(config, mapping.to_field, _mapping_placeholder(mapping))
+    if not isinstance(definition.for_each, UnsetType) and definition.for_each.as_ not in (None, ITEM):
+        config[str(definition.for_each.as_)] = {"from_item": True}
     attempts = 0 if step.flow is not None and step.flow.waits_for is not None else step.max_retries + 1
     return PlannedStep(
         step_id=step.step_id,
@@ -131,6 +161,7 @@ def _step(
         price=_price_of(call, prices),
         expected_s=expected.get(step.position),
         when=definition.condition,
+        items=items,
         repeat=None if isinstance(definition.repeat, UnsetType) else definition.repeat,
         run_if=step.run_if,
         optional=step.optional,
@@ -163,12 +194,13 @@ def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
     unknown = 0
     for step in steps:
         amount = 0.0 if step.price is None else step.price.amount
-        runs = 1 if step.repeat is None else step.repeat.max
+        items = _ONE if step.items is None else step.items
+        runs = items.most * (1 if step.repeat is None else step.repeat.max)
         once += amount * runs
-        least += 0.0 if step.uncertain else amount
+        least += 0.0 if step.uncertain else amount * items.least
         tried = [step.price] * step.attempts
         tried += [] if step.fallback is None else [step.fallback.price] * step.fallback.attempts
-        unknown += None in tried
+        unknown += None in tried and items.most > 0
         worst += runs * sum(price.amount for price in tried if price is not None)
     known_least, known = ([Money(round(amount, 9), currency)] for amount in (least, once))
     return PlannedPrice(known_least, known, unknown, None if unknown else Money(round(worst, 9), currency))

@@ -53,6 +53,8 @@ function planStep(step, critical) {
   const facts = [
     step.provider && [step.provider, step.model].filter(Boolean).join(" · "),
     step.price && (step.price.amount ? amount(step.price.amount, step.price.currency) : null),
+    step.items && (step.items.least === step.items.most ? plural(step.items.most, "item")
+      : `${number(step.items.least)} to ${plural(step.items.most, "item")}`),
     step.repeat && step.repeat.max > 1 && `1 to ${step.repeat.max} runs`,
     step.uncertain && (step.when ? "if its condition is true" : "if a condition is true"),
     step.expected_s === null ? null : `about ${duration(step.expected_s * 1000)}`,
