@@ -200,9 +200,23 @@ class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
 
 
 class EvaluatesExpressions(Reason, tag="evaluating_expressions", frozen=True, kw_only=True):
-    """The steps before it have ended, and the step's condition is being evaluated, or the config of a step that waits.
+    """The steps before it have ended, and the step's condition or its items are evaluated, or the config of a step that
+    waits.
     Expressions that are too heavy for this process wait for a worker process, where tenants take turns.
     """
+
+
+class WaitsForItems(Reason, tag="waits_for_items", frozen=True, kw_only=True):
+    """The items of the step run: so many are `pending`, `running`, `completed` and `failed`. `reasons` counts those
+    that run or wait for a slot, by the code of their own reason; `detail` has the reason of the first of them.
+    """
+
+    total: int
+    pending: int
+    running: int
+    completed: int
+    failed: int
+    reasons: dict[str, int]
 
 
 class WaitsForDecision(Reason, tag="waits_for_decision", frozen=True, kw_only=True):
@@ -266,6 +280,7 @@ StepReason = (
     | OutcomeNotKnown
     | RunsHere
     | EvaluatesExpressions
+    | WaitsForItems
     | OtherProcess
     | IsDraining
     | WaitsForDecision

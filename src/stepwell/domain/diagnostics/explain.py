@@ -4,9 +4,10 @@ What must hold:
 - Every step that has not ended has exactly one reason, whatever the snapshot. There is no reason "unknown".
 - The reason is what holds the step up now, not what would hold it up next. A step whose dependencies haven't ended
   waits for them, even if the workflow is paused.
-- It costs O(steps + edges), and does no I/O.
+- It costs O(steps + edges + items), and does no I/O.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, WaitKind, WorkflowStatus
 from stepwell.contract.reasons import (
@@ -41,14 +43,16 @@ from stepwell.contract.reasons import (
     StepReason,
     WaitsForAdmission,
     WaitsForDecision,
+    WaitsForItems,
     WaitsForRetry,
     WaitsForSignal,
     WaitsForSlot,
     WaitsForSteps,
     WorkflowReason,
 )
+from stepwell.domain.lifecycle.item_run import unit_position
 from stepwell.domain.lifecycle.run_if import has_ended
-from stepwell.domain.model import Task, Wait, WorkflowState
+from stepwell.domain.model import ItemState, Task, Wait, WorkflowState
 from stepwell.domain.records import StepRecord
 
 _MAX_NAMES = 50
@@ -85,10 +89,11 @@ class Process(NamedTuple):
 class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     """A workflow at one moment, and what this process knows about it.
 
-    `tasks` are the attempts that run, and those that are followed up. `elsewhere` is the other process that has the
-    workflow, if one has it. `paused` is who paused it, and when. `database_down`: the database doesn't answer.
-    `disk_full`: the disk of the database is full. `draining`: this process is stopping. `waits` has, by
-    position, what a step waits for in the engine. `observations` are by task id: those of the attempts in this process.
+    `items` are those of all its steps. `tasks` are the attempts that run, and those that are followed up. `elsewhere`
+    is the other process that has the workflow, if one has it. `paused` is who paused it, and when. `database_down`: the
+    database doesn't answer. `disk_full`: the disk of the database is full. `draining`: this process is stopping.
+    `waits` has, by position, what a step or an item waits for in the engine. `observations` are by task id: those of
+    the attempts in this process.
     """
 
     state: WorkflowState
@@ -96,6 +101,7 @@ class WorkflowSnapshot(Struct, frozen=True, kw_only=True):
     steps: Sequence[StepRecord]
     tasks: Sequence[Task]
     now: datetime
+    items: Sequence[ItemState] = ()
     elsewhere: Process | None = None
     paused: tuple[str | None, datetime | None] = (None, None)
     ahead: int | None = None
@@ -146,8 +152,15 @@ class _Steps:
         self._snapshot = snapshot
         self._statuses = [step.state.status for step in snapshot.steps]
         self._names = [step.plan.step_id for step in snapshot.steps]
-        self._under_way = {task.position: task for task in snapshot.tasks if task.follow_up_until is None}
-        self._followed_up = {task.position: task for task in snapshot.tasks if task.follow_up_until is not None}
+        self._items: dict[int, list[ItemState]] = defaultdict(list)
+        for item in snapshot.items:
+            self._items[item.place.step].append(item)
+        self._under_way = {self._unit_of(task): task for task in snapshot.tasks if task.follow_up_until is None}
+        self._followed_up = {
+            task.position if task.place is None else task.place.step: task
+            for task in snapshot.tasks
+            if task.follow_up_until is not None
+        }
         self._failed = _failed(snapshot)
         draining = bool(self._failed) and snapshot.on_failure is not OnFailure.CONTINUE
         self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
@@ -167,10 +180,43 @@ class _Steps:
             return self._of_pending(step)
         if step.state.flow is not None and step.state.flow.wait is not None:
             return _waits_outside(step, step.state.flow.wait)
+        if step.plan.flow is not None and step.plan.flow.for_each is not None:
+            return self._of_items(self._items[position], step)
+        return self._of_running(step, position)
+
+    def _of_running(self, step: StepRecord, position: int) -> StepReason:
+        """Return the reason of a step or an item that runs, at the *position* of its unit."""
         if (waits := self._snapshot.waits.get(position)) is not None:
             return waits
         task = self._under_way.get(position)
         return self._of_attempt(step, task) if task is not None else self._between_attempts(step)
+
+    def _of_items(self, items: Sequence[ItemState], step: StepRecord) -> WaitsForItems:
+        """Return the reason of a step whose *items* run."""
+        counts, codes, first = Counter(item.status for item in items), Counter[str](), ""
+        for item in sorted(items, key=lambda item: item.place):
+            position = unit_position(len(self._statuses), item.place)
+            queued = item.status is StepStatus.PENDING and position in self._snapshot.waits
+            if queued or item.status is StepStatus.RUNNING:
+                reason = self._of_running(replace(step, state=item), position)
+                codes[str(reason.__struct_config__.tag)] += 1
+                first = first or f" Item {item.place.item}: {reason.detail}"
+        completed, failed = counts[StepStatus.COMPLETED], counts[StepStatus.FAILED]
+        running, waiting = counts[StepStatus.RUNNING], codes.total() - counts[StepStatus.RUNNING]
+        pending = len(items) - completed - failed - running
+        return WaitsForItems(
+            detail=f"Of {len(items):,} items, {completed:,} are completed and {failed:,} failed; {running:,} run, and "
+            f"{waiting:,} wait for a slot.{first}",
+            total=len(items),
+            pending=pending,
+            running=running,
+            completed=completed,
+            failed=failed,
+            reasons=dict(codes),
+        )
+
+    def _unit_of(self, task: Task) -> int:
+        return task.position if task.place is None else unit_position(len(self._statuses), task.place)
 
     def _of_pending(self, step: StepRecord) -> StepReason:
         status = self._snapshot.state.status
