@@ -129,7 +129,7 @@ class Race:
         ]
         assert [event.id for event in events] == list(range(1, self.record.state.last_event + 1))
         found = [StepStatus(step.state.status) for step in self.record.steps or ()]
-        assert fold(events, 3) == (self.record.state.status, found)
+        assert fold(events, ["s0", "s1", "s2"]) == (self.record.state.status, found)
         started = [event.task_id for event in events if event.type == "step.started"]
         assert len(started) == len(set(started))
         called = [call.task_id for call in self.provider.calls_of(self.workflow_id)]

@@ -102,10 +102,14 @@ class CustomEmulator(Emulator):
         """Return the accepted jobs whose input *name* is *value*."""
         return [job for job in [*self._jobs.values()] if job.body["inputs"].get(name) == value]
 
+    def outcome_of(self, job: CustomJob) -> Literal["succeeded", "failed"]:  # noqa: ARG002 - a subclass's
+        """How a job ends that isn't cancelled."""
+        return self.outcome
+
     async def finish(self, job_id: str, times: int = 1) -> None:
         """The job ends, if it hasn't, and calls back."""
         job = self._jobs[job_id]
-        job.status = job.status if job.is_ended else self.outcome
+        job.status = job.status if job.is_ended else self.outcome_of(job)
         for _ in range(times):
             await self._call_back(job)
 
@@ -124,7 +128,7 @@ class CustomEmulator(Emulator):
         job.polls += 1
         if not job.is_ended:
             done = not self.held and job.polls >= self.polls_until_done
-            job.status = self.outcome if done else "running"
+            job.status = self.outcome_of(job) if done else "running"
         return Reply(200, self._view(job))
 
     async def _submitted(self, call: Call) -> Reply:
@@ -182,15 +186,20 @@ class CustomEmulator(Emulator):
         return view
 
     def _done(self, job: CustomJob) -> dict[str, Any]:
+        cost = {} if self.cost is None else {"cost": self.cost}
         if job.body["task_type"] == "LLM_INTERACTION":
-            return {"result": {"result_text": f"an answer to {job.body['inputs'].get('prompt')}"}}
+            return {"result": self.answer_to(job)} | cost
         video = job.body["task_type"] == "VIDEO_GENERATION"
         inline = self.inline or video
         where = {"data": base64.b64encode(PICTURE).decode()} if inline else {"url": f"{self.url}/files/{job.id}"}
         field, media_type = ("result_video_path", "video/mp4") if video else ("result_image_path", "image/png")
         entry = {"field": field, "media_type": media_type, "sha256": SHA256, "size": len(PICTURE)}
         done = {"result": {"seed": job.body["seed"]}, "files": [entry | where | self.file]}
-        return done | ({} if self.cost is None else {"cost": self.cost})
+        return done | cost
+
+    def answer_to(self, job: CustomJob) -> dict[str, Any]:
+        """The result of a job of LLM_INTERACTION."""
+        return {"result_text": f"an answer to {job.body['inputs'].get('prompt')}"}
 
     def _is_signed(self, call: Call) -> bool:
         target = call.path + (

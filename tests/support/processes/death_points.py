@@ -1,40 +1,78 @@
-"""A process that kills itself at a point of its work: before or after a call of a port."""
+"""A process that kills itself at a numbered point of its work.
+
+The points are before and after calls: of ports that a test names (`DeathPoints.around`, `KillingSource`), or of
+everything that has an effect outside of the process (`number_all`), so that none can be forgotten.
+"""
 
 import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from itertools import count
 from typing import Any
 from uuid import UUID
+
+import asyncpg.protocol
+import httpcore
 
 from stepwell.app import Database, PostgresSource
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.settings import Settings
 
+# How asyncpg sends statements, COMMIT among them. `prepare` is no point, because it changes nothing.
+_STATEMENTS = ("query", "bind_execute", "bind_execute_many", "bind", "execute", "copy_in")
+_FILE_OPERATIONS = ("link", "replace", "rename", "unlink", "mkdir", "rmdir", "fsync")
+
 
 class DeathPoints:
-    """Counts the points that this process passes, and kills it at number *at*."""
+    """Counts the points that this process passes, and kills it at number *at*; with None, it never does.
 
-    def __init__(self, at: int) -> None:
-        self._at, self._passed = at, 0
+    `counting`: while it is false, no point is counted. `passed` is the number of points so far. Threads may
+    pass points, too.
+    """
+
+    def __init__(self, at: int | None, *, counting: bool = True) -> None:
+        self._at, self._numbers, self.passed, self.counting = at, count(), 0, counting
 
     def pass_one(self) -> None:
-        if self._passed == self._at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self._passed += 1
+        if self.counting:
+            number = next(self._numbers)
+            if number == self._at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self.passed = number + 1
 
     def around(self, method: Callable[..., Any], when: Callable[..., bool] = lambda *_: True) -> Callable[..., Any]:
         """*method*, with a point before and after each call for which *when* is true."""
 
-        async def call(*args: Any) -> Any:
+        async def call(*args: Any, **options: Any) -> Any:
             if not when(*args):
-                return await method(*args)
+                return await method(*args, **options)
             self.pass_one()
-            answer = await method(*args)
+            answer = await method(*args, **options)
             self.pass_one()
             return answer
 
         return call
+
+    def around_blocking(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """*function*, which isn't asynchronous, with a point before and after each call that succeeds."""
+
+        def call(*args: Any, **options: Any) -> Any:
+            self.pass_one()
+            answer = function(*args, **options)
+            self.pass_one()
+            return answer
+
+        return call
+
+    def number_all(self) -> None:
+        """Put points around every SQL statement, HTTP request and file operation of this process, until it ends."""
+        members = {name: self.around(getattr(asyncpg.protocol.Protocol, name)) for name in _STATEMENTS}
+        vars(asyncpg.protocol)["Protocol"] = type("NumberedProtocol", (asyncpg.protocol.Protocol,), members)
+        pool = httpcore.AsyncConnectionPool
+        pool.handle_async_request = self.around(pool.handle_async_request)  # type: ignore[method-assign]
+        for name in _FILE_OPERATIONS:
+            vars(os)[name] = self.around_blocking(getattr(os, name))
 
 
 class KillingSource(PostgresSource):

@@ -8,6 +8,8 @@ from stepwell.domain.model import HistoryEvent
 _STEP_STATUS = {
     EventType.STEP_STARTED: StepStatus.RUNNING,
     EventType.STEP_RETRYING: StepStatus.RUNNING,
+    EventType.STEP_REPEATING: StepStatus.RUNNING,
+    EventType.STEP_WAITING: StepStatus.RUNNING,
     EventType.STEP_COMPLETED: StepStatus.COMPLETED,
     EventType.STEP_FAILED: StepStatus.FAILED,
     EventType.STEP_SKIPPED: StepStatus.SKIPPED,
@@ -26,10 +28,10 @@ _WORKFLOW_STATUS = {
 OF_ATTEMPTS = (EventType.STEP_SUBMITTED, EventType.STEP_OUTCOME_UNKNOWN, EventType.STEP_CANCEL_SETTLED)
 
 
-def fold(events: Iterable[HistoryEvent], steps: int) -> tuple[WorkflowStatus, list[StepStatus]]:
-    """The statuses that a reader of the history alone arrives at."""
+def fold(events: Iterable[HistoryEvent], step_ids: Iterable[str]) -> tuple[WorkflowStatus, list[StepStatus]]:
+    """The statuses that a reader of the history alone arrives at, those of the steps in the order of *step_ids*."""
     workflow = WorkflowStatus.PENDING
-    of = {f"s{position}": StepStatus.PENDING for position in range(steps)}
+    of = dict.fromkeys(step_ids, StepStatus.PENDING)
     for event in events:
         workflow = _WORKFLOW_STATUS.get(event.type, workflow)
         if event.step_id is not None and event.type not in OF_ATTEMPTS:

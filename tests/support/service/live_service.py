@@ -144,15 +144,7 @@ async def running_service(
     the fixtures of `conftest`. Once entered it has claimed all that it can.
     """
     source = PostgresSource(database, durable=False) if isinstance(database, str) else database
-    # Inputs of tests are on loopback, which the guard refuses by itself.
-    defaults: dict[str, Any] = {
-        "database_pool": 4,
-        "allowed_cidrs": Networks.read("127.0.0.0/8"),
-        "webhook_secret": SigningSecrets.read(WEBHOOK_SECRET),
-    }
-    settings = Settings(
-        data_dir=folder, jwt_secret=SECRET, default_provider=ProviderType.LOCAL, **(defaults | overrides)
-    )
+    settings = settings_for(folder, **overrides)
     async with (
         running_app(
             settings,
@@ -167,3 +159,14 @@ async def running_service(
             async with asyncio.timeout(120):
                 await app.components.webhooks.recovery.caught_up.wait()
         yield Service(app, client, database, settings.artifacts)
+
+
+def settings_for(folder: Path, **overrides: Any) -> Settings:
+    """Return the settings of a service whose data folder is *folder*."""
+    # Inputs of tests are on loopback, which the guard refuses by itself.
+    defaults: dict[str, Any] = {
+        "database_pool": 4,
+        "allowed_cidrs": Networks.read("127.0.0.0/8"),
+        "webhook_secret": SigningSecrets.read(WEBHOOK_SECRET),
+    }
+    return Settings(data_dir=folder, jwt_secret=SECRET, default_provider=ProviderType.LOCAL, **(defaults | overrides))

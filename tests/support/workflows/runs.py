@@ -274,7 +274,7 @@ class SimulatedRun:
         run, state = self.run, self.run.state
         assert state == self.workflow
         assert [replace(s, result=None) for s in run.steps] == [replace(s, result=None) for s in self.step_rows]
-        assert fold(self.events, len(self.plans)) == (self.status, self.statuses)
+        assert fold(self.events, [plan.step_id for plan in self.plans]) == (self.status, self.statuses)
         open_tasks = {t.position: t for t in self.task_rows.values() if t.status is TaskStatus.RUNNING}
         assert open_tasks == run._tracker.running
         assert (state.owner is not None) == self._needs_process
