@@ -1,0 +1,167 @@
+"""A process that runs a reference flow, and kills itself at a numbered point of that."""
+
+import asyncio
+import inspect
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import MagicMock
+from uuid import UUID
+
+import httpx
+import msgspec
+import structlog
+
+from stepwell.api.routes import build_api
+from stepwell.app import PostgresSource, running_app
+from stepwell.engine.monitoring.write_monitor import WriteMonitor
+from stepwell.outbound.http_client import tls_context
+from stepwell.web.pages import build_pages
+from support.processes.death_points import DeathPoints
+from support.service.live_service import SECRET, settings_for, token
+from support.workflows.reference_flows import FLOWS, Workflow
+
+DEADLINE_S = 120
+_CALM_S = 0.05  # the life before a workflow is tried alone; short, because these processes die soon
+_POLL_S = 0.05  # seldom, because reading costs more than the flow
+_WORKFLOWS = "/api/v1/workflows/"
+
+
+@dataclass(frozen=True)
+class Life:
+    """The life of one process. It dies at point *at*, or not at all.
+
+    The points of the first life begin with its first request, because nothing that can be lost exists before. Those of
+    a later life begin with the process itself.
+    """
+
+    flow: str
+    dsn: str
+    folder: Path
+    settings: Mapping[str, Any]
+    webhook_url: str
+    at: int | None
+    first: bool
+
+
+class Report(msgspec.Struct):
+    """The end of a flow, as the API shows it. `points` is the number of points of this life."""
+
+    points: int
+    workflow: Workflow
+    tasks: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    deliveries: list[dict[str, Any]]
+
+
+def report_file(folder: Path) -> Path:
+    """Return the file in which a life that reaches the end leaves its `Report`."""
+    return folder / "report.json"
+
+
+def load() -> None:
+    """Do what only needs doing once for all lives."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
+    asyncio.run(_load())
+
+
+async def _load() -> None:
+    """Fill the caches that a start fills, without a connection or a thread, which children couldn't use."""
+    tls_context()
+    source = PostgresSource("postgresql://nobody@nowhere/nothing", durable=False)
+    async with AsyncExitStack() as stack:
+        await source.open(settings_for(Path()), UUID(int=0), lambda: None, WriteMonitor(source.clock), stack)
+    anything: Any = MagicMock()
+    arguments = dict.fromkeys(inspect.signature(build_api).parameters.keys() - {"pages", "lifespan"}, anything)
+    build_api(**arguments, pages=build_pages(anything, source.clock))
+
+
+def live(life: Life) -> None:
+    """Run the flow to its end, in a process that dies at point `at`. If it has no such point, leave a report."""
+    signal.alarm(DEADLINE_S + 30)
+    points = DeathPoints(life.at, counting=not life.first)
+    points.number_all()
+    report = asyncio.run(_run(life, points))
+    report_file(life.folder).write_bytes(msgspec.json.encode(report))
+
+
+async def _run(life: Life, points: DeathPoints) -> Report:
+    flow = FLOWS[life.flow]
+    settings = settings_for(life.folder, **life.settings)
+    source = PostgresSource(life.dsn, durable=False)
+    async with (
+        asyncio.timeout(DEADLINE_S),
+        running_app(settings, source=source, url_secret=SECRET.encode(), exclusive=True) as app,
+        httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=cast("Any", app.api)),
+            base_url="http://t.local",
+            headers={"Authorization": f"Bearer {token()}"},
+        ) as http,
+    ):
+        app.components.webhooks.recovery.calm_s = _CALM_S
+        points.counting = True
+        client = _Client(http, points)
+        await client.create(flow.body(life.webhook_url))
+        try:
+            await flow.script(client)
+            deliveries = await client.until_delivered()
+        except asyncio.CancelledError:  # the time is up
+            print(await client.get(), *await client.histories())
+            raise
+        points.counting = False
+        return Report(points.passed, await client.get(), *await client.histories(), deliveries)
+
+
+class _Client:
+    """Implements `FlowClient`. There is a point before and after each request that changes something."""
+
+    def __init__(self, http: httpx.AsyncClient, points: DeathPoints) -> None:
+        self._http, self._post = http, points.around(http.post)
+        self._path = ""
+
+    async def create(self, body: Mapping[str, Any]) -> None:
+        """Create the workflow, or find the one that an earlier life has created."""
+        while True:
+            answer = await self._post(_WORKFLOWS, json=body, headers={"Idempotency-Key": '"the flow"'})
+            if answer.status_code == 201:
+                self._path = _WORKFLOWS + answer.json()["id"]
+                return
+            assert answer.status_code in {409, 503}, answer.text  # an earlier life's request isn't taken over yet
+            await asyncio.sleep(_POLL_S)
+
+    async def get(self) -> Workflow:
+        return await self._read("")
+
+    async def until(self, wanted: Callable[[Workflow], bool]) -> Workflow:
+        while not wanted(workflow := await self.get()):
+            await asyncio.sleep(_POLL_S)
+        return workflow
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        while True:
+            answer: httpx.Response = await self._post(f"{self._path}/{path}", json=body)
+            if answer.status_code != 503:
+                return answer
+            await asyncio.sleep(_POLL_S)
+
+    async def until_delivered(self) -> list[dict[str, Any]]:
+        """Return the deliveries of webhooks once none is pending."""
+        while True:
+            deliveries: list[dict[str, Any]] = (await self._read("/deliveries?limit=100"))["deliveries"]
+            if all(each["status"] != "PENDING" for each in deliveries):
+                return deliveries
+            await asyncio.sleep(_POLL_S)
+
+    async def histories(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the attempts and the events."""
+        tasks, events = await self._read("/tasks"), await self._read("/events?limit=1000")
+        return tasks["tasks"], events["events"]
+
+    async def _read(self, path: str) -> dict[str, Any]:
+        answer = await self._http.get(self._path + path)
+        assert answer.status_code == 200, answer.text
+        content: dict[str, Any] = answer.json()
+        return content
