@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -99,11 +100,37 @@ class Summary(Struct, frozen=True):
     done_without_result: int = 0
 
 
+class ParentLink(Struct, frozen=True):
+    """The place of a sub-workflow: the step of the parent that runs it, and the number of the step's item, if any.
+
+    `root_id` is the workflow at the top, and `depth` the number of ancestors, at least 1.
+    """
+
+    workflow_id: UUID
+    step_id: str
+    item: int | None
+    root_id: UUID
+    depth: int = 1
+
+
+class ChildInsertion(Enum):
+    """The result of storing a sub-workflow.
+
+    NEW: it is stored. STORED: it was stored before. FULL: its root has had the most sub-workflows. LOST: the caller
+    doesn't own the parent any more.
+    """
+
+    NEW = auto()
+    STORED = auto()
+    FULL = auto()
+    LOST = auto()
+
+
 class WorkflowRecord(Struct):
     """A stored workflow. `steps` are in the order of the definition; None if the caller didn't ask for them.
 
     `results` is false if the caller didn't ask for results: then those of the steps and of the final step are absent.
-    `labels` are in the order of their keys.
+    `labels` are in the order of their keys. `parent` is None unless it is a sub-workflow.
     """
 
     state: WorkflowState
@@ -119,6 +146,7 @@ class WorkflowRecord(Struct):
     steps: list[StepRecord] | None = None
     results: bool = True
     labels: dict[str, str] = {}
+    parent: ParentLink | None = None
 
     @property
     def id(self) -> UUID:
@@ -256,8 +284,9 @@ class LoadedWorkflow(Struct):
     results together, or 0 if it has ended for good. `open_tasks` are the attempts of RUNNING steps and items, and those
     that are followed up. `evaluates`: the configs of its steps have expressions. Only then, `inputs` (JSON) and
     `labels` are loaded. `signals` have arrived, and no step has taken them. `items` are in the order of their steps.
-    `unreadable` says why this version can't read its rows; `steps` is then incomplete. `deaths_alone` counts the deaths
-    of processes in a row during its trials (see `lifecycle.unclean_ends`); None if it needs no trial.
+    `parent` is None unless it is a sub-workflow. `unreadable` says why this version can't read its rows; `steps` is
+    then incomplete. `deaths_alone` counts the deaths of processes in a row during its trials (see
+    `lifecycle.unclean_ends`); None if it needs no trial.
     """
 
     state: WorkflowState
@@ -277,6 +306,7 @@ class LoadedWorkflow(Struct):
     labels: dict[str, str] = {}
     signals: dict[str, StoredSignal] = {}
     items: list[ItemState] = []
+    parent: ParentLink | None = None
 
     @property
     def is_understood(self) -> bool:

@@ -15,6 +15,7 @@ from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     AdmissionResult,
     AnswerSize,
+    ChildInsertion,
     DecisionFilter,
     FoundWorkflow,
     LargeWorkflowSnapshot,
@@ -55,8 +56,20 @@ class WorkflowStore(Protocol):
         Raises `Forbidden` outside of *scope*, and `StillRunning` for a reservation that another attempt has taken over.
         """
 
+    async def insert_child(self, scope: TenantScope, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+        """Store the sub-workflow as `insert` does, unless it is stored already. It has a `parent`, and no reservation.
+
+        *parent_owner* is the process that runs the parent. A root has at most *most* in all.
+        """
+
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
-        """Return the workflow as last committed, whichever process runs it. None if there is none in *scope*."""
+        """Return the workflow as last committed, whichever process runs it. None if there is none in *scope*.
+
+        Its `child_ends_seen` is how many ends of sub-workflows are counted, so the caller must look at the open ones.
+        """
+
+    async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, WorkflowStatus]:
+        """Return the statuses of those of the workflows that aren't deleted."""
 
     async def results(
         self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
@@ -67,7 +80,12 @@ class WorkflowStore(Protocol):
         """Return those of *remote_ids* that an attempt of any tenant already has."""
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
-        """Write the decisions in one transaction and one round trip. Return the ids of the workflows not written.
+        """Write the decisions. Return the ids of the workflows not written.
+
+        All are written in one transaction and one round trip, except those about sub-workflows. Decisions that end some
+        have one transaction for each parent, which counts the ends in the row of the parent, and makes it due if it is
+        parked. The others have one for each depth. A workflow that is parked is due at once if more ends are counted
+        than it has seen.
 
         *batch* has at most one decision per workflow. A decision is written only if the workflow still has the
         version (owner, epoch, last event) that it was made from. A decision that was written before, but whose answer

@@ -149,7 +149,8 @@ class WaitRow(Struct, frozen=True):
 
 class WorkflowRow(Struct):
     """A workflow with its steps, tasks and events. `record` contains the steps with their results, and an empty
-    summary. `named` are the ids of the tasks whose files the definition names.
+    summary. `named` are the ids of the tasks whose files the definition names. `child_ends` and `sub_workflows` are as
+    in the table.
     """
 
     record: WorkflowRecord
@@ -164,6 +165,8 @@ class WorkflowRow(Struct):
     waits: dict[int, WaitRow] = field(default_factory=dict)
     signals: dict[str, StoredSignal] = field(default_factory=dict)
     items: dict[ItemPlace, ItemState] = field(default_factory=dict)
+    child_ends: int = 0
+    sub_workflows: int = 0
 
     @property
     def is_understood(self) -> bool:

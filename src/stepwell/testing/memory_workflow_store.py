@@ -16,6 +16,7 @@ from stepwell.domain.model import ItemState, Task, WorkflowState
 from stepwell.domain.records import (
     NO_PROCESS,
     AdmissionResult,
+    ChildInsertion,
     LoadedWorkflow,
     NewWorkflow,
     UnparkedWorkflows,
@@ -39,6 +40,24 @@ class MemoryWorkflowStore:
 
     async def insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         await self._tables.round_trip()
+        self._insert(scope, new)
+
+    async def insert_child(self, scope: TenantScope, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+        await self._tables.round_trip()
+        place = new.record.parent
+        assert place is not None
+        parent, root = self._tables.workflows.get(place.workflow_id), self._tables.workflows.get(place.root_id)
+        if new.record.state.id in self._tables.workflows:
+            return ChildInsertion.STORED
+        if root is not None and root.sub_workflows >= most:
+            return ChildInsertion.FULL
+        if parent is None or root is None or parent.record.state.owner != parent_owner:
+            return ChildInsertion.LOST
+        self._insert(scope, new)
+        root.sub_workflows += 1
+        return ChildInsertion.NEW
+
+    def _insert(self, scope: TenantScope, new: NewWorkflow) -> None:
         record = new.record
         if not scope.covers(record.tenant):
             raise Forbidden("the workflow belongs to another tenant")
@@ -72,6 +91,11 @@ class MemoryWorkflowStore:
         )
         self._tables.workflows[workflow_id] = row
         self._tables.append_events(self._tables.begin_transaction(), row, new.events)
+
+    async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
+        await self._tables.round_trip()
+        rows = [row for each in workflow_ids if (row := self._tables.find(scope, each)) is not None]
+        return {row.record.id: row.record.status for row in rows if row.record.state.deleted_at is None}
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         await self._tables.round_trip()
@@ -115,7 +139,17 @@ class MemoryWorkflowStore:
         transaction = self._tables.begin_transaction()
         for row, decision in sorted(landing, key=lambda pair: pair[1].workflow.id.int):
             self._apply(transaction, row, decision)
+            if (parent_id := decision.ended_child_of) is not None:
+                self._count_child_end(parent_id)
         return lost
+
+    def _count_child_end(self, parent_id: UUID) -> None:
+        if (parent := self._tables.workflows.get(parent_id)) is None:
+            return
+        parent.child_ends += 1
+        state = parent.record.state
+        if state.wake_at is not None:
+            state.wake_at = min(state.wake_at, self._tables.clock.now())
 
     def _waits(self, decision: Decision) -> bool:
         """Return whether all commands of the decision wait, and have their idempotency keys."""
@@ -171,7 +205,10 @@ class MemoryWorkflowStore:
             else:
                 row.signals[name] = signal
         row.named |= decision.named_files
-        return copy_of(decision.workflow)
+        state = copy_of(decision.workflow)
+        if state.wake_at is not None and row.child_ends > state.child_ends_seen:
+            state.wake_at = min(state.wake_at, self._tables.clock.now())
+        return state
 
     async def claim(
         self,
@@ -377,7 +414,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
     items = [structs.replace(row.items[place], result=None) for place in sorted(row.items)]
     results = [step.state.result for step in record.steps or []] + [item.result for item in row.items.values()]
     return LoadedWorkflow(
-        copy_of(record.state),
+        structs.replace(record.state, child_ends_seen=row.child_ends),
         record.tenant,
         record.origin_instance,
         record.config,
@@ -392,6 +429,7 @@ def _loaded(row: WorkflowRow) -> LoadedWorkflow:
         labels=dict(record.labels) if row.inputs.evaluates else {},
         signals=dict(row.signals),
         items=items,
+        parent=record.parent,
     )
 
 

@@ -18,6 +18,7 @@ NEW = {
     "workflows_due",
     "workflows_to_admit",
     "workflows_by_feature_level",
+    "workflows_by_parent",
     "workflows_by_name",
     "workflows_by_reference",
     "workflows_by_zone",

@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from stepwell.app import Database, DatabaseSource
-from stepwell.contract.enums import ProviderType
+from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
+from stepwell.domain.records import (
+    AdmissionResult,
+    ChildInsertion,
+    LoadedWorkflow,
+    NewWorkflow,
+    UnparkedWorkflows,
+    WaitingCount,
+)
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
@@ -74,6 +81,13 @@ class FailingStore:
         await self.inner.insert(scope, new)
         after(fault)
 
+    async def insert_child(self, scope: TenantScope, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+        fault = self.inserts.popleft() if self.inserts else None
+        before(fault)
+        stored = await self.inner.insert_child(scope, new, parent_owner, most)
+        after(fault)
+        return stored
+
     async def claim(
         self,
         owner: UUID,
@@ -94,6 +108,9 @@ class FailingStore:
 
     async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
         await self.inner.begin_trial(owner, workflow_id, deaths)
+
+    async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, WorkflowStatus]:
+        return await self.inner.statuses(scope, workflow_ids)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         return await self.inner.load(scope, workflow_id)

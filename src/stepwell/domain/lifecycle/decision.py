@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, UnsetType, field
 
-from stepwell.contract.enums import EventType
+from stepwell.contract.enums import TERMINAL_EVENTS, TERMINAL_STATUSES, EventType
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.effects import Effect
@@ -100,6 +100,13 @@ class Decision(Struct):
     def has_flow(self) -> bool:
         """True if the decision changes columns or rows that only workflows with flow control have."""
         return bool(self.has_flow_steps or self.parked or self.waits or self.signals)
+
+    @property
+    def ended_child_of(self) -> UUID | None:
+        """The id of the parent if the decision ends a sub-workflow; None otherwise."""
+        if (parent_id := self.workflow.parent_id) is None or self.workflow.status not in TERMINAL_STATUSES:  # hot path
+            return None
+        return parent_id if any(event.type in TERMINAL_EVENTS for event in self.events) else None
 
     @property
     def named_files(self) -> frozenset[str]:

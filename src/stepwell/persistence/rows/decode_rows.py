@@ -24,7 +24,7 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.feature_level import FLOW_LEVEL
 from stepwell.domain.model import HistoryEvent, ItemPlace, Sent, StepState, Task, WorkflowState
 from stepwell.domain.prices import CurrencySum, cost_sums
-from stepwell.domain.records import ITEM_ATTEMPTS, StepAttempts, StepRecord, Summary, WorkflowRecord
+from stepwell.domain.records import ITEM_ATTEMPTS, ParentLink, StepAttempts, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.steps import ResolvedStep, flow_plan
 from stepwell.persistence.rows.engine_statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 from stepwell.persistence.rows.flow_rows import read_flow
@@ -63,7 +63,15 @@ def workflow_record(row: Row, final_result: bytes | None) -> WorkflowRecord:
         created_at=row["created_at"],
         summary=_summary(state, row, final_result),
         labels=read_labels(row["labels"]),
+        parent=parent_link(row),
     )
+
+
+def parent_link(row: Row) -> ParentLink | None:
+    """Decode the columns about the place of a sub-workflow; None if it has no parent."""
+    if row["parent_id"] is None:  # hot path
+        return None
+    return ParentLink(row["parent_id"], row["parent_step"], row["parent_item"], row["root_id"], row["depth"])
 
 
 def read_labels(labels: Sequence[str] | None) -> dict[str, str]:

@@ -14,7 +14,7 @@ from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision
 from stepwell.domain.model import StepState, Task
 from stepwell.domain.records import NO_INPUTS, NewWorkflow, StepRecord, TaskPlace
-from stepwell.persistence.rows.engine_statements import STATE, TYPES, WAKE_AT
+from stepwell.persistence.rows.engine_statements import CHILD_ENDS_SEEN, STATE, TYPES, WAKE_AT
 from stepwell.persistence.rows.flow_rows import flow_rows
 
 Rows = list[tuple[Any, ...]]
@@ -68,10 +68,13 @@ class MoreRows(Struct):
         return self.deliveries, owner, self.keys, self.begun, self.ended, self.labelled, *self.labels, *commands, *flow
 
 
-def more_rows(batch: Sequence[Decision]) -> MoreRows | None:
-    """Return the rows of *batch* that `engine_statements.CHECKPOINT` doesn't write; None if there are none."""
-    if not [each for each in batch if each.has_more_rows or each.has_costs or each.has_flow]:  # hot path
-        return None
+def more_rows(batch: Sequence[Decision], *, child_ends: bool = False) -> MoreRows | None:
+    """Return the rows of *batch* that `engine_statements.CHECKPOINT` doesn't write; None if there are none.
+
+    *child_ends*: return those of `CHECKPOINT_AND_CHILD_ENDS`.
+    """
+    if not child_ends and not [each for each in batch if each.has_more_rows or each.has_costs or each.has_flow]:
+        return None  # hot path
     deliveries = [
         (decision.workflow.id, delivery.event_id, delivery.type, delivery.lane, delivery.at)
         for decision in batch
@@ -88,7 +91,7 @@ def more_rows(batch: Sequence[Decision]) -> MoreRows | None:
         decision.workflow.id: decision.labels or {} for decision in batch if not isinstance(decision.labels, UnsetType)
     }
     costs = any(decision.has_costs for decision in batch)
-    flow = flow_rows(batch) if any(decision.has_flow for decision in batch) else None
+    flow = flow_rows(batch) if child_ends or any(decision.has_flow for decision in batch) else None
     commands = _command_rows(batch)
     return MoreRows(deliveries, keys, begun, ended, list(changed), _label_rows(changed), costs, commands, flow)
 
@@ -158,7 +161,7 @@ def _encode_flow_task(workflow_id: UUID, task: Task) -> tuple[Any, ...]:
 
 
 _FLOW = (
-    _encoder((*STATE, WAKE_AT)),
+    _encoder((*STATE, WAKE_AT, CHILD_ENDS_SEEN)),
     _encoder(TYPES["checkpoint_step_3"], result=_decode, flow=_json),
     _encode_flow_task,
 )

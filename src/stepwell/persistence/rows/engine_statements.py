@@ -11,6 +11,7 @@ from typing import Final
 from stepwell.domain.daily_costs import MAX_MODEL
 from stepwell.domain.feature_level import FEATURE_LEVEL, ITEMS_LEVEL
 from stepwell.domain.records import NO_PROCESS
+from stepwell.persistence.rows.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
 from stepwell.persistence.rows.item_statements import ITEM, WRITE_ITEMS
@@ -112,6 +113,8 @@ _DELIVERY: Final = (
 )
 _KEY: Final = (("workflow_id", "uuid"), ("scope", "text"), ("key", "text"), ("token", "uuid"))
 WAKE_AT: Final = ("wake_at", "timestamptz")
+CHILD_ENDS_SEEN: Final = ("child_ends_seen", "int")
+_PLACE: Final = (("parent_id", "uuid"), ("depth", "int"))
 _FENCE: Final = (("id", "uuid"), ("fence_owner", "uuid"), ("fence_epoch", "int"), ("fence_event", "int"))
 
 # The composite types of rows, as migrations have created them.
@@ -119,7 +122,7 @@ TYPES: Final = {
     "insert_workflow_4": _NEW_WORKFLOW,
     "insert_step_4": (("workflow_id", "uuid"), ("created_at", "timestamptz"), *_NEW_STEP),
     "checkpoint_workflow": _FENCE + STATE,
-    "checkpoint_workflow_2": (*_FENCE, *STATE, WAKE_AT),
+    "checkpoint_workflow_3": (*_FENCE, *STATE, WAKE_AT, CHILD_ENDS_SEEN),
     "checkpoint_step_2": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE),
     "checkpoint_step_3": (("workflow_id", "uuid"), ("position", "int"), *STEP_STATE, FLOW),
     "checkpoint_task_2": _TASK,
@@ -131,14 +134,14 @@ TYPES: Final = {
     **WAIT_TYPES,
 }
 
-WORKFLOW_COLUMNS: Final = tuple(name for name, _ in (*STATE, WAKE_AT))
+WORKFLOW_COLUMNS: Final = tuple(name for name, _ in (*STATE, WAKE_AT, *_PLACE))
 STEP_COLUMNS: Final = tuple(name for name, _ in (*STEP_STATE, FLOW))
 TASK_COLUMNS: Final = tuple(name for name, _ in _ITEM_TASK)
 
 
 _MUTABLE_TASK = _TASK[7:]
 _PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step_2", "checkpoint_task_2")
-_FLOW_TYPES: Final = ("checkpoint_workflow_2", "checkpoint_step_3", "checkpoint_task_3")
+_FLOW_TYPES: Final = ("checkpoint_workflow_3", "checkpoint_step_3", "checkpoint_task_3")
 
 
 def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str:
@@ -146,15 +149,16 @@ def _checkpoint(before: str = "", fence: str = "", *, flow: bool = False) -> str
 
     *flow*: the rows of workflows, steps and tasks have the columns of flow control, too.
     """
-    state, step_state = ((*STATE, WAKE_AT), (*STEP_STATE, FLOW)) if flow else (STATE, STEP_STATE)
-    assign_step = assign(step_state, "s")
+    step_state = (*STEP_STATE, FLOW) if flow else STEP_STATE
+    assign_workflow, assign_step = assign(STATE, "w"), assign(step_state, "s")
     if flow:  # a step that repeats keeps its best result so far
+        assign_workflow += f", {ASSIGN_WAKE_AT}"
         assign_step = assign_step.replace("result = s.result", "result = coalesce(s.result, t.result)")
     workflow_type, step_type, task_type = _FLOW_TYPES if flow else _PLAIN_TYPES
     task = _ITEM_TASK if flow else _TASK
     return f"""
 WITH {before}written AS (
-    UPDATE workflows AS t SET {assign(state, "w")}
+    UPDATE workflows AS t SET {assign_workflow}
     FROM unnest($1::{workflow_type}[]) AS w
     WHERE t.id = w.id AND t.owner IS NOT DISTINCT FROM w.fence_owner
       AND t.epoch = w.fence_epoch AND t.last_event = w.fence_event{fence}
@@ -252,12 +256,27 @@ FROM written
 
 # `CHECKPOINT_AND_COMMANDS` for a batch with flow control: workflows that are parked, and steps, items, waits and
 # signals. So all other batches keep their statements, and the plans of these.
-CHECKPOINT_AND_FLOW: Final = f"""
+_WRITE_FLOW: Final = f"""
 {_checkpoint(LOCK_COMMANDS, _NOT_WITHDRAWN, flow=True)},
-{_MORE}, {_count_costs("checkpoint_task_3")}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}
+{_MORE}, {_count_costs("checkpoint_task_3")}, {MARK_COMMANDS}, {WRITE_WAITS}, {WRITE_ITEMS}"""
+CHECKPOINT_AND_FLOW: Final = f"""
+{_WRITE_FLOW}
 SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied)
 FROM written
 """  # noqa: S608 - built from the constants above
+
+# `CHECKPOINT_AND_FLOW` for ends of sub-workflows, all of one parent, and nothing else: see `child_statements`.
+CHECKPOINT_AND_CHILD_ENDS: Final = f"""
+{_WRITE_FLOW}, {COUNT_CHILD_ENDS}
+SELECT id, clock_timestamp() AS now, (SELECT count({notify_process("requester", "answered", "id")}) FROM applied),
+       {NOTIFY_PARENT}
+FROM written
+"""  # noqa: S608 - built from the constants above
+
+STATUSES: Final = """
+SELECT id, status FROM workflows
+WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text)
+"""
 
 # If no process runs a workflow, two processes may write versions with the same number. Their times distinguish them.
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
@@ -309,6 +328,39 @@ WITH used_keys AS (
     WHERE EXISTS (SELECT FROM used_keys)
 )
 SELECT workflow_id FROM used_keys
+"""  # noqa: S608 - built from the constants above
+
+# `INSERT` for one sub-workflow, whose place below its parent is $6 to $10: `records.ParentLink`. It isn't inserted if
+# its parent doesn't belong to the process $4 any more, or if its root has had $5 sub-workflows. If it is stored
+# already, nothing changes. The parent is locked before the root, as `child_statements` demands.
+INSERT_CHILD: Final = f"""
+WITH existing AS MATERIALIZED (
+    SELECT id FROM workflows WHERE id = (SELECT w.id FROM unnest($1::insert_workflow_4[]) AS w)
+), parent AS MATERIALIZED (
+    SELECT id FROM workflows WHERE id = $6 AND owner = $4 AND NOT EXISTS (SELECT FROM existing) FOR NO KEY UPDATE
+), counted AS (
+    UPDATE workflows AS r SET sub_workflows = r.sub_workflows + 1
+    WHERE r.id = $9 AND r.sub_workflows < $5 AND EXISTS (SELECT FROM parent)
+    RETURNING r.id
+), new_workflows AS (
+    INSERT INTO workflows ({names(_NEW_WORKFLOW)}, parent_id, parent_step, parent_item, root_id, depth)
+    SELECT {names(_NEW_WORKFLOW, "w.")}, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
+    FROM unnest($1::insert_workflow_4[]) AS w WHERE EXISTS (SELECT FROM counted)
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+), new_steps AS (
+    INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
+    SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_4[]) AS s
+    WHERE EXISTS (SELECT FROM new_workflows)
+), new_events AS (
+    INSERT INTO events ({names(_EVENT)})
+    SELECT {names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e WHERE EXISTS (SELECT FROM new_workflows)
+), new_labels AS (
+    INSERT INTO labels (workflow_id, label, created_at)
+    SELECT * FROM unnest($11::uuid[], $12::text[], $13::timestamptz[]) WHERE EXISTS (SELECT FROM new_workflows)
+)
+SELECT EXISTS (SELECT FROM new_workflows) AS is_new, EXISTS (SELECT FROM existing) AS is_stored,
+       EXISTS (SELECT FROM workflows WHERE id = $9 AND sub_workflows >= $5) AS is_full
 """  # noqa: S608 - built from the constants above
 
 # Stores which tasks' and uploads' files new workflows name. It is sent only if there are any, and few workflows name
@@ -471,7 +523,8 @@ FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, 
 
 LOAD_WORKFLOWS: Final = f"""
 SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
-       {names(STATE)}, wake_at, {LOAD_SIGNALS} AS signals, evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
+       {", ".join(WORKFLOW_COLUMNS)}, parent_step, parent_item, root_id, child_ends, {LOAD_SIGNALS} AS signals,
+       evaluates, CASE WHEN evaluates THEN inputs END AS inputs,
        CASE WHEN evaluates THEN ARRAY(SELECT label FROM labels AS l WHERE l.workflow_id = w.id) END AS labels,
        CASE WHEN status IN ('RUNNING', 'PAUSED', 'FAILED') THEN (
            SELECT sum(octet_length(s.result::text)) FROM steps AS s WHERE s.workflow_id = w.id AND s.result IS NOT NULL

@@ -129,6 +129,13 @@ class WorkflowColumns(TypedColumns):
     last_event = _count()
     crashes = _count()
     wake_at = _time()
+    parent_id = _id(nullable=True)
+    parent_step = _text(nullable=True)
+    parent_item = _int(nullable=True)
+    root_id = _id(nullable=True)
+    depth = _count()
+    child_ends = _count()
+    sub_workflows = _count()
 
 
 class StepColumns(TypedColumns):

@@ -114,6 +114,8 @@ workflows = Table(
         postgresql_include=["feature_level"],
         postgresql_where=text("wake_at IS NOT NULL"),
     ),
+    # Those of one parent.
+    Index("workflows_by_parent", "parent_id", "id", postgresql_where=text("parent_id IS NOT NULL")),
     # Those that some version doesn't understand, so that such a version finds them without reading all that wait.
     Index("workflows_by_feature_level", "feature_level", "id", postgresql_where=text("feature_level > 1")),
     postgresql_with={

@@ -16,7 +16,7 @@ import asyncpg
 from stepwell.batching import BatchedCalls, ItemFailure, Weight
 from stepwell.domain.errors import StillRunning, UploadsGone
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.records import NewWorkflow
+from stepwell.domain.records import ChildInsertion, NewWorkflow
 from stepwell.offloop import off_loop
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
@@ -59,6 +59,24 @@ class WorkflowInserter:
             await self._calls.call(new.record.state.id, rows)
         else:
             await self._insert_once(rows, new.reservation)
+
+    async def insert_child(self, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+        """Insert a sub-workflow alone, and return after the commit. Raises as `insert`."""
+        parent = new.record.parent
+        assert parent is not None
+        rows = await off_loop(partial(insert_rows, new), steps=new.record.total_steps)
+        if rows.named:
+            await self._use_uploads(await self._references.call(new.record.state.id, rows))
+        place = (parent.workflow_id, parent.step_id, parent.item, parent.root_id, parent.depth)
+        async with self._connections.borrow() as connection:
+            row = await connection.fetchrow(
+                sql.INSERT_CHILD, *rows.parameters(), parent_owner, most, *place, *rows.labels
+            )
+        if row["is_new"]:
+            return ChildInsertion.NEW
+        if row["is_stored"]:
+            return ChildInsertion.STORED
+        return ChildInsertion.FULL if row["is_full"] else ChildInsertion.LOST
 
     def close(self) -> None:
         self._connections.close()

@@ -9,13 +9,21 @@ from typing import Any, cast
 from uuid import UUID
 
 import asyncpg
+from msgspec.structs import replace
 
-from stepwell.contract.enums import ProviderType
+from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
-from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
+from stepwell.domain.records import (
+    AdmissionResult,
+    ChildInsertion,
+    LoadedWorkflow,
+    NewWorkflow,
+    UnparkedWorkflows,
+    WaitingCount,
+)
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE
 from stepwell.persistence.clock import DatabaseClock
@@ -23,7 +31,14 @@ from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
 from stepwell.persistence.rows import engine_statements as sql
-from stepwell.persistence.rows.decode_rows import read_labels, read_object, step_record, task, workflow_state
+from stepwell.persistence.rows.decode_rows import (
+    parent_link,
+    read_labels,
+    read_object,
+    step_record,
+    task,
+    workflow_state,
+)
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.rows.flow_rows import read_item, read_signals
 from stepwell.persistence.rows.flow_statements import UNPARK
@@ -74,6 +89,18 @@ class PostgresWorkflowStore:
         await self._inserter.insert(new)
 
     @unavailable_in_outage
+    async def insert_child(self, scope: TenantScope, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+        if not scope.covers(new.record.tenant):
+            raise Forbidden("the workflow belongs to another tenant")
+        return await self._inserter.insert_child(new, parent_owner, most)
+
+    @unavailable_in_outage
+    async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:
+        async with self._turn():
+            rows = await self._pool.fetch(sql.STATUSES, list(workflow_ids), scope.every, scope.tenant)
+        return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
+
+    @unavailable_in_outage
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         async with self._turn(), self._pool.acquire() as connection:
             workflows = await _load(connection, [workflow_id])
@@ -98,16 +125,19 @@ class PostgresWorkflowStore:
 
     @unavailable_in_outage
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
+        parts = _statements(batch)
         async with self._writers.borrow() as connection:
-            return await self._write(connection, batch)
+            return set().union(*[await self._write(connection, part, parent_id) for parent_id, part in parts])
 
     def end_writing(self) -> None:
         """Close the connections for checkpoints and inserts at once. Later calls open new ones."""
         self._inserter.close()
         self._writers.close()
 
-    async def _write(self, connection: asyncpg.Connection, batch: Sequence[Decision]) -> set[UUID]:
-        more = more_rows(batch)
+    async def _write(
+        self, connection: asyncpg.Connection, batch: Sequence[Decision], parent_id: UUID | None
+    ) -> set[UUID]:
+        more = more_rows(batch, child_ends=parent_id is not None)
         if more is None:
             rows = await connection.fetch(sql.CHECKPOINT, *checkpoint_rows(batch))
         else:
@@ -117,7 +147,7 @@ class PostgresWorkflowStore:
             if more.commands is not None:
                 statement = sql.CHECKPOINT_AND_COMMANDS
             if has_flow:
-                statement = sql.CHECKPOINT_AND_FLOW
+                statement = sql.CHECKPOINT_AND_FLOW if parent_id is None else sql.CHECKPOINT_AND_CHILD_ENDS
             rows = await connection.fetch(statement, *parameters)
         if rows:
             self._clock.observe(rows[0]["now"])
@@ -200,6 +230,18 @@ class PostgresWorkflowStore:
         self._clock.observe(cast("datetime", await self._pool.fetchval(sql.NOW)))
 
 
+def _statements(batch: Sequence[Decision]) -> list[tuple[UUID | None, Sequence[Decision]]]:
+    """Return the decisions of *batch* by the statement that writes them: ends of sub-workflows by their parent, which
+    stands beside them, and the others by their depth.
+    """
+    if not [each for each in batch if each.workflow.depth]:  # hot path
+        return [(None, batch)]
+    parts = defaultdict[tuple[UUID | None, int], list[Decision]](list)
+    for decision in batch:
+        parts[decision.ended_child_of, decision.workflow.depth].append(decision)
+    return [(parent_id, part) for (parent_id, _), part in parts.items()]
+
+
 async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
     # All of them read one snapshot. Otherwise a transition that commits in between would mix two versions.
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -212,7 +254,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             open_tasks += await connection.fetch(sql.LOAD_ITEM_TASKS, with_items)
     loaded = {
         row["id"]: LoadedWorkflow(
-            workflow_state(row),
+            replace(workflow_state(row), child_ends_seen=row["child_ends"]),
             row["tenant"],
             row["origin_instance"],
             read_object(row["config"]),
@@ -226,6 +268,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
             signals=read_signals(row["signals"]),
             inputs=None if row["inputs"] is None else row["inputs"].encode(),
             labels=read_labels(row["labels"]),
+            parent=parent_link(row),
         )
         for row in workflows
     }

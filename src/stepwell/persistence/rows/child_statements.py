@@ -1,0 +1,41 @@
+"""The parts of the engine's statements by which the end of a sub-workflow wakes its parent.
+
+What must hold:
+- The statement that records the end of a sub-workflow also adds one to `child_ends` of its parent, and makes a parked
+  parent due. So either both are committed or neither is.
+- The process that has loaded a parent has seen the ends that were counted then, because it looks at each open
+  sub-workflow after that. A statement that parks the parent, or leaves it parked, compares `child_ends` with the
+  number of ends seen, and makes the parent due at once if there are more. Both statements update the parent's row, so
+  one waits for the other. PostgreSQL then computes the new values from the newest version of the row. It wouldn't look
+  again at rows of sub-workflows, so this needs a counter in the row itself.
+- No two statements wait for each other. A statement locks workflows of one depth only, and then their parent. So the
+  ends of sub-workflows are written by statements of their own, which have those of one parent. The new sub-workflow
+  that `engine_statements.INSERT_CHILD` stores is locked by nobody; that statement locks its parent and then the root.
+"""
+
+from typing import Final
+
+from stepwell.persistence.rows.command_statements import notify_process
+
+# Assigns `wake_at` in a stage that updates the workflows `t` from the rows `w`. NULL stays NULL.
+ASSIGN_WAKE_AT: Final = """wake_at = CASE
+        WHEN t.child_ends > w.child_ends_seen AND w.wake_at > clock_timestamp() THEN clock_timestamp() ELSE w.wake_at
+    END"""
+
+# A stage of `engine_statements.CHECKPOINT_AND_CHILD_ENDS`. `written` has the sub-workflows that have ended. Their
+# parent may be gone.
+COUNT_CHILD_ENDS: Final = """woken_parents AS (
+    UPDATE workflows AS p
+    SET child_ends = p.child_ends + ends.number,
+        wake_at = CASE WHEN p.wake_at > clock_timestamp() THEN clock_timestamp() ELSE p.wake_at END
+    FROM (
+        SELECT c.parent_id, count(*) AS number FROM workflows AS c WHERE c.id IN (SELECT id FROM written) GROUP BY 1
+    ) AS ends
+    WHERE p.id = ends.parent_id
+    RETURNING p.id, p.owner
+)"""
+
+# A column that notifies the process that has the parent in memory, unless that is this process, $6.
+NOTIFY_PARENT: Final = f"""(
+    SELECT count({notify_process("owner", "child_ended", "id")}) FROM woken_parents WHERE owner <> $6
+)"""  # noqa: S608 - built from constants

@@ -1,0 +1,179 @@
+"""Sub-workflows: each is stored once, below a parent that its process runs, and its end wakes the parent.
+
+What must hold:
+- A sub-workflow that is stored already isn't stored again, whoever tries (F4).
+- A process that has lost the parent stores none, so none is left behind.
+- A root has no more sub-workflows than it may have.
+- A parked parent is due after the end of a sub-workflow that it hasn't seen (F6).
+"""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.errors import Forbidden
+from stepwell.domain.lifecycle.inputs import Cleanup
+from stepwell.domain.records import WHOLE, ChildInsertion, ListFilter, NewWorkflow, ParentLink, WorkflowRecord
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from support.database.parked_workflows import park
+from support.database.stored_workflows import ME, OTHER, Stored, renamed
+from support.database.sub_workflows import draft_child, end, make_child
+from support.workflows.definitions import body, join
+
+LATER = timedelta(days=1)
+LABELLED = {**body(join("only")), "labels": {"colour": "red"}}
+
+
+async def insert(stored: Stored, new: NewWorkflow, owner: UUID = ME, most: int = 9) -> ChildInsertion:
+    return await stored.workflow_store.insert_child(EVERY_TENANT, new, owner, most)
+
+
+async def test_a_sub_workflow_is_read_with_its_place(stored: Stored) -> None:
+    parent = await stored.make()
+    link = ParentLink(parent.workflow_id, "b", 3, parent.workflow_id)
+    child = await make_child(stored, parent, definition=LABELLED, link=link)
+    loaded = await stored.workflow_store.load(EVERY_TENANT, child.workflow_id)
+    assert loaded is not None
+    assert (loaded.parent, loaded.state.parent_id) == (link, parent.workflow_id)
+    assert [step.plan.step_id for step in loaded.steps] == ["only"]
+    found = await stored.here.reader.find(EVERY_TENANT, child.workflow_id, WHOLE)
+    assert isinstance(found, WorkflowRecord)
+    assert (found.parent, found.labels) == (link, {"colour": "red"})
+    events = await stored.here.reader.events(EVERY_TENANT, child.workflow_id, 0, 9)
+    assert [event.type for event in events or ()] == ["workflow.created", "workflow.started"]
+    above = await stored.here.reader.find(EVERY_TENANT, parent.workflow_id, WHOLE)
+    assert isinstance(above, WorkflowRecord)
+    assert above.parent is None
+
+
+async def test_a_sub_workflow_is_stored_once(stored: Stored) -> None:
+    parent = await stored.make()
+    child, new = draft_child(stored, parent)
+    assert await insert(stored, new) is ChildInsertion.NEW
+    await stored.write(child, renamed())
+    assert await insert(stored, new) is ChildInsertion.STORED
+    loaded = await stored.workflow_store.load(EVERY_TENANT, child.workflow_id)
+    assert loaded is not None
+    assert (loaded.state.name, len(loaded.steps)) == ("m", 2)
+
+
+async def test_only_the_process_of_the_parent_stores_a_sub_workflow(stored: Stored) -> None:
+    parent = await stored.make()
+    child, new = draft_child(stored, parent)
+    assert await insert(stored, new, OTHER) is ChildInsertion.LOST
+    assert await stored.workflow_store.load(EVERY_TENANT, child.workflow_id) is None
+    below = await make_child(stored, parent)
+    link = ParentLink(below.workflow_id, "a", None, parent.workflow_id, 2)
+    _, deeper = draft_child(stored, below, link=link)
+    assert await insert(stored, deeper, OTHER) is ChildInsertion.LOST
+    assert await insert(stored, deeper) is ChildInsertion.NEW
+    gone = ParentLink(uuid4(), "a", None, parent.workflow_id, 2)
+    assert await insert(stored, draft_child(stored, below, link=gone)[1]) is ChildInsertion.LOST
+
+
+async def test_a_sub_workflow_of_another_tenant_is_refused(stored: Stored) -> None:
+    parent = await stored.make()
+    _, new = draft_child(stored, parent)
+    with pytest.raises(Forbidden):
+        await stored.workflow_store.insert_child(TenantScope("u"), new, ME, 9)
+
+
+async def test_a_root_has_no_more_sub_workflows_than_it_may_have(stored: Stored) -> None:
+    root, other = await stored.make(), await stored.make()
+    first, new = draft_child(stored, root)
+    assert await insert(stored, new, most=2) is ChildInsertion.NEW
+    deep = ParentLink(first.workflow_id, "a", None, root.workflow_id, 2)
+    assert await insert(stored, draft_child(stored, first, link=deep)[1], most=2) is ChildInsertion.NEW
+    for above, link in ((root, None), (first, deep)):
+        assert await insert(stored, draft_child(stored, above, link=link)[1], most=2) is ChildInsertion.FULL
+    assert await insert(stored, new, most=2) is ChildInsertion.STORED
+    assert await insert(stored, draft_child(stored, other)[1], most=2) is ChildInsertion.NEW
+
+
+async def is_due(stored: Stored) -> bool:
+    return bool((await stored.workflow_store.unpark(9)).waiting)
+
+
+async def parked(stored: Stored, parent: ActiveWorkflow, seen: int = 0) -> None:
+    parent.run.state.child_ends_seen = seen
+    assert await stored.workflow_store.write([park(parent, stored.clock.now() + LATER)]) == set()
+
+
+async def test_a_parked_parent_is_due_after_the_end_of_a_sub_workflow(stored: Stored) -> None:
+    parent = await stored.make()
+    child = await make_child(stored, parent)
+    await parked(stored, parent)
+    await stored.write(child, renamed())
+    assert not await is_due(stored)
+    assert await stored.workflow_store.write([end(stored, child)]) == set()
+    await stored.write(child, renamed("again"))  # it has ended already
+    assert await is_due(stored)
+    (admitted,) = (await stored.workflow_store.admit(OTHER, {"t": 9}, [])).loaded
+    assert (admitted.state.id, admitted.state.child_ends_seen) == (parent.workflow_id, 1)
+    assert not await is_due(stored)
+
+
+async def test_a_parent_that_has_not_seen_an_end_is_due_once_it_is_parked(stored: Stored) -> None:
+    parent = await stored.make()
+    children = [await make_child(stored, parent) for _ in range(3)]
+    assert await stored.workflow_store.write([end(stored, child) for child in children[:2]]) == set()
+    await parked(stored, parent, seen=1)
+    assert await is_due(stored)
+
+
+async def test_a_parent_that_has_seen_all_ends_stays_parked(stored: Stored) -> None:
+    parent = await stored.make()
+    children = [await make_child(stored, parent) for _ in range(3)]
+    batch = [end(stored, child) for child in children[:2]]
+    assert await stored.workflow_store.write(batch) == set()
+    assert await stored.workflow_store.write(batch) == set()  # its answer was lost
+    await parked(stored, parent, seen=2)
+    assert not await is_due(stored)
+    loaded = await stored.workflow_store.load(EVERY_TENANT, parent.workflow_id)
+    assert loaded is not None
+    assert loaded.state.child_ends_seen == 2
+    await stored.write(parent, renamed())
+    assert await stored.workflow_store.write([end(stored, children[2])]) == set()
+    assert await is_due(stored)
+
+
+async def test_the_statuses_of_sub_workflows_are_read_together(stored: Stored) -> None:
+    parent = await stored.make()
+    first, second, deleted = [await make_child(stored, parent) for _ in range(3)]
+    assert await stored.workflow_store.write([end(stored, second), end(stored, deleted)]) == set()
+    await stored.write(deleted, Cleanup("alice", cleanup_tasks=False))
+    ids = [first.workflow_id, second.workflow_id, deleted.workflow_id, uuid4()]
+    statuses = {first.workflow_id: WorkflowStatus.RUNNING, second.workflow_id: WorkflowStatus.CANCELLED}
+    assert await stored.workflow_store.statuses(EVERY_TENANT, ids) == statuses
+    assert await stored.workflow_store.statuses(TenantScope("t"), ids) == statuses
+    assert await stored.workflow_store.statuses(TenantScope("u"), ids) == {}
+
+
+async def test_an_end_of_a_parent_that_is_a_sub_workflow_itself_is_counted(stored: Stored) -> None:
+    root = await stored.make()
+    parent = await make_child(stored, root)
+    link = ParentLink(parent.workflow_id, "a", None, root.workflow_id, 2)
+    child = await make_child(stored, parent, link=link)
+    batch = [end(stored, child), end(stored, parent)]
+    assert await stored.workflow_store.write(batch) == set()
+    await parked(stored, root)
+    assert await is_due(stored)
+    statuses = [await stored.workflow_store.load(EVERY_TENANT, each.workflow_id) for each in (child, parent)]
+    assert {each.state.status for each in statuses if each is not None} == {WorkflowStatus.CANCELLED}
+
+
+async def test_a_stored_end_keeps_the_rest_of_its_decision(stored: Stored) -> None:
+    """Its statement writes all kinds of rows."""
+    parent = await stored.make()
+    child = await make_child(stored, parent, definition=LABELLED)
+    decision = end(stored, child)
+    decision.labels = {"colour": "blue"}
+    assert await stored.workflow_store.write([decision]) == set()
+    record = await stored.here.reader.get(EVERY_TENANT, child.workflow_id)
+    assert record is not None
+    assert (record.labels, record.status) == ({"colour": "blue"}, WorkflowStatus.CANCELLED)
+    page = await stored.here.reader.page(EVERY_TENANT, ListFilter(statuses=(WorkflowStatus.RUNNING,)))
+    assert list(page.versions) == [parent.workflow_id]

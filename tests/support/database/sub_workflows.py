@@ -1,0 +1,50 @@
+"""Sub-workflows in a database without a service, made and ended through the workflow store alone."""
+
+from typing import Any
+from uuid import UUID
+
+from msgspec import structs
+
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.inputs import Cancel
+from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentLink
+from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from support.database.stored_workflows import CHAIN, ME, Workflows
+
+MOST = 100  # sub-workflows of a root
+
+
+def draft_child(
+    stored: Workflows,
+    parent: ActiveWorkflow,
+    definition: dict[str, Any] = CHAIN,
+    *,
+    owner: UUID | None = ME,
+    tenant: str | None = "t",
+    link: ParentLink | None = None,
+) -> tuple[ActiveWorkflow, NewWorkflow]:
+    handle, new = stored.draft(definition, tenant, owner)
+    depth = parent.run.state.depth
+    place = link or ParentLink(parent.workflow_id, "a", None, parent.workflow_id, depth + 1)
+    handle.run.state.parent_id, handle.run.state.depth = place.workflow_id, place.depth
+    state = structs.replace(new.record.state, parent_id=place.workflow_id, depth=place.depth)
+    return handle, structs.replace(new, record=structs.replace(new.record, state=state, parent=place))
+
+
+async def make_child(
+    stored: Workflows, parent: ActiveWorkflow, parent_owner: UUID | None = None, **more: Any
+) -> ActiveWorkflow:
+    """A RUNNING sub-workflow of *parent*."""
+    handle, new = draft_child(stored, parent, **more)
+    owner = parent_owner or parent.run.state.owner
+    assert owner is not None
+    assert await stored.workflow_store.insert_child(EVERY_TENANT, new, owner, MOST) is ChildInsertion.NEW
+    return handle
+
+
+def end(stored: Workflows, child: ActiveWorkflow) -> Decision:
+    """The decision that ends the sub-workflow."""
+    decision = stored.decide(child, Cancel("alice"))
+    assert decision.ended_child_of is not None
+    return decision
