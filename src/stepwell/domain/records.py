@@ -51,6 +51,37 @@ class StepRecord(Struct, gc=False):
     attempts: StepAttempts = NO_ATTEMPTS
 
 
+class ItemRecord(Struct):
+    """A stored item of a step. Its `result` is None unless it is COMPLETED."""
+
+    state: ItemState
+    attempts: StepAttempts = NO_ATTEMPTS
+
+
+class ItemFilter(Struct, frozen=True):
+    """A choice of the items of a step: behind the item `after`, in one of `statuses`, or in any if there are none.
+
+    The first `skip` of them are left out.
+    """
+
+    step_id: str
+    statuses: frozenset[StepStatus] = frozenset()
+    skip: int = 0
+    after: int = -1
+
+
+class ItemSlice(Struct, frozen=True):
+    """Consecutive items of a step. `total` is the number of items of the filter, without regard to `skip`.
+
+    `has_items` is false for a step without `for_each`, `repeats` is true for one with `repeat`.
+    """
+
+    items: list[ItemRecord] = []
+    total: int = 0
+    has_items: bool = True
+    repeats: bool = False
+
+
 class DecisionPlace(NamedTuple):
     """The place of an open decision in the list of them."""
 

@@ -24,6 +24,8 @@ from stepwell.domain.records import (
     AnswerSize,
     DecisionFilter,
     FoundWorkflow,
+    ItemFilter,
+    ItemSlice,
     LargeWorkflowSnapshot,
     ListFilter,
     StepRecord,
@@ -98,6 +100,15 @@ class ReadService:
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord:
         """Return one step of the workflow, with its result and its attempts."""
         return _require(await self._store.step(scope, workflow_id, step_id), "step")
+
+    async def item_slice(
+        self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
+    ) -> ItemSlice:
+        """Return up to *count* items of a step, see `WorkflowReader`. Raises `NotFound` if the step has no items."""
+        found = _require(await self._store.item_slice(scope, workflow_id, query, count, max_bytes), "step")
+        if not found.has_items:
+            raise NotFound("items (the step has no for_each)")
+        return found
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord:
         """Return the step at *position*, with its result."""

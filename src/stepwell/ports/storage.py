@@ -18,6 +18,8 @@ from stepwell.domain.records import (
     ChildInsertion,
     DecisionFilter,
     FoundWorkflow,
+    ItemFilter,
+    ItemSlice,
     LargeWorkflowSnapshot,
     ListFilter,
     LoadedWorkflow,
@@ -206,6 +208,14 @@ class WorkflowReader(Protocol):
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
         """Return the step at *position*, as `step` does."""
+
+    async def item_slice(
+        self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
+    ) -> ItemSlice | None:
+        """Return up to *count* items of a step, in their order, with their values and results. None if it is unknown.
+
+        Values and results have at most *max_bytes* together, unless there is only one item.
+        """
 
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
         """Return the steps that wait for a decision, those that have waited longest first.

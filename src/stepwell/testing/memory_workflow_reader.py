@@ -23,6 +23,8 @@ from stepwell.domain.records import (
     AnswerSize,
     DecisionFilter,
     FoundWorkflow,
+    ItemFilter,
+    ItemSlice,
     LargeWorkflow,
     LargeWorkflowSnapshot,
     ListFilter,
@@ -45,6 +47,7 @@ from stepwell.domain.records import (
 )
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_costs import read_costs
+from stepwell.testing.memory_items import item_slice
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
 
 _SMALL_BYTES = 64 * 1024
@@ -130,6 +133,15 @@ class MemoryWorkflowReader:
         row = self._tables.find(scope, workflow_id)
         steps = () if row is None else _record(row, WHOLE).steps or ()
         return next((step for step in steps if step.plan.position == position), None)
+
+    async def item_slice(
+        self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
+    ) -> ItemSlice | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        steps = () if row is None else row.record.steps or ()
+        step = next((step for step in steps if step.plan.step_id == query.step_id), None)
+        return None if row is None or step is None else item_slice(row, step, query, count, max_bytes, _cost)
 
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:
         await self._tables.round_trip()

@@ -4,13 +4,16 @@ Costs are JSON: for each currency the sum of the attempts that may have cost som
 without a known cost have no currency. Attempts that the provider has refused cost nothing.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
     FromClause,
+    Integer,
     Numeric,
     Select,
     Subquery,
@@ -20,6 +23,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal,
     literal_column,
     select,
 )
@@ -33,6 +37,15 @@ def workflow_costs() -> Select[Any]:
     """The costs of a workflow, for a scalar subquery."""
     sums = _sums().where(tasks.c.workflow_id == workflows.c.id).group_by(literal_column("1"))
     return _listed(sums.correlate(workflows).subquery("sums"))
+
+
+def item_costs(workflow_id: UUID, position: int, items: Sequence[int]) -> Select[Any]:
+    """The costs of each of the *items* of a step that has any, as `step_costs`, with its number as `item`."""
+    of_items = (tasks.c.workflow_id == workflow_id) & (tasks.c.position == position)
+    wanted = tasks.c.item == any_(literal(list(items), ARRAY(Integer())))
+    sums = _sums().add_columns(tasks.c.item).where(of_items, wanted).group_by(literal_column("1"), tasks.c.item)
+    each = sums.subquery("item_sums")
+    return _listed(each).add_columns(each.c.item).group_by(each.c.item)
 
 
 _latest = tasks.alias("latest")

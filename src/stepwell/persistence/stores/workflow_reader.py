@@ -36,6 +36,8 @@ from stepwell.domain.records import (
     AnswerSize,
     DecisionFilter,
     FoundWorkflow,
+    ItemFilter,
+    ItemSlice,
     LargeWorkflowSnapshot,
     ListFilter,
     Ownership,
@@ -68,6 +70,7 @@ from stepwell.persistence.schema.tables import artifact_references, events, file
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
 from stepwell.persistence.stores.cost_queries import read_costs
+from stepwell.persistence.stores.item_pages import read_item_slice
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
 from stepwell.persistence.stores.open_decisions import read_decision, read_decisions
 from stepwell.persistence.stores.workflow_queries import (
@@ -133,6 +136,13 @@ class PostgresWorkflowReader:
     @unavailable_in_outage
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
         return await self._step(scope, workflow_id, steps.c.position == position)
+
+    @unavailable_in_outage
+    async def item_slice(
+        self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
+    ) -> ItemSlice | None:
+        async with self._snapshots.connect() as connection:
+            return await read_item_slice(connection, scope, workflow_id, query, count, max_bytes)
 
     @unavailable_in_outage
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[StoredDecision]:

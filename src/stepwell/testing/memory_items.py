@@ -1,0 +1,45 @@
+"""Reads the items of steps for `memory_workflow_reader`."""
+
+from collections.abc import Callable
+
+from msgspec import UNSET, structs
+
+from stepwell.contract.costs import CostSums
+from stepwell.contract.enums import StepStatus
+from stepwell.domain.model import ItemState, Task
+from stepwell.domain.records import ItemFilter, ItemRecord, ItemSlice, StepAttempts, StepRecord
+from stepwell.testing.memory_tables import WorkflowRow
+
+
+def item_slice(
+    row: WorkflowRow,
+    step: StepRecord,
+    query: ItemFilter,
+    count: int,
+    max_bytes: int,
+    costs_of: Callable[[list[Task]], CostSums | None],
+) -> ItemSlice:
+    """Return the slice that `ports.storage.WorkflowReader.item_slice` describes. *costs_of* adds up costs of tasks."""
+    if step.definition.for_each is UNSET:
+        return ItemSlice(has_items=False)
+    own = [row.items[place] for place in sorted(row.items) if place.step == step.plan.position]
+    matching = [item for item in own if not query.statuses or item.status in query.statuses]
+    behind = [item for item in matching if item.place.item > query.after]
+    read, size = list[ItemRecord](), 0
+    for item in behind[query.skip : query.skip + count]:
+        size += len(item.value) + len(item.result or b"")
+        if read and size > max_bytes:
+            break
+        read.append(_record(row, item, costs_of))
+    return ItemSlice(read, len(matching), repeats=step.definition.repeat is not UNSET)
+
+
+def _record(row: WorkflowRow, item: ItemState, costs_of: Callable[[list[Task]], CostSums | None]) -> ItemRecord:
+    tasks = [stored.task for stored in row.tasks.values() if stored.task.place == item.place]
+    latest = next((task for task in tasks if task.id == item.task_id), None)
+    result = item.result if item.status is StepStatus.COMPLETED else None
+    state = structs.replace(item, result=result, position=item.place.step)
+    if latest is None:
+        return ItemRecord(state)
+    model = None if latest.sent is None else latest.sent.model
+    return ItemRecord(state, StepAttempts(latest.provider, model, costs_of(tasks)))
