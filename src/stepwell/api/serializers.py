@@ -18,6 +18,7 @@ from stepwell.contract.events import EventPublic
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.workflows import (
+    ItemCounts,
     WaitingFor,
     WorkflowCleanupDetail,
     WorkflowCleanupError,
@@ -51,6 +52,7 @@ class _OwnMembers(NamedTuple):
     condition: str | None
     for_each: Any  # a ForEach, or its JSON
     repeat: Any  # a Repeat, or its JSON
+    items: ItemCounts | None
 
 
 def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepPublic:
@@ -58,7 +60,7 @@ def step_to_public(record: StepRecord, *, results: bool = True) -> WorkflowStepP
     state = record.state
     result = _raw(state.result) if results else UNSET
     definition, plan = record.definition, record.plan
-    own = _OwnMembers(definition.condition, _or_none(definition.for_each), _or_none(definition.repeat))
+    own = _OwnMembers(definition.condition, _or_none(definition.for_each), _or_none(definition.repeat), record.items)
     return _step(record, definition, state, record.attempts, result, plan, own, record.created_at)
 
 
@@ -98,7 +100,7 @@ def stored_step_to_public(
     """Return a step of a large workflow, as `step_to_public` does. Its definition isn't decoded, as it may be large."""
     result = _raw(step.result if state.status is StepStatus.COMPLETED else None) if results else UNSET
     definition = _read_definition(step.definition)
-    own = _OwnMembers(step.condition, _raw(step.for_each), _raw(step.repeat))
+    own = _OwnMembers(step.condition, _raw(step.for_each), _raw(step.repeat), state.items)
     return _step(step, definition, state, state.attempts, result, step, own, created_at)
 
 
@@ -126,6 +128,7 @@ def _step(
         input_mappings=definition.input_mappings,
         when=own.condition,
         for_each=own.for_each,
+        items=own.items,
         repeat=own.repeat,
         runs=None if own.repeat is None else 0 if state.flow is None else state.flow.run,
         run_if=resolved.run_if,
@@ -244,7 +247,8 @@ def progress(state: WorkflowState, summary: Summary, total: int) -> float:
     """Return the percentage of the steps that are done, with two decimals. All of a COMPLETED workflow are."""
     if state.status is WorkflowStatus.COMPLETED:
         return 100.0
-    return round(100 * (state.completed_steps + summary.done_without_result) / total, 2)
+    done = state.completed_steps + summary.done_without_result + summary.items_done
+    return round(100 * done / total, 2)
 
 
 async def encode_in_slices(steps: Sequence[A], convert: Callable[[A], B]) -> list[B]:

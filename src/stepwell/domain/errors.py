@@ -124,6 +124,13 @@ class StillRunning(StepwellError):
         super().__init__("a request with this Idempotency-Key is being worked on")
 
 
+class ResultTooLarge(StepwellError):
+    """The result of a step, which is built from its items, is too large to be read by another step."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the results that the step reads are over {max_bytes:,} bytes")
+
+
 class Forbidden(StepwellError):
     """The token lacks a scope, or is for another tenant."""
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, TaskType, WorkflowStatus
+from stepwell.contract.workflows import ItemCounts
 from stepwell.domain.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import FlowState, HistoryEvent, ItemState, StepState, StoredSignal, Task, Wait, WorkflowState
@@ -40,7 +41,7 @@ NO_ATTEMPTS: Final = StepAttempts()
 class StepRecord(Struct, gc=False):
     """A stored step. It is in no reference cycle, so the garbage collector can skip it: there may be a million.
 
-    `attempts` is only read for answers.
+    `attempts` and `items` are only read for answers. `items` is None for a step without items, and before it has begun.
     """
 
     id: UUID
@@ -49,6 +50,7 @@ class StepRecord(Struct, gc=False):
     state: StepState
     created_at: datetime
     attempts: StepAttempts = NO_ATTEMPTS
+    items: ItemCounts | None = None
 
 
 class ItemRecord(Struct):
@@ -120,6 +122,7 @@ class Summary(Struct, frozen=True):
     `final_step_result` is JSON. `errors` are in the order of the definition. `cost` is None if no request was sent to a
     provider. `error_message` is the first of the errors that isn't about an optional step. `done_without_result` counts
     the steps that are done without being COMPLETED: optional FAILED ones, and those that no failure has skipped.
+    `items_done` adds up the shares of the COMPLETED items of all other steps that aren't COMPLETED.
     """
 
     current_step: str | None
@@ -129,6 +132,7 @@ class Summary(Struct, frozen=True):
     cost: CostSums | None = None
     error_message: str | None = None
     done_without_result: int = 0
+    items_done: float = 0.0
 
 
 class ParentLink(Struct, frozen=True):
@@ -246,6 +250,7 @@ class StepSnapshot(Struct, frozen=True, array_like=True, gc=False):
     costs: list[CurrencySum] | None
     skip_reason: SkipReason | None
     flow: FlowState | None
+    items: ItemCounts | None
 
     @property
     def attempts(self) -> StepAttempts:

@@ -76,7 +76,11 @@ class WorkflowStore(Protocol):
     async def results(
         self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
     ) -> Mapping[UUID, Mapping[int, bytes]]:
-        """Return the stored results of the steps at the *wanted* positions, by workflow and position."""
+        """Return the stored results of the steps at the *wanted* positions, by workflow and position.
+
+        The result of a step with items is built from their results. Raises `ResultTooLarge` before it reads one of more
+        than `MAX_MAPPED_BYTES`.
+        """
 
     async def known_jobs(self, provider: ProviderType, remote_ids: Collection[str]) -> set[str]:
         """Return those of *remote_ids* that an attempt of any tenant already has."""

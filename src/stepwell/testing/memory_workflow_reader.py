@@ -47,6 +47,7 @@ from stepwell.domain.records import (
 )
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_costs import read_costs
+from stepwell.testing.memory_item_results import item_counts, items_done, stored_result
 from stepwell.testing.memory_items import item_slice
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
 
@@ -83,7 +84,7 @@ class MemoryWorkflowReader:
         for workflow_id in workflow_ids:
             if (row := self._tables.find(scope, workflow_id)) is None:
                 return None
-            own = [_step_weight(step, parts) for step in row.record.steps or []]
+            own = [_step_weight(row, step, parts) for step in row.record.steps or []]
             total, largest = total + _weight(row, parts), max(largest, *own)
             snapshot += _weight(row, WorkflowParts(steps=False, results=parts.results)) + 200 * len(own)
             if total > stop_at:
@@ -104,10 +105,11 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
         row, read, size = self._tables.find(scope, workflow_id), list[StoredStep](), 0
         for step in () if row is None else (row.record.steps or [])[first : first + count]:
-            size += _step_weight(step, parts)
+            assert row is not None
+            size += _step_weight(row, step, parts)
             if read and size > max_bytes:
                 break
-            result = step.state.result if parts.results else None
+            result = stored_result(row, step) if parts.results else None
             plan, definition = step.plan, json.encode(step.definition)
             constant = (plan.position, step.id, plan.max_retries, plan.run_if, plan.optional, step.definition.condition)
             repeat, for_each = (
@@ -320,7 +322,13 @@ def _record(row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
     steps = record.steps or []
     of_steps = _tasks_of_steps(row)
     copies = [
-        structs.replace(step, state=copy_of(step.state), attempts=_attempts(step.state, of_steps)) for step in steps
+        structs.replace(
+            step,
+            state=structs.replace(step.state, result=stored_result(row, step)),
+            attempts=_attempts(step.state, of_steps),
+            items=item_counts(row, step),
+        )
+        for step in steps
     ]
     for step in copies:
         if not parts.results or step.state.status is not StepStatus.COMPLETED:
@@ -345,28 +353,30 @@ def _weight(row: WorkflowRow, parts: WorkflowParts) -> int:
     errors = sum(len(step.state.error_message or "") for step in steps)
     config = len(json.encode(row.record.config))
     if parts.steps:
-        return config + errors + sum(200 + _step_weight(step, parts) for step in steps)
-    final = steps[row.final_position].state.result if parts.results else None
+        return config + errors + sum(200 + _step_weight(row, step, parts) for step in steps)
+    final = stored_result(row, steps[row.final_position]) if parts.results else None
     return config + errors + len(final or b"")
 
 
-def _step_weight(step: StepRecord, parts: WorkflowParts) -> int:
-    return len(json.encode(step.definition)) + (len(step.state.result or b"") if parts.results else 0)
+def _step_weight(row: WorkflowRow, step: StepRecord, parts: WorkflowParts) -> int:
+    return len(json.encode(step.definition)) + (len(stored_result(row, step) or b"") if parts.results else 0)
 
 
 def _states(row: WorkflowRow) -> list[bytes]:
     steps = row.record.steps or []
     blocks = [steps[begin : begin + STATES_PER_BLOCK] for begin in range(0, len(steps), STATES_PER_BLOCK)]
     of_steps = _tasks_of_steps(row)
-    return [json.encode([_snapshot(step.state, of_steps) for step in block]) for block in blocks]
+    return [json.encode([_snapshot(row, step, of_steps) for step in block]) for block in blocks]
 
 
-def _snapshot(state: StepState, of_steps: dict[int, list[Task]]) -> StepSnapshot:
+def _snapshot(row: WorkflowRow, step: StepRecord, of_steps: dict[int, list[Task]]) -> StepSnapshot:
+    state = step.state
     attempts = _attempts(state, of_steps)
     values: dict[str, Any] = {
         "provider": attempts.provider,
         "model": attempts.model,
         "costs": _sums(of_steps[state.position]),
+        "items": item_counts(row, step),
     }
     values |= {name: getattr(state, name) for name in StepSnapshot.__struct_fields__ if name not in values}
     return StepSnapshot(**values)
@@ -383,7 +393,7 @@ def _attempts(state: StepState, of_steps: dict[int, list[Task]]) -> StepAttempts
     tasks = of_steps[state.position]
     latest = next((task for task in tasks if task.id == state.task_id), None)
     if latest is None:
-        return StepAttempts()
+        return StepAttempts(cost=_cost(tasks))
     return StepAttempts(latest.provider, None if latest.sent is None else latest.sent.model, _cost(tasks))
 
 
@@ -400,11 +410,12 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
     return Summary(
         None if first is None else first.plan.step_id,
         final.plan.step_id,
-        final.state.result if final.state.status is StepStatus.COMPLETED else None,
+        stored_result(row, final) if final.state.status is StepStatus.COMPLETED else None,
         (*own, *map(_error, failed)),
         _cost([stored.task for stored in row.tasks.values()]),
         next(iter(fatal), None),
         len(done),
+        items_done(row),
     )
 
 

@@ -9,9 +9,10 @@ from msgspec import UnsetType, json, structs
 
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.artifacts import named_tasks
-from stepwell.domain.errors import Forbidden, StillRunning
+from stepwell.domain.errors import Forbidden, ResultTooLarge, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
+from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.domain.model import ItemState, Task, WorkflowState
 from stepwell.domain.records import (
     NO_PROCESS,
@@ -26,6 +27,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import places_of
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S
 from stepwell.testing.memory_costs import count_cost
+from stepwell.testing.memory_item_results import stored_result
 from stepwell.testing.memory_tables import CleanupRow, DeliveryRow, Tables, TaskRow, WaitRow, WorkflowRow
 
 _STEPS_A_PAGE = 20_000
@@ -108,8 +110,11 @@ class MemoryWorkflowStore:
         for workflow_id, positions in wanted.items():
             if (row := self._tables.find(scope, workflow_id)) is None:
                 continue
-            results = {step.plan.position: step.state.result for step in row.record.steps or []}
+            steps = row.record.steps or []
+            results = {at: stored_result(row, steps[at]) for at in positions if 0 <= at < len(steps)}
             stored = {at: result for at in positions if (result := results.get(at)) is not None}
+            if any(len(result) > MAX_MAPPED_BYTES for result in stored.values()):
+                raise ResultTooLarge(MAX_MAPPED_BYTES)
             if stored:
                 by_workflow[workflow_id] = stored
         return by_workflow

@@ -12,6 +12,7 @@ from stepwell.domain.lifecycle.inputs import Cancel, Cleanup
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.stores.purges import PostgresPurges
+from support.database.stored_items import make_with_items
 from support.database.stored_workflows import ME, Bench
 
 # As if the statement was slow: its snapshot is older than the lock on the first workflow.
@@ -133,3 +134,15 @@ async def test_a_cleanup_that_was_stored_after_the_snapshot_of_the_retention_bec
         await bench.sql.execute("SELECT pg_advisory_unlock(1)")
         assert (await work).with_files
     assert await bench.sql.fetchval("SELECT purge FROM cleanups")
+
+
+async def test_a_purge_deletes_items_in_as_many_statements_as_it_takes(bench: Bench) -> None:
+    workflow = await make_with_items(bench, list(range(250)), collect=True)
+    await workflow.write(Cancel("alice"))
+    await workflow.write(Cleanup("alice", cleanup_tasks=False))
+    async with connected(bench) as purges:
+        await purges.request(ME, workflow.workflow_id, "alice")
+        assert (await purges.delete_rows(ME, [workflow.workflow_id], 100)).unfinished == {workflow.workflow_id}
+        assert (await rows_left(bench, workflow.workflow_id))["step_items"] == 150
+        await purge(purges, workflow.workflow_id)
+    assert await rows_left(bench, workflow.workflow_id) == {}

@@ -15,8 +15,6 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import Workflows, admitted
 from support.workflows.definitions import body, join
 
-STEPS = 2
-
 
 class ItemWorkflow:
     """A workflow of *stored* with items of its step 0."""
@@ -38,7 +36,7 @@ class ItemWorkflow:
         return Evaluated(0, number, items=tuple(json.encode(value) for value in values))
 
     def admit(self, item: int) -> Input:
-        return admitted(unit_position(STEPS, ItemPlace(0, item)))
+        return admitted(unit_position(len(self.handle.run.steps), ItemPlace(0, item)))
 
     def succeed(self, item: int, result: object) -> Succeeded:
         task = self.open_task(item)
@@ -49,7 +47,7 @@ class ItemWorkflow:
         return AttemptFailed(task.position, task.id, error, retryable=False, provider_fault=False, jitter=0.5)
 
     def open_task(self, item: int) -> Task:
-        task = self.handle.run.open_task(unit_position(STEPS, ItemPlace(0, item)))
+        task = self.handle.run.open_task(unit_position(len(self.handle.run.steps), ItemPlace(0, item)))
         assert task is not None
         return task
 
@@ -71,11 +69,12 @@ async def make_with_items(stored: Workflows, values: Sequence[object], **members
 
 
 async def make_before_items(
-    stored: Workflows, *, collect: bool = False, repeat: dict[str, Any] | None = None
+    stored: Workflows, *, collect: bool = False, repeat: dict[str, Any] | None = None, last: bool = False
 ) -> ItemWorkflow:
-    """A started workflow that has yet to learn the items of its step 0."""
+    """A started workflow that has yet to learn the items of its step 0. *last*: it has no other step."""
     for_each = {"count": 1_000, "max_concurrency": 1_000, "on_item_failure": "collect" if collect else "fail"}
-    definition = body(join("a", for_each=for_each, repeat=repeat), join("b", "a"))
+    others = () if last else (join("b", "a"),)
+    definition = body(join("a", for_each=for_each, repeat=repeat), *others)
     made = await stored.make(definition)
     loaded = await stored.workflow_store.load(EVERY_TENANT, made.workflow_id)
     assert loaded is not None

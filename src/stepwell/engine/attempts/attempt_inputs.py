@@ -71,6 +71,10 @@ class AttemptContext(Protocol):
         """Return the expressions in a *part* of the step; None if it has none."""
 
     def results(self, position: int, part: StepPart = StepPart.CONFIG) -> Mapping[str, bytes]: ...
+
+    def result_room(self, positions: Sequence[int]) -> int:
+        """Return how many bytes the stored results at these positions of steps may have together."""
+
     def stored_results(self, position: int, part: StepPart = StepPart.CONFIG) -> list[int]:
         """Return the positions of the results that a *part* of the step reads and that are only stored."""
 

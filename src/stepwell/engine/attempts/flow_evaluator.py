@@ -16,7 +16,7 @@ from anyio import sleep
 from msgspec import Raw, UnsetType, json
 
 from stepwell.contract.definition import FieldMapping, ForEach
-from stepwell.domain.errors import AttemptError, NeverFits, Unavailable
+from stepwell.domain.errors import AttemptError, NeverFits, ResultTooLarge, Unavailable
 from stepwell.domain.lifecycle.effects import Evaluate
 from stepwell.domain.lifecycle.inputs import Evaluated
 from stepwell.domain.lifecycle.wait_terms import wait_terms
@@ -157,8 +157,9 @@ class FlowEvaluator:
         """Return the stored results that are read, by position: no more of them than show that they are too large."""
         positions, read, size = context.stored_results(position, part), dict[int, bytes](), 0
         while positions and size <= MAX_MAPPED_BYTES:
-            some, positions = positions[:_READ_AT_ONCE], positions[_READ_AT_ONCE:]
-            room = await memory.grow_up_to(len(some) * MAX_RESULT_BYTES)
+            at_once = 1 if context.result_room(positions[:_READ_AT_ONCE]) > MAX_MAPPED_BYTES else _READ_AT_ONCE
+            some, positions = positions[:at_once], positions[at_once:]
+            room = await memory.grow_up_to(context.result_room(some))
             found = await self._load(context, some)
             read |= found
             size += (more := sum(map(len, found.values())))
@@ -172,6 +173,8 @@ class FlowEvaluator:
             except Unavailable:
                 await sleep(OUTAGE_RETRY_S)
                 continue
+            except ResultTooLarge as error:
+                raise AttemptError(str(error), retryable=False, provider_fault=False) from error
             return results.get(context.workflow_id, {})
 
     def _answered(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:

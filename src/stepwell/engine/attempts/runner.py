@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, Unavailable
+from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, ResultTooLarge, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, Succeeded
 from stepwell.domain.mapping.config_expressions import StepExpressions
 from stepwell.domain.mapping.evaluation import not_json
@@ -274,13 +274,15 @@ class AttemptRunner:
         positions = [] if task.sent is not None else context.stored_results(task.position)
         if not positions:
             return {}
-        room = await memory.take_results(len(positions) * MAX_RESULT_BYTES)
+        room = await memory.take_results(context.result_room(positions))
         while True:
             try:
                 results = await self._stored.results(EVERY_TENANT, {context.workflow_id: positions})
             except Unavailable:
                 await sleep(OUTAGE_RETRY_S)
                 continue
+            except ResultTooLarge as error:
+                raise AttemptError(str(error), retryable=False, provider_fault=False) from error
             of_workflow = results.get(context.workflow_id, {})
             memory.give_back(max(room - sum(map(len, of_workflow.values())), 0))
             return of_workflow

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
-from msgspec import Struct, UnsetType, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 
 from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
@@ -22,11 +22,13 @@ from stepwell.domain.lifecycle.item_run import ItemRun, unit_position
 from stepwell.domain.lifecycle.new_run import new_run
 from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart
+from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.domain.mapping.items import StepItem, item_mappings, item_texts
 from stepwell.domain.mapping.templates import may_have_expressions
 from stepwell.domain.model import ItemState, Task
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.domain.workflow_config import read_workflow_config
 from stepwell.domain.workflow_limits import places_of
 from stepwell.engine.events.bus import CommittedEvents
@@ -262,6 +264,11 @@ class ActiveWorkflow:
             if step.result is None and self.run.kept_results.is_stored_only(step) and source not in stored:
                 stored.append(source)
         return stored
+
+    def result_room(self, positions: Sequence[int]) -> int:
+        """Return how many bytes the stored results at these positions of steps may have together."""
+        with_items = sum(self._steps[position].definition.for_each is not UNSET for position in positions)
+        return with_items * MAX_MAPPED_BYTES + (len(positions) - with_items) * MAX_RESULT_BYTES
 
     @contextmanager
     def lend_results(self, results: Mapping[int, bytes]) -> Iterator[None]:

@@ -21,6 +21,7 @@ from stepwell.contract.enums import (
     WorkflowStatus,
 )
 from stepwell.contract.tasks import Output
+from stepwell.contract.workflows import ItemCounts
 from stepwell.domain.feature_level import FLOW_LEVEL
 from stepwell.domain.model import HistoryEvent, ItemPlace, Sent, StepState, Task, WorkflowState
 from stepwell.domain.prices import CurrencySum, cost_sums
@@ -39,6 +40,7 @@ _read_outputs = json.Decoder(tuple[Output, ...]).decode
 _read_sent = json.Decoder(Sent).decode
 _read_urls = json.Decoder(dict[str, str]).decode
 _read_cost = json.Decoder(Cost).decode
+_read_counts = json.Decoder(ItemCounts).decode
 _read_sums = json.Decoder(list[CurrencySum]).decode
 
 
@@ -90,6 +92,7 @@ def _summary(state: WorkflowState, row: Row, final_result: bytes | None) -> Summ
         errors=errors,
         error_message=next(iter(fatal), None),
         done_without_result=row["done_without_result"] or 0,
+        items_done=row["items_done"] or 0.0,
         cost=_cost_sums(row["costs"]),
     )
 
@@ -176,6 +179,11 @@ def run_if(row: Row) -> RunIf:
 def step_attempts(row: Row) -> StepAttempts:
     """Decode the columns of `step_attempt_queries.attempt_columns`."""
     return StepAttempts(row["latest_provider"], row["latest_model"], _cost_sums(row["step_costs"]))
+
+
+def item_counts(row: Row) -> ItemCounts | None:
+    """Decode the column of `workflow_queries.item_counts_column`."""
+    return None if row["item_counts"] is None else _read_counts(row["item_counts"])
 
 
 def task(row: Row) -> Task:

@@ -14,6 +14,7 @@ from stepwell.domain.records import NO_PROCESS
 from stepwell.persistence.rows.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
+from stepwell.persistence.rows.item_results import result_bytes_of, result_of
 from stepwell.persistence.rows.item_statements import ITEM, WRITE_ITEMS
 from stepwell.persistence.rows.lease_statements import PROCESSES
 from stepwell.persistence.rows.sql_columns import FLOW, IS_WRITTEN, STEP_STATE, assign, names
@@ -563,13 +564,16 @@ WHERE t.workflow_id = ANY($1::uuid[]) AND i.status = 'RUNNING' AND i.task_id = t
 # Returns those of the jobs $2 that an attempt already has.
 KNOWN_JOBS: Final = "SELECT remote_id FROM tasks WHERE remote_id = ANY($2::text[]) AND provider = $1"
 
-LOAD_RESULTS: Final = """
-SELECT s.workflow_id, s.position, s.result
+# The result of a step with items is NULL if it has more than $5 bytes. These are counted before it is built.
+_RESULT_BYTES: Final = result_bytes_of("s", "octet_length({0}::text)", "0")
+LOAD_RESULTS: Final = f"""
+SELECT s.workflow_id, s.position, CASE WHEN {_RESULT_BYTES} <= $5::bigint THEN {result_of("s")} END AS result
 FROM unnest($1::uuid[], $2::int[]) AS x(workflow_id, position)
 JOIN steps AS s ON s.workflow_id = x.workflow_id AND s.position = x.position
 JOIN workflows AS w ON w.id = x.workflow_id
-WHERE s.result IS NOT NULL AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
-"""
+WHERE (s.result IS NOT NULL OR s.for_each IS NOT NULL AND s.status = 'COMPLETED')
+  AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
+"""  # noqa: S608 - built from the constants above
 
 # Gives workflows of the process $1 an owner that is never alive, so that any other process may claim them, and notifies
 # the others.

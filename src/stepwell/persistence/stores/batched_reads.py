@@ -20,16 +20,16 @@ from stepwell.domain.records import FoundWorkflow, LargeWorkflow, StepRecord, Wo
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage
-from stepwell.persistence.rows.decode_rows import Row, step_attempts, step_record, workflow_record
+from stepwell.persistence.rows.decode_rows import Row, item_counts, step_attempts, step_record, workflow_record
 from stepwell.persistence.schema.tables import steps, tasks, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
-from stepwell.persistence.stores.workflow_queries import summarised, weight
+from stepwell.persistence.stores.workflow_queries import item_counts_column, result_column, summarised, weight
 
 # With one connection, all reads would wait for a long workflow. With more of them, fewer reads share a statement.
 CONNECTIONS = 2
 MAX_IDS = 16  # of a statement
 SMALL_BYTES = 64 * 1024  # a workflow of more weight is large
-_STEP_COLUMNS = tuple(column.name for column in (*steps.c, *attempt_columns()))
+_STEP_COLUMNS = tuple(column.name for column in (*steps.c, *attempt_columns(), item_counts_column()))
 
 
 class WorkflowLoader:
@@ -149,8 +149,9 @@ def _with_steps(query: Select[*tuple[Any, ...]], parts: WorkflowParts) -> Select
     requested = query.cte("requested").prefix_with("MATERIALIZED")  # once, not for every step
     first = steps.c.position == literal_column("0")
     once = [case((first, column)).label(column.name) for column in requested.c]
-    read = [null() if column is steps.c.result and not parts.results else column for column in steps.c]
-    columns = zip(_STEP_COLUMNS, (*read, *attempt_columns()), strict=True)
+    result = result_column(steps) if parts.results else null()
+    read = [result if column is steps.c.result else column for column in steps.c]
+    columns = zip(_STEP_COLUMNS, (*read, *attempt_columns(), item_counts_column()), strict=True)
     own = [column.label(f"step_{name}") for name, column in columns]
     both = with_attempts(requested.join(steps, steps.c.workflow_id == requested.c.id))
     return select(*once, *own).select_from(both).order_by(steps.c.workflow_id, steps.c.position)
@@ -161,7 +162,7 @@ def _steps(rows: list[Row], record: WorkflowRecord) -> list[StepRecord]:
     for row in rows:
         step = dict(zip(_STEP_COLUMNS, row[-len(_STEP_COLUMNS) :], strict=True))
         read = step_record(step, record.created_at, _bytes(step["result"]), shown=True)
-        read.attempts = step_attempts(step)
+        read.attempts, read.items = step_attempts(step), item_counts(step)
         records.append(read)
     return records
 

@@ -43,9 +43,10 @@ from stepwell.domain.records import (
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.rows.decode_rows import Row, run_if, workflow_record
+from stepwell.persistence.rows.item_results import result_bytes_of, result_of
 from stepwell.persistence.schema.tables import steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
-from stepwell.persistence.stores.workflow_queries import summarised
+from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
 
 CONNECTIONS: Final = 2
 _STEP_BYTES: Final = 700  # of a step in an answer, without its definition, result and error
@@ -61,12 +62,13 @@ def _exact(column: str) -> str:
     )
 
 
+_RESULT_BYTES: Final = result_bytes_of("s", f"coalesce({_exact('{0}')}, 0)", f"coalesce({_exact('s.result')}, 0)")
 _SCOPE: Final = "($2 OR w.tenant IS NOT DISTINCT FROM $3)"
 
 
 def _sizes(parts: WorkflowParts) -> str:
     """The sizes of the workflows $1 together. It ends once `total` exceeds $4, or at a workflow out of scope."""
-    result = f"coalesce({_exact('s.result')}, 0)" if parts.results else "0"
+    result = _RESULT_BYTES if parts.results else "0"
     step = f"{_exact('s.definition')} + {result}" if parts.steps else "0"
     per_step = f"{_STEP_BYTES} + {step}" if parts.steps else "0"
     final = f"CASE WHEN s.position = w.final_position THEN {result} ELSE 0 END"
@@ -94,17 +96,17 @@ SELECT found, total, snapshot, largest FROM page ORDER BY found DESC LIMIT 1
 
 def _slice(parts: WorkflowParts) -> str:
     """Steps of workflow $1 from position $4 on: at most $5 of them, and one or as many as have $6 bytes together."""
-    result = "s.result" if parts.results else "NULL::json"
+    result = result_of("s") if parts.results else "NULL::json"
     size = _exact("s.definition")
     if parts.results:
-        size += f" + coalesce({_exact('s.result')}, 0)"
+        size += f" + {_RESULT_BYTES}"
     return f"""
 SELECT position, id, max_retries, run_if, optional, condition,
        convert_to(repeat::text, 'UTF8') AS repeat, convert_to(for_each::text, 'UTF8') AS for_each,
-       convert_to(definition::text, 'UTF8') AS definition, convert_to(result::text, 'UTF8') AS result
+       convert_to(definition::text, 'UTF8') AS definition, convert_to(({result})::text, 'UTF8') AS result
 FROM (
-    SELECT s.position, s.id, s.max_retries, s.run_if, s.optional, s.condition, s.repeat, s.for_each, s.definition,
-           {result} AS result,
+    SELECT s.workflow_id, s.position, s.id, s.max_retries, s.run_if, s.optional, s.condition, s.repeat, s.for_each,
+           s.definition, s.status, s.result,
            sum({size}) OVER (ORDER BY s.position) AS bytes
     FROM steps AS s JOIN workflows AS w ON w.id = s.workflow_id
     WHERE s.workflow_id = $1 AND {_SCOPE} AND s.position >= $4 AND s.position < $4 + $5
@@ -216,5 +218,6 @@ def _snapshot_columns() -> list[ColumnElement[Any]]:
         "model": model,
         "costs": cast(costs, JSON()),
         "skip_reason": case((steps.c.status == StepStatus.SKIPPED, reason)),
+        "items": item_counts_column(),
     }
     return [computed[name] if name in computed else steps.c[name] for name in StepSnapshot.__struct_fields__]

@@ -55,6 +55,10 @@ old_steps AS (
     DELETE FROM steps WHERE ctid = ANY (ARRAY(
         SELECT s.ctid FROM free JOIN steps AS s ON s.workflow_id = free.id LIMIT $3
     )) RETURNING workflow_id
+), old_items AS (
+    DELETE FROM step_items WHERE ctid = ANY (ARRAY(
+        SELECT i.ctid FROM free JOIN step_items AS i ON i.workflow_id = free.id LIMIT $3
+    )) RETURNING workflow_id
 ), old_events AS (
     DELETE FROM events WHERE ctid = ANY (ARRAY(
         SELECT e.ctid FROM free JOIN events AS e ON e.workflow_id = free.id LIMIT $3
@@ -88,7 +92,8 @@ old_steps AS (
     RETURNING workflow_id
 ), is_limited AS (
     SELECT greatest(
-        (SELECT count(*) FROM old_steps), (SELECT count(*) FROM old_events), (SELECT count(*) FROM old_tasks)
+        (SELECT count(*) FROM old_steps), (SELECT count(*) FROM old_items), (SELECT count(*) FROM old_events),
+        (SELECT count(*) FROM old_tasks)
     ) >= $3
         OR (SELECT count(*) FROM old_deliveries)
          < (SELECT count(*) FROM free JOIN deliveries AS d ON d.workflow_id = free.id)

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     DateTime,
     FromClause,
+    Integer,
     ScalarSelect,
     Select,
     Text,
@@ -34,13 +35,14 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
-from stepwell.domain.feature_level import FLOW_LEVEL
+from stepwell.domain.feature_level import FLOW_LEVEL, ITEMS_LEVEL
 from stepwell.domain.records import WHOLE, ListFilter, Ownership, WorkflowFilter, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
+from stepwell.persistence.rows.item_results import ITEMS_DONE, counts_of, result_bytes_of, result_of
 from stepwell.persistence.schema.tables import events, labels, processes, steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
 
@@ -186,10 +188,15 @@ def _of_all(form: ListForm) -> list[ColumnElement[bool]]:
 
 @cache
 def page_steps(*, results: bool) -> Select[Any]:
-    """The steps of the workflows `ids`, with their attempts. Without *results* they lack that column."""
-    columns = [column for column in steps.c if results or column is not steps.c.result]
+    """The steps of the workflows `ids`, with their attempts and the counts of their items.
+
+    Without *results* they lack that column.
+    """
+    columns = [result_column(steps) if column is steps.c.result else column for column in steps.c]
+    if not results:
+        columns = [column for column in steps.c if column is not steps.c.result]
     of_page = steps.c.workflow_id == any_(bindparam("ids", type_=ARRAY(Uuid())))
-    read = select(*columns, *attempt_columns()).select_from(with_attempts(steps))
+    read = select(*columns, *attempt_columns(), item_counts_column()).select_from(with_attempts(steps))
     return read.where(of_page).order_by(steps.c.workflow_id, steps.c.position)
 
 
@@ -225,16 +232,19 @@ def summarised() -> Select[Any]:
         workflow_costs().correlate(workflows).scalar_subquery().label("costs"),
         _of_labels(func.array_agg(labels.c.label)).label("labels"),
         final.c.step_id.label("final_step_id"),
+        case((workflows.c.feature_level >= literal_column(str(ITEMS_LEVEL)), literal_column(ITEMS_DONE))).label(
+            "items_done"
+        ),
         # A step that repeats has its best result so far.
-        case((final.c.status == StepStatus.COMPLETED, final.c.result)).label("final_step_result"),
+        case((final.c.status == StepStatus.COMPLETED, result_column(final))).label("final_step_result"),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
 
 
 @cache
 def weight(parts: WorkflowParts) -> ColumnElement[int]:
     """About the most bytes that a workflow's definitions, results, errors and config take. Reads none of them."""
-    own = steps.alias("weighed").c
-    result = func.coalesce(_unpacked_bytes(own.result), _ZERO) if parts.results else _ZERO
+    own = steps.alias(_WEIGHED).c
+    result = literal_column(_RESULT_BYTES, Integer()) if parts.results else _ZERO
     error = func.coalesce(func.octet_length(own.error_message), _ZERO)
     size: ColumnElement[int]
     if parts.steps:
@@ -245,6 +255,19 @@ def weight(parts: WorkflowParts) -> ColumnElement[int]:
     return total + _unpacked_bytes(workflows.c.config)
 
 
+def result_column(table: FromClause) -> ColumnElement[Any]:
+    """The result of each of the steps in *table*, an alias of `steps`."""
+    return literal_column(result_of(table.description), JSON()).label("result")
+
+
+def item_counts_column() -> ColumnElement[Any]:
+    """The column that `decode_rows.item_counts` decodes, of `steps`."""
+    return literal_column(counts_of(steps.name), JSON()).label("item_counts")
+
+
+_WEIGHED: Final = "weighed"
+_BYTES: Final = "coalesce(pg_column_size({0}) * CASE WHEN pg_column_compression({0}) IS NULL THEN 1 ELSE 50 END, 0)"
+_RESULT_BYTES: Final = result_bytes_of(_WEIGHED, _BYTES, _BYTES.format(f"{_WEIGHED}.result"))
 _ZERO: ColumnElement[int] = literal_column("0")
 
 

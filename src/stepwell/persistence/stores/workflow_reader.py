@@ -60,6 +60,7 @@ from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import (
     Row,
     history_event,
+    item_counts,
     step_attempts,
     step_record,
     task,
@@ -172,7 +173,7 @@ class PostgresWorkflowReader:
             query = workflow_queries.page_steps(results=True).where(steps.c.position == found.position)
             row = (await connection.execute(query, {"ids": [workflow_id]})).mappings().one()
         record = step_record(row, found.created_at, row["result"], shown=True)
-        record.attempts = step_attempts(row)
+        record.attempts, record.items = step_attempts(row), item_counts(row)
         return record
 
     @unavailable_in_outage
@@ -344,7 +345,7 @@ async def _steps_of(
         workflow_id = row["workflow_id"]
         result = row["result"] if parts.results else None
         record = step_record(row, created[workflow_id], result, shown=True)
-        record.attempts = step_attempts(row)
+        record.attempts, record.items = step_attempts(row), item_counts(row)
         by_workflow[workflow_id].append(record)
     return by_workflow
 

@@ -12,10 +12,11 @@ import asyncpg
 from msgspec.structs import replace
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
-from stepwell.domain.errors import Forbidden
+from stepwell.domain.errors import Forbidden, ResultTooLarge
 from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
+from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.domain.records import (
     AdmissionResult,
     ChildInsertion,
@@ -111,9 +112,11 @@ class PostgresWorkflowStore:
         ids = [workflow_id for workflow_id, positions in wanted.items() for _ in positions]
         positions = [position for positions in wanted.values() for position in positions]
         async with self._turn():
-            rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, scope.every, scope.tenant)
+            rows = await self._pool.fetch(sql.LOAD_RESULTS, ids, positions, scope.every, scope.tenant, MAX_MAPPED_BYTES)
         by_workflow: dict[UUID, dict[int, bytes]] = defaultdict(dict)
         for row in rows:
+            if row["result"] is None:
+                raise ResultTooLarge(MAX_MAPPED_BYTES)
             by_workflow[row["workflow_id"]][row["position"]] = row["result"].encode()
         return by_workflow
 

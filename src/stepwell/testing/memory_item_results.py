@@ -1,0 +1,78 @@
+"""The results of steps with items, and how their items stand, as `persistence.rows.item_results` computes them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Raw, json
+
+from stepwell.contract.enums import StepStatus
+from stepwell.contract.workflows import ItemCounts
+from stepwell.domain.model import ItemState
+from stepwell.domain.records import StepRecord
+from stepwell.testing.memory_tables import WorkflowRow
+
+_LISTS = {
+    "result_image_paths": "result_image_path",
+    "result_video_paths": "result_video_path",
+    "result_texts": "result_text",
+}
+
+
+def items_of(row: WorkflowRow, step: StepRecord) -> list[ItemState]:
+    """Return the items of the step, in their order."""
+    return [row.items[place] for place in sorted(row.items) if place.step == step.plan.position]
+
+
+def stored_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
+    """Return the result of the step; if it has items, the one that is built from theirs once it is COMPLETED."""
+    if step.plan.flow is None or step.plan.flow.for_each is None:
+        return step.state.result
+    return _built(items_of(row, step)) if step.state.status is StepStatus.COMPLETED else None
+
+
+def _built(items: Sequence[ItemState]) -> bytes:
+    results = [item.result if item.status is StepStatus.COMPLETED else None for item in items]
+    built: dict[str, Any] = {
+        "items": [Raw(b"null" if result is None else result) for result in results],
+        "count": len(items),
+        "failed": sum(item.status is StepStatus.FAILED for item in items),
+    }
+    decoded = [json.decode(result) for result in results if result is not None]
+    for several, single in _LISTS.items():
+        of_items = [value for result in decoded for value in _values(result, several, single)]
+        if of_items:
+            built[several] = of_items
+    return json.encode(built)
+
+
+def _values(result: dict[str, Any], several: str, single: str) -> list[Any]:
+    if isinstance(values := result.get(several), list):
+        return values
+    return [value] if isinstance(value := result.get(single), str) else []
+
+
+def item_counts(row: WorkflowRow, step: StepRecord) -> ItemCounts | None:
+    """Return how the items of the step stand; None for a step without items, and before they are known."""
+    if step.state.flow is None or step.state.flow.items is None:
+        return None
+    of_status = Counter(item.status for item in items_of(row, step))
+    return ItemCounts(
+        total=of_status.total(),
+        pending=of_status[StepStatus.PENDING] + of_status[StepStatus.CANCELLED],
+        running=of_status[StepStatus.RUNNING],
+        completed=of_status[StepStatus.COMPLETED],
+        failed=of_status[StepStatus.FAILED],
+    )
+
+
+def items_done(row: WorkflowRow) -> float:
+    """Return `Summary.items_done`."""
+    done = 0.0
+    for step in row.record.steps or []:
+        status, counts = step.state.status, item_counts(row, step)
+        is_done = status in (StepStatus.COMPLETED, StepStatus.SKIPPED)
+        is_done = is_done or (status is StepStatus.FAILED and step.plan.optional)
+        if counts is not None and counts.total and not is_done:
+            done += counts.completed / counts.total
+    return done
