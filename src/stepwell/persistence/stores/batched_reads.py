@@ -6,7 +6,8 @@ that fails, each id is read alone, so that nobody gets the error of another's wo
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -36,11 +37,14 @@ class WorkflowLoader:
     """Reads single workflows and tasks over the connections of *readers*."""
 
     def __init__(self, readers: SmallPool) -> None:
-        self._bare = _RowReader(readers, _by_ids(), "id")
-        self._versions = _RowReader(readers, _versions(), "id")
-        self._tasks = _RowReader(readers, _tasks(), "id")
+        self._bare = _RowReader(readers, _compiled(_by_ids), "id")
+        self._versions = _RowReader(readers, _compiled(_versions), "id")
+        self._tasks = _RowReader(readers, _compiled(_tasks), "id")
         every = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
-        self._small = {parts: _small_reader(readers, parts) for parts in every}
+        self._small = {
+            parts: _RowReader(readers, _compiled(_small, parts), "step_workflow_id" if parts.steps else "id")
+            for parts in every
+        }
 
     async def get(self, scope: TenantScope, workflow_id: UUID) -> WorkflowRecord | None:
         """Return the workflow without its steps, however large it is."""
@@ -77,14 +81,29 @@ class WorkflowLoader:
         return rows[0] if rows and scope.covers(rows[0]["tenant"]) else None
 
 
-class _RowReader:
-    """Reads the rows that *query* finds for ids. *key* is the column that has the id."""
+class _Statement(NamedTuple):
+    """The text of a statement, and its values. Those at `ids_at` are the ids."""
 
-    def __init__(self, readers: SmallPool, query: Select[*tuple[Any, ...]], key: str) -> None:
-        compiled = query.compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
-        self._statement = str(compiled)
-        self._values = [compiled.params[name] for name in compiled.positiontup or ()]
-        self._ids_at = (compiled.positiontup or ()).index("ids")
+    text: str
+    values: list[Any]
+    ids_at: int
+
+
+@cache
+def _compiled(build: Callable[..., Select[*tuple[Any, ...]]], *args: WorkflowParts) -> _Statement:
+    """Return the statement of the query that *build* returns. SQLAlchemy takes some milliseconds for that, so it is
+    done once, and not for each service of a test run.
+    """
+    compiled = build(*args).compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
+    names = compiled.positiontup or ()
+    return _Statement(str(compiled), [compiled.params[name] for name in names], names.index("ids"))
+
+
+class _RowReader:
+    """Reads the rows that *statement* finds for ids. *key* is the column that has the id."""
+
+    def __init__(self, readers: SmallPool, statement: _Statement, key: str) -> None:
+        self._statement = statement
         self._readers, self._key = readers, key
         self._calls: BatchedCalls[UUID, None, list[Row]] = BatchedCalls(
             self._read, max_weight=(MAX_IDS, 0), weigh=lambda _: (1, 0), shared=True
@@ -96,9 +115,10 @@ class _RowReader:
     async def _read(self, take: Callable[[], Iterable[UUID]]) -> Mapping[UUID, list[Row]]:
         async with self._readers.borrow() as connection:
             ids = list(take())
-            values = [ids if at == self._ids_at else value for at, value in enumerate(self._values)]
+            text, values, ids_at = self._statement
+            values = [ids if at == ids_at else value for at, value in enumerate(values)]
             try:
-                rows = await connection.fetch(self._statement, *values)
+                rows = await connection.fetch(text, *values)
             except Exception as error:
                 # This is only about the statement. If no connection is free in time, that is an outage, and all callers
                 # get it.
@@ -121,11 +141,9 @@ def _by_ids() -> Select[*tuple[Any, ...]]:
     return summarised().where(workflows.c.id == any_(bindparam("ids", type_=ARRAY(Uuid()))))
 
 
-def _small_reader(readers: SmallPool, parts: WorkflowParts) -> _RowReader:
+def _small(parts: WorkflowParts) -> Select[*tuple[Any, ...]]:
     small = _by_ids().where(weight(parts) <= literal_column(str(SMALL_BYTES)))
-    if not parts.steps:
-        return _RowReader(readers, small, "id")
-    return _RowReader(readers, _with_steps(small, parts), "step_workflow_id")
+    return _with_steps(small, parts) if parts.steps else small
 
 
 def _versions() -> Select[*tuple[Any, ...]]:

@@ -9,6 +9,7 @@ What must hold:
 """
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -130,7 +131,7 @@ class LargeWorkflows:
         every = [WorkflowParts(steps, results) for steps in (True, False) for results in (True, False)]
         self._sizes = {parts: _sizes(parts) for parts in every}
         self._slices = {parts: _slice(parts) for parts in every}
-        self._snapshots = {parts: _compiled(_snapshot(parts)) for parts in every}
+        self._snapshots = {parts: _compiled_snapshot(parts) for parts in every}
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
@@ -174,9 +175,12 @@ def _stored_step(row: Row) -> StoredStep:
     return StoredStep(**values | {"run_if": run_if(row)})
 
 
-def _compiled(query: Select[*tuple[Any, ...]]) -> tuple[str, list[Any]]:
-    """Return the statement, and its values. None stands for the ids."""
-    compiled = query.compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
+@cache
+def _compiled_snapshot(parts: WorkflowParts) -> tuple[str, list[Any]]:
+    """Return the statement, and its values. None stands for the ids. Compiled once, and not for each service of a test
+    run.
+    """
+    compiled = _snapshot(parts).compile(dialect=postgresql.asyncpg.dialect())  # type: ignore[no-untyped-call]
     return str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]
 
 
