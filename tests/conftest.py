@@ -14,6 +14,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from stepwell.garbage_collection import tune_gc
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
 from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
@@ -26,6 +27,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As the service's default. Lines of what goes well would take longer than what goes well.
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+
+# As the service does, too. Thousands of tests stay in memory, and each full collection visits all of them.
+tune_gc()
 
 # No test asserts a time, and a loaded machine may draw slowly.
 settings.register_profile("stepwell", deadline=None, suppress_health_check=[HealthCheck.too_slow])

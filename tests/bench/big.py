@@ -19,10 +19,10 @@ from typing import Any
 import httpx
 import uvloop
 
-from stepwell.app.garbage_collection import tune_gc
 from stepwell.bench.loads import Load, Shape
 from stepwell.bench.measurements import measure, percentile
 from stepwell.cli.http_server import HttpServer
+from stepwell.garbage_collection import tune_gc
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.settings import Settings
 from support.database.postgres import fresh_folder, running_server

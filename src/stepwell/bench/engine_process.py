@@ -19,10 +19,10 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from stepwell.app import Application, PostgresSource, running_app
-from stepwell.app.garbage_collection import tune_gc
 from stepwell.bench.driver import drive, in_process
 from stepwell.bench.loads import Load
 from stepwell.bench.measurements import TRANSITIONS, Measurements, measure
+from stepwell.garbage_collection import tune_gc
 from stepwell.settings import Settings
 from stepwell.telemetry import configure_logging
 

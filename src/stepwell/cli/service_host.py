@@ -8,7 +8,6 @@ import structlog
 from msgspec.structs import replace
 
 from stepwell.app import Application, PostgresSource, running_app
-from stepwell.app.garbage_collection import tune_gc
 from stepwell.artifacts.store_setup import StorageRefused
 from stepwell.cli.errors import FAILED, Refused
 from stepwell.cli.http_server import HttpServer, Listeners
@@ -29,7 +28,6 @@ async def open_service(
     keys: ServiceKeys, dsn: str, *, exclusive: bool, server_disk_full: Callable[[], bool] = lambda: False
 ) -> AsyncIterator[Application]:
     """Run the service as `running_app` does. Its failures, and the end of a broken engine, are raised as `Refused`."""
-    tune_gc()
     if keys.settings.executor == "celery":
         require_celery()
     app: Application | None = None
