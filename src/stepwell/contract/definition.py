@@ -92,7 +92,7 @@ class ForEach(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     items: Annotated[
-        list[Any] | _ItemExpression | None,
+        Annotated[list[Any], Meta(extra_json_schema={"items": {}})] | _ItemExpression | None,
         Meta(description="The items: a list of up to 1,000, or one ${…} expression that gives such a list"),
     ] = None
     count: Annotated[
