@@ -239,7 +239,7 @@ class MemoryWorkflowStore:
         for row in orphans[:limit] if suspect is None else [suspect]:
             if steps >= _STEPS_A_PAGE:
                 break
-            steps += row.record.total_steps
+            steps += _size(row)
             state = row.record.state
             _, alone = self._tables.unclean_ends.get(state.owner or owner, (None, False))
             deaths = state.crashes if alone else 0
@@ -291,12 +291,12 @@ class MemoryWorkflowStore:
             state, tenant = row.record.state, row.record.tenant
             if state.id in held or tenant not in wanted or tenant in next_places:
                 continue
-            places = places_of(row.record.total_steps, row.definition_bytes)
+            places = places_of(_size(row), row.definition_bytes)
             if places > left[tenant] or steps >= _STEPS_A_PAGE:
                 next_places[tenant] = places
                 continue
             left[tenant] -= places
-            steps += row.record.total_steps
+            steps += _size(row)
             state.owner, state.epoch = owner, state.epoch + 1
             if state.timeout_left_s is not None:
                 state.deadline_at = self._tables.clock.now() + timedelta(seconds=state.timeout_left_s)
@@ -384,6 +384,11 @@ def _apply_steps(row: WorkflowRow, decision: Decision) -> None:
         else:
             kept = None if state.flow is None else steps[position].state.result
             steps[position].state = structs.replace(state, result=state.result or kept)
+
+
+def _size(row: WorkflowRow) -> int:
+    """The number of its steps and items."""
+    return row.record.total_steps + len(row.items)
 
 
 def _is_due(row: WorkflowRow, now: datetime) -> bool:

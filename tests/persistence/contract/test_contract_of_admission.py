@@ -7,6 +7,7 @@ from uuid import uuid4
 from stepwell.domain.lifecycle.inputs import Cancel, Pause
 from stepwell.domain.records import AdmissionResult, LoadedWorkflow
 from stepwell.domain.tenancy import TenantScope
+from support.database.stored_items import make_with_items
 from support.database.stored_workflows import CHAIN, ME, OTHER, THIRD, Stored, admitted, renamed
 from support.workflows.definitions import body, join
 
@@ -46,6 +47,14 @@ async def test_large_workflows_need_all_their_places_and_nobody_overtakes_them(s
     assert await admit({"t": 3}) == ([(many_steps.workflow_id, 3)], {"t": 1})
     assert await admit({"t": 4}) == ([(small.workflow_id, 1)], {"t": 4})
     assert await admit({"t": 9, "other": 9}) == ([(many_bytes.workflow_id, 4), (last.workflow_id, 1)], {})
+
+
+async def test_items_need_as_many_places_as_steps(stored: Stored) -> None:
+    workflow = await make_with_items(stored, range(41))
+    assert await release(stored) == 1
+    assert await stored.workflow_store.admit(ME, {"t": 2}, []) == AdmissionResult([], {"t": 3})
+    (loaded,) = (await stored.workflow_store.admit(ME, {"t": 3}, [])).loaded
+    assert (loaded.state.id, len(loaded.items), loaded.places) == (workflow.workflow_id, 41, 3)
 
 
 async def test_only_running_workflows_without_an_owner_wait(stored: Stored) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from stepwell.persistence.connections.database import asyncpg_connect
 from stepwell.persistence.rows import engine_statements as sql
+from stepwell.persistence.rows.claim_statements import ADMIT, WAITING
 from stepwell.persistence.rows.flow_statements import UNPARK
 from stepwell.persistence.rows.item_statements import LOAD_ITEMS
 from stepwell.persistence.rows.lease_statements import NEXT_EXPIRY
@@ -125,7 +126,7 @@ async def test_what_is_due_is_found_by_one_index(engine_s: asyncpg.Connection) -
 
 
 async def test_admission_and_leases_read_no_parked_workflows(engine_s: asyncpg.Connection) -> None:
-    for statement in (sql.WAITING, sql.ADMIT, NEXT_EXPIRY):
+    for statement in (WAITING, ADMIT, NEXT_EXPIRY):
         nodes = await plan(engine_s, statement)
         scans = [node["Node Type"] for node in nodes if node.get("Relation Name") == "workflows"]
         assert "Seq Scan" not in scans

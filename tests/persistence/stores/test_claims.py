@@ -9,6 +9,7 @@ from stepwell.domain.errors import Unavailable
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.rows.lease_statements import PROCESSES
 from stepwell.persistence.stores import workflow_store as workflow_store_module
+from support.database.stored_items import make_with_items
 from support.database.stored_workflows import ME, OTHER, THIRD, Bench, admitted, renamed
 
 
@@ -51,6 +52,14 @@ async def test_a_page_ends_where_its_steps_are_enough(bench: Bench, monkeypatch:
         pages.append(await bench.claim(held=tuple(handle for handle in handles if handle.workflow_id in known)))
     assert [len(page) for page in pages] == [2, 2, 1, 0]
     assert {one.state.id for page in pages for one in page} == {handle.workflow_id for handle in handles}
+
+
+async def test_items_count_as_steps_in_a_page(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(3):
+        await make_with_items(bench, range(10))
+    monkeypatch.setattr(workflow_store_module, "_STEPS_A_PAGE", 20)
+    await bench.lease(ME, -1)
+    assert [len(one.items) for one in await bench.claim(OTHER)] == [10, 10]
 
 
 async def test_a_claim_waits_for_the_last_write_of_the_dead_and_takes_over_from_there(bench: Bench) -> None:

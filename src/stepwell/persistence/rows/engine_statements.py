@@ -9,14 +9,12 @@ workflows. So the transitions of a workflow are written together or not at all.
 from typing import Final
 
 from stepwell.domain.daily_costs import MAX_MODEL
-from stepwell.domain.feature_level import FEATURE_LEVEL, ITEMS_LEVEL
-from stepwell.domain.records import NO_PROCESS
+from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.persistence.rows.child_statements import ASSIGN_WAKE_AT, COUNT_CHILD_ENDS, NOTIFY_PARENT
 from stepwell.persistence.rows.command_statements import LOCK_COMMANDS, MARK_COMMANDS, notify_process
 from stepwell.persistence.rows.flow_statements import LOAD_SIGNALS, WAIT_TYPES, WRITE_WAITS
 from stepwell.persistence.rows.item_results import result_bytes_of, result_of
 from stepwell.persistence.rows.item_statements import ITEM, WRITE_ITEMS
-from stepwell.persistence.rows.lease_statements import PROCESSES
 from stepwell.persistence.rows.sql_columns import FLOW, IS_WRITTEN, STEP_STATE, assign, names
 
 STATE: Final = (
@@ -389,139 +387,6 @@ UPDATE uploads AS u SET used_at = clock_timestamp(),
 FROM locked WHERE u.id = locked.id RETURNING u.id
 """
 
-# A workflow that needs a process has an owner. $1 is the caller, and $2 are the workflows that it held at the time $3.
-# The caller also takes workflows that it owned then without knowing them, because the answer of an earlier claim or
-# insert was lost. $5, unless null, restricts the claim to one workflow. A page ends with the workflow that brings it to
-# $6 steps, so that it is loaded well within a lease. If $8 is true, nothing is claimed unless the division of limits
-# says that the caller claims, or has all limits for itself: while the caller stood still, others may have found it dead
-# and removed that.
-# A process that ended in order has no row in `processes`. Every other dead process has ended uncleanly, and only
-# workflows with a running attempt can be the cause: the suspects. The first claim after such an end records it, and
-# whether one workflow alone had an attempt under way. After $7 recorded ends within ten minutes, a claim takes one
-# suspect and nothing else, as long as there are suspects. `deaths` counts those in a row while it alone was on trial.
-# The stage `orphans` waits for locked rows, because a dead process's last statement may still run. PostgreSQL then
-# checks these rows again, which it can't do with a join.
-_DEAD: Final = """
-WITH dead AS MATERIALIZED (
-    SELECT owners.id, p.id IS NOT NULL AS crashed
-    FROM (SELECT DISTINCT owner AS id FROM workflows WHERE owner IS NOT NULL) AS owners
-    LEFT JOIN processes AS p ON p.id = owners.id
-    WHERE owners.id <> $1 AND (p.id IS NULL OR p.lease_until <= clock_timestamp())
-)"""
-CLAIM: Final = f"""
-{_DEAD}, new_ends AS (
-    INSERT INTO unclean_ends (process, at, alone)
-    SELECT dead.id, clock_timestamp(), found.under_way = 1
-    FROM dead CROSS JOIN LATERAL (
-        SELECT count(*) AS under_way FROM (
-            SELECT FROM workflows AS w WHERE w.owner = dead.id
-              AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND k.status = 'RUNNING') LIMIT 2
-        ) AS two
-    ) AS found
-    WHERE dead.crashed AND found.under_way > 0
-      AND NOT EXISTS (SELECT FROM unclean_ends AS e WHERE e.process = dead.id)
-    ON CONFLICT DO NOTHING
-    RETURNING process, alone
-), ends AS MATERIALIZED (
-    SELECT process, alone FROM unclean_ends WHERE at > clock_timestamp() - interval '10 min'
-    UNION ALL SELECT process, alone FROM new_ends
-), suspect AS MATERIALIZED (
-    SELECT w.id FROM workflows AS w
-    WHERE (SELECT count(*) FROM ends) >= $7 AND $5::uuid IS NULL
-      AND w.owner = ANY (ARRAY(SELECT id FROM dead WHERE crashed)) AND w.feature_level <= {FEATURE_LEVEL}
-      AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
-      AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND k.status = 'RUNNING')
-    ORDER BY w.crashes DESC, w.id LIMIT 1
-), orphans AS MATERIALIZED (
-    SELECT w.id, w.owner, w.total_steps, w.crashes
-    FROM workflows AS w
-    WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5) AND w.feature_level <= {FEATURE_LEVEL}
-      AND (NOT EXISTS (SELECT FROM suspect) OR w.id = (SELECT id FROM suspect))
-      AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
-      AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
-      AND (NOT $8 OR EXISTS (SELECT FROM processes AS p WHERE p.id = $1 AND p.lease_until > clock_timestamp())
-           AND (EXISTS (SELECT FROM limit_members AS m WHERE m.owner = $1 AND m.claiming)
-                OR EXISTS (SELECT FROM limit_division AS d WHERE d.sole = $1)))
-    ORDER BY w.id
-    LIMIT $4
-    FOR UPDATE
-), page AS (
-    SELECT * FROM (SELECT *, sum(total_steps) OVER (ORDER BY id) - total_steps AS before FROM orphans) AS o
-    WHERE before < $6
-)
-UPDATE workflows AS w
-SET owner = $1, epoch = w.epoch + 1, crashes = 0
-FROM page LEFT JOIN ends ON ends.process = page.owner
-WHERE w.id = page.id
-RETURNING w.id, CASE WHEN w.id = (SELECT id FROM suspect) THEN
-    CASE WHEN ends.alone THEN page.crashes ELSE 0 END END AS deaths
-"""  # noqa: S608 - built from the constants above
-
-# Takes the owner from up to $4 of the workflows that `CLAIM` would return and that have no attempt and no follow-up.
-# An attempt that a dead process's last statement adds meanwhile isn't seen. It is continued after the admission.
-RELEASE_IDLE: Final = f"""
-{_DEAD}, idle AS MATERIALIZED (
-    SELECT w.id FROM workflows AS w
-    WHERE w.owner IS NOT NULL AND w.status = 'RUNNING' AND w.feature_level <= {FEATURE_LEVEL}
-      AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
-      AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
-      AND (SELECT true FROM tasks AS k WHERE k.workflow_id = w.id
-           AND (k.status = 'RUNNING' OR k.follow_up_until IS NOT NULL) LIMIT 1) IS NULL
-    ORDER BY w.id
-    LIMIT $4
-    FOR UPDATE
-)
-UPDATE workflows AS w
-SET owner = NULL, epoch = w.epoch + 1, deadline_at = NULL, timeout_left_s = CASE
-    WHEN w.deadline_at IS NULL THEN w.timeout_left_s
-    ELSE greatest(extract(epoch FROM w.deadline_at - clock_timestamp())::float8, 0) END
-FROM idle WHERE w.id = idle.id
-RETURNING w.id
-"""  # noqa: S608 - built from the constants above
-
-# The workflows that wait for admission, as the index `workflows_to_admit` has them, without those that only a newer
-# version understands. These are in an index of their own, so that the rows of the others aren't read.
-WAITING: Final = f"""
-SELECT tenant, count(*)::int AS number, min(started_at) AS oldest
-FROM workflows WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL
-  AND (id IN (SELECT id FROM workflows WHERE feature_level > {FEATURE_LEVEL})) IS NOT TRUE
-GROUP BY tenant
-"""  # noqa: S608 - built from a constant
-
-# Makes $1 the owner of waiting workflows: of each tenant in $2, the first that need no more than $3 places together. $6
-# steps or $7 bytes are a place, as in `places_of`. Two processes that admit at once skip each other's rows, so they
-# can't wait for each other. $4 are workflows that the caller has in memory for a verb. A page ends with the workflow
-# that brings it to $5 steps, as in `CLAIM`. It also returns those that were picked and not admitted, in their order.
-ADMIT: Final = f"""
-WITH picked AS MATERIALIZED (
-    SELECT t.tenant, t.number, w.* FROM unnest($2::text[], $3::int[]) AS t(tenant, number) CROSS JOIN LATERAL (
-        SELECT id, started_at, total_steps,
-               greatest((total_steps + $6 - 1) / $6, (definition_bytes + $7 - 1) / $7, 1) AS places
-        FROM workflows
-        WHERE status = 'RUNNING' AND owner IS NULL AND wake_at IS NULL
-          AND coalesce(tenant, '') = coalesce(t.tenant, '')
-          AND (id IN (SELECT unnest($4::uuid[]))) IS NOT TRUE AND feature_level <= {FEATURE_LEVEL}
-        ORDER BY started_at, id
-        LIMIT t.number + 1
-        FOR UPDATE SKIP LOCKED
-    ) AS w
-), fitting AS MATERIALIZED (
-    SELECT *, sum(places) OVER (PARTITION BY tenant ORDER BY started_at, id) <= number AS fits FROM picked
-), page AS (
-    SELECT id FROM (
-        SELECT id, sum(total_steps) OVER (ORDER BY started_at, id) - total_steps AS before FROM fitting WHERE fits
-    ) AS p WHERE before < $5
-), admitted AS (
-    UPDATE workflows AS w
-    SET owner = $1, epoch = w.epoch + 1, timeout_left_s = NULL,
-        deadline_at = coalesce(clock_timestamp() + make_interval(secs => w.timeout_left_s), w.deadline_at)
-    FROM page WHERE w.id = page.id
-    RETURNING w.id
-)
-SELECT f.id, f.tenant, f.places, a.id IS NOT NULL AS admitted
-FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, f.id
-"""  # noqa: S608 - built from a constant
-
 LOAD_WORKFLOWS: Final = f"""
 SELECT id, tenant, origin_instance, config, suppress_subtask_events, definition_bytes, feature_level, created_at,
        {", ".join(WORKFLOW_COLUMNS)}, parent_step, parent_item, root_id, child_ends, {LOAD_SIGNALS} AS signals,
@@ -574,26 +439,5 @@ JOIN workflows AS w ON w.id = x.workflow_id
 WHERE (s.result IS NOT NULL OR s.for_each IS NOT NULL AND s.status = 'COMPLETED')
   AND ($3::bool OR w.tenant IS NOT DISTINCT FROM $4::text)
 """  # noqa: S608 - built from the constants above
-
-# Gives workflows of the process $1 an owner that is never alive, so that any other process may claim them, and notifies
-# the others.
-HAND_OVER: Final = f"""
-WITH handed_over AS (
-    UPDATE workflows SET owner = '{NO_PROCESS}', epoch = epoch + 1 WHERE owner = $1 AND id = ANY($2::uuid[])
-    RETURNING id
-)
-SELECT pg_notify('{PROCESSES}', $1::text) WHERE EXISTS (SELECT FROM handed_over)
-"""  # noqa: S608 - built from constants
-
-BEGIN_TRIAL: Final = "UPDATE workflows SET crashes = $3 WHERE id = $2 AND owner = $1"
-
-FORGET_DEAD: Final = """
-WITH old_ends AS (DELETE FROM unclean_ends WHERE at < clock_timestamp() - interval '1 day'),
-old_commands AS (DELETE FROM commands WHERE created_at < clock_timestamp() - interval '1 hour')
-DELETE FROM processes AS p
-WHERE p.lease_until < clock_timestamp() AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
-  AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)
-  AND NOT EXISTS (SELECT FROM cleanups AS c WHERE c.owner = p.id)
-"""
 
 NOW: Final = "SELECT clock_timestamp()"

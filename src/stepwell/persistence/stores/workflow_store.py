@@ -31,6 +31,7 @@ from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
 from stepwell.persistence.connections.timestamp_codec import with_timestamp_codec
+from stepwell.persistence.rows import claim_statements as claims
 from stepwell.persistence.rows import engine_statements as sql
 from stepwell.persistence.rows.decode_rows import (
     parent_link,
@@ -179,10 +180,12 @@ class PostgresWorkflowStore:
     ) -> list[LoadedWorkflow]:
         ends = UNCLEAN_ENDS if trials else _NO_TRIALS
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, ends, divided)
+            rows = await connection.fetch(
+                claims.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, ends, divided
+            )
             if not rows:
                 if only is None:
-                    await connection.execute(sql.FORGET_DEAD)
+                    await connection.execute(claims.FORGET_DEAD)
                 return []
             loaded = await _load(connection, [row["id"] for row in rows])
         deaths = {row["id"]: row["deaths"] for row in rows}
@@ -193,22 +196,22 @@ class PostgresWorkflowStore:
     @unavailable_in_outage
     async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
         async with self._turn():
-            await self._pool.execute(sql.BEGIN_TRIAL, owner, workflow_id, deaths)
+            await self._pool.execute(claims.BEGIN_TRIAL, owner, workflow_id, deaths)
 
     @unavailable_in_outage
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
         async with self._turn():
-            return len(await self._pool.fetch(sql.RELEASE_IDLE, owner, list(held), now, limit))
+            return len(await self._pool.fetch(claims.RELEASE_IDLE, owner, list(held), now, limit))
 
     @unavailable_in_outage
     async def hand_over(self, owner: UUID, workflow_ids: Collection[UUID]) -> None:
         async with self._turn():
-            await self._pool.execute(sql.HAND_OVER, owner, list(workflow_ids))
+            await self._pool.execute(claims.HAND_OVER, owner, list(workflow_ids))
 
     @unavailable_in_outage
     async def waiting(self) -> list[WaitingCount]:
         async with self._turn():
-            rows = await self._pool.fetch(sql.WAITING)
+            rows = await self._pool.fetch(claims.WAITING)
         return [WaitingCount(row["tenant"], row["number"], row["oldest"]) for row in rows]
 
     @unavailable_in_outage
@@ -216,7 +219,7 @@ class PostgresWorkflowStore:
         places = (STEPS_A_PLACE, BYTES_A_PLACE)
         parameters = (owner, list(wanted), list(wanted.values()), list(held), _STEPS_A_PAGE, *places)
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(sql.ADMIT, *parameters)
+            rows = await connection.fetch(claims.ADMIT, *parameters)
             ids = [row["id"] for row in rows if row["admitted"]]
             loaded = {each.state.id: each for each in (await _load(connection, ids) if ids else [])}
         left = (row for row in reversed(rows) if not row["admitted"])
