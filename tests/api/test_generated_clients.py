@@ -46,6 +46,7 @@ CONFIG_NAMES = {
     "APPROVAL": "ApprovalConfig",
     "SIGNAL": "SignalConfig",
     "DELAY": "DelayConfig",
+    "SUBWORKFLOW": "SubworkflowConfig",
 }
 VALUES: list[Any] = [
     *(None, True, "", "x", "red", "#fff", "red\n", "zoom_in", "media/a/b.png", "x" * 20_001, "\U0001f600" * 20_000),

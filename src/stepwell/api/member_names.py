@@ -25,6 +25,8 @@ _NAMES: Final[Mapping[str, str]] = {
     "on_reject": "OnReject",
     "on_unknown": "OnUnknown",
     "SignalConfig.on_timeout": "OnSignalTimeout",
+    "SubworkflowConfig.inputs": "Inputs",
+    "SubworkflowConfig.workflow": "SubworkflowDefinition",
     "provider_config": "ProviderConfig",
     "result": "StepResult",
     "step_defaults": "StepDefaults",
@@ -43,6 +45,7 @@ _DESCRIPTIONS: Final[Mapping[str, str]] = {
     "StepConfig": "The inputs of a step. The config of its task type, like GenerationConfig, lists them.",
     "StepDefaults": "The config that steps have by default: by task type, or for all under *.",
     "StepResult": "The result of a step. Its members depend on the task type.",
+    "SubworkflowDefinition": "The definition of a sub-workflow: the body of a create without its origin_* members.",
     "WorkflowConfig": "The configuration of a workflow. Members that aren't listed pass through unchanged.",
 }
 _NULL = {"type": "null"}

@@ -4,7 +4,7 @@ from msgspec import UNSET, Raw, ValidationError, field, json, structs
 
 from stepwell.contract.definition import CreateWorkflow, FieldMapping, ForEach, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
-from stepwell.domain.mapping.templates import may_have_expressions, with_literal_texts
+from stepwell.domain.mapping.templates import evaluated_config, may_have_expressions, with_literal_texts
 from stepwell.domain.records import StoredInputs, StoredStep, WorkflowRecord
 
 
@@ -73,6 +73,7 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
     definition = structs.replace(
         definition, run_if=run_if, optional=step.optional or UNSET, when=when, for_each=for_each, repeat=repeat
     )
-    if not evaluates and may_have_expressions(definition.config):
-        definition = structs.replace(definition, config=with_literal_texts(definition.config))
+    config = evaluated_config(definition.task_type, definition.config)
+    if not evaluates and may_have_expressions(config):
+        definition = structs.replace(definition, config={**definition.config, **with_literal_texts(config)})
     return json.encode(definition)

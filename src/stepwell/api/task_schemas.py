@@ -17,9 +17,11 @@ from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS
 from stepwell.domain.mapping.input_mapping import TIMEOUT
 from stepwell.domain.mapping.task_configs import required_inputs
+from stepwell.domain.mapping.templates import SUB_DEFINITION
 
 _VARIANT = "StepVariant"
 _EXPRESSION = "Expression"
+_LITERAL = (TIMEOUT, SUB_DEFINITION)  # members whose texts are no expressions of the step
 
 
 def task_components() -> dict[str, Any]:
@@ -82,7 +84,7 @@ def open_object(struct: type[Struct], *, evaluated: bool = False) -> dict[str, A
     *evaluated*: texts in it may have expressions.
     """
     members = {
-        member.encode_name: _member(member, evaluated=evaluated and member.encode_name != TIMEOUT)
+        member.encode_name: _member(member, evaluated=evaluated and member.encode_name not in _LITERAL)
         for member in fields(struct)
     }
     return {"type": "object", "properties": members, "additionalProperties": True}

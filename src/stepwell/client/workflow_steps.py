@@ -44,7 +44,7 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type GENERATION."""
-        inputs: dict[str, Any] = {
+        config: dict[str, Any] = {
             "prompt": prompt,
             "negative_prompt": negative_prompt,
             "width": width,
@@ -58,7 +58,7 @@ class Workflow(WorkflowBuilder):
             "reference_image_url": reference_image,
             "reference_image_strength": reference_image_strength,
         }
-        return ImageStep(self._add(TaskType.GENERATION, inputs, options), self)
+        return ImageStep(self._add(TaskType.GENERATION, config, options), self)
 
     def editing(
         self,
@@ -79,7 +79,7 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type EDITING."""
-        inputs: dict[str, Any] = {
+        config: dict[str, Any] = {
             "base_image_url": base_image,
             "prompt": prompt,
             "reference_image_urls": reference_images,
@@ -94,7 +94,7 @@ class Workflow(WorkflowBuilder):
             "width": width,
             "height": height,
         }
-        return ImageStep(self._add(TaskType.EDITING, inputs, options), self)
+        return ImageStep(self._add(TaskType.EDITING, config, options), self)
 
     def refine(
         self,
@@ -107,14 +107,14 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type REFINE."""
-        inputs: dict[str, Any] = {
+        config: dict[str, Any] = {
             "base_image_url": base_image,
             "upscale_factor": upscale_factor,
             "sharpness": sharpness,
             "denoise": denoise,
             "prompt": prompt,
         }
-        return ImageStep(self._add(TaskType.REFINE, inputs, options), self)
+        return ImageStep(self._add(TaskType.REFINE, config, options), self)
 
     def video_generation(
         self,
@@ -129,7 +129,7 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> VideoStep:
         """Add a step of the type VIDEO_GENERATION."""
-        inputs: dict[str, Any] = {
+        config: dict[str, Any] = {
             "base_image_url": base_image,
             "prompt": prompt,
             "duration_s": duration_s,
@@ -138,7 +138,7 @@ class Workflow(WorkflowBuilder):
             "height": height,
             "motion": motion,
         }
-        return VideoStep(self._add(TaskType.VIDEO_GENERATION, inputs, options), self)
+        return VideoStep(self._add(TaskType.VIDEO_GENERATION, config, options), self)
 
     def background_fix(
         self,
@@ -151,14 +151,14 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type BACKGROUND_FIX."""
-        inputs: dict[str, Any] = {
+        config: dict[str, Any] = {
             "base_image_url": base_image,
             "background_color": background_color,
             "background_image_url": background_image,
             "prompt": prompt,
             "tolerance": tolerance,
         }
-        return ImageStep(self._add(TaskType.BACKGROUND_FIX, inputs, options), self)
+        return ImageStep(self._add(TaskType.BACKGROUND_FIX, config, options), self)
 
     def face_enhancer(
         self,
@@ -169,8 +169,8 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type FACE_ENHANCER."""
-        inputs: dict[str, Any] = {"base_image_url": base_image, "strength": strength, "radius": radius}
-        return ImageStep(self._add(TaskType.FACE_ENHANCER, inputs, options), self)
+        config: dict[str, Any] = {"base_image_url": base_image, "strength": strength, "radius": radius}
+        return ImageStep(self._add(TaskType.FACE_ENHANCER, config, options), self)
 
     def image_adjuster(
         self,
@@ -186,7 +186,7 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type IMAGE_ADJUSTER."""
-        inputs: dict[str, Any] = {
+        config: dict[str, Any] = {
             "base_image_url": base_image,
             "exposure": exposure,
             "brightness": brightness,
@@ -196,7 +196,7 @@ class Workflow(WorkflowBuilder):
             "gamma": gamma,
             "sharpness": sharpness,
         }
-        return ImageStep(self._add(TaskType.IMAGE_ADJUSTER, inputs, options), self)
+        return ImageStep(self._add(TaskType.IMAGE_ADJUSTER, config, options), self)
 
     def detail_enhancer(
         self,
@@ -207,8 +207,8 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type DETAIL_ENHANCER."""
-        inputs: dict[str, Any] = {"base_image_url": base_image, "strength": strength, "radius": radius}
-        return ImageStep(self._add(TaskType.DETAIL_ENHANCER, inputs, options), self)
+        config: dict[str, Any] = {"base_image_url": base_image, "strength": strength, "radius": radius}
+        return ImageStep(self._add(TaskType.DETAIL_ENHANCER, config, options), self)
 
     def background_remove(
         self,
@@ -219,8 +219,8 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> ImageStep:
         """Add a step of the type BACKGROUND_REMOVE."""
-        inputs: dict[str, Any] = {"base_image_url": base_image, "tolerance": tolerance, "feather": feather}
-        return ImageStep(self._add(TaskType.BACKGROUND_REMOVE, inputs, options), self)
+        config: dict[str, Any] = {"base_image_url": base_image, "tolerance": tolerance, "feather": feather}
+        return ImageStep(self._add(TaskType.BACKGROUND_REMOVE, config, options), self)
 
     def llm_interaction(
         self,
@@ -235,7 +235,7 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> TextStep:
         """Add a step of the type LLM_INTERACTION. It needs *prompt* or *messages*."""
-        inputs: dict[str, Any] = {
+        config: dict[str, Any] = {
             "prompt": prompt,
             "messages": messages,
             "system_prompt": system_prompt,
@@ -244,19 +244,19 @@ class Workflow(WorkflowBuilder):
             "max_tokens": max_tokens,
             "image_urls": images,
         }
-        return TextStep(self._add(TaskType.LLM_INTERACTION, inputs, options), self)
+        return TextStep(self._add(TaskType.LLM_INTERACTION, config, options), self)
 
     def experimental_fal(
         self, *, arguments: Mapping[str, Any] | Value | None = None, **options: Unpack[StepOptions]
     ) -> BuiltStep:
         """Add a step of the type EXPERIMENTAL_FAL."""
-        inputs: dict[str, Any] = {"arguments": arguments}
-        return BuiltStep(self._add(TaskType.EXPERIMENTAL_FAL, inputs, options), self)
+        config: dict[str, Any] = {"arguments": arguments}
+        return BuiltStep(self._add(TaskType.EXPERIMENTAL_FAL, config, options), self)
 
     def passthrough(self, **options: Unpack[StepOptions]) -> BuiltStep:
         """Add a step of the type PASSTHROUGH."""
-        inputs: dict[str, Any] = {}
-        return BuiltStep(self._add(TaskType.PASSTHROUGH, inputs, options), self)
+        config: dict[str, Any] = {}
+        return BuiltStep(self._add(TaskType.PASSTHROUGH, config, options), self)
 
     def approval(
         self,
@@ -268,13 +268,13 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> BuiltStep:
         """Add a step of the type APPROVAL."""
-        inputs: dict[str, Any] = {
+        config: dict[str, Any] = {
             "message": message,
             "choices": choices,
             "on_timeout": on_timeout,
             "on_reject": on_reject,
         }
-        return BuiltStep(self._add(TaskType.APPROVAL, inputs, options), self)
+        return BuiltStep(self._add(TaskType.APPROVAL, config, options), self)
 
     def signal(
         self,
@@ -284,12 +284,23 @@ class Workflow(WorkflowBuilder):
         **options: Unpack[StepOptions],
     ) -> BuiltStep:
         """Add a step of the type SIGNAL."""
-        inputs: dict[str, Any] = {"name": name, "on_timeout": on_timeout}
-        return BuiltStep(self._add(TaskType.SIGNAL, inputs, options), self)
+        config: dict[str, Any] = {"name": name, "on_timeout": on_timeout}
+        return BuiltStep(self._add(TaskType.SIGNAL, config, options), self)
 
     def delay(
         self, *, seconds: float | Value | None = None, until: str | Value | None = None, **options: Unpack[StepOptions]
     ) -> BuiltStep:
         """Add a step of the type DELAY."""
-        inputs: dict[str, Any] = {"seconds": seconds, "until": until}
-        return BuiltStep(self._add(TaskType.DELAY, inputs, options), self)
+        config: dict[str, Any] = {"seconds": seconds, "until": until}
+        return BuiltStep(self._add(TaskType.DELAY, config, options), self)
+
+    def subworkflow(
+        self,
+        *,
+        workflow: Mapping[str, Any] | Value | None = None,
+        inputs: Mapping[str, Any] | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> BuiltStep:
+        """Add a step of the type SUBWORKFLOW."""
+        config: dict[str, Any] = {"workflow": workflow, "inputs": inputs}
+        return BuiltStep(self._add(TaskType.SUBWORKFLOW, config, options), self)

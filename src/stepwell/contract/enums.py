@@ -77,6 +77,7 @@ class TaskType(StrEnum):
     APPROVAL = "APPROVAL"
     SIGNAL = "SIGNAL"
     DELAY = "DELAY"
+    SUBWORKFLOW = "SUBWORKFLOW"
 
 
 class WaitKind(StrEnum):
@@ -88,11 +89,12 @@ class WaitKind(StrEnum):
     WORKFLOW = "workflow"
 
 
-# The types whose steps wait instead of making attempts. They have no provider and no retries.
+# The types whose steps wait, and what for. They have no provider and no retries.
 WAITS_OF: Final[Mapping[TaskType, WaitKind]] = {
     TaskType.APPROVAL: WaitKind.DECISION,
     TaskType.SIGNAL: WaitKind.SIGNAL,
     TaskType.DELAY: WaitKind.DELAY,
+    TaskType.SUBWORKFLOW: WaitKind.WORKFLOW,
 }
 WITHOUT_PROVIDER: Final = frozenset({TaskType.PASSTHROUGH, *WAITS_OF})
 

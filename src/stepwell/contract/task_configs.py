@@ -219,6 +219,20 @@ class DelayConfig(StepConfig, frozen=True, kw_only=True):
     until: WaitEnd | None = None
 
 
+class SubworkflowConfig(StepConfig, frozen=True, kw_only=True):
+    workflow: Annotated[
+        dict[str, Any] | None,
+        Meta(
+            description="The definition of the sub-workflow, as the body of a create without its origin_* members. "
+            "Expressions in it are evaluated by the sub-workflow"
+        ),
+    ] = None
+    inputs: Annotated[
+        dict[str, Any] | None,
+        Meta(description="Members of the sub-workflow's inputs, in place of those that its definition has"),
+    ] = None
+
+
 class ProviderConfig(Struct, frozen=True, kw_only=True):
     """The members of `provider_config` that Stepwell knows. `credential` names one that the settings hold."""
 
@@ -244,4 +258,5 @@ CONFIGS: Mapping[TaskType, type[StepConfig]] = {
     TaskType.APPROVAL: ApprovalConfig,
     TaskType.SIGNAL: SignalConfig,
     TaskType.DELAY: DelayConfig,
+    TaskType.SUBWORKFLOW: SubworkflowConfig,
 }

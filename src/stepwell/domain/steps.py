@@ -47,8 +47,10 @@ _CONDITION_ONLY = FlowPlan(has_condition=True)
 def flow_plan(step: WorkflowStepDefinition) -> FlowPlan | None:
     """Return the flow control of a step; None without any."""
     has_condition, waits_for = step.condition is not None, WAITS_OF.get(step.task_type)
-    if not (isinstance(step.repeat, UnsetType) and isinstance(step.for_each, UnsetType)):
-        return FlowPlan(has_condition=has_condition, for_each=_for_each_plan(step), repeat=_repeat_plan(step))
+    runs_workflow = waits_for is WaitKind.WORKFLOW
+    if runs_workflow or not (isinstance(step.repeat, UnsetType) and isinstance(step.for_each, UnsetType)):
+        items, repeat = _for_each_plan(step), _repeat_plan(step)
+        return FlowPlan(has_condition=has_condition, for_each=items, repeat=repeat, runs_workflow=runs_workflow)
     if waits_for is None:  # hot path
         return _CONDITION_ONLY if has_condition else None
     name = step.config.get("name")

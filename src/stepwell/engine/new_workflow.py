@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, json, structs
 
-from stepwell.contract.enums import WorkflowStatus
+from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState
@@ -46,8 +46,14 @@ def build_workflow(
 ) -> NewWorkflowBundle:
     """Build a new workflow. With *start* it is started.
 
-    Raises `InvalidRequest` if one of its steps has items, which no process can run yet.
+    Raises `InvalidRequest` if one of its steps has items or a sub-workflow, which no process can run yet.
     """
+    if faults := [
+        Fault(("body", "steps", position, "task_type"), "Sub-workflows can't run yet: leave this out", "not_available")
+        for position, step in enumerate(planned.request.steps)
+        if step.task_type is TaskType.SUBWORKFLOW
+    ]:
+        raise InvalidRequest(faults)
     if faults := [
         Fault(
             ("body", "steps", position, "for_each"), "Steps with items can't run yet: leave this out", "not_available"

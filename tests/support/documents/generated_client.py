@@ -89,6 +89,7 @@ _STEPS: Mapping[TaskType, str] = {
     TaskType.APPROVAL: "BuiltStep",
     TaskType.SIGNAL: "BuiltStep",
     TaskType.DELAY: "BuiltStep",
+    TaskType.SUBWORKFLOW: "BuiltStep",
 }
 
 
@@ -128,8 +129,8 @@ def _method(task_type: TaskType) -> Iterator[str]:
     one_of = f" It needs {' or '.join(f'*{_parameter(name)}*' for name in required)}." if len(required) > 1 else ""
     yield f'        """Add a step of the type {task_type}.{one_of}"""'
     members = ", ".join(f'"{name}": {_parameter(name)}' for name in names)
-    yield f"        inputs: dict[str, Any] = {{{members}}}"
-    yield f"        return {step}(self._add(TaskType.{task_type.name}, inputs, options), self)\n"
+    yield f"        config: dict[str, Any] = {{{members}}}"
+    yield f"        return {step}(self._add(TaskType.{task_type.name}, config, options), self)\n"
 
 
 def _parameter(name: str) -> str:

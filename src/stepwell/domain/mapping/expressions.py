@@ -16,11 +16,14 @@ from jmespath.parser import Parser
 from msgspec import Struct
 
 from stepwell.contract.definition import MAX_FROM_FIELD
+from stepwell.contract.enums import TaskType
 from stepwell.domain.mapping.interpreter import evaluate
 from stepwell.domain.mapping.templates import (
     MAX_EXPRESSIONS,
     MAX_STEP_EXPRESSIONS,
+    SUB_DEFINITION,
     TemplateError,
+    evaluated_config,
     may_have_expressions,
     parse_template,
     texts_of,
@@ -131,10 +134,23 @@ def expressions_of(body: Any) -> list[str]:
 
 
 def _all_expressions(body: Any) -> Iterator[str]:
-    for from_field in _from_fields(body):
-        if not _PLAIN.fullmatch(from_field):
-            yield from_field
-    yield from islice(_in_steps(body), MAX_EXPRESSIONS)
+    for definition in _definitions(body):
+        for from_field in _from_fields(definition):
+            if not _PLAIN.fullmatch(from_field):
+                yield from_field
+        yield from islice(_in_steps(definition), MAX_EXPRESSIONS)
+
+
+def _definitions(body: Any) -> Iterator[Any]:
+    """Yield *body*, and the definitions of sub-workflows in it."""
+    stack = [body]
+    while stack:
+        definition = stack.pop()
+        yield definition
+        for step in _members(definition, "steps"):
+            config = step.get("config") if isinstance(step, dict) else None
+            if isinstance(config, dict) and step.get("task_type") == TaskType.SUBWORKFLOW:
+                stack.append(config.get(SUB_DEFINITION))
 
 
 def _in_steps(body: Any) -> Iterator[str]:
@@ -149,6 +165,8 @@ def _in_steps(body: Any) -> Iterator[str]:
                 yield text
         for_each = step.get("for_each")
         source = {name: for_each.get(name) for name in ("items", "count")} if isinstance(for_each, dict) else {}
+        if isinstance(config, dict):
+            config = evaluated_config(step.get("task_type"), config)
         for part in (source, config):
             if not isinstance(part, dict) or not may_have_expressions(part):
                 continue

@@ -22,6 +22,7 @@ _REQUIRED: Mapping[TaskType, tuple[str, ...]] = {
     TaskType.APPROVAL: (),
     TaskType.SIGNAL: (),
     TaskType.DELAY: (),
+    TaskType.SUBWORKFLOW: (),
 }
 
 

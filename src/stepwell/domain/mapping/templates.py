@@ -11,8 +11,10 @@ from typing import Any, Final
 from msgspec import DecodeError, Struct, json
 
 from stepwell.contract.definition import MAX_FROM_FIELD
+from stepwell.contract.enums import TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 
+SUB_DEFINITION: Final = "workflow"  # the member of a config that has the definition of a sub-workflow
 OPENING: Final = "${"
 ESCAPED: Final = "$" + OPENING
 MAX_EXPRESSION: Final = MAX_FROM_FIELD  # characters
@@ -144,6 +146,16 @@ def with_literal(text: str, expressions: Sequence[TemplateExpression]) -> str:
 def with_literal_texts(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return *config*, whose texts are literal, with each `${` escaped: then it means the same as a template."""
     return with_values(config, {each.place: each.text.replace(OPENING, ESCAPED) for each in texts_of(config)})
+
+
+def evaluated_config(task_type: TaskType | None, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the members of a step's *config* whose texts the step evaluates.
+
+    A sub-workflow evaluates the texts of its own definition.
+    """
+    if task_type != TaskType.SUBWORKFLOW or SUB_DEFINITION not in config:  # hot path
+        return config
+    return {name: value for name, value in config.items() if name != SUB_DEFINITION}
 
 
 def may_have_expressions(config: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ What must hold:
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
@@ -35,6 +35,7 @@ from stepwell.domain.mapping.templates import (
     TemplateError,
     TemplateExpression,
     escaped_from,
+    evaluated_config,
     may_have_expressions,
     parse_template,
     texts_of,
@@ -115,11 +116,12 @@ class ExpressionChecks:
 
     def of(self, step: PartialStep, position: int) -> CheckedExpressions:
         """Check the condition of the step at *position*, and the expressions in its config."""
-        own = step.config if step.config and may_have_expressions(step.config) else None
+        config = evaluated_config(step.task_type, step.config) if step.config else None
+        own = config if config and may_have_expressions(config) else None
         if own is None and step.condition is None and step.repeat is None and step.for_each is None:
             return _NO_EXPRESSIONS
         loc: Loc = ("body", "steps", position)
-        found, config, for_each = _Found(waits=step.task_type in WAITS_OF), None, None
+        found, changed, for_each = _Found(waits=step.task_type in WAITS_OF), None, None
         if step.condition is not None:
             self._check_condition(step.condition, (*loc, "when"), found)
         if step.repeat is not None:
@@ -128,9 +130,9 @@ class ExpressionChecks:
             for_each = self._check_items(step.for_each.valid, (*loc, "for_each"), found)
             found.item = step.for_each.valid.as_ or ITEM
         if own is not None:
-            config = self._check_texts(own, (*loc, "config"), found)
+            changed = self._check_texts(own, (*loc, "config"), found)
         return CheckedExpressions(
-            config,
+            None if changed is None else {**(step.config or {}), **changed},
             for_each,
             evaluates=True,
             places=frozenset(found.places),
@@ -172,7 +174,7 @@ class ExpressionChecks:
             return None
         return expression if self._may_have_more([expression], place, found) else None
 
-    def _check_texts(self, config: JsonObject, loc: Loc, found: "_Found") -> JsonObject | None:
+    def _check_texts(self, config: Mapping[str, Any], loc: Loc, found: "_Found") -> JsonObject | None:
         """Check the texts in *config*. Return it with each literal `${` escaped; None if it is equal."""
         literal = dict[tuple[str | int, ...], str]()
         for number, text in enumerate(texts_of(config), 1):

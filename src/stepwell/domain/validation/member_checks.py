@@ -23,7 +23,7 @@ from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT
-from stepwell.domain.mapping.templates import may_have_expressions, texts_of
+from stepwell.domain.mapping.templates import evaluated_config, may_have_expressions, texts_of
 from stepwell.domain.spelling import similar_names
 from stepwell.domain.steps import StepMembers
 from stepwell.domain.strict_json.normalise import Handling
@@ -70,7 +70,7 @@ class MemberChecks:
     def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
         """Yield the faults of the step at *loc*, and collect its warnings."""
         for value, name in (
-            (step.config, "config"),
+            (evaluated_config(step.task_type, step.config or {}), "config"),
             (step.provider_config, "provider_config"),
             (step.fallback_config, "fallback_provider_config"),
         ):

@@ -22,6 +22,7 @@ _WAIT_OUTPUTS = {
     TaskType.APPROVAL: frozenset({"choice", "approved", "note", "data", "by", "at"}),
     TaskType.SIGNAL: frozenset({"data", "by", "at"}),
     TaskType.DELAY: frozenset({"until"}),
+    TaskType.SUBWORKFLOW: frozenset({"workflow_id", "status", "results", "final"}),
 }
 
 

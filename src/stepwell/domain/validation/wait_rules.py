@@ -69,7 +69,8 @@ class WaitRules:
             TaskType.SIGNAL: lambda: self._signal_faults(config, step),
             TaskType.DELAY: lambda: self._delay_faults(config),
         }
-        yield from rules[task_type]()
+        if (rule := rules.get(task_type)) is not None:
+            yield from rule()
 
     def warnings(self, step: PartialStep, task_type: TaskType, loc: Loc) -> Iterator[DefinitionWarning]:
         """Yield the warnings about the step at *loc*."""

@@ -42,6 +42,7 @@ from stepwell.domain.validation.provider_rules import (
 from stepwell.domain.validation.repeat_rules import repeat_faults
 from stepwell.domain.validation.step_outputs import StepOutputs
 from stepwell.domain.validation.step_rules import Defaults, input_faults, known_defaults, known_inputs, mapping_faults
+from stepwell.domain.validation.sub_workflow_rules import SubWorkflowRules, nested_steps
 from stepwell.domain.validation.wait_rules import WaitRules
 from stepwell.domain.webhooks.delivery import WEBHOOK_URL, UrlRule, url_fault
 from stepwell.domain.workflow_config import read_workflow_config
@@ -94,11 +95,14 @@ def validate_workflow(
     handling: Handling = Handling.STRICT,
     definition_bytes: int = 0,
     now: datetime | None = None,
+    depth: int = 0,
+    given: frozenset[str] = frozenset(),
 ) -> ValidatedWorkflow:
     """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
 
     *handling* is that of unknown members. *definition_bytes* is the size of *body* by
     `workflow_limits.definition_size`; 0 if that is unknown. *now* is the present time, for rules about times.
+    *depth* is that of a sub-workflow below the body of the request, and *given* the inputs that its step gives.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
@@ -107,14 +111,14 @@ def validate_workflow(
         request = _convert(CreateWorkflow, body, handling)
     except ValidationError:
         body = normalise(CreateWorkflow, body, handling)
-        rules = _faults_of_valid_parts(body, catalog, expressions, handling, now)
+        rules = _faults_of_valid_parts(body, catalog, expressions, handling, now, depth)
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), rules)
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
-    names = input_names(request.inputs, request.inputs_schema)
+    names = input_names(request.inputs, request.inputs_schema) | given
     parts = _check_parts([to_partial_step(step) for step in request.steps], names, expressions, handling)
     checks = MemberChecks(request.config, _valid_defaults(request.config), catalog, handling, now)
     refused = chain(
-        _rule_faults(parts, request.config, request.webhook_url, catalog, expressions, checks),
+        _rule_faults(parts, request.config, request.webhook_url, catalog, expressions, checks, depth),
         inputs_faults(request.inputs, request.inputs_schema),
     )
     if faults := cap_faults(refused, MAX_FAULTS):
@@ -222,7 +226,7 @@ def _with_expressions(
 
 
 def _faults_of_valid_parts(
-    body: Any, catalog: ProviderCatalog, expressions: Expressions, handling: Handling, now: datetime | None
+    body: Any, catalog: ProviderCatalog, expressions: Expressions, handling: Handling, now: datetime | None, depth: int
 ) -> Iterator[Fault]:
     """Yield the faults that the rules find in the valid parts of a body whose structure is broken."""
     if not isinstance(body, dict):
@@ -232,7 +236,7 @@ def _faults_of_valid_parts(
     parts = _check_parts(partial_steps, frozenset(), expressions, handling)  # a refusal has no warnings
     config, url = config if isinstance(config, dict) else {}, body.get("webhook_url")
     checks = MemberChecks(config, _valid_defaults(config), catalog, handling, now)
-    yield from _rule_faults(parts, config, url, catalog, expressions, checks)
+    yield from _rule_faults(parts, config, url, catalog, expressions, checks, depth)
     yield from inputs_faults(body.get("inputs"), body.get("inputs_schema"))
 
 
@@ -243,13 +247,14 @@ def _rule_faults(
     catalog: ProviderCatalog,
     expressions: Expressions,
     checks: MemberChecks,
+    depth: int,
 ) -> Iterator[Fault]:
     """Yield the faults that a body may have although its structure is valid."""
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
     known = normalise(WorkflowConfig, without_nulls(config), checks.handling)
     yield from iter_faults(WorkflowConfig, known, ("body", "config"))
-    if len(parts.steps) > MAX_STEPS:
-        yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps", "too_long")
+    if len(parts.steps) + sum(map(nested_steps, parts.steps)) > MAX_STEPS:
+        yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps, nested ones included", "too_long")
         return
     defaults = _valid_defaults(config)
     used = {step.task_type: None for step in parts.steps if step.task_type is not None}
@@ -260,6 +265,9 @@ def _rule_faults(
     outputs = StepOutputs(parts.steps, catalog)
     waits = WaitRules(defaults, config.get("workflow_timeout_s"), checks.now)
     items = ItemRules(parts.graph, expressions, outputs.refusal)
+    check = partial(_check_nested, catalog, expressions, checks.handling, checks.now, depth + 1)
+    below = SubWorkflowRules(defaults, depth, check)
+    yield from below.default_faults()
     for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
@@ -279,13 +287,33 @@ def _rule_faults(
             yield from checked.faults
             yield from output_faults(checked, parts.graph.position_of, outputs.refusal)
             checks.add_warnings(checked.warnings)
+        if step.task_type is TaskType.SUBWORKFLOW:
+            yield from below.faults(step, loc)
         yield from items.faults(step, loc, checked.places)
         checks.add_warnings(items.warnings(step, loc))
         yield from repeat_faults(step, expressions, partial(outputs.run_refusal, position), loc)
         yield from provider_faults(step, known, catalog, loc)
         yield from files.faults(step, loc, checked.places)
         yield from checks.faults(step, loc)
+    checks.add_warnings(below.warnings)
     yield from checks.last_faults()
+
+
+def _check_nested(
+    catalog: ProviderCatalog,
+    expressions: Expressions,
+    handling: Handling,
+    now: datetime | None,
+    depth: int,
+    body: Any,
+    given: frozenset[str],
+) -> tuple[Sequence[Fault], Sequence[DefinitionWarning]]:
+    """Return the faults and the warnings of the definition of a sub-workflow. Its step gives it the inputs *given*."""
+    try:
+        valid = validate_workflow(body, catalog, expressions, handling=handling, now=now, depth=depth, given=given)
+    except InvalidRequest as error:
+        return error.faults, ()
+    return (), valid.warnings
 
 
 def _valid_defaults(config: JsonObject) -> dict[str, JsonObject]:

@@ -24,7 +24,7 @@ from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.domain.mapping.items import StepItem, item_mappings, item_texts
-from stepwell.domain.mapping.templates import may_have_expressions
+from stepwell.domain.mapping.templates import evaluated_config, may_have_expressions
 from stepwell.domain.model import ItemState, Task
 from stepwell.domain.records import LoadedWorkflow, StepRecord
 from stepwell.domain.steps import ResolvedStep
@@ -324,6 +324,6 @@ class ActiveWorkflow:
             evaluates = evaluates or bool(item_texts(definition.for_each))
         if self._expressions is None:
             return tuple(sources)
-        if evaluates or may_have_expressions(definition.config):
+        if evaluates or may_have_expressions(evaluated_config(definition.task_type, definition.config)):
             sources.update(step.plan.depends_on)
         return tuple(sources)

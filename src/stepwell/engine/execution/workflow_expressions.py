@@ -14,7 +14,7 @@ from stepwell.domain.mapping.config_expressions import (
     condition_text,
 )
 from stepwell.domain.mapping.items import item_texts
-from stepwell.domain.mapping.templates import ESCAPED, OPENING, ConfigText, parse_template, texts_of
+from stepwell.domain.mapping.templates import ESCAPED, OPENING, ConfigText, evaluated_config, parse_template, texts_of
 from stepwell.domain.model import WorkflowState
 from stepwell.domain.records import LoadedWorkflow
 
@@ -94,7 +94,7 @@ class WorkflowExpressions:
         definition = self._steps[position].definition
         match part:
             case StepPart.CONFIG:
-                return texts_of(definition.config)
+                return texts_of(evaluated_config(definition.task_type, definition.config))
             case StepPart.CONDITION:
                 return () if definition.condition is None else [condition_text(definition.condition)]
             case StepPart.ITEMS:

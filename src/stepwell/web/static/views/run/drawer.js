@@ -13,7 +13,7 @@ import { inputsOf } from "./step_inputs.js";
 const READ_INTERVAL_MS = 5_000;
 const FACTOR = 10; // the pause after a read is at least this many times as long as the read was
 const MOST_ATTEMPTS = 20; // at first, and with each "Show older"
-const WITHOUT_ATTEMPTS = new Set(["APPROVAL", "SIGNAL", "DELAY"]); // these steps wait, and have no provider
+const WITHOUT_ATTEMPTS = new Set(["APPROVAL", "SIGNAL", "DELAY", "SUBWORKFLOW"]); // these steps wait, and have no provider
 const RECEIPTS = {
   never_started: "Never sent to the provider",
   provider_cancelled: "Cancelled by the provider",

@@ -1,0 +1,98 @@
+"""Validates the steps that run sub-workflows: SUBWORKFLOW.
+
+What must hold:
+- The definition of a sub-workflow is validated by all rules of a definition, at any depth. Each fault and each warning
+  has its place in the body of the request.
+- Sub-workflows are nested at most `MAX_DEPTH` deep. The steps of all definitions in the body count together.
+- A rule about an input waits until the step runs, because the step may replace it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from stepwell.contract.enums import TaskType
+from stepwell.contract.problems import DefinitionWarning
+from stepwell.domain.errors import Fault
+from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.domain.strict_json.schema_faults import Loc
+from stepwell.domain.validation.partial_step import PartialStep
+
+MAX_DEPTH: Final = 5
+INPUTS: Final = "inputs"
+_ORIGIN: Final = ("origin_instance", "origin_zone", "origin_tenant_id", "origin_reference")
+_PLACEHOLDER: Final = "parent"  # in place of the origin, which is the parent's
+
+# Takes a definition and the names of the inputs that its step gives. Returns its faults and warnings.
+NestedCheck: TypeAlias = Callable[[Any, frozenset[str]], tuple[Sequence[Fault], Sequence[DefinitionWarning]]]
+
+
+def with_origin(definition: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the *definition* of a sub-workflow as the body of a create, with the *origin* of its parent."""
+    return {**(origin or {_ORIGIN[0]: _PLACEHOLDER}), **definition}
+
+
+def nested_steps(step: PartialStep) -> int:
+    """Return the number of steps of the sub-workflows in the step, at any depth. These need not be valid."""
+    if step.task_type is not TaskType.SUBWORKFLOW or step.config is None:  # hot path
+        return 0
+    number, stack = 0, [step.config.get(SUB_DEFINITION)]
+    while stack:
+        definition = stack.pop()
+        steps = definition.get("steps") if isinstance(definition, dict) else None
+        for each in steps if isinstance(steps, list) else ():
+            number += 1
+            config = each.get("config") if isinstance(each, dict) else None
+            if isinstance(config, dict) and each.get("task_type") == TaskType.SUBWORKFLOW:
+                stack.append(config.get(SUB_DEFINITION))
+    return number
+
+
+class SubWorkflowRules:
+    """The rules of one definition at *depth*, 0 for the body itself. *check* validates a definition below it."""
+
+    def __init__(self, defaults: Mapping[str, Mapping[str, Any]], depth: int, check: NestedCheck) -> None:
+        self._defaults, self._depth, self._check = defaults, depth, check
+        self.warnings: list[DefinitionWarning] = []
+
+    def default_faults(self) -> Iterator[Fault]:
+        """Yield the faults of `step_defaults`."""
+        if SUB_DEFINITION in self._defaults.get(TaskType.SUBWORKFLOW, ()):
+            message = "A step has its sub-workflow in its own config: step_defaults can't define it"
+            yield Fault(("body", "config", "step_defaults", TaskType.SUBWORKFLOW, SUB_DEFINITION), message, "bad_field")
+
+    def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
+        """Yield the faults of the step at *loc*. Collect its warnings."""
+        for index, mapping in enumerate(step.input_mappings or ()):
+            if mapping is not None and not mapping.to_field.startswith(f"{INPUTS}."):
+                message = f"A mapping gives an input of the sub-workflow: write {INPUTS}.NAME"
+                yield Fault((*loc, "input_mappings", index, "to_field"), message, "bad_field")
+        if step.config is None:
+            return
+        if step.config.get("timeout_s") is not None:
+            message = "A SUBWORKFLOW has no timeout: give the definition a workflow_timeout_s"
+            yield Fault((*loc, "config", "timeout_s"), message, "unused_member")
+        place = (*loc, "config", SUB_DEFINITION)
+        definition = step.config.get(SUB_DEFINITION)
+        if definition is None:
+            yield Fault(place, "A SUBWORKFLOW needs a definition", "missing")
+        elif self._depth >= MAX_DEPTH:
+            yield Fault(place, f"Sub-workflows are nested at most {MAX_DEPTH} deep", "too_deep")
+        elif isinstance(definition, dict):
+            yield from self._nested_faults(step, definition, place)
+
+    def _nested_faults(self, step: PartialStep, definition: dict[str, Any], place: Loc) -> Iterator[Fault]:
+        for member in _ORIGIN:
+            if definition.get(member) is not None:
+                yield Fault((*place, member), "A sub-workflow has its parent's: leave this out", "unused_member")
+        body = with_origin({name: value for name, value in definition.items() if name not in _ORIGIN})
+        faults, warnings = self._check(body, _given(step))
+        for fault in faults:
+            yield Fault((*place, *fault.loc[1:]), fault.msg, fault.type)
+        self.warnings += [DefinitionWarning((*place, *each.loc[1:]), each.msg, each.type) for each in warnings]
+
+
+def _given(step: PartialStep) -> frozenset[str]:
+    """Return the names of the inputs that the step gives its sub-workflow, as far as they are known."""
+    own = (step.config or {}).get(INPUTS)
+    mapped = [mapping.to_field.split(".") for mapping in step.input_mappings or () if mapping is not None]
+    return frozenset(own if isinstance(own, dict) else ()) | {names[1] for names in mapped if len(names) > 1}
