@@ -98,6 +98,14 @@ def test_an_item_does_not_start_when_no_result_has_room() -> None:
     assert [row.status for row in sim.item_rows.values()] == [FAILED, PENDING]
 
 
+def test_no_item_starts_after_the_result_of_another_one_had_no_room() -> None:
+    sim = flow(StepSpec(items=5, concurrency=1, collect=True))
+    sim.run.output_budget.max_bytes = 20  # for two of b'{"run":0}'
+    assert sim.drive() is WorkflowStatus.COMPLETED
+    assert len(sim.task_rows) == 3
+    assert [row.status for row in sim.item_rows.values()] == [COMPLETED] * 2 + [FAILED] * 3
+
+
 def test_each_item_repeats() -> None:
     scripts = {(item, run): Script(score=score) for item in range(2) for run, score in enumerate([0.1, 0.9, 0.5])}
     sim = flow(StepSpec(items=2, repeat=RepeatSpec(3, None, has_best=True), scripts=scripts))

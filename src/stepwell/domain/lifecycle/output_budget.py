@@ -7,6 +7,7 @@ What must hold:
 - The results of a workflow are never larger together than its limit, whatever happens to its process: the count is
   that of the stored results when the workflow is loaded, and each result is counted before it is recorded.
 - A result that doesn't fit fails its step. It isn't counted, so a smaller one may still fit.
+- Whoever has many attempts like that one stops at the first: each of them is paid for.
 - Beyond `ERRORS_MAX_BYTES`, errors are cut to their first `_SHORT` characters.
 """
 
@@ -23,11 +24,13 @@ class OutputBudget:
 
     def __init__(self, result_bytes: int = 0, errors: Iterable[str | None] = ()) -> None:
         self.max_bytes, self.result_bytes = RESULTS_MAX_BYTES, result_bytes
+        self._has_refused = False
         self._error_bytes = sum(len(error) for error in errors if error is not None)
 
     def refusal(self, result: bytes) -> str | None:
         """Count the *result*, and return None. If it doesn't fit, return the error of its step."""
         if self.result_bytes + len(result) > self.max_bytes:
+            self._has_refused = True
             return (
                 f"the results of the workflow would be over {self.max_bytes:,} bytes together "
                 "(STEPWELL_RESULTS_MAX_BYTES): files belong into artifacts, their paths into results"
@@ -37,8 +40,8 @@ class OutputBudget:
 
     @property
     def is_used_up(self) -> bool:
-        """True if no further result fits."""
-        return self.result_bytes >= self.max_bytes
+        """True if no further result fits, or one did not fit."""
+        return self._has_refused or self.result_bytes >= self.max_bytes
 
     def release(self, size: int) -> None:
         """Uncount a result of that *size*, because another one replaces it."""

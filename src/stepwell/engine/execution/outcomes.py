@@ -183,7 +183,7 @@ class Outcomes:
     # Log lines
 
     def _log_end(self, name: str, workflow: ActiveWorkflow, event: HistoryEvent, task: Task | None) -> None:
-        error = None if task is None else task.error
+        error = event.data.get("error") if task is None else task.error  # a step with items ends without an attempt
         failed = event.type in _FAILURES
         if event.type is EventType.STEP_CANCELLED and workflow.run.state.status is not WorkflowStatus.CANCELLED:
             # No user has cancelled the workflow, so this follows from a failure.
