@@ -13,13 +13,14 @@ from msgspec import convert, json, structs
 
 from stepwell.contract.definition import ForEach
 from stepwell.contract.enums import StepStatus, WorkflowStatus
-from stepwell.domain.lifecycle.inputs import Pause, RetryDue, RunVerdict
-from stepwell.domain.model import ItemPlace
-from stepwell.domain.records import WHOLE, WorkflowRecord
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, RetryDue, RunVerdict
+from stepwell.domain.model import ItemPlace, Task
+from stepwell.domain.records import WHOLE, TaskPlace, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from support.database.stored_items import make_before_items, make_with_items
-from support.database.stored_workflows import OTHER, Stored, renamed
+from stepwell.ports.cleanups import FIRST
+from support.database.stored_items import ItemWorkflow, make_before_items, make_with_items
+from support.database.stored_workflows import ME, OTHER, Stored, renamed
 from support.workflows.definitions import body, join
 
 COMPLETED, FAILED, PENDING, RUNNING = StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.PENDING, StepStatus.RUNNING
@@ -97,6 +98,15 @@ async def test_claims_load_items(stored: Stored) -> None:
     assert [task.place for task in claimed.open_tasks] == [ItemPlace(0, 1)]
 
 
+async def all_tasks(stored: Stored, workflow: ItemWorkflow) -> list[Task]:
+    found = await stored.here.reader.tasks(EVERY_TENANT, workflow.workflow_id, include_deleted=True)
+    return [each.task for each in found or ()]
+
+
+def task_of(tasks: list[Task], item: int) -> Task:
+    return next(task for task in tasks if task.place == ItemPlace(0, item))
+
+
 async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1, 2], collect=True)
     for item in (1, 0):
@@ -111,6 +121,26 @@ async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
         (0, ItemPlace(0, 1), 1, "a"),
         (0, ItemPlace(0, 1), 2, "a"),
     ]
+
+
+async def test_a_cleanup_and_a_list_take_the_tasks_of_items_page_by_page(stored: Stored) -> None:
+    workflow = await make_with_items(stored, [1, 2, 3], collect=True)
+    for item in (2, 0, 1):
+        await workflow.complete(item, {})
+    await workflow.write(Cancel("alice"))
+    await workflow.write(Cleanup("alice", cleanup_tasks=True))
+    pages, place = list[list[int]](), FIRST
+    while page := await stored.here.cleanups.next_tasks(ME, workflow.workflow_id, place, 2):
+        places = [each.record.task.place for each in page]
+        pages.append([item.item for item in places if item is not None])
+        place = TaskPlace.of(page[-1].record.task)
+    assert pages == [[0, 1], [2]]
+    after = TaskPlace.of(task_of(await all_tasks(stored, workflow), 1))
+    rest = await stored.here.reader.task_slice(
+        EVERY_TENANT, workflow.workflow_id, after, 9, 10_000, include_deleted=True
+    )
+    assert rest is not None
+    assert [each.task.place for each in rest.tasks] == [ItemPlace(0, 2)]
 
 
 async def test_the_best_result_of_an_item_is_kept_while_it_repeats(stored: Stored) -> None:
