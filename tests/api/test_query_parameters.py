@@ -44,12 +44,13 @@ def test_an_empty_query_has_the_defaults() -> None:
 def test_every_parameter_is_decoded() -> None:
     query = parse_query(
         b"skip=7&limit=1000&status=PAUSED&origin_instance=a%20b+c&origin_tenant_id=%C3%A9&include_deleted=1"
-        b"&include_steps=false",
+        b"&include_children=true&include_steps=false",
         ListQuery,
     ).as_page(CURSORS)
     assert (query.skip, query.limit, query.statuses) == (7, 1000, (WorkflowStatus.PAUSED,))
     assert (query.origin_instance, query.origin_tenant_id) == ("a b c", "é")
-    assert (query.include_deleted, query.parts) == (True, WorkflowParts(steps=False))
+    assert (query.include_deleted, query.include_children) == (True, True)
+    assert query.parts == WorkflowParts(steps=False)
 
 
 @pytest.mark.parametrize(

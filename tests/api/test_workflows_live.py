@@ -87,6 +87,7 @@ class TestCreate:
             "origin_reference": None,
             "webhook_url": None,
             "labels": {},
+            "parent": None,
             "error_message": None,
             "errors": [],
             "cost": None,

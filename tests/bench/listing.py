@@ -138,7 +138,7 @@ async def measure_searches(dsn: str, rounds: int) -> None:
 async def build_indexes_under_load(dsn: str) -> None:
     """Drop the indexes of the searches and build them again, while a client updates a row every few milliseconds."""
     connection = await asyncpg.connect(dsn)
-    for name in ("workflows_by_name", "workflows_by_reference", "workflows_by_zone"):
+    for name in ("workflows_list_by_name", "workflows_list_by_reference", "workflows_list_by_zone"):
         await connection.execute(f"DROP INDEX {name}")
     waits, done = list[float](), asyncio.Event()
 

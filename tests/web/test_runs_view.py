@@ -216,6 +216,7 @@ async def test_the_url_has_every_filter_and_order_of_the_api(user: User) -> None
         "created_after": "2026-01-01T00:00:00Z",
         "created_before": "2026-02-01T00:00:00Z",
         "include_deleted": "true",
+        "include_children": "true",
         "order": "created_at",
         "limit": "25",
         "cursor": "c",

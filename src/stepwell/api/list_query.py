@@ -46,6 +46,7 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
 
     created_after: Annotated[Time, Meta(description="Only workflows created after this time")] | UnsetType = UNSET
     created_before: Annotated[Time, Meta(description="Only workflows created before this time")] | UnsetType = UNSET
+    include_children: Annotated[bool, Meta(description="Whether sub-workflows are included")] = False
     include_deleted: Annotated[bool, Meta(description="Whether deleted workflows are included")] = False
     label: Labels = ()
     name: (
@@ -93,6 +94,7 @@ class FilterQuery(CheckedQuery, frozen=True, kw_only=True):
             "created_after": None if self.created_after is UNSET else _time(self.created_after),
             "created_before": None if self.created_before is UNSET else _time(self.created_before),
             "include_deleted": self.include_deleted,
+            "include_children": self.include_children,
         }
 
 

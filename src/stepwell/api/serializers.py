@@ -19,6 +19,7 @@ from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.workflows import (
     ItemCounts,
+    ParentWorkflow,
     WaitingFor,
     WorkflowCleanupDetail,
     WorkflowCleanupError,
@@ -29,6 +30,7 @@ from stepwell.contract.workflows import (
 from stepwell.domain.model import FlowState, HistoryEvent, StepState, WorkflowState
 from stepwell.domain.records import (
     CleanupReport,
+    ParentLink,
     StepAttempts,
     StepRecord,
     StepSnapshot,
@@ -183,6 +185,7 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         origin_zone=record.origin_zone,
         origin_tenant_id=record.tenant,
         origin_reference=record.origin_reference,
+        parent=_parent(record.parent),
         webhook_url=state.webhook_url,
         labels=record.labels,
         error_message=summary.error_message,
@@ -197,6 +200,10 @@ async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[Definiti
         warnings=list(warnings) or UNSET,
         steps=steps,
     )
+
+
+def _parent(link: ParentLink | None) -> ParentWorkflow | None:
+    return None if link is None else ParentWorkflow(link.workflow_id, link.step_id, link.item)
 
 
 async def page_to_public(page: WorkflowPage, skip: int, limit: int) -> WorkflowListResponse:

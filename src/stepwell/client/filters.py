@@ -20,6 +20,7 @@ class CountFilters(TypedDict, total=False):
     created_after: datetime | str | None
     created_before: datetime | str | None
     include_deleted: bool | None
+    include_children: bool | None
 
 
 class ListFilters(CountFilters, total=False):

@@ -101,6 +101,14 @@ class WorkflowStepPublic(Struct, kw_only=True):
     updated_at: Time
 
 
+class ParentWorkflow(Struct, frozen=True):
+    """The step of another workflow that runs a sub-workflow."""
+
+    workflow_id: UUID
+    step_id: str
+    item: Annotated[int, Meta(description="The number of the step's item; null without for_each")] | None = None
+
+
 class WorkflowPublic(Struct, kw_only=True):
     id: UUID
     name: str
@@ -123,6 +131,9 @@ class WorkflowPublic(Struct, kw_only=True):
     origin_reference: str | None = None
     webhook_url: str | None = None
     labels: Annotated[dict[str, str], Meta(description="The labels by which lists can be filtered")] = {}
+    parent: (
+        Annotated[ParentWorkflow, Meta(description="Which step runs it; null unless it is a sub-workflow")] | None
+    ) = None
     error_message: (
         Annotated[str, Meta(description="The first entry of errors that isn't about an optional step")] | None
     ) = None

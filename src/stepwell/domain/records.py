@@ -427,7 +427,7 @@ class WorkflowFilter(Struct, frozen=True, kw_only=True):
     """The conditions that all listed workflows meet. None and () set no condition.
 
     `statuses` are alternatives. `labels` are `key:value`, and a workflow has all of them. `name` is a prefix,
-    case-insensitive. `created_after` and `created_before` are exclusive.
+    case-insensitive. `created_after` and `created_before` are exclusive. `include_children`: sub-workflows match, too.
     """
 
     statuses: tuple[WorkflowStatus, ...] = ()
@@ -440,6 +440,7 @@ class WorkflowFilter(Struct, frozen=True, kw_only=True):
     created_after: datetime | None = None
     created_before: datetime | None = None
     include_deleted: bool = False
+    include_children: bool = False
 
 
 class ListFilter(WorkflowFilter, frozen=True, kw_only=True):

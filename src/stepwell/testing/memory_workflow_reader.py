@@ -314,6 +314,7 @@ def _matches(record: WorkflowRecord, scope: TenantScope, query: WorkflowFilter) 
         and query.origin_instance in (None, record.origin_instance)
         and query.origin_tenant_id in (None, record.tenant)
         and (query.include_deleted or record.state.deleted_at is None)
+        and (query.include_children or record.parent is None)
     )
 
 

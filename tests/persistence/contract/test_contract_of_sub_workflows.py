@@ -8,6 +8,7 @@ What must hold:
 """
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -150,6 +151,22 @@ async def test_the_statuses_of_sub_workflows_are_read_together(stored: Stored) -
     assert await stored.workflow_store.statuses(EVERY_TENANT, ids) == statuses
     assert await stored.workflow_store.statuses(TenantScope("t"), ids) == statuses
     assert await stored.workflow_store.statuses(TenantScope("u"), ids) == {}
+
+
+async def test_lists_have_sub_workflows_only_if_they_are_asked_for(stored: Stored) -> None:
+    parent = await stored.make(LABELLED)
+    child = await make_child(stored, parent, definition=LABELLED)
+    reader = stored.here.reader
+    several: list[dict[str, Any]] = [{}, {"labels": ("colour:red",)}, {"statuses": (WorkflowStatus.RUNNING,)}]
+    for filters in [*several, {"name": "n"}]:
+        for included, ids in ((False, {parent.workflow_id}), (True, {parent.workflow_id, child.workflow_id})):
+            query = ListFilter(**filters, include_children=included)
+            page = await reader.page(EVERY_TENANT, query)
+            assert (set(page.versions), page.total) == (ids, len(ids))
+            assert await reader.counts(EVERY_TENANT, query) == {WorkflowStatus.RUNNING: len(ids)}
+            assert {each.id: each.parent for each in page.workflows or ()}.get(child.workflow_id) == (
+                ParentLink(parent.workflow_id, "a", None, parent.workflow_id) if included else None
+            )
 
 
 async def test_an_end_of_a_parent_that_is_a_sub_workflow_itself_is_counted(stored: Stored) -> None:

@@ -160,13 +160,13 @@ async def test_tables_of_a_newer_version_that_allow_this_one_are_used_and_left_a
     known = await live.fetchval("SELECT version_num FROM alembic_version")
     await live.execute("UPDATE alembic_version SET version_num = '9999'")
     await live.execute("UPDATE installation SET oldest_revision = $1", oldest or known)
-    await live.execute("DROP INDEX workflows_by_zone")
+    await live.execute("DROP INDEX workflows_list_by_zone")
     await live.execute("BEGIN; LOCK TABLE workflows, steps, tasks, events IN ACCESS EXCLUSIVE MODE")
     async with asyncio.timeout(20):
         await prepare(old)
     await live.execute("COMMIT")
     assert await live.fetchval("SELECT version_num FROM alembic_version") == "9999"
-    assert await live.fetchval("SELECT to_regclass('workflows_by_zone') IS NULL")
+    assert await live.fetchval("SELECT to_regclass('workflows_list_by_zone') IS NULL")
 
 
 async def test_a_migration_locks_only_tables_of_its_own_schema(old: str, live: asyncpg.Connection) -> None:

@@ -34,7 +34,7 @@ TENANTS = [None, "tenant-0", "tenant-900"]
 DIALECT = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
 MIDDLE = datetime(2026, 7, 1, tzinfo=UTC)
 LIST_INDEXES = {
-    f"workflows_{name}" for name in ("by_created", "by_status", "by_tenant", "without_tenant", "by_instance")
+    f"workflows_list_{name}" for name in ("by_created", "by_status", "by_tenant", "without_tenant", "by_instance")
 }
 
 
@@ -85,12 +85,11 @@ def case(scope: TenantScope, query: ListFilter) -> str:
 
 async def test_every_filter_s_page_and_total_come_from_an_index_alone(connection: AsyncConnection) -> None:
     paged, counted = set(), set()
-    for scope, status, instance, tenant, deleted, skip in product(
+    for scope, status, instance, tenant, included, skip in product(
         SCOPES, STATUSES, INSTANCES, TENANTS, (False, True), (0, 500)
     ):
-        query = ListFilter(
-            statuses=status, origin_instance=instance, origin_tenant_id=tenant, include_deleted=deleted, skip=skip
-        )
+        filters: dict[str, Any] = {"statuses": status, "origin_instance": instance, "origin_tenant_id": tenant}
+        query = ListFilter(**filters, include_deleted=included, include_children=included, skip=skip)
         ids = await plan(connection, workflow_queries.page_ids(list_form(scope, query)), scope, query)
         total = await plan(connection, workflow_queries.total(list_form(scope, query)), scope, query)
         if "Result" in kinds(ids):  # two tenants at once: there is nothing to look for
@@ -108,18 +107,18 @@ async def test_every_filter_s_page_and_total_come_from_an_index_alone(connection
 @pytest.mark.parametrize(
     ("scope", "query", "index"),
     [
-        (EVERY_TENANT, ListFilter(), "workflows_by_created"),
-        (EVERY_TENANT, ListFilter(statuses=(WorkflowStatus.FAILED,)), "workflows_by_status"),
-        (EVERY_TENANT, ListFilter(statuses=(WorkflowStatus.PAUSED,), include_deleted=True), "workflows_by_status"),
-        (EVERY_TENANT, ListFilter(origin_instance="instance-0"), "workflows_by_instance"),
-        (EVERY_TENANT, ListFilter(origin_tenant_id="tenant-0"), "workflows_by_tenant"),
-        (HUGE, ListFilter(), "workflows_by_tenant"),
-        (HUGE, ListFilter(origin_instance="instance-0"), "workflows_by_tenant"),
-        (HUGE, ListFilter(statuses=(WorkflowStatus.PAUSED,)), "workflows_by_status"),
-        (TINY, ListFilter(statuses=(WorkflowStatus.COMPLETED,)), "workflows_by_tenant"),
-        (NONE, ListFilter(), "workflows_without_tenant"),
-        (NONE, ListFilter(statuses=(WorkflowStatus.PAUSED,)), "workflows_by_status"),
-        (NONE, ListFilter(origin_instance="instance-19"), "workflows_by_instance"),
+        (EVERY_TENANT, ListFilter(), "workflows_list_by_created"),
+        (EVERY_TENANT, ListFilter(statuses=(WorkflowStatus.FAILED,)), "workflows_list_by_status"),
+        (EVERY_TENANT, ListFilter(statuses=(WorkflowStatus.PAUSED,), include_deleted=True), "workflows_list_by_status"),
+        (EVERY_TENANT, ListFilter(origin_instance="instance-0"), "workflows_list_by_instance"),
+        (EVERY_TENANT, ListFilter(origin_tenant_id="tenant-0"), "workflows_list_by_tenant"),
+        (HUGE, ListFilter(), "workflows_list_by_tenant"),
+        (HUGE, ListFilter(origin_instance="instance-0"), "workflows_list_by_tenant"),
+        (HUGE, ListFilter(statuses=(WorkflowStatus.PAUSED,)), "workflows_list_by_status"),
+        (TINY, ListFilter(statuses=(WorkflowStatus.COMPLETED,)), "workflows_list_by_tenant"),
+        (NONE, ListFilter(), "workflows_list_without_tenant"),
+        (NONE, ListFilter(statuses=(WorkflowStatus.PAUSED,)), "workflows_list_by_status"),
+        (NONE, ListFilter(origin_instance="instance-19"), "workflows_list_by_instance"),
     ],
     ids=str,
 )
@@ -171,13 +170,13 @@ async def test_every_search_uses_indexes_in_either_order_and_behind_a_cursor(
     [
         ("label, common", "labels_by_label"),
         ("label, rare", "labels_by_label"),
-        ("name, rare", "workflows_by_name"),
-        ("reference", "workflows_by_reference"),
-        ("zone, common", "workflows_by_zone"),
-        ("zone, rare", "workflows_by_zone"),
-        ("after", "workflows_by_created"),
-        ("before", "workflows_by_created"),
-        ("statuses, rare", "workflows_by_status"),
+        ("name, rare", "workflows_list_by_name"),
+        ("reference", "workflows_list_by_reference"),
+        ("zone, common", "workflows_list_by_zone"),
+        ("zone, rare", "workflows_list_by_zone"),
+        ("after", "workflows_list_by_created"),
+        ("before", "workflows_list_by_created"),
+        ("statuses, rare", "workflows_list_by_status"),
     ],
 )
 async def test_a_filter_has_an_index_of_its_own(connection: AsyncConnection, search: str, index: str) -> None:
@@ -190,9 +189,9 @@ async def test_a_filter_has_an_index_of_its_own(connection: AsyncConnection, sea
 @pytest.mark.parametrize(
     ("search", "index"),
     [
-        (ListFilter(), "workflows_by_created"),
-        (ListFilter(origin_zone="zone-0"), "workflows_by_zone"),
-        (ListFilter(statuses=(WorkflowStatus.FAILED,)), "workflows_by_status"),
+        (ListFilter(), "workflows_list_by_created"),
+        (ListFilter(origin_zone="zone-0"), "workflows_list_by_zone"),
+        (ListFilter(statuses=(WorkflowStatus.FAILED,)), "workflows_list_by_status"),
         (ListFilter(labels=("env:prod",)), "labels_by_label"),
         (ListFilter(labels=("env:prod",), statuses=(WorkflowStatus.COMPLETED,)), "labels_by_label"),
     ],

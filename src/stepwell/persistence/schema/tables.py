@@ -62,42 +62,56 @@ workflows = Table(
     # Each index contains all columns that the list filters by, so that no other index and no row is read, whatever the
     # filters are and however many rows they reject. Each row is in four indexes, because an index that begins with
     # `tenant` has no order for `tenant IS NULL`.
-    Index("workflows_by_created", *_NEWEST, postgresql_include=["status", "tenant", "origin_instance", "deleted_at"]),
-    Index("workflows_by_status", "status", *_NEWEST, postgresql_include=["tenant", "origin_instance", "deleted_at"]),
     Index(
-        "workflows_by_tenant",
+        "workflows_list_by_created",
+        *_NEWEST,
+        postgresql_include=["status", "tenant", "origin_instance", "deleted_at", "parent_id"],
+    ),
+    Index(
+        "workflows_list_by_status",
+        "status",
+        *_NEWEST,
+        postgresql_include=["tenant", "origin_instance", "deleted_at", "parent_id"],
+    ),
+    Index(
+        "workflows_list_by_tenant",
         "tenant",
         *_NEWEST,
-        postgresql_include=["status", "origin_instance", "deleted_at"],
+        postgresql_include=["status", "origin_instance", "deleted_at", "parent_id"],
         postgresql_where=text("tenant IS NOT NULL"),
     ),
     Index(
-        "workflows_without_tenant",
+        "workflows_list_without_tenant",
         *_NEWEST,
-        postgresql_include=["status", "origin_instance", "deleted_at"],
+        postgresql_include=["status", "origin_instance", "deleted_at", "parent_id"],
         postgresql_where=text("tenant IS NULL"),
     ),
-    Index("workflows_by_instance", "origin_instance", *_NEWEST, postgresql_include=["status", "tenant", "deleted_at"]),
+    Index(
+        "workflows_list_by_instance",
+        "origin_instance",
+        *_NEWEST,
+        postgresql_include=["status", "tenant", "deleted_at", "parent_id"],
+    ),
     # A name or a reference may have 1 or 2 kB, and an index row at most 2.7 kB, so these lack columns of the others.
     Index(
-        "workflows_by_name",
+        "workflows_list_by_name",
         literal_column("lower(name)").label("lower_name"),
         *_NEWEST,
         postgresql_ops={"lower_name": "text_pattern_ops"},
-        postgresql_include=["name", "status", "tenant", "deleted_at"],
+        postgresql_include=["name", "status", "tenant", "deleted_at", "parent_id"],
     ),
     Index(
-        "workflows_by_reference",
+        "workflows_list_by_reference",
         "origin_reference",
         *_NEWEST,
-        postgresql_include=["status", "tenant", "deleted_at"],
+        postgresql_include=["status", "tenant", "deleted_at", "parent_id"],
         postgresql_where=text("origin_reference IS NOT NULL"),
     ),
     Index(
-        "workflows_by_zone",
+        "workflows_list_by_zone",
         "origin_zone",
         *_NEWEST,
-        postgresql_include=["status", "tenant", "origin_instance", "deleted_at"],
+        postgresql_include=["status", "tenant", "origin_instance", "deleted_at", "parent_id"],
         postgresql_where=text("origin_zone IS NOT NULL"),
     ),
     # A workflow's completed_at changes together with its status, so this index makes no other update slower.

@@ -82,6 +82,7 @@ class ListForm(Struct, frozen=True):
     alternatives: bool
     labels: int
     include_deleted: bool
+    include_children: bool
     oldest_first: bool = False
     continues: bool = False
     parts: WorkflowParts = WHOLE
@@ -90,7 +91,8 @@ class ListForm(Struct, frozen=True):
 def filter_form(scope: TenantScope, query: WorkflowFilter) -> ListForm:
     filters = tuple(name for name in _FILTERS if getattr(query, name) not in (None, ()))
     alternatives, labelled = len(query.statuses) > 1, len(query.labels)
-    return ListForm(scope.every, scope.tenant is None, filters, alternatives, labelled, query.include_deleted)
+    included = query.include_deleted, query.include_children
+    return ListForm(scope.every, scope.tenant is None, filters, alternatives, labelled, *included)
 
 
 def list_form(scope: TenantScope, query: ListFilter) -> ListForm:
@@ -324,6 +326,8 @@ def _conditions(form: ListForm) -> list[ColumnElement[bool]]:
     conditions.append(_of_tenant(tenant, every=form.every_tenant))
     if not form.include_deleted:
         conditions.append(workflows.c.deleted_at.is_(None))
+    if not form.include_children:
+        conditions.append(workflows.c.parent_id.is_(None))
     return conditions
 
 

@@ -74,6 +74,8 @@ export function filterForm(query, { everyTenant, open, onToggle, onChange }) {
         </select></label>
       <label class="filters-check"><input type="checkbox" name="include_deleted" .checked=${query.include_deleted}
         @change=${(event) => set({ include_deleted: event.target.checked })}> With deleted runs</label>
+      <label class="filters-check"><input type="checkbox" name="include_children" .checked=${query.include_children}
+        @change=${(event) => set({ include_children: event.target.checked })}> With sub-workflows</label>
     </div>
   </form>`;
 }

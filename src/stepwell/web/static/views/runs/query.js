@@ -6,6 +6,7 @@ export const OLDEST_FIRST = "created_at";
 export const PAGE_SIZES = [25, 50, 100, 200];
 const DEFAULT_SIZE = 50;
 const LISTS = ["status", "label"];
+const SWITCHES = ["include_deleted", "include_children"];
 const TEXTS = [
   "name", "origin_instance", "origin_reference", "origin_tenant_id", "origin_zone", "created_after", "created_before",
 ];
@@ -21,6 +22,7 @@ export const FILTERS = [
   { name: "created_after", text: "Created after" },
   { name: "created_before", text: "Created before" },
   { name: "include_deleted", text: "With deleted runs" },
+  { name: "include_children", text: "With sub-workflows" },
 ];
 
 /** Reads the state from the query of a URL. Parameters that the view doesn't know are ignored. */
@@ -30,7 +32,7 @@ export function readQuery(search) {
   for (const name of LISTS) query[name] = [...new Set(given.getAll(name).filter(Boolean))];
   query.status = query.status.flatMap((each) => each.split(","));
   for (const name of TEXTS) query[name] = given.get(name) ?? "";
-  query.include_deleted = given.get("include_deleted") === "true";
+  for (const name of SWITCHES) query[name] = given.get(name) === "true";
   query.order = given.get("order") === OLDEST_FIRST ? OLDEST_FIRST : NEWEST_FIRST;
   const size = Number(given.get("limit"));
   query.limit = Number.isInteger(size) && size >= 1 && size <= 1000 ? size : DEFAULT_SIZE;
@@ -81,7 +83,7 @@ export function activeFilters(query) {
 /** The state without one filter of `activeFilters`. */
 export function without(query, { name, value }) {
   if (name === "label") return changed(query, { label: query.label.filter((each) => each !== value) });
-  return changed(query, { [name]: name === "include_deleted" ? false : "" });
+  return changed(query, { [name]: SWITCHES.includes(name) ? false : "" });
 }
 
 /** The state without any filter. */
@@ -94,6 +96,6 @@ function filterParameters(query) {
   if (query.status.length) parameters.set("status", query.status.join(","));
   for (const label of query.label) parameters.append("label", label);
   for (const name of TEXTS) if (query[name]) parameters.set(name, query[name]);
-  if (query.include_deleted) parameters.set("include_deleted", "true");
+  for (const name of SWITCHES) if (query[name]) parameters.set(name, "true");
   return parameters;
 }
