@@ -25,8 +25,15 @@ from support.service.live_service import Service, running_service
 # A shell starts a command in the background with SIGINT ignored, and processes inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# As the service's default. Lines of what goes well would take longer than what goes well.
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+# As the service's default. Lines of what goes well would take longer than what goes well, and a coloured traceback of
+# rich takes longer than most tests.
+structlog.configure(
+    wrapper_class=structlog.make_filtering_bound_logger("info"),
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ],
+)
 
 # As the service does, too. Thousands of tests stay in memory, and each full collection visits all of them.
 tune_gc()
