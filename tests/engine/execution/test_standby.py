@@ -142,6 +142,7 @@ async def test_an_idle_process_keeps_what_it_begins(pair: Pair, way: str) -> Non
             epoch, lease_until = await pair.sql.fetchrow(owned, workflow_id)
             assert epoch == 1, "taken from a living process"
             leases.add(lease_until)
+            await asyncio.sleep(0.02)
     assert not pair.idle.app.components.engine.scheduler.workflows
 
 

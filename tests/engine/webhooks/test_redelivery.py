@@ -54,6 +54,7 @@ async def test_removing_the_url_stops_the_delivery(service: Service, sink: Webho
     assert (await service.client.patch(path, json={"webhook_url": None})).status_code == 200
     (delivery,) = await deliveries(service, workflow["id"])
     while delivery["status"] == "PENDING":
+        await asyncio.sleep(0.01)
         (delivery,) = await deliveries(service, workflow["id"])
     assert (delivery["status"], len(delivery["attempts"]), delivery["next_at"]) == ("STOPPED", 1, None)
     again = await service.client.post(f"{path}/deliveries/{delivery['id']}/redeliver")

@@ -39,5 +39,5 @@ async def delivery_after(service: Service, workflow_id: str, *, attempts: int = 
 
     async with asyncio.timeout(30):
         while not await has_attempts():
-            pass
+            await asyncio.sleep(0.01)
     return found
