@@ -1,6 +1,6 @@
 """kill -9 of everything, at random moments, again and again: nobody notices but for the time.
 
-Each of the two runs of CI kills 25 times. All fifty kills of one folder:
+Each of the two runs of CI kills 15 times. All fifty kills of one folder:
 
     STEPWELL_TEST_FULL=1 python -m pytest tests/crash/test_kill.py
 """
@@ -19,7 +19,7 @@ from support.processes.stepwell_process import StepwellProcess, running_up, star
 from support.sampling import FULL
 from support.workflows.crash_scenarios import OPEN, SCENARIOS
 
-KILLS = 50 if FULL else 25
+KILLS = 50 if FULL else 15
 # After three kills, what was under way is tried only after `CALM_S`, which a short life doesn't reach.
 CATCH_UP = 9
 END_S = 600

@@ -1,6 +1,6 @@
 """kill -9 in the midst of paid work: whatever was accepted for an attempt is found again, and nothing is paid twice.
 
-Each test is one workflow with forty steps at each of several providers. `STEPWELL_TEST_FULL=1` makes them a hundred.
+Each test is one workflow with 25 steps at each of several providers. `STEPWELL_TEST_FULL=1` makes them a hundred.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from support.providers.emulated import ANSWERING, REMOTE, remote_step
 from support.providers.emulated_in_thread import Kinds, Worlds, emulated
 from support.sampling import FULL
 
-STEPS = 100 if FULL else 40  # at each provider
+STEPS = 100 if FULL else 25  # at each provider
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)
 WORKFLOWS = "/api/v1/workflows/"
 
