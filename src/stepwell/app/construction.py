@@ -32,6 +32,7 @@ from stepwell.domain.access.decision_links import DecisionLinks
 from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
 from stepwell.domain.circuit_breaker import BreakerPolicy
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.uploads import UploadLimits
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.engine.admission.controller import AdmissionController
@@ -40,6 +41,7 @@ from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.admission.workflow_places import WorkflowPlaces
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
+from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.availability import Availability
 from stepwell.engine.cleanups.retention import Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
@@ -73,6 +75,7 @@ from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.shared_reads import SharedReads
+from stepwell.engine.sub_workflows import SubWorkflows
 from stepwell.engine.task_files import TaskFiles
 from stepwell.engine.uploads.definition_files import DefinitionFiles
 from stepwell.engine.uploads.service import Presigner, UploadService
@@ -159,6 +162,7 @@ class Engine(Struct, frozen=True):
     lease: Lease
     limits: LimitDivider
     breakers: BreakerMessages
+    runner: AttemptRunner
     scheduler: Scheduler
     expressions: ExpressionEvaluator
 
@@ -242,6 +246,7 @@ def build_engine(
         lease=lease,
         limits=LimitDivider(stores.database.limits, lease, admission, clock, scheduler.start_steps),
         breakers=BreakerMessages(health, clock, coordination, scheduler.dispatcher.follow_breaker),
+        runner=runner,
         scheduler=scheduler,
         expressions=expressions,
     )
@@ -367,23 +372,27 @@ def build_services(
     applier = VerbApplier(access, webhooks.admission, idempotency)
     sender = CommandSender(database.commands, engine.coordination, idempotency, clock, uuid7)
     diagnostics = _build_diagnostics(process, stores, engine, sender)
-    receiver = _build_command_receiver(stores, engine, webhooks.recovery, applier, cleanups, sender, diagnostics)
+    receiver = _build_command_receiver(stores, engine, webhooks.recovery, applier, cleanups, diagnostics)
+    workflows = WorkflowService(
+        access,
+        webhooks.admission,
+        reads,
+        availability,
+        cleanups,
+        database.purges,
+        webhooks.service,
+        applier,
+        sender,
+        DefinitionFiles(uploads),
+        process.callback_urls,
+        clock,
+        uuid7,
+    )
+    inputs_checker = _build_inputs_checker(stack)
+    sub_workflows = _build_sub_workflows(stores, engine, webhooks, workflows, inputs_checker, clock)
+    webhooks.recovery.listen_to_commands(CommandNotifications(sender, receiver, sub_workflows))
     return Services(
-        workflows=WorkflowService(
-            access,
-            webhooks.admission,
-            reads,
-            availability,
-            cleanups,
-            database.purges,
-            webhooks.service,
-            applier,
-            sender,
-            DefinitionFiles(uploads),
-            process.callback_urls,
-            clock,
-            uuid7,
-        ),
+        workflows=workflows,
         reads=reads,
         counts=WorkflowCounts(database.reader, clock),
         list_answers=SharedReads(),
@@ -401,7 +410,7 @@ def build_services(
         catalog=engine.catalog,
         clock=clock,
         expressions=engine.expressions,
-        inputs_checker=_build_inputs_checker(stack),
+        inputs_checker=inputs_checker,
         availability=availability,
         memory=engine.memory,
         admission=webhooks.admission,
@@ -410,6 +419,36 @@ def build_services(
         uploads=uploads,
         upload_sweeper=sweeper,
     )
+
+
+def _build_sub_workflows(
+    stores: Stores,
+    engine: Engine,
+    webhooks: Webhooks,
+    workflows: WorkflowService,
+    inputs: InputsChecker,
+    clock: Clock,
+) -> SubWorkflows:
+    database = stores.database
+    sub_workflows = SubWorkflows(
+        engine.scheduler,
+        engine.runner,
+        database.workflow_store,
+        database.reader,
+        webhooks.admission,
+        engine.bus,
+        engine.catalog,
+        inputs,
+        engine.lease,
+        webhooks.service.check_url,
+        partial(workflows.change, EVERY_TENANT),
+        clock,
+        uuid7,
+    )
+    engine.runner.use(sub_workflows)
+    engine.scheduler.use(sub_workflows)
+    engine.scheduler.listen(sub_workflows)
+    return sub_workflows
 
 
 def _build_previews(stores: Stores, engine: Engine, uploads: UploadService, settings: Settings) -> Previews:
@@ -434,12 +473,10 @@ def _build_command_receiver(
     recovery: Recovery,
     applier: VerbApplier,
     cleanups: CleanupRunner,
-    sender: CommandSender,
     diagnostics: Diagnostics,
 ) -> CommandReceiver:
     receiver = CommandReceiver(stores.database.commands, engine.coordination, applier, cleanups, diagnostics.answer)
     recovery.add_claimer(receiver)
-    recovery.listen_to_commands(CommandNotifications(sender, receiver))
     return receiver
 
 

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from msgspec import UNSET, Struct, json, structs
 
-from stepwell.contract.enums import TaskType, WorkflowStatus
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState
@@ -13,6 +13,7 @@ from stepwell.domain.records import (
     NO_INPUTS,
     LoadedWorkflow,
     NewWorkflow,
+    ParentLink,
     StepRecord,
     StoredInputs,
     Summary,
@@ -43,17 +44,12 @@ def build_workflow(
     now: datetime,
     start: Start | None,
     new_id: NewId,
+    parent: ParentLink | None = None,
 ) -> NewWorkflowBundle:
-    """Build a new workflow. With *start* it is started.
+    """Build a new workflow. With *start* it is started. With *parent* it is a sub-workflow.
 
-    Raises `InvalidRequest` if one of its steps has items or a sub-workflow, which no process can run yet.
+    Raises `InvalidRequest` if one of its steps has items, which no process can run yet.
     """
-    if faults := [
-        Fault(("body", "steps", position, "task_type"), "Sub-workflows can't run yet: leave this out", "not_available")
-        for position, step in enumerate(planned.request.steps)
-        if step.task_type is TaskType.SUBWORKFLOW
-    ]:
-        raise InvalidRequest(faults)
     if faults := [
         Fault(
             ("body", "steps", position, "for_each"), "Steps with items can't run yet: leave this out", "not_available"
@@ -62,7 +58,7 @@ def build_workflow(
         if step.for_each is not UNSET
     ]:
         raise InvalidRequest(faults)
-    record, final = _record(planned, workflow_id, tenant, now, new_id)
+    record, final = _record(planned, workflow_id, tenant, now, new_id, parent)
     loaded = loaded_of(record, planned, planned.definition_bytes)
     workflow = ActiveWorkflow(loaded)
     decision = workflow.run.apply(Created(actor), now)
@@ -114,7 +110,12 @@ def loaded_of(record: WorkflowRecord, planned: ValidatedWorkflow, definition_byt
 
 
 def _record(
-    planned: ValidatedWorkflow, workflow_id: UUID, tenant: str | None, now: datetime, new_id: NewId
+    planned: ValidatedWorkflow,
+    workflow_id: UUID,
+    tenant: str | None,
+    now: datetime,
+    new_id: NewId,
+    parent: ParentLink | None,
 ) -> tuple[WorkflowRecord, int]:
     """Return the record, and the position of its final step: the last step on which no other depends."""
     request = planned.request
@@ -126,6 +127,7 @@ def _record(
         description=request.description,
         webhook_url=request.webhook_url,
         updated_at=now,
+        parent_id=None if parent is None else parent.workflow_id,
     )
     record = WorkflowRecord(
         state=state,
@@ -143,5 +145,6 @@ def _record(
             for plan, definition in zip(planned.steps, request.steps, strict=True)
         ],
         labels=dict(sorted((request.labels or {}).items())),
+        parent=parent,
     )
     return record, final

@@ -230,7 +230,7 @@ class WorkflowService:
         preconditions: Preconditions,
     ) -> StepRecord:
         try:
-            await self._change(scope, workflow_id, verb, preconditions)
+            await self.change(scope, workflow_id, verb, preconditions)
         except (NotWaiting, InvalidTransition) as error:
             present = await self._reads.step(scope, workflow_id, step.plan.step_id)
             if present.state.status not in _ENDED:
@@ -255,7 +255,7 @@ class WorkflowService:
         if not cleanup_tasks:
             return await self._verb(scope, workflow_id, verb, preconditions), CleanupReport()
         with self._cleanups.observe(workflow_id) as observer:
-            applied = await self._change(scope, workflow_id, verb, preconditions)
+            applied = await self.change(scope, workflow_id, verb, preconditions)
             report = applied.report or await self._cleanups.wait(observer, begun=applied.changed)
         return await self._reads.find(scope, workflow_id), report
 
@@ -273,7 +273,7 @@ class WorkflowService:
             raise JobFollowedUp
         with self._cleanups.observe(workflow_id) as observer:
             if workflow.state.deleted_at is None:
-                await self._change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
+                await self.change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
                 await self._until_released(scope, workflow_id)
             return await self._cleanups.purge(observer, actor)
 
@@ -313,10 +313,10 @@ class WorkflowService:
     async def _verb(
         self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
     ) -> FoundWorkflow:
-        await self._change(scope, workflow_id, verb, preconditions)
+        await self.change(scope, workflow_id, verb, preconditions)
         return await self._reads.find(scope, workflow_id)
 
-    async def _change(
+    async def change(
         self, scope: TenantScope, workflow_id: UUID, verb: ClientVerb, preconditions: Preconditions
     ) -> VerbApplied:
         """Apply a verb, here or in the process that runs the workflow, and wait until it is committed."""

@@ -26,13 +26,16 @@ class CommandState(Struct, frozen=True):
 
 
 class CommandListener(Protocol):
-    """A listener for the notifications about commands that are meant for one process."""
+    """A listener for the notifications that are meant for one process: about commands, and ends of sub-workflows."""
 
     def command_sent(self) -> None:
         """A command waits, or may wait, for this process."""
 
     def command_answered(self, command_id: UUID) -> None:
         """A command of this process has an outcome."""
+
+    def child_ended(self, parent_id: UUID) -> None:
+        """A sub-workflow of a workflow that this process runs has ended in another process."""
 
     def resubscribed(self) -> None:
         """Notifications may have got lost until now."""

@@ -207,6 +207,9 @@ class Listener:
     def command_answered(self, command_id: UUID) -> None:
         self.answered.append(command_id)
 
+    def child_ended(self, parent_id: UUID) -> None:
+        pass
+
     def resubscribed(self) -> None:
         pass
 

@@ -198,8 +198,8 @@ class DeadlinePassed(Struct, frozen=True):
     """The workflow's timeout has elapsed."""
 
 
-class GiveUp(Struct, frozen=True):
-    """The engine can't continue this workflow, for `reason`."""
+class GiveUp(Struct, frozen=True, tag="give_up"):
+    """Nobody can continue this workflow, or needs it to go on, for `reason`."""
 
     reason: str
 

@@ -24,13 +24,13 @@ from stepwell.domain.errors import (
     Unavailable,
 )
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Decide, GiveUp, Pause, Resume, Signal, Start, Update
 from stepwell.domain.preconditions import Preconditions, Version
 from stepwell.domain.records import CleanupReport
 from stepwell.domain.tenancy import TenantScope
 
-ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
-"""A verb as a client sends it. The process that applies a `Start` or `Resume` fills in its `owner`."""
+ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal | GiveUp
+"""A verb of a client, or `GiveUp` of a parent. The process that applies a `Start` or `Resume` fills in its `owner`."""
 
 
 class ExplainQuestion(Struct, frozen=True, tag="explain"):

@@ -477,7 +477,7 @@ class Run:
 
     def _fail_workflow(self, decision: Decision, reason: str, now: datetime) -> None:
         """End the workflow as FAILED for a *reason* that is no step's. Steps that have ended stay as they are."""
-        if self.state.status is not WorkflowStatus.RUNNING and not self._tracker.running:
+        if self.state.status not in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
             return
         self.state.failure = reason
         self._cancel_running(decision, SERVICE, now)

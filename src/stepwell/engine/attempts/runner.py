@@ -77,6 +77,19 @@ class StoredResults(Protocol):
         """Return the results at the *wanted* positions, by workflow and position. Raises `Unavailable`."""
 
 
+class SubWorkflowAttempts(Protocol):
+    """Runs the sub-workflows of attempts."""
+
+    async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
+        """Create the sub-workflow of an attempt, or continue it, and report that.
+
+        Raises `AttemptError`, and `AttemptSuperseded` if this process has lost the parent.
+        """
+
+    async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
+        """Stop the sub-workflow of an abandoned attempt. Return what became of it."""
+
+
 class Callbacks(Protocol):
     """Makes callback URLs for providers."""
 
@@ -126,11 +139,16 @@ class AttemptRunner:
         self._downloads, self._callbacks = downloads, callbacks
         self._remote_jobs, self._memory, self._expressions, self._stored = remote_jobs, memory, expressions, stored
         self._local, self._verdicts = local, RunVerdicts(expressions)
+        self._sub_workflows: SubWorkflowAttempts
+
+    def use(self, sub_workflows: SubWorkflowAttempts) -> None:
+        """Run the sub-workflows of attempts by *sub_workflows*. Called once, before anything runs."""
+        self._sub_workflows = sub_workflows
 
     def prepare(self, context: AttemptContext, task: Task) -> Succeeded | AttemptFailed | PreparedAttempt:
         """Evaluate the inputs. Return the outcome if the attempt needs no I/O, otherwise the argument for `run`."""
-        if task.sent is not None:
-            return PreparedAttempt([])  # the provider has its inputs
+        if not _needs_inputs(task):
+            return PreparedAttempt([])
         plan, definition = context.resolved_step(task.position), context.definition(task.position)
         try:
             values: list[Any] | None = []
@@ -146,7 +164,8 @@ class AttemptRunner:
                 if missing or not are_small(data_of(results, expressions)):
                     return PreparedAttempt(None)
                 values = self._expressions.evaluate_here(definition.input_mappings, results, expressions)
-            if values is None or task.provider is not None or definition.repeat is not UNSET:
+            does_more = definition.repeat is not UNSET or plan.task_type is TaskType.SUBWORKFLOW
+            if values is None or task.provider is not None or does_more:
                 return PreparedAttempt(values, heavy=values is None)
             if (item := context.item(task.position)) is not None and not are_small([item.value]):
                 return PreparedAttempt(values)
@@ -239,7 +258,7 @@ class AttemptRunner:
         cost: Cost | None = None
         try:
             with control.within(plan.timeout_s):
-                if task.sent is None and (units := context.parse_work(task.position)):
+                if _needs_inputs(task) and (units := context.parse_work(task.position)):
                     await self._expressions.until_work_here(units)
                 with context.lend_results(await self._read_results(context, task, memory)):
                     finished = await self._call(context, task, work, io, memory, answers, control)
@@ -271,7 +290,7 @@ class AttemptRunner:
 
         An outage doesn't fail the attempt.
         """
-        positions = [] if task.sent is not None else context.stored_results(task.position)
+        positions = context.stored_results(task.position) if _needs_inputs(task) else []
         if not positions:
             return {}
         room = await memory.take_results(context.result_room(positions))
@@ -297,9 +316,22 @@ class AttemptRunner:
             return True
         return self._attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
+    async def judge(self, context: AttemptContext, task: Task, result: bytes) -> Succeeded | AttemptFailed:
+        """Return the end of an attempt whose sub-workflow has this result."""
+        repeat, verdict = context.definition(task.position).repeat, None
+        if not isinstance(repeat, UnsetType):
+            control = AttemptControl(lambda _: False, lambda: asyncio.sleep(0))
+            try:
+                with self._room(context.tenant, task, control) as (memory, _):
+                    verdict = await self._verdicts.of(context, repeat, result, memory)
+            except AttemptError as error:
+                return _failed(task, error)
+        return Succeeded(task.position, task.id, result, verdict=verdict)
+
     async def follow_up(self, context: AttemptContext, task: Task, control: AttemptControl) -> FollowUpEnded:
         """End the job of an abandoned attempt at its provider. Return the receipt of the cancellation."""
-        assert task.provider is not None
+        if task.provider is None:
+            return await self._sub_workflows.stop(context.workflow_id, task)
         attempt = self._attempt_of(context, task, {}, on_fallback=task.sent is not None and task.sent.on_fallback)
         try:
             provider = self._providers.remote(task.provider)
@@ -326,8 +358,11 @@ class AttemptRunner:
         control: AttemptControl,
     ) -> Finished:
         inputs: dict[str, Any] = {}
-        if task.sent is None:
+        if _needs_inputs(task):
             inputs = await self._inputs_of(context, task, work, io, memory, control)
+        if context.resolved_step(task.position).task_type is TaskType.SUBWORKFLOW:
+            await self._sub_workflows.create(context.workflow_id, task, inputs, control)
+            raise AttemptSuperseded  # the end of the sub-workflow is that of the attempt
         if task.provider is None:
             return Finished(inputs)
         on_fallback = context.on_fallback(task.position)
@@ -421,6 +456,14 @@ class AttemptRunner:
         sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
         await memory.take(sum(sizes))
         return [await _value_of(value, read) for value, read in zip(values, decoded, strict=True)]
+
+
+def _needs_inputs(task: Task) -> bool:
+    """Return whether the attempt evaluates its inputs. Once a request was sent, its provider has them.
+
+    A sub-workflow, which has no provider, may not have been created yet.
+    """
+    return task.sent is None or task.provider is None
 
 
 def _provider_config(context: AttemptContext, position: int, on_fallback: bool) -> dict[str, Any]:  # noqa: FBT001

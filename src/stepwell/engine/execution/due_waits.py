@@ -1,6 +1,7 @@
 """Ends the waits of PAUSED workflows when their time has come.
 
-Such a workflow starts nothing, so it needs no place and no owner. It comes into memory as for a verb.
+Such a workflow starts nothing, so it needs no place and no owner. It comes into memory as for a verb. One with
+sub-workflows has an owner until all of them were looked at.
 
 What must hold:
 - A wait whose time has come is ended in any case: if this process dies or the database is away, the workflow is due
@@ -15,7 +16,7 @@ import structlog
 
 from stepwell.domain.errors import NotFound, Unavailable
 from stepwell.domain.lifecycle.flow_run import FlowRun
-from stepwell.domain.lifecycle.inputs import RetryDue
+from stepwell.domain.lifecycle.inputs import RetryDue, Unpark
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.workflow_access import WorkflowAccess
@@ -61,6 +62,8 @@ class DueWaits:
         scheduler = self._access.scheduler
         async with self._access.pinned(EVERY_TENANT, workflow_id) as workflow:
             if isinstance(run := workflow.run, FlowRun):
+                if run.has_children and run.state.owner is None:  # one of them may have ended, or may be reached
+                    scheduler.apply(workflow, Unpark(self._access.lease.owner))
                 now = self._clock.now()
                 over = [
                     position for position, wait in run.waits.items() if wait.until is not None and wait.until <= now

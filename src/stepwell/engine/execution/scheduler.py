@@ -22,7 +22,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 from uuid import UUID
 
 import structlog
@@ -86,6 +86,19 @@ class WorkflowListener:
         """
 
 
+class SubWorkflowFollower(Protocol):
+    """Lets sub-workflows follow their parents, and reports their ends."""
+
+    def follow(self, parent: ActiveWorkflow, effect: PauseChild) -> None:
+        """Let a sub-workflow follow its parent, and report that it has, or that it has ended."""
+
+    def child_ended(self, parent_id: UUID, child_id: UUID | None = None) -> None:
+        """Look at the sub-workflow if its parent is in memory; without *child_id* at all of the parent."""
+
+    def look_at_all(self) -> None:
+        """Look at all sub-workflows, because messages about them may have got lost."""
+
+
 class Scheduler:
     """Runs the workflows in memory. `lease_losses` counts those that another process has taken over from this one."""
 
@@ -113,9 +126,9 @@ class Scheduler:
             self.workflows, runner, admission, health, clock, self.start_steps, self.fail_fast
         )
         self._timers = Timers(clock, self.apply, self.fail_fast)
-        self._questions = FlowEvaluations(evaluator, self._spawn, self._apply, self.apply)
+        self._questions = FlowEvaluations(evaluator, self.spawn, self._apply, self.apply)
         self.parking = Parking(clock, self.apply, self.fail_fast)
-        self._follow_ups = FollowUpTasks(runner, clock, self._spawn, self.apply, self._make_control)
+        self._follow_ups = FollowUpTasks(runner, clock, self.spawn, self.apply, self._make_control)
         self.started = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -130,6 +143,10 @@ class Scheduler:
             self._checkpoints = self._group.create_task(self.checkpointer.run(), name="checkpointer")
             self._checkpoints.add_done_callback(self.fail_fast(lambda task: task.cancelled() or task.result()))
             await self._broken
+
+    def use(self, sub_workflows: SubWorkflowFollower) -> None:
+        """Let *sub_workflows* follow their parents. Called once, before anything runs."""
+        self._sub_workflows = sub_workflows
 
     def listen(self, listener: WorkflowListener) -> None:
         self._listeners.append(listener)
@@ -329,6 +346,8 @@ class Scheduler:
         if decision.events:
             self._bus.publish(workflow.committed_events(decision))
             self.outcomes.committed(workflow, decision)
+        if (parent_id := decision.ended_child_of) is not None:
+            self._sub_workflows.child_ended(parent_id, workflow.workflow_id)
         self._run_effects(workflow, decision)
         self.start_steps()
 
@@ -361,7 +380,7 @@ class Scheduler:
             case Evaluate():
                 self._questions.ask(workflow, effect)
             case PauseChild():
-                raise AssertionError("create accepts no sub-workflows")
+                self._sub_workflows.follow(workflow, effect)
             case _:
                 assert_never(effect)
 
@@ -401,7 +420,7 @@ class Scheduler:
             if attempt.early_callback is not None:
                 control.wake(attempt.early_callback)
             work = self._run_attempt(workflow, task, prepared, attempt, control)
-            attempt.task = self._spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
+            attempt.task = self.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
         else:
             attempt.release_slot(self._admission)
             self._apply(workflow, prepared)
@@ -460,7 +479,7 @@ class Scheduler:
 
     # Tasks
 
-    def _spawn(
+    def spawn(
         self, work: Coroutine[Any, Any, None], name: str, done: Callable[[asyncio.Task[None]], None]
     ) -> asyncio.Task[None]:
         """Run *work* in the group, and call *done* with its task at its end."""

@@ -21,7 +21,7 @@ from stepwell.domain.errors import (
     Unavailable,
 )
 from stepwell.domain.lifecycle.decision import RequestMarks
-from stepwell.domain.lifecycle.inputs import Resume, Start, Unpark
+from stepwell.domain.lifecycle.inputs import Resume, Start, Unpark, Update
 from stepwell.domain.lifecycle.peer_commands import ClientVerb, CommandMark
 from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.tenancy import TenantScope
@@ -72,6 +72,7 @@ class VerbApplier:
                 await self._check_room(workflow, verb)
                 preconditions.check(workflow.run.state)
                 input_ = self._with_owner(workflow, verb)
+                self._take_with_children(workflow, verb)
                 changed = self.access.scheduler.apply(
                     workflow, input_, RequestMarks(preconditions.reservation, command)
                 )
@@ -86,6 +87,12 @@ class VerbApplier:
                 else:
                     await effect
             return VerbAnswer(changed, refused, workflow.run.state.epoch)
+
+    def _take_with_children(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
+        """Let this process run a parked workflow with sub-workflows, because the verb may reach these."""
+        run = workflow.flow_run
+        if run is not None and run.has_children and run.state.owner is None and not isinstance(verb, Resume | Update):
+            self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
     def _take_unparked(self, workflow: ActiveWorkflow) -> None:
         """Let this process run a workflow that a verb has given something to do, if there is room.

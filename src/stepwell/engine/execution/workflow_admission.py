@@ -181,6 +181,11 @@ class WorkflowAdmission(WorkflowListener):
         self._uncounted = self._overdue = True
         self._woken.set()
 
+    def look_for_due(self) -> None:
+        """Look for parked workflows that are due, because this process may have made one due."""
+        self._overdue = True
+        self._woken.set()
+
     async def take_over(self) -> None:
         """Admit what may be admitted now. The claim has just released the workflows of dead processes.
 

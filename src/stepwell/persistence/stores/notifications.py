@@ -102,12 +102,15 @@ def message(sender: UUID | str, kind: str, body: str = "") -> str:
 
 
 def _on_command(commands: CommandListener, payload: str) -> None:
-    message, _, command_id = payload.partition(":")
-    if message == "sent":
-        commands.command_sent()
-    elif message == "answered":
-        with suppress(ValueError):  # every client may notify
-            commands.command_answered(UUID(command_id))
+    message, _, id_ = payload.partition(":")
+    with suppress(ValueError):  # every client may notify
+        match message:
+            case "sent":
+                commands.command_sent()
+            case "answered":
+                commands.command_answered(UUID(id_))
+            case "child_ended":
+                commands.child_ended(UUID(id_))
 
 
 @asynccontextmanager

@@ -1,0 +1,196 @@
+"""Sub-workflows in the running service: they run as workflows of their own, follow their parents, and end their steps.
+
+What must hold:
+- Each run of a step has one sub-workflow, whatever process creates it, and however often.
+- A verb on the parent reaches its sub-workflows (F5). No end of a sub-workflow is lost (F6).
+- Resume of the parent continues the same sub-workflow, and nothing that it completed runs again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.testing import ManualClock, MemoryDatabase
+from support.database.failing_store import scheduler_of
+from support.providers.scripted import (
+    Fail,
+    Hang,
+    ScriptedProvider,
+    Succeed,
+    eventually,
+    passthrough_step,
+    scripted_step,
+)
+from support.service.live_service import Service, serving, statuses_of, step_of
+from support.workflows.delays import in_memory
+
+WORKFLOWS = "/api/v1/workflows/"
+
+
+@pytest.fixture
+def provider() -> ScriptedProvider:
+    return ScriptedProvider()
+
+
+@pytest.fixture
+async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
+    async with serving(memory, tmp_path, provider) as service:
+        yield service
+
+
+def runs(*steps: dict[str, Any], step_id: str = "sub", inputs: Any = None, **members: Any) -> dict[str, Any]:
+    """A step that runs a sub-workflow of these steps."""
+    config: dict[str, Any] = {"workflow": {"name": "a child", "steps": list(steps)}}
+    if inputs is not None:
+        config["inputs"] = inputs
+    return {"id": step_id, "task_type": "SUBWORKFLOW", "config": config, **members}
+
+
+async def child_of(service: Service, workflow: dict[str, Any]) -> str:
+    """Return the id of the sub-workflow that the only step runs, once it exists."""
+    async with asyncio.timeout(10):
+        while True:
+            for event in await service.events(workflow["id"]):
+                if event["type"] == "step.waiting":
+                    return str(event["data"]["workflow_id"])
+            await asyncio.sleep(0.01)
+
+
+async def park(service: Service, workflow_id: str, clock: ManualClock) -> None:
+    """Let the workflow leave memory; its sub-workflow stays there."""
+    await eventually(lambda: not scheduler_of(service).checkpointer.held, "all is stored")
+    clock.advance(PARK_AFTER_S)
+    await eventually(lambda: workflow_id not in in_memory(service), "it has left memory")
+
+
+async def test_the_result_of_a_step_is_that_of_its_sub_workflow(service: Service, provider: ScriptedProvider) -> None:
+    provider.plan("a", Succeed({"score": 1}))
+    provider.plan("b", Succeed({"score": 2}))
+    created = await service.create(
+        runs(scripted_step("a"), scripted_step("b", "a")),
+        passthrough_step("after", "sub", config={"score": "${sub.final.score}"}),
+    )
+    ended = await service.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    result = step_of(ended, "sub")["result"]
+    assert (result["status"], result["results"], result["final"]) == (
+        "COMPLETED",
+        {"a": {"score": 1}, "b": {"score": 2}},
+        {"score": 2},
+    )
+    assert step_of(ended, "after")["result"] == {"score": 2}
+    child = await service.get(result["workflow_id"])
+    assert (child["name"], child["status"]) == ("a child", "COMPLETED")
+
+
+async def test_a_sub_workflow_gets_inputs_from_its_step(service: Service) -> None:
+    inner = passthrough_step("show", config={"text": "${inputs.text}", "size": "${inputs.size}"})
+    step = runs(inner, inputs={"text": "${source.text}"}, depends_on=["source"])
+    step["config"]["workflow"]["inputs"] = {"text": "a default", "size": 3}
+    created = await service.create(passthrough_step("source", config={"text": "a shoe"}), step)
+    ended = await service.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert step_of(ended, "sub")["result"]["final"] == {"text": "a shoe", "size": 3}
+
+
+async def test_a_sub_workflow_that_fails_fails_its_step_and_resume_continues_it(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.plan("a", Succeed({"n": 1}))
+    provider.plan("b", Fail(retryable=False), Succeed({"n": 2}))
+    created = await service.create(runs(scripted_step("a"), scripted_step("b", "a")))
+    failed = await service.until_ended(created["id"])
+    assert (failed["status"], statuses_of(failed)) == ("FAILED", {"sub": "FAILED"})
+    assert "has FAILED: " in failed["error_message"]
+    await service.verb(created["id"], "resume")
+    ended = await service.until(created["id"], lambda workflow: workflow["status"] == "COMPLETED")
+    assert step_of(ended, "sub")["result"]["results"] == {"a": {"n": 1}, "b": {"n": 2}}
+    assert [call.step_id for call in provider.calls] == ["a", "b", "b"]
+
+
+@pytest.mark.parametrize("is_parked", [False, True])
+async def test_cancel_reaches_the_sub_workflow(
+    service: Service, clock: ManualClock, provider: ScriptedProvider, *, is_parked: bool
+) -> None:
+    provider.default = Hang()
+    created = await service.create(runs(scripted_step("a")))
+    child = await child_of(service, created)
+    await provider.until_called("a")
+    if is_parked:
+        await park(service, created["id"], clock)
+    await service.verb(created["id"], "cancel")
+    assert (await service.until_ended(child))["status"] == "CANCELLED"
+    assert (await service.get(created["id"]))["status"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("is_parked", [False, True])
+async def test_pause_and_resume_reach_the_sub_workflow(
+    service: Service, clock: ManualClock, provider: ScriptedProvider, *, is_parked: bool
+) -> None:
+    provider.default = Hang()
+    created = await service.create(runs(scripted_step("a"), scripted_step("b", "a")))
+    child = await child_of(service, created)
+    await provider.until_called("a")
+    if is_parked:
+        await park(service, created["id"], clock)
+    await service.verb(created["id"], "pause")
+    await service.until(child, lambda workflow: workflow["status"] == "PAUSED")
+    await service.verb(created["id"], "resume")
+    await service.until(child, lambda workflow: workflow["status"] == "RUNNING")
+    provider.release("a")
+    await provider.until_called("b")
+    provider.release("b")
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+async def test_the_end_of_a_sub_workflow_brings_its_parked_parent_back(
+    service: Service, clock: ManualClock, provider: ScriptedProvider
+) -> None:
+    provider.plan("a", Hang())
+    created = await service.create(runs(scripted_step("a")), scripted_step("after", "sub"))
+    await provider.until_called("a")
+    await park(service, created["id"], clock)
+    provider.release("a")
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+async def test_a_parent_that_fails_stops_its_sub_workflow_and_resume_continues_it(
+    service: Service, clock: ManualClock, provider: ScriptedProvider
+) -> None:
+    provider.plan("a", Succeed({"n": 1}))
+    provider.plan("b", Hang(), Succeed({"n": 2}))
+    created = await service.create(
+        runs(scripted_step("a"), scripted_step("b", "a")), config={"workflow_timeout_s": 5.0}
+    )
+    child = await child_of(service, created)
+    await provider.until_called("b")
+    clock.advance(6)
+    assert (await service.until_ended(created["id"]))["status"] == "FAILED"
+    assert (await service.until_ended(child))["status"] == "FAILED"
+    await service.verb(created["id"], "resume")
+    ended = await service.until(created["id"], lambda workflow: workflow["status"] == "COMPLETED")
+    assert step_of(ended, "sub")["result"]["workflow_id"] == child
+    assert [call.step_id for call in provider.calls] == ["a", "b", "b"]
+
+
+async def test_each_item_and_each_run_has_a_sub_workflow_of_its_own(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.plan("judge", *(Succeed({"score": score}) for score in (0.1, 0.9)))
+    step = runs(scripted_step("judge"), repeat={"until": "final.score >= `0.7`", "max": 3, "best": "final.score"})
+    created = await service.create(step)
+    ended = await service.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert (step_of(ended, "sub")["runs"], step_of(ended, "sub")["result"]["final"]) == (2, {"score": 0.9})
+
+
+async def test_sub_workflows_are_nested(service: Service) -> None:
+    inner = runs(passthrough_step("deep", config={"n": 1}), step_id="inner")
+    created = await service.create(runs(inner))
+    ended = await service.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    assert step_of(ended, "sub")["result"]["final"]["final"] == {"n": 1}
