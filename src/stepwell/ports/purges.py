@@ -21,8 +21,8 @@ class Purges(Protocol):
     async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
         """Begin the purge of a deleted workflow on behalf of *actor*, or make it due now. Return its owner.
 
-        A cleanup of the workflow becomes the purge. Returns None if nothing of the workflow is left. *owner* becomes
-        the owner, unless another live process is.
+        Its sub-workflows that have ended are deleted, and purged, too. A cleanup of the workflow becomes the purge.
+        Returns None if nothing of the workflow is left. *owner* becomes the owner, unless another live process is.
         """
 
     async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:
@@ -51,5 +51,6 @@ class Purges(Protocol):
 
         It takes up to *most* of them, and no further one after *most_steps* steps. Left out are workflows that a
         process runs or changes, and those with a cleanup, a job that is followed up, or a webhook that is still to be
-        sent. Purges delete the rest of them.
+        sent. A sub-workflow is taken when its root is due, and a workflow after its sub-workflows. Purges delete the
+        rest of them.
         """

@@ -1,7 +1,7 @@
 """`ports.purges.Purges` in memory."""
 
-from collections.abc import Collection, Sequence
-from datetime import timedelta
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from stepwell.contract.enums import TERMINAL_STATUSES
@@ -24,11 +24,24 @@ class MemoryPurges:
         cleanup = self._tables.cleanups.get(workflow_id)
         if workflow is None or workflow.record.state.deleted_at is None:
             return cleanup.owner if workflow is None and cleanup is not None else None
-        cleanup = self._tables.cleanups.setdefault(workflow_id, CleanupRow(owner, now))
-        cleanup.purge, cleanup.purged_by = True, cleanup.purged_by or actor
-        cleanup.next_at = min(cleanup.next_at, now)
-        cleanup.owner = cleanup.owner if self._tables.is_alive(cleanup.owner) else owner
-        return cleanup.owner
+        for row in self._family(workflow):
+            row.record.state.deleted_at = row.record.state.deleted_at or now
+            cleanup = self._tables.cleanups.setdefault(row.record.id, CleanupRow(owner, now))
+            cleanup.purge, cleanup.purged_by = True, cleanup.purged_by or actor
+            cleanup.next_at = min(cleanup.next_at, now)
+            cleanup.owner = cleanup.owner if self._tables.is_alive(cleanup.owner) else owner
+        return self._tables.cleanups[workflow_id].owner
+
+    def _family(self, workflow: WorkflowRow) -> Iterator[WorkflowRow]:
+        """Yield the workflow, and those of its sub-workflows that have ended."""
+        yield workflow
+        for child in self._children(workflow):
+            if child.record.state.owner is None and child.record.status in TERMINAL_STATUSES:
+                yield from self._family(child)
+
+    def _children(self, workflow: WorkflowRow) -> list[WorkflowRow]:
+        rows = self._tables.workflows.values()
+        return [row for row in rows if row.record.state.parent_id == workflow.record.id]
 
     async def with_uploads(self, workflow_ids: Collection[UUID]) -> Collection[UUID]:
         await self._tables.round_trip()
@@ -94,7 +107,7 @@ class MemoryPurges:
             if (
                 at <= before
                 and row.is_understood
-                and self._may_expire(row)
+                and self._may_expire(row, before)
                 and len(batch) < most
                 and steps < most_steps
             ):
@@ -105,12 +118,13 @@ class MemoryPurges:
             self._delete(row, cleanup)
             if cleanup.named or any(each.workflow_id == row.record.id for each in self._tables.removals.values()):
                 self._tables.cleanups[row.record.id] = cleanup
-        later = [(at - before).total_seconds() for at, _ in completed if at > before]
+        roots = [at for at, row in completed if row.record.parent is None]
+        later = [(at - before).total_seconds() for at in roots if at > before]
         return ExpiredBatch(
             len(batch),
             any(row.record.id in self._tables.cleanups for row in batch),
             busy,
-            any(at <= before for at, _ in completed),
+            any(at <= before for at in roots),
             min(later, default=None),
         )
 
@@ -118,9 +132,14 @@ class MemoryPurges:
         row = self._tables.cleanups.get(workflow_id)
         return row if row is not None and row.owner == owner and row.purge else None
 
-    def _may_expire(self, row: WorkflowRow) -> bool:
-        state = row.record.state
-        return (
+    def _may_expire(self, row: WorkflowRow, before: datetime) -> bool:
+        state, place = row.record.state, row.record.parent
+        root = None if place is None else self._tables.workflows.get(place.root_id)
+        if root is not None:
+            ended_at = root.record.state.completed_at
+            if ended_at is None or ended_at > before or root.record.state.owner is not None:
+                return False
+        return not self._children(row) and (
             state.owner is None
             and state.status in TERMINAL_STATUSES
             and not _is_followed_up(row)

@@ -5,10 +5,11 @@ from uuid import UUID, uuid4
 
 from stepwell.contract.tasks import Output
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Succeeded
-from stepwell.domain.records import FileRemoval, PurgedRows
+from stepwell.domain.records import FileRemoval, ParentLink, PurgedRows
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
+from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, join
 
 FIRST = UUID(int=0)
@@ -137,3 +138,50 @@ async def test_a_failed_purge_doesnt_hold_up_the_retention(stored: Stored) -> No
     assert (await purges.expire(ME, 0, 1, 1000)).count == 1
     await stored.here.cleanups.postpone(ME, handles[0].workflow_id, timedelta(hours=1).total_seconds())
     assert (await purges.expire(ME, 0, 1, 1000)).count == 1
+
+
+async def family(stored: Stored, depth: int = 3) -> list[ActiveWorkflow]:
+    """A root, a sub-workflow of it, one of that, and so on. All have ended, those below first."""
+    made = [await stored.make()]
+    for _ in range(depth - 1):
+        root, above = made[0], made[-1]
+        link = ParentLink(above.workflow_id, "a", None, root.workflow_id, len(made))
+        made.append(await make_child(stored, above, link=link))
+    for each in reversed(made):
+        await stored.write(each, Cancel("alice"))
+    return made
+
+
+async def expired(stored: Stored, seconds: float = 0.0) -> tuple[int, bool]:
+    batch = await stored.here.purges.expire(ME, seconds, 10, 1_000)
+    return batch.count, batch.is_behind
+
+
+async def test_a_purge_takes_the_sub_workflows_that_have_ended(stored: Stored) -> None:
+    root, child, grandchild = await family(stored)
+    other = await make_child(stored, await stored.make())
+    await stored.write(root, Cleanup("alice", cleanup_tasks=False))
+    purges, ids = stored.here.purges, [each.workflow_id for each in (root, child, grandchild)]
+    assert await purges.request(ME, root.workflow_id, "alice") == ME
+    due, _ = await stored.here.cleanups.due(ME, [], 10)
+    assert {each.workflow_id for each in due} == set(ids)
+    assert (await purges.delete_rows(ME, [*ids, other.workflow_id], 100)).workflow_ids == set(ids)
+    assert await stored.here.reader.get(EVERY_TENANT, other.workflow_id) is not None
+
+
+async def test_the_retention_takes_a_family_once_its_root_is_due(stored: Stored) -> None:
+    root, child, grandchild = await family(stored)
+    assert await expired(stored, 3_600) == (0, False)
+    assert [await expired(stored) for _ in range(3)] == [(1, True)] * 3
+    assert await expired(stored) == (0, False)
+    reader = stored.here.reader
+    assert [await reader.get(EVERY_TENANT, each.workflow_id) for each in (root, child, grandchild)] == [None] * 3
+
+
+async def test_the_retention_leaves_the_sub_workflows_of_a_root_that_has_not_ended(stored: Stored) -> None:
+    root = await stored.make()
+    child = await make_child(stored, root)
+    await stored.write(child, Cancel("alice"))
+    assert await expired(stored) == (0, False)
+    await stored.write(root, Cancel("alice"))
+    assert [await expired(stored) for _ in range(3)] == [(1, True), (1, True), (0, False)]

@@ -29,21 +29,32 @@ _OUTPUTS: Final = json.Decoder(tuple[Output, ...])
 _FOLLOWED_UP: Final = "EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = {0} AND k.follow_up_until IS NOT NULL)"
 IS_FOLLOWED_UP: Final = f"SELECT {_FOLLOWED_UP.format('$1')}"
 
-REQUEST: Final = """
-WITH begun AS (
+# The sub-workflows of the workflow are deleted with it. One that somebody has resumed by itself is left.
+REQUEST: Final = f"""
+WITH RECURSIVE family AS (
+    SELECT w.id, w.tenant, w.deleted_at FROM workflows AS w WHERE w.id = $2 AND w.deleted_at IS NOT NULL
+    UNION ALL
+    SELECT c.id, c.tenant, c.deleted_at FROM family JOIN workflows AS c ON c.parent_id = family.id
+    WHERE c.owner IS NULL AND c.status IN ({_ENDED})
+), deleted AS (
+    UPDATE workflows AS c SET deleted_at = clock_timestamp() FROM family
+    WHERE c.id = family.id AND c.deleted_at IS NULL AND c.owner IS NULL AND c.status IN ({_ENDED})
+    RETURNING c.id
+), begun AS (
     INSERT INTO cleanups AS c (workflow_id, lane, owner, next_at, purge, purged_by)
     SELECT w.id, coalesce(w.tenant, ''), $1, clock_timestamp(), true, $3
-    FROM workflows AS w WHERE w.id = $2 AND w.deleted_at IS NOT NULL
+    FROM family AS w WHERE w.deleted_at IS NOT NULL OR w.id IN (SELECT id FROM deleted)
     ON CONFLICT (workflow_id) DO UPDATE SET
         purge = true, purged_by = coalesce(c.purged_by, excluded.purged_by),
         next_at = least(c.next_at, excluded.next_at),
         owner = CASE
             WHEN EXISTS (SELECT FROM processes AS p WHERE p.id = c.owner AND p.lease_until > clock_timestamp())
             THEN c.owner ELSE $1 END
-    RETURNING owner
+    RETURNING workflow_id, owner
 )
-SELECT owner FROM begun UNION ALL SELECT owner FROM cleanups WHERE workflow_id = $2 AND purge LIMIT 1
-"""
+SELECT owner FROM begun WHERE workflow_id = $2
+UNION ALL SELECT owner FROM cleanups WHERE workflow_id = $2 AND purge LIMIT 1
+"""  # noqa: S608 - built from a constant
 
 WITH_UPLOADS: Final = "SELECT DISTINCT workflow_id FROM uploads WHERE workflow_id = ANY($1::uuid[])"
 
@@ -122,6 +133,18 @@ WITH mine AS MATERIALIZED (
 SELECT free.id, is_limited.yes OR free.id IN (SELECT id FROM gone) AS unfinished FROM free, is_limited
 """  # noqa: S608 - built from constants
 
+# A sub-workflow is due with its root, and a workflow is left until its sub-workflows are gone. So each batch takes
+# those at the ends of a family, and the last one its root.
+_FAMILY_IS_DUE: Final = """(
+    w.depth = 0 OR NOT EXISTS (
+        SELECT FROM workflows AS r WHERE r.id = w.root_id AND (
+            r.completed_at IS NULL OR r.completed_at > now() - make_interval(secs => $2) OR r.owner IS NOT NULL
+        )
+    )
+) AND (
+    w.depth = 0 AND w.sub_workflows = 0 OR NOT EXISTS (SELECT FROM workflows AS c WHERE c.parent_id = w.id)
+)"""
+
 # A workflow that has changed after the snapshot is left to the next batch, because its new rows would be left behind.
 # The next batch waits until the first pass over each of the last one is over. After a failed pass it doesn't, so that
 # files that can't be deleted don't stop the retention, unless there are very many. `now()` is stable, so it can end the
@@ -139,6 +162,7 @@ WITH busy AS MATERIALIZED (
       AND NOT {_FOLLOWED_UP.format("w.id")}
       AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.workflow_id = w.id AND d.next_at IS NOT NULL)
       AND NOT EXISTS (SELECT FROM cleanups AS c WHERE c.workflow_id = w.id)
+      AND {_FAMILY_IS_DUE}
     ORDER BY w.completed_at LIMIT $4 FOR UPDATE OF w SKIP LOCKED
 ), free AS MATERIALIZED (
     SELECT id, tenant FROM (
@@ -156,9 +180,11 @@ WITH busy AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM gone) AS count, EXISTS (SELECT FROM purges) AS with_files,
     NOT EXISTS (SELECT FROM turn) AS busy,
-    EXISTS (SELECT FROM workflows WHERE completed_at <= now() - make_interval(secs => $2)) AS is_behind,
+    EXISTS (
+        SELECT FROM workflows WHERE completed_at <= now() - make_interval(secs => $2) AND depth = 0
+    ) AS is_behind,
     (SELECT extract(epoch FROM min(completed_at) - now())::float8 + $2 FROM workflows
-     WHERE completed_at > now() - make_interval(secs => $2)) AS next_s
+     WHERE completed_at > now() - make_interval(secs => $2) AND depth = 0) AS next_s
 """  # noqa: S608 - built from constants
 
 _IS_NEEDED: Final = """
