@@ -3,10 +3,9 @@
 from datetime import datetime
 from uuid import UUID
 
-from msgspec import UNSET, Struct, json, structs
+from msgspec import Struct, json, structs
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState
 from stepwell.domain.records import (
@@ -46,18 +45,7 @@ def build_workflow(
     new_id: NewId,
     parent: ParentLink | None = None,
 ) -> NewWorkflowBundle:
-    """Build a new workflow. With *start* it is started. With *parent* it is a sub-workflow.
-
-    Raises `InvalidRequest` if one of its steps has items, which no process can run yet.
-    """
-    if faults := [
-        Fault(
-            ("body", "steps", position, "for_each"), "Steps with items can't run yet: leave this out", "not_available"
-        )
-        for position, step in enumerate(planned.request.steps)
-        if step.for_each is not UNSET
-    ]:
-        raise InvalidRequest(faults)
+    """Build a new workflow. With *start* it is started. With *parent* it is a sub-workflow."""
     record, final = _record(planned, workflow_id, tenant, now, new_id, parent)
     loaded = loaded_of(record, planned, planned.definition_bytes)
     workflow = ActiveWorkflow(loaded)
