@@ -125,10 +125,11 @@ class StillRunning(StepwellError):
 
 
 class ResultTooLarge(StepwellError):
-    """The result of a step, which is built from its items, is too large to be read by another step."""
+    """The result of a step, which is built from its items, is too large to be read at once."""
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(f"the results that the step reads are over {max_bytes:,} bytes")
+        self.max_bytes = max_bytes
 
 
 class Forbidden(StepwellError):

@@ -16,7 +16,7 @@ from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import named_files
 from stepwell.domain.daily_costs import CostQuery, CostSum
-from stepwell.domain.errors import NotFound
+from stepwell.domain.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
@@ -98,8 +98,15 @@ class ReadService:
         return await self._store.inputs(scope, workflow_id)
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord:
-        """Return one step of the workflow, with its result and its attempts."""
-        return _require(await self._store.step(scope, workflow_id, step_id), "step")
+        """Return one step of the workflow, with its result and its attempts.
+
+        Raises `InvalidRequest` if the result, which is built from its items, is too large.
+        """
+        try:
+            return _require(await self._store.step(scope, workflow_id, step_id), "step")
+        except ResultTooLarge as error:
+            why = f"The result of all items is over {error.max_bytes:,} bytes: get the items of the step, page by page"
+            raise InvalidRequest([Fault(("path", "step_id"), why, "too_large")]) from None
 
     async def item_slice(
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int

@@ -208,7 +208,10 @@ class WorkflowReader(Protocol):
         """Return the inputs of the workflow, which never change. With their schema they have at most some 1.1 MiB."""
 
     async def step(self, scope: TenantScope, workflow_id: UUID, step_id: str) -> StepRecord | None:
-        """Return one step of the workflow, with its result and its attempts. None if either is unknown."""
+        """Return one step of the workflow, with its result and its attempts. None if either is unknown.
+
+        Raises `ResultTooLarge` if its result is built from items and is over `MAX_MAPPED_BYTES`.
+        """
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
         """Return the step at *position*, as `step` does."""

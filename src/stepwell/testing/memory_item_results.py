@@ -10,6 +10,7 @@ from stepwell.contract.enums import StepStatus
 from stepwell.contract.workflows import ItemCounts
 from stepwell.domain.model import ItemState
 from stepwell.domain.records import StepRecord
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.testing.memory_tables import WorkflowRow
 
 _LISTS = {
@@ -29,6 +30,13 @@ def stored_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
     if step.plan.flow is None or step.plan.flow.for_each is None:
         return step.state.result
     return _built(items_of(row, step)) if step.state.status is StepStatus.COMPLETED else None
+
+
+def final_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
+    """Return the result of the workflow's last step, as the workflow shows it."""
+    if sum(len(item.result or b"") for item in items_of(row, step)) > MAX_RESULT_BYTES:
+        return None
+    return stored_result(row, step) if step.state.status is StepStatus.COMPLETED else None
 
 
 def _built(items: Sequence[ItemState]) -> bytes:

@@ -12,7 +12,9 @@ from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import CancelReceipt, EventType, SkipReason, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.daily_costs import CostQuery, CostSum
+from stepwell.domain.errors import ResultTooLarge
 from stepwell.domain.lifecycle.decision import copy_of
+from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.preconditions import Version
 from stepwell.domain.prices import CurrencySum, cost_sums
@@ -47,7 +49,7 @@ from stepwell.domain.records import (
 )
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_costs import read_costs
-from stepwell.testing.memory_item_results import item_counts, items_done, stored_result
+from stepwell.testing.memory_item_results import final_result, item_counts, items_done, stored_result
 from stepwell.testing.memory_items import item_slice
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
 
@@ -128,13 +130,13 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
         row = self._tables.find(scope, workflow_id)
         steps = () if row is None else _record(row, WHOLE).steps or ()
-        return next((step for step in steps if step.plan.step_id == step_id), None)
+        return _small(next((step for step in steps if step.plan.step_id == step_id), None))
 
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord | None:
         await self._tables.round_trip()
         row = self._tables.find(scope, workflow_id)
         steps = () if row is None else _record(row, WHOLE).steps or ()
-        return next((step for step in steps if step.plan.position == position), None)
+        return _small(next((step for step in steps if step.plan.position == position), None))
 
     async def item_slice(
         self, scope: TenantScope, workflow_id: UUID, query: ItemFilter, count: int, max_bytes: int
@@ -344,6 +346,13 @@ def _record(row: WorkflowRow, parts: WorkflowParts) -> WorkflowRecord:
     )
 
 
+def _small(step: StepRecord | None) -> StepRecord | None:
+    """Return the step. Raises `ResultTooLarge`."""
+    if step is not None and len(step.state.result or b"") > MAX_MAPPED_BYTES:
+        raise ResultTooLarge(MAX_MAPPED_BYTES)
+    return step
+
+
 def _version(row: WorkflowRow) -> Version:
     return Version.of(row.record.state.last_event, row.record.state.updated_at)
 
@@ -355,7 +364,7 @@ def _weight(row: WorkflowRow, parts: WorkflowParts) -> int:
     config = len(json.encode(row.record.config))
     if parts.steps:
         return config + errors + sum(200 + _step_weight(row, step, parts) for step in steps)
-    final = stored_result(row, steps[row.final_position]) if parts.results else None
+    final = final_result(row, steps[row.final_position]) if parts.results else None
     return config + errors + len(final or b"")
 
 
@@ -411,7 +420,7 @@ def _summary(row: WorkflowRow, steps: list[StepRecord]) -> Summary:
     return Summary(
         None if first is None else first.plan.step_id,
         final.plan.step_id,
-        stored_result(row, final) if final.state.status is StepStatus.COMPLETED else None,
+        final_result(row, final),
         (*own, *map(_error, failed)),
         _cost([stored.task for stored in row.tasks.values()]),
         next(iter(fatal), None),

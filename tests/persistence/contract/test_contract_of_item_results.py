@@ -20,6 +20,7 @@ from stepwell.domain.records import (
     WorkflowParts,
     WorkflowRecord,
 )
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.domain.tenancy import EVERY_TENANT
 from support.database.stored_items import ItemWorkflow, make_with_items
 from support.database.stored_workflows import Stored
@@ -163,3 +164,20 @@ async def test_a_result_that_is_too_large_to_be_read_by_a_step_is_refused(stored
     assert 17 * len(text) > MAX_MAPPED_BYTES
     with pytest.raises(ResultTooLarge, match="the results that the step reads are over 16,777,216 bytes"):
         await loaded_result(stored, workflow)
+    with pytest.raises(ResultTooLarge):
+        await stored.here.reader.step(EVERY_TENANT, workflow.workflow_id, "a")
+
+
+async def test_a_workflow_shows_no_final_result_of_over_1_mib(stored: Stored) -> None:
+    text = "x" * (MAX_RESULT_BYTES // 2)
+    workflow = await completed(stored, [{"f": text}], last=True)
+    record = await stored.here.reader.get(EVERY_TENANT, workflow.workflow_id)
+    assert record is not None
+    assert record.summary.final_step_result == json.encode({"items": [{"f": text}], "count": 1, "failed": 0})
+    workflow = await completed(stored, [{"f": text}, {"f": text}], last=True)
+    record = await stored.here.reader.get(EVERY_TENANT, workflow.workflow_id)
+    assert record is not None
+    assert record.summary.final_step_result is None
+    size = await stored.here.reader.size(EVERY_TENANT, [workflow.workflow_id], NO_STEPS, 10_000_000)
+    assert size is not None
+    assert size.snapshot < 3 * MAX_RESULT_BYTES

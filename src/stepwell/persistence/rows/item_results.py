@@ -6,6 +6,8 @@ evaluated for steps with items only, so others cost a comparison with NULL.
 
 from typing import Final
 
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
+
 _ITEMS: Final = "step_items AS i WHERE i.workflow_id = {0}.workflow_id AND i.position = {0}.position"
 _LISTS: Final = (
     ("result_image_paths", "result_image_path"),
@@ -37,6 +39,24 @@ def result_of(step: str) -> str:
     built = _BUILT % _ITEMS.format(step)
     has_built = f"{step}.for_each IS NOT NULL AND {step}.status = 'COMPLETED'"
     return f"CASE WHEN {step}.for_each IS NULL THEN {step}.result WHEN {has_built} THEN ({built}) END"
+
+
+def final_result_of(step: str) -> str:
+    """Return the SQL of the result of the row *step*, as a workflow shows that of its last step.
+
+    It is NULL if the results of its items have over `MAX_RESULT_BYTES` together. Only those that may have fewer are
+    unpacked.
+    """
+    items = _ITEMS.format(step)
+    stored = f"(SELECT coalesce(sum(pg_column_size(i.result)), 0) FROM {items})"  # noqa: S608
+    exact = f"(SELECT coalesce(sum(octet_length(i.result::text)), 0) FROM {items})"  # noqa: S608
+    built = f"CASE WHEN {exact} <= {MAX_RESULT_BYTES} THEN ({_BUILT % items}) END"
+    return f"""CASE WHEN {step}.status <> 'COMPLETED' THEN NULL WHEN {step}.for_each IS NULL THEN {step}.result
+               WHEN {stored} <= {MAX_RESULT_BYTES} THEN {built} END"""
+
+
+FINAL_MAX_BYTES: Final = 2 * MAX_RESULT_BYTES + 10_000
+"""The size of such a result, at most, as `result_bytes_of` estimates it."""
 
 
 def result_bytes_of(step: str, bytes_of: str, own: str) -> str:

@@ -44,7 +44,7 @@ from stepwell.domain.records import (
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.rows.decode_rows import Row, run_if, workflow_record
-from stepwell.persistence.rows.item_results import result_bytes_of, result_of
+from stepwell.persistence.rows.item_results import FINAL_MAX_BYTES, result_bytes_of, result_of
 from stepwell.persistence.schema.tables import steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts
 from stepwell.persistence.stores.workflow_queries import item_counts_column, summarised
@@ -72,7 +72,7 @@ def _sizes(parts: WorkflowParts) -> str:
     result = _RESULT_BYTES if parts.results else "0"
     step = f"{_exact('s.definition')} + {result}" if parts.steps else "0"
     per_step = f"{_STEP_BYTES} + {step}" if parts.steps else "0"
-    final = f"CASE WHEN s.position = w.final_position THEN {result} ELSE 0 END"
+    final = f"CASE WHEN s.position = w.final_position THEN least({result}, {FINAL_MAX_BYTES}) ELSE 0 END"
     state = "coalesce(octet_length(s.error_message), 0) * 2"
     if parts.steps:  # `sent` has the model
         state += f" + coalesce({_exact('k.sent')}, 0) + {_STATE_BYTES}"

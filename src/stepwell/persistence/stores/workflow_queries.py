@@ -42,7 +42,14 @@ from stepwell.domain.feature_level import FLOW_LEVEL, ITEMS_LEVEL
 from stepwell.domain.records import WHOLE, ListFilter, Ownership, WorkflowFilter, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
-from stepwell.persistence.rows.item_results import ITEMS_DONE, counts_of, result_bytes_of, result_of
+from stepwell.persistence.rows.item_results import (
+    FINAL_MAX_BYTES,
+    ITEMS_DONE,
+    counts_of,
+    final_result_of,
+    result_bytes_of,
+    result_of,
+)
 from stepwell.persistence.schema.tables import events, labels, processes, steps, workflows
 from stepwell.persistence.stores.step_attempt_queries import attempt_columns, with_attempts, workflow_costs
 
@@ -237,8 +244,7 @@ def summarised() -> Select[Any]:
         case((workflows.c.feature_level >= literal_column(str(ITEMS_LEVEL)), literal_column(ITEMS_DONE))).label(
             "items_done"
         ),
-        # A step that repeats has its best result so far.
-        case((final.c.status == StepStatus.COMPLETED, result_column(final))).label("final_step_result"),
+        literal_column(final_result_of(final.description), JSON()).label("final_step_result"),
     ).join(final, (final.c.workflow_id == workflows.c.id) & (final.c.position == workflows.c.final_position))
 
 
@@ -252,7 +258,8 @@ def weight(parts: WorkflowParts) -> ColumnElement[int]:
     if parts.steps:
         size = literal_column("200") + _unpacked_bytes(own.definition) + result + error
     else:
-        size = case((own.position == workflows.c.final_position, result), else_=_ZERO) + error
+        of_final = func.least(result, literal_column(str(FINAL_MAX_BYTES)))
+        size = case((own.position == workflows.c.final_position, of_final), else_=_ZERO) + error
     total = select(func.sum(size)).where(own.workflow_id == workflows.c.id).correlate(workflows).scalar_subquery()
     return total + _unpacked_bytes(workflows.c.config)
 

@@ -30,6 +30,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.daily_costs import CostQuery, CostSum
+from stepwell.domain.errors import ResultTooLarge
+from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
@@ -67,6 +69,7 @@ from stepwell.persistence.rows.decode_rows import (
     task_type,
     workflow_record,
 )
+from stepwell.persistence.rows.item_results import result_bytes_of
 from stepwell.persistence.schema.tables import artifact_references, events, file_removals, steps, tasks, workflows
 from stepwell.persistence.stores import workflow_queries
 from stepwell.persistence.stores.batched_reads import WorkflowLoader
@@ -88,6 +91,7 @@ from stepwell.persistence.stores.workflow_queries import (
 # A page of more weight is large: it is read and sent in slices.
 SMALL_PAGE_BYTES = 256 * 1024
 _TASK_BYTES = 600  # of a task in an answer, without its error and outputs
+_ITEMS_BYTES: ColumnElement[int] = literal_column(result_bytes_of(steps.name, "octet_length({0}::text)", "0"))
 _read_outputs = json.Decoder(list[Output]).decode
 
 
@@ -163,13 +167,15 @@ class PostgresWorkflowReader:
 
     async def _step(self, scope: TenantScope, workflow_id: UUID, wanted: ColumnElement[bool]) -> StepRecord | None:
         place = (
-            select(steps.c.position, workflows.c.created_at)
+            select(steps.c.position, workflows.c.created_at, _ITEMS_BYTES.label("items_bytes"))
             .join(workflows, workflows.c.id == steps.c.workflow_id)
             .where(steps.c.workflow_id == workflow_id, wanted, visible(scope))
         )
         async with self._snapshots.connect() as connection:
             if (found := (await connection.execute(place)).first()) is None:
                 return None
+            if found.items_bytes > MAX_MAPPED_BYTES:
+                raise ResultTooLarge(MAX_MAPPED_BYTES)
             query = workflow_queries.page_steps(results=True).where(steps.c.position == found.position)
             row = (await connection.execute(query, {"ids": [workflow_id]})).mappings().one()
         record = step_record(row, found.created_at, row["result"], shown=True)

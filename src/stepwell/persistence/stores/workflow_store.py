@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.domain.errors import Forbidden, ResultTooLarge
-from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
@@ -254,7 +253,7 @@ async def _load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
         workflows = await connection.fetch(sql.LOAD_WORKFLOWS, ids)
         steps = await connection.fetch(sql.LOAD_STEPS, ids)
         open_tasks = await connection.fetch(sql.LOAD_OPEN_TASKS, ids)
-        with_items = [row["id"] for row in workflows if row["feature_level"] >= ITEMS_LEVEL]
+        with_items = list({row["workflow_id"] for row in steps if row["for_each"] is not None})
         items = await connection.fetch(LOAD_ITEMS, with_items) if with_items else []
         if items:
             open_tasks += await connection.fetch(sql.LOAD_ITEM_TASKS, with_items)
