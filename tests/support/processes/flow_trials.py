@@ -33,7 +33,7 @@ from support.workflows.reference_flows import FLOWS, FlowWorker
 
 _KILLED = -9
 # A request without an answer may be under way for as long as a call to a provider may take.
-_SETTINGS = {"breaker_failures": 0, "provider_timeout_s": 1.0}
+_SETTINGS = {"breaker_failures": 0, "provider_timeout_s": 5.0}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 # How often these occur depends on when a process dies: it may die before it sends the request of an attempt, and a job
@@ -112,8 +112,9 @@ class FlowTrials:
         jobs = self._worker.jobs_of(workflow["id"])
         assert sorted(job.id for job in jobs) == sorted(task["remote_id"] for task in report.tasks if task["remote_id"])
         tasks, unsent = _split(report.tasks)
+        with_items = {step["id"] for step in FLOWS[flow].steps if "for_each" in step}  # these count no retries
         for step in steps:
-            step["retry_count"] -= unsent[step["step_id"]]
+            step["retry_count"] -= 0 if step["step_id"] in with_items else unsent[step["step_id"]]
         for each in (workflow, *steps):
             if each["cost"] is not None:
                 each["cost"]["unknown_attempts"] -= unsent[each.get("step_id")]
@@ -121,7 +122,7 @@ class FlowTrials:
             "workflow": _comparable(workflow),
             "tasks": sorted((_comparable(task) for task in tasks), key=str),
             "jobs": sorted(str([job.body["step_id"], job.body["inputs"]]) for job in jobs),
-            "events": Counter((event["type"], event["step_id"]) for event in events if event["type"] not in _VARYING),
+            "events": Counter(_about(event) for event in events if event["type"] not in _VARYING),
             "webhooks": self._webhooks(workflow["id"], report.deliveries),
         }
 
@@ -144,6 +145,10 @@ async def flow_trials(server: TestServer, template: str, folder: Path) -> AsyncI
         worker = await stack.enter_async_context(FlowWorker(folder))
         sink = await stack.enter_async_context(running_sink())
         yield FlowTrials(server, template, zygote, worker, sink)
+
+
+def _about(event: dict[str, Any]) -> tuple[str, str | None, int | None]:
+    return event["type"], event["step_id"], event["data"].get("item")
 
 
 def _split(tasks: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Counter[str | None]]:

@@ -34,7 +34,7 @@ def fold(events: Iterable[HistoryEvent], step_ids: Iterable[str]) -> tuple[Workf
     of = dict.fromkeys(step_ids, StepStatus.PENDING)
     for event in events:
         workflow = _WORKFLOW_STATUS.get(event.type, workflow)
-        if event.step_id is not None and event.type not in OF_ATTEMPTS:
+        if event.step_id is not None and event.type not in OF_ATTEMPTS and "item" not in event.data:
             held = event.data.get("held_back") is True
             of[event.step_id] = StepStatus.PENDING if held else _STEP_STATUS[event.type]
         if isinstance(held_back := event.data.get("held_back"), list):
