@@ -373,20 +373,10 @@ def build_services(
     sender = CommandSender(database.commands, engine.coordination, idempotency, clock, uuid7)
     diagnostics = _build_diagnostics(process, stores, engine, sender)
     receiver = _build_command_receiver(stores, engine, webhooks.recovery, applier, cleanups, diagnostics)
-    workflows = WorkflowService(
-        access,
-        webhooks.admission,
-        reads,
-        availability,
-        cleanups,
-        database.purges,
-        webhooks.service,
-        applier,
-        sender,
-        DefinitionFiles(uploads),
-        process.callback_urls,
-        clock,
-        uuid7,
+    files = DefinitionFiles(uploads)
+    build_workflows = partial(WorkflowService, access, webhooks.admission, reads, availability, cleanups)
+    workflows = build_workflows(
+        database.purges, webhooks.service, applier, sender, files, process.callback_urls, clock, uuid7
     )
     inputs_checker = _build_inputs_checker(stack)
     sub_workflows = _build_sub_workflows(stores, engine, webhooks, workflows, inputs_checker, clock)
