@@ -16,5 +16,5 @@ BASE_LEVEL: Final = 1  # of workflows that every version understands
 FLOW_LEVEL: Final = 2  # of workflows with a step that is optional or has a `run_if`
 EXPRESSIONS_LEVEL: Final = 3  # of workflows whose steps have expressions
 WAITS_LEVEL: Final = 4  # of workflows with a step that has a condition or waits
-ITEMS_LEVEL: Final = 5  # of workflows with a step that runs once for each item
+ITEMS_LEVEL: Final = 5  # of workflows with a step that has items or a sub-workflow, and of sub-workflows
 FEATURE_LEVEL: Final = ITEMS_LEVEL  # the highest level that this version understands

@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct, json, structs
 
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState
 from stepwell.domain.records import (
@@ -45,7 +46,9 @@ def build_workflow(
     new_id: NewId,
     parent: ParentLink | None = None,
 ) -> NewWorkflowBundle:
-    """Build a new workflow. With *start* it is started. With *parent* it is a sub-workflow."""
+    """Build a new workflow. With *start* it is started. With *parent* it is a sub-workflow, which earlier versions must
+    not run, because its end has to wake its parent.
+    """
     record, final = _record(planned, workflow_id, tenant, now, new_id, parent)
     loaded = loaded_of(record, planned, planned.definition_bytes)
     workflow = ActiveWorkflow(loaded)
@@ -63,7 +66,7 @@ def build_workflow(
             final,
             planned.definition_bytes,
             tuple(decision.events),
-            feature_level=planned.feature_level,
+            feature_level=planned.feature_level if parent is None else max(planned.feature_level, ITEMS_LEVEL),
             inputs=stored_inputs(planned),
         ),
         workflow,

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.mapping.expressions import expressions_of
 from stepwell.domain.steps import FlowPlan, RepeatPlan
 from stepwell.domain.strict_json.normalise import Handling
@@ -35,7 +36,9 @@ def placed(step: dict[str, Any], *others: dict[str, Any], **members: Any) -> lis
 
 def test_a_sub_workflow_has_no_provider_and_no_retries() -> None:
     until = {"until": "status == 'COMPLETED'", "max": 3}
-    first, second = plan(body(sub(), sub(step_id="again", repeat=until), config={"retry": {"max_retries": 9}})).steps
+    validated = plan(body(sub(), sub(step_id="again", repeat=until), config={"retry": {"max_retries": 9}}))
+    assert validated.feature_level == ITEMS_LEVEL
+    first, second = validated.steps
     assert (first.provider, first.max_retries, first.flow) == (None, 0, FlowPlan(runs_workflow=True))
     assert second.flow == FlowPlan(repeat=RepeatPlan(3), runs_workflow=True)
 

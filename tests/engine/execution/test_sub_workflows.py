@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import scheduler_of
@@ -67,7 +68,9 @@ async def park(service: Service, workflow_id: str, clock: ManualClock) -> None:
     await eventually(lambda: workflow_id not in in_memory(service), "it has left memory")
 
 
-async def test_the_result_of_a_step_is_that_of_its_sub_workflow(service: Service, provider: ScriptedProvider) -> None:
+async def test_the_result_of_a_step_is_that_of_its_sub_workflow(
+    service: Service, provider: ScriptedProvider, memory: MemoryDatabase
+) -> None:
     provider.plan("a", Succeed({"score": 1}))
     provider.plan("b", Succeed({"score": 2}))
     created = await service.create(
@@ -85,6 +88,8 @@ async def test_the_result_of_a_step_is_that_of_its_sub_workflow(service: Service
     assert step_of(ended, "after")["result"] == {"score": 2}
     child = await service.get(result["workflow_id"])
     assert (child["name"], child["status"]) == ("a child", "COMPLETED")
+    assert child["parent"] == {"workflow_id": created["id"], "step_id": "sub", "item": None}
+    assert {row.feature_level for row in memory.tables.workflows.values()} == {ITEMS_LEVEL}  # as its end wakes a parent
 
 
 async def test_a_sub_workflow_gets_inputs_from_its_step(service: Service) -> None:

@@ -75,7 +75,8 @@ class ValidatedWorkflow(Struct, frozen=True):
         """The level that a process needs to run it."""
         flows = [step.flow for step in self.steps if step.flow is not None]
         if flows:
-            return ITEMS_LEVEL if any(flow.for_each is not None for flow in flows) else WAITS_LEVEL
+            newest = any(flow.for_each is not None or flow.runs_workflow for flow in flows)
+            return ITEMS_LEVEL if newest else WAITS_LEVEL
         if self.evaluates:
             return EXPRESSIONS_LEVEL
         plain = all(step.run_if is RunIf.ALL_COMPLETED and not step.optional for step in self.steps)
