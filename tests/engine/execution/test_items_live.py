@@ -326,6 +326,21 @@ async def test_no_item_starts_once_the_results_of_the_workflow_have_no_room(
     assert workflow["status"] == "COMPLETED"
 
 
+async def test_results_of_items_that_are_too_large_to_be_read_at_once_are_refused(service: Service) -> None:
+    """They are 17 MB together. The items can still be read in pages, and the whole answer in slices."""
+    big = {"id": "big", "task_type": "PASSTHROUGH", "config": {"text": "x" * 1_000_000}, "for_each": {"count": 17}}
+    mapping = {"from_step": "big", "from_field": "count", "to_field": "n"}
+    use = {"id": "use", "task_type": "PASSTHROUGH", "input_mappings": [mapping]}
+    workflow = await ended(service, big, use)
+    failed = step_of(workflow, "use")
+    why = "the results that the step reads are over 16,777,216 bytes"
+    assert (failed["status"], failed["error_message"]) == ("FAILED", why)
+    assert len(step_of(workflow, "big")["result"]["items"]) == 17
+    answer = await service.client.get(f"/api/v1/workflows/{workflow['id']}/steps/big")
+    assert answer.status_code == 422
+    assert "get the items of the step, page by page" in answer.text
+
+
 async def test_the_files_of_items_stay_and_those_of_a_failed_attempt_are_deleted(
     service: Service, provider: ScriptedProvider
 ) -> None:
