@@ -264,3 +264,22 @@ def test_the_result_of_a_step_with_items_has_lists(from_field: str, message: str
         return
     (fault,) = faults_of(sent, catalog)
     assert message in fault.msg
+
+
+def with_items_of_a_sub_workflow(name: str | None, items: list[Any], to_field: str = "inputs.x") -> dict[str, Any]:
+    nested = {"name": "n", "steps": [join("c", config={"x": "${inputs.thing}"})], "inputs": {}}
+    step = {"id": "b", "task_type": "SUBWORKFLOW", "config": {"workflow": nested}, "depends_on": ["a"]}
+    mapping = {"from_step": "a", "from_field": "y", "to_field": to_field}
+    return body(join("a"), step | {"for_each": {"items": items, "as": name}, "input_mappings": [mapping]})
+
+
+@pytest.mark.parametrize(("name", "items"), [("thing", ["x", 1]), (None, [{"thing": "x"}]), ("workflow", [1])])
+def test_an_item_of_a_sub_workflow_is_one_of_its_inputs(name: str | None, items: list[Any]) -> None:
+    planned = plan(with_items_of_a_sub_workflow(name, items))
+    warned = [warning.msg for warning in planned.warnings if "thing" in warning.msg]
+    assert bool(warned) == (name == "workflow")
+
+
+def test_a_mapping_and_the_items_cant_write_the_same_input_of_a_sub_workflow() -> None:
+    (fault,) = faults_of(with_items_of_a_sub_workflow("x", [1]))
+    assert (fault.loc, fault.type) == ((*FOR_EACH, "as"), "conflicting_mappings")

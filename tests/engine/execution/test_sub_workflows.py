@@ -199,3 +199,23 @@ async def test_sub_workflows_are_nested(service: Service) -> None:
     ended = await service.until_ended(created["id"])
     assert ended["status"] == "COMPLETED", ended["errors"]
     assert step_of(ended, "sub")["result"]["final"]["final"] == {"n": 1}
+
+
+async def test_each_item_has_a_sub_workflow_of_its_own_and_is_one_of_its_inputs(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.plan("draw", Succeed({"n": 0}), Fail("out of paint", retryable=False))
+    draw = scripted_step("draw", config={"prompt": "${inputs.thing} of ${inputs.kind}"})
+    for_each = {"items": ["a vase", "a cup", "a jug"], "as": "thing", "max_concurrency": 1}
+    created = await service.create(runs(draw, inputs={"kind": "glass", "thing": "?"}, for_each=for_each))
+    failed = await service.until_ended(created["id"])
+    assert step_of(failed, "sub")["error_message"].startswith("item 1: ")
+    await service.verb(created["id"], "resume")
+    workflow = await service.until(created["id"], lambda workflow: workflow["status"] == "COMPLETED")
+    prompts = [call.inputs["prompt"] for call in provider.calls]
+    assert prompts == ["a vase of glass", "a cup of glass", "a cup of glass", "a jug of glass"]
+    items = step_of(workflow, "sub")["result"]["items"]
+    assert [item["results"]["draw"] for item in items] == [{"n": 0}, {}, {}]
+    waits = [event["data"] for event in await service.events(created["id"]) if event["type"] == "step.waiting"]
+    children = {(wait["item"], wait["workflow_id"]) for wait in waits}
+    assert children == {(number, item["workflow_id"]) for number, item in enumerate(items)}, "resume continues each"

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import structs
 
 from stepwell.contract.definition import MAX_ITEMS, ForEach
-from stepwell.contract.enums import WAITS_OF
+from stepwell.contract.enums import WAITS_OF, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.task_configs import CONFIGS
 from stepwell.domain.errors import Fault
@@ -49,7 +49,7 @@ class ItemRules:
         items, place = step.for_each, (*loc, FOR_EACH)
         if items is None:
             return
-        if step.task_type in WAITS_OF:
+        if step.task_type in WAITS_OF and step.task_type is not TaskType.SUBWORKFLOW:
             yield Fault(place, f"{step.task_type} has no items: leave this out", "unused_member")
             return
         yield from _source_faults(items, place)
@@ -123,11 +123,13 @@ def _name_faults(name: str | None, step: PartialStep, place: Loc) -> Iterator[Fa
     """Yield the fault of `as`."""
     if name is None:
         return
-    if name == TIMEOUT:
+    is_sub_workflow = step.task_type is TaskType.SUBWORKFLOW  # the item is one of its inputs, as mapped values are
+    written = [mapping.to_field.split(".") for mapping in step.input_mappings or () if mapping is not None]
+    if name == TIMEOUT and not is_sub_workflow:
         yield Fault((*place, "as"), f"{TIMEOUT} is no input: set it in config", "bad_field")
     elif "." in name:
         yield Fault((*place, "as"), "Expected the name of an input, without dots", "bad_field")
-    elif any(mapping and mapping.to_field.partition(".")[0] == name for mapping in step.input_mappings or ()):
+    elif any(names[is_sub_workflow:][:1] == [name] for names in written):
         message = "A mapping writes this input, too: name another one, or remove the mapping"
         yield Fault((*place, "as"), message, "conflicting_mappings")
 
@@ -169,7 +171,7 @@ def _may_be_object(item: Any) -> bool:
 def _value_faults(step: PartialStep, items: ForEach, place: Loc, evaluated: Collection[Loc]) -> Iterator[Fault]:
     """Yield the faults of the inputs that items in the definition provide, each by itself."""
     task_type = step.task_type
-    if task_type is None or not isinstance(items.items, list):
+    if task_type in (None, TaskType.SUBWORKFLOW) or not isinstance(items.items, list):
         return
     known = _KNOWN[task_type]
     if items.as_ is not None and items.as_ not in known:
@@ -199,10 +201,14 @@ _NO_INPUTS = ItemInputs()
 
 
 def item_inputs(step: PartialStep) -> ItemInputs:
-    """Return the inputs that the items of the step provide."""
-    if step.for_each is None:
+    """Return the inputs that the items of the step provide. Those of a sub-workflow aren't the step's own."""
+    if step.for_each is None or step.task_type is TaskType.SUBWORKFLOW:
         return _NO_INPUTS
-    items = step.for_each.valid
+    return inputs_of_items(step.for_each.valid)
+
+
+def inputs_of_items(items: ForEach) -> ItemInputs:
+    """Return the inputs that the items provide."""
     if items.as_ is not None:
         return ItemInputs(frozenset([items.as_]), frozenset([items.as_]))
     members = [_members(item) for item in items.items[:MAX_ITEMS]] if isinstance(items.items, list) else []

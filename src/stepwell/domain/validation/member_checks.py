@@ -257,7 +257,7 @@ def _inputs(step: PartialStep) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     for index, mapping in enumerate(step.input_mappings or ()):
         if mapping is not None:
             yield mapping.to_field.partition(".")[0], ("input_mappings", index, "to_field")
-    if step.for_each is not None:
+    if step.for_each is not None and step.task_type is not TaskType.SUBWORKFLOW:
         yield from _item_inputs(step.for_each.valid)
 
 

@@ -15,6 +15,7 @@ from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.strict_json.schema_faults import Loc
+from stepwell.domain.validation.item_rules import inputs_of_items
 from stepwell.domain.validation.partial_step import PartialStep
 
 MAX_DEPTH: Final = 5
@@ -95,4 +96,5 @@ def _given(step: PartialStep) -> frozenset[str]:
     """Return the names of the inputs that the step gives its sub-workflow, as far as they are known."""
     own = (step.config or {}).get(INPUTS)
     mapped = [mapping.to_field.split(".") for mapping in step.input_mappings or () if mapping is not None]
-    return frozenset(own if isinstance(own, dict) else ()) | {names[1] for names in mapped if len(names) > 1}
+    names = frozenset(own if isinstance(own, dict) else ()) | {names[1] for names in mapped if len(names) > 1}
+    return names if step.for_each is None else names | (inputs_of_items(step.for_each.valid).in_any or frozenset())

@@ -13,7 +13,8 @@ from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
-from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart
+from stepwell.contract.enums import TaskType
+from stepwell.domain.mapping.config_expressions import INPUTS, StepExpressions, StepPart
 from stepwell.domain.mapping.input_mapping import DeferredTransform, checked_inputs, effective_config, resolve_inputs
 from stepwell.domain.mapping.items import ItemInput, StepItem
 from stepwell.domain.mapping.templates import with_values
@@ -100,10 +101,19 @@ def resolved_inputs(
         places = [text.place for text in expressions.texts]
         config, values = with_values(config, dict(zip(places, values, strict=False))), values[len(places) :]
     if item is not None:
-        config = item.put_into(config)
+        config = _with_item(definition.task_type, config, item)
     if config is not definition.config:
         definition = replace(definition, config=config)
     return resolve_inputs(definition, effective_config(context.config, definition), values)
+
+
+def _with_item(task_type: TaskType, config: Mapping[str, Any], item: ItemInput) -> dict[str, Any]:
+    """Return the evaluated *config* with the item over it. That of a sub-workflow is one of its inputs."""
+    if task_type is not TaskType.SUBWORKFLOW:
+        return item.put_into(config)
+    given = config.get(INPUTS)
+    is_object = given is None or isinstance(given, dict)  # the check of the config refuses others
+    return {**config, INPUTS: item.put_into(given or {}) if is_object else given}
 
 
 def decoded_item(item: StepItem | None) -> ItemInput | None:
