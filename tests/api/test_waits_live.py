@@ -62,6 +62,7 @@ async def test_a_decision_completes_its_step_and_the_next_ones_read_it(live: Ser
         "message": "Print?",
         "choices": ["a", "b"],
         "decision_url": None,
+        "workflow_id": None,
     }
     answer = await decide(live, workflow, "b", note="nicer", data={"n": [1.0]})
     assert answer.status_code == 200
@@ -286,7 +287,7 @@ async def test_a_large_workflow_shows_its_waits_as_a_small_one(live: Service) ->
     workflow = await waiting(live, approval(message="Print?", timeout_s=60), join("next", "ask"))
     (snapshot,) = await live.app.services.reads.snapshot(EVERY_TENANT, [UUID(workflow["id"])], WHOLE)
     states = [state for block in snapshot.states for state in json.decode(block, type=list[StepSnapshot])]
-    shown = [json.decode(json.encode(waiting_for(state.flow))) for state in states]
+    shown = [json.decode(json.encode(waiting_for(state))) for state in states]
     assert shown == [step["waiting_for"] for step in workflow["steps"]]
 
 

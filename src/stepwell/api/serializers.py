@@ -27,7 +27,7 @@ from stepwell.contract.workflows import (
     WorkflowPublic,
     WorkflowStepPublic,
 )
-from stepwell.domain.model import FlowState, HistoryEvent, StepState, WorkflowState
+from stepwell.domain.model import HistoryEvent, StepState, WorkflowState
 from stepwell.domain.records import (
     CleanupReport,
     ParentLink,
@@ -137,7 +137,7 @@ def _step(
         optional=resolved.optional,
         status=state.status,
         skip_reason=state.skip_reason,
-        waiting_for=waiting_for(state.flow),
+        waiting_for=waiting_for(state),
         task_id=None if state.task_id is None else str(state.task_id),
         provider=attempts.provider,
         model=attempts.model,
@@ -154,10 +154,15 @@ def _step(
     )
 
 
-def waiting_for(flow: FlowState | None) -> WaitingFor | None:
-    """Return what a step with this *flow* waits for. It has no `decision_url`: see `api.single_steps`."""
-    if flow is None or (wait := flow.wait) is None:
+def waiting_for(state: StepState | StepSnapshot) -> WaitingFor | None:
+    """Return what a step in this *state* waits for. It has no `decision_url`: see `api.single_steps`."""
+    if (flow := state.flow) is None or state.status is not StepStatus.RUNNING:
         return None
+    if (wait := flow.wait) is None:
+        since = state.started_at
+        if flow.child is None or since is None:
+            return None
+        return WaitingFor(kind=WaitKind.WORKFLOW, since=since, workflow_id=flow.child)
     choices = list(wait.choices) if wait.kind is WaitKind.DECISION else None
     return WaitingFor(kind=wait.kind, since=wait.since, until=wait.until, message=wait.message, choices=choices)
 

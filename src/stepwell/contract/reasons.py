@@ -244,6 +244,13 @@ class IsDelayed(Reason, tag="delayed", frozen=True, kw_only=True):
     until: datetime | None
 
 
+class RunsWorkflow(Reason, tag="runs_workflow", frozen=True, kw_only=True):
+    """The step runs a sub-workflow, whose own explanation says more. It ends with the sub-workflow."""
+
+    workflow_id: UUID
+    since: datetime
+
+
 class FollowsUp(Reason, tag="following_up", frozen=True, kw_only=True):
     """The step has ended, but the job of an abandoned attempt has not. The service cancels that job at the provider,
     and waits for its end `until` the given time.
@@ -286,6 +293,7 @@ StepReason = (
     | WaitsForDecision
     | WaitsForSignal
     | IsDelayed
+    | RunsWorkflow
     | FollowsUp
 )
 

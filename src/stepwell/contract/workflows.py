@@ -15,7 +15,9 @@ Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
 
 
 class WaitingFor(Struct, kw_only=True):
-    """The wait of a step. `message`, `choices` and `decision_url` are those of a decision, and null otherwise."""
+    """The wait of a step. `message`, `choices` and `decision_url` are those of a decision, and null otherwise.
+    `workflow_id` is the sub-workflow that it waits for.
+    """
 
     kind: WaitKind
     since: Time
@@ -32,6 +34,7 @@ class WaitingFor(Struct, kw_only=True):
         ]
         | None
     ) = None
+    workflow_id: UUID | None = None
 
 
 class ItemCounts(Struct, frozen=True):

@@ -219,3 +219,16 @@ async def test_each_item_has_a_sub_workflow_of_its_own_and_is_one_of_its_inputs(
     waits = [event["data"] for event in await service.events(created["id"]) if event["type"] == "step.waiting"]
     children = {(wait["item"], wait["workflow_id"]) for wait in waits}
     assert children == {(number, item["workflow_id"]) for number, item in enumerate(items)}, "resume continues each"
+
+
+async def test_a_step_says_which_sub_workflow_it_waits_for(service: Service, provider: ScriptedProvider) -> None:
+    provider.plan("a", Hang())
+    created = await service.create(runs(scripted_step("a")))
+    child = await child_of(service, created)
+    waiting = step_of(await service.get(created["id"]), "sub")["waiting_for"]
+    assert (waiting["kind"], waiting["workflow_id"], waiting["until"]) == ("workflow", child, None)
+    answer = await service.client.get(f"{WORKFLOWS}{created['id']}/explain")
+    (step,) = answer.json()["steps"]
+    assert (step["reason"]["code"], step["reason"]["workflow_id"]) == ("runs_workflow", child)
+    await service.verb(created["id"], "cancel")
+    assert step_of(await service.until_ended(created["id"]), "sub")["waiting_for"] is None

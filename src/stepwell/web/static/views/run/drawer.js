@@ -209,6 +209,8 @@ function stepFacts(step) {
   if (money(step.cost) !== "–") found.push(["Cost", money(step.cost)]);
   if (step.started_at) found.push(["Started", dateTime(step.started_at)], ["Duration", durationBetween(step.started_at, step.completed_at)]);
   if (step.waiting_for?.until) found.push(["Waits until", dateTime(step.waiting_for.until)]);
+  const child = step.waiting_for?.workflow_id ?? (step.task_type === "SUBWORKFLOW" ? step.result?.workflow_id : null);
+  if (child) found.push(["Sub-workflow", html`<a class="mono break" href=${`/ui/workflows/${child}`}>${child}</a>`]);
   if (step.max_retries) found.push(["Retries", `${step.retry_count} of ${step.max_retries}`]);
   if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);

@@ -33,6 +33,10 @@ function facts(run, everyTenant) {
   if (run.started_at) found.push(["Started", time(run.started_at)]);
   if (run.completed_at) found.push(["Ended", time(run.completed_at)]);
   found.push(["From", html`<span class="break">${[run.origin_instance, run.origin_zone].filter(Boolean).join(" · ")}</span>`]);
+  if (run.parent) {
+    const item = run.parent.item === null ? "" : `, item ${run.parent.item}`;
+    found.push(["Run by", html`<a class="break" href=${`/ui/workflows/${run.parent.workflow_id}`}>step ${run.parent.step_id}${item}</a>`]);
+  }
   if (run.origin_reference) found.push(["Reference", html`<span class="break">${run.origin_reference}</span>`]);
   if (everyTenant && run.origin_tenant_id) found.push(["Tenant", html`<span class="break">${run.origin_tenant_id}</span>`]);
   return found;
