@@ -350,10 +350,15 @@ class LoadedWorkflow(Struct):
         return self.feature_level <= FEATURE_LEVEL
 
     @property
+    def unit_count(self) -> int:
+        """The number of its steps and their items."""
+        return len(self.steps) + len(self.items)
+
+    @property
     def places(self) -> int:
         """The number of active workflows that it counts as."""
         item_bytes = sum(len(item.value) for item in self.items)
-        return places_of(len(self.steps) + len(self.items), self.definition_bytes + item_bytes)
+        return places_of(self.unit_count, self.definition_bytes + item_bytes)
 
 
 class UnparkedWorkflows(Struct, frozen=True):

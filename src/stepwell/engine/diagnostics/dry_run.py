@@ -87,7 +87,7 @@ class DryRunner:
         version = Version.of(loaded.state.last_event, loaded.state.updated_at)
         verb_input = self._input(verb, cleanup_tasks=cleanup_tasks)
         apply = partial(_apply_dry, verb, loaded, verb_input, self._clock.now())
-        result = await off_loop(apply, steps=len(loaded.steps))
+        result = await off_loop(apply, steps=loaded.unit_count)
         if verb == "cleanup" and cleanup_tasks:
             result = await self._with_files(scope, workflow_id, result)
         return version, result

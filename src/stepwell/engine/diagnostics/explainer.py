@@ -118,7 +118,7 @@ class Explainer:
                 )
             )
 
-        return await off_loop(explain_snapshot, steps=len(loaded.steps))
+        return await off_loop(explain_snapshot, steps=loaded.unit_count)
 
     def _worker_turns(self, workflow_id: UUID) -> dict[int, Waits]:
         """Return what the running steps of LOCAL wait for that have a slot and no worker yet, by position."""
@@ -150,7 +150,7 @@ class Explainer:
         )
         return await off_loop(
             partial(_explain_rows, loaded, elsewhere, ownership, self._clock.now(), self._in_process),
-            steps=len(loaded.steps),
+            steps=loaded.unit_count,
         )
 
     async def _load(self, scope: TenantScope, workflow_id: UUID) -> tuple[LoadedWorkflow, Ownership]:

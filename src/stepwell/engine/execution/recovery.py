@@ -369,7 +369,7 @@ class Recovery(WorkflowListener):
         """Take claimed workflows into memory, and start their pending work."""
         workflows = []
         for loaded in page:
-            if (workflow := await off_loop(partial(self._build, loaded), steps=len(loaded.steps))) is not None:
+            if (workflow := await off_loop(partial(self._build, loaded), steps=loaded.unit_count)) is not None:
                 workflows.append(workflow)
             await self._lease.ensure()  # a page may be long
             await asyncio.sleep(0)

@@ -112,7 +112,7 @@ class WorkflowAccess:
         if loaded.state.owner is None:
             if not loaded.is_understood:
                 raise Unavailable(NEEDS_NEWER_VERSION, 5)
-            workflow = await off_loop(partial(ActiveWorkflow, loaded), steps=len(loaded.steps))
+            workflow = await off_loop(partial(ActiveWorkflow, loaded), steps=loaded.unit_count)
             await load_results(self.store, [workflow])
             if (meanwhile := self.scheduler.workflows.get(workflow_id)) is not None:
                 return meanwhile  # another process started it meanwhile and died, and this one has claimed it
