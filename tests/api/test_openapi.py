@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 
 from stepwell.api.components import EXAMPLE
 from stepwell.api.openapi import problem_statuses
-from stepwell.api.operations import OPT_KEY, Operation
+from stepwell.api.operations import OPT_KEY, SHARED_KEY, Operation
 from stepwell.api.routes import openapi_document, operations
 from stepwell.contract import enums
 from support.service.conformance import conforming_client
@@ -178,8 +178,10 @@ async def test_every_route_has_an_operation_and_every_operation_its_route(api: S
         for handler in route.route_handlers:
             if handler.http_methods != {"OPTIONS"}:
                 operation: Operation = handler.opt[OPT_KEY]
-                assert handler.http_methods == {*operation.methods}
-                routed.add((operation.path, operation.method.lower()))
+                for each in (operation, *handler.opt[SHARED_KEY]):
+                    assert handler.http_methods == {*each.methods}
+                    assert (each.route_path, each.permission) == (operation.route_path, operation.permission)
+                    routed.add((each.path, each.method.lower()))
     assert routed == {(path, method) for path, methods in SERVED["paths"].items() for method in methods}
 
 
@@ -271,7 +273,7 @@ CHANGES = " ".join(
     for operation in operations()
     if operation.method != "GET" and operation.permission is not None and operation.id != "upload_artifact"
 )
-LISTS = "list_tasks list_deliveries list_events list_all_events"
+LISTS = "list_items list_tasks list_deliveries list_events list_all_events"
 
 
 @pytest.mark.parametrize(

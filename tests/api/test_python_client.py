@@ -145,6 +145,17 @@ async def decide_and_signal(python: PythonClient) -> None:
     assert signalled.result["data"] == 1
 
 
+async def list_items(python: PythonClient) -> None:
+    """Run a step once for each item, and list the items."""
+    models = python.models
+    for_each = models.ForEach(items=["red", {"x": 1}], max_concurrency=1)
+    step = models.WorkflowStepDefinition(id="a", task_type=models.TaskType.PASSTHROUGH, for_each=for_each)
+    created = await create(python, step)
+    await python.call("get_workflow", created.id, prefer="wait=30")
+    page = await python.call("list_items", created.id, "a", status="COMPLETED", limit=1)
+    assert (page.total, page.items[0].value, page.items[0].result["item"]) == (2, "red", "red")
+
+
 async def look_around(python: PythonClient) -> None:
     """Run the operations that aren't about a workflow."""
     providers = (await python.call("list_providers")).providers
@@ -168,6 +179,7 @@ async def test_the_generated_client_runs_every_operation(python: PythonClient) -
     uploaded = (await python.call("list_artifacts")).artifacts[0]
     await control(python, pipeline(python, uploaded.path))
     await decide_and_signal(python)
+    await list_items(python)
     await look_around(python)
     await python.call("delete_artifact", uploaded.path, expects=409)
     await python.call("cleanup_workflow", done.id)

@@ -68,6 +68,7 @@ CASES = {
     "cleanup_workflow": Case(ONE + "/cleanup"),
     "delete_workflow_data": Case(ONE + "/data"),
     "get_step": Case(ONE + "/steps/a"),
+    "list_items": Case(ONE + "/steps/a/items", "ITEMS"),
     "decide_step": Case(ONE + "/steps/a/decision", "WAITING", {"choice": "approve"}),
     "signal_workflow": Case(ONE + "/signals/b", "WAITING", {"data": 1}),
     "list_decisions": Case("/api/v1/decisions"),
@@ -137,6 +138,8 @@ async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | 
     steps = [configured_step("a", files=1) if state == "COMPLETED" else configured_step("a", wait=True)]
     if state == "WAITING":
         steps = [{"id": "a", "task_type": "APPROVAL"}, {"id": "b", "task_type": "SIGNAL"}]
+    if state == "ITEMS":
+        steps = [{"id": "a", "task_type": "PASSTHROUGH", "for_each": {"items": ["secret"]}}]
     nobody = "http://127.0.0.1:9/"
     workflow = await live.create(*steps, start=state != "PENDING", origin_tenant_id=owner, webhook_url=nobody)
     names = {"workflow": workflow["id"]} | await uploaded_file(live, owner)
@@ -144,11 +147,15 @@ async def workflow_in(live: Service, scripted: ConfiguredProvider, owner: str | 
         done = await live.until_ended(workflow["id"])
         names |= {"task": done["steps"][0]["task_id"], "artifact": done["steps"][0]["result"]["paths"][0]}
         names["delivery"] = delivery_id(UUID(workflow["id"]), (await live.events(workflow["id"]))[-1]["id"])
+    elif state == "ITEMS":
+        await live.until_ended(workflow["id"])
     elif state != "PENDING":
         await live.until(workflow["id"], lambda shown: all(step["status"] == "RUNNING" for step in shown["steps"]))
         if state == "PAUSED":
             assert (await live.verb(workflow["id"], "pause")).status_code == 200
-    assert (await live.get(workflow["id"]))["status"] == state.replace("WAITING", "RUNNING")
+    assert (await live.get(workflow["id"]))["status"] == state.replace("WAITING", "RUNNING").replace(
+        "ITEMS", "COMPLETED"
+    )
     return names
 
 

@@ -153,6 +153,7 @@ async def test_tasks_list_every_attempt_with_its_outputs(live: Service) -> None:
         "id": workflow["steps"][0]["task_id"],
         "workflow_id": workflow["id"],
         "step_id": "a",
+        "item": None,
         "task_type": "GENERATION",
         "attempt": 1,
         "provider": "CUSTOM",

@@ -25,7 +25,15 @@ from support.service.assistant import assistant, call, failure, images, text_of
 from support.service.live_service import Service, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-READING = {"plan_workflow", "get_workflow", "list_workflows", "get_outputs", "list_providers", "get_costs"}
+READING = {
+    "plan_workflow",
+    "get_workflow",
+    "list_workflows",
+    "list_items",
+    "get_outputs",
+    "list_providers",
+    "get_costs",
+}
 WRITING = {"submit_workflow", "upload_file", "decide_step", "send_signal"} | {
     f"{verb}_workflow" for verb in ("start", "pause", "resume", "cancel", "cleanup")
 }
@@ -303,6 +311,22 @@ async def test_the_choice_of_the_user_ends_the_wait_of_a_step(acme: Client) -> N
     assert (decided["status"], decided["result"]["note"]) == ("COMPLETED", "good")
     done = await call(acme, "get_workflow", workflow_id=workflow_id, wait_s=30)
     assert done["workflow"]["status"] == "COMPLETED"
+
+
+async def test_the_items_of_a_step_are_listed_with_their_results_and_errors(acme: Client) -> None:
+    for_each = {"items": ["a cat", "x" * 100_000, None], "as": "word", "on_item_failure": "collect"}
+    step = {"id": "a", "task_type": "PASSTHROUGH", "for_each": for_each, "config": {"text": "A photo of ${item}"}}
+    workflow_id = await submitted(acme, step, wait_s=50)
+    shown = await call(acme, "get_workflow", workflow_id=workflow_id)
+    assert shown["steps"][0]["items"] == {"total": 3, "pending": 0, "running": 0, "completed": 2, "failed": 1}
+    listed = await call(acme, "list_items", workflow_id=workflow_id, step_id="a")
+    assert (listed["total"], [each["status"] for each in listed["items"]]) == (3, ["COMPLETED", "COMPLETED", "FAILED"])
+    assert listed["items"][0]["result"] == {"text": "A photo of a cat", "word": "a cat"}
+    assert listed["items"][0]["value"] == '"a cat"'
+    assert len(listed["items"][1]["value"]) < 10_000
+    failed = await call(acme, "list_items", workflow_id=workflow_id, step_id="a", status=["FAILED"])
+    assert [each["item"] for each in failed["items"]] == [2]
+    assert "404" in await failure(acme, "list_items", workflow_id=workflow_id, step_id="b")
 
 
 async def is_waiting(acme: Client, workflow_id: str) -> bool:

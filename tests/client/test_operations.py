@@ -78,6 +78,7 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.feed_page("c", limit=2),
     lambda c: c.stream_ticket(ID),
     lambda c: c.step(ID, "a/b"),
+    lambda c: c.item_page(ID, "a/b", status=["FAILED"], skip=1, limit=2),
     lambda c: c.decide(ID, "a/b", "approve", note="n", data=1),
     lambda c: c.signal(ID, "a/b", {"x": 1}),
     lambda c: _first(c.decisions(ID)),

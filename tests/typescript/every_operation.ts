@@ -145,6 +145,21 @@ async function decideAndSignal(): Promise<void> {
   assert.equal(data(signalled).waiting_for, null);
 }
 
+/** Runs a step once for each item, and lists the items. */
+async function listItems(): Promise<void> {
+  const steps: WorkflowStepDefinition[] = [
+    { id: "a", task_type: "PASSTHROUGH", for_each: { items: ["red", { x: 1 }], max_concurrency: 1 } },
+  ];
+  const body = { name: "client", origin_instance: "tests", steps };
+  const { id } = data(await api.POST("/api/v1/workflows/", { body, params: { query: { start: true } } }));
+  const workflow = { path: { workflow_id: id } };
+  await api.GET("/api/v1/workflows/{workflow_id}", { params: { ...workflow, header: { Prefer: "wait=30" } } });
+  const path = { workflow_id: id, step_id: "a" };
+  const query = { status: "COMPLETED", limit: 1 };
+  const page = data(await api.GET("/api/v1/workflows/{workflow_id}/steps/{step_id}/items", { params: { path, query } }));
+  assert.deepEqual([page.total, page.items[0]?.value, page.items[0]?.result?.item], [2, "red", "red"]);
+}
+
 /** Runs the operations that aren't about a workflow. */
 async function lookAround(): Promise<void> {
   const providers = data(await api.GET("/api/v1/providers")).providers;
@@ -176,6 +191,7 @@ const path = await upload();
 const done = await runAndRead(path);
 await control(pipeline(path));
 await decideAndSignal();
+await listItems();
 await lookAround();
 const [listed] = data(await api.GET("/api/v1/artifacts")).artifacts;
 assert.equal(listed?.path, path);

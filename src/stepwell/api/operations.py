@@ -12,6 +12,7 @@ from msgspec import Struct
 from stepwell.api.headers import PREFER
 
 OPT_KEY = "operation"
+SHARED_KEY = "shared_operations"
 JSON_TYPE, MERGE_PATCH_TYPE = "application/json", "application/merge-patch+json"
 SCHEMA_REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -113,13 +114,17 @@ class Operation(Struct, frozen=True, kw_only=True):
         return _PARAMETER.sub(lambda match: f"{{{match[1]}:{'path' if match[1] in WITH_SLASHES else 'str'}}}", path)
 
 
-def endpoint(operation: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
-    """Make the decorated function the handler of *operation*."""
+def endpoint(operation: Operation, *shared: Operation) -> Callable[[Callable[..., Any]], HTTPRouteHandler]:
+    """Make the decorated function the handler of *operation*.
+
+    It also serves *shared*: operations of the same method, route and permission, which only the rest of the path
+    distinguishes.
+    """
     return route(
         operation.route_path,
         http_method=[HttpMethod(method) for method in operation.methods],
         status_code=operation.status,
-        opt={OPT_KEY: operation},
+        opt={OPT_KEY: operation, SHARED_KEY: shared},
         name=operation.id,
         include_in_schema=False,  # Litestar's own generator is off, see openapi
     )

@@ -1,16 +1,16 @@
 """The query parameters of all operations, and their strict parser, which reports all faults of a query at once."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, VarTupleType, type_info
 
-from stepwell.contract.enums import EventType, WorkflowStatus
+from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
 from stepwell.domain.artifacts import PREVIEW_WIDTHS
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
 from stepwell.domain.records import WorkflowParts
@@ -98,6 +98,41 @@ class DeliveriesQuery(Struct, frozen=True):
 class TasksQuery(Struct, frozen=True):
     include_deleted: Annotated[bool, Meta(description="Whether deleted tasks are listed too")] = False
     step_id: Annotated[str, Meta(description="Only attempts at this step")] | UnsetType = UNSET
+
+
+_STEP_STATUS: Final = f"({'|'.join(StepStatus)})"
+_ITEM_STATUSES: Final = f"Only items in one of these statuses, separated by commas: {', '.join(StepStatus)}"
+
+
+class ItemsQuery(CheckedQuery, frozen=True, kw_only=True):
+    """The items of a step that are listed."""
+
+    REPEATABLE: ClassVar = frozenset({"status"})
+
+    status: (
+        Annotated[
+            str,
+            Meta(
+                description=_ITEM_STATUSES,
+                extra_json_schema={"pattern": rf"^{_STEP_STATUS}(,{_STEP_STATUS})*$"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    skip: Annotated[int, Meta(ge=0, le=_MAX_INT, description="The number of items to skip, from the first on")] = 0
+    limit: Annotated[int, Meta(ge=0, le=1000, description="The maximum number of items")] = 50
+
+    @property
+    def statuses(self) -> frozenset[StepStatus]:
+        """The statuses that are asked for; none for all."""
+        return frozenset() if isinstance(self.status, UnsetType) else frozenset(map(StepStatus, self.status.split(",")))
+
+    @staticmethod
+    def value_faults(values: dict[str, Any]) -> Iterator[Fault]:
+        """Yield the fault of a status that doesn't exist."""
+        if "status" in values and not set(values["status"].split(",")) <= set(StepStatus):
+            message = f"Expected one of {', '.join(StepStatus)}, or several separated by commas"
+            yield Fault(("query", "status"), message, "enum")
 
 
 _WIDTHS = "The preview of an image, that many pixels wide and high at most"

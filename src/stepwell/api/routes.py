@@ -42,7 +42,7 @@ from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.cross_origin import CrossOrigin
 from stepwell.api.dependencies import ApiDescription
 from stepwell.api.openapi import build_document, encode, response_headers
-from stepwell.api.operations import OPT_KEY, Operation
+from stepwell.api.operations import OPT_KEY, SHARED_KEY, Operation
 from stepwell.api.preferences import report_handling
 from stepwell.api.request_bodies import MAX_BODY_BYTES
 from stepwell.api.request_middleware import BEGAN, RequestMiddleware
@@ -184,7 +184,7 @@ def _parsed_handlers(dependencies: frozenset[str], pages: tuple[HTTPRouteHandler
 
 def operations() -> list[Operation]:
     """Return all operations. A handler without one raises KeyError, because nothing would check access to it."""
-    return [handler.opt[OPT_KEY] for handler in HANDLERS]
+    return [each for handler in HANDLERS for each in (handler.opt[OPT_KEY], *handler.opt[SHARED_KEY])]
 
 
 def build_cross_origin(origins: Collection[str]) -> CrossOrigin | None:

@@ -57,17 +57,24 @@ def wrong_method_handler(
 def _shared_route(request: ApiRequest, operations: Sequence[Operation]) -> dict[str, str]:
     """Return the header Allow of a path whose route serves operations of several paths; else nothing."""
     path = request.scope["path"]
-    for shared in operations:
-        if not shared.served_at or any(_matches(each.path, path) for each in operations if "{" not in each.path):
-            continue
-        others = {"OPTIONS"}.union(*(each.methods for each in operations if each.path == shared.served_at))
+    if any(_matches(each.path, path) for each in operations if "{" not in each.path):
+        return {}
+    sharing = [each for each in operations if each.served_at]
+    for shared in sharing:
         if _matches(shared.path, path):
             # Where the parameter may contain slashes, the whole rest of the path may be its value, too.
-            both = others if WITH_SLASHES.intersection(shared.path_parameters) else {"OPTIONS"}
-            return {"Allow": ", ".join(sorted({*both, *shared.methods}))}
+            both = (
+                _methods_at(shared.served_at, operations) if WITH_SLASHES.intersection(shared.path_parameters) else ()
+            )
+            return {"Allow": ", ".join(sorted({"OPTIONS", *both, *shared.methods}))}
+    for shared in sharing:
         if _matches(shared.served_at, path):
-            return {"Allow": ", ".join(sorted(others))}
+            return {"Allow": ", ".join(sorted({"OPTIONS", *_methods_at(shared.served_at, operations)}))}
     return {}
+
+
+def _methods_at(path: str, operations: Sequence[Operation]) -> set[str]:
+    return {method for each in operations if each.path == path for method in each.methods}
 
 
 def _matches(template: str, path: str) -> bool:

@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 from stepwell.contract.definition import merged_dependencies
 from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.events import EventPublic
+from stepwell.contract.items import ItemPublic
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.workflows import (
@@ -30,6 +31,7 @@ from stepwell.contract.workflows import (
 from stepwell.domain.model import HistoryEvent, StepState, WorkflowState
 from stepwell.domain.records import (
     CleanupReport,
+    ItemRecord,
     ParentLink,
     StepAttempts,
     StepRecord,
@@ -167,6 +169,27 @@ def waiting_for(state: StepState | StepSnapshot) -> WaitingFor | None:
     return WaitingFor(kind=wait.kind, since=wait.since, until=wait.until, message=wait.message, choices=choices)
 
 
+def item_to_public(record: ItemRecord, *, repeats: bool) -> ItemPublic:
+    """Return the item. *repeats*: its step has `repeat`."""
+    state, attempts = record.state, record.attempts
+    return ItemPublic(
+        item=state.place.item,
+        value=Raw(state.value),
+        status=state.status,
+        task_id=None if state.task_id is None else str(state.task_id),
+        provider=attempts.provider,
+        model=attempts.model,
+        cost=attempts.cost,
+        result=_raw(state.result),
+        error_message=state.error_message,
+        next_attempt_at=state.next_attempt_at,
+        started_at=state.started_at,
+        completed_at=state.completed_at,
+        retry_count=state.retry_count,
+        runs=None if not repeats else 0 if state.flow is None else state.flow.run,
+    )
+
+
 async def workflow_to_public(record: WorkflowRecord, warnings: Sequence[DefinitionWarning] = ()) -> WorkflowPublic:
     """Return the workflow. *warnings* are those of its definition, in the answer of create."""
     state, summary = record.state, record.summary
@@ -229,6 +252,7 @@ def task_to_public(record: TaskRecord) -> TaskPublic:
         id=task.id,
         workflow_id=record.workflow_id,
         step_id=record.step_id,
+        item=None if task.place is None else task.place.item,
         task_type=record.task_type,
         attempt=task.attempt,
         provider=task.provider,

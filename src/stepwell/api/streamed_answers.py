@@ -18,12 +18,13 @@ from uuid import UUID, uuid4
 import anyio
 import structlog
 from litestar.types import ASGIApp, Receive, Scope, Send
-from msgspec import Struct, json
+from msgspec import Struct, json, structs
 
 from stepwell.api.headers import ETAG, NO_HEADERS, Headers, encode_headers
 from stepwell.api.sent_definition import encode_head, encode_step
-from stepwell.api.serializers import stored_step_to_public, task_to_public, workflow_to_public
+from stepwell.api.serializers import item_to_public, stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.workflow_etags import definition_etag, workflow_etag
+from stepwell.contract.items import ItemListResponse
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
 from stepwell.domain.idempotency import StoredAnswer
@@ -31,6 +32,7 @@ from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     WHOLE,
     AnswerSize,
+    ItemFilter,
     LargeWorkflowSnapshot,
     StepSnapshot,
     StoredInputs,
@@ -40,6 +42,7 @@ from stepwell.domain.records import (
     WorkflowParts,
     WorkflowRecord,
 )
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.read_service import ReadService
 from stepwell.memory import MemoryReservation
@@ -56,6 +59,7 @@ NO_MEMORY: Final = "other answers take all the memory that there is for them"
 TASKS_A_SLICE: Final = 1_000
 _DEFINITION: Final = WorkflowParts(steps=True, results=False)
 _FIRST_COUNT, _MAX_COUNT = 250, 500  # steps of a slice
+_LARGEST_ITEM: Final = 2 * MAX_RESULT_BYTES  # its value and its result
 _COPIES = 3  # of a slice: as it was read, encoded, and in the buffer of the connection
 
 _decode_states = json.Decoder(list[StepSnapshot]).decode
@@ -110,7 +114,17 @@ class AnswerStreams:
         has an ETag of its own.
         """
         tasks = self._task_list(workflow_id, first, include_deleted=include_deleted, step_id=step_id)
-        return _stream_response(lambda: self._open_tasks(tasks), 200, NO_HEADERS)
+        return _stream_response(lambda: self._open_list(tasks), 200, NO_HEADERS)
+
+    def items(
+        self, workflow_id: UUID, first: ItemListResponse, rest: ItemFilter, expected: int, *, repeats: bool
+    ) -> ASGIApp:
+        """Return the response that sends a page of *expected* items, which begins with *first* and goes on with *rest*.
+
+        Each slice shows its items at the moment when it is read.
+        """
+        items = self._item_list(workflow_id, first, rest, expected, repeats=repeats)
+        return _stream_response(lambda: self._open_list(items, _LARGEST_ITEM), 200, NO_HEADERS)
 
     def definition(self, record: WorkflowRecord) -> ASGIApp:
         """Return the response that sends the definition of the workflow, as a client would send it."""
@@ -146,12 +160,12 @@ class AnswerStreams:
             self._memory.shrink(reserved)
 
     @asynccontextmanager
-    async def _open_tasks(
-        self, tasks: AsyncGenerator[bytes, None]
+    async def _open_list(
+        self, parts: AsyncGenerator[bytes, None], largest: int = 0
     ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
-        reserved = await _reserve(self._memory, AnswerSize(0, 0, 0), page=True)
+        reserved = await _reserve(self._memory, AnswerSize(0, 0, largest), page=True)
         try:
-            async with aclosing(tasks) as body:
+            async with aclosing(parts) as body:
                 yield {ETAG: f'"{uuid4().hex}"'}, body
         finally:
             self._memory.shrink(reserved)
@@ -207,6 +221,20 @@ class AnswerStreams:
                 step_id=step_id,
             )
         yield b"]}"
+
+    async def _item_list(
+        self, workflow_id: UUID, first: ItemListResponse, rest: ItemFilter, expected: int, *, repeats: bool
+    ) -> AsyncGenerator[bytes, None]:
+        yield b'{"items":[' + json.encode(first.items)[1:-1]
+        left = expected - len(first.items)
+        while left > 0:
+            read = await self._reads.item_slice(self._scope, workflow_id, rest, left, SLICE_BYTES)
+            if not read.items:
+                break
+            yield b"," + json.encode([item_to_public(each, repeats=repeats) for each in read.items])[1:-1]
+            left -= len(read.items)
+            rest = structs.replace(rest, after=read.items[-1].state.place.item)
+        yield b'],"total":%d,"skip":%d,"limit":%d}' % (first.total, first.skip, first.limit)
 
     async def _body(
         self, answer: StreamedAnswer, snapshots: list[LargeWorkflowSnapshot]

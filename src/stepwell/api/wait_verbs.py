@@ -1,8 +1,8 @@
 """The operations that end waits: the decision for a step, and signals.
 
 A step's id may contain slashes, so the route of a step takes the rest of the path. `POST …/steps/{step_id}/decision`
-shares that route with `GET …/steps/{step_id}`: the last segment of a POST is always `decision`, and the path of a GET
-is always the id of a step. So the step "a/decision" is read by `GET …/steps/a/decision`, and decided by
+shares that route with `GET …/steps/{step_id}`: the last segment of a POST is always `decision`, and a GET has no such
+segment. So the step "a/decision" is read by `GET …/steps/a/decision`, and decided by
 `POST …/steps/a/decision/decision`.
 """
 

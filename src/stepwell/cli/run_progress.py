@@ -53,7 +53,7 @@ def progress_display(total_steps: int) -> Iterator[RunProgress]:
 
 
 class _EventLines:
-    """Describes events in words. It keeps the start times of running steps."""
+    """Describes events in words. It keeps the start times of running steps and items, by their names."""
 
     def __init__(self) -> None:
         self.running: dict[str, datetime] = {}
@@ -62,19 +62,23 @@ class _EventLines:
         """Return the line for *event*; None if it isn't about a step."""
         if event.step_id is None or event.type not in _WORDS:
             return None
+        item = event.data.get("item")
+        name = event.step_id if item is None else f"{event.step_id}, item {item}"
         if event.type in (EventType.STEP_STARTED, EventType.STEP_WAITING):
-            self.running.setdefault(event.step_id, event.at)
+            self.running.setdefault(name, event.at)
             duration = ""
         else:
-            began = self.running.pop(event.step_id, None)
+            began = self.running.pop(name, None)
             duration = f" ({(event.at - began).total_seconds():.1f} s)" if began else ""
         optional = ", which is optional" if event.data.get("optional") else ""
         why = ", because its condition isn't true" if event.data.get("reason") == SkipReason.WHEN else ""
-        return printable(f"{event.step_id}: {_WORDS[event.type]}{optional}{why}{duration}")
+        return printable(f"{name}: {_WORDS[event.type]}{optional}{why}{duration}")
 
 
 def _is_done(event: HistoryEvent | EventPublic) -> bool:
     """Return whether the step of *event* counts as progress from now on: as in the `progress` of the API."""
+    if event.data.get("item") is not None:
+        return False
     match event.type:
         case EventType.STEP_FAILED:
             return event.data.get("optional") is True

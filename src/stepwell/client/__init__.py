@@ -46,6 +46,7 @@ from stepwell.contract.enums import (
     WorkflowStatus,
 )
 from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
+from stepwell.contract.items import ItemListResponse, ItemPublic
 from stepwell.contract.limits import Limits
 from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
 from stepwell.contract.problems import Problem, ValidationError
@@ -89,6 +90,8 @@ __all__ = [
     "InsufficientStorage",
     "Invalid",
     "InvalidWebhook",
+    "ItemListResponse",
+    "ItemPublic",
     "Limits",
     "ListFilters",
     "ListPage",

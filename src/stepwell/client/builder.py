@@ -113,10 +113,11 @@ class StepOptions(TypedDict, total=False):
 
     `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
     are steps that it waits for, and `run_if` says how they must have ended, so that it runs. `when` is its condition: a
-    JMESPath expression; the step is skipped unless its value is true. `repeat` runs the step again until its result is
-    good enough: `{"until": …, "max": 3, "best": …}`. `optional`: the workflow goes on if the step
-    fails. `provider`, `provider_config` and `capabilities` say who does the work, and the
-    `fallback_` ones who does it when the attempts there are used up.
+    JMESPath expression; the step is skipped unless its value is true. `for_each` runs the step once for each item:
+    `{"items": ["red", "blue"]}`, and the texts of `config` read the item as `${item}`. `repeat` runs the step again
+    until its result is good enough: `{"until": …, "max": 3, "best": …}`. `optional`: the workflow goes on if the step
+    fails. `provider`, `provider_config` and `capabilities` say who does the work, and the `fallback_` ones who does it
+    when the attempts there are used up.
     """
 
     id: str
@@ -124,6 +125,7 @@ class StepOptions(TypedDict, total=False):
     after: Iterable[BuiltStep | str]
     run_if: RunIf | str
     when: str
+    for_each: Mapping[str, Any]
     repeat: Mapping[str, Any]
     optional: bool
     timeout_s: float
@@ -206,6 +208,7 @@ class WorkflowBuilder:
             "depends_on": [self._id_of(each) for each in options.get("after", ())],
             "input_mappings": mappings,
             "when": options.get("when"),
+            "for_each": options.get("for_each"),
             "repeat": options.get("repeat"),
             "run_if": None if "run_if" not in options else str(options["run_if"]),
             "optional": options.get("optional"),

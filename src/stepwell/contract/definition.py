@@ -87,9 +87,7 @@ _ItemExpression: TypeAlias = Annotated[str, Meta(min_length=1, extra_json_schema
 
 
 class ForEach(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The items of a step, from one source: `items`, `count`, or `from_step` and `from_field`. `as_` is None if the
-    members of each item are inputs of their own.
-    """
+    """The items of a step, from one source: `items`, `count`, or `from_step` with `from_field`."""
 
     items: Annotated[
         Annotated[list[Any], Meta(extra_json_schema={"items": {}})] | _ItemExpression | None,
@@ -109,14 +107,17 @@ class ForEach(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
     as_: Annotated[
         Annotated[str, Meta(min_length=1, max_length=255)] | None,
-        Meta(description="The input that holds the item. null: the members of the item, an object, are inputs"),
+        Meta(description="The input that holds the item (default item). null: its members are inputs of their own"),
     ] = field(default="item", name="as")
     max_concurrency: Annotated[
-        int, Meta(ge=1, le=MAX_ITEMS, description="How many items are under way at once, at most")
+        int, Meta(ge=1, le=MAX_ITEMS, description="How many items are under way at once (default 10)")
     ] = 10
     on_item_failure: Annotated[
         OnItemFailure,
-        Meta(description="fail: the step fails with an item. collect: it completes with the results of the others"),
+        Meta(
+            description="fail (default): the step fails with an item. collect: it completes, with null as the result "
+            "of an item that failed"
+        ),
     ] = OnItemFailure.FAIL
 
 

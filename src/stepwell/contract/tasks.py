@@ -19,11 +19,12 @@ class Output(Struct, frozen=True):
 
 
 class TaskPublic(Struct, kw_only=True):
-    """One attempt at a step."""
+    """One attempt at a step, or at one of its items."""
 
     id: UUID
     workflow_id: UUID
     step_id: str
+    item: Annotated[int | None, Meta(description="The number of its item, from 0; null if the step has no items")]
     task_type: str
     attempt: int
     provider: str | None

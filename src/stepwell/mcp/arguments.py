@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, field
 
-from stepwell.contract.enums import CostKey, WorkflowStatus
+from stepwell.contract.enums import CostKey, StepStatus, WorkflowStatus
 
 MAX_WAIT_S: Final = 50
 """The longest wait of one call. Many clients give up a call after 60 s."""
@@ -95,6 +95,16 @@ class SignalArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
     name: Annotated[str, Meta(min_length=1, max_length=255, description="The name of the signal")]
     data: Annotated[Any, Meta(description="Any JSON, for the steps that read the result")] = None
+
+
+class ItemsArguments(Arguments, frozen=True):
+    workflow_id: WorkflowId
+    step_id: Annotated[str, Meta(min_length=1, max_length=255, description="The step with for_each")]
+    status: Annotated[list[StepStatus], Meta(max_length=6, description="Only items in these statuses; empty: all")] = (
+        field(default_factory=list)
+    )
+    skip: Annotated[int, Meta(ge=0, le=1_000, description="The number of items to skip")] = 0
+    limit: Annotated[int, Meta(ge=1, le=50)] = 20
 
 
 class OutputsArguments(Arguments, frozen=True):

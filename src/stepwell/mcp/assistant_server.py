@@ -36,6 +36,7 @@ from stepwell import __version__
 from stepwell.client import StepwellError
 from stepwell.mcp.failures import describe_error
 from stepwell.mcp.file_tools import FILE_TOOLS, LOCAL_UPLOAD, UPLOAD
+from stepwell.mcp.item_tools import ITEM_TOOLS
 from stepwell.mcp.resources import UnknownResource, list_resources, read_resource
 from stepwell.mcp.service_access import WRITE_SCOPE, ServiceAccess
 from stepwell.mcp.service_tools import SERVICE_TOOLS
@@ -51,7 +52,7 @@ _INSTRUCTIONS = (
     "before you submit it, because providers may cost money. Ask the user before you cancel or delete anything."
 )
 _PROMPT = "write_definition"
-_TOOLS: Final = (*WORKFLOW_TOOLS, *WAIT_TOOLS, *FILE_TOOLS, *SERVICE_TOOLS)
+_TOOLS: Final = (*WORKFLOW_TOOLS, *ITEM_TOOLS, *WAIT_TOOLS, *FILE_TOOLS, *SERVICE_TOOLS)
 
 
 def build_server(access: ServiceAccess) -> Server[Any]:

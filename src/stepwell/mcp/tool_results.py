@@ -5,18 +5,19 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Meta, Struct, json
 from msgspec.structs import replace
 
 from stepwell.contract.costs import CostGroup, CostSums
 from stepwell.contract.dry_run_result import DryRun
 from stepwell.contract.enums import SkipReason, StepStatus, WorkflowStatus
+from stepwell.contract.items import ItemPublic
 from stepwell.contract.plan_result import PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.reasons import Explanation, Reason
 from stepwell.contract.uploads import ArtifactPublic
-from stepwell.contract.workflows import WorkflowCleanupDetail, WorkflowPublic, WorkflowStepPublic
+from stepwell.contract.workflows import ItemCounts, WorkflowCleanupDetail, WorkflowPublic, WorkflowStepPublic
 from stepwell.mcp.shortening import shorten_object, shorten_text
 
 MAX_STEPS: Final = 100
@@ -58,6 +59,7 @@ class StepStatusSummary(Struct, kw_only=True):
     retry_count: int
     error_message: str | None
     optional: bool = False
+    items: ItemCounts | None = None
     skip_reason: SkipReason | None = None
     reason: str | None = None
 
@@ -74,6 +76,17 @@ class WorkflowStatusResult(Result, kw_only=True):
     next: str
 
 
+class ItemSummary(Struct, kw_only=True):
+    """An item of a step. `value` is JSON as a text. `result` is null unless it is COMPLETED."""
+
+    item: Annotated[int, Meta(description="Its number, from 0")]
+    value: str
+    status: StepStatus
+    result: dict[str, Any] | None
+    error_message: str | None
+    retry_count: int
+
+
 class WaitEndedResult(Result, kw_only=True):
     """A step after a decision or a signal. `result` is null unless it is COMPLETED."""
 
@@ -81,6 +94,13 @@ class WaitEndedResult(Result, kw_only=True):
     status: StepStatus
     result: dict[str, Any] | None
     error_message: str | None
+
+
+class ItemsResult(Result, kw_only=True):
+    """Items of a step, in their order. Long values and results are shortened."""
+
+    items: list[ItemSummary]
+    total: Annotated[int, Meta(description="The number of all that match")]
 
 
 class WorkflowListResult(Result, kw_only=True):
@@ -227,8 +247,22 @@ def _step_summary(step: WorkflowStepPublic, reason: Reason | None) -> StepStatus
         retry_count=step.retry_count,
         error_message=_cut_error(step.error_message),
         optional=step.optional,
+        items=step.items,
         skip_reason=step.skip_reason,
         reason=None if reason is None else reason.detail,
+    )
+
+
+def item_summary(item: ItemPublic, most: int) -> ItemSummary:
+    """Return the item with a value and a result of at most about *most* bytes each."""
+    result: Any = item.result
+    return ItemSummary(
+        item=item.item,
+        value=shorten_text(json.encode(item.value).decode(), most),
+        status=item.status,
+        result=shorten_object(result, most) if isinstance(result, dict) else None,
+        error_message=_cut_error(item.error_message),
+        retry_count=item.retry_count,
     )
 
 

@@ -173,6 +173,25 @@ def test_plan_shows_steps_and_price_and_stores_nothing(shell: CommandLine) -> No
     assert shell("ls", "--counts", "--json").json["total"] == before
 
 
+def test_items_shows_values_results_and_errors(shell: CommandLine) -> None:
+    for_each = {"items": ["a cat", {"x": 1}, None], "on_item_failure": "collect"}
+    step = {"id": "a", "task_type": "PASSTHROUGH", "for_each": for_each, "config": {"text": "See ${item}"}}
+    text = text_of({"name": "n", "origin_instance": "o", "steps": [step]})
+    plan_of = shell("plan", "-", stdin=text).out.splitlines()
+    assert "PASSTHROUGH, 3 items" in plan_of[1]
+    workflow_id = shell("submit", "-", "--wait", "--json", stdin=text).json["id"]
+    short = workflow_id[-8:]
+    rows = [re.split(r"  +", row.strip()) for row in shell("items", short, "a").out.splitlines()]
+    shown = [["0", "COMPLETED", "a cat"], ["1", "COMPLETED", '{"x":1}'], ["2", "FAILED", "null"]]
+    assert [row[:3] for row in rows[1:]] == shown
+    assert '"text":"See a cat"' in rows[1][-1]
+    failed = shell("items", short, "a", "--status", "failed", "--json").json
+    assert (failed["item"], failed["value"], failed["status"]) == (2, None, "FAILED")
+    assert "COMPLETED (2 of 3 items, 1 failed)" in shell("show", short).out
+    assert shell("items", short, "a", "--status", "done").code == 2
+    assert shell("items", short, "b").code != 0
+
+
 class TestVerbs:
     def test_each_verb_shows_what_it_will_do_and_does_it(self, shell: CommandLine) -> None:
         workflow_id = submitted(shell, "--no-start", size=LONG)

@@ -81,6 +81,7 @@ def _task(**members: Any) -> TaskPublic:
         "id": UUID(int=2),
         "workflow_id": WORKFLOW_ID,
         "step_id": "generate",
+        "item": None,
         "task_type": "GENERATION",
         "attempt": 1,
         "provider": "FAL",

@@ -1,4 +1,4 @@
-"""The commands that read one answer and print it: explain, tasks, deliveries, redeliver, providers, costs."""
+"""The commands that read one answer and print it: explain, tasks, items, deliveries, redeliver, providers, costs."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,10 +9,11 @@ from stepwell.cli.workflow_commands.display.report_tables import (
     cost_table,
     delivery_table,
     explanation_table,
+    item_table,
     provider_table,
     task_table,
 )
-from stepwell.contract.enums import DeliveryStatus
+from stepwell.contract.enums import DeliveryStatus, StepStatus
 from stepwell.contract.webhooks import DeliveryPublic
 
 _GIVEN_UP = (DeliveryStatus.FAILED, DeliveryStatus.STOPPED)
@@ -29,6 +30,18 @@ def list_tasks(context: CommandContext, workflow: str, *, include_deleted: bool)
     tasks = context.client.tasks(context.workflow_id(workflow), include_deleted=include_deleted)
     now = utc_now()
     context.show_each(tasks, lambda tasks: task_table(tasks, now))
+
+
+def list_items(context: CommandContext, workflow: str, step_id: str, statuses: Sequence[str]) -> None:
+    """Print the items of the step in one of these *statuses*, or all of them. Raises `Refused`."""
+    wanted = [status for text in statuses for status in text.upper().split(",")]
+    if unknown := [status for status in wanted if status not in StepStatus.__members__]:
+        raise Refused(f"--status: Expected one of {', '.join(StepStatus)}: {unknown[0]}", code=MISUSED)
+    workflow_id = context.workflow_id(workflow)
+    context.remember(workflow_id)
+    now = utc_now()
+    items = context.client.items(workflow_id, step_id, status=wanted)
+    context.show_each(items, lambda items: item_table(items, now))
 
 
 def list_deliveries(context: CommandContext, workflow: str) -> None:

@@ -76,6 +76,17 @@ def tasks(context: "CommandContext", workflow: str, include_deleted: bool) -> No
     list_tasks(context, workflow, include_deleted=include_deleted)
 
 
+@service_command("items")
+@workflow_id
+@click.argument("step")
+@click.option("--status", "statuses", multiple=True, help="A status, or several with commas. Repeatable: any of them.")
+def items(context: "CommandContext", workflow: str, step: str, statuses: tuple[str, ...]) -> None:
+    """List the items of the STEP of a workflow, which runs once for each of them, with their results and errors."""
+    from stepwell.cli.workflow_commands.listings import list_items
+
+    list_items(context, workflow, step, statuses)
+
+
 @service_command("deliveries")
 @workflow_id
 def deliveries(context: "CommandContext", workflow: str) -> None:

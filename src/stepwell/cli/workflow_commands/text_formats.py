@@ -7,6 +7,7 @@ from decimal import Decimal
 from rich.text import Text
 
 from stepwell.cli.output import printable
+from stepwell.contract.workflows import ItemCounts
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SPACE = re.compile(r"\s+")
@@ -24,6 +25,12 @@ def fit(text: Text, width: int, *, right: bool = False) -> Text:
     text.truncate(width, overflow="ellipsis")
     text.align("right" if right else "left", width)
     return text
+
+
+def items_text(items: ItemCounts) -> str:
+    """Return how the items of a step stand, like "7 of 12 items, 2 failed"."""
+    failed = f", {items.failed:,} failed" if items.failed else ""
+    return f"{items.completed:,} of {items.total:,} items{failed}"
 
 
 def duration(seconds: float) -> str:

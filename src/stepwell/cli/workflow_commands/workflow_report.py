@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from stepwell.cli.workflow_commands.command_context import CommandContext, utc_now
-from stepwell.cli.workflow_commands.text_formats import duration_between
+from stepwell.cli.workflow_commands.text_formats import duration_between, items_text
 from stepwell.cli.workflow_commands.text_tables import (
     NONE,
     cost_text,
@@ -74,7 +74,7 @@ def _step_table(steps: Sequence[WorkflowStepPublic]) -> RenderableType:
         (
             step.step_id,
             step.task_type,
-            status_text(step.status),
+            _status(step),
             _provider(step),
             cost_text(step.cost),
             duration_between(step.started_at, _end_of(step, now)) or NONE,
@@ -84,6 +84,11 @@ def _step_table(steps: Sequence[WorkflowStepPublic]) -> RenderableType:
     ]
     headings = ("STEP", "TASK TYPE", "STATUS", "PROVIDER", "COST", "TIME", "RETRIES")
     return table(*headings, rows=rows, numbers=("COST", "TIME", "RETRIES"), whole=("STATUS",))
+
+
+def _status(step: WorkflowStepPublic) -> Text:
+    text = status_text(step.status)
+    return text if step.items is None else text.append(f" ({items_text(step.items)})", "dim")
 
 
 def _end_of(step: WorkflowStepPublic, now: datetime) -> datetime | None:

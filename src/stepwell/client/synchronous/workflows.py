@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import ceil, inf
 from time import monotonic
 from typing import Any, Unpack
@@ -29,7 +30,8 @@ from stepwell.client.results import ListPage
 from stepwell.client.retries import Retries
 from stepwell.client.synchronous.connection import Connection
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb
-from stepwell.contract.enums import TERMINAL_STATUSES
+from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus
+from stepwell.contract.items import ItemListResponse, ItemPublic
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.workflows import (
@@ -44,6 +46,7 @@ from stepwell.contract.workflows import (
 _SLICE_S = 30  # of a wait, in one request: proxies end requests that take a minute
 _RESTART_S = 600.0  # a service that is away for longer doesn't come back
 _FIRST_ANSWER_S = 30.0  # an address that gives no answer for longer is a wrong one
+_ITEMS_A_PAGE = 100
 _PLAN = f"{WORKFLOWS}plan"
 
 
@@ -89,6 +92,33 @@ class WorkflowCalls(Connection):
     def step(self, workflow_id: Id, step_id: str) -> WorkflowStepPublic:
         """Return one step of a workflow, with its result."""
         return decode(self._send(read(path_of(workflow_id, f"/steps/{segment(step_id)}"))), WorkflowStepPublic)
+
+    def items(self, workflow_id: Id, step_id: str, *, status: Iterable[StepStatus | str] = ()) -> Items[ItemPublic]:
+        """Yield the items of a step with `for_each`, in their order; only those in one of these statuses, if any.
+
+        Raises `NotFound` for a step without items.
+        """
+        skip = 0
+        while True:
+            page = self.item_page(workflow_id, step_id, status=status, skip=skip, limit=_ITEMS_A_PAGE)
+            yield from page.items
+            skip += len(page.items)
+            if not page.items or skip >= page.total:
+                return
+
+    def item_page(
+        self,
+        workflow_id: Id,
+        step_id: str,
+        *,
+        status: Iterable[StepStatus | str] = (),
+        skip: int | None = None,
+        limit: int | None = None,
+    ) -> ItemListResponse:
+        """Return up to *limit* (50) items of a step with `for_each`, behind the first *skip* ones."""
+        query = {"status": ",".join(status) or None, "skip": skip, "limit": limit}
+        path = path_of(workflow_id, f"/steps/{segment(step_id)}/items")
+        return decode(self._send(read(path, query)), ItemListResponse)
 
     def wait(self, workflow_id: Id, timeout_s: float | None = None) -> WorkflowPublic:
         """Return the workflow when it has ended, whatever its status then. It survives restarts of the service.

@@ -1,10 +1,10 @@
-"""Tables of tasks, deliveries, providers, costs and reasons."""
+"""Tables of tasks, items, deliveries, providers, costs and reasons."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, json
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -17,14 +17,16 @@ from stepwell.cli.workflow_commands.text_formats import (
     exact_number,
     line_text,
 )
-from stepwell.cli.workflow_commands.text_tables import plain, status_text, table, time_text
+from stepwell.cli.workflow_commands.text_tables import cost_text, plain, status_text, table, time_text
 from stepwell.contract.costs import CostGroup
 from stepwell.contract.enums import BreakerState, CostKey
+from stepwell.contract.items import ItemPublic
 from stepwell.contract.providers import ModelStatus, ProviderStatus
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.webhooks import DeliveryPublic
 
+_MAX_VALUE = 200
 PROVIDER_COLUMNS = ("PROVIDER", "RUNNING", "WAITING", "BREAKER", "ERRORS", "MEDIAN", "ABOUT")
 PROVIDER_NUMBERS = ("RUNNING", "WAITING", "ERRORS", "MEDIAN")
 _BREAKER_STYLES = {BreakerState.OPEN: "red", BreakerState.HALF_OPEN: "yellow"}
@@ -35,7 +37,7 @@ def task_table(tasks: Sequence[TaskPublic], now: datetime) -> RenderableType:
         return "There are no tasks."
     rows = [
         (
-            task.step_id,
+            task.step_id if task.item is None else f"{task.step_id}, item {task.item}",
             task.attempt,
             status_text(task.status),
             " ".join(filter(None, (task.provider, task.model, task.remote_id))),
@@ -60,6 +62,37 @@ def _about_task(task: TaskPublic) -> Text:
     if task.is_deleted:
         facts.append("deleted")
     return plain(", ".join(facts), "red" if task.error else "")
+
+
+def item_table(items: Sequence[ItemPublic], now: datetime) -> RenderableType:
+    if not items:
+        return "There are no such items."
+    rows = [
+        (
+            item.item,
+            status_text(item.status),
+            line_text(_short(item.value)),
+            duration_between(item.started_at, item.completed_at or now),
+            cost_text(item.cost),
+            item.retry_count,
+            _about_item(item),
+        )
+        for item in items
+    ]
+    headings = ("ITEM", "STATUS", "VALUE", "TIME", "COST", "RETRIES", "RESULT OR ERROR")
+    return table(*headings, rows=rows, numbers=("ITEM", "TIME", "COST", "RETRIES"), whole=("STATUS",))
+
+
+def _about_item(item: ItemPublic) -> Text:
+    if item.error_message:
+        return plain(item.error_message, "red")
+    return line_text("" if item.result is None else _short(item.result))
+
+
+def _short(value: object) -> str:
+    """Return a value in one line, cut at 200 characters; a text without quotes."""
+    text = value if isinstance(value, str) else json.encode(value).decode()
+    return text if len(text) <= _MAX_VALUE else f"{text[:_MAX_VALUE]}…"
 
 
 def delivery_table(deliveries: Sequence[DeliveryPublic]) -> RenderableType:

@@ -3,6 +3,7 @@
 What must hold:
 - An event changes a step only if the step's last answer isn't newer. Events may be applied again, in their order.
 - An answer replaces a step only if no newer event was applied.
+- An event about an item changes nothing of its step. Answers count the items.
 - A reason is shown only as long as the step has the status that it explains.
 """
 
@@ -24,7 +25,7 @@ from stepwell.contract.enums import (
 )
 from stepwell.contract.events import EventPublic
 from stepwell.contract.reasons import Explanation, StepReason, WorkflowReason
-from stepwell.contract.workflows import WorkflowPublic, WorkflowStepPublic
+from stepwell.contract.workflows import ItemCounts, WorkflowPublic, WorkflowStepPublic
 
 _WORKFLOW_STATUSES: Final[Mapping[EventType, WorkflowStatus]] = {
     EventType.WORKFLOW_STARTED: WorkflowStatus.RUNNING,
@@ -71,6 +72,7 @@ class WatchedStep:
     next_attempt_at: datetime | None = None
     progress: float | None = None
     word: str | None = None
+    items: ItemCounts | None = None
     last_reason: StepReason | None = None
     reason_status: StepStatus | None = None
 
@@ -85,11 +87,18 @@ class WatchedStep:
         return self.status is StepStatus.COMPLETED
 
     @property
+    def share(self) -> float:
+        """The share of the step that is done: 0 or 1, or that of its completed items."""
+        if self.is_done:
+            return 1.0
+        return 0.0 if self.items is None or not self.items.total else self.items.completed / self.items.total
+
+    @property
     def reason(self) -> StepReason | None:
         return self.last_reason if self.reason_status is self.status else None
 
     def refresh(self, step: WorkflowStepPublic) -> None:
-        self.cost, self.model = step.cost, step.model
+        self.cost, self.model, self.items = step.cost, step.model, step.items
         if step.updated_at < self.at:
             return
         self.at, self.status, self.provider = step.updated_at, step.status, step.provider
@@ -100,7 +109,7 @@ class WatchedStep:
             self.progress = self.word = None
 
     def apply(self, event: EventPublic) -> None:
-        if event.at < self.at:
+        if event.at < self.at or event.data.get("item") is not None:
             return
         if event.type is EventType.STEP_PROGRESS:
             self.progress, self.word = _share(event.data.get("progress")), _text(event.data.get("word"))
@@ -230,7 +239,7 @@ class WatchedWorkflow:
         """Return the share of the steps that are done, from 0 to 1."""
         if self.status is WorkflowStatus.COMPLETED:
             return 1.0
-        return sum(step.is_done for step in self.steps.values()) / len(self.steps) if self.steps else 0.0
+        return sum(step.share for step in self.steps.values()) / len(self.steps) if self.steps else 0.0
 
 
 def _layer_numbers(dependencies: Mapping[str, Iterable[str]]) -> dict[str, int]:

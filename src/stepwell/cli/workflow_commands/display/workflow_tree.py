@@ -14,7 +14,15 @@ from rich.text import Text
 
 from stepwell.cli.workflow_commands.display.step_advice import workflow_advice
 from stepwell.cli.workflow_commands.display.watched_workflow import WatchedStep, WatchedWorkflow
-from stepwell.cli.workflow_commands.text_formats import bar, counted, duration, duration_between, fit, line_text
+from stepwell.cli.workflow_commands.text_formats import (
+    bar,
+    counted,
+    duration,
+    duration_between,
+    fit,
+    items_text,
+    line_text,
+)
 from stepwell.cli.workflow_commands.text_tables import STATUS_STYLES, cost_text, status_text
 from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import SkipReason, StepStatus
@@ -256,6 +264,8 @@ def _detail(step: WatchedStep, now: datetime) -> Text:
         parts.append(line_text(f"{optional}{step.error}", STATUS_STYLES[step.status]))
     if step.cost is not None and step.cost.amounts:
         parts.insert(0, Text(cost_text(step.cost), style="dim"))
+    if step.items is not None:
+        parts.insert(0, Text(items_text(step.items)))
     return Text("  ").join(parts)
 
 
