@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 from stepwell.contract.definition import merged_dependencies
 from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
 from stepwell.contract.events import EventPublic
-from stepwell.contract.items import ItemPublic
+from stepwell.contract.item_list import ItemPublic
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.tasks import TaskPublic
 from stepwell.contract.workflows import (

@@ -19,7 +19,7 @@ from stepwell.api.query_parameters import ItemsQuery, parse_id, parse_query
 from stepwell.api.serializers import item_to_public, step_to_public
 from stepwell.api.streamed_answers import SLICE_BYTES
 from stepwell.contract.enums import WaitKind
-from stepwell.contract.items import ItemListResponse
+from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.workflows import WorkflowStepPublic
 from stepwell.domain.access.decision_links import DecisionLinks
 from stepwell.domain.idempotency import StoredAnswer

@@ -24,7 +24,7 @@ from stepwell.api.headers import ETAG, NO_HEADERS, Headers, encode_headers
 from stepwell.api.sent_definition import encode_head, encode_step
 from stepwell.api.serializers import item_to_public, stored_step_to_public, task_to_public, workflow_to_public
 from stepwell.api.workflow_etags import definition_etag, workflow_etag
-from stepwell.contract.items import ItemListResponse
+from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
 from stepwell.domain.idempotency import StoredAnswer

@@ -46,7 +46,7 @@ from stepwell.contract.enums import (
     WorkflowStatus,
 )
 from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
-from stepwell.contract.items import ItemListResponse, ItemPublic
+from stepwell.contract.item_list import ItemListResponse, ItemPublic
 from stepwell.contract.limits import Limits
 from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
 from stepwell.contract.problems import Problem, ValidationError

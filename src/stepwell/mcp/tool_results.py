@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from stepwell.contract.costs import CostGroup, CostSums
 from stepwell.contract.dry_run_result import DryRun
 from stepwell.contract.enums import SkipReason, StepStatus, WorkflowStatus
-from stepwell.contract.items import ItemPublic
+from stepwell.contract.item_list import ItemPublic
 from stepwell.contract.plan_result import PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.providers import ProviderStatus

@@ -31,7 +31,7 @@ from stepwell.client.results import ListPage
 from stepwell.client.retries import Retries
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus
-from stepwell.contract.items import ItemListResponse, ItemPublic
+from stepwell.contract.item_list import ItemListResponse, ItemPublic
 from stepwell.contract.plan_result import WorkflowPlan
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.workflows import (

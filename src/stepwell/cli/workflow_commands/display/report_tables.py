@@ -20,7 +20,7 @@ from stepwell.cli.workflow_commands.text_formats import (
 from stepwell.cli.workflow_commands.text_tables import cost_text, plain, status_text, table, time_text
 from stepwell.contract.costs import CostGroup
 from stepwell.contract.enums import BreakerState, CostKey
-from stepwell.contract.items import ItemPublic
+from stepwell.contract.item_list import ItemPublic
 from stepwell.contract.providers import ModelStatus, ProviderStatus
 from stepwell.contract.reasons import Explanation
 from stepwell.contract.tasks import TaskPublic
