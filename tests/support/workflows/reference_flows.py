@@ -22,6 +22,7 @@ from support.service.live_service import ENDED, step_of
 Step = dict[str, Any]
 Workflow = dict[str, Any]
 _FOR_GOOD = "fails for good"
+ITEMS = 100
 
 
 class FlowWorker(CustomEmulator):
@@ -36,17 +37,17 @@ class FlowWorker(CustomEmulator):
         self.cost = {"amount": 0.25, "currency": "USD"}
 
     def outcome_of(self, job: CustomJob) -> Literal["succeeded", "failed"]:
-        """ "fails 2" in the prompt: the first two jobs for these inputs fail. "fails for good": all do."""
+        """A prompt like "fails 2": the first two jobs for these inputs fail. "fails for good": all do."""
         match job.body["inputs"].get("prompt", "").split():
-            case ["fails", "for", "good"]:
+            case ["fails", "for", "good", *_]:
                 return "failed"
-            case ["fails", times]:
+            case ["fails", times, *_]:
                 alike = [each.id for each in self._jobs.values() if _work(each) == _work(job)]
                 return "failed" if alike.index(job.id) < int(times) else "succeeded"
         return "succeeded"
 
     def _view(self, job: CustomJob) -> dict[str, Any]:
-        may_retry = job.body["inputs"].get("prompt") != _FOR_GOOD
+        may_retry = not job.body["inputs"].get("prompt", "").startswith(_FOR_GOOD)
         return super()._view(job) | ({} if job.status != "failed" else {"retryable": may_retry})
 
     def answer_to(self, job: CustomJob) -> dict[str, Any]:
@@ -162,6 +163,19 @@ def _approval() -> ReferenceFlow:
     return ReferenceFlow("approval", steps, ends, _decide)
 
 
+def _items() -> ReferenceFlow:
+    """Some items are retried, and some fail for good. The result has the others."""
+    endings = {0: "fails 1", 3: "fails 2", 5: _FOR_GOOD}
+    prompts = [f"{endings.get(number % 10, 'draws')} item {number}" for number in range(ITEMS)]
+    items = {"items": "${inputs.prompts}", "as": "prompt", "on_item_failure": "collect"}
+    steps = (
+        _paid("each", for_each=items),
+        _paid("end", when=f"each.count == `{ITEMS}` && each.failed == `{ITEMS // 10}`"),
+    )
+    ends = dict.fromkeys(("each", "end"), "COMPLETED")
+    return ReferenceFlow("items", steps, ends, inputs={"prompts": prompts})
+
+
 async def _decide(client: FlowClient) -> None:
     """Decide in time, and too late."""
     await client.until(lambda workflow: step_of(workflow, "ask")["started_at"] is not None)
@@ -176,4 +190,4 @@ async def _decide(client: FlowClient) -> None:
     await _wait(client)
 
 
-FLOWS = {flow.name: flow for flow in (_condition(), _join(), _judged(), _approval())}
+FLOWS = {flow.name: flow for flow in (_condition(), _join(), _judged(), _approval(), _items())}
