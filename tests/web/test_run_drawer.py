@@ -56,6 +56,33 @@ async def test_the_drawer_shows_inputs_result_and_attempts_and_returns_the_focus
     await expect(page).not_to_have_url(re.compile("step="))
 
 
+async def test_the_drawer_shows_the_items_of_a_step_as_a_gallery(user: User) -> None:
+    draw = {"id": "draw", "task_type": "GENERATION", "config": {"height": 64}}
+    for_each = {"items": [{"prompt": "a red square", "width": 64}], "as": None}
+    words = {"items": [*map(str, range(60)), None], "on_item_failure": "collect"}
+    texts = {"id": "texts", "task_type": "PASSTHROUGH", "config": {"text": "word ${item}"}, "for_each": words}
+    run = await user.create(draw | {"for_each": for_each}, texts)
+    await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}?step=draw")
+    drawer = page.get_by_role("dialog", name="draw")
+    items = drawer.get_by_role("region", name="Items").get_by_role("listitem")
+    await expect(items).to_have_count(1)
+    await expect(items.get_by_role("img", name="Item 0 of draw")).to_have_js_property("naturalWidth", 64)
+    await expect(items).to_contain_text("a red square")
+    await expect(drawer).to_contain_text("1 of 1 completed, from the definition, 10 at once")
+    await expect(drawer.locator(".attempts")).to_contain_text("Item 0, attempt 1")
+    await keep_screenshots(page, "run-drawer-items")
+    await page.keyboard.press("Escape")
+    await page.get_by_role("button", name="texts Completed").click()
+    drawer = page.get_by_role("dialog", name="texts")
+    items = drawer.get_by_role("region", name="Items").get_by_role("listitem")
+    await expect(items).to_have_count(60)
+    await drawer.get_by_role("button", name="Show more").click()
+    await expect(items).to_have_count(61)
+    await expect(items.nth(60)).to_contain_text("is null")
+    await expect(drawer).to_contain_text("60 of 61, 1 failed")
+
+
 async def test_a_large_run_shows_its_newest_outputs_and_the_result_of_a_step(user: User) -> None:
     run = await user.create(IMAGE, passthrough_step("a/b", text="of one step"))
     await user.site.service.until_ended(run["id"])

@@ -4,9 +4,10 @@ import { getJson, isAbort } from "../../lib/api.js";
 import { serviceNow } from "../../lib/clock.js";
 import { canDecide, decisionForm } from "../../lib/decision_form.js";
 import { errorNotice, html, icon, nothing, render } from "../../lib/dom.js";
-import { amount, dateTime, duration, durationBetween, money, plural } from "../../lib/format.js";
+import { amount, dateTime, duration, durationBetween, money, number, plural } from "../../lib/format.js";
 import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
 import { isTerminal, statusBadge, stepBadge } from "../../lib/status.js";
+import { ItemGallery, itemsText } from "./items.js";
 import { reasonView } from "./reasons.js";
 import { inputsOf } from "./step_inputs.js";
 
@@ -58,6 +59,7 @@ export class Drawer {
     this.tasks = null;
     this.mostAttempts = MOST_ATTEMPTS;
     this.form = {};
+    this.gallery = this.stepOf(stepId).for_each ? new ItemGallery(this.reader.path, stepId, () => this.draw()) : null;
     this.reason = null;
     this.error = null;
     this.draw();
@@ -79,7 +81,9 @@ export class Drawer {
     const began = performance.now();
     this.shownAt = step.updated_at;
     this.readAt = Infinity;
-    if (!hasResults) singleResults.read([step]);
+    this.gallery?.read(signal);
+    this.itemsShown = itemsText(step);
+    if (!hasResults && !this.gallery) singleResults.read([step]);
     try {
       const [{ tasks }, reason] = await Promise.all([
         getJson(`${path}/tasks`, { query: { include_deleted: true, step_id: stepId }, signal }),
@@ -103,7 +107,7 @@ export class Drawer {
   /** After the run was read again. */
   update() {
     const step = this.stepOf(this.stepId);
-    if (step && step.updated_at !== this.shownAt) this.read();
+    if (step && (step.updated_at !== this.shownAt || itemsText(step) !== this.itemsShown)) this.read();
     else this.draw();
   }
 
@@ -132,10 +136,11 @@ export class Drawer {
         ${step.skip_reason ? html`<section class="notice" aria-label="Why it was skipped"><p>${
           SKIPPED_BECAUSE[step.skip_reason] ?? step.skip_reason}</p></section>` : nothing}
         ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${step.error_message}</p></section>` : nothing}
-        ${this.outputs(step)}
+        ${this.gallery ? nothing : this.outputs(step)}
         ${definitionList(stepFacts(step))}
+        ${this.gallery ? this.gallery.view(step, this.requests.signal) : nothing}
         ${this.inputs(step)}
-        ${this.result(step)}
+        ${this.gallery ? nothing : this.result(step)}
         ${this.attempts(step)}
       </div>`, this.element);
   }
@@ -186,7 +191,7 @@ export class Drawer {
       @click=${() => { this.mostAttempts += MOST_ATTEMPTS; this.draw(); }}>Show older</button>
       <span class="dim">${plural(older, "older attempt")}</span></p>` : nothing}${tasks.length
       ? html`<ol class="attempts">${tasks.slice(-this.mostAttempts).map((task) => html`<li class="card">
-      <div class="row"><strong>Attempt ${task.attempt}</strong>${statusBadge(task.status)}</div>
+      <div class="row"><strong>${typeof task.item === "number" ? `Item ${task.item}, attempt` : "Attempt"} ${task.attempt}</strong>${statusBadge(task.status)}</div>
       ${definitionList(attemptFacts(task))}
       ${task.error ? html`<p class="attempt-error break">${task.error}</p>` : nothing}</li>`)}</ol>`
       : html`<p class="dim">None yet.</p>`}</section>`;
@@ -195,6 +200,13 @@ export class Drawer {
 
 function definitionList(facts) {
   return html`<dl class="facts">${facts.map(([name, value]) => html`<div><dt>${name}</dt><dd class="break">${value}</dd></div>`)}</dl>`;
+}
+
+function itemsFact(step) {
+  const { items, count, from_step: source, from_field: field, max_concurrency: most } = step.for_each;
+  const from = source ? html`<code class="break">${field}</code> of ${source}` : typeof (items ?? count) === "string"
+    ? html`<code class="break">${items ?? count}</code>` : "the definition";
+  return html`${step.items ? `${itemsText(step)} completed` : "Not known yet"}, from ${from}, ${number(most)} at once`;
 }
 
 function repeatFact({ repeat, runs }) {
@@ -215,6 +227,7 @@ function stepFacts(step) {
   if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);
   if (step.when) found.push(["Condition", html`<code class="break">${step.when}</code>`]);
+  if (step.for_each) found.push(["Items", itemsFact(step)]);
   if (step.repeat) found.push(["Repeats", repeatFact(step)]);
   if (RUNS_IF[step.run_if]) found.push(["Runs if", RUNS_IF[step.run_if]]);
   if (step.optional) found.push(["Optional", "The run goes on if it fails"]);

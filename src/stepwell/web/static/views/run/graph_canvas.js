@@ -174,7 +174,8 @@ export class GraphCanvas {
   stepData(step) {
     const share = step.status === "RUNNING" ? this.shares.get(step.step_id) : undefined;
     const waits = step.status === "RUNNING" && step.next_attempt_at;
-    const state = waits ? "Waits to try again" : this.describe(step) + (share === undefined ? "" : ` · ${percent(share * 100)}`);
+    const items = step.items?.total ? ` · ${number(step.items.completed)} of ${number(step.items.total)}` : "";
+    const state = waits ? "Waits to try again" : this.describe(step) + items + (share === undefined ? "" : ` · ${percent(share * 100)}`);
     return {
       id: `s:${step.step_id}`, kind: "step", stepId: step.step_id, status: step.status, share,
       label: `${shortenName(step.step_id)}\n${state}`,
@@ -264,6 +265,7 @@ export class GraphCanvas {
   /** Notes the progress that events of the run report. */
   noteEvents(events) {
     for (const { type, step_id: id, data } of events) {
+      if (data.item !== undefined) continue; // an event about an item says nothing about its step
       if (type === "step.progress") this.shares.set(id, data.progress);
       else if (id) this.shares.delete(id);
       const step = this.byId.get(id);

@@ -1,0 +1,74 @@
+// The items of a step that runs once for each of them: a gallery in their order, with the error of those that failed.
+import { getJson, isAbort } from "../../lib/api.js";
+import { errorNotice, html, nothing } from "../../lib/dom.js";
+import { number, plural } from "../../lib/format.js";
+import { fileUrl, filesOf, thumbnail } from "../../lib/outputs.js";
+import { statusBadge } from "../../lib/status.js";
+
+const PAGE = 60; // items at first, and with each "Show more"
+const VALUE_CHARS = 120;
+const RESULT_CHARS = 300;
+
+/** How the items of a step stand, as "7 of 12, 2 failed"; "" for a step without items. */
+export function itemsText({ items }) {
+  if (!items) return "";
+  return `${number(items.completed)} of ${number(items.total)}${items.failed ? `, ${number(items.failed)} failed` : ""}`;
+}
+
+export class ItemGallery {
+  /** @param path of the run  @param onRead called after items were read */
+  constructor(path, stepId, onRead) {
+    this.url = `${path}/steps/${encodeURIComponent(stepId)}/items`;
+    this.onRead = onRead;
+    this.items = null; // null: they weren't read yet
+    this.total = 0;
+    this.limit = PAGE;
+    this.error = null;
+  }
+
+  /** Reads as many items as are shown. */
+  async read(signal) {
+    try {
+      const page = await getJson(this.url, { query: { limit: this.limit }, signal });
+      Object.assign(this, { items: page.items, total: page.total, error: null });
+    } catch (error) {
+      if (isAbort(error)) return;
+      this.error = error;
+    }
+    this.onRead();
+  }
+
+  showMore(signal) {
+    this.limit = Math.min(1_000, this.limit + PAGE);
+    this.read(signal);
+  }
+
+  view(step, signal) {
+    const { items, error } = this;
+    return html`<section aria-label="Items"><h3>Items</h3>
+      ${error ? errorNotice(error, () => this.read(signal)) : nothing}
+      ${items === null ? (error ? nothing : html`<p class="dim" role="status">Loading…</p>`)
+        : items.length ? html`<ol class="items">${items.map((item) => card(item, step))}</ol>` : html`<p class="dim">${
+          step.items ? "There are none: the list is empty." : "They aren't known yet."}</p>`}
+      ${items && items.length < this.total ? html`<p><button type="button" class="button" @click=${() => this.showMore(signal)}>Show more</button>
+        <span class="dim">${items.length} of ${plural(this.total, "item")}</span></p>` : nothing}</section>`;
+  }
+}
+
+function card(item, step) {
+  const name = `Item ${item.item} of ${step.step_id}`;
+  const [path] = item.result ? filesOf(item.result) : [];
+  const picture = item.result ? thumbnail(item.result, name) : nothing;
+  return html`<li class="card item">
+    <div class="row"><strong>${item.item}</strong>${statusBadge(item.status)}</div>
+    ${path ? html`<a href=${fileUrl(path)} target="_blank" rel="noopener">${picture}</a>` : nothing}
+    <p class="item-value break">${shorten(item.value, VALUE_CHARS)}</p>
+    ${item.error_message ? html`<p class="attempt-error break">${item.error_message}</p>` : nothing}
+    ${item.result && !path ? html`<p class="dim small break">${shorten(item.result.result_text ?? item.result, RESULT_CHARS)}</p>` : nothing}
+    ${item.retry_count ? html`<p class="dim small">${plural(item.retry_count, "retry", "retries")}</p>` : nothing}</li>`;
+}
+
+function shorten(value, most) {
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return text.length > most ? `${text.slice(0, most)}…` : text;
+}
