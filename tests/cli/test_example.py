@@ -1,4 +1,6 @@
-"""`stepwell example`: every definition that it prints runs on LOCAL unchanged."""
+"""`stepwell example`: each definition that it prints runs unchanged. `test_pipelines` runs those with a judge or a
+person.
+"""
 
 import json
 import subprocess
@@ -14,6 +16,7 @@ from support.processes.source_tree import TOP
 from support.service.live_service import Service
 
 PACKAGED = sorted(path.stem for path in (TOP / "src/stepwell/examples").glob("*.json"))
+PIPELINES = {"again", "judged", "styles"}
 
 
 def run_example(
@@ -70,8 +73,8 @@ def test_an_unknown_name_is_refused_with_the_list_of_names(
     assert err == f"stepwell: there is no example {name!r}; the examples are {', '.join(PACKAGED)}\n"
 
 
-@pytest.mark.parametrize("name", PACKAGED)
-async def test_every_example_completes_on_local(name: str, service: Service) -> None:
+@pytest.mark.parametrize("name", [name for name in PACKAGED if name not in PIPELINES])
+async def test_every_other_example_completes_on_local(name: str, service: Service) -> None:
     definition = json.loads(example(name))
     answer = await service.client.post("/api/v1/workflows/", json=definition)
     assert answer.status_code == 201, answer.text

@@ -33,6 +33,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "explain",
         "tasks",
         "waits",
+        "pipelines",
         "testing",
     ),
     "Providers": ("providers", "local", "fal", "replicate", "openai", "gemini", "vertex", "comfyui", "custom"),

@@ -175,5 +175,5 @@ def _build_api(
         body_timeout_s=process.settings.body_timeout_s,
         handling=Handling.LENIENT if process.settings.unknown_fields == "ignore" else Handling.STRICT,
         cross_origin=build_cross_origin(process.settings.cors_origins),
-        pages=build_pages(sign_in, process.clock),
+        pages=build_pages(sign_in, process.clock, services.catalog.offers),
     )

@@ -1,4 +1,4 @@
-"""`stepwell example`: example definitions, which LOCAL runs without a key or a network."""
+"""`stepwell example`: example definitions."""
 
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.examples import read_examples

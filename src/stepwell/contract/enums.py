@@ -96,6 +96,8 @@ WAITS_OF: Final[Mapping[TaskType, WaitKind]] = {
     TaskType.DELAY: WaitKind.DELAY,
     TaskType.SUBWORKFLOW: WaitKind.WORKFLOW,
 }
+# The types whose steps wait instead of making attempts.
+WITHOUT_ATTEMPTS: Final = frozenset(WAITS_OF) - {TaskType.SUBWORKFLOW}
 WITHOUT_PROVIDER: Final = frozenset({TaskType.PASSTHROUGH, *WAITS_OF})
 
 

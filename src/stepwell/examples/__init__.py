@@ -1,19 +1,25 @@
-"""Example definitions, which LOCAL runs without a key or a network."""
+"""Example definitions. LOCAL runs them without a key or a network, but for the judges, which are an LLM of OpenAI."""
 
+import re
 from importlib.resources import files
 
 from msgspec import Struct, json
 
 _SUFFIX = ".json"
+_PROVIDER = re.compile(r'"provider_type": "(\w+)"')
 
 
 class Example(Struct, frozen=True):
-    """An example: its short name, the name and the one-line description of its workflow, and the JSON text."""
+    """An example: its short name, the name and the one-line description of its workflow, and the JSON text.
+
+    `providers` are those that it names.
+    """
 
     name: str
     title: str
     description: str
     text: str
+    providers: frozenset[str] = frozenset()
 
 
 class _Definition(Struct):
@@ -30,4 +36,4 @@ def read_examples() -> dict[str, Example]:
 
 def _read(name: str, text: str) -> Example:
     definition = json.decode(text, type=_Definition)
-    return Example(name, definition.name, definition.description, text)
+    return Example(name, definition.name, definition.description, text, frozenset(_PROVIDER.findall(text)))

@@ -1,5 +1,6 @@
 """The pages below `/ui`: one HTML shell for each view, which the view's script fills from the public API."""
 
+from collections.abc import Collection
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
@@ -90,8 +91,11 @@ def _reads(view: View, request: ApiRequest, workflow_id: str) -> list[str]:
     return [read.replace("{workflow_id}", quote(workflow_id, safe="")) for read in view.reads]
 
 
-def template_config() -> TemplateConfig[JinjaTemplateEngine]:
-    """Return the templates of the page. They escape whatever they insert, and an unknown name is an error."""
+def template_config(providers: Collection[str]) -> TemplateConfig[JinjaTemplateEngine]:
+    """Return the templates of the page, which offers the examples that *providers* can run.
+
+    They escape whatever they insert, and an unknown name is an error.
+    """
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, auto_reload=False, undefined=StrictUndefined
     )
@@ -101,7 +105,7 @@ def template_config() -> TemplateConfig[JinjaTemplateEngine]:
         has_file=files.files.__contains__,
         navigation=[view for view in VIEWS if view.label],
         version=__version__,
-        examples=json.encode(list(read_examples().values())).decode(),
+        examples=json.encode([each for each in read_examples().values() if each.providers <= {*providers}]).decode(),
     )
     return TemplateConfig(instance=JinjaTemplateEngine.from_environment(environment))
 
@@ -151,9 +155,9 @@ class Pages(Struct, frozen=True):
     templates: TemplateConfig[JinjaTemplateEngine]
 
 
-def build_pages(sign_in: SignInService, clock: Clock) -> Pages:
-    """Return the pages. *sign_in* says who looks at them."""
+def build_pages(sign_in: SignInService, clock: Clock, providers: Collection[str]) -> Pages:
+    """Return the pages. *sign_in* says who looks at them. *providers* are those that are configured."""
     context = SignInContext(sign_in, AttemptLimit(), clock)
     viewers = Viewers(sign_in.verifier, sign_in.cookies)
     dependencies = {"viewers": viewers, "sign_in_context": context, "decision_limits": decision_page_limits()}
-    return Pages(HANDLERS, dependencies, template_config())
+    return Pages(HANDLERS, dependencies, template_config(providers))

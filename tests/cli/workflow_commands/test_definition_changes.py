@@ -48,7 +48,20 @@ def test_a_value_is_set_at_its_place(
     assert definition["steps"][step] == {**before, **expected}
 
 
-FORM = "Expected STEP.config.KEY=VALUE; a step id with dots stands in double quotes"
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("inputs.size=3", {"size": 3}),
+        ("inputs.style.name=noir", {"style": {"name": "noir"}}),
+        ("inputs.config=x", {"config": "x"}),
+    ],
+)
+def test_an_input_is_set(option: str, expected: dict[str, Any], definition: dict[str, Any]) -> None:
+    set_values(definition, [option])
+    assert definition["inputs"] == expected
+
+
+FORM = "Expected STEP.config.KEY=VALUE or inputs.KEY=VALUE; a step id with dots stands in double quotes"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ with the work itself. Films take their time by polling: one has ended after `pol
 import asyncio
 import base64
 import io
+import json
 import re
 import secrets
 import time
@@ -68,7 +69,8 @@ class OpenAiEmulator(Emulator):
     `finish`, or until `let_go`. `hide_from_listing`: a list shows nothing; `lists_prompts`: it shows prompts.
     `ignore_cancel`: films that are being made can't be deleted.
 
-    What comes out: `text`, `finish_reason` and `refusal` of a chat (without a text, one that quotes what was asked);
+    What comes out: `text`, `finish_reason` and `refusal` of a chat (without a text, one that quotes what was asked; a
+    function makes it of what was asked);
     `answers_by` for pictures, and `picture` instead of one that was drawn.
     """
 
@@ -173,7 +175,8 @@ class OpenAiEmulator(Emulator):
         asked = _prompt_of(messages)
         job_id = await self._done("chatcmpl", asked, body)
         wants_json = isinstance(body.get("response_format"), dict)
-        text = self.text if self.text is not None else '{"answer": "yes"}' if wants_json else f"You said: {asked}"
+        given = self.text(asked) if callable(self.text) else self.text
+        text = given if given is not None else _json_for(body) if wants_json else f"You said: {asked}"
         limit, reason = body.get("max_completion_tokens", body.get("max_tokens")), self.finish_reason
         if limit is not None and isinstance(text, str) and len(text.split()) > limit:
             text, reason = " ".join(text.split()[:limit]), "length"
@@ -334,6 +337,16 @@ def drawn(size: tuple[int, int], kind: str = "png", *, clear: str | None = None)
     image = Image.new("RGBA", size, (0, 0, 0, 0)) if clear == "transparent" else Image.new("RGB", size, (200, 30, 30))
     image.save(target, _FORMATS[kind], **({"compress_level": 1} if kind == "png" else {}))
     return target.getvalue()
+
+
+_VALUES = {"number": 0.8, "integer": 1, "boolean": True}
+
+
+def _json_for(body: dict[str, Any]) -> str:
+    """Return an object that fits the schema of the request, if it has one of an object."""
+    schema = body["response_format"].get("json_schema", {}).get("schema", {})
+    properties = schema.get("properties") or {"answer": {}}
+    return json.dumps({name: _VALUES.get(each.get("type"), "yes") for name, each in properties.items()})
 
 
 def _prompt_of(messages: list[Any]) -> str:

@@ -76,7 +76,7 @@ async def _load() -> None:
         await source.open(settings_for(Path()), UUID(int=0), lambda: None, WriteMonitor(source.clock), stack)
     anything: Any = MagicMock()
     arguments = dict.fromkeys(inspect.signature(build_api).parameters.keys() - {"pages", "lifespan"}, anything)
-    build_api(**arguments, pages=build_pages(anything, source.clock))
+    build_api(**arguments, pages=build_pages(anything, source.clock, ()))
 
 
 def live(life: Life) -> None:

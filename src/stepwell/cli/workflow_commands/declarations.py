@@ -27,8 +27,8 @@ _values = click.option(
     "values",
     multiple=True,
     metavar="STEP.config.KEY=VALUE",
-    help="Set a value in the config of a step: JSON, or else a text. A step id with dots stands in double quotes. "
-    "Repeatable.",
+    help="Set a value in the config of a step, or with inputs.KEY an input: JSON, or else a text. A step id with dots "
+    "stands in double quotes. Repeatable.",
 )
 _dry_run = click.option("--dry-run", is_flag=True, help="Show what would happen, and change nothing.")
 _wait = click.option("--wait", is_flag=True, help="Wait for the end. Exit code 1 if it is not COMPLETED.")
@@ -43,7 +43,8 @@ _wait = click.option("--wait", is_flag=True, help="Wait for the end. Exit code 1
     "uploads",
     multiple=True,
     metavar="STEP.config.KEY=FILE",
-    help="Upload a file of yours, and set its path in the config of a step. Repeatable.",
+    help="Upload a file of yours, and set its path in the config of a step, or with inputs.KEY as an input. "
+    "Repeatable.",
 )
 @click.option("--start/--no-start", default=True, show_default=True, help="Whether the workflow starts at once.")
 @_wait

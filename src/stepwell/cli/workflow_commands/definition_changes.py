@@ -16,13 +16,17 @@ from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.strict_json.decode import decode_body
 
 _MEMBERS: Final = ("config", "provider_config", "fallback_provider_config")
+_INPUTS: Final = "inputs"
 _PART = r'(?:"(?:[^"\\]|\\.)*"|[^."=]+)'
 _CHANGE = re.compile(rf"({_PART}(?:\.{_PART})*)=(.*)", re.DOTALL)
-_FORM = "Expected STEP.config.KEY={}; a step id with dots stands in double quotes"
+_FORM = "Expected STEP.config.KEY={0} or inputs.KEY={0}; a step id with dots stands in double quotes"
 
 
 class _Change(NamedTuple):
+    """A value for the member at `path` of a step; of the definition if `step_id` is None."""
+
     place: str
+    step_id: str | None
     path: Sequence[str]
     text: str
 
@@ -39,7 +43,7 @@ def read_definition(data: bytes) -> dict[str, Any]:
 
 
 def set_values(definition: dict[str, Any], options: Iterable[str]) -> None:
-    """Set values in the configs of steps. A value is JSON, or else a text. Raises `Refused`."""
+    """Set values in the configs of steps, or inputs. A value is JSON, or else a text. Raises `Refused`."""
     for change in [_read(option, "--set", "VALUE") for option in options]:
         _set(definition, change, "--set", _value(change.text, f"--set {change.place}"))
 
@@ -79,9 +83,11 @@ def read_labels(options: Iterable[str]) -> dict[str, str]:
 def _read(option: str, name: str, value: str) -> _Change:
     match = _CHANGE.fullmatch(option)
     parts = [] if match is None else re.findall(_PART, match[1])
-    if match is None or len(parts) < 3 or parts[1] not in _MEMBERS:  # noqa: PLR2004 - step, member, key
+    is_step = len(parts) > 2 and parts[1] in _MEMBERS  # noqa: PLR2004 - step, member, key
+    if match is None or not (is_step or (len(parts) > 1 and parts[0] == _INPUTS)):
         raise Refused(f"{name} {option}: {_FORM.format(value)}", code=MISUSED)
-    return _Change(match[1], [_unquoted(part) for part in parts], match[2])
+    step_id = _unquoted(parts[0]) if is_step else None
+    return _Change(match[1], step_id, [_unquoted(part) for part in parts[is_step:]], match[2])
 
 
 def _unquoted(part: str) -> str:
@@ -103,14 +109,15 @@ def _value(text: str, source: str) -> Any:
 
 
 def _set(definition: dict[str, Any], change: _Change, name: str, value: object) -> None:
-    step_id, *path, last = change.path
-    target = _step(definition, step_id, f"{name} {change.place}")
+    *path, last = change.path
+    step_id, source = change.step_id, f"{name} {change.place}"
+    target = definition if step_id is None else _step(definition, step_id, source)
     for part in path:
         if target.get(part) is None:
             target[part] = {}
         target = target[part]
         if not isinstance(target, dict):
-            raise Refused(f"{name} {change.place}: {part} is no object in the definition", code=MISUSED)
+            raise Refused(f"{source}: {part} is no object in the definition", code=MISUSED)
     target[last] = value
 
 

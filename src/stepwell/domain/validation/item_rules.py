@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from msgspec import structs
 
 from stepwell.contract.definition import MAX_ITEMS, ForEach
-from stepwell.contract.enums import WAITS_OF, TaskType
+from stepwell.contract.enums import WITHOUT_ATTEMPTS, TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.task_configs import CONFIGS
 from stepwell.domain.errors import Fault
@@ -49,7 +49,7 @@ class ItemRules:
         items, place = step.for_each, (*loc, FOR_EACH)
         if items is None:
             return
-        if step.task_type in WAITS_OF and step.task_type is not TaskType.SUBWORKFLOW:
+        if step.task_type in WITHOUT_ATTEMPTS:
             yield Fault(place, f"{step.task_type} has no items: leave this out", "unused_member")
             return
         yield from _source_faults(items, place)

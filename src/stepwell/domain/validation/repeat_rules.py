@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from stepwell.contract.enums import WAITS_OF, TaskType
+from stepwell.contract.enums import WITHOUT_ATTEMPTS
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.strict_json.schema_faults import Loc
@@ -18,7 +18,7 @@ def repeat_faults(
     """
     if step.repeat is None:
         return
-    if step.task_type in WAITS_OF and step.task_type is not TaskType.SUBWORKFLOW:
+    if step.task_type in WITHOUT_ATTEMPTS:
         yield Fault((*loc, "repeat"), f"{step.task_type} is never repeated: leave this out", "unused_member")
         return
     for name, expression in (("until", step.repeat.until), ("best", step.repeat.best)):
