@@ -73,20 +73,24 @@ class Observer:
 
 
 def check_history(client: httpx.Client, workflow: dict[str, Any]) -> None:
-    """Numbers without a gap; no step started before its `run_if` permits that, none completed twice."""
+    """Numbers without a gap; no step started before its `run_if` permits that, no step or item completed twice."""
     events = client.get(f"/api/v1/workflows/{workflow['id']}/events", params={"limit": 1000}).json()["events"]
     assert [event["id"] for event in events] == list(range(1, len(events) + 1))
     steps = {step["step_id"]: step for step in workflow["steps"]}
-    completed, ended = set[str](), set[str]()
+    completed, ended, items = set[str](), set[str](), set[tuple[str, int]]()
     for event in events:
-        if event["type"] == "step.started":
+        if event["type"] == "step.completed" and "item" in event["data"]:
+            item = (event["step_id"], event["data"]["item"])
+            assert item not in items, event
+            items.add(item)
+        elif event["type"] == "step.started":
             step = steps[event["step_id"]]
             enough = completed if step["run_if"] == "all_completed" else ended
             assert set(step["dependencies"]) <= enough, event
         elif event["type"] == "step.completed":
             assert event["step_id"] not in completed, event
             completed.add(event["step_id"])
-        if event["type"] in {"step.completed", "step.failed", "step.skipped"}:
+        if event["type"] in {"step.completed", "step.failed", "step.skipped"} and "item" not in event["data"]:
             ended.add(event["step_id"])
     assert completed == {step["step_id"] for step in workflow["steps"] if step["status"] == "COMPLETED"}
 
@@ -96,8 +100,12 @@ def check_tasks(client: httpx.Client, workflow: dict[str, Any], scenario: Scenar
     tasks = client.get(f"/api/v1/workflows/{workflow['id']}/tasks").json()["tasks"]
     for step in workflow["steps"]:
         mine = [task for task in tasks if task["step_id"] == step["step_id"]]
+        if step["step_id"] in scenario.items:
+            for item, attempts in enumerate(scenario.items[step["step_id"]]):
+                of_item = [task["attempt"] for task in mine if task["item"] == item]
+                assert of_item == list(range(1, attempts + 1)), (step, item, mine)
         wanted = scenario.attempts.get(step["step_id"], 1)
-        if step["status"] in {"COMPLETED", "FAILED"}:
+        if step["status"] in {"COMPLETED", "FAILED"} and step["step_id"] not in scenario.items:
             assert [task["attempt"] for task in mine] == list(range(1, wanted + 1)), (step, mine)
             assert step["retry_count"] == max(wanted - (step["runs"] or 1), 0)
         assert all(task["status"] in ENDED for task in mine)

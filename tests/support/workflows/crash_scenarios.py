@@ -11,8 +11,8 @@ BROKEN_PICTURE = "data:image/png;base64,iVBORw0KGgo="
 
 @dataclass(frozen=True)
 class Scenario:
-    """`attempts`: how many tasks each step must have at the end; 1 where it isn't named. `statuses` and `members`: the
-    end of a step, and the members of its result.
+    """`attempts`: how many tasks each step must have at the end; 1 where it isn't named. `items`: how many each of its
+    items must have. `statuses` and `members`: the end of a step, and the members of its result.
     """
 
     name: str
@@ -20,6 +20,7 @@ class Scenario:
     end: str = "COMPLETED"
     config: dict[str, Any] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
+    items: dict[str, list[int]] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     members: dict[str, set[str]] = field(default_factory=dict)
     verbs: tuple[str, ...] = ()  # after create, each once
@@ -141,6 +142,24 @@ def _repeated() -> Scenario:
     return Scenario("repeated", (draw, last), attempts={"draw": 3}, statuses={"last": "COMPLETED"})
 
 
+def _items() -> Scenario:
+    """100 items: some have pictures, some need retries that don't help, and most fail for good."""
+    away = "http://127.0.0.1:9/picture.png"
+    items = ["${draw.result_image_path}", *[BROKEN_PICTURE] * 9, away, *[BROKEN_PICTURE] * 14] * 4
+    for_each = {"items": items, "as": "base_image_url", "max_concurrency": 20, "on_item_failure": "collect"}
+    refine = {"id": "refine", "task_type": "REFINE", "for_each": for_each, "max_retries": 1}
+    count = {"id": "count", "task_type": "PASSTHROUGH", "when": "refine.failed == `96` && refine.items[75].width"}
+    attempts = [1 + (item == away) for item in items]
+    return Scenario(
+        "items",
+        (_picture("draw", 64), refine, count),
+        config={"retry": {"base_s": 0.2, "max_s": 0.2}},
+        items={"refine": attempts},
+        statuses={"count": "COMPLETED"},
+        members={"refine": {"items", "count", "failed", "result_image_paths"}},
+    )
+
+
 SCENARIOS = (
     _pipeline(),
     _diamond(),
@@ -154,4 +173,5 @@ SCENARIOS = (
     _conditional(),
     _delayed(),
     _repeated(),
+    _items(),
 )
