@@ -6,6 +6,7 @@ What must hold:
 - A sub-workflow is created once: with the id in the row of its step or item, and after `Sending` is committed.
 - What is reported about a sub-workflow is what the database has committed. A message that one has ended only leads to
   a look at it, so a message may get lost: after its parent is loaded, each sub-workflow is looked at (`PauseChild`).
+- A parent that has left memory parked is due if a sub-workflow has ended meanwhile, so that is looked for then.
 - A parent has at most one task for its looks, and none once it has left memory.
 """
 
@@ -258,6 +259,8 @@ class SubWorkflows(WorkflowListener):
         looks = self._looks.pop(workflow.workflow_id, None)  # whoever has it next looks at all of them
         if looks is not None and looks.task is not None:
             looks.task.cancel()
+        if (run := workflow.flow_run) is not None and run.has_children and run.state.owner is None:
+            self._admission.look_for_due()  # a sub-workflow may have ended since the last look
 
     def _look_at(self, parent: ActiveWorkflow, child_id: UUID, look: _Look) -> None:
         looks = self._looks.get(parent.workflow_id)

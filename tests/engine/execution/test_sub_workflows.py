@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from stepwell.domain.feature_level import ITEMS_LEVEL
+from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.failing_store import scheduler_of
+from support.database.failing_store import scheduler_of, use_failing_store
 from support.providers.scripted import (
     Fail,
     Hang,
@@ -161,6 +163,35 @@ async def test_the_end_of_a_sub_workflow_brings_its_parked_parent_back(
     await park(service, created["id"], clock)
     provider.release("a")
     assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("looks", [False, True])
+async def test_an_end_wakes_a_parent_that_leaves_memory_before_it_is_seen(
+    service: Service, clock: ManualClock, provider: ScriptedProvider, *, looks: bool
+) -> None:
+    """The parent is in memory for a verb, or is looking at its sub-workflow, while that ends."""
+    provider.default = Hang()
+    created = await service.create(runs(scripted_step("a")))
+    child = await child_of(service, created)
+    await provider.until_called("a")
+    if looks:
+        await eventually(lambda: not scheduler_of(service).checkpointer.held, "all is stored")
+        store = use_failing_store(service)
+        store.looks.clear()
+        provider.release("a")
+        await service.until_ended(child)
+        parent = scheduler_of(service).workflows[UUID(created["id"])]
+        clock.advance(PARK_AFTER_S)
+        async with asyncio.timeout(20):
+            await parent.evicted.wait()
+        store.looks.set()
+    else:
+        await park(service, created["id"], clock)
+        async with service.app.services.workflows.access.pinned(EVERY_TENANT, UUID(created["id"])):
+            provider.release("a")
+            await service.until_ended(child)
+            await eventually(lambda: in_memory(service) == {created["id"]}, "only the parent is in memory")
+    assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
 
 
 async def test_a_parent_that_fails_stops_its_sub_workflow_and_resume_continues_it(

@@ -38,7 +38,8 @@ BEFORE, AFTER, LATE = "before", "after", "late"
 
 class FailingStore:
     """Hands everything on to *inner*. `faults` are taken one a write; `inserts`, `claims` and `admits` likewise. While
-    `gate` is clear no write begins. `batches` are the ids of every write that was tried.
+    `gate` is clear no write begins, and while `looks` is clear no status is read. `batches` are the ids of every write
+    that was tried.
     """
 
     def __init__(self, inner: WorkflowStore) -> None:
@@ -53,6 +54,8 @@ class FailingStore:
         self.refuse: set[UUID] = set()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.looks = asyncio.Event()
+        self.looks.set()
         self.delays: deque[float] = deque()
         self.late: list[tuple[TenantScope, NewWorkflow]] = []
         self.batches: list[list[UUID]] = []
@@ -110,6 +113,7 @@ class FailingStore:
         await self.inner.begin_trial(owner, workflow_id, deaths)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, WorkflowStatus]:
+        await self.looks.wait()
         return await self.inner.statuses(scope, workflow_ids)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
