@@ -48,6 +48,13 @@ async def test_items_are_listed_with_their_values_and_results(live: Service) -> 
     assert (task["step_id"], task["status"]) == ("a", "COMPLETED")
 
 
+async def test_a_definition_has_for_each_as_it_was_sent(live: Service) -> None:
+    for_each = {"items": [{"x": 1}], "as": None, "on_item_failure": "collect"}
+    workflow = await ended(live, join("a", for_each=for_each), join("b", for_each={"count": 1}))
+    definition = (await live.client.get(f"{WORKFLOWS}{workflow['id']}/definition")).json()
+    assert [step["for_each"] for step in definition["steps"]] == [for_each, {"count": 1}]
+
+
 async def test_pages_of_items_skip_and_filter(live: Service) -> None:
     workflow = await ended(live, join("a", for_each={"count": 5}))
     page = await items_of(live, workflow, "a", "?skip=1&limit=2")

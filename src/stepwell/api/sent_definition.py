@@ -22,12 +22,17 @@ class _Repeat(Repeat, frozen=True, kw_only=True, omit_defaults=True):
     """A repetition without null members."""
 
 
+class _ForEach(ForEach, frozen=True, kw_only=True, omit_defaults=True):
+    """A source of items without the members that have their default."""
+
+
 class _Head(CreateWorkflow, frozen=True, kw_only=True, omit_defaults=True):
     """A definition without the members that have their default."""
 
 
 _read_step = json.Decoder(_Step).decode
-_read_for_each = json.Decoder(ForEach).decode
+_decode_for_each = json.Decoder(_ForEach).decode
+_DEFAULT_NAME = _ForEach().as_
 _read_repeat = json.Decoder(_Repeat).decode
 
 
@@ -77,3 +82,9 @@ def encode_step(step: StoredStep, *, evaluates: bool) -> bytes:
     if not evaluates and may_have_expressions(config):
         definition = structs.replace(definition, config={**definition.config, **with_literal_texts(config)})
     return json.encode(definition)
+
+
+def _read_for_each(stored: bytes) -> _ForEach:
+    for_each = _decode_for_each(stored)
+    # msgspec leaves out a text only if it is the very object that is the default.
+    return structs.replace(for_each, as_=_DEFAULT_NAME) if for_each.as_ == _DEFAULT_NAME else for_each

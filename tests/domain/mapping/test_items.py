@@ -101,7 +101,7 @@ def test_an_item_whose_members_are_inputs_must_be_an_object() -> None:
     with pytest.raises(AttemptError) as caught:
         ItemInput(3, [1], None).put_into({})
     assert str(caught.value) == (
-        'item 3 is a list: it must be an object, because its members are the inputs ("as" is null)'
+        'the item is a list: it must be an object, because its members are the inputs ("as" is null)'
     )
     assert not caught.value.retryable
 

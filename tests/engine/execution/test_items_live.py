@@ -70,14 +70,14 @@ async def events_of_items(service: Service, workflow_id: str) -> list[tuple[str,
             {"prompt": "a ${item.thing} of ${inputs.kind}"},
             listed("${inputs.things}"),
             [
-                {"prompt": "a vase of glass", "item": {"thing": "vase"}},
-                {"prompt": "a ${item} of glass", "item": {"thing": "${item}"}},
+                {"prompt": "a vase of glass"},
+                {"prompt": "a ${item} of glass"},
             ],
         ),
         (
             {"prompt": "${item}"},
             listed(["${inputs.kind}", "$${x}"]),
-            [{"prompt": "glass", "item": "glass"}, {"prompt": "${x}", "item": "${x}"}],
+            [{"prompt": "glass"}, {"prompt": "${x}"}],
         ),
     ],
 )
@@ -151,10 +151,11 @@ async def test_a_step_fails_if_its_items_come_from_a_step_without_a_result(
 async def test_large_items_are_evaluated_in_a_worker_process(service: Service, provider: ScriptedProvider) -> None:
     numbers = list(range(30_000))
     provider.plan("a", Succeed({"lists": [numbers, numbers]}))
-    step = scripted_step("b", "a", for_each=listed("${a.lists}"), config={"prompt": "the sum is ${sum(item)}"})
+    for_each = listed("${a.lists}", **{"as": "numbers"})
+    step = scripted_step("b", "a", for_each=for_each, config={"prompt": "the sum is ${sum(item)}"})
     workflow = await ended(service, scripted_step("a"), step)
     assert workflow["status"] == "COMPLETED", workflow["errors"]
-    assert [(call.inputs["item"] == numbers, call.inputs["prompt"]) for call in provider.calls[1:]] == [
+    assert [(call.inputs["numbers"] == numbers, call.inputs["prompt"]) for call in provider.calls[1:]] == [
         (True, f"the sum is {sum(numbers)}")
     ] * 2
 
@@ -284,7 +285,7 @@ async def test_an_item_that_is_no_object_fails_alone_if_its_members_are_inputs(
     (failed,) = [event["data"] for event in events if event["type"] == "step.failed"]
     assert failed["item"] == 1
     assert (
-        failed["error"] == 'item 1 is a text: it must be an object, because its members are the inputs ("as" is null)'
+        failed["error"] == 'the item is a text: it must be an object, because its members are the inputs ("as" is null)'
     )
 
 

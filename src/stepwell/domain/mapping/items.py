@@ -45,7 +45,7 @@ class ItemInput(Struct, frozen=True):
             return {**config, self.name: self.value}
         if not isinstance(self.value, dict):
             why = f'is {kind_of(self.value)}: it must be an object, because its members are the inputs ("as" is null)'
-            raise step_error(f"item {self.number}", why, separator=" ")
+            raise step_error("the item", why, separator=" ")
         return {**config, **self.value}
 
     def seed_step(self, config: Mapping[str, Any], mappings: Sequence[FieldMapping]) -> int:
@@ -58,10 +58,11 @@ class ItemInput(Struct, frozen=True):
         if self.name == _SEED or (self.name is None and self.value.get(_SEED) is not None):
             return 0
         seed = config.get(_SEED)
-        return 0 if isinstance(seed, str) and _reads_item(seed) else self.number
+        return 0 if isinstance(seed, str) and reads_item(seed) else self.number
 
 
-def _reads_item(text: str) -> bool:
+def reads_item(text: str) -> bool:
+    """Return whether an expression in *text* may read the item."""
     names = (each.names() for each in parse_template(text).expressions)
     return any(each is None or ITEM in each for each in names)
 

@@ -13,11 +13,11 @@ from msgspec import json
 from msgspec.structs import replace
 
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
-from stepwell.contract.enums import TaskType
-from stepwell.domain.mapping.config_expressions import INPUTS, StepExpressions, StepPart
+from stepwell.contract.enums import WITHOUT_PROVIDER, TaskType
+from stepwell.domain.mapping.config_expressions import INPUTS, ITEM, StepExpressions, StepPart
 from stepwell.domain.mapping.input_mapping import DeferredTransform, checked_inputs, effective_config, resolve_inputs
-from stepwell.domain.mapping.items import ItemInput, StepItem
-from stepwell.domain.mapping.templates import with_values
+from stepwell.domain.mapping.items import ItemInput, StepItem, reads_item
+from stepwell.domain.mapping.templates import ConfigText, with_values
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.size import decoded_size
 from stepwell.memory import FREE_BYTES
@@ -96,19 +96,27 @@ def resolved_inputs(
     item: ItemInput | None = None,
 ) -> tuple[dict[str, Any], list[DeferredTransform]]:
     """Return the inputs and the deferred transforms. *values*: those of the expressions, and then of the mappings."""
-    config = definition.config
+    config, texts = definition.config, () if expressions is None else expressions.texts
     if expressions is not None:
         places = [text.place for text in expressions.texts]
         config, values = with_values(config, dict(zip(places, values, strict=False))), values[len(places) :]
     if item is not None:
-        config = _with_item(definition.task_type, config, item)
+        config = _with_item(definition.task_type, config, item, texts)
     if config is not definition.config:
         definition = replace(definition, config=config)
     return resolve_inputs(definition, effective_config(context.config, definition), values)
 
 
-def _with_item(task_type: TaskType, config: Mapping[str, Any], item: ItemInput) -> dict[str, Any]:
-    """Return the evaluated *config* with the item over it. That of a sub-workflow is one of its inputs."""
+def _with_item(
+    task_type: TaskType, config: dict[str, Any], item: ItemInput, texts: Sequence[ConfigText]
+) -> dict[str, Any]:
+    """Return the evaluated *config* with the item over it. That of a sub-workflow is one of its inputs.
+
+    Providers refuse inputs that they don't know. So they don't get an item as the input `item`, which is the default
+    name, if one of the *texts* reads it.
+    """
+    if item.name == ITEM and task_type not in WITHOUT_PROVIDER and any(reads_item(text.text) for text in texts):
+        return config
     if task_type is not TaskType.SUBWORKFLOW:
         return item.put_into(config)
     given = config.get(INPUTS)
