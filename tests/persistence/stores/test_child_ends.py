@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import ChildInsertion, ParentLink
+from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentLink
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.rows import engine_statements as statements
@@ -278,6 +278,34 @@ async def test_a_new_sub_workflow_waits_for_its_parent_before_it_locks_the_root(
         await bench.until_blocked()
         assert not await is_locked(bench, root.workflow_id)
     assert inserting.result() is ChildInsertion.LOST  # the parent is parked, so nobody may start its steps
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_two_statements_that_store_the_same_sub_workflow_at_once_store_it_once(bench: Bench, most: int) -> None:
+    """The first one got no answer in time, so it was repeated."""
+    parent = await bench.make(CHAIN)
+    drafts = [draft_child(bench, parent)[1]] * 2
+    assert await store_at_once(bench, parent, drafts, 2) == [ChildInsertion.NEW, ChildInsertion.STORED]
+    assert await bench.sql.fetchval("SELECT max(sub_workflows) FROM workflows") == 1
+
+
+async def test_of_two_sub_workflows_at_once_the_second_may_find_its_root_full(bench: Bench) -> None:
+    parent = await bench.make(CHAIN)
+    drafts = [draft_child(bench, parent)[1] for _ in range(2)]
+    assert await store_at_once(bench, parent, drafts, 1) == [ChildInsertion.NEW, ChildInsertion.FULL]
+
+
+async def store_at_once(
+    bench: Bench, parent: ActiveWorkflow, drafts: list[NewWorkflow], most: int
+) -> list[ChildInsertion]:
+    """Store sub-workflows by statements that wait for the parent together. Return the results, NEW first."""
+    storing = []
+    async with asyncio.TaskGroup() as group, bench.sql.transaction():
+        await bench.sql.execute("SELECT FROM workflows WHERE id = $1 FOR UPDATE", parent.workflow_id)
+        for number, new in enumerate(drafts, 1):
+            storing.append(group.create_task(bench.workflow_store.insert_child(EVERY_TENANT, new, ME, most)))
+            await bench.until_blocked(number)
+    return sorted((each.result() for each in storing), key=lambda each: each is not ChildInsertion.NEW)
 
 
 async def test_a_statement_locks_workflows_of_one_depth_only(bench: Bench) -> None:

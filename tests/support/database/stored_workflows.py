@@ -157,10 +157,10 @@ class Bench(Workflows):
                 "UPDATE processes SET lease_until = clock_timestamp() - interval '1 s' WHERE id = $1", owner
             )
 
-    async def until_blocked(self) -> None:
-        """Until a statement waits for a lock."""
+    async def until_blocked(self, number: int = 1) -> None:
+        """Until so many statements wait for a lock."""
         async with asyncio.timeout(30):
-            while not await self.sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            while await self.sql.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < number:
                 await asyncio.sleep(0.005)
 
     async def rows(self) -> dict[str, list[str]]:

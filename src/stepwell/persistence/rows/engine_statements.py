@@ -337,16 +337,16 @@ WITH existing AS MATERIALIZED (
     SELECT id FROM workflows WHERE id = (SELECT w.id FROM unnest($1::insert_workflow_4[]) AS w)
 ), parent AS MATERIALIZED (
     SELECT id FROM workflows WHERE id = $6 AND owner = $4 AND NOT EXISTS (SELECT FROM existing) FOR NO KEY UPDATE
-), counted AS (
-    UPDATE workflows AS r SET sub_workflows = r.sub_workflows + 1
-    WHERE r.id = $9 AND r.sub_workflows < $5 AND EXISTS (SELECT FROM parent)
-    RETURNING r.id
+), root AS MATERIALIZED (
+    SELECT id FROM workflows WHERE id = $9 AND sub_workflows < $5 AND EXISTS (SELECT FROM parent) FOR NO KEY UPDATE
 ), new_workflows AS (
     INSERT INTO workflows ({names(_NEW_WORKFLOW)}, parent_id, parent_step, parent_item, root_id, depth)
     SELECT {names(_NEW_WORKFLOW, "w.")}, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
-    FROM unnest($1::insert_workflow_4[]) AS w WHERE EXISTS (SELECT FROM counted)
+    FROM unnest($1::insert_workflow_4[]) AS w WHERE EXISTS (SELECT FROM root)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
+), counted AS (
+    UPDATE workflows SET sub_workflows = sub_workflows + 1 WHERE id = $9 AND EXISTS (SELECT FROM new_workflows)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_4[]) AS s

@@ -68,14 +68,15 @@ class WorkflowInserter:
         if rows.named:
             await self._use_uploads(await self._references.call(new.record.state.id, rows))
         place = (parent.workflow_id, parent.step_id, parent.item, parent.root_id, parent.depth)
+        parameters = (*rows.parameters(), parent_owner, most, *place, *rows.labels)
+        row: Any = None
         async with self._connections.borrow() as connection:
-            row = await connection.fetchrow(
-                sql.INSERT_CHILD, *rows.parameters(), parent_owner, most, *place, *rows.labels
-            )
-        if row["is_new"]:
-            return ChildInsertion.NEW
-        if row["is_stored"]:
-            return ChildInsertion.STORED
+            for _ in range(2):  # a statement that has waited for another one doesn't see what that has stored
+                row = await connection.fetchrow(sql.INSERT_CHILD, *parameters)
+                if row["is_new"]:
+                    return ChildInsertion.NEW
+                if row["is_stored"]:
+                    return ChildInsertion.STORED
         return ChildInsertion.FULL if row["is_full"] else ChildInsertion.LOST
 
     def close(self) -> None:
