@@ -1,6 +1,7 @@
 """Every view in Chromium: it mounts, its links work, and it fits a narrow screen in both themes."""
 
 import re
+from collections import Counter
 
 import pytest
 from playwright.async_api import expect
@@ -50,7 +51,10 @@ async def test_no_view_waits_for_a_module_or_a_first_answer_that_its_page_does_n
         loaded = await page.evaluate(LOADED)
         assert {*loaded["scripts"]} <= {*loaded["modules"]}
         assert {*loaded["preloads"]} <= {*loaded["reads"]}, path
-        assert [requested.count(url) for url in loaded["preloads"]] == [1] * len(loaded["preloads"])
+        # A view may have read again by now. What was preloaded is requested for its first read only.
+        requests = Counter(requested)
+        reads = Counter(await page.evaluate("reads"))
+        assert all(requests[url] <= reads[url] for url in loaded["preloads"]), (path, requests, reads)
 
 
 async def test_the_navigation_leads_to_every_view(user: User) -> None:
