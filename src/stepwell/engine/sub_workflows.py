@@ -362,7 +362,10 @@ class SubWorkflows(WorkflowListener):
         while True:
             status = (await self._statuses([child_id])).get(child_id)
             if status is None or status in _ENDED:
-                if status is not None and receipt is CancelReceipt.NEVER_STARTED:
+                if status is WorkflowStatus.CANCELLED:
+                    # It may have been cancelled by an earlier process, which died before it recorded that.
+                    receipt = CancelReceipt.PROVIDER_CANCELLED
+                elif status is not None and receipt is CancelReceipt.NEVER_STARTED:
                     receipt = CancelReceipt.FINISHED_TOO_LATE
                 return FollowUpEnded(task.position, task.id, receipt)
             receipt = CancelReceipt.PROVIDER_CANCELLED
