@@ -102,6 +102,9 @@ class CustomEmulator(Emulator):
         """Return the accepted jobs whose input *name* is *value*."""
         return [job for job in [*self._jobs.values()] if job.body["inputs"].get(name) == value]
 
+    def is_done(self, job: CustomJob) -> bool:
+        return not self.held and job.polls >= self.polls_until_done
+
     def outcome_of(self, job: CustomJob) -> Literal["succeeded", "failed"]:  # noqa: ARG002 - a subclass's
         """How a job ends that isn't cancelled."""
         return self.outcome
@@ -127,8 +130,7 @@ class CustomEmulator(Emulator):
             return self._cancelled(job)
         job.polls += 1
         if not job.is_ended:
-            done = not self.held and job.polls >= self.polls_until_done
-            job.status = self.outcome_of(job) if done else "running"
+            job.status = self.outcome_of(job) if self.is_done(job) else "running"
         return Reply(200, self._view(job))
 
     async def _submitted(self, call: Call) -> Reply:

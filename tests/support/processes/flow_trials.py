@@ -25,7 +25,7 @@ from stepwell.domain.model import HistoryEvent
 from support.database.postgres import TestServer, database, fresh_folder
 from support.emulators.webhook_receiver import WebhookReceiver, running_sink
 from support.processes.crash_observer import check_files
-from support.processes.killed_flow import Life, Report, live, load, report_file
+from support.processes.killed_flow import Ended, Life, Report, live, load, report_file
 from support.processes.zygote import Zygote, running_zygote
 from support.providers.emulated import World
 from support.service.event_replay import fold
@@ -100,19 +100,28 @@ class FlowTrials:
                     raise AssertionError(message) from error
 
     def _checked_end(self, flow: str, report: Report, artifacts: Path) -> Mapping[str, Any]:
-        workflow, events = report.workflow, report.events
+        workflow = report.ended[0].workflow
+        assert {step["step_id"]: step["status"] for step in workflow["steps"]} == FLOWS[flow].statuses
+        stored = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
+        tasks = [task for each in report.ended for task in each.tasks]
+        named = check_files((output for task in tasks for output in task["outputs"]), artifacts)
+        assert stored - {ID_FILE} == named
+        return {
+            "workflows": [self._checked_workflow(each) for each in report.ended],
+            "webhooks": self._webhooks(workflow["id"], report.deliveries),
+        }
+
+    def _checked_workflow(self, ended: Ended) -> Mapping[str, Any]:
+        workflow, events = ended.workflow, ended.events
         steps: list[dict[str, Any]] = workflow["steps"]
         statuses = {step["step_id"]: step["status"] for step in steps}
-        assert statuses == FLOWS[flow].statuses
         assert [event["id"] for event in events] == list(range(1, len(events) + 1))
         assert fold(msgspec.convert(events, list[HistoryEvent]), statuses) == (workflow["status"], [*statuses.values()])
-        stored = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
-        named = check_files((output for task in report.tasks for output in task["outputs"]), artifacts)
-        assert stored - {ID_FILE} == named
         jobs = self._worker.jobs_of(workflow["id"])
-        assert sorted(job.id for job in jobs) == sorted(task["remote_id"] for task in report.tasks if task["remote_id"])
-        tasks, unsent = _split(report.tasks)
-        with_items = {step["id"] for step in FLOWS[flow].steps if "for_each" in step}  # these count no retries
+        found = (task["remote_id"] for task in ended.tasks if task["remote_id"] and task["provider"] is not None)
+        assert sorted(job.id for job in jobs) == sorted(found)
+        tasks, unsent = _split(ended.tasks)
+        with_items = {task["step_id"] for task in tasks if task.get("item") is not None}  # these count no retries
         for step in steps:
             step["retry_count"] -= 0 if step["step_id"] in with_items else unsent[step["step_id"]]
         for each in (workflow, *steps):
@@ -123,7 +132,6 @@ class FlowTrials:
             "tasks": sorted((_comparable(task) for task in tasks), key=str),
             "jobs": sorted(str([job.body["step_id"], job.body["inputs"]]) for job in jobs),
             "events": Counter(_about(event) for event in events if event["type"] not in _VARYING),
-            "webhooks": self._webhooks(workflow["id"], report.deliveries),
         }
 
     def _webhooks(self, workflow_id: str, deliveries: list[dict[str, Any]]) -> Counter[tuple[str, str | None]]:
@@ -177,7 +185,8 @@ def _comparable(value: Any) -> Any:
 
 
 def _history(report: Report) -> str:
-    return "\n".join(f"{each['id']} {each['type']} {each['step_id']} {each['data']}" for each in report.events)
+    events = [event for ended in report.ended for event in ended.events]
+    return "\n".join(f"{each['id']} {each['type']} {each['step_id']} {each['data']}" for each in events)
 
 
 def _differences(place: str, one: Any, other: Any) -> Iterator[str]:

@@ -47,13 +47,19 @@ class Life:
     first: bool
 
 
-class Report(msgspec.Struct):
-    """The end of a flow, as the API shows it. `points` is the number of points of this life."""
+class Ended(msgspec.Struct):
+    """A workflow that has ended, with its attempts and its history, as the API shows them."""
 
-    points: int
     workflow: Workflow
     tasks: list[dict[str, Any]]
     events: list[dict[str, Any]]
+
+
+class Report(msgspec.Struct):
+    """The end of a flow: its workflow, then its sub-workflows. `points` is the number of points of this life."""
+
+    points: int
+    ended: list[Ended]
     deliveries: list[dict[str, Any]]
 
 
@@ -109,17 +115,17 @@ async def _run(life: Life, points: DeathPoints) -> Report:
             await flow.script(client)
             deliveries = await client.until_delivered()
         except asyncio.CancelledError:  # the time is up
-            print(await client.get(), *await client.histories())
+            print(await client.ended())
             raise
         points.counting = False
-        return Report(points.passed, await client.get(), *await client.histories(), deliveries)
+        return Report(points.passed, await client.ended(), deliveries)
 
 
 class _Client:
     """Implements `FlowClient`. There is a point before and after each request that changes something."""
 
     def __init__(self, http: httpx.AsyncClient, points: DeathPoints) -> None:
-        self._http, self._post = http, points.around(http.post)
+        self._http, self._post, self._delete = http, points.around(http.post), points.around(http.delete)
         self._path = ""
 
     async def create(self, body: Mapping[str, Any]) -> None:
@@ -147,6 +153,17 @@ class _Client:
                 return answer
             await asyncio.sleep(_POLL_S)
 
+    async def cancel(self) -> httpx.Response:
+        while True:
+            answer: httpx.Response = await self._delete(self._path)
+            if answer.status_code != 503:
+                return answer
+            await asyncio.sleep(_POLL_S)
+
+    async def children(self) -> list[Workflow]:
+        answer = await self._http.get(_WORKFLOWS, params={"include_children": True})
+        return [each for each in answer.json()["workflows"] if each["parent"] is not None]
+
     async def until_delivered(self) -> list[dict[str, Any]]:
         """Return the deliveries of webhooks once none is pending."""
         while True:
@@ -155,13 +172,16 @@ class _Client:
                 return deliveries
             await asyncio.sleep(_POLL_S)
 
-    async def histories(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Return the attempts and the events."""
-        tasks, events = await self._read("/tasks"), await self._read("/events?limit=1000")
-        return tasks["tasks"], events["events"]
+    async def ended(self) -> list[Ended]:
+        paths = [self._path, *(_WORKFLOWS + child["id"] for child in await self.children())]
+        return [await self._ended(path) for path in paths]
 
-    async def _read(self, path: str) -> dict[str, Any]:
-        answer = await self._http.get(self._path + path)
+    async def _ended(self, path: str) -> Ended:
+        tasks, events = await self._read("/tasks", path), await self._read("/events?limit=1000", path)
+        return Ended(await self._read("", path), tasks["tasks"], events["events"])
+
+    async def _read(self, path: str, of: str = "") -> dict[str, Any]:
+        answer = await self._http.get((of or self._path) + path)
         assert answer.status_code == 200, answer.text
         content: dict[str, Any] = answer.json()
         return content

@@ -22,6 +22,7 @@ from support.service.live_service import ENDED, step_of
 Step = dict[str, Any]
 Workflow = dict[str, Any]
 _FOR_GOOD = "fails for good"
+_ENDLESS = "endless"
 ITEMS = 100
 
 
@@ -35,6 +36,9 @@ class FlowWorker(CustomEmulator):
         super().__init__(folder, secret=SECRET)
         self.idempotent = False
         self.cost = {"amount": 0.25, "currency": "USD"}
+
+    def is_done(self, job: CustomJob) -> bool:
+        return super().is_done(job) and job.body["inputs"].get("prompt") != _ENDLESS
 
     def outcome_of(self, job: CustomJob) -> Literal["succeeded", "failed"]:
         """A prompt like "fails 2": the first two jobs for these inputs fail. "fails for good": all do."""
@@ -72,6 +76,11 @@ class FlowClient(Protocol):
 
     async def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         """POST to a path below the workflow."""
+
+    async def children(self) -> list[Workflow]:
+        """Return the sub-workflows, with their steps."""
+
+    async def cancel(self) -> httpx.Response: ...
 
 
 async def _wait(client: FlowClient) -> None:
@@ -190,4 +199,36 @@ async def _decide(client: FlowClient) -> None:
     await _wait(client)
 
 
-FLOWS = {flow.name: flow for flow in (_condition(), _join(), _judged(), _approval(), _items())}
+def _tree() -> ReferenceFlow:
+    """A sub-workflow with an endless job is cancelled through its parent."""
+    inner = (
+        _paid("begun"),
+        _paid("endless", "LLM_INTERACTION", "begun", config={"prompt": _ENDLESS}),
+        _paid("never", "LLM_INTERACTION", "endless"),
+    )
+    config = {"retry": {"base_s": 0, "max_s": 0}, "on_unknown": "resubmit"}
+    definition = {"name": "inner", "steps": list(inner), "config": config}
+    steps = (
+        _paid("before"),
+        {"id": "inner", "task_type": "SUBWORKFLOW", "depends_on": ["before"], "config": {"workflow": definition}},
+        _paid("after", "LLM_INTERACTION", "inner"),
+    )
+    ends = {"before": "COMPLETED", "inner": "CANCELLED", "after": "CANCELLED"}
+    return ReferenceFlow("sub-workflow", steps, ends, _cancel)
+
+
+async def _cancel(client: FlowClient) -> None:
+    """Cancel the workflow once the endless job is under way, and wait until the sub-workflow has ended, too."""
+    while (await client.get())["status"] not in ENDED:
+        children = await client.children()
+        if children and step_of(children[0], "endless")["model"] is not None:
+            answer = await client.cancel()
+            assert answer.status_code in {200, 409}, answer.text  # 409: an earlier life has cancelled it
+            break
+        await asyncio.sleep(0.05)
+    await _wait(client)
+    while any(child["status"] not in ENDED for child in await client.children()):
+        await asyncio.sleep(0.05)
+
+
+FLOWS = {flow.name: flow for flow in (_condition(), _join(), _judged(), _approval(), _items(), _tree())}
