@@ -1,9 +1,10 @@
 """The storage of cleanups that have begun and not ended, as a protocol."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
 from uuid import UUID
 
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskToClean
 
 FIRST: Final = TaskPlace(-1, 0)
@@ -46,6 +47,9 @@ class Cleanups(Protocol):
 
         A workflow needs the files that its definition names. Counted are undeleted workflows of the same tenant.
         """
+
+    async def children(self, workflow_id: UUID, limit: int) -> Mapping[UUID, WorkflowStatus]:
+        """Return the statuses of up to *limit* sub-workflows that aren't deleted, not those of sub-workflows."""
 
     async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
         """Mark the tasks as deleted, and add to the numbers of their files."""

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from stepwell.contract.enums import EventType
+from stepwell.contract.enums import EventType, WorkflowStatus
 from stepwell.domain.lifecycle.decision import copy_of
 from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskRecord, TaskToClean
 from stepwell.testing.memory_tables import NEVER, CleanupRow, Tables, TaskRow, WorkflowRow
@@ -69,6 +69,12 @@ class MemoryCleanups:
         if page:
             cleanup.begun = max(begun, TaskPlace.of(page[-1].task))
         return [self._to_clean(workflow, row, begun) for row in page]
+
+    async def children(self, workflow_id: UUID, limit: int) -> dict[UUID, WorkflowStatus]:
+        await self._tables.round_trip()
+        states = [row.record.state for row in self._tables.workflows.values()]
+        children = {each.id: each.status for each in states if each.parent_id == workflow_id and not each.deleted_at}
+        return dict(sorted(children.items(), key=lambda child: child[0].int)[:limit])
 
     async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
         await self._tables.round_trip()

@@ -18,6 +18,7 @@ from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
+from stepwell.testing.memory_tables import WorkflowRow
 from support.database.failing_store import scheduler_of, use_failing_store
 from support.providers.scripted import (
     Fail,
@@ -263,3 +264,16 @@ async def test_a_step_says_which_sub_workflow_it_waits_for(service: Service, pro
     assert (step["reason"]["code"], step["reason"]["workflow_id"]) == ("runs_workflow", child)
     await service.verb(created["id"], "cancel")
     assert step_of(await service.until_ended(created["id"]), "sub")["waiting_for"] is None
+
+
+async def test_a_cleanup_reaches_the_sub_workflows_and_their_own(service: Service, memory: MemoryDatabase) -> None:
+    created = await service.create(runs(runs(passthrough_step("a"), step_id="inner")))
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+    assert (await service.verb(created["id"], "cleanup")).status_code == 200
+
+    def is_cleaned(row: WorkflowRow) -> bool:
+        return row.record.state.deleted_at is not None and row.record.id not in memory.tables.cleanups
+
+    rows = list(memory.tables.workflows.values())
+    assert len(rows) == 3
+    await eventually(lambda: all(map(is_cleaned, rows)), "all three are deleted, and their cleanups have ended")

@@ -2,12 +2,14 @@
 
 from uuid import UUID, uuid4
 
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, FilesDeleted, Succeeded
 from stepwell.domain.records import CleanupCounts, TaskPlace
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.cleanups import FIRST
 from support.database.stored_workflows import ME, OTHER, Stored, admitted
+from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, join
 
 
@@ -127,3 +129,17 @@ async def test_the_cleanups_of_a_dead_process_are_taken_over(stored: Stored) -> 
     assert await due(stored) == []
     assert await due(stored, OTHER) == [first.workflow_id]
     assert await stored.here.cleanups.counts(OTHER, second.workflow_id) == CleanupCounts(0, 0, repeated=False)
+
+
+async def test_the_sub_workflows_that_are_not_deleted_are_read(stored: Stored) -> None:
+    parent = await stored.make()
+    first, second, third = [await make_child(stored, parent) for _ in range(3)]
+    await make_child(stored, first)
+    for each in (second, third):
+        await stored.write(each, Cancel("alice"))
+    await stored.write(third, Cleanup("alice", cleanup_tasks=True))
+    statuses = {first.workflow_id: WorkflowStatus.RUNNING, second.workflow_id: WorkflowStatus.CANCELLED}
+    cleanups = stored.here.cleanups
+    assert await cleanups.children(parent.workflow_id, 9) == statuses
+    assert len(await cleanups.children(parent.workflow_id, 1)) == 1
+    assert await cleanups.children(second.workflow_id, 9) == {}

@@ -26,7 +26,8 @@ def draft_child(
 ) -> tuple[ActiveWorkflow, NewWorkflow]:
     handle, new = stored.draft(definition, tenant, owner)
     depth = parent.run.state.depth
-    place = link or ParentLink(parent.workflow_id, "a", None, parent.workflow_id, depth + 1)
+    root = parent.run.state.parent_id or parent.workflow_id  # of up to two levels; deeper ones need a *link*
+    place = link or ParentLink(parent.workflow_id, "a", None, root, depth + 1)
     handle.run.state.parent_id, handle.run.state.depth = place.workflow_id, place.depth
     state = structs.replace(new.record.state, parent_id=place.workflow_id, depth=place.depth)
     return handle, structs.replace(new, record=structs.replace(new.record, state=state, parent=place))

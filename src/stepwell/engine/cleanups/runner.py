@@ -33,8 +33,10 @@ from msgspec import Struct, field
 from stepwell.contract.enums import TERMINAL_STATUSES, EventType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NotFound, Unavailable
 from stepwell.domain.lifecycle.inputs import FilesDeleted
+from stepwell.domain.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.domain.records import CleanupFault, CleanupReport, DataDeletion, DueCleanup, TaskPlace, TaskToClean
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.cleanups.child_cleanups import clean_children
 from stepwell.engine.cleanups.purger import DeleteUploads, Purger
 from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.checkpointer import NotWritten
@@ -457,6 +459,9 @@ class CleanupRunner:
             async with self._access.pinned(EVERY_TENANT, workflow_id) as workflow:
                 async with asyncio.timeout(_COMMIT_S):  # the event of an earlier pass may still wait for the database
                     await scheduler.checkpointer.flushed(workflow_id)
+                has_children = isinstance(workflow.run, SubworkflowRun)
+                if has_children and not await clean_children(self._cleanups, self._access, workflow_id):
+                    return False
                 counts = await self._cleanups.counts(self._owner, workflow_id)
                 if counts is None:
                     return False  # another process has it, or has ended it

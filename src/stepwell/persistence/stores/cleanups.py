@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, cast
 from uuid import UUID
 
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskRecord, TaskToClean
 from stepwell.persistence.connections.connection_pool import SmallPool
@@ -110,6 +110,8 @@ LEFT JOIN LATERAL (
 ORDER BY page.position, page.attempt
 """  # noqa: S608 - built from constants
 
+CHILDREN: Final = "SELECT id, status FROM workflows WHERE parent_id = $1 AND deleted_at IS NULL ORDER BY id LIMIT $2"
+
 SETTLE: Final = """
 WITH mine AS (
     UPDATE cleanups SET deleted = deleted + $4, gone = gone + $5 WHERE workflow_id = $2 AND owner = $1
@@ -163,6 +165,11 @@ class PostgresCleanups:
     @unavailable_in_outage
     async def next_tasks(self, owner: UUID, workflow_id: UUID, after: TaskPlace, limit: int) -> Sequence[TaskToClean]:
         return [_task(row) for row in await self._connections.fetch(NEXT_TASKS, owner, workflow_id, *after, limit)]
+
+    @unavailable_in_outage
+    async def children(self, workflow_id: UUID, limit: int) -> dict[UUID, WorkflowStatus]:
+        rows = await self._connections.fetch(CHILDREN, workflow_id, limit)
+        return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
 
     @unavailable_in_outage
     async def settle(self, owner: UUID, workflow_id: UUID, task_ids: Sequence[UUID], deleted: int, gone: int) -> None:
