@@ -19,7 +19,7 @@ from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
-from support.database.failing_store import scheduler_of, use_failing_store
+from support.database.failing_store import nothing_left, scheduler_of, use_failing_store
 from support.providers.scripted import (
     Fail,
     Hang,
@@ -193,6 +193,29 @@ async def test_an_end_wakes_a_parent_that_leaves_memory_before_it_is_seen(
             await service.until_ended(child)
             await eventually(lambda: in_memory(service) == {created["id"]}, "only the parent is in memory")
     assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
+
+
+async def test_a_parent_resumes_its_sub_workflow_though_no_more_workflows_may_wait(
+    memory: MemoryDatabase, tmp_path: Path, clock: ManualClock, provider: ScriptedProvider
+) -> None:
+    """Otherwise parents that were resumed together hold all places, and wait for sub-workflows that get none."""
+    provider.default = Hang()
+    async with serving(memory, tmp_path, provider, max_active_workflows=1, max_waiting_workflows=1) as service:
+        created = await service.create(runs(scripted_step("a"), scripted_step("b", "a")))
+        child = await child_of(service, created)
+        await provider.until_called("a")
+        await service.verb(created["id"], "pause")
+        await service.until(child, lambda workflow: workflow["status"] == "PAUSED")
+        provider.release("a")
+        await eventually(lambda: nothing_left(service), "both are paused")
+        store = use_failing_store(service)
+        store.looks.clear()
+        assert (await service.verb(created["id"], "resume")).status_code == 200
+        other = await service.create(passthrough_step("other"))  # the only one that may wait
+        provider.default = Succeed()
+        store.looks.set()
+        assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
+        assert (await service.until_ended(other["id"], within_s=20))["status"] == "COMPLETED"
 
 
 async def test_a_parent_that_fails_stops_its_sub_workflow_and_resume_continues_it(

@@ -21,7 +21,7 @@ from stepwell.domain.errors import (
     Unavailable,
 )
 from stepwell.domain.lifecycle.decision import RequestMarks
-from stepwell.domain.lifecycle.inputs import Resume, Start, Unpark, Update
+from stepwell.domain.lifecycle.inputs import SERVICE, Resume, Start, Unpark, Update
 from stepwell.domain.lifecycle.peer_commands import ClientVerb, CommandMark
 from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.tenancy import TenantScope
@@ -107,7 +107,9 @@ class VerbApplier:
             self.access.scheduler.apply(workflow, Unpark(self.access.lease.owner))
 
     async def _check_room(self, workflow: ActiveWorkflow, verb: ClientVerb) -> None:
-        if isinstance(verb, Start | Resume) and not workflow.run.active:
+        # A parent that holds its place while its sub-workflow gets none could keep all others from going on.
+        follows = workflow.run.state.parent_id is not None and isinstance(verb, Resume) and verb.actor == SERVICE
+        if isinstance(verb, Start | Resume) and not workflow.run.active and not follows:
             await self._admission.check(workflow.tenant, workflow.places, held=workflow.places)
             if workflow.evicted.is_set():
                 raise NotWritten("the workflow has left memory")
