@@ -429,6 +429,7 @@ def _build_sub_workflows(
         engine.bus,
         engine.catalog,
         inputs,
+        engine.expressions,
         engine.lease,
         webhooks.service.check_url,
         partial(workflows.change, EVERY_TENANT),

@@ -8,6 +8,9 @@ What must hold:
   a look at it, so a message may get lost: after its parent is loaded, each sub-workflow is looked at (`PauseChild`).
 - A parent that has left memory parked is due if a sub-workflow has ended meanwhile, so that is looked for then.
 - A parent has at most one task for its looks, and none once it has left memory.
+- Sub-workflows that are created at the same time don't hold up the event loop together: one of a tenant is built after
+  another, with a pass of the loop in between. A large one is validated in a thread.
+- A sub-workflow counts as many active workflows as the same definition does that a client creates.
 """
 
 import asyncio
@@ -45,6 +48,7 @@ from stepwell.domain.lifecycle.inputs import (
     Submitted,
 )
 from stepwell.domain.lifecycle.peer_commands import ClientVerb
+from stepwell.domain.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.model import ItemState, Sent, Task
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
@@ -55,7 +59,9 @@ from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.sub_workflow_rules import INPUTS, with_origin
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.domain.workflow_limits import definition_size
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -64,7 +70,8 @@ from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.inputs_checker import InputsChecker
 from stepwell.engine.new_workflow import NewWorkflowBundle, build_workflow
-from stepwell.offloop import off_loop
+from stepwell.fair_turns import FairTurns
+from stepwell.offloop import off_loop, off_loop_if_large
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
@@ -76,6 +83,7 @@ MAX_SUB_WORKFLOWS: Final = 10_000  # of a root, in all
 _ENDED: Final = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
 _RETRY_S: Final = 0.5
 _STATEMENT_S: Final = 30.0
+_BUILT_AT_ONCE: Final = 8  # sub-workflows, of which each is of another tenant
 _PAGE: Final = 200  # sub-workflows that one statement looks at
 
 
@@ -93,6 +101,7 @@ class _Looks(Struct):
     open: dict[UUID, _Look] = field(default_factory=dict)
     waiting: dict[UUID, _Look] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
+    record: WorkflowRecord | None = None  # of the parent. Only what never changes is read from it
 
 
 class _NotStored(Exception):
@@ -119,6 +128,7 @@ class SubWorkflows(WorkflowListener):
         bus: EventBus,
         catalog: ProviderCatalog,
         inputs: InputsChecker,
+        expressions: ExpressionEvaluator,
         lease: Lease,
         check_url: Callable[[str | None, str | None], None],
         change: Callable[[UUID, ClientVerb, Preconditions], Awaitable[object]],
@@ -126,10 +136,12 @@ class SubWorkflows(WorkflowListener):
         new_id: NewId,
     ) -> None:
         self._scheduler, self._runner, self._store, self._reader = scheduler, runner, store, reader
-        self._admission, self._bus, self._catalog, self._inputs = admission, bus, catalog, inputs
+        self._admission, self._bus, self._catalog = admission, bus, catalog
+        self._inputs, self._expressions = inputs, expressions
         self._lease, self._check_url, self._change = lease, check_url, change
         self._clock, self._new_id = clock, new_id
         self._looks: dict[UUID, _Looks] = {}
+        self._turns = FairTurns(_BUILT_AT_ONCE, 1)
 
     # The creation
 
@@ -140,17 +152,16 @@ class SubWorkflows(WorkflowListener):
         """
         parent = self._parent(parent_id)
         child_id = _child_of(parent, task)
-        record = await self._until_available(partial(self._reader.get, EVERY_TENANT, parent_id))
-        if record is None:
-            raise AttemptSuperseded
-        link = _link(parent, record, task)
-        planned = await self._plan(record, inputs, link.depth)
+        looks = self._looks.setdefault(parent_id, _Looks())
+        async with self._turns.turn(parent.tenant):
+            await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
+            bundle = await self._build(parent, looks, child_id, task, inputs)
         if task.sent is None:
             control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
             await control.flushed()
         look = _Look(task.position, task.id)
-        self._looks.setdefault(parent_id, _Looks()).open[child_id] = look
-        insertion = await self._insert(planned, child_id, record, link)
+        self._looks.setdefault(parent_id, looks).open[child_id] = look
+        insertion = await self._until_available(partial(self._insert_once, bundle))
         if insertion is ChildInsertion.LOST:
             raise AttemptSuperseded
         if insertion is ChildInsertion.FULL:
@@ -170,6 +181,22 @@ class SubWorkflows(WorkflowListener):
             raise AttemptSuperseded
         return parent
 
+    async def _build(
+        self, parent: ActiveWorkflow, looks: _Looks, child_id: UUID, task: Task, inputs: Mapping[str, Any]
+    ) -> NewWorkflowBundle:
+        """Build the sub-workflow of an attempt, started."""
+        if looks.record is None:
+            read = partial(self._reader.get, EVERY_TENANT, parent.workflow_id)
+            looks.record = await self._until_available(read)
+        if looks.record is None:
+            raise AttemptSuperseded
+        link = _link(parent, looks.record, task)
+        planned = await self._plan(looks.record, inputs, link.depth)
+        now = self._clock.now()
+        start = Start(SERVICE, self._new_id(now), None)
+        build = partial(build_workflow, planned, child_id, parent.tenant, SERVICE, now, start, self._new_id, link)
+        return await off_loop(build, steps=len(planned.steps))
+
     async def _plan(self, parent: WorkflowRecord, inputs: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
         """Return the validated definition of a sub-workflow."""
         definition, given = inputs[SUB_DEFINITION], inputs.get(INPUTS) or {}
@@ -179,11 +206,8 @@ class SubWorkflows(WorkflowListener):
             "origin_reference": parent.origin_reference,
         }
         body = with_origin({**definition, INPUTS: {**(definition.get(INPUTS) or {}), **given}}, origin)
-        check = partial(
-            validate_workflow, body, self._catalog, handling=Handling.LENIENT, now=self._clock.now(), depth=depth
-        )
         try:
-            planned = await off_loop(check, steps=len(definition["steps"]))
+            planned = await self._validated(parent.tenant, body, depth)
             self._check_url(parent.tenant, planned.request.webhook_url)
             await self._until_available(partial(self._inputs.check, parent.tenant, planned))
         except InvalidRequest as error:
@@ -193,14 +217,21 @@ class SubWorkflows(WorkflowListener):
             raise AttemptError(message, retryable=False, provider_fault=False) from error
         return planned
 
-    async def _insert(
-        self, planned: ValidatedWorkflow, child_id: UUID, parent: WorkflowRecord, link: ParentLink
-    ) -> ChildInsertion:
-        now = self._clock.now()
-        start = Start(SERVICE, self._new_id(now), None)
-        build = partial(build_workflow, planned, child_id, parent.tenant, SERVICE, now, start, self._new_id, link)
-        bundle = await off_loop(build, steps=len(planned.steps))
-        return await self._until_available(partial(self._insert_once, bundle))
+    async def _validated(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
+        """Return the validated *body*. Many expressions are parsed in a worker process, as those of a request are."""
+        known, found = None, await off_loop_if_large(expressions_of, body)
+        if sum(map(len, found)) > FEW_CHARACTERS:
+            check = partial(self._expressions.check, tenant, found)
+            known = Expressions(await self._until_available(check))
+
+        def validate(body: Any) -> ValidatedWorkflow:
+            size, now = definition_size(json.encode(body)), self._clock.now()
+            lenient = Handling.LENIENT
+            return validate_workflow(
+                body, self._catalog, known, handling=lenient, definition_bytes=size, now=now, depth=depth
+            )
+
+        return await off_loop_if_large(validate, body)
 
     async def _insert_once(self, bundle: NewWorkflowBundle) -> ChildInsertion:
         try:

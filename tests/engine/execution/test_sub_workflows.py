@@ -7,6 +7,7 @@ What must hold:
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pytest
 
 from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.engine import sub_workflows
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
@@ -300,3 +303,33 @@ async def test_a_cleanup_reaches_the_sub_workflows_and_their_own(service: Servic
     rows = list(memory.tables.workflows.values())
     assert len(rows) == 3
     await eventually(lambda: all(map(is_cleaned, rows)), "all three are deleted, and their cleanups have ended")
+
+
+async def test_a_sub_workflow_counts_as_many_active_workflows_as_its_definition(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.plan("draw", Hang())
+    notes = ["a photo of a cup"] * 9_000
+    await service.create(runs(scripted_step("draw", config={"notes": notes})), origin_tenant_id="t")
+    await eventually(lambda: bool(provider.calls), "the sub-workflow runs")
+    limits = (await service.client.get("/api/v1/limits", params={"origin_tenant_id": "t"})).json()
+    assert limits["active_workflows"]["used"] == 2 * 3, "of 64 KiB each"
+
+
+async def test_a_large_sub_workflow_is_validated_outside_of_the_event_loop(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = dict[str, int]()
+
+    def validate(body: Any, *arguments: Any, **options: Any) -> ValidatedWorkflow:
+        threads[body["name"]] = threading.get_ident()
+        return validate_workflow(body, *arguments, **options)
+
+    monkeypatch.setattr(sub_workflows, "validate_workflow", validate)
+    many = passthrough_step("many", config={"texts": ["${inputs.text}"] * 1_000})
+    for name, step in (("small", passthrough_step("one")), ("large", many)):
+        sub = runs(step, inputs={"text": "a"})
+        sub["config"]["workflow"]["name"] = name
+        created = await service.create(sub)
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+    assert [threads[name] == threading.get_ident() for name in ("small", "large")] == [True, False]
