@@ -101,7 +101,7 @@ async def test_the_result_of_a_step_is_that_of_its_sub_workflow(
 async def test_a_sub_workflow_gets_inputs_from_its_step(service: Service) -> None:
     inner = passthrough_step("show", config={"text": "${inputs.text}", "size": "${inputs.size}"})
     step = runs(inner, inputs={"text": "${source.text}"}, depends_on=["source"])
-    step["config"]["workflow"]["inputs"] = {"text": "a default", "size": 3}
+    step["config"]["workflow"] |= {"inputs": {"text": "a default", "size": 3}, "origin_instance": None}
     created = await service.create(passthrough_step("source", config={"text": "a shoe"}), step)
     ended = await service.until_ended(created["id"])
     assert ended["status"] == "COMPLETED", ended["errors"]

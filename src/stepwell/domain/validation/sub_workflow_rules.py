@@ -29,7 +29,8 @@ NestedCheck: TypeAlias = Callable[[Any, frozenset[str]], tuple[Sequence[Fault], 
 
 def with_origin(definition: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the *definition* of a sub-workflow as the body of a create, with the *origin* of its parent."""
-    return {**(origin or {_ORIGIN[0]: _PLACEHOLDER}), **definition}
+    own = {name: value for name, value in definition.items() if name not in _ORIGIN}
+    return {**own, **(origin or {_ORIGIN[0]: _PLACEHOLDER})}
 
 
 def nested_steps(step: PartialStep) -> int:
@@ -85,8 +86,7 @@ class SubWorkflowRules:
         for member in _ORIGIN:
             if definition.get(member) is not None:
                 yield Fault((*place, member), "A sub-workflow has its parent's: leave this out", "unused_member")
-        body = with_origin({name: value for name, value in definition.items() if name not in _ORIGIN})
-        faults, warnings = self._check(body, _given(step))
+        faults, warnings = self._check(with_origin(definition), _given(step))
         for fault in faults:
             yield Fault((*place, *fault.loc[1:]), fault.msg, fault.type)
         self.warnings += [DefinitionWarning((*place, *each.loc[1:]), each.msg, each.type) for each in warnings]
