@@ -90,7 +90,8 @@ async def test_a_static_file_is_cached_for_good_under_its_digest_only(browser: h
         answer = await browser.get(f"/ui/static/{digest}/lib/dom.js")
         assert (answer.status_code, answer.headers["cache-control"]) == (200, caching)
         assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-        assert answer.content == (WEB / "static/lib/dom.js").read_bytes()
+        lines = (WEB / "static/lib/dom.js").read_text().split("\n")
+        assert answer.text.split("\n") == ["" if line.lstrip().startswith("//") else line for line in lines]
 
 
 async def test_a_static_file_is_sent_compressed_to_those_who_accept_that(browser: httpx.AsyncClient) -> None:

@@ -26,6 +26,7 @@ _MEDIA_TYPES: Final = {
     ".webmanifest": "application/manifest+json",
 }
 _IMPORT: Final = re.compile(r'(?:^(?:import|export)\b[^;"]*?\bfrom |\bimport\()"(\.[^"]+)"', re.MULTILINE)
+_COMMENT: Final = re.compile(rb"^[ \t]*//.*$", re.MULTILINE)
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _DIGEST_CHARS: Final = 16
 
@@ -71,7 +72,7 @@ class StaticFiles(Struct, frozen=True):
 def static_files() -> StaticFiles:
     """Return the files as they were when this was first called. Only types that the page needs are served."""
     files = {
-        prefix + path.relative_to(folder).as_posix(): StaticFile(path.read_bytes(), _MEDIA_TYPES[path.suffix])
+        prefix + path.relative_to(folder).as_posix(): StaticFile(_content(path), _MEDIA_TYPES[path.suffix])
         for prefix, folder in _FOLDERS.items()
         for path in sorted(folder.rglob("*"))
         if path.suffix in _MEDIA_TYPES
@@ -80,6 +81,12 @@ def static_files() -> StaticFiles:
     for name, file in files.items():
         digest.update(f"{name}\0{len(file.content)}\0".encode() + file.content)
     return StaticFiles(files, digest.hexdigest()[:_DIGEST_CHARS])
+
+
+def _content(path: Path) -> bytes:
+    """Return the content of a file. Browsers get scripts without lines of comments, which keep their numbers."""
+    content = path.read_bytes()
+    return _COMMENT.sub(b"", content) if path.suffix == ".js" and path.parent.name != "vendor" else content
 
 
 _compressed: Final[dict[str, bytes]] = {}
