@@ -275,6 +275,7 @@ class WorkflowService:
             if workflow.state.deleted_at is None:
                 await self.change(scope, workflow_id, Cleanup(actor, cleanup_tasks=False), NO_PRECONDITIONS)
                 await self._until_released(scope, workflow_id)
+                await self._until_stopped(workflow_id)
             return await self._cleanups.purge(observer, actor)
 
     async def _until_released(self, scope: TenantScope, workflow_id: UUID) -> None:
@@ -282,6 +283,16 @@ class WorkflowService:
         owner = self.access.lease.owner
         for _ in range(_RELEASE_POLLS if self.access.recovery.others_alive else 0):
             if not await self._reads.runs_elsewhere(scope, workflow_id, owner):
+                return
+            await asyncio.sleep(_RELEASE_POLL_S)
+
+    async def _until_stopped(self, workflow_id: UUID) -> None:
+        """Wait some seconds until the jobs and sub-workflows of a workflow have ended that was PAUSED.
+
+        Those sub-workflows are deleted with it that have ended when its deletion begins.
+        """
+        for _ in range(_RELEASE_POLLS):
+            if not await self._purges.is_followed_up(workflow_id):
                 return
             await asyncio.sleep(_RELEASE_POLL_S)
 

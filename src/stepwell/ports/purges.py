@@ -16,7 +16,7 @@ class Purges(Protocol):
     """
 
     async def is_followed_up(self, workflow_id: UUID) -> bool:
-        """Return whether a job of the workflow is still followed up."""
+        """Return whether a job of the workflow, or of its sub-workflows in all depths, is still followed up."""
 
     async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
         """Begin the purge of a deleted workflow on behalf of *actor*, or make it due now. Return its owner.

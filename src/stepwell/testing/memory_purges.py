@@ -16,7 +16,10 @@ class MemoryPurges:
     async def is_followed_up(self, workflow_id: UUID) -> bool:
         await self._tables.round_trip()
         row = self._tables.workflows.get(workflow_id)
-        return row is not None and _is_followed_up(row)
+        return row is not None and self._is_family_followed_up(row)
+
+    def _is_family_followed_up(self, row: WorkflowRow) -> bool:
+        return _is_followed_up(row) or any(map(self._is_family_followed_up, self._children(row)))
 
     async def request(self, owner: UUID, workflow_id: UUID, actor: str) -> UUID | None:
         await self._tables.round_trip()

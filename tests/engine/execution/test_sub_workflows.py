@@ -221,6 +221,24 @@ async def test_a_parent_resumes_its_sub_workflow_though_no_more_workflows_may_wa
         assert (await service.until_ended(other["id"], within_s=20))["status"] == "COMPLETED"
 
 
+async def test_all_sub_workflows_of_a_paused_workflow_are_deleted_with_it(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.default = Hang()
+    created = await service.create(runs(runs(scripted_step("a"), scripted_step("b", "a"), step_id="inner")))
+    await provider.until_called("a")
+    child = await child_of(service, created)
+    grandchild = await child_of(service, {"id": child})
+    await service.verb(created["id"], "pause")
+    await service.until(grandchild, lambda workflow: workflow["status"] == "PAUSED")
+    provider.release("a")
+    await eventually(lambda: nothing_left(service), "all are paused")
+    answer = await service.client.delete(f"{WORKFLOWS}{created['id']}/data")
+    assert (answer.status_code, answer.json()["pending"]) == (200, False)
+    found = [await service.client.get(f"{WORKFLOWS}{each}") for each in (created["id"], child, grandchild)]
+    assert [each.status_code for each in found] == [404] * 3
+
+
 async def test_a_parent_that_fails_stops_its_sub_workflow_and_resume_continues_it(
     service: Service, clock: ManualClock, provider: ScriptedProvider
 ) -> None:

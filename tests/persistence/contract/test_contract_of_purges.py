@@ -3,8 +3,10 @@
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+from stepwell.contract.enums import CancelReceipt
 from stepwell.contract.tasks import Output
-from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Succeeded
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, FollowUpEnded, Sending, Succeeded
+from stepwell.domain.model import Sent
 from stepwell.domain.records import FileRemoval, ParentLink, PurgedRows
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -167,6 +169,19 @@ async def test_a_purge_takes_the_sub_workflows_that_have_ended(stored: Stored) -
     assert {each.workflow_id for each in due} == set(ids)
     assert (await purges.delete_rows(ME, [*ids, other.workflow_id], 100)).workflow_ids == set(ids)
     assert await stored.here.reader.get(EVERY_TENANT, other.workflow_id) is not None
+
+
+async def test_a_workflow_is_followed_up_while_one_of_its_sub_workflows_is(stored: Stored) -> None:
+    root, task_id = await stored.make(), uuid4()
+    child = await make_child(stored, root)
+    link = ParentLink(child.workflow_id, "a", None, root.workflow_id, 2)
+    grandchild = await make_child(stored, child, link=link)
+    followed_up = stored.here.purges.is_followed_up
+    sending = Sending(0, task_id, Sent("flux", "aa", stored.clock.now()))
+    await stored.write(grandchild, admitted(0, task_id), sending, Cancel("alice"))
+    assert [await followed_up(each.workflow_id) for each in (root, child, grandchild)] == [True] * 3
+    await stored.write(grandchild, FollowUpEnded(0, task_id, CancelReceipt.NEVER_STARTED))
+    assert [await followed_up(each.workflow_id) for each in (root, child, grandchild)] == [False] * 3
 
 
 async def test_the_retention_takes_a_family_once_its_root_is_due(stored: Stored) -> None:

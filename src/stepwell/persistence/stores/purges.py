@@ -27,7 +27,12 @@ _ENDED: Final = ", ".join(f"'{status}'" for status in sorted(TERMINAL_STATUSES))
 _OUTPUTS: Final = json.Decoder(tuple[Output, ...])
 
 _FOLLOWED_UP: Final = "EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = {0} AND k.follow_up_until IS NOT NULL)"
-IS_FOLLOWED_UP: Final = f"SELECT {_FOLLOWED_UP.format('$1')}"
+IS_FOLLOWED_UP: Final = f"""
+WITH RECURSIVE family AS (
+    SELECT $1::uuid AS id UNION ALL SELECT c.id FROM family JOIN workflows AS c ON c.parent_id = family.id
+)
+SELECT EXISTS (SELECT FROM family WHERE {_FOLLOWED_UP.format("family.id")})
+"""  # noqa: S608 - built from a constant
 
 # The sub-workflows of the workflow are deleted with it. One that somebody has resumed by itself is left.
 REQUEST: Final = f"""
