@@ -124,6 +124,8 @@ class FlowTrials:
         with_items = {task["step_id"] for task in tasks if task.get("item") is not None}  # these count no retries
         for step in steps:
             step["retry_count"] -= 0 if step["step_id"] in with_items else unsent[step["step_id"]]
+            if unsent[step["step_id"]] and step["status"] == "CANCELLED":
+                step["error_message"] = None  # that of the attempt before
         for each in (workflow, *steps):
             if each["cost"] is not None:
                 each["cost"]["unknown_attempts"] -= unsent[each.get("step_id")]

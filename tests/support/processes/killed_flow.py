@@ -164,6 +164,10 @@ class _Client:
         answer = await self._http.get(_WORKFLOWS, params={"include_children": True})
         return [each for each in answer.json()["workflows"] if each["parent"] is not None]
 
+    async def tasks(self, workflow_id: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = (await self._read("/tasks", _WORKFLOWS + workflow_id))["tasks"]
+        return found
+
     async def until_delivered(self) -> list[dict[str, Any]]:
         """Return the deliveries of webhooks once none is pending."""
         while True:

@@ -78,7 +78,10 @@ class FlowClient(Protocol):
         """POST to a path below the workflow."""
 
     async def children(self) -> list[Workflow]:
-        """Return the sub-workflows, with their steps."""
+        """Return the sub-workflows."""
+
+    async def tasks(self, workflow_id: str) -> list[dict[str, Any]]:
+        """Return the attempts of a workflow."""
 
     async def cancel(self) -> httpx.Response: ...
 
@@ -220,8 +223,8 @@ def _tree() -> ReferenceFlow:
 async def _cancel(client: FlowClient) -> None:
     """Cancel the workflow once the endless job is under way, and wait until the sub-workflow has ended, too."""
     while (await client.get())["status"] not in ENDED:
-        children = await client.children()
-        if children and step_of(children[0], "endless")["model"] is not None:
+        tasks = [task for child in await client.children() for task in await client.tasks(child["id"])]
+        if any(task["step_id"] == "endless" and task["remote_id"] is not None for task in tasks):
             answer = await client.cancel()
             assert answer.status_code in {200, 409}, answer.text  # 409: an earlier life has cancelled it
             break
