@@ -72,7 +72,7 @@ async def test_the_example_of_the_contract_is_planned_without_storing_it(priced:
         forecast = await planned(priced, PIPELINE, reader)
     assert await rows(priced) == before
     local = {"provider": "LOCAL", "attempts": 4, "fallback": None, "timeout_s": 600.0, "price": FREE}
-    local |= {"when": None, "items": None, "repeat": None}
+    local |= {"when": None, "items": None, "repeat": None, "workflow_price": None}
     local |= {"run_if": "all_completed", "optional": False, "uncertain": False}
     assert forecast == {
         "layers": [["generate"], ["refine"]],
@@ -282,3 +282,21 @@ async def test_the_length_of_a_wait_is_known_only_of_a_delay(priced: Service) ->
     forecast = await planned(priced, body(*steps))
     assert [step["expected_s"] for step in forecast["steps"]] == [None, None, 90.0, None]
     assert (await planned(priced, body(steps[2])))["critical_path_s"] == 90.0
+
+
+async def test_the_steps_of_sub_workflows_count_in_the_price_for_each_item_and_run(priced: Service) -> None:
+    paint = {"id": "paint", "task_type": "GENERATION", "config": {"prompt": "x"}, "max_retries": 1}
+    paint["provider_config"] = {"provider_type": "CUSTOM", "model": "paint"}
+    inner = {"id": "inner", "task_type": "SUBWORKFLOW", "config": {"workflow": {"name": "deep", "steps": [paint]}}}
+    outer = {
+        "id": "outer",
+        "task_type": "SUBWORKFLOW",
+        "config": {"workflow": {"name": "below", "steps": [inner, {**paint, "id": "more"}]}},
+        "for_each": {"count": 4},
+        "repeat": {"until": "`false`", "max": 3},
+    }
+    answer = await planned(priced, body(outer))
+    assert answer["steps"][0]["workflow_price"]["known"] == [{"amount": 0.1, "currency": "EUR"}]
+    price = answer["price"]
+    assert (price["known_least"][0]["amount"], price["known"][0]["amount"]) == (0.4, 1.2)
+    assert (price["worst_case"]["amount"], price["unknown_steps"]) == (2.4, 0)

@@ -525,7 +525,7 @@ def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine, sen
             stores.writes,
             owner_questions,
         ),
-        Planner(engine.registry, build_prices(process.settings), engine.health),
+        Planner(engine.registry, build_prices(process.settings), engine.health, engine.catalog),
         DryRunner(
             reader,
             workflow_store,

@@ -29,6 +29,20 @@ class PlannedCount(Struct, frozen=True):
     most: int
 
 
+class PlannedPrice(Struct, frozen=True):
+    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known, at each of its
+    items, and at each run of what repeats. `known_least` is without the steps that conditions may skip, with the
+    fewest items, and with one run of each step or item. `unknown_steps` counts the steps whose price, or whose
+    fallback's price, isn't known. `worst_case` is the price if every step runs, and every attempt is made and paid for,
+    fallbacks included; null if a price isn't known. The steps of sub-workflows count in all of these.
+    """
+
+    known_least: Sequence[Money]
+    known: Sequence[Money]
+    unknown_steps: int
+    worst_case: Money | None
+
+
 class PlannedStep(Struct, frozen=True, kw_only=True):
     """A step as it would run. `model` is the model that limits and prices apply to; null for PASSTHROUGH, and if it
     depends on inputs that aren't known yet. `config` is what the provider would get: the step's config over the
@@ -37,7 +51,8 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     `price` is the price of one attempt: 0 for work in this process, null if it isn't known. `expected_s` is the median
     time of the model's successful attempts in this process, or the `seconds` of a DELAY. `items` is the number of its
     items; null without `for_each`. `when`, `repeat`, `run_if` and `optional` are those of the definition, or the
-    default. `uncertain`: a condition decides whether the step runs, its own one or one further up.
+    default. `uncertain`: a condition decides whether the step runs, its own one or one further up. `workflow_price` is
+    the price of one run of its sub-workflow; null for other steps.
     """
 
     step_id: str
@@ -57,20 +72,7 @@ class PlannedStep(Struct, frozen=True, kw_only=True):
     run_if: RunIf
     optional: bool
     uncertain: bool
-
-
-class PlannedPrice(Struct, frozen=True):
-    """The price of the workflow. `known` is the sum of one attempt at each step whose price is known, at each of its
-    items, and at each run of what repeats. `known_least` is without the steps that conditions may skip, with the
-    fewest items, and with one run of each step or item. `unknown_steps` counts the steps whose price, or whose
-    fallback's price, isn't known. `worst_case` is the price if every step runs, and every attempt is made and paid for,
-    fallbacks included; null if a price isn't known.
-    """
-
-    known_least: Sequence[Money]
-    known: Sequence[Money]
-    unknown_steps: int
-    worst_case: Money | None
+    workflow_price: PlannedPrice | None = None
 
 
 class WorkflowPlan(Struct, frozen=True):

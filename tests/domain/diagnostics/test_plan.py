@@ -29,7 +29,7 @@ def planned(
     """The plan of a definition in which steps ask nobody, unless *asked* says whom."""
     validated = plan(definition)
     calls = [(asked or {}).get(step.position, NO_PROVIDER) for step in validated.steps]
-    return build_plan(validated, calls, fallbacks or {}, expected or {}, PRICES)
+    return build_plan(validated, calls, fallbacks or {}, expected or {}, PRICES, {})
 
 
 def test_a_layer_holds_the_steps_at_one_distance_from_the_start() -> None:

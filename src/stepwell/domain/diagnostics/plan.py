@@ -45,10 +45,12 @@ def build_plan(
     fallbacks: Mapping[int, PlannedCall],
     expected: Mapping[int, float],
     prices: PriceList,
+    nested: Mapping[int, PlannedPrice],
 ) -> WorkflowPlan:
     """Return the plan. *calls* are by position, *fallbacks* by the positions that have one.
 
-    *expected* holds the expected seconds of an attempt, by the positions where they are known.
+    *expected* holds the expected seconds of an attempt, by the positions where they are known. *nested* are the prices
+    of one run of sub-workflows, by the positions of their steps.
     """
     steps = planned.steps
     order = list(TopologicalSorter({step.position: step.depends_on for step in steps}).static_order())
@@ -74,6 +76,7 @@ def build_plan(
             prices,
             uncertain,
             items.get(step.position),
+            nested.get(step.position),
         )
         for step in steps
     ]
@@ -137,6 +140,7 @@ def _step(
     prices: PriceList,
     uncertain: Collection[int],
     items: PlannedCount | None,
+    workflow_price: PlannedPrice | None,
 ) -> PlannedStep:
     definition = planned.request.steps[step.position]
     config = normalise_inputs(step.task_type, effective_config(planned.config, definition))
@@ -166,6 +170,7 @@ def _step(
         run_if=step.run_if,
         optional=step.optional,
         uncertain=step.position in uncertain,
+        workflow_price=workflow_price,
     )
 
 
@@ -196,11 +201,16 @@ def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
         amount = 0.0 if step.price is None else step.price.amount
         items = _ONE if step.items is None else step.items
         runs = items.most * (1 if step.repeat is None else step.repeat.max)
-        once += amount * runs
-        least += 0.0 if step.uncertain else amount * items.least
         tried = [step.price] * step.attempts
         tried += [] if step.fallback is None else [step.fallback.price] * step.fallback.attempts
         unknown += None in tried and items.most > 0
+        below, below_least = 0.0, 0.0
+        if (nested := step.workflow_price) is not None:
+            below, below_least = (sum(each.amount for each in sums) for sums in (nested.known, nested.known_least))
+            tried.append(nested.worst_case)
+            unknown += nested.unknown_steps if items.most else 0
+        once += (amount + below) * runs
+        least += 0.0 if step.uncertain else (amount + below_least) * items.least
         worst += runs * sum(price.amount for price in tried if price is not None)
     known_least, known = ([Money(round(amount, 9), currency)] for amount in (least, once))
     return PlannedPrice(known_least, known, unknown, None if unknown else Money(round(worst, 9), currency))

@@ -7,12 +7,17 @@ from typing import Any
 import structlog
 
 from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
-from stepwell.contract.plan_result import WorkflowPlan
+from stepwell.contract.plan_result import PlannedPrice, WorkflowPlan
 from stepwell.domain.diagnostics.plan import NO_PROVIDER, PlannedCall, build_plan
 from stepwell.domain.mapping.input_mapping import effective_config
+from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.prices import PriceList
+from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.workflow import ValidatedWorkflow
+from stepwell.domain.validation.partial_step import to_partial_step
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.domain.validation.sub_workflow_rules import nested_steps, with_origin
+from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
 from stepwell.offloop import off_loop
 from stepwell.ports.providers import Providers
@@ -23,8 +28,8 @@ log = structlog.get_logger()
 class Planner:
     """Plans definitions with the providers, prices and statistics of this process."""
 
-    def __init__(self, providers: Providers, prices: PriceList, health: ModelHealth) -> None:
-        self._providers, self._prices, self._health = providers, prices, health
+    def __init__(self, providers: Providers, prices: PriceList, health: ModelHealth, catalog: ProviderCatalog) -> None:
+        self._providers, self._prices, self._health, self._catalog = providers, prices, health, catalog
 
     async def plan(self, scope: TenantScope, validated: ValidatedWorkflow) -> WorkflowPlan:
         """Return what running a valid definition would involve.
@@ -44,7 +49,22 @@ class Planner:
                 expected[position] = 0.0
             elif (took_s := medians.get(ModelKey(call.provider, call.model or ""))) is not None:
                 expected[position] = took_s
-        return await off_loop(partial(build_plan, validated, calls, fallbacks, expected, self._prices), steps=steps)
+        nested = await off_loop(partial(self._nested_prices, validated), steps=_nested_steps(validated))
+        build = partial(build_plan, validated, calls, fallbacks, expected, self._prices, nested)
+        return await off_loop(build, steps=steps)
+
+    def _nested_prices(self, validated: ValidatedWorkflow) -> dict[int, PlannedPrice]:
+        """Return the prices of one run of each sub-workflow, by the position of its step."""
+        prices = {}
+        for plan, definition in zip(validated.steps, validated.request.steps, strict=True):
+            if plan.task_type is TaskType.SUBWORKFLOW:
+                body = with_origin(definition.config[SUB_DEFINITION])
+                # The inputs that the step gives aren't known, so names of inputs aren't checked here.
+                nested = validate_workflow(body, self._catalog, handling=Handling.LENIENT)
+                calls, fallbacks = self._calls(nested)
+                below = self._nested_prices(nested)
+                prices[plan.position] = build_plan(nested, calls, fallbacks, {}, self._prices, below).price
+        return prices
 
     def _calls(self, validated: ValidatedWorkflow) -> tuple[list[PlannedCall], dict[int, PlannedCall]]:
         """Return the call of each step, and those of the fallbacks by position."""
@@ -65,6 +85,11 @@ class Planner:
         except Exception:  # a bug in the provider, which is reported when the step runs
             log.exception("provider.no_model", action="plan", provider=kind)
             return PlannedCall(kind, None, in_process)
+
+
+def _nested_steps(validated: ValidatedWorkflow) -> int:
+    """Return the number of steps of all sub-workflows in the definition."""
+    return sum(nested_steps(to_partial_step(step)) for step in validated.request.steps)
 
 
 def _known_wait_s(validated: ValidatedWorkflow, position: int) -> float | None:
