@@ -153,15 +153,19 @@ class SubWorkflows(WorkflowListener):
         parent = self._parent(parent_id)
         child_id = _child_of(parent, task)
         looks = self._looks.setdefault(parent_id, _Looks())
-        async with self._turns.turn(parent.tenant):
-            await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
-            bundle = await self._build(parent, looks, child_id, task, inputs)
+        bundle: NewWorkflowBundle | None = None
+        if not await self._is_stored(child_id, task):
+            async with self._turns.turn(parent.tenant):
+                await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
+                bundle = await self._build(parent, looks, child_id, task, inputs)
         if task.sent is None:
             control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
             await control.flushed()
         look = _Look(task.position, task.id)
         self._looks.setdefault(parent_id, looks).open[child_id] = look
-        insertion = await self._until_available(partial(self._insert_once, bundle))
+        insertion = ChildInsertion.STORED
+        if bundle is not None:
+            insertion = await self._until_available(partial(self._insert_once, bundle))
         if insertion is ChildInsertion.LOST:
             raise AttemptSuperseded
         if insertion is ChildInsertion.FULL:
@@ -175,6 +179,13 @@ class SubWorkflows(WorkflowListener):
         control.report(Submitted(task.position, task.id, str(child_id), {}))
         if insertion is ChildInsertion.STORED:
             self._look_at(parent, child_id, look)
+
+    async def _is_stored(self, child_id: UUID, task: Task) -> bool:
+        """Return whether an earlier attempt or process has stored the sub-workflow.
+
+        It goes on then, even if this process would refuse its definition. Otherwise nobody would follow it.
+        """
+        return (task.sent is not None or task.attempt > 1) and child_id in await self._statuses([child_id])
 
     def _parent(self, parent_id: UUID) -> ActiveWorkflow:
         if (parent := self._scheduler.workflows.get(parent_id)) is None:

@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 
 from stepwell.domain.feature_level import ITEMS_LEVEL
+from stepwell.domain.setting_values import Networks
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine import sub_workflows
@@ -237,6 +238,21 @@ async def test_all_sub_workflows_of_a_paused_workflow_are_deleted_with_it(
     assert (answer.status_code, answer.json()["pending"]) == (200, False)
     found = [await service.client.get(f"{WORKFLOWS}{each}") for each in (created["id"], child, grandchild)]
     assert [each.status_code for each in found] == [404] * 3
+
+
+async def test_a_stored_sub_workflow_is_continued_by_a_process_that_would_refuse_its_definition(
+    memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
+) -> None:
+    provider.plan("a", Fail(retryable=False), Succeed({"n": 1}))
+    step = runs(scripted_step("a"))
+    step["config"]["workflow"]["webhook_url"] = "http://127.0.0.1:9/hook"
+    async with serving(memory, tmp_path, provider) as service:
+        created = await service.create(step)
+        assert (await service.until_ended(created["id"]))["status"] == "FAILED"
+    async with serving(memory, tmp_path, provider, allowed_cidrs=Networks.read("10.0.0.0/8")) as service:
+        await service.verb(created["id"], "resume")
+        ended = await service.until(created["id"], lambda workflow: workflow["status"] != "RUNNING", within_s=20)
+        assert ended["status"] == "COMPLETED", ended["errors"]
 
 
 async def test_a_parent_that_fails_stops_its_sub_workflow_and_resume_continues_it(
