@@ -46,6 +46,7 @@ FILTERS: dict[str, Any] = {
     "created_after": "2026-01-01T00:00:00Z",
     "created_before": "2026-01-02T00:00:00Z",
     "include_deleted": True,
+    "include_children": True,
 }
 PARTS: dict[str, Any] = {"include_steps": False, "include_results": False}
 DEFINITION: dict[str, Any] = {"name": "n"}
