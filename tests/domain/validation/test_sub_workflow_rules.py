@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from stepwell.domain.feature_level import ITEMS_LEVEL
+from stepwell.domain.mapping import expressions
 from stepwell.domain.mapping.expressions import expressions_of
 from stepwell.domain.steps import FlowPlan, RepeatPlan
 from stepwell.domain.strict_json.normalise import Handling
@@ -90,6 +91,14 @@ def test_nested_steps_count_into_the_limit_of_a_definition() -> None:
     inner = [join(f"s{number}") for number in range(4_999)]
     assert len(plan(body(sub(nested(*inner)), sub(nested(*inner), step_id="other"))).steps) == 2
     assert placed(sub(nested(*inner)), sub(nested(*inner), step_id="other"), join("c")) == [(("steps",), "too_long")]
+
+
+def test_nested_expressions_count_into_the_limit_of_a_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressions, "MAX_EXPRESSIONS", 5)
+    inner = nested(join("a", config={"x": ["${workflow.id}"] * 3}))
+    plan(body(sub(inner), join("b", config={"x": ["${workflow.id}"] * 2})))
+    ((place, type_),) = placed(sub(inner), sub(inner, step_id="other"))
+    assert (place[:2], place[-1], type_) == (("steps", 1), 2, "too_many_expressions")
 
 
 def test_only_the_sub_workflow_evaluates_its_definition() -> None:

@@ -7,7 +7,7 @@ A `from_field` may also be the name of a field.
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from jmespath.exceptions import JMESPathError, JMESPathTypeError, LexerError, ParseError
@@ -93,14 +93,16 @@ def analyse(expression: str) -> ExpressionCheck:
 
 
 class Expressions:
-    """Checks the expressions of a definition, each once. The size of all together is limited.
+    """Checks the expressions of a definition with those of its sub-workflows, each once.
+
+    The size of all together is limited. `places_left` is the number of places that may still have one.
 
     *checked* are results of `analyse` that are known already, by expression.
     """
 
     def __init__(self, checked: Mapping[str, ExpressionCheck] | None = None) -> None:
         self._known, self._seen = dict(checked or {}), set[str]()
-        self._left = MAX_TOTAL
+        self._left, self.places_left = MAX_TOTAL, MAX_EXPRESSIONS
 
     def check(self, from_field: str) -> str | None:
         """Return what is wrong with *from_field*, or None."""
@@ -138,7 +140,7 @@ def _all_expressions(body: Any) -> Iterator[str]:
         for from_field in _from_fields(definition):
             if not _PLAIN.fullmatch(from_field):
                 yield from_field
-        yield from islice(_in_steps(definition), MAX_EXPRESSIONS)
+    yield from islice(chain.from_iterable(map(_in_steps, _definitions(body))), MAX_EXPRESSIONS)
 
 
 def _definitions(body: Any) -> Iterator[Any]:

@@ -112,7 +112,7 @@ class ExpressionChecks:
         self._ids = dict.fromkeys(each for each in ids if each is not None and each not in RESERVED)
         self._odd_ids = [each for each in self._ids if each and not _IDENTIFIER.fullmatch(each)][:_MAX_ODD_IDS]
         self._expressions, self._is_lenient = expressions, handling is Handling.LENIENT
-        self._left, self._searches = MAX_EXPRESSIONS, 0
+        self._searches = 0
 
     def of(self, step: PartialStep, position: int) -> CheckedExpressions:
         """Check the condition of the step at *position*, and the expressions in its config."""
@@ -178,7 +178,7 @@ class ExpressionChecks:
         """Check the texts in *config*. Return it with each literal `${` escaped; None if it is equal."""
         literal = dict[tuple[str | int, ...], str]()
         for number, text in enumerate(texts_of(config), 1):
-            if self._left < 0:  # which is a fault already
+            if self._expressions.places_left < 0:  # which is a fault already
                 break
             place = (*loc, *(printable_key(part) if isinstance(part, str) else part for part in text.place))
             if (changed := self._check(text, place, found)) != text.text:
@@ -218,9 +218,9 @@ class ExpressionChecks:
 
     def _may_have_more(self, expressions: Sequence[TemplateExpression], place: Loc, found: "_Found") -> bool:
         """Count *expressions*. Return whether the definition may have so many."""
-        self._left -= len(expressions)
-        if self._left < 0:
-            message = f"A definition has at most {MAX_EXPRESSIONS:,} expressions"
+        self._expressions.places_left -= len(expressions)
+        if self._expressions.places_left < 0:
+            message = f"A definition has at most {MAX_EXPRESSIONS:,} expressions, nested ones included"
             found.faults.append(Fault(place, message, "too_many_expressions"))
             return False
         found.count(expressions)
