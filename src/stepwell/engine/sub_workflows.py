@@ -166,6 +166,8 @@ class SubWorkflows(WorkflowListener):
         insertion = ChildInsertion.STORED
         if bundle is not None:
             insertion = await self._until_available(partial(self._insert_once, bundle))
+            if insertion is ChildInsertion.STORED:  # by a statement whose answer was lost: nobody knows that it waits
+                self._admission.others_changed()
         if insertion is ChildInsertion.LOST:
             raise AttemptSuperseded
         if insertion is ChildInsertion.FULL:

@@ -23,7 +23,7 @@ from stepwell.engine import sub_workflows
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
-from support.database.failing_store import nothing_left, scheduler_of, use_failing_store
+from support.database.failing_store import AFTER, nothing_left, scheduler_of, use_failing_store
 from support.providers.scripted import (
     Fail,
     Hang,
@@ -253,6 +253,13 @@ async def test_a_stored_sub_workflow_is_continued_by_a_process_that_would_refuse
         await service.verb(created["id"], "resume")
         ended = await service.until(created["id"], lambda workflow: workflow["status"] != "RUNNING", within_s=20)
         assert ended["status"] == "COMPLETED", ended["errors"]
+
+
+async def test_a_sub_workflow_whose_insert_was_unsure_is_admitted(service: Service) -> None:
+    store = use_failing_store(service)
+    store.inserts.extend([None, AFTER])
+    created = await service.create(runs(passthrough_step("a", config={"n": 1})))
+    assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
 
 
 async def test_a_parent_that_fails_stops_its_sub_workflow_and_resume_continues_it(
