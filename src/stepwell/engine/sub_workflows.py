@@ -22,6 +22,7 @@ from uuid import UUID
 import structlog
 from anyio import CancelScope, fail_after, sleep
 from msgspec import Raw, Struct, field, json
+from msgspec.structs import replace
 
 from stepwell.contract.enums import CancelReceipt, StepStatus, WorkflowStatus
 from stepwell.domain.errors import (
@@ -320,7 +321,7 @@ class SubWorkflows(WorkflowListener):
             page = {child_id: looks.waiting.pop(child_id) for child_id in list(looks.waiting)[:_PAGE]}
             statuses = await self._statuses(list(page))
             for child_id, look in page.items():
-                if (answer := await self._answer(parent, child_id, look, statuses.get(child_id))) is None:
+                if (answer := await self._safe_answer(parent, child_id, look, statuses.get(child_id))) is None:
                     looks.waiting.setdefault(child_id, look)
                     continue
                 if self._scheduler.stopping:
@@ -337,6 +338,16 @@ class SubWorkflows(WorkflowListener):
             if looks.waiting and self._looks.get(parent.workflow_id) is looks:  # they came while it ended
                 child_id, look = next(iter(looks.waiting.items()))
                 self._look_at(parent, child_id, look)
+
+    async def _safe_answer(
+        self, parent: ActiveWorkflow, child_id: UUID, look: _Look, status: WorkflowStatus | None
+    ) -> Input | None:
+        """Return `_answer`. A bug there fails the attempt and nothing else, as in `AttemptRunner`."""
+        try:
+            return await self._answer(parent, child_id, look, status)
+        except Exception as error:
+            log.exception("sub_workflow.look_crashed", action="look", workflow_id=str(child_id))
+            return replace(_failed(look, f"internal error: {type(error).__name__}"), broken=True)
 
     async def _answer(
         self, parent: ActiveWorkflow, child_id: UUID, look: _Look, status: WorkflowStatus | None

@@ -262,6 +262,20 @@ async def test_a_sub_workflow_whose_insert_was_unsure_is_admitted(service: Servi
     assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
 
 
+async def test_a_bug_in_a_look_at_a_sub_workflow_fails_its_step_only(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.plan("a", Hang())
+    created = await service.create(runs(scripted_step("a")))
+    await provider.until_called("a")
+    use_failing_store(service).loads.append(ValueError("a bug"))
+    provider.release("a")
+    failed = await service.until_ended(created["id"], within_s=20)
+    assert (failed["status"], failed["error_message"]) == ("FAILED", "sub: internal error: ValueError")
+    await service.verb(created["id"], "resume")
+    await service.until(created["id"], lambda workflow: workflow["status"] == "COMPLETED", within_s=20)
+
+
 async def test_a_parent_that_fails_stops_its_sub_workflow_and_resume_continues_it(
     service: Service, clock: ManualClock, provider: ScriptedProvider
 ) -> None:

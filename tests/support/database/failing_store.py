@@ -37,9 +37,9 @@ BEFORE, AFTER, LATE = "before", "after", "late"
 
 
 class FailingStore:
-    """Hands everything on to *inner*. `faults` are taken one a write; `inserts`, `claims` and `admits` likewise. While
-    `gate` is clear no write begins, and while `looks` is clear no status is read. `batches` are the ids of every write
-    that was tried.
+    """Hands everything on to *inner*. `faults` are taken one a write; `inserts`, `loads`, `claims`, `admits` likewise.
+    While `gate` is clear no write begins, and while `looks` is clear no status is read. `batches` are the ids of every
+    write that was tried.
     """
 
     def __init__(self, inner: WorkflowStore) -> None:
@@ -49,6 +49,7 @@ class FailingStore:
     def reset(self) -> None:
         self.faults: deque[str | Exception | None] = deque()
         self.inserts: deque[str | Exception | None] = deque()
+        self.loads: deque[str | Exception | None] = deque()
         self.claims: deque[str | Exception | None] = deque()
         self.admits: deque[str | Exception | None] = deque()
         self.refuse: set[UUID] = set()
@@ -117,6 +118,7 @@ class FailingStore:
         return await self.inner.statuses(scope, workflow_ids)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
+        before(self.loads.popleft() if self.loads else None)
         return await self.inner.load(scope, workflow_id)
 
     async def results(
