@@ -115,8 +115,8 @@ class _NotStored(Exception):
 class SubWorkflows(WorkflowListener):
     """The sub-workflows of all parents in memory.
 
-    *check_url* refuses a webhook that can't be sent. *change*
-    applies a verb to a workflow, in whichever process runs it.
+    *check_url* refuses a webhook that can't be sent. *change* applies a verb to a workflow, in whichever process runs
+    it.
     """
 
     def __init__(
@@ -374,6 +374,12 @@ class SubWorkflows(WorkflowListener):
         look = _Look(task.position, task.id)
         if status is WorkflowStatus.CANCELLED:
             return _failed(look, f"the sub-workflow {child_id} was CANCELLED")
+        record = await self._until_available(partial(self._reader.get, EVERY_TENANT, child_id))
+        if record is None or record.state.status is not status:
+            return None
+        if status is WorkflowStatus.FAILED:
+            why = "" if record.summary.error_message is None else f": {record.summary.error_message}"
+            return _failed(look, f"the sub-workflow {child_id} has FAILED{why}")
         size = await self._until_available(
             partial(self._reader.size, EVERY_TENANT, [child_id], WHOLE, 8 * MAX_RESULT_BYTES)
         )
@@ -381,12 +387,6 @@ class SubWorkflows(WorkflowListener):
             return None
         if size.total > 8 * MAX_RESULT_BYTES:
             return _failed(look, _too_large(child_id))
-        record = await self._until_available(partial(self._reader.get, EVERY_TENANT, child_id))
-        if record is None or record.state.status is not status:
-            return None
-        if status is WorkflowStatus.FAILED:
-            why = "" if record.summary.error_message is None else f": {record.summary.error_message}"
-            return _failed(look, f"the sub-workflow {child_id} has FAILED{why}")
         result = await self._result_of(record)
         if len(result) > MAX_RESULT_BYTES:
             return _failed(look, _too_large(child_id))

@@ -226,6 +226,22 @@ def test_beyond_its_queue_a_tenant_is_refused_and_another_is_not() -> None:
     workflow_places.check("b", slow=False)
 
 
+def test_sub_workflows_of_one_tenant_leave_the_others_their_room_to_wait() -> None:
+    workflow_places = places(active=1, waiting=20)
+    fill(workflow_places, "x")
+    wait(workflow_places, "a", 300)
+    for _ in range(5):
+        workflow_places.check("b", slow=False)
+        wait(workflow_places, "b", 1)
+    with pytest.raises(TooManyRequests):
+        workflow_places.check("a", slow=False)
+    workflow_places.record_admission("a", 295)
+    workflow_places.begin_count()
+    workflow_places.end_count([WaitingCount("a", 300, NOW), WaitingCount("b", 5, NOW)])
+    assert workflow_places.waiting == 305
+    workflow_places.check("c", slow=False)
+
+
 def test_the_service_is_full_only_when_its_whole_queue_is() -> None:
     workflow_places = places(active=1, waiting=3)
     workflow_places.take("a")

@@ -13,6 +13,8 @@ What must hold:
 - The number of waiting workflows may be too high, because other processes admit some, but never too low, except by
   those that other processes have stored since the last count. A wrong number costs a statement, but no place.
 - A tenant within its share is refused only if the total is reached. Then the answer says that the service is full.
+- A sub-workflow may always wait, because its parent may hold a place until it has ended. Without sub-workflows, a
+  tenant has at most half of the waiting workflows. So what a tenant has beyond that takes no room from other tenants.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -48,6 +50,7 @@ class WorkflowPlaces:
         self._waiting: OrderedDict[str | None, int] = OrderedDict()  # in the order of turns
         self._storing: Counter[str | None] = Counter()  # being stored to wait
         self._all_taken = self._all_waiting = self._all_storing = 0
+        self._all_counted = 0  # of those that wait: at most half of the bound for each tenant
         self._next: dict[str | None, int] = {}  # the places that a tenant's first waiting workflow needs, if known
         self._oldest: dict[str | None, datetime] = {}
         self._oldest_of_all: datetime | None = None  # may be one that was admitted after the last count
@@ -81,7 +84,7 @@ class WorkflowPlaces:
         waiting = self._waiting.get(tenant, 0) + self._storing[tenant]
         # Each further one makes less room for the next: with n taken and f free, n + k <= f - k.
         active = max(min(limits.active_of(tenant) - taken, (free - taken + 1) // 2), 0)
-        room = limits.waiting - self._all_waiting - self._all_storing
+        room = limits.waiting - self._all_counted - self._all_storing
         return active + max(min(limits.waiting_of(tenant) - waiting, (room - waiting + 1) // 2), 0)
 
     # Places
@@ -145,7 +148,7 @@ class WorkflowPlaces:
         if waiting and age_s > self.limits.waiting_s:
             message = f"the tenant's workflows wait for {age_s:.0f} s to be admitted"
             raise TooManyRequests(message, self._retry_s(age_s))
-        free = self.limits.waiting - self._all_waiting - self._all_storing
+        free = self.limits.waiting - self._all_counted - self._all_storing
         if free <= 0 and not waiting and self.limits.waiting_of(tenant):
             raise Unavailable("the service is full", self._retry_s(self._age_s(self._oldest_of_all)))
         if waiting >= min(self.limits.waiting_of(tenant), free):
@@ -168,8 +171,7 @@ class WorkflowPlaces:
 
     def add_waiting(self, tenant: str | None, number: int = 1) -> None:
         """Count further workflows of *tenant* that wait."""
-        self._waiting[tenant] = self._waiting.get(tenant, 0) + number
-        self._all_waiting += number
+        self._set_waiting(tenant, self._waiting.get(tenant, 0) + number)
         if tenant not in self._oldest:
             self._oldest[tenant] = now = self._now()
             self._oldest_of_all = self._oldest_of_all or now
@@ -184,16 +186,14 @@ class WorkflowPlaces:
         """
         before = self._waiting.get(tenant, 0)
         left = max(before - number, 0)
-        self._all_waiting -= before - left
+        self._set_waiting(tenant, left)
         self.forget_next(tenant)
         if left:
-            self._waiting[tenant] = left
             if next_places is not None:
                 self._next[tenant] = next_places
                 if not number:
                     self._waiting.move_to_end(tenant, last=False)
         else:
-            self._waiting.pop(tenant, None)
             self._oldest.pop(tenant, None)
         if not self._waiting:
             self._oldest_of_all = None
@@ -219,9 +219,19 @@ class WorkflowPlaces:
         turns += [tenant for tenant in numbers if tenant not in self._waiting]
         self._oldest = {tenant: oldest.get(tenant) or self._oldest.get(tenant, self._now()) for tenant in turns}
         self._oldest_of_all = min(self._oldest.values(), default=None)
-        self._waiting = OrderedDict((tenant, numbers[tenant]) for tenant in turns)
-        self._all_waiting = numbers.total()
+        self._waiting, self._all_waiting, self._all_counted = OrderedDict(), 0, 0
+        for tenant in turns:
+            self._set_waiting(tenant, numbers[tenant])
         self._next.clear()
+
+    def _set_waiting(self, tenant: str | None, number: int) -> None:
+        before, most = self._waiting.get(tenant, 0), (self.limits.waiting + 1) // 2
+        self._all_waiting += number - before
+        self._all_counted += min(number, most) - min(before, most)
+        if number:
+            self._waiting[tenant] = number
+        else:
+            self._waiting.pop(tenant, None)
 
     def _is_over_share(self, tenant: str | None) -> bool:
         return self._taken[tenant] * len(self._taken) > self._all_taken
