@@ -443,7 +443,8 @@ def _cost(tasks: list[Task]) -> CostSums | None:
 
 def _sums(tasks: list[Task]) -> list[CurrencySum] | None:
     """Return the sums of the costs of attempts that may have been charged; None if there are none."""
-    charged = [task for task in tasks if task.sent is not None and (task.cost is not None or not _was_refused(task))]
+    sent = [task for task in tasks if task.sent is not None and task.provider is not None]
+    charged = [task for task in sent if task.cost is not None or not _was_refused(task)]
     if not charged:
         return None
     sums: dict[str, float] = defaultdict(float)

@@ -86,6 +86,7 @@ async def test_the_result_of_a_step_is_that_of_its_sub_workflow(
     )
     ended = await service.until_ended(created["id"])
     assert ended["status"] == "COMPLETED", ended["errors"]
+    assert ended["cost"] is None
     result = step_of(ended, "sub")["result"]
     assert (result["status"], result["results"], result["final"]) == (
         "COMPLETED",

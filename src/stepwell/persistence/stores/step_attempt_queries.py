@@ -88,7 +88,9 @@ def _sums() -> Select[Any]:
     currency = tasks.c.cost.op("->>")(literal_column("'currency'"))
     amount = func.sum(cast(tasks.c.cost.op("->>")(literal_column("'amount'")), Numeric()))
     return select(currency.label("currency"), amount.label("amount"), func.count().label("attempts")).where(
-        tasks.c.sent.is_not(None), tasks.c.cost.is_not(None) | ~refused
+        tasks.c.sent.is_not(None),
+        tasks.c.provider.is_not(None),  # a sub-workflow has none, and counts its own costs
+        tasks.c.cost.is_not(None) | ~refused,
     )
 
 
