@@ -167,7 +167,7 @@ async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(memory: Memo
         for step_id in ("bad", "good", "slow"):
             await provider.until_called(step_id)
         workflow_store = use_failing_store(service)
-        workflow_store.refuse.add(UUID(bad["id"]))
+        workflow_store.refuse_running.add(UUID(bad["id"]))
         workflow_store.gate.clear()
         provider.release("bad", "good")
         await eventually(lambda: provider.ends("bad") == provider.ends("good") == ["succeeded"])
@@ -176,8 +176,8 @@ async def test_a_workflow_whose_rows_are_refused_fails_and_no_other(memory: Memo
         workflow_store.gate.set()
         await eventually(lambda: len(workflow_store.batches) > tried)
         await eventually(lambda: provider.ends("slow") == ["cancelled"])
-        workflow_store.refuse.clear()
         workflow = await service.until_ended(bad["id"])
+        workflow_store.refuse_running.clear()
         reason = "workflow: the database refused to store its progress"
         assert (workflow["status"], workflow["errors"]) == ("FAILED", [reason])
         assert statuses_of(workflow) == {"bad": "CANCELLED", "slow": "CANCELLED", "after": "PENDING"}

@@ -39,7 +39,8 @@ BEFORE, AFTER, LATE = "before", "after", "late"
 class FailingStore:
     """Hands everything on to *inner*. `faults` are taken one a write; `inserts`, `loads`, `claims`, `admits` likewise.
     While `gate` is clear no write begins, and while `looks` is clear no status is read. `batches` are the ids of every
-    write that was tried.
+    write that was tried. Writes about the workflows `refuse` are refused, and those that leave one of `refuse_running`
+    RUNNING.
     """
 
     def __init__(self, inner: WorkflowStore) -> None:
@@ -53,6 +54,7 @@ class FailingStore:
         self.claims: deque[str | Exception | None] = deque()
         self.admits: deque[str | Exception | None] = deque()
         self.refuse: set[UUID] = set()
+        self.refuse_running: set[UUID] = set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.looks = asyncio.Event()
@@ -67,7 +69,8 @@ class FailingStore:
         if self.delays:
             await asyncio.sleep(self.delays.popleft())
         await self.gate.wait()
-        if self.refuse & set(self.batches[-1]):
+        running = {each.workflow.id for each in batch if each.workflow.status is WorkflowStatus.RUNNING}
+        if self.refuse & set(self.batches[-1]) or self.refuse_running & running:
             raise ValueError("refused")
         fault = self.faults.popleft() if self.faults else None
         before(fault)
