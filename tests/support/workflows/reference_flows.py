@@ -21,6 +21,7 @@ from support.service.live_service import ENDED, step_of
 
 Step = dict[str, Any]
 Workflow = dict[str, Any]
+_BETWEEN_CLOCKS_S = 0.05  # more than the clocks of the test and of the service differ
 _FOR_GOOD = "fails for good"
 _ENDLESS = "endless"
 ITEMS = 100
@@ -196,7 +197,7 @@ async def _decide(client: FlowClient) -> None:
     workflow = await client.until(lambda workflow: step_of(workflow, "ask in vain")["started_at"] is not None)
     if (waiting_for := step_of(workflow, "ask in vain")["waiting_for"]) is not None:
         until = datetime.fromisoformat(waiting_for["until"])
-        await asyncio.sleep((until - DatabaseClock().now()).total_seconds())
+        await asyncio.sleep((until - DatabaseClock().now()).total_seconds() + _BETWEEN_CLOCKS_S)
     late = await client.post("steps/ask%20in%20vain/decision", {"choice": "print"})
     assert late.status_code == 409, late.text
     await _wait(client)
