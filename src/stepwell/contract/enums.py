@@ -134,7 +134,7 @@ class OnFailure(StrEnum):
 
 
 class OnItemFailure(StrEnum):
-    """What the failure of an item means for its step. fail: the step fails, and no further item starts. collect: the
+    """The consequence of a failed item for its step. fail: the step fails, and no further item starts. collect: the
     other items run, and the step completes with null in place of the item's result.
     """
 

@@ -38,7 +38,7 @@ class WaitingFor(Struct, kw_only=True):
 
 
 class ItemCounts(Struct, frozen=True):
-    """How many items a step has, by status. Items that were cancelled with their step count as pending."""
+    """The numbers of items of a step, by status. Items that were cancelled with their step count as pending."""
 
     total: int
     pending: int

@@ -10,7 +10,7 @@ from stepwell.contract.enums import WAITS_OF, OnItemFailure, ProviderType, RunIf
 
 
 class ForEachPlan(Struct, frozen=True, gc=False):
-    """How a step runs once per item. `collect`: failed items don't fail the step."""
+    """The `for_each` of a step. `collect`: failed items don't fail the step."""
 
     max_concurrency: int = 10
     collect: bool = False

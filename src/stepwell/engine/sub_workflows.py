@@ -84,7 +84,7 @@ MAX_SUB_WORKFLOWS: Final = 10_000  # of a root, in all
 _ENDED: Final = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
 _RETRY_S: Final = 0.5
 _STATEMENT_S: Final = 30.0
-_BUILT_AT_ONCE: Final = 8  # sub-workflows, of which each is of another tenant
+_BUILT_AT_ONCE: Final = 8  # sub-workflows, at most one for each tenant
 _PAGE: Final = 200  # sub-workflows that one statement looks at
 
 
@@ -301,7 +301,7 @@ class SubWorkflows(WorkflowListener):
             self.child_ended(parent_id)
 
     def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
-        looks = self._looks.pop(workflow.workflow_id, None)  # whoever has it next looks at all of them
+        looks = self._looks.pop(workflow.workflow_id, None)  # the next process that loads it looks at all of them
         if looks is not None and looks.task is not None:
             looks.task.cancel()
         if (run := workflow.flow_run) is not None and run.has_children and run.state.owner is None:

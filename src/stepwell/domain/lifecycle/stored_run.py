@@ -1,4 +1,4 @@
-"""What the state machine of a workflow begins with."""
+"""A workflow as its state machine gets it: new, or loaded from its rows."""
 
 from collections.abc import Collection, Mapping, Sequence
 

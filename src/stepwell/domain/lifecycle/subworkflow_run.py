@@ -2,9 +2,9 @@
 
     attempt  INTENT ─► INTENT, sent ─► SUBMITTED: the sub-workflow exists ─► it has ended: COMPLETED or FAILED
 
-A sub-workflow is a job of which this service is the provider. Its id is chosen before it is created, and stays the same
-in all attempts at one run of a step or item, so that it is created once. An attempt needs no process while its
-sub-workflow runs.
+An attempt treats its sub-workflow as a job at a provider. The id is chosen before the sub-workflow is created. It is
+the same in all attempts at one run of a step or item, so that the sub-workflow is created once. An attempt needs no
+process while its sub-workflow runs.
 
 What must hold, besides what `ItemRun` guarantees:
 - A sub-workflow is paused and resumed as its parent is, after any crash. Its parent keeps an owner until it has
