@@ -325,6 +325,28 @@ async def test_a_statement_locks_workflows_of_one_depth_only(bench: Bench) -> No
         batch = [bench.decide(parent, renamed("a")), bench.decide(root, renamed("a"))]
 
 
+@pytest.mark.parametrize("releases", [False, True])
+async def test_a_claim_never_waits_for_an_end_that_waits_for_it(bench: Bench, *, releases: bool) -> None:
+    """The end is the last statement of a process that has died. The claim waits for another workflow in between."""
+    parent, between = sorted([await bench.make(CHAIN) for _ in range(2)], key=lambda each: each.workflow_id)
+    child, new = draft_child(bench, parent)
+    while child.workflow_id < between.workflow_id:
+        child, new = draft_child(bench, parent)
+    assert await bench.workflow_store.insert_child(EVERY_TENANT, new, ME, MOST) is ChildInsertion.NEW
+    store, now = bench.workflow_store, bench.clock.now() + LATER
+    transaction = bench.sql.transaction()
+    await transaction.start()
+    await bench.sql.execute("SELECT FROM workflows WHERE id = $1 FOR UPDATE", between.workflow_id)
+    async with asyncio.TaskGroup() as group:
+        work = store.release_idle(OTHER, [], now, 9) if releases else store.claim(OTHER, [], now, 9)
+        group.create_task(work)
+        await bench.until_blocked()
+        writing = group.create_task(store.write([end(bench, child)]))
+        await bench.until_blocked(2)
+        await transaction.commit()
+    assert writing.result() == {child.workflow_id}, "nothing was wrong, and the claim came first"
+
+
 async def test_the_process_of_the_parent_is_notified_of_an_end(bench: Bench) -> None:
     parent, (child,) = await make_family(bench)
     heard = asyncio.Queue[str]()

@@ -11,6 +11,7 @@ What must hold:
 - No two statements wait for each other. A statement locks workflows of one depth only, and then their parent. So the
   ends of sub-workflows are written by statements of their own, which have those of one parent. The new sub-workflow
   that `engine_statements.INSERT_CHILD` stores is locked by nobody; that statement locks its parent and then the root.
+  A claim locks workflows of all depths, the deepest first.
 """
 
 from typing import Final

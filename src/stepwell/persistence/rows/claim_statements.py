@@ -24,7 +24,8 @@ _SIZE: Final = f"""{{0}}.total_steps + CASE WHEN {{0}}.feature_level >= {ITEMS_L
 # whether one workflow alone had an attempt under way. After $7 recorded ends within ten minutes, a claim takes one
 # suspect and nothing else, as long as there are suspects. `deaths` counts those in a row while it alone was on trial.
 # The stage `orphans` waits for locked rows, because a dead process's last statement may still run. PostgreSQL then
-# checks these rows again, which it can't do with a join.
+# checks these rows again, which it can't do with a join. It locks sub-workflows before their parents, as the end of a
+# sub-workflow does: see `child_statements`.
 _DEAD: Final = """
 WITH dead AS MATERIALIZED (
     SELECT owners.id, p.id IS NOT NULL AS crashed
@@ -57,7 +58,7 @@ CLAIM: Final = f"""
       AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND k.status = 'RUNNING')
     ORDER BY w.crashes DESC, w.id LIMIT 1
 ), orphans AS MATERIALIZED (
-    SELECT w.id, w.owner, w.total_steps, w.crashes, w.feature_level
+    SELECT w.id, w.owner, w.depth, w.total_steps, w.crashes, w.feature_level
     FROM workflows AS w
     WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5) AND w.feature_level <= {FEATURE_LEVEL}
       AND (NOT EXISTS (SELECT FROM suspect) OR w.id = (SELECT id FROM suspect))
@@ -66,12 +67,12 @@ CLAIM: Final = f"""
       AND (NOT $8 OR EXISTS (SELECT FROM processes AS p WHERE p.id = $1 AND p.lease_until > clock_timestamp())
            AND (EXISTS (SELECT FROM limit_members AS m WHERE m.owner = $1 AND m.claiming)
                 OR EXISTS (SELECT FROM limit_division AS d WHERE d.sole = $1)))
-    ORDER BY w.id
+    ORDER BY w.depth DESC, w.id
     LIMIT $4
     FOR UPDATE
 ), page AS (
     SELECT * FROM (
-        SELECT *, sum(size) OVER (ORDER BY id) - size AS before
+        SELECT *, sum(size) OVER (ORDER BY depth DESC, id) - size AS before
         FROM (SELECT o.*, {_SIZE.format("o")} AS size FROM orphans AS o) AS sized
     ) AS p WHERE before < $6
 )
@@ -93,7 +94,7 @@ RELEASE_IDLE: Final = f"""
       AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
       AND (SELECT true FROM tasks AS k WHERE k.workflow_id = w.id
            AND (k.status = 'RUNNING' OR k.follow_up_until IS NOT NULL) LIMIT 1) IS NULL
-    ORDER BY w.id
+    ORDER BY w.depth DESC, w.id
     LIMIT $4
     FOR UPDATE
 )
