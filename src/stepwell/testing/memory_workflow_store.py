@@ -231,7 +231,7 @@ class MemoryWorkflowStore:
             return []
         orphans = sorted(
             (row for row in self._tables.workflows.values() if self._may_claim(row, owner, held, now, only)),
-            key=lambda row: row.record.state.id.int,
+            key=lambda row: (-row.record.state.depth, row.record.state.id.int),
         )
         self._record_ends(owner)
         suspect = self._suspect(orphans, owner) if only is None and trials else None
@@ -397,7 +397,9 @@ def _is_due(row: WorkflowRow, now: datetime) -> bool:
 
 
 def _has_running_attempt(row: WorkflowRow) -> bool:
-    return any(task.task.status is TaskStatus.RUNNING for task in row.tasks.values())
+    """Return whether an attempt is under way. A sub-workflow that exists is none."""
+    running = (stored.task for stored in row.tasks.values() if stored.task.status is TaskStatus.RUNNING)
+    return any(task.provider is not None or task.remote_id is None for task in running)
 
 
 def _check_numbers(expected: range, numbers: list[int]) -> None:

@@ -15,12 +15,13 @@ import pytest
 
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import Forbidden
-from stepwell.domain.lifecycle.inputs import Cleanup
+from stepwell.domain.lifecycle.inputs import Cleanup, Input, Sending, Submitted
+from stepwell.domain.model import Sent
 from stepwell.domain.records import WHOLE, ChildInsertion, ListFilter, NewWorkflow, ParentLink, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.parked_workflows import park
-from support.database.stored_workflows import ME, OTHER, Stored, renamed
+from support.database.stored_workflows import ME, OTHER, Stored, admitted, renamed
 from support.database.sub_workflows import draft_child, end, make_child
 from support.workflows.definitions import body, join
 
@@ -92,6 +93,25 @@ async def test_a_root_has_no_more_sub_workflows_than_it_may_have(stored: Stored)
         assert await insert(stored, draft_child(stored, above, link=link)[1], most=2) is ChildInsertion.FULL
     assert await insert(stored, new, most=2) is ChildInsertion.STORED
     assert await insert(stored, draft_child(stored, other)[1], most=2) is ChildInsertion.NEW
+
+
+async def test_a_parent_that_waits_for_its_sub_workflow_is_no_suspect(stored: Stored) -> None:
+    """Nothing of it runs in a process, so it can't be the cause of the death of one."""
+    runs = {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": {"name": "n", "steps": [join("only")]}}}
+    parent, other = [await stored.make(body(runs), owner=UUID(int=10)) for _ in range(2)]
+    for handle in (parent, other):
+        task_id, now = uuid4(), stored.clock.now()
+        inputs: list[Input] = [admitted(task_id=task_id), Sending(0, task_id, Sent("", "", now))]
+        if handle is parent:
+            inputs.append(Submitted(0, task_id, str(uuid4()), {}))
+        await stored.write(handle, *inputs)
+    await stored.leases.renew(UUID(int=10), -1)
+    for process in (11, 12):
+        assert {one.deaths_alone for one in await stored.claim(UUID(int=process))} == {None}
+        await stored.leases.renew(UUID(int=process), -1)
+    assert [(one.state.id, one.deaths_alone) for one in await stored.claim(ME)] == [(other.workflow_id, 0)]
+    claims = await stored.claim(ME, (other,))
+    assert [(one.state.id, one.deaths_alone) for one in claims] == [(parent.workflow_id, None)]
 
 
 async def is_due(stored: Stored) -> bool:

@@ -13,6 +13,9 @@ from stepwell.persistence.rows.lease_statements import PROCESSES
 _SIZE: Final = f"""{{0}}.total_steps + CASE WHEN {{0}}.feature_level >= {ITEMS_LEVEL} THEN (
     SELECT count(*) FROM step_items AS i WHERE i.workflow_id = {{0}}.id)::int ELSE 0 END"""  # noqa: S608
 
+# An attempt under way. That of a step whose sub-workflow exists is none: it needs no process, so it can kill none.
+_UNDER_WAY: Final = """k.status = 'RUNNING' AND (k.provider IS NOT NULL OR k.remote_id IS NULL)"""
+
 # A workflow that needs a process has an owner. $1 is the caller, and $2 are the workflows that it held at the time $3.
 # The caller also takes workflows that it owned then without knowing them, because the answer of an earlier claim or
 # insert was lost. $5, unless null, restricts the claim to one workflow. A page ends with the workflow that brings it to
@@ -40,7 +43,7 @@ CLAIM: Final = f"""
     FROM dead CROSS JOIN LATERAL (
         SELECT count(*) AS under_way FROM (
             SELECT FROM workflows AS w WHERE w.owner = dead.id
-              AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND k.status = 'RUNNING') LIMIT 2
+              AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND {_UNDER_WAY}) LIMIT 2
         ) AS two
     ) AS found
     WHERE dead.crashed AND found.under_way > 0
@@ -55,7 +58,7 @@ CLAIM: Final = f"""
     WHERE (SELECT count(*) FROM ends) >= $7 AND $5::uuid IS NULL
       AND w.owner = ANY (ARRAY(SELECT id FROM dead WHERE crashed)) AND w.feature_level <= {FEATURE_LEVEL}
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
-      AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND k.status = 'RUNNING')
+      AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND {_UNDER_WAY})
     ORDER BY w.crashes DESC, w.id LIMIT 1
 ), orphans AS MATERIALIZED (
     SELECT w.id, w.owner, w.depth, w.total_steps, w.crashes, w.feature_level
