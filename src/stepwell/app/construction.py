@@ -75,7 +75,13 @@ from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.shared_reads import SharedReads
-from stepwell.engine.sub_workflows import SubWorkflows
+from stepwell.engine.sub_workflows.child_attempts import ChildAttempts
+from stepwell.engine.sub_workflows.child_creator import ChildCreator
+from stepwell.engine.sub_workflows.child_ends import ChildEnds
+from stepwell.engine.sub_workflows.child_follower import ChildFollower
+from stepwell.engine.sub_workflows.child_inserter import ChildInserter
+from stepwell.engine.sub_workflows.child_validator import ChildValidator
+from stepwell.engine.sub_workflows.stored_children import StoredChildren
 from stepwell.engine.task_files import TaskFiles
 from stepwell.engine.uploads.definition_files import DefinitionFiles
 from stepwell.engine.uploads.service import Presigner, UploadService
@@ -379,8 +385,8 @@ def build_services(
         database.purges, webhooks.service, applier, sender, files, process.callback_urls, clock, uuid7
     )
     inputs_checker = _build_inputs_checker(stack)
-    sub_workflows = _build_sub_workflows(stores, engine, webhooks, workflows, inputs_checker, clock)
-    webhooks.recovery.listen_to_commands(CommandNotifications(sender, receiver, sub_workflows))
+    follower = _build_sub_workflows(stores, engine, webhooks, workflows, inputs_checker, clock)
+    webhooks.recovery.listen_to_commands(CommandNotifications(sender, receiver, follower))
     return Services(
         workflows=workflows,
         reads=reads,
@@ -418,28 +424,18 @@ def _build_sub_workflows(
     workflows: WorkflowService,
     inputs: InputsChecker,
     clock: Clock,
-) -> SubWorkflows:
-    database = stores.database
-    sub_workflows = SubWorkflows(
-        engine.scheduler,
-        engine.runner,
-        database.workflow_store,
-        database.reader,
-        webhooks.admission,
-        engine.bus,
-        engine.catalog,
-        inputs,
-        engine.expressions,
-        engine.lease,
-        webhooks.service.check_url,
-        partial(workflows.change, EVERY_TENANT),
-        clock,
-        uuid7,
-    )
-    engine.runner.use(sub_workflows)
-    engine.scheduler.use(sub_workflows)
-    engine.scheduler.listen(sub_workflows)
-    return sub_workflows
+) -> ChildFollower:
+    database, admission, new_id = stores.database, webhooks.admission, uuid7
+    change = partial(workflows.change, EVERY_TENANT)
+    children = StoredChildren(database.workflow_store, database.reader, change, clock, new_id)
+    validator = ChildValidator(engine.catalog, inputs, engine.expressions, webhooks.service.check_url, clock)
+    inserter = ChildInserter(database.workflow_store, admission, engine.bus, engine.lease)
+    creator = ChildCreator(children, validator, inserter, clock, new_id)
+    follower = ChildFollower(engine.scheduler, admission, children, ChildEnds(children, engine.runner.judge))
+    engine.runner.use(ChildAttempts(engine.scheduler, children, creator, follower, clock))
+    engine.scheduler.use(follower)
+    engine.scheduler.listen(follower)
+    return follower
 
 
 def _build_previews(stores: Stores, engine: Engine, uploads: UploadService, settings: Settings) -> Previews:

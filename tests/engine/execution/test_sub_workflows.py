@@ -19,8 +19,8 @@ from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.setting_values import Networks
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
-from stepwell.engine import sub_workflows
 from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.engine.sub_workflows import child_validator
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
 from support.database.failing_store import AFTER, nothing_left, scheduler_of, use_failing_store
@@ -381,7 +381,7 @@ async def test_a_large_sub_workflow_is_validated_outside_of_the_event_loop(
         threads[body["name"]] = threading.get_ident()
         return validate_workflow(body, *arguments, **options)
 
-    monkeypatch.setattr(sub_workflows, "validate_workflow", validate)
+    monkeypatch.setattr(child_validator, "validate_workflow", validate)
     many = passthrough_step("many", config={"texts": ["${inputs.text}"] * 1_000})
     for name, step in (("small", passthrough_step("one")), ("large", many)):
         sub = runs(step, inputs={"text": "a"})

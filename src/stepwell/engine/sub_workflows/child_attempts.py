@@ -1,0 +1,102 @@
+"""Begins the sub-workflow of an attempt, or continues it, and stops that of an abandoned attempt."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from stepwell.contract.enums import CancelReceipt, WorkflowStatus
+from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, FollowUpEnded, GiveUp, Sending, Submitted
+from stepwell.domain.model import Sent, Task
+from stepwell.domain.records import ChildInsertion
+from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.execution.scheduler import Scheduler
+from stepwell.engine.sub_workflows.child_creator import ChildCreator
+from stepwell.engine.sub_workflows.child_follower import ChildFollower, Look
+from stepwell.engine.sub_workflows.stored_children import ENDED, StoredChildren
+from stepwell.ports.clock import Clock
+
+
+class ChildAttempts:
+    """The attempts whose job is a sub-workflow."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        children: StoredChildren,
+        creator: ChildCreator,
+        follower: ChildFollower,
+        clock: Clock,
+    ) -> None:
+        self._scheduler, self._children, self._creator = scheduler, children, creator
+        self._follower, self._clock = follower, clock
+
+    async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
+        """Create the sub-workflow of an attempt, or continue it, and report that. *inputs* are those of the step.
+
+        Raises `AttemptError`, and `AttemptSuperseded` if this process has lost the parent.
+        """
+        parent = self._parent(parent_id)
+        child_id, bundle = _child_of(parent, task), None
+        if not await self._is_stored(child_id, task):
+            bundle = await self._creator.build(parent, child_id, task, inputs)
+        if task.sent is None:
+            control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
+            await control.flushed()
+        look = Look(task.position, task.id)
+        self._follower.add(parent, child_id, look)
+        is_new = bundle is not None and await self._creator.store(bundle) is ChildInsertion.NEW
+        if not is_new and task.attempt > 1:
+            await self._continue(child_id)
+        control.report(Submitted(task.position, task.id, str(child_id), {}))
+        if not is_new:
+            self._follower.look_at(parent, child_id, look)
+
+    async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
+        """Stop the sub-workflow of an abandoned attempt. Return what became of it.
+
+        It becomes CANCELLED if its parent is, and otherwise FAILED, so that resume can continue it.
+        """
+        parent, receipt = self._parent(parent_id), CancelReceipt.NEVER_STARTED
+        child_id = _child_of(parent, task)
+        while True:
+            status = await self._children.status(child_id)
+            if status is None or status in ENDED:
+                if status is WorkflowStatus.CANCELLED:
+                    # It may have been cancelled by an earlier process, which died before it recorded that.
+                    receipt = CancelReceipt.PROVIDER_CANCELLED
+                elif status is not None and receipt is CancelReceipt.NEVER_STARTED:
+                    receipt = CancelReceipt.FINISHED_TOO_LATE
+                return FollowUpEnded(task.position, task.id, receipt)
+            receipt = CancelReceipt.PROVIDER_CANCELLED
+            cancelled = parent.run.state.status is WorkflowStatus.CANCELLED
+            verb = Cancel(SERVICE) if cancelled and status is WorkflowStatus.RUNNING else GiveUp(_stopped(parent))
+            await self._children.send(child_id, verb)
+
+    def _parent(self, parent_id: UUID) -> ActiveWorkflow:
+        if (parent := self._scheduler.workflows.get(parent_id)) is None:
+            raise AttemptSuperseded
+        return parent
+
+    async def _is_stored(self, child_id: UUID, task: Task) -> bool:
+        """Return whether an earlier attempt or process has stored the sub-workflow.
+
+        It goes on then, even if this process would refuse its definition. Otherwise nobody would follow it.
+        """
+        return (task.sent is not None or task.attempt > 1) and await self._children.status(child_id) is not None
+
+    async def _continue(self, child_id: UUID) -> None:
+        """Resume a sub-workflow that failed in an earlier attempt. What it completed is kept."""
+        while await self._children.status(child_id) in (WorkflowStatus.FAILED, WorkflowStatus.PAUSED):
+            await self._children.resume(child_id)
+
+
+def _child_of(parent: ActiveWorkflow, task: Task) -> UUID:
+    flow = parent.run.units[task.position].flow
+    assert flow is not None
+    assert flow.child is not None
+    return flow.child
+
+
+def _stopped(parent: ActiveWorkflow) -> str:
+    return f"the workflow {parent.workflow_id} that runs this one was {parent.run.state.status}"

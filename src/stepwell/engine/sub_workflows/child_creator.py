@@ -1,0 +1,109 @@
+"""Creates the sub-workflow of an attempt from the definition in its step's config."""
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from msgspec import Struct
+
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.lifecycle.inputs import SERVICE, Start
+from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.domain.model import ItemState, Task
+from stepwell.domain.records import ChildInsertion, ParentLink
+from stepwell.domain.validation.sub_workflow_rules import INPUTS, with_origin
+from stepwell.engine.attempts.attempt_control import AttemptSuperseded
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.new_workflow import NewWorkflowBundle, build_workflow
+from stepwell.engine.sub_workflows.child_inserter import MAX_SUB_WORKFLOWS, ChildInserter
+from stepwell.engine.sub_workflows.child_validator import ChildValidator
+from stepwell.engine.sub_workflows.stored_children import StoredChildren
+from stepwell.fair_turns import FairTurns
+from stepwell.offloop import off_loop
+from stepwell.ports.clock import Clock, NewId
+
+_BUILT_AT_ONCE: Final = 8  # sub-workflows, at most one for each tenant
+
+
+class _Parent(Struct, frozen=True):
+    """What sub-workflows inherit from their parent. It never changes. `depth` is the number of its ancestors."""
+
+    origin: Mapping[str, str | None]
+    root_id: UUID
+    depth: int
+
+
+class ChildCreator:
+    """Builds and stores sub-workflows."""
+
+    def __init__(
+        self, children: StoredChildren, validator: ChildValidator, inserter: ChildInserter, clock: Clock, new_id: NewId
+    ) -> None:
+        self._children, self._validator, self._inserter = children, validator, inserter
+        self._clock, self._new_id = clock, new_id
+        self._parents: WeakKeyDictionary[ActiveWorkflow, _Parent] = WeakKeyDictionary()
+        self._turns = FairTurns(_BUILT_AT_ONCE, 1)
+
+    async def build(
+        self, parent: ActiveWorkflow, child_id: UUID, task: Task, inputs: Mapping[str, Any]
+    ) -> NewWorkflowBundle:
+        """Build the sub-workflow of an attempt, started. *inputs* are those of the step.
+
+        Raises `AttemptError`, and `AttemptSuperseded` if the parent doesn't exist any more.
+        """
+        async with self._turns.turn(parent.tenant):
+            await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
+            above = await self._parent(parent)
+            link = _link(parent, above, task)
+            definition, given = inputs[SUB_DEFINITION], inputs.get(INPUTS) or {}
+            body = with_origin({**definition, INPUTS: {**(definition.get(INPUTS) or {}), **given}}, above.origin)
+            planned = await self._validator.validated(parent.tenant, body, link.depth)
+            now = self._clock.now()
+            start = Start(SERVICE, self._new_id(now), None)
+            build = partial(build_workflow, planned, child_id, parent.tenant, SERVICE, now, start, self._new_id, link)
+            return await off_loop(build, steps=len(planned.steps))
+
+    async def store(self, bundle: NewWorkflowBundle) -> ChildInsertion:
+        """Store the sub-workflow, unless it is stored already.
+
+        Raises `AttemptError` if its root may have no more, and `AttemptSuperseded` if this process has lost the parent.
+        """
+        insertion = await self._inserter.insert(bundle)
+        if insertion is ChildInsertion.LOST:
+            raise AttemptSuperseded
+        if insertion is ChildInsertion.FULL:
+            raise AttemptError(
+                f"the workflow has had {MAX_SUB_WORKFLOWS:,} sub-workflows, and may have no more",
+                retryable=False,
+                provider_fault=False,
+            )
+        return insertion
+
+    async def _parent(self, parent: ActiveWorkflow) -> _Parent:
+        if (known := self._parents.get(parent)) is not None:
+            return known
+        if (record := await self._children.record(parent.workflow_id)) is None:
+            raise AttemptSuperseded
+        origin = {
+            "origin_instance": record.origin_instance,
+            "origin_zone": record.origin_zone,
+            "origin_reference": record.origin_reference,
+        }
+        link = record.parent
+        root_id, depth = (record.id, 0) if link is None else (link.root_id, link.depth)
+        self._parents[parent] = _Parent(origin, root_id, depth)
+        return self._parents[parent]
+
+
+def _link(parent: ActiveWorkflow, above: _Parent, task: Task) -> ParentLink:
+    unit = parent.run.units[task.position]
+    return ParentLink(
+        parent.workflow_id,
+        parent.resolved_step(task.position).step_id,
+        unit.place.item if isinstance(unit, ItemState) else None,
+        above.root_id,
+        above.depth + 1,
+    )

@@ -1,0 +1,66 @@
+"""Reads how a sub-workflow has ended, and makes the end of its parent's attempt from that."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+from uuid import UUID
+
+from msgspec import Raw, json
+
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.lifecycle.inputs import AttemptFailed, Succeeded
+from stepwell.domain.model import Task
+from stepwell.domain.records import WorkflowRecord
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+from stepwell.engine.sub_workflows.stored_children import StoredChildren
+
+_MOST_STORED: Final = 8 * MAX_RESULT_BYTES  # bytes of a sub-workflow whose results are read
+
+
+class ChildEnds:
+    """The ends of sub-workflows. *judge* returns the end of an attempt that has a result, after its `repeat`."""
+
+    def __init__(
+        self,
+        children: StoredChildren,
+        judge: Callable[[ActiveWorkflow, Task, bytes], Awaitable[Succeeded | AttemptFailed]],
+    ) -> None:
+        self._children, self._judge = children, judge
+
+    async def read(
+        self, parent: ActiveWorkflow, task: Task, child_id: UUID, status: WorkflowStatus
+    ) -> Succeeded | AttemptFailed | None:
+        """Return the end of the attempt whose sub-workflow has ended; None if that has changed meanwhile."""
+        if status is WorkflowStatus.CANCELLED:
+            return failure(task, f"the sub-workflow {child_id} was CANCELLED")
+        record = await self._children.record(child_id)
+        if record is None or record.state.status is not status:
+            return None
+        if status is WorkflowStatus.FAILED:
+            why = "" if record.summary.error_message is None else f": {record.summary.error_message}"
+            return failure(task, f"the sub-workflow {child_id} has FAILED{why}")
+        if (size := await self._children.size(child_id, _MOST_STORED)) is None:
+            return None
+        if size > _MOST_STORED:
+            return failure(task, _too_large(child_id))
+        result = await self._result_of(record)
+        if len(result) > MAX_RESULT_BYTES:
+            return failure(task, _too_large(child_id))
+        return await self._judge(parent, task, result)
+
+    async def _result_of(self, child: WorkflowRecord) -> bytes:
+        """Return the result of the step whose sub-workflow is COMPLETED."""
+        stored = await self._children.results(child.id)
+        results = {step_id: Raw(result) for step_id, result in stored.items()}
+        final = results.get(child.summary.final_step_id)
+        whole = {"workflow_id": str(child.id), "status": child.state.status, "results": results, "final": final}
+        return json.encode(whole)
+
+
+def failure(task: Task, error: str) -> AttemptFailed:
+    """Return the failure of an attempt, which isn't retried."""
+    return AttemptFailed(task.position, task.id, error, retryable=False, provider_fault=False, jitter=0.0)
+
+
+def _too_large(child_id: UUID) -> str:
+    return f"the results of the sub-workflow {child_id} are over {MAX_RESULT_BYTES:,} bytes together"

@@ -1,0 +1,66 @@
+"""Validates the definitions of sub-workflows, once their inputs are known."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from msgspec import json
+
+from stepwell.domain.errors import AttemptError, InvalidRequest
+from stepwell.domain.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
+from stepwell.domain.strict_json.normalise import Handling
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.domain.workflow_limits import definition_size
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
+from stepwell.engine.inputs_checker import InputsChecker
+from stepwell.engine.sub_workflows.stored_children import until_available
+from stepwell.offloop import off_loop_if_large
+from stepwell.ports.clock import Clock
+
+
+class ChildValidator:
+    """Checks definitions of sub-workflows. *check_url* refuses a webhook that can't be sent."""
+
+    def __init__(
+        self,
+        catalog: ProviderCatalog,
+        inputs: InputsChecker,
+        expressions: ExpressionEvaluator,
+        check_url: Callable[[str | None, str | None], None],
+        clock: Clock,
+    ) -> None:
+        self._catalog, self._inputs, self._expressions = catalog, inputs, expressions
+        self._check_url, self._clock = check_url, clock
+
+    async def validated(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
+        """Return the validated definition. *depth* is the number of its ancestors.
+
+        Raises `AttemptError`, which names the place of the first fault.
+        """
+        try:
+            planned = await self._validate(tenant, body, depth)
+            self._check_url(tenant, planned.request.webhook_url)
+            await until_available(partial(self._inputs.check, tenant, planned))
+        except InvalidRequest as error:
+            fault = error.faults[0]
+            place = ".".join(map(str, fault.loc[1:]))
+            message = f"the sub-workflow can't be created: {place}: {fault.msg}"
+            raise AttemptError(message, retryable=False, provider_fault=False) from error
+        return planned
+
+    async def _validate(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
+        """Return the validated *body*. Many expressions are parsed in a worker process, as those of a request are."""
+        known, found = None, await off_loop_if_large(expressions_of, body)
+        if sum(map(len, found)) > FEW_CHARACTERS:
+            check = partial(self._expressions.check, tenant, found)
+            known = Expressions(await until_available(check))
+
+        def validate(body: Any) -> ValidatedWorkflow:
+            size, now = definition_size(json.encode(body)), self._clock.now()
+            lenient = Handling.LENIENT
+            return validate_workflow(
+                body, self._catalog, known, handling=lenient, definition_bytes=size, now=now, depth=depth
+            )
+
+        return await off_loop_if_large(validate, body)

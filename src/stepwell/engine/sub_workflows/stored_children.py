@@ -1,0 +1,94 @@
+"""Reads stored sub-workflows and changes them, for the process of their parents. Waits while the database is away."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeVar
+from uuid import UUID
+
+import structlog
+from anyio import sleep
+
+from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.domain.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
+from stepwell.domain.lifecycle.inputs import SERVICE, Resume
+from stepwell.domain.lifecycle.peer_commands import ClientVerb
+from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
+from stepwell.domain.records import WHOLE, WorkflowRecord
+from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+ENDED: Final = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
+_RETRY_S: Final = 0.5
+
+
+async def until_available(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat *call* while the database is away. An outage fails no attempt."""
+    while True:
+        try:
+            return await call()
+        except Unavailable:
+            await sleep(_RETRY_S)
+
+
+class StoredChildren:
+    """The sub-workflows in the database. *change* applies a verb to a workflow, in whichever process runs it."""
+
+    def __init__(
+        self,
+        store: WorkflowStore,
+        reader: WorkflowReader,
+        change: Callable[[UUID, ClientVerb, Preconditions], Awaitable[object]],
+        clock: Clock,
+        new_id: NewId,
+    ) -> None:
+        self._store, self._reader, self._change = store, reader, change
+        self._clock, self._new_id = clock, new_id
+
+    async def statuses(self, ids: Sequence[UUID]) -> Mapping[UUID, WorkflowStatus]:
+        """Return the statuses of those that exist and aren't deleted."""
+        return await until_available(partial(self._store.statuses, EVERY_TENANT, ids))
+
+    async def status(self, child_id: UUID) -> WorkflowStatus | None:
+        """Return the status; None if it doesn't exist or is deleted."""
+        return (await self.statuses([child_id])).get(child_id)
+
+    async def record(self, workflow_id: UUID) -> WorkflowRecord | None:
+        """Return the record of a sub-workflow or of its parent, without steps; None if it doesn't exist."""
+        return await until_available(partial(self._reader.get, EVERY_TENANT, workflow_id))
+
+    async def size(self, child_id: UUID, stop_at: int) -> int | None:
+        """Return the size of the whole sub-workflow, or more than *stop_at*; None if it doesn't exist."""
+        read = partial(self._reader.size, EVERY_TENANT, [child_id], WHOLE, stop_at)
+        size = await until_available(read)
+        return None if size is None else size.total
+
+    async def results(self, child_id: UUID) -> dict[str, bytes]:
+        """Return the stored results of the steps that have COMPLETED, by step id."""
+        loaded = await until_available(partial(self._store.load, EVERY_TENANT, child_id))
+        names = {
+            step.plan.position: step.plan.step_id
+            for step in (() if loaded is None else loaded.steps)
+            if step.state.status is StepStatus.COMPLETED
+        }
+        read = partial(self._store.results, EVERY_TENANT, {child_id: list(names)})
+        stored = (await until_available(read)).get(child_id, {})
+        return {names[position]: result for position, result in stored.items()}
+
+    async def resume(self, child_id: UUID) -> None:
+        """Resume a sub-workflow as `send` does."""
+        await self.send(child_id, Resume(SERVICE, self._new_id(self._clock.now()), None))
+
+    async def send(self, child_id: UUID, verb: ClientVerb) -> None:
+        """Apply a verb to a sub-workflow. The next look at its status shows the effect."""
+        try:
+            await self._change(child_id, verb, NO_PRECONDITIONS)
+        except (InvalidTransition, NotFound):
+            pass  # it has changed meanwhile
+        except (Unavailable, TooManyRequests) as error:
+            log.warning("sub_workflow.not_changed", action="follow", workflow_id=str(child_id), error=repr(error))
+            await sleep(_RETRY_S)
