@@ -6,6 +6,7 @@ everything that has an effect outside of the process (`number_all`), so that non
 
 import os
 import signal
+import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from itertools import count
@@ -21,12 +22,14 @@ from stepwell.settings import Settings
 
 # How asyncpg sends statements, COMMIT among them. `prepare` is no point, because it changes nothing.
 _STATEMENTS = ("query", "bind_execute", "bind_execute_many", "bind", "execute", "copy_in")
+_FRAMES = 40
 _FILE_OPERATIONS = ("link", "replace", "rename", "unlink", "mkdir", "rmdir", "fsync")
 
 
 class DeathPoints:
     """Counts the points that this process passes, and kills it at number *at*; with None, it never does.
 
+    Before it kills the process, it writes the stack to stderr: the latest awaits that have led to this point.
     `counting`: while it is false, no point is counted. `passed` is the number of points so far. Threads may
     pass points, too.
     """
@@ -38,6 +41,7 @@ class DeathPoints:
         if self.counting:
             number = next(self._numbers)
             if number == self._at:
+                traceback.print_stack(limit=_FRAMES)
                 os.kill(os.getpid(), signal.SIGKILL)
             self.passed = number + 1
 

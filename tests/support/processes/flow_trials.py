@@ -80,8 +80,12 @@ class FlowTrials:
         self._worker, self._sink = worker, sink
         self._settings = World(ProviderType.CUSTOM, worker).settings | _SETTINGS
 
-    async def run(self, flow: str, deaths: Deaths) -> Outcome:
-        """Run *flow* once, and check all that can be checked without another run."""
+    async def run(self, flow: str, deaths: Deaths, undisturbed: Outcome | None = None) -> Outcome:
+        """Run *flow* once, and check what must hold. Without *undisturbed*, check what needs no other run.
+
+        What fails is an AssertionError with the history, and with the output of the processes. It says where they were
+        killed.
+        """
         async with database(self._server, self._template) as dsn:
             with fresh_folder() as folder:
                 log, kills = folder / "log", 0
@@ -94,10 +98,15 @@ class FlowTrials:
                     kills += 1
                 report = msgspec.json.decode(report_file(folder).read_bytes(), type=Report)
                 try:
-                    return Outcome(self._checked_end(flow, report, folder / "artifacts"), report.points, kills)
+                    outcome = Outcome(self._checked_end(flow, report, folder / "artifacts"), report.points, kills)
+                    different = [] if undisturbed is None else outcome.differences(undisturbed)
+                    assert different == [], different
                 except AssertionError as error:
                     message = f"{flow}, {deaths}: {error}\n{_history(report)}\n{log.read_text()}"
                     raise AssertionError(message) from error
+        for ended in report.ended:
+            self._worker.forget_workflow(ended.workflow["id"])
+        return outcome
 
     def _checked_end(self, flow: str, report: Report, artifacts: Path) -> Mapping[str, Any]:
         workflow = report.ended[0].workflow

@@ -30,7 +30,8 @@ ITEMS = 100
 class FlowWorker(CustomEmulator):
     """A worker whose jobs end as their inputs say, so that a repeated run ends in the same way.
 
-    Its jobs cost money, and it doesn't recognise a request that comes again: that is another job.
+    Its jobs cost money, and it doesn't recognise a request that comes again: that is another job. `forget_workflow`
+    bounds what it remembers: each of its answers looks through all jobs.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -59,8 +60,14 @@ class FlowWorker(CustomEmulator):
         return super().answer_to(job) | {"score": job.body["seed"] % 10 / 10}
 
     def jobs_of(self, workflow_id: str) -> list[CustomJob]:
-        """Return all jobs that were ever accepted for the workflow."""
-        return [CustomJob(*job) for job in self.ledger.jobs() if job[2]["workflow_id"] == workflow_id]
+        """Return all jobs that were accepted for the workflow."""
+        return [job for job in self._jobs.values() if job.body["workflow_id"] == workflow_id]
+
+    def forget_workflow(self, workflow_id: str) -> None:
+        """Forget the jobs of the workflow, and all calls so far."""
+        for job in self.jobs_of(workflow_id):
+            del self._jobs[job.id]
+        self.calls.clear()
 
 
 def _work(job: CustomJob) -> list[Any]:
