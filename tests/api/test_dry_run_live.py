@@ -307,7 +307,7 @@ async def test_a_dry_run_of_cancel_lists_the_jobs_at_providers(live: Service, tm
         sql = await asyncpg.connect(live.dsn)
         stack.push_async_callback(sql.close)
         forecast, _ = await foretold(service, sql, workflow["id"], "cancel")
-        named = [{"step_id": "a", "provider": "CUSTOM", "remote_id": job["remote_id"]}]
+        named = [{"step_id": "a", "provider": "CUSTOM", "remote_id": job["remote_id"], "item": None}]
         assert (forecast["remote_jobs_to_cancel"], forecast["cancelled"]) == (named, ["a", "b"])
         assert world.emulator.count("cancel") == 0
         assert (await service.verb(workflow["id"], "cancel")).json()["status"] == "CANCELLED"

@@ -204,13 +204,28 @@ async def test_the_words_count_steps_results_jobs_and_files(user: User) -> None:
         "2 jobs are cancelled at FAL",
         "The run becomes Cancelled",
     ]
+    existing = {"step_id": "x", "item": None, "workflow_id": "w"}
+    below = {**cancel, "sub_workflows": [existing | {"dry_run": cancel}], "sub_workflows_left_out": 3}
+    above = {**cancel, "cancelled": ["s"], "remote_jobs_to_cancel": []}
+    assert await page.evaluate(words, [module, above | {"sub_workflows": [existing | {"dry_run": below}]}]) == [
+        "1 step is cancelled",
+        "2 sub-workflows are cancelled",
+        "3 more sub-workflows are not examined",
+        "4 jobs are cancelled at FAL",
+        "The run becomes Cancelled",
+    ]
     resume = nothing | {"status_now": "FAILED", "status_after": "RUNNING", "verb": "resume"}
     resume |= {"reset": ["a", "b", "c"], "would_run": ["a"], "would_run_later": ["b", "c", "d"], "kept": ["k", "l"]}
     resume |= {"may_run": ["c", "m"], "still_skipped": ["s"], "still_failed": ["f", "g"]}
+    resume |= {
+        "sub_workflows": [{"step_id": "b", "item": None, "workflow_id": None, "dry_run": cancel | {"verb": "start"}}]
+    }
+    resume["sub_workflows"][0]["dry_run"]["remote_jobs_to_cancel"] = []
     assert await page.evaluate(words, [module, resume | {"remote_jobs_to_cancel": jobs[:1]}]) == [
         "2 steps run again",
         "1 step runs",
         "2 steps run if a condition is true",
+        "1 step creates a sub-workflow",
         "1 job is cancelled at FAL",
         "1 step stays skipped",
         "2 steps that are optional stay failed",

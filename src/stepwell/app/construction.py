@@ -47,6 +47,7 @@ from stepwell.engine.cleanups.retention import Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
+from stepwell.engine.diagnostics.nested_dry_runs import NestedDryRuns
 from stepwell.engine.diagnostics.owner_questions import OwnerQuestions
 from stepwell.engine.diagnostics.planner import Planner
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
@@ -526,7 +527,9 @@ def _build_diagnostics(process: ProcessInfo, stores: Stores, engine: Engine, sen
             reader,
             workflow_store,
             engine.scheduler,
-            stores.task_files,
+            NestedDryRuns(
+                reader, workflow_store, stores.task_files, engine.catalog, process.clock, process.owner, uuid7
+            ),
             process.clock,
             process.owner,
             uuid7,

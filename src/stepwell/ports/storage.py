@@ -7,6 +7,7 @@ from uuid import UUID
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.contract.tasks import Output
+from stepwell.domain.child_records import ChildRecords
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
 from stepwell.domain.lifecycle.decision import Decision
@@ -281,6 +282,9 @@ class WorkflowReader(Protocol):
 
     async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         """Return which process runs the workflow, and who has paused it. None for an unknown workflow."""
+
+    async def children(self, scope: TenantScope, workflow_id: UUID, limit: int) -> ChildRecords:
+        """Return up to *limit* sub-workflows of the workflow that aren't deleted, and their number."""
 
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         """Return the paths of the outputs of those of the tasks that aren't deleted, or whose files aren't yet."""

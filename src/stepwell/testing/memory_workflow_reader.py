@@ -11,6 +11,7 @@ from msgspec import UNSET, json, structs
 from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import CancelReceipt, EventType, SkipReason, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
+from stepwell.domain.child_records import ChildRecord, ChildRecords
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import ResultTooLarge
 from stepwell.domain.lifecycle.decision import copy_of
@@ -241,6 +242,18 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
         pair = self._tables.find_task(scope, task_id)
         return None if pair is None else _task_record(*pair)
+
+    async def children(self, scope: TenantScope, workflow_id: UUID, limit: int) -> ChildRecords:
+        await self._tables.round_trip()
+        found = [
+            ChildRecord(record.id, record.parent.step_id, record.parent.item, record.status)
+            for row in self._tables.workflows.values()
+            if (record := row.record).parent is not None
+            and record.parent.workflow_id == workflow_id
+            and record.state.deleted_at is None
+            and scope.covers(record.tenant)
+        ]
+        return ChildRecords(sorted(found, key=lambda child: child.id.int)[:limit], len(found))
 
     async def ownership(self, scope: TenantScope, workflow_id: UUID) -> Ownership | None:
         await self._tables.round_trip()

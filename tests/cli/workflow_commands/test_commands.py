@@ -225,6 +225,23 @@ class TestVerbs:
         workflow = shell("show", "@last", "--json").json
         assert (workflow["status"], workflow["is_deleted"]) == ("PENDING", False)
 
+    def test_a_dry_run_shows_items_and_sub_workflows(self, shell: CommandLine) -> None:
+        below = {"name": "below", "steps": [{"id": "x", "task_type": "PASSTHROUGH"}]}
+        items = {"id": "all", "task_type": "PASSTHROUGH", "for_each": {"count": 3}}
+        step = {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": below}}
+        step["repeat"] = {"until": "final.n", "max": 2}
+        definition = {"name": "above", "origin_instance": "tests", "steps": [items, step]}
+        assert shell("submit", "-", "--no-start", stdin=text_of(definition)).code == 0
+        title, *lines = shell("start", "@last", "--dry-run").out.splitlines()
+        assert title.endswith(": PENDING > RUNNING")
+        assert lines == [
+            "  start now: all, sub",
+            "  items: all (3 run)",
+            "  repeat: sub (run 1 of at most 2)",
+            "  sub: creates a sub-workflow",
+            "    start now: x",
+        ]
+
     def test_a_refused_workflow_does_not_keep_the_verb_from_the_others(self, shell: CommandLine) -> None:
         first, second = submitted(shell, "--no-start"), submitted(shell, "--no-start")
         assert shell("cancel", first).code == 0

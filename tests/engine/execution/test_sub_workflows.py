@@ -35,6 +35,7 @@ from support.providers.scripted import (
 )
 from support.service.live_service import Service, serving, statuses_of, step_of
 from support.workflows.delays import in_memory
+from support.workflows.sub_workflows import child_of, runs
 
 WORKFLOWS = "/api/v1/workflows/"
 
@@ -48,24 +49,6 @@ def provider() -> ScriptedProvider:
 async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider) -> AsyncIterator[Service]:
     async with serving(memory, tmp_path, provider) as service:
         yield service
-
-
-def runs(*steps: dict[str, Any], step_id: str = "sub", inputs: Any = None, **members: Any) -> dict[str, Any]:
-    """A step that runs a sub-workflow of these steps."""
-    config: dict[str, Any] = {"workflow": {"name": "a child", "steps": list(steps)}}
-    if inputs is not None:
-        config["inputs"] = inputs
-    return {"id": step_id, "task_type": "SUBWORKFLOW", "config": config, **members}
-
-
-async def child_of(service: Service, workflow: dict[str, Any]) -> str:
-    """Return the id of the sub-workflow that the only step runs, once it exists."""
-    async with asyncio.timeout(10):
-        while True:
-            for event in await service.events(workflow["id"]):
-                if event["type"] == "step.waiting":
-                    return str(event["data"]["workflow_id"])
-            await asyncio.sleep(0.01)
 
 
 async def park(service: Service, workflow_id: str, clock: ManualClock) -> None:

@@ -14,8 +14,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.child_records import ChildRecord, ChildRecords
 from stepwell.domain.errors import Forbidden
-from stepwell.domain.lifecycle.inputs import Cleanup, Input, Sending, Submitted
+from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Sending, Submitted
 from stepwell.domain.model import Sent
 from stepwell.domain.records import WHOLE, ChildInsertion, ListFilter, NewWorkflow, ParentLink, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
@@ -49,6 +50,27 @@ async def test_a_sub_workflow_is_read_with_its_place(stored: Stored) -> None:
     above = await stored.here.reader.find(EVERY_TENANT, parent.workflow_id, WHOLE)
     assert isinstance(above, WorkflowRecord)
     assert above.parent is None
+
+
+async def test_the_sub_workflows_of_a_workflow_are_listed(stored: Stored) -> None:
+    parent, reader = await stored.make(), stored.here.reader
+    assert await reader.children(EVERY_TENANT, parent.workflow_id, 9) == ChildRecords([], 0)
+    link = ParentLink(parent.workflow_id, "b", 3, parent.workflow_id)
+    children = [
+        await make_child(stored, parent),
+        await make_child(stored, parent, link=link),
+        await make_child(stored, parent),
+    ]
+    await make_child(stored, children[0])
+    expected = [ChildRecord(each.workflow_id, "a", None, WorkflowStatus.RUNNING) for each in children]
+    expected[1] = expected[1]._replace(step_id="b", item=3)
+    expected.sort(key=lambda child: child.id.int)
+    found = await reader.children(EVERY_TENANT, parent.workflow_id, 9)
+    assert (list(found.first), found.total) == (expected, 3)
+    assert await reader.children(TenantScope("t"), parent.workflow_id, 2) == ChildRecords(expected[:2], 3)
+    assert await reader.children(TenantScope("other"), parent.workflow_id, 9) == ChildRecords([], 0)
+    await stored.write(children[0], Cancel("alice"), Cleanup("alice", cleanup_tasks=False))
+    assert (await reader.children(EVERY_TENANT, parent.workflow_id, 9)).total == 2
 
 
 async def test_a_sub_workflow_is_stored_once(stored: Stored) -> None:

@@ -16,7 +16,7 @@ from stepwell.cli.workflow_commands.recent_workflows import short_id
 from stepwell.cli.workflow_commands.text_formats import counted
 from stepwell.cli.workflow_commands.text_tables import plain
 from stepwell.client import StepwellError
-from stepwell.contract.dry_run_result import DryRun, DryRunVerb
+from stepwell.contract.dry_run_result import DryRun, DryRunItems, DryRunVerb, SubWorkflowDryRun
 from stepwell.contract.workflows import WorkflowCleanupResponse, WorkflowPublic
 
 _MAX_NAMES = 10  # names in a line
@@ -122,6 +122,13 @@ def _forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
     """Return what a verb will do to a workflow: a line, and one for each thing that it concerns."""
     change = f"{forecast.status_now} > {forecast.status_after}"
     lines = [f"{forecast.verb} {short_id(workflow_id)}: {'deletes it' if forecast.verb == 'cleanup' else change}"]
+    return Text("\n").join(map(plain, lines + _forecast_lines(forecast, "  ")))
+
+
+def _forecast_lines(forecast: DryRun, indent: str) -> list[str]:
+    lines = list[str]()
+    items = [f"{each.step_id} {_counted_items(each)}" for each in forecast.items]
+    repeats = [f"{each.step_id} (run {each.run} of at most {each.max})" for each in forecast.repeats]
     jobs = [f"{job.step_id} at {job.provider or 'its provider'}" for job in forecast.remote_jobs_to_cancel]
     kept_files = [f"{file.path} (of workflow {short_id(file.workflow_id)})" for file in forecast.files_kept]
     for meaning, names in (
@@ -134,11 +141,35 @@ def _forecast_text(workflow_id: UUID, forecast: DryRun) -> Text:
         ("stay SKIPPED", forecast.still_skipped),
         ("stay FAILED", forecast.still_failed),
         ("are cancelled", forecast.cancelled),
+        ("items", items),
+        ("repeat", repeats),
         ("jobs to cancel", jobs),
         ("files to delete", forecast.files_to_delete),
         ("files kept, because others use them", kept_files),
     ):
         if names:
             more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-            lines.append(f"  {meaning}: {', '.join(names[:_MAX_NAMES])}{more}")
-    return Text("\n").join(map(plain, lines))
+            lines.append(f"{indent}{meaning}: {', '.join(names[:_MAX_NAMES])}{more}")
+    for below in forecast.sub_workflows[:_MAX_NAMES]:
+        lines.append(f"{indent}{_sub_workflow_title(below)}")
+        lines += _forecast_lines(below.dry_run, indent + "  ")
+    if left_out := forecast.sub_workflows_left_out + len(forecast.sub_workflows[_MAX_NAMES:]):
+        lines.append(f"{indent}and {counted(left_out, 'more sub-workflow')}")
+    return lines
+
+
+def _counted_items(items: DryRunItems) -> str:
+    if items.would_run is None:
+        return "(their number isn't known yet)"
+    counts = [(items.would_run, "run"), (items.running, "continue"), (items.kept, "keep their results")]
+    counts += [(items.still_failed, "stay FAILED")]
+    return f"({', '.join(f'{number} {meaning}' for number, meaning in counts if number) or 'none'})"
+
+
+def _sub_workflow_title(below: SubWorkflowDryRun) -> str:
+    """Return what happens to a sub-workflow, without what happens to its steps."""
+    dry_run, of = below.dry_run, below.step_id if below.item is None else f"{below.step_id}, item {below.item}"
+    if below.workflow_id is None:
+        return f"{of}: {'creates a sub-workflow' if dry_run.allowed else 'its sub-workflow would be refused'}"
+    change = "deletes it" if dry_run.verb == "cleanup" else f"{dry_run.status_now} > {dry_run.status_after}"
+    return f"{of}: {dry_run.verb} sub-workflow {short_id(below.workflow_id)}: {change}"

@@ -37,7 +37,12 @@ def nested_steps(step: PartialStep) -> int:
     """Return the number of steps of the sub-workflows in the step, at any depth. These need not be valid."""
     if step.task_type is not TaskType.SUBWORKFLOW or step.config is None:  # hot path
         return 0
-    number, stack = 0, [step.config.get(SUB_DEFINITION)]
+    return steps_of_definition(step.config.get(SUB_DEFINITION))
+
+
+def steps_of_definition(definition: Any) -> int:
+    """Return the number of steps of the definition and of the sub-workflows in it. It need not be valid."""
+    number, stack = 0, [definition]
     while stack:
         definition = stack.pop()
         steps = definition.get("steps") if isinstance(definition, dict) else None

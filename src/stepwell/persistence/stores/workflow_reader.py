@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.contract.tasks import Output
+from stepwell.domain.child_records import ChildRecord, ChildRecords
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import ResultTooLarge
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
@@ -264,6 +265,20 @@ class PostgresWorkflowReader:
         async with self._engine.connect() as connection:
             row = (await connection.execute(ownership_query(scope, workflow_id))).mappings().first()
         return None if row is None else read_ownership(row)
+
+    @unavailable_in_outage
+    async def children(self, scope: TenantScope, workflow_id: UUID, limit: int) -> ChildRecords:
+        child = workflows.c
+        query = (
+            select(child.id, child.parent_step, child.parent_item, child.status, func.count().over().label("total"))
+            .where(child.parent_id == workflow_id, child.deleted_at.is_(None), visible(scope))
+            .order_by(child.id)
+            .limit(limit)
+        )
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).all()
+        first = [ChildRecord(row.id, row.parent_step, row.parent_item, WorkflowStatus(row.status)) for row in rows]
+        return ChildRecords(first, rows[0].total if rows else 0)
 
     @unavailable_in_outage
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:

@@ -30,7 +30,8 @@ export function sentencesOf(dry) {
     sentence(may, "runs if a condition is true", "run if a condition is true"),
     sentence(dry.running, ...goesOn(dry.verb)),
     sentence(dry.cancelled, "is cancelled", "are cancelled"),
-    ...jobs(dry.remote_jobs_to_cancel),
+    ...subWorkflows(dry),
+    ...jobs(family(dry).flatMap((each) => each.remote_jobs_to_cancel)),
     sentence(dry.still_skipped ?? [], "stays skipped", "stay skipped"),
     sentence(dry.still_failed ?? [], "that is optional stays failed", "that are optional stay failed"),
     dry.kept.length ? { text: `${plural(dry.kept.length, "result")} ${are(dry.kept)} kept`, steps: dry.kept } : null,
@@ -38,6 +39,27 @@ export function sentencesOf(dry) {
   ].filter(Boolean);
   if (dry.status_after !== dry.status_now) found.push({ text: `The run becomes ${statusText(dry.status_after)}`, steps: [] });
   return found;
+}
+
+/** The forecast *dry*, and those of its sub-workflows at any depth. */
+export function family(dry) {
+  return [dry, ...(dry.sub_workflows ?? []).flatMap((below) => family(below.dry_run))];
+}
+
+const FOLLOWED = { pause: "paused", resume: "resumed", cancel: "cancelled", cleanup: "deleted" };
+
+function subWorkflows(dry) {
+  const members = family(dry).flatMap((each) => each.sub_workflows ?? []);
+  const left = family(dry).reduce((sum, each) => sum + (each.sub_workflows_left_out ?? 0), 0);
+  const creating = (dry.sub_workflows ?? []).filter((below) => below.workflow_id === null).map((below) => below.step_id);
+  return [
+    ...Object.entries(FOLLOWED).map(([verb, done]) => {
+      const found = members.filter((below) => below.workflow_id !== null && below.dry_run.verb === verb);
+      return found.length ? { text: `${plural(found.length, "sub-workflow")} ${are(found)} ${done}`, steps: [] } : null;
+    }),
+    sentence(creating, "creates a sub-workflow", "create sub-workflows"),
+    left ? { text: `${plural(left, "more sub-workflow")} ${left === 1 ? "is" : "are"} not examined`, steps: [] } : null,
+  ];
 }
 
 function goesOn(verb) {
@@ -66,7 +88,8 @@ function jobs(all) {
 
 function files(dry) {
   if (dry.verb !== "cleanup") return [];
-  const [gone, kept] = [dry.files_to_delete, dry.files_kept];
+  const gone = family(dry).flatMap((each) => each.files_to_delete);
+  const kept = family(dry).flatMap((each) => each.files_kept);
   return [
     { text: gone.length ? `${plural(gone.length, "file")} ${are(gone)} deleted` : "No file is deleted", steps: [] },
     kept.length ? { text: `${plural(kept.length, "file")} ${kept.length === 1 ? "stays" : "stay"}, because other runs name ${

@@ -9,7 +9,7 @@
 import { request, send } from "../../lib/api.js";
 import { announce, errorNotice, html, icon, loading, nothing, notice, render } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
-import { nameSteps, sentencesOf, verbsOf } from "./verb_words.js";
+import { family, nameSteps, sentencesOf, verbsOf } from "./verb_words.js";
 
 const VERBS = {
   start: { text: "Start", title: "Start this run?", icon: "play", primary: true, method: "POST", path: "/start", versioned: true },
@@ -85,7 +85,9 @@ export class VerbDialog {
 
   sentences() {
     if (this.name !== "delete") return sentencesOf(this.dry);
-    const { files_to_delete: gone, files_kept: kept, tasks } = this.dry;
+    const all = family(this.dry);
+    const [gone, kept] = [all.flatMap((each) => each.files_to_delete), all.flatMap((each) => each.files_kept)];
+    const tasks = all.reduce((sum, each) => sum + each.tasks, 0);
     const waits = this.dry.status_now === "PENDING" || this.dry.status_now === "PAUSED";
     return [
       ...(waits ? [{ text: "The run is cancelled first", steps: [] }] : []),

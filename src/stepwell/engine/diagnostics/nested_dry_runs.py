@@ -1,0 +1,185 @@
+"""The sub-workflows in a dry run: what becomes of those that exist, and of those that would be created.
+
+What must hold:
+- A sub-workflow is read from its rows as they are committed, whichever process runs it. Nothing changes.
+- One dry run has at most `_MOST` sub-workflows with at most `_MOST_UNITS` steps and items together, and takes at most
+  `_MOST_S` seconds for them. The answer counts those that it leaves out.
+- Sub-workflows belong to the tenant of their parent, and are read within the scope of the caller.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from stepwell.contract.dry_run_result import DryRun, DryRunVerb, KeptFile, SubWorkflowDryRun
+from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.errors import InvalidRequest, InvalidTransition
+from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, GiveUp, Pause, Resume, Start
+from stepwell.domain.lifecycle.peer_commands import ClientVerb
+from stepwell.domain.records import LoadedWorkflow
+from stepwell.domain.strict_json.normalise import Handling
+from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.validation.provider_rules import ProviderCatalog
+from stepwell.domain.validation.sub_workflow_rules import steps_of_definition, with_origin
+from stepwell.domain.validation.workflow import validate_workflow
+from stepwell.engine.diagnostics.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb
+from stepwell.engine.new_workflow import build_workflow, loaded_of
+from stepwell.engine.task_files import TaskFiles
+from stepwell.offloop import off_loop
+from stepwell.ports.clock import Clock, NewId
+from stepwell.ports.storage import WorkflowReader, WorkflowStore
+
+_MOST: Final = 200
+_MOST_UNITS: Final = 10_000
+_MOST_S: Final = 5.0
+_REFUSED: Final = DryRun(
+    verb="start", allowed=False, status_now=WorkflowStatus.PENDING, status_after=WorkflowStatus.PENDING
+)
+
+
+class _Room(Struct):
+    """What one dry run may still read."""
+
+    until: float
+    workflows: int = _MOST
+    units: int = _MOST_UNITS
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.workflows <= 0 or self.units <= 0 or asyncio.get_running_loop().time() >= self.until
+
+    def take(self, units: int) -> None:
+        self.workflows -= 1
+        self.units -= units
+
+
+class NestedDryRuns:
+    """Adds the sub-workflows to dry runs, at any depth."""
+
+    def __init__(
+        self,
+        reader: WorkflowReader,
+        store: WorkflowStore,
+        task_files: TaskFiles,
+        catalog: ProviderCatalog,
+        clock: Clock,
+        owner: UUID,
+        new_id: NewId,
+    ) -> None:
+        self._reader, self._store, self._task_files, self._catalog = reader, store, task_files, catalog
+        self._clock, self._owner, self._new_id = clock, owner, new_id
+
+    async def add(self, scope: TenantScope, forecast: VerbForecast, room: _Room | None = None) -> DryRun:
+        """Return the forecast with its sub-workflows."""
+        if not (forecast.existing or forecast.new):
+            return forecast.result
+        room, found, left_out = room or _new_room(), list[SubWorkflowDryRun](), 0
+        statuses = await self._store.statuses(scope, [child.id for child in forecast.existing])
+        for child in forecast.existing:
+            if statuses.get(child.id) not in child.statuses:
+                continue
+            if room.is_used_up:
+                left_out += 1
+            elif (below := await self._of_existing(scope, child, room)) is not None:
+                found.append(SubWorkflowDryRun(child.step_id, child.item, child.id, await self.add(scope, below, room)))
+        for new in forecast.new:
+            if room.is_used_up:
+                left_out += 1
+            else:
+                below = await self._of_new(new, room)
+                found.append(SubWorkflowDryRun(new.step_id, None, None, await self.add(scope, below, room)))
+        return _with_children(forecast.result, found, left_out)
+
+    async def with_files(
+        self, scope: TenantScope, workflow_id: UUID, result: DryRun, room: _Room | None = None
+    ) -> DryRun:
+        """Add what a cleanup would delete, and what it would keep: of the workflow and of its sub-workflows."""
+        room, found = room or _new_room(), list[SubWorkflowDryRun]()
+        result = await self._with_own_files(scope, workflow_id, result)
+        children = await self._reader.children(scope, workflow_id, _MOST)
+        for read, child in enumerate(children.first):
+            if room.is_used_up:
+                return _with_children(result, found, children.total - read)
+            existing = ExistingChild(child.step_id, child.item, child.id, "cleanup", frozenset([child.status]))
+            if (below := await self._of_existing(scope, existing, room)) is not None:
+                whole = await self.with_files(scope, child.id, below.result, room)
+                found.append(SubWorkflowDryRun(child.step_id, child.item, child.id, whole))
+        return _with_children(result, found, children.total - len(children.first))
+
+    async def _of_existing(self, scope: TenantScope, child: ExistingChild, room: _Room) -> VerbForecast | None:
+        """Return what becomes of a sub-workflow that exists; None if nothing, because it has changed meanwhile."""
+        loaded = await self._store.load(scope, child.id)
+        if loaded is None or loaded.state.status not in child.statuses or not loaded.is_understood:
+            return None
+        room.take(loaded.unit_count)
+        inputs, now = self._inputs(child.verb, loaded.state.status), self._clock.now()
+        try:
+            return await off_loop(partial(forecast_verb, child.verb, loaded, inputs, now), steps=loaded.unit_count)
+        except InvalidTransition:
+            return None
+
+    async def _of_new(self, child: NewChild, room: _Room) -> VerbForecast:
+        """Return what a new sub-workflow would do. The inputs that its step gives aren't known."""
+        build = partial(self._build, child)
+        loaded = await off_loop(build, steps=steps_of_definition(child.definition))
+        if loaded is None:
+            room.take(1)
+            return VerbForecast(_REFUSED)
+        room.take(loaded.unit_count)
+        start = self._inputs("start", loaded.state.status)
+        return await off_loop(
+            partial(forecast_verb, "start", loaded, start, self._clock.now()), steps=loaded.unit_count
+        )
+
+    def _build(self, child: NewChild) -> LoadedWorkflow | None:
+        """Return a new sub-workflow; None if it would be refused."""
+        try:
+            # Names of inputs aren't checked here, because the step may give more of them.
+            planned = validate_workflow(with_origin(child.definition), self._catalog, handling=Handling.LENIENT)
+        except InvalidRequest:
+            return None
+        now = self._clock.now()
+        bundle = build_workflow(planned, self._new_id(now), None, SERVICE, now, None, self._new_id)
+        return loaded_of(bundle.new.record, planned)
+
+    def _inputs(self, verb: DryRunVerb, status: WorkflowStatus) -> Sequence[ClientVerb]:
+        """Return what a sub-workflow with this status gets if the *verb* is applied to its parent."""
+        give_up, new_id = GiveUp("the workflow that runs this one was stopped"), self._new_id(self._clock.now())
+        match verb:
+            case "start":
+                return [Start(SERVICE, new_id, self._owner)]
+            case "pause":
+                return [Pause(SERVICE)]
+            case "resume":
+                return [Resume(SERVICE, new_id, self._owner)]
+            case "cancel":
+                return [Cancel(SERVICE) if status is WorkflowStatus.RUNNING else give_up]
+            case "cleanup":
+                ended = status not in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
+                cleanup = Cleanup(SERVICE, cleanup_tasks=True)
+                return [cleanup] if ended else [give_up, cleanup]
+
+    async def _with_own_files(self, scope: TenantScope, workflow_id: UUID, result: DryRun) -> DryRun:
+        """Add the files that cleanup would delete, and those that it would keep."""
+        to_delete: list[str] = []
+        kept: list[KeptFile] = []
+        selected = await self._task_files.select(scope, workflow_id)
+        for record, referenced_by in selected:
+            paths = [output.path for output in record.task.outputs]
+            if referenced_by is None:
+                to_delete += paths
+            else:
+                kept += [KeptFile(path, referenced_by) for path in paths]
+        return structs.replace(result, files_to_delete=to_delete, files_kept=kept, tasks=len(selected))
+
+
+def _new_room() -> _Room:
+    return _Room(asyncio.get_running_loop().time() + _MOST_S)
+
+
+def _with_children(result: DryRun, found: Sequence[SubWorkflowDryRun], left_out: int) -> DryRun:
+    return structs.replace(result, sub_workflows=found, sub_workflows_left_out=left_out)

@@ -1,0 +1,230 @@
+"""What a verb would do to one workflow, and to which sub-workflows it would lead. The verb is applied to a copy."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from msgspec import Struct, UnsetType, structs
+
+from stepwell.contract.dry_run_result import DryRun, DryRunItems, DryRunRepeat, DryRunVerb, JobToCancel
+from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, WorkflowStatus
+from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
+from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.lifecycle.effects import Evaluate
+from stepwell.domain.lifecycle.flow_run import FlowRun
+from stepwell.domain.lifecycle.item_group import ItemGroup
+from stepwell.domain.lifecycle.item_run import ItemRun
+from stepwell.domain.lifecycle.peer_commands import ClientVerb
+from stepwell.domain.lifecycle.run import Run
+from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.domain.model import ItemState, StepState
+from stepwell.domain.records import LoadedWorkflow, StepRecord
+from stepwell.domain.validation.item_rules import known_count
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
+
+_OPEN: Final = (StepStatus.PENDING, StepStatus.RUNNING)
+_STOPPED: Final = frozenset({WorkflowStatus.PAUSED, WorkflowStatus.FAILED})
+
+
+class ExistingChild(Struct, frozen=True):
+    """A sub-workflow that exists. `verb` would be applied to it if its status is one of `statuses`."""
+
+    step_id: str
+    item: int | None
+    id: UUID
+    verb: DryRunVerb
+    statuses: frozenset[WorkflowStatus]
+
+
+class NewChild(Struct, frozen=True):
+    """The sub-workflow of a step that has none yet, or the sub-workflows of its items, which are alike."""
+
+    step_id: str
+    definition: Mapping[str, Any]
+
+
+class VerbForecast(Struct, frozen=True):
+    """A forecast without sub-workflows, and the sub-workflows that the verb may create or change."""
+
+    result: DryRun
+    existing: Sequence[ExistingChild] = ()
+    new: Sequence[NewChild] = ()
+
+
+def forecast_verb(
+    verb: DryRunVerb, loaded: LoadedWorkflow, inputs: Sequence[ClientVerb], now: datetime
+) -> VerbForecast:
+    """Apply the *inputs* that *verb* leads to, and return what that changes. Raises `InvalidTransition`."""
+    run = ActiveWorkflow(loaded).run
+    status_now, decision = run.state.status, Decision.of(run.state)
+    for each in inputs:
+        decision.merge(run.apply(each, now))
+    result = DryRun(verb=verb, status_now=status_now, status_after=run.state.status)
+    if verb in ("start", "resume"):
+        return _with_starts(run, decision, result, loaded.steps)
+    kept = [] if verb == "cleanup" else _step_ids(run, StepStatus.COMPLETED, range(len(run.steps)))
+    if verb == "pause":
+        running = [run.plans[step.position].step_id for step in run.steps if _goes_on(run, step.position)]
+        reset = _step_ids(run, StepStatus.PENDING, sorted(decision.steps))
+        followers = _followers(run, range(len(run.steps)), "pause", WorkflowStatus.RUNNING)
+        return VerbForecast(structs.replace(result, running=running, kept=kept, reset=reset), followers)
+    cancelled = _step_ids(run, StepStatus.CANCELLED, sorted(decision.steps))
+    jobs = _jobs_to_cancel(run, decision)
+    return VerbForecast(
+        structs.replace(result, cancelled=cancelled, kept=kept, remote_jobs_to_cancel=jobs),
+        _cancelled_children(run, decision) if verb == "cancel" else (),
+    )
+
+
+def _with_starts(run: Run, decision: Decision, result: DryRun, stored: Sequence[StepRecord]) -> VerbForecast:
+    """Add what would become of each step after start or resume. *run* has been changed by *decision*."""
+    at_once, later, running, kept, may_run = list[str](), list[str](), list[str](), list[str](), list[str]()
+    ready = {run.unit_plans[position].position for position in decision.ready} | _questions(decision)
+    decided = {step.position for step in run.steps if step.status in (StepStatus.COMPLETED, StepStatus.RUNNING)}
+    uncertain = uncertain_steps(run.plans, decided)
+    for step, plan in zip(run.steps, run.plans, strict=True):
+        if step.status is StepStatus.COMPLETED:
+            kept.append(plan.step_id)
+        elif _goes_on(run, step.position):
+            running.append(plan.step_id)
+        elif step.position in uncertain and step.status is StepStatus.PENDING:
+            may_run.append(plan.step_id)
+        elif step.status in _OPEN:
+            (at_once if step.position in ready else later).append(plan.step_id)
+    open_steps = [step for step in run.steps if step.status in _OPEN]
+    flow = structs.replace(
+        result,
+        would_run=at_once,
+        would_run_later=later,
+        may_run=may_run,
+        running=running,
+        kept=kept,
+        reset=_step_ids(run, StepStatus.PENDING, sorted(decision.steps)),
+        still_skipped=_step_ids(run, StepStatus.SKIPPED, range(len(run.steps))),
+        still_failed=_step_ids(run, StepStatus.FAILED, range(len(run.steps))),
+        items=[each for step in open_steps if (each := _items(run, step, stored[step.position])) is not None],
+        repeats=[repeat for step in open_steps if (repeat := _repeat(run, step)) is not None],
+    )
+    positions = [step.position for step in open_steps]
+    existing = _followers(run, positions, "resume", WorkflowStatus.PAUSED)
+    return VerbForecast(flow, existing + _continued(run, positions), _new_children(run, positions, stored))
+
+
+def _questions(decision: Decision) -> set[int]:
+    """Return the steps that begin now, after a question: about their condition, their items or their wait."""
+    return {effect.position for effect in decision.effects if isinstance(effect, Evaluate)}
+
+
+def _goes_on(run: Run, position: int) -> bool:
+    """Return whether the step or one of its items has an attempt, or it waits for something from outside."""
+    if (group := _group(run, position)) is not None:
+        return any(run.has_attempt(item.position) for item in group.items)
+    return run.has_attempt(position) or (isinstance(run, FlowRun) and position in run.waits)
+
+
+def _group(run: Run, position: int) -> ItemGroup | None:
+    return run.groups.get(position) if isinstance(run, ItemRun) else None
+
+
+def _items(run: Run, step: StepState, stored: StepRecord) -> DryRunItems | None:
+    """Return the numbers of items of the step; None without `for_each`."""
+    step_id, for_each = stored.plan.step_id, stored.definition.for_each
+    if isinstance(for_each, UnsetType):
+        return None
+    if (group := _group(run, step.position)) is None:
+        total = known_count(for_each)
+        return DryRunItems(step_id, total, total, 0, 0, 0)
+    total, running = len(group.items), sum(run.has_attempt(item.position) for item in group.items)
+    would_run = total - running - group.completed - group.failed
+    return DryRunItems(step_id, total, would_run, running, group.completed, group.failed)
+
+
+def _repeat(run: Run, step: StepState) -> DryRunRepeat | None:
+    """Return the next run of a step that repeats; None for other steps, and with items."""
+    plan = run.plans[step.position]
+    if plan.flow is None or plan.flow.repeat is None or plan.flow.for_each is not None:
+        return None
+    return DryRunRepeat(plan.step_id, (0 if step.flow is None else step.flow.run) + 1, plan.flow.repeat.max)
+
+
+def _jobs_to_cancel(run: Run, decision: Decision) -> list[JobToCancel]:
+    """Return the jobs at providers that would be cancelled. Sub-workflows aren't among them."""
+    return [
+        JobToCancel(
+            run.unit_plans[task.position].step_id,
+            task.provider,
+            task.remote_id,
+            None if task.place is None else task.place.item,
+        )
+        for task in decision.tasks.values()
+        if task.follow_up_until is not None and not _runs_workflow(run, task.position)
+    ]
+
+
+def _step_ids(run: Run, status: StepStatus, positions: Iterable[int]) -> list[str]:
+    """Return the ids of those steps at the *positions* that have the status. Items among them don't count."""
+    steps = (position for position in positions if position < len(run.steps))
+    return [run.plans[position].step_id for position in steps if run.steps[position].status is status]
+
+
+# Sub-workflows
+
+
+def _runs_workflow(run: Run, position: int) -> bool:
+    flow = run.unit_plans[position].flow
+    return flow is not None and flow.runs_workflow
+
+
+def _units(run: Run, positions: Iterable[int]) -> Iterator[StepState]:
+    """Yield those of the steps that run sub-workflows, or their items in place of them."""
+    for position in positions:
+        if _runs_workflow(run, position):
+            group = _group(run, position)
+            yield from [run.steps[position]] if group is None else group.items
+
+
+def _existing(
+    run: Run, units: Iterable[StepState], verb: DryRunVerb, statuses: Iterable[WorkflowStatus]
+) -> list[ExistingChild]:
+    """Return the present sub-workflows of those of the *units* that have one."""
+    return [
+        ExistingChild(
+            run.unit_plans[unit.position].step_id,
+            unit.place.item if isinstance(unit, ItemState) else None,
+            unit.flow.child,
+            verb,
+            frozenset(statuses),
+        )
+        for unit in units
+        if unit.flow is not None and unit.flow.child is not None
+    ]
+
+
+def _followers(run: Run, positions: Iterable[int], verb: DryRunVerb, status: WorkflowStatus) -> list[ExistingChild]:
+    """Return the sub-workflows of attempts that continue: they follow their parent."""
+    units = [unit for unit in _units(run, positions) if run.has_attempt(unit.position)]
+    return _existing(run, units, verb, [status])
+
+
+def _continued(run: Run, positions: Iterable[int]) -> list[ExistingChild]:
+    """Return the sub-workflows that the next attempts at their steps or items continue."""
+    waiting = (unit for unit in _units(run, positions) if unit.status in _OPEN and not run.has_attempt(unit.position))
+    return _existing(run, waiting, "resume", _STOPPED)
+
+
+def _cancelled_children(run: Run, decision: Decision) -> list[ExistingChild]:
+    stopped = [run.units[task.position] for task in decision.tasks.values() if task.follow_up_until is not None]
+    units = (unit for unit in stopped if _runs_workflow(run, unit.position))
+    return _existing(run, units, "cancel", set(WorkflowStatus) - TERMINAL_STATUSES)
+
+
+def _new_children(run: Run, positions: Iterable[int], stored: Sequence[StepRecord]) -> list[NewChild]:
+    """Return one entry for each step that would create a sub-workflow, or at least one."""
+    creating = dict.fromkeys(
+        run.unit_plans[unit.position].position
+        for unit in _units(run, positions)
+        if unit.status in _OPEN and (unit.flow is None or unit.flow.child is None)
+    )
+    steps = [stored[position] for position in creating]
+    return [NewChild(step.plan.step_id, step.definition.config[SUB_DEFINITION]) for step in steps]

@@ -1,0 +1,24 @@
+"""Steps that run sub-workflows, and these sub-workflows in a running service."""
+
+import asyncio
+from typing import Any
+
+from support.service.live_service import Service
+
+
+def runs(*steps: dict[str, Any], step_id: str = "sub", inputs: Any = None, **members: Any) -> dict[str, Any]:
+    """A step that runs a sub-workflow of these steps."""
+    config: dict[str, Any] = {"workflow": {"name": "a child", "steps": list(steps)}}
+    if inputs is not None:
+        config["inputs"] = inputs
+    return {"id": step_id, "task_type": "SUBWORKFLOW", "config": config, **members}
+
+
+async def child_of(service: Service, workflow: dict[str, Any]) -> str:
+    """Return the id of the sub-workflow that the only step runs, once it exists."""
+    async with asyncio.timeout(10):
+        while True:
+            for event in await service.events(workflow["id"]):
+                if event["type"] == "step.waiting":
+                    return str(event["data"]["workflow_id"])
+            await asyncio.sleep(0.01)
