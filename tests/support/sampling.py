@@ -16,6 +16,13 @@ FULL: Final = bool(os.environ.get("STEPWELL_TEST_FULL"))
 DAY: Final = os.environ.setdefault("TEST_DAY", str(int(time.time() // 86_400)))
 
 Row = TypeVar("Row")
+Option = TypeVar("Option")
+
+
+def daily_choices(rows: Iterable[Row], options: Iterable[Option]) -> list[tuple[Row, Option]]:
+    """Return each of the rows with one of the options, or with each of them if `FULL`."""
+    every, chance = list(options), random.Random(f"{DAY} {sys.version_info.minor}")
+    return [(row, option) for row in rows for option in (every if FULL else [chance.choice(every)])]
 
 
 def daily_sample(rows: Iterable[Row], count: int) -> list[Row]:

@@ -38,9 +38,9 @@ BEFORE, AFTER, LATE = "before", "after", "late"
 
 class FailingStore:
     """Hands everything on to *inner*. `faults` are taken one a write; `inserts`, `loads`, `claims`, `admits` likewise.
-    While `gate` is clear no write begins, and while `looks` is clear no status is read. `batches` are the ids of every
-    write that was tried. Writes about the workflows `refuse` are refused, and those that leave one of `refuse_running`
-    RUNNING.
+    While `gate` is clear no write begins, while `answers` is clear none is answered, and while `looks` is clear no
+    status is read. `batches` are the ids of every write that was tried, `committed` those that were written. Writes
+    about the workflows `refuse` are refused, and those that leave one of `refuse_running` RUNNING.
     """
 
     def __init__(self, inner: WorkflowStore) -> None:
@@ -57,25 +57,31 @@ class FailingStore:
         self.refuse_running: set[UUID] = set()
         self.gate = asyncio.Event()
         self.gate.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.looks = asyncio.Event()
         self.looks.set()
         self.delays: deque[float] = deque()
         self.late: list[tuple[TenantScope, NewWorkflow]] = []
         self.batches: list[list[UUID]] = []
+        self.committed: list[UUID] = []
         self.commits = self.claimed = self.waiting_counts = self.admissions = 0
 
     async def write(self, batch: Sequence[Decision]) -> set[UUID]:
-        self.batches.append([decision.workflow.id for decision in batch])
+        ids = [decision.workflow.id for decision in batch]
+        self.batches.append(ids)
         if self.delays:
             await asyncio.sleep(self.delays.popleft())
         await self.gate.wait()
         running = {each.workflow.id for each in batch if each.workflow.status is WorkflowStatus.RUNNING}
-        if self.refuse & set(self.batches[-1]) or self.refuse_running & running:
+        if self.refuse & set(ids) or self.refuse_running & running:
             raise ValueError("refused")
         fault = self.faults.popleft() if self.faults else None
         before(fault)
         lost = await self.inner.write(batch)
         self.commits += 1
+        self.committed += ids
+        await self.answers.wait()
         after(fault)
         return lost
 

@@ -1,0 +1,321 @@
+"""All ordered pairs of what can happen to a workflow that waits, and to its sub-workflow: each has one legal outcome.
+
+`support.workflows.flow_races` has the workflow and the table of outcomes. Each pair is tried with the approval and the
+signal of the parent, of its sub-workflow, and of a sub-workflow that is parked. The second event comes after the first
+one, or while the checkpoint of the first is under way: before its commit, or between its commit and its answer. CI
+tries each pair at one of these moments, drawn by the day. All of them:
+
+    STEPWELL_TEST_FULL=1 python -m pytest tests/engine/execution/test_flow_races.py
+
+What must hold for each pair:
+- The outcome is the one of the table. It names the answers to both, and the state that the workflow is in.
+- An answer of 200 means that its effect is stored, and survives the death of the process. Without an answer, the effect
+  is stored as a whole or not at all.
+- A decision is taken once. The second one gets a 409 that says who decided.
+- The events have no gap, and tell the statuses of all steps. None follows the end of the workflow, and none of a step
+  that of the step, except by resume.
+- The workflow can be brought to its end from there: it completes, with each step as its condition, its dependencies and
+  the decision say. If it was cancelled, so is its sub-workflow, and no job goes on.
+- Each attempt has at most one job, and no step or item has two: none is paid twice. Each step has one sub-workflow.
+- A process that was thought dead changes nothing when it goes on.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import msgspec
+import pytest
+import pytest_asyncio
+
+from stepwell.domain.model import HistoryEvent
+from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.testing import ManualClock, MemoryDatabase
+from stepwell.testing.memory_tables import WorkflowRow
+from support.database.failing_store import FailingStore, nothing_left, scheduler_of, use_failing_store
+from support.database.killable import KillableProcess
+from support.providers.held_jobs import HeldJobs, paid_for
+from support.providers.scripted import eventually
+from support.sampling import daily_choices
+from support.service.event_replay import fold
+from support.service.live_service import ENDED, running_service, step_of
+from support.workflows.delays import in_memory
+from support.workflows.flow_races import (
+    DEATH,
+    LIMIT_S,
+    PAIRS,
+    TABLE,
+    Moment,
+    Outcome,
+    Target,
+    check_order,
+    legal,
+    steps_for,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+WORKFLOWS = "/api/v1/workflows/"
+_PASSES = 100  # of the event loop, within which a request has reached the run of its workflow
+
+
+def tries(*, with_death: bool) -> list[Any]:
+    """Return what the tests try: each pair with each target, at one of the moments."""
+    pairs = [pair for pair in PAIRS if (DEATH in pair) is with_death]
+    chosen = daily_choices(product(pairs, Target), Moment)
+    return [
+        pytest.param(pair, target, moment, id="-".join((*pair, target, moment))) for (pair, target), moment in chosen
+    ]
+
+
+class Stage:
+    """The processes of a test, one after the other, on one database."""
+
+    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+        self.clock, self.jobs, self._folder, self._stack = ManualClock(), HeldJobs(), folder, stack
+        self.memory = MemoryDatabase(self.clock)
+
+    async def start(self, *, wait_for_claims: bool = True) -> None:
+        """Start a process, which takes over what the one before it has left."""
+        self.process = KillableProcess(self.memory)
+        serving = running_service(
+            self.process, self._folder, providers=[self.jobs], grace_s=1, wait_for_claims=wait_for_claims
+        )
+        self.service = await self._stack.enter_async_context(serving)
+        self.store = use_failing_store(self.service)
+        self._stack.callback(self._go_on, self.process, self.store)
+
+    @staticmethod
+    def _go_on(process: KillableProcess, store: FailingStore) -> None:
+        process.go_on()
+        store.gate.set()
+        store.answers.set()
+
+    async def kill(self, *, wait_for_claims: bool) -> None:
+        """Kill the process, and start the next one."""
+        self.process.kill()
+        await self.start(wait_for_claims=wait_for_claims)
+
+    def row(self, workflow_id: UUID) -> WorkflowRow:
+        return self.memory.tables.workflows[workflow_id]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """The process of all pairs without a death."""
+    async with AsyncExitStack() as stack:
+        stage = Stage(tmp_path_factory.mktemp("races"), stack)
+        await stage.start()
+        yield stage
+
+
+class Race:
+    """A parent whose steps wait or have jobs, and its sub-workflow."""
+
+    def __init__(self, stage: Stage, target: Target, parent: UUID, child: UUID) -> None:
+        self.stage, self.target, self.parent, self.child = stage, target, parent, child
+        self.id = parent if target is Target.PARENT else child
+
+    @classmethod
+    async def begin(cls, stage: Stage, target: Target) -> "Race":
+        parent = UUID((await stage.service.create(*steps_for(target)))["id"])
+        rows = stage.memory.tables.workflows
+
+        def children() -> list[UUID]:
+            return [each for each, row in rows.items() if row.record.state.parent_id == parent]
+
+        def is_ready() -> bool:
+            own = [parent, *children()]
+            return len(own) == 2 and sum(len(rows[each].waits) for each in own) == 2 and len(stage.jobs.of(*own)) == 3
+
+        await eventually(is_ready, "the workflows wait")
+        await eventually(lambda: not scheduler_of(stage.service).checkpointer.held, "all is stored")
+        race = cls(stage, target, parent, children()[0])
+        if target is Target.PARKED:
+            stage.clock.advance(PARK_AFTER_S)
+            await eventually(lambda: in_memory(stage.service) == {str(parent)}, "the sub-workflow is parked")
+        return race
+
+    # What happens
+
+    async def do(self, event: str) -> httpx.Response | None:
+        """Let it happen. Return the answer if it is a request."""
+        client, parent, target = self.stage.service.client, f"{WORKFLOWS}{self.parent}", f"{WORKFLOWS}{self.id}"
+        requests: dict[str, Callable[[], Awaitable[httpx.Response]]] = {
+            "decision": lambda: client.post(f"{target}/steps/ask/decision", json={"choice": "approve"}),
+            "signal": lambda: client.post(f"{target}/signals/word"),
+            "cancel": lambda: client.delete(parent),
+            "pause": lambda: client.post(f"{parent}/pause"),
+            "cleanup": lambda: client.post(f"{parent}/cleanup"),
+        }
+        if event == DEATH:
+            await self.stage.kill(wait_for_claims=False)
+            return None
+        if event == "timeout":
+            self.stage.clock.advance(LIMIT_S)
+            return None
+        return await requests[event]()
+
+    async def both(self, first: str, second: str, moment: Moment) -> list[httpx.Response | None]:
+        """Let both happen. Return their answers."""
+        if first == DEATH:
+            await self.stage.kill(wait_for_claims=moment is Moment.AFTER)
+            return [None, await self.do(second)]
+        if moment is Moment.AFTER or first == "cleanup":  # which is refused, so nothing is written
+            answer = await self.do(first)
+            await self.until_settled(first)
+            return [answer, await self.do(second)]
+        async with asyncio.TaskGroup() as group, self._held_up(first, moment) as is_under_way:
+            doing = group.create_task(self.do(first), name="first")
+            await eventually(is_under_way, "its checkpoint is under way")
+            if second == DEATH:
+                await self.do(second)
+                doing.cancel()
+                return [None, None]
+            following = group.create_task(self.do(second), name="second")
+            for _ in range(_PASSES):
+                await asyncio.sleep(0)
+            if moment is Moment.UNCOMMITTED:
+                answers = [each.result() for each in (doing, following) if each.done()]
+                assert 200 not in [each.status_code for each in answers if each is not None], "not before its commit"
+        return [doing.result(), following.result()]
+
+    @asynccontextmanager
+    async def _held_up(self, event: str, moment: Moment) -> AsyncIterator[Callable[[], bool]]:
+        """Hold up all checkpoints within the context. Yield what says whether one of *event* is under way."""
+        store, changed = self.stage.store, {"timeout": {self.parent, self.child}}
+        own = changed.get(event, {self.id if event in ("decision", "signal") else self.parent})
+        tried, committed = len(store.batches), len(store.committed)
+        held = store.gate if moment is Moment.UNCOMMITTED else store.answers
+
+        def is_under_way() -> bool:
+            batches = store.batches[tried:] if moment is Moment.UNCOMMITTED else [store.committed[committed:]]
+            return any(own.intersection(batch) for batch in batches)
+
+        held.clear()
+        try:
+            yield is_under_way
+        finally:
+            if self.stage.store is store:  # its process lives
+                held.set()
+
+    async def until_settled(self, event: str) -> None:
+        """Wait until the sub-workflow has followed, and the time-out is recorded."""
+        if event == "timeout":
+            await eventually(lambda: not self.stage.row(self.id).waits, "the time-out is recorded")
+        await eventually(self._has_followed, "the sub-workflow has followed")
+
+    def _has_followed(self) -> bool:
+        parent, child = (self.stage.row(each).record.state for each in (self.parent, self.child))
+        status = parent.status
+        return child.status in ENDED if status in ENDED else child.status == status
+
+    # What came of it
+
+    async def outcome(self, answers: list[httpx.Response | None]) -> Outcome:
+        codes = [None if answer is None else answer.status_code for answer in answers]
+        service = self.stage.service
+        shown = await service.get(str(self.id))
+        ask, word = step_of(shown, "ask"), step_of(shown, "word")
+        result = ask["result"]
+        decided = ask["status"] if result is None else f"{result['choice']} by {result['by']}"
+        return Outcome(codes[0], codes[1], (await service.get(str(self.parent)))["status"], decided, word["status"])
+
+    async def finish(self) -> None:
+        """Bring the parent to its end, and check everything."""
+        service = self.stage.service
+        if self.stage.row(self.parent).record.status == "PAUSED":
+            assert (await service.verb(str(self.parent), "resume")).status_code == 200
+            await self.until_settled("resume")
+        if self.stage.row(self.parent).record.status == "RUNNING":
+            for workflow in (self.parent, self.child):
+                path = f"{WORKFLOWS}{workflow}"
+                await service.client.post(f"{path}/steps/ask/decision", json={"choice": "approve"})
+                await service.client.post(f"{path}/signals/word")
+            await eventually(self._completes, "it completes")
+            await self._check_completed()
+        else:
+            await eventually(self._has_followed, "the sub-workflow is cancelled too")
+        jobs = self.stage.jobs.of(self.parent, self.child)
+        await eventually(lambda: all(job.ended.is_set() for job in jobs), "no job goes on")
+        await eventually(lambda: nothing_left(service), "the engine is empty")
+        for workflow in (self.parent, self.child):
+            await self._check_history(workflow)
+        assert max(paid_for(jobs).values()) == 1
+        assert (
+            len(
+                [
+                    row
+                    for row in self.stage.memory.tables.workflows.values()
+                    if row.record.state.parent_id == self.parent
+                ]
+            )
+            == 1
+        )
+
+    def _completes(self) -> bool:
+        for job in self.stage.jobs.of(self.parent, self.child):
+            self.stage.jobs.end(job)
+        return self.stage.row(self.parent).record.status in ENDED
+
+    async def _check_completed(self) -> None:
+        parent, child = [await self.stage.service.get(str(each)) for each in (self.parent, self.child)]
+        approved = step_of(parent, "ask")["result"]["approved"]
+        assert (parent["status"], child["status"]) == ("COMPLETED", "COMPLETED"), (parent["errors"], child["errors"])
+        assert {step["step_id"]: step["status"] for step in parent["steps"]} == {
+            "ask": "COMPLETED",
+            "word": "COMPLETED",
+            "each": "COMPLETED",
+            "fails": "FAILED",
+            "taken": "COMPLETED" if approved else "SKIPPED",
+            "sub": "COMPLETED",
+            "last": "COMPLETED",
+        }
+        jobs = {("each", 0), ("each", 1), ("each", 2), ("fails", None), ("deep", None)}
+        assert set(paid_for(self.stage.jobs.of(self.parent, self.child))) == jobs | (
+            {("taken", None)} if approved else set()
+        )
+
+    async def _check_history(self, workflow: UUID) -> None:
+        events = await self.stage.service.events(str(workflow))
+        check_order(events)
+        steps = self.stage.row(workflow).record.steps or ()
+        statuses = {step.plan.step_id: step.state.status for step in steps}
+        found = fold(msgspec.convert(events, list[HistoryEvent]), statuses)
+        assert found == (self.stage.row(workflow).record.status, [*statuses.values()])
+
+
+async def check(race: Race, pair: tuple[str, str], moment: Moment) -> None:
+    answers = await race.both(*pair, moment)
+    await race.until_settled("timeout" if "timeout" in pair else "")
+    assert await race.outcome(answers) in legal(pair, race.target, moment)
+    if pair == ("decision", "decision"):
+        assert answers[1] is not None
+        assert "tester" in answers[1].json()["detail"]
+    await race.finish()
+
+
+@pytest.mark.parametrize(("pair", "target", "moment"), tries(with_death=False))
+async def test_a_pair_of_events_has_one_legal_outcome(
+    stage: Stage, pair: tuple[str, str], target: Target, moment: Moment
+) -> None:
+    await check(await Race.begin(stage, target), pair, moment)
+
+
+@pytest.mark.parametrize(("pair", "target", "moment"), tries(with_death=True))
+async def test_an_event_and_the_death_of_the_process_have_one_legal_outcome(
+    tmp_path: Path, pair: tuple[str, str], target: Target, moment: Moment
+) -> None:
+    async with AsyncExitStack() as stack:
+        stage = Stage(tmp_path, stack)
+        await stage.start()
+        await check(await Race.begin(stage, target), pair, moment)
+
+
+async def test_the_table_has_every_ordered_pair() -> None:
+    assert TABLE.keys() == set(PAIRS)

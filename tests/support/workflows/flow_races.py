@@ -1,0 +1,176 @@
+"""What happens to a workflow with flow control, two things at a time: the workflow, and the legal outcomes.
+
+The workflow has an approval and a signal, both with and without the sub-workflow that it runs, an optional step, a
+step with a condition, and a step with items of which two run. Two events happen to it, in this order: a decision, the
+time-out of the approval, a signal, cancel, pause, cleanup, or the death of its process.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from itertools import product
+from typing import Any, NamedTuple
+
+from stepwell.contract.enums import EventType
+from support.providers.scripted import passthrough_step, scripted_step
+
+LIMIT_S = 60.0
+_ASK = {"on_timeout": "reject", "on_reject": "continue"}
+WAITS, DONE, GONE, APPROVED, LATE = "RUNNING", "COMPLETED", "CANCELLED", "approve by tester", "reject by stepwell"
+
+
+class Target(StrEnum):
+    """The workflow whose approval and signal are meant. All verbs are for the parent.
+
+    PARKED: that of the sub-workflow, which has left memory before.
+    """
+
+    PARENT = "parent"
+    CHILD = "child"
+    PARKED = "parked"
+
+
+class Moment(StrEnum):
+    """When the second event happens: after all of the first, while its checkpoint isn't committed, or while that is
+    committed and its process doesn't know yet.
+    """
+
+    AFTER = "after"
+    UNCOMMITTED = "uncommitted"
+    UNANSWERED = "unanswered"
+
+
+class Outcome(NamedTuple):
+    """The answers to both (None: it is no request), the parent's status, and how approval and signal of the target
+    stand.
+    """
+
+    first: int | None
+    second: int | None
+    status: str
+    ask: str
+    word: str
+
+
+DEATH = "death"
+UNTOUCHED = Outcome(None, None, "RUNNING", WAITS, WAITS)
+# Cancel isn't allowed from PAUSED, and cleanup not from RUNNING.
+_ONE = {
+    "decision": Outcome(200, None, "RUNNING", APPROVED, WAITS),
+    "timeout": Outcome(None, None, "RUNNING", LATE, WAITS),
+    "cancel": Outcome(200, None, "CANCELLED", GONE, GONE),
+    "pause": Outcome(200, None, "PAUSED", WAITS, WAITS),
+    "cleanup": Outcome(409, None, "RUNNING", WAITS, WAITS),
+    "signal": Outcome(200, None, "RUNNING", WAITS, DONE),
+}
+_TWO = {
+    ("decision", "decision"): Outcome(200, 409, "RUNNING", APPROVED, WAITS),
+    ("decision", "timeout"): Outcome(200, None, "RUNNING", APPROVED, WAITS),
+    ("decision", "cancel"): Outcome(200, 200, "CANCELLED", APPROVED, GONE),
+    ("decision", "pause"): Outcome(200, 200, "PAUSED", APPROVED, WAITS),
+    ("decision", "cleanup"): Outcome(200, 409, "RUNNING", APPROVED, WAITS),
+    ("decision", "signal"): Outcome(200, 200, "RUNNING", APPROVED, DONE),
+    ("timeout", "decision"): Outcome(None, 409, "RUNNING", LATE, WAITS),
+    ("timeout", "cancel"): Outcome(None, 200, "CANCELLED", LATE, GONE),
+    ("timeout", "pause"): Outcome(None, 200, "PAUSED", LATE, WAITS),
+    ("timeout", "cleanup"): Outcome(None, 409, "RUNNING", LATE, WAITS),
+    ("timeout", "signal"): Outcome(None, 200, "RUNNING", LATE, DONE),
+    ("cancel", "decision"): Outcome(200, 409, "CANCELLED", GONE, GONE),
+    ("cancel", "timeout"): Outcome(200, None, "CANCELLED", GONE, GONE),
+    ("cancel", "cancel"): Outcome(200, 409, "CANCELLED", GONE, GONE),
+    ("cancel", "pause"): Outcome(200, 409, "CANCELLED", GONE, GONE),
+    ("cancel", "cleanup"): Outcome(200, 200, "CANCELLED", GONE, GONE),
+    ("cancel", "signal"): Outcome(200, 409, "CANCELLED", GONE, GONE),
+    ("pause", "decision"): Outcome(200, 200, "PAUSED", APPROVED, WAITS),
+    ("pause", "timeout"): Outcome(200, None, "PAUSED", LATE, WAITS),
+    ("pause", "cancel"): Outcome(200, 409, "PAUSED", WAITS, WAITS),
+    ("pause", "pause"): Outcome(200, 409, "PAUSED", WAITS, WAITS),
+    ("pause", "cleanup"): Outcome(200, 200, "CANCELLED", GONE, GONE),
+    ("pause", "signal"): Outcome(200, 200, "PAUSED", WAITS, DONE),
+    ("cleanup", "decision"): Outcome(409, 200, "RUNNING", APPROVED, WAITS),
+    ("cleanup", "timeout"): Outcome(409, None, "RUNNING", LATE, WAITS),
+    ("cleanup", "cancel"): Outcome(409, 200, "CANCELLED", GONE, GONE),
+    ("cleanup", "pause"): Outcome(409, 200, "PAUSED", WAITS, WAITS),
+    ("cleanup", "cleanup"): Outcome(409, 409, "RUNNING", WAITS, WAITS),
+    ("cleanup", "signal"): Outcome(409, 200, "RUNNING", WAITS, DONE),
+    ("signal", "decision"): Outcome(200, 200, "RUNNING", APPROVED, DONE),
+    ("signal", "timeout"): Outcome(200, None, "RUNNING", LATE, DONE),
+    ("signal", "cancel"): Outcome(200, 200, "CANCELLED", GONE, DONE),
+    ("signal", "pause"): Outcome(200, 200, "PAUSED", WAITS, DONE),
+    ("signal", "cleanup"): Outcome(200, 409, "RUNNING", WAITS, DONE),
+    ("signal", "signal"): Outcome(200, 409, "RUNNING", WAITS, DONE),
+}
+_WITH_DEATH = {
+    (DEATH, DEATH): UNTOUCHED,
+    **{(event, DEATH): outcome for event, outcome in _ONE.items()},
+    **{(DEATH, event): outcome._replace(first=None, second=outcome.first) for event, outcome in _ONE.items()},
+}
+TABLE: Mapping[tuple[str, str], Outcome] = _TWO | _WITH_DEATH
+EVENTS = (*_ONE, DEATH)
+PAIRS = [pair for pair in product(EVENTS, repeat=2) if pair != ("timeout", "timeout")]
+
+
+def legal(pair: tuple[str, str], target: Target, moment: Moment) -> set[Outcome]:
+    """Return the outcomes that are legal."""
+    first, second = pair
+    outcome = TABLE[pair]
+    if second == DEATH and moment is not Moment.AFTER and first not in (DEATH, "cleanup"):
+        outcome = outcome._replace(first=None)  # the client got no answer
+        if moment is Moment.UNCOMMITTED and first != "timeout":
+            return {UNTOUCHED}
+    legal = {outcome}
+    if moment is not Moment.AFTER and target is not Target.PARENT and DEATH not in pair:
+        # They may be for different workflows, and then the second may come before the first reaches its own.
+        swapped = TABLE[second, first]
+        legal.add(swapped._replace(first=swapped.second, second=swapped.first))
+    return legal
+
+
+def steps_for(target: Target) -> list[dict[str, Any]]:
+    """Return the steps of the parent. The approval of the target has a time-out, and the other one has none."""
+
+    def asks(*, limited: bool) -> dict[str, Any]:
+        return {"id": "ask", "task_type": "APPROVAL", "config": _ASK | {"timeout_s": LIMIT_S} if limited else {}}
+
+    word = {"id": "word", "task_type": "SIGNAL"}
+    steps = [asks(limited=target is not Target.PARENT), word, scripted_step("deep", "ask")]
+    return [
+        asks(limited=target is Target.PARENT),
+        word,
+        scripted_step("each", for_each={"count": 3, "max_concurrency": 2}),
+        scripted_step("fails", optional=True),
+        scripted_step("taken", when="ask.approved"),
+        {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": {"name": "a child", "steps": steps}}},
+        passthrough_step("last", "word", "each", "fails", "taken", "sub", run_if="all_ended"),
+    ]
+
+
+# What may follow the end of a workflow: news about attempts that were given up, and what is no part of its run.
+_AFTER_END = {
+    EventType.STEP_CANCEL_SETTLED,
+    EventType.WORKFLOW_UPDATED,
+    EventType.WORKFLOW_CLEANED,
+    EventType.WORKFLOW_FILES_DELETED,
+}
+_ENDS = {EventType.WORKFLOW_COMPLETED, EventType.WORKFLOW_FAILED, EventType.WORKFLOW_CANCELLED}
+_MAY_BE_CANCELLED = {EventType.STEP_FAILED, EventType.STEP_SKIPPED}
+_STEP_ENDS = {EventType.STEP_COMPLETED, EventType.STEP_CANCELLED} | _MAY_BE_CANCELLED
+
+
+def check_order(events: Iterable[Mapping[str, Any]]) -> None:
+    """Check that nothing follows the end of the workflow, nor that of a step or item.
+
+    Except: resume begins anew, and with the workflow also steps are cancelled that FAILED or are SKIPPED.
+    """
+    ends: dict[tuple[str | None, int | None], str] = {}
+    for number, event in enumerate(events, 1):
+        assert event["id"] == number, "no event is missing"
+        kind, data = event["type"], event["data"]
+        unit = event["step_id"], data.get("item")
+        if kind == EventType.WORKFLOW_RESUMED:
+            ends.clear()
+        elif kind not in _AFTER_END:
+            assert (None, None) not in ends, f"{kind} follows the end"
+            again = kind == EventType.STEP_CANCELLED and ends.get(unit) in _MAY_BE_CANCELLED
+            assert unit == (None, None) or unit not in ends or again, f"{kind} follows the end of {unit}"
+        if (kind in _STEP_ENDS and not data.get("held_back")) or kind in _ENDS:
+            ends[unit] = kind
