@@ -77,7 +77,7 @@ from stepwell.engine.read_service import ReadService
 from stepwell.engine.service import Services, WorkflowService
 from stepwell.engine.shared_reads import SharedReads
 from stepwell.engine.sub_workflows.child_attempts import ChildAttempts
-from stepwell.engine.sub_workflows.child_creator import ChildCreator
+from stepwell.engine.sub_workflows.child_builder import ChildBuilder
 from stepwell.engine.sub_workflows.child_ends import ChildEnds
 from stepwell.engine.sub_workflows.child_follower import ChildFollower
 from stepwell.engine.sub_workflows.child_inserter import ChildInserter
@@ -431,9 +431,9 @@ def _build_sub_workflows(
     children = StoredChildren(database.workflow_store, database.reader, change, clock, new_id)
     validator = ChildValidator(engine.catalog, inputs, engine.expressions, webhooks.service.check_url, clock)
     inserter = ChildInserter(database.workflow_store, admission, engine.bus, engine.lease)
-    creator = ChildCreator(children, validator, inserter, clock, new_id)
+    builder = ChildBuilder(children, validator, clock, new_id)
     follower = ChildFollower(engine.scheduler, admission, children, ChildEnds(children, engine.runner.judge))
-    engine.runner.use(ChildAttempts(engine.scheduler, children, creator, follower, clock))
+    engine.runner.use(ChildAttempts(engine.scheduler, children, builder, inserter, follower, clock))
     engine.scheduler.use(follower)
     engine.scheduler.listen(follower)
     return follower

@@ -151,14 +151,23 @@ class ParentLink(Struct, frozen=True):
 class ChildInsertion(Enum):
     """The result of storing a sub-workflow.
 
-    NEW: it is stored. STORED: it was stored before. FULL: its root has had the most sub-workflows. LOST: the caller
-    doesn't own the parent any more.
+    NEW: it is stored. STORED: it was stored before. LOST: the caller doesn't own the parent any more, or the attempt
+    has ended. Else its root may have no more: TOO_MANY sub-workflows, TOO_MANY_STEPS of them, or TOO_LARGE definitions.
     """
 
     NEW = auto()
     STORED = auto()
-    FULL = auto()
     LOST = auto()
+    TOO_MANY = auto()
+    TOO_MANY_STEPS = auto()
+    TOO_LARGE = auto()
+
+
+class ParentAttempt(Struct, frozen=True):
+    """The attempt of a parent that stores a sub-workflow, and the process that runs the parent."""
+
+    owner: UUID
+    task_id: UUID
 
 
 class WorkflowRecord(Struct):

@@ -31,6 +31,17 @@ def definition_size(text: bytes) -> int:
     return max(len(text), count_values(text).values * _BYTES_A_VALUE)  # exact, because strings may be full of commas
 
 
+class RootLimits(Struct, frozen=True):
+    """What all sub-workflows of a root may have together, deleted ones included: their number, their steps, and the
+    bytes of their definitions (`definition_size`). Without them, one definition of 16 MB would be stored once for each
+    item.
+    """
+
+    sub_workflows: int = 10_000
+    steps: int = 1_000_000
+    definition_bytes: int = 1024**3
+
+
 class TenantLimit(Struct, frozen=True, forbid_unknown_fields=True):
     """A tenant's own bounds. None: the service's bound for each tenant."""
 

@@ -26,6 +26,7 @@ from stepwell.domain.records import (
     LoadedWorkflow,
     NewWorkflow,
     Ownership,
+    ParentAttempt,
     StepRecord,
     StoredDecision,
     StoredInputs,
@@ -41,6 +42,7 @@ from stepwell.domain.records import (
     WorkflowRecord,
 )
 from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.workflow_limits import RootLimits
 
 CONCURRENT_WRITES: Final = 2  # the most calls of `WorkflowStore.write` at a time
 PAUSED_A_PAGE: Final = 100  # the most PAUSED workflows that `WorkflowStore.unpark` returns
@@ -59,10 +61,12 @@ class WorkflowStore(Protocol):
         Raises `Forbidden` outside of *scope*, and `StillRunning` for a reservation that another attempt has taken over.
         """
 
-    async def insert_child(self, scope: TenantScope, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+    async def insert_child(
+        self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
+    ) -> ChildInsertion:
         """Store the sub-workflow as `insert` does, unless it is stored already. It has a `parent`, and no reservation.
 
-        *parent_owner* is the process that runs the parent. A root has at most *most* in all.
+        It isn't stored if *attempt* has ended: then its follow-up may have looked for the sub-workflow already.
         """
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:

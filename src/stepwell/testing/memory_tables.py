@@ -149,8 +149,8 @@ class WaitRow(Struct, frozen=True):
 
 class WorkflowRow(Struct):
     """A workflow with its steps, tasks and events. `record` contains the steps with their results, and an empty
-    summary. `named` are the ids of the tasks whose files the definition names. `child_ends` and `sub_workflows` are as
-    in the table.
+    summary. `named` are the ids of the tasks whose files the definition names. The counts from
+    `child_ends` on are as in the table.
     """
 
     record: WorkflowRecord
@@ -167,6 +167,8 @@ class WorkflowRow(Struct):
     items: dict[ItemPlace, ItemState] = field(default_factory=dict)
     child_ends: int = 0
     sub_workflows: int = 0
+    sub_workflow_steps: int = 0
+    sub_workflow_bytes: int = 0
 
     @property
     def is_understood(self) -> bool:

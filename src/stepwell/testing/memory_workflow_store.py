@@ -20,11 +20,12 @@ from stepwell.domain.records import (
     ChildInsertion,
     LoadedWorkflow,
     NewWorkflow,
+    ParentAttempt,
     UnparkedWorkflows,
     WaitingCount,
 )
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.workflow_limits import places_of
+from stepwell.domain.workflow_limits import RootLimits, places_of
 from stepwell.ports.storage import PAUSED_A_PAGE, POSTPONED_S
 from stepwell.testing.memory_costs import count_cost
 from stepwell.testing.memory_item_results import stored_result
@@ -44,19 +45,26 @@ class MemoryWorkflowStore:
         await self._tables.round_trip()
         self._insert(scope, new)
 
-    async def insert_child(self, scope: TenantScope, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+    async def insert_child(
+        self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
+    ) -> ChildInsertion:
         await self._tables.round_trip()
         place = new.record.parent
         assert place is not None
         parent, root = self._tables.workflows.get(place.workflow_id), self._tables.workflows.get(place.root_id)
         if new.record.state.id in self._tables.workflows:
             return ChildInsertion.STORED
-        if root is not None and root.sub_workflows >= most:
-            return ChildInsertion.FULL
-        if parent is None or root is None or parent.record.state.owner != parent_owner:
+        if root is not None and (full := _bound_reached(root, new, limits)) is not None:
+            return full
+        if parent is None or root is None or parent.record.state.owner != attempt.owner:
+            return ChildInsertion.LOST
+        task = parent.tasks.get(attempt.task_id)
+        if task is None or task.task.status is not TaskStatus.RUNNING:
             return ChildInsertion.LOST
         self._insert(scope, new)
         root.sub_workflows += 1
+        root.sub_workflow_steps += new.record.total_steps
+        root.sub_workflow_bytes += new.definition_bytes
         return ChildInsertion.NEW
 
     def _insert(self, scope: TenantScope, new: NewWorkflow) -> None:
@@ -459,3 +467,14 @@ def _open_tasks(row: WorkflowRow) -> list[Task]:
         for task in tasks
         if (task.id in latest and task.status is TaskStatus.RUNNING) or task.follow_up_until is not None
     ]
+
+
+def _bound_reached(root: WorkflowRow, new: NewWorkflow, limits: RootLimits) -> ChildInsertion | None:
+    """Return the bound of the root that another sub-workflow would exceed."""
+    if root.sub_workflows >= limits.sub_workflows:
+        return ChildInsertion.TOO_MANY
+    if root.sub_workflow_steps + new.record.total_steps > limits.steps:
+        return ChildInsertion.TOO_MANY_STEPS
+    if root.sub_workflow_bytes + new.definition_bytes > limits.definition_bytes:
+        return ChildInsertion.TOO_LARGE
+    return None

@@ -19,8 +19,9 @@ from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.setting_values import Networks
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.execution.parking import PARK_AFTER_S
-from stepwell.engine.sub_workflows import child_validator
+from stepwell.engine.sub_workflows import child_inserter, child_validator
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
 from support.database.failing_store import AFTER, nothing_left, scheduler_of, use_failing_store
@@ -288,6 +289,26 @@ async def test_each_item_and_each_run_has_a_sub_workflow_of_its_own(
     ended = await service.until_ended(created["id"])
     assert ended["status"] == "COMPLETED", ended["errors"]
     assert (step_of(ended, "sub")["runs"], step_of(ended, "sub")["result"]["final"]) == (2, {"score": 0.9})
+
+
+@pytest.mark.parametrize(
+    ("limits", "bound"),
+    [
+        (RootLimits(sub_workflows=1), "1 sub-workflows in all depths"),
+        (RootLimits(steps=3), "3 steps together"),
+        (RootLimits(definition_bytes=300), "300 bytes of definitions together"),
+    ],
+)
+async def test_the_step_fails_whose_sub_workflow_would_exceed_a_bound_of_its_root(
+    service: Service, monkeypatch: pytest.MonkeyPatch, limits: RootLimits, bound: str
+) -> None:
+    monkeypatch.setattr(child_inserter, "LIMITS", limits)
+    children = [runs(passthrough_step("a"), passthrough_step("b"), step_id=step_id) for step_id in ("one", "two")]
+    created = await service.create(children[0], children[1] | {"depends_on": ["one"]})
+    failed = await service.until_ended(created["id"])
+    assert statuses_of(failed) == {"one": "COMPLETED", "two": "FAILED"}
+    message = f"two: the sub-workflow can't be created: all those of one root have at most {bound}"
+    assert failed["error_message"] == message
 
 
 async def test_sub_workflows_are_nested(service: Service) -> None:

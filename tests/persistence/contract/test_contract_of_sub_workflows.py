@@ -3,7 +3,8 @@
 What must hold:
 - A sub-workflow that is stored already isn't stored again, whoever tries (F4).
 - A process that has lost the parent stores none, so none is left behind.
-- A root has no more sub-workflows than it may have.
+- All sub-workflows of a root have no more storage than they may have.
+- An attempt that has ended stores none, so none comes after the follow-up of the attempt.
 - A parked parent is due after the end of a sub-workflow that it hasn't seen (F6).
 """
 
@@ -12,26 +13,39 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec import structs
 
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.child_records import ChildRecord, ChildRecords
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Sending, Submitted
 from stepwell.domain.model import Sent
-from stepwell.domain.records import WHOLE, ChildInsertion, ListFilter, NewWorkflow, ParentLink, WorkflowRecord
+from stepwell.domain.records import (
+    WHOLE,
+    ChildInsertion,
+    ListFilter,
+    NewWorkflow,
+    ParentAttempt,
+    ParentLink,
+    WorkflowRecord,
+)
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.parked_workflows import park
-from support.database.stored_workflows import ME, OTHER, Stored, admitted, renamed
-from support.database.sub_workflows import draft_child, end, make_child
+from support.database.stored_workflows import ME, OTHER, Stored, admitted, completed, renamed
+from support.database.sub_workflows import LIMITS, attempt_of, draft_child, end, make_child
 from support.workflows.definitions import body, join
 
 LATER = timedelta(days=1)
 LABELLED = {**body(join("only")), "labels": {"colour": "red"}}
 
 
-async def insert(stored: Stored, new: NewWorkflow, owner: UUID = ME, most: int = 9) -> ChildInsertion:
-    return await stored.workflow_store.insert_child(EVERY_TENANT, new, owner, most)
+async def insert(
+    stored: Stored, parent: ActiveWorkflow, new: NewWorkflow, owner: UUID = ME, limits: RootLimits = LIMITS
+) -> ChildInsertion:
+    attempt = ParentAttempt(owner, await attempt_of(stored, parent))
+    return await stored.workflow_store.insert_child(EVERY_TENANT, new, attempt, limits)
 
 
 async def test_a_sub_workflow_is_read_with_its_place(stored: Stored) -> None:
@@ -76,9 +90,9 @@ async def test_the_sub_workflows_of_a_workflow_are_listed(stored: Stored) -> Non
 async def test_a_sub_workflow_is_stored_once(stored: Stored) -> None:
     parent = await stored.make()
     child, new = draft_child(stored, parent)
-    assert await insert(stored, new) is ChildInsertion.NEW
+    assert await insert(stored, parent, new) is ChildInsertion.NEW
     await stored.write(child, renamed())
-    assert await insert(stored, new) is ChildInsertion.STORED
+    assert await insert(stored, parent, new) is ChildInsertion.STORED
     loaded = await stored.workflow_store.load(EVERY_TENANT, child.workflow_id)
     assert loaded is not None
     assert (loaded.state.name, len(loaded.steps)) == ("m", 2)
@@ -87,34 +101,60 @@ async def test_a_sub_workflow_is_stored_once(stored: Stored) -> None:
 async def test_only_the_process_of_the_parent_stores_a_sub_workflow(stored: Stored) -> None:
     parent = await stored.make()
     child, new = draft_child(stored, parent)
-    assert await insert(stored, new, OTHER) is ChildInsertion.LOST
+    assert await insert(stored, parent, new, OTHER) is ChildInsertion.LOST
     assert await stored.workflow_store.load(EVERY_TENANT, child.workflow_id) is None
     below = await make_child(stored, parent)
     link = ParentLink(below.workflow_id, "a", None, parent.workflow_id, 2)
     _, deeper = draft_child(stored, below, link=link)
-    assert await insert(stored, deeper, OTHER) is ChildInsertion.LOST
-    assert await insert(stored, deeper) is ChildInsertion.NEW
+    assert await insert(stored, below, deeper, OTHER) is ChildInsertion.LOST
+    assert await insert(stored, below, deeper) is ChildInsertion.NEW
     gone = ParentLink(uuid4(), "a", None, parent.workflow_id, 2)
-    assert await insert(stored, draft_child(stored, below, link=gone)[1]) is ChildInsertion.LOST
+    assert await insert(stored, below, draft_child(stored, below, link=gone)[1]) is ChildInsertion.LOST
+
+
+async def test_an_attempt_that_has_ended_stores_no_sub_workflow(stored: Stored) -> None:
+    parent = await stored.make()
+    _, new = draft_child(stored, parent)
+    attempt = ParentAttempt(ME, await attempt_of(stored, parent))
+    await stored.write(parent, completed(attempt.task_id))
+    assert await stored.workflow_store.insert_child(EVERY_TENANT, new, attempt, LIMITS) is ChildInsertion.LOST
+    other = ParentAttempt(ME, uuid4())
+    assert await stored.workflow_store.insert_child(EVERY_TENANT, new, other, LIMITS) is ChildInsertion.LOST
 
 
 async def test_a_sub_workflow_of_another_tenant_is_refused(stored: Stored) -> None:
     parent = await stored.make()
     _, new = draft_child(stored, parent)
+    attempt = ParentAttempt(ME, await attempt_of(stored, parent))
     with pytest.raises(Forbidden):
-        await stored.workflow_store.insert_child(TenantScope("u"), new, ME, 9)
+        await stored.workflow_store.insert_child(TenantScope("u"), new, attempt, LIMITS)
 
 
-async def test_a_root_has_no_more_sub_workflows_than_it_may_have(stored: Stored) -> None:
+@pytest.mark.parametrize(
+    ("limits", "result"),
+    [
+        (RootLimits(2, 99, 9_999), ChildInsertion.TOO_MANY),
+        (RootLimits(9, 5, 9_999), ChildInsertion.TOO_MANY_STEPS),
+        (RootLimits(9, 99, 299), ChildInsertion.TOO_LARGE),
+    ],
+)
+async def test_all_sub_workflows_of_a_root_are_bounded_together(
+    stored: Stored, limits: RootLimits, result: ChildInsertion
+) -> None:
     root, other = await stored.make(), await stored.make()
-    first, new = draft_child(stored, root)
-    assert await insert(stored, new, most=2) is ChildInsertion.NEW
+
+    def draft(above: ActiveWorkflow, link: ParentLink | None = None) -> tuple[ActiveWorkflow, NewWorkflow]:
+        handle, new = draft_child(stored, above, link=link)  # of two steps
+        return handle, structs.replace(new, definition_bytes=100)
+
+    first, new = draft(root)
+    assert await insert(stored, root, new, limits=limits) is ChildInsertion.NEW
     deep = ParentLink(first.workflow_id, "a", None, root.workflow_id, 2)
-    assert await insert(stored, draft_child(stored, first, link=deep)[1], most=2) is ChildInsertion.NEW
+    assert await insert(stored, first, draft(first, deep)[1], limits=limits) is ChildInsertion.NEW
     for above, link in ((root, None), (first, deep)):
-        assert await insert(stored, draft_child(stored, above, link=link)[1], most=2) is ChildInsertion.FULL
-    assert await insert(stored, new, most=2) is ChildInsertion.STORED
-    assert await insert(stored, draft_child(stored, other)[1], most=2) is ChildInsertion.NEW
+        assert await insert(stored, above, draft(above, link)[1], limits=limits) is result
+    assert await insert(stored, root, new, limits=limits) is ChildInsertion.STORED
+    assert await insert(stored, other, draft(other)[1], limits=limits) is ChildInsertion.NEW
 
 
 async def test_a_parent_that_waits_for_its_sub_workflow_is_no_suspect(stored: Stored) -> None:

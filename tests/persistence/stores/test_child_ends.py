@@ -17,16 +17,17 @@ import asyncpg
 import pytest
 
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentLink
+from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentAttempt, ParentLink
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.rows import engine_statements as statements
 from stepwell.persistence.rows.command_statements import PROCESS
 from stepwell.persistence.rows.encode_rows import checkpoint_rows, more_rows
 from stepwell.persistence.rows.flow_statements import UNPARK
 from support.database.parked_workflows import end_wait, make_parked, park, pause_parked, signals
-from support.database.stored_workflows import CHAIN, ME, OTHER, Bench, renamed
-from support.database.sub_workflows import MOST, draft_child, end, make_child
+from support.database.stored_workflows import CHAIN, ME, OTHER, Bench, completed, renamed
+from support.database.sub_workflows import LIMITS, attempt_of, draft_child, end, make_child
 
 LATER = timedelta(days=1)
 
@@ -35,9 +36,11 @@ async def write_by_hand(bench: Bench, decision: Decision) -> None:
     """Run the decision's statement on the connection of the test, which has begun a transaction."""
     child_ends = decision.ended_child_of is not None
     more = more_rows([decision], child_ends=child_ends)
-    assert more is not None
-    statement = statements.CHECKPOINT_AND_CHILD_ENDS if child_ends else statements.CHECKPOINT_AND_FLOW
-    rows = await bench.sql.fetch(statement, *checkpoint_rows([decision], flow=True), *more.parameters(ME))
+    if more is None:
+        rows = await bench.sql.fetch(statements.CHECKPOINT, *checkpoint_rows([decision]))
+    else:
+        statement = statements.CHECKPOINT_AND_CHILD_ENDS if child_ends else statements.CHECKPOINT_AND_FLOW
+        rows = await bench.sql.fetch(statement, *checkpoint_rows([decision], flow=True), *more.parameters(ME))
     assert [row["id"] for row in rows] == [decision.workflow.id]
 
 
@@ -187,7 +190,8 @@ async def test_a_verb_that_has_loaded_the_parent_before_an_end_leaves_it_due(ben
     for change in (None, "signals", "wait"):
         parent = await make_parked(bench, bench.clock.now() + LATER)
         await bench.sql.execute("UPDATE workflows SET owner = $2 WHERE id = $1", parent.workflow_id, ME)
-        child = await make_child(bench, parent, ME)
+        parent.run.state.owner = ME
+        child = await make_child(bench, parent)
         await bench.sql.execute("UPDATE workflows SET owner = NULL WHERE id = $1", parent.workflow_id)
         loaded = await bench.workflow_store.load(EVERY_TENANT, parent.workflow_id)
         assert loaded is not None
@@ -273,11 +277,26 @@ async def test_a_new_sub_workflow_waits_for_its_parent_before_it_locks_the_root(
     parent = await make_child(bench, root)
     link = ParentLink(parent.workflow_id, "a", None, root.workflow_id, 2)
     _, new = draft_child(bench, parent, link=link)
+    attempt = ParentAttempt(ME, await attempt_of(bench, parent))
     async with asyncio.TaskGroup() as group, held(bench, park_later(bench, parent)):
-        inserting = group.create_task(bench.workflow_store.insert_child(EVERY_TENANT, new, ME, MOST))
+        inserting = group.create_task(bench.workflow_store.insert_child(EVERY_TENANT, new, attempt, LIMITS))
         await bench.until_blocked()
         assert not await is_locked(bench, root.workflow_id)
     assert inserting.result() is ChildInsertion.LOST  # the parent is parked, so nobody may start its steps
+
+
+async def test_a_late_statement_stores_no_sub_workflow_of_an_attempt_that_has_ended_meanwhile(bench: Bench) -> None:
+    """It began before the end of the attempt, whose follow-up has found nothing to stop."""
+    root = await bench.make(CHAIN)
+    parent = await make_child(bench, root)
+    attempt = ParentAttempt(ME, await attempt_of(bench, parent))
+    _, new = draft_child(bench, parent, link=ParentLink(parent.workflow_id, "a", None, root.workflow_id, 2))
+    async with asyncio.TaskGroup() as group, held(bench, bench.decide(parent, completed(attempt.task_id))):
+        inserting = group.create_task(bench.workflow_store.insert_child(EVERY_TENANT, new, attempt, LIMITS))
+        await bench.until_blocked()
+    assert inserting.result() is ChildInsertion.LOST
+    owner = await bench.sql.fetchval("SELECT owner FROM workflows WHERE id = $1", parent.workflow_id)
+    assert owner == ME, "only the end of the attempt is the reason"
 
 
 @pytest.mark.parametrize("most", [1, 2])
@@ -292,7 +311,7 @@ async def test_two_statements_that_store_the_same_sub_workflow_at_once_store_it_
 async def test_of_two_sub_workflows_at_once_the_second_may_find_its_root_full(bench: Bench) -> None:
     parent = await bench.make(CHAIN)
     drafts = [draft_child(bench, parent)[1] for _ in range(2)]
-    assert await store_at_once(bench, parent, drafts, 1) == [ChildInsertion.NEW, ChildInsertion.FULL]
+    assert await store_at_once(bench, parent, drafts, 1) == [ChildInsertion.NEW, ChildInsertion.TOO_MANY]
 
 
 async def store_at_once(
@@ -300,10 +319,11 @@ async def store_at_once(
 ) -> list[ChildInsertion]:
     """Store sub-workflows by statements that wait for the parent together. Return the results, NEW first."""
     storing = []
+    attempt, limits = ParentAttempt(ME, await attempt_of(bench, parent)), RootLimits(most)
     async with asyncio.TaskGroup() as group, bench.sql.transaction():
         await bench.sql.execute("SELECT FROM workflows WHERE id = $1 FOR UPDATE", parent.workflow_id)
         for number, new in enumerate(drafts, 1):
-            storing.append(group.create_task(bench.workflow_store.insert_child(EVERY_TENANT, new, ME, most)))
+            storing.append(group.create_task(bench.workflow_store.insert_child(EVERY_TENANT, new, attempt, limits)))
             await bench.until_blocked(number)
     return sorted((each.result() for each in storing), key=lambda each: each is not ChildInsertion.NEW)
 
@@ -332,7 +352,9 @@ async def test_a_claim_never_waits_for_an_end_that_waits_for_it(bench: Bench, *,
     child, new = draft_child(bench, parent)
     while child.workflow_id < between.workflow_id:
         child, new = draft_child(bench, parent)
-    assert await bench.workflow_store.insert_child(EVERY_TENANT, new, ME, MOST) is ChildInsertion.NEW
+    attempt = ParentAttempt(ME, await attempt_of(bench, parent))
+    assert await bench.workflow_store.insert_child(EVERY_TENANT, new, attempt, LIMITS) is ChildInsertion.NEW
+    await bench.write(parent, completed(attempt.task_id))
     store, now = bench.workflow_store, bench.clock.now() + LATER
     transaction = bench.sql.transaction()
     await transaction.start()

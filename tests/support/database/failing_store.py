@@ -17,10 +17,12 @@ from stepwell.domain.records import (
     ChildInsertion,
     LoadedWorkflow,
     NewWorkflow,
+    ParentAttempt,
     UnparkedWorkflows,
     WaitingCount,
 )
 from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
@@ -94,10 +96,12 @@ class FailingStore:
         await self.inner.insert(scope, new)
         after(fault)
 
-    async def insert_child(self, scope: TenantScope, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+    async def insert_child(
+        self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
+    ) -> ChildInsertion:
         fault = self.inserts.popleft() if self.inserts else None
         before(fault)
-        stored = await self.inner.insert_child(scope, new, parent_owner, most)
+        stored = await self.inner.insert_child(scope, new, attempt, limits)
         after(fault)
         return stored
 

@@ -13,7 +13,7 @@ from stepwell.app import Database, DatabaseSource
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Update
+from stepwell.domain.lifecycle.inputs import Admitted, Created, Input, Start, Succeeded, Update
 from stepwell.domain.model import StepState, WorkflowState
 from stepwell.domain.records import LoadedWorkflow, NewWorkflow, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
@@ -173,3 +173,8 @@ def renamed(name: str = "m") -> Update:
 
 def admitted(position: int = 0, task_id: UUID | None = None) -> Admitted:
     return Admitted(position, task_id or uuid4(), 7)
+
+
+def completed(task_id: UUID, position: int = 0) -> Succeeded:
+    """The end of an attempt."""
+    return Succeeded(position, task_id, b"{}")

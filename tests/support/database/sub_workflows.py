@@ -7,12 +7,13 @@ from msgspec import structs
 
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Cancel
-from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentLink
+from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentAttempt, ParentLink
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from support.database.stored_workflows import CHAIN, ME, Workflows
+from support.database.stored_workflows import CHAIN, ME, Workflows, admitted
 
-MOST = 100  # sub-workflows of a root
+LIMITS = RootLimits(sub_workflows=100)
 
 
 def draft_child(
@@ -33,15 +34,23 @@ def draft_child(
     return handle, structs.replace(new, record=structs.replace(new.record, state=state, parent=place))
 
 
-async def make_child(
-    stored: Workflows, parent: ActiveWorkflow, parent_owner: UUID | None = None, **more: Any
-) -> ActiveWorkflow:
+async def make_child(stored: Workflows, parent: ActiveWorkflow, **more: Any) -> ActiveWorkflow:
     """A RUNNING sub-workflow of *parent*."""
     handle, new = draft_child(stored, parent, **more)
-    owner = parent_owner or parent.run.state.owner
+    owner = parent.run.state.owner
     assert owner is not None
-    assert await stored.workflow_store.insert_child(EVERY_TENANT, new, owner, MOST) is ChildInsertion.NEW
+    attempt = ParentAttempt(owner, await attempt_of(stored, parent))
+    assert await stored.workflow_store.insert_child(EVERY_TENANT, new, attempt, LIMITS) is ChildInsertion.NEW
     return handle
+
+
+async def attempt_of(stored: Workflows, parent: ActiveWorkflow) -> UUID:
+    """Return the id of the attempt at the first step of *parent*. It begins unless there is one."""
+    if (task := parent.run.open_task(0)) is None:
+        await stored.write(parent, admitted())
+        task = parent.run.open_task(0)
+        assert task is not None
+    return task.id
 
 
 def end(stored: Workflows, child: ActiveWorkflow) -> Decision:

@@ -2,12 +2,14 @@
 
     attempt ──► create ──► `Submitted` ──► it runs as any workflow ──► it has ended ──► `Succeeded` or `AttemptFailed`
 
-`child_attempts` begins and stops the sub-workflow of an attempt, and `child_creator` creates it, with `child_validator`
-and `child_inserter`. `child_follower` follows those that exist, and `child_ends` reads how one has ended.
+`child_attempts` begins and stops the sub-workflow of an attempt. `child_builder` builds it with `child_validator`, and
+`child_inserter` stores it. `child_follower` follows those that exist, and `child_ends` reads how one has ended.
 `stored_children` has the calls of the store that they share.
 
 What must hold:
 - A sub-workflow is created once: with the id in the row of its step or item, and after `Sending` is committed.
+- The statement that stores a sub-workflow stores none once its attempt has ended. So the follow-up of the attempt,
+  which begins after that, stops what is there, and nothing comes later.
 - What is reported about a sub-workflow is what the database has committed. A message that one has ended only leads to
   a look at it, so a message may get lost: after its parent is loaded, each sub-workflow is looked at (`PauseChild`).
 - A parent that has left memory parked is due if a sub-workflow has ended meanwhile, so that is looked for then.

@@ -7,12 +7,12 @@ from uuid import UUID
 from stepwell.contract.enums import CancelReceipt, WorkflowStatus
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, FollowUpEnded, GiveUp, Sending, Submitted
 from stepwell.domain.model import Sent, Task
-from stepwell.domain.records import ChildInsertion
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.engine.sub_workflows.child_creator import ChildCreator
+from stepwell.engine.sub_workflows.child_builder import ChildBuilder
 from stepwell.engine.sub_workflows.child_follower import ChildFollower, Look
+from stepwell.engine.sub_workflows.child_inserter import ChildInserter
 from stepwell.engine.sub_workflows.stored_children import ENDED, StoredChildren
 from stepwell.ports.clock import Clock
 
@@ -24,12 +24,14 @@ class ChildAttempts:
         self,
         scheduler: Scheduler,
         children: StoredChildren,
-        creator: ChildCreator,
+        builder: ChildBuilder,
+        inserter: ChildInserter,
         follower: ChildFollower,
         clock: Clock,
     ) -> None:
-        self._scheduler, self._children, self._creator = scheduler, children, creator
-        self._follower, self._clock = follower, clock
+        self._scheduler, self._children = scheduler, children
+        self._builder, self._inserter, self._follower = builder, inserter, follower
+        self._clock = clock
 
     async def create(self, parent_id: UUID, task: Task, inputs: Mapping[str, Any], control: AttemptControl) -> None:
         """Create the sub-workflow of an attempt, or continue it, and report that. *inputs* are those of the step.
@@ -39,13 +41,13 @@ class ChildAttempts:
         parent = self._parent(parent_id)
         child_id, bundle = _child_of(parent, task), None
         if not await self._is_stored(child_id, task):
-            bundle = await self._creator.build(parent, child_id, task, inputs)
+            bundle = await self._builder.build(parent, child_id, task, inputs)
         if task.sent is None:
             control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
             await control.flushed()
         look = Look(task.position, task.id)
         self._follower.add(parent, child_id, look)
-        is_new = bundle is not None and await self._creator.store(bundle) is ChildInsertion.NEW
+        is_new = bundle is not None and await self._inserter.insert(bundle, task.id)
         if not is_new and task.attempt > 1:
             await self._continue(child_id)
         control.report(Submitted(task.position, task.id, str(child_id), {}))

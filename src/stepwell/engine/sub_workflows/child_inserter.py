@@ -2,12 +2,15 @@
 
 from functools import partial
 from typing import Final
+from uuid import UUID
 
 from anyio import CancelScope, fail_after
 
-from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import ChildInsertion
+from stepwell.domain.errors import AttemptError, Unavailable
+from stepwell.domain.records import ChildInsertion, ParentAttempt
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.domain.workflow_limits import RootLimits
+from stepwell.engine.attempts.attempt_control import AttemptSuperseded
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
@@ -15,7 +18,7 @@ from stepwell.engine.new_workflow import NewWorkflowBundle
 from stepwell.engine.sub_workflows.stored_children import until_available
 from stepwell.ports.storage import WorkflowStore
 
-MAX_SUB_WORKFLOWS: Final = 10_000  # of a root, in all
+LIMITS: Final = RootLimits()
 _STATEMENT_S: Final = 30.0
 
 
@@ -32,18 +35,27 @@ class ChildInserter:
     def __init__(self, store: WorkflowStore, admission: WorkflowAdmission, bus: EventBus, lease: Lease) -> None:
         self._store, self._admission, self._bus, self._lease = store, admission, bus, lease
 
-    async def insert(self, bundle: NewWorkflowBundle) -> ChildInsertion:
-        """Store the sub-workflow once. Repeats that while the database is away."""
-        insertion = await until_available(partial(self._insert_once, bundle))
+    async def insert(self, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
+        """Store the sub-workflow of the attempt *task_id*. Return False if it is stored already.
+
+        Repeats that while the database is away. Raises `AttemptError` if its root may have no more, and
+        `AttemptSuperseded` if this process has lost the parent, or the attempt has ended.
+        """
+        insertion = await until_available(partial(self._insert_once, bundle, task_id))
+        if insertion is ChildInsertion.LOST:
+            raise AttemptSuperseded
+        if (bound := _bound(insertion)) is not None:
+            message = f"the sub-workflow can't be created: all those of one root have at most {bound}"
+            raise AttemptError(message, retryable=False, provider_fault=False)
         if insertion is ChildInsertion.STORED:  # by a statement whose answer was lost: nobody knows that it waits
             self._admission.others_changed()
-        return insertion
+        return insertion is ChildInsertion.NEW
 
-    async def _insert_once(self, bundle: NewWorkflowBundle) -> ChildInsertion:
+    async def _insert_once(self, bundle: NewWorkflowBundle, task_id: UUID) -> ChildInsertion:
         try:
             # Shielded: if the attempt is cancelled, its follow-up must know whether the sub-workflow exists.
             with CancelScope(shield=True), fail_after(_STATEMENT_S), self._admission.storing(bundle.new.record.tenant):
-                await self._insert_new(bundle)
+                await self._insert_new(bundle, task_id)
         except _NotStored as error:
             return error.insertion
         except TimeoutError as error:
@@ -51,8 +63,21 @@ class ChildInserter:
         self._bus.publish(bundle.committed)
         return ChildInsertion.NEW
 
-    async def _insert_new(self, bundle: NewWorkflowBundle) -> None:
-        owner = self._lease.owner
-        insertion = await self._store.insert_child(EVERY_TENANT, bundle.new, owner, MAX_SUB_WORKFLOWS)
+    async def _insert_new(self, bundle: NewWorkflowBundle, task_id: UUID) -> None:
+        attempt = ParentAttempt(self._lease.owner, task_id)
+        insertion = await self._store.insert_child(EVERY_TENANT, bundle.new, attempt, LIMITS)
         if insertion is not ChildInsertion.NEW:
             raise _NotStored(insertion)
+
+
+def _bound(insertion: ChildInsertion) -> str | None:
+    """Return the bound of a root that a sub-workflow has reached; None for another result."""
+    match insertion:
+        case ChildInsertion.TOO_MANY:
+            return f"{LIMITS.sub_workflows:,} sub-workflows in all depths"
+        case ChildInsertion.TOO_MANY_STEPS:
+            return f"{LIMITS.steps:,} steps together"
+        case ChildInsertion.TOO_LARGE:
+            return f"{LIMITS.definition_bytes:,} bytes of definitions together"
+        case _:
+            return None

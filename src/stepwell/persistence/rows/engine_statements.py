@@ -329,16 +329,28 @@ WITH used_keys AS (
 SELECT workflow_id FROM used_keys
 """  # noqa: S608 - built from the constants above
 
+# The bound of `RootLimits` that a sub-workflow with $14 steps and $15 bytes would exceed, as in `ChildInsertion`.
+_BOUND_REACHED: Final = """CASE
+        WHEN sub_workflows >= $11::int THEN 'TOO_MANY'
+        WHEN sub_workflow_steps + $14::int > $12::int THEN 'TOO_MANY_STEPS'
+        WHEN sub_workflow_bytes + $15::bigint > $13::bigint THEN 'TOO_LARGE'
+    END"""
+
 # `INSERT` for one sub-workflow, whose place below its parent is $6 to $10: `records.ParentLink`. It isn't inserted if
-# its parent doesn't belong to the process $4 any more, or if its root has had $5 sub-workflows. If it is stored
-# already, nothing changes. The parent is locked before the root, as `child_statements` demands.
+# its parent doesn't belong to the process $4 any more, if the attempt $5 at its step has ended, or if its root has
+# reached a bound. If it is stored already, nothing changes. The parent is locked before the root, as `child_statements`
+# demands. The lock on the attempt makes PostgreSQL read the newest version of its row: what a statement that comes late
+# saw at its beginning may be out of date, and the follow-up of the attempt won't look for a sub-workflow again.
 INSERT_CHILD: Final = f"""
 WITH existing AS MATERIALIZED (
     SELECT id FROM workflows WHERE id = (SELECT w.id FROM unnest($1::insert_workflow_4[]) AS w)
 ), parent AS MATERIALIZED (
     SELECT id FROM workflows WHERE id = $6 AND owner = $4 AND NOT EXISTS (SELECT FROM existing) FOR NO KEY UPDATE
+), attempt AS MATERIALIZED (
+    SELECT id FROM tasks WHERE id = $5 AND status = 'RUNNING' AND EXISTS (SELECT FROM parent) FOR SHARE
 ), root AS MATERIALIZED (
-    SELECT id FROM workflows WHERE id = $9 AND sub_workflows < $5 AND EXISTS (SELECT FROM parent) FOR NO KEY UPDATE
+    SELECT id FROM workflows WHERE id = $9 AND {_BOUND_REACHED} IS NULL AND EXISTS (SELECT FROM attempt)
+    FOR NO KEY UPDATE
 ), new_workflows AS (
     INSERT INTO workflows ({names(_NEW_WORKFLOW)}, parent_id, parent_step, parent_item, root_id, depth)
     SELECT {names(_NEW_WORKFLOW, "w.")}, $6::uuid, $7::text, $8::int, $9::uuid, $10::int
@@ -346,7 +358,11 @@ WITH existing AS MATERIALIZED (
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 ), counted AS (
-    UPDATE workflows SET sub_workflows = sub_workflows + 1 WHERE id = $9 AND EXISTS (SELECT FROM new_workflows)
+    UPDATE workflows
+    SET sub_workflows = sub_workflows + 1,
+        sub_workflow_steps = sub_workflow_steps + $14::int,
+        sub_workflow_bytes = sub_workflow_bytes + $15::bigint
+    WHERE id = $9 AND EXISTS (SELECT FROM new_workflows)
 ), new_steps AS (
     INSERT INTO steps (workflow_id, updated_at, status, {names(_NEW_STEP)})
     SELECT s.workflow_id, s.created_at, 'PENDING', {names(_NEW_STEP, "s.")} FROM unnest($2::insert_step_4[]) AS s
@@ -356,10 +372,10 @@ WITH existing AS MATERIALIZED (
     SELECT {names(_EVENT, "e.")} FROM unnest($3::checkpoint_event[]) AS e WHERE EXISTS (SELECT FROM new_workflows)
 ), new_labels AS (
     INSERT INTO labels (workflow_id, label, created_at)
-    SELECT * FROM unnest($11::uuid[], $12::text[], $13::timestamptz[]) WHERE EXISTS (SELECT FROM new_workflows)
+    SELECT * FROM unnest($16::uuid[], $17::text[], $18::timestamptz[]) WHERE EXISTS (SELECT FROM new_workflows)
 )
 SELECT EXISTS (SELECT FROM new_workflows) AS is_new, EXISTS (SELECT FROM existing) AS is_stored,
-       EXISTS (SELECT FROM workflows WHERE id = $9 AND sub_workflows >= $5) AS is_full
+       (SELECT {_BOUND_REACHED} FROM workflows WHERE id = $9) AS bound
 """  # noqa: S608 - built from the constants above
 
 # Stores which tasks' and uploads' files new workflows name. It is sent only if there are any, and few workflows name

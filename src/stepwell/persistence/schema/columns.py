@@ -136,6 +136,8 @@ class WorkflowColumns(TypedColumns):
     depth = _count()
     child_ends = _count()
     sub_workflows = _count()
+    sub_workflow_steps = _count()
+    sub_workflow_bytes: Column[int] = Column(BigInteger(), nullable=False, server_default=text("0"))
 
 
 class StepColumns(TypedColumns):

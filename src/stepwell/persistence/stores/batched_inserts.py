@@ -16,7 +16,8 @@ import asyncpg
 from stepwell.batching import BatchedCalls, ItemFailure, Weight
 from stepwell.domain.errors import StillRunning, UploadsGone
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.records import ChildInsertion, NewWorkflow
+from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentAttempt
+from stepwell.domain.workflow_limits import RootLimits
 from stepwell.offloop import off_loop
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, is_outage
@@ -60,7 +61,7 @@ class WorkflowInserter:
         else:
             await self._insert_once(rows, new.reservation)
 
-    async def insert_child(self, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+    async def insert_child(self, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits) -> ChildInsertion:
         """Insert a sub-workflow alone, and return after the commit. Raises as `insert`."""
         parent = new.record.parent
         assert parent is not None
@@ -68,7 +69,10 @@ class WorkflowInserter:
         if rows.named:
             await self._use_uploads(await self._references.call(new.record.state.id, rows))
         place = (parent.workflow_id, parent.step_id, parent.item, parent.root_id, parent.depth)
-        parameters = (*rows.parameters(), parent_owner, most, *place, *rows.labels)
+        bounds = (limits.sub_workflows, limits.steps, limits.definition_bytes)
+        size = (new.record.total_steps, new.definition_bytes)
+        by = (attempt.owner, attempt.task_id)
+        parameters = (*rows.parameters(), *by, *place, *bounds, *size, *rows.labels)
         row: Any = None
         async with self._connections.borrow() as connection:
             for _ in range(2):  # a statement that has waited for another one doesn't see what that has stored
@@ -77,7 +81,7 @@ class WorkflowInserter:
                     return ChildInsertion.NEW
                 if row["is_stored"]:
                     return ChildInsertion.STORED
-        return ChildInsertion.FULL if row["is_full"] else ChildInsertion.LOST
+        return ChildInsertion[row["bound"] or "LOST"]
 
     def close(self) -> None:
         self._connections.close()

@@ -21,11 +21,12 @@ from stepwell.domain.records import (
     ChildInsertion,
     LoadedWorkflow,
     NewWorkflow,
+    ParentAttempt,
     UnparkedWorkflows,
     WaitingCount,
 )
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE
+from stepwell.domain.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE, RootLimits
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Connect, unavailable_in_outage
@@ -90,10 +91,12 @@ class PostgresWorkflowStore:
         await self._inserter.insert(new)
 
     @unavailable_in_outage
-    async def insert_child(self, scope: TenantScope, new: NewWorkflow, parent_owner: UUID, most: int) -> ChildInsertion:
+    async def insert_child(
+        self, scope: TenantScope, new: NewWorkflow, attempt: ParentAttempt, limits: RootLimits
+    ) -> ChildInsertion:
         if not scope.covers(new.record.tenant):
             raise Forbidden("the workflow belongs to another tenant")
-        return await self._inserter.insert_child(new, parent_owner, most)
+        return await self._inserter.insert_child(new, attempt, limits)
 
     @unavailable_in_outage
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> dict[UUID, WorkflowStatus]:

@@ -1,4 +1,4 @@
-"""Creates the sub-workflow of an attempt from the definition in its step's config."""
+"""Builds the sub-workflow of an attempt from the definition in its step's config."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,16 +9,14 @@ from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 
-from stepwell.domain.errors import AttemptError
 from stepwell.domain.lifecycle.inputs import SERVICE, Start
 from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.model import ItemState, Task
-from stepwell.domain.records import ChildInsertion, ParentLink
+from stepwell.domain.records import ParentLink
 from stepwell.domain.validation.sub_workflow_rules import INPUTS, with_origin
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.new_workflow import NewWorkflowBundle, build_workflow
-from stepwell.engine.sub_workflows.child_inserter import MAX_SUB_WORKFLOWS, ChildInserter
 from stepwell.engine.sub_workflows.child_validator import ChildValidator
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
 from stepwell.fair_turns import FairTurns
@@ -36,13 +34,11 @@ class _Parent(Struct, frozen=True):
     depth: int
 
 
-class ChildCreator:
-    """Builds and stores sub-workflows."""
+class ChildBuilder:
+    """Builds sub-workflows to be stored."""
 
-    def __init__(
-        self, children: StoredChildren, validator: ChildValidator, inserter: ChildInserter, clock: Clock, new_id: NewId
-    ) -> None:
-        self._children, self._validator, self._inserter = children, validator, inserter
+    def __init__(self, children: StoredChildren, validator: ChildValidator, clock: Clock, new_id: NewId) -> None:
+        self._children, self._validator = children, validator
         self._clock, self._new_id = clock, new_id
         self._parents: WeakKeyDictionary[ActiveWorkflow, _Parent] = WeakKeyDictionary()
         self._turns = FairTurns(_BUILT_AT_ONCE, 1)
@@ -65,22 +61,6 @@ class ChildCreator:
             start = Start(SERVICE, self._new_id(now), None)
             build = partial(build_workflow, planned, child_id, parent.tenant, SERVICE, now, start, self._new_id, link)
             return await off_loop(build, steps=len(planned.steps))
-
-    async def store(self, bundle: NewWorkflowBundle) -> ChildInsertion:
-        """Store the sub-workflow, unless it is stored already.
-
-        Raises `AttemptError` if its root may have no more, and `AttemptSuperseded` if this process has lost the parent.
-        """
-        insertion = await self._inserter.insert(bundle)
-        if insertion is ChildInsertion.LOST:
-            raise AttemptSuperseded
-        if insertion is ChildInsertion.FULL:
-            raise AttemptError(
-                f"the workflow has had {MAX_SUB_WORKFLOWS:,} sub-workflows, and may have no more",
-                retryable=False,
-                provider_fault=False,
-            )
-        return insertion
 
     async def _parent(self, parent: ActiveWorkflow) -> _Parent:
         if (known := self._parents.get(parent)) is not None:
