@@ -117,7 +117,7 @@ def test_members_with_expressions_pass_the_checks_of_types() -> None:
         "base_image_url": "${draw.result_image_path}",
         "crop": [0, 0, "${inputs.w}", "${inputs.h}"],
         "scale": "${inputs.scale}",
-        "rotate": "about ${inputs.angle}",
+        "rotate": "${inputs.angle}",
         "reference_image_urls": "${inputs.files}",
         "opacity": 0.5,
     }
@@ -131,6 +131,20 @@ def test_members_without_expressions_are_checked_beside_them() -> None:
         (("steps", 1, "config", "crop"), "too_short"),
         (("steps", 1, "config", "crop", 1), "int_type"),
     ]
+
+
+def test_an_expression_with_text_around_it_is_refused_where_no_text_is_valid() -> None:
+    config = {"prompt": "a ${inputs.thing}", "width": "6${inputs.digit}", "height": "${inputs.height}"}
+    (fault,) = faults_of(body(draw(config=config)))
+    assert (fault.loc, fault.type) == (("body", "steps", 0, "config", "width"), "int_type")
+    assert fault.msg.endswith("An expression with text around it gives a text: write one whole ${…}")
+
+
+def test_the_advice_about_an_unknown_name_names_item_where_that_is_readable() -> None:
+    step = draw(config={"prompt": "a ${itme}"}, for_each={"count": 2})
+    (fault,) = faults_of(body(step))
+    assert "did you mean item?" in fault.msg
+    assert "with inputs, with workflow or with item" in fault.msg
 
 
 def test_a_time_limit_has_no_expression() -> None:

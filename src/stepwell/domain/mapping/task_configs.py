@@ -1,9 +1,10 @@
 """Validates the config fields that Stepwell knows, and says which inputs each type of task needs."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from msgspec import ValidationError, convert
+from msgspec import ValidationError, convert, structs
 
 from stepwell.contract.enums import TaskType
 from stepwell.contract.task_configs import CONFIGS, EditingConfig, GenerationConfig, StepConfig
@@ -12,7 +13,8 @@ from stepwell.domain.strict_json.normalise import normalise
 from stepwell.domain.strict_json.schema_faults import Loc, iter_faults
 
 MAX_PIXELS = 64_000_000
-
+NO_PLACES: Mapping[Loc, bool] = MappingProxyType({})
+_NEVER_TEXT = frozenset({"int_type", "float_type", "bool_type", "list_type", "dict_type"})  # types of faults
 
 _REQUIRED: Mapping[TaskType, tuple[str, ...]] = {
     TaskType.GENERATION: ("prompt",),
@@ -52,17 +54,23 @@ def normalise_inputs(task_type: TaskType, inputs: Mapping[str, Any]) -> dict[str
 
 
 def config_faults(
-    task_type: TaskType, config: Mapping[str, Any], loc: Loc, evaluated: Collection[Loc] = ()
+    task_type: TaskType, config: Mapping[str, Any], loc: Loc, evaluated: Mapping[Loc, bool] = NO_PLACES
 ) -> Iterator[Fault]:
     """Yield the faults of the known fields in *config*. Required fields may be absent: a mapping may provide them.
 
-    *evaluated* are the locations of strings with expressions, whose values aren't known yet.
+    *evaluated* are the locations of strings with expressions, whose values aren't known yet. Each is true if the string
+    is one whole expression, and so may have a value of any type.
     """
     try:
         known = known_config(task_type, config)
     except ValidationError:
         faults = iter_faults(CONFIGS[task_type], normalise_inputs(task_type, without_nulls(config)), loc)
-        yield from (fault for fault in faults if fault.loc not in evaluated)
+        for fault in faults:
+            if fault.loc not in evaluated:
+                yield fault
+            elif not evaluated[fault.loc] and fault.type in _NEVER_TEXT:
+                message = "An expression with text around it gives a text: write one whole ${…}"
+                yield structs.replace(fault, msg=f"{fault.msg}. {message}")
         return
     if isinstance(known, GenerationConfig) and known.width * known.height > MAX_PIXELS:
         message = f"{known.width} x {known.height} is more than {MAX_PIXELS // 1_000_000} megapixels"

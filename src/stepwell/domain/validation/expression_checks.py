@@ -24,6 +24,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.config_expressions import INPUTS, ITEM, RESERVED, WORKFLOW, WORKFLOW_MEMBERS
 from stepwell.domain.mapping.expressions import WRITE_A_FIELD, Expressions
 from stepwell.domain.mapping.input_mapping import TIMEOUT
+from stepwell.domain.mapping.task_configs import NO_PLACES
 from stepwell.domain.mapping.templates import (
     ESCAPED,
     MAX_EXPRESSIONS,
@@ -78,15 +79,15 @@ class CheckedExpressions(NamedTuple):
     """The expressions of one step. *config* is the step's config with each literal `${` escaped, and *for_each* its
     source of items; None if it is equal.
 
-    *places* are the locations of the strings with expressions. *sources* has the ids of the steps that the
-    expressions name, or that have the items, each with the location of the first that does. *evaluates*: the step has a
-    condition or items, or a string of its config has expressions or escapes.
+    *places* are the locations of the strings with expressions, as in `config_faults`. *sources* has the ids of the
+    steps that the expressions name, or that have the items, each with the location of the first that does. *evaluates*:
+    the step has a condition or items, or a string of its config has expressions or escapes.
     """
 
     config: JsonObject | None = None
     for_each: ForEach | None = None
     evaluates: bool = False
-    places: frozenset[Loc] = frozenset()
+    places: Mapping[Loc, bool] = NO_PLACES
     sources: dict[str, Loc] = {}  # noqa: RUF012 - never changed
     outputs: Sequence[ReadOutput] = ()
     faults: Sequence[Fault] = ()
@@ -135,7 +136,7 @@ class ExpressionChecks:
             None if changed is None else {**(step.config or {}), **changed},
             for_each,
             evaluates=True,
-            places=frozenset(found.places),
+            places=found.places,
             sources=found.sources,
             outputs=found.outputs,
             faults=found.faults,
@@ -192,7 +193,7 @@ class ExpressionChecks:
     def _check(self, text: ConfigText, place: Loc, found: "_Found") -> str:
         """Check one text. Return it with each literal `${` escaped."""
         if place[3:] == ("config", TIMEOUT) and not found.waits:
-            found.places.append(place)
+            found.places[place] = True
             message = f"{TIMEOUT} can't have an expression: it is needed before the step's inputs are known"
             found.faults.append(Fault(place, message, "bad_expression"))
             return text.text
@@ -202,7 +203,7 @@ class ExpressionChecks:
         except TemplateError as error:
             self._report(found, place, f"{error}; {_HINT}", "bad_expression")
             if not self._is_lenient:
-                found.places.append(place)
+                found.places[place] = True
                 return literal
             literal = escaped_from(literal, error.start)
             template = parse_template(literal)
@@ -213,7 +214,7 @@ class ExpressionChecks:
             return literal
         faulty = [each for each in template.expressions if not self._check_expression(each, place, found, _HINT)]
         if len(faulty) < len(template.expressions) or (faulty and not self._is_lenient):
-            found.places.append(place)
+            found.places[place] = template.is_expression
         return with_literal(literal, faulty) if self._is_lenient else literal
 
     def _may_have_more(self, expressions: Sequence[TemplateExpression], place: Loc, found: "_Found") -> bool:
@@ -253,10 +254,12 @@ class ExpressionChecks:
             return f"{ITEM} has a value only in the config of a step with for_each", "unknown_step"
         for name in sorted(checked.names - RESERVED):
             if name not in self._ids:
-                known = "An expression begins with the id of a step, with inputs or with workflow"
+                own = (INPUTS, WORKFLOW) if found.item is None else (INPUTS, WORKFLOW, ITEM)
+                begins = f"{', '.join(f'with {each}' for each in own[:-1])} or with {own[-1]}"
+                known = f"An expression begins with the id of a step, {begins}"
                 meant = _literal_meant(name, expression.text)
                 meant = meant or (f"; the item is {ITEM} in expressions." if name == found.item else "")
-                meant = meant or self._meant(name, chain(self._ids, (INPUTS, WORKFLOW)))
+                meant = meant or self._meant(name, chain(self._ids, own))
                 return f"There is no step {quoted(name)}{meant} {known}", "unknown_step"
         return None
 
@@ -306,7 +309,7 @@ class _Found:
     def __init__(self, *, waits: bool) -> None:
         self.waits = waits
         self.item: str | None = None
-        self.places: list[Loc] = []
+        self.places: dict[Loc, bool] = {}
         self.sources: dict[str, Loc] = {}
         self.outputs: list[ReadOutput] = []
         self.faults: list[Fault] = []

@@ -5,7 +5,7 @@ What must hold:
 - The checks take time in proportion to the definition: no item is encoded.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -19,7 +19,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.lifecycle.item_group import MAX_WORKFLOW_ITEMS
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import TIMEOUT
-from stepwell.domain.mapping.task_configs import config_faults
+from stepwell.domain.mapping.task_configs import NO_PLACES, config_faults
 from stepwell.domain.mapping.templates import OPENING, TemplateError, parse_template
 from stepwell.domain.mapping.transforms import is_deferred
 from stepwell.domain.strict_json.schema_faults import Loc
@@ -41,10 +41,10 @@ class ItemRules:
         self._graph, self._expressions, self._refusal = graph, expressions, refusal
         self._left = MAX_WORKFLOW_ITEMS
 
-    def faults(self, step: PartialStep, loc: Loc, evaluated: Collection[Loc] = ()) -> Iterator[Fault]:
+    def faults(self, step: PartialStep, loc: Loc, evaluated: Mapping[Loc, bool] = NO_PLACES) -> Iterator[Fault]:
         """Yield the faults of `for_each` of the step at *loc*.
 
-        *evaluated* are the locations of strings with expressions.
+        *evaluated* are as in `config_faults`.
         """
         items, place = step.for_each, (*loc, FOR_EACH)
         if items is None:
@@ -168,7 +168,7 @@ def _may_be_object(item: Any) -> bool:
     return isinstance(item, str) and OPENING in item and _is_expression(item)
 
 
-def _value_faults(step: PartialStep, items: ForEach, place: Loc, evaluated: Collection[Loc]) -> Iterator[Fault]:
+def _value_faults(step: PartialStep, items: ForEach, place: Loc, evaluated: Mapping[Loc, bool]) -> Iterator[Fault]:
     """Yield the faults of the inputs that items in the definition provide, each by itself."""
     task_type = step.task_type
     if task_type in (None, TaskType.SUBWORKFLOW) or not isinstance(items.items, list):

@@ -1,6 +1,6 @@
 """Validates a step's config and its input mappings."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from stepwell.contract.enums import TaskType
@@ -9,6 +9,7 @@ from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT, merged_config
 from stepwell.domain.mapping.task_configs import (
+    NO_PLACES,
     config_faults,
     normalise_inputs,
     required_inputs,
@@ -56,12 +57,12 @@ def input_faults(
     task_type: TaskType,
     defaults: Mapping[str, Mapping[str, Any]],
     loc: Loc,
-    evaluated: Collection[Loc] = (),
+    evaluated: Mapping[Loc, bool] = NO_PLACES,
     of_item: frozenset[str] | None = _NO_NAMES,
 ) -> Iterator[Fault]:
     """Yield the faults of known config fields, and of a required input that neither config nor a mapping provides.
 
-    *defaults* are the `known_defaults` for the type. *evaluated* are the locations of strings with expressions.
+    *defaults* are the `known_defaults` for the type. *evaluated* are as in `config_faults`.
     *of_item* are the inputs that each item of the step provides; None if they aren't known.
     """
     if step.config is None:

@@ -140,6 +140,12 @@ def _unused(step: PartialStep) -> Iterator[tuple[str, str]]:
     ):
         if value:
             yield member, "has no provider"
+    for member, value in (
+        ("fallback_provider_config", step.fallback_config),
+        ("fallback_provider_capabilities", step.fallback_capabilities),
+    ):
+        if value is not None:  # even an empty one needs a fallback
+            yield member, "has no provider"
 
 
 def _approval_faults(config: _Config) -> Iterator[Fault]:
