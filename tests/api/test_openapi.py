@@ -142,6 +142,29 @@ def test_enums_list_their_values(name: str) -> None:
     assert set(component["enum"]) == {member.value for member in getattr(enums, name)}
 
 
+@pytest.mark.parametrize(
+    ("config", "member", "evaluated"),
+    [
+        ("GenerationConfig", "width", True),
+        ("GenerationConfig", "timeout_s", False),
+        ("ApprovalConfig", "choices", True),
+        ("ApprovalConfig", "timeout_s", True),
+        ("SignalConfig", "timeout_s", True),
+        ("SignalConfig", "name", False),
+        ("DelayConfig", "seconds", True),
+        ("SubworkflowConfig", "inputs", True),
+        ("SubworkflowConfig", "workflow", False),
+    ],
+)
+def test_members_of_a_config_permit_an_expression_where_create_does(
+    config: str,
+    member: str,
+    evaluated: bool,  # noqa: FBT001
+) -> None:
+    choices = SERVED["components"]["schemas"][config]["properties"][member]["anyOf"]
+    assert ({"$ref": f"{REF}Expression"} in choices) is evaluated
+
+
 def test_the_filter_of_events_names_their_types() -> None:
     (asked,) = [p for p in SERVED["paths"]["/api/v1/events"]["get"]["parameters"] if p["name"] == "type"]
     assert asked["description"].endswith(f": {', '.join(enums.EventType)}")

@@ -5,6 +5,7 @@ variants, discriminated by `task_type`. In this form openapi-typescript narrows 
 openapi-python-client ignores a `oneOf` in `allOf`, so it generates the contract's class.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
 
@@ -13,7 +14,7 @@ from msgspec.json import schema_components
 from msgspec.structs import FieldInfo, fields
 
 from stepwell.api.operations import SCHEMA_REF
-from stepwell.contract.enums import TaskType
+from stepwell.contract.enums import WAITS_OF, TaskType
 from stepwell.contract.task_configs import CONFIGS
 from stepwell.domain.mapping.input_mapping import TIMEOUT
 from stepwell.domain.mapping.task_configs import required_inputs
@@ -21,7 +22,9 @@ from stepwell.domain.mapping.templates import SUB_DEFINITION
 
 _VARIANT = "StepVariant"
 _EXPRESSION = "Expression"
-_LITERAL = (TIMEOUT, SUB_DEFINITION)  # members whose texts are no expressions of the step
+# Members whose texts are no expressions of the step.
+_LITERAL = frozenset({TIMEOUT})
+_LITERAL_OF_WAITS = {TaskType.SIGNAL: frozenset({"name"}), TaskType.SUBWORKFLOW: frozenset({SUB_DEFINITION})}
 
 
 def task_components() -> dict[str, Any]:
@@ -72,19 +75,20 @@ def _config(task_type: TaskType, config: type[Struct]) -> dict[str, Any]:
     """Return the schema of *config*. No member is required: a mapping or `step_defaults` may provide it."""
     inputs = " or ".join(required_inputs(task_type))
     needs = f" It needs {inputs}: here, in step_defaults or from an input mapping." if inputs else ""
+    literal = _LITERAL_OF_WAITS.get(task_type, frozenset()) if task_type in WAITS_OF else _LITERAL
     return {
         "description": f"The config of a step of the type {task_type}.{needs} Other members pass through unchanged.",
-        **open_object(config, evaluated=True),
+        **open_object(config, literal),
     }
 
 
-def open_object(struct: type[Struct], *, evaluated: bool = False) -> dict[str, Any]:
+def open_object(struct: type[Struct], literal: Collection[str] | None = None) -> dict[str, Any]:
     """Return the schema of an object that may have the members of *struct*, and any others. It refers to components.
 
-    *evaluated*: texts in it may have expressions.
+    Texts may have expressions, except in the members *literal*; None if no text may.
     """
     members = {
-        member.encode_name: _member(member, evaluated=evaluated and member.encode_name not in _LITERAL)
+        member.encode_name: _member(member, evaluated=literal is not None and member.encode_name not in literal)
         for member in fields(struct)
     }
     return {"type": "object", "properties": members, "additionalProperties": True}
