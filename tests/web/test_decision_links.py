@@ -111,6 +111,8 @@ async def test_only_the_form_decides_and_only_once(service: Service, anyone: htt
     }
     for late in (await submit(anyone, link, "reject"), await anyone.get(link)):
         assert (late.status_code, "&#39;approve&#39; was decided at" in late.text) == (410, True)
+    late = await service.client.post(f"{WORKFLOWS}{workflow['id']}/steps/ask/decision", json={"choice": "reject"})
+    assert late.json()["detail"].startswith("somebody with the decision link decided 'approve' at ")
     assert (await ask_of(service, workflow))["result"] == decided["result"]
     events = await service.events(workflow["id"])
     assert [event["actor"] for event in events if event["type"] == "step.completed" and event["step_id"] == "ask"] == [

@@ -1,6 +1,7 @@
 """Says what has become of a step that a late decision or signal is for."""
 
 from datetime import datetime
+from typing import Final
 
 from msgspec import DecodeError, Struct, json
 
@@ -18,7 +19,10 @@ class _Result(Struct):
     choice: str | None = None
 
 
+LINK_ACTOR: Final = "link"  # decides by a decision link
 _read_result = json.Decoder(_Result).decode
+# What stands in place of a name. A signal that the time has ended comes from nobody.
+_DECIDERS = {LINK_ACTOR: "somebody with the decision link", None: "stepwell, because the time was up,"}
 
 
 def describe_end(step: StepRecord) -> str:
@@ -29,7 +33,7 @@ def describe_end(step: StepRecord) -> str:
             result = _read_result(state.result)
         except DecodeError:
             return "The step has completed."
-        by, at = result.by or "stepwell, because the time was up", _moment(result.at)
+        by, at = _DECIDERS.get(result.by, result.by), _moment(result.at)
         return f"{by} decided '{result.choice}' at {at}." if result.choice else f"{by} sent the signal at {at}."
     if state.status is StepStatus.FAILED:
         at = "" if state.completed_at is None else f" at {_moment(state.completed_at)}"
@@ -53,7 +57,9 @@ def describe_end_to_anyone(step: StepRecord) -> str:
     at = "" if state.completed_at is None else f" at {_moment(state.completed_at)}"
     if (error := state.error_message or "").startswith(REJECTED):
         return f"'{REJECT}' was decided{at}."
-    return f"Nobody decided in time{at}." if error.startswith(TIMED_OUT) else "The step has ended without a decision."
+    if error.startswith(TIMED_OUT):
+        return f"Nobody decided in time: the wait ended{at}."
+    return "The step has ended without a decision."
 
 
 def _moment(at: datetime) -> str:

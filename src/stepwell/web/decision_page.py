@@ -32,12 +32,11 @@ from stepwell.domain.client_address import client_name
 from stepwell.domain.errors import NotFound, NotWaiting, TooManyRequests, Unavailable
 from stepwell.domain.lifecycle.waits import is_over
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-from stepwell.domain.wait_ends import describe_end_to_anyone
+from stepwell.domain.wait_ends import LINK_ACTOR, describe_end_to_anyone
 from stepwell.engine.read_service import ShownDecision
 from stepwell.engine.service import Services
 from stepwell.ports.clock import Clock
 
-ACTOR: Final = "link"
 _POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
@@ -187,7 +186,7 @@ async def _decide(use: _Use, choice: str, note: str) -> Template:
     try:
         step = await use.services.reads.step_at(scope, link.workflow_id, link.position)
         wanted = CreateDecision(choice=choice, note=note or None)
-        await use.services.workflows.decide(scope, ACTOR, link.workflow_id, step, wanted, wait_id=link.wait_id)
+        await use.services.workflows.decide(scope, LINK_ACTOR, link.workflow_id, step, wanted, wait_id=link.wait_id)
     except (NotWaiting, NotFound):
         return await use.ended()
     return _message(HTTPStatus.OK, f"Recorded: {choice}. You can close this page.", title="Thank you")

@@ -50,6 +50,7 @@ def test_items_are_those_of_their_source(for_each: ForEach, values: list[Any], i
         (MAPPED, list(range(1_001)), f"{LABEL} has 1,001 items; a step has at most 1,000"),
         (MAPPED, ["x" * 1024 * 1024], f"{LABEL}: item 0 is over 1,048,576 bytes"),
         (ForEach(count="${x}"), 0, "for_each.count needs a whole number from 1 to 1,000, got 0"),
+        (ForEach(count="${x}"), None, "for_each.count needs a whole number from 1 to 1,000, got null"),
         (ForEach(count="${x}"), 1_001, "for_each.count needs a whole number from 1 to 1,000, got 1001"),
         (ForEach(count="${x}"), 1.5, "for_each.count needs a whole number from 1 to 1,000, got 1.5"),
         (ForEach(count="${x}"), True, "for_each.count needs a whole number from 1 to 1,000, got a boolean"),

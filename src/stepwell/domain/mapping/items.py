@@ -96,7 +96,7 @@ def items_of(for_each: ForEach, texts: Sequence[ConfigText], values: Sequence[An
     source = {"items": for_each.items, "count": for_each.count}
     if texts:
         source = with_values(source, {text.place: value for text, value in zip(texts, values, strict=False)})
-    if source["count"] is not None:
+    if for_each.count is not None:
         return tuple(b"%d" % number for number in range(_count(source["count"])))
     label, listed = f"{_MEMBER}.items", source["items"]
     for mapping in item_mappings(for_each):
