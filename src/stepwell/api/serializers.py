@@ -28,11 +28,11 @@ from stepwell.contract.workflows import (
     WorkflowPublic,
     WorkflowStepPublic,
 )
+from stepwell.domain.child_records import ParentLink
 from stepwell.domain.model import HistoryEvent, StepState, WorkflowState
 from stepwell.domain.records import (
     CleanupReport,
     ItemRecord,
-    ParentLink,
     StepAttempts,
     StepRecord,
     StepSnapshot,

@@ -1,8 +1,11 @@
-"""The sub-workflows of a workflow as they are stored."""
+"""Sub-workflows as they are stored: their places, the results of storing them, and lists of them."""
 
 from collections.abc import Sequence
+from enum import Enum, auto
 from typing import NamedTuple
 from uuid import UUID
+
+from msgspec import Struct
 
 from stepwell.contract.enums import WorkflowStatus
 
@@ -21,3 +24,38 @@ class ChildRecords(NamedTuple):
 
     first: Sequence[ChildRecord]
     total: int
+
+
+class ParentLink(Struct, frozen=True):
+    """The place of a sub-workflow: the step of the parent that runs it, and the number of the step's item, if any.
+
+    `root_id` is the workflow at the top, and `depth` the number of ancestors, at least 1.
+    """
+
+    workflow_id: UUID
+    step_id: str
+    item: int | None
+    root_id: UUID
+    depth: int = 1
+
+
+class ChildInsertion(Enum):
+    """The result of storing a sub-workflow.
+
+    NEW: it is stored. STORED: it was stored before. LOST: the caller doesn't own the parent any more, or the attempt
+    has ended. Else its root may have no more: TOO_MANY sub-workflows, TOO_MANY_STEPS of them, or TOO_LARGE definitions.
+    """
+
+    NEW = auto()
+    STORED = auto()
+    LOST = auto()
+    TOO_MANY = auto()
+    TOO_MANY_STEPS = auto()
+    TOO_LARGE = auto()
+
+
+class ParentAttempt(Struct, frozen=True):
+    """The attempt of a parent that stores a sub-workflow, and the process that runs the parent."""
+
+    owner: UUID
+    task_id: UUID

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum, auto
 from typing import Final, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
 from stepwell.contract.enums import RunIf, SkipReason, StepStatus, TaskType, WorkflowStatus
 from stepwell.contract.workflows import ItemCounts
+from stepwell.domain.child_records import ParentLink
 from stepwell.domain.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.model import FlowState, HistoryEvent, ItemState, StepState, StoredSignal, Task, Wait, WorkflowState
@@ -133,41 +133,6 @@ class Summary(Struct, frozen=True):
     error_message: str | None = None
     done_without_result: int = 0
     items_done: float = 0.0
-
-
-class ParentLink(Struct, frozen=True):
-    """The place of a sub-workflow: the step of the parent that runs it, and the number of the step's item, if any.
-
-    `root_id` is the workflow at the top, and `depth` the number of ancestors, at least 1.
-    """
-
-    workflow_id: UUID
-    step_id: str
-    item: int | None
-    root_id: UUID
-    depth: int = 1
-
-
-class ChildInsertion(Enum):
-    """The result of storing a sub-workflow.
-
-    NEW: it is stored. STORED: it was stored before. LOST: the caller doesn't own the parent any more, or the attempt
-    has ended. Else its root may have no more: TOO_MANY sub-workflows, TOO_MANY_STEPS of them, or TOO_LARGE definitions.
-    """
-
-    NEW = auto()
-    STORED = auto()
-    LOST = auto()
-    TOO_MANY = auto()
-    TOO_MANY_STEPS = auto()
-    TOO_LARGE = auto()
-
-
-class ParentAttempt(Struct, frozen=True):
-    """The attempt of a parent that stores a sub-workflow, and the process that runs the parent."""
-
-    owner: UUID
-    task_id: UUID
 
 
 class WorkflowRecord(Struct):

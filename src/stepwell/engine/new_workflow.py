@@ -6,6 +6,7 @@ from uuid import UUID
 from msgspec import Struct, json, structs
 
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.child_records import ParentLink
 from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.lifecycle.inputs import Created, Start
 from stepwell.domain.model import StepState, WorkflowState
@@ -13,7 +14,6 @@ from stepwell.domain.records import (
     NO_INPUTS,
     LoadedWorkflow,
     NewWorkflow,
-    ParentLink,
     StepRecord,
     StoredInputs,
     Summary,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.child_records import ChildRecords
+from stepwell.domain.child_records import ChildInsertion, ChildRecords, ParentAttempt
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
 from stepwell.domain.lifecycle.decision import Decision
@@ -16,7 +16,6 @@ from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     AdmissionResult,
     AnswerSize,
-    ChildInsertion,
     DecisionFilter,
     FoundWorkflow,
     ItemFilter,
@@ -26,7 +25,6 @@ from stepwell.domain.records import (
     LoadedWorkflow,
     NewWorkflow,
     Ownership,
-    ParentAttempt,
     StepRecord,
     StoredDecision,
     StoredInputs,

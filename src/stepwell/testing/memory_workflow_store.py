@@ -9,6 +9,7 @@ from msgspec import UnsetType, json, structs
 
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.artifacts import named_tasks
+from stepwell.domain.child_records import ChildInsertion, ParentAttempt
 from stepwell.domain.errors import Forbidden, ResultTooLarge, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
@@ -17,10 +18,8 @@ from stepwell.domain.model import ItemState, Task, WorkflowState
 from stepwell.domain.records import (
     NO_PROCESS,
     AdmissionResult,
-    ChildInsertion,
     LoadedWorkflow,
     NewWorkflow,
-    ParentAttempt,
     UnparkedWorkflows,
     WaitingCount,
 )

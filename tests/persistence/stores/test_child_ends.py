@@ -16,8 +16,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from stepwell.domain.child_records import ChildInsertion, ParentAttempt, ParentLink
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentAttempt, ParentLink
+from stepwell.domain.records import NewWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -10,17 +10,10 @@ from uuid import UUID
 
 from stepwell.app import Database, DatabaseSource
 from stepwell.contract.enums import ProviderType, WorkflowStatus
+from stepwell.domain.child_records import ChildInsertion, ParentAttempt
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.records import (
-    AdmissionResult,
-    ChildInsertion,
-    LoadedWorkflow,
-    NewWorkflow,
-    ParentAttempt,
-    UnparkedWorkflows,
-    WaitingCount,
-)
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.admission.controller import AdmissionController

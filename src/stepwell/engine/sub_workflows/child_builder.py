@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 
+from stepwell.domain.child_records import ParentLink
 from stepwell.domain.lifecycle.inputs import SERVICE, Start
 from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.model import ItemState, Task
-from stepwell.domain.records import ParentLink
 from stepwell.domain.validation.sub_workflow_rules import INPUTS, with_origin
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from anyio import CancelScope, fail_after
 
+from stepwell.domain.child_records import ChildInsertion, ParentAttempt
 from stepwell.domain.errors import AttemptError, Unavailable
-from stepwell.domain.records import ChildInsertion, ParentAttempt
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded

@@ -14,9 +14,10 @@ from uuid import UUID
 import asyncpg
 
 from stepwell.batching import BatchedCalls, ItemFailure, Weight
+from stepwell.domain.child_records import ChildInsertion, ParentAttempt
 from stepwell.domain.errors import StillRunning, UploadsGone
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.records import ChildInsertion, NewWorkflow, ParentAttempt
+from stepwell.domain.records import NewWorkflow
 from stepwell.domain.workflow_limits import RootLimits
 from stepwell.offloop import off_loop
 from stepwell.persistence.connections.connection_pool import SmallPool

@@ -12,19 +12,12 @@ import asyncpg
 from msgspec.structs import replace
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
+from stepwell.domain.child_records import ChildInsertion, ParentAttempt
 from stepwell.domain.errors import Forbidden, ResultTooLarge
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.records import (
-    AdmissionResult,
-    ChildInsertion,
-    LoadedWorkflow,
-    NewWorkflow,
-    ParentAttempt,
-    UnparkedWorkflows,
-    WaitingCount,
-)
+from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import BYTES_A_PLACE, STEPS_A_PLACE, RootLimits
 from stepwell.persistence.clock import DatabaseClock
