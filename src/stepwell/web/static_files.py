@@ -26,7 +26,8 @@ _MEDIA_TYPES: Final = {
     ".webmanifest": "application/manifest+json",
 }
 _IMPORT: Final = re.compile(r'(?:^(?:import|export)\b[^;"]*?\bfrom |\bimport\()"(\.[^"]+)"', re.MULTILINE)
-_COMMENT: Final = re.compile(rb"^[ \t]*//.*$", re.MULTILINE)
+# Lines of comments: those after "//", and blocks that begin and end a line, as JSDoc does.
+_COMMENT: Final = re.compile(rb"^[ \t]*(?://.*|/\*\*(?s:(?:(?!\*/).)*)\*/[ \t]*)$", re.MULTILINE)
 _IMMUTABLE: Final = "public, max-age=31536000, immutable"
 _DIGEST_CHARS: Final = 16
 
@@ -86,7 +87,11 @@ def static_files() -> StaticFiles:
 def _content(path: Path) -> bytes:
     """Return the content of a file. Browsers get scripts without lines of comments, which keep their numbers."""
     content = path.read_bytes()
-    return _COMMENT.sub(b"", content) if path.suffix == ".js" and path.parent.name != "vendor" else content
+    return _COMMENT.sub(_only_line_ends, content) if path.suffix == ".js" and path.parent.name != "vendor" else content
+
+
+def _only_line_ends(comment: re.Match[bytes]) -> bytes:
+    return b"\n" * comment[0].count(b"\n")
 
 
 _compressed: Final[dict[str, bytes]] = {}

@@ -24,11 +24,12 @@ export function statusBadge(status) {
   return badge(status, statusText(status));
 }
 
-const WAITS_FOR = { decision: "a decision", signal: "a signal", delay: "a time", workflow: "a sub-workflow" };
+const WAITS_FOR = { decision: "a decision", signal: "a signal", delay: "a time" };
 
-/** The status of a step in words: "Failed, optional" if the run goes on without it, or what it waits for. */
+/** The status of a step in words: "Failed, optional" if the run goes on without it, or what it waits for. A step whose sub-workflow
+ *  runs is running. */
 export function stepStatusText(step) {
-  if (step.status === "RUNNING" && step.waiting_for) return `Waits for ${WAITS_FOR[step.waiting_for.kind] ?? "something"}`;
+  if (step.status === "RUNNING" && step.waiting_for && step.waiting_for.kind !== "workflow") return `Waits for ${WAITS_FOR[step.waiting_for.kind] ?? "something"}`;
   return statusText(step.status) + (step.status === "FAILED" && step.optional ? ", optional" : "");
 }
 

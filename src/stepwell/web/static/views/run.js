@@ -12,7 +12,8 @@
 //   hasResults       false if the run is so large that its steps were read without `result` (a getter)
 //   onChange(call)   calls call(run) whenever the run was read again; while the tab is hidden, once it is shown again
 //   onEvents(call)   calls call(events) with new events of the run, also while the tab is hidden
-//   openStep(id)     opens the drawer of a step
+//   openStep(id, reader)   opens the drawer of a step: of the run, or of the sub-workflow that *reader* reads
+//   reader           reads the run
 //   scopes, canWrite, everyTenant, api   the viewer's rights; the module lib/api.js
 import * as api from "../lib/api.js";
 import { everySecond } from "../lib/clock.js";
@@ -118,9 +119,9 @@ class RunView {
     this.draw();
   };
 
-  openStep = (stepId) => {
-    this.setQuery("step", stepId);
-    this.drawer.open(stepId);
+  openStep = (stepId, reader = this.reader) => {
+    if (reader === this.reader) this.setQuery("step", stepId);
+    this.drawer.open(stepId, reader);
   };
 
   draw() {
@@ -205,7 +206,8 @@ class Panel {
         return () => this.callbacks.delete(callback);
       },
       onEvents: (callback) => view.reader.onEvents(callback),
-      openStep: (stepId) => view.openStep(stepId),
+      openStep: (stepId, reader) => view.openStep(stepId, reader),
+      reader: view.reader,
       scopes, canWrite, everyTenant, api,
     };
   }

@@ -37,7 +37,7 @@ export class Drawer {
   /** @param reader of the run  @param onClose is called after it was closed */
   constructor(element, reader, onClose) {
     this.element = element;
-    this.reader = reader;
+    this.reader = this.runReader = reader;
     this.stepId = null;
     element.setAttribute("aria-labelledby", "drawer-title");
     element.addEventListener("close", () => {
@@ -51,7 +51,9 @@ export class Drawer {
     });
   }
 
-  open(stepId) {
+  /** Opens a step of the run, or of a sub-workflow that has a *reader* of its own. */
+  open(stepId, reader = this.runReader) {
+    this.reader = reader;
     if (!this.stepOf(stepId)) return;
     this.requests?.abort();
     this.requests = new AbortController();
@@ -116,7 +118,7 @@ export class Drawer {
     if (!this.stepId) return;
     const step = this.stepOf(this.stepId);
     if (step && !isTerminal(step.status) && performance.now() > this.readAt) this.read();
-    else this.draw();
+    else this.update();
   }
 
   draw() {

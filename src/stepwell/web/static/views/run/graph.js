@@ -3,6 +3,7 @@ import { announce, html, icon, nothing, ref, render } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
 import { GraphCanvas } from "./graph_canvas.js";
 import { stepList } from "./step_list.js";
+import { openSource } from "./sub_workflows.js";
 
 const ZOOM = 1.3;
 const STEP_PX = 60; // of the arrow keys with Shift
@@ -12,8 +13,9 @@ export default async function mount(element, context) {
   const tab = new GraphTab(element, context);
   tab.draw();
   tab.canvas = new GraphCanvas(element.querySelector(".graph-canvas"), context.run.steps, {
-    openStep: (id) => tab.openStep(id),
+    openStep: (id, part) => tab.openStep(id, part),
     onGroups: () => tab.draw(),
+    openSource: (step, part, callbacks) => openSource(step, () => (part.source ? part.source.reader : context.reader), callbacks),
   });
   tab.draw();
   performance.measure("stepwell:graph-laid-out", "stepwell:graph-begins");
@@ -36,11 +38,14 @@ class GraphTab {
     this.draw();
   }
 
-  openStep(id) {
-    this.selected = id;
-    this.canvas.select(id);
+  /** Opens a step of the run, or of a sub-workflow that has begun. */
+  openStep(id, part = this.canvas.root) {
+    const reader = part.source?.reader;
+    if (part.source && !reader) return;
+    this.selected = part.source ? null : id;
+    this.canvas.select(id, part);
     this.draw();
-    this.context.openStep(id);
+    this.context.openStep(id, reader);
   }
 
   onSearch = (event) => {
@@ -57,7 +62,8 @@ class GraphTab {
   onCanvasKey = (event) => {
     const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const acts = { "+": () => this.canvas.zoomBy(ZOOM), "=": () => this.canvas.zoomBy(ZOOM),
-      "-": () => this.canvas.zoomBy(1 / ZOOM), 0: () => this.canvas.fit(), Enter: () => this.canvas.openCurrent() };
+      "-": () => this.canvas.zoomBy(1 / ZOOM), 0: () => this.canvas.fit(), Enter: () => this.canvas.openCurrent(),
+      " ": () => this.canvas.toggleCurrent() };
     const move = moves[event.key];
     if (event.ctrlKey || event.metaKey || (!move && !acts[event.key])) return;
     event.preventDefault();
@@ -72,7 +78,7 @@ class GraphTab {
     render(html`<div class="graph">
       <div class="graph-frame">
         <div class="graph-canvas" tabindex="0" role="application" ${ref(leaveWheelToPage)} @keydown=${this.onCanvasKey}
-          aria-label=${`Graph of ${plural(steps.length, "step")}. Arrow keys go from step to step, Enter opens one. With Shift, arrow keys move the graph. Plus and minus zoom. The list of steps has the same content.`}></div>
+          aria-label=${`Graph of ${plural(steps.length, "step")}. Arrow keys go from step to step, Enter opens one, Space opens its sub-workflow in the graph. With Shift, arrow keys move the graph. Plus and minus zoom. The list of steps has the same content.`}></div>
         <div class="graph-tools" role="group" aria-label="Zoom">
           <button type="button" class="icon-button" aria-label="Zoom in" title="Zoom in (+)" @click=${() => canvas.zoomBy(ZOOM)}>+</button>
           <button type="button" class="icon-button" aria-label="Zoom out" title="Zoom out (−)" @click=${() => canvas.zoomBy(1 / ZOOM)}>−</button>
@@ -83,8 +89,8 @@ class GraphTab {
       <section class="graph-list" aria-label="List of the steps">
         <label class="graph-search"><span class="visually-hidden">Search steps</span>
           <input type="search" placeholder="Search steps" maxlength="200" @input=${this.onSearch} @keydown=${this.onSearchKey}></label>
-        <div class="graph-steps">${canvas ? stepList(steps, {
-          term, selected, open: (id) => this.openStep(id),
+        <div class="graph-steps">${canvas ? stepList(canvas.root, {
+          term, selected, open: (id, part) => this.openStep(id, part), toggle: (part, step) => canvas.toggleNode(part, step),
           groups: canvas.groups, openGroup: canvas.open, toggleGroup: (group) => canvas.toggleGroup(group),
         }) : nothing}</div>
       </section>

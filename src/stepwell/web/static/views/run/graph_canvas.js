@@ -4,14 +4,17 @@
 // - Names and statuses are drawn as text. Nothing of a run is a selector or a style.
 // - Up to GROUPED_ABOVE steps are drawn one by one. In a larger run groups of layers are drawn; one at a time can be open.
 // - Images are loaded only for nodes that can be seen, and large enough for that.
+// - A node that can be opened has a button, an element of the page above the canvas. At most MOST_OPEN nodes are open at once,
+//   because each reads its run again after events.
 import cytoscape from "../../vendor/cytoscape.js";
-import { number, percent } from "../../lib/format.js";
+import { announce } from "../../lib/dom.js";
+import { number } from "../../lib/format.js";
 import { fileUrl, filesOf, kindOf } from "../../lib/outputs.js";
 import { statusText, stepStatusText } from "../../lib/status.js";
+import { NodeButtons } from "./graph_buttons.js";
+import { canOpen, edgeBetween, GraphPart } from "./graph_part.js";
 import { graphStyle, onThemeChange, readColours } from "./graph_style.js";
-import {
-  dependencyIndexes, groupName, groupPositions, groupsOf, layersOf, NODE, orderLayers, positionsOf,
-} from "./layout.js";
+import { groupName, groupPositions, groupsOf, NODE } from "./layout.js";
 
 const GROUPED_ABOVE = 1_500;
 const FAST_ABOVE = 250; // beyond that, edges are straight, and hidden while the graph moves
@@ -20,33 +23,31 @@ const IMAGES_FROM_ZOOM = 0.45;
 const MOST_IMAGES = 60; // loaded at once
 const SETTLED_MS = 150;
 const PADDING = 24; // around the graph
-const NAME_CHARS = 24;
+const MOST_OPEN = 12;
+const READABLE_ZOOM = 0.5;
 const STYLE_SHEET = "__________cytoscape_stylesheet";
 // The status of a group is the first of these that one of its steps has.
 const WORST_FIRST = ["FAILED", "RUNNING", "CANCELLED", "SKIPPED", "PENDING", "COMPLETED"];
 
 export class GraphCanvas {
-  /** @param openStep called with a step's id  @param onGroups called after a group was opened or closed
-   *  @param describe returns the second line of a step's node: by default its status */
-  constructor(container, steps, { openStep, onGroups = () => {}, describe = stepStatusText }) {
-    this.container = container;
-    this.openStep = openStep;
-    this.onGroups = onGroups;
-    this.describe = describe;
-    this.shares = new Map(); // the progress of running steps, by id
+  /** @param openStep called with a step's id and the part of the graph in which it is  @param onGroups called after a group or a node was
+   *  opened or closed, or what is in a node has changed  @param describe returns the second line of a step's node: by default its
+   *  status  @param openSource returns what an open node shows, given its step, its part and callbacks: see sub_workflows.js */
+  constructor(container, steps, { openStep, onGroups = () => {}, describe = stepStatusText, openSource = null }) {
+    Object.assign(this, { container, openStep, onGroups, describe, openSource });
     this.selected = null;
     this.isFar = false;
+    this.root = new GraphPart("s", null);
+    this.keys = 0; // of the parts
     this.setGraph(steps);
     this.build();
   }
 
   setGraph(steps) {
-    this.setSteps(steps);
+    this.root.setSteps(steps);
+    this.root.layOut(); // also if only the dependencies are others
     this.open = null; // the open group
-    const dependencies = dependencyIndexes(steps);
-    this.dependencies = dependencies;
-    this.layers = orderLayers(layersOf(dependencies), dependencies);
-    this.groups = steps.length > GROUPED_ABOVE ? groupsOf(this.layers) : null;
+    this.groups = steps.length > GROUPED_ABOVE ? groupsOf(this.root.layers) : null;
     this.indexGroups();
   }
 
@@ -64,6 +65,7 @@ export class GraphCanvas {
       this.cy.add(this.elements());
     });
     this.isFar = false;
+    this.buttons.draw();
   }
 
   /** From afar, nodes have the strong colours of their statuses: pale ones can't be told apart. */
@@ -72,11 +74,6 @@ export class GraphCanvas {
     if (isFar === this.isFar) return;
     this.isFar = isFar;
     this.cy.batch(() => this.cy.nodes().toggleClass("far", isFar));
-  }
-
-  setSteps(steps) {
-    this.steps = steps;
-    this.byId = new Map(steps.map((step) => [step.step_id, step]));
   }
 
   indexGroups() {
@@ -90,7 +87,7 @@ export class GraphCanvas {
   build() {
     withoutInlineStyle();
     const elements = this.elements();
-    this.fast = this.steps.length > FAST_ABOVE;
+    this.fast = this.root.steps.length > FAST_ABOVE;
     this.cy = cytoscape({
       container: this.container,
       elements,
@@ -101,6 +98,7 @@ export class GraphCanvas {
       hideEdgesOnViewport: this.fast, textureOnViewport: this.fast, pixelRatio: this.fast ? 1 : "auto",
     });
     this.drawn = this.cy.promiseOn("render"); // the graph for the first time
+    this.buttons = new NodeButtons(this);
     this.cy.on("tap", "node", (event) => this.onTap(event.target));
     this.cy.on("mouseover", "node", (event) => {
       event.target.addClass("hovered");
@@ -112,6 +110,7 @@ export class GraphCanvas {
     });
     this.cy.on("viewport", () => {
       this.markDistance();
+      this.buttons.move();
       this.loadImagesSoon();
     });
     onThemeChange(() => this.cy.style(this.style()));
@@ -120,6 +119,7 @@ export class GraphCanvas {
     for (const type of ["pointerdown", "wheel"]) this.container.addEventListener(type, () => { this.moved = true; }, { passive: true });
     this.reserveHeight();
     this.fit();
+    this.buttons.draw();
     this.loadImagesSoon();
   }
 
@@ -137,53 +137,35 @@ export class GraphCanvas {
   }
 
   elements() {
-    return this.groups ? this.groupedElements() : this.plainElements();
+    this.nodes = new Map(); // the step and the part of each node, by the node's id
+    this.root.place();
+    return this.groups ? this.groupedElements() : this.root.elements(this.onNode, { describe: this.describe });
   }
 
-  plainElements() {
-    const { positions } = positionsOf(this.layers);
-    const nodes = this.steps.map((step, i) => ({ data: this.stepData(step), position: positions.get(i) }));
-    const edges = this.dependencies.flatMap((each, i) => each.map((dependency) => this.edge(
-      `s:${this.steps[dependency].step_id}`, `s:${this.steps[i].step_id}`)));
-    return [...nodes, ...edges];
-  }
+  onNode = (id, step, part) => this.nodes.set(id, { step, part });
 
   groupedElements() {
+    const { root } = this;
     const nodes = [];
-    for (const { group, x, y, at } of groupPositions(this.groups, (each) => each === this.open)) {
+    for (const { group, x, y, at } of groupPositions(this.groups, (each) => each === this.open, root.sizeOf)) {
       nodes.push({ data: this.groupData(group), position: { x, y } });
-      for (const [i, position] of at ?? []) nodes.push({ data: this.stepData(this.steps[i]), position });
+      if (at) nodes.push(...root.nodes([...at.keys()], at, this.onNode, { describe: this.describe }));
     }
     const edges = new Map();
-    this.dependencies.forEach((each, i) => {
+    root.dependencies.forEach((each, i) => {
       const group = this.groupOf.get(i);
       for (const dependency of each) {
         const other = this.groupOf.get(dependency);
-        const edge = other !== group ? this.edge(other.key, group.key)
-          : group === this.open ? this.edge(`s:${this.steps[dependency].step_id}`, `s:${this.steps[i].step_id}`) : null;
+        const edge = other !== group ? edgeBetween(other.key, group.key)
+          : group === this.open ? edgeBetween(root.nodeId(dependency), root.nodeId(i)) : null;
         if (edge) edges.set(edge.data.id, edge);
       }
     });
     return [...nodes, ...edges.values()];
   }
 
-  edge(source, target) {
-    return { data: { id: `${source}\n${target}`, source, target } };
-  }
-
-  stepData(step) {
-    const share = step.status === "RUNNING" ? this.shares.get(step.step_id) : undefined;
-    const waits = step.status === "RUNNING" && step.next_attempt_at;
-    const items = step.items?.total ? ` · ${number(step.items.completed)} of ${number(step.items.total)}` : "";
-    const state = waits ? "Waits to try again" : this.describe(step) + items + (share === undefined ? "" : ` · ${percent(share * 100)}`);
-    return {
-      id: `s:${step.step_id}`, kind: "step", stepId: step.step_id, status: step.status, share,
-      label: `${shortenName(step.step_id)}\n${state}`,
-    };
-  }
-
   groupData(group) {
-    const counts = countStatuses(group, this.steps);
+    const counts = countStatuses(group, this.root.steps);
     const found = WORST_FIRST.filter((status) => counts.get(status));
     const isOpen = group === this.open;
     const state = found.slice(0, 2).map((status) => `${number(counts.get(status))} ${statusText(status).toLowerCase()}`).join(" · ");
@@ -197,7 +179,7 @@ export class GraphCanvas {
   /** Makes the nearest node in a direction the current one, and shows it. *x* and *y* are -1, 0 or 1. At first the node that
    *  is the farthest to the left becomes current. Returns its label, or null if there is no node in that direction. */
   moveCurrent(x, y) {
-    const nodes = this.cy.nodes().toArray();
+    const nodes = this.cy.nodes().filter((node) => node.data("kind") !== "note").toArray();
     const current = this.cy.nodes(".current")[0];
     const next = current ? nearest(nodes, current.position(), x, y)
       : nodes.reduce((first, node) => (first && first.position("x") <= node.position("x") ? first : node), null);
@@ -205,7 +187,15 @@ export class GraphCanvas {
     current?.removeClass("current");
     next.addClass("current");
     this.show(next);
-    return next.data("label").replace("\n", ", ");
+    const found = this.nodes.get(next.id());
+    const opens = !found || !canOpen(found.step) ? "" : found.part.open.has(found.step.step_id) ? ", open" : ", Space opens it";
+    return next.data("label").replace("\n", ", ") + opens;
+  }
+
+  /** Opens what the current node contains, or closes it. */
+  toggleCurrent() {
+    const found = this.nodes.get(this.cy.nodes(".current")[0]?.id());
+    if (found && canOpen(found.step)) this.toggleNode(found.part, found.step);
   }
 
   /** Opens the step or the group that is current. */
@@ -224,8 +214,81 @@ export class GraphCanvas {
   }
 
   onTap(node) {
-    if (node.data("kind") === "step") this.openStep(node.data("stepId"));
-    else this.toggleGroup(this.groups.find((group) => group.key === node.id()));
+    const found = this.nodes.get(node.id());
+    if (!found) this.toggleGroup(this.groups.find((group) => group.key === node.id()));
+    else if (found.step.task_type) this.openStep(found.step.step_id, found.part);
+    else if (canOpen(found.step)) this.toggleNode(found.part, found.step);
+  }
+
+  /** Opens the node of *step*, which is in *part*, or closes it. */
+  toggleNode(part, step) {
+    const id = step.step_id;
+    if (part.open.has(id)) {
+      part.close(id);
+    } else if (this.root.all.length > MOST_OPEN) {
+      announce(`At most ${MOST_OPEN} nodes can be open. Close one first.`);
+      return;
+    } else {
+      let inner = null;
+      const source = this.openSource(step, part, {
+        onChange: () => inner && this.updatePart(inner),
+        onEvents: (events) => inner && this.noteEvents(events, inner),
+      });
+      inner = new GraphPart(`s${++this.keys}`, source, part.ancestor ?? id);
+      inner.setSteps(source.steps);
+      part.open.set(id, inner);
+    }
+    this.rearrange(`${part.key}:${id}`);
+  }
+
+  /** After what an open node shows was read. */
+  updatePart(part) {
+    if (!this.root.all.includes(part)) return;
+    if (part.setSteps(part.source.steps)) {
+      const [owner, id] = this.ownerOf(part);
+      this.rearrange(`${owner.key}:${id}`);
+      return;
+    }
+    this.cy.batch(() => this.replaceSteps(part));
+    this.buttons.drawSoon();
+    this.onGroups();
+  }
+
+  ownerOf(part) {
+    for (const owner of this.root.all) for (const [id, each] of owner.open) if (each === part) return [owner, id];
+    return null;
+  }
+
+  /** Draws the graph again after a node has opened, closed or got other steps. The node *id* stays where it is, if the user has
+   *  moved the graph. */
+  rearrange(id) {
+    const corner = () => {
+      const node = this.cy.getElementById(id);
+      return node.empty() ? { x1: 0, y1: 0 } : node.renderedBoundingBox({ includeLabels: false });
+    };
+    const current = this.cy.nodes(".current")[0]?.id();
+    const before = corner();
+    const { moved } = this;
+    this.replaceElements();
+    this.container.classList.toggle("graph-open", this.root.open.size > 0);
+    this.reserveHeight();
+    const after = corner();
+    if (moved) this.cy.panBy({ x: before.x1 - after.x1, y: before.y1 - after.y1 });
+    else this.fitNode(id);
+    if (current) this.cy.getElementById(current).addClass("current");
+    this.markSelected();
+    this.search(this.term ?? "");
+    this.loadImagesSoon();
+    this.onGroups();
+  }
+
+  /** Shows the whole graph, or if that would be too small to read, the node *id*. */
+  fitNode(id) {
+    this.fit();
+    if (this.cy.zoom() >= READABLE_ZOOM) return;
+    const node = this.cy.getElementById(id);
+    this.cy.fit(node, PADDING);
+    this.limitZoom(node);
   }
 
   /** Opens a group, or closes it if it is open. */
@@ -242,35 +305,40 @@ export class GraphCanvas {
 
   /** Shows the new statuses of the steps. */
   update(steps) {
-    this.setSteps(steps);
+    if (this.root.setSteps(steps)) this.rearrange("");
     this.cy.batch(() => {
-      if (this.groups) {
-        for (const group of this.groups) this.replaceData(this.groupData(group));
-        for (const layer of this.open?.layers ?? []) for (const i of layer) this.replaceData(this.stepData(steps[i]));
-      } else {
-        for (const step of steps) this.replaceData(this.stepData(step));
-      }
+      for (const group of this.groups ?? []) this.replaceData(this.groupData(group));
+      this.replaceSteps(this.root);
     });
     this.loadImagesSoon();
+  }
+
+  /** Shows the new statuses of the steps of *part* and of those in it. */
+  replaceSteps(part) {
+    for (const each of part.all) {
+      for (const step of each.steps) this.replaceStep(each, step);
+    }
+  }
+
+  replaceStep(part, step) {
+    const id = `${part.key}:${step.step_id}`;
+    if (!this.nodes.has(id)) return; // its group is closed
+    this.nodes.set(id, { step, part });
+    this.replaceData(part.stepData(step, this.describe));
   }
 
   replaceData(data) {
     const node = this.cy.getElementById(data.id);
     const known = node.data();
-    if (known.label === data.label && known.status === data.status && known.share === data.share) return;
+    if (known.label === data.label && known.status === data.status && known.share === data.share && known.opens === data.opens) return;
+    if (known.opens !== data.opens) this.buttons.drawSoon();
     if (data.share === undefined) node.removeData("share");
     node.data(data);
   }
 
-  /** Notes the progress that events of the run report. */
-  noteEvents(events) {
-    for (const { type, step_id: id, data } of events) {
-      if (data.item !== undefined) continue; // an event about an item says nothing about its step
-      if (type === "step.progress") this.shares.set(id, data.progress);
-      else if (id) this.shares.delete(id);
-      const step = this.byId.get(id);
-      if (type === "step.progress" && step && this.cy.getElementById(`s:${id}`).nonempty()) this.replaceData(this.stepData(step));
-    }
+  /** Notes the progress that events of the run of *part* report. */
+  noteEvents(events, part = this.root) {
+    for (const step of part.noteEvents(events)) this.replaceStep(part, step);
   }
 
   /** Fades the nodes whose step doesn't contain *term*. */
@@ -286,16 +354,20 @@ export class GraphCanvas {
   }
 
   /** Marks a step, and moves the graph so that it can be seen. In a grouped graph its group opens. */
-  select(stepId) {
-    this.selected = stepId;
-    const group = this.groupOf.get(this.steps.findIndex((step) => step.step_id === stepId));
+  select(stepId, part = this.root) {
+    this.selected = stepId === null ? null : `${part.key}:${stepId}`;
+    const group = part === this.root && this.groupOf.get(part.steps.findIndex((step) => step.step_id === stepId));
     if (group && group !== this.open) this.toggleGroup(group);
     this.cy.elements(".selected").removeClass("selected");
-    if (stepId === null) return;
-    const node = this.cy.getElementById(`s:${stepId}`);
+    this.markSelected();
+    const node = this.cy.getElementById(this.selected ?? "");
+    if (node.nonempty()) this.show(node);
+  }
+
+  markSelected() {
+    const node = this.cy.getElementById(this.selected ?? "");
     node.addClass("selected");
     node.connectedEdges().addClass("selected");
-    if (node.nonempty()) this.show(node);
   }
 
   onResize() {
@@ -311,12 +383,12 @@ export class GraphCanvas {
     this.cy.panBy({ x: 0, y: Math.min(0, PADDING - top) }); // no empty room above the graph
   }
 
-  /** A small graph isn't blown up. */
-  limitZoom() {
+  /** A small graph isn't blown up. *centre* are the elements in the middle, by default all. */
+  limitZoom(centre) {
     this.markDistance();
     if (this.cy.zoom() <= 1) return;
     this.cy.zoom(1);
-    this.cy.center();
+    this.cy.center(centre);
   }
 
   zoomBy(factor) {
@@ -340,10 +412,11 @@ export class GraphCanvas {
     const { x1, y1, x2, y2 } = this.cy.extent();
     const found = [];
     this.cy.nodes('[kind = "step"]').forEach((node) => {
+      const { step } = this.nodes.get(node.id());
       const { x, y } = node.position();
       const visible = x > x1 - NODE.width && x < x2 + NODE.width && y > y1 - NODE.height && y < y2 + NODE.height;
       if (!visible || node.data("image")) return;
-      const [path] = filesOf(this.byId.get(node.data("stepId")).result);
+      const [path] = filesOf(step.result ?? null);
       if (path && kindOf(path) === "image" && found.length < MOST_IMAGES) found.push([node, fileUrl(path, { width: 64 })]);
     });
     this.cy.batch(() => found.forEach(([node, image]) => node.data("image", image)));
@@ -377,10 +450,4 @@ function countStatuses(group, steps) {
     for (const i of layer) counts.set(steps[i].status, (counts.get(steps[i].status) ?? 0) + 1);
   }
   return counts;
-}
-
-function shortenName(name) {
-  if (name.length <= NAME_CHARS) return name;
-  const half = (NAME_CHARS - 1) / 2;
-  return `${name.slice(0, Math.ceil(half))}…${name.slice(name.length - Math.floor(half))}`;
 }

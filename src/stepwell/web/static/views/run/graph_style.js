@@ -29,7 +29,8 @@ export function onThemeChange(callback) {
   new MutationObserver(callback).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 }
 
-/** The style. A node's data: label, status, share (0 to 1, of its progress), image, kind ("step", "group", "heading"). */
+/** The style. A node's data: label, status, share (0 to 1, of its progress), image, opens (1 if it has a button), kind ("step",
+ *  "group", "heading", "frame", "note"); of a frame its width and height; z, if frames and what is in them lie on each other. */
 export function graphStyle(colours, { font, fast }) {
   return [
     {
@@ -72,6 +73,18 @@ export function graphStyle(colours, { font, fast }) {
       selector: 'node[kind = "heading"]',
       style: { "border-style": "dashed", "background-color": colours.raised, "font-weight": 600 },
     },
+    { selector: "node[opens = 1]", style: { "text-margin-x": -12, "text-max-width": NODE.width - 40 } },
+    { selector: "node[opens = 1][image]", style: { "text-margin-x": 8, "text-max-width": NODE.width - 84 } },
+    {
+      selector: 'node[kind = "frame"]',
+      style: {
+        width: "data(width)", height: "data(height)", "background-color": colours.raised, "font-weight": 600,
+        "text-valign": "top", "text-margin-y": 26, "text-margin-x": -28, "text-max-width": (node) => node.data("width") - 80,
+        "text-wrap": "ellipsis",
+      },
+    },
+    { selector: 'node[kind = "note"]', style: { "border-width": 0, "background-opacity": 0, color: colours.dim } },
+    { selector: "[z]", style: { "z-index-compare": "manual", "z-index": "data(z)" } },
     { selector: "node.selected", style: { "border-width": 4, "border-color": colours.accent } },
     { selector: "node.hovered", style: { "border-width": 3 } },
     { selector: "node.current", style: { "border-width": 4, "border-color": colours.accent, "border-style": "solid" } },

@@ -49,29 +49,36 @@ function meanOf(values) {
   return values.length ? values.reduce((sum, each) => sum + each, 0) / values.length : 0.5;
 }
 
-/** The positions of the nodes' centres, by index, from left to right: {positions: Map, width, height}.
+/** The positions of the nodes' centres, by index, from left to right: {positions: Map, width, height}. Their middle is at y = 0.
  *
- *  A layer that is much longer than the others together suggest becomes several columns.
+ *  A layer that is much longer than the others together suggest becomes several columns. *sizeOf(i)* is the size of a node.
  */
-export function positionsOf(layers) {
+export function positionsOf(layers, sizeOf = () => NODE) {
   const count = layers.reduce((sum, layer) => sum + layer.length, 0);
   const most = Math.max(LEAST_ROWS, Math.ceil(Math.sqrt(count) * 1.3));
   const positions = new Map();
-  const rowHeight = NODE.height + GAP.row;
-  let [left, tallest] = [0, 0];
+  let [left, height] = [0, 0];
   for (const layer of layers) {
-    const columns = Math.ceil(layer.length / most);
-    const rows = Math.ceil(layer.length / columns);
-    tallest = Math.max(tallest, rows);
-    layer.forEach((i, at) => {
-      const column = Math.floor(at / rows);
-      const inColumn = Math.min(rows, layer.length - column * rows);
-      const y = ((at % rows) - (inColumn - 1) / 2) * rowHeight;
-      positions.set(i, { x: left + NODE.width / 2 + column * (NODE.width + GAP.column), y });
-    });
-    left += columns * NODE.width + (columns - 1) * GAP.column + GAP.layer;
+    const rows = Math.ceil(layer.length / Math.ceil(layer.length / most));
+    for (let at = 0; at < layer.length; at += rows) {
+      const column = placeColumn(layer.slice(at, at + rows), sizeOf, left, positions);
+      left += column.width + GAP.column;
+      height = Math.max(height, column.height);
+    }
+    left += GAP.layer - GAP.column;
   }
-  return { positions, width: Math.max(0, left - GAP.layer), height: tallest * rowHeight - GAP.row };
+  return { positions, width: Math.max(0, left - GAP.layer), height };
+}
+
+function placeColumn(indexes, sizeOf, left, positions) {
+  const sizes = indexes.map(sizeOf);
+  const height = sizes.reduce((sum, size) => sum + size.height + GAP.row, -GAP.row);
+  let top = -height / 2;
+  indexes.forEach((i, at) => {
+    positions.set(i, { x: left + sizes[at].width / 2, y: top + sizes[at].height / 2 });
+    top += sizes[at].height + GAP.row;
+  });
+  return { width: Math.max(...sizes.map((size) => size.width)), height };
 }
 
 /** The groups of a large graph, in the order of the layers: {first, last, part, layers, count}.
@@ -109,9 +116,9 @@ export function groupName({ first, last, part }) {
 
 /** The positions of groups and of the steps of those that are open: [{group, x, y, at: Map or null}].
  *
- *  `at` has the positions of an open group's steps; its own position is then that of its heading.
+ *  `at` has the positions of an open group's steps, whose sizes *sizeOf* gives; its own position is then that of its heading.
  */
-export function groupPositions(groups, isOpen) {
+export function groupPositions(groups, isOpen, sizeOf) {
   let left = 0;
   const most = Math.max(LEAST_ROWS, Math.ceil(Math.sqrt(groups.length) * 1.3));
   const placed = [];
@@ -126,7 +133,7 @@ export function groupPositions(groups, isOpen) {
   for (const group of groups) {
     if (isOpen(group)) {
       flush();
-      const { positions, width, height } = positionsOf(group.layers);
+      const { positions, width, height } = positionsOf(group.layers, sizeOf);
       for (const position of positions.values()) position.x += left;
       placed.push({ group, at: positions, x: left + NODE.width / 2, y: -height / 2 - NODE.height - GAP.row });
       left += width + GAP.layer;

@@ -36,9 +36,19 @@ export class RunReader {
   }
 
   async start() {
-    followRun(this.id, { onEvents: (events) => this.receive(events), onGap: () => this.readSoon() });
-    document.addEventListener("visibilitychange", () => !document.hidden && this.readSoon());
+    this.unfollow = followRun(this.id, { onEvents: (events) => this.receive(events), onGap: () => this.readSoon() });
+    document.addEventListener("visibilitychange", this.onVisible);
     await this.read();
+  }
+
+  onVisible = () => document.hidden || this.readSoon();
+
+  /** Ends all reads. */
+  stop() {
+    this.gone = true;
+    this.onRead = () => {};
+    this.unfollow();
+    document.removeEventListener("visibilitychange", this.onVisible);
   }
 
   /** Calls *callback* with lists of new events. Returns a function that ends this. */

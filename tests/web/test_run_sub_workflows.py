@@ -1,0 +1,178 @@
+"""Sub-workflows in the graph of a run, in Chromium: their nodes open in place, and show their steps as they go on."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from support.browser.accessibility import accessibility_faults
+from support.browser.pages import User, keep_screenshots
+from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+# The names of the nodes, each with the name of the frame in which it is drawn, if there is one.
+DRAWN = """(graph) => {
+  const nodes = graph._cyreg.cy.nodes().toArray();
+  const box = (node) => node.boundingBox({ includeLabels: false });
+  const holds = (frame, node) => frame.data("kind") === "frame" && frame !== node
+    && box(frame).x1 <= box(node).x1 && box(frame).x2 >= box(node).x2
+    && box(frame).y1 <= box(node).y1 && box(frame).y2 >= box(node).y2;
+  return nodes.map((node) => [node.data("stepId"), ...nodes.filter((frame) => holds(frame, node))
+    .sort((one, other) => one.width() - other.width()).map((frame) => frame.data("stepId"))]).sort();
+}"""
+
+
+def runs(step_id: str, *steps: dict[str, Any], **members: Any) -> dict[str, Any]:
+    """A step that runs a sub-workflow of these steps."""
+    config = {"workflow": {"name": f"the child of {step_id}", "steps": list(steps)}}
+    return {"id": step_id, "task_type": "SUBWORKFLOW", "config": config, **members}
+
+
+def graph_of(page: Page) -> Locator:
+    return page.get_by_role("application")
+
+
+def on_node(page: Page, name: str) -> Locator:
+    """The button on a node of the graph."""
+    return page.locator(".graph-buttons").get_by_role("button", name=name, exact=True)
+
+
+async def child_of(user: User, workflow_id: str, step_id: str) -> str:
+    """Return the id of the sub-workflow of a step, once it exists."""
+    async with asyncio.timeout(60):
+        while not (
+            tasks := [
+                task
+                for task in await user.site.service.tasks(workflow_id)
+                if task["step_id"] == step_id and task["remote_id"]
+            ]
+        ):
+            await asyncio.sleep(0.01)
+    return str(tasks[0]["remote_id"])
+
+
+async def test_the_node_of_a_sub_workflow_opens_in_place_and_follows_it(
+    user: User, scripted: ConfiguredProvider
+) -> None:
+    deep = runs("deep", configured_step("held", wait=True), depends_on=["first"])
+    sub = runs("sub", passthrough_step("first"), deep)
+    run = await user.create(
+        passthrough_step("before"), sub | {"depends_on": ["before"]}, passthrough_step("after", "sub")
+    )
+    child = await child_of(user, run["id"], "sub")
+    grandchild = await child_of(user, child, "deep")
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    button = on_node(page, "Sub-workflow of sub")
+    await expect(button).to_have_attribute("aria-expanded", "false")
+    await button.press("Enter")
+    await expect(button).to_have_attribute("aria-expanded", "true")
+    await expect(button).to_be_focused()
+    inside = page.get_by_role("list", name="Contained steps")
+    await expect(inside.get_by_role("button", name="first Completed")).to_be_visible()
+    await on_node(page, "Sub-workflow of deep").click()
+    held = inside.get_by_role("button", name=re.compile("^held "))
+    await expect(held).to_have_text("heldRunning")
+    assert await graph_of(page).evaluate(DRAWN) == [
+        ["after"],
+        ["before"],
+        ["deep", "sub"],
+        ["first", "sub"],
+        ["held", "deep", "sub"],
+        ["sub"],
+    ]
+    assert await accessibility_faults(page) == []
+    await keep_screenshots(page, "run-sub-workflow")
+    await held.click()
+    drawer = page.get_by_role("dialog", name="held")
+    await expect(drawer.get_by_text("Attempt 1", exact=True)).to_be_visible()
+    await page.keyboard.press("Escape")
+    link = page.locator(".graph-buttons").get_by_role("link", name="Page of the sub-workflow of deep")
+    await expect(link).to_have_attribute("href", f"/ui/workflows/{grandchild}")
+    scripted.release(grandchild, "held")
+    await expect(held).to_have_text("heldCompleted")
+    await expect(page.get_by_role("button", name="after Completed")).to_be_visible()
+    await button.press("Enter")
+    await expect(inside).to_have_count(0)
+    reads: list[str] = []
+    page.on("request", lambda request: reads.append(request.url))
+    await user.client.patch(f"/api/v1/workflows/{child}", json={"description": "a"})
+    await user.client.patch(f"/api/v1/workflows/{run['id']}", json={"description": "Something has moved"})
+    await expect(page.get_by_text("Something has moved")).to_be_visible()
+    assert not [url for url in reads if child in url]
+
+
+async def test_items_and_repeated_runs_are_nodes_whose_sub_workflows_open(
+    user: User, scripted: ConfiguredProvider
+) -> None:
+    each = runs("each", passthrough_step("show", text="${inputs.item}"), configured_step("judge", result={"score": 1}))
+    items = {"items": ["one", "two"], "max_concurrency": 1}
+    again = runs("again", passthrough_step("try"), repeat={"until": "status == 'x'", "max": 2})
+    both = runs("both", passthrough_step("draw")) | {"for_each": {"count": 1}, "repeat": {"until": "`false`", "max": 2}}
+    run = await user.create(each | {"for_each": items}, again, both)
+    await user.site.service.until_ended(run["id"])
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    await on_node(page, "Items of each").click()
+    await on_node(page, "Sub-workflow of Item 1").click()
+    inside = page.get_by_role("list", name="Contained steps")
+    await expect(inside.first.get_by_role("button", name="Item 0 Completed")).to_be_visible()
+    await inside.first.get_by_role("button", name="show Completed").click()
+    await expect(page.get_by_role("dialog", name="show")).to_contain_text("texttwo")
+    await page.keyboard.press("Escape")
+    await on_node(page, "Items of each").click()
+    await on_node(page, "Runs of again").click()
+    await on_node(page, "Sub-workflow of Run 2").click()
+    await expect(inside.first.get_by_role("button", name="try Completed")).to_be_visible()
+    await on_node(page, "Items of both").click()
+    await on_node(page, "Runs of Item 0").click()
+    await expect(on_node(page, "Sub-workflow of Run 2")).to_have_count(2)
+    await on_node(page, "Sub-workflow of Run 1").last.click()
+    await expect(inside.get_by_role("button", name="draw Completed")).to_be_visible()
+    assert ["draw", "Run 1", "Item 0", "both"] in await graph_of(page).evaluate(DRAWN)
+    await keep_screenshots(page, "run-sub-workflow-items")
+
+
+async def test_a_sub_workflow_opens_by_keys_before_it_begins_and_goes_on_by_itself(
+    user: User, scripted: ConfiguredProvider
+) -> None:
+    sub = runs("sub", passthrough_step("first"), configured_step("second", "first", wait=True))
+    run = await user.create(sub, start=False)
+    page = await user.open(f"/ui/workflows/{run['id']}")
+    await graph_of(page).focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(page.locator("#announcer")).to_have_text("sub, Pending, Space opens it")
+    await page.keyboard.press(" ")
+    inside = page.get_by_role("list", name="Contained steps").get_by_role("button")
+    await expect(inside).to_have_text(["firstPending", "secondPending"])
+    await user.site.service.verb(run["id"], "start")
+    await expect(inside).to_have_text(["firstCompleted", "secondRunning"])
+    row = page.get_by_role("list", name="Steps").get_by_role("button", name=re.compile("^sub "))
+    await row.press("ArrowLeft")
+    await expect(inside).to_have_count(0)
+    await row.press("ArrowRight")
+    await expect(inside).to_have_text(["firstCompleted", "secondRunning"])
+    scripted.release(await child_of(user, run["id"], "sub"), "second")
+    await expect(inside).to_have_text(["firstCompleted", "secondCompleted"])
+
+
+async def test_a_sub_workflow_of_a_definition_opens_before_there_is_a_run(user: User) -> None:
+    inner = runs("inner", passthrough_step("deepest"), depends_on=["first"])
+    steps = [passthrough_step("before"), runs("sub", passthrough_step("first"), inner, depends_on=["before"])]
+    page = await user.open("/ui/new")
+    text = json.dumps({"name": "Nested", "origin_instance": "tests", "steps": steps})
+    await page.get_by_role("textbox", name="Definition (JSON)").fill(text)
+    await on_node(page, "Sub-workflow of sub").press("Enter")
+    await on_node(page, "Sub-workflow of inner").press("Enter")
+    graph = page.get_by_role("img", name="The graph of the steps.")
+    opened = [["before"], ["deepest", "inner", "sub"], ["first", "sub"], ["inner", "sub"], ["sub"]]
+    assert await graph.evaluate(DRAWN) == opened
+    await keep_screenshots(page, "new-sub-workflow")
+    await page.get_by_role("textbox", name="Definition (JSON)").fill(text.replace('"deepest"', '"other"'))
+    await page.wait_for_function(
+        f"(graph) => ({DRAWN})(graph).flat().includes('other')", arg=await graph.element_handle()
+    )
+    await on_node(page, "Sub-workflow of sub").press("Enter")
+    assert await graph.evaluate(DRAWN) == [["before"], ["sub"]]
