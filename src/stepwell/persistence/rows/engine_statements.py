@@ -336,11 +336,12 @@ _BOUND_REACHED: Final = """CASE
         WHEN sub_workflow_bytes + $15::bigint > $13::bigint THEN 'TOO_LARGE'
     END"""
 
-# `INSERT` for one sub-workflow, whose place below its parent is $6 to $10: `records.ParentLink`. It isn't inserted if
-# its parent doesn't belong to the process $4 any more, if the attempt $5 at its step has ended, or if its root has
-# reached a bound. If it is stored already, nothing changes. The parent is locked before the root, as `child_statements`
-# demands. The lock on the attempt makes PostgreSQL read the newest version of its row: what a statement that comes late
-# saw at its beginning may be out of date, and the follow-up of the attempt won't look for a sub-workflow again.
+# `INSERT` for one sub-workflow, whose place below its parent is $6 to $10: `child_records.ParentLink`. It isn't
+# inserted if its parent doesn't belong to the process $4 any more, if the attempt $5 at its step has ended, or if its
+# root has reached a bound. If it is stored already, nothing changes. The parent is locked before the root, as
+# `child_statements` demands. The lock on the attempt makes PostgreSQL read the newest version of its row: what a
+# statement that comes late saw at its beginning may be out of date, and the follow-up of the attempt won't look for a
+# sub-workflow again.
 INSERT_CHILD: Final = f"""
 WITH existing AS MATERIALIZED (
     SELECT id FROM workflows WHERE id = (SELECT w.id FROM unnest($1::insert_workflow_4[]) AS w)
