@@ -78,6 +78,7 @@ async def test_the_result_of_a_step_is_that_of_its_sub_workflow(
         {"score": 2},
     )
     assert step_of(ended, "after")["result"] == {"score": 2}
+    assert (step_of(ended, "sub")["provider"], step_of(ended, "sub")["model"]) == (None, None)
     child = await service.get(result["workflow_id"])
     assert (child["name"], child["status"]) == ("a child", "COMPLETED")
     assert child["parent"] == {"workflow_id": created["id"], "step_id": "sub", "item": None}
