@@ -297,6 +297,7 @@ async def test_the_steps_of_sub_workflows_count_in_the_price_for_each_item_and_r
     }
     answer = await planned(priced, body(outer))
     assert answer["steps"][0]["workflow_price"]["known"] == [{"amount": 0.1, "currency": "EUR"}]
+    assert answer["steps"][0]["timeout_s"] is None
     price = answer["price"]
     assert (price["known_least"][0]["amount"], price["known"][0]["amount"]) == (0.4, 1.2)
     assert (price["worst_case"]["amount"], price["unknown_steps"]) == (2.4, 0)

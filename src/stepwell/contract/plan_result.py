@@ -22,7 +22,8 @@ class PlannedFallback(Struct, frozen=True):
 
 class PlannedCount(Struct, frozen=True):
     """A number that only the run knows. Of the steps that run if none fails, `least` are those without a condition.
-    The number of items isn't known if another step or an expression gives them: it is 0 to 1,000 then.
+    The number of items is known if the definition or its inputs have them. If they are a part of such a list, or of the
+    items or pictures of another step, that list is the most. Otherwise it is 0 to 1,000.
     """
 
     least: int

@@ -61,13 +61,16 @@ class TaskConfig(StepConfig, frozen=True, kw_only=True):
     ] = 600.0
 
 
+MAX_IMAGES = 8  # of one attempt
+
+
 class GenerationConfig(TaskConfig, frozen=True, kw_only=True):
     prompt: Prompt | None = None
     negative_prompt: Annotated[str, Meta(max_length=20_000)] | None = None
     width: Side = 1024
     height: Side = 1024
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
-    num_images: Annotated[int, Meta(ge=1, le=8)] = 1
+    num_images: Annotated[int, Meta(ge=1, le=MAX_IMAGES)] = 1
     subject_lora_weight: Share | None = None
     product_lora_weight: Share | None = None
     product2_lora_weight: Share | None = None

@@ -104,15 +104,51 @@ def test_items_that_only_the_run_knows_make_the_price_a_range() -> None:
     flux = PlannedCall(FAL, "flux", in_process=False)
     steps = [
         join("a", max_retries=1, for_each={"items": ["x", "y", "z"], "as": "word"}),
-        join("b", max_retries=0, for_each={"from_step": "a", "from_field": "items"}, repeat={"until": "ok", "max": 2}),
+        join("b", max_retries=0, for_each={"items": "${a.items[*].word}"}, repeat={"until": "ok", "max": 2}),
         join("c", for_each={"items": []}),
     ]
     forecast = planned(body(*steps), {0: flux, 1: flux, 2: PlannedCall(ProviderType.OPENAI, "gpt", in_process=False)})
-    assert [step.items for step in forecast.steps] == [PlannedCount(3, 3), PlannedCount(0, 1000), PlannedCount(0, 0)]
+    assert [step.items for step in forecast.steps] == [PlannedCount(3, 3), PlannedCount(0, 3), PlannedCount(0, 0)]
     assert forecast.steps[0].config == {"word": {"from_item": True}}
     assert list(forecast.price.known_least) == [Money(1.5, "EUR")]
-    assert list(forecast.price.known) == [Money(1.5 + 1000 * 2 * 0.5, "EUR")]
-    assert (forecast.price.unknown_steps, forecast.price.worst_case) == (0, Money(3.0 + 1000.0, "EUR"))
+    assert list(forecast.price.known) == [Money(1.5 + 3 * 2 * 0.5, "EUR")]
+    assert (forecast.price.unknown_steps, forecast.price.worst_case) == (0, Money(3.0 + 3.0, "EUR"))
+
+
+@pytest.mark.parametrize(
+    ("for_each", "least", "most"),
+    [
+        ({"items": "${inputs.styles}"}, 3, 3),
+        ({"items": '${ "inputs"."deep".list }'}, 2, 2),
+        ({"items": "${inputs.styles[?wanted]}"}, 0, 3),
+        ({"items": "${inputs.styles[*].name}"}, 0, 3),
+        ({"items": "${inputs.styles[].names[]}"}, 0, 1000),
+        ({"items": "${inputs.styles || inputs.deep.list}"}, 0, 1000),
+        ({"items": "${inputs.absent}"}, 0, 1000),
+        ({"count": "${inputs.number}"}, 7, 7),
+        ({"count": "${inputs.styles}"}, 0, 1000),
+        ({"count": "${four.count}"}, 4, 4),
+        ({"items": "${four.items}"}, 4, 4),
+        ({"items": "${four.items[?width > `9`].result_image_path}"}, 0, 4),
+        ({"items": "${four.result_image_paths}"}, 0, 8),
+        ({"from_step": "four", "from_field": "items"}, 4, 4),
+        ({"from_step": "four", "from_field": "result_image_paths"}, 0, 8),
+        ({"from_step": "four", "from_field": "items", "transform": "FLATTEN"}, 0, 1000),
+        ({"items": "${three.result_image_paths}"}, 0, 3),
+        ({"items": "${mapped.result_image_paths}"}, 0, 8),
+        ({"items": "${joined.list}"}, 0, 1000),
+    ],
+)
+def test_the_number_of_items_is_as_near_as_the_definition_says(for_each: dict[str, Any], least: int, most: int) -> None:
+    inputs = {"styles": [{"name": "a"}, {"name": "b"}, {"name": "c"}], "deep": {"list": [1, 2]}, "number": 7}
+    steps = [
+        draw("four", config={"prompt": "x", "num_images": 2}, for_each={"count": 4}),
+        draw("three", config={"prompt": "x", "num_images": 3}),
+        draw("mapped", input_mappings=[mapped("joined", "n", "num_images")]),
+        join("joined", config={"list": [1], "n": 1}),
+        join("b", for_each=for_each),
+    ]
+    assert planned(body(*steps, inputs=inputs)).steps[-1].items == PlannedCount(least, most)
 
 
 def test_items_take_as_long_as_their_turns() -> None:

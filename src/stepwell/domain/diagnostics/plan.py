@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 from msgspec import UnsetType
 
 from stepwell.contract.costs import Money
-from stepwell.contract.definition import MAX_ITEMS, FieldMapping, WorkflowStepDefinition
+from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
+from stepwell.domain.diagnostics.item_counts import item_counts
 from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
 from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
 from stepwell.domain.mapping.task_configs import normalise_inputs
 from stepwell.domain.prices import PriceList
 from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.validation.item_rules import known_count
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 
 
@@ -60,7 +60,7 @@ def build_plan(
     layers: list[list[str]] = [[] for _ in range(max(depth) + 1)]
     for step in steps:
         layers[depth[step.position]].append(step.step_id)
-    items = _item_counts(planned)
+    items = item_counts(planned, order)
     by_time = len(expected) == len(steps) and all(each.least == each.most for each in items.values())
     weights = _seconds(steps, expected, items) if by_time else dict.fromkeys(range(len(steps)), 1.0)
     chain = _longest(steps, order, weights)
@@ -90,16 +90,6 @@ def build_plan(
         price=_price(planned_steps, prices.currency),
         warnings=planned.warnings,
     )
-
-
-def _item_counts(planned: ValidatedWorkflow) -> dict[int, PlannedCount]:
-    """Return the number of items of the steps that have items, by position."""
-    counts = dict[int, PlannedCount]()
-    for position, step in enumerate(planned.request.steps):
-        if not isinstance(step.for_each, UnsetType):
-            known = known_count(step.for_each)
-            counts[position] = PlannedCount(0, MAX_ITEMS) if known is None else PlannedCount(known, known)
-    return counts
 
 
 def _seconds(
@@ -175,8 +165,8 @@ def _step(
 
 
 def _timeout(step: ResolvedStep, planned: ValidatedWorkflow, definition: WorkflowStepDefinition) -> float | None:
-    """Return the limit of an attempt or of a wait; None if a wait has none, or one that isn't known yet."""
-    if step.flow is None or step.flow.waits_for is None:
+    """Return the limit of an attempt or of a wait; None if it has none, or one that isn't known yet."""
+    if step.flow is None or not (step.flow.waits_for or step.flow.runs_workflow):
         return step.timeout_s
     timeout = effective_config(planned.config, definition).get(TIMEOUT)
     return float(timeout) if isinstance(timeout, int | float) else None

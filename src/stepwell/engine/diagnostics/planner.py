@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from stepwell.contract.enums import WAITS_OF, ProviderType, TaskType
 from stepwell.contract.plan_result import PlannedPrice, WorkflowPlan
@@ -59,8 +60,9 @@ class Planner:
         for plan, definition in zip(validated.steps, validated.request.steps, strict=True):
             if plan.task_type is TaskType.SUBWORKFLOW:
                 body = with_origin(definition.config[SUB_DEFINITION])
-                # The inputs that the step gives aren't known, so names of inputs aren't checked here.
+                # The inputs that the step gives aren't known, so names of inputs aren't checked here, and none is read.
                 nested = validate_workflow(body, self._catalog, handling=Handling.LENIENT)
+                nested = structs.replace(nested, request=structs.replace(nested.request, inputs={}))
                 calls, fallbacks = self._calls(nested)
                 below = self._nested_prices(nested)
                 prices[plan.position] = build_plan(nested, calls, fallbacks, {}, self._prices, below).price
