@@ -22,7 +22,7 @@ from stepwell.cli.errors import REFUSED, UNAVAILABLE, Refused
 from stepwell.cli.outcome import RunOutcome, invalid_definition, print_outcome, print_warnings
 from stepwell.cli.output import print_message
 from stepwell.cli.postgres import server_on
-from stepwell.cli.run_progress import progress_display
+from stepwell.cli.run_progress import advice_of_service, progress_display
 from stepwell.cli.tokens import make_token
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
@@ -106,7 +106,7 @@ class _UpClient:
     async def run(self, data: bytes) -> RunOutcome:
         created = await self._create(data)
         self._workflow_id = created.id
-        with progress_display(created.total_steps) as progress:
+        with progress_display(created.total_steps, advice_of_service(created.id)) as progress:
             await self._follow(created.id, progress.show)
         return await self._outcome(created.id)
 

@@ -88,10 +88,12 @@ async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> R
     tenant = planned.request.origin_tenant_id
     record = await app.services.workflows.create(EVERY_TENANT, _ACTOR, planned, tenant=tenant, start=True)
     workflow_id = record.state.id
-    with progress_display(record.total_steps) as progress:
+    folder = settings.data_dir
+    advice = f"only a service takes decisions and signals: press Ctrl-C, and run `stepwell up --data-dir {folder}`"
+    with progress_display(record.total_steps, advice) as progress:
         ended = await _follow(app, workflow_id, progress, stop)
     if not ended:
-        print_message(f"stopped: the next start on {settings.data_dir} continues workflow {workflow_id}")
+        print_message(f"stopped: the next start on {folder} continues workflow {workflow_id}")
         return None
     return await _outcome(app, settings, workflow_id)
 

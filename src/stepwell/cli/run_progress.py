@@ -1,7 +1,7 @@
 """The progress of `run` on stderr: a bar on a terminal, else a line for each event. stdout is for the result."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Protocol
@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 
 from stepwell.cli.output import print_message, printable
-from stepwell.contract.enums import EventType, SkipReason
+from stepwell.contract.enums import EventType, SkipReason, WaitKind
 from stepwell.contract.events import EventPublic
 from stepwell.domain.model import HistoryEvent
 
@@ -26,6 +26,12 @@ _WORDS = {
     EventType.STEP_FAILED: "failed",
     EventType.STEP_SKIPPED: "skipped",
     EventType.STEP_CANCELLED: "cancelled",
+}
+_WAITS: Mapping[str, str] = {
+    WaitKind.DECISION: "waits for a decision",
+    WaitKind.SIGNAL: "waits for a signal",
+    WaitKind.DELAY: "waits until {until}",
+    WaitKind.WORKFLOW: "waits for its sub-workflow",
 }
 _STYLES = {
     EventType.STEP_COMPLETED: "green",
@@ -41,29 +47,45 @@ class RunProgress(Protocol):
         """Show the next event of the workflow."""
 
 
+def advice_of_service(workflow_id: object) -> str:
+    """Return what ends a wait of a workflow that a service runs."""
+    return f"`stepwell decisions {workflow_id}` lists what is to be decided; `stepwell decide` and `signal` end a wait"
+
+
 @contextmanager
-def progress_display(total_steps: int) -> Iterator[RunProgress]:
-    """Yield the display that suits stderr. It ends with the context."""
+def progress_display(total_steps: int, advice: str) -> Iterator[RunProgress]:
+    """Yield the display that suits stderr. It ends with the context.
+
+    *advice* says what ends a wait for a decision or a signal. It is shown once, after the first such wait.
+    """
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield _Lines(advice)
         return
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        yield _Terminal(bar, total_steps)
+        yield _Terminal(bar, total_steps, advice)
 
 
 class _EventLines:
     """Describes events in words. It keeps the start times of running steps and items, by their names."""
 
-    def __init__(self) -> None:
+    def __init__(self, advice: str) -> None:
         self.running: dict[str, datetime] = {}
+        self._advice = advice
 
-    def line(self, event: HistoryEvent | EventPublic) -> str | None:
-        """Return the line for *event*; None if it isn't about a step."""
+    def lines(self, event: HistoryEvent | EventPublic) -> list[str]:
+        """Return the lines for *event*; none if it isn't about a step."""
         if event.step_id is None or event.type not in _WORDS:
-            return None
+            return []
+        lines = [self._line(event, event.step_id)]
+        if event.data.get("waits_for") in (WaitKind.DECISION, WaitKind.SIGNAL) and self._advice:
+            lines.append(printable(self._advice))
+            self._advice = ""
+        return lines
+
+    def _line(self, event: HistoryEvent | EventPublic, step_id: str) -> str:
         item = event.data.get("item")
-        name = event.step_id if item is None else f"{event.step_id}, item {item}"
+        name = step_id if item is None else f"{step_id}, item {item}"
         if event.type in (EventType.STEP_STARTED, EventType.STEP_WAITING):
             self.running.setdefault(name, event.at)
             duration = ""
@@ -72,7 +94,8 @@ class _EventLines:
             duration = f" ({(event.at - began).total_seconds():.1f} s)" if began else ""
         optional = ", which is optional" if event.data.get("optional") else ""
         why = ", because its condition isn't true" if event.data.get("reason") == SkipReason.WHEN else ""
-        return printable(f"{name}: {_WORDS[event.type]}{optional}{why}{duration}")
+        words = _WAITS.get(event.data.get("waits_for", ""), _WORDS[event.type]).format(until=event.data.get("until"))
+        return printable(f"{name}: {words}{optional}{why}{duration}")
 
 
 def _is_done(event: HistoryEvent | EventPublic) -> bool:
@@ -88,29 +111,29 @@ def _is_done(event: HistoryEvent | EventPublic) -> bool:
 
 
 class _Lines:
-    def __init__(self) -> None:
-        self._steps = _EventLines()
+    def __init__(self, advice: str) -> None:
+        self._steps = _EventLines(advice)
 
     def show(self, event: HistoryEvent | EventPublic) -> None:
-        if line := self._steps.line(event):
+        for line in self._steps.lines(event):
             print_message(line)
 
 
 class _Terminal:
-    def __init__(self, bar: Bar, total_steps: int) -> None:
-        self._steps, self._bar = _EventLines(), bar
+    def __init__(self, bar: Bar, total_steps: int, advice: str) -> None:
+        self._steps, self._bar = _EventLines(advice), bar
         self._task, self._total = bar.add_task("", total=total_steps), total_steps
 
     def show(self, event: HistoryEvent | EventPublic) -> None:
         if event.type is EventType.WORKFLOW_COMPLETED:
             self._bar.update(self._task, completed=self._total)
-        line = self._steps.line(event)
-        if line is None:
+        lines = self._steps.lines(event)
+        if not lines:
             return
         if _is_done(event):
             self._bar.advance(self._task)
         if event.type is not EventType.STEP_STARTED:
-            self._bar.console.print(Text(line, style=_STYLES.get(event.type, "")))
+            self._bar.console.print(Text("\n".join(lines), style=_STYLES.get(event.type, "")))
         names = [printable(step_id) for step_id in list(self._steps.running)[:_NAMED]]
         more = len(self._steps.running) - len(names)
         self._bar.update(self._task, description=", ".join(names) + (f" and {more} more" if more > 0 else ""))

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.outcome import exit_code_of, print_warnings
 from stepwell.cli.output import print_message
-from stepwell.cli.run_progress import progress_display
+from stepwell.cli.run_progress import advice_of_service, progress_display
 from stepwell.cli.workflow_commands.command_context import CommandContext
 from stepwell.cli.workflow_commands.definition_changes import (
     read_definition,
@@ -66,7 +66,7 @@ def _follow(context: CommandContext, created: WorkflowPublic) -> WorkflowPublic:
     """Show the progress of the workflow until its end. Return it as it is then."""
     client = context.patient_client
     try:
-        with progress_display(created.total_steps) as progress:
+        with progress_display(created.total_steps, advice_of_service(created.id)) as progress:
             for event in client.events(created.id):
                 progress.show(event)
     except KeyboardInterrupt:
