@@ -125,6 +125,35 @@ def test_expressions_are_inputs_or_parts_of_texts() -> None:
     assert convert(definition, CreateWorkflow).inputs["n"] == 64
 
 
+def test_a_built_definition_is_that_of_a_sub_workflow_without_its_origin(wf: Workflow) -> None:
+    below = Workflow("below", origin_instance="tests", origin_reference="r", inputs={"prompt": "a fox"})
+    below.generation(prompt=Expression("inputs.prompt"), id="draw")
+    wf.subworkflow(workflow=below, inputs={"prompt": "an owl"}, id="sub")
+    assert wf.definition()["steps"][-1]["config"] == {
+        "workflow": {
+            "name": "below",
+            "inputs": {"prompt": "a fox"},
+            "steps": [{"id": "draw", "task_type": "GENERATION", "config": {"prompt": "${inputs.prompt}"}}],
+        },
+        "inputs": {"prompt": "an owl"},
+    }
+
+
+def test_items_are_an_output_of_a_step_an_expression_or_values() -> None:
+    wf = Workflow("w", origin_instance="tests")
+    draw = wf.generation(prompt="a fox", num_images=4, id="draw")
+    wf.refine(base_image=Expression("item"), for_each={"items": draw.images, "max_concurrency": 2})
+    wf.passthrough(for_each={"items": draw.output("sizes", "JSON_DECODE"), "as": None})
+    wf.passthrough(for_each={"count": Expression("inputs.n")})
+    wf.passthrough(for_each={"items": [PHOTO, {"file": PHOTO}]})
+    assert [step["for_each"] for step in wf.definition()["steps"][1:]] == [
+        {"max_concurrency": 2, "from_step": "draw", "from_field": "result_image_paths"},
+        {"as": None, "from_step": "draw", "from_field": "sizes", "transform": "JSON_DECODE"},
+        {"count": "${inputs.n}"},
+        {"items": [PHOTO.path, {"file": PHOTO.path}]},
+    ]
+
+
 def test_an_expression_that_would_stay_literal_is_refused_with_its_place(wf: Workflow) -> None:
     name = Expression("inputs.name")
     with pytest.raises(ValueError, match=r"'\$\{inputs.name\}': write an Expression without"):

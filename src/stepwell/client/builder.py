@@ -108,16 +108,21 @@ File: TypeAlias = str | ArtifactPublic | Value
 Files: TypeAlias = Sequence[str | ArtifactPublic | Value] | Value
 
 
+# The definition of a sub-workflow.
+Definition: TypeAlias = "Mapping[str, Any] | WorkflowBuilder"
+_ORIGIN = ("origin_instance", "origin_zone", "origin_tenant_id", "origin_reference")
+
+
 class StepOptions(TypedDict, total=False):
     """The options of steps of every type.
 
     `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
     are steps that it waits for, and `run_if` says how they must have ended, so that it runs. `when` is its condition: a
     JMESPath expression; the step is skipped unless its value is true. `for_each` runs the step once for each item:
-    `{"items": ["red", "blue"]}`, and the texts of `config` read the item as `${item}`. `repeat` runs the step again
-    until its result is good enough: `{"until": …, "max": 3, "best": …}`. `optional`: the workflow goes on if the step
-    fails. `provider`, `provider_config` and `capabilities` say who does the work, and the `fallback_` ones who does it
-    when the attempts there are used up.
+    `{"items": ["red", "blue"]}` or `{"items": draw.images}`, and the texts of `config` read the item as `${item}`.
+    `repeat` runs the step again until its result is good enough: `{"until": …, "max": 3, "best": …}`. `optional`: the
+    workflow goes on if the step fails. `provider`, `provider_config` and `capabilities` say who does the work, and the
+    `fallback_` ones who does it when the attempts there are used up.
     """
 
     id: str
@@ -181,6 +186,10 @@ class WorkflowBuilder:
         """Return the definition, as the API takes it."""
         return {**self._members, "steps": [dict(step) for step in self._steps.values()]}
 
+    def nested_definition(self) -> dict[str, Any]:
+        """Return the definition as that of a sub-workflow, which has the origin of its parent."""
+        return {name: value for name, value in self.definition().items() if name not in _ORIGIN}
+
     def step(self, task_type: TaskType | str, config: Mapping[str, Any], options: StepOptions) -> BuiltStep:
         """Add a step of any type. *config* has its inputs by the names of the API; they may be outputs of steps."""
         return BuiltStep(self._add(task_type, config, options), self)
@@ -208,7 +217,7 @@ class WorkflowBuilder:
             "depends_on": [self._id_of(each) for each in options.get("after", ())],
             "input_mappings": mappings,
             "when": options.get("when"),
-            "for_each": options.get("for_each"),
+            "for_each": self._for_each(options.get("for_each")),
             "repeat": options.get("repeat"),
             "run_if": None if "run_if" not in options else str(options["run_if"]),
             "optional": options.get("optional"),
@@ -255,11 +264,25 @@ class WorkflowBuilder:
                         "in a step, or pass one output that is a list"
                     )
                 mappings.append(self._mapping(value[0], target, TransformType.TO_LIST))
+            elif isinstance(value, WorkflowBuilder):
+                plain[name] = value.nested_definition()
             elif isinstance(value, Mapping):
                 plain[name] = self._split(value, f"{target}.", mappings)
             else:
                 plain[name] = _without_uploads(value, target)
         return plain
+
+    def _for_each(self, for_each: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Return *for_each* as the API takes it. Its items may be an output of a step."""
+        if for_each is None:
+            return None
+        members = dict(for_each)
+        if isinstance(items := members.get("items"), StepValue):
+            del members["items"]
+            members |= self._mapping(items, "", items.transform)
+            del members["to_field"]
+        encoded: dict[str, Any] = _without_uploads(members, "for_each")
+        return encoded
 
     def _mapping(self, value: StepValue, target: str, transform: TransformType | None) -> dict[str, Any]:
         mapping = {"from_step": self._id_of(value.step), "from_field": value.field, "to_field": target}

@@ -7,6 +7,7 @@ from typing import Any, Literal, Unpack
 
 from stepwell.client.builder import (
     BuiltStep,
+    Definition,
     File,
     Files,
     ImageStep,
@@ -297,7 +298,7 @@ class Workflow(WorkflowBuilder):
     def subworkflow(
         self,
         *,
-        workflow: Mapping[str, Any] | Value | None = None,
+        workflow: Definition | None = None,
         inputs: Mapping[str, Any] | Value | None = None,
         **options: Unpack[StepOptions],
     ) -> BuiltStep:

@@ -17,6 +17,7 @@ from msgspec.structs import fields
 from stepwell.contract import task_configs
 from stepwell.contract.enums import TaskType
 from stepwell.domain.mapping.task_configs import required_inputs
+from stepwell.domain.mapping.templates import SUB_DEFINITION
 from support.processes.source_tree import TOP
 
 COMMAND = "PYTHONPATH=src:tests python -m support.documents.generated_client"
@@ -99,7 +100,7 @@ def _workflow_module() -> Iterator[str]:
     yield "from collections.abc import Mapping, Sequence"
     yield "from typing import Any, Literal, Unpack\n"
     yield "from stepwell.client.builder import ("
-    yield "    BuiltStep, File, Files, ImageStep, StepOptions, TextStep, Value, VideoStep, WorkflowBuilder"
+    yield "    BuiltStep, Definition, File, Files, ImageStep, StepOptions, TextStep, Value, VideoStep, WorkflowBuilder"
     yield ")"
     yield "from stepwell.contract.enums import TaskType\n\n"
     yield "class Workflow(WorkflowBuilder):"
@@ -121,7 +122,7 @@ def _method(task_type: TaskType) -> Iterator[str]:
     step = _STEPS.get(task_type, "ImageStep")
     star = "*, " if names else ""
     parameters = [
-        f"{_parameter(name)}: {_hint(hints[name])}{'' if name in needed else ' | None = None'}"
+        f"{_parameter(name)}: {_hint(name, hints[name])}{'' if name in needed else ' | None = None'}"
         for name in sorted(names, key=lambda name: name not in needed)
     ]
     parameters.append("**options: Unpack[StepOptions]")
@@ -139,7 +140,9 @@ def _parameter(name: str) -> str:
     return name.removesuffix("_url")
 
 
-def _hint(kind: Any) -> str:
+def _hint(name: str, kind: Any) -> str:
+    if name == SUB_DEFINITION:
+        return "Definition"
     if _is(kind, task_configs.References):
         return "Files"
     if _is(kind, task_configs.Reference):
