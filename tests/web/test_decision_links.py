@@ -87,6 +87,34 @@ async def test_the_page_shows_what_is_decided_and_nothing_else_of_the_tenant(
     assert ("script-src" in policy, "frame-ancestors 'none'" in policy, "<script" in page.text) == (False, True, False)
 
 
+async def test_choices_that_are_pictures_of_the_tenant_are_shown(service: Service, anyone: httpx.AsyncClient) -> None:
+    first, second = (configured_step(name, texts={"a.png": name, f"{name}.mp4": "v"}) for name in ("first", "second"))
+    choices = f"${{[first.paths[0], second.paths[0], first.paths[1], '{FOREIGN}', 'none']}}"
+    workflow, link = await asking(service, first, second, config={"choices": choices}, depends_on=["first", "second"])
+    pictures = [step_of(workflow, name)["result"]["paths"] for name in ("first", "second")]
+    page = await anyone.get(link)
+    buttons = re.findall(r'value="([^"]+)">(?:<img src="([^"]+)" alt="([^"]+)">)?([^<]*)</button>', page.text)
+    assert [(value, name or text) for value, _, name, text in buttons] == [
+        (pictures[0][0], "a.png, 1 of 5"),
+        (pictures[1][0], "a.png, 2 of 5"),
+        (pictures[0][1], "first.mp4"),
+        (FOREIGN, FOREIGN),  # isn't the tenant's
+        ("none", "none"),
+    ]
+    assert [
+        f"{path}?" in url for path, (_, url, *_) in zip((*pictures[0][:1], *pictures[1][:1]), buttons, strict=False)
+    ] == [
+        True,
+        True,
+    ]
+    (decision,) = (await service.client.get("/api/v1/decisions")).json()["decisions"]
+    assert [(file["input"], file["path"]) for file in decision["files"]] == [
+        ("choices", path) for path in (pictures[0][0], pictures[1][0], pictures[0][1])
+    ]
+    decided = await submit(anyone, link, pictures[1][0])
+    assert "Recorded: a.png." in decided.text
+
+
 async def test_only_the_form_decides_and_only_once(service: Service, anyone: httpx.AsyncClient) -> None:
     workflow, link = await asking(service)
     for method in ("GET", "HEAD", "GET"):

@@ -25,9 +25,9 @@ class SendSignal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ShownFile(Struct, frozen=True):
-    """A file among the inputs of a decision. Anyone can read it at `url` for a while."""
+    """A file among the inputs or the choices of a decision. Anyone can read it at `url` for a while."""
 
-    input: Annotated[str, Meta(description="The name of the input")]
+    input: Annotated[str, Meta(description='The name of the input; "choices" for a file that only a choice names')]
     path: str
     url: str
 
@@ -44,7 +44,7 @@ class OpenDecision(Struct, frozen=True, kw_only=True):
     since: Time
     until: Annotated[Time, Meta(description="It is decided then without anybody; null without a limit")] | None
     inputs: Annotated[JsonObject, Meta(description="The other inputs of the step")]
-    files: Annotated[list[ShownFile], Meta(description="The files of Stepwell that the inputs name")]
+    files: Annotated[list[ShownFile], Meta(description="The files of Stepwell that the inputs and choices name")]
     decision_url: Annotated[str, Meta(description="A page on which anyone can decide. It is a secret")]
 
 

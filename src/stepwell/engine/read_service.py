@@ -14,7 +14,7 @@ import anyio.lowlevel
 
 from stepwell.contract.providers import ProviderStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import named_files
+from stepwell.domain.artifacts import named_files, parse_artifact_path
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
 from stepwell.domain.model import HistoryEvent
@@ -49,7 +49,10 @@ T = TypeVar("T")
 
 
 class ShownDecision(NamedTuple):
-    """A step that waits for a decision, and the files of its tenant that its inputs name: input and path of each."""
+    """A step that waits for a decision, and the files of its tenant that its inputs and choices name.
+
+    Each file is the input (`choices` for a choice), and the path.
+    """
 
     stored: StoredDecision
     files: Sequence[tuple[str, str]]
@@ -131,10 +134,10 @@ class ReadService:
         return None if stored is None else (await self._shown([stored]))[0]
 
     async def _shown(self, stored: Sequence[StoredDecision]) -> list[ShownDecision]:
-        """Add the files that the inputs name. A file that isn't the tenant's stays a text."""
+        """Add the files that the inputs and choices name. A file that isn't the tenant's stays a text."""
         named: list[list[tuple[str, str]]] = []
         for each in stored:
-            named.append(named_files(each.shown))
+            named.append(_named_files(each))
             await anyio.lowlevel.checkpoint()  # each takes up to 2 ms
         paths: dict[str | None, set[str]] = defaultdict(set)
         for each, files in zip(stored, named, strict=True):
@@ -206,6 +209,16 @@ class ReadService:
     def providers(self, scope: TenantScope) -> Sequence[ProviderStatus]:
         """Return the status of each configured provider. Reads no database."""
         return self._providers.statuses(scope)
+
+
+def _named_files(decision: StoredDecision) -> list[tuple[str, str]]:
+    files = named_files(decision.shown)
+    paths = {path for _, path in files}
+    return files + [
+        ("choices", choice)
+        for choice in dict.fromkeys(decision.wait.choices)
+        if choice not in paths and parse_artifact_path(choice) is not None
+    ]
 
 
 def _require(value: T | None, what: str) -> T:

@@ -10,6 +10,8 @@ What must hold:
 - The link is in no `Referer`, no cache and no search engine. The page needs no scripts.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
@@ -27,7 +29,7 @@ from stepwell.contract.decisions import MAX_NOTE, CreateDecision
 from stepwell.domain.access.attempt_limit import AttemptLimit
 from stepwell.domain.access.decision_links import DECISION_PATH, SIGNATURE, DecisionLink, DecisionLinks
 from stepwell.domain.access.signed_urls import SignedUrls
-from stepwell.domain.artifacts import is_image, media_type_of
+from stepwell.domain.artifacts import is_image, media_type_of, parse_artifact_path
 from stepwell.domain.client_address import client_name
 from stepwell.domain.errors import NotFound, NotWaiting, TooManyRequests, Unavailable
 from stepwell.domain.lifecycle.waits import is_over
@@ -50,6 +52,7 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 _SHOWN_TYPES: Final = ("image/", "video/")  # the page links all other files
+_CHOICE_WIDTH: Final = 512  # pixels of the preview of a picture that is a choice
 _FILES_S: Final = 900  # how long the URLs of the page's files are valid
 _MAX_FORM_BYTES: Final = 64 * 1024
 _MAX_FIELDS: Final = 8
@@ -87,6 +90,14 @@ def decision_page_limits() -> DecisionPageLimits:
 DecisionPageLimitsDep: TypeAlias = NamedDependency[SkipValidation[DecisionPageLimits]]
 
 
+class _Choice(Struct, frozen=True):
+    """A choice as the page shows it: its value, its text, and the URL of its picture if it is one."""
+
+    value: str
+    text: str
+    picture: str | None
+
+
 class _Use(Struct, frozen=True):
     """One request by a link, with what it needs."""
 
@@ -117,6 +128,9 @@ class _Use(Struct, frozen=True):
     ) -> Template:
         end, stored = self.clock.now() + timedelta(seconds=_FILES_S), found.stored
         files = [(name, path, self.urls.target_until(path, end)) for name, path in found.files]
+        choices = _choices(stored.wait.choices, {path: url for _, path, url in files})
+        shown = {choice.value for choice in choices if choice.picture}
+        files = [file for file in files if file[1] not in shown]
         texts = _texts(json.decode(stored.shown), {path for _, path in found.files})
         context = {
             "message": stored.wait.message or "Please decide.",
@@ -125,7 +139,8 @@ class _Use(Struct, frozen=True):
             "videos": [(name, url) for name, path, url in files if media_type_of(path).startswith("video/")],
             "downloads": [(name, url) for name, path, url in files if not media_type_of(path).startswith(_SHOWN_TYPES)],
             "texts": texts,
-            "choices": stored.wait.choices,
+            "choices": choices,
+            "has_pictures": any(choice.picture for choice in choices),
             "error": error,
             "note": note,
             "max_note": MAX_NOTE,
@@ -189,7 +204,10 @@ async def _decide(use: _Use, choice: str, note: str) -> Template:
         await use.services.workflows.decide(scope, LINK_ACTOR, link.workflow_id, step, wanted, wait_id=link.wait_id)
     except (NotWaiting, NotFound):
         return await use.ended()
-    return _message(HTTPStatus.OK, f"Recorded: {choice}. You can close this page.", title="Thank you")
+    path = parse_artifact_path(choice)
+    return _message(
+        HTTPStatus.OK, f"Recorded: {path.name if path else choice}. You can close this page.", title="Thank you"
+    )
 
 
 def _link(
@@ -215,15 +233,37 @@ def _message(status: HTTPStatus, text: str, retry_after_s: int | None = None, ti
 
 
 def _texts(inputs: dict[str, Any], files: set[str]) -> list[tuple[str, str]]:
-    """Return the inputs that are no files, each as a text."""
+    """Return the inputs that are neither files nor lists of files, each as a text."""
     texts = {
         name: value if isinstance(value, str) else json.encode(value).decode()
         for name, value in inputs.items()
-        if not (isinstance(value, str) and value in files) and value is not None
+        if value is not None and not _is_shown(value, files)
     }
     return [
         (name, text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…") for name, text in texts.items()
     ]
+
+
+def _is_shown(value: Any, files: set[str]) -> bool:
+    all_of_it = value if isinstance(value, list) and value else [value]
+    return all(isinstance(each, str) and each in files for each in all_of_it)
+
+
+def _choices(values: Sequence[str], urls: dict[str, str]) -> list[_Choice]:
+    """Return the choices. One that is the path of a file has that file's name as its text, numbered if several have it.
+
+    *urls* are those of the files, by their paths.
+    """
+    paths = {value: path for value in values if value in urls and (path := parse_artifact_path(value))}
+    counts = Counter(path.name for path in paths.values())
+    choices = []
+    for number, value in enumerate(values, start=1):
+        if path := paths.get(value):
+            text = path.name if counts[path.name] == 1 else f"{path.name}, {number} of {len(values)}"
+            choices.append(_Choice(value, text, f"{urls[value]}&w={_CHOICE_WIDTH}" if is_image(value) else None))
+        else:
+            choices.append(_Choice(value, value, None))
+    return choices
 
 
 def _first_values(encoded: bytes) -> dict[str, str]:

@@ -1,6 +1,7 @@
 // The form with which a viewer decides for a step that waits: a note, and a button for each choice.
 import { send } from "./api.js";
 import { announce, errorNotice, html, nothing } from "./dom.js";
+import { fileUrl, isArtifactPath, kindOf } from "./outputs.js";
 
 /** True if the viewer's token may decide. */
 export function canDecide() {
@@ -8,10 +9,24 @@ export function canDecide() {
   return scopes.includes("workflows:approve") || scopes.includes("workflows:write");
 }
 
-/** The form for *decision*: {workflow_id, step_id, choices}. *state* is an object that the caller keeps for the form. It gets
+/** True if *choice* is the path of a picture: its button shows it. */
+export function isPicture(choice) {
+  return isArtifactPath(choice) && kindOf(choice) === "image";
+}
+
+/** What a button shows: a picture or its file's name if the choice is a path. Files of one name are numbered. */
+function choiceView(choice, index, choices, pictureUrl) {
+  if (!isArtifactPath(choice)) return choice;
+  const nameOf = (path) => path.split("/").pop();
+  const name = nameOf(choice);
+  const text = choices.filter((each) => nameOf(each) === name).length > 1 ? `${name}, ${index + 1} of ${choices.length}` : name;
+  return isPicture(choice) ? html`<img src=${pictureUrl(choice)} alt=${text} decoding="async">` : text;
+}
+
+/** The form for *decision*: {workflow_id, step_id, choices}. *pictureUrl(path)* is the URL of a picture that is a choice. *state* is an object that the caller keeps for the form. It gets
  *  `busy` and `error`. *redraw* shows it again. *onDecided* is called after the decision. If that came too late, it gets
  *  the error. */
-export function decisionForm(decision, state, { redraw, onDecided }) {
+export function decisionForm(decision, state, { redraw, onDecided, pictureUrl = (path) => fileUrl(path, { width: 512 }) }) {
   const submit = async (event) => {
     event.preventDefault();
     const [choice, note] = [event.submitter?.value, event.target.elements.note.value.trim()];
@@ -34,6 +49,7 @@ export function decisionForm(decision, state, { redraw, onDecided }) {
     ${state.error ? errorNotice(state.error) : nothing}
     <label class="field">Note (optional)<textarea name="note" rows="2" maxlength="2000"></textarea></label>
     <div class="decision-choices">${decision.choices.map((choice, index) => html`<button
-      class=${index ? "button" : "button button-primary"} name="choice" value=${choice} ?disabled=${Boolean(state.busy)}>${choice}</button>`)}</div>
+      class="button ${isPicture(choice) ? "decision-picture" : index ? "" : "button-primary"}" name="choice" value=${choice}
+      ?disabled=${Boolean(state.busy)}>${choiceView(choice, index, decision.choices, pictureUrl)}</button>`)}</div>
   </form>`;
 }

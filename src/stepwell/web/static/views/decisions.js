@@ -1,10 +1,10 @@
 // The view "Decisions": the steps that wait for a decision, with their pictures beside the buttons.
 import { nextLink, request } from "../lib/api.js";
 import { noteServiceTime } from "../lib/clock.js";
-import { canDecide, decisionForm } from "../lib/decision_form.js";
+import { canDecide, decisionForm, isPicture } from "../lib/decision_form.js";
 import { emptyState, errorNotice, html, loading, nothing, render, repeat } from "../lib/dom.js";
 import { ago, dateTime } from "../lib/format.js";
-import { isArtifactPath, kindOf } from "../lib/outputs.js";
+import { fileUrl, isArtifactPath, kindOf } from "../lib/outputs.js";
 import { refresher } from "../lib/refresher.js";
 import { follow } from "../lib/stream.js";
 
@@ -68,16 +68,25 @@ class DecisionsView {
   card(decision) {
     const form = this.forms.get(keyOf(decision)) ?? {};
     this.forms.set(keyOf(decision), form);
-    const texts = Object.entries(decision.inputs).filter(([, value]) => value !== null && !isArtifactPath(value));
+    const urls = new Map(decision.files.map((file) => [file.path, previewOf(file)]));
+    const files = decision.files.filter(({ path }) => !(isPicture(path) && decision.choices.includes(path)));
+    const isShown = (value) => isArtifactPath(value) || (Array.isArray(value) && value.length && value.every((path) => urls.has(path)));
+    const texts = Object.entries(decision.inputs).filter(([, value]) => value !== null && !isShown(value));
+    const hasContent = files.length + texts.length > 0;
     return html`<article class="card stack decision" aria-label=${`${decision.workflow_name}, ${decision.step_id}`}>
       <h2 class="decision-message">${decision.message ?? "Please decide."}</h2>
       <p class="dim"><a href=${`/ui/workflows/${decision.workflow_id}`}>${decision.workflow_name}</a>, ${decision.step_id},
         <time datetime=${decision.since} title=${dateTime(decision.since)}>${ago(decision.since)}</time>${decision.until
           ? html`, until <time datetime=${decision.until}>${dateTime(decision.until)}</time>` : nothing}</p>
-      <div class="decision-files">${decision.files.map((file) => fileView(file))}</div>
-      ${texts.length ? html`<dl class="decision-texts">${texts.map(([name, value]) => html`<dt>${name}</dt>
-        <dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd>`)}</dl>` : nothing}
-      ${decisionForm(decision, form, { redraw: () => this.draw(), onDecided: (tooLate) => this.onDecided(tooLate) })}
+      <div class="decision-body ${hasContent && !decision.choices.some(isPicture) ? "decision-beside" : ""}">
+        ${hasContent ? html`<div class="stack">
+          ${files.length ? html`<div class="decision-files">${files.map((file) => fileView(file))}</div>` : nothing}
+          ${texts.length ? html`<dl class="decision-texts">${texts.map(([name, value]) => html`<dt>${name}</dt>
+            <dd>${typeof value === "string" ? value : JSON.stringify(value)}</dd>`)}</dl>` : nothing}</div>` : nothing}
+        ${decisionForm(decision, form, {
+          redraw: () => this.draw(), onDecided: (tooLate) => this.onDecided(tooLate), pictureUrl: (path) => urls.get(path) ?? fileUrl(path, { width: 512 }),
+        })}
+      </div>
     </article>`;
   }
 }
@@ -87,14 +96,18 @@ function keyOf(decision) {
   return `${decision.workflow_id} ${decision.step_id} ${decision.since}`;
 }
 
+function previewOf({ url, path }) {
+  const { pathname, search } = new URL(url);
+  return pathname + search + (path.toLowerCase().endsWith(".svg") ? "" : "&w=512");
+}
+
 /** A file by its signed URL, which a token that may only decide can read, too. */
 function fileView(file) {
   const { pathname, search } = new URL(file.url);
   const [url, kind] = [pathname + search, kindOf(file.path)];
   const caption = html`<figcaption class="dim">${file.input}</figcaption>`;
   if (kind === "image") {
-    const preview = file.path.toLowerCase().endsWith(".svg") ? url : `${url}&w=512`;
-    return html`<figure><a href=${url} target="_blank" rel="noopener"><img src=${preview} alt=${file.input} decoding="async"></a>${caption}</figure>`;
+    return html`<figure><a href=${url} target="_blank" rel="noopener"><img src=${previewOf(file)} alt=${file.input} decoding="async"></a>${caption}</figure>`;
   }
   if (kind === "video") {
     return html`<figure><video src=${url} aria-label=${file.input} controls preload="metadata" playsinline></video>${caption}</figure>`;
