@@ -28,7 +28,7 @@ from support.workflows.reference_flows import FLOWS
 TRIALS = 150  # of all flows together, in one run of CI
 FEWER = {"items": 10}  # of these, because one trial takes as long as several trials of another flow
 AT_ONCE = 3
-SLACK = 1.2  # a killed flow may have more points than an undisturbed one
+SLACK = 1.2  # the number of points depends on the load, because reads have points, too
 DOUBLE = 0.25  # the part of the trials in which the second process is killed, too
 MAX_FAILURES = 20 if FULL else 1
 ONLY = os.environ.get("TEST_DEATHS", "")
@@ -45,7 +45,7 @@ async def test_a_flow_ends_as_undisturbed_wherever_its_process_is_killed(
     flow: str, trials: FlowTrials, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     undisturbed = await trials.run(flow, Deaths())
-    drawn = _draw(flow, int(undisturbed.points * SLACK))
+    drawn = _draw(flow, undisturbed.points)
     kills: list[int] = []  # of each trial that ended well
     failures: list[str] = []
 
@@ -62,12 +62,12 @@ async def test_a_flow_ends_as_undisturbed_wherever_its_process_is_killed(
         for _ in range(AT_ONCE):
             group.create_task(run())
     counted = f"{undisturbed.points} points; {len(kills)} trials without a fault, and {len(failures)} with one"
-    counted += f"; {kills.count(1)} had one death, and {kills.count(2)} two"
+    counted += f"; {kills.count(0)} had no death, {kills.count(1)} one, and {kills.count(2)} two"
     if FULL:
         with capsys.disabled():
             print(f"\n{flow}: {counted}")
     assert not failures, "\n\n".join([counted, *failures])
-    assert len(kills) - kills.count(0) >= len(kills) / SLACK / 2, f"most flows had ended before their point: {counted}"
+    assert kills.count(0) <= len(kills) / 2, f"most flows had ended before their point: {counted}"
 
 
 def _draw(flow: str, points: int) -> Iterator[Deaths]:
@@ -77,7 +77,7 @@ def _draw(flow: str, points: int) -> Iterator[Deaths]:
         return
     chance = random.Random(f"{DAY} {sys.version_info.minor} {flow}")
     count = FEWER.get(flow, (TRIALS - sum(FEWER.values())) // (len(FLOWS) - len(FEWER)))
-    for first in range(points) if FULL else [chance.randrange(points) for _ in range(count)]:
+    for first in range(int(points * SLACK)) if FULL else [chance.randrange(points) for _ in range(count)]:
         yield Deaths(first, chance.randrange(points) if chance.random() < DOUBLE else None)
 
 

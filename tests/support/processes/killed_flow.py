@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import signal
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from support.workflows.reference_flows import FLOWS, Workflow
 
 DEADLINE_S = 120
 _CALM_S = 0.05  # the life before a workflow is tried alone; short, because these processes die soon
-_POLL_S = 0.05  # seldom, because reading costs more than the flow
+_POLL_S = 0.05
+_POLL_PART = 0.15  # of the time so far: seldom, because reading costs more than the flow on a loaded machine
 _WORKFLOWS = "/api/v1/workflows/"
 
 
@@ -142,8 +144,9 @@ class _Client:
         return await self._read("")
 
     async def until(self, wanted: Callable[[Workflow], bool]) -> Workflow:
+        waiting_since = time.monotonic()
         while not wanted(workflow := await self.get()):
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(max(_POLL_S, _POLL_PART * (time.monotonic() - waiting_since)))
         return workflow
 
     async def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
