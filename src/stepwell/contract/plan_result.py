@@ -35,7 +35,8 @@ class PlannedPrice(Struct, frozen=True):
     items, and at each run of what repeats. `known_least` is without the steps that conditions may skip, with the
     fewest items, and with one run of each step or item. `unknown_steps` counts the steps whose price, or whose
     fallback's price, isn't known. `worst_case` is the price if every step runs, and every attempt is made and paid for,
-    fallbacks included; null if a price isn't known. The steps of sub-workflows count in all of these.
+    fallbacks included; null if a price isn't known. The steps of sub-workflows count in all of these. Where only the
+    run knows the numbers of items, there are at most 10,000 in a workflow.
     """
 
     known_least: Sequence[Money]

@@ -151,6 +151,19 @@ def test_the_number_of_items_is_as_near_as_the_definition_says(for_each: dict[st
     assert planned(body(*steps, inputs=inputs)).steps[-1].items == PlannedCount(least, most)
 
 
+def test_prices_are_of_no_more_items_than_a_workflow_may_have() -> None:
+    calls = {0: PlannedCall(ProviderType.LOCAL, None, in_process=True)}
+    calls |= dict.fromkeys(range(1, 13), PlannedCall(FAL, "flux", in_process=False))
+    from_a = {"from_step": "a", "from_field": "items"}
+    steps = [join("a"), join("fixed", max_retries=0, for_each={"count": 500})]
+    steps += [join(f"open{n}", max_retries=0, for_each=from_a) for n in range(10)]
+    dear = join("dear", max_retries=0, for_each=from_a, repeat={"until": "ok", "max": 3})
+    forecast = planned(body(*steps, dear), calls)
+    assert list(forecast.price.known_least) == [Money(500 * 0.5, "EUR")]
+    most = 500 * 0.5 + 1000 * 3 * 0.5 + 8500 * 0.5
+    assert (list(forecast.price.known), forecast.price.worst_case) == ([Money(most, "EUR")], Money(most, "EUR"))
+
+
 def test_items_take_as_long_as_their_turns() -> None:
     steps = [join("a", for_each={"count": 25}), join("b", for_each={"count": 3, "max_concurrency": 1})]
     forecast = planned(body(*steps), expected={0: 2.0, 1: 4.0})

@@ -12,6 +12,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.plan_result import PlannedCount, PlannedFallback, PlannedPrice, PlannedStep, WorkflowPlan
 from stepwell.domain.diagnostics.item_counts import item_counts
 from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
+from stepwell.domain.lifecycle.item_group import MAX_WORKFLOW_ITEMS
 from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
 from stepwell.domain.mapping.task_configs import normalise_inputs
@@ -37,6 +38,18 @@ class Chain(NamedTuple):
 
     positions: Sequence[int]
     length: float
+
+
+class _ItemPrice(NamedTuple):
+    """The price of a step without items, or of each of its items."""
+
+    items: PlannedCount | None
+    amount: float
+
+    @property
+    def is_open(self) -> bool:
+        """True if only the run knows the number of items."""
+        return self.items is not None and self.items.least < self.items.most
 
 
 def build_plan(
@@ -185,12 +198,12 @@ def _price_of(call: PlannedCall, prices: PriceList) -> Money | None:
 
 
 def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
-    once = least = worst = 0.0
-    unknown = 0
+    once, worst = list[_ItemPrice](), list[_ItemPrice]()
+    least, unknown = 0.0, 0
     for step in steps:
         amount = 0.0 if step.price is None else step.price.amount
         items = _ONE if step.items is None else step.items
-        runs = items.most * (1 if step.repeat is None else step.repeat.max)
+        runs = 1 if step.repeat is None else step.repeat.max
         tried = [step.price] * step.attempts
         tried += [] if step.fallback is None else [step.fallback.price] * step.fallback.attempts
         unknown += None in tried and items.most > 0
@@ -199,8 +212,20 @@ def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
             below, below_least = (sum(each.amount for each in sums) for sums in (nested.known, nested.known_least))
             tried.append(nested.worst_case)
             unknown += nested.unknown_steps if items.most else 0
-        once += (amount + below) * runs
+        once.append(_ItemPrice(step.items, (amount + below) * runs))
         least += 0.0 if step.uncertain else (amount + below_least) * items.least
-        worst += runs * sum(price.amount for price in tried if price is not None)
-    known_least, known = ([Money(round(amount, 9), currency)] for amount in (least, once))
-    return PlannedPrice(known_least, known, unknown, None if unknown else Money(round(worst, 9), currency))
+        worst.append(_ItemPrice(step.items, runs * sum(price.amount for price in tried if price is not None)))
+    known_least, known = ([Money(round(amount, 9), currency)] for amount in (least, _highest(once)))
+    return PlannedPrice(known_least, known, unknown, None if unknown else Money(round(_highest(worst), 9), currency))
+
+
+def _highest(prices: Sequence[_ItemPrice]) -> float:
+    """Return the highest sum of the prices. The items that only the run knows are the dearest ones that may exist."""
+    total, left = 0.0, MAX_WORKFLOW_ITEMS
+    for price in sorted(prices, key=lambda price: (price.is_open, -price.amount)):
+        if price.items is None:
+            total += price.amount
+            continue
+        number = min(price.items.most, max(0, left)) if price.is_open else price.items.most
+        total, left = total + number * price.amount, left - number
+    return total
