@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import json
 
-from stepwell.mcp.service_access import may_write
+from stepwell.api.operations import Permission
+from stepwell.mcp.service_access import APPROVE_SCOPE, WRITE_SCOPE, may_use
 from stepwell.mcp.shortening import MAX_BYTES, shorten, shorten_object, shorten_text
 from support.service.live_service import token
 
@@ -43,7 +44,10 @@ def test_a_long_text_ends_with_an_ellipsis() -> None:
 
 
 def test_a_token_says_whether_it_may_write() -> None:
-    assert may_write(token())
-    assert not may_write(token(permissions=()))
+    assert may_use(token(), WRITE_SCOPE)
+    assert not may_use(token(permissions=()), WRITE_SCOPE, APPROVE_SCOPE)
     for unreadable in (None, "", "a.b.c", "not a token", "e30.e30.e30", "W10.W10.W10"):
-        assert may_write(unreadable)
+        assert may_use(unreadable, WRITE_SCOPE)
+    approver = token(permissions=(Permission.APPROVE,))
+    assert may_use(approver, WRITE_SCOPE, APPROVE_SCOPE)
+    assert not may_use(approver, WRITE_SCOPE)

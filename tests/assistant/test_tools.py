@@ -30,10 +30,12 @@ READING = {
     "get_workflow",
     "list_workflows",
     "list_items",
+    "list_decisions",
     "get_outputs",
     "list_providers",
     "get_costs",
 }
+DECIDING = {"list_decisions", "decide_step"}
 WRITING = {"submit_workflow", "upload_file", "decide_step", "send_signal"} | {
     f"{verb}_workflow" for verb in ("start", "pause", "resume", "cancel", "cleanup")
 }
@@ -255,9 +257,10 @@ async def test_another_tenant_sees_nothing(acme: Client, url: str) -> None:
 async def test_a_token_that_reads_gets_only_the_tools_that_read(acme: Client, url: str) -> None:
     workflow_id = await submitted(acme, drawing("shown"), wait_s=50)
     async with assistant(url, token("acme", every=False, permissions=(Permission.READ,))) as reader:
-        assert {tool.name for tool in (await reader.list_tools()).tools} == READING
-        for tool in WRITING:
-            assert "workflows:write" in await failure(reader, tool)
+        assert {tool.name for tool in (await reader.list_tools()).tools} == READING - DECIDING
+        for tool in WRITING | DECIDING:
+            scope = "approve" if tool in DECIDING else "write"
+            assert f"workflows:{scope}" in await failure(reader, tool)
         assert (await call(reader, "plan_workflow", definition=definition(drawing())))["total_steps"] == 1
         assert len(await images(reader, "get_outputs", workflow_id=workflow_id)) == 1
 
@@ -297,7 +300,7 @@ async def test_a_wrong_argument_is_named(acme: Client, tool: str, arguments: dic
 
 
 async def test_the_choice_of_the_user_ends_the_wait_of_a_step(acme: Client) -> None:
-    steps = ({"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"})
+    steps = ({"id": "ask", "task_type": "APPROVAL", "config": {"text": "x"}}, {"id": "paid", "task_type": "SIGNAL"})
     workflow_id = await submitted(acme, *steps)
     signalled = await call(acme, "send_signal", workflow_id=workflow_id, name="paid", data={"euros": 5})
     assert signalled["step_id"] == "paid"
@@ -305,6 +308,9 @@ async def test_the_choice_of_the_user_ends_the_wait_of_a_step(acme: Client) -> N
         await asyncio.sleep(0.01)
     shown = await call(acme, "get_workflow", workflow_id=workflow_id)
     assert "'approve', 'reject'" in next(step["reason"] for step in shown["steps"] if step["step_id"] == "ask")
+    (waiting,) = (await call(acme, "list_decisions", workflow_id=workflow_id))["decisions"]
+    assert (waiting["step_id"], waiting["choices"], waiting["inputs"]) == ("ask", ["approve", "reject"], {"text": "x"})
+    assert "decision_url" not in waiting
     refused = await failure(acme, "decide_step", workflow_id=workflow_id, step_id="ask", choice="maybe")
     assert "Expected one of approve, reject" in refused
     decided = await call(acme, "decide_step", workflow_id=workflow_id, step_id="ask", choice="approve", note="good")
@@ -327,6 +333,20 @@ async def test_the_items_of_a_step_are_listed_with_their_results_and_errors(acme
     failed = await call(acme, "list_items", workflow_id=workflow_id, step_id="a", status=["FAILED"])
     assert [each["item"] for each in failed["items"]] == [2]
     assert "404" in await failure(acme, "list_items", workflow_id=workflow_id, step_id="b")
+
+
+async def test_no_more_decisions_are_listed_than_asked_for(url: str) -> None:
+    async with assistant(url, token("many-decisions", every=False)) as user:
+        for number in range(3):
+            await submitted(user, {"id": f"ask{number}", "task_type": "APPROVAL"})
+        while len((listed := await call(user, "list_decisions"))["decisions"]) < 3:
+            await asyncio.sleep(0.01)
+        assert (listed["shortened"], [each["step_id"] for each in listed["decisions"]]) == (
+            False,
+            ["ask0", "ask1", "ask2"],
+        )
+        some = await call(user, "list_decisions", limit=2)
+        assert (some["shortened"], some["decisions"]) == (True, listed["decisions"][:2])
 
 
 async def is_waiting(acme: Client, workflow_id: str) -> bool:

@@ -84,6 +84,13 @@ class DestructiveVerbArguments(Arguments, frozen=True):
     ] = True
 
 
+class DecisionsArguments(Arguments, frozen=True):
+    workflow_id: (
+        Annotated[str, Meta(pattern="^[0-9A-Za-z-]{1,100}$", description="Only the steps of this workflow")] | None
+    ) = None
+    limit: Annotated[int, Meta(ge=1, le=50)] = 20
+
+
 class DecideArguments(Arguments, frozen=True):
     workflow_id: WorkflowId
     step_id: Annotated[str, Meta(min_length=1, max_length=255, description="The step that waits for a decision")]

@@ -38,7 +38,7 @@ from stepwell.mcp.failures import describe_error
 from stepwell.mcp.file_tools import FILE_TOOLS, LOCAL_UPLOAD, UPLOAD
 from stepwell.mcp.item_tools import ITEM_TOOLS
 from stepwell.mcp.resources import UnknownResource, list_resources, read_resource
-from stepwell.mcp.service_access import WRITE_SCOPE, ServiceAccess
+from stepwell.mcp.service_access import APPROVE_SCOPE, WRITE_SCOPE, ServiceAccess
 from stepwell.mcp.service_tools import SERVICE_TOOLS
 from stepwell.mcp.shortening import shorten
 from stepwell.mcp.tool import Tool, ToolOutcome, schema_of
@@ -92,15 +92,15 @@ class _Caller:
         return None if tool is None else schema_of(tool.arguments)
 
     async def list_tools(self, _context: Any, _params: PaginatedRequestParams | None) -> ListToolsResult:
-        allowed = [tool for tool in self._tools.values() if self._access.can_write or not tool.writes]
+        allowed = [tool for tool in self._tools.values() if self._missing_scope(tool) is None]
         return ListToolsResult(tools=list(map(_sdk_tool, allowed)))
 
     async def call_tool(self, _context: Any, params: CallToolRequestParams) -> CallToolResult:
         tool = self._tools.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:100]!r}. tools/list lists all.")
-        if tool.writes and not self._access.can_write:
-            return _failure(f"{tool.name} needs a token with the scope {WRITE_SCOPE}, and this one lacks it.")
+        if (scope := self._missing_scope(tool)) is not None:
+            return _failure(f"{tool.name} needs a token with the scope {scope}, and this one lacks it.")
         try:
             with fail_after(_CALL_S):
                 return _success(await tool.run(self._access, tool.parse(params.arguments or {})))
@@ -113,6 +113,12 @@ class _Caller:
         except (ValueError, OverflowError, RecursionError) as error:
             # A depth that JSON can't have, or an id that can't be part of a path.
             return _failure(f"The arguments of {tool.name} can't be sent to the service: {error}")
+
+    def _missing_scope(self, tool: Tool) -> str | None:
+        """Return the scope that the caller's token lacks for the tool; None if it may be used."""
+        if tool.decides:
+            return None if self._access.can_decide else APPROVE_SCOPE
+        return None if self._access.can_write or not tool.writes else WRITE_SCOPE
 
     async def list_resources(self, _context: Any, _params: PaginatedRequestParams | None) -> ListResourcesResult:
         return ListResourcesResult(

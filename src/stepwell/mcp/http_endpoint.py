@@ -78,6 +78,7 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
                 message=message,
                 token=_token_of(request.scope),
                 can_write=Permission.WRITE in request.user.permissions,
+                can_decide=Permission.APPROVE.is_in(request.user.permissions),
                 reserve=_reserve(request),
                 stopping=partial(_stopping, request, services),
             ),

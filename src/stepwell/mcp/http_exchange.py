@@ -28,6 +28,7 @@ class Exchange(Struct, frozen=True):
     message: bytes
     token: str
     can_write: bool
+    can_decide: bool
     reserve: Callable[[int], Awaitable[object]]
     stopping: Callable[[], Awaitable[object]]
 
@@ -39,7 +40,12 @@ async def answer_message(app: ASGIApp, exchange: Exchange) -> CollectedResponse:
     token = exchange.token or ""  # never that of the server's environment
     async with AsyncStepwell(_URL, token=token, timeout_s=_CLIENT_S, retry_s=0, transport=transport) as client:
         access = ServiceAccess(
-            client, exchange.can_write, local_files=False, reserve=exchange.reserve, stopping=exchange.stopping
+            client,
+            exchange.can_write,
+            exchange.can_decide,
+            local_files=False,
+            reserve=exchange.reserve,
+            stopping=exchange.stopping,
         )
         manager = StreamableHTTPSessionManager(build_server(access), json_response=True, stateless=True)
         response = CollectedResponse(exchange.message)

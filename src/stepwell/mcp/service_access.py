@@ -10,6 +10,7 @@ from stepwell.client import AsyncStepwell
 from stepwell.domain.access.token_claims import unverified_claims
 
 WRITE_SCOPE: Final = "workflows:write"
+APPROVE_SCOPE: Final = "workflows:approve"
 
 
 async def no_reservation(_size: int) -> None:
@@ -19,21 +20,23 @@ async def no_reservation(_size: int) -> None:
 class ServiceAccess(Struct, frozen=True):
     """A client of the service, and what its caller may use.
 
-    `can_write`: the token allows changes. `local_files`: the caller may name files of this machine. `reserve` waits for
-    memory for that many bytes, which a result will hold. `stopping` returns when calls must end soon.
+    `can_write`: the token allows changes. `can_decide`: it allows decisions. `local_files`: the caller may name files
+    of this machine. `reserve` waits for memory for that many bytes, which a result will hold. `stopping` returns when
+    calls must end soon.
     """
 
     client: AsyncStepwell
     can_write: bool
+    can_decide: bool
     local_files: bool
     reserve: Callable[[int], Awaitable[object]] = no_reservation
     stopping: Callable[[], Awaitable[object]] = sleep_forever
 
 
-def may_write(token: str | None) -> bool:
-    """Return whether *token* may allow changes, as far as it says so itself. The service checks it anyway.
+def may_use(token: str | None, *scopes: str) -> bool:
+    """Return whether *token* may have one of the *scopes*, as far as it says so itself. The service checks it anyway.
 
     A token without scopes has those of the service's setting, which are known there only.
     """
     scope = unverified_claims(token or "").get("scope")
-    return WRITE_SCOPE in scope.split(" ") if isinstance(scope, str) else True
+    return not set(scopes).isdisjoint(scope.split(" ")) if isinstance(scope, str) else True

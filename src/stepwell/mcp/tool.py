@@ -27,8 +27,9 @@ class ToolOutcome(Struct, frozen=True):
 class Tool(Struct, frozen=True, kw_only=True):
     """A tool. *run* gets a caller's access and arguments of the type *arguments*.
 
-    `writes`: it needs a token that allows changes. `destructive`: it may end or delete something. `idempotent`: a
-    repeated call has no further effect.
+    `writes`: it changes something. `decides`: it needs a token that may decide. Any other tool that writes needs one
+    that allows changes. `destructive`: it may end or delete something. `idempotent`: a repeated call has no further
+    effect.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Tool(Struct, frozen=True, kw_only=True):
     result: type[Result]
     run: Callable[[ServiceAccess, Any], Awaitable[ToolOutcome]]
     writes: bool = False
+    decides: bool = False
     destructive: bool = False
     idempotent: bool = True
 

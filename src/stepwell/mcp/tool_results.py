@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct, json
 from msgspec.structs import replace
 
 from stepwell.contract.costs import CostGroup, CostSums
+from stepwell.contract.decisions import OpenDecision, ShownFile
 from stepwell.contract.dry_run_result import DryRun
 from stepwell.contract.enums import SkipReason, StepStatus, WorkflowStatus
 from stepwell.contract.item_list import ItemPublic
@@ -85,6 +86,26 @@ class ItemSummary(Struct, kw_only=True):
     result: dict[str, Any] | None
     error_message: str | None
     retry_count: int
+
+
+class DecisionSummary(Struct, kw_only=True):
+    """A step that waits for a decision. `inputs` are shown to those who decide, and `files` are the files in them."""
+
+    workflow_id: UUID
+    workflow_name: str
+    step_id: str
+    message: str | None
+    choices: list[str]
+    since: datetime
+    until: Annotated[datetime, Meta(description="It is decided then without anybody; null without a limit")] | None
+    inputs: dict[str, Any] | None
+    files: list[ShownFile]
+
+
+class DecisionsResult(Result, kw_only=True):
+    """Steps that wait for decisions, the longest waiting first. `shortened`: there are more."""
+
+    decisions: list[DecisionSummary]
 
 
 class WaitEndedResult(Result, kw_only=True):
@@ -250,6 +271,21 @@ def _step_summary(step: WorkflowStepPublic, reason: Reason | None) -> StepStatus
         items=step.items,
         skip_reason=step.skip_reason,
         reason=None if reason is None else reason.detail,
+    )
+
+
+def decision_summary(decision: OpenDecision, most: int) -> DecisionSummary:
+    """Return a decision, whose inputs have at most *most* bytes."""
+    return DecisionSummary(
+        workflow_id=decision.workflow_id,
+        workflow_name=decision.workflow_name,
+        step_id=decision.step_id,
+        message=decision.message,
+        choices=decision.choices,
+        since=decision.since,
+        until=decision.until,
+        inputs=shorten_object(decision.inputs, most),
+        files=decision.files,
     )
 
 

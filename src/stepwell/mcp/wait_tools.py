@@ -1,12 +1,27 @@
 """The tools about steps that wait for decisions and signals. `get_workflow` says which steps wait, and for what."""
 
+from contextlib import aclosing
 from typing import Final
 
+from stepwell.contract.decisions import OpenDecision
 from stepwell.contract.workflows import WorkflowStepPublic
-from stepwell.mcp.arguments import DecideArguments, SignalArguments
+from stepwell.mcp.arguments import DecideArguments, DecisionsArguments, SignalArguments
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Tool, ToolOutcome
-from stepwell.mcp.tool_results import WaitEndedResult
+from stepwell.mcp.tool_results import DecisionsResult, WaitEndedResult, decision_summary
+
+_MOST_BYTES: Final = 24 * 1024  # of the inputs of all decisions together
+
+
+async def list_decisions(access: ServiceAccess, arguments: DecisionsArguments) -> ToolOutcome:
+    found, more = list[OpenDecision](), False
+    async with aclosing(access.client.decisions(arguments.workflow_id)) as decisions:
+        async for decision in decisions:
+            if more := len(found) >= arguments.limit:
+                break
+            found.append(decision)
+    most = _MOST_BYTES // max(1, len(found))
+    return ToolOutcome(DecisionsResult(decisions=[decision_summary(each, most) for each in found], shortened=more))
 
 
 async def decide(access: ServiceAccess, arguments: DecideArguments) -> ToolOutcome:
@@ -26,6 +41,16 @@ def _result(step: WorkflowStepPublic) -> WaitEndedResult:
 
 WAIT_TOOLS: Final = (
     Tool(
+        name="list_decisions",
+        title="List the open decisions",
+        description="List the steps that wait for a decision by people, the longest waiting first, with what is to be "
+        "decided. decide_step decides.",
+        arguments=DecisionsArguments,
+        result=DecisionsResult,
+        run=list_decisions,
+        decides=True,
+    ),
+    Tool(
         name="decide_step",
         title="Decide for a step",
         description="Decide for a step of the type APPROVAL, which waits for a decision; get_workflow lists its "
@@ -34,6 +59,7 @@ WAIT_TOOLS: Final = (
         arguments=DecideArguments,
         result=WaitEndedResult,
         run=decide,
+        decides=True,
         writes=True,
         destructive=True,
         idempotent=False,
