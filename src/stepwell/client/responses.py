@@ -22,6 +22,7 @@ from stepwell.client.errors import (
 )
 from stepwell.client.requests import ClientRequest
 from stepwell.contract.costs import CostsResponse
+from stepwell.contract.enums import unknown_members
 from stepwell.contract.problems import HTTPValidationError, Problem
 
 _Answer = TypeVar("_Answer")
@@ -40,9 +41,13 @@ def decode(response: httpx.Response, kind: type[_Answer]) -> _Answer:
 
 
 def decode_json(content: bytes | str, kind: type[_Answer], source: str) -> _Answer:
-    """Return the JSON text *content* as a *kind*. *source* names it in the error. Raises `UnexpectedAnswer`."""
+    """Return the JSON text *content* as a *kind*. *source* names it in the error. Raises `UnexpectedAnswer`.
+
+    A later version of the service may send types of events, for example, that this version doesn't know.
+    """
     try:
-        answer: _Answer = _decoder(cast("Hashable", kind)).decode(content)
+        with unknown_members():
+            answer: _Answer = _decoder(cast("Hashable", kind)).decode(content)
     except _UNDECODABLE as error:
         raise UnexpectedAnswer(
             f"{source} isn't one of Stepwell's API, or is of another version than this client "

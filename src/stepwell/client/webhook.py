@@ -6,6 +6,7 @@ from typing import Any
 from msgspec import DecodeError, Struct, json
 
 from stepwell.client.errors import InvalidWebhook
+from stepwell.contract.enums import unknown_members
 from stepwell.contract.webhooks import StepNotice, WorkflowNotice
 
 _HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
@@ -46,8 +47,9 @@ def verify_webhook(body: bytes | str, headers: Mapping[str, str], secret: str) -
 def _payload(body: bytes | str) -> WorkflowNotice | StepNotice:
     try:
         content = json.decode(body, type=_Notice)
-        if "event" in content.data:
-            return json.decode(body, type=StepNotice)
-        return json.decode(body, type=WorkflowNotice)
+        with unknown_members():
+            if "event" in content.data:
+                return json.decode(body, type=StepNotice)
+            return json.decode(body, type=WorkflowNotice)
     except (DecodeError, RecursionError) as error:
         raise InvalidWebhook(f"the body isn't that of a webhook of this version: {error}") from None

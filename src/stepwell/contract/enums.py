@@ -1,8 +1,36 @@
 """The enums of the API: statuses, types of task, providers, transforms and events."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
+
+_accepts_unknown: ContextVar[bool] = ContextVar("accepts_unknown", default=False)
+
+
+class ExtensibleEnum(StrEnum):
+    """An enum that may get further members in later versions of the service. A client accepts them, see
+    `unknown_members`; the service doesn't.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not (_accepts_unknown.get() and isinstance(value, str)):
+            return None
+        member = str.__new__(cls, value)
+        member._name_ = member._value_ = value
+        return member
+
+
+@contextmanager
+def unknown_members() -> Iterator[None]:
+    """Let an `ExtensibleEnum` accept any string. What isn't a member is an instance with that string as its value."""
+    token = _accepts_unknown.set(True)
+    try:
+        yield
+    finally:
+        _accepts_unknown.reset(token)
 
 
 class WorkflowStatus(StrEnum):
@@ -45,7 +73,7 @@ class TaskPhase(StrEnum):
     STORED = "STORED"
 
 
-class CancelReceipt(StrEnum):
+class CancelReceipt(ExtensibleEnum):
     """The outcome of the remote job of an abandoned attempt. never_started: no request was sent. provider_cancelled:
     the provider ended it. provider_refused: the provider would not end it. finished_too_late: it had already finished,
     and is paid for. unknown: the outcome isn't known, or not yet.
@@ -61,7 +89,7 @@ class CancelReceipt(StrEnum):
 # A new type also needs a struct in `task_configs`, and its entries in `CONFIGS` there, in
 # `domain.mapping.task_configs` if it has required inputs, in the table of each provider that can do it, and in the
 # manual: page tasks.
-class TaskType(StrEnum):
+class TaskType(ExtensibleEnum):
     GENERATION = "GENERATION"
     EDITING = "EDITING"
     REFINE = "REFINE"
@@ -80,7 +108,7 @@ class TaskType(StrEnum):
     SUBWORKFLOW = "SUBWORKFLOW"
 
 
-class WaitKind(StrEnum):
+class WaitKind(ExtensibleEnum):
     """The kinds of waits: for a decision, a signal, a time, or the end of a sub-workflow."""
 
     DECISION = "decision"
@@ -101,7 +129,7 @@ WITHOUT_ATTEMPTS: Final = frozenset(WAITS_OF) - {TaskType.SUBWORKFLOW}
 WITHOUT_PROVIDER: Final = frozenset({TaskType.PASSTHROUGH, *WAITS_OF})
 
 
-class ProviderType(StrEnum):
+class ProviderType(ExtensibleEnum):
     LOCAL = "LOCAL"
     FAL = "FAL"
     REPLICATE = "REPLICATE"
@@ -152,7 +180,7 @@ class RunIf(StrEnum):
     ALL_ENDED = "all_ended"
 
 
-class SkipReason(StrEnum):
+class SkipReason(ExtensibleEnum):
     """Why a step is SKIPPED. when: its condition isn't true. failure: a step further up has failed. dependency: a step
     that it depends on was skipped, and no failure is the cause.
     """
@@ -162,7 +190,7 @@ class SkipReason(StrEnum):
     FAILURE = "failure"
 
 
-class EventType(StrEnum):
+class EventType(ExtensibleEnum):
     WORKFLOW_CREATED = "workflow.created"
     WORKFLOW_STARTED = "workflow.started"
     WORKFLOW_PAUSED = "workflow.paused"
