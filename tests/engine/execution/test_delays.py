@@ -82,6 +82,8 @@ async def test_a_workflow_that_only_waits_is_a_row_until_it_is_due(
     assert (await service.until_ended(workflow_id))["status"] == "COMPLETED"
     assert [call.step_id for call in provider.calls] == ["after"]
     assert state_of(service, workflow_id).wake_at is None
+    value = service.app.metrics.value
+    assert value("stepwell_workflows_parked_total") == value("stepwell_workflows_unparked_total") == 1
 
 
 async def test_nothing_is_asked_of_the_database_while_workflows_are_parked(

@@ -52,6 +52,8 @@ class WorkflowAdmission(WorkflowListener):
     """Decides which workflows may be active in this process, and admits those that wait.
 
     *is_slow* returns whether the database is slow now. `on_due_paused` is called with PAUSED workflows that are due.
+    `parked` counts the times that a workflow left memory because it only waited, and `unparked` the parked ones that
+    this process has found to be due.
     """
 
     busy = False  # `Recovery` renews the lease while workflows are in memory
@@ -76,6 +78,7 @@ class WorkflowAdmission(WorkflowListener):
         self._due_timer: Timer | None = None
         self.on_due_paused: Callable[[Sequence[UUID]], None] = lambda _: None
         self._woken, self._unannounced = asyncio.Event(), asyncio.Event()
+        self.parked = self.unparked = 0
 
     @property
     def waiting(self) -> int:
@@ -89,7 +92,10 @@ class WorkflowAdmission(WorkflowListener):
 
     @property
     def next_due(self) -> datetime | None:
-        """When the next parked workflow is due; None if this process knows of none, or looks for them now."""
+        """The time at which this process looks for parked workflows that are due. None if it knows of no such time.
+
+        It is None from then on until the look has found the next time, and while no parked workflow has one.
+        """
         return self._due_at
 
     # Requests
@@ -174,6 +180,7 @@ class WorkflowAdmission(WorkflowListener):
         elif self._uncounted or self._places.waiting:
             self._woken.set()
         if (wake_at := workflow.run.state.wake_at) is not None:
+            self.parked += 1
             self._wake_at(wake_at)
 
     def others_changed(self) -> None:
@@ -247,6 +254,7 @@ class WorkflowAdmission(WorkflowListener):
             finally:
                 self._overdue |= unparked is None
             number = sum(unparked.waiting.values())
+            self.unparked += number
             for tenant, waiting in unparked.waiting.items():
                 self._places.add_waiting(tenant, waiting)
             if number:
