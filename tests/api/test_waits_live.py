@@ -1,6 +1,7 @@
 """Decisions and signals over the live service: who may send them, what they end, and what comes too late."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ import pytest
 from msgspec import json
 
 from stepwell.api.operations import Permission
-from stepwell.api.serializers import waiting_for
+from stepwell.api.serializers import stored_step_to_public
 from stepwell.domain.records import WHOLE, StepSnapshot
 from stepwell.domain.tenancy import EVERY_TENANT
 from support.providers.configured_by_steps import WORKFLOWS
@@ -59,6 +60,7 @@ async def test_a_decision_completes_its_step_and_the_next_ones_read_it(live: Ser
         "kind": "decision",
         "since": None,
         "until": None,
+        "name": None,
         "message": "Print?",
         "choices": ["a", "b"],
         "decision_url": None,
@@ -284,10 +286,19 @@ async def test_explain_and_plan_know_waits(live: Service) -> None:
 
 
 async def test_a_large_workflow_shows_its_waits_as_a_small_one(live: Service) -> None:
-    workflow = await waiting(live, approval(message="Print?", timeout_s=60), join("next", "ask"))
-    (snapshot,) = await live.app.services.reads.snapshot(EVERY_TENANT, [UUID(workflow["id"])], WHOLE)
+    steps = [approval(message="Print?", timeout_s=60), join("next", "ask"), signal("s"), signal("t", name="go")]
+    workflow = await waiting(live, *steps, step_id="t")
+    workflow = await live.until(workflow["id"], lambda found: len(open_waits(found)) == 3)
+    assert [(step["waiting_for"] or {}).get("name") for step in workflow["steps"]] == [None, None, "s", "go"]
+    reads, workflow_id = live.app.services.reads, UUID(workflow["id"])
+    (snapshot,) = await reads.snapshot(EVERY_TENANT, [workflow_id], WHOLE)
     states = [state for block in snapshot.states for state in json.decode(block, type=list[StepSnapshot])]
-    shown = [json.decode(json.encode(waiting_for(state))) for state in states]
+    stored = await reads.step_slice(EVERY_TENANT, workflow_id, WHOLE, 0, 9, 100_000)
+    created_at = datetime.fromisoformat(workflow["created_at"])
+    shown = [
+        json.decode(json.encode(stored_step_to_public(step, state, created_at, results=True)))["waiting_for"]
+        for step, state in zip(stored, states, strict=True)
+    ]
     assert shown == [step["waiting_for"] for step in workflow["steps"]]
 
 

@@ -122,7 +122,7 @@ async function control(steps: WorkflowStepDefinition[]): Promise<void> {
 async function decideAndSignal(): Promise<void> {
   const steps: WorkflowStepDefinition[] = [
     { id: "ask", task_type: "APPROVAL", config: { choices: ["yes", "no"], on_timeout: "no", timeout_s: 60 } },
-    { id: "paid", task_type: "SIGNAL", config: { on_timeout: "continue" } },
+    { id: "paid", task_type: "SIGNAL", config: { on_timeout: "continue", timeout_s: 60 } },
   ];
   const body = { name: "client", origin_instance: "tests", steps };
   const { id } = data(await api.POST("/api/v1/workflows/", { body, params: { query: { start: true } } }));

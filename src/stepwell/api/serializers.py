@@ -95,7 +95,16 @@ class _Source(Struct, frozen=True, gc=False):
 
 _read_sources = json.Decoder(list[_Source]).decode
 _read_names = json.Decoder(list[str]).decode
+
+
+class _SignalConfig(Struct, frozen=True):
+    """The member of a SIGNAL's config that answers show."""
+
+    name: str | None = None
+
+
 _read_definition = json.Decoder(_Definition).decode
+_read_signal = json.Decoder(_SignalConfig).decode
 
 
 def stored_step_to_public(
@@ -139,7 +148,7 @@ def _step(
         optional=resolved.optional,
         status=state.status,
         skip_reason=state.skip_reason,
-        waiting_for=waiting_for(state),
+        waiting_for=waiting_for(state, definition),
         task_id=None if state.task_id is None else str(state.task_id),
         provider=attempts.provider,
         model=attempts.model or None,
@@ -156,8 +165,11 @@ def _step(
     )
 
 
-def waiting_for(state: StepState | StepSnapshot) -> WaitingFor | None:
-    """Return what a step in this *state* waits for. It has no `decision_url`: see `api.single_steps`."""
+def waiting_for(state: StepState | StepSnapshot, definition: Any) -> WaitingFor | None:
+    """Return what a step in this *state* waits for. It has no `decision_url`: see `api.single_steps`.
+
+    *definition* is a `WorkflowStepDefinition` or a `_Definition`.
+    """
     if (flow := state.flow) is None or state.status is not StepStatus.RUNNING:
         return None
     if (wait := flow.wait) is None:
@@ -166,7 +178,17 @@ def waiting_for(state: StepState | StepSnapshot) -> WaitingFor | None:
             return None
         return WaitingFor(kind=WaitKind.WORKFLOW, since=since, workflow_id=flow.child)
     choices = list(wait.choices) if wait.kind is WaitKind.DECISION else None
-    return WaitingFor(kind=wait.kind, since=wait.since, until=wait.until, message=wait.message, choices=choices)
+    name = _signal_name(definition) if wait.kind is WaitKind.SIGNAL else None
+    return WaitingFor(
+        kind=wait.kind, since=wait.since, until=wait.until, name=name, message=wait.message, choices=choices
+    )
+
+
+def _signal_name(definition: Any) -> str:
+    """Return the name of the signal that the step of the type SIGNAL waits for."""
+    config = definition.config
+    name = _read_signal(config).name if isinstance(config, Raw) else config.get("name")
+    return definition.id if name is None else str(name)
 
 
 def item_to_public(record: ItemRecord, *, repeats: bool) -> ItemPublic:

@@ -63,7 +63,7 @@ class Payloads:
         wait = None if step is None or step.state.flow is None else step.state.flow.wait
         if step is None or wait is None or str(wait.id) != event.data.get("wait_id"):
             return UNSET
-        shown = waiting_for(step.state)
+        shown = waiting_for(step.state, step.definition)
         assert shown is not None
         shown.decision_url = decision_url(self._links, due.workflow_id, step)
         return shown

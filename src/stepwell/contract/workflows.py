@@ -15,13 +15,14 @@ Mapping = Annotated[FieldMapping, Meta(extra_json_schema={"type": "object"})]
 
 
 class WaitingFor(Struct, kw_only=True):
-    """The wait of a step. `message`, `choices` and `decision_url` are those of a decision, and null otherwise.
-    `workflow_id` is the sub-workflow that it waits for.
+    """The wait of a step. `message`, `choices` and `decision_url` are those of a decision, and null otherwise. `name`
+    is that of the signal that it waits for, and `workflow_id` is the sub-workflow.
     """
 
     kind: WaitKind
     since: Time
     until: Annotated[Time, Meta(description="The wait ends then; null without a limit")] | None = None
+    name: Annotated[str, Meta(description="Of the signal: POST …/signals/{name} sends it")] | None = None
     message: str | None = None
     choices: list[str] | None = None
     decision_url: (

@@ -33,11 +33,11 @@ def test_steps_that_wait_have_no_provider_and_no_retries() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        {"choices": ["a", "b"], "on_timeout": "b"},
+        {"choices": ["a", "b"], "on_timeout": "b", "timeout_s": 9},
         {"choices": ["a", "reject"], "on_reject": "continue"},
         {"on_timeout": "approve", "on_reject": "fail", "timeout_s": 31_536_000},
-        {"choices": "${draw.choices}", "on_timeout": "later", "on_reject": "fail"},
-        {"choices": ["${draw.a}", "b"], "on_timeout": "later"},
+        {"choices": "${draw.choices}", "on_timeout": "later", "timeout_s": 9, "on_reject": "fail"},
+        {"choices": ["${draw.a}", "b"], "on_timeout": "later", "timeout_s": 9},
         {"timeout_s": "${inputs.hours}", "on_timeout": "${inputs.what}"},
         {"picture": "${draw.result_image_path}", "message": "Is ${inputs.title} good?"},
     ],
@@ -83,7 +83,17 @@ def test_a_fault_of_a_step_that_waits_has_its_place(step: dict[str, Any], place:
 
 def test_defaults_for_every_type_dont_apply_to_waits() -> None:
     defaults = {"*": {"timeout_s": 5, "choices": 1}, "APPROVAL": {"choices": ["a"]}}
-    step = approval(config={"on_timeout": "a"})
+    step = approval(config={"on_timeout": "a", "timeout_s": 9})
+    assert plan(body(step, config={"step_defaults": defaults})).warnings == ()
+
+
+@pytest.mark.parametrize("step", [approval(config={"on_timeout": "reject"}), signal(config={"on_timeout": "continue"})])
+def test_an_on_timeout_without_a_timeout_has_a_warning(step: dict[str, Any]) -> None:
+    (warning,) = plan(body(step)).warnings
+    assert (warning.loc, warning.type) == (("body", "steps", 0, "config", "on_timeout"), "no_timeout")
+    known = step | {"config": step["config"] | {"timeout_s": "${inputs.s}"}}
+    assert plan(body(known, inputs={"s": 1})).warnings == ()
+    defaults = {"APPROVAL": {"timeout_s": 5}, "SIGNAL": {"timeout_s": 5}}
     assert plan(body(step, config={"step_defaults": defaults})).warnings == ()
 
 

@@ -77,6 +77,9 @@ class WaitRules:
         if step.config is None:
             return
         config, member = merged_config(self._defaults, task_type, step.config), TIMEOUT
+        if step.config.get(_ON_TIMEOUT) is not None and config.get(TIMEOUT) is None:
+            message = "Without timeout_s the step waits without limit, so this has no effect"
+            yield DefinitionWarning((*loc, "config", _ON_TIMEOUT), message, "no_timeout")
         if task_type is TaskType.DELAY:
             member = _SECONDS
             if self._now is not None and (until := _time(config.get(_UNTIL))) is not None and until <= self._now:

@@ -222,6 +222,7 @@ function stepFacts(step) {
   if (step.model) found.push(["Model", step.model]);
   if (money(step.cost) !== "–") found.push(["Cost", money(step.cost)]);
   if (step.started_at) found.push(["Started", dateTime(step.started_at)], ["Duration", durationBetween(step.started_at, step.completed_at)]);
+  if (step.waiting_for?.name) found.push(["Signal", step.waiting_for.name]);
   if (step.waiting_for?.until) found.push(["Waits until", dateTime(step.waiting_for.until)]);
   const child = step.waiting_for?.workflow_id ?? (step.task_type === "SUBWORKFLOW" ? step.result?.workflow_id : null);
   if (child) found.push(["Sub-workflow", html`<a class="mono break" href=${`/ui/workflows/${child}`}>${child}</a>`]);
