@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import WAITS_OF, OnItemFailure, ProviderType, RunIf, TaskType, WaitKind
@@ -46,27 +46,26 @@ _CONDITION_ONLY = FlowPlan(has_condition=True)
 
 def flow_plan(step: WorkflowStepDefinition) -> FlowPlan | None:
     """Return the flow control of a step; None without any."""
-    has_condition, waits_for = step.condition is not None, WAITS_OF.get(step.task_type)
-    runs_workflow = waits_for is WaitKind.WORKFLOW
-    if runs_workflow or not (isinstance(step.repeat, UnsetType) and isinstance(step.for_each, UnsetType)):
-        items, repeat = _for_each_plan(step), _repeat_plan(step)
-        return FlowPlan(has_condition=has_condition, for_each=items, repeat=repeat, runs_workflow=runs_workflow)
-    if waits_for is None:  # hot path
+    has_condition, waits_for = step.when is not UNSET, WAITS_OF.get(step.task_type)
+    if waits_for is None and step.repeat is UNSET and step.for_each is UNSET:  # hot path
         return _CONDITION_ONLY if has_condition else None
+    if waits_for is None or waits_for is WaitKind.WORKFLOW:
+        items, repeat, runs_workflow = _for_each_plan(step), _repeat_plan(step), waits_for is not None
+        return FlowPlan(has_condition=has_condition, for_each=items, repeat=repeat, runs_workflow=runs_workflow)
     name = step.config.get("name")
     signal = None if waits_for is not WaitKind.SIGNAL else step.id if name is None else str(name)
     return FlowPlan(has_condition=has_condition, waits_for=waits_for, signal=signal)
 
 
 def _for_each_plan(step: WorkflowStepDefinition) -> ForEachPlan | None:
-    if isinstance(step.for_each, UnsetType):
+    if step.for_each is UNSET:
         return None
     collect = step.for_each.on_item_failure is OnItemFailure.COLLECT
     return ForEachPlan(step.for_each.max_concurrency, collect)
 
 
 def _repeat_plan(step: WorkflowStepDefinition) -> RepeatPlan | None:
-    if isinstance(step.repeat, UnsetType):
+    if step.repeat is UNSET:
         return None
     return RepeatPlan(step.repeat.max, step.repeat.best is not None)
 

@@ -99,7 +99,7 @@ class Decision(Struct):
     @property
     def has_flow(self) -> bool:
         """True if the decision changes columns or rows that only workflows with flow control have."""
-        return bool(self.has_flow_steps or self.parked or self.waits or self.signals)
+        return bool(self.has_flow_steps or self.parked or self.waits or self.signals or self.new_items)
 
     @property
     def ended_child_of(self) -> UUID | None:
@@ -122,10 +122,11 @@ class Decision(Struct):
 
         Labels count as one row.
         """
-        of_steps = len(self.steps) + len(self.tasks) + len(self.events) + len(self.waits) + len(self.signals)
-        of_steps += len(self.new_items)
-        of_requests = len(self.reservations) + len(self.commands)
-        return 1 + of_steps + len(self.deliveries) + of_requests + (self.labels is not UNSET)
+        number = 1 + len(self.steps) + len(self.tasks) + len(self.events)
+        if self.has_more_rows:
+            of_requests = len(self.reservations) + len(self.commands)
+            number += len(self.deliveries) + of_requests + (self.labels is not UNSET)
+        return number + len(self.waits) + len(self.signals) + len(self.new_items) if self.has_flow else number
 
     def mark(self, marks: RequestMarks) -> None:
         """Add the marks of the request that has led to the decision."""
@@ -171,18 +172,20 @@ class Decision(Struct):
         self.steps |= later.steps
         self.tasks |= later.tasks
         self.events += later.events
-        self.deliveries += later.deliveries
-        self.reservations += later.reservations
-        self.commands += later.commands
-        self.cleanup = later.cleanup or self.cleanup
-        self.labels = self.labels if later.labels is UNSET else later.labels
-        self.waits |= later.waits
-        self.signals |= later.signals
-        self.parked |= later.parked
-        self.has_flow_steps |= later.has_flow_steps
-        self.new_items += later.new_items
         self.ready += later.ready
         self.effects += later.effects
+        if later.has_more_rows:
+            self.deliveries += later.deliveries
+            self.reservations += later.reservations
+            self.commands += later.commands
+            self.cleanup = later.cleanup or self.cleanup
+            self.labels = self.labels if later.labels is UNSET else later.labels
+        if later.has_flow:
+            self.waits |= later.waits
+            self.signals |= later.signals
+            self.parked |= later.parked
+            self.has_flow_steps |= later.has_flow_steps
+            self.new_items += later.new_items
 
     def _keep_results(self, later: "Decision") -> None:
         """Let the rows of *later* keep the best results so far of steps that repeat."""

@@ -10,10 +10,14 @@ from stepwell.contract.enums import OnFailure, RunIf, SkipReason, StepStatus
 from stepwell.domain.model import StepState
 from stepwell.domain.steps import ResolvedStep
 
+_PENDING = StepStatus.PENDING  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11
+
 
 def has_ended(plan: ResolvedStep, step: StepState, on_failure: OnFailure) -> bool:
     """Return whether the dependants of the step needn't wait for it any more."""
     status = step.status
+    if status is _PENDING:
+        return False
     if status is StepStatus.FAILED:
         return plan.optional or on_failure is OnFailure.CONTINUE
     return status is StepStatus.COMPLETED or status is StepStatus.SKIPPED

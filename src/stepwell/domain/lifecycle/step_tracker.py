@@ -9,6 +9,8 @@ from stepwell.domain.lifecycle.run_if import has_ended
 from stepwell.domain.model import StepState, Task
 from stepwell.domain.steps import ResolvedStep
 
+_PENDING = StepStatus.PENDING  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11
+
 
 class StepTracker:
     """The sets of steps, by position, that the state machine reads.
@@ -58,11 +60,13 @@ class StepTracker:
         for plan in plans:
             step, needed = steps[plan.position], plan.depends_on
             left = self._left[plan.position] = len(needed) - sum(map(ended.__getitem__, needed))
+            if step.status is _PENDING:
+                if not left:
+                    self.ready.add(plan.position)
+                continue
             match step.status:
                 case StepStatus.RUNNING:  # even if resume has put a dependency back to PENDING
                     self.place_running(step)
-                case StepStatus.PENDING if not left:
-                    self.ready.add(plan.position)
                 case StepStatus.FAILED:
                     self.count_failure(plan)
                 case StepStatus.SKIPPED:
@@ -95,7 +99,7 @@ class StepTracker:
         The process that recorded their ends may have had a clock that is ahead of this one. Which results the attempt
         uses depends on the order of these times, unless `run_if` requires all of them.
         """
-        if plan.run_if is RunIf.ALL_COMPLETED:  # hot path
+        if plan.run_if is RunIf.ALL_COMPLETED:
             return now
         ends = (self._steps[position].completed_at for position in plan.depends_on)
         return max([now, *(end for end in ends if end is not None)])
@@ -123,7 +127,7 @@ class StepTracker:
         for dependant in self._dependants[position]:
             left[dependant] -= 1
             # A step that was skipped because of another dependency isn't PENDING any more.
-            if not left[dependant] and steps[dependant].status is StepStatus.PENDING:
+            if not left[dependant] and steps[dependant].status is _PENDING:
                 newly.append(dependant)
         self.ready.update(newly)
         return newly

@@ -153,7 +153,7 @@ def evaluated_config(task_type: TaskType | None, config: Mapping[str, Any]) -> M
 
     A sub-workflow evaluates the texts of its own definition.
     """
-    if task_type != TaskType.SUBWORKFLOW or SUB_DEFINITION not in config:  # hot path
+    if SUB_DEFINITION not in config or task_type != TaskType.SUBWORKFLOW:
         return config
     return {name: value for name, value in config.items() if name != SUB_DEFINITION}
 

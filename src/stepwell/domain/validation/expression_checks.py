@@ -51,6 +51,7 @@ from stepwell.domain.validation.partial_step import PartialStep
 from stepwell.domain.validation.step_rules import OutputRefusal
 
 _MAX_ODD_IDS = 100
+_NO_NAMES = frozenset[str]()
 _MAX_SEARCHES = 10
 _HINT = f"write {ESCAPED} for a literal {OPENING}"
 _LONGEST_SHOWN = 100  # characters of an expression in a message
@@ -96,6 +97,8 @@ class CheckedExpressions(NamedTuple):
     @property
     def inputs(self) -> frozenset[str]:
         """The names of the inputs that have expressions."""
+        if not self.places:  # hot path
+            return _NO_NAMES
         return frozenset(str(place[4]) for place in self.places if place[3] == "config")
 
 

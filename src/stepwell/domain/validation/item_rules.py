@@ -41,14 +41,14 @@ class ItemRules:
         self._graph, self._expressions, self._refusal = graph, expressions, refusal
         self._left = MAX_WORKFLOW_ITEMS
 
-    def faults(self, step: PartialStep, loc: Loc, evaluated: Mapping[Loc, bool] = NO_PLACES) -> Iterator[Fault]:
-        """Yield the faults of `for_each` of the step at *loc*.
+    def faults(
+        self, step: PartialStep, items: PartialItems, loc: Loc, evaluated: Mapping[Loc, bool] = NO_PLACES
+    ) -> Iterator[Fault]:
+        """Yield the faults of *items*, which are `for_each` of the step at *loc*.
 
         *evaluated* are as in `config_faults`.
         """
-        items, place = step.for_each, (*loc, FOR_EACH)
-        if items is None:
-            return
+        place = (*loc, FOR_EACH)
         if step.task_type in WITHOUT_ATTEMPTS:
             yield Fault(place, f"{step.task_type} has no items: leave this out", "unused_member")
             return
@@ -59,11 +59,11 @@ class ItemRules:
         yield from _value_faults(step, items.valid, place, evaluated)
         yield from self._too_many(items.valid, place)
 
-    def warnings(self, step: PartialStep, loc: Loc) -> Iterator[DefinitionWarning]:
-        """Yield the warnings about `for_each` of the step at *loc*."""
-        if step.for_each is None or (number := known_count(step.for_each.valid)) is None:
+    def warnings(self, items: PartialItems, loc: Loc) -> Iterator[DefinitionWarning]:
+        """Yield the warnings about *items*, which are `for_each` of the step at *loc*."""
+        if (number := known_count(items.valid)) is None:
             return
-        most = step.for_each.valid.max_concurrency
+        most = items.valid.max_concurrency
         if not number:
             message = "There are no items: the step completes at once, and does nothing"
             yield DefinitionWarning((*loc, FOR_EACH, _ITEMS), message, "no_items")
@@ -197,14 +197,12 @@ class ItemInputs(NamedTuple):
     in_any: frozenset[str] | None = frozenset()
 
 
-_NO_INPUTS = ItemInputs()
+NO_INPUTS = ItemInputs()
 
 
-def item_inputs(step: PartialStep) -> ItemInputs:
-    """Return the inputs that the items of the step provide. Those of a sub-workflow aren't the step's own."""
-    if step.for_each is None or step.task_type is TaskType.SUBWORKFLOW:
-        return _NO_INPUTS
-    return inputs_of_items(step.for_each.valid)
+def item_inputs(task_type: TaskType | None, items: ForEach) -> ItemInputs:
+    """Return the inputs of a step that its *items* provide. Those of a sub-workflow aren't the step's own."""
+    return NO_INPUTS if task_type is TaskType.SUBWORKFLOW else inputs_of_items(items)
 
 
 def inputs_of_items(items: ForEach) -> ItemInputs:

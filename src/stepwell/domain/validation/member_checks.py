@@ -29,7 +29,7 @@ from stepwell.domain.steps import StepMembers
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.strict_json.schema_faults import Loc, printable_key
 from stepwell.domain.validation.partial_step import PartialStep
-from stepwell.domain.validation.provider_rules import ProviderCatalog, looks_secret, providers_of
+from stepwell.domain.validation.provider_rules import PASSTHROUGH, ProviderCatalog, looks_secret, providers_of
 
 MAX_WARNINGS = 200
 _MAX_ITEM_MEMBERS = 100  # of the names in the items of a step that are checked
@@ -78,7 +78,7 @@ class MemberChecks:
                 self._warn_of_placeholders(value, (*loc, name))
             if value and name != "config" and may_have_expressions(value):
                 self._warn_of_expressions(value, (*loc, name))
-        if step.task_type is None or step.task_type is TaskType.PASSTHROUGH:  # whose inputs have any name
+        if step.task_type is None or step.task_type is PASSTHROUGH:  # whose inputs have any name
             return
         if step.task_type in WAITS_OF:
             yield from self._wait_faults(step, step.task_type, loc)

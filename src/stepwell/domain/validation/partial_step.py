@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct, UnsetType, ValidationError, convert
+from msgspec import UNSET, Struct, ValidationError, convert
 
 from stepwell.contract.definition import Condition, FieldMapping, ForEach, JsonObject, Repeat, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
@@ -50,12 +50,12 @@ def to_partial_step(step: WorkflowStepDefinition) -> PartialStep:
         id=step.id,
         task_type=step.task_type,
         config=step.config,
-        condition=step.condition,
-        for_each=None if isinstance(step.for_each, UnsetType) else _items_of(step.for_each),
-        repeat=None if isinstance(step.repeat, UnsetType) else step.repeat,
+        condition=None if step.when is UNSET else step.when,
+        for_each=None if step.for_each is UNSET else _items_of(step.for_each),
+        repeat=None if step.repeat is UNSET else step.repeat,
         depends_on=step.depends_on,
         input_mappings=step.input_mappings,
-        has_max_retries=not isinstance(step.max_retries, UnsetType),
+        has_max_retries=step.max_retries is not UNSET,
         provider_config=step.provider_config,
         capabilities=step.active_provider_capabilities or (),
         fallback=step.fallback_provider_type,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from msgspec import Struct, ValidationError, convert, structs
 
@@ -27,8 +27,8 @@ _SECRETS = re.compile(
 # The words before "key" in the name of a field that holds a secret.
 _OF_SECRET_KEYS = frozenset(["", "api", "access", "secret", "private", "auth", "account", "service", "signing"])
 _PROVIDER_NAMES = frozenset(provider.lower() for provider in ProviderType)
-
-
+# Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
+PASSTHROUGH: Final = TaskType.PASSTHROUGH
 _OWNERS = {
     name: frozenset(provider for provider, names in OWN_MEMBERS.items() if name in names)
     for name in frozenset[str]().union(*OWN_MEMBERS.values())
@@ -110,7 +110,7 @@ def provider_faults(
                 yield Fault((*loc, member), "This needs fallback_provider_type beside it", "missing_provider_type")
     if step.task_type is None:
         return
-    if step.task_type is TaskType.PASSTHROUGH:
+    if step.task_type is PASSTHROUGH:
         yield from _unused_faults(step, primary, catalog, loc)
         return
     if config is not None and step.provider_known:
@@ -146,7 +146,7 @@ def _known(config: Mapping[str, Any] | None) -> ProviderConfig | None:
 
 def _primary(step: PartialStep, config: ProviderConfig, default: ProviderType | None) -> ProviderType | None:
     """Return the provider that `provider_config` is for; for PASSTHROUGH the one it names. None if it is unknown."""
-    if step.task_type is TaskType.PASSTHROUGH:
+    if step.task_type is PASSTHROUGH:
         return config.provider_type if _names_provider(step) else None
     if step.task_type is None:
         return config.provider_type

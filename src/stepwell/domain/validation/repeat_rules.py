@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from stepwell.contract.definition import Repeat
 from stepwell.contract.enums import WITHOUT_ATTEMPTS
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.expressions import Expressions
@@ -10,18 +11,16 @@ from stepwell.domain.validation.partial_step import PartialStep
 
 
 def repeat_faults(
-    step: PartialStep, expressions: Expressions, refusal: Callable[[str], str | None], loc: Loc
+    step: PartialStep, repeat: Repeat, expressions: Expressions, refusal: Callable[[str], str | None], loc: Loc
 ) -> Iterator[Fault]:
-    """Yield the faults of `repeat` of the step at *loc*.
+    """Yield the faults of *repeat* of the step at *loc*.
 
     *refusal* returns why a field can't be in the result of the step; None if it may be.
     """
-    if step.repeat is None:
-        return
     if step.task_type in WITHOUT_ATTEMPTS:
         yield Fault((*loc, "repeat"), f"{step.task_type} is never repeated: leave this out", "unused_member")
         return
-    for name, expression in (("until", step.repeat.until), ("best", step.repeat.best)):
+    for name, expression in (("until", repeat.until), ("best", repeat.best)):
         if expression is not None and (why := _refusal(expression, expressions, refusal)) is not None:
             yield Fault((*loc, "repeat", name), why, "unknown_output")
 

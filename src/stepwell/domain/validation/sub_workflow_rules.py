@@ -35,7 +35,7 @@ def with_origin(definition: Mapping[str, Any], origin: Mapping[str, Any] | None 
 
 def nested_steps(step: PartialStep) -> int:
     """Return the number of steps of the sub-workflows in the step, at any depth. These need not be valid."""
-    if step.task_type is not TaskType.SUBWORKFLOW or step.config is None:  # hot path
+    if not step.config or SUB_DEFINITION not in step.config or step.task_type is not TaskType.SUBWORKFLOW:
         return 0
     return steps_of_definition(step.config.get(SUB_DEFINITION))
 

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
-from msgspec import Struct, UnsetType, ValidationError, convert, structs
+from msgspec import UNSET, Struct, ValidationError, convert, structs
 
 from stepwell.contract.definition import (
     CreateWorkflow,
@@ -30,7 +30,7 @@ from stepwell.domain.validation.expression_checks import CheckedExpressions, Exp
 from stepwell.domain.validation.file_inputs import FileInputs
 from stepwell.domain.validation.graph import Graph
 from stepwell.domain.validation.inputs_schema import input_names, inputs_faults
-from stepwell.domain.validation.item_rules import ItemRules, item_inputs
+from stepwell.domain.validation.item_rules import NO_INPUTS, ItemRules, item_inputs
 from stepwell.domain.validation.member_checks import MemberChecks
 from stepwell.domain.validation.partial_step import PartialStep, parse_valid_parts, to_partial_step
 from stepwell.domain.validation.provider_rules import (
@@ -53,6 +53,8 @@ __all__ = ["MAX_STEPS", "ValidatedWorkflow", "parse_update", "validate_workflow"
 S = TypeVar("S", bound=Struct)
 MAX_STEPS = 10_000
 MAX_FAULTS = 200
+# Hot path: an attribute of an enum costs 0.1 µs in Python 3.11.
+_SUBWORKFLOW, _ALL_COMPLETED = TaskType.SUBWORKFLOW, RunIf.ALL_COMPLETED
 
 
 class ValidatedWorkflow(Struct, frozen=True):
@@ -170,18 +172,14 @@ def _resolve(
         step_id=step.id,
         task_type=step.task_type,
         depends_on=needed,
-        max_retries=0 if waits else _max_retries(step, config),
+        max_retries=0 if waits else config.retry.max_retries if step.max_retries is UNSET else step.max_retries,
         timeout_s=600.0 if timeout is None else float(timeout),
         provider=provider,
         fallback=None if provider is None else step.fallback_provider_type,
-        run_if=RunIf.ALL_COMPLETED if isinstance(step.run_if, UnsetType) else step.run_if,
+        run_if=_ALL_COMPLETED if step.run_if is UNSET else step.run_if,
         optional=step.optional is True,
         flow=flow_plan(step),
     )
-
-
-def _max_retries(step: WorkflowStepDefinition, config: WorkflowConfig) -> int:
-    return config.retry.max_retries if isinstance(step.max_retries, UnsetType) else step.max_retries
 
 
 class _Parts(NamedTuple):
@@ -272,7 +270,7 @@ def _rule_faults(
     for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
         loc: Loc = ("body", "steps", position)
         broken: list[Fault] = []
-        of_items = item_inputs(step)
+        of_items = NO_INPUTS if step.for_each is None else item_inputs(step.task_type, step.for_each.valid)
         if step.task_type is not None:
             known_members = known_by_type[step.task_type]
             broken = list(input_faults(step, step.task_type, known_members, loc, checked.places, of_items.in_each))
@@ -288,11 +286,13 @@ def _rule_faults(
             yield from checked.faults
             yield from output_faults(checked, parts.graph.position_of, outputs.refusal)
             checks.add_warnings(checked.warnings)
-        if step.task_type is TaskType.SUBWORKFLOW:
+        if step.task_type is _SUBWORKFLOW:
             yield from below.faults(step, loc)
-        yield from items.faults(step, loc, checked.places)
-        checks.add_warnings(items.warnings(step, loc))
-        yield from repeat_faults(step, expressions, partial(outputs.run_refusal, position), loc)
+        if step.for_each is not None:
+            yield from items.faults(step, step.for_each, loc, checked.places)
+            checks.add_warnings(items.warnings(step.for_each, loc))
+        if step.repeat is not None:
+            yield from repeat_faults(step, step.repeat, expressions, partial(outputs.run_refusal, position), loc)
         yield from provider_faults(step, known, catalog, loc)
         yield from files.faults(step, loc, checked.places)
         yield from checks.faults(step, loc)

@@ -28,10 +28,18 @@ from uuid import UUID
 
 from msgspec import Struct
 
-from stepwell.contract.enums import ProviderType
 from stepwell.engine.admission.limit_shares import LimitShares
 from stepwell.engine.admission.local_admission import LocalAdmission
-from stepwell.engine.admission.pools import DividedPool, ModelPool, Pool, SlotLimits, provider_key, rate_key, tenant_key
+from stepwell.engine.admission.pools import (
+    LOCAL,
+    DividedPool,
+    ModelPool,
+    Pool,
+    SlotLimits,
+    provider_key,
+    rate_key,
+    tenant_key,
+)
 from stepwell.engine.admission.queue_position import QueuePositions, Rank, RoundRobinRank
 from stepwell.engine.admission.start_rates import StartRates
 
@@ -295,7 +303,7 @@ class AdmissionController:
 
     def _is_local(self, pool: Pool) -> bool:
         """Return whether the steps of *pool* are LOCAL's, in worker processes of this machine."""
-        return pool is ProviderType.LOCAL and not self.limits.local_on_workers
+        return pool is LOCAL and not self.limits.local_on_workers
 
     def _has_slot(self, pool: Pool) -> bool:
         if self._is_local(pool) and self.limits.local_memory is not None:
@@ -309,7 +317,7 @@ class AdmissionController:
     def _slots_of(self, pool: Pool) -> int:
         """Return how many slots of *pool* this process may use now."""
         limit = self.limits.of(pool)
-        if pool is None or pool is ProviderType.LOCAL or self.shares.whole:
+        if pool is None or pool is LOCAL or self.shares.whole:
             return limit
         if not isinstance(pool, ModelPool):
             return self.shares.slots(provider_key(pool), limit)
@@ -373,13 +381,13 @@ class AdmissionController:
     def pools_in_use(self) -> set[DividedPool]:
         """Return the pools that limits are divided for, if steps have slots of them."""
         used = [pool for pool, number in self._used_by_pool.items() if number]
-        return {pool for pool in used if pool is not None and pool is not ProviderType.LOCAL}
+        return {pool for pool in used if pool is not None and pool is not LOCAL}
 
     def pools_waited_for(self) -> dict[str | None, list[DividedPool]]:
         """Return the divided pools that steps wait for, by tenant. A pool is listed once: for its next tenant."""
         pools: dict[str | None, list[DividedPool]] = defaultdict(list)
         for pool, queue in self._queues.items():
-            if pool is not None and pool is not ProviderType.LOCAL:
+            if pool is not None and pool is not LOCAL:
                 pools[next(iter(queue), None)].append(pool)
         return pools
 

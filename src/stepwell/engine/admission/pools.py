@@ -1,12 +1,15 @@
 """Pools: what steps wait for. Each has its own queue, and a number of slots."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.prices import ANY_MODEL
+
+LOCAL: Final = ProviderType.LOCAL  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11
 
 
 class ModelPool(Struct, frozen=True):
@@ -54,15 +57,11 @@ class SlotLimits(Struct, frozen=True):
 
     def of(self, pool: Pool) -> int:
         """Return the number of slots of a pool."""
-        match pool:
-            case ModelPool(_, _, limit):
-                return limit.concurrency or self.per_provider
-            case None:
-                return self.total
-            case ProviderType.LOCAL if not self.local_on_workers:
-                return self.local
-            case _:
-                return self.per_provider
+        if pool is None:
+            return self.total
+        if isinstance(pool, ModelPool):
+            return pool.limit.concurrency or self.per_provider
+        return self.local if pool is LOCAL and not self.local_on_workers else self.per_provider
 
 
 def provider_key(provider: ProviderType) -> str:

@@ -23,6 +23,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
+from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, ResultTooLarge, Unavailable
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, Succeeded
@@ -153,30 +154,48 @@ class AttemptRunner:
         try:
             values: list[Any] | None = []
             expressions = None
-            if context.evaluates:
-                if (work := context.parse_work(task.position)) and not self._expressions.may_work_here(work):
+            if context.evaluates or definition.input_mappings:
+                if (evaluated := self._evaluated_at_once(context, task.position, definition)) is None:
                     return PreparedAttempt(None)
-                expressions = context.expressions(task.position)
-            if definition.input_mappings or expressions is not None:
-                results = context.results(task.position)
-                complete = expressions is None and len(results) == len(definition.input_mappings)
-                missing = not complete and context.stored_results(task.position)
-                if missing or not are_small(data_of(results, expressions)):
-                    return PreparedAttempt(None)
-                values = self._expressions.evaluate_here(definition.input_mappings, results, expressions)
-            does_more = definition.repeat is not UNSET or plan.task_type is TaskType.SUBWORKFLOW
-            if values is None or task.provider is not None or does_more:
+                expressions, values = evaluated
+            if values is None or task.provider is not None:
                 return PreparedAttempt(values, heavy=values is None)
-            if (item := context.item(task.position)) is not None and not are_small([item.value]):
+            if plan.flow is not None and (plan.flow.repeat is not None or plan.flow.runs_workflow):
                 return PreparedAttempt(values)
-            decoded = decoded_item(item)
+            decoded = None
+            if definition.for_each is not UNSET:
+                if not are_small([(item := context.item(task.position)).value]):
+                    return PreparedAttempt(values)
+                decoded = decoded_item(item)
             inputs, deferred = resolved_inputs(context, definition, expressions, values, decoded)
             if deferred:
                 return PreparedAttempt(values)
-            inputs = final_inputs(context, task.position, inputs, decoded)
+            inputs = final_inputs(context, task.position, definition, inputs, decoded)
             return Succeeded(task.position, task.id, _encoded_inputs(inputs))
         except Exception as error:  # noqa: BLE001 - the outcome reports it
             return _failed_by(error, task, plan)
+
+    def _evaluated_at_once(
+        self, context: AttemptContext, position: int, definition: WorkflowStepDefinition
+    ) -> tuple[StepExpressions | None, list[Any] | None] | None:
+        """Return the step's expressions, and the values of these and its mappings.
+
+        Returns None if that needs results which aren't in memory, or room there. The values are None if a worker
+        process must evaluate them.
+        """
+        expressions = None
+        if context.evaluates:
+            if (work := context.parse_work(position)) and not self._expressions.may_work_here(work):
+                return None
+            expressions = context.expressions(position)
+        if not definition.input_mappings and expressions is None:
+            return None, []
+        results = context.results(position)
+        complete = expressions is None and len(results) == len(definition.input_mappings)
+        missing = not complete and context.stored_results(position)
+        if missing or not are_small(data_of(results, expressions)):
+            return None
+        return expressions, self._expressions.evaluate_here(definition.input_mappings, results, expressions)
 
     def works_here(self, provider: ProviderType | None) -> bool:
         """Return whether the provider works in this process: the registry decides that, and only the registry."""
@@ -412,15 +431,17 @@ class AttemptRunner:
             values = await self._evaluated_elsewhere(
                 context, task.position, expressions, memory, control, decode=task.provider is not None
             )
-        if (item := context.item(task.position)) is not None:
+        decoded = None
+        if definition.for_each is not UNSET:
+            item = context.item(task.position)
             await memory.take(decoded_size(item.value))
-        decoded = decoded_item(item)
+            decoded = decoded_item(item)
         inputs, deferred = resolved_inputs(context, definition, expressions, values, decoded)
         max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
         finisher = TransformFinisher(self._links, context.tenant, io, max_text)
         for transform in deferred:
             put_input(inputs, transform.to_field, await finisher.finish(transform))
-        return final_inputs(context, task.position, inputs, decoded)
+        return final_inputs(context, task.position, definition, inputs, decoded)
 
     async def _evaluated_here(
         self, context: AttemptContext, position: int, expressions: StepExpressions | None, memory: AttemptMemory

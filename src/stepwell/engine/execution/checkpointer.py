@@ -366,6 +366,8 @@ def _size(decision: Decision) -> int:
     for step in decision.steps.values():
         if step.result is not None:
             size += len(step.result)
+    if not decision.has_flow:  # hot path
+        return size
     for shown in decision.waits.values():
         size += 0 if shown is None else len(shown.shown)
     for item in decision.new_items:

@@ -31,6 +31,7 @@ _MODELS = 100  # of a provider, with a label of their own
 _MODEL_CAP, _NAME_CAP, _ERROR_CAP = 200, 255, 1_000  # characters
 _FAILURES = (EventType.STEP_RETRYING, EventType.STEP_FAILED)
 _STARTED, _COMPLETED = EventType.STEP_STARTED, EventType.STEP_COMPLETED
+_TASK_COMPLETED = TaskStatus.COMPLETED  # hot path: an attribute of an enum costs 0.1 µs in Python 3.11
 _OUTCOMES: dict[EventType, Labels] = {kind: (kind.partition(".")[2],) for kind in EventType}
 _ATTEMPT_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1_800, 3_600)
 _WORKFLOW_S = (0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400)
@@ -153,7 +154,7 @@ class Outcomes:
         # The cost of a job that is followed up is known when the follow-up ends.
         if task.cost is not None and task.cancel_receipt is None:
             self._add_cost(task)
-        if self._verbose or task.status is not TaskStatus.COMPLETED:
+        if self._verbose or task.status is not _TASK_COMPLETED:
             self._log_end(f"attempt.{_ATTEMPT_OUTCOMES[task.status]}", workflow, event, task)
         return task
 

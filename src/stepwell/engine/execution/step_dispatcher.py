@@ -27,7 +27,7 @@ from stepwell.contract.task_configs import TaskConfig
 from stepwell.domain.lifecycle.inputs import AttemptFailed, Diverted, Succeeded
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey, TrackedAttempt
-from stepwell.engine.admission.pools import ModelPool, Pool
+from stepwell.engine.admission.pools import LOCAL, ModelPool, Pool
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.ports.clock import Clock, Timer
@@ -164,7 +164,7 @@ class StepDispatcher:
 
     def _pool(self, workflow: ActiveWorkflow, position: int) -> Pool:
         provider = workflow.provider(position)
-        if provider is None or provider is ProviderType.LOCAL:  # LOCAL has no models
+        if provider is None or provider is LOCAL:  # LOCAL has no models
             return provider
         limited = provider in self._admission.limits.models
         key = self._key(workflow, position) if limited or self._health.any_open else None
@@ -190,7 +190,7 @@ class StepDispatcher:
         """Return what the step with *slot* does: a start or a diversion. None if it keeps waiting, or needs no slot."""
         position = slot.position
         key, provider = None, workflow.provider(position)
-        if provider is ProviderType.LOCAL and workflow.run.wants_new_attempt(position):
+        if provider is LOCAL and workflow.run.wants_new_attempt(position):
             key = ModelKey(provider, workflow.resolved_step(position).task_type)
         elif provider is not None and workflow.run.wants_new_attempt(position):
             key = self._key(workflow, position)
