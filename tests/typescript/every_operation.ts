@@ -145,15 +145,22 @@ async function decideAndSignal(): Promise<void> {
   assert.equal(data(signalled).waiting_for, null);
 }
 
-/** Runs a step once for each item, and lists the items. */
+/** Runs steps with items, conditions, repetitions and a sub-workflow, and lists the items. */
 async function listItems(): Promise<void> {
+  const below = { name: "below", inputs: { n: 1 }, steps: [{ id: "x", task_type: "PASSTHROUGH", config: { n: "${inputs.n}" } }] };
   const steps: WorkflowStepDefinition[] = [
     { id: "a", task_type: "PASSTHROUGH", for_each: { items: ["red", { x: 1 }], max_concurrency: 1 } },
+    { id: "b", task_type: "PASSTHROUGH", when: "a.count == `3`" },
+    { id: "c", task_type: "PASSTHROUGH", depends_on: ["a", "b"], run_if: "any_completed", repeat: { until: "n", max: 2, best: "`1`" } },
+    { id: "d", task_type: "SUBWORKFLOW", optional: true, config: { workflow: below, inputs: { n: "${a.count}" } } },
   ];
   const body = { name: "client", origin_instance: "tests", steps };
   const { id } = data(await api.POST("/api/v1/workflows/", { body, params: { query: { start: true } } }));
   const workflow = { path: { workflow_id: id } };
-  await api.GET("/api/v1/workflows/{workflow_id}", { params: { ...workflow, header: { Prefer: "wait=30" } } });
+  const done = data(await api.GET("/api/v1/workflows/{workflow_id}", { params: { ...workflow, header: { Prefer: "wait=30" } } }));
+  assert.equal(done.status, "COMPLETED", done.error_message ?? undefined);
+  const [all, skipped, again, sub] = done.steps ?? [];
+  assert.deepEqual([all?.items?.completed, skipped?.skip_reason, again?.runs, sub?.result?.final], [2, "when", 2, { n: 2 }]);
   const path = { workflow_id: id, step_id: "a" };
   const query = { status: "COMPLETED", limit: 1 };
   const page = data(await api.GET("/api/v1/workflows/{workflow_id}/steps/{step_id}/items", { params: { path, query } }));
