@@ -140,6 +140,44 @@ def test_a_result_has_the_members_of_a_sub_workflow() -> None:
     assert fault.type == "unknown_output"
 
 
+@pytest.mark.parametrize(
+    ("path", "items", "is_valid"),
+    [
+        ("sub.results.inner.x", False, True),
+        ('sub.results."in-ner"[0].x', False, True),
+        ("sub.results.iner.x", False, False),
+        ('sub.results."inn-er"', False, False),
+        ("sub.results.iner || `1`", False, True),
+        ("sub.results", False, True),
+        ("sub.items[*].results.inner.x", True, True),
+        ("sub.items[*].results.iner.x", True, False),
+        ("sub.items[0].results.iner", True, False),
+        ("max_by(sub.items, &results.iner.x).final", True, True),
+    ],
+)
+def test_a_result_of_a_step_that_the_sub_workflow_does_not_have_is_refused(
+    path: str,
+    items: bool,  # noqa: FBT001
+    is_valid: bool,  # noqa: FBT001
+) -> None:
+    source = sub(nested(join("inner"), join("in-ner"))) | ({"for_each": {"count": 2}} if items else {})
+    checked = body(source, join("b", config={"x": f"${{{path}}}"}))
+    if is_valid:
+        assert plan(checked).steps
+        return
+    (fault,) = faults_of(checked)
+    assert (fault.loc[-1], fault.type) == ("x", "unknown_output")
+    assert fault.msg.endswith("; it has inner, in-ner")
+
+
+def test_a_condition_and_until_read_no_absent_step_of_the_sub_workflow() -> None:
+    source = sub(repeat={"until": "results.iner.ok", "max": 2})
+    assert placed(source, join("b", when="sub.results.iner.ok")) == [
+        (("steps", 0, "repeat", "until"), "unknown_output"),
+        (("steps", 1, "when"), "unknown_output"),
+    ]
+
+
 def test_defaults_define_no_sub_workflow() -> None:
     found = placed(sub(), config={"step_defaults": {"SUBWORKFLOW": {"workflow": nested()}}})
     assert found == [(("config", "step_defaults", "SUBWORKFLOW", "workflow"), "bad_field")]

@@ -31,4 +31,4 @@ def _refusal(expression: str, expressions: Expressions, refusal: Callable[[str],
     if read.fault is not None or read.reads_all:
         return None
     refusals = [refusal(name) for name in sorted(read.names)]
-    return refusals[0] if refusals and None not in refusals else None
+    return refusals[0] if refusals and None not in refusals else refusal(expression)

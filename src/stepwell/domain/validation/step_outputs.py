@@ -6,8 +6,11 @@ doesn't declare its results, nor if the expression may read the whole result.
 
 import re
 from collections.abc import Sequence
+from itertools import islice
+from typing import Any
 
 from stepwell.contract.enums import TaskType
+from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.spelling import similar_names
 from stepwell.domain.strict_json.schema_faults import printable_key
 from stepwell.domain.validation.partial_step import PartialStep
@@ -17,6 +20,13 @@ from stepwell.domain.validation.provider_rules import ProviderCatalog, providers
 _PLAIN = re.compile(r"([\w\- ]*)[\w.\- ]*")
 # A path whose first name is that of a field: a.b[0].c[*], and slices.
 _PATH = re.compile(r"([A-Za-z_]\w*)(?:\.[A-Za-z_]\w*|\[(?:\*|-?\d*|-?\d*:-?\d*)\])*", re.ASCII)
+
+# A path to the result of a step of a sub-workflow, perhaps to that of each item: results.a.b, items[*].results."a-b".
+_BELOW = re.compile(
+    r"""(items\[(?:\*|-?\d+)\]\.)?results\.(?:([A-Za-z_]\w*)|"([^"\\]*)")(?:\.(?:[A-Za-z_]\w*|"[^"\\]*")|\[[^\[\]]*\])*""",
+    re.ASCII,
+)
+_MOST_NAMED = 10  # ids of steps in a message
 
 _WAIT_OUTPUTS = {
     TaskType.APPROVAL: frozenset({"choice", "approved", "note", "data", "by", "at"}),
@@ -42,6 +52,7 @@ class StepOutputs:
         self._steps, self._catalog = steps, catalog
         # By position; and by type, for the steps that name no provider.
         self._fields: dict[int | TaskType | None, frozenset[str] | None] = {}
+        self._ids_below: dict[int, dict[str, None] | None] = {}  # of the steps of sub-workflows, by position
 
     def refusal(self, position: int, from_field: str) -> str | None:
         """Return why *from_field* can't find anything in a result of the step at *position*; None if it may."""
@@ -56,12 +67,30 @@ class StepOutputs:
     def _refusal(self, position: int, from_field: str, fields: frozenset[str] | None, what: str) -> str | None:
         if fields is None or from_field in fields:
             return None
+        if (absent := self._absent_below(position, from_field, has_items=fields >= _OF_ITEMS)) is not None:
+            return absent
         path = _PLAIN.fullmatch(from_field) or _PATH.fullmatch(from_field)
         if path is None or path[1] in fields:
             return None
         near = similar_names(fields).of(path[1])
         hint = f"did you mean {' or '.join(near)}?" if near else f"it may have {', '.join(sorted(fields))}"
         return f"{what} of {self._name(position)} has no {printable_key(path[1])}; {hint}"
+
+    def _absent_below(self, position: int, from_field: str, *, has_items: bool) -> str | None:
+        """Return why *from_field* names no step of the sub-workflow; None if it does, or reads something else."""
+        if self._steps[position].task_type is not TaskType.SUBWORKFLOW:
+            return None
+        path = _BELOW.fullmatch(from_field)
+        if path is None or (path[1] is not None) is not has_items:
+            return None
+        if position not in self._ids_below:
+            self._ids_below[position] = _ids_of_sub_workflow(self._steps[position])
+        name, ids = path[2] or path[3], self._ids_below[position]
+        if ids is None or name in ids:
+            return None
+        known = ", ".join(printable_key(each) for each in islice(ids, _MOST_NAMED))
+        more = ", …" if len(ids) > _MOST_NAMED else ""
+        return f"The sub-workflow has no step {printable_key(name)}; it has {known}{more}"
 
     def _of_items(self, position: int) -> frozenset[str]:
         """Return the fields that the result of a step with items may have."""
@@ -99,3 +128,13 @@ class StepOutputs:
         step = self._steps[position]
         providers = " or ".join(provider for provider, _ in providers_of(step, self._catalog))
         return f"{step.task_type} by {providers}" if providers else str(step.task_type)
+
+
+def _ids_of_sub_workflow(step: PartialStep) -> dict[str, None] | None:
+    """Return the ids of the steps of its sub-workflow; None if one is broken."""
+    definition = (step.config or {}).get(SUB_DEFINITION)
+    steps = definition.get("steps") if isinstance(definition, dict) else None
+    if not isinstance(steps, list):
+        return None
+    ids: list[Any] = [each.get("id") if isinstance(each, dict) else None for each in steps]
+    return dict.fromkeys(ids) if all(isinstance(each, str) for each in ids) else None
