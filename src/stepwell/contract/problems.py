@@ -16,9 +16,10 @@ class ValidationError(Struct):
 class DefinitionWarning(Struct, frozen=True):
     """A place of a definition that is accepted, but probably isn't meant so: a mistyped member, a member that the
     step's provider ignores, a placeholder that nothing fills, an expression that stays literal, one that reads a
-    member of inputs or workflow that doesn't exist, a wait that the workflow's timeout ends first, or an on_timeout
-    without timeout_s. `type` is mistyped_member, ignored_member, unfilled_placeholder, literal_expression,
-    unknown_member, timeout_too_long, no_timeout, or too_many_warnings for the last one of a list that is cut.
+    member of inputs or workflow that doesn't exist, a wait that the workflow's timeout ends first or that no webhook
+    reports, an on_timeout without timeout_s, and others. `type` is mistyped_member, ignored_member,
+    unfilled_placeholder, literal_expression, unknown_member, timeout_too_long, no_timeout, no_webhook, time_passed,
+    no_items, few_items, or too_many_warnings for the last one of a list that is cut.
     """
 
     loc: Sequence[str | int]

@@ -124,6 +124,19 @@ def test_warnings_of_nested_definitions_have_their_place() -> None:
     assert (warning.loc, warning.type) == (("body", *NESTED, "steps", 0, "config", "x"), "unknown_member")
 
 
+def test_a_wait_that_no_webhook_reports_has_a_warning_if_the_root_has_a_webhook() -> None:
+    ask, paid = {"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"}
+    hook = "https://example.com/hook"
+    silent = sub(nested(join("first"), ask, paid, sub(nested(paid), step_id="below")))
+    told = sub(nested(ask, sub(nested(paid), step_id="below"), webhook_url=hook), step_id="told")
+    warnings = plan(body(silent, told, webhook_url=hook)).warnings
+    assert [(warning.loc[1:], warning.type) for warning in warnings] == [
+        ((*NESTED, "steps", 1), "no_webhook"),
+        ((*NESTED, "steps", 3, "config", "workflow", "steps", 0), "no_webhook"),
+    ]
+    assert plan(body(silent)).warnings == ()
+
+
 def test_mappings_give_inputs_of_the_sub_workflow() -> None:
     inner = nested(join("a", config={"x": "${inputs.picture}"}))
     step = sub(inner, input_mappings=[mapped("draw", "result_image_path", "inputs.picture")])

@@ -69,6 +69,7 @@ def test_an_approval_may_have_these_members(config: dict[str, Any]) -> None:
         (signal(fallback_provider_capabilities=[]), ("fallback_provider_capabilities",), "unused_member"),
         (approval(config={"choices": "a ${draw.x}"}), ("config", "choices"), "list_type"),
         (approval(config={"timeout_s": "1${draw.x}"}), ("config", "timeout_s"), "float_type"),
+        (approval(config={"picture": "x" * 70_000, "text": "${draw.x}"}), ("config",), "too_long"),
         (signal(config={"on_timeout": "approve"}), ("config", "on_timeout"), "enum"),
         (signal(config={"name": "${draw.x}"}), ("config", "name"), "bad_expression"),
         (signal(input_mappings=[mapped("draw", "x", "name")]), ("config", "name"), "bad_expression"),

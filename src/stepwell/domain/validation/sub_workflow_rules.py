@@ -55,10 +55,16 @@ def steps_of_definition(definition: Any) -> int:
 
 
 class SubWorkflowRules:
-    """The rules of one definition at *depth*, 0 for the body itself. *check* validates a definition below it."""
+    """The rules of one definition at *depth*, 0 for the body itself. *check* validates a definition below it.
 
-    def __init__(self, defaults: Mapping[str, Mapping[str, Any]], depth: int, check: NestedCheck) -> None:
+    *has_webhook*: the definition has a `webhook_url`.
+    """
+
+    def __init__(
+        self, defaults: Mapping[str, Mapping[str, Any]], depth: int, check: NestedCheck, *, has_webhook: bool
+    ) -> None:
         self._defaults, self._depth, self._check = defaults, depth, check
+        self._warns_of_silence = has_webhook and depth == 0
         self.warnings: list[DefinitionWarning] = []
 
     def default_faults(self) -> Iterator[Fault]:
@@ -95,6 +101,31 @@ class SubWorkflowRules:
         for fault in faults:
             yield Fault((*place, *fault.loc[1:]), fault.msg, fault.type)
         self.warnings += [DefinitionWarning((*place, *each.loc[1:]), each.msg, each.type) for each in warnings]
+        if self._warns_of_silence:
+            message = "No webhook asks for this: a sub-workflow sends its own, if its definition has a webhook_url"
+            self.warnings += [
+                DefinitionWarning(each, message, "no_webhook") for each in _silent_waits(definition, place)
+            ]
+
+
+def _silent_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc]:
+    """Yield the places of steps that ask people, and that no webhook reports: the first of each definition."""
+    stack: list[tuple[Any, Loc]] = [(definition, place)]
+    while stack:
+        found, where = stack.pop()
+        if not isinstance(found, dict) or found.get("webhook_url") is not None:
+            continue
+        asking = None
+        steps = found.get("steps")
+        for index, step in enumerate(steps if isinstance(steps, list) else ()):
+            own = (*where, "steps", index)
+            task_type = step.get("task_type") if isinstance(step, dict) else None
+            if task_type in (TaskType.APPROVAL, TaskType.SIGNAL):
+                asking = asking or own
+            elif task_type == TaskType.SUBWORKFLOW and isinstance(config := step.get("config"), dict):
+                stack.append((config.get(SUB_DEFINITION), (*own, "config", SUB_DEFINITION)))
+        if asking is not None:
+            yield asking
 
 
 def _given(step: PartialStep) -> frozenset[str]:

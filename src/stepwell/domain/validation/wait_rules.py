@@ -14,16 +14,19 @@ from msgspec import Meta, ValidationError, convert
 
 from stepwell.contract.enums import TaskType
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.contract.task_configs import APPROVE, FAIL, MAX_WAIT_S, REJECT
+from stepwell.contract.task_configs import APPROVE, FAIL, MAX_WAIT_S, REJECT, ApprovalConfig
 from stepwell.domain.errors import Fault
+from stepwell.domain.lifecycle.wait_terms import MAX_SHOWN_BYTES
 from stepwell.domain.mapping.input_mapping import TIMEOUT, merged_config
 from stepwell.domain.strict_json.schema_faults import Loc
+from stepwell.domain.strict_json.size import is_larger_than
 from stepwell.domain.validation.graph import quoted
 from stepwell.domain.validation.partial_step import PartialStep
 
 DEFAULT_CHOICES: Final = (APPROVE, REJECT)
 _CHOICES, _ON_TIMEOUT, _ON_REJECT, _NAME = "choices", "on_timeout", "on_reject", "name"
 _SECONDS, _UNTIL = "seconds", "until"
+_OWN = frozenset(ApprovalConfig.__struct_fields__)  # the others are shown
 
 
 class _Config(NamedTuple):
@@ -152,6 +155,12 @@ def _unused(step: PartialStep) -> Iterator[tuple[str, str]]:
 
 
 def _approval_faults(config: _Config) -> Iterator[Fault]:
+    shown = {name: value for name, value in config.members.items() if name not in _OWN and not config.is_open(name)}
+    if is_larger_than(shown, MAX_SHOWN_BYTES):
+        message = (
+            f"The inputs to be shown have at most {MAX_SHOWN_BYTES:,} bytes: upload files, and name their paths here"
+        )
+        yield Fault(config.loc, message, "too_long")
     given = config.members.get(_CHOICES)
     choices = DEFAULT_CHOICES if given is None else given
     if config.is_open(_CHOICES):
