@@ -21,7 +21,7 @@ What must hold for each pair:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import product
 from pathlib import Path
@@ -29,11 +29,9 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import msgspec
 import pytest
 import pytest_asyncio
 
-from stepwell.domain.model import HistoryEvent
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
@@ -42,25 +40,27 @@ from support.database.killable import KillableProcess
 from support.providers.held_jobs import HeldJobs, paid_for
 from support.providers.scripted import eventually
 from support.sampling import daily_choices
-from support.service.event_replay import fold
-from support.service.live_service import ENDED, running_service, step_of
+from support.service.live_service import ENDED, running_service
 from support.workflows.delays import in_memory
 from support.workflows.flow_races import (
     DEATH,
     LIMIT_S,
     PAIRS,
     TABLE,
+    WORKFLOWS,
     Moment,
     Outcome,
     Target,
-    check_order,
+    check_completed,
+    check_history,
     legal,
+    outcome_of,
+    request_for,
     steps_for,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-WORKFLOWS = "/api/v1/workflows/"
 _PASSES = 100  # of the event loop, within which a request has reached the run of its workflow
 
 
@@ -145,21 +145,14 @@ class Race:
 
     async def do(self, event: str) -> httpx.Response | None:
         """Let it happen. Return the answer if it is a request."""
-        client, parent, target = self.stage.service.client, f"{WORKFLOWS}{self.parent}", f"{WORKFLOWS}{self.id}"
-        requests: dict[str, Callable[[], Awaitable[httpx.Response]]] = {
-            "decision": lambda: client.post(f"{target}/steps/ask/decision", json={"choice": "approve"}),
-            "signal": lambda: client.post(f"{target}/signals/word"),
-            "cancel": lambda: client.delete(parent),
-            "pause": lambda: client.post(f"{parent}/pause"),
-            "cleanup": lambda: client.post(f"{parent}/cleanup"),
-        }
         if event == DEATH:
             await self.stage.kill(wait_for_claims=False)
             return None
         if event == "timeout":
             self.stage.clock.advance(LIMIT_S)
             return None
-        return await requests[event]()
+        method, path, body = request_for(event, self.parent, self.id)
+        return await self.stage.service.client.request(method, path, json=body)
 
     async def both(self, first: str, second: str, moment: Moment) -> list[httpx.Response | None]:
         """Let both happen. Return their answers."""
@@ -219,12 +212,10 @@ class Race:
 
     async def outcome(self, answers: list[httpx.Response | None]) -> Outcome:
         codes = [None if answer is None else answer.status_code for answer in answers]
-        service = self.stage.service
-        shown = await service.get(str(self.id))
-        ask, word = step_of(shown, "ask"), step_of(shown, "word")
-        result = ask["result"]
-        decided = ask["status"] if result is None else f"{result['choice']} by {result['by']}"
-        return Outcome(codes[0], codes[1], (await service.get(str(self.parent)))["status"], decided, word["status"])
+        return outcome_of(codes, await self._get(self.parent), await self._get(self.id))
+
+    async def _get(self, workflow: UUID) -> dict[str, Any]:
+        return await self.stage.service.get(str(workflow))
 
     async def finish(self) -> None:
         """Bring the parent to its end, and check everything."""
@@ -238,14 +229,15 @@ class Race:
                 await service.client.post(f"{path}/steps/ask/decision", json={"choice": "approve"})
                 await service.client.post(f"{path}/signals/word")
             await eventually(self._completes, "it completes")
-            await self._check_completed()
+            jobs = self.stage.jobs.of(self.parent, self.child)
+            check_completed(await self._get(self.parent), await self._get(self.child), jobs)
         else:
             await eventually(self._has_followed, "the sub-workflow is cancelled too")
         jobs = self.stage.jobs.of(self.parent, self.child)
         await eventually(lambda: all(job.ended.is_set() for job in jobs), "no job goes on")
         await eventually(lambda: nothing_left(service), "the engine is empty")
         for workflow in (self.parent, self.child):
-            await self._check_history(workflow)
+            check_history(await self._get(workflow), await service.events(str(workflow)))
         assert max(paid_for(jobs).values()) == 1
         assert (
             len(
@@ -262,32 +254,6 @@ class Race:
         for job in self.stage.jobs.of(self.parent, self.child):
             self.stage.jobs.end(job)
         return self.stage.row(self.parent).record.status in ENDED
-
-    async def _check_completed(self) -> None:
-        parent, child = [await self.stage.service.get(str(each)) for each in (self.parent, self.child)]
-        approved = step_of(parent, "ask")["result"]["approved"]
-        assert (parent["status"], child["status"]) == ("COMPLETED", "COMPLETED"), (parent["errors"], child["errors"])
-        assert {step["step_id"]: step["status"] for step in parent["steps"]} == {
-            "ask": "COMPLETED",
-            "word": "COMPLETED",
-            "each": "COMPLETED",
-            "fails": "FAILED",
-            "taken": "COMPLETED" if approved else "SKIPPED",
-            "sub": "COMPLETED",
-            "last": "COMPLETED",
-        }
-        jobs = {("each", 0), ("each", 1), ("each", 2), ("fails", None), ("deep", None)}
-        assert set(paid_for(self.stage.jobs.of(self.parent, self.child))) == jobs | (
-            {("taken", None)} if approved else set()
-        )
-
-    async def _check_history(self, workflow: UUID) -> None:
-        events = await self.stage.service.events(str(workflow))
-        check_order(events)
-        steps = self.stage.row(workflow).record.steps or ()
-        statuses = {step.plan.step_id: step.state.status for step in steps}
-        found = fold(msgspec.convert(events, list[HistoryEvent]), statuses)
-        assert found == (self.stage.row(workflow).record.status, [*statuses.values()])
 
 
 async def check(race: Race, pair: tuple[str, str], moment: Moment) -> None:

@@ -5,14 +5,22 @@ step with a condition, and a step with items of which two run. Two events happen
 time-out of the approval, a signal, cancel, pause, cleanup, or the death of its process.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import product
 from typing import Any, NamedTuple
 
-from stepwell.contract.enums import EventType
-from support.providers.scripted import passthrough_step, scripted_step
+import msgspec
 
+from stepwell.contract.enums import EventType
+from stepwell.domain.model import HistoryEvent
+from support.providers.held_jobs import HeldJob, paid_for
+from support.providers.scripted import passthrough_step, scripted_step
+from support.service.event_replay import fold
+from support.service.live_service import statuses_of, step_of
+
+WORKFLOWS = "/api/v1/workflows/"
 LIMIT_S = 60.0
 _ASK = {"on_timeout": "reject", "on_reject": "continue"}
 WAITS, DONE, GONE, APPROVED, LATE = "RUNNING", "COMPLETED", "CANCELLED", "approve by tester", "reject by stepwell"
@@ -106,7 +114,7 @@ _WITH_DEATH = {
 }
 TABLE: Mapping[tuple[str, str], Outcome] = _TWO | _WITH_DEATH
 EVENTS = (*_ONE, DEATH)
-PAIRS = [pair for pair in product(EVENTS, repeat=2) if pair != ("timeout", "timeout")]
+PAIRS = [pair for pair in product(EVENTS, EVENTS) if pair != ("timeout", "timeout")]
 
 
 def legal(pair: tuple[str, str], target: Target, moment: Moment) -> set[Outcome]:
@@ -125,11 +133,12 @@ def legal(pair: tuple[str, str], target: Target, moment: Moment) -> set[Outcome]
     return legal
 
 
-def steps_for(target: Target) -> list[dict[str, Any]]:
-    """Return the steps of the parent. The approval of the target has a time-out, and the other one has none."""
+def steps_for(target: Target, limit_s: float | None = LIMIT_S) -> list[dict[str, Any]]:
+    """Return the steps of the parent. Only the approval of the target has a time-out, unless *limit_s* is None."""
 
     def asks(*, limited: bool) -> dict[str, Any]:
-        return {"id": "ask", "task_type": "APPROVAL", "config": _ASK | {"timeout_s": LIMIT_S} if limited else {}}
+        config = _ASK | ({"timeout_s": limit_s} if limited and limit_s is not None else {})
+        return {"id": "ask", "task_type": "APPROVAL", "config": config}
 
     word = {"id": "word", "task_type": "SIGNAL"}
     steps = [asks(limited=target is not Target.PARENT), word, scripted_step("deep", "ask")]
@@ -142,6 +151,44 @@ def steps_for(target: Target) -> list[dict[str, Any]]:
         {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": {"name": "a child", "steps": steps}}},
         passthrough_step("last", "word", "each", "fails", "taken", "sub", run_if="all_ended"),
     ]
+
+
+def request_for(event: str, parent: object, target: object) -> tuple[str, str, Mapping[str, Any] | None]:
+    """Return method, path and body of the request by which the event happens."""
+    path, of_target = f"{WORKFLOWS}{parent}", f"{WORKFLOWS}{target}"
+    requests: dict[str, tuple[str, str, Mapping[str, Any] | None]] = {
+        "decision": ("POST", f"{of_target}/steps/ask/decision", {"choice": "approve"}),
+        "signal": ("POST", f"{of_target}/signals/word", None),
+        "cancel": ("DELETE", path, None),
+        "pause": ("POST", f"{path}/pause", None),
+        "cleanup": ("POST", f"{path}/cleanup", None),
+    }
+    return requests[event]
+
+
+def outcome_of(codes: Sequence[int | None], parent: dict[str, Any], target: dict[str, Any]) -> Outcome:
+    """Return the outcome that these answers and these workflows, as the API shows them, are."""
+    ask, word = step_of(target, "ask"), step_of(target, "word")
+    decision = ask["result"]
+    decided = ask["status"] if decision is None else f"{decision['choice']} by {decision['by']}"
+    return Outcome(codes[0], codes[1], parent["status"], decided, word["status"])
+
+
+def check_completed(parent: dict[str, Any], child: dict[str, Any], jobs: Sequence[HeldJob]) -> None:
+    """Check the ends of both, and that each step and item that had to run had one job."""
+    approved = step_of(parent, "ask")["result"]["approved"]
+    assert (parent["status"], child["status"]) == ("COMPLETED", "COMPLETED"), (parent["errors"], child["errors"])
+    assert statuses_of(parent) == {
+        "ask": "COMPLETED",
+        "word": "COMPLETED",
+        "each": "COMPLETED",
+        "fails": "FAILED",
+        "taken": "COMPLETED" if approved else "SKIPPED",
+        "sub": "COMPLETED",
+        "last": "COMPLETED",
+    }
+    paid: list[tuple[str, int | None]] = [("each", 0), ("each", 1), ("each", 2), ("fails", None), ("deep", None)]
+    assert paid_for(jobs) == Counter([*paid, ("taken", None)] if approved else paid)
 
 
 # What may follow the end of a workflow: news about attempts that were given up, and what is no part of its run.
@@ -174,3 +221,11 @@ def check_order(events: Iterable[Mapping[str, Any]]) -> None:
             assert unit == (None, None) or unit not in ends or again, f"{kind} follows the end of {unit}"
         if (kind in _STEP_ENDS and not data.get("held_back")) or kind in _ENDS:
             ends[unit] = kind
+
+
+def check_history(workflow: dict[str, Any], events: Sequence[Mapping[str, Any]]) -> None:
+    """Check that the events are in a legal order, and tell the statuses of the workflow and of its steps."""
+    check_order(events)
+    statuses = statuses_of(workflow)
+    found = fold(msgspec.convert(events, list[HistoryEvent]), statuses)
+    assert found == (workflow["status"], [*statuses.values()])

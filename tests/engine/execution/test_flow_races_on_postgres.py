@@ -1,0 +1,331 @@
+"""Sub-workflows and their parents in two processes on PostgreSQL, one of which dies.
+
+What must hold, besides what `test_flow_races` lists:
+- A parent goes on exactly once after the end of its sub-workflow, in whichever process each of them is, whether the
+  parent is in memory or parked, and whichever process dies meanwhile.
+- The last statement of a dead process may be carried out late, or never. Neither loses the end, nor counts it twice.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from enum import StrEnum
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from stepwell.app import PostgresSource
+from support.database.killable import KillableProcess
+from support.database.postgres import connected
+from support.providers.held_jobs import HeldJobs, paid_for
+from support.providers.scripted import scripted_step
+from support.service.live_service import ENDED, Service, running_service
+from support.workflows.delays import in_memory
+from support.workflows.flow_races import (
+    DEATH,
+    PAIRS,
+    UNTOUCHED,
+    WORKFLOWS,
+    Moment,
+    Outcome,
+    Target,
+    check_completed,
+    check_history,
+    legal,
+    outcome_of,
+    request_for,
+    steps_for,
+)
+
+LEASE_S = 2.0
+LIMIT_S = 4.0  # of approvals that end by time-out, whenever that is
+WAIT_S = 120.0
+Json = dict[str, Any]
+
+
+async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not await holds():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {WAIT_S} s: {what}") from None
+
+
+class Process:
+    """A process that a test can kill."""
+
+    def __init__(self, killable: KillableProcess, service: Service) -> None:
+        self._killable, self.service = killable, service
+
+    @contextmanager
+    def killed(self) -> Iterator[None]:
+        """Kill it. After the context it goes on, and so do the requests that it had no answer for."""
+        self._killable.kill()
+        try:
+            yield
+        finally:
+            self._killable.go_on()
+
+    def runs(self, workflows: Collection[UUID]) -> bool:
+        return {str(each) for each in workflows} <= in_memory(self.service)
+
+
+class Processes:
+    """Processes on one database, and a connection to it beside them. Their jobs outlive them."""
+
+    def __init__(self, dsn: str, sql: asyncpg.Connection, folder: Path, stack: AsyncExitStack) -> None:
+        self._dsn, self.sql, self._folder, self._stack = dsn, sql, folder, stack
+        self.jobs, self._asking = HeldJobs(), asyncio.Lock()
+
+    async def start(self, **settings: Any) -> Process:
+        killable = KillableProcess(PostgresSource(self._dsn, durable=False))
+        serving = running_service(
+            killable,
+            self._folder,
+            providers=[self.jobs],
+            exclusive=False,
+            wait_for_claims=False,
+            grace_s=1,
+            lease_s=LEASE_S,
+            **settings,
+        )
+        service = await self._stack.enter_async_context(serving)
+        return Process(killable, service)
+
+    async def fetch(self, query: str, *values: Any) -> list[asyncpg.Record]:
+        async with self._asking:
+            return list(await self.sql.fetch(query, *values))
+
+    async def child_of(self, parent: UUID) -> UUID:
+        """Return the only sub-workflow of the parent, once it exists."""
+        found: list[UUID] = []
+
+        async def exists() -> bool:
+            rows = await self.fetch("SELECT id FROM workflows WHERE parent_id = $1", parent)
+            found[:] = [row["id"] for row in rows]
+            return bool(found)
+
+        await until(exists, "the sub-workflow exists")
+        (child,) = found
+        return child
+
+    async def statuses(self, workflows: Collection[UUID]) -> dict[UUID, str]:
+        rows = await self.fetch("SELECT id, status FROM workflows WHERE id = ANY($1)", list(workflows))
+        return {row["id"]: row["status"] for row in rows}
+
+    async def until_jobs(self, step_id: str, number: int) -> None:
+        async def accepted() -> bool:
+            return sum(job.step_id == step_id for job in self.jobs.jobs.values()) == number
+
+        await until(accepted, f"{number} jobs of {step_id}")
+
+    def end_jobs(self, workflows: Collection[UUID], *step_ids: str) -> None:
+        """End the jobs of these workflows; of all steps, or of those with these ids."""
+        for job in self.jobs.of(*workflows):
+            if not step_ids or job.step_id in step_ids:
+                self.jobs.end(job)
+
+
+@pytest.fixture
+async def processes(dsn: str, tmp_path: Path) -> AsyncIterator[Processes]:
+    async with connected(dsn) as sql, AsyncExitStack() as stack:
+        yield Processes(dsn, sql, tmp_path, stack)
+
+
+# Two events, one of which is the death of the process
+
+
+class Race:
+    """A parent and its sub-workflow, to which both events happen."""
+
+    def __init__(self, processes: Processes, pair: tuple[str, str], target: Target) -> None:
+        self.processes, self.pair, self.target = processes, pair, target
+        self.codes: list[int | None] = [None, None]
+
+    async def begin(self, process: Process) -> None:
+        limit_s = LIMIT_S if "timeout" in self.pair else None
+        self.parent = UUID((await process.service.create(*steps_for(self.target, limit_s)))["id"])
+        self.child = await self.processes.child_of(self.parent)
+        self.id = self.parent if self.target is Target.PARENT else self.child
+        await until(self._waits, "both wait")
+
+    async def _waits(self) -> bool:
+        waits = "SELECT FROM waits WHERE workflow_id = ANY($1)"
+        found = await self.processes.fetch(waits, [self.parent, self.child])
+        return len(found) == 2 and len(self.processes.jobs.of(self.parent)) == 3
+
+    async def do(self, process: Process, place: int) -> None:
+        """Let the event in this place of the pair happen. A request is repeated until another answer than 503."""
+        if (event := self.pair[place]) in (DEATH, "timeout"):
+            return
+        method, path, body = request_for(event, self.parent, self.id)
+        headers = {"Idempotency-Key": str(uuid4())}
+        while True:
+            answer = await process.service.client.request(method, path, json=body, headers=headers)
+            if answer.status_code != 503:
+                self.codes[place] = answer.status_code
+                return
+            await asyncio.sleep(0.1)
+
+    async def check(self, process: Process) -> None:
+        """Check the outcome, bring the parent to its end, and check that."""
+        await until(self._is_settled, f"{self.pair} of {self.target} has settled")
+        service = process.service
+        outcome = outcome_of(self.codes, await service.get(str(self.parent)), await service.get(str(self.id)))
+        assert outcome in self._legal(), (self.pair, self.target)
+        if outcome.status == "PAUSED":
+            await self._send(process, f"{WORKFLOWS}{self.parent}/resume")
+        if outcome.status in ("PAUSED", "RUNNING"):
+            for each in (self.parent, self.child):
+                path = f"{WORKFLOWS}{each}"
+                await self._send(process, f"{path}/steps/ask/decision", {"choice": "approve"})
+                await self._send(process, f"{path}/signals/word")
+        await until(self._has_ended, f"{self.pair} of {self.target} has ended")
+        parent, child = [await service.get(str(each)) for each in (self.parent, self.child)]
+        jobs = self.processes.jobs.of(self.parent, self.child)
+        if parent["status"] == "COMPLETED":
+            check_completed(parent, child, jobs)
+        assert max(paid_for(jobs).values()) == 1
+        for shown in (parent, child):
+            check_history(shown, await service.events(shown["id"]))
+
+    def _legal(self) -> set[Outcome]:
+        ends = legal(self.pair, self.target, Moment.AFTER)
+        if self.pair[1] == DEATH and self.codes[0] is None and self.pair[0] != "timeout":
+            return {UNTOUCHED, *(end._replace(first=None) for end in ends)}
+        return ends
+
+    async def _is_settled(self) -> bool:
+        statuses = await self.processes.statuses([self.parent, self.child])
+        parent, child = statuses[self.parent], statuses[self.child]
+        waits = await self.processes.fetch("SELECT FROM waits WHERE workflow_id = $1", self.id)
+        return (child in ENDED if parent in ENDED else child == parent) and not (waits and "timeout" in self.pair)
+
+    async def _has_ended(self) -> bool:
+        self.processes.end_jobs([self.parent, self.child])
+        statuses = await self.processes.statuses([self.parent, self.child])
+        return set(statuses.values()) <= ENDED
+
+    async def _send(self, process: Process, path: str, body: Json | None = None) -> None:
+        async def is_answered() -> bool:
+            answer = await process.service.client.post(path, json=body)
+            return answer.status_code != 503
+
+        await until(is_answered, f"an answer about {self.pair}")
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_an_event_and_the_death_of_its_process_have_one_legal_outcome(
+    processes: Processes, *, answered: bool
+) -> None:
+    """All pairs at once: the process dies only once. Without an answer, the first event is under way then."""
+    pairs = [pair for pair in PAIRS if pair.count(DEATH) == 1 and (answered or pair[0] != DEATH)]
+    races = [Race(processes, pair, target) for pair, target in product(pairs, (Target.PARENT, Target.CHILD))]
+    first = await processes.start()
+    await asyncio.gather(*(race.begin(first) for race in races))
+    async with asyncio.TaskGroup() as group:
+        doing = [group.create_task(race.do(first, 0), name=race.pair[0]) for race in races]
+
+        async def is_time() -> bool:
+            return (all if answered else any)(each.done() for each in doing)
+
+        await until(is_time, "answers")
+        with first.killed():
+            second = await processes.start()
+            await asyncio.gather(*(race.do(second, 1) for race in races))
+            await asyncio.gather(*(race.check(second) for race in races))
+        for each in doing:
+            each.cancel()
+
+
+# The end of a sub-workflow in another process
+
+_ROOM = 4  # workflows of a tenant in a process: half of all
+
+
+class Dies(StrEnum):
+    """The process that dies while the ends of sub-workflows are being written. The statement that writes one of them is
+    carried out LATE or is LOST.
+    """
+
+    NOBODY = "nobody"
+    CHILDS_LATE = "that of the sub-workflows, late"
+    CHILDS_LOST = "that of the sub-workflows, lost"
+    PARENTS = "that of the parents"
+
+
+@pytest.mark.parametrize("dies", Dies)
+async def test_a_parent_goes_on_once_after_an_end_in_another_process(processes: Processes, dies: Dies) -> None:
+    one = await processes.start(max_active_workflows=2 * _ROOM)
+    sub = {
+        "id": "sub",
+        "task_type": "SUBWORKFLOW",
+        "config": {"workflow": {"name": "c", "steps": [scripted_step("deep")]}},
+    }
+    steps = scripted_step("own"), sub, scripted_step("after", "sub")
+    parents = [UUID((await one.service.create(*steps))["id"]) for _ in range(_ROOM)]
+    await processes.until_jobs("own", _ROOM)
+    children = [await processes.child_of(parent) for parent in parents]
+    other = await processes.start(max_active_workflows=2 * _ROOM)
+    await processes.until_jobs("deep", _ROOM)
+    assert one.runs(parents)
+    assert other.runs(children), "the process of the parents has no room"
+    one.service.app.components.engine.scheduler.parking.after_s = 0.0
+    processes.end_jobs(parents[2:], "own")
+    await until(partial(are_parked, processes, parents[2:]), "two of the parents are parked")
+
+    survivor = other if dies is Dies.PARENTS else one
+    async with AsyncExitStack() as death:
+        if dies is Dies.NOBODY:
+            processes.end_jobs(children)
+        elif dies is Dies.PARENTS:
+            async with ends_held_up(processes, parents, children[1:3]):
+                death.enter_context(one.killed())
+            processes.end_jobs(children)
+        else:
+            async with ends_held_up(processes, parents, children):
+                death.enter_context(other.killed())
+                if dies is Dies.CHILDS_LOST:
+                    await processes.sql.execute(f"SELECT pg_terminate_backend(pid) FROM ({BLOCKED}) AS b")
+        await until(partial(have_ended, processes, parents, children), "all parents go on")
+    for workflow in (*parents, *children):
+        check_history(await survivor.service.get(str(workflow)), await survivor.service.events(str(workflow)))
+    for parent, child in zip(parents, children, strict=True):
+        assert paid_for(processes.jobs.of(parent, child)) == {("own", None): 1, ("deep", None): 1, ("after", None): 1}
+    counted = await processes.sql.fetch("SELECT child_ends FROM workflows WHERE id = ANY($1)", parents)
+    assert [row["child_ends"] for row in counted] == [1] * _ROOM
+
+
+async def have_ended(processes: Processes, parents: Collection[UUID], children: Collection[UUID]) -> bool:
+    processes.end_jobs(parents)
+    return set((await processes.statuses([*parents, *children])).values()) == {"COMPLETED"}
+
+
+async def are_parked(processes: Processes, workflows: Collection[UUID]) -> bool:
+    parked = "SELECT FROM workflows WHERE id = ANY($1) AND owner IS NULL AND wake_at IS NOT NULL"
+    return len(await processes.fetch(parked, list(workflows))) == len(workflows)
+
+
+BLOCKED = "SELECT DISTINCT pid FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+
+
+@asynccontextmanager
+async def ends_held_up(
+    processes: Processes, parents: Collection[UUID], children: Collection[UUID]
+) -> AsyncIterator[None]:
+    """End the sub-workflows. Within the context, the statements that write the ends wait for their parents' rows."""
+    async with processes.sql.transaction():
+        await processes.sql.execute("SELECT FROM workflows WHERE id = ANY($1) FOR UPDATE", list(parents))
+        processes.end_jobs(children)
+
+        async def is_blocked() -> bool:
+            return bool(await processes.sql.fetch(BLOCKED))
+
+        await until(is_blocked, "an end waits for its parent")
+        yield
