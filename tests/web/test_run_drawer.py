@@ -85,6 +85,48 @@ async def test_the_drawer_shows_the_items_of_a_step_as_a_gallery(user: User) -> 
     await expect(drawer).to_contain_text("60 of 61, 1 failed")
 
 
+async def test_the_drawer_shows_values_of_expressions_once_the_step_has_started(
+    user: User, scripted: ConfiguredProvider
+) -> None:
+    texts = {
+        "size": "${inputs.size}",
+        "text": "${workflow.name}: ${inputs.text} of $${x}",
+        "score": '${"first-1".nothing || "first-1".score}',
+        "length": "${length(inputs.text)}",
+    }
+    first = configured_step("first-1", wait=True, result={"score": 0.5})
+    run = await user.create(first, passthrough_step("show", "first-1", **texts), inputs={"size": [3], "text": "a shoe"})
+    page = await user.open(f"/ui/workflows/{run['id']}?step=show")
+    drawer = page.get_by_role("dialog", name="show")
+    inputs = drawer.locator("section", has=page.get_by_role("heading", name="Inputs")).locator(".values > div")
+    await expect(inputs).to_have_text([name + text for name, text in texts.items()])
+    scripted.release(run["id"], "first-1")
+    await expect(inputs).to_have_text(
+        [
+            re.compile(r"^\s*size\[\s*3\s*\]from \$\{inputs.size\}$"),
+            f"texta run: a shoe of ${{x}}from {texts['text']}",
+            f"score0.5from {texts['score']}",
+            f"length{texts['length']}",
+        ]
+    )
+
+
+async def test_a_user_sends_the_signal_for_which_a_step_waits(user: User) -> None:
+    run = await user.create({"id": "paid", "task_type": "SIGNAL", "config": {"name": "payment/1"}})
+    page = await user.open(f"/ui/workflows/{run['id']}?step=paid")
+    form = page.get_by_role("dialog", name="paid").get_by_role("form", name="Signal payment/1")
+    await form.get_by_label("Data").fill("{a}")
+    await form.get_by_role("button", name="Send the signal payment/1").click()
+    await expect(form.get_by_role("alert")).to_contain_text("The data aren't JSON")
+    assert await accessibility_faults(page) == []
+    await keep_screenshots(page, "run-drawer-signal")
+    await form.get_by_label("Data").fill('{"amount": 9007199254740993}')
+    await form.get_by_role("button").click()
+    await expect(form).to_have_count(0)
+    ended = await user.site.service.until_ended(run["id"])
+    assert ended["steps"][0]["result"]["data"] == {"amount": 9007199254740993}
+
+
 async def test_a_large_run_shows_its_newest_outputs_and_the_result_of_a_step(user: User) -> None:
     run = await user.create(IMAGE, passthrough_step("a/b", text="of one step"))
     await user.site.service.until_ended(run["id"])

@@ -206,3 +206,18 @@ async def test_an_address_of_a_file_with_scripts_downloads_it(user: User, name: 
         await page.evaluate("address => { location.href = address }", address)
     assert (await download.value).suggested_filename == name
     assert page.url == f"{user.site.url}/ui"
+
+
+async def test_failed_items_have_a_card_that_leads_to_the_gallery(user: User) -> None:
+    words = {"items": ["a", *[None] * 6], "on_item_failure": "collect"}
+    step = {"id": "words", "task_type": "PASSTHROUGH", "config": {"text": "word ${item}"}, "for_each": words}
+    page = await open_outputs(user, step)
+    failed = page.get_by_role("list", name="Failed items").get_by_role("listitem")
+    await expect(failed.get_by_role("heading")).to_have_text("words: 6 items failed")
+    await expect(failed.get_by_role("term")).to_have_text([f"Item {number}" for number in range(1, 4)])
+    await expect(failed.get_by_role("definition").first).to_contain_text("is null")
+    assert await accessibility_faults(page) == []
+    await keep_screenshots(page, "run-outputs-failed-items")
+    await failed.get_by_role("button", name="All items of words").click()
+    gallery = page.get_by_role("dialog", name="words").get_by_role("region", name="Items")
+    await expect(gallery.get_by_role("listitem")).to_have_count(7)

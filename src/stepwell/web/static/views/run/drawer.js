@@ -6,10 +6,11 @@ import { canDecide, decisionForm } from "../../lib/decision_form.js";
 import { errorNotice, html, icon, nothing, render } from "../../lib/dom.js";
 import { amount, dateTime, duration, durationBetween, money, number, plural } from "../../lib/format.js";
 import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
+import { canSignal, signalForm } from "../../lib/signal_form.js";
 import { isTerminal, statusBadge, stepBadge } from "../../lib/status.js";
 import { ItemGallery, itemsText } from "./items.js";
 import { reasonView } from "./reasons.js";
-import { inputsOf } from "./step_inputs.js";
+import { inputsOf, readsInputs } from "./step_inputs.js";
 
 const READ_INTERVAL_MS = 5_000;
 const FACTOR = 10; // the pause after a read is at least this many times as long as the read was
@@ -61,6 +62,7 @@ export class Drawer {
     this.tasks = null;
     this.mostAttempts = MOST_ATTEMPTS;
     this.form = {};
+    this.runInputs = null;
     this.gallery = this.stepOf(stepId).for_each ? new ItemGallery(this.reader.path, stepId, () => this.draw()) : null;
     this.reason = null;
     this.error = null;
@@ -86,6 +88,7 @@ export class Drawer {
     this.gallery?.read(signal);
     this.itemsShown = itemsText(step);
     if (!hasResults && !this.gallery) singleResults.read([step]);
+    if (hasResults && !this.runInputs && readsInputs(step)) this.readInputs(path, signal);
     try {
       const [{ tasks }, reason] = await Promise.all([
         getJson(`${path}/tasks`, { query: { include_deleted: true, step_id: stepId }, signal }),
@@ -99,6 +102,16 @@ export class Drawer {
     const now = performance.now();
     this.readAt = now + Math.max(READ_INTERVAL_MS, FACTOR * (now - began));
     this.draw();
+  }
+
+  /** Reads the inputs of the run, which are in its definition. */
+  async readInputs(path, signal) {
+    try {
+      this.runInputs = (await getJson(`${path}/definition`, { signal })).inputs ?? {};
+      this.draw();
+    } catch (error) {
+      if (!isAbort(error)) console.warn(error); // the expression is shown instead
+    }
   }
 
   async readReason(stepId, signal) {
@@ -135,6 +148,7 @@ export class Drawer {
         ${this.reason ? html`<section class="notice notice-warning" aria-label="Why it waits">${
           reasonView(this.reason, serviceNow())}</section>` : nothing}
         ${this.decision(step)}
+        ${this.signal(step)}
         ${step.skip_reason ? html`<section class="notice" aria-label="Why it was skipped"><p>${
           SKIPPED_BECAUSE[step.skip_reason] ?? step.skip_reason}</p></section>` : nothing}
         ${step.error_message ? html`<section class="notice notice-error" aria-label="Error"><p class="break">${step.error_message}</p></section>` : nothing}
@@ -164,13 +178,21 @@ export class Drawer {
       ${decisionForm(decision, this.form, { redraw: () => this.draw(), onDecided: (error) => this.onDecided(error) })}</section>`;
   }
 
+  /** The form of a step that waits for a signal, for viewers who may send it. */
+  signal(step) {
+    if (step.waiting_for?.kind !== "signal" || !canSignal()) return nothing;
+    const signal = { runId: this.reader.run.id, name: step.config?.name ?? step.step_id };
+    return html`<section aria-label="Signal">
+      ${signalForm(signal, this.form, { redraw: () => this.draw(), onSent: (error) => this.onDecided(error) })}</section>`;
+  }
+
   onDecided(error = null) {
     this.form.error = error;
     this.read();
   }
 
   inputs(step) {
-    const inputs = inputsOf(step, this.reader.run);
+    const inputs = inputsOf(step, this.reader.run, this.runInputs);
     return html`<section><h3>Inputs</h3>${inputs.length ? html`<dl class="values">${inputs.map(({ name, value, from }) => html`<div>
       <dt class="mono break">${name}</dt><dd>${value === undefined ? nothing : valueView(value)}${from
         ? html`<p class="dim break">${value === undefined ? "" : "from "}${from}</p>` : nothing}</dd></div>`)}</dl>`

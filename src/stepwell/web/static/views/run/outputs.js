@@ -3,6 +3,7 @@ import { announce, classMap, emptyState, errorNotice, html, icon, loading, nothi
 import { copyTextButton } from "../../lib/copy.js";
 import { plural } from "../../lib/format.js";
 import { isTerminal } from "../../lib/status.js";
+import { FailedItems } from "./failed_items.js";
 import { OutputComparison } from "./output_comparison.js";
 import { download, outputContent, outputTitle } from "./output_content.js";
 import { downloadName, outputsOf, outputsOfTasks } from "./output_list.js";
@@ -26,6 +27,7 @@ class OutputsTab {
     this.shown = CARDS;
     this.chosen = null; // the key of the output that is to be compared with another one
     this.progress = "";
+    this.failed = new FailedItems(`/workflows/${encodeURIComponent(context.id)}`, () => this.draw());
     const [list, viewer, comparison] = ["div", "div", "div"].map((name) => document.createElement(name));
     element.replaceChildren(list, viewer, comparison);
     this.list = list;
@@ -36,6 +38,7 @@ class OutputsTab {
 
   /** Takes the outputs of the run as it is now. */
   update() {
+    this.failed.update(this.context.run.steps);
     if (this.context.hasResults) {
       this.outputs = outputsOf(this.context.run);
       this.draw();
@@ -57,7 +60,7 @@ class OutputsTab {
   }
 
   draw() {
-    render(this.content(), this.list);
+    render(html`${this.failed.view((id) => this.context.openStep(id))}${this.content()}`, this.list);
     if (this.viewer.key) this.viewer.draw();
     if (this.comparison.keys) this.comparison.draw();
   }

@@ -1,0 +1,37 @@
+// The form with which a viewer sends the signal for which a step waits.
+import { send } from "./api.js";
+import { announce, errorNotice, html, nothing } from "./dom.js";
+
+/** True if the viewer's token may send signals. */
+export function canSignal() {
+  return (document.body.dataset.scopes ?? "").split(" ").includes("workflows:write");
+}
+
+/** The form for the signal *name* of a run. *state* is an object that the caller keeps for the form: it gets `busy` and `error`.
+ *  *redraw* shows it again. *onSent* is called after the signal was sent, or if it came too late, with the error. */
+export function signalForm({ runId, name }, state, { redraw, onSent }) {
+  const submit = async (event) => {
+    event.preventDefault();
+    const text = event.target.elements.data.value.trim() || "null";
+    if (state.busy) return;
+    Object.assign(state, { busy: true, error: null });
+    redraw();
+    try {
+      JSON.parse(text);
+      const body = new Blob([`{"data":${text}}`], { type: "application/json" }); // as it was written, also long numbers
+      await send("POST", `/workflows/${runId}/signals/${encodeURIComponent(name)}`, { body });
+      announce(`The signal ${name} is sent.`);
+      onSent();
+    } catch (error) {
+      if (error.status === 409) onSent(error);
+      else state.error = error instanceof SyntaxError ? { title: "The data aren't JSON", detail: "Put a text in double quotes." } : error;
+    }
+    state.busy = false;
+    redraw();
+  };
+  return html`<form class="stack" @submit=${submit} aria-label=${`Signal ${name}`}>
+    ${state.error ? errorNotice(state.error) : nothing}
+    <label class="field">Data (JSON, optional)<textarea name="data" rows="2" maxlength="65536" class="mono" spellcheck="false"></textarea></label>
+    <button class="button button-primary" ?disabled=${Boolean(state.busy)}>Send the signal ${name}</button>
+  </form>`;
+}
