@@ -105,6 +105,21 @@ async def test_the_node_of_a_sub_workflow_opens_in_place_and_follows_it(
     assert not [url for url in reads if child in url]
 
 
+async def test_a_step_and_its_sub_workflow_link_to_each_other(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(runs("sub", configured_step("held", wait=True)), name="the parent")
+    child = await child_of(user, run["id"], "sub")
+    page = await user.open(f"/ui/workflows/{run['id']}?step=sub")
+    link = page.get_by_role("dialog", name="sub").get_by_role("link", name=child)
+    await expect(link).to_be_visible()  # while the step waits for it
+    scripted.release(child, "held")
+    await user.site.service.until_ended(run["id"])
+    await expect(page.get_by_role("dialog", name="sub").locator(".badge").first).to_have_text("Completed")
+    await link.click()
+    await expect(page.get_by_role("heading", name="the child of sub")).to_be_visible()
+    await page.locator(f'main a[href^="/ui/workflows/{run["id"]}"]').click()
+    await expect(page.get_by_role("heading", name="the parent")).to_be_visible()
+
+
 async def test_items_and_repeated_runs_are_nodes_whose_sub_workflows_open(
     user: User, scripted: ConfiguredProvider
 ) -> None:
