@@ -3,6 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from msgspec import structs
+
 from stepwell.contract.definition import ForEach, WorkflowStepDefinition
 from stepwell.contract.enums import OnFailure, ProviderType, StepStatus, TaskPhase, TaskType, WorkflowStatus
 from stepwell.contract.reasons import FollowsUp, StepReason, WaitsForItems, WaitsForSlot
@@ -19,7 +21,7 @@ PLAN = ResolvedStep(
     step_id="a",
     task_type=TaskType.GENERATION,
     provider=ProviderType.CUSTOM,
-    flow=FlowPlan(for_each=ForEachPlan()),
+    flow=FlowPlan(for_each=ForEachPlan(collect=True)),
 )
 SLOT = WaitsForSlot(
     detail="no slot",
@@ -36,15 +38,21 @@ def item(number: int, status: StepStatus, **members: object) -> ItemState:
     return ItemState(-1, status, place=ItemPlace(0, number), value=b"0", **members)  # type: ignore[arg-type]
 
 
-def reason_of(step: StepStatus, items: list[ItemState], *tasks: Task, waits: dict[int, WaitsForSlot]) -> StepReason:
+def reason_of(
+    step: StepStatus,
+    items: list[ItemState],
+    *tasks: Task,
+    waits: dict[int, WaitsForSlot] | None = None,
+    plan: ResolvedStep = PLAN,
+) -> StepReason:
     snapshot = WorkflowSnapshot(
         state=WorkflowState(UUID(int=7), WorkflowStatus.RUNNING, "n"),
         on_failure=OnFailure.CONTINUE,
-        steps=[StepRecord(UUID(int=1), PLAN, DEFINITION, StepState(0, step), NOW)],
+        steps=[StepRecord(UUID(int=1), plan, DEFINITION, StepState(0, step), NOW)],
         items=items,
         tasks=tasks,
         now=NOW,
-        waits=waits,
+        waits=waits or {},
     )
     (explained,) = explain(snapshot).steps
     return explained.reason
@@ -78,7 +86,15 @@ def test_the_items_of_a_step_are_counted_with_the_reasons_of_those_that_are_unde
     )
 
 
+def test_a_step_that_an_item_has_failed_starts_no_further_item() -> None:
+    items = [item(0, StepStatus.FAILED), item(1, StepStatus.RUNNING), item(2, StepStatus.PENDING)]
+    stops = structs.replace(PLAN, flow=FlowPlan(for_each=ForEachPlan(collect=False)))
+    stopped = reason_of(StepStatus.RUNNING, items, task(1), plan=stops)
+    assert "0 wait for a slot. No further item starts, because one has failed. Item 1: " in stopped.detail
+    assert "No further item" not in reason_of(StepStatus.RUNNING, items, task(1)).detail
+
+
 def test_the_job_of_an_item_is_followed_up_after_its_step_has_ended() -> None:
     abandoned = task(3, follow_up_until=NOW + timedelta(hours=1))
     items = [item(3, StepStatus.CANCELLED)]
-    assert isinstance(reason_of(StepStatus.CANCELLED, items, abandoned, waits={}), FollowsUp)
+    assert isinstance(reason_of(StepStatus.CANCELLED, items, abandoned), FollowsUp)

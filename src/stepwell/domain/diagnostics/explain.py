@@ -205,9 +205,12 @@ class _Steps:
         completed, failed = counts[StepStatus.COMPLETED], counts[StepStatus.FAILED]
         running, waiting = counts[StepStatus.RUNNING], codes.total() - counts[StepStatus.RUNNING]
         pending = len(items) - completed - failed - running
+        for_each = None if step.plan.flow is None else step.plan.flow.for_each
+        stops = failed and for_each is not None and not for_each.collect
+        ends = " No further item starts, because one has failed." if stops else ""
         return WaitsForItems(
             detail=f"Of {len(items):,} items, {completed:,} are completed and {failed:,} failed; {running:,} run, and "
-            f"{waiting:,} wait for a slot.{first}",
+            f"{waiting:,} wait for a slot.{ends}{first}",
             total=len(items),
             pending=pending,
             running=running,
