@@ -164,6 +164,16 @@ def test_prices_are_of_no_more_items_than_a_workflow_may_have() -> None:
     assert (list(forecast.price.known), forecast.price.worst_case) == ([Money(most, "EUR")], Money(most, "EUR"))
 
 
+def test_prices_are_of_the_dearest_items_even_if_others_are_certain_to_be_cheaper() -> None:
+    flux = PlannedCall(FAL, "flux", in_process=False)
+    calls = {0: PlannedCall(ProviderType.LOCAL, None, in_process=True)} | dict.fromkeys(range(11, 13), flux)
+    steps = [join("a"), *(join(f"skipped{n}", for_each={"count": 1000}, when="a.n") for n in range(10))]
+    steps += [join(f"open{n}", max_retries=0, for_each={"from_step": "a", "from_field": "items"}) for n in range(2)]
+    most = [Money(2000 * 0.5, "EUR")]
+    forecast = planned(body(*steps), calls)
+    assert (list(forecast.price.known), [forecast.price.worst_case]) == (most, most)
+
+
 def test_items_take_as_long_as_their_turns() -> None:
     steps = [join("a", for_each={"count": 25}), join("b", for_each={"count": 3, "max_concurrency": 1})]
     forecast = planned(body(*steps), expected={0: 2.0, 1: 4.0})

@@ -46,11 +46,6 @@ class _ItemPrice(NamedTuple):
     items: PlannedCount | None
     amount: float
 
-    @property
-    def is_open(self) -> bool:
-        """True if only the run knows the number of items."""
-        return self.items is not None and self.items.least < self.items.most
-
 
 def build_plan(
     planned: ValidatedWorkflow,
@@ -220,12 +215,13 @@ def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
 
 
 def _highest(prices: Sequence[_ItemPrice]) -> float:
-    """Return the highest sum of the prices. The items that only the run knows are the dearest ones that may exist."""
+    """Return the highest sum of the prices. Of the items, the dearest ones count that may exist together.
+
+    These may be only those that the run knows, because a condition may skip the steps whose number of items is known.
+    """
     total, left = 0.0, MAX_WORKFLOW_ITEMS
-    for price in sorted(prices, key=lambda price: (price.is_open, -price.amount)):
-        if price.items is None:
-            total += price.amount
-            continue
-        number = min(price.items.most, max(0, left)) if price.is_open else price.items.most
-        total, left = total + number * price.amount, left - number
+    for price in sorted(prices, key=lambda price: -price.amount):
+        number = 1 if price.items is None else min(price.items.most, left)
+        total += number * price.amount
+        left -= 0 if price.items is None else number
     return total
