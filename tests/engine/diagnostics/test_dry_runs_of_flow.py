@@ -6,12 +6,15 @@ What must hold:
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
+from stepwell.engine.diagnostics import nested_dry_runs, planner
 from stepwell.testing import MemoryDatabase
 from support.providers.scripted import Fail, Hang, ScriptedProvider, Succeed, passthrough_step, scripted_step
 from support.service.live_service import Service, running_service, serving, statuses_of
@@ -182,6 +185,29 @@ async def test_a_dry_run_goes_into_sub_workflows_of_the_highest_depth(service: S
         assert below["step_id"] == f"level {level}"
         found = below["dry_run"]
     assert filled(found) == {"would_run": ["x"]}
+
+
+@pytest.mark.parametrize("large", [False, True])
+async def test_large_sub_workflows_are_validated_outside_of_the_event_loop(
+    service: Service, monkeypatch: pytest.MonkeyPatch, *, large: bool
+) -> None:
+    threads = set[int]()
+
+    def validate(*arguments: Any, **options: Any) -> ValidatedWorkflow:
+        threads.add(threading.get_ident())
+        return validate_workflow(*arguments, **options)
+
+    monkeypatch.setattr(nested_dry_runs, "validate_workflow", validate)
+    monkeypatch.setattr(planner, "validate_workflow", validate)
+    texts = ["${inputs.text}"] * (1_000 if large else 1)
+    step = runs(passthrough_step("one", config={"texts": texts}), inputs={"text": "a"})
+    created = await service.create(step, start=False)
+    await forecast(service, created["id"], "start")
+    body = {"name": "a plan", "origin_instance": "tests", "steps": [step]}
+    answer = await service.client.post(f"{WORKFLOWS}plan", json=body)
+    assert answer.status_code == 200, answer.text
+    assert threads
+    assert (threading.get_ident() in threads) is not large
 
 
 async def test_a_sub_workflow_that_would_be_refused_is_not_allowed(

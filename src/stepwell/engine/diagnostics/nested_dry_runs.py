@@ -4,13 +4,14 @@ What must hold:
 - A sub-workflow is read from its rows as they are committed, whichever process runs it. Nothing changes.
 - One dry run has at most `_MOST` sub-workflows with at most `_MOST_UNITS` steps and items together, and takes at most
   `_MOST_S` seconds for them. The answer counts those that it leaves out.
+- At most `_AT_ONCE` sub-workflows are read or built at once, and one for each caller's tenant.
 - Sub-workflows belong to the tenant of their parent, and are read within the scope of the caller.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -24,18 +25,20 @@ from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.validation.sub_workflow_rules import steps_of_definition, with_origin
+from stepwell.domain.validation.sub_workflow_rules import with_origin
 from stepwell.domain.validation.workflow import validate_workflow
 from stepwell.engine.diagnostics.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb
 from stepwell.engine.new_workflow import build_workflow, loaded_of
 from stepwell.engine.task_files import TaskFiles
-from stepwell.offloop import off_loop
+from stepwell.fair_turns import FairTurns
+from stepwell.offloop import off_loop, off_loop_if_large
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 _MOST: Final = 200
 _MOST_UNITS: Final = 10_000
 _MOST_S: Final = 5.0
+_AT_ONCE: Final = 4
 _REFUSED: Final = DryRun(
     verb="start", allowed=False, status_now=WorkflowStatus.PENDING, status_after=WorkflowStatus.PENDING
 )
@@ -72,6 +75,7 @@ class NestedDryRuns:
     ) -> None:
         self._reader, self._store, self._task_files, self._catalog = reader, store, task_files, catalog
         self._clock, self._owner, self._new_id = clock, owner, new_id
+        self._turns = FairTurns(_AT_ONCE, 1)
 
     async def add(self, scope: TenantScope, forecast: VerbForecast, room: _Room | None = None) -> DryRun:
         """Return the forecast with its sub-workflows."""
@@ -90,7 +94,7 @@ class NestedDryRuns:
             if room.is_used_up:
                 left_out += 1
             else:
-                below = await self._of_new(new, room)
+                below = await self._of_new(scope, new, room)
                 found.append(SubWorkflowDryRun(new.step_id, None, None, await self.add(scope, below, room)))
         return _with_children(forecast.result, found, left_out)
 
@@ -112,34 +116,34 @@ class NestedDryRuns:
 
     async def _of_existing(self, scope: TenantScope, child: ExistingChild, room: _Room) -> VerbForecast | None:
         """Return what becomes of a sub-workflow that exists; None if nothing, because it has changed meanwhile."""
-        loaded = await self._store.load(scope, child.id)
-        if loaded is None or loaded.state.status not in child.statuses or not loaded.is_understood:
-            return None
-        room.take(loaded.unit_count)
-        inputs, now = self._inputs(child.verb, loaded.state.status), self._clock.now()
-        try:
-            return await off_loop(partial(forecast_verb, child.verb, loaded, inputs, now), steps=loaded.unit_count)
-        except InvalidTransition:
-            return None
+        async with self._turns.turn(scope):
+            loaded = await self._store.load(scope, child.id)
+            if loaded is None or loaded.state.status not in child.statuses or not loaded.is_understood:
+                return None
+            room.take(loaded.unit_count)
+            inputs, now = self._inputs(child.verb, loaded.state.status), self._clock.now()
+            try:
+                return await off_loop(partial(forecast_verb, child.verb, loaded, inputs, now), steps=loaded.unit_count)
+            except InvalidTransition:
+                return None
 
-    async def _of_new(self, child: NewChild, room: _Room) -> VerbForecast:
+    async def _of_new(self, scope: TenantScope, child: NewChild, room: _Room) -> VerbForecast:
         """Return what a new sub-workflow would do. The inputs that its step gives aren't known."""
-        build = partial(self._build, child)
-        loaded = await off_loop(build, steps=steps_of_definition(child.definition))
-        if loaded is None:
-            room.take(1)
-            return VerbForecast(_REFUSED)
-        room.take(loaded.unit_count)
-        start = self._inputs("start", loaded.state.status)
-        return await off_loop(
-            partial(forecast_verb, "start", loaded, start, self._clock.now()), steps=loaded.unit_count
-        )
+        async with self._turns.turn(scope):
+            loaded = await off_loop_if_large(self._build, child.definition)
+            if loaded is None:
+                room.take(1)
+                return VerbForecast(_REFUSED)
+            room.take(loaded.unit_count)
+            start = self._inputs("start", loaded.state.status)
+            apply = partial(forecast_verb, "start", loaded, start, self._clock.now())
+            return await off_loop(apply, steps=loaded.unit_count)
 
-    def _build(self, child: NewChild) -> LoadedWorkflow | None:
+    def _build(self, definition: Mapping[str, Any]) -> LoadedWorkflow | None:
         """Return a new sub-workflow; None if it would be refused."""
         try:
             # Names of inputs aren't checked here, because the step may give more of them.
-            planned = validate_workflow(with_origin(child.definition), self._catalog, handling=Handling.LENIENT)
+            planned = validate_workflow(with_origin(definition), self._catalog, handling=Handling.LENIENT)
         except InvalidRequest:
             return None
         now = self._clock.now()

@@ -15,12 +15,11 @@ from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.prices import PriceList
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.tenancy import TenantScope
-from stepwell.domain.validation.partial_step import to_partial_step
 from stepwell.domain.validation.provider_rules import ProviderCatalog
-from stepwell.domain.validation.sub_workflow_rules import nested_steps, with_origin
+from stepwell.domain.validation.sub_workflow_rules import with_origin
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
-from stepwell.offloop import off_loop
+from stepwell.offloop import off_loop, off_loop_if_large
 from stepwell.ports.providers import Providers
 
 log = structlog.get_logger()
@@ -50,7 +49,7 @@ class Planner:
                 expected[position] = 0.0
             elif (took_s := medians.get(ModelKey(call.provider, call.model or ""))) is not None:
                 expected[position] = took_s
-        nested = await off_loop(partial(self._nested_prices, validated), steps=_nested_steps(validated))
+        nested = await off_loop_if_large(lambda _: self._nested_prices(validated), _sub_workflows(validated))
         build = partial(build_plan, validated, calls, fallbacks, expected, self._prices, nested)
         return await off_loop(build, steps=steps)
 
@@ -89,9 +88,10 @@ class Planner:
             return PlannedCall(kind, None, in_process)
 
 
-def _nested_steps(validated: ValidatedWorkflow) -> int:
-    """Return the number of steps of all sub-workflows in the definition."""
-    return sum(nested_steps(to_partial_step(step)) for step in validated.request.steps)
+def _sub_workflows(validated: ValidatedWorkflow) -> list[Any]:
+    """Return the definitions of the sub-workflows."""
+    steps = validated.request.steps
+    return [step.config[SUB_DEFINITION] for step in steps if step.task_type is TaskType.SUBWORKFLOW]
 
 
 def _known_wait_s(validated: ValidatedWorkflow, position: int) -> float | None:
