@@ -156,26 +156,26 @@ async def test_the_end_of_a_sub_workflow_brings_its_parked_parent_back(
     assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
-@pytest.mark.parametrize("looks", [False, True])
+@pytest.mark.parametrize("reads_status", [False, True])
 async def test_an_end_wakes_a_parent_that_leaves_memory_before_it_is_seen(
-    service: Service, clock: ManualClock, provider: ScriptedProvider, *, looks: bool
+    service: Service, clock: ManualClock, provider: ScriptedProvider, *, reads_status: bool
 ) -> None:
-    """The parent is in memory for a verb, or is looking at its sub-workflow, while that ends."""
+    """The parent is in memory for a verb, or reads the status of its sub-workflow, while that ends."""
     provider.default = Hang()
     created = await service.create(runs(scripted_step("a")))
     child = await child_of(service, created)
     await provider.until_called("a")
-    if looks:
+    if reads_status:
         await eventually(lambda: not scheduler_of(service).checkpointer.held, "all is stored")
         store = use_failing_store(service)
-        store.looks.clear()
+        store.status_reads.clear()
         provider.release("a")
         await service.until_ended(child)
         parent = scheduler_of(service).workflows[UUID(created["id"])]
         clock.advance(PARK_AFTER_S)
         async with asyncio.timeout(20):
             await parent.evicted.wait()
-        store.looks.set()
+        store.status_reads.set()
     else:
         await park(service, created["id"], clock)
         async with service.app.services.workflows.access.pinned(EVERY_TENANT, UUID(created["id"])):
@@ -199,11 +199,11 @@ async def test_a_parent_resumes_its_sub_workflow_though_no_more_workflows_may_wa
         provider.release("a")
         await eventually(lambda: nothing_left(service), "both are paused")
         store = use_failing_store(service)
-        store.looks.clear()
+        store.status_reads.clear()
         assert (await service.verb(created["id"], "resume")).status_code == 200
         other = await service.create(passthrough_step("other"))  # the only one that may wait
         provider.default = Succeed()
-        store.looks.set()
+        store.status_reads.set()
         assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
         assert (await service.until_ended(other["id"], within_s=20))["status"] == "COMPLETED"
 
@@ -248,7 +248,7 @@ async def test_a_sub_workflow_whose_insert_was_unsure_is_admitted(service: Servi
     assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
 
 
-async def test_a_bug_in_a_look_at_a_sub_workflow_fails_its_step_only(
+async def test_a_bug_in_the_check_of_a_sub_workflow_fails_its_step_only(
     service: Service, provider: ScriptedProvider
 ) -> None:
     provider.plan("a", Hang())

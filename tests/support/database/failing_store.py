@@ -33,8 +33,8 @@ BEFORE, AFTER, LATE = "before", "after", "late"
 
 class FailingStore:
     """Hands everything on to *inner*. `faults` are taken one a write; `inserts`, `loads`, `claims`, `admits` likewise.
-    While `gate` is clear no write begins, while `answers` is clear none is answered, and while `looks` is clear no
-    status is read. `batches` are the ids of every write that was tried, `committed` those that were written. Writes
+    While `gate` is clear no write begins, while `answers` is clear none is answered, and while `status_reads` is clear
+    no status is read. `batches` are the ids of every write that was tried, `committed` those that were written. Writes
     about the workflows `refuse` are refused, and those that leave one of `refuse_running` RUNNING.
     """
 
@@ -54,8 +54,8 @@ class FailingStore:
         self.gate.set()
         self.answers = asyncio.Event()
         self.answers.set()
-        self.looks = asyncio.Event()
-        self.looks.set()
+        self.status_reads = asyncio.Event()
+        self.status_reads.set()
         self.delays: deque[float] = deque()
         self.late: list[tuple[TenantScope, NewWorkflow]] = []
         self.batches: list[list[UUID]] = []
@@ -120,7 +120,7 @@ class FailingStore:
         await self.inner.begin_trial(owner, workflow_id, deaths)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, WorkflowStatus]:
-        await self.looks.wait()
+        await self.status_reads.wait()
         return await self.inner.statuses(scope, workflow_ids)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:

@@ -1,4 +1,4 @@
-"""Passes the notifications for this process on: about commands, and about ends of sub-workflows."""
+"""Passes on the notifications for this process: about commands, and about ends of sub-workflows."""
 
 from uuid import UUID
 
@@ -24,6 +24,6 @@ class CommandNotifications:
 
     def resubscribed(self) -> None:
         self._sender.poll_all()
-        self._sub_workflows.look_at_all()
+        self._sub_workflows.check_all()
         if self._receiver.may_have_commands:
             self._receiver.command_sent()

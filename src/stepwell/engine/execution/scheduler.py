@@ -87,16 +87,16 @@ class WorkflowListener:
 
 
 class SubWorkflowFollower(Protocol):
-    """Lets sub-workflows follow their parents, and reports their ends."""
+    """Pauses and resumes sub-workflows with their parents, and reports their ends."""
 
     def follow(self, parent: ActiveWorkflow, effect: PauseChild) -> None:
-        """Let a sub-workflow follow its parent, and report that it has, or that it has ended."""
+        """Pause or resume a sub-workflow with its parent. Report that this is done, or that it has ended."""
 
     def child_ended(self, parent_id: UUID, child_id: UUID | None = None) -> None:
-        """Look at the sub-workflow if its parent is in memory; without *child_id* at all of the parent."""
+        """Check the sub-workflow if its parent is in memory. Without *child_id*, check all of the parent."""
 
-    def look_at_all(self) -> None:
-        """Look at all sub-workflows, because messages about them may have got lost."""
+    def check_all(self) -> None:
+        """Check all sub-workflows, because messages about them may have got lost."""
 
 
 class Scheduler:

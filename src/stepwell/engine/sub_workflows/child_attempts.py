@@ -1,19 +1,19 @@
-"""Begins the sub-workflow of an attempt, or continues it, and stops that of an abandoned attempt."""
+"""Begins or continues the sub-workflow of an attempt, and stops the one of an abandoned attempt."""
 
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from stepwell.contract.enums import CancelReceipt, WorkflowStatus
+from stepwell.contract.enums import TERMINAL_STATUSES, CancelReceipt, WorkflowStatus
 from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, FollowUpEnded, GiveUp, Sending, Submitted
 from stepwell.domain.model import Sent, Task
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.engine.sub_workflows.child_builder import ChildBuilder
-from stepwell.engine.sub_workflows.child_follower import ChildFollower, Look
+from stepwell.engine.sub_workflows.child_follower import ChildCheck, ChildFollower
 from stepwell.engine.sub_workflows.child_inserter import ChildInserter
-from stepwell.engine.sub_workflows.stored_children import ENDED, StoredChildren
+from stepwell.engine.sub_workflows.stored_children import StoredChildren
 from stepwell.ports.clock import Clock
 
 
@@ -45,14 +45,14 @@ class ChildAttempts:
         if task.sent is None:
             control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
             await control.flushed()
-        look = Look(task.position, task.id)
-        self._follower.add(parent, child_id, look)
+        check = ChildCheck(task.position, task.id)
+        self._follower.add(parent, child_id, check)
         is_new = bundle is not None and await self._inserter.insert(bundle, task.id)
         if not is_new and task.attempt > 1:
             await self._continue(child_id)
         control.report(Submitted(task.position, task.id, str(child_id), {}))
         if not is_new:
-            self._follower.look_at(parent, child_id, look)
+            self._follower.check(parent, child_id, check)
 
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
         """Stop the sub-workflow of an abandoned attempt. Return what became of it.
@@ -63,7 +63,7 @@ class ChildAttempts:
         child_id = _child_of(parent, task)
         while True:
             status = await self._children.status(child_id)
-            if status is None or status in ENDED:
+            if status is None or status in TERMINAL_STATUSES:
                 if status is WorkflowStatus.CANCELLED:
                     # It may have been cancelled by an earlier process, which died before it recorded that.
                     receipt = CancelReceipt.PROVIDER_CANCELLED
@@ -83,7 +83,8 @@ class ChildAttempts:
     async def _is_stored(self, child_id: UUID, task: Task) -> bool:
         """Return whether an earlier attempt or process has stored the sub-workflow.
 
-        It goes on then, even if this process would refuse its definition. Otherwise nobody would follow it.
+        Then the attempt continues it, even if this process would refuse its definition: otherwise it would run without
+        a parent that follows it.
         """
         return (task.sent is not None or task.attempt > 1) and await self._children.status(child_id) is not None
 

@@ -22,7 +22,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-ENDED: Final = frozenset({WorkflowStatus.COMPLETED, WorkflowStatus.FAILED, WorkflowStatus.CANCELLED})
 _RETRY_S: Final = 0.5
 
 
@@ -80,11 +79,11 @@ class StoredChildren:
         return {names[position]: result for position, result in stored.items()}
 
     async def resume(self, child_id: UUID) -> None:
-        """Resume a sub-workflow as `send` does."""
+        """Apply the verb resume to a sub-workflow, as `send` does."""
         await self.send(child_id, Resume(SERVICE, self._new_id(self._clock.now()), None))
 
     async def send(self, child_id: UUID, verb: ClientVerb) -> None:
-        """Apply a verb to a sub-workflow. The next look at its status shows the effect."""
+        """Apply a verb to a sub-workflow. Its next status shows whether that had an effect."""
         try:
             await self._change(child_id, verb, NO_PRECONDITIONS)
         except (InvalidTransition, NotFound):
