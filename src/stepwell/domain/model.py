@@ -100,10 +100,10 @@ NO_FLOW: Final = FlowState()
 
 
 class ShownWait(Struct, frozen=True):
-    """The part of a wait that is shown to who decides. `shown` is an encoded JSON object of further inputs."""
+    """The part of a wait that people see who decide. `inputs` is an encoded JSON object."""
 
     message: str | None = None
-    shown: bytes = b"{}"
+    inputs: bytes = b"{}"
 
 
 class StoredSignal(Struct, frozen=True):

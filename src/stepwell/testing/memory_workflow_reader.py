@@ -492,4 +492,4 @@ def _decisions(row: WorkflowRow, scope: TenantScope) -> Iterator[StoredDecision]
     if scope.covers(record.tenant):
         for position, each in row.waits.items():
             step_id, (tenant, name) = (record.steps or ())[position].plan.step_id, (record.tenant, record.state.name)
-            yield StoredDecision(record.state.id, name, tenant, position, step_id, each.wait, each.shown.shown)
+            yield StoredDecision(record.state.id, name, tenant, position, step_id, each.wait, each.shown.inputs)

@@ -22,7 +22,7 @@ def decision(**inputs: Any) -> WaitTerms:
 def test_a_decision_shows_what_isnt_its_own_config() -> None:
     terms = decision(message="?", choices=["a", "b"], on_timeout="b", timeout_s=5, size=[1], note=None)
     assert (terms.choices, terms.on_timeout, terms.timeout_s, terms.rejects) == (("a", "b"), "b", 5, True)
-    assert (terms.shown.message, json.decode(terms.shown.shown)) == ("?", {"size": [1], "note": None})
+    assert (terms.shown.message, json.decode(terms.shown.inputs)) == ("?", {"size": [1], "note": None})
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_choices_that_an_expression_gave_are_checked_once_more(inputs: dict[str,
 
 
 def test_inputs_of_the_bound_are_shown() -> None:
-    assert len(decision(text="x" * (MAX_SHOWN_BYTES - 11)).shown.shown) == MAX_SHOWN_BYTES
+    assert len(decision(text="x" * (MAX_SHOWN_BYTES - 11)).shown.inputs) == MAX_SHOWN_BYTES
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ async def test_big_rows_are_written_in_several_batches_in_order(what: str, monke
                 case "result":
                     decision.steps[0] = StepState(0, result=b"x" * 40)
                 case "wait":
-                    decision.waits[decision.last_event] = ShownWait(shown=b"x" * 40)
+                    decision.waits[decision.last_event] = ShownWait(inputs=b"x" * 40)
                 case "signal":
                     decision.signals[str(decision.last_event)] = StoredSignal(b"x" * 40, "alice", NEVER)
             bench.checkpointer.submit(decision, None)
@@ -349,7 +349,7 @@ async def test_thousands_of_workflows_that_are_parked_at_once_are_several_batche
         ids = [UUID(int=number) for number in range(100, 105)]
         for workflow_id in ids:
             decision = bench.decide(workflow_id)
-            decision.parked, decision.events = True, []
+            decision.parking_changes, decision.events = True, []
             bench.checkpointer.submit(decision, None)
         waiting = bench.flushed(ids[-1])
         bench.workflow_store.gate.set()

@@ -200,7 +200,7 @@ async def test_a_verb_that_has_loaded_the_parent_before_an_end_leaves_it_due(ben
         decision = bench.decide(there, renamed()) if change is None else signals(there, now, {})
         if change == "wait":
             decision.merge(end_wait(there, now, b"{}"))
-        decision.parked |= change is not None
+        decision.parking_changes |= change is not None
         await write_behind(bench, end(bench, child), decision)
         assert await is_due(bench)
 

@@ -57,13 +57,13 @@ def signals(handle: ActiveWorkflow, now: datetime, stored: dict[str, StoredSigna
 
 def park(handle: ActiveWorkflow, wake_at: datetime) -> Decision:
     decision = decision_of(handle)
-    decision.parked, handle.run.state.owner, handle.run.state.wake_at = True, None, wake_at
+    decision.parking_changes, handle.run.state.owner, handle.run.state.wake_at = True, None, wake_at
     return close(handle, decision)
 
 
 def pause_parked(handle: ActiveWorkflow, now: datetime, wake_at: datetime) -> Decision:
     decision = decision_of(handle)
-    decision.parked, handle.run.state.status, handle.run.state.wake_at = True, WorkflowStatus.PAUSED, wake_at
+    decision.parking_changes, handle.run.state.status, handle.run.state.wake_at = True, WorkflowStatus.PAUSED, wake_at
     decision.emit(handle.run.state, now, EventType.WORKFLOW_PAUSED, "alice")
     return close(handle, decision)
 

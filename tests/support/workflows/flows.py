@@ -23,7 +23,7 @@ from stepwell.domain.lifecycle.effects import (
     DeadlineAt,
     Evaluate,
     FollowUp,
-    PauseChild,
+    PauseOrResumeChild,
     StartAttempt,
     WakeAt,
 )
@@ -420,7 +420,7 @@ class SimulatedFlow(FlowRows):
                     self.questions[position] = effect
                 case FollowUp(_, task_id):
                     self.following.add(task_id)
-                case PauseChild(position):
+                case PauseOrResumeChild(position):
                     self.pauses[position] = effect
 
     def _evict(self) -> None:
@@ -430,7 +430,7 @@ class SimulatedFlow(FlowRows):
     def forget_process(self) -> None:
         self.memory, self.deadline, self.questions = None, None, {}
         self.following: set[UUID] = set()
-        self.pauses: dict[int, PauseChild] = {}
+        self.pauses: dict[int, PauseOrResumeChild] = {}
         self.queue: set[int] = set()
         self.live: dict[int, Task] = {}
         self.wake: dict[int, datetime] = {}

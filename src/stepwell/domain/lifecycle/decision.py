@@ -39,13 +39,16 @@ class RequestMarks(Struct, frozen=True):
 class Decision(Struct):
     """The result of `Run.apply`.
 
-    The rows to write in one transaction: `workflow`, `steps`, `tasks`, `events`, `deliveries`, `reservations`,
-    `cleanup` and `labels`. `labels` are all new labels of the workflow, None if it keeps none; UNSET doesn't
-    change them. `commands` are those that the decision carries out: nothing of it is written if one of them was
-    withdrawn. `waits` are by position: waits for decisions that have begun, or None if one has ended. `signals` are to
-    be stored by name, or deleted if None. `parked`: `wake_at` of the workflow's row changes, perhaps without an event.
-    `steps` are by position; beyond those of the definition they are items. `new_items` are to be inserted.
-    `has_flow_steps`: the state of a step's flow control, or an item, is written, too.
+    The rows to write in one transaction:
+
+    - `workflow`, `tasks`, `events`, `deliveries`, `reservations` and `cleanup`.
+    - `steps`, by position. Positions beyond those of the definition are items. `new_items` are to be inserted.
+      `has_flow_steps`: an item, or the state of a step's flow control, is among these rows.
+    - `labels`: all new labels of the workflow, None if it keeps none. UNSET doesn't change them.
+    - `commands`: those that the decision carries out. Nothing is written if one of them was withdrawn.
+    - `waits`, by position: waits for decisions that have begun. None: the wait has ended.
+    - `signals`, by name: they are to be stored. None: the signal is to be deleted.
+    - `parking_changes`: `wake_at` or the owner of the workflow's row changes, perhaps without an event.
 
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 
@@ -67,7 +70,7 @@ class Decision(Struct):
     commands: tuple[CommandMark, ...] = ()
     waits: dict[int, ShownWait | None] = field(default_factory=dict)
     signals: dict[str, StoredSignal | None] = field(default_factory=dict)
-    parked: bool = False
+    parking_changes: bool = False
     has_flow_steps: bool = False
     new_items: list[ItemState] = field(default_factory=list)
     ready: list[int] = field(default_factory=list)
@@ -81,7 +84,7 @@ class Decision(Struct):
     @property
     def has_rows(self) -> bool:
         """True if the decision has rows to write."""
-        return bool(self.events or self.tasks or self.parked)
+        return bool(self.events or self.tasks or self.parking_changes)
 
     @property
     def has_costs(self) -> bool:
@@ -99,7 +102,7 @@ class Decision(Struct):
     @property
     def has_flow(self) -> bool:
         """True if the decision changes columns or rows that only workflows with flow control have."""
-        return bool(self.has_flow_steps or self.parked or self.waits or self.signals or self.new_items)
+        return bool(self.has_flow_steps or self.parking_changes or self.waits or self.signals or self.new_items)
 
     @property
     def ended_child_of(self) -> UUID | None:
@@ -117,11 +120,7 @@ class Decision(Struct):
 
     @property
     def rows(self) -> int:
-        """Return the number of rows to write: of the workflow, its steps, items, tasks, events, deliveries, keys,
-        commands, waits, signals and labels.
-
-        Labels count as one row.
-        """
+        """The number of rows to write. The row of the workflow is one of them, and so are all its labels together."""
         number = 1 + len(self.steps) + len(self.tasks) + len(self.events)
         if self.has_more_rows:
             of_requests = len(self.reservations) + len(self.commands)
@@ -183,7 +182,7 @@ class Decision(Struct):
         if later.has_flow:
             self.waits |= later.waits
             self.signals |= later.signals
-            self.parked |= later.parked
+            self.parking_changes |= later.parking_changes
             self.has_flow_steps |= later.has_flow_steps
             self.new_items += later.new_items
 

@@ -45,7 +45,7 @@ class DeadlineAt(Struct, frozen=True):
 class Evaluate(Struct, frozen=True):
     """Evaluate the condition of the step, its items, or the config of its wait, and apply `Evaluated`.
 
-    `number` is that of the question. `items`: the items of its `for_each` are wanted; they may be known already.
+    `number` identifies the question. `items` is true if the step has a `for_each` whose items aren't known yet.
     """
 
     position: int
@@ -53,7 +53,7 @@ class Evaluate(Struct, frozen=True):
     items: bool = False
 
 
-class PauseChild(Struct, frozen=True):
+class PauseOrResumeChild(Struct, frozen=True):
     """Pause the sub-workflow *child* of an attempt, or resume it, and apply `ChildFollowed`.
 
     A later effect for the same position replaces an earlier one. A child that has ended is left as it is.
@@ -65,4 +65,4 @@ class PauseChild(Struct, frozen=True):
     paused: bool
 
 
-Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate | PauseChild
+Effect: TypeAlias = StartAttempt | CancelAttempt | FollowUp | WakeAt | DeadlineAt | Evaluate | PauseOrResumeChild

@@ -12,10 +12,10 @@
              ─ rejected, or nobody answered in time ────► FAILED
 
 What must hold, besides what `Run` guarantees:
-- Nothing of an answer is stored but a wait, so a question that was lost is asked again. A question is asked only while
-  new steps may start, and an answer that comes later is ignored.
-- A run of a repetition whose success is recorded never runs again.
-- A wait ends once. At its `until` it is over, whether that is recorded or not.
+- Of an answer, only a wait is stored. So a question whose answer was lost is asked again.
+- Questions are asked only while new steps may start. An answer that comes when nothing may start is ignored.
+- A run of a repetition whose success is recorded is never repeated.
+- A wait ends once. At its `until` it is over, even if that isn't recorded yet.
 - A workflow is parked only if it waits: no attempt runs, nothing may start, and no time comes soon.
 - A parked workflow has a cause that wakes it: a time in `wake_at`, or something from outside.
 """
@@ -97,7 +97,11 @@ class FlowRun(Run):
 
     @property
     def has_children(self) -> bool:
-        """True while a sub-workflow runs. Then a parked workflow is taken before any verb, which may reach it."""
+        """True while a sub-workflow runs.
+
+        If the workflow is parked, a process takes it before it applies a verb, because the verb may apply to the
+        sub-workflow too.
+        """
         return False
 
     @property
@@ -111,8 +115,8 @@ class FlowRun(Run):
         return bool(self._tracker.running)
 
     @property
-    def _only_waits(self) -> bool:
-        """True while something is awaited that needs no process."""
+    def _has_waits(self) -> bool:
+        """True while the workflow waits for something that needs no process: a wait of a step, or a sub-workflow."""
         return bool(self._waits)
 
     def next_due(self) -> datetime | None:
@@ -155,8 +159,8 @@ class FlowRun(Run):
             case Park():
                 if self.may_park(now):
                     self.state.owner, self.state.wake_at = None, self.next_due() or NEVER
-                    decision.parked = True
-            case ChildFollowed():  # of `SubworkflowRun`
+                    decision.parking_changes = True
+            case ChildFollowed():  # `SubworkflowRun` handles it
                 pass
             case _:
                 assert_never(input_)
@@ -203,7 +207,7 @@ class FlowRun(Run):
             self._begin(decision, step, input_, now)
 
     def _begin(self, decision: Decision, step: StepState, input_: Evaluated, now: datetime) -> None:
-        """Let a step begin whose condition is true."""
+        """Begin a step whose condition is true."""
         flow = self.plans[step.position].flow
         if flow is not None and flow.waits_for is not None:
             assert input_.terms is not None
@@ -254,7 +258,7 @@ class FlowRun(Run):
             self._complete_step(decision, step, result, now, task)
 
     def _run_again(self, decision: Decision, step: StepState, task: Task, result: bytes | None, now: datetime) -> None:
-        """Store a better *result*, and begin the next run: at once or, if nothing may start, after resume."""
+        """Store *result* unless it is None. Begin the next run: at once, or after resume if nothing may start."""
         flow = step.flow or NO_FLOW
         step.provider_attempts, step.on_fallback, step.error_message = 0, False, None
         facts: dict[str, Any] = {"run": flow.run, "best": flow.best}
@@ -305,14 +309,14 @@ class FlowRun(Run):
     def _end_wait(
         self, decision: Decision, step: StepState, result: bytes, now: datetime, actor: str = SERVICE
     ) -> None:
-        """Complete the step; it fails instead if its result is one too many."""
-        self._forget_wait(decision, step)
+        """Complete the step. It fails instead if the workflow's results have no room for its result."""
+        self._remove_wait(decision, step)
         if (refusal := self.output_budget.refusal(result)) is not None:
             self._fail_unstarted(decision, step, refusal, now)
             return
         self._complete_step(decision, step, result, now, actor=actor)
 
-    def _forget_wait(self, decision: Decision, step: StepState) -> None:
+    def _remove_wait(self, decision: Decision, step: StepState) -> None:
         if (wait := self._waits.pop(step.position, None)) is not None:
             step.flow, decision.has_flow_steps = None, True
             if wait.kind is WaitKind.DECISION:
@@ -331,7 +335,7 @@ class FlowRun(Run):
         if wait.kind is WaitKind.DELAY:
             self._end_wait(decision, step, delay_result(wait), now)
         elif wait.on_timeout == FAIL or (wait.on_timeout == REJECT and wait.rejects):
-            self._forget_wait(decision, step)
+            self._remove_wait(decision, step)
             self._fail_unstarted(decision, step, timeout_error(wait), now)
         elif wait.kind is WaitKind.SIGNAL:
             self._end_wait(decision, step, no_signal_result(now), now)
@@ -355,7 +359,7 @@ class FlowRun(Run):
 
     def _decided(self, decision: Decision, step: StepState, wait: Wait, input_: Decide, now: datetime) -> None:
         if input_.choice == REJECT and wait.rejects:
-            self._forget_wait(decision, step)
+            self._remove_wait(decision, step)
             note = f": {input_.note}" if input_.note else ""
             self._fail_unstarted(decision, step, f"{REJECTED}{input_.actor}{note}", now, input_.actor)
         else:
@@ -402,7 +406,7 @@ class FlowRun(Run):
         if state.owner is not None or not self._may_be_taken:
             return
         waited, timeout = state.waits_for_admission, state.timeout_left_s
-        state.owner, state.epoch, state.wake_at, decision.parked = owner, state.epoch + 1, None, True
+        state.owner, state.epoch, state.wake_at, decision.parking_changes = owner, state.epoch + 1, None, True
         if waited and timeout is not None:
             state.timeout_left_s = None
             self._set_deadline(decision, now, timeout)
@@ -440,7 +444,7 @@ class FlowRun(Run):
         self._cancel_waits(decision, now, actor)
 
     def _cancel_step(self, decision: Decision, step: StepState, actor: str, now: datetime) -> None:
-        self._forget_wait(decision, step)
+        self._remove_wait(decision, step)
         super()._cancel_step(decision, step, actor, now)
 
     def _close_decision(self, decision: Decision, now: datetime) -> Decision:
@@ -450,7 +454,7 @@ class FlowRun(Run):
             self._ask(decision)
         state, updated_at = self.state, self.state.updated_at
         if decision.has_rows and (wake_at := self._wake_at()) != state.wake_at:
-            state.wake_at, decision.parked = wake_at, True
+            state.wake_at, decision.parking_changes = wake_at, True
         super()._close_decision(decision, now)
         if decision.has_rows and not decision.events and not decision.tasks:  # answers show no difference
             state.updated_at = decision.workflow.updated_at = updated_at
@@ -461,8 +465,8 @@ class FlowRun(Run):
         state, tracker = self.state, self._tracker
         if state.status is WorkflowStatus.RUNNING:
             starts = self._unasked or tracker.ready
-            waits = self._only_waits or tracker.backoff
+            waits = self._has_waits or tracker.backoff
             parked = state.owner is None and state.wake_at is not None and waits and not starts
         else:
-            parked = state.status is WorkflowStatus.PAUSED and self._only_waits
+            parked = state.status is WorkflowStatus.PAUSED and self._has_waits
         return (self.next_due() or NEVER) if parked and not self.active else None

@@ -199,7 +199,7 @@ class DeadlinePassed(Struct, frozen=True):
 
 
 class GiveUp(Struct, frozen=True, tag="give_up"):
-    """Nobody can continue this workflow, or needs it to go on, for `reason`."""
+    """The workflow fails for `reason`: nobody can continue it, or nobody needs it any more."""
 
     reason: str
 
@@ -255,7 +255,7 @@ class Signal(Struct, frozen=True, tag="signal"):
 
 
 class ChildFollowed(Struct, frozen=True):
-    """The sub-workflow of an attempt has been paused or resumed, as `PauseChild` demanded; or it had ended already."""
+    """The sub-workflow of an attempt is PAUSED, or it isn't, as an effect `PauseOrResumeChild` has demanded."""
 
     position: int
     task_id: UUID

@@ -27,7 +27,7 @@ class ItemGroup:
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Compute all from the statuses of the items. Costs O(items)."""
+        """Compute everything from the statuses of the items. Costs O(items)."""
         self.taken.clear()
         self._pending.clear()
         self.running = self.completed = self.failed = 0
@@ -61,7 +61,7 @@ class ItemGroup:
         return f"item {failed[0].place.item}: {failed[0].error_message}{more}"
 
     def take(self) -> list[int]:
-        """Return the positions of the items that may begin now, the first ones first."""
+        """Give the next items their places in `max_concurrency`. Return their positions in order."""
         taken = list[int]()
         while self._pending and len(self.taken) < self.plan.max_concurrency:
             position = heappop(self._pending)

@@ -5,8 +5,8 @@
 
 What must hold, besides what `FlowRun` guarantees:
 - The items of a step are stored once, before the first of them begins, and never change.
-- A step with items is RUNNING exactly while an item is under way, or may begin.
-- An item that is COMPLETED never runs again. None starts if the workflow's results have no room for another one.
+- A step with items is RUNNING exactly while one of its items is under way, or may begin.
+- A COMPLETED item never runs again. No item starts while the workflow's results have no room for another one.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from stepwell.domain.lifecycle.item_group import MAX_WORKFLOW_ITEMS, ItemGroup
 from stepwell.domain.lifecycle.resume import reset
 from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import NO_FLOW, ItemPlace, ItemState, StepState, Task
-from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.steps import ForEachPlan, ResolvedStep
 
 
 def unit_position(steps: int, place: ItemPlace) -> int:
@@ -66,10 +66,9 @@ class ItemRun(FlowRun):
     # Groups
 
     def _add_group(self, position: int, items: Sequence[ItemState]) -> None:
-        flow = self.plans[position].flow
-        assert flow is not None
-        assert flow.for_each is not None
-        self.groups[position] = ItemGroup(position, flow.for_each, items)
+        for_each = self._for_each(position)
+        assert for_each is not None
+        self.groups[position] = ItemGroup(position, for_each, items)
         for item in items:
             self.units[item.position], self.unit_plans[item.position] = item, self.plans[position]
 
@@ -83,23 +82,24 @@ class ItemRun(FlowRun):
 
     # The beginning of a step with items
 
-    def _needs_question(self, position: int) -> bool:
+    def _for_each(self, position: int) -> ForEachPlan | None:
         flow = self.plans[position].flow
-        return super()._needs_question(position) or (flow is not None and flow.for_each is not None)
+        return None if flow is None else flow.for_each
+
+    def _needs_question(self, position: int) -> bool:
+        return super()._needs_question(position) or self._for_each(position) is not None
 
     def _question(self, position: int, number: int) -> Evaluate:
-        flow = self.plans[position].flow
-        has_items = flow is not None and flow.for_each is not None
+        has_items = self._for_each(position) is not None
         return Evaluate(position, number, items=has_items and position not in self.groups)
 
     def _begin(self, decision: Decision, step: StepState, input_: Evaluated, now: datetime) -> None:
-        flow = self.plans[step.position].flow
-        if flow is None or flow.for_each is None:
+        if self._for_each(step.position) is None:
             super()._begin(decision, step, input_, now)
             return
         if step.position not in self.groups:
             values = input_.items or ()
-            if (error := self._too_many(len(values))) is not None:
+            if (error := self._item_limit_error(len(values))) is not None:
                 self._fail_unstarted(decision, step, error, now)
                 return
             self._add_items(decision, step, values, now)
@@ -121,7 +121,8 @@ class ItemRun(FlowRun):
         self._item_count += len(items)
         decision.new_items += map(copy_of, items)
 
-    def _too_many(self, count: int) -> str | None:
+    def _item_limit_error(self, count: int) -> str | None:
+        """Return the error of a step that would add so many items; None if it may."""
         if count > MAX_ITEMS:
             return f"for_each has {count:,} items; a step has at most {MAX_ITEMS:,}"
         total = count + self._item_count
@@ -132,7 +133,7 @@ class ItemRun(FlowRun):
     # Items
 
     def _after_item(self, decision: Decision, group: ItemGroup, now: datetime) -> None:
-        """Go on after an item of the step has ended or was held back: begin others, or end the step."""
+        """Continue the step after one of its items has ended or was held back: begin other items, or end the step."""
         step = self.steps[group.position]
         if step.status is not StepStatus.RUNNING:
             return
@@ -237,17 +238,17 @@ class ItemRun(FlowRun):
 
     def _retry_later(self, decision: Decision, step: StepState, task: Task, now: datetime, at: datetime) -> None:
         super()._retry_later(decision, step, task, now, at)
-        self._after_hold(decision, step, now)
+        self._hold_back_if_pending(decision, step, now)
 
     def _run_again(self, decision: Decision, step: StepState, task: Task, result: bytes | None, now: datetime) -> None:
         super()._run_again(decision, step, task, result, now)
-        self._after_hold(decision, step, now)
+        self._hold_back_if_pending(decision, step, now)
 
-    def _after_hold(self, decision: Decision, step: StepState, now: datetime) -> None:
-        """Go on after a unit wants another attempt. If it is an item that was held back, its step may have to wait."""
-        if (group := self._group_of(step)) is not None and step.status is StepStatus.PENDING:
-            self._tracker.ready.discard(step.position)
-            group.hold_back(step.position)
+    def _hold_back_if_pending(self, decision: Decision, unit: StepState, now: datetime) -> None:
+        """Hold back an item that is PENDING because no other attempt may start now. Leave other units as they are."""
+        if (group := self._group_of(unit)) is not None and unit.status is StepStatus.PENDING:
+            self._tracker.ready.discard(unit.position)
+            group.hold_back(unit.position)
             group.running -= 1
             self._after_item(decision, group, now)
 

@@ -1,4 +1,4 @@
-"""The choice of the state machine for a workflow."""
+"""Chooses the state machine of a workflow."""
 
 from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.item_run import ItemRun

@@ -1,4 +1,4 @@
-"""A workflow as its state machine gets it: new, or loaded from its rows."""
+"""The data from which the state machine of a workflow is built: a new workflow, or one loaded from its rows."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -15,8 +15,8 @@ class StoredRun(Struct):
     *plans* and *steps* are in the order of the definition. *items* are those of all steps, in any order. *open_tasks*
     are the attempts of RUNNING steps and items, and those that are followed up. *sources* lists for each step the
     positions that its mappings read from; by default there are none. *in_process* are the positions whose open attempt
-    worked in its process. *signals* are those that have arrived and that no step has taken, by name. *result_bytes* is
-    the size of the stored results.
+    worked in the process that ran it. *signals* are those that have arrived and that no step has taken, by name.
+    *result_bytes* is the size of the stored results.
     """
 
     state: WorkflowState

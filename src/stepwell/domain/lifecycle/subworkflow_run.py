@@ -7,10 +7,9 @@ the same in all attempts at one run of a step or item, so that the sub-workflow 
 process while its sub-workflow runs.
 
 What must hold, besides what `ItemRun` guarantees:
-- A sub-workflow is paused and resumed as its parent is, after any crash. Its parent keeps an owner until it has
-  followed.
-- An attempt that is abandoned is followed up until its sub-workflow has stopped. No other attempt begins before that.
-- Only a parent that was cancelled cancels its sub-workflows. One that failed fails them, so that resume continues them.
+- A sub-workflow is paused and resumed with its parent, also after a crash. The parent has an owner until that is done.
+- An abandoned attempt is followed up until its sub-workflow has stopped. No other attempt begins before that.
+- Only a CANCELLED parent cancels its sub-workflows. A FAILED one fails them, so that resume continues them.
 """
 
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ from msgspec.structs import replace
 
 from stepwell.contract.enums import EventType, ProviderType, TaskPhase, TaskStatus, WaitKind, WorkflowStatus
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.domain.lifecycle.effects import PauseChild
+from stepwell.domain.lifecycle.effects import PauseOrResumeChild
 from stepwell.domain.lifecycle.inputs import (
     Admitted,
     ChildFollowed,
@@ -43,8 +42,8 @@ class SubworkflowRun(ItemRun):
     """One workflow with sub-workflows in memory."""
 
     def __init__(self, stored: StoredRun) -> None:
-        self._children: set[int] = set()  # positions with a sub-workflow that exists and has not ended
-        self._not_followed: set[int] = set()  # those of them that may have another status than this workflow
+        self._children: set[int] = set()  # positions whose sub-workflow exists and has not ended
+        self._not_followed: set[int] = set()  # those of them that have yet to be paused or resumed with this workflow
         self._stopping: set[int] = set()  # positions that begin again once their last sub-workflow has stopped
         super().__init__(stored)
 
@@ -63,8 +62,8 @@ class SubworkflowRun(ItemRun):
         return len(self._tracker.running) > len(self._children) or bool(self._not_followed)
 
     @property
-    def _only_waits(self) -> bool:
-        return super()._only_waits or bool(self._children)
+    def _has_waits(self) -> bool:
+        return super()._has_waits or bool(self._children)
 
     @property
     def _may_be_taken(self) -> bool:
@@ -72,7 +71,7 @@ class SubworkflowRun(ItemRun):
 
     def pending_work(self) -> Decision:
         decision = super().pending_work()
-        self._pause_children(decision)
+        self._pause_or_resume_children(decision)
         return decision
 
     # Attempts
@@ -89,17 +88,19 @@ class SubworkflowRun(ItemRun):
 
     def _remote_input(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
         position, task = input_.position, self._tracker.running.get(input_.position)
-        created = isinstance(input_, Submitted) and task is not None and task.id == input_.task_id
-        if not (created and self._runs_workflow(position)):
-            super()._remote_input(decision, input_, now)
-            if isinstance(input_, FollowUpEnded) and position in self._stopping:
-                self._stopping.discard(position)
-                self._tracker.ready.add(position)
-                if self.may_start:
-                    decision.ready.append(position)
+        of_attempt = None if task is None or task.id != input_.task_id else task
+        if of_attempt is not None and isinstance(input_, Submitted) and self._runs_workflow(position):
+            self._child_created(decision, of_attempt, input_, now)
             return
-        assert isinstance(input_, Submitted)
-        assert task is not None
+        super()._remote_input(decision, input_, now)
+        if isinstance(input_, FollowUpEnded) and position in self._stopping:
+            self._stopping.discard(position)
+            self._tracker.ready.add(position)
+            if self.may_start:
+                decision.ready.append(position)
+
+    def _child_created(self, decision: Decision, task: Task, input_: Submitted, now: datetime) -> None:
+        position = task.position
         self._remote.record_job(task, input_)
         self._tracker.attached.discard(position)
         self._children.add(position)
@@ -107,7 +108,7 @@ class SubworkflowRun(ItemRun):
         kind, facts = EventType.STEP_WAITING, {"waits_for": WaitKind.WORKFLOW, "workflow_id": input_.remote_id}
         self._emit_step(decision, now, kind, self.units[position], **facts)
         if self.state.status is WorkflowStatus.PAUSED:
-            self._pause_child(decision, position)
+            self._pause_or_resume_child(decision, position)
 
     def _run_again(self, decision: Decision, step: StepState, task: Task, result: bytes | None, now: datetime) -> None:
         step.flow = replace(step.flow or NO_FLOW, child=None)
@@ -115,14 +116,14 @@ class SubworkflowRun(ItemRun):
 
     def _close_task(self, position: int, task_id: UUID, status: TaskStatus, now: datetime) -> Task | None:
         task = super()._close_task(position, task_id, status, now)
-        self._forget_ended(position)
+        self._remove_if_ended(position)
         return task
 
     def _cancel_unit(self, decision: Decision, position: int, actor: str, now: datetime) -> None:
         super()._cancel_unit(decision, position, actor, now)
-        self._forget_ended(position)
+        self._remove_if_ended(position)
 
-    def _forget_ended(self, position: int) -> None:
+    def _remove_if_ended(self, position: int) -> None:
         if position not in self._tracker.running:
             self._children.discard(position)
             self._not_followed.discard(position)
@@ -138,7 +139,7 @@ class SubworkflowRun(ItemRun):
         super()._want_slots(decision, [position for position in positions if position not in held])
 
     def _hold_stopping(self, positions: Iterable[int]) -> set[int]:
-        """Let those wait whose last sub-workflow is still being stopped, and return them."""
+        """Hold back the positions whose last sub-workflow is still being stopped. Return these."""
         if not self._remote.followed_up:
             return set()
         stopping = {task.position for task in self._remote.followed_up.values() if self._runs_workflow(task.position)}
@@ -155,18 +156,18 @@ class SubworkflowRun(ItemRun):
 
     # Sub-workflows that follow their parent
 
-    def _pause_children(self, decision: Decision) -> None:
+    def _pause_or_resume_children(self, decision: Decision) -> None:
         if self.state.owner is not None:
             for position in sorted(self._children):
-                self._pause_child(decision, position)
+                self._pause_or_resume_child(decision, position)
 
-    def _pause_child(self, decision: Decision, position: int) -> None:
-        """Let a sub-workflow follow the status of this workflow."""
+    def _pause_or_resume_child(self, decision: Decision, position: int) -> None:
+        """Pause a sub-workflow if this workflow is PAUSED, and resume it otherwise."""
         task = self._tracker.running[position]
         assert task.remote_id is not None
         self._not_followed.add(position)
         paused = self.state.status is WorkflowStatus.PAUSED
-        decision.effects.append(PauseChild(position, task.id, UUID(task.remote_id), paused))
+        decision.effects.append(PauseOrResumeChild(position, task.id, UUID(task.remote_id), paused))
 
     def _flow_input(self, decision: Decision, input_: FlowInput, now: datetime) -> None:
         if isinstance(input_, ChildFollowed):
@@ -178,16 +179,16 @@ class SubworkflowRun(ItemRun):
         paused = self.state.status is WorkflowStatus.PAUSED
         if task is not None and task.id == input_.task_id and paused == input_.paused:
             self._not_followed.discard(input_.position)
-            decision.parked = not self.active and self.state.owner is not None
+            decision.parking_changes = not self.active and self.state.owner is not None
 
     def _pause(self, decision: Decision, input_: Pause, now: datetime) -> None:
         super()._pause(decision, input_, now)
         if self.state.status is WorkflowStatus.PAUSED:
-            self._pause_children(decision)
+            self._pause_or_resume_children(decision)
 
     def _resume(self, decision: Decision, input_: Resume, now: datetime) -> None:
         super()._resume(decision, input_, now)
-        self._pause_children(decision)
+        self._pause_or_resume_children(decision)
 
     def _place_items(self) -> None:
         super()._place_items()

@@ -369,7 +369,7 @@ def _size(decision: Decision) -> int:
     if not decision.has_flow:  # hot path
         return size
     for shown in decision.waits.values():
-        size += 0 if shown is None else len(shown.shown)
+        size += 0 if shown is None else len(shown.inputs)
     for item in decision.new_items:
         size += len(item.value)
     for signal in decision.signals.values():

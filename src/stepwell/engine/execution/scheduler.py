@@ -36,7 +36,7 @@ from stepwell.domain.lifecycle.effects import (
     Effect,
     Evaluate,
     FollowUp,
-    PauseChild,
+    PauseOrResumeChild,
     StartAttempt,
     WakeAt,
 )
@@ -89,7 +89,7 @@ class WorkflowListener:
 class SubWorkflowFollower(Protocol):
     """Pauses and resumes sub-workflows with their parents, and reports their ends."""
 
-    def follow(self, parent: ActiveWorkflow, effect: PauseChild) -> None:
+    def follow(self, parent: ActiveWorkflow, effect: PauseOrResumeChild) -> None:
         """Pause or resume a sub-workflow with its parent. Report that this is done, or that it has ended."""
 
     def child_ended(self, parent_id: UUID, child_id: UUID | None = None) -> None:
@@ -379,7 +379,7 @@ class Scheduler:
                 self._timers.set(workflow, None, at, DeadlinePassed())
             case Evaluate():
                 self._questions.ask(workflow, effect)
-            case PauseChild():
+            case PauseOrResumeChild():
                 self._sub_workflows.follow(workflow, effect)
             case _:
                 assert_never(effect)

@@ -11,7 +11,7 @@ What must hold:
 - The statement that stores a sub-workflow stores nothing once its attempt has ended. The follow-up of the attempt
   begins after that end. So it stops a sub-workflow that exists, and none is created later.
 - Only committed statuses are reported. A message that a sub-workflow has ended leads to a check of its stored status.
-  Messages may get lost: once a parent is loaded, each of its sub-workflows is checked (`PauseChild`).
+  Messages may get lost: once a parent is loaded, each of its sub-workflows is checked (`PauseOrResumeChild`).
 - A parked parent is due as soon as one of its sub-workflows has ended, also if that ended while the parent left memory.
 - A parent has at most one task for its checks, and none once it has left memory.
 - Sub-workflows that are created at the same time don't block the event loop together: those of a tenant are built one

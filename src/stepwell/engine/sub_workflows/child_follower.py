@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
-from stepwell.domain.lifecycle.effects import PauseChild
+from stepwell.domain.lifecycle.effects import PauseOrResumeChild
 from stepwell.domain.lifecycle.inputs import SERVICE, AttemptFailed, ChildFollowed, Pause, Succeeded
 from stepwell.domain.model import Task
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -57,7 +57,7 @@ class ChildFollower(WorkflowListener):
         if self._scheduler.workflows.get(parent.workflow_id) is parent:
             self._followed.setdefault(parent.workflow_id, _FollowedChildren()).open[child_id] = check
 
-    def follow(self, parent: ActiveWorkflow, effect: PauseChild) -> None:
+    def follow(self, parent: ActiveWorkflow, effect: PauseOrResumeChild) -> None:
         """Pause or resume a sub-workflow with its parent. Report that this is done, or that it has ended."""
         check = ChildCheck(effect.position, effect.task_id, effect.paused)
         self.add(parent, effect.child, check)

@@ -43,7 +43,7 @@ def flow_rows(batch: Sequence[Decision]) -> tuple[list[Any], ...]:
                 continue
             wait, choices = flow.wait, json.encode(flow.wait.choices).decode()
             times = (wait.since, wait.until)
-            inputs = shown.shown.decode()
+            inputs = shown.inputs.decode()
             waits.append((workflow_id, position, wait.id, wait.kind, *times, shown.message, choices, inputs))
         for name, signal in decision.signals.items():
             if signal is None:
