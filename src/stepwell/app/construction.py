@@ -432,7 +432,7 @@ def _build_sub_workflows(
     validator = ChildValidator(engine.catalog, inputs, engine.expressions, webhooks.service.check_url, clock)
     inserter = ChildInserter(database.workflow_store, admission, engine.bus, engine.lease)
     builder = ChildBuilder(children, validator, clock, new_id)
-    follower = ChildFollower(engine.scheduler, admission, children, ChildEnds(children, engine.runner.judge))
+    follower = ChildFollower(engine.scheduler, admission, children, ChildEnds(children, engine.runner.child_completed))
     engine.runner.use(ChildAttempts(engine.scheduler, children, builder, inserter, follower, clock))
     engine.scheduler.use(follower)
     engine.scheduler.listen(follower)

@@ -74,8 +74,7 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     """A step as the engine runs it: defaults applied at create, so that later settings don't change it.
 
     `depends_on` holds positions. `provider` is None only for task types that need none. `optional`: its failure
-    doesn't stop the workflow. `flow` is None for a step without condition and items that neither
-    repeats nor waits.
+    doesn't stop the workflow. `flow` is None for a step without flow control.
     """
 
     position: int
@@ -89,6 +88,11 @@ class ResolvedStep(Struct, frozen=True, kw_only=True, gc=False):
     run_if: RunIf = RunIf.ALL_COMPLETED
     optional: bool = False
     flow: FlowPlan | None = None
+
+    @property
+    def runs_workflow(self) -> bool:
+        """True if each attempt runs a sub-workflow."""
+        return self.flow is not None and self.flow.runs_workflow
 
 
 class KnownStep(Struct, frozen=True):

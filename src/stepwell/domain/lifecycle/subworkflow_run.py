@@ -76,20 +76,16 @@ class SubworkflowRun(ItemRun):
 
     # Attempts
 
-    def _runs_workflow(self, position: int) -> bool:
-        flow = self.unit_plans[position].flow
-        return flow is not None and flow.runs_workflow
-
     def _new_task(self, input_: Admitted, step: StepState, provider: ProviderType | None, began: datetime) -> Task:
         task, flow = super()._new_task(input_, step, provider, began), step.flow or NO_FLOW
-        if self._runs_workflow(step.position) and flow.child is None:
+        if self.unit_plans[step.position].runs_workflow and flow.child is None:
             step.flow = replace(flow, child=input_.task_id)
         return task
 
     def _remote_input(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
         position, task = input_.position, self._tracker.running.get(input_.position)
         of_attempt = None if task is None or task.id != input_.task_id else task
-        if of_attempt is not None and isinstance(input_, Submitted) and self._runs_workflow(position):
+        if of_attempt is not None and isinstance(input_, Submitted) and self.unit_plans[position].runs_workflow:
             self._child_created(decision, of_attempt, input_, now)
             return
         super()._remote_input(decision, input_, now)
@@ -142,7 +138,9 @@ class SubworkflowRun(ItemRun):
         """Hold back the positions whose last sub-workflow is still being stopped. Return these."""
         if not self._remote.followed_up:
             return set()
-        stopping = {task.position for task in self._remote.followed_up.values() if self._runs_workflow(task.position)}
+        stopping = {
+            task.position for task in self._remote.followed_up.values() if self.unit_plans[task.position].runs_workflow
+        }
         held = stopping.intersection(positions)
         self._stopping |= held
         self._tracker.ready -= held
@@ -196,7 +194,7 @@ class SubworkflowRun(ItemRun):
         self._children.clear()
         self._hold_stopping(self._tracker.ready)
         for position, task in self._tracker.running.items():
-            if self._runs_workflow(position) and task.phase is TaskPhase.SUBMITTED:
+            if self.unit_plans[position].runs_workflow and task.phase is TaskPhase.SUBMITTED:
                 self._tracker.ready.discard(position)
                 self._children.add(position)
         self._not_followed &= self._children

@@ -1,7 +1,7 @@
 """Validates the member `for_each` of a step. `expression_checks` checks its expressions, and `graph` the dependency.
 
 What must hold:
-- Of a list in the definition, each item is checked here. A rule about items that only the run knows waits for it.
+- Each item of a list in the definition is checked here. Other items are checked when the step runs.
 - The checks take time in proportion to the definition: no item is encoded.
 """
 
@@ -57,7 +57,7 @@ class ItemRules:
         yield from _name_faults(items.valid.as_, step, place)
         yield from _literal_faults(items.valid, place)
         yield from _value_faults(step, items.valid, place, evaluated)
-        yield from self._too_many(items.valid, place)
+        yield from self._count_items(items.valid, place)
 
     def warnings(self, items: PartialItems, loc: Loc) -> Iterator[DefinitionWarning]:
         """Yield the warnings about *items*, which are `for_each` of the step at *loc*."""
@@ -79,13 +79,14 @@ class ItemRules:
             yield Fault((*place, _FROM_STEP), self._graph.unknown_step(items.from_step), "unknown_step")
         if items.from_field is not None and (bad := self._expressions.check(items.from_field)):
             yield Fault((*place, _FROM_FIELD), bad, "bad_expression")
-        elif items.from_field is not None and source is not None and (no := self._refusal(source, items.from_field)):
-            yield Fault((*place, _FROM_FIELD), no, "unknown_output")
+        elif items.from_field is not None and source is not None and (why := self._refusal(source, items.from_field)):
+            yield Fault((*place, _FROM_FIELD), why, "unknown_output")
         if items.transform is not None and is_deferred(items.transform):
             message = f"{items.transform} reads files, which isn't possible before the items are known"
             yield Fault((*place, "transform"), message, "bad_transform")
 
-    def _too_many(self, items: ForEach, place: Loc) -> Iterator[Fault]:
+    def _count_items(self, items: ForEach, place: Loc) -> Iterator[Fault]:
+        """Count the items for the limit of the workflow. Yield a fault for the step that exceeds it."""
         number, before = known_count(items), self._left
         self._left -= number or 0
         if self._left < 0 <= before:

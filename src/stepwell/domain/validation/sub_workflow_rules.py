@@ -13,15 +13,15 @@ from typing import Any, Final, TypeAlias
 from stepwell.contract.enums import TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
+from stepwell.domain.mapping.config_expressions import INPUTS
 from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.item_rules import inputs_of_items
 from stepwell.domain.validation.partial_step import PartialStep
 
 MAX_DEPTH: Final = 5
-INPUTS: Final = "inputs"
 _ORIGIN: Final = ("origin_instance", "origin_zone", "origin_tenant_id", "origin_reference")
-_PLACEHOLDER: Final = "parent"  # in place of the origin, which is the parent's
+_PLACEHOLDER: Final = "parent"  # stands for the origin of the parent, which a check of the definition needn't know
 
 # Takes a definition and the names of the inputs that its step gives. Returns its faults and warnings.
 NestedCheck: TypeAlias = Callable[[Any, frozenset[str]], tuple[Sequence[Fault], Sequence[DefinitionWarning]]]
@@ -97,7 +97,7 @@ class SubWorkflowRules:
         for member in _ORIGIN:
             if definition.get(member) is not None:
                 yield Fault((*place, member), "A sub-workflow has its parent's: leave this out", "unused_member")
-        faults, warnings = self._check(with_origin(definition), _given(step))
+        faults, warnings = self._check(with_origin(definition), _passed_inputs(step))
         for fault in faults:
             yield Fault((*place, *fault.loc[1:]), fault.msg, fault.type)
         self.warnings += [DefinitionWarning((*place, *each.loc[1:]), each.msg, each.type) for each in warnings]
@@ -128,8 +128,8 @@ def _silent_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc]:
             yield asking
 
 
-def _given(step: PartialStep) -> frozenset[str]:
-    """Return the names of the inputs that the step gives its sub-workflow, as far as they are known."""
+def _passed_inputs(step: PartialStep) -> frozenset[str]:
+    """Return the names of the inputs that the step passes to its sub-workflow, as far as they are known."""
     own = (step.config or {}).get(INPUTS)
     mapped = [mapping.to_field.split(".") for mapping in step.input_mappings or () if mapping is not None]
     names = frozenset(own if isinstance(own, dict) else ()) | {names[1] for names in mapped if len(names) > 1}

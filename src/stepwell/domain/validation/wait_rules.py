@@ -6,7 +6,7 @@ What must hold:
 - No two steps of a definition wait for a signal of the same name.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -37,7 +37,7 @@ class _Config(NamedTuple):
     evaluated: frozenset[str]
     mapped: frozenset[str]
 
-    def is_open(self, name: str) -> bool:
+    def is_unresolved(self, name: str) -> bool:
         """Return whether the value of the member isn't known before the step runs."""
         return name in self.evaluated or name in self.mapped
 
@@ -67,13 +67,13 @@ class WaitRules:
         members = merged_config(self._defaults, task_type, step.config)
         mapped = frozenset(each.to_field.partition(".")[0] for each in step.input_mappings or () if each)
         config = _Config(members, (*loc, "config"), evaluated, mapped)
-        rules: Mapping[TaskType, Callable[[], Iterator[Fault]]] = {
-            TaskType.APPROVAL: lambda: _approval_faults(config),
-            TaskType.SIGNAL: lambda: self._signal_faults(config, step),
-            TaskType.DELAY: lambda: self._delay_faults(config),
-        }
-        if (rule := rules.get(task_type)) is not None:
-            yield from rule()
+        match task_type:
+            case TaskType.APPROVAL:
+                yield from _approval_faults(config)
+            case TaskType.SIGNAL:
+                yield from self._signal_faults(config, step)
+            case TaskType.DELAY:
+                yield from self._delay_faults(config)
 
     def warnings(self, step: PartialStep, task_type: TaskType, loc: Loc) -> Iterator[DefinitionWarning]:
         """Yield the warnings about the step at *loc*."""
@@ -95,14 +95,16 @@ class WaitRules:
             yield DefinitionWarning((*loc, "config", member), message, "timeout_too_long")
 
     def _delay_faults(self, config: _Config) -> Iterator[Fault]:
-        given = [name for name in (_SECONDS, _UNTIL) if config.is_open(name) or config.members.get(name) is not None]
+        given = [
+            name for name in (_SECONDS, _UNTIL) if config.is_unresolved(name) or config.members.get(name) is not None
+        ]
         if not given:
             yield Fault(config.loc, "A DELAY needs seconds or until", "missing")
         elif len(given) > 1:
             yield Fault((*config.loc, _UNTIL), "A DELAY has seconds or until: leave one of them out", "conflict")
-        if config.is_open(TIMEOUT) or config.members.get(TIMEOUT) is not None:
+        if config.is_unresolved(TIMEOUT) or config.members.get(TIMEOUT) is not None:
             yield Fault((*config.loc, TIMEOUT), "A DELAY has no timeout: leave this out", "unused_member")
-        if config.is_open(_UNTIL) or (written := config.members.get(_UNTIL)) is None:
+        if config.is_unresolved(_UNTIL) or (written := config.members.get(_UNTIL)) is None:
             return
         if (until := _time(written)) is None:
             message = "Expected a time with its zone, as 2026-11-27T18:00:00Z"
@@ -112,7 +114,7 @@ class WaitRules:
 
     def _signal_faults(self, config: _Config, step: PartialStep) -> Iterator[Fault]:
         place, step_id = (*config.loc, _NAME), step.id
-        if config.is_open(_NAME):
+        if config.is_unresolved(_NAME):
             yield Fault(place, "No expression or mapping can give the name: clients need it earlier", "bad_expression")
             return
         if _NAME in self._defaults.get(TaskType.SIGNAL, ()):
@@ -155,7 +157,9 @@ def _unused(step: PartialStep) -> Iterator[tuple[str, str]]:
 
 
 def _approval_faults(config: _Config) -> Iterator[Fault]:
-    shown = {name: value for name, value in config.members.items() if name not in _OWN and not config.is_open(name)}
+    shown = {
+        name: value for name, value in config.members.items() if name not in _OWN and not config.is_unresolved(name)
+    }
     if is_larger_than(shown, MAX_SHOWN_BYTES):
         message = (
             f"The inputs to be shown have at most {MAX_SHOWN_BYTES:,} bytes: upload files, and name their paths here"
@@ -163,7 +167,7 @@ def _approval_faults(config: _Config) -> Iterator[Fault]:
         yield Fault(config.loc, message, "too_long")
     given = config.members.get(_CHOICES)
     choices = DEFAULT_CHOICES if given is None else given
-    if config.is_open(_CHOICES):
+    if config.is_unresolved(_CHOICES):
         return  # the choices are checked when the step runs
     seen = set[str]()
     for index, choice in enumerate(choices):
@@ -174,7 +178,7 @@ def _approval_faults(config: _Config) -> Iterator[Fault]:
             yield Fault(place, "The choices must differ", "duplicate_choice")
         seen.add(choice)
     on_timeout = config.members.get(_ON_TIMEOUT)
-    if on_timeout not in (None, FAIL, *choices) and not config.is_open(_ON_TIMEOUT):
+    if on_timeout not in (None, FAIL, *choices) and not config.is_unresolved(_ON_TIMEOUT):
         message = f'Expected "fail" or a choice: {", ".join(map(quoted, choices))}'
         yield Fault((*config.loc, _ON_TIMEOUT), message, "unknown_choice")
     if config.members.get(_ON_REJECT) is not None and REJECT not in choices:

@@ -22,7 +22,7 @@ _RETRY_S = 0.5
 
 
 class RunVerdicts:
-    """Says whether a run of a step was good enough, and how good it was."""
+    """Evaluates the `repeat` of steps over the results of their runs: was a run good enough, and how good was it?"""
 
     def __init__(self, expressions: ExpressionEvaluator) -> None:
         self._expressions = expressions
@@ -36,10 +36,10 @@ class RunVerdicts:
             await memory.take(decoded_size(result))
             values = self._expressions.evaluate_here((), {}, expressions)
         if values is None:
-            values = [json.decode(value) for value in await self._elsewhere(account, expressions)]
+            values = [json.decode(value) for value in await self._evaluate_on_worker(account, expressions)]
         return RunVerdict(is_true(values[0]), score_of(values[1]) if len(values) > 1 else None)
 
-    async def _elsewhere(self, account: WorkAccount, expressions: StepExpressions) -> list[bytes]:
+    async def _evaluate_on_worker(self, account: WorkAccount, expressions: StepExpressions) -> list[bytes]:
         decoded, tries = [True] * len(expressions.texts), _TRIES
         while True:
             tries -= 1

@@ -335,8 +335,8 @@ class AttemptRunner:
             return True
         return self._attempt_of(context, task, {}, on_fallback=on_fallback).on_unknown == "resubmit"
 
-    async def judge(self, context: AttemptContext, task: Task, result: bytes) -> Succeeded | AttemptFailed:
-        """Return the end of an attempt whose sub-workflow has this result."""
+    async def child_completed(self, context: AttemptContext, task: Task, result: bytes) -> Succeeded | AttemptFailed:
+        """Return the end of an attempt whose sub-workflow is COMPLETED with this result."""
         repeat, verdict = context.definition(task.position).repeat, None
         if not isinstance(repeat, UnsetType):
             control = AttemptControl(lambda _: False, lambda: asyncio.sleep(0))

@@ -2,8 +2,8 @@
 
 What must hold:
 - A sub-workflow is read from its rows as they are committed, whichever process runs it. Nothing changes.
-- One dry run has at most `_MOST` sub-workflows with at most `_MOST_UNITS` steps and items together, and takes at most
-  `_MOST_S` seconds for them. The answer counts those that it leaves out.
+- One dry run has at most `_MAX_WORKFLOWS` sub-workflows with at most `_MAX_UNITS` steps and items together, and takes
+  at most `_MAX_SECONDS` seconds for them. The answer counts those that it leaves out.
 - At most `_AT_ONCE` sub-workflows are read or built at once, and one for each caller's tenant.
 - Sub-workflows belong to the tenant of their parent, and are read within the scope of the caller.
 """
@@ -35,21 +35,21 @@ from stepwell.offloop import off_loop, off_loop_if_large
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
-_MOST: Final = 200
-_MOST_UNITS: Final = 10_000
-_MOST_S: Final = 5.0
+_MAX_WORKFLOWS: Final = 200
+_MAX_UNITS: Final = 10_000
+_MAX_SECONDS: Final = 5.0
 _AT_ONCE: Final = 4
 _REFUSED: Final = DryRun(
     verb="start", allowed=False, status_now=WorkflowStatus.PENDING, status_after=WorkflowStatus.PENDING
 )
 
 
-class _Room(Struct):
-    """What one dry run may still read."""
+class _Budget(Struct):
+    """The sub-workflows, and their steps and items, that one dry run may still read, and the time at which it stops."""
 
     until: float
-    workflows: int = _MOST
-    units: int = _MOST_UNITS
+    workflows: int = _MAX_WORKFLOWS
+    units: int = _MAX_UNITS
 
     @property
     def is_used_up(self) -> bool:
@@ -77,64 +77,66 @@ class NestedDryRuns:
         self._clock, self._owner, self._new_id = clock, owner, new_id
         self._turns = FairTurns(_AT_ONCE, 1)
 
-    async def add(self, scope: TenantScope, forecast: VerbForecast, room: _Room | None = None) -> DryRun:
+    async def add(self, scope: TenantScope, forecast: VerbForecast, budget: _Budget | None = None) -> DryRun:
         """Return the forecast with its sub-workflows."""
         if not (forecast.existing or forecast.new):
             return forecast.result
-        room, found, left_out = room or _new_room(), list[SubWorkflowDryRun](), 0
+        budget, found, left_out = budget or _new_budget(), list[SubWorkflowDryRun](), 0
         statuses = await self._store.statuses(scope, [child.id for child in forecast.existing])
         for child in forecast.existing:
             if statuses.get(child.id) not in child.statuses:
                 continue
-            if room.is_used_up:
+            if budget.is_used_up:
                 left_out += 1
-            elif (below := await self._of_existing(scope, child, room)) is not None:
-                found.append(SubWorkflowDryRun(child.step_id, child.item, child.id, await self.add(scope, below, room)))
+            elif (below := await self._of_existing(scope, child, budget)) is not None:
+                found.append(
+                    SubWorkflowDryRun(child.step_id, child.item, child.id, await self.add(scope, below, budget))
+                )
         for new in forecast.new:
-            if room.is_used_up:
+            if budget.is_used_up:
                 left_out += 1
             else:
-                below = await self._of_new(scope, new, room)
-                found.append(SubWorkflowDryRun(new.step_id, None, None, await self.add(scope, below, room)))
+                below = await self._of_new(scope, new, budget)
+                found.append(SubWorkflowDryRun(new.step_id, None, None, await self.add(scope, below, budget)))
         return _with_children(forecast.result, found, left_out)
 
     async def with_files(
-        self, scope: TenantScope, workflow_id: UUID, result: DryRun, room: _Room | None = None
+        self, scope: TenantScope, workflow_id: UUID, result: DryRun, budget: _Budget | None = None
     ) -> DryRun:
         """Add what a cleanup would delete, and what it would keep: of the workflow and of its sub-workflows."""
-        room, found = room or _new_room(), list[SubWorkflowDryRun]()
+        budget, found = budget or _new_budget(), list[SubWorkflowDryRun]()
         result = await self._with_own_files(scope, workflow_id, result)
-        children = await self._reader.children(scope, workflow_id, _MOST)
+        children = await self._reader.children(scope, workflow_id, _MAX_WORKFLOWS)
         for read, child in enumerate(children.first):
-            if room.is_used_up:
+            if budget.is_used_up:
                 return _with_children(result, found, children.total - read)
             existing = ExistingChild(child.step_id, child.item, child.id, "cleanup", frozenset([child.status]))
-            if (below := await self._of_existing(scope, existing, room)) is not None:
-                whole = await self.with_files(scope, child.id, below.result, room)
+            if (below := await self._of_existing(scope, existing, budget)) is not None:
+                whole = await self.with_files(scope, child.id, below.result, budget)
                 found.append(SubWorkflowDryRun(child.step_id, child.item, child.id, whole))
         return _with_children(result, found, children.total - len(children.first))
 
-    async def _of_existing(self, scope: TenantScope, child: ExistingChild, room: _Room) -> VerbForecast | None:
+    async def _of_existing(self, scope: TenantScope, child: ExistingChild, budget: _Budget) -> VerbForecast | None:
         """Return what becomes of a sub-workflow that exists; None if nothing, because it has changed meanwhile."""
         async with self._turns.turn(scope):
             loaded = await self._store.load(scope, child.id)
             if loaded is None or loaded.state.status not in child.statuses or not loaded.is_understood:
                 return None
-            room.take(loaded.unit_count)
+            budget.take(loaded.unit_count)
             inputs, now = self._inputs(child.verb, loaded.state.status), self._clock.now()
             try:
                 return await off_loop(partial(forecast_verb, child.verb, loaded, inputs, now), steps=loaded.unit_count)
             except InvalidTransition:
                 return None
 
-    async def _of_new(self, scope: TenantScope, child: NewChild, room: _Room) -> VerbForecast:
+    async def _of_new(self, scope: TenantScope, child: NewChild, budget: _Budget) -> VerbForecast:
         """Return what a new sub-workflow would do. The inputs that its step gives aren't known."""
         async with self._turns.turn(scope):
             loaded = await off_loop_if_large(self._build, child.definition)
             if loaded is None:
-                room.take(1)
+                budget.take(1)
                 return VerbForecast(_REFUSED)
-            room.take(loaded.unit_count)
+            budget.take(loaded.unit_count)
             start = self._inputs("start", loaded.state.status)
             apply = partial(forecast_verb, "start", loaded, start, self._clock.now())
             return await off_loop(apply, steps=loaded.unit_count)
@@ -181,8 +183,8 @@ class NestedDryRuns:
         return structs.replace(result, files_to_delete=to_delete, files_kept=kept, tasks=len(selected))
 
 
-def _new_room() -> _Room:
-    return _Room(asyncio.get_running_loop().time() + _MOST_S)
+def _new_budget() -> _Budget:
+    return _Budget(asyncio.get_running_loop().time() + _MAX_SECONDS)
 
 
 def _with_children(result: DryRun, found: Sequence[SubWorkflowDryRun], left_out: int) -> DryRun:

@@ -1,4 +1,4 @@
-"""What a verb would do to one workflow, and to which sub-workflows it would lead. The verb is applied to a copy."""
+"""Forecasts what a verb does to one workflow, and which sub-workflows it creates or changes, on a copy."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -65,7 +65,7 @@ def forecast_verb(
         return _with_starts(run, decision, result, loaded.steps)
     kept = [] if verb == "cleanup" else _step_ids(run, StepStatus.COMPLETED, range(len(run.steps)))
     if verb == "pause":
-        running = [run.plans[step.position].step_id for step in run.steps if _goes_on(run, step.position)]
+        running = [run.plans[step.position].step_id for step in run.steps if _continues(run, step.position)]
         reset = _step_ids(run, StepStatus.PENDING, sorted(decision.steps))
         followers = _followers(run, range(len(run.steps)), "pause", WorkflowStatus.RUNNING)
         return VerbForecast(structs.replace(result, running=running, kept=kept, reset=reset), followers)
@@ -86,14 +86,14 @@ def _with_starts(run: Run, decision: Decision, result: DryRun, stored: Sequence[
     for step, plan in zip(run.steps, run.plans, strict=True):
         if step.status is StepStatus.COMPLETED:
             kept.append(plan.step_id)
-        elif _goes_on(run, step.position):
+        elif _continues(run, step.position):
             running.append(plan.step_id)
         elif step.position in uncertain and step.status is StepStatus.PENDING:
             may_run.append(plan.step_id)
         elif step.status in _OPEN:
             (at_once if step.position in ready else later).append(plan.step_id)
     open_steps = [step for step in run.steps if step.status in _OPEN]
-    flow = structs.replace(
+    result = structs.replace(
         result,
         would_run=at_once,
         would_run_later=later,
@@ -108,7 +108,7 @@ def _with_starts(run: Run, decision: Decision, result: DryRun, stored: Sequence[
     )
     positions = [step.position for step in open_steps]
     existing = _followers(run, positions, "resume", WorkflowStatus.PAUSED)
-    return VerbForecast(flow, existing + _continued(run, positions), _new_children(run, positions, stored))
+    return VerbForecast(result, existing + _continued(run, positions), _new_children(run, positions, stored))
 
 
 def _questions(decision: Decision) -> set[int]:
@@ -116,7 +116,7 @@ def _questions(decision: Decision) -> set[int]:
     return {effect.position for effect in decision.effects if isinstance(effect, Evaluate)}
 
 
-def _goes_on(run: Run, position: int) -> bool:
+def _continues(run: Run, position: int) -> bool:
     """Return whether the step or one of its items has an attempt, or it waits for something from outside."""
     if (group := _group(run, position)) is not None:
         return any(run.has_attempt(item.position) for item in group.items)
@@ -158,7 +158,7 @@ def _jobs_to_cancel(run: Run, decision: Decision) -> list[JobToCancel]:
             None if task.place is None else task.place.item,
         )
         for task in decision.tasks.values()
-        if task.follow_up_until is not None and not _runs_workflow(run, task.position)
+        if task.follow_up_until is not None and not run.unit_plans[task.position].runs_workflow
     ]
 
 
@@ -171,15 +171,10 @@ def _step_ids(run: Run, status: StepStatus, positions: Iterable[int]) -> list[st
 # Sub-workflows
 
 
-def _runs_workflow(run: Run, position: int) -> bool:
-    flow = run.unit_plans[position].flow
-    return flow is not None and flow.runs_workflow
-
-
 def _units(run: Run, positions: Iterable[int]) -> Iterator[StepState]:
-    """Yield those of the steps that run sub-workflows, or their items in place of them."""
+    """Yield the steps at the *positions* that run sub-workflows. The items of a step stand for it if they are known."""
     for position in positions:
-        if _runs_workflow(run, position):
+        if run.unit_plans[position].runs_workflow:
             group = _group(run, position)
             yield from [run.steps[position]] if group is None else group.items
 
@@ -215,12 +210,12 @@ def _continued(run: Run, positions: Iterable[int]) -> list[ExistingChild]:
 
 def _cancelled_children(run: Run, decision: Decision) -> list[ExistingChild]:
     stopped = [run.units[task.position] for task in decision.tasks.values() if task.follow_up_until is not None]
-    units = (unit for unit in stopped if _runs_workflow(run, unit.position))
+    units = (unit for unit in stopped if run.unit_plans[unit.position].runs_workflow)
     return _existing(run, units, "cancel", set(WorkflowStatus) - TERMINAL_STATUSES)
 
 
 def _new_children(run: Run, positions: Iterable[int], stored: Sequence[StepRecord]) -> list[NewChild]:
-    """Return one entry for each step that would create a sub-workflow, or at least one."""
+    """Return one entry for each step that would create one or more sub-workflows."""
     creating = dict.fromkeys(
         run.unit_plans[unit.position].position
         for unit in _units(run, positions)

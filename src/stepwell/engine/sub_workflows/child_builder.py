@@ -11,9 +11,10 @@ from msgspec import Struct
 
 from stepwell.domain.child_records import ParentLink
 from stepwell.domain.lifecycle.inputs import SERVICE, Start
+from stepwell.domain.mapping.config_expressions import INPUTS
 from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.model import ItemState, Task
-from stepwell.domain.validation.sub_workflow_rules import INPUTS, with_origin
+from stepwell.domain.validation.sub_workflow_rules import with_origin
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.new_workflow import NewWorkflowBundle, build_workflow
@@ -26,8 +27,8 @@ from stepwell.ports.clock import Clock, NewId
 _BUILT_AT_ONCE: Final = 8  # sub-workflows, at most one for each tenant
 
 
-class _Parent(Struct, frozen=True):
-    """What sub-workflows inherit from their parent. It never changes. `depth` is the number of its ancestors."""
+class _Ancestry(Struct, frozen=True):
+    """The origin, the root and the depth of a parent, which never change. `depth` is the number of its ancestors."""
 
     origin: Mapping[str, str | None]
     root_id: UUID
@@ -40,7 +41,7 @@ class ChildBuilder:
     def __init__(self, children: StoredChildren, validator: ChildValidator, clock: Clock, new_id: NewId) -> None:
         self._children, self._validator = children, validator
         self._clock, self._new_id = clock, new_id
-        self._parents: WeakKeyDictionary[ActiveWorkflow, _Parent] = WeakKeyDictionary()
+        self._ancestries: WeakKeyDictionary[ActiveWorkflow, _Ancestry] = WeakKeyDictionary()
         self._turns = FairTurns(_BUILT_AT_ONCE, 1)
 
     async def build(
@@ -52,18 +53,18 @@ class ChildBuilder:
         """
         async with self._turns.turn(parent.tenant):
             await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
-            above = await self._parent(parent)
-            link = _link(parent, above, task)
+            ancestry = await self._ancestry(parent)
+            link = _link(parent, ancestry, task)
             definition, given = inputs[SUB_DEFINITION], inputs.get(INPUTS) or {}
-            body = with_origin({**definition, INPUTS: {**(definition.get(INPUTS) or {}), **given}}, above.origin)
-            planned = await self._validator.validated(parent.tenant, body, link.depth)
+            body = with_origin({**definition, INPUTS: {**(definition.get(INPUTS) or {}), **given}}, ancestry.origin)
+            planned = await self._validator.validate(parent.tenant, body, link.depth)
             now = self._clock.now()
             start = Start(SERVICE, self._new_id(now), None)
             build = partial(build_workflow, planned, child_id, parent.tenant, SERVICE, now, start, self._new_id, link)
             return await off_loop(build, steps=len(planned.steps))
 
-    async def _parent(self, parent: ActiveWorkflow) -> _Parent:
-        if (known := self._parents.get(parent)) is not None:
+    async def _ancestry(self, parent: ActiveWorkflow) -> _Ancestry:
+        if (known := self._ancestries.get(parent)) is not None:
             return known
         if (record := await self._children.record(parent.workflow_id)) is None:
             raise AttemptSuperseded
@@ -74,16 +75,16 @@ class ChildBuilder:
         }
         link = record.parent
         root_id, depth = (record.id, 0) if link is None else (link.root_id, link.depth)
-        self._parents[parent] = _Parent(origin, root_id, depth)
-        return self._parents[parent]
+        self._ancestries[parent] = _Ancestry(origin, root_id, depth)
+        return self._ancestries[parent]
 
 
-def _link(parent: ActiveWorkflow, above: _Parent, task: Task) -> ParentLink:
+def _link(parent: ActiveWorkflow, ancestry: _Ancestry, task: Task) -> ParentLink:
     unit = parent.run.units[task.position]
     return ParentLink(
         parent.workflow_id,
         parent.resolved_step(task.position).step_id,
         unit.place.item if isinstance(unit, ItemState) else None,
-        above.root_id,
-        above.depth + 1,
+        ancestry.root_id,
+        ancestry.depth + 1,
     )

@@ -1,4 +1,4 @@
-"""Reads how a sub-workflow has ended, and makes the end of its parent's attempt from that."""
+"""Reads how a sub-workflow has ended, and converts that to the end of its parent's attempt."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -14,18 +14,18 @@ from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
 
-_MOST_STORED: Final = 8 * MAX_RESULT_BYTES  # bytes of a sub-workflow whose results are read
+_MAX_STORED_BYTES: Final = 8 * MAX_RESULT_BYTES  # of a sub-workflow whose results are read
 
 
 class ChildEnds:
-    """The ends of sub-workflows. *judge* returns the end of an attempt that has a result, after its `repeat`."""
+    """Reads the ends of sub-workflows. *completed* returns the end of an attempt whose sub-workflow is COMPLETED."""
 
     def __init__(
         self,
         children: StoredChildren,
-        judge: Callable[[ActiveWorkflow, Task, bytes], Awaitable[Succeeded | AttemptFailed]],
+        completed: Callable[[ActiveWorkflow, Task, bytes], Awaitable[Succeeded | AttemptFailed]],
     ) -> None:
-        self._children, self._judge = children, judge
+        self._children, self._completed = children, completed
 
     async def read(
         self, parent: ActiveWorkflow, task: Task, child_id: UUID, status: WorkflowStatus
@@ -39,14 +39,14 @@ class ChildEnds:
         if status is WorkflowStatus.FAILED:
             why = "" if record.summary.error_message is None else f": {record.summary.error_message}"
             return failure(task, f"the sub-workflow {child_id} has FAILED{why}")
-        if (size := await self._children.size(child_id, _MOST_STORED)) is None:
+        if (size := await self._children.size(child_id, _MAX_STORED_BYTES)) is None:
             return None
-        if size > _MOST_STORED:
+        if size > _MAX_STORED_BYTES:
             return failure(task, _too_large(child_id))
         result = await self._result_of(record)
         if len(result) > MAX_RESULT_BYTES:
             return failure(task, _too_large(child_id))
-        return await self._judge(parent, task, result)
+        return await self._completed(parent, task, result)
 
     async def _result_of(self, child: WorkflowRecord) -> bytes:
         """Return the result of the step whose sub-workflow is COMPLETED."""

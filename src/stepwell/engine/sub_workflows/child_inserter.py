@@ -30,7 +30,7 @@ class _NotStored(Exception):
 
 
 class ChildInserter:
-    """Inserts sub-workflows of this process's parents, and lets them wait for their admission."""
+    """Stores new sub-workflows of the parents that this process runs. They then wait for admission."""
 
     def __init__(self, store: WorkflowStore, admission: WorkflowAdmission, bus: EventBus, lease: Lease) -> None:
         self._store, self._admission, self._bus, self._lease = store, admission, bus, lease
@@ -44,10 +44,12 @@ class ChildInserter:
         insertion = await until_available(partial(self._insert_once, bundle, task_id))
         if insertion is ChildInsertion.LOST:
             raise AttemptSuperseded
-        if (bound := _bound(insertion)) is not None:
-            message = f"the sub-workflow can't be created: all those of one root have at most {bound}"
+        if (limit := _limit(insertion)) is not None:
+            message = f"the sub-workflow can't be created: all those of one root have at most {limit}"
             raise AttemptError(message, retryable=False, provider_fault=False)
-        if insertion is ChildInsertion.STORED:  # by a statement whose answer was lost: nobody knows that it waits
+        if (
+            insertion is ChildInsertion.STORED
+        ):  # by a statement whose answer was lost, so nobody has counted it as waiting
             self._admission.others_changed()
         return insertion is ChildInsertion.NEW
 
@@ -70,8 +72,8 @@ class ChildInserter:
             raise _NotStored(insertion)
 
 
-def _bound(insertion: ChildInsertion) -> str | None:
-    """Return the bound of a root that a sub-workflow has reached; None for another result."""
+def _limit(insertion: ChildInsertion) -> str | None:
+    """Return the limit of the root that the sub-workflow would exceed; None for another result."""
     match insertion:
         case ChildInsertion.TOO_MANY:
             return f"{LIMITS.sub_workflows:,} sub-workflows in all depths"

@@ -33,13 +33,13 @@ class ChildValidator:
         self._catalog, self._inputs, self._expressions = catalog, inputs, expressions
         self._check_url, self._clock = check_url, clock
 
-    async def validated(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
-        """Return the validated definition. *depth* is the number of its ancestors.
+    async def validate(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
+        """Validate the definition *body*. *depth* is the number of its ancestors.
 
         Raises `AttemptError`, which names the place of the first fault.
         """
         try:
-            planned = await self._validate(tenant, body, depth)
+            planned = await self._validate_rules(tenant, body, depth)
             self._check_url(tenant, planned.request.webhook_url)
             await until_available(partial(self._inputs.check, tenant, planned))
         except InvalidRequest as error:
@@ -49,8 +49,8 @@ class ChildValidator:
             raise AttemptError(message, retryable=False, provider_fault=False) from error
         return planned
 
-    async def _validate(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
-        """Return the validated *body*. Many expressions are parsed in a worker process, as those of a request are."""
+    async def _validate_rules(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
+        """Check *body* by the rules of definitions. Many expressions are parsed by a worker process, as in a create."""
         known, found = None, await off_loop_if_large(expressions_of, body)
         if sum(map(len, found)) > FEW_CHARACTERS:
             check = partial(self._expressions.check, tenant, found)

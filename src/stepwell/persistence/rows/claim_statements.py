@@ -13,7 +13,8 @@ from stepwell.persistence.rows.lease_statements import PROCESSES
 _SIZE: Final = f"""{{0}}.total_steps + CASE WHEN {{0}}.feature_level >= {ITEMS_LEVEL} THEN (
     SELECT count(*) FROM step_items AS i WHERE i.workflow_id = {{0}}.id)::int ELSE 0 END"""  # noqa: S608
 
-# An attempt under way. That of a step whose sub-workflow exists is none: it needs no process, so it can kill none.
+# The condition of an attempt that a process works on. If the sub-workflow of an attempt exists, no process works on the
+# attempt, so it can't be the cause of a death.
 _UNDER_WAY: Final = """k.status = 'RUNNING' AND (k.provider IS NOT NULL OR k.remote_id IS NULL)"""
 
 # A workflow that needs a process has an owner. $1 is the caller, and $2 are the workflows that it held at the time $3.
@@ -25,7 +26,8 @@ _UNDER_WAY: Final = """k.status = 'RUNNING' AND (k.provider IS NOT NULL OR k.rem
 # A process that ended in order has no row in `processes`. Every other dead process has ended uncleanly, and only
 # workflows with a running attempt can be the cause: the suspects. The first claim after such an end records it, and
 # whether one workflow alone had an attempt under way. After $7 recorded ends within ten minutes, a claim takes one
-# suspect and nothing else, as long as there are suspects. `deaths` counts those in a row while it alone was on trial.
+# suspect and nothing else, as long as there are suspects. `deaths` is NULL except for the suspect. Its value is the
+# number of deaths in a row during which this workflow alone was on trial.
 # The stage `orphans` waits for locked rows, because a dead process's last statement may still run. PostgreSQL then
 # checks these rows again, which it can't do with a join. It locks sub-workflows before their parents, as the end of a
 # sub-workflow does: see `child_statements`.

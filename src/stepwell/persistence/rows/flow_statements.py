@@ -1,4 +1,4 @@
-"""The parts of the engine's statements that are about waits, signals and parked workflows.
+"""The parts of the engine's statements about waits, signals and parked workflows.
 
 A workflow is parked while `wake_at` is set: it only waits, and no process has it in memory. It is then RUNNING or
 PAUSED, without an owner. The index `workflows_due` has the parked workflows in the order in which they are due.
@@ -67,12 +67,15 @@ LOAD_SIGNALS: Final = f"""CASE WHEN feature_level >= {WAITS_LEVEL} THEN (
        ) END"""  # noqa: S608 - built from a constant
 
 
-def _next_wake(status: str, but: str = "") -> str:
-    """Return the SQL of the time at which the next parked workflow of that *status* is due. *but*: a condition."""
+def _next_wake(status: str, condition: str = "") -> str:
+    """Return the SQL of the time at which the next parked workflow of that *status* is due.
+
+    *condition* restricts the workflows.
+    """
     return f"""(
     SELECT w.wake_at FROM workflows AS w
     WHERE w.status = '{status}' AND w.wake_at IS NOT NULL AND w.wake_at < '9999-01-01'
-      AND w.feature_level <= {FEATURE_LEVEL}{but}
+      AND w.feature_level <= {FEATURE_LEVEL}{condition}
     ORDER BY w.wake_at LIMIT 1
 )"""  # noqa: S608 - built from constants
 
@@ -86,8 +89,8 @@ def _due(status: str, limit: str) -> str:
 """  # noqa: S608 - built from constants
 
 
-# The time at which the next parked workflow is due, of those that wait for a time. `wake_at` of the others is the last
-# time that Python knows.
+# The time at which the next parked workflow is due. Those that wait for no time have `NEVER` as `wake_at`, and don't
+# count.
 NEXT_WAKE: Final = f"least({_next_wake('RUNNING')}, {_next_wake('PAUSED')})"
 
 # Lets up to $1 parked workflows that are due wait for admission. The epoch changes, so that whoever has loaded one of

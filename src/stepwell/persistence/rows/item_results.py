@@ -1,4 +1,4 @@
-"""SQL over the items of a step: its result, the size of that, and how its items stand.
+"""SQL over the items of a step: its result, the size of that result, and the numbers of items by status.
 
 The result of a step with items is built from their rows when it is read, and isn't stored. All these expressions are
 evaluated for steps with items only, so others cost a comparison with NULL.
@@ -17,7 +17,10 @@ _LISTS: Final = (
 
 
 def _list(several: str, single: str) -> str:
-    """The member *several* of a step's result: that of each item, or else its member *single*, in their order."""
+    """Return the SQL of the member *several* of a step's result: the lists of all items in their order.
+
+    An item without this member counts with its member *single*.
+    """
     text = f"(o.result -> '{several}')::text"
     return f"""',"{several}":[' || string_agg(
         CASE json_typeof(o.result -> '{several}')
@@ -35,17 +38,20 @@ _BUILT: Final = f"""
 
 
 def result_of(step: str) -> str:
-    """Return the SQL of the result of the row *step*, an alias of `steps`. It is NULL unless items have an end."""
+    """Return the SQL of the result of the row *step*, an alias of `steps`.
+
+    It is NULL for a step with items that isn't COMPLETED.
+    """
     built = _BUILT % _ITEMS.format(step)
     has_built = f"{step}.for_each IS NOT NULL AND {step}.status = 'COMPLETED'"
     return f"CASE WHEN {step}.for_each IS NULL THEN {step}.result WHEN {has_built} THEN ({built}) END"
 
 
 def final_result_of(step: str) -> str:
-    """Return the SQL of the result of the row *step*, as a workflow shows that of its last step.
+    """Return the SQL of the result of the row *step*, as it is shown as the final result of its workflow.
 
-    It is NULL if the results of its items have over `MAX_RESULT_BYTES` together. Only those that may have fewer are
-    unpacked.
+    It is NULL if the results of the items have over `MAX_RESULT_BYTES` together. They are decompressed only if their
+    stored size doesn't exceed that.
     """
     items = _ITEMS.format(step)
     stored = f"(SELECT coalesce(sum(pg_column_size(i.result)), 0) FROM {items})"  # noqa: S608
@@ -56,12 +62,14 @@ def final_result_of(step: str) -> str:
 
 
 FINAL_MAX_BYTES: Final = 2 * MAX_RESULT_BYTES + 10_000
-"""The size of such a result, at most, as `result_bytes_of` estimates it."""
+"""The largest size of such a result that `result_bytes_of` estimates."""
 
 
 def result_bytes_of(step: str, bytes_of: str, own: str) -> str:
-    """Return the SQL of the bytes of that result, at most. *own* are those of `result` itself, and *bytes_of* those of
-    the column {0}. Texts and paths of items stand in the result twice.
+    """Return the SQL of an upper bound of the bytes of the result of the row *step*.
+
+    *own* is the SQL of the bytes of its column `result`, and *bytes_of* that of the bytes of a column {0}. Texts and
+    paths of items are in the result twice.
     """
     size = bytes_of.format("i.result")
     total = f"100 + 2 * coalesce(sum({size}), 0) + 5 * count(*)"
@@ -85,8 +93,7 @@ def counts_of(step: str) -> str:
     return f"CASE WHEN {step}.for_each IS NOT NULL AND {step}.flow ->> 'items' IS NOT NULL THEN ({query}) END"
 
 
-# The COMPLETED items of a workflow's steps, each as a share of the items of its step, without those of steps that are
-# done themselves.
+# The share of the items that are COMPLETED, added up over the steps of a workflow that aren't done.
 ITEMS_DONE: Final = """(
     SELECT sum(each.share) FROM (
         SELECT (count(*) FILTER (WHERE i.status = 'COMPLETED'))::float8 / count(*) AS share

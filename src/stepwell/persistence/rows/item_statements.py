@@ -1,4 +1,4 @@
-"""The parts of the engine's statements that are about the items of steps with `for_each`."""
+"""The parts of the engine's statements about the items of steps with `for_each`."""
 
 from typing import Final
 
@@ -13,9 +13,9 @@ _ASSIGN_STATE: Final = assign(_ITEM_STATE, "excluded").replace(
     "result = excluded.result", "result = coalesce(excluded.result, t.result)"
 )
 
-# A stage of `engine_statements.CHECKPOINT_AND_FLOW`: the items $24, new ones and those that have changed. Both may be
-# of one transaction, and then an UPDATE wouldn't see the rows that the same statement inserts. The `value` of an item
-# never changes, and only the row of a new item has it.
+# A stage of `engine_statements.CHECKPOINT_AND_FLOW`: the items $24, new ones and those that have changed. An item may
+# be both, and an UPDATE wouldn't see a row that the same statement inserts. The `value` of an item never changes, so
+# only a new item has it here.
 WRITE_ITEMS: Final = f"""written_items AS (
     INSERT INTO step_items AS t ({names(ITEM)})
     SELECT {names(ITEM, "n.")} FROM unnest($24::checkpoint_item[]) AS n
