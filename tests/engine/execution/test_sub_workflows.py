@@ -20,8 +20,12 @@ from stepwell.domain.setting_values import Networks
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
 from stepwell.domain.workflow_limits import RootLimits
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.parking import PARK_AFTER_S
+from stepwell.engine.new_workflow import NewWorkflowBundle
 from stepwell.engine.sub_workflows import child_inserter, child_validator
+from stepwell.engine.sub_workflows.child_follower import ChildCheck, ChildFollower
+from stepwell.engine.sub_workflows.child_inserter import ChildInserter
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
 from support.database.failing_store import AFTER, nothing_left, scheduler_of, use_failing_store
@@ -57,6 +61,10 @@ async def park(service: Service, workflow_id: str, clock: ManualClock) -> None:
     await eventually(lambda: not scheduler_of(service).checkpointer.held, "all is stored")
     clock.advance(PARK_AFTER_S)
     await eventually(lambda: workflow_id not in in_memory(service), "it has left memory")
+
+
+async def until_status(service: Service, workflow_id: str, status: str) -> None:
+    await service.until(workflow_id, lambda workflow: workflow["status"] == status)
 
 
 async def test_the_result_of_a_step_is_that_of_its_sub_workflow(
@@ -246,6 +254,61 @@ async def test_a_sub_workflow_whose_insert_was_unsure_is_admitted(service: Servi
     store.inserts.extend([None, AFTER])
     created = await service.create(runs(passthrough_step("a", config={"n": 1})))
     assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
+
+
+async def test_a_sub_workflow_that_somebody_paused_stays_paused_until_its_parent_is_paused_and_resumed(
+    service: Service, clock: ManualClock, provider: ScriptedProvider
+) -> None:
+    """Not even a process that loads the parent resumes it."""
+    provider.default = Hang()
+    created = await service.create(runs(scripted_step("a"), scripted_step("b", "a")))
+    child = await child_of(service, created)
+    await provider.until_called("a")
+    clock.advance(1)
+    await service.verb(child, "pause")
+    provider.release("a")
+    await park(service, created["id"], clock)
+    assert isinstance(service.database, MemoryDatabase)
+    service.database.tables.workflows[UUID(created["id"])].record.state.wake_at = clock.now()
+    service.app.services.admission.look_for_due()
+    await eventually(lambda: created["id"] in in_memory(service), "it is due")
+    await park(service, created["id"], clock)
+    assert (await service.get(child))["status"] == "PAUSED"
+    clock.advance(1)
+    for verb, status in (("pause", "PAUSED"), ("resume", "RUNNING")):
+        assert (await service.verb(created["id"], verb)).status_code == 200
+        await until_status(service, child, status)
+    await provider.until_called("b")
+
+
+async def test_a_sub_workflow_that_failed_by_itself_is_not_resumed_by_the_next_process(
+    memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first process ends before it reports that the sub-workflow exists, in the second run of the step."""
+    provider.plan("judge", Succeed({"score": 0}), Fail("out of paint", retryable=False), Succeed({"score": 1}))
+    insert, add, inserted = ChildInserter.insert, ChildFollower.add, list[bool]()
+
+    async def insert_and_hang(self: ChildInserter, bundle: NewWorkflowBundle, task_id: UUID) -> bool:
+        inserted.append(await insert(self, bundle, task_id))
+        if len(inserted) == 2:
+            await asyncio.Event().wait()
+        return inserted[-1]
+
+    def add_the_first(self: ChildFollower, parent: ActiveWorkflow, child_id: UUID, check: ChildCheck) -> None:
+        if not inserted:
+            add(self, parent, child_id, check)
+
+    step = runs(scripted_step("judge"), repeat={"until": "final.score > `0`", "max": 2})
+    with monkeypatch.context() as patched:
+        patched.setattr(ChildInserter, "insert", insert_and_hang)
+        patched.setattr(ChildFollower, "add", add_the_first)  # it doesn't see the end of the other either
+        async with serving(memory, tmp_path, provider) as service:
+            created = await service.create(step)
+            await eventually(lambda: len(provider.calls) == 2, "the second run has begun", within_s=8)
+            await eventually(lambda: in_memory(service) == {created["id"]}, "and it has failed", within_s=8)
+    async with serving(memory, tmp_path, provider) as service:
+        ended = await service.until_ended(created["id"], within_s=20)
+        assert (ended["status"], len(provider.calls)) == ("COMPLETED", 2), "the result of the first run counts"
 
 
 async def test_a_bug_in_the_check_of_a_sub_workflow_fails_its_step_only(

@@ -8,6 +8,7 @@ process while its sub-workflow runs.
 
 What must hold, besides what `ItemRun` guarantees:
 - A sub-workflow is paused and resumed with its parent, also after a crash. The parent has an owner until that is done.
+  One that somebody else has paused since its parent was started or resumed stays paused.
 - An abandoned attempt is followed up until its sub-workflow has stopped. No other attempt begins before that.
 - Only a CANCELLED parent cancels its sub-workflows. A FAILED one fails them, so that resume continues them.
 """

@@ -45,14 +45,13 @@ class ChildAttempts:
         if task.sent is None:
             control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
             await control.flushed()
-        check = ChildCheck(task.position, task.id)
-        self._follower.add(parent, child_id, check)
+        self._follower.add(parent, child_id, ChildCheck(task.position, task.id))
         is_new = bundle is not None and await self._inserter.insert(bundle, task.id)
-        if not is_new and task.attempt > 1:
-            await self._continue(child_id)
+        if not is_new and child_id != task.id:
+            await self._continue(child_id, task.id)
         control.report(Submitted(task.position, task.id, str(child_id), {}))
         if not is_new:
-            self._follower.check(parent, child_id, check)
+            self._follower.child_ended(parent_id, child_id)
 
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
         """Stop the sub-workflow of an abandoned attempt. Return what became of it.
@@ -86,15 +85,23 @@ class ChildAttempts:
         Then the attempt continues it, even if this process would refuse its definition: otherwise it would run without
         a parent that follows it.
         """
-        return (task.sent is not None or task.attempt > 1) and await self._children.status(child_id) is not None
+        return (task.sent is not None or child_id != task.id) and await self._children.status(child_id) is not None
 
-    async def _continue(self, child_id: UUID) -> None:
-        """Resume a sub-workflow that failed in an earlier attempt. What it completed is kept."""
-        while await self._children.status(child_id) in (WorkflowStatus.FAILED, WorkflowStatus.PAUSED):
-            await self._children.resume(child_id)
+    async def _continue(self, child_id: UUID, task_id: UUID) -> None:
+        """Resume a sub-workflow that failed in an earlier attempt. What it completed is kept.
+
+        Its new execution has the id of the attempt, so the attempt resumes it once, whatever process runs it.
+        """
+        while (
+            (child := await self._children.record(child_id)) is not None
+            and (child.state.status, child.state.deleted_at) == (WorkflowStatus.FAILED, None)
+            and child.state.execution_id != task_id
+        ):
+            await self._children.resume(child_id, task_id)
 
 
 def _child_of(parent: ActiveWorkflow, task: Task) -> UUID:
+    """Return the id of the sub-workflow: that of the first attempt at it."""
     flow = parent.run.units[task.position].flow
     assert flow is not None
     assert flow.child is not None

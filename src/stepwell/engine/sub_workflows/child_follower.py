@@ -147,6 +147,9 @@ class ChildFollower(WorkflowListener):
             return ChildFollowed(task.position, task.id, check.paused or False)
         if check.paused:
             await self._children.send(child_id, Pause(SERVICE))
-        else:
-            await self._children.resume(child_id)
+            return None
+        execution_id = parent.run.state.execution_id
+        if execution_id is not None and await self._children.is_paused_by_others(child_id, execution_id):
+            return ChildFollowed(task.position, task.id, paused=False)
+        await self._children.resume(child_id)
         return None

@@ -78,9 +78,16 @@ class StoredChildren:
         stored = (await until_available(read)).get(child_id, {})
         return {names[position]: result for position, result in stored.items()}
 
-    async def resume(self, child_id: UUID) -> None:
-        """Apply the verb resume to a sub-workflow, as `send` does."""
-        await self.send(child_id, Resume(SERVICE, self._new_id(self._clock.now()), None))
+    async def is_paused_by_others(self, child_id: UUID, execution_id: UUID) -> bool:
+        """Return whether somebody has paused it since this execution of its parent began, and not the parent."""
+        ownership = await until_available(partial(self._reader.ownership, EVERY_TENANT, child_id))
+        if ownership is None or ownership.paused_at is None or ownership.paused_by == SERVICE:
+            return False
+        return self._new_id(ownership.paused_at).int > execution_id.int  # ids sort by their times
+
+    async def resume(self, child_id: UUID, execution_id: UUID | None = None) -> None:
+        """Resume a sub-workflow, as `send` does. Its execution has the id *execution_id*, or a new one."""
+        await self.send(child_id, Resume(SERVICE, execution_id or self._new_id(self._clock.now()), None))
 
     async def send(self, child_id: UUID, verb: ClientVerb) -> None:
         """Apply a verb to a sub-workflow. Its next status shows whether that had an effect."""
