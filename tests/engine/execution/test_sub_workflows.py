@@ -15,7 +15,9 @@ from uuid import UUID
 
 import pytest
 
+from stepwell.domain.errors import UploadsGone
 from stepwell.domain.feature_level import ITEMS_LEVEL
+from stepwell.domain.lifecycle.peer_commands import ClientVerb
 from stepwell.domain.setting_values import Networks
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
@@ -26,6 +28,7 @@ from stepwell.engine.new_workflow import NewWorkflowBundle
 from stepwell.engine.sub_workflows import child_inserter, child_validator
 from stepwell.engine.sub_workflows.child_follower import ChildCheck, ChildFollower
 from stepwell.engine.sub_workflows.child_inserter import ChildInserter
+from stepwell.engine.sub_workflows.stored_children import StoredChildren
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
 from support.database.failing_store import AFTER, nothing_left, scheduler_of, use_failing_store
@@ -309,6 +312,44 @@ async def test_a_sub_workflow_that_failed_by_itself_is_not_resumed_by_the_next_p
     async with serving(memory, tmp_path, provider) as service:
         ended = await service.until_ended(created["id"], within_s=20)
         assert (ended["status"], len(provider.calls)) == ("COMPLETED", 2), "the result of the first run counts"
+
+
+async def test_a_sub_workflow_that_names_a_deleted_upload_fails_its_step(service: Service) -> None:
+    use_failing_store(service).inserts.extend([None, UploadsGone([UUID(int=7)])])
+    created = await service.create(runs(passthrough_step("a")))
+    failed = await service.until_ended(created["id"], within_s=20)
+    place = f"it names uploads that are being deleted: {UUID(int=7)}"
+    assert failed["error_message"] == f"sub: the sub-workflow can't be created: {place}"
+
+
+async def test_a_sub_workflow_that_an_earlier_process_gave_up_was_stopped(
+    memory: MemoryDatabase,
+    tmp_path: Path,
+    clock: ManualClock,
+    provider: ScriptedProvider,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The earlier process ended before it recorded that."""
+    provider.default = Hang()
+    send = StoredChildren.send
+
+    async def send_and_hang(self: StoredChildren, child_id: UUID, verb: ClientVerb) -> None:
+        await send(self, child_id, verb)
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StoredChildren, "send", send_and_hang)
+        async with serving(memory, tmp_path, provider) as service:
+            created = await service.create(runs(scripted_step("a")), config={"workflow_timeout_s": 5.0})
+            child = await child_of(service, created)
+            await provider.until_called("a")
+            clock.advance(6)
+            await until_status(service, child, "FAILED")
+    async with serving(memory, tmp_path, provider) as service:
+        async with asyncio.timeout(20):
+            while (task := (await service.tasks(created["id"]))[0])["cancel_receipt"] == "unknown":
+                await asyncio.sleep(0.01)
+        assert task["cancel_receipt"] == "provider_cancelled"
 
 
 async def test_a_bug_in_the_check_of_a_sub_workflow_fails_its_step_only(

@@ -63,16 +63,25 @@ class ChildAttempts:
         while True:
             status = await self._children.status(child_id)
             if status is None or status in TERMINAL_STATUSES:
-                if status is WorkflowStatus.CANCELLED:
-                    # It may have been cancelled by an earlier process, which died before it recorded that.
-                    receipt = CancelReceipt.PROVIDER_CANCELLED
-                elif status is not None and receipt is CancelReceipt.NEVER_STARTED:
-                    receipt = CancelReceipt.FINISHED_TOO_LATE
+                if status is not None and receipt is CancelReceipt.NEVER_STARTED:
+                    receipt = await self._receipt_of_ended(parent, child_id)
                 return FollowUpEnded(task.position, task.id, receipt)
             receipt = CancelReceipt.PROVIDER_CANCELLED
             cancelled = parent.run.state.status is WorkflowStatus.CANCELLED
-            verb = Cancel(SERVICE) if cancelled and status is WorkflowStatus.RUNNING else GiveUp(_stopped(parent))
+            give_up = GiveUp(f"{_stopped_by(parent)} {parent.run.state.status}")
+            verb = Cancel(SERVICE) if cancelled and status is WorkflowStatus.RUNNING else give_up
             await self._children.send(child_id, verb)
+
+    async def _receipt_of_ended(self, parent: ActiveWorkflow, child_id: UUID) -> CancelReceipt:
+        """Return the receipt of a sub-workflow that had ended already.
+
+        An earlier process may have stopped it, which died before it recorded that.
+        """
+        child = await self._children.record(child_id)
+        if child is None or child.state.status is WorkflowStatus.CANCELLED:
+            return CancelReceipt.PROVIDER_CANCELLED
+        given_up = (child.state.failure or "").startswith(_stopped_by(parent))
+        return CancelReceipt.PROVIDER_CANCELLED if given_up else CancelReceipt.FINISHED_TOO_LATE
 
     def _parent(self, parent_id: UUID) -> ActiveWorkflow:
         if (parent := self._scheduler.workflows.get(parent_id)) is None:
@@ -108,5 +117,6 @@ def _child_of(parent: ActiveWorkflow, task: Task) -> UUID:
     return flow.child
 
 
-def _stopped(parent: ActiveWorkflow) -> str:
-    return f"the workflow {parent.workflow_id} that runs this one was {parent.run.state.status}"
+def _stopped_by(parent: ActiveWorkflow) -> str:
+    """Return how the failure of a sub-workflow begins that was stopped because of its parent."""
+    return f"the workflow {parent.workflow_id} that runs this one was"

@@ -7,7 +7,7 @@ from uuid import UUID
 from anyio import CancelScope, fail_after
 
 from stepwell.domain.child_records import ChildInsertion, ParentAttempt
-from stepwell.domain.errors import AttemptError, Unavailable
+from stepwell.domain.errors import AttemptError, Unavailable, UploadsGone
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
@@ -60,6 +60,10 @@ class ChildInserter:
                 await self._insert_new(bundle, task_id)
         except _NotStored as error:
             return error.insertion
+        except UploadsGone as error:
+            gone = ", ".join(sorted(map(str, error.upload_ids)))
+            message = f"the sub-workflow can't be created: it names uploads that are being deleted: {gone}"
+            raise AttemptError(message, retryable=False, provider_fault=False) from error
         except TimeoutError as error:
             raise Unavailable("the database doesn't answer", 1) from error
         self._bus.publish(bundle.committed)
