@@ -97,11 +97,7 @@ class FlowRun(Run):
 
     @property
     def has_children(self) -> bool:
-        """True while a sub-workflow runs.
-
-        If the workflow is parked, a process takes it before it applies a verb, because the verb may apply to the
-        sub-workflow too.
-        """
+        """True while a sub-workflow runs. A process takes such a parked workflow first, if a verb may reach that."""
         return False
 
     @property
