@@ -37,12 +37,7 @@ def nested_steps(step: PartialStep) -> int:
     """Return the number of steps of the sub-workflows in the step, at any depth. These need not be valid."""
     if not step.config or SUB_DEFINITION not in step.config or step.task_type is not TaskType.SUBWORKFLOW:
         return 0
-    return steps_of_definition(step.config.get(SUB_DEFINITION))
-
-
-def steps_of_definition(definition: Any) -> int:
-    """Return the number of steps of the definition and of the sub-workflows in it. It need not be valid."""
-    number, stack = 0, [definition]
+    number, stack = 0, [step.config.get(SUB_DEFINITION)]
     while stack:
         definition = stack.pop()
         steps = definition.get("steps") if isinstance(definition, dict) else None

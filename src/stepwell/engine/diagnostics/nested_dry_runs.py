@@ -132,6 +132,7 @@ class NestedDryRuns:
     async def _of_new(self, scope: TenantScope, child: NewChild, budget: _Budget) -> VerbForecast:
         """Return what a new sub-workflow would do. The inputs that its step gives aren't known."""
         async with self._turns.turn(scope):
+            await asyncio.sleep(0)  # many that are small would otherwise be built in one pass of the loop
             loaded = await off_loop_if_large(self._build, child.definition)
             if loaded is None:
                 budget.take(1)
