@@ -1,5 +1,6 @@
 """The checks of steps that run sub-workflows: all rules of a definition, at any depth, each fault with its place."""
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from stepwell.domain.mapping import expressions
 from stepwell.domain.mapping.expressions import expressions_of
 from stepwell.domain.steps import FlowPlan, RepeatPlan
 from stepwell.domain.strict_json.normalise import Handling
+from stepwell.domain.validation.member_checks import MAX_WARNINGS
 from stepwell.domain.validation.sub_workflow_rules import MAX_DEPTH
 from stepwell.domain.validation.workflow import validate_workflow
 from support.workflows.definitions import CATALOG, body, draw, faults_of, join, mapped, plan
@@ -122,6 +124,20 @@ def test_a_literal_text_of_the_step_is_escaped_without_its_sub_workflow() -> Non
 def test_warnings_of_nested_definitions_have_their_place() -> None:
     (warning,) = plan(body(sub(nested(join("a", config={"x": "${inputs.size}"}))))).warnings
     assert (warning.loc, warning.type) == (("body", *NESTED, "steps", 0, "config", "x"), "unknown_member")
+
+
+def test_warnings_of_many_nested_definitions_take_no_memory() -> None:
+    texts = ["{{x}}"] * 200
+    steps = [sub(nested(join("a", config={"texts": texts})), f"s{number}") for number in range(40)]
+    definition = body(*steps)
+    tracemalloc.start()
+    try:
+        warnings = plan(definition).warnings
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(warnings) == MAX_WARNINGS + 1, "the last one says how many more there are"
+    assert peak < 2 * 1024 * 1024
 
 
 def test_a_wait_that_no_webhook_reports_has_a_warning_if_the_root_has_a_webhook() -> None:

@@ -7,7 +7,7 @@ What must hold:
 - A rule about an input waits until the step runs, because the step may replace it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from stepwell.contract.enums import TaskType
@@ -52,15 +52,21 @@ def nested_steps(step: PartialStep) -> int:
 class SubWorkflowRules:
     """The rules of one definition at *depth*, 0 for the body itself. *check* validates a definition below it.
 
-    *has_webhook*: the definition has a `webhook_url`.
+    *has_webhook*: the definition has a `webhook_url`. *warn* takes the warnings of each step. Thousands of steps may
+    have so many of them that they aren't kept here.
     """
 
     def __init__(
-        self, defaults: Mapping[str, Mapping[str, Any]], depth: int, check: NestedCheck, *, has_webhook: bool
+        self,
+        defaults: Mapping[str, Mapping[str, Any]],
+        depth: int,
+        check: NestedCheck,
+        warn: Callable[[Iterable[DefinitionWarning]], None],
+        *,
+        has_webhook: bool,
     ) -> None:
-        self._defaults, self._depth, self._check = defaults, depth, check
+        self._defaults, self._depth, self._check, self._warn = defaults, depth, check, warn
         self._warns_of_silence = has_webhook and depth == 0
-        self.warnings: list[DefinitionWarning] = []
 
     def default_faults(self) -> Iterator[Fault]:
         """Yield the faults of `step_defaults`."""
@@ -69,7 +75,7 @@ class SubWorkflowRules:
             yield Fault(("body", "config", "step_defaults", TaskType.SUBWORKFLOW, SUB_DEFINITION), message, "bad_field")
 
     def faults(self, step: PartialStep, loc: Loc) -> Iterator[Fault]:
-        """Yield the faults of the step at *loc*. Collect its warnings."""
+        """Yield the faults of the step at *loc*."""
         for index, mapping in enumerate(step.input_mappings or ()):
             if mapping is not None and not mapping.to_field.startswith(f"{INPUTS}."):
                 message = f"A mapping gives an input of the sub-workflow: write {INPUTS}.NAME"
@@ -95,12 +101,10 @@ class SubWorkflowRules:
         faults, warnings = self._check(with_origin(definition), _passed_inputs(step))
         for fault in faults:
             yield Fault((*place, *fault.loc[1:]), fault.msg, fault.type)
-        self.warnings += [DefinitionWarning((*place, *each.loc[1:]), each.msg, each.type) for each in warnings]
+        self._warn(DefinitionWarning((*place, *each.loc[1:]), each.msg, each.type) for each in warnings)
         if self._warns_of_silence:
             message = "No webhook asks for this: a sub-workflow sends its own, if its definition has a webhook_url"
-            self.warnings += [
-                DefinitionWarning(each, message, "no_webhook") for each in _silent_waits(definition, place)
-            ]
+            self._warn(DefinitionWarning(each, message, "no_webhook") for each in _silent_waits(definition, place))
 
 
 def _silent_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc]:

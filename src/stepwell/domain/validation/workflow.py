@@ -265,7 +265,7 @@ def _rule_faults(
     waits = WaitRules(defaults, config.get("workflow_timeout_s"), checks.now)
     items = ItemRules(parts.graph, expressions, outputs.refusal)
     check = partial(_check_nested, catalog, expressions, checks.handling, checks.now, depth + 1)
-    below = SubWorkflowRules(defaults, depth, check, has_webhook=webhook_url is not None)
+    below = SubWorkflowRules(defaults, depth, check, checks.add_warnings, has_webhook=webhook_url is not None)
     yield from below.default_faults()
     for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
         loc: Loc = ("body", "steps", position)
@@ -296,7 +296,6 @@ def _rule_faults(
         yield from provider_faults(step, known, catalog, loc)
         yield from files.faults(step, loc, checked.places)
         yield from checks.faults(step, loc)
-    checks.add_warnings(below.warnings)
     yield from checks.last_faults()
 
 
