@@ -24,7 +24,6 @@ from stepwell.domain.validation.item_rules import known_count
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 
 _OPEN: Final = (StepStatus.PENDING, StepStatus.RUNNING)
-_STOPPED: Final = frozenset({WorkflowStatus.PAUSED, WorkflowStatus.FAILED})
 
 
 class ExistingChild(Struct, frozen=True):
@@ -205,7 +204,7 @@ def _followers(run: Run, positions: Iterable[int], verb: DryRunVerb, status: Wor
 def _continued(run: Run, positions: Iterable[int]) -> list[ExistingChild]:
     """Return the sub-workflows that the next attempts at their steps or items continue."""
     waiting = (unit for unit in _units(run, positions) if unit.status in _OPEN and not run.has_attempt(unit.position))
-    return _existing(run, waiting, "resume", _STOPPED)
+    return _existing(run, waiting, "resume", [WorkflowStatus.FAILED])
 
 
 def _cancelled_children(run: Run, decision: Decision) -> list[ExistingChild]:
