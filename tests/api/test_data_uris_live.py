@@ -101,6 +101,28 @@ async def test_all_known_inputs_of_steps_and_defaults_are_stored_and_the_same_by
     }
 
 
+async def test_data_uris_of_sub_workflows_become_uploads_before_these_are_created(api: Service) -> None:
+    one, two = (uri(image(number)) for number in (6, 7))
+    inner: dict[str, Any] = {"name": "inner", "steps": [{"id": "c", "task_type": "IMAGE_ADJUSTER"}]}
+    inner["config"] = {"step_defaults": {"IMAGE_ADJUSTER": {"base_image_url": two}}}
+    outer = {"name": "outer", "steps": [adjust(one), sub_workflow(inner)]}
+    created = await api.create(sub_workflow(outer), origin_tenant_id="nested")
+    async with api.as_tenant("nested") as owner:
+        paths = {each["path"] for each in await uploads_of(owner) if each["path"].endswith("base_image_url.png")}
+    ended = await api.until_ended(created["id"])
+    assert ended["status"] == "COMPLETED", ended["errors"]
+    definition = config_of(ended)["workflow"]
+    first = definition["steps"][0]["config"]["base_image_url"]
+    defaults = definition["steps"][1]["config"]["workflow"]["config"]["step_defaults"]
+    assert {first, defaults["IMAGE_ADJUSTER"]["base_image_url"]} == paths
+    child = await api.get(ended["steps"][0]["result"]["workflow_id"])
+    assert config_of(child)["base_image_url"] == first
+
+
+def sub_workflow(definition: dict[str, Any]) -> dict[str, Any]:
+    return {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": definition}}
+
+
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'>" + b" " * 5_000 + b"</svg>"
 
 

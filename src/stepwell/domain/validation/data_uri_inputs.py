@@ -1,7 +1,8 @@
 """The large data URIs in a definition: in the inputs `*_url` and `*_urls` that Stepwell knows.
 
-The configs of steps and `step_defaults` are searched. Other inputs pass through to providers as they are, and so do
-the `messages` of LLM_INTERACTION. A data URI with an expression isn't known yet.
+The configs of steps and `step_defaults` are searched, also in definitions of sub-workflows, so that these store each
+file once. Other inputs pass through to providers as they are, and so do the `messages` of LLM_INTERACTION. A data URI
+with an expression isn't known yet.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from stepwell.contract.definition import CreateWorkflow
 from stepwell.contract.enums import TaskType
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE
-from stepwell.domain.mapping.templates import OPENING
+from stepwell.domain.mapping.templates import OPENING, SUB_DEFINITION
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.file_inputs import FILE_INPUTS, MESSAGES
 
@@ -50,12 +51,30 @@ def large_data_uris(request: CreateWorkflow) -> list[DataUriInput]:
     """Return the large data URIs of a valid definition."""
     found: list[DataUriInput] = []
     for position, step in enumerate(request.steps):
-        found += _in_config(step.config, _NAMES[step.task_type], ("body", "steps", position, "config"))
-    defaults = request.config.get("step_defaults")
-    for key, config in defaults.items() if isinstance(defaults, dict) else ():
-        names = _ALL_NAMES if key == EVERY_TYPE else _NAMES[TaskType(key)]
-        found += _in_config(config or {}, names, ("body", "config", "step_defaults", key))
+        found += _in_step(step.task_type, step.config, ("body", "steps", position, "config"))
+    found += _in_defaults(request.config, ("body", "config"))
     return found
+
+
+def _in_step(task_type: str, config: dict[str, Any], loc: Loc) -> Iterator[DataUriInput]:
+    yield from _in_config(config, _NAMES[task_type], loc)
+    definition = config.get(SUB_DEFINITION) if task_type == TaskType.SUBWORKFLOW else None
+    if isinstance(definition, dict):
+        yield from _in_definition(definition, (*loc, SUB_DEFINITION))
+
+
+def _in_definition(definition: dict[str, Any], loc: Loc) -> Iterator[DataUriInput]:
+    """Yield those of the valid definition of a sub-workflow."""
+    for position, step in enumerate(definition["steps"]):
+        yield from _in_step(step["task_type"], step.get("config") or {}, (*loc, "steps", position, "config"))
+    yield from _in_defaults(definition.get("config") or {}, (*loc, "config"))
+
+
+def _in_defaults(config: dict[str, Any], loc: Loc) -> Iterator[DataUriInput]:
+    defaults = config.get("step_defaults")
+    for key, each in defaults.items() if isinstance(defaults, dict) else ():
+        names = _ALL_NAMES if key == EVERY_TYPE else _NAMES[TaskType(key)]
+        yield from _in_config(each or {}, names, (*loc, "step_defaults", key))
 
 
 def _in_config(config: dict[str, Any], names: tuple[str, ...], loc: Loc) -> Iterator[DataUriInput]:
