@@ -208,6 +208,14 @@ def test_the_expressions_of_a_step_and_of_a_definition_are_bounded() -> None:
     assert faults(of_definition) == [(("steps", 50, "config", "x", 0), "too_many_expressions")]
 
 
+def test_expressions_that_never_end_are_bounded_too() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        lenient(body(join("a", config={"x": ["${"] * 1_001})))
+    assert [(fault.loc[1:], fault.type) for fault in caught.value.faults] == [
+        (("steps", 0, "config"), "too_many_expressions")
+    ]
+
+
 def test_a_file_that_an_expression_names_is_not_checked_before_it_is_known() -> None:
     config = {"base_image_url": "${inputs.photo}", "prompt": "x"}
     assert plan(body(refine("r", config=config))).evaluates

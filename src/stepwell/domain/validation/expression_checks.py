@@ -204,6 +204,8 @@ class ExpressionChecks:
         try:
             template = parse_template(literal)
         except TemplateError as error:
+            if not self._may_have_more([TemplateExpression("", error.start, error.start)], place, found):
+                return literal
             self._report(found, place, f"{error}; {_HINT}", "bad_expression")
             if not self._is_lenient:
                 found.places[place] = True
