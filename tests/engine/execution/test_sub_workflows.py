@@ -121,6 +121,24 @@ async def test_a_sub_workflow_that_fails_fails_its_step_and_resume_continues_it(
     assert [call.step_id for call in provider.calls] == ["a", "b", "b"]
 
 
+async def test_a_look_at_a_sub_workflow_before_it_is_resumed_ends_nothing(
+    memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
+) -> None:
+    """All are looked at whenever messages may have got lost."""
+    provider.plan("a", Fail(retryable=False), Succeed({"n": 1}))
+    async with serving(memory, tmp_path, provider, exclusive=False) as service:
+        created = await service.create(runs(scripted_step("a")))
+        assert (await service.until_ended(created["id"]))["status"] == "FAILED"
+        await eventually(lambda: bool(memory.tables.command_listeners), "the service hears messages")
+        (listener,) = memory.tables.command_listeners.values()
+        await service.verb(created["id"], "resume")
+        async with asyncio.timeout(20):
+            while (await service.get(created["id"]))["status"] == "RUNNING":
+                listener.resubscribed()
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED", ended["errors"]
+
+
 @pytest.mark.parametrize("is_parked", [False, True])
 async def test_cancel_reaches_the_sub_workflow(
     service: Service, clock: ManualClock, provider: ScriptedProvider, *, is_parked: bool

@@ -45,13 +45,16 @@ class ChildAttempts:
         if task.sent is None:
             control.report(Sending(task.position, task.id, Sent("", "", self._clock.now())))
             await control.flushed()
-        self._follower.add(parent, child_id, ChildCheck(task.position, task.id))
-        is_new = bundle is not None and await self._inserter.insert(bundle, task.id)
+        is_new, check = False, ChildCheck(task.position, task.id)
+        if bundle is not None:
+            self._follower.add(parent, child_id, check)  # it may end before this process knows that it is stored
+            is_new = await self._inserter.insert(bundle, task.id)
         if not is_new and child_id != task.id:
-            await self._continue(child_id, task.id)
+            await self._continue(child_id, task.id)  # followed only then: before, it has the end of an earlier attempt
         control.report(Submitted(task.position, task.id, str(child_id), {}))
         if not is_new:
-            self._follower.child_ended(parent_id, child_id)
+            self._follower.add(parent, child_id, check)
+            self._follower.check(parent, child_id, check)
 
     async def stop(self, parent_id: UUID, task: Task) -> FollowUpEnded:
         """Stop the sub-workflow of an abandoned attempt. Return what became of it.
