@@ -1,6 +1,6 @@
 """Sub-workflows as they are stored: their places, the results of storing them, and lists of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 from uuid import UUID
@@ -37,6 +37,15 @@ class ParentLink(Struct, frozen=True):
     item: int | None
     root_id: UUID
     depth: int = 1
+
+
+class ChildStatuses(Struct, frozen=True):
+    """The statuses of sub-workflows that aren't deleted, by id, and how many ends are counted in the row of their
+    parent at the same moment.
+    """
+
+    statuses: Mapping[UUID, WorkflowStatus]
+    ends: int
 
 
 class ChildInsertion(Enum):

@@ -27,7 +27,7 @@ class WorkflowState(Struct):
 
     `wake_at` is None unless the workflow is parked: it only waits, and has no owner. It then needs a process at that
     time, or never (`NEVER`) unless something from outside wakes it. `child_ends_seen` is how many ends of sub-workflows
-    were counted when it was loaded. `parent_id` and `depth`, the number of its ancestors, never change: they are None
+    its process has seen. `parent_id` and `depth`, the number of its ancestors, never change: they are None
     and 0 unless it is a sub-workflow.
     """
 

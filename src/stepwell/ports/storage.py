@@ -7,7 +7,7 @@ from uuid import UUID
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.contract.tasks import Output
-from stepwell.domain.child_records import ChildInsertion, ChildRecords, ParentAttempt
+from stepwell.domain.child_records import ChildInsertion, ChildRecords, ChildStatuses, ParentAttempt
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
 from stepwell.domain.lifecycle.decision import Decision
@@ -75,6 +75,9 @@ class WorkflowStore(Protocol):
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, WorkflowStatus]:
         """Return the statuses of those of the workflows that aren't deleted."""
+
+    async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
+        """Return what `statuses` returns, and how many ends of sub-workflows are counted in the row of the parent."""
 
     async def results(
         self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]

@@ -9,7 +9,7 @@ from msgspec import UnsetType, json, structs
 
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.artifacts import named_tasks
-from stepwell.domain.child_records import ChildInsertion, ParentAttempt
+from stepwell.domain.child_records import ChildInsertion, ChildStatuses, ParentAttempt
 from stepwell.domain.errors import Forbidden, ResultTooLarge, StillRunning
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision, copy_of
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
@@ -105,6 +105,10 @@ class MemoryWorkflowStore:
         await self._tables.round_trip()
         rows = [row for each in workflow_ids if (row := self._tables.find(scope, each)) is not None]
         return {row.record.id: row.record.status for row in rows if row.record.state.deleted_at is None}
+
+    async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
+        statuses, parent = await self.statuses(scope, child_ids), self._tables.find(scope, parent_id)
+        return ChildStatuses(statuses, 0 if parent is None else parent.child_ends)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         await self._tables.round_trip()

@@ -18,6 +18,7 @@ import pytest
 from stepwell.domain.errors import UploadsGone
 from stepwell.domain.feature_level import ITEMS_LEVEL
 from stepwell.domain.lifecycle.peer_commands import ClientVerb
+from stepwell.domain.model import NEVER
 from stepwell.domain.setting_values import Networks
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_workflow
@@ -42,7 +43,7 @@ from support.providers.scripted import (
     scripted_step,
 )
 from support.service.live_service import Service, serving, statuses_of, step_of
-from support.workflows.delays import in_memory
+from support.workflows.delays import in_memory, state_of
 from support.workflows.sub_workflows import child_of, runs
 
 WORKFLOWS = "/api/v1/workflows/"
@@ -182,6 +183,20 @@ async def test_the_end_of_a_sub_workflow_brings_its_parked_parent_back(
     await provider.until_called("a")
     await park(service, created["id"], clock)
     provider.release("a")
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+
+
+async def test_a_parent_that_has_seen_an_end_stays_parked_until_the_next_one(
+    service: Service, clock: ManualClock, provider: ScriptedProvider
+) -> None:
+    provider.default = Hang()
+    created = await service.create(runs(scripted_step("a")), runs(scripted_step("b"), step_id="other"))
+    await eventually(lambda: len(provider.calls) == 2, "both run")
+    provider.release("a")
+    await service.until(created["id"], lambda workflow: statuses_of(workflow)["sub"] == "COMPLETED")
+    await park(service, created["id"], clock)
+    assert state_of(service, created["id"]).wake_at == NEVER
+    provider.release("b")
     assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 

@@ -225,6 +225,11 @@ async def test_the_statuses_of_sub_workflows_are_read_together(stored: Stored) -
     assert await stored.workflow_store.statuses(EVERY_TENANT, ids) == statuses
     assert await stored.workflow_store.statuses(TenantScope("t"), ids) == statuses
     assert await stored.workflow_store.statuses(TenantScope("u"), ids) == {}
+    for scope in (EVERY_TENANT, TenantScope("t")):
+        found = await stored.workflow_store.child_statuses(scope, parent.workflow_id, ids)
+        assert (found.statuses, found.ends) == (statuses, 2)
+    hidden = await stored.workflow_store.child_statuses(TenantScope("u"), parent.workflow_id, ids)
+    assert (hidden.statuses, hidden.ends) == ({}, 0)
 
 
 async def test_lists_have_sub_workflows_only_if_they_are_asked_for(stored: Stored) -> None:

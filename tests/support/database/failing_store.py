@@ -10,7 +10,7 @@ from uuid import UUID
 
 from stepwell.app import Database, DatabaseSource
 from stepwell.contract.enums import ProviderType, WorkflowStatus
-from stepwell.domain.child_records import ChildInsertion, ParentAttempt
+from stepwell.domain.child_records import ChildInsertion, ChildStatuses, ParentAttempt
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.records import AdmissionResult, LoadedWorkflow, NewWorkflow, UnparkedWorkflows, WaitingCount
@@ -122,6 +122,10 @@ class FailingStore:
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, WorkflowStatus]:
         await self.status_reads.wait()
         return await self.inner.statuses(scope, workflow_ids)
+
+    async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
+        await self.status_reads.wait()
+        return await self.inner.child_statuses(scope, parent_id, child_ids)
 
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
         before(self.loads.popleft() if self.loads else None)

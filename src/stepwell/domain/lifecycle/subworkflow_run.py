@@ -58,6 +58,14 @@ class SubworkflowRun(ItemRun):
     def has_children(self) -> bool:
         return bool(self._children)
 
+    def saw_child_ends(self, number: int) -> None:
+        """Record that this run knows of the first *number* ends of sub-workflows that are counted.
+
+        While an attempt needs a process, its sub-workflow may be one that nobody has read. So nothing is recorded then.
+        """
+        if not self._has_attempts:
+            self.state.child_ends_seen = max(self.state.child_ends_seen, number)
+
     @property
     def _has_attempts(self) -> bool:
         return len(self._tracker.running) > len(self._children) or bool(self._not_followed)

@@ -1,6 +1,7 @@
 """Pauses and resumes sub-workflows with their parents, and reports their ends. It reads their stored statuses."""
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -9,9 +10,10 @@ import structlog
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from stepwell.contract.enums import TERMINAL_STATUSES, WorkflowStatus
+from stepwell.contract.enums import TERMINAL_STATUSES, TaskPhase, WorkflowStatus
 from stepwell.domain.lifecycle.effects import PauseOrResumeChild
 from stepwell.domain.lifecycle.inputs import SERVICE, AttemptFailed, ChildFollowed, Pause, Succeeded
+from stepwell.domain.lifecycle.subworkflow_run import SubworkflowRun
 from stepwell.domain.model import Task
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
@@ -102,7 +104,13 @@ class ChildFollower(WorkflowListener):
     async def _run(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> None:
         while followed.to_do:
             page = {child_id: followed.to_do.pop(child_id) for child_id in list(followed.to_do)[:_PAGE]}
-            statuses = await self._children.statuses(list(page))
+            asked = list(dict.fromkeys([*page, *followed.open]))[:_PAGE]  # to know of all ends, the statement reads all
+            found = await self._children.statuses_below(parent.workflow_id, asked)
+            statuses = found.statuses
+            # While an attempt runs here, its sub-workflow may be none of those whose statuses were read.
+            reads_all = not parent.attempts and followed.open.keys() <= set(asked)
+            ended = {each for each in asked if statuses.get(each) in TERMINAL_STATUSES}
+            self._add_ended(parent, followed, ended - page.keys())
             for child_id, check in page.items():
                 if (input_ := await self._safe_input(parent, child_id, check, statuses.get(child_id))) is None:
                     followed.to_do.setdefault(child_id, check)
@@ -113,6 +121,19 @@ class ChildFollower(WorkflowListener):
                     followed.open.pop(child_id, None)
                 self._scheduler.apply(parent, input_)
                 await asyncio.sleep(0)
+            if reads_all and not followed.to_do and isinstance(parent.run, SubworkflowRun):
+                parent.run.saw_child_ends(found.ends)
+
+    def _add_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, ended: Iterable[UUID]) -> None:
+        """Check sub-workflows that have ended, too. Forget those whose attempts were given up."""
+        for child_id in ended:
+            if (known := followed.open.get(child_id)) is None:
+                continue
+            task = parent.run.open_task(known.position)
+            if task is None or task.id != known.task_id:
+                del followed.open[child_id]
+            elif task.phase is TaskPhase.SUBMITTED:
+                followed.to_do.setdefault(child_id, ChildCheck(known.position, known.task_id))
 
     def _task_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, task: asyncio.Task[None]) -> None:
         followed.task = None

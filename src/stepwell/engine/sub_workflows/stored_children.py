@@ -9,6 +9,7 @@ import structlog
 from anyio import sleep
 
 from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.domain.child_records import ChildStatuses
 from stepwell.domain.errors import InvalidTransition, NotFound, TooManyRequests, Unavailable
 from stepwell.domain.lifecycle.inputs import SERVICE, Resume
 from stepwell.domain.lifecycle.peer_commands import ClientVerb
@@ -51,6 +52,10 @@ class StoredChildren:
     async def statuses(self, ids: Sequence[UUID]) -> Mapping[UUID, WorkflowStatus]:
         """Return the statuses of those that exist and aren't deleted."""
         return await until_available(partial(self._store.statuses, EVERY_TENANT, ids))
+
+    async def statuses_below(self, parent_id: UUID, ids: Sequence[UUID]) -> ChildStatuses:
+        """Return the statuses of sub-workflows of the parent, and how many ends are counted there."""
+        return await until_available(partial(self._store.child_statuses, EVERY_TENANT, parent_id, ids))
 
     async def status(self, child_id: UUID) -> WorkflowStatus | None:
         """Return the status; None if it doesn't exist or is deleted."""

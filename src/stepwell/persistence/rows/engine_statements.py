@@ -277,6 +277,12 @@ SELECT id, status FROM workflows
 WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text)
 """
 
+# `STATUSES` with the parent $4, of which only `child_ends` counts.
+CHILD_STATUSES: Final = """
+SELECT id, status, child_ends, id <> $4 AND deleted_at IS NULL AS is_child FROM workflows
+WHERE id = ANY($1::uuid[] || $4::uuid) AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text)
+"""
+
 # If no process runs a workflow, two processes may write versions with the same number. Their times distinguish them.
 VERSION_COLUMNS: Final = ("owner", "epoch", "last_event", "updated_at")
 VERSIONS: Final = f"SELECT id, {', '.join(VERSION_COLUMNS)} FROM workflows WHERE id = ANY($1::uuid[])"  # noqa: S608

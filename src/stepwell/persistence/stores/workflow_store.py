@@ -12,7 +12,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from stepwell.contract.enums import ProviderType, WorkflowStatus
-from stepwell.domain.child_records import ChildInsertion, ParentAttempt
+from stepwell.domain.child_records import ChildInsertion, ChildStatuses, ParentAttempt
 from stepwell.domain.errors import Forbidden, ResultTooLarge
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.unclean_ends import UNCLEAN_ENDS
@@ -96,6 +96,13 @@ class PostgresWorkflowStore:
         async with self._turn():
             rows = await self._pool.fetch(sql.STATUSES, list(workflow_ids), scope.every, scope.tenant)
         return {row["id"]: WorkflowStatus(row["status"]) for row in rows}
+
+    @unavailable_in_outage
+    async def child_statuses(self, scope: TenantScope, parent_id: UUID, child_ids: Collection[UUID]) -> ChildStatuses:
+        async with self._turn():
+            rows = await self._pool.fetch(sql.CHILD_STATUSES, list(child_ids), scope.every, scope.tenant, parent_id)
+        statuses = {row["id"]: WorkflowStatus(row["status"]) for row in rows if row["is_child"]}
+        return ChildStatuses(statuses, sum(row["child_ends"] for row in rows if row["id"] == parent_id))
 
     @unavailable_in_outage
     async def load(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow | None:
