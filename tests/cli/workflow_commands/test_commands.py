@@ -112,6 +112,16 @@ class TestList:
         counts = shell("ls", "--name", name, "--counts", "--json").json
         assert (counts["counts"]["PENDING"], counts["total"]) == (3, 3)
 
+    def test_sub_workflows_are_listed_on_demand(self, shell: CommandLine) -> None:
+        name = str(uuid4())
+        below = {"name": f"{name} below", "steps": [{"id": "x", "task_type": "PASSTHROUGH"}]}
+        step = {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": below}}
+        above = {"name": f"{name} above", "origin_instance": "tests", "steps": [step]}
+        assert shell("submit", "-", "--wait", stdin=text_of(above)).code == 0
+        assert [each["name"] for each in shell("ls", "--name", name, "--json").lines] == [f"{name} above"]
+        every = shell("ls", "--name", name, "--include-children", "--json").lines
+        assert [each["name"] for each in every] == [f"{name} below", f"{name} above"]
+
     def test_a_table_shows_the_ends_of_ids_without_colours(self, shell: CommandLine) -> None:
         name = str(uuid4())
         workflow_id = submitted(shell, "--no-start", name=name)

@@ -89,6 +89,7 @@ def plan(context: "CommandContext", file: IO[bytes], values: tuple[str, ...]) ->
 @click.option("--origin-reference", help="The caller's reference.")
 @click.option("--created-after", metavar="TIME", help="Like 2026-01-31 or 2026-01-31T12:00:00Z.")
 @click.option("--created-before", metavar="TIME", help="In local time, without an offset.")
+@click.option("--include-children", is_flag=True, help="Sub-workflows, too.")
 @click.option("--include-deleted", is_flag=True, help="Deleted workflows, too.")
 @click.option("--order", type=click.Choice(list(_ORDERS)), default="newest", show_default=True, help="Which are first.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="The most to list.")
