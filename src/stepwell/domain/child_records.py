@@ -1,4 +1,4 @@
-"""Sub-workflows as they are stored: their places, the results of storing them, and lists of them."""
+"""Records of stored sub-workflows: their places below their parents, the results of inserts, and lists."""
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
@@ -52,7 +52,8 @@ class ChildInsertion(Enum):
     """The result of storing a sub-workflow.
 
     NEW: it is stored. STORED: it was stored before. LOST: the caller doesn't own the parent any more, or the attempt
-    has ended. Else its root may have no more: TOO_MANY sub-workflows, TOO_MANY_STEPS of them, or TOO_LARGE definitions.
+    has ended. The others mean that a limit of its root is reached: TOO_MANY sub-workflows, TOO_MANY_STEPS of these, or
+    TOO_LARGE definitions.
     """
 
     NEW = auto()

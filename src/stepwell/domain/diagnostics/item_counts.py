@@ -2,8 +2,8 @@
 
 What must hold:
 - No run has more items than `most`, because the price of a plan is computed from it.
-- Nothing is evaluated here. A source is read if it is a path into `inputs` or to the result of another step, perhaps
-  with one filter or projection. Any other source may give from none to all items that a step may have.
+- Nothing is evaluated here. A source is understood if it is a path into `inputs` or to the result of another step,
+  perhaps with one filter or projection. Any other source counts as 0 to `MAX_ITEMS` items.
 """
 
 import re
@@ -33,7 +33,7 @@ _SOURCE = re.compile(rf"({_NAME})((?:\.{_NAME})*)(\[(?:\*|\?[^\[\]]*)\](?:\.{_NA
 def item_counts(planned: ValidatedWorkflow, order: Sequence[int]) -> dict[int, PlannedCount]:
     """Return the least and the highest number of items of each step that has items, by position.
 
-    In *order*, each position stands behind those that its step depends on.
+    *order* has the positions of all steps, each after those that its step depends on.
     """
     counts = dict[int, PlannedCount]()
     positions = {step.step_id: step.position for step in planned.steps}
@@ -49,7 +49,7 @@ def item_counts(planned: ValidatedWorkflow, order: Sequence[int]) -> dict[int, P
 def _of_source(
     planned: ValidatedWorkflow, for_each: ForEach, positions: Mapping[str, int], counts: Mapping[int, PlannedCount]
 ) -> PlannedCount:
-    """Return how many items a source gives that isn't a list or a number."""
+    """Return how many items come from a source that the definition only names: an input, or the result of a step."""
     if for_each.from_step is not None and for_each.transform is not None:
         return _UNKNOWN
     if (read := _SOURCE.fullmatch(_text(for_each))) is None:

@@ -215,9 +215,9 @@ def _price(steps: Sequence[PlannedStep], currency: str) -> PlannedPrice:
 
 
 def _highest(prices: Sequence[_ItemPrice]) -> float:
-    """Return the highest sum of the prices. Of the items, the dearest ones count that may exist together.
+    """Return the highest sum of the prices. Of all items, the dearest `MAX_WORKFLOW_ITEMS` count.
 
-    These may be only those that the run knows, because a condition may skip the steps whose number of items is known.
+    A known number of items takes no precedence over an unknown one, because a condition may skip the step that has it.
     """
     total, left = 0.0, MAX_WORKFLOW_ITEMS
     for price in sorted(prices, key=lambda price: -price.amount):

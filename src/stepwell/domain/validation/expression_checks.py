@@ -125,150 +125,150 @@ class ExpressionChecks:
         if own is None and step.condition is None and step.repeat is None and step.for_each is None:
             return _NO_EXPRESSIONS
         loc: Loc = ("body", "steps", position)
-        found, changed, for_each = _Found(waits=step.task_type in WAITS_OF), None, None
+        findings, changed, for_each = _Findings(waits=step.task_type in WAITS_OF), None, None
         if step.condition is not None:
-            self._check_condition(step.condition, (*loc, "when"), found)
+            self._check_condition(step.condition, (*loc, "when"), findings)
         if step.repeat is not None:
-            self._check_repeat(step.repeat, (*loc, "repeat"), found)
+            self._check_repeat(step.repeat, (*loc, "repeat"), findings)
         if step.for_each is not None:
-            for_each = self._check_items(step.for_each.valid, (*loc, "for_each"), found)
-            found.item = step.for_each.valid.as_ or ITEM
+            for_each = self._check_items(step.for_each.valid, (*loc, "for_each"), findings)
+            findings.item = step.for_each.valid.as_ or ITEM
         if own is not None:
-            changed = self._check_texts(own, (*loc, "config"), found)
+            changed = self._check_texts(own, (*loc, "config"), findings)
         return CheckedExpressions(
             None if changed is None else {**(step.config or {}), **changed},
             for_each,
             evaluates=True,
-            places=found.places,
-            sources=found.sources,
-            outputs=found.outputs,
-            faults=found.faults,
-            warnings=found.warnings,
+            places=findings.places,
+            sources=findings.sources,
+            outputs=findings.outputs,
+            faults=findings.faults,
+            warnings=findings.warnings,
         )
 
-    def _check_condition(self, text: str, place: Loc, found: "_Found") -> None:
-        if (expression := self._whole("A condition", text, place, found)) is not None:
-            self._check_expression(expression, place, found)
+    def _check_condition(self, text: str, place: Loc, findings: "_Findings") -> None:
+        if (expression := self._whole_expression("A condition", text, place, findings)) is not None:
+            self._check_expression(expression, place, findings)
 
-    def _check_repeat(self, repeat: Repeat, loc: Loc, found: "_Found") -> None:
+    def _check_repeat(self, repeat: Repeat, loc: Loc, findings: "_Findings") -> None:
         """Check the expressions of *repeat*, which read the result of their own step."""
         for name, text in (("until", repeat.until), ("best", repeat.best)):
             place = (*loc, name)
-            if text is None or self._whole(name, text, place, found) is None:
+            if text is None or self._whole_expression(name, text, place, findings) is None:
                 continue
             if (why := self._expressions.analyse(text).fault) is not None:
                 why = why.removesuffix(WRITE_A_FIELD)
-                message = f"{_shown(text)}: {why}{self._advice(text, why)}"
-                found.faults.append(Fault(place, message, "bad_expression"))
+                message = f"{_shortened(text)}: {why}{self._advice(text, why)}"
+                findings.faults.append(Fault(place, message, "bad_expression"))
 
-    def _check_items(self, items: ForEach, loc: Loc, found: "_Found") -> ForEach | None:
+    def _check_items(self, items: ForEach, loc: Loc, findings: "_Findings") -> ForEach | None:
         """Check the source of items. Return it with each literal `${` escaped; None if it is equal."""
         if items.from_step is not None and items.from_step in self._all_ids:
-            found.sources.setdefault(items.from_step, (*loc, "from_step"))
+            findings.sources.setdefault(items.from_step, (*loc, "from_step"))
         source = {"items": items.items, "count": items.count}
-        changed = self._check_texts(source, loc, found) if may_have_expressions(source) else None
+        changed = self._check_texts(source, loc, findings) if may_have_expressions(source) else None
         return None if changed is None else structs.replace(items, **changed)
 
-    def _whole(self, what: str, text: str, place: Loc, found: "_Found") -> TemplateExpression | None:
+    def _whole_expression(self, what: str, text: str, place: Loc, findings: "_Findings") -> TemplateExpression | None:
         """Return *text* as one whole expression; None if it isn't one, which is a fault."""
         expression = TemplateExpression(text, 0, len(text))
         if text.lstrip().startswith(OPENING):
             message = f"{what} is one whole expression: write it without {OPENING} and }}"
-            found.faults.append(Fault(place, message, "bad_expression"))
+            findings.faults.append(Fault(place, message, "bad_expression"))
             return None
-        return expression if self._may_have_more([expression], place, found) else None
+        return expression if self._count([expression], place, findings) else None
 
-    def _check_texts(self, config: Mapping[str, Any], loc: Loc, found: "_Found") -> JsonObject | None:
+    def _check_texts(self, config: Mapping[str, Any], loc: Loc, findings: "_Findings") -> JsonObject | None:
         """Check the texts in *config*. Return it with each literal `${` escaped; None if it is equal."""
         literal = dict[tuple[str | int, ...], str]()
         for number, text in enumerate(texts_of(config), 1):
             if self._expressions.places_left < 0:  # which is a fault already
                 break
             place = (*loc, *(printable_key(part) if isinstance(part, str) else part for part in text.place))
-            if (changed := self._check(text, place, found)) != text.text:
+            if (changed := self._check(text, place, findings)) != text.text:
                 literal[text.place] = changed
-            if number > MAX_STEP_EXPRESSIONS or found.is_full:
+            if number > MAX_STEP_EXPRESSIONS or findings.is_full:
                 limit = f"{MAX_STEP_EXPRESSIONS:,} expressions, of {MAX_STEP_CHARACTERS:,} characters together"
-                found.faults.append(Fault(loc, f"A step has at most {limit}", "too_many_expressions"))
+                findings.faults.append(Fault(loc, f"A step has at most {limit}", "too_many_expressions"))
                 break
         return with_values(config, literal) if literal else None
 
-    def _check(self, text: ConfigText, place: Loc, found: "_Found") -> str:
+    def _check(self, text: ConfigText, place: Loc, findings: "_Findings") -> str:
         """Check one text. Return it with each literal `${` escaped."""
-        if place[3:] == ("config", TIMEOUT) and not found.waits:
-            found.places[place] = True
+        if place[3:] == ("config", TIMEOUT) and not findings.waits:
+            findings.places[place] = True
             message = f"{TIMEOUT} can't have an expression: it is needed before the step's inputs are known"
-            found.faults.append(Fault(place, message, "bad_expression"))
+            findings.faults.append(Fault(place, message, "bad_expression"))
             return text.text
         literal = text.text
         try:
             template = parse_template(literal)
         except TemplateError as error:
-            if not self._may_have_more([TemplateExpression("", error.start, error.start)], place, found):
+            if not self._count([TemplateExpression("", error.start, error.start)], place, findings):
                 return literal
-            self._report(found, place, f"{error}; {_HINT}", "bad_expression")
+            self._report(findings, place, f"{error}; {_HINT}", "bad_expression")
             if not self._is_lenient:
-                found.places[place] = True
+                findings.places[place] = True
                 return literal
             literal = escaped_from(literal, error.start)
             template = parse_template(literal)
-        return self._check_template(template, literal, place, found)
+        return self._check_template(template, literal, place, findings)
 
-    def _check_template(self, template: Template, literal: str, place: Loc, found: "_Found") -> str:
-        if not self._may_have_more(template.expressions, place, found):
+    def _check_template(self, template: Template, literal: str, place: Loc, findings: "_Findings") -> str:
+        if not self._count(template.expressions, place, findings):
             return literal
-        faulty = [each for each in template.expressions if not self._check_expression(each, place, found, _HINT)]
+        faulty = [each for each in template.expressions if not self._check_expression(each, place, findings, _HINT)]
         if len(faulty) < len(template.expressions) or (faulty and not self._is_lenient):
-            found.places[place] = template.is_expression
+            findings.places[place] = template.is_expression
         return with_literal(literal, faulty) if self._is_lenient else literal
 
-    def _may_have_more(self, expressions: Sequence[TemplateExpression], place: Loc, found: "_Found") -> bool:
-        """Count *expressions*. Return whether the definition may have so many."""
+    def _count(self, expressions: Sequence[TemplateExpression], place: Loc, findings: "_Findings") -> bool:
+        """Count *expressions* for the limits. Return False, and add a fault, if the definition has too many."""
         self._expressions.places_left -= len(expressions)
         if self._expressions.places_left < 0:
             message = f"A definition has at most {MAX_EXPRESSIONS:,} expressions, nested ones included"
-            found.faults.append(Fault(place, message, "too_many_expressions"))
+            findings.faults.append(Fault(place, message, "too_many_expressions"))
             return False
-        found.count(expressions)
+        findings.count(expressions)
         return True
 
     def _check_expression(
-        self, expression: TemplateExpression, place: Loc, found: "_Found", hint: str | None = None
+        self, expression: TemplateExpression, place: Loc, findings: "_Findings", hint: str | None = None
     ) -> bool:
         """Check one expression, and return whether it is valid. It can be escaped if there is a *hint* how."""
-        if (refusal := self._refusal(expression, found)) is not None:
+        if (refusal := self._refusal(expression, findings)) is not None:
             message, type_ = refusal
             if hint is None:
-                found.faults.append(Fault(place, message, type_))
+                findings.faults.append(Fault(place, message, type_))
             else:
-                self._report(found, place, f"{message}; {hint}", type_)
+                self._report(findings, place, f"{message}; {hint}", type_)
             return False
-        self._warn_of_null(expression, place, found)
-        found.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
+        self._warn_of_null(expression, place, findings)
+        findings.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
         return True
 
-    def _refusal(self, expression: TemplateExpression, found: "_Found") -> tuple[str, str] | None:
+    def _refusal(self, expression: TemplateExpression, findings: "_Findings") -> tuple[str, str] | None:
         """Return message and type of the fault of *expression*; None if it is valid."""
         checked = self._expressions.analyse(expression.text)
         if checked.fault is not None:
             why = checked.fault.removesuffix(WRITE_A_FIELD)
-            return f"{_shown(expression.text)}: {why}{self._advice(expression.text, why)}", "bad_expression"
+            return f"{_shortened(expression.text)}: {why}{self._advice(expression.text, why)}", "bad_expression"
         if checked.null_part is not None:
-            return f"{_shown(expression.text)}: {checked.null_part}", "bad_expression"
-        if ITEM in checked.names and found.item is None:
+            return f"{_shortened(expression.text)}: {checked.null_part}", "bad_expression"
+        if ITEM in checked.names and findings.item is None:
             return f"{ITEM} has a value only in the config of a step with for_each", "unknown_step"
         for name in sorted(checked.names - RESERVED):
             if name not in self._ids:
-                own = (INPUTS, WORKFLOW) if found.item is None else (INPUTS, WORKFLOW, ITEM)
+                own = (INPUTS, WORKFLOW) if findings.item is None else (INPUTS, WORKFLOW, ITEM)
                 begins = f"{', '.join(f'with {each}' for each in own[:-1])} or with {own[-1]}"
                 known = f"An expression begins with the id of a step, {begins}"
-                meant = _literal_meant(name, expression.text)
-                meant = meant or (f"; the item is {ITEM} in expressions." if name == found.item else "")
-                meant = meant or self._meant(name, chain(self._ids, own))
+                meant = _literal_hint(name, expression.text)
+                meant = meant or (f"; the item is {ITEM} in expressions." if name == findings.item else "")
+                meant = meant or self._suggestion(name, chain(self._ids, own))
                 return f"There is no step {quoted(name)}{meant} {known}", "unknown_step"
         return None
 
-    def _meant(self, name: str, candidates: Iterable[str]) -> str:
+    def _suggestion(self, name: str, candidates: Iterable[str]) -> str:
         """Return the end of a sentence about the unknown *name*: a similar one of *candidates*, if there is one."""
         self._searches += 1
         similar = similar_name(name, candidates) if self._searches <= _MAX_SEARCHES else None
@@ -287,27 +287,27 @@ class ExpressionChecks:
             return _OPERATOR_ADVICE
         return "; a number stands in backticks, as in a == `1`" if _BARE_NUMBER.search(text) else ""
 
-    def _warn_of_null(self, expression: TemplateExpression, place: Loc, found: "_Found") -> None:
+    def _warn_of_null(self, expression: TemplateExpression, place: Loc, findings: "_Findings") -> None:
         """Add a warning if the expression is a path to a member of `inputs` or `workflow` that doesn't exist."""
         if (path := _OWN_PATH.fullmatch(expression.text)) is None:
             return
         owner, name = path[1], path[2] or path[3]
         if name not in self._members[owner]:
-            meant = self._meant(name, self._members[owner])
-            message = f"{owner} has no {quoted(name)}{meant} The value of {_shown(expression.text)} is null"
-            found.warnings.append(DefinitionWarning(place, message, "unknown_member"))
+            meant = self._suggestion(name, self._members[owner])
+            message = f"{owner} has no {quoted(name)}{meant} The value of {_shortened(expression.text)} is null"
+            findings.warnings.append(DefinitionWarning(place, message, "unknown_member"))
 
-    def _report(self, found: "_Found", place: Loc, message: str, type_: str) -> None:
+    def _report(self, findings: "_Findings", place: Loc, message: str, type_: str) -> None:
         if self._is_lenient:
-            found.warnings.append(DefinitionWarning(place, f"This stays literal. {message}", "literal_expression"))
+            findings.warnings.append(DefinitionWarning(place, f"This stays literal. {message}", "literal_expression"))
         else:
-            found.faults.append(Fault(place, message, type_))
+            findings.faults.append(Fault(place, message, type_))
 
 
-class _Found:
+class _Findings:
     """The findings about one step: its faults and warnings, and the steps and fields that its expressions read.
 
-    *waits*: the step waits instead of making attempts, so its timeout may be known only then. `item` is the name of the
+    *waits*: the step waits instead of making attempts, so its timeout may have an expression. `item` is the name of the
     input with its item; None unless the expressions that are checked may read an item.
     """
 
@@ -340,8 +340,8 @@ class _Found:
             self.outputs.append(ReadOutput(step_id, read[3], place))
 
 
-def _literal_meant(name: str, text: str) -> str:
-    """Return the end of a sentence about an unknown *name* that is meant as a value; "" if it isn't.
+def _literal_hint(name: str, text: str) -> str:
+    """Return the end of a sentence about an unknown *name* that is probably meant as a literal; "" if it isn't.
 
     *text* is the expression.
     """
@@ -351,7 +351,7 @@ def _literal_meant(name: str, text: str) -> str:
     return f"; a text stands in single quotes: '{printable_key(name)}'." if is_compared else ""
 
 
-def _shown(expression: str) -> str:
+def _shortened(expression: str) -> str:
     cut = expression if len(expression) <= _LONGEST_SHOWN else f"{expression[:_LONGEST_SHOWN]}…"
     return printable_key(cut)
 

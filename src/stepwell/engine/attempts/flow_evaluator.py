@@ -68,7 +68,7 @@ class FlowEvaluator:
             if (work := context.parse_work(position, part)) and not self._expressions.may_work_here(work):
                 return None
             values = self._values_here(context, position, _mappings(context, position, part), part)
-            return None if values is None else self._answered(context, question, values)
+            return None if values is None else self._answer_from(context, question, values)
         except Exception as error:  # noqa: BLE001 - the answer reports it
             return _failed_by(error, context, question)
 
@@ -99,7 +99,7 @@ class FlowEvaluator:
         if units := context.parse_work(position, part):
             await self._expressions.until_work_here(units)
         mappings = _mappings(context, position, part)
-        return self._answered(context, question, await self._values(context, position, mappings, memory, part))
+        return self._answer_from(context, question, await self._values(context, position, mappings, memory, part))
 
     def _values_here(
         self, context: AttemptContext, position: int, mappings: Sequence[FieldMapping], part: StepPart
@@ -123,7 +123,7 @@ class FlowEvaluator:
     ) -> list[Any]:
         """Return the value of each text, and then of each mapping.
 
-        True stands for a long value of a condition. What items are read from may stay encoded (`Raw`).
+        True stands for a long value of a condition. The source of items may stay encoded (`Raw`).
         """
         expressions = context.expressions(position, part)
         if not mappings and expressions is None:
@@ -154,7 +154,7 @@ class FlowEvaluator:
     async def _read_results(
         self, context: AttemptContext, position: int, memory: MemoryReservation, part: StepPart
     ) -> Mapping[int, bytes]:
-        """Return the stored results that are read, by position: no more of them than show that they are too large."""
+        """Return the stored results that the *part* reads, by position. Stop once they are too large together."""
         positions, read, size = context.stored_results(position, part), dict[int, bytes](), 0
         while positions and size <= MAX_MAPPED_BYTES:
             at_once = 1 if context.result_room(positions[:_READ_AT_ONCE]) > MAX_MAPPED_BYTES else _READ_AT_ONCE
@@ -177,17 +177,17 @@ class FlowEvaluator:
                 raise AttemptError(str(error), retryable=False, provider_fault=False) from error
             return results.get(context.workflow_id, {})
 
-    def _answered(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
+    def _answer_from(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
         """Return the answer. *values*: those of the expressions, and then of the mappings."""
         if not question.items:
-            return self._with_terms(context, question, values)
+            return self._wait_answer(context, question, values)
         expressions = context.expressions(question.position, StepPart.ITEMS)
         texts = () if expressions is None else expressions.texts
         items = items_of(_for_each(context, question.position), texts, values)
         return Evaluated(question.position, question.number, items=items)
 
-    def _with_terms(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
-        """Return the answer about a step that waits."""
+    def _wait_answer(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
+        """Return the answer about a step that waits: the terms of its wait."""
         position, now = question.position, self._clock.now()
         plan, definition = context.resolved_step(position), context.definition(position)
         assert plan.flow is not None

@@ -42,7 +42,7 @@ log = structlog.get_logger()
 
 _PAGE = 200  # workflows that are admitted at once
 _UNPARKED = 1_000  # parked workflows that one statement lets wait for admission
-_LEAST_DUE_S = 0.1  # between two looks for workflows that are due
+_LEAST_DUE_S = 0.1  # between two searches for workflows that are due
 _RETRY_S = 0.5
 _ANNOUNCE_S = 0.1  # between two announcements
 _COUNT_S = 1.0  # a count that is older is repeated before a request is refused
@@ -52,8 +52,8 @@ class WorkflowAdmission(WorkflowListener):
     """Decides which workflows may be active in this process, and admits those that wait.
 
     *is_slow* returns whether the database is slow now. `on_due_paused` is called with PAUSED workflows that are due.
-    `parked` counts the times that a workflow left memory because it only waited, and `unparked` the parked ones that
-    this process has found to be due.
+    `parked` counts how often a workflow has left memory because it only waits, and `unparked` the parked workflows that
+    this process has found due.
     """
 
     busy = False  # `Recovery` renews the lease while workflows are in memory
@@ -92,9 +92,9 @@ class WorkflowAdmission(WorkflowListener):
 
     @property
     def next_due(self) -> datetime | None:
-        """The time at which this process looks for parked workflows that are due. None if it knows of no such time.
+        """The time at which this process next looks for parked workflows that are due.
 
-        It is None from then on until the look has found the next time, and while no parked workflow has one.
+        None while no parked workflow waits for a time, and while the process looks.
         """
         return self._due_at
 

@@ -136,7 +136,7 @@ def _json(value: Any) -> str | None:
     return None if value is None else json.encode(value).decode()
 
 
-def _sent(member: Struct | UnsetType) -> str | None:
+def _json_if_set(member: Struct | UnsetType) -> str | None:
     return None if member is UNSET else _json(member)
 
 
@@ -277,4 +277,4 @@ _ALL_COMPLETED = RunIf.ALL_COMPLETED  # hot path: an attribute of an enum costs 
 
 
 def _flow_members(definition: WorkflowStepDefinition) -> tuple[str | None, str | None, str | None]:
-    return definition.condition, _sent(definition.repeat), _sent(definition.for_each)
+    return definition.condition, _json_if_set(definition.repeat), _json_if_set(definition.for_each)
