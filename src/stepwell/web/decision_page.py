@@ -107,7 +107,7 @@ class _Use(Struct, frozen=True):
     link: DecisionLink
 
     async def find(self) -> ShownDecision | Template:
-        """Return the open decision; or the page that says what became of it."""
+        """Return the open decision, or the page that says how the wait has ended."""
         found = await self.services.reads.decision(EVERY_TENANT, self.link.workflow_id, self.link.position)
         if found is None or found.stored.wait.id != self.link.wait_id:
             return await self.ended()
@@ -116,7 +116,7 @@ class _Use(Struct, frozen=True):
         return found
 
     async def ended(self) -> Template:
-        """Return the page that says what became of the step."""
+        """Return the page that says how the wait of the step has ended."""
         try:
             step = await self.services.reads.step_at(EVERY_TENANT, self.link.workflow_id, self.link.position)
         except NotFound:

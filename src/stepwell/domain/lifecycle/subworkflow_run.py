@@ -61,7 +61,7 @@ class SubworkflowRun(ItemRun):
     def saw_child_ends(self, number: int) -> None:
         """Record that this run knows of the first *number* ends of sub-workflows that are counted.
 
-        While an attempt needs a process, its sub-workflow may be one that nobody has read. So nothing is recorded then.
+        Nothing is recorded while an attempt needs a process: the status of its sub-workflow may not be read yet.
         """
         if not self._has_attempts:
             self.state.child_ends_seen = max(self.state.child_ends_seen, number)

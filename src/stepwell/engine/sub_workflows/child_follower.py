@@ -104,12 +104,13 @@ class ChildFollower(WorkflowListener):
     async def _run(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> None:
         while followed.to_do:
             page = {child_id: followed.to_do.pop(child_id) for child_id in list(followed.to_do)[:_PAGE]}
-            asked = list(dict.fromkeys([*page, *followed.open]))[:_PAGE]  # to know of all ends, the statement reads all
-            found = await self._children.statuses_below(parent.workflow_id, asked)
+            # Open sub-workflows that need no check are read as well: with all of them, all ends are known.
+            child_ids = list(dict.fromkeys([*page, *followed.open]))[:_PAGE]
+            found = await self._children.statuses_below(parent.workflow_id, child_ids)
             statuses = found.statuses
-            # While an attempt runs here, its sub-workflow may be none of those whose statuses were read.
-            reads_all = not parent.attempts and followed.open.keys() <= set(asked)
-            ended = {each for each in asked if statuses.get(each) in TERMINAL_STATUSES}
+            # The sub-workflow of an attempt that runs here may not be open yet.
+            reads_all = not parent.attempts and followed.open.keys() <= set(child_ids)
+            ended = {each for each in child_ids if statuses.get(each) in TERMINAL_STATUSES}
             self._add_ended(parent, followed, ended - page.keys())
             for child_id, check in page.items():
                 if (input_ := await self._safe_input(parent, child_id, check, statuses.get(child_id))) is None:
@@ -125,7 +126,7 @@ class ChildFollower(WorkflowListener):
                 parent.run.saw_child_ends(found.ends)
 
     def _add_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, ended: Iterable[UUID]) -> None:
-        """Check sub-workflows that have ended, too. Forget those whose attempts were given up."""
+        """Add checks of sub-workflows that have *ended*. Stop following those whose attempts were abandoned."""
         for child_id in ended:
             if (known := followed.open.get(child_id)) is None:
                 continue

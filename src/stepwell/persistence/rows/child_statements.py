@@ -3,12 +3,13 @@
 What must hold:
 - The statement that records the end of a sub-workflow also adds one to `child_ends` of its parent, and makes a parked
   parent due. So either both are committed or neither is.
-- A process that loads a parent learns `child_ends`, and checks each open sub-workflow after that, so it knows of all
-  ends that are counted. So it does when one statement reads that number with the statuses of all open ones, and it has
-  reported those that have ended. A statement that parks the parent, or leaves it parked, compares `child_ends` with the
-  number that its process knows, and makes the parent due at once if there are more. Both statements update the
-  parent's row, so one waits for the other, and PostgreSQL then computes the new values from the newest version of the
-  row. It wouldn't read the rows of sub-workflows again, so the counter has to be in the row of the parent.
+- A process that loads a parent reads `child_ends`, and then checks each open sub-workflow. After these checks it knows
+  of all ends that are counted. It also does if one statement has read that number with the statuses of all open
+  sub-workflows, and the ended ones are reported.
+- A statement that parks the parent, or leaves it parked, compares `child_ends` with the number that its process knows,
+  and makes the parent due at once if there are more. Both statements update the parent's row, so one waits for the
+  other, and PostgreSQL then computes the new values from the newest version of the row. It wouldn't read the rows of
+  sub-workflows again, so the counter has to be in the row of the parent.
 - No two statements wait for each other. A statement locks workflows of one depth only, and then their parent. So the
   ends of sub-workflows are written by statements of their own, each for one parent. Nobody else can lock the new
   sub-workflow that `engine_statements.INSERT_CHILD` stores; that statement locks its parent and then the root.

@@ -277,7 +277,7 @@ SELECT id, status FROM workflows
 WHERE id = ANY($1::uuid[]) AND deleted_at IS NULL AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text)
 """
 
-# `STATUSES` with the parent $4, of which only `child_ends` counts.
+# `STATUSES` of sub-workflows, and `child_ends` of their parent $4.
 CHILD_STATUSES: Final = """
 SELECT id, status, child_ends, id <> $4 AND deleted_at IS NULL AS is_child FROM workflows
 WHERE id = ANY($1::uuid[] || $4::uuid) AND ($2::bool OR tenant IS NOT DISTINCT FROM $3::text)
