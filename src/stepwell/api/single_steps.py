@@ -58,7 +58,7 @@ ITEMS = Operation(
 
 @endpoint(STEP, ITEMS)
 async def get_step(request: ApiRequest, services: ServicesDep, decision_links: DecisionLinksDep) -> ASGIApp:
-    workflow_id, step_id = parse_id(request.path_params["workflow_id"], "workflow"), _rest_of_path(request)
+    workflow_id, step_id = parse_id(request.path_params["workflow_id"], "workflow"), raw_path_after(request, "steps")
     if step_id.endswith(_ITEMS) and step_id != _ITEMS:
         return await _list_items(request, services, workflow_id, unquote(step_id.removesuffix(_ITEMS)))
     parse_query(request.scope["query_string"], NoQuery)
@@ -92,10 +92,10 @@ def decision_url(links: DecisionLinks, workflow_id: UUID, step: StepRecord) -> s
     return links.url(workflow_id, step.state.position, wait)
 
 
-def _rest_of_path(request: ApiRequest) -> str:
-    """Return the path behind `steps/` as the client sent it: the path that Litestar has parsed lacks double slashes."""
+def raw_path_after(request: ApiRequest, segment: str) -> str:
+    """Return the path after *segment*, still encoded: the path that Litestar has parsed lacks double slashes."""
     raw = (request.scope.get("raw_path") or b"").decode("latin-1")
-    return raw.partition("/steps/")[2].removesuffix("/")
+    return raw.partition(f"/{segment}/")[2].removesuffix("/")
 
 
 HANDLERS = (get_step,)

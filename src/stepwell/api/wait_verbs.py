@@ -19,7 +19,7 @@ from stepwell.api.operations import NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import parse_id, parse_query
 from stepwell.api.request_bodies import read_struct
 from stepwell.api.serializers import step_to_public
-from stepwell.api.single_steps import STEP
+from stepwell.api.single_steps import STEP, raw_path_after
 from stepwell.contract.decisions import MAX_DATA_BYTES, CreateDecision, SendSignal
 from stepwell.contract.workflows import WorkflowStepPublic
 from stepwell.domain.errors import Fault, InvalidRequest
@@ -118,16 +118,14 @@ def check_choice(step: StepRecord, choice: str) -> None:
 
 def decided_step_id(request: ApiRequest) -> str:
     """Return the id of the step that a POST decides for. Raises `MethodNotAllowedException` for the path of a step."""
-    raw = (request.scope.get("raw_path") or b"").decode("latin-1")
-    path = raw.partition("/steps/")[2].removesuffix("/")
+    path = raw_path_after(request, "steps")
     if not path.endswith(_DECISION):
         raise MethodNotAllowedException  # of the path of a step
     return unquote(path.removesuffix(_DECISION))
 
 
 def _signal_name(request: ApiRequest) -> str:
-    raw = (request.scope.get("raw_path") or b"").decode("latin-1")
-    return unquote(raw.partition("/signals/")[2].removesuffix("/"))
+    return unquote(raw_path_after(request, "signals"))
 
 
 def _answer(step: StepRecord) -> StoredAnswer:

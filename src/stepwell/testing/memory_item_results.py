@@ -1,4 +1,4 @@
-"""The results of steps with items, and how their items stand, as `persistence.rows.item_results` computes them."""
+"""The results of steps with items, and the numbers of items by status, as `persistence.rows.item_results` has them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ def items_of(row: WorkflowRow, step: StepRecord) -> list[ItemState]:
 
 
 def stored_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
-    """Return the result of the step; if it has items, the one that is built from theirs once it is COMPLETED."""
+    """Return the result of the step. With items, it is built from theirs once the step is COMPLETED."""
     if step.plan.flow is None or step.plan.flow.for_each is None:
         return step.state.result
     return _built(items_of(row, step)) if step.state.status is StepStatus.COMPLETED else None
 
 
 def final_result(row: WorkflowRow, step: StepRecord) -> bytes | None:
-    """Return the result of the workflow's last step, as the workflow shows it."""
+    """Return the result of the step, as it is shown as the final result of its workflow."""
     if sum(len(item.result or b"") for item in items_of(row, step)) > MAX_RESULT_BYTES:
         return None
     return stored_result(row, step) if step.state.status is StepStatus.COMPLETED else None
@@ -61,7 +61,7 @@ def _values(result: dict[str, Any], several: str, single: str) -> list[Any]:
 
 
 def item_counts(row: WorkflowRow, step: StepRecord) -> ItemCounts | None:
-    """Return how the items of the step stand; None for a step without items, and before they are known."""
+    """Return the numbers of items by status; None for a step without items, and before these are known."""
     if step.state.flow is None or step.state.flow.items is None:
         return None
     of_status = Counter(item.status for item in items_of(row, step))

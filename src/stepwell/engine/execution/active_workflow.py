@@ -51,18 +51,20 @@ class ActiveWorkflow:
 
     Positions are those of units: steps, and their items, which have positions of their own (`Run.units`).
 
-    `places` is the number of active workflows that it counts as. `pins` counts the verbs that use the workflow: it
-    stays in memory while there are any, or while the run is active. `dequeued`: its waiting steps are out of the queue,
-    because it starts nothing. `lost`: this process must not touch the workflow any more, nor its files. `refusals` is
-    how often in a row the database has refused its rows. `evaluates`: its steps have conditions, or expressions
-    in their configs.
-    `mapping_work` is the work of its expressions and mappings in worker processes, in the units of `work_budget`.
-    `attempts` and `follow_ups` are by task id. `timers` are by position; the
-    key None has the timer of the workflow's deadline. `park_timer`: it leaves memory then, because it only waits.
-    `flow_run` is its run; None if no step has a condition or waits. `waiting_since` is the monotonic time at which a
-    step that may start began to wait, by position, the earliest first. `evicted` is set when the workflow has left
-    memory, `quiet`
-    while it has no attempts.
+    - `places` is the number of active workflows that it counts as.
+    - `pins` counts the verbs that use the workflow: it stays in memory while there are any, or while the run is active.
+    - `dequeued`: its waiting steps are out of the queue, because it starts nothing.
+    - `lost`: this process must not touch the workflow any more, nor its files.
+    - `refusals` is how often in a row the database has refused its rows.
+    - `evaluates`: its steps have conditions, or expressions in their configs.
+    - `mapping_work` is the work of its expressions and mappings in worker processes, in the units of `work_budget`.
+    - `attempts` and `follow_ups` are by task id.
+    - `timers` are by position. The key None has the timer of the workflow's deadline.
+    - `park_timer` lets it leave memory, because it only waits.
+    - `flow_run` is its run if its steps have flow control; otherwise None.
+    - `waiting_since` has the monotonic times at which steps that may start began to wait, by position, the earliest
+      first.
+    - `evicted` is set when the workflow has left memory, and `quiet` while it has no attempts.
 
     *works_here* says whether a provider works in this process; it is needed only if the workflow has open attempts.
     Raises `Unavailable` if this version can't read the stored workflow.

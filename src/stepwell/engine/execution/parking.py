@@ -1,8 +1,8 @@
 """Lets workflows that only wait leave memory: they are parked.
 
 What must hold:
-- A workflow that waits for long has left memory a while after its last change, or at once if others wait for its place.
-- Whatever happens to the workflow meanwhile begins that while anew.
+- A workflow that only waits, and for long, leaves memory `after_s` after its last change, or at once if others wait for
+  its place.
 - A workflow that is never parked costs one comparison for each of its decisions.
 """
 

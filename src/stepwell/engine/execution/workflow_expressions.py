@@ -43,7 +43,7 @@ class WorkflowExpressions:
         self._parsed: Mapping[StepPart, dict[int, _StepTexts]] = {part: {} for part in StepPart}
 
     def parse_work(self, position: int, part: StepPart = StepPart.CONFIG) -> int:
-        """Return about how much work it is to parse a *part* of the step, in the units of `work_budget`."""
+        """Return about how much work the parsing of a *part* of the step takes, in the units of `work_budget`."""
         if position in self._parsed[part]:
             return 0
         return sum(
@@ -58,7 +58,7 @@ class WorkflowExpressions:
 
         *state* is that of the workflow. *item* is the encoded value that `item` means in it; None if it means nothing.
         """
-        parsed = self._part(position, part)
+        parsed = self._parsed_part(position, part)
         if not parsed.texts:
             return None
         own = {}
@@ -72,7 +72,7 @@ class WorkflowExpressions:
 
     def read_steps(self, position: int, part: StepPart = StepPart.CONFIG) -> Sequence[str]:
         """Return the ids of the steps whose results a *part* of the step may read."""
-        parsed = self._part(position, part)
+        parsed = self._parsed_part(position, part)
         if not parsed.texts:
             return ()
         return [
@@ -84,10 +84,10 @@ class WorkflowExpressions:
     def _dependencies(self, position: int) -> list[str]:
         return [self._steps[needed].plan.step_id for needed in self._steps[position].plan.depends_on]
 
-    def _part(self, position: int, part: StepPart) -> _StepTexts:
+    def _parsed_part(self, position: int, part: StepPart) -> _StepTexts:
         parsed = self._parsed[part]
         if (texts := parsed.get(position)) is None:
-            texts = parsed[position] = _parsed(self._texts_of(position, part))
+            texts = parsed[position] = _parse(self._texts_of(position, part))
         return texts
 
     def _texts_of(self, position: int, part: StepPart) -> Iterable[ConfigText]:
@@ -110,7 +110,7 @@ class WorkflowExpressions:
         return self._encoded_workflow[1]
 
 
-def _parsed(texts: Iterable[ConfigText]) -> _StepTexts:
+def _parse(texts: Iterable[ConfigText]) -> _StepTexts:
     texts = tuple(texts)
     read = [each.names() for text in texts for each in parse_template(text.text).expressions]
     names = frozenset[str]().union(*(each for each in read if each is not None))

@@ -23,12 +23,14 @@ WITH known AS MATERIALIZED (
 SELECT pg_notify('{PROCESSES}', id::text) FROM renewed WHERE NOT EXISTS (SELECT FROM known WHERE alive)
 """  # noqa: S608 - built from a constant
 
-# 0 if an owner with work has no row, or its lease has ended. A process that only has webhooks or cleanups for later may
+# The seconds until this process may have to take over work, see `LeaseStore.next_expiry`. They are 0 if an owner with
+# work has no row, or its lease has ended. A process that only has webhooks or cleanups for later may
 # let its lease end; other processes are needed when these are due. A living process may get work at any time, so its
 # lease is read again when it ends. A process may have died before it announced a workflow that waits for admission. So
 # while any waits, others look as soon as a lease has ended; the claim then forgets that process. The recursive stages
 # find each owner by one step in an index. A dead process may also have known alone when a parked workflow is due, so
-# others look when the next one is. 0 also if a command waits for this process, whose notification got lost.
+# others look when the next one is. The seconds are also 0 if a command waits for this process, because its notification
+# got lost.
 NEXT_EXPIRY: Final = f"""
 WITH RECURSIVE workflow_owners AS (
     (SELECT owner FROM workflows WHERE owner IS NOT NULL ORDER BY owner LIMIT 1)
