@@ -19,7 +19,7 @@ from stepwell.domain.lifecycle.inputs import (
 )
 from support.workflows.runs import CHAIN3, EPOCH, SimulatedRun, config_of
 
-_, _, PAUSED, COMPLETED, FAILED, _ = WorkflowStatus
+_, _, PAUSED, COMPLETED, FAILED, CANCELLED = WorkflowStatus
 S = StepStatus
 NOBODY = UUID(int=404)
 
@@ -88,6 +88,17 @@ def test_giving_up_ends_open_workflows_only() -> None:
     assert (sim.status, sim.workflow.failure) == (FAILED, "its parent has failed")
     assert not sim.do(GiveUp("late")).has_rows
     assert SimulatedRun(started=False).do(GiveUp("late")).events == []
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_giving_up_cancels_a_workflow_whose_parent_was_cancelled(*, paused: bool) -> None:
+    sim = SimulatedRun(CHAIN3)
+    sim.admit(0)
+    if paused:
+        sim.pause()
+    sim.do(GiveUp("its parent was CANCELLED", cancels=True))
+    assert (sim.status, sim.workflow.failure, sim.live) == (CANCELLED, None, {})
+    assert not sim.do(GiveUp("late", cancels=True)).has_rows
 
 
 @pytest.mark.parametrize("ender", ["cancel", "timeout", "policy", "cleanup"])

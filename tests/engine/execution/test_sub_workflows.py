@@ -503,6 +503,23 @@ async def test_a_cleanup_reaches_the_sub_workflows_and_their_own(service: Servic
     await eventually(lambda: all(map(is_cleaned, rows)), "all three are deleted, and their cleanups have ended")
 
 
+async def test_a_cleanup_cancels_the_sub_workflows_of_a_paused_workflow(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.default = Hang()
+    created = await service.create(runs(runs(scripted_step("a"), scripted_step("b", "a"), step_id="inner")))
+    await provider.until_called("a")
+    child = await child_of(service, created)
+    grandchild = await child_of(service, {"id": child})
+    await service.verb(created["id"], "pause")
+    await until_status(service, grandchild, "PAUSED")
+    provider.release("a")
+    assert (await service.verb(created["id"], "cleanup")).status_code == 200
+    for each in (child, grandchild):
+        await service.until(each, lambda workflow: workflow["is_deleted"])
+        assert (await service.get(each))["status"] == "CANCELLED"
+
+
 async def test_a_sub_workflow_counts_as_many_active_workflows_as_its_definition(
     service: Service, provider: ScriptedProvider
 ) -> None:

@@ -199,9 +199,13 @@ class DeadlinePassed(Struct, frozen=True):
 
 
 class GiveUp(Struct, frozen=True, tag="give_up"):
-    """The workflow fails for `reason`: nobody can continue it, or nobody needs it any more."""
+    """The workflow fails for `reason`: nobody can continue it, or nobody needs it any more.
+
+    With `cancels` it is cancelled instead, even while it is PAUSED: its parent was.
+    """
 
     reason: str
+    cancels: bool = False
 
 
 class WaitTerms(Struct, frozen=True):

@@ -206,6 +206,8 @@ class Run:
                 self._retry_due(decision, input_, now)
             case DeadlinePassed():
                 self._deadline_passed(decision, now)
+            case GiveUp(_, True) if self.state.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
+                self._cancel_all(decision, SERVICE, now)
             case GiveUp():
                 self._fail_workflow(decision, input_.reason, now)
             case _:

@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 from stepwell.contract.dry_run_result import DryRun, DryRunVerb, KeptFile, SubWorkflowDryRun
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import InvalidRequest, InvalidTransition
-from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, Cleanup, GiveUp, Pause, Resume, Start
+from stepwell.domain.lifecycle.inputs import SERVICE, Cleanup, GiveUp, Pause, Resume, Start
 from stepwell.domain.lifecycle.peer_commands import ClientVerb
 from stepwell.domain.records import LoadedWorkflow
 from stepwell.domain.strict_json.normalise import Handling
@@ -155,7 +155,8 @@ class NestedDryRuns:
 
     def _inputs(self, verb: DryRunVerb, status: WorkflowStatus) -> Sequence[ClientVerb]:
         """Return what a sub-workflow with this status gets if the *verb* is applied to its parent."""
-        give_up, new_id = GiveUp("the workflow that runs this one was stopped"), self._new_id(self._clock.now())
+        give_up = GiveUp("the workflow that runs this one was cancelled", cancels=True)
+        new_id = self._new_id(self._clock.now())
         match verb:
             case "start":
                 return [Start(SERVICE, new_id, self._owner)]
@@ -164,7 +165,7 @@ class NestedDryRuns:
             case "resume":
                 return [Resume(SERVICE, new_id, self._owner)]
             case "cancel":
-                return [Cancel(SERVICE) if status is WorkflowStatus.RUNNING else give_up]
+                return [give_up]
             case "cleanup":
                 ended = status not in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED)
                 cleanup = Cleanup(SERVICE, cleanup_tasks=True)

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from stepwell.contract.enums import TERMINAL_STATUSES, CancelReceipt, WorkflowStatus
-from stepwell.domain.lifecycle.inputs import SERVICE, Cancel, FollowUpEnded, GiveUp, Sending, Submitted
+from stepwell.domain.lifecycle.inputs import FollowUpEnded, GiveUp, Sending, Submitted
 from stepwell.domain.model import Sent, Task
 from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
@@ -71,9 +71,8 @@ class ChildAttempts:
                 return FollowUpEnded(task.position, task.id, receipt)
             receipt = CancelReceipt.PROVIDER_CANCELLED
             cancelled = parent.run.state.status is WorkflowStatus.CANCELLED
-            give_up = GiveUp(f"{_stopped_by(parent)} {parent.run.state.status}")
-            verb = Cancel(SERVICE) if cancelled and status is WorkflowStatus.RUNNING else give_up
-            await self._children.send(child_id, verb)
+            reason = f"{_stopped_by(parent)} {parent.run.state.status}"
+            await self._children.send(child_id, GiveUp(reason, cancelled))
 
     async def _receipt_of_ended(self, parent: ActiveWorkflow, child_id: UUID) -> CancelReceipt:
         """Return the receipt of a sub-workflow that had ended already.
