@@ -11,11 +11,13 @@ from stepwell.mcp.tool import Tool, ToolOutcome
 from stepwell.mcp.tool_results import DecisionsResult, WaitEndedResult, decision_summary
 
 _MOST_BYTES: Final = 24 * 1024  # of the inputs of all decisions together
+_MOST_AT_ONCE: Final = 20  # in a page: each may have 64 KiB of inputs, and decoding holds up the event loop
 
 
 async def list_decisions(access: ServiceAccess, arguments: DecisionsArguments) -> ToolOutcome:
     found, more = list[OpenDecision](), False
-    async with aclosing(access.client.decisions(arguments.workflow_id)) as decisions:
+    page_size = min(arguments.limit + 1, _MOST_AT_ONCE)
+    async with aclosing(access.client.decisions(arguments.workflow_id, page_size=page_size)) as decisions:
         async for decision in decisions:
             if more := len(found) >= arguments.limit:
                 break

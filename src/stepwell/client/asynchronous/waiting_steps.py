@@ -15,17 +15,19 @@ from stepwell.contract.decisions import DecisionListResponse, OpenDecision
 from stepwell.contract.workflows import WorkflowStepPublic
 
 _DECISIONS = "/api/v1/decisions"
-_PAGE = 50
 
 
 class AsyncWaitCalls(AsyncConnection):
     """The operations on steps that wait for decisions and signals."""
 
-    async def decisions(self, workflow_id: Id | None = None) -> AsyncItems[OpenDecision]:
-        """Yield the steps that wait for a decision, the longest waiting first. *workflow_id*: only of this workflow."""
+    async def decisions(self, workflow_id: Id | None = None, *, page_size: int = 50) -> AsyncItems[OpenDecision]:
+        """Yield the steps that wait for a decision, the longest waiting first. *workflow_id*: only of this workflow.
+
+        A page of *page_size* is read when it is needed.
+        """
         cursor: str | None = None
         while True:
-            query = {"limit": _PAGE, "workflow_id": workflow_id, "cursor": cursor}
+            query = {"limit": page_size, "workflow_id": workflow_id, "cursor": cursor}
             response = await self._send(read(_DECISIONS, query))
             for decision in decode(response, DecisionListResponse).decisions:
                 yield decision

@@ -15,17 +15,19 @@ from stepwell.contract.decisions import DecisionListResponse, OpenDecision
 from stepwell.contract.workflows import WorkflowStepPublic
 
 _DECISIONS = "/api/v1/decisions"
-_PAGE = 50
 
 
 class WaitCalls(Connection):
     """The operations on steps that wait for decisions and signals."""
 
-    def decisions(self, workflow_id: Id | None = None) -> Items[OpenDecision]:
-        """Yield the steps that wait for a decision, the longest waiting first. *workflow_id*: only of this workflow."""
+    def decisions(self, workflow_id: Id | None = None, *, page_size: int = 50) -> Items[OpenDecision]:
+        """Yield the steps that wait for a decision, the longest waiting first. *workflow_id*: only of this workflow.
+
+        A page of *page_size* is read when it is needed.
+        """
         cursor: str | None = None
         while True:
-            query = {"limit": _PAGE, "workflow_id": workflow_id, "cursor": cursor}
+            query = {"limit": page_size, "workflow_id": workflow_id, "cursor": cursor}
             response = self._send(read(_DECISIONS, query))
             yield from decode(response, DecisionListResponse).decisions
             following = cursor_of(response.links.get("next", {}).get("url"))
