@@ -66,7 +66,7 @@ class SubWorkflowRules:
         has_webhook: bool,
     ) -> None:
         self._defaults, self._depth, self._check, self._warn = defaults, depth, check, warn
-        self._warns_of_silence = has_webhook and depth == 0
+        self._warns_of_unreported = has_webhook and depth == 0
 
     def default_faults(self) -> Iterator[Fault]:
         """Yield the faults of `step_defaults`."""
@@ -102,29 +102,29 @@ class SubWorkflowRules:
         for fault in faults:
             yield Fault((*place, *fault.loc[1:]), fault.msg, fault.type)
         self._warn(DefinitionWarning((*place, *each.loc[1:]), each.msg, each.type) for each in warnings)
-        if self._warns_of_silence:
-            message = "No webhook asks for this: a sub-workflow sends its own, if its definition has a webhook_url"
-            self._warn(DefinitionWarning(each, message, "no_webhook") for each in _silent_waits(definition, place))
+        if self._warns_of_unreported:
+            message = "No webhook reports this wait: give the definition of the sub-workflow a webhook_url of its own"
+            self._warn(DefinitionWarning(each, message, "no_webhook") for each in _unreported_waits(definition, place))
 
 
-def _silent_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc]:
-    """Yield the places of steps that ask people, and that no webhook reports: the first of each definition."""
+def _unreported_waits(definition: Mapping[str, Any], place: Loc) -> Iterator[Loc]:
+    """Yield the places of waits that no webhook reports: the first one in each definition without a `webhook_url`."""
     stack: list[tuple[Any, Loc]] = [(definition, place)]
     while stack:
         found, where = stack.pop()
         if not isinstance(found, dict) or found.get("webhook_url") is not None:
             continue
-        asking = None
+        first = None
         steps = found.get("steps")
         for index, step in enumerate(steps if isinstance(steps, list) else ()):
             own = (*where, "steps", index)
             task_type = step.get("task_type") if isinstance(step, dict) else None
             if task_type in (TaskType.APPROVAL, TaskType.SIGNAL):
-                asking = asking or own
+                first = first or own
             elif task_type == TaskType.SUBWORKFLOW and isinstance(config := step.get("config"), dict):
                 stack.append((config.get(SUB_DEFINITION), (*own, "config", SUB_DEFINITION)))
-        if asking is not None:
-            yield asking
+        if first is not None:
+            yield first
 
 
 def _passed_inputs(step: PartialStep) -> frozenset[str]:
