@@ -74,6 +74,8 @@ def test_an_approval_may_have_these_members(config: dict[str, Any]) -> None:
         (signal(config={"name": "${draw.x}"}), ("config", "name"), "bad_expression"),
         (signal(input_mappings=[mapped("draw", "x", "name")]), ("config", "name"), "bad_expression"),
         (signal(config={"name": ""}), ("config", "name"), "too_short"),
+        (signal(config={"name": ".."}), ("config", "name"), "bad_field"),
+        (signal("."), ("config", "name"), "bad_field"),
         (signal(config={"name": "other"}), ("config", "name"), "duplicate_signal"),
     ],
 )

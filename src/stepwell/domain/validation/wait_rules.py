@@ -23,6 +23,7 @@ from stepwell.domain.strict_json.size import is_larger_than
 from stepwell.domain.validation.graph import quoted
 from stepwell.domain.validation.partial_step import PartialStep
 
+_NO_PART_OF_A_PATH: Final = (".", "..")
 DEFAULT_CHOICES: Final = (APPROVE, REJECT)
 _CHOICES, _ON_TIMEOUT, _ON_REJECT, _NAME = "choices", "on_timeout", "on_reject", "name"
 _SECONDS, _UNTIL = "seconds", "until"
@@ -125,6 +126,9 @@ class WaitRules:
         name = step_id if name is None else name
         if not isinstance(name, str) or step_id is None:
             return
+        if name in _NO_PART_OF_A_PATH:
+            message = f"Clients can't send {name!r}, because it isn't part of a path: name the signal differently"
+            yield Fault(place, message, "bad_field")
         if (other := self._signals.setdefault(name, step_id)) != step_id:
             message = f"Step {quoted(other)} waits for a signal of this name, too: name one of them differently"
             yield Fault(place, message, "duplicate_signal")
