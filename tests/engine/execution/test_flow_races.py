@@ -32,6 +32,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from stepwell.contract.enums import TaskPhase, TaskStatus
 from stepwell.engine.execution.parking import PARK_AFTER_S
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
@@ -202,6 +203,13 @@ class Race:
         if event == "timeout":
             await eventually(lambda: not self.stage.row(self.id).waits, "the time-out is recorded")
         await eventually(self._has_followed, "the sub-workflow has followed")
+        await eventually(self._has_sent, "all jobs that may run are accepted")
+
+    def _has_sent(self) -> bool:
+        """Whether no request is under way. A job whose answer a death cut off is looked for until the clock moves."""
+        rows = [self.stage.row(each) for each in (self.parent, self.child)]
+        tasks = [stored.task for row in rows for stored in row.tasks.values()]
+        return not any((task.status, task.phase) == (TaskStatus.RUNNING, TaskPhase.INTENT) for task in tasks)
 
     def _has_followed(self) -> bool:
         parent, child = (self.stage.row(each).record.state for each in (self.parent, self.child))
