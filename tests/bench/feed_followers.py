@@ -28,6 +28,7 @@ from support.processes.stepwell_process import StepwellProcess, running_up
 
 TICKS = os.sysconf("SC_CLK_TCK")
 TARGET = 0.05
+_FOLLOW_S = 30.0
 SOON_S, COUNTS_APART_S, MEASURED_S = 0.25, 5.0, 10.0
 LIST = "/api/v1/workflows/?order=-created_at&limit=50&include_steps=false&total=false"
 IMAGE_STEPS = [
@@ -64,6 +65,7 @@ class Follower:
         self.host, self.port = address.hostname, address.port
         self.token, self.delay_s, self.apart_s = token, delay_s, apart_s
         self.events = self.bytes = self.lists = self.counts = 0
+        self.following = asyncio.Event()
         self._changed = [asyncio.Event(), asyncio.Event()]
         self._parts = deque[tuple[float, int]]()  # the time and the number of events of the last parts
 
@@ -84,6 +86,7 @@ class Follower:
         writer.write(self._request(f"/api/v1/events?delay_s={self.delay_s}", accept))
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head
+        self.following.set()
         inflater = zlib.decompressobj() if b"content-encoding: deflate" in head.lower() else None
         while size := int(await reader.readline(), 16):
             chunk = (await reader.readexactly(size + 2))[:-2]
@@ -143,7 +146,9 @@ async def run_followers(options: argparse.Namespace) -> None:
     followers = [Follower(options.follow, token, options.delay, options.apart) for _ in range(options.followers)]
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(each.run(), name="follower") for each in followers]
-        await asyncio.sleep(1.5)
+        async with asyncio.timeout(_FOLLOW_S):
+            for each in followers:
+                await each.following.wait()
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
         for task in tasks:

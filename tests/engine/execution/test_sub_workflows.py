@@ -71,6 +71,19 @@ async def until_status(service: Service, workflow_id: str, status: str) -> None:
     await service.until(workflow_id, lambda workflow: workflow["status"] == status)
 
 
+async def paused_family(service: Service, provider: ScriptedProvider) -> tuple[str, str, str]:
+    """Return the ids of a PAUSED workflow, of its sub-workflow, and of the sub-workflow of that one."""
+    provider.default = Hang()
+    created = await service.create(runs(runs(scripted_step("a"), scripted_step("b", "a"), step_id="inner")))
+    await provider.until_called("a")
+    child = await child_of(service, created)
+    grandchild = await child_of(service, {"id": child})
+    await service.verb(created["id"], "pause")
+    await until_status(service, grandchild, "PAUSED")
+    provider.release("a")
+    return created["id"], child, grandchild
+
+
 async def test_the_result_of_a_step_is_that_of_its_sub_workflow(
     service: Service, provider: ScriptedProvider, memory: MemoryDatabase
 ) -> None:
@@ -255,18 +268,11 @@ async def test_a_parent_resumes_its_sub_workflow_though_no_more_workflows_may_wa
 async def test_all_sub_workflows_of_a_paused_workflow_are_deleted_with_it(
     service: Service, provider: ScriptedProvider
 ) -> None:
-    provider.default = Hang()
-    created = await service.create(runs(runs(scripted_step("a"), scripted_step("b", "a"), step_id="inner")))
-    await provider.until_called("a")
-    child = await child_of(service, created)
-    grandchild = await child_of(service, {"id": child})
-    await service.verb(created["id"], "pause")
-    await service.until(grandchild, lambda workflow: workflow["status"] == "PAUSED")
-    provider.release("a")
+    root, child, grandchild = await paused_family(service, provider)
     await eventually(lambda: nothing_left(service), "all are paused")
-    answer = await service.client.delete(f"{WORKFLOWS}{created['id']}/data")
+    answer = await service.client.delete(f"{WORKFLOWS}{root}/data")
     assert (answer.status_code, answer.json()["pending"]) == (200, False)
-    found = [await service.client.get(f"{WORKFLOWS}{each}") for each in (created["id"], child, grandchild)]
+    found = [await service.client.get(f"{WORKFLOWS}{each}") for each in (root, child, grandchild)]
     assert [each.status_code for each in found] == [404] * 3
 
 
@@ -506,15 +512,8 @@ async def test_a_cleanup_reaches_the_sub_workflows_and_their_own(service: Servic
 async def test_a_cleanup_cancels_the_sub_workflows_of_a_paused_workflow(
     service: Service, provider: ScriptedProvider
 ) -> None:
-    provider.default = Hang()
-    created = await service.create(runs(runs(scripted_step("a"), scripted_step("b", "a"), step_id="inner")))
-    await provider.until_called("a")
-    child = await child_of(service, created)
-    grandchild = await child_of(service, {"id": child})
-    await service.verb(created["id"], "pause")
-    await until_status(service, grandchild, "PAUSED")
-    provider.release("a")
-    assert (await service.verb(created["id"], "cleanup")).status_code == 200
+    root, child, grandchild = await paused_family(service, provider)
+    assert (await service.verb(root, "cleanup")).status_code == 200
     for each in (child, grandchild):
         await service.until(each, lambda workflow: workflow["is_deleted"])
         assert (await service.get(each))["status"] == "CANCELLED"
