@@ -49,7 +49,8 @@ class RunProgress(Protocol):
 
 def advice_of_service(workflow_id: object) -> str:
     """Return what ends a wait of a workflow that a service runs."""
-    return f"`stepwell decisions {workflow_id}` lists what is to be decided; `stepwell decide` and `signal` end a wait"
+    choices = f"`stepwell decisions {workflow_id}` shows the choices"
+    return f"decide with `stepwell decide` ({choices}), or send the signal with `stepwell signal`"
 
 
 @contextmanager

@@ -32,9 +32,11 @@ def definition_size(text: bytes) -> int:
 
 
 class RootLimits(Struct, frozen=True):
-    """What all sub-workflows of a root may have together, deleted ones included: their number, their steps, and the
-    bytes of their definitions (`definition_size`). Without them, one definition of 16 MB would be stored once for each
-    item.
+    """The bounds of all sub-workflows of one root together: their number, their steps, and the bytes of their
+    definitions (`definition_size`).
+
+    Deleted sub-workflows count too. The bounds exist because each item stores the definition again, which may have
+    16 MB.
     """
 
     sub_workflows: int = 10_000

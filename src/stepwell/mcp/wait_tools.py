@@ -45,8 +45,8 @@ WAIT_TOOLS: Final = (
     Tool(
         name="list_decisions",
         title="List the open decisions",
-        description="List the steps that wait for a decision by people, the longest waiting first, with what is to be "
-        "decided. decide_step decides.",
+        description="List the steps that wait for a decision by people, the longest waiting first. Each has its "
+        "message, its choices and its inputs. Decide with decide_step.",
         arguments=DecisionsArguments,
         result=DecisionsResult,
         run=list_decisions,

@@ -47,9 +47,8 @@ class ChildInserter:
         if (limit := _limit(insertion)) is not None:
             message = f"the sub-workflow can't be created: all those of one root have at most {limit}"
             raise AttemptError(message, retryable=False, provider_fault=False)
-        if (
-            insertion is ChildInsertion.STORED
-        ):  # by a statement whose answer was lost, so nobody has counted it as waiting
+        if insertion is ChildInsertion.STORED:
+            # By a statement whose answer was lost, so nobody has counted the sub-workflow as waiting.
             self._admission.others_changed()
         return insertion is ChildInsertion.NEW
 
