@@ -65,12 +65,12 @@ async def test_if_none_match_with_the_present_etag_is_a_304(live: Service) -> No
 async def test_a_304_reads_no_steps(live: Service) -> None:
     workflow_id = await pending(live)
     (tag, _), path = await tags(live, workflow_id), WORKFLOWS + workflow_id
-    async with fetched(live) as statements:
+    with fetched() as statements:
         assert (await live.client.get(path, headers={"If-None-Match": tag})).status_code == 304
     (statement,) = statements
     assert "workflows" in statement
     assert not any(table in statement for table in ("steps", "tasks", "events"))
-    async with fetched(live) as statements:
+    with fetched() as statements:
         await live.client.get(path)
     assert len(statements) == 1
 

@@ -12,7 +12,7 @@ import pytest
 from stepwell.api import session_cookies
 from stepwell.cli.mcp_mount import mount_mcp
 from stepwell.settings import Settings
-from support.database.statement_recorder import statements_sent
+from support.database.statement_recorder import fetched
 from support.service.live_service import Service, running_service, token
 from support.service.session_cookies import SAME_ORIGIN, cookie_of
 
@@ -71,9 +71,9 @@ async def test_sessions_cost_one_statement_in_some_seconds_and_tokens_none(
     by_token = {"Authorization": f"Bearer {token()}", **by_cookie}
     async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local") as client:
         for headers in (by_token, by_cookie, by_cookie, by_token):
-            before = statements_sent(service)
-            assert (await client.get(path, headers=headers)).status_code == 404
-            counts.append(statements_sent(service) - before)
+            with fetched() as statements:
+                assert (await client.get(path, headers=headers)).status_code == 404
+            counts.append(len(statements))
     usual = counts[0]
     assert counts == [usual, usual + 1, usual, usual]
 

@@ -1,13 +1,16 @@
 """Which statements a running service sends to the database."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import asyncpg
 import pytest
 
 from support.service.live_service import Service
+
+_fetched: ContextVar[list[str] | None] = ContextVar("_fetched", default=None)
 
 
 def statements_sent(service: Service) -> float:
@@ -16,18 +19,25 @@ def statements_sent(service: Service) -> float:
     return value
 
 
-@asynccontextmanager
-async def fetched(service: Service) -> AsyncIterator[list[str]]:
-    """All statements that are sent meanwhile, of which each must be one of asyncpg's `fetch`."""
+@contextmanager
+def fetched() -> Iterator[list[str]]:
+    """The statements that asyncpg's `fetch` sends for the body: in its task, and in those that this one starts.
+
+    So the service's own statements don't count, for example those that look for work.
+    """
     statements: list[str] = []
     inner = asyncpg.Connection.fetch
 
     async def fetch(self: asyncpg.Connection, statement: str, *values: Any, **options: Any) -> Any:
-        statements.append(statement)
+        recorded = _fetched.get()
+        if recorded is not None:
+            recorded.append(statement)
         return await inner(self, statement, *values, **options)
 
-    before = statements_sent(service)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncpg.Connection, "fetch", fetch)
-        yield statements
-    assert statements_sent(service) - before == len(statements)
+        recording = _fetched.set(statements)
+        try:
+            yield statements
+        finally:
+            _fetched.reset(recording)
