@@ -8,7 +8,8 @@ import pytest
 from msgspec import json
 
 from stepwell.domain.feature_level import BASE_LEVEL, FLOW_LEVEL
-from stepwell.domain.records import WHOLE, StepSnapshot
+from stepwell.domain.large_workflow_records import StepSnapshot
+from stepwell.domain.records import WHOLE
 from stepwell.domain.tenancy import EVERY_TENANT
 from support.database.postgres import connected
 from support.providers.configured_by_steps import (

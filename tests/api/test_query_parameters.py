@@ -19,7 +19,8 @@ from stepwell.api.query_parameters import (
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.errors import InvalidRequest, NotFound
-from stepwell.domain.records import PagePlace, WorkflowPage, WorkflowParts
+from stepwell.domain.list_records import PagePlace, WorkflowPage
+from stepwell.domain.records import WorkflowParts
 from support.service.live_service import Service
 
 in_module_loop = pytest.mark.asyncio(loop_scope="module")

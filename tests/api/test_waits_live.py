@@ -11,7 +11,8 @@ from msgspec import json
 
 from stepwell.api.operations import Permission
 from stepwell.api.serializers import stored_step_to_public
-from stepwell.domain.records import WHOLE, StepSnapshot
+from stepwell.domain.large_workflow_records import StepSnapshot
+from stepwell.domain.records import WHOLE
 from stepwell.domain.tenancy import EVERY_TENANT
 from support.providers.configured_by_steps import WORKFLOWS
 from support.service.live_service import Service, step_of

@@ -26,7 +26,8 @@ from msgspec import structs
 from sqlalchemy import event
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.records import ListFilter, PagePlace, WorkflowParts
+from stepwell.domain.list_records import ListFilter, PagePlace
+from stepwell.domain.records import WorkflowParts
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import asyncpg_connect, create_api_engine

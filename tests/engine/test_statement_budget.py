@@ -22,7 +22,7 @@ from msgspec import Struct
 import stepwell
 from stepwell.bench.loads import Load, Shape
 from stepwell.domain.artifacts import MAX_NAMED_FILES
-from stepwell.domain.records import DecisionFilter
+from stepwell.domain.list_records import DecisionFilter
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
 from support.database.failing_store import FailingStore, nothing_left, scheduler_of, use_failing_store

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.records import WorkflowFilter
+from stepwell.domain.list_records import WorkflowFilter
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.workflow_counts import FILTERS_A_SCOPE, WorkflowCounts
 from stepwell.testing import ManualClock

@@ -26,8 +26,9 @@ from stepwell.api.streamed_answers import Answer, AnswerStreams, StreamedAnswer
 from stepwell.api.workflow_etags import version_of, workflow_etag
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.large_workflow_records import FoundWorkflow, LargeWorkflow
 from stepwell.domain.preconditions import Preconditions, Version
-from stepwell.domain.records import WHOLE, FoundWorkflow, LargeWorkflow, WorkflowParts, WorkflowRecord
+from stepwell.domain.records import WHOLE, WorkflowParts, WorkflowRecord
 from stepwell.engine.service import Services
 
 _CONTENT_TYPE = (b"content-type", b"application/json")

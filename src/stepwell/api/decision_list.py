@@ -20,7 +20,7 @@ from stepwell.domain.access.decision_links import DecisionLinks
 from stepwell.domain.access.page_cursors import MAX_CURSOR_CHARS
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.records import DecisionFilter, DecisionPlace
+from stepwell.domain.list_records import DecisionFilter, DecisionPlace
 from stepwell.engine.read_service import ShownDecision
 from stepwell.ports.clock import Clock
 

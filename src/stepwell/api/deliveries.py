@@ -12,8 +12,8 @@ from stepwell.api.query_parameters import DeliveriesQuery, parse_id, parse_query
 from stepwell.api.request_bodies import ignore_empty_body
 from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryListResponse, DeliveryPublic
 from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.large_workflow_records import FoundWorkflow
 from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.records import FoundWorkflow
 from stepwell.domain.webhooks.delivery import DeliveryRecord
 from stepwell.engine.service import Services
 

@@ -16,8 +16,8 @@ from stepwell.api.request_bodies import read_body
 from stepwell.api.streamed_answers import STORED_MAX_BYTES, Answer
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.idempotency import Reservation, StoredAnswer
+from stepwell.domain.large_workflow_records import FoundWorkflow
 from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.records import FoundWorkflow
 from stepwell.engine.service import Services
 
 _MAX_LENGTH = 255

@@ -13,7 +13,8 @@ from stepwell.contract.definition import MAX_LABELS
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.access.page_cursors import MAX_CURSOR_CHARS, PageCursors
 from stepwell.domain.errors import Fault, InvalidRequest
-from stepwell.domain.records import ListFilter, PagePlace, WorkflowFilter, WorkflowPage, WorkflowParts
+from stepwell.domain.list_records import ListFilter, PagePlace, WorkflowFilter, WorkflowPage
+from stepwell.domain.records import WorkflowParts
 
 _STATUS: Final = f"({'|'.join(WorkflowStatus)})"
 _STATUSES: Final = f"Only workflows in one of these statuses, separated by commas: {', '.join(WorkflowStatus)}"

@@ -12,7 +12,7 @@ from stepwell.api.preferences import preferences_of
 from stepwell.api.streamed_answers import Answer
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import StepwellError, Unavailable
-from stepwell.domain.records import FoundWorkflow
+from stepwell.domain.large_workflow_records import FoundWorkflow
 from stepwell.engine.service import Services
 
 

@@ -29,19 +29,11 @@ from stepwell.contract.workflows import (
     WorkflowStepPublic,
 )
 from stepwell.domain.child_records import ParentLink
+from stepwell.domain.cleanup_records import CleanupReport
+from stepwell.domain.large_workflow_records import StepSnapshot, StoredStep
+from stepwell.domain.list_records import WorkflowPage
 from stepwell.domain.model import HistoryEvent, StepState, WorkflowState
-from stepwell.domain.records import (
-    CleanupReport,
-    ItemRecord,
-    StepAttempts,
-    StepRecord,
-    StepSnapshot,
-    StoredStep,
-    Summary,
-    TaskRecord,
-    WorkflowPage,
-    WorkflowRecord,
-)
+from stepwell.domain.records import ItemRecord, StepAttempts, StepRecord, Summary, TaskRecord, WorkflowRecord
 from stepwell.domain.steps import ResolvedStep
 
 A = TypeVar("A")

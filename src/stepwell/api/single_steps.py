@@ -23,7 +23,8 @@ from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.workflows import WorkflowStepPublic
 from stepwell.domain.access.decision_links import DecisionLinks
 from stepwell.domain.idempotency import StoredAnswer
-from stepwell.domain.records import ItemFilter, StepRecord
+from stepwell.domain.list_records import ItemFilter
+from stepwell.domain.records import StepRecord
 from stepwell.engine.service import Services
 
 _ITEMS = "/items"

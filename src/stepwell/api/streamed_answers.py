@@ -28,20 +28,10 @@ from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits, NotFound, Unavailable
 from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.large_workflow_records import AnswerSize, LargeWorkflowSnapshot, StepSnapshot, StoredStep
+from stepwell.domain.list_records import ItemFilter, TaskPlace, TaskSlice
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import (
-    WHOLE,
-    AnswerSize,
-    ItemFilter,
-    LargeWorkflowSnapshot,
-    StepSnapshot,
-    StoredInputs,
-    StoredStep,
-    TaskPlace,
-    TaskSlice,
-    WorkflowParts,
-    WorkflowRecord,
-)
+from stepwell.domain.records import WHOLE, StoredInputs, WorkflowParts, WorkflowRecord
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.read_service import ReadService

@@ -24,8 +24,9 @@ from stepwell.contract.decisions import MAX_DATA_BYTES, CreateDecision, SendSign
 from stepwell.contract.workflows import WorkflowStepPublic
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.large_workflow_records import FoundWorkflow
 from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.records import FoundWorkflow, StepRecord
+from stepwell.domain.records import StepRecord
 from stepwell.engine.service import Services
 
 _DECISION = "/decision"

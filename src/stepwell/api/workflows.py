@@ -50,8 +50,8 @@ from stepwell.contract.workflows import (
 )
 from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.idempotency import StoredAnswer
+from stepwell.domain.large_workflow_records import FoundWorkflow, LargeWorkflow
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.records import FoundWorkflow, LargeWorkflow
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.workflow import parse_update
 from stepwell.engine.service import Services

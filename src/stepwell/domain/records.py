@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 from uuid import UUID
 
 from msgspec import Struct
 
 from stepwell.contract.costs import CostSums
 from stepwell.contract.definition import JsonObject, WorkflowStepDefinition
-from stepwell.contract.enums import RunIf, SkipReason, StepStatus, TaskType, WorkflowStatus
+from stepwell.contract.enums import TaskType, WorkflowStatus
 from stepwell.contract.workflows import ItemCounts
 from stepwell.domain.child_records import ParentLink
 from stepwell.domain.feature_level import BASE_LEVEL, FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation
-from stepwell.domain.model import FlowState, HistoryEvent, ItemState, StepState, StoredSignal, Task, Wait, WorkflowState
-from stepwell.domain.preconditions import Version
-from stepwell.domain.prices import CurrencySum, cost_sums
+from stepwell.domain.model import HistoryEvent, ItemState, StepState, StoredSignal, Task, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.workflow_limits import places_of
 
@@ -58,62 +56,6 @@ class ItemRecord(Struct):
 
     state: ItemState
     attempts: StepAttempts = NO_ATTEMPTS
-
-
-class ItemFilter(Struct, frozen=True):
-    """A choice of the items of a step: behind the item `after`, in one of `statuses`, or in any if there are none.
-
-    The first `skip` of them are left out.
-    """
-
-    step_id: str
-    statuses: frozenset[StepStatus] = frozenset()
-    skip: int = 0
-    after: int = -1
-
-
-class ItemSlice(Struct, frozen=True):
-    """Consecutive items of a step. `total` is the number of items of the filter, without regard to `skip`.
-
-    `has_items` is false for a step without `for_each`, `repeats` is true for one with `repeat`.
-    """
-
-    items: list[ItemRecord] = []
-    total: int = 0
-    has_items: bool = True
-    repeats: bool = False
-
-
-class DecisionPlace(NamedTuple):
-    """The place of an open decision in the list of them."""
-
-    since: datetime
-    workflow_id: UUID
-    position: int
-
-
-class DecisionFilter(Struct, frozen=True):
-    """A page of the open decisions: up to *limit* of them behind *after*, of one workflow or of all."""
-
-    limit: int
-    workflow_id: UUID | None = None
-    after: DecisionPlace | None = None
-
-
-class StoredDecision(Struct, frozen=True):
-    """A step that waits for a decision. `shown` is an encoded JSON object of its other inputs."""
-
-    workflow_id: UUID
-    workflow_name: str
-    tenant: str | None
-    position: int
-    step_id: str
-    wait: Wait
-    shown: bytes
-
-    @property
-    def place(self) -> DecisionPlace:
-        return DecisionPlace(self.wait.since, self.workflow_id, self.position)
 
 
 class Summary(Struct, frozen=True):
@@ -174,87 +116,6 @@ class WorkflowParts(Struct, frozen=True):
 
 
 WHOLE: Final = WorkflowParts()
-
-
-class LargeWorkflow(Struct, frozen=True):
-    """Stands for a workflow that is too large to be read at once, because of its steps, results or errors."""
-
-    id: UUID
-    status: WorkflowStatus
-
-
-FoundWorkflow: TypeAlias = WorkflowRecord | LargeWorkflow
-
-
-class StoredStep(Struct, frozen=True):
-    """The constant columns of a step, and its result. `definition` and `result` are JSON. `definition` is without
-    `run_if`, `optional`, `repeat`, `for_each`, and `when`, which is `condition` here. `repeat` and `for_each` are JSON.
-
-    `result` belongs to an answer only if the step is COMPLETED in the snapshot that the answer shows.
-    """
-
-    position: int
-    id: UUID
-    max_retries: int
-    run_if: RunIf
-    optional: bool
-    condition: str | None
-    repeat: bytes | None
-    for_each: bytes | None
-    definition: bytes
-    result: bytes | None
-
-
-class StepSnapshot(Struct, frozen=True, array_like=True, gc=False):
-    """The changing columns of a step that answers show, and the members of its `StepAttempts`.
-
-    `costs` has the arguments of `prices.cost_sums`.
-    """
-
-    status: StepStatus
-    task_id: UUID | None
-    retry_count: int
-    next_attempt_at: datetime | None
-    error_message: str | None
-    started_at: datetime | None
-    completed_at: datetime | None
-    updated_at: datetime | None
-    provider: str | None
-    model: str | None
-    costs: list[CurrencySum] | None
-    skip_reason: SkipReason | None
-    flow: FlowState | None
-    items: ItemCounts | None
-
-    @property
-    def attempts(self) -> StepAttempts:
-        cost = None if self.costs is None else cost_sums(self.costs)
-        return StepAttempts(self.provider, self.model, cost)
-
-
-class LargeWorkflowSnapshot(Struct):
-    """A workflow at one moment. `states` has the `StepSnapshot`s of its steps, as JSON lists of `STATES_PER_BLOCK`.
-
-    They stay encoded until they are sent, because decoded they would take ten times as much memory.
-    """
-
-    record: WorkflowRecord
-    states: list[bytes]
-
-
-STATES_PER_BLOCK: Final = 250
-
-
-class AnswerSize(Struct, frozen=True):
-    """The size of an answer with whole workflows, in bytes, before it is read.
-
-    `total` is about that of the answer. If that is too large, it may be less. `snapshot` is the part that is read at
-    once, and `largest_step` that of the largest step among the rest.
-    """
-
-    total: int
-    snapshot: int
-    largest_step: int
 
 
 class StoredInputs(Struct, frozen=True):
@@ -382,60 +243,6 @@ class WaitingCount(Struct, frozen=True):
     oldest: datetime
 
 
-class PagePlace(NamedTuple):
-    """The place of a workflow in the list of all workflows, which is ordered by these values."""
-
-    created_at: datetime
-    id: UUID
-
-
-class WorkflowPage(Struct):
-    """A page of a list of workflows. `total` counts the workflows that match the filter; None if nobody asked for it.
-
-    `versions` has the version of each workflow, in the order of the page. `workflows` is None if they are too large to
-    be read at once (`LargeWorkflow`). `last` is the place of the last workflow of the page if others follow it.
-    """
-
-    versions: dict[UUID, Version]
-    workflows: list[WorkflowRecord] | None
-    total: int | None
-    last: PagePlace | None = None
-
-
-class WorkflowFilter(Struct, frozen=True, kw_only=True):
-    """The conditions that all listed workflows meet. None and () set no condition.
-
-    `statuses` are alternatives. `labels` are `key:value`, and a workflow has all of them. `name` is a prefix,
-    case-insensitive. `created_after` and `created_before` are exclusive. `include_children`: sub-workflows match, too.
-    """
-
-    statuses: tuple[WorkflowStatus, ...] = ()
-    labels: tuple[str, ...] = ()
-    name: str | None = None
-    origin_instance: str | None = None
-    origin_tenant_id: str | None = None
-    origin_zone: str | None = None
-    origin_reference: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    include_deleted: bool = False
-    include_children: bool = False
-
-
-class ListFilter(WorkflowFilter, frozen=True, kw_only=True):
-    """The filters of a list of workflows, its page, and the parts of the workflows that it includes.
-
-    The page begins behind the place `after`, and then skips `skip` workflows. `count`: the total is wanted.
-    """
-
-    skip: int = 0
-    limit: int = 50
-    after: PagePlace | None = None
-    oldest_first: bool = False
-    count: bool = True
-    parts: WorkflowParts = WHOLE
-
-
 class TaskRecord(Struct):
     """A stored task, with its workflow, step and type. Cleanup sets `deleted_at`."""
 
@@ -445,125 +252,3 @@ class TaskRecord(Struct):
     task_type: TaskType
     created_at: datetime
     deleted_at: datetime | None = None
-
-
-ITEM_ATTEMPTS: Final = 1_000_000
-"""The number of attempts that the place of a task has room for, for each item."""
-
-
-class TaskPlace(NamedTuple):
-    """The place of a task in the order of its workflow's tasks: by the position of the step, the item and the attempt.
-
-    `attempt` of an item's task is that of the item, plus `ITEM_ATTEMPTS` for each item before it.
-    """
-
-    position: int
-    attempt: int
-
-    @classmethod
-    def of(cls, task: Task) -> "TaskPlace":
-        if task.place is None:
-            return cls(task.position, task.attempt)
-        return cls(task.place.step, task.place.item * ITEM_ATTEMPTS + task.attempt)
-
-
-class TaskSlice(Struct, frozen=True):
-    """Consecutive tasks of a workflow. `more`: others may follow."""
-
-    tasks: list[TaskRecord]
-    more: bool
-
-
-class CleanupFault(Struct, frozen=True):
-    """A task that could not be cleaned completely."""
-
-    task_id: UUID
-    step_id: str
-    task_type: TaskType
-    error: str
-
-
-class CleanupReport(Struct):
-    """The result of a cleanup. `tasks_processed` counts the examined tasks, `tasks_cleaned` the wholly cleaned ones.
-
-    `pending`: files are left that are still to be deleted.
-    """
-
-    tasks_processed: int = 0
-    tasks_cleaned: int = 0
-    deleted_paths: list[str] = []
-    errors: list[CleanupFault] = []
-    pending: bool = False
-
-
-class DueCleanup(Struct, frozen=True):
-    """A cleanup whose next pass is due. `tries` counts the failed passes. `lane` is the tenant, "" for none.
-
-    `purge`: all rows of the workflow are deleted too. `expired`: the retention does that, and not a request.
-    """
-
-    workflow_id: UUID
-    lane: str
-    tries: int
-    purge: bool = False
-    expired: bool = False
-
-
-class FileRemoval(Struct, frozen=True):
-    """The files of a task whose rows a purge has deleted."""
-
-    task_id: UUID
-    workflow_id: UUID
-    paths: tuple[str, ...]
-
-
-class PurgedRows(Struct, frozen=True):
-    """The workflows whose rows a purge has deleted. Those in `unfinished` may still have rows."""
-
-    workflow_ids: frozenset[UUID] = frozenset()
-    unfinished: frozenset[UUID] = frozenset()
-
-
-class ExpiredBatch(Struct, frozen=True):
-    """A batch of workflows that the retention has deleted.
-
-    `with_files`: some of them have files, which are still to be deleted. `busy`: nothing was deleted, because the files
-    of an earlier batch are still being deleted. `is_behind`: before the batch, a workflow was due. `next_s`: the
-    seconds until the next one is due; None without one.
-    """
-
-    count: int
-    with_files: bool
-    busy: bool
-    is_behind: bool
-    next_s: float | None
-
-
-class DataDeletion(Struct):
-    """The result of deleting all data of a workflow. `pending`: something is left that is still to be deleted."""
-
-    files_deleted: int = 0
-    pending: bool = False
-
-
-class TaskToClean(Struct, frozen=True):
-    """A task whose files a cleanup handles.
-
-    `referenced_by`: another workflow that still needs the files, so that they stay. `begun`: an earlier pass of the
-    same cleanup may have deleted them already.
-    """
-
-    record: TaskRecord
-    referenced_by: UUID | None
-    begun: bool
-
-
-class CleanupCounts(Struct, frozen=True):
-    """The files that a cleanup has deleted, and those that were gone before it.
-
-    `repeated`: an earlier cleanup of the workflow has written workflow.files_deleted already.
-    """
-
-    deleted: int
-    gone: int
-    repeated: bool

@@ -17,28 +17,20 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import named_files, parse_artifact_path
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import (
-    WHOLE,
-    AnswerSize,
+from stepwell.domain.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.domain.list_records import (
     DecisionFilter,
-    FoundWorkflow,
     ItemFilter,
     ItemSlice,
-    LargeWorkflowSnapshot,
     ListFilter,
-    StepRecord,
     StoredDecision,
-    StoredInputs,
-    StoredStep,
     TaskPlace,
-    TaskRecord,
     TaskSlice,
     WorkflowPage,
-    WorkflowParts,
-    WorkflowRecord,
 )
+from stepwell.domain.model import HistoryEvent
+from stepwell.domain.preconditions import Version
+from stepwell.domain.records import WHOLE, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.domain.strict_json.schema_faults import printable_key
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader

@@ -21,12 +21,14 @@ from stepwell.contract.decisions import CreateDecision, SendSignal
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.domain.access.signed_urls import CallbackUrls
+from stepwell.domain.cleanup_records import CleanupReport, DataDeletion
 from stepwell.domain.errors import InvalidTransition, JobFollowedUp, NotFound, NotWaiting, TooManyRequests, Unavailable
+from stepwell.domain.large_workflow_records import FoundWorkflow
 from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Decide, Pause, Resume, Signal, Start, Update
 from stepwell.domain.lifecycle.peer_commands import ClientVerb, ProviderCallback, VerbApplied, VerbRefused, error_of
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
-from stepwell.domain.records import CleanupReport, DataDeletion, FoundWorkflow, StepRecord, WorkflowRecord
+from stepwell.domain.records import StepRecord, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.workflow import ValidatedWorkflow

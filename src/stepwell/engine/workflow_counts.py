@@ -17,7 +17,7 @@ from msgspec import Struct, json
 
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import WorkflowFilter
+from stepwell.domain.list_records import WorkflowFilter
 from stepwell.domain.tenancy import TenantScope
 from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowReader

@@ -10,32 +10,31 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.child_records import ChildInsertion, ChildRecords, ChildStatuses, ParentAttempt
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.idempotency import Reservation, ReservedKey, StoredAnswer
+from stepwell.domain.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.domain.list_records import (
+    DecisionFilter,
+    ItemFilter,
+    ItemSlice,
+    ListFilter,
+    StoredDecision,
+    TaskPlace,
+    TaskSlice,
+    WorkflowFilter,
+    WorkflowPage,
+)
 from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import (
     AdmissionResult,
-    AnswerSize,
-    DecisionFilter,
-    FoundWorkflow,
-    ItemFilter,
-    ItemSlice,
-    LargeWorkflowSnapshot,
-    ListFilter,
     LoadedWorkflow,
     NewWorkflow,
     Ownership,
     StepRecord,
-    StoredDecision,
     StoredInputs,
-    StoredStep,
-    TaskPlace,
     TaskRecord,
-    TaskSlice,
     UnparkedWorkflows,
     WaitingCount,
-    WorkflowFilter,
-    WorkflowPage,
     WorkflowParts,
     WorkflowRecord,
 )

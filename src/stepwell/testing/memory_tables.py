@@ -18,9 +18,10 @@ from stepwell.domain.feature_level import FEATURE_LEVEL
 from stepwell.domain.idempotency import Reservation, StoredAnswer
 from stepwell.domain.lifecycle.peer_commands import Command, Outcome
 from stepwell.domain.limit_division import Share
+from stepwell.domain.list_records import TaskPlace
 from stepwell.domain.model import NEVER as PARKED_FOR_EVER
 from stepwell.domain.model import HistoryEvent, ItemPlace, ItemState, ShownWait, StoredSignal, Task, Wait
-from stepwell.domain.records import StoredInputs, TaskPlace, WorkflowRecord
+from stepwell.domain.records import StoredInputs, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.uploads import NewUpload, UploadRecord
 from stepwell.domain.webhooks.delivery import Delivery, DeliveryAttempt

@@ -14,37 +14,41 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.child_records import ChildRecord, ChildRecords
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import ResultTooLarge
+from stepwell.domain.large_workflow_records import (
+    STATES_PER_BLOCK,
+    AnswerSize,
+    FoundWorkflow,
+    LargeWorkflow,
+    LargeWorkflowSnapshot,
+    StepSnapshot,
+    StoredStep,
+)
 from stepwell.domain.lifecycle.decision import copy_of
+from stepwell.domain.list_records import (
+    DecisionFilter,
+    ItemFilter,
+    ItemSlice,
+    ListFilter,
+    PagePlace,
+    StoredDecision,
+    TaskPlace,
+    TaskSlice,
+    WorkflowFilter,
+    WorkflowPage,
+)
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.domain.model import HistoryEvent, StepState, Task
 from stepwell.domain.preconditions import Version
 from stepwell.domain.prices import CurrencySum, cost_sums
 from stepwell.domain.records import (
     NO_INPUTS,
-    STATES_PER_BLOCK,
     WHOLE,
-    AnswerSize,
-    DecisionFilter,
-    FoundWorkflow,
-    ItemFilter,
-    ItemSlice,
-    LargeWorkflow,
-    LargeWorkflowSnapshot,
-    ListFilter,
     Ownership,
-    PagePlace,
     StepAttempts,
     StepRecord,
-    StepSnapshot,
-    StoredDecision,
     StoredInputs,
-    StoredStep,
     Summary,
-    TaskPlace,
     TaskRecord,
-    TaskSlice,
-    WorkflowFilter,
-    WorkflowPage,
     WorkflowParts,
     WorkflowRecord,
 )

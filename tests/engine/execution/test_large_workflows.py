@@ -13,7 +13,8 @@ import pytest
 from msgspec import json
 
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.records import WHOLE, StepSnapshot, WorkflowRecord
+from stepwell.domain.large_workflow_records import StepSnapshot
+from stepwell.domain.records import WHOLE, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
 from stepwell.testing import MemoryDatabase

@@ -4,8 +4,9 @@ from uuid import UUID, uuid4
 
 from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.tasks import Output
+from stepwell.domain.cleanup_records import CleanupCounts
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, FilesDeleted, Succeeded
-from stepwell.domain.records import CleanupCounts, TaskPlace
+from stepwell.domain.list_records import TaskPlace
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.cleanups import FIRST
 from support.database.stored_workflows import ME, OTHER, Stored, admitted

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from stepwell.contract.enums import StepStatus
 from stepwell.domain.lifecycle.inputs import RunVerdict
-from stepwell.domain.records import ItemFilter, ItemSlice
+from stepwell.domain.list_records import ItemFilter, ItemSlice
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from support.database.stored_items import ItemWorkflow, make_before_items, make_with_items
 from support.database.stored_workflows import Stored

@@ -8,18 +8,11 @@ from msgspec import json, structs
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.workflows import ItemCounts
 from stepwell.domain.errors import ResultTooLarge
+from stepwell.domain.large_workflow_records import LargeWorkflow, StepSnapshot, StoredStep
 from stepwell.domain.lifecycle.inputs import Cancel
+from stepwell.domain.list_records import ListFilter
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.records import (
-    WHOLE,
-    LargeWorkflow,
-    ListFilter,
-    StepRecord,
-    StepSnapshot,
-    StoredStep,
-    WorkflowParts,
-    WorkflowRecord,
-)
+from stepwell.domain.records import WHOLE, StepRecord, WorkflowParts, WorkflowRecord
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 from stepwell.domain.tenancy import EVERY_TENANT
 from support.database.stored_items import ItemWorkflow, make_with_items

@@ -14,8 +14,9 @@ from msgspec import convert, json, structs
 from stepwell.contract.definition import ForEach
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Pause, RetryDue, RunVerdict
+from stepwell.domain.list_records import TaskPlace
 from stepwell.domain.model import ItemPlace, Task
-from stepwell.domain.records import WHOLE, TaskPlace, WorkflowRecord
+from stepwell.domain.records import WHOLE, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.cleanups import FIRST

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from stepwell.contract.definition import WorkflowUpdate
 from stepwell.domain.idempotency import ReservedKey
 from stepwell.domain.lifecycle.inputs import Update
-from stepwell.domain.records import WHOLE, ListFilter, WorkflowRecord
+from stepwell.domain.list_records import ListFilter
+from stepwell.domain.records import WHOLE, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from support.database.stored_workflows import Stored
 from support.workflows.definitions import body, join

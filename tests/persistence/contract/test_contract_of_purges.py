@@ -6,9 +6,9 @@ from uuid import UUID, uuid4
 from stepwell.contract.enums import CancelReceipt
 from stepwell.contract.tasks import Output
 from stepwell.domain.child_records import ParentLink
+from stepwell.domain.cleanup_records import FileRemoval, PurgedRows
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, FollowUpEnded, Sending, Succeeded
 from stepwell.domain.model import Sent
-from stepwell.domain.records import FileRemoval, PurgedRows
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import ME, OTHER, Stored, admitted

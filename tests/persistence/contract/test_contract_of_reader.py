@@ -10,6 +10,7 @@ from msgspec import json, structs
 from stepwell.contract.costs import Cost, CostSums, Money
 from stepwell.contract.enums import EventType, ProviderType, StepStatus, WorkflowStatus
 from stepwell.contract.tasks import Output
+from stepwell.domain.large_workflow_records import StepSnapshot
 from stepwell.domain.lifecycle.inputs import (
     AttemptFailed,
     Cancel,
@@ -19,18 +20,10 @@ from stepwell.domain.lifecycle.inputs import (
     Submitted,
     Succeeded,
 )
+from stepwell.domain.list_records import ListFilter, TaskPlace, WorkflowFilter
 from stepwell.domain.model import Sent
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import (
-    WHOLE,
-    ListFilter,
-    StepAttempts,
-    StepSnapshot,
-    TaskPlace,
-    WorkflowFilter,
-    WorkflowParts,
-    WorkflowRecord,
-)
+from stepwell.domain.records import WHOLE, StepAttempts, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import CHAIN, ME, Stored, admitted, renamed

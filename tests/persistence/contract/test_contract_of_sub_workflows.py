@@ -19,8 +19,9 @@ from stepwell.contract.enums import WorkflowStatus
 from stepwell.domain.child_records import ChildInsertion, ChildRecord, ChildRecords, ParentAttempt, ParentLink
 from stepwell.domain.errors import Forbidden
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Input, Sending, Submitted
+from stepwell.domain.list_records import ListFilter
 from stepwell.domain.model import Sent
-from stepwell.domain.records import WHOLE, ListFilter, NewWorkflow, WorkflowRecord
+from stepwell.domain.records import WHOLE, NewWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.execution.active_workflow import ActiveWorkflow

@@ -16,9 +16,10 @@ from msgspec import json, structs
 
 from stepwell.contract.enums import StepStatus, WaitKind, WorkflowStatus
 from stepwell.domain.feature_level import FEATURE_LEVEL, WAITS_LEVEL
+from stepwell.domain.large_workflow_records import StepSnapshot
 from stepwell.domain.lifecycle.inputs import Cancel
 from stepwell.domain.model import NEVER, FlowState, StoredSignal, Wait
-from stepwell.domain.records import WHOLE, AdmissionResult, LoadedWorkflow, StepSnapshot, WorkflowRecord
+from stepwell.domain.records import WHOLE, AdmissionResult, LoadedWorkflow, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.ports.storage import POSTPONED_S

@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import FoundWorkflow, WorkflowParts, WorkflowRecord
+from stepwell.domain.large_workflow_records import FoundWorkflow
+from stepwell.domain.records import WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import Observer, asyncpg_connect, create_api_engine

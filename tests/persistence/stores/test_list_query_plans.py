@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.contract.enums import WorkflowStatus
-from stepwell.domain.records import ListFilter, PagePlace
+from stepwell.domain.list_records import ListFilter, PagePlace
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.persistence.connections.database import create_api_engine
 from stepwell.persistence.stores import workflow_queries

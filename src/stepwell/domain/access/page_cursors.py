@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from stepwell.domain.access.signed_texts import SignedTexts
-from stepwell.domain.records import DecisionPlace, PagePlace
+from stepwell.domain.list_records import DecisionPlace, PagePlace
 
 _PURPOSE: Final = b"stepwell page cursor 1"
 _DECISIONS: Final = b"stepwell decision cursor 1"

@@ -10,6 +10,7 @@ from msgspec import Raw, Struct, json
 
 from stepwell.contract.dry_run_result import DryRunVerb
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.cleanup_records import CleanupReport
 from stepwell.domain.errors import (
     DiskFull,
     InvalidTransition,
@@ -26,7 +27,6 @@ from stepwell.domain.errors import (
 from stepwell.domain.idempotency import Reservation
 from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, Decide, GiveUp, Pause, Resume, Signal, Start, Update
 from stepwell.domain.preconditions import Preconditions, Version
-from stepwell.domain.records import CleanupReport
 from stepwell.domain.tenancy import TenantScope
 
 ClientVerb: TypeAlias = Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal | GiveUp

@@ -18,8 +18,8 @@ from uuid import UUID
 
 import structlog
 
+from stepwell.domain.cleanup_records import FileRemoval
 from stepwell.domain.errors import ArtifactError, ArtifactGone
-from stepwell.domain.records import FileRemoval
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.fair_turns import FairTurns

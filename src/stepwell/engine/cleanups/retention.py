@@ -15,8 +15,8 @@ from typing import Final
 
 import structlog
 
+from stepwell.domain.cleanup_records import ExpiredBatch
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.records import ExpiredBatch
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set

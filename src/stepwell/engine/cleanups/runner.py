@@ -31,10 +31,11 @@ import structlog
 from msgspec import Struct, field
 
 from stepwell.contract.enums import TERMINAL_STATUSES, EventType
+from stepwell.domain.cleanup_records import CleanupFault, CleanupReport, DataDeletion, DueCleanup, TaskToClean
 from stepwell.domain.errors import ArtifactError, ArtifactGone, NotFound, Unavailable
 from stepwell.domain.lifecycle.inputs import FilesDeleted
 from stepwell.domain.lifecycle.subworkflow_run import SubworkflowRun
-from stepwell.domain.records import CleanupFault, CleanupReport, DataDeletion, DueCleanup, TaskPlace, TaskToClean
+from stepwell.domain.list_records import TaskPlace
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.cleanups.child_cleanups import clean_children
 from stepwell.engine.cleanups.purger import DeleteUploads, Purger

@@ -23,6 +23,7 @@ import structlog
 from msgspec import Raw
 from msgspec.structs import replace
 
+from stepwell.domain.cleanup_records import CleanupReport
 from stepwell.domain.errors import NotFound, StepwellError, Unavailable
 from stepwell.domain.lifecycle.inputs import Cleanup
 from stepwell.domain.lifecycle.peer_commands import (
@@ -37,7 +38,6 @@ from stepwell.domain.lifecycle.peer_commands import (
     refusal_of,
 )
 from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.records import CleanupReport
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.verb_applier import VerbApplier

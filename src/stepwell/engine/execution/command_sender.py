@@ -20,6 +20,7 @@ from uuid import UUID
 import structlog
 from msgspec.structs import replace
 
+from stepwell.domain.cleanup_records import CleanupReport
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.lifecycle.inputs import Cleanup
 from stepwell.domain.lifecycle.peer_commands import (
@@ -35,7 +36,6 @@ from stepwell.domain.lifecycle.peer_commands import (
     VerbRefused,
 )
 from stepwell.domain.preconditions import Preconditions
-from stepwell.domain.records import CleanupReport
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.idempotency import IdempotentRequests

@@ -24,9 +24,10 @@ from stepwell.contract.tasks import Output
 from stepwell.contract.workflows import ItemCounts
 from stepwell.domain.child_records import ParentLink
 from stepwell.domain.feature_level import FLOW_LEVEL
+from stepwell.domain.list_records import ITEM_ATTEMPTS
 from stepwell.domain.model import HistoryEvent, ItemPlace, Sent, StepState, Task, WorkflowState
 from stepwell.domain.prices import CurrencySum, cost_sums
-from stepwell.domain.records import ITEM_ATTEMPTS, StepAttempts, StepRecord, Summary, WorkflowRecord
+from stepwell.domain.records import StepAttempts, StepRecord, Summary, WorkflowRecord
 from stepwell.domain.steps import ResolvedStep, flow_plan
 from stepwell.persistence.rows.engine_statements import STEP_COLUMNS, TASK_COLUMNS, WORKFLOW_COLUMNS
 from stepwell.persistence.rows.flow_rows import read_flow

@@ -12,8 +12,9 @@ from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import RunIf
 from stepwell.domain.artifacts import named_tasks
 from stepwell.domain.lifecycle.decision import CleanupChange, Decision
+from stepwell.domain.list_records import TaskPlace
 from stepwell.domain.model import StepState, Task
-from stepwell.domain.records import NO_INPUTS, NewWorkflow, StepRecord, TaskPlace
+from stepwell.domain.records import NO_INPUTS, NewWorkflow, StepRecord
 from stepwell.persistence.rows.engine_statements import CHILD_ENDS_SEEN, STATE, TYPES, WAKE_AT
 from stepwell.persistence.rows.flow_rows import flow_rows
 

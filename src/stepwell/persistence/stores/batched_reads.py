@@ -16,8 +16,9 @@ from sqlalchemy.dialects import postgresql
 
 from stepwell.batching import BatchedCalls, ItemFailure
 from stepwell.contract.enums import WorkflowStatus
+from stepwell.domain.large_workflow_records import FoundWorkflow, LargeWorkflow
 from stepwell.domain.preconditions import Version
-from stepwell.domain.records import FoundWorkflow, LargeWorkflow, StepRecord, WorkflowParts, WorkflowRecord
+from stepwell.domain.records import StepRecord, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import is_outage

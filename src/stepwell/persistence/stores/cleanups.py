@@ -8,8 +8,10 @@ from typing import Final, cast
 from uuid import UUID
 
 from stepwell.contract.enums import TaskType, WorkflowStatus
+from stepwell.domain.cleanup_records import CleanupCounts, DueCleanup, TaskToClean
 from stepwell.domain.feature_level import FEATURE_LEVEL
-from stepwell.domain.records import CleanupCounts, DueCleanup, TaskPlace, TaskRecord, TaskToClean
+from stepwell.domain.list_records import TaskPlace
+from stepwell.domain.records import TaskRecord
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.rows.decode_rows import Row, task

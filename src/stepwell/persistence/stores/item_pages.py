@@ -7,7 +7,8 @@ from sqlalchemy import Select, Text, cast, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.contract.enums import StepStatus
-from stepwell.domain.records import ItemFilter, ItemRecord, ItemSlice
+from stepwell.domain.list_records import ItemFilter, ItemSlice
+from stepwell.domain.records import ItemRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row, step_attempts
 from stepwell.persistence.rows.flow_rows import read_item

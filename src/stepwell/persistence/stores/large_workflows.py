@@ -31,16 +31,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.contract.enums import SkipReason, StepStatus
-from stepwell.domain.records import (
-    NO_INPUTS,
+from stepwell.domain.large_workflow_records import (
     STATES_PER_BLOCK,
     AnswerSize,
     LargeWorkflowSnapshot,
     StepSnapshot,
-    StoredInputs,
     StoredStep,
-    WorkflowParts,
 )
+from stepwell.domain.records import NO_INPUTS, StoredInputs, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.rows.decode_rows import Row, run_if, workflow_record

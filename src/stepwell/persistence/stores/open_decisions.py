@@ -8,8 +8,8 @@ from sqlalchemy import Select, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.contract.enums import WaitKind
+from stepwell.domain.list_records import DecisionFilter, StoredDecision
 from stepwell.domain.model import Wait
-from stepwell.domain.records import DecisionFilter, StoredDecision
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.schema.tables import steps, waits, workflows

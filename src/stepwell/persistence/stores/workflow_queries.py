@@ -39,7 +39,8 @@ from sqlalchemy.dialects.postgresql import JSON, aggregate_order_by
 
 from stepwell.contract.enums import EventType, SkipReason, StepStatus, WorkflowStatus
 from stepwell.domain.feature_level import FLOW_LEVEL, ITEMS_LEVEL
-from stepwell.domain.records import WHOLE, ListFilter, Ownership, WorkflowFilter, WorkflowParts
+from stepwell.domain.list_records import ListFilter, WorkflowFilter
+from stepwell.domain.records import WHOLE, Ownership, WorkflowParts
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.rows.decode_rows import Row
 from stepwell.persistence.rows.item_results import (

@@ -32,31 +32,23 @@ from stepwell.contract.tasks import Output
 from stepwell.domain.child_records import ChildRecord, ChildRecords
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import ResultTooLarge
-from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
-from stepwell.domain.model import HistoryEvent
-from stepwell.domain.preconditions import Version
-from stepwell.domain.records import (
-    AnswerSize,
+from stepwell.domain.large_workflow_records import AnswerSize, FoundWorkflow, LargeWorkflowSnapshot, StoredStep
+from stepwell.domain.list_records import (
     DecisionFilter,
-    FoundWorkflow,
     ItemFilter,
     ItemSlice,
-    LargeWorkflowSnapshot,
     ListFilter,
-    Ownership,
     PagePlace,
-    StepRecord,
     StoredDecision,
-    StoredInputs,
-    StoredStep,
     TaskPlace,
-    TaskRecord,
     TaskSlice,
     WorkflowFilter,
     WorkflowPage,
-    WorkflowParts,
-    WorkflowRecord,
 )
+from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
+from stepwell.domain.model import HistoryEvent
+from stepwell.domain.preconditions import Version
+from stepwell.domain.records import Ownership, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.domain.tenancy import TenantScope
 from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.connections.database import unavailable_in_outage
