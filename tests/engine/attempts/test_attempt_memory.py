@@ -285,6 +285,20 @@ async def test_the_wait_for_memory_counts_for_no_deadline() -> None:
     assert not scope.cancelled_caught
 
 
+async def test_a_clock_that_is_moved_while_a_deadline_is_suspended_moves_the_deadline() -> None:
+    async def flushed() -> None:
+        pass
+
+    control = AttemptControl(lambda _: True, flushed)
+    async with asyncio.timeout(30):
+        with control.within(600) as scope:
+            control.pause_deadline()
+            control.shorten_deadlines(600)
+            control.resume_deadline()
+            await asyncio.Event().wait()
+    assert scope.cancelled_caught
+
+
 async def test_an_attempt_that_waits_for_its_inputs_stops_at_once_when_the_process_ends() -> None:
     async def flushed() -> None:
         pass

@@ -10,7 +10,7 @@ import pytest
 
 from stepwell.contract.enums import ProviderType
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.failing_store import nothing_left
+from support.database.failing_store import end_time_of, nothing_left
 from support.providers.scripted import (
     Crash,
     Fail,
@@ -222,12 +222,15 @@ async def test_the_time_of_the_next_attempt_shows_and_the_providers_own_word_cou
 async def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(memory: MemoryDatabase, tmp_path: Path) -> None:
     provider = ScriptedProvider(script={"a": [Hang(files={"x": b"1"}), Succeed()]})
     async with serving(memory, tmp_path, provider) as service:
-        workflow = await end(service, scripted_step("a", config={"timeout_s": 0.05}), config=AT_ONCE)
+        created = await service.create(scripted_step("a", config={"timeout_s": 60}), config=AT_ONCE)
+        await provider.until_called("a")
+        end_time_of(service, created["id"])
+        workflow = await service.until_ended(created["id"])
         assert workflow["status"] == "COMPLETED"
         assert provider.ends("a") == ["cancelled", "succeeded"]
         assert "timeout_s" not in provider.calls[0].inputs
         retrying = next(e for e in await service.events(workflow["id"]) if e["type"] == "step.retrying")
-        assert retrying["data"]["error"] == "timed out after 0.05 s"
+        assert retrying["data"]["error"] == "timed out after 60 s"
         assert not [path for path in service.artifacts.rglob("*") if path.is_file()]
 
 

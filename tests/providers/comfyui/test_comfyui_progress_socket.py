@@ -28,7 +28,7 @@ async def provider(emulator: ComfyUiEmulator, client: httpx.AsyncClient) -> Asyn
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    with fail_after(10):
+    with fail_after(60):
         while not holds():
             await sleep(0.005)
 
@@ -139,7 +139,7 @@ class TestTogether:
                 state = await provider.poll(attempt(), job)
             assert state.status is JobStatus.SUCCEEDED
 
-        with fail_after(10):
+        with fail_after(60):
             async with create_task_group() as group:
                 for job in jobs:
                     group.start_soon(follow, job)

@@ -19,7 +19,7 @@ from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobS
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.custom import PICTURE, SHA256
 
-SHORT_S = 0.3  # the deadline where an answer is not to come
+SHORT_S = 1.0  # the deadline where an answer is not to come
 LOST = (Fault.LOSE_BEFORE, Fault.LOSE_AFTER, Fault.TRUNCATE_AFTER, Fault.HUGE_AFTER)
 ODD = (Fault.GARBAGE_AFTER, Fault.GATEWAY_BEFORE, Fault.GATEWAY_AFTER)
 SLOW = (Fault.HANG_AFTER, Fault.DRIP_AFTER)

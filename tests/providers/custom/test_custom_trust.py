@@ -237,7 +237,7 @@ class TestCallbacks:
             world.worker.polls_until_done = 10
             job = await world.job(attempt(callback_url=f"{ours.url}/callback?token=1"))
             assert mode != "early" or len(ours.calls) == 1
-            with fail_after(10):
+            with fail_after(60):
                 while len(ours.calls) < calls:
                     await sleep(0.01)
             for call in ours.calls:

@@ -115,7 +115,7 @@ class Bench:
         usual: dict[str, Any] = {
             "url": self.fal.url,
             "api_url": self.fal.url,
-            "timeout_s": 0.3 if fault in SLOW else 10.0,
+            "timeout_s": 1.0 if fault in SLOW else 10.0,
         }
         return FalProvider(self.client, Credentials({"FAL": key}), **usual | settings)
 

@@ -165,7 +165,7 @@ async def test_the_emulator_can_hold_an_answer_back(bench: Bench) -> None:
     async def ask() -> None:
         answers.append(await bench.answered(DRAWING))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             group.start_soon(ask)
             while not bench.at.ledger.jobs():

@@ -122,7 +122,7 @@ async def test_a_submit_without_a_readable_answer_raises_outcome_unknown(
 ) -> None:
     emulator.plan("submit", fault)
     slow = fault in {Fault.HANG_AFTER, Fault.DRIP_AFTER}
-    options = {"timeout_s": 0.2, "work_s": 0.2} if slow else {"max_answer": 1_000_000}
+    options = {"timeout_s": 1.0, "work_s": 1.0} if slow else {"max_answer": 1_000_000}
     with pytest.raises(OutcomeUnknown) as unknown:
         await submit(provider_at(emulator, client, **options), WORK[kind])
     assert KEY not in str(unknown.value)

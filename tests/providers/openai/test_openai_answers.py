@@ -266,7 +266,7 @@ async def test_the_emulator_can_hold_an_answer_back(provider: OpenAiProvider, em
     async def sent() -> tuple[str, asyncio.Task[Job | Finished]]:
         known = len(emulator.ledger.jobs())
         task = asyncio.ensure_future(submit(provider, CHAT))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(emulator.ledger.jobs()) == known:
                 await asyncio.sleep(0.01)
         assert not task.done()

@@ -147,7 +147,7 @@ class TestWebhooks:
         async with ReplicateEmulator(tmp_path / "ours") as ours:
             job = await submit(provider, called_back(GENERATED, f"{ours.url}/callbacks/1"))
             assert len(ours.calls) == (1 if mode == "early" else 0)
-            with fail_after(10):
+            with fail_after(60):
                 while len(emulator.delivered) < times:
                     await sleep(0.01)
             assert [call.json()["id"] for call in ours.calls] == [job.id] * times
@@ -162,7 +162,7 @@ class TestWebhooks:
             work = called_back(GENERATED, f"{ours.url}/callbacks/1")
             job = await submit(provider, work)
             assert await provider.cancel(work, job) is await provider.cancel(work, job) is CancelAnswer.ACCEPTED
-            with fail_after(10):
+            with fail_after(60):
                 while not emulator.delivered:
                     await sleep(0.01)
             assert [call.json()["status"] for call in ours.calls] == ["canceled"]

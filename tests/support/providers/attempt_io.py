@@ -52,7 +52,7 @@ class MemoryIO(NoWorkers):
     ) -> Output:
         assert self._client is not None
         self.kinds.append(tuple(media_types))
-        downloads = HttpOutputDownloader(self._client, max_bytes=4_000_000, timeout_s=2)
+        downloads = HttpOutputDownloader(self._client, max_bytes=4_000_000, timeout_s=20)
         async with downloads.stream(
             url, media_types, headers=headers, error_text=error_text, redirects=redirects
         ) as chunks:

@@ -156,6 +156,8 @@ class AttemptControl:
         for scope in (self._scope, *self._inner_scopes):
             if scope is not None:
                 scope.deadline -= seconds
+        if self._paused_deadline is not None:
+            self._paused_deadline -= seconds
 
     @contextmanager
     def fail_after(self, seconds: float) -> Iterator[None]:
