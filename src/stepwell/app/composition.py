@@ -15,19 +15,11 @@ from stepwell.api.key_set import FetchedKeys
 from stepwell.api.routes import build_api, build_cross_origin
 from stepwell.api.session_cookies import SessionCookies
 from stepwell.api.token_keys import FixedKey, TokenKeys
-from stepwell.app.construction import (
-    Engine,
-    ProcessInfo,
-    Stores,
-    Webhooks,
-    build_engine,
-    build_services,
-    build_webhooks,
-    open_stores,
-)
+from stepwell.app.construction import Engine, ProcessInfo, Stores, Webhooks, build_engine, build_webhooks, open_stores
 from stepwell.app.database import DatabaseSource
 from stepwell.app.engine_tasks import run_engine, stop_engine
 from stepwell.app.metrics import build_metrics
+from stepwell.app.services import build_services
 from stepwell.domain.access.page_cursors import PageCursors
 from stepwell.domain.access.stream_tickets import StreamTickets
 from stepwell.domain.strict_json.normalise import Handling
