@@ -9,7 +9,7 @@ from stepwell.domain.artifacts import media_type_of
 from stepwell.domain.data_uris import data_uri
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.input_mapping import DeferredTransform
-from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO
+from stepwell.engine.attempts.attempt_io import BoundAttemptIO
 from stepwell.ports.providers import Blob
 
 _UNTYPED = "application/octet-stream"
@@ -21,8 +21,8 @@ class TransformFinisher:
     *max_text* bounds the texts together, in bytes; None if the attempt's memory alone bounds them.
     """
 
-    def __init__(self, links: ArtifactUrls, tenant: str | None, io: BoundAttemptIO, max_text: int | None) -> None:
-        self._links, self._tenant, self._io, self._max_text = links, tenant, io, max_text
+    def __init__(self, io: BoundAttemptIO, max_text: int | None) -> None:
+        self._io, self._max_text = io, max_text
         self._text = 0
         self._sizes: dict[str, int | None] = {}
 
@@ -48,7 +48,7 @@ class TransformFinisher:
     async def _size_of(self, path: str) -> int | None:
         """Return the size of the tenant's file, None if there is none such. Each path is looked up once."""
         if path not in self._sizes:
-            self._sizes[path] = await self._links.size_of(path, self._tenant)
+            self._sizes[path] = await self._io.size_of(path)
         return self._sizes[path]
 
     def _count(self, transform: DeferredTransform, size: int) -> None:

@@ -16,7 +16,7 @@ from anyio import sleep
 from msgspec import Raw, UnsetType, json
 
 from stepwell.contract.definition import FieldMapping, ForEach
-from stepwell.domain.errors import AttemptError, NeverFits, ResultTooLarge, Unavailable
+from stepwell.domain.errors import AttemptError, NeverFits
 from stepwell.domain.lifecycle.effects import Evaluate
 from stepwell.domain.lifecycle.inputs import Evaluated
 from stepwell.domain.lifecycle.wait_terms import wait_terms
@@ -24,10 +24,10 @@ from stepwell.domain.mapping.config_expressions import StepPart, is_true, place_
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES, checked_inputs, mapping_label, step_error
 from stepwell.domain.mapping.items import item_mappings, items_of
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, decoded_size
-from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, resolved_inputs
+from stepwell.engine.attempts.attempt_outcomes import error_text
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
-from stepwell.engine.attempts.runner import OUTAGE_RETRY_S, StoredResults, error_text
+from stepwell.engine.attempts.stored_results import OUTAGE_RETRY_S, StoredResults, read_results
 from stepwell.memory import MemoryGovernor, MemoryReservation
 from stepwell.ports.clock import Clock, NewId
 
@@ -160,22 +160,11 @@ class FlowEvaluator:
             at_once = 1 if context.result_room(positions[:_READ_AT_ONCE]) > MAX_MAPPED_BYTES else _READ_AT_ONCE
             some, positions = positions[:at_once], positions[at_once:]
             room = await memory.grow_up_to(context.result_room(some))
-            found = await self._load(context, some)
+            found = await read_results(self._stored, context.workflow_id, some)
             read |= found
             size += (more := sum(map(len, found.values())))
             memory.shrink(max(room - more, 0))
         return read
-
-    async def _load(self, context: AttemptContext, positions: Sequence[int]) -> Mapping[int, bytes]:
-        while True:
-            try:
-                results = await self._stored.results(EVERY_TENANT, {context.workflow_id: positions})
-            except Unavailable:
-                await sleep(OUTAGE_RETRY_S)
-                continue
-            except ResultTooLarge as error:
-                raise AttemptError(str(error), retryable=False, provider_fault=False) from error
-            return results.get(context.workflow_id, {})
 
     def _answer_from(self, context: AttemptContext, question: Evaluate, values: Sequence[Any]) -> Evaluated:
         """Return the answer. *values*: those of the expressions, and then of the mappings."""

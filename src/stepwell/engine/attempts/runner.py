@@ -1,8 +1,7 @@
 """Runs one attempt at a step: resolves its inputs, calls the provider within its time, and returns the outcome.
 
 What must hold:
-- A bug in a provider, or here, fails the attempt and nothing else. Its text may contain anything, so the attempt's
-  error shows only its type.
+- A bug in a provider, or here, fails the attempt and nothing else.
 - An attempt that was cancelled, or that its run ignores, has no outcome.
 - What an attempt holds in proportion to what a tenant sends has its room in the memory governor, from before it is
   read until the attempt ends. Attempts with little to hold take none.
@@ -10,31 +9,22 @@ What must hold:
 """
 
 import asyncio
-import random
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
 import structlog
-from anyio import sleep, sleep_forever
-from msgspec import UNSET, Raw, Struct, UnsetType, json
+from anyio import sleep_forever
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
-from stepwell.contract.definition import WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
-from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError, ResultTooLarge, Unavailable
+from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
 from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, Succeeded
-from stepwell.domain.mapping.config_expressions import StepExpressions
-from stepwell.domain.mapping.evaluation import not_json
-from stepwell.domain.mapping.input_mapping import put_input
-from stepwell.domain.mapping.transforms import is_deferred
 from stepwell.domain.model import Task
-from stepwell.domain.steps import ResolvedStep
-from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, decoded_size, is_deeper, is_larger_than
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelKey
 from stepwell.engine.attempts.attempt_answers import AttemptAnswers, answer_path
@@ -42,20 +32,22 @@ from stepwell.engine.attempts.attempt_control import AttemptControl, AttemptSupe
 from stepwell.engine.attempts.attempt_inputs import (
     AttemptContext,
     are_small,
-    data_of,
     decoded_item,
     final_inputs,
     resolved_inputs,
 )
 from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
+from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failed_by, failure
 from stepwell.engine.attempts.attempt_workers import AttemptWorkers
-from stepwell.engine.attempts.deferred_transforms import TransformFinisher
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
+from stepwell.engine.attempts.input_resolver import InputResolver, PreparedAttempt
 from stepwell.engine.attempts.job_cancellation import JobCanceller
+from stepwell.engine.attempts.open_attempt import OpenAttempt
 from stepwell.engine.attempts.remote_attempt import RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.run_verdicts import RunVerdicts
+from stepwell.engine.attempts.stored_results import StoredResults, read_results
 from stepwell.memory import MemoryGovernor
 from stepwell.ports.answer_room import answer_room
 from stepwell.ports.artifacts import Artifacts
@@ -63,19 +55,7 @@ from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
 
 log = structlog.get_logger()
 
-_ERROR_CAP = 2_000
-OUTAGE_RETRY_S = 0.5
-_NULL = b"null"
 _CREDENTIALS = {"content_credentials": True}
-
-
-class StoredResults(Protocol):
-    """Reads the results of steps from the database."""
-
-    async def results(
-        self, scope: TenantScope, wanted: Mapping[UUID, Sequence[int]]
-    ) -> Mapping[UUID, Mapping[int, bytes]]:
-        """Return the results at the *wanted* positions, by workflow and position. Raises `Unavailable`."""
 
 
 class SubWorkflowAttempts(Protocol):
@@ -96,17 +76,6 @@ class Callbacks(Protocol):
 
     def url(self, workflow_id: UUID, task_id: UUID) -> str | None:
         """Return the URL at which a provider reports the attempt's end; None if providers can't reach this service."""
-
-
-class PreparedAttempt(Struct):
-    """An attempt that must wait for something: for its mappings, for deferred transforms or for its provider.
-
-    `values` has the value of each mapping. It is None if the results must have room in memory before they are decoded,
-    or, with `heavy`, if a worker process must evaluate the mappings.
-    """
-
-    values: Sequence[Any] | None
-    heavy: bool = False
 
 
 class AttemptEnd(Struct):
@@ -136,10 +105,10 @@ class AttemptRunner:
         stored: StoredResults,
         local: LocalAdmission,
     ) -> None:
-        self._providers, self._artifacts, self._inputs, self._links = providers, artifacts, inputs, links
+        self._providers, self._artifacts, self._fetcher, self._links = providers, artifacts, inputs, links
         self._downloads, self._callbacks = downloads, callbacks
         self._remote_jobs, self._memory, self._expressions, self._stored = remote_jobs, memory, expressions, stored
-        self._local, self._verdicts = local, RunVerdicts(expressions)
+        self._local, self._inputs, self._verdicts = local, InputResolver(expressions), RunVerdicts(expressions)
         self._sub_workflows: SubWorkflowAttempts
 
     def use(self, sub_workflows: SubWorkflowAttempts) -> None:
@@ -155,7 +124,7 @@ class AttemptRunner:
             values: list[Any] | None = []
             expressions = None
             if context.evaluates or definition.input_mappings:
-                if (evaluated := self._evaluated_at_once(context, task.position, definition)) is None:
+                if (evaluated := self._inputs.evaluate_at_once(context, task.position, definition)) is None:
                     return PreparedAttempt(None)
                 expressions, values = evaluated
             if values is None or task.provider is not None:
@@ -171,31 +140,9 @@ class AttemptRunner:
             if deferred:
                 return PreparedAttempt(values)
             inputs = final_inputs(context, task.position, definition, inputs, decoded)
-            return Succeeded(task.position, task.id, _encoded_inputs(inputs))
+            return Succeeded(task.position, task.id, encoded_inputs(inputs))
         except Exception as error:  # noqa: BLE001 - the outcome reports it
-            return _failed_by(error, task, plan)
-
-    def _evaluated_at_once(
-        self, context: AttemptContext, position: int, definition: WorkflowStepDefinition
-    ) -> tuple[StepExpressions | None, list[Any] | None] | None:
-        """Return the step's expressions, and the values of these and its mappings.
-
-        Returns None if that needs results which aren't in memory, or room there. The values are None if a worker
-        process must evaluate them.
-        """
-        expressions = None
-        if context.evaluates:
-            if (work := context.parse_work(position)) and not self._expressions.may_work_here(work):
-                return None
-            expressions = context.expressions(position)
-        if not definition.input_mappings and expressions is None:
-            return None, []
-        results = context.results(position)
-        complete = expressions is None and len(results) == len(definition.input_mappings)
-        missing = not complete and context.stored_results(position)
-        if missing or not are_small(data_of(results, expressions)):
-            return None
-        return expressions, self._expressions.evaluate_here(definition.input_mappings, results, expressions)
+            return failed_by(error, task, plan)
 
     def works_here(self, provider: ProviderType | None) -> bool:
         """Return whether the provider works in this process: the registry decides that, and only the registry."""
@@ -225,9 +172,9 @@ class AttemptRunner:
         with self._room(context.tenant, task, control) as (memory, answers):
             workers = AttemptWorkers(self._local, context.tenant, (context.workflow_id, task.position), control)
             io = BoundAttemptIO(
-                context.tenant, task, self._artifacts, self._inputs, self._links, self._downloads, memory, workers
+                context.tenant, task, self._artifacts, self._fetcher, self._links, self._downloads, memory, workers
             )
-            outcome = await self._attempt(context, task, work, io, memory, answers, control)
+            outcome = await self._attempt(OpenAttempt(context, task, io, memory, answers, control), work)
         stored = bool(io.stored) or answers.has_file or self._providers.on_workers(task.provider)
         return AttemptEnd(outcome, stored, answers.has_file)
 
@@ -261,16 +208,8 @@ class AttemptRunner:
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
-    async def _attempt(
-        self,
-        context: AttemptContext,
-        task: Task,
-        work: PreparedAttempt,
-        io: BoundAttemptIO,
-        memory: AttemptMemory,
-        answers: AttemptAnswers,
-        control: AttemptControl,
-    ) -> Succeeded | AttemptFailed | None:
+    async def _attempt(self, attempt: OpenAttempt, work: PreparedAttempt) -> Succeeded | AttemptFailed | None:
+        context, task, memory, control = attempt.context, attempt.task, attempt.memory, attempt.control
         plan = context.resolved_step(task.position)
         encoded: bytes | None = None
         verdict: RunVerdict | None = None
@@ -280,10 +219,10 @@ class AttemptRunner:
                 if _needs_inputs(task) and (units := context.parse_work(task.position)):
                     await self._expressions.until_work_here(units)
                 with context.lend_results(await self._read_results(context, task, memory)):
-                    finished = await self._call(context, task, work, io, memory, answers, control)
+                    finished = await self._call(attempt, work)
                 cost = finished.cost
-                result = finished.result | (_CREDENTIALS if io.has_credentials else {})
-                encoded = (_encoded_inputs if task.provider is None else _encoded)(result)
+                result = finished.result | (_CREDENTIALS if attempt.io.has_credentials else {})
+                encoded = (encoded_inputs if task.provider is None else encoded_result)(result)
             repeat = context.definition(task.position).repeat
             if encoded is not None and not isinstance(repeat, UnsetType):  # it was paid for: no time-out any more
                 verdict = await self._verdicts.of(context, repeat, encoded, memory)
@@ -294,36 +233,25 @@ class AttemptRunner:
                 raise
             if control.cancelled:
                 return None  # even if the provider has answered
-            return _failed_by(error, task, plan, cost)
+            return failed_by(error, task, plan, cost)
         if encoded is not None:
-            return Succeeded(task.position, task.id, encoded, tuple(io.stored.values()), cost, verdict)
+            return Succeeded(task.position, task.id, encoded, tuple(attempt.io.stored.values()), cost, verdict)
         if control.cancelled:
             return None
         endable = self._is_endable(context, task)
         why = "" if endable else "; its job can't be ended there, so that it isn't paid for again (on_unknown is fail)"
         late = AttemptError(f"timed out after {plan.timeout_s:g} s{why}", retryable=True)
-        return replace(_failed(task, late), timed_out=True, endable=endable)
+        return replace(failure(task, late), timed_out=True, endable=endable)
 
     async def _read_results(self, context: AttemptContext, task: Task, memory: AttemptMemory) -> Mapping[int, bytes]:
-        """Return the results that the step reads and that are in the database only, by position.
-
-        An outage doesn't fail the attempt.
-        """
+        """Return the results that the step reads and that are in the database only, by position."""
         positions = context.stored_results(task.position) if _needs_inputs(task) else []
         if not positions:
             return {}
         room = await memory.take_results(context.result_room(positions))
-        while True:
-            try:
-                results = await self._stored.results(EVERY_TENANT, {context.workflow_id: positions})
-            except Unavailable:
-                await sleep(OUTAGE_RETRY_S)
-                continue
-            except ResultTooLarge as error:
-                raise AttemptError(str(error), retryable=False, provider_fault=False) from error
-            of_workflow = results.get(context.workflow_id, {})
-            memory.give_back(max(room - sum(map(len, of_workflow.values())), 0))
-            return of_workflow
+        results = await read_results(self._stored, context.workflow_id, positions)
+        memory.give_back(max(room - sum(map(len, results.values())), 0))
+        return results
 
     def _is_endable(self, context: AttemptContext, task: Task) -> bool:
         """Return whether another attempt may start: no job exists, it can be ended, or the step allows paying twice."""
@@ -344,7 +272,7 @@ class AttemptRunner:
                 with self._room(context.tenant, task, control) as (memory, _):
                     verdict = await self._verdicts.of(context, repeat, result, memory)
             except AttemptError as error:
-                return _failed(task, error)
+                return failure(task, error)
         return Succeeded(task.position, task.id, result, verdict=verdict)
 
     async def follow_up(self, context: AttemptContext, task: Task, control: AttemptControl) -> FollowUpEnded:
@@ -366,32 +294,24 @@ class AttemptRunner:
             raise
         return ended
 
-    async def _call(
-        self,
-        context: AttemptContext,
-        task: Task,
-        work: PreparedAttempt,
-        io: BoundAttemptIO,
-        memory: AttemptMemory,
-        answers: AttemptAnswers,
-        control: AttemptControl,
-    ) -> Finished:
+    async def _call(self, attempt: OpenAttempt, work: PreparedAttempt) -> Finished:
+        context, task, control = attempt.context, attempt.task, attempt.control
         inputs: dict[str, Any] = {}
         if _needs_inputs(task):
-            inputs = await self._inputs_of(context, task, work, io, memory, control)
+            inputs = await self._inputs.resolve(attempt, work)
         if context.resolved_step(task.position).task_type is TaskType.SUBWORKFLOW:
             await self._sub_workflows.create(context.workflow_id, task, inputs, control)
             raise AttemptSuperseded  # the end of the sub-workflow is that of the attempt
         if task.provider is None:
             return Finished(inputs)
         on_fallback = context.on_fallback(task.position)
-        attempt = self._attempt_of(context, task, inputs, on_fallback=on_fallback)
+        request = self._attempt_of(context, task, inputs, on_fallback=on_fallback)
         if (run_here := self._providers.in_process(task.provider)) is not None:
-            return await run_here(attempt, io)
-        attempt = replace(attempt, callback_url=self._callbacks.url(context.workflow_id, task.id))
+            return await run_here(request, attempt.io)
+        request = replace(request, callback_url=self._callbacks.url(context.workflow_id, task.id))
         provider = self._providers.remote(task.provider)
-        remote = RemoteAttempt(self._remote_jobs, provider, attempt, task, control)
-        return await remote.run(io, memory, answers, on_fallback=on_fallback)
+        remote = RemoteAttempt(self._remote_jobs, provider, request, task, control)
+        return await remote.run(attempt.io, attempt.memory, attempt.answers, on_fallback=on_fallback)
 
     def _attempt_of(self, context: AttemptContext, task: Task, inputs: dict[str, Any], *, on_fallback: bool) -> Attempt:
         definition = context.definition(task.position)
@@ -414,70 +334,6 @@ class AttemptRunner:
             timeout_s=context.resolved_step(task.position).timeout_s,
         )
 
-    async def _inputs_of(
-        self,
-        context: AttemptContext,
-        task: Task,
-        work: PreparedAttempt,
-        io: BoundAttemptIO,
-        memory: AttemptMemory,
-        control: AttemptControl,
-    ) -> dict[str, Any]:
-        definition, values = context.definition(task.position), work.values
-        expressions = context.expressions(task.position)
-        if values is None and not work.heavy:
-            values = await self._evaluated_here(context, task.position, expressions, memory)
-        if values is None:
-            values = await self._evaluated_elsewhere(
-                context, task.position, expressions, memory, control, decode=task.provider is not None
-            )
-        decoded = None
-        if definition.for_each is not UNSET:
-            item = context.item(task.position)
-            await memory.take(decoded_size(item.value))
-            decoded = decoded_item(item)
-        inputs, deferred = resolved_inputs(context, definition, expressions, values, decoded)
-        max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
-        finisher = TransformFinisher(self._links, context.tenant, io, max_text)
-        for transform in deferred:
-            put_input(inputs, transform.to_field, await finisher.finish(transform))
-        return final_inputs(context, task.position, definition, inputs, decoded)
-
-    async def _evaluated_here(
-        self, context: AttemptContext, position: int, expressions: StepExpressions | None, memory: AttemptMemory
-    ) -> list[Any] | None:
-        """Evaluate what reads large results. Return None if that is too heavy for the event loop now."""
-        results = context.results(position)
-        data = data_of(results, expressions)
-        if not self._expressions.may_parse_here(data):
-            return None
-        await memory.take(sum(map(decoded_size, data)))
-        return self._expressions.evaluate_here(context.definition(position).input_mappings, results, expressions)
-
-    async def _evaluated_elsewhere(
-        self,
-        context: AttemptContext,
-        position: int,
-        expressions: StepExpressions | None,
-        memory: AttemptMemory,
-        control: AttemptControl,
-        *,
-        decode: bool,
-    ) -> list[Any]:
-        """Evaluate expressions and mappings in a worker process. When the service stops, that ends at once.
-
-        Without *decode*, values that only go into the result stay encoded.
-        """
-        mappings = context.definition(position).input_mappings
-        decoded = [] if expressions is None else [decode] * len(expressions.texts)
-        decoded += [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
-        with control.evaluating_mappings():
-            results = context.results(position)
-            values = await self._expressions.evaluate(context, mappings, decoded, results, expressions)
-        sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
-        await memory.take(sum(sizes))
-        return [await _value_of(value, read) for value, read in zip(values, decoded, strict=True)]
-
 
 def _needs_inputs(task: Task) -> bool:
     """Return whether the attempt evaluates its inputs. Once a request was sent, its provider has them.
@@ -492,74 +348,7 @@ def _provider_config(context: AttemptContext, position: int, on_fallback: bool) 
     return (definition.fallback_provider_config if on_fallback else definition.provider_config) or {}
 
 
-async def _value_of(value: bytes, is_decoded: bool) -> Any:  # noqa: FBT001
-    """Return the value, encoded unless *is_decoded*. Others on the event loop have their turn in between."""
-    if not is_decoded:
-        return None if value == _NULL else Raw(value)
-    await asyncio.sleep(0)
-    return json.decode(value)
-
-
-def _encoded_inputs(inputs: dict[str, Any]) -> bytes:
-    """Return the inputs as a result. Their sizes and depths were checked one by one."""
-    encoded = _encode(inputs)
-    if len(encoded) > MAX_RESULT_BYTES:
-        raise _too_large()
-    return encoded
-
-
-def _encoded(result: dict[str, Any]) -> bytes:
-    if is_larger_than(result, MAX_RESULT_BYTES):
-        raise _too_large()
-    if is_deeper(result, MAX_LEVELS):
-        message = f"the result is nested deeper than {MAX_LEVELS} levels"
-        raise AttemptError(message, retryable=False, provider_fault=False)
-    return _encode(result)
-
-
-def _encode(result: dict[str, Any]) -> bytes:
-    try:
-        return json.encode(result)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise not_json(error) from error
-
-
-def _too_large() -> AttemptError:
-    message = f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
-    return AttemptError(message, retryable=False, provider_fault=False)
-
-
 def _cancelling() -> bool:
     """Return whether this task is being cancelled. A cancelled inner task of a provider is only a failure."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _failed_by(error: BaseException, task: Task, plan: ResolvedStep, cost: Cost | None = None) -> AttemptFailed:
-    """Convert the error. *cost* is that of work which was done, but whose result can't be used."""
-    if isinstance(error, AttemptError):
-        error.cost = error.cost or cost
-        return _failed(task, error)
-    # A bug here or in a provider: its text may contain anything, so the error shows only its type.
-    log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id, exc_info=error)
-    return replace(_failed(task, AttemptError(f"internal error: {type(error).__name__}", retryable=True)), broken=True)
-
-
-def _failed(task: Task, error: AttemptError) -> AttemptFailed:
-    return AttemptFailed(
-        task.position,
-        task.id,
-        error_text(error),
-        retryable=error.retryable,
-        provider_fault=error.provider_fault,
-        jitter=random.random(),  # noqa: S311 - jitter
-        retry_after_s=error.retry_after_s,
-        cost=error.cost,
-        request_fault=error.request_fault,
-    )
-
-
-def error_text(error: AttemptError) -> str:
-    """Return the text of the error as it is stored."""
-    clean = str(error).replace("\x00", "").encode("utf-8", "replace").decode()
-    return clean if len(clean) <= _ERROR_CAP else clean[: _ERROR_CAP - 1] + "…"

@@ -47,7 +47,8 @@ from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.admission.model_health import ModelHealth
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
-from stepwell.engine.attempts.runner import AttemptRunner, PreparedAttempt
+from stepwell.engine.attempts.input_resolver import PreparedAttempt
+from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten

@@ -1,0 +1,83 @@
+"""Makes the outcomes of attempts: encodes their results, and converts their errors.
+
+What must hold:
+- A bug in a provider, or here, fails the attempt. Its text may contain anything, so the error shows only its type.
+"""
+
+import random
+from typing import Any
+
+import structlog
+from msgspec import json
+from msgspec.structs import replace
+
+from stepwell.contract.costs import Cost
+from stepwell.domain.errors import AttemptError
+from stepwell.domain.lifecycle.inputs import AttemptFailed
+from stepwell.domain.mapping.evaluation import not_json
+from stepwell.domain.model import Task
+from stepwell.domain.steps import ResolvedStep
+from stepwell.domain.strict_json.size import MAX_LEVELS, MAX_RESULT_BYTES, is_deeper, is_larger_than
+
+log = structlog.get_logger()
+
+_ERROR_CAP = 2_000  # characters of a stored error
+
+
+def encoded_inputs(inputs: dict[str, Any]) -> bytes:
+    """Return the inputs as a result. Their sizes and depths were checked one by one."""
+    encoded = _encode(inputs)
+    if len(encoded) > MAX_RESULT_BYTES:
+        raise _too_large()
+    return encoded
+
+
+def encoded_result(result: dict[str, Any]) -> bytes:
+    if is_larger_than(result, MAX_RESULT_BYTES):
+        raise _too_large()
+    if is_deeper(result, MAX_LEVELS):
+        message = f"the result is nested deeper than {MAX_LEVELS} levels"
+        raise AttemptError(message, retryable=False, provider_fault=False)
+    return _encode(result)
+
+
+def _encode(result: dict[str, Any]) -> bytes:
+    try:
+        return json.encode(result)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise not_json(error) from error
+
+
+def _too_large() -> AttemptError:
+    message = f"the result is over {MAX_RESULT_BYTES:,} bytes: files belong into artifacts, their paths into results"
+    return AttemptError(message, retryable=False, provider_fault=False)
+
+
+def failed_by(error: BaseException, task: Task, plan: ResolvedStep, cost: Cost | None = None) -> AttemptFailed:
+    """Convert the error. *cost* is that of work which was done, but whose result can't be used."""
+    if isinstance(error, AttemptError):
+        error.cost = error.cost or cost
+        return failure(task, error)
+    # A bug here or in a provider: its text may contain anything, so the error shows only its type.
+    log.error("attempt.crashed", action="attempt", task_id=str(task.id), step_id=plan.step_id, exc_info=error)
+    return replace(failure(task, AttemptError(f"internal error: {type(error).__name__}", retryable=True)), broken=True)
+
+
+def failure(task: Task, error: AttemptError) -> AttemptFailed:
+    return AttemptFailed(
+        task.position,
+        task.id,
+        error_text(error),
+        retryable=error.retryable,
+        provider_fault=error.provider_fault,
+        jitter=random.random(),  # noqa: S311 - jitter
+        retry_after_s=error.retry_after_s,
+        cost=error.cost,
+        request_fault=error.request_fault,
+    )
+
+
+def error_text(error: AttemptError) -> str:
+    """Return the text of the error as it is stored."""
+    clean = str(error).replace("\x00", "").encode("utf-8", "replace").decode()
+    return clean if len(clean) <= _ERROR_CAP else clean[: _ERROR_CAP - 1] + "…"

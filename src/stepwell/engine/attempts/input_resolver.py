@@ -1,0 +1,121 @@
+"""Resolves the inputs of attempts: at once, or with more work in this process or in a worker process."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import UNSET, Raw, Struct, json
+
+from stepwell.contract.definition import WorkflowStepDefinition
+from stepwell.domain.mapping.config_expressions import StepExpressions
+from stepwell.domain.mapping.input_mapping import put_input
+from stepwell.domain.mapping.transforms import is_deferred
+from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, decoded_size
+from stepwell.engine.attempts.attempt_inputs import (
+    AttemptContext,
+    are_small,
+    data_of,
+    decoded_item,
+    final_inputs,
+    resolved_inputs,
+)
+from stepwell.engine.attempts.deferred_transforms import TransformFinisher
+from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
+from stepwell.engine.attempts.open_attempt import OpenAttempt
+
+_NULL = b"null"
+
+
+class PreparedAttempt(Struct):
+    """An attempt that must wait for something: for its mappings, for deferred transforms or for its provider.
+
+    `values` has the value of each mapping. It is None if the results must have room in memory before they are decoded,
+    or, with `heavy`, if a worker process must evaluate the mappings.
+    """
+
+    values: Sequence[Any] | None
+    heavy: bool = False
+
+
+class InputResolver:
+    """Resolves the inputs of attempts."""
+
+    def __init__(self, expressions: ExpressionEvaluator) -> None:
+        self._expressions = expressions
+
+    def evaluate_at_once(
+        self, context: AttemptContext, position: int, definition: WorkflowStepDefinition
+    ) -> tuple[StepExpressions | None, list[Any] | None] | None:
+        """Return the step's expressions, and the values of these and its mappings.
+
+        Returns None if that needs results which aren't in memory, or room there. The values are None if a worker
+        process must evaluate them.
+        """
+        expressions = None
+        if context.evaluates:
+            if (work := context.parse_work(position)) and not self._expressions.may_work_here(work):
+                return None
+            expressions = context.expressions(position)
+        if not definition.input_mappings and expressions is None:
+            return None, []
+        results = context.results(position)
+        complete = expressions is None and len(results) == len(definition.input_mappings)
+        missing = not complete and context.stored_results(position)
+        if missing or not are_small(data_of(results, expressions)):
+            return None
+        return expressions, self._expressions.evaluate_here(definition.input_mappings, results, expressions)
+
+    async def resolve(self, attempt: OpenAttempt, work: PreparedAttempt) -> dict[str, Any]:
+        """Return the inputs of the attempt. Raises `AttemptError`."""
+        context, task, values = attempt.context, attempt.task, work.values
+        definition = context.definition(task.position)
+        expressions = context.expressions(task.position)
+        if values is None and not work.heavy:
+            values = await self._evaluate_here(attempt, expressions)
+        if values is None:
+            values = await self._evaluate_elsewhere(attempt, expressions)
+        decoded = None
+        if definition.for_each is not UNSET:
+            item = context.item(task.position)
+            await attempt.memory.take(decoded_size(item.value))
+            decoded = decoded_item(item)
+        inputs, deferred = resolved_inputs(context, definition, expressions, values, decoded)
+        max_text = MAX_RESULT_BYTES if task.provider is None else None  # the inputs are the result then
+        finisher = TransformFinisher(attempt.io, max_text)
+        for transform in deferred:
+            put_input(inputs, transform.to_field, await finisher.finish(transform))
+        return final_inputs(context, task.position, definition, inputs, decoded)
+
+    async def _evaluate_here(self, attempt: OpenAttempt, expressions: StepExpressions | None) -> list[Any] | None:
+        """Evaluate what reads large results. Return None if that is too heavy for the event loop now."""
+        context, position = attempt.context, attempt.task.position
+        results = context.results(position)
+        data = data_of(results, expressions)
+        if not self._expressions.may_parse_here(data):
+            return None
+        await attempt.memory.take(sum(map(decoded_size, data)))
+        return self._expressions.evaluate_here(context.definition(position).input_mappings, results, expressions)
+
+    async def _evaluate_elsewhere(self, attempt: OpenAttempt, expressions: StepExpressions | None) -> list[Any]:
+        """Evaluate expressions and mappings in a worker process. When the service stops, that ends at once.
+
+        If no provider needs the values, those that only go into the result stay encoded.
+        """
+        context, position, decode = attempt.context, attempt.task.position, attempt.task.provider is not None
+        mappings = context.definition(position).input_mappings
+        decoded = [] if expressions is None else [decode] * len(expressions.texts)
+        decoded += [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
+        with attempt.control.evaluating_mappings():
+            results = context.results(position)
+            values = await self._expressions.evaluate(context, mappings, decoded, results, expressions)
+        sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
+        await attempt.memory.take(sum(sizes))
+        return [await _value_of(value, read) for value, read in zip(values, decoded, strict=True)]
+
+
+async def _value_of(value: bytes, is_decoded: bool) -> Any:  # noqa: FBT001
+    """Return the value, encoded unless *is_decoded*. Others on the event loop have their turn in between."""
+    if not is_decoded:
+        return None if value == _NULL else Raw(value)
+    await asyncio.sleep(0)
+    return json.decode(value)
