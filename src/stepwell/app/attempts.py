@@ -17,6 +17,7 @@ from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.workflow_limits import WorkflowLimits
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.pools import SlotLimits
+from stepwell.engine.attempts.attempt_io import FileAccess
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.remote_jobs import HeldLease, PollIntervals, PollPace, RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
@@ -104,10 +105,7 @@ def build_runner(
     )
     return AttemptRunner(
         registry,
-        storage.artifacts,
-        inputs,
-        urls,
-        downloads,
+        FileAccess(storage.artifacts, inputs, urls, downloads),
         CallbackAddresses(callbacks, public=settings.public_url is not None),
         RemoteJobs(store, clock, _poll_intervals(settings), build_prices(settings), settings.provider_timeout_s, lease),
         memory,

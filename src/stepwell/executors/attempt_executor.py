@@ -22,7 +22,7 @@ from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.model import Task
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, is_larger_than
 from stepwell.engine.attempts.attempt_control import AttemptControl
-from stepwell.engine.attempts.attempt_io import BoundAttemptIO
+from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.executors.claimants import is_dead, new_claimant
 from stepwell.executors.worker_resources import MessageArtifacts, WorkerMemory, WorkerResources
@@ -176,17 +176,10 @@ class AttemptExecutor:
         task = Task(id=message.task_id, position=0, attempt=message.number, provider=message.provider)
         links = MessageArtifacts(message.artifacts, resources.storage)
         control = AttemptControl(lambda _: True, _nothing_to_flush)
+        files = FileAccess(resources.storage.artifacts, _inputs(resources, links), links, resources.downloads)
         with resources.memory.reservation(message.tenant) as reservation, control.within(message.timeout_s):
-            io = BoundAttemptIO(
-                message.tenant,
-                task,
-                resources.storage.artifacts,
-                _inputs(resources, links),
-                links,
-                resources.downloads,
-                AttemptMemory(reservation, control),
-                WorkerMemory(resources.max_memory),
-            )
+            memory, workers = AttemptMemory(reservation, control), WorkerMemory(resources.max_memory)
+            io = BoundAttemptIO(message.tenant, task, files, memory, workers)
             try:
                 finished = await run(_attempt(message), io)
                 _check_result(finished.result)

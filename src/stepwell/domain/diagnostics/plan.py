@@ -1,6 +1,6 @@
 """Plans a valid definition without running it: the order of its steps, the calls to providers, and their prices."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
@@ -40,6 +40,17 @@ class Chain(NamedTuple):
     length: float
 
 
+class _Forecasts(NamedTuple):
+    """The forecasts of all steps, as `build_plan` has them: by position, or by the positions where they are known."""
+
+    calls: Sequence[PlannedCall]
+    fallbacks: Mapping[int, PlannedCall]
+    expected: Mapping[int, float]
+    prices: PriceList
+    items: Mapping[int, PlannedCount]
+    nested: Mapping[int, PlannedPrice]
+
+
 class _ItemPrice(NamedTuple):
     """The price of a step without items, or of each of its items."""
 
@@ -73,20 +84,9 @@ def build_plan(
     weights = _seconds(steps, expected, items) if by_time else dict.fromkeys(range(len(steps)), 1.0)
     chain = _longest(steps, order, weights)
     uncertain = uncertain_steps(steps)
+    forecasts = _Forecasts(calls, fallbacks, expected, prices, items, nested)
     planned_steps = [
-        _step(
-            planned,
-            step,
-            depth[step.position],
-            calls[step.position],
-            fallbacks.get(step.position),
-            expected,
-            prices,
-            uncertain,
-            items.get(step.position),
-            nested.get(step.position),
-        )
-        for step in steps
+        _step(planned, step, depth[step.position], forecasts, uncertain=step.position in uncertain) for step in steps
     ]
     return WorkflowPlan(
         layers=layers,
@@ -129,18 +129,11 @@ def _longest(steps: Sequence[ResolvedStep], order: Sequence[int], weights: Mappi
 
 
 def _step(
-    planned: ValidatedWorkflow,
-    step: ResolvedStep,
-    layer: int,
-    call: PlannedCall,
-    fallback: PlannedCall | None,
-    expected: Mapping[int, float],
-    prices: PriceList,
-    uncertain: Collection[int],
-    items: PlannedCount | None,
-    workflow_price: PlannedPrice | None,
+    planned: ValidatedWorkflow, step: ResolvedStep, layer: int, forecasts: _Forecasts, *, uncertain: bool
 ) -> PlannedStep:
-    definition = planned.request.steps[step.position]
+    position, prices = step.position, forecasts.prices
+    call, fallback = forecasts.calls[position], forecasts.fallbacks.get(position)
+    definition = planned.request.steps[position]
     config = normalise_inputs(step.task_type, effective_config(planned.config, definition))
     config = {name: value for name, value in config.items() if name != TIMEOUT}
     for mapping in definition.input_mappings:
@@ -161,14 +154,14 @@ def _step(
         else PlannedFallback(fallback.provider, fallback.model, attempts, _price_of(fallback, prices)),
         timeout_s=_timeout(step, planned, definition),
         price=_price_of(call, prices),
-        expected_s=expected.get(step.position),
+        expected_s=forecasts.expected.get(position),
         when=definition.condition,
-        items=items,
+        items=forecasts.items.get(position),
         repeat=None if isinstance(definition.repeat, UnsetType) else definition.repeat,
         run_if=step.run_if,
         optional=step.optional,
-        uncertain=step.position in uncertain,
-        workflow_price=workflow_price,
+        uncertain=uncertain,
+        workflow_price=forecasts.nested.get(position),
     )
 
 

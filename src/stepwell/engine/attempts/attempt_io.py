@@ -12,6 +12,7 @@ from functools import partial
 from typing import IO, Protocol
 
 from anyio import CancelScope, current_effective_deadline, current_time, sleep
+from msgspec import Struct
 
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import artifact_path, parse_artifact_path
@@ -62,6 +63,15 @@ class WorkerTurns(Protocol):
     def charge(self, cost: float) -> None: ...
 
 
+class FileAccess(Struct, frozen=True):
+    """The ways to the files of attempts: the artifact store, inputs, signed URLs, and outputs at providers."""
+
+    artifacts: Artifacts
+    inputs: InputFetcher
+    links: ArtifactUrls
+    downloads: OutputDownloader
+
+
 class BoundAttemptIO:
     """The file operations of one task. `stored` has its files by path, also those whose write may have failed.
 
@@ -72,16 +82,11 @@ class BoundAttemptIO:
         self,
         tenant: str | None,
         task: Task,
-        artifacts: Artifacts,
-        inputs: InputFetcher,
-        links: ArtifactUrls,
-        downloads: OutputDownloader,
+        files: FileAccess,
         room: FileRoom,
         workers: WorkerTurns,
     ) -> None:
-        self._workers = workers
-        self._tenant, self._task, self._artifacts, self._inputs = tenant, task, artifacts, inputs
-        self._links, self._downloads, self._room = links, downloads, room
+        self._tenant, self._task, self._files, self._room, self._workers = tenant, task, files, room, workers
         self.stored: dict[str, Output] = {}
         self.has_credentials = False
 
@@ -92,13 +97,13 @@ class BoundAttemptIO:
         self._workers.charge(cost)
 
     async def fetch(self, reference: str, field: str) -> Blob:
-        return await self._inputs.fetch(reference, field, self._tenant, self._room)
+        return await self._files.inputs.fetch(reference, field, self._tenant, self._room)
 
     def input_file(self, reference: str, field: str) -> AbstractAsyncContextManager[str]:
-        return self._inputs.file(reference, field, self._tenant, self._room)
+        return self._files.inputs.file(reference, field, self._tenant, self._room)
 
     async def size_of(self, path: str) -> int | None:
-        return await self._links.size_of(path, self._tenant)
+        return await self._files.links.size_of(path, self._tenant)
 
     def record_file(self, output: Output, *, has_credentials: bool) -> None:
         target = parse_artifact_path(output.path)
@@ -108,29 +113,29 @@ class BoundAttemptIO:
         self.has_credentials |= has_credentials
 
     async def link(self, path: str, field: str) -> str | None:
-        if await self._links.size_of(path, self._tenant) is None:
+        if await self._files.links.size_of(path, self._tenant) is None:
             raise AttemptError(f"{field}: artifact not found", retryable=False, provider_fault=False)
-        return await self.address(path) if self._links.public else None
+        return await self.address(path) if self._files.links.public else None
 
     async def address(self, path: str) -> str:
         """Return the signed URL of a file of the tenant, whether others can reach it or not. Raises `AttemptError`."""
         try:
-            return await self._links.url(path)
+            return await self._files.links.url(path)
         except ArtifactError as error:
             raise AttemptError(str(error), retryable=True, provider_fault=False) from error
 
     async def store(self, name: str, data: bytes) -> Output:
         detector = CredentialsDetector()
         detector.feed(data)
-        output = await self._store(name, partial(self._artifacts.put, data=data))
+        output = await self._store(name, partial(self._files.artifacts.put, data=data))
         self.has_credentials |= detector.found
         return output
 
     async def store_file(self, name: str, file: IO[bytes]) -> Output:
-        return await self._store(name, partial(self._artifacts.put_file, file=file))
+        return await self._store(name, partial(self._files.artifacts.put_file, file=file))
 
     def temporary_file(self) -> AbstractAsyncContextManager[IO[bytes]]:
-        return self._artifacts.temporary_file()
+        return self._files.artifacts.temporary_file()
 
     async def _store(self, name: str, put: Callable[[str], Awaitable[Output]]) -> Output:
         """Store the file. While the disk is full, try again until the attempt's deadline: the file is paid for."""
@@ -146,7 +151,7 @@ class BoundAttemptIO:
                 raise _storage_error(str(error)) from error
 
     async def wait_for_room(self, why: str) -> None:
-        self._artifacts.report_full(why)
+        self._files.artifacts.report_full(why)
         await self._wait_for_room(why)
 
     async def _wait_for_room(self, why: str) -> None:
@@ -166,11 +171,11 @@ class BoundAttemptIO:
     ) -> Output:
         path = self._record(name)
         try:
-            async with self._downloads.stream(
+            async with self._files.downloads.stream(
                 url, media_types, headers=headers, error_text=error_text, redirects=redirects
             ) as chunks:
                 detector = CredentialsDetector()
-                self.stored[path] = await self._artifacts.put_stream(path, _inspected(chunks, detector))
+                self.stored[path] = await self._files.artifacts.put_stream(path, _inspected(chunks, detector))
             self.has_credentials |= detector.found
         except ArtifactError as error:
             # The output is made and paid for, and can be downloaded again once there is room for it.

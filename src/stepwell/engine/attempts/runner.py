@@ -36,7 +36,7 @@ from stepwell.engine.attempts.attempt_inputs import (
     final_inputs,
     resolved_inputs,
 )
-from stepwell.engine.attempts.attempt_io import ArtifactUrls, BoundAttemptIO, OutputDownloader
+from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failed_by, failure
 from stepwell.engine.attempts.attempt_workers import AttemptWorkers
@@ -50,8 +50,7 @@ from stepwell.engine.attempts.run_verdicts import RunVerdicts
 from stepwell.engine.attempts.stored_results import StoredResults, read_results
 from stepwell.memory import MemoryGovernor
 from stepwell.ports.answer_room import answer_room
-from stepwell.ports.artifacts import Artifacts
-from stepwell.ports.providers import Attempt, Finished, InputFetcher, Providers
+from stepwell.ports.providers import Attempt, Finished, Providers
 
 log = structlog.get_logger()
 
@@ -94,10 +93,7 @@ class AttemptRunner:
     def __init__(
         self,
         providers: Providers,
-        artifacts: Artifacts,
-        inputs: InputFetcher,
-        links: ArtifactUrls,
-        downloads: OutputDownloader,
+        files: FileAccess,
         callbacks: Callbacks,
         remote_jobs: RemoteJobs,
         memory: MemoryGovernor,
@@ -105,8 +101,7 @@ class AttemptRunner:
         stored: StoredResults,
         local: LocalAdmission,
     ) -> None:
-        self._providers, self._artifacts, self._fetcher, self._links = providers, artifacts, inputs, links
-        self._downloads, self._callbacks = downloads, callbacks
+        self._providers, self._files, self._callbacks = providers, files, callbacks
         self._remote_jobs, self._memory, self._expressions, self._stored = remote_jobs, memory, expressions, stored
         self._local, self._inputs, self._verdicts = local, InputResolver(expressions), RunVerdicts(expressions)
         self._sub_workflows: SubWorkflowAttempts
@@ -171,9 +166,7 @@ class AttemptRunner:
         """
         with self._room(context.tenant, task, control) as (memory, answers):
             workers = AttemptWorkers(self._local, context.tenant, (context.workflow_id, task.position), control)
-            io = BoundAttemptIO(
-                context.tenant, task, self._artifacts, self._fetcher, self._links, self._downloads, memory, workers
-            )
+            io = BoundAttemptIO(context.tenant, task, self._files, memory, workers)
             outcome = await self._attempt(OpenAttempt(context, task, io, memory, answers, control), work)
         stored = bool(io.stored) or answers.has_file or self._providers.on_workers(task.provider)
         return AttemptEnd(outcome, stored, answers.has_file)
@@ -185,7 +178,7 @@ class AttemptRunner:
         """Yield the memory of an attempt, also to the clients of providers' APIs. All is given back at the end."""
         with self._memory.reservation(tenant) as reservation:
             memory = AttemptMemory(reservation, control)
-            answers = AttemptAnswers(memory, control, self._artifacts, task.id)
+            answers = AttemptAnswers(memory, control, self._files.artifacts, task.id)
             token = answer_room.set(answers)
             try:
                 yield memory, answers
@@ -195,14 +188,14 @@ class AttemptRunner:
     async def discard(self, task: Task) -> None:
         """Delete whatever the task has stored."""
         try:
-            await self._artifacts.discard(task.id)
+            await self._files.artifacts.discard(task.id)
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
     async def discard_answer(self, task: Task) -> None:
         """Delete the answer that the task has stored."""
         try:
-            await self._artifacts.delete(answer_path(task.id))
+            await self._files.artifacts.delete(answer_path(task.id))
         except ArtifactGone:
             pass
         except ArtifactError:
