@@ -1,9 +1,9 @@
 """Pauses and resumes sub-workflows with their parents, and reports their ends. It reads their stored statuses."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -43,6 +43,18 @@ class _FollowedChildren(Struct):
     open: dict[UUID, ChildCheck] = field(default_factory=dict)
     to_do: dict[UUID, ChildCheck] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
+
+
+class _Page(NamedTuple):
+    """Checks of sub-workflows of one parent, with the stored statuses of these and of others that are open.
+
+    `ends` is how many ends were counted in the row of the parent then. `has_all`: no open sub-workflow is left out.
+    """
+
+    checks: Mapping[UUID, ChildCheck]
+    statuses: Mapping[UUID, WorkflowStatus]
+    ends: int
+    has_all: bool
 
 
 class ChildFollower(WorkflowListener):
@@ -103,27 +115,43 @@ class ChildFollower(WorkflowListener):
 
     async def _run(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> None:
         while followed.to_do:
-            page = {child_id: followed.to_do.pop(child_id) for child_id in list(followed.to_do)[:_PAGE]}
-            # Open sub-workflows that need no check are read as well: with all of them, all ends are known.
-            child_ids = list(dict.fromkeys([*page, *followed.open]))[:_PAGE]
-            found = await self._children.statuses_below(parent.workflow_id, child_ids)
-            statuses = found.statuses
-            # The sub-workflow of an attempt that runs here may not be open yet.
-            reads_all = not parent.attempts and followed.open.keys() <= set(child_ids)
-            ended = {each for each in child_ids if statuses.get(each) in TERMINAL_STATUSES}
-            self._add_ended(parent, followed, ended - page.keys())
-            for child_id, check in page.items():
-                if (input_ := await self._safe_input(parent, child_id, check, statuses.get(child_id))) is None:
+            page = await self._read_page(parent, followed)
+            ended = {child_id for child_id, status in page.statuses.items() if status in TERMINAL_STATUSES}
+            self._add_ended(parent, followed, ended - page.checks.keys())
+            for child_id, check in page.checks.items():
+                input_ = await self._safe_input(parent, child_id, check, page.statuses.get(child_id))
+                if input_ is None:
                     followed.to_do.setdefault(child_id, check)
-                    continue
-                if self._scheduler.stopping:
+                elif self._scheduler.stopping:
                     return
-                if not isinstance(input_, ChildFollowed):
-                    followed.open.pop(child_id, None)
-                self._scheduler.apply(parent, input_)
-                await asyncio.sleep(0)
-            if reads_all and not followed.to_do and isinstance(parent.run, SubworkflowRun):
-                parent.run.saw_child_ends(found.ends)
+                else:
+                    self._apply(parent, followed, child_id, input_)
+                    await asyncio.sleep(0)
+            if page.has_all and not followed.to_do and isinstance(parent.run, SubworkflowRun):
+                parent.run.saw_child_ends(page.ends)
+
+    async def _read_page(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> _Page:
+        """Take the next checks from `to_do`, and read the statuses that they need.
+
+        Open sub-workflows that need no check are read as well: with all of them, all ends are known.
+        """
+        checks = {child_id: followed.to_do.pop(child_id) for child_id in list(followed.to_do)[:_PAGE]}
+        child_ids = list(dict.fromkeys([*checks, *followed.open]))[:_PAGE]
+        read = await self._children.statuses_below(parent.workflow_id, child_ids)
+        # The sub-workflow of an attempt that runs here may not be open yet.
+        has_all = not parent.attempts and followed.open.keys() <= set(child_ids)
+        return _Page(checks, read.statuses, read.ends, has_all)
+
+    def _apply(
+        self,
+        parent: ActiveWorkflow,
+        followed: _FollowedChildren,
+        child_id: UUID,
+        input_: ChildFollowed | Succeeded | AttemptFailed,
+    ) -> None:
+        if not isinstance(input_, ChildFollowed):
+            followed.open.pop(child_id, None)
+        self._scheduler.apply(parent, input_)
 
     def _add_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, ended: Iterable[UUID]) -> None:
         """Add checks of sub-workflows that have *ended*. Stop following those whose attempts were abandoned."""
