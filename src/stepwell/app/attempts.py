@@ -1,7 +1,7 @@
 """Builds the parts that attempts need from the settings: HTTP clients, files, URLs, limits and prices."""
 
-import asyncio
 import contextlib
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,7 +10,6 @@ import httpx
 from stepwell.artifacts.store_setup import Storage
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.access.signed_urls import CallbackUrls, SignedUrls
-from stepwell.domain.errors import Unavailable
 from stepwell.domain.prices import ANY_MODEL, PriceList
 from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.validation.provider_rules import ProviderCatalog
@@ -22,6 +21,7 @@ from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.remote_jobs import HeldLease, PollIntervals, PollPace, RemoteJobs
 from stepwell.engine.attempts.runner import AttemptRunner
 from stepwell.engine.execution.outcomes import ModelLabels, Outcomes
+from stepwell.engine.outages import until_available
 from stepwell.engine.task_files import TaskFiles
 from stepwell.memory import MemoryGovernor
 from stepwell.outbound.http_client import plain_client
@@ -35,7 +35,6 @@ from stepwell.providers.factory import local_memory
 from stepwell.providers.registry import Registry
 from stepwell.settings import Settings
 
-_OUTAGE_RETRY_S = 0.5
 _LONGEST_POLL_PAUSE_S = 10.0
 
 
@@ -55,13 +54,8 @@ class SignedArtifactUrls:
 
     async def size_of(self, path: str, tenant: str | None) -> int | None:
         # An outage must not fail the attempt that calls this. So this repeats until the attempt's own timeout.
-        while True:
-            try:
-                output = await self._task_files.find(TenantScope(tenant), path)
-            except Unavailable:
-                await asyncio.sleep(_OUTAGE_RETRY_S)
-            else:
-                return None if output is None else output.size
+        output = await until_available(partial(self._task_files.find, TenantScope(tenant), path))
+        return None if output is None else output.size
 
     async def url(self, path: str) -> str:
         if self._sign_at_bucket is not None:

@@ -39,6 +39,8 @@ from stepwell.domain.mapping.input_mapping import mapping_label
 from stepwell.domain.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
 from stepwell.worker_processes import WorkerFailed, WorkerPool
 
+EVALUATION_TRIES = 3  # of callers, if a worker process dies or has no answer in time
+EVALUATION_RETRY_S = 0.5
 _LOOP_WORK = 4_000  # for the mappings of one step, at most about 2 ms
 _FREE_WORK = 100  # no more than the rest of a step costs, so nobody counts it
 _LIGHT_WORK = 100_000

@@ -26,14 +26,13 @@ from stepwell.domain.mapping.items import item_mappings, items_of
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES, decoded_size
 from stepwell.engine.attempts.attempt_inputs import AttemptContext, are_small, data_of, resolved_inputs
 from stepwell.engine.attempts.attempt_outcomes import error_text
-from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
-from stepwell.engine.attempts.stored_results import OUTAGE_RETRY_S, StoredResults, read_results
+from stepwell.engine.attempts.expression_evaluator import EVALUATION_RETRY_S, EVALUATION_TRIES, ExpressionEvaluator
+from stepwell.engine.attempts.stored_results import StoredResults, read_results
 from stepwell.memory import MemoryGovernor, MemoryReservation
 from stepwell.ports.clock import Clock, NewId
 
 log = structlog.get_logger()
 
-_TRIES = 3  # if a worker process dies, or has no answer in time
 _READ_AT_ONCE = MAX_MAPPED_BYTES // MAX_RESULT_BYTES
 _LONGEST_FALSE = len(b"false")
 
@@ -74,7 +73,7 @@ class FlowEvaluator:
 
     async def answer(self, context: AttemptContext, question: Evaluate) -> Evaluated:
         """Return the answer. It may take a worker process, which is tried again if that dies."""
-        tries = _TRIES
+        tries = EVALUATION_TRIES
         while True:
             tries -= 1
             try:
@@ -83,7 +82,7 @@ class FlowEvaluator:
             except Exception as error:  # noqa: BLE001 - the answer reports it
                 if not tries or not isinstance(error, AttemptError) or not error.retryable:
                     return _failed_by(error, context, question)
-            await sleep(OUTAGE_RETRY_S)
+            await sleep(EVALUATION_RETRY_S)
 
     async def _answer(self, context: AttemptContext, question: Evaluate, memory: MemoryReservation) -> Evaluated:
         position = question.position

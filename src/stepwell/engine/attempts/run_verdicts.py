@@ -15,10 +15,12 @@ from stepwell.domain.mapping.config_expressions import StepExpressions, is_true
 from stepwell.domain.mapping.repeat_expressions import repeat_texts, score_of
 from stepwell.domain.strict_json.size import decoded_size
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
-from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator, WorkAccount
-
-_TRIES = 3  # if a worker process dies
-_RETRY_S = 0.5
+from stepwell.engine.attempts.expression_evaluator import (
+    EVALUATION_RETRY_S,
+    EVALUATION_TRIES,
+    ExpressionEvaluator,
+    WorkAccount,
+)
 
 
 class RunVerdicts:
@@ -40,7 +42,7 @@ class RunVerdicts:
         return RunVerdict(is_true(values[0]), score_of(values[1]) if len(values) > 1 else None)
 
     async def _evaluate_on_worker(self, account: WorkAccount, expressions: StepExpressions) -> list[bytes]:
-        decoded, tries = [True] * len(expressions.texts), _TRIES
+        decoded, tries = [True] * len(expressions.texts), EVALUATION_TRIES
         while True:
             tries -= 1
             try:
@@ -48,4 +50,4 @@ class RunVerdicts:
             except AttemptError as error:
                 if not tries or not error.retryable:
                     raise AttemptError(str(error), retryable=False, provider_fault=False) from error
-            await sleep(_RETRY_S)
+            await sleep(EVALUATION_RETRY_S)

@@ -1,15 +1,13 @@
 """Reads results of steps that are in the database only. An outage of it doesn't fail the step that needs them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
-from anyio import sleep
-
-from stepwell.domain.errors import AttemptError, ResultTooLarge, Unavailable
+from stepwell.domain.errors import AttemptError, ResultTooLarge
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
-
-OUTAGE_RETRY_S = 0.5
+from stepwell.engine.outages import until_available
 
 
 class StoredResults(Protocol):
@@ -23,12 +21,8 @@ class StoredResults(Protocol):
 
 async def read_results(stored: StoredResults, workflow_id: UUID, positions: Sequence[int]) -> Mapping[int, bytes]:
     """Return the results of the workflow at these positions. Raises `AttemptError`, not retryable, for a huge one."""
-    while True:
-        try:
-            results = await stored.results(EVERY_TENANT, {workflow_id: positions})
-        except Unavailable:
-            await sleep(OUTAGE_RETRY_S)
-            continue
-        except ResultTooLarge as error:
-            raise AttemptError(str(error), retryable=False, provider_fault=False) from error
-        return results.get(workflow_id, {})
+    try:
+        results = await until_available(partial(stored.results, EVERY_TENANT, {workflow_id: positions}))
+    except ResultTooLarge as error:
+        raise AttemptError(str(error), retryable=False, provider_fault=False) from error
+    return results.get(workflow_id, {})

@@ -43,6 +43,7 @@ from stepwell.engine.events.bus import CommittedEvents, EventBus
 from stepwell.engine.execution.checkpointer import NotWritten
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.execution.workflow_access import WorkflowAccess
+from stepwell.engine.outages import OUTAGE_RETRY_S
 from stepwell.fair_turns import FairTurns
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.cleanups import FIRST, Cleanups
@@ -57,7 +58,6 @@ _PASSES_PER_LANE = 8
 _TURNS, _TURNS_PER_LANE = 4, 2
 _FAILURES_IN_A_ROW = 8
 _FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 300.0
-_OUTAGE_RETRY_S = 0.5
 _QUIET_S, _DELETE_S, _COMMIT_S = 10.0, 30.0, 10.0
 _POLL_S = 0.5
 
@@ -262,7 +262,7 @@ class CleanupRunner:
             await self._lease.ensure(busy=True)
             due, later_s = await self._cleanups.due(self._owner, self._passes.keys(), _PASSES_PER_LANE)
         except Unavailable:
-            self._poll_in(_OUTAGE_RETRY_S)
+            self._poll_in(OUTAGE_RETRY_S)
         else:
             if later_s is not None:
                 self._poll_in(later_s)
@@ -311,7 +311,7 @@ class CleanupRunner:
                     await self._cleanups.postpone(self._owner, cleanup.workflow_id, seconds)
                     self._poll_in(seconds)
         except Unavailable:
-            self._poll_in(_OUTAGE_RETRY_S)
+            self._poll_in(OUTAGE_RETRY_S)
         finally:
             for cleanup in cleanups:
                 for observer in self._observers.get(cleanup.workflow_id, ()):

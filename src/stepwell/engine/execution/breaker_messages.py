@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
+from stepwell.engine.outages import OUTAGE_RETRY_S
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import MOST_MESSAGE_BYTES, Coordination
 
@@ -30,7 +31,6 @@ log = structlog.get_logger()
 BREAKERS = "breakers"  # the kind of the messages
 _MOST = 16  # breakers in one message
 _MOST_WAITING = 1_000
-_RETRY_S = 0.5
 _MOST_DIFFERENCE = timedelta(seconds=5)  # of the clocks of two processes
 _LONGEST_MODEL = 255
 
@@ -75,7 +75,7 @@ class BreakerMessages:
                     await presence.send(BREAKERS, msgspec.json.encode(notices).decode())
                 except Unavailable:
                     log.warning("breakers.unreported", action="report")
-                    await asyncio.sleep(_RETRY_S)
+                    await asyncio.sleep(OUTAGE_RETRY_S)
                 else:
                     self._sent(notices)
 

@@ -14,6 +14,7 @@ What must hold:
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeAlias
 from uuid import UUID
 
@@ -39,6 +40,7 @@ from stepwell.domain.preconditions import Preconditions
 from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.engine.idempotency import IdempotentRequests
+from stepwell.engine.outages import until_available
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.coordination import Coordination
 from stepwell.ports.peer_commands import Commands
@@ -48,7 +50,6 @@ log = structlog.get_logger()
 Reply: TypeAlias = VerbApplied | VerbRefused | QuestionAnswered
 
 _FIRST_POLL_S, _LAST_POLL_S = 0.5, 1.0
-_RETRY_S = 0.5
 _LAST_S = 2.0  # for the withdrawal
 _MOST_KNOWN = 1_000
 _NO_ANSWER = "the process that runs the workflow doesn't answer"
@@ -213,10 +214,7 @@ class CommandSender:
 
     async def _withdraw(self, command_id: UUID) -> Outcome | None:
         """Withdraw the command, however long the database is away, and return its outcome."""
-        while True:
-            with suppress(Unavailable):
-                return await self._commands.withdraw(self._requester, command_id)
-            await asyncio.sleep(_RETRY_S)
+        return await until_available(partial(self._commands.withdraw, self._requester, command_id))
 
 
 def _checked(outcome: Outcome | None) -> Reply:

@@ -44,6 +44,7 @@ from stepwell.engine.admission.pools import DividedPool, ModelPool, rate_key
 from stepwell.engine.admission.start_rates import leeway_s
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
+from stepwell.engine.outages import OUTAGE_RETRY_S
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LimitStore
 
@@ -52,7 +53,6 @@ log = structlog.get_logger()
 
 _TRIES = 20
 _BETWEEN_S = 0.03  # from one division to the next
-_RETRY_S = 0.5
 
 
 class _Moment:
@@ -121,7 +121,7 @@ class LimitDivider:
                 if self._has_reason:
                     await self._divide()
             except Unavailable:
-                self._clock.call_later(_RETRY_S, self._woken.set)
+                self._clock.call_later(OUTAGE_RETRY_S, self._woken.set)
             await asyncio.sleep(_BETWEEN_S)
 
     @asynccontextmanager

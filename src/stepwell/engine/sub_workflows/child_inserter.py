@@ -15,7 +15,7 @@ from stepwell.engine.events.bus import EventBus
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.new_workflow import NewWorkflowBundle
-from stepwell.engine.sub_workflows.stored_children import until_available
+from stepwell.engine.outages import until_available
 from stepwell.ports.storage import WorkflowStore
 
 LIMITS: Final = RootLimits()

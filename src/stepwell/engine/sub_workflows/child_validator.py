@@ -14,7 +14,7 @@ from stepwell.domain.validation.workflow import ValidatedWorkflow, validate_work
 from stepwell.domain.workflow_limits import definition_size
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.inputs_checker import InputsChecker
-from stepwell.engine.sub_workflows.stored_children import until_available
+from stepwell.engine.outages import until_available
 from stepwell.offloop import off_loop_if_large
 from stepwell.ports.clock import Clock
 

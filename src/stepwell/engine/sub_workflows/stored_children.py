@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
@@ -16,23 +15,11 @@ from stepwell.domain.lifecycle.peer_commands import ClientVerb
 from stepwell.domain.preconditions import NO_PRECONDITIONS, Preconditions
 from stepwell.domain.records import WHOLE, WorkflowRecord
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.outages import OUTAGE_RETRY_S, until_available
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowReader, WorkflowStore
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
-
-_RETRY_S: Final = 0.5
-
-
-async def until_available(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat *call* while the database is away. An outage fails no attempt."""
-    while True:
-        try:
-            return await call()
-        except Unavailable:
-            await sleep(_RETRY_S)
 
 
 class StoredChildren:
@@ -102,4 +89,4 @@ class StoredChildren:
             pass  # it has changed meanwhile
         except (Unavailable, TooManyRequests) as error:
             log.warning("sub_workflow.not_changed", action="follow", workflow_id=str(child_id), error=repr(error))
-            await sleep(_RETRY_S)
+            await sleep(OUTAGE_RETRY_S)
