@@ -165,7 +165,7 @@ def _kept_parameters(query: Struct) -> Iterator[str]:
 
 
 def _or_none(value: str | UnsetType) -> str | None:
-    return None if isinstance(value, UnsetType) else value
+    return None if value is UNSET else value
 
 
 def _distinct(values: Iterator[Any]) -> tuple[Any, ...]:

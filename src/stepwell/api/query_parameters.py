@@ -125,7 +125,7 @@ class ItemsQuery(CheckedQuery, frozen=True, kw_only=True):
     @property
     def statuses(self) -> frozenset[StepStatus]:
         """The statuses that are asked for; none for all."""
-        return frozenset() if isinstance(self.status, UnsetType) else frozenset(map(StepStatus, self.status.split(",")))
+        return frozenset() if self.status is UNSET else frozenset(map(StepStatus, self.status.split(",")))
 
     @staticmethod
     def value_faults(values: dict[str, Any]) -> Iterator[Fault]:

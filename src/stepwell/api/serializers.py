@@ -315,7 +315,7 @@ async def encode_in_slices(steps: Sequence[A], convert: Callable[[A], B]) -> lis
 
 
 def _or_none(member: A | UnsetType) -> A | None:
-    return None if isinstance(member, UnsetType) else member
+    return None if member is UNSET else member
 
 
 def _raw(stored: bytes | None) -> Raw | None:

@@ -179,7 +179,7 @@ class WorkflowStepDefinition(Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def condition(self) -> str | None:
         """The expression `when`; None without one."""
-        return None if isinstance(self.when, UnsetType) else self.when
+        return None if self.when is UNSET else self.when
 
     @property
     def dependencies(self) -> list[str]:

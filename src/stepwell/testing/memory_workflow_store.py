@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from msgspec import UnsetType, json, structs
+from msgspec import UNSET, json, structs
 
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus, WorkflowStatus
 from stepwell.domain.artifacts import named_tasks
@@ -175,7 +175,7 @@ class MemoryWorkflowStore:
     def _apply(self, transaction: int, row: WorkflowRow, decision: Decision) -> None:
         record, workflow_id = row.record, decision.workflow.id
         record.state = self._apply_flow(row, decision)
-        if not isinstance(decision.labels, UnsetType):
+        if decision.labels is not UNSET:
             record.labels = dict(sorted((decision.labels or {}).items()))
         _apply_steps(row, decision)
         for task_id, decided in decision.tasks.items():

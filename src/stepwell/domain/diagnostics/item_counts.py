@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from msgspec import UnsetType
+from msgspec import UNSET
 
 from stepwell.contract.definition import MAX_ITEMS, ForEach, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, TaskType
@@ -39,7 +39,7 @@ def item_counts(planned: ValidatedWorkflow, order: Sequence[int]) -> dict[int, P
     positions = {step.step_id: step.position for step in planned.steps}
     for position in order:
         for_each = planned.request.steps[position].for_each
-        if not isinstance(for_each, UnsetType):
+        if for_each is not UNSET:
             known = known_count(for_each)
             own = PlannedCount(known, known) if known is not None else _of_source(planned, for_each, positions, counts)
             counts[position] = own if own.most <= MAX_ITEMS else _UNKNOWN
@@ -115,5 +115,5 @@ def _images(planned: ValidatedWorkflow, position: int) -> int | None:
 def _is_replaced(definition: WorkflowStepDefinition) -> bool:
     """Return whether a mapping or an item may give the number of images."""
     for_each = definition.for_each
-    of_item = not isinstance(for_each, UnsetType) and for_each.as_ in (None, _NUM_IMAGES)
+    of_item = for_each is not UNSET and for_each.as_ in (None, _NUM_IMAGES)
     return of_item or any(mapping.to_field == _NUM_IMAGES for mapping in definition.input_mappings)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from graphlib import TopologicalSorter
 from typing import Any, NamedTuple
 
-from msgspec import UnsetType
+from msgspec import UNSET
 
 from stepwell.contract.costs import Money
 from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
@@ -138,7 +138,7 @@ def _step(
     config = {name: value for name, value in config.items() if name != TIMEOUT}
     for mapping in definition.input_mappings:
         put_input(config, mapping.to_field, _mapping_placeholder(mapping))
-    if not isinstance(definition.for_each, UnsetType) and definition.for_each.as_ not in (None, ITEM):
+    if definition.for_each is not UNSET and definition.for_each.as_ not in (None, ITEM):
         config[str(definition.for_each.as_)] = {"from_item": True}
     attempts = 0 if step.flow is not None and step.flow.waits_for is not None else step.max_retries + 1
     return PlannedStep(
@@ -157,7 +157,7 @@ def _step(
         expected_s=forecasts.expected.get(position),
         when=definition.condition,
         items=forecasts.items.get(position),
-        repeat=None if isinstance(definition.repeat, UnsetType) else definition.repeat,
+        repeat=None if definition.repeat is UNSET else definition.repeat,
         run_if=step.run_if,
         optional=step.optional,
         uncertain=uncertain,

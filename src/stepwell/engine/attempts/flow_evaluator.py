@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from anyio import sleep
-from msgspec import Raw, UnsetType, json
+from msgspec import UNSET, Raw, json
 
 from stepwell.contract.definition import FieldMapping, ForEach
 from stepwell.domain.errors import AttemptError, NeverFits
@@ -190,7 +190,7 @@ class FlowEvaluator:
 
 def _for_each(context: AttemptContext, position: int) -> ForEach:
     for_each = context.definition(position).for_each
-    assert not isinstance(for_each, UnsetType)
+    assert for_each is not UNSET
     return for_each
 
 

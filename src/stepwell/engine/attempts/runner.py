@@ -17,7 +17,7 @@ from uuid import UUID
 
 import structlog
 from anyio import sleep_forever
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from stepwell.contract.costs import Cost
@@ -217,7 +217,7 @@ class AttemptRunner:
                 result = finished.result | (_CREDENTIALS if attempt.io.has_credentials else {})
                 encoded = (encoded_inputs if task.provider is None else encoded_result)(result)
             repeat = context.definition(task.position).repeat
-            if encoded is not None and not isinstance(repeat, UnsetType):  # it was paid for: no time-out any more
+            if encoded is not None and repeat is not UNSET:  # it was paid for: no time-out any more
                 verdict = await self._verdicts.of(context, repeat, encoded, memory)
         except AttemptSuperseded:
             return None
@@ -259,7 +259,7 @@ class AttemptRunner:
     async def child_completed(self, context: AttemptContext, task: Task, result: bytes) -> Succeeded | AttemptFailed:
         """Return the end of an attempt whose sub-workflow is COMPLETED with this result."""
         repeat, verdict = context.definition(task.position).repeat, None
-        if not isinstance(repeat, UnsetType):
+        if repeat is not UNSET:
             control = AttemptControl(lambda _: False, lambda: asyncio.sleep(0))
             try:
                 with self._room(context.tenant, task, control) as (memory, _):

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from msgspec import Struct, UnsetType, structs
+from msgspec import UNSET, Struct, structs
 
 from stepwell.contract.dry_run_result import DryRun, DryRunItems, DryRunRepeat, DryRunVerb, JobToCancel
 from stepwell.contract.enums import TERMINAL_STATUSES, StepStatus, WorkflowStatus
@@ -129,7 +129,7 @@ def _group(run: Run, position: int) -> ItemGroup | None:
 def _items(run: Run, step: StepState, stored: StepRecord) -> DryRunItems | None:
     """Return the numbers of items of the step; None without `for_each`."""
     step_id, for_each = stored.plan.step_id, stored.definition.for_each
-    if isinstance(for_each, UnsetType):
+    if for_each is UNSET:
         return None
     if (group := _group(run, step.position)) is None:
         total = known_count(for_each)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
-from msgspec import UNSET, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, structs
 
 from stepwell.contract.definition import FieldMapping, WorkflowStepDefinition
 from stepwell.contract.enums import ProviderType, RunIf, StepStatus
@@ -302,7 +302,7 @@ class ActiveWorkflow:
                 return named
             case StepPart.ITEMS:
                 for_each = self._step(position).definition.for_each
-                mapped = [] if isinstance(for_each, UnsetType) else item_mappings(for_each)
+                mapped = [] if for_each is UNSET else item_mappings(for_each)
                 return [*(mapping.from_step for mapping in mapped), *named]
 
     def _named_steps(self, position: int, part: StepPart) -> Sequence[str]:

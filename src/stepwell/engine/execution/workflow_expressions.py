@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec import Struct, UnsetType, json
+from msgspec import UNSET, Struct, json
 
 from stepwell.domain.mapping.config_expressions import (
     INPUTS,
@@ -98,7 +98,7 @@ class WorkflowExpressions:
             case StepPart.CONDITION:
                 return () if definition.condition is None else [condition_text(definition.condition)]
             case StepPart.ITEMS:
-                return () if isinstance(definition.for_each, UnsetType) else item_texts(definition.for_each)
+                return () if definition.for_each is UNSET else item_texts(definition.for_each)
 
     def _workflow(self, state: WorkflowState) -> bytes:
         if self._encoded_config is None:

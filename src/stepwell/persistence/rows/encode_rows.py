@@ -88,9 +88,7 @@ def more_rows(batch: Sequence[Decision], *, child_ends: bool = False) -> MoreRow
     ]
     begun = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.BEGUN]
     ended = [decision.workflow.id for decision in batch if decision.cleanup is CleanupChange.ENDED]
-    changed = {
-        decision.workflow.id: decision.labels or {} for decision in batch if not isinstance(decision.labels, UnsetType)
-    }
+    changed = {decision.workflow.id: decision.labels or {} for decision in batch if decision.labels is not UNSET}
     costs = any(decision.has_costs for decision in batch)
     flow = flow_rows(batch) if child_ends or any(decision.has_flow for decision in batch) else None
     commands = _command_rows(batch)
