@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from stepwell.app import Database, DatabaseSource
+from stepwell.app import Database
 from stepwell.contract.enums import ProviderType, WorkflowStatus
 from stepwell.domain.child_records import ChildInsertion, ChildStatuses, ParentAttempt
 from stepwell.domain.errors import Unavailable
@@ -18,10 +17,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.domain.workflow_limits import RootLimits
 from stepwell.engine.admission.controller import AdmissionController
 from stepwell.engine.execution.scheduler import Scheduler
-from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.ports.clock import Clock
 from stepwell.ports.storage import WorkflowStore
-from stepwell.settings import Settings
 
 if TYPE_CHECKING:
     from support.service.live_service import Service
@@ -200,27 +196,9 @@ def use_failing_store(service: "Service") -> FailingStore:
     return workflow_store
 
 
-class FaultySource:
-    """*source*, with a `FailingStore` before its workflow store."""
-
-    def __init__(self, source: DatabaseSource) -> None:
-        self._source = source
-
-    @property
-    def clock(self) -> Clock:
-        return self._source.clock
-
-    async def open(
-        self,
-        settings: Settings,
-        owner: UUID,
-        on_statement: Callable[[], None],
-        writes: WriteMonitor,
-        stack: AsyncExitStack,
-    ) -> Database:
-        database = await self._source.open(settings, owner, on_statement, writes, stack)
-        database.workflow_store = FailingStore(database.workflow_store)
-        return database
+def add_failing_store(database: Database) -> None:
+    """Put a `FailingStore` before the workflow store."""
+    database.workflow_store = FailingStore(database.workflow_store)
 
 
 def nothing_left(service: "Service") -> bool:

@@ -8,17 +8,12 @@ only stood still, and must find that it has lost everything.
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable
-from contextlib import AsyncExitStack
 from typing import Any
-from uuid import UUID
 
 from msgspec.structs import fields
 
 from stepwell.app import Database, DatabaseSource
-from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.ports.clock import Clock
-from stepwell.settings import Settings
+from support.database.changed_source import ChangedSource
 
 
 class _KillablePort:
@@ -43,30 +38,18 @@ class _KillablePort:
         return call
 
 
-class KillableProcess:
+class KillableProcess(ChangedSource):
     """A `DatabaseSource` for one process on the database of *source*."""
 
     def __init__(self, source: DatabaseSource) -> None:
-        self._source, self._alive = source, asyncio.Event()
+        super().__init__(source, self._add_ports)
+        self._alive = asyncio.Event()
         self._alive.set()
 
-    @property
-    def clock(self) -> Clock:
-        return self._source.clock
-
-    async def open(
-        self,
-        settings: Settings,
-        owner: UUID,
-        on_statement: Callable[[], None],
-        writes: WriteMonitor,
-        stack: AsyncExitStack,
-    ) -> Database:
-        database = await self._source.open(settings, owner, on_statement, writes, stack)
+    def _add_ports(self, database: Database) -> None:
         for each in fields(Database):
             if (port := getattr(database, each.name)) is not None:
                 setattr(database, each.name, _KillablePort(port, self._alive))
-        return database
 
     def kill(self) -> None:
         self._alive.clear()

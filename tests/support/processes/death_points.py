@@ -1,6 +1,6 @@
 """A process that kills itself at a numbered point of its work.
 
-The points are before and after calls: of ports that a test names (`DeathPoints.around`, `KillingSource`), or of
+The points are before and after calls: of ports that a test names (`DeathPoints.around`, `killing_source`), or of
 everything that has an effect outside of the process (`number_all`), so that none can be forgotten.
 """
 
@@ -8,17 +8,14 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from itertools import count
 from typing import Any
-from uuid import UUID
 
 import asyncpg.protocol
 import httpcore
 
 from stepwell.app import Database, PostgresSource
-from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.settings import Settings
+from support.database.changed_source import ChangedSource
 
 # How asyncpg sends statements, COMMIT among them. `prepare` is no point, because it changes nothing.
 _STATEMENTS = ("query", "bind_execute", "bind_execute_many", "bind", "execute", "copy_in")
@@ -79,21 +76,6 @@ class DeathPoints:
             vars(os)[name] = self.around_blocking(getattr(os, name))
 
 
-class KillingSource(PostgresSource):
-    """The database at *dsn*. *add_points* puts points around the methods of its ports."""
-
-    def __init__(self, dsn: str, add_points: Callable[[Database], None]) -> None:
-        super().__init__(dsn, durable=False)
-        self._add_points = add_points
-
-    async def open(
-        self,
-        settings: Settings,
-        owner: UUID,
-        on_statement: Callable[[], None],
-        writes: WriteMonitor,
-        stack: AsyncExitStack,
-    ) -> Database:
-        database = await super().open(settings, owner, on_statement, writes, stack)
-        self._add_points(database)
-        return database
+def killing_source(dsn: str, add_points: Callable[[Database], None]) -> ChangedSource:
+    """Return the database at *dsn*. *add_points* puts points around the methods of its ports."""
+    return ChangedSource(PostgresSource(dsn, durable=False), add_points)

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from stepwell.app import Database
-from support.processes.death_points import DeathPoints, KillingSource
+from support.processes.death_points import DeathPoints, killing_source
 from support.providers.configured_by_steps import ConfiguredProvider
 from support.service.live_service import running_service
 
@@ -25,7 +25,7 @@ def admit_and_die(dsn: str, folder: Path, max_active_workflows: int, at: int) ->
 
     async def run() -> None:
         async with running_service(
-            KillingSource(dsn, add_points),
+            killing_source(dsn, add_points),
             folder,
             providers=[ConfiguredProvider()],
             wait_for_claims=False,

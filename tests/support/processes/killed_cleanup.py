@@ -5,7 +5,7 @@ from pathlib import Path
 
 from stepwell.app import Database
 from stepwell.artifacts.store import ObstoreArtifacts
-from support.processes.death_points import DeathPoints, KillingSource
+from support.processes.death_points import DeathPoints, killing_source
 from support.service.live_service import running_service
 
 
@@ -27,7 +27,7 @@ def clean_and_die(dsn: str, folder: Path, workflow_id: str, at: int) -> None:
         store.write = write  # type: ignore[method-assign]
 
     async def run() -> None:
-        async with running_service(KillingSource(dsn, add_points), folder) as service:
+        async with running_service(killing_source(dsn, add_points), folder) as service:
             answer = await service.verb(workflow_id, "cleanup")
             assert answer.json()["cleanup"]["pending"] is False, answer.text
 

@@ -11,7 +11,7 @@ import asyncpg
 from stepwell.app import Database
 from stepwell.domain.lifecycle import flow_run
 from stepwell.persistence.stores import workflow_store
-from support.processes.death_points import DeathPoints, KillingSource
+from support.processes.death_points import DeathPoints, killing_source
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import running_service
 
@@ -41,7 +41,7 @@ def park_and_die(dsn: str, folder: Path, at: int) -> None:
     async def run() -> None:
         sql = await asyncpg.connect(dsn)
         async with running_service(
-            KillingSource(dsn, add_points), folder, providers=[ConfiguredProvider()], wait_for_claims=False
+            killing_source(dsn, add_points), folder, providers=[ConfiguredProvider()], wait_for_claims=False
         ) as service:
             service.app.components.engine.scheduler.parking.after_s = 0.0
             recovery = service.app.components.webhooks.recovery

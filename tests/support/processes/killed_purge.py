@@ -7,7 +7,7 @@ from pathlib import Path
 import stepwell.engine.cleanups.purger
 from stepwell.app import Database
 from stepwell.artifacts.store import ObstoreArtifacts
-from support.processes.death_points import DeathPoints, KillingSource
+from support.processes.death_points import DeathPoints, killing_source
 from support.service.live_service import Service, running_service
 
 
@@ -53,7 +53,7 @@ def _run(
         store.write = points.around(store.write)  # type: ignore[method-assign]
 
     async def run() -> None:
-        async with running_service(KillingSource(dsn, add_points), folder, retention_days=retention_days) as service:
+        async with running_service(killing_source(dsn, add_points), folder, retention_days=retention_days) as service:
             await work(service)
 
     asyncio.run(run())

@@ -7,7 +7,7 @@ from typing import IO
 from stepwell.app import Database
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.contract.tasks import Output
-from support.processes.death_points import DeathPoints, KillingSource
+from support.processes.death_points import DeathPoints, killing_source
 from support.service.live_service import running_service
 
 
@@ -29,7 +29,7 @@ def upload_and_die(dsn: str, folder: Path, at: int) -> None:
             setattr(uploads, name, points.around(getattr(uploads, name)))
 
     async def run() -> None:
-        async with running_service(KillingSource(dsn, add_points), folder) as service:
+        async with running_service(killing_source(dsn, add_points), folder) as service:
             headers = {"Content-Type": "text/plain"}
             answer = await service.client.post("/api/v1/artifacts", content=b"some text", headers=headers)
             path = answer.json()["artifacts"][0]["path"]

@@ -18,7 +18,8 @@ from stepwell.domain.webhooks.secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.providers import Provider
 from stepwell.settings import Settings
-from support.database.failing_store import FaultySource
+from support.database.changed_source import ChangedSource
+from support.database.failing_store import add_failing_store
 from support.service.conformance import conforming_client
 
 SECRET = "a secret of the tests, long enough for HS256"
@@ -148,7 +149,7 @@ async def running_service(
     async with (
         running_app(
             settings,
-            source=FaultySource(source),
+            source=ChangedSource(source, add_failing_store),
             url_secret=SECRET.encode(),
             exclusive=exclusive,
             extra_providers=providers,
