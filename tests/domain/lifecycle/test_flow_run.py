@@ -9,12 +9,13 @@ from msgspec.structs import replace
 from stepwell.contract.definition import WorkflowConfig
 from stepwell.contract.enums import EventType, OnFailure, RunIf, SkipReason, StepStatus, WaitKind, WorkflowStatus
 from stepwell.domain.errors import InvalidTransition, NotWaiting
-from stepwell.domain.lifecycle.flow_run import EARLY_SIGNALS_MAX_BYTES, FlowRun
+from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.inputs import Cancel, Decide, Park, Pause, RetryDue, Signal
 from stepwell.domain.lifecycle.item_run import ItemRun
 from stepwell.domain.lifecycle.new_run import new_run
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.lifecycle.stored_run import StoredRun
+from stepwell.domain.lifecycle.waits import EARLY_SIGNALS_MAX_BYTES
 from stepwell.domain.model import NEVER, StepState, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 from support.workflows.flow_specs import RepeatSpec, Script, StepSpec, plan_of

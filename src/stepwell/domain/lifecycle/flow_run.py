@@ -48,11 +48,13 @@ from stepwell.domain.lifecycle.inputs import (
     Unpark,
     WaitTerms,
 )
-from stepwell.domain.lifecycle.repeats import AfterRun, after_run, is_better
+from stepwell.domain.lifecycle.repeats import end_of_run
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.lifecycle.waits import (
     REJECTED,
+    check_signal,
+    decidable_wait,
     decision_result,
     delay_result,
     is_over,
@@ -65,8 +67,6 @@ from stepwell.domain.model import NEVER, NO_FLOW, FlowState, StepState, StoredSi
 
 # A workflow whose next time comes sooner stays in memory.
 PARKED_FROM = timedelta(seconds=30)
-# The most bytes of the signals of a workflow that no step has taken, together: they are in memory whenever it is.
-EARLY_SIGNALS_MAX_BYTES = 1024 * 1024
 
 
 class FlowRun(Run):
@@ -237,18 +237,11 @@ class FlowRun(Run):
         if flow is None or flow.repeat is None:
             super()._record_success(decision, step, task, input_, now)
             return
-        state, verdict = step.flow or NO_FLOW, input_.verdict or RunVerdict(done=True)
-        better, size = is_better(flow.repeat, state, verdict), len(input_.result)
-        result: bytes | None = input_.result
-        follows = after_run(flow.repeat, state, verdict)
-        if follows is AfterRun.TAKE or (follows is AfterRun.REPEAT and better):
-            self.output_budget.release(state.candidate_bytes or 0)
-            state = replace(state, run=state.run + 1, candidate_bytes=size, best=verdict.best)
-        else:
-            self.output_budget.release(size)
-            state, result = replace(state, run=state.run + 1), None
-        step.flow = state
-        if follows is AfterRun.REPEAT:
+        verdict = input_.verdict or RunVerdict(done=True)
+        end = end_of_run(flow.repeat, step.flow or NO_FLOW, verdict, len(input_.result))
+        self.output_budget.release(end.unstored_bytes)
+        step.flow, result = end.flow, input_.result if end.stores else None
+        if end.repeats:
             self._run_again(decision, step, task, result, now)
         else:
             self._complete_step(decision, step, result, now, task)
@@ -340,18 +333,9 @@ class FlowRun(Run):
 
     def _decide(self, decision: Decision, input_: Decide, now: datetime) -> None:
         check_allowed("decide", self.state)
-        wait = self._waits.get(input_.position)
-        if wait is None:
-            raise NotWaiting(f"The step is {self.steps[input_.position].status}, and doesn't wait for a decision.")
-        if wait.kind is not WaitKind.DECISION:
-            raise NotWaiting(f"The step waits for a {wait.kind}, and not for a decision.")
-        if input_.wait_id not in (None, wait.id):
-            raise NotWaiting("The step waits for another decision by now.")
-        if is_over(wait, now):
-            raise NotWaiting("The time for the decision has passed.")
-        if input_.choice not in wait.choices:
-            raise NotWaiting(f"The choices are {', '.join(wait.choices)}.")
-        self._decided(decision, self.steps[input_.position], wait, input_, now)
+        step = self.steps[input_.position]
+        wait = decidable_wait(step.status, self._waits.get(input_.position), input_, now)
+        self._decided(decision, step, wait, input_, now)
 
     def _decided(self, decision: Decision, step: StepState, wait: Wait, input_: Decide, now: datetime) -> None:
         if input_.choice == REJECT and wait.rejects:
@@ -368,19 +352,10 @@ class FlowRun(Run):
         if position is None:
             raise NotWaiting(f"No step waits for a signal '{input_.name}'.")
         step, signal = self.steps[position], StoredSignal(input_.data, input_.actor, now)
-        if step.status in (StepStatus.COMPLETED, StepStatus.SKIPPED):
-            raise NotWaiting("The step doesn't wait for the signal any more.")
-        if (wait := self._waits.get(position)) is not None:
-            if is_over(wait, now):
-                raise NotWaiting("The time for the signal has passed.")
+        wait = self._waits.get(position)
+        check_signal(step.status, wait, self.signals, input_, now)
+        if wait is not None:
             self._end_wait(decision, step, signal_result(signal), now, input_.actor)
-        elif input_.name in self.signals:
-            raise NotWaiting("A signal of this name has arrived already, and the step hasn't taken it yet.")
-        elif sum(len(each.data) for each in self.signals.values()) + len(input_.data) > EARLY_SIGNALS_MAX_BYTES:
-            raise NotWaiting(
-                f"The signals that wait for their steps would be over {EARLY_SIGNALS_MAX_BYTES:,} bytes together: "
-                "send this one once its step waits."
-            )
         else:
             self.signals[input_.name] = decision.signals[input_.name] = signal
             data = {"name": input_.name}

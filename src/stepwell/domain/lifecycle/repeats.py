@@ -1,34 +1,41 @@
 """The rules of `repeat`: which result counts, and whether another run follows."""
 
-from enum import Enum, auto
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from stepwell.domain.lifecycle.inputs import RunVerdict
 from stepwell.domain.model import FlowState
 from stepwell.domain.steps import RepeatPlan
 
 
-class AfterRun(Enum):
-    """The next transition after a run that has succeeded.
+class RunEnd(NamedTuple):
+    """The consequences of a run that has succeeded.
 
-    REPEAT: another run follows. TAKE: its result is the step's. TAKE_BEST: the best earlier one is.
+    `flow` is the state after it. `stores`: its result replaces the one that is stored, if any. `unstored_bytes` is the
+    size of the other one of the two. `repeats`: another run follows.
     """
 
-    REPEAT = auto()
-    TAKE = auto()
-    TAKE_BEST = auto()
+    flow: FlowState
+    stores: bool
+    unstored_bytes: int
+    repeats: bool
 
 
-def is_better(plan: RepeatPlan, flow: FlowState, verdict: RunVerdict) -> bool:
-    """Return whether a run's result replaces the best one so far. The first of equally good ones stays."""
+def end_of_run(plan: RepeatPlan, flow: FlowState, verdict: RunVerdict, size: int) -> RunEnd:
+    """Return the consequences of a run whose result has so many bytes. *flow* is the state before the run has ended.
+
+    The last result counts if it is good enough, otherwise the best one. The first of equally good ones stays.
+    """
+    repeats = not verdict.done and flow.run + 1 < plan.max
+    after = replace(flow, run=flow.run + 1)
+    if not verdict.done and not _is_better(plan, flow, verdict):
+        return RunEnd(after, stores=False, unstored_bytes=size, repeats=repeats)
+    after = replace(after, candidate_bytes=size, best=verdict.best)
+    return RunEnd(after, stores=True, unstored_bytes=flow.candidate_bytes or 0, repeats=repeats)
+
+
+def _is_better(plan: RepeatPlan, flow: FlowState, verdict: RunVerdict) -> bool:
     if flow.candidate_bytes is None or not plan.has_best:
         return True
     return verdict.best is not None and (flow.best is None or verdict.best > flow.best)
-
-
-def after_run(plan: RepeatPlan, flow: FlowState, verdict: RunVerdict) -> AfterRun:
-    """Return what follows. *flow* is the state before the run has ended."""
-    if verdict.done:
-        return AfterRun.TAKE
-    if flow.run + 1 < plan.max:
-        return AfterRun.REPEAT
-    return AfterRun.TAKE if is_better(plan, flow, verdict) else AfterRun.TAKE_BEST
