@@ -48,11 +48,10 @@ async def _serve_and_break(keys: ServiceKeys, dsn: str, listeners: Listeners) ->
     assert task is not None
     async with open_service(keys, dsn, exclusive=True) as app:
 
-        def break_it() -> None:
-            broken = app.components.engine.scheduler._broken
-            assert broken is not None
-            broken.set_exception(RuntimeError("a bug"))
+        def bug() -> None:
+            raise RuntimeError("a bug")
 
+        break_it = app.components.engine.scheduler.tasks.fail_fast(bug)
         assert await answer_requests(app, keys, listeners, Stop(task), break_it) == 1
 
 

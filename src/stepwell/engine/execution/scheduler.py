@@ -15,14 +15,14 @@ What must hold:
 - A workflow that has left memory has no queued step, no timer and no follow-up. If it has attempts that still end,
   it is in `_leaving` until then.
 - `stop` starts nothing more and records no cancellation: the next process continues the attempts.
-- Every task lives in the task group of `run`. If anything here breaks, `run` raises, and the process ends with it.
+- Every task is in `tasks`. If anything here breaks, `run` raises, and the process ends with it.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Protocol, assert_never
+from typing import Protocol, assert_never
 from uuid import UUID
 
 import structlog
@@ -58,6 +58,7 @@ from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.parking import Parking
 from stepwell.engine.execution.running_attempt import RunningAttempt
 from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatcher
+from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
 from stepwell.engine.monitoring.loop_lag import LoopLag
 from stepwell.ports.clock import Clock, NewId
@@ -120,30 +121,28 @@ class Scheduler:
         self._new_id, self._results_max_bytes = new_id, results_max_bytes
         self.outcomes, self.loop_lag, self.lease_losses = outcomes, LoopLag(), 0
         self.workflows: dict[UUID, ActiveWorkflow] = {}
+        self.tasks = SupervisedTasks()
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
         self._listeners: list[WorkflowListener] = []
         self.checkpointer = Checkpointer(workflow_store, self._on_committed, self._on_not_written)
         self.dispatcher = StepDispatcher(
-            self.workflows, runner, admission, health, clock, self.start_steps, self.fail_fast
+            self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
         )
-        self._timers = Timers(clock, self.apply, self.fail_fast)
-        self._questions = FlowEvaluations(evaluator, self.spawn, self._apply, self.apply)
-        self.parking = Parking(clock, self.apply, self.fail_fast)
-        self._follow_ups = FollowUpTasks(runner, clock, self.spawn, self.apply, self._make_control)
+        self._timers = Timers(clock, self.apply, self.tasks.fail_fast)
+        self._questions = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply)
+        self.parking = Parking(clock, self.apply, self.tasks.fail_fast)
+        self._follow_ups = FollowUpTasks(runner, clock, self.tasks.spawn, self.apply, self._make_control)
         self.started = asyncio.Event()
-        self._broken: asyncio.Future[None] | None = None
-        self._group: asyncio.TaskGroup | None = None
         self._checkpoints: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Run until cancelled. Raises if anything here breaks."""
-        self._broken = asyncio.get_running_loop().create_future()
-        async with asyncio.TaskGroup() as self._group:
-            self.started.set()
-            self._group.create_task(self.loop_lag.run(), name="loop lag")
-            self._checkpoints = self._group.create_task(self.checkpointer.run(), name="checkpointer")
-            self._checkpoints.add_done_callback(self.fail_fast(lambda task: task.cancelled() or task.result()))
-            await self._broken
+        await self.tasks.run(self._begin)
+
+    def _begin(self) -> None:
+        self.started.set()
+        _ = self.tasks.spawn(self.loop_lag.run(), "loop lag", _result_of)
+        self._checkpoints = self.tasks.spawn(self.checkpointer.run(), "checkpointer", _result_of)
 
     def use(self, sub_workflows: SubWorkflowFollower) -> None:
         """Let *sub_workflows* follow their parents. Called once, before anything runs."""
@@ -421,7 +420,7 @@ class Scheduler:
             if attempt.early_callback is not None:
                 control.wake(attempt.early_callback)
             work = self._run_attempt(workflow, task, prepared, attempt, control)
-            attempt.task = self.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
+            attempt.task = self.tasks.spawn(work, f"attempt {task.id}", partial(self._task_ended, workflow, task.id))
         else:
             attempt.release_slot(self._admission)
             self._apply(workflow, prepared)
@@ -478,28 +477,11 @@ class Scheduler:
             if workflow.lost:
                 self._report_left(workflow.workflow_id, workflow.refusals)
 
-    # Tasks
 
-    def spawn(
-        self, work: Coroutine[Any, Any, None], name: str, done: Callable[[asyncio.Task[None]], None]
-    ) -> asyncio.Task[None]:
-        """Run *work* in the group, and call *done* with its task at its end."""
-        assert self._group is not None
-        task = self._group.create_task(work, name=name)
-        task.add_done_callback(self.fail_fast(done))
-        return task
-
-    def fail_fast(self, callback: Callable[..., Any]) -> Callable[..., None]:
-        """Return *callback* in a form for the event loop: an exception in it ends `run`, and isn't only logged."""
-
-        def call(*args: Any) -> None:
-            try:
-                callback(*args)
-            except BaseException as error:  # noqa: BLE001 - `run` raises it
-                if self._broken is not None and not self._broken.done():
-                    self._broken.set_exception(error)
-
-        return call
+def _result_of(task: asyncio.Task[None]) -> None:
+    """Raise the exception of a task that runs as long as the process, unless it was cancelled."""
+    if not task.cancelled():
+        task.result()
 
 
 async def _discard_when_committed(

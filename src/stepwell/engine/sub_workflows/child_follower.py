@@ -111,7 +111,7 @@ class ChildFollower(WorkflowListener):
         followed.to_do[child_id] = check
         if followed.task is None:
             name, ended = f"sub-workflows of {parent.workflow_id}", partial(self._task_ended, parent, followed)
-            followed.task = self._scheduler.spawn(self._run(parent, followed), name, ended)
+            followed.task = self._scheduler.tasks.spawn(self._run(parent, followed), name, ended)
 
     async def _run(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> None:
         while followed.to_do:
