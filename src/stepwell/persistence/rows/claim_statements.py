@@ -29,8 +29,7 @@ _UNDER_WAY: Final = """k.status = 'RUNNING' AND (k.provider IS NOT NULL OR k.rem
 # suspect and nothing else, as long as there are suspects. `deaths` is NULL except for the suspect. Its value is the
 # number of deaths in a row during which this workflow alone was on trial.
 # The stage `orphans` waits for locked rows, because a dead process's last statement may still run. PostgreSQL then
-# checks these rows again, which it can't do with a join. It locks sub-workflows before their parents, as the end of a
-# sub-workflow does: see `child_statements`.
+# checks these rows again, which it can't do with a join. The order of its locks is in `child_statements`.
 _DEAD: Final = """
 WITH dead AS MATERIALIZED (
     SELECT owners.id, p.id IS NOT NULL AS crashed
@@ -159,9 +158,11 @@ FROM fitting AS f LEFT JOIN admitted AS a ON a.id = f.id ORDER BY f.started_at, 
 # Gives workflows of the process $1 an owner that is never alive, so that any other process may claim them, and notifies
 # the others.
 HAND_OVER: Final = f"""
-WITH handed_over AS (
-    UPDATE workflows SET owner = '{NO_PROCESS}', epoch = epoch + 1 WHERE owner = $1 AND id = ANY($2::uuid[])
-    RETURNING id
+WITH held AS MATERIALIZED (
+    SELECT id FROM workflows WHERE owner = $1 AND id = ANY($2::uuid[]) ORDER BY depth DESC, id FOR UPDATE
+), handed_over AS (
+    UPDATE workflows AS w SET owner = '{NO_PROCESS}', epoch = w.epoch + 1 FROM held WHERE w.id = held.id
+    RETURNING w.id
 )
 SELECT pg_notify('{PROCESSES}', $1::text) WHERE EXISTS (SELECT FROM handed_over)
 """  # noqa: S608 - built from constants

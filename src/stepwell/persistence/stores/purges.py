@@ -34,17 +34,21 @@ WITH RECURSIVE family AS (
 SELECT EXISTS (SELECT FROM family WHERE {_FOLLOWED_UP.format("family.id")})
 """  # noqa: S608 - built from a constant
 
-# The sub-workflows of the workflow are deleted with it. One that somebody has resumed by itself is left.
+# The sub-workflows of the workflow are deleted with it. One that somebody has resumed by itself is left. The order of
+# the locks is in `child_statements`.
 REQUEST: Final = f"""
 WITH RECURSIVE family AS (
     SELECT w.id, w.tenant, w.deleted_at FROM workflows AS w WHERE w.id = $2 AND w.deleted_at IS NOT NULL
     UNION ALL
     SELECT c.id, c.tenant, c.deleted_at FROM family JOIN workflows AS c ON c.parent_id = family.id
     WHERE c.owner IS NULL AND c.status IN ({_ENDED})
+), to_delete AS MATERIALIZED (
+    SELECT c.id FROM workflows AS c
+    WHERE c.id = ANY (ARRAY(SELECT id FROM family)) AND c.deleted_at IS NULL AND c.owner IS NULL
+      AND c.status IN ({_ENDED})
+    ORDER BY c.depth DESC, c.id FOR UPDATE
 ), deleted AS (
-    UPDATE workflows AS c SET deleted_at = clock_timestamp() FROM family
-    WHERE c.id = family.id AND c.deleted_at IS NULL AND c.owner IS NULL AND c.status IN ({_ENDED})
-    RETURNING c.id
+    UPDATE workflows AS c SET deleted_at = clock_timestamp() FROM to_delete WHERE c.id = to_delete.id RETURNING c.id
 ), begun AS (
     INSERT INTO cleanups AS c (workflow_id, lane, owner, next_at, purge, purged_by)
     SELECT w.id, coalesce(w.tenant, ''), $1, clock_timestamp(), true, $3
@@ -117,11 +121,13 @@ old_steps AS (
          < (SELECT count(*) FROM free JOIN idempotency_keys AS i ON i.workflow_id = free.id) AS yes
 )"""
 
-# Whoever locked the workflow before `gone` may have written rows after the snapshot, so they are left.
+# Whoever locked the workflow before `gone` may have written rows after the snapshot, so they are left. `gone` locks the
+# workflows in the order of `mine`, which is that of `child_statements`.
 DELETE_ROWS: Final = f"""
 WITH mine AS MATERIALIZED (
     SELECT c.workflow_id, c.purged_by, nullif(c.lane, '') AS tenant FROM cleanups AS c
-    WHERE c.owner = $1 AND c.purge AND c.workflow_id = ANY($2::uuid[]) FOR UPDATE
+    WHERE c.owner = $1 AND c.purge AND c.workflow_id = ANY($2::uuid[])
+    ORDER BY (SELECT w.depth FROM workflows AS w WHERE w.id = c.workflow_id) DESC, c.workflow_id FOR UPDATE
 ), gone AS (
     DELETE FROM workflows AS w USING mine
     WHERE w.id = mine.workflow_id AND w.owner IS NULL AND w.deleted_at IS NOT NULL AND NOT {_FOLLOWED_UP.format("w.id")}

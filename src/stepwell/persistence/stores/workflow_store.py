@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, cast
 from uuid import UUID
 
@@ -43,6 +44,7 @@ from stepwell.ports.storage import CONCURRENT_WRITES, PAUSED_A_PAGE, POSTPONED_S
 
 _STEPS_A_PAGE = 20_000
 _NO_TRIALS = 2**31 - 1  # unclean ends, more than there ever are within ten minutes
+_workflow_id = attrgetter("workflow.id.bytes")  # three times as fast as comparing UUIDs
 _SLICE = 250  # after so many rows, other tasks get their turn
 _TURN_S = 5.0
 
@@ -240,8 +242,10 @@ class PostgresWorkflowStore:
 
 def _statements(batch: Sequence[Decision]) -> list[tuple[UUID | None, Sequence[Decision]]]:
     """Return the decisions of *batch* by the statement that writes them: ends of sub-workflows by their parent, which
-    stands beside them, and the others by their depth.
+    stands beside them, and the others by their depth. Those of a statement are in the order of their ids, because it
+    locks the workflows in the order of its rows: see `child_statements`.
     """
+    batch = sorted(batch, key=_workflow_id)
     if not [each for each in batch if each.workflow.depth]:  # hot path
         return [(None, batch)]
     parts = defaultdict[tuple[UUID | None, int], list[Decision]](list)
