@@ -28,7 +28,8 @@ class MemoryPurges:
         if workflow is None or workflow.record.state.deleted_at is None:
             return cleanup.owner if workflow is None and cleanup is not None else None
         for row in self._family(workflow):
-            row.record.state.deleted_at = row.record.state.deleted_at or now
+            if row.record.state.deleted_at is None:
+                row.record.state.deleted_at, row.record.state.epoch = now, row.record.state.epoch + 1
             cleanup = self._tables.cleanups.setdefault(row.record.id, CleanupRow(owner, now))
             cleanup.purge, cleanup.purged_by = True, cleanup.purged_by or actor
             cleanup.next_at = min(cleanup.next_at, now)

@@ -11,7 +11,7 @@ from stepwell.domain.lifecycle.inputs import Cancel, Cleanup, FollowUpEnded, Sen
 from stepwell.domain.model import Sent
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from support.database.stored_workflows import ME, OTHER, Stored, admitted
+from support.database.stored_workflows import ME, OTHER, Stored, admitted, renamed
 from support.database.sub_workflows import make_child
 from support.workflows.definitions import body, join
 
@@ -170,6 +170,17 @@ async def test_a_purge_takes_the_sub_workflows_that_have_ended(stored: Stored) -
     assert {each.workflow_id for each in due} == set(ids)
     assert (await purges.delete_rows(ME, [*ids, other.workflow_id], 100)).workflow_ids == set(ids)
     assert await stored.here.reader.get(EVERY_TENANT, other.workflow_id) is not None
+
+
+async def test_a_purge_takes_a_sub_workflow_that_a_verb_has_loaded(stored: Stored) -> None:
+    """The verb would store it as it was, without its deletion."""
+    root, child, grandchild = await family(stored)
+    await stored.write(root, Cleanup("alice", cleanup_tasks=False))
+    late = stored.decide(child, renamed())
+    assert await stored.here.purges.request(ME, root.workflow_id, "alice") == ME
+    assert await stored.workflow_store.write([late]) == {child.workflow_id}
+    ids = {each.workflow_id for each in (root, child, grandchild)}
+    assert (await stored.here.purges.delete_rows(ME, ids, 100)).workflow_ids == ids
 
 
 async def test_a_workflow_is_followed_up_while_one_of_its_sub_workflows_is(stored: Stored) -> None:

@@ -34,8 +34,9 @@ WITH RECURSIVE family AS (
 SELECT EXISTS (SELECT FROM family WHERE {_FOLLOWED_UP.format("family.id")})
 """  # noqa: S608 - built from a constant
 
-# The sub-workflows of the workflow are deleted with it. One that somebody has resumed by itself is left. The order of
-# the locks is in `child_statements`.
+# The sub-workflows of the workflow are deleted with it. One that somebody has resumed by itself is left. The epoch
+# changes, so that whoever has loaded one of them for a verb repeats the verb. The order of the locks is in
+# `child_statements`.
 REQUEST: Final = f"""
 WITH RECURSIVE family AS (
     SELECT w.id, w.tenant, w.deleted_at FROM workflows AS w WHERE w.id = $2 AND w.deleted_at IS NOT NULL
@@ -48,7 +49,8 @@ WITH RECURSIVE family AS (
       AND c.status IN ({_ENDED})
     ORDER BY c.depth DESC, c.id FOR UPDATE
 ), deleted AS (
-    UPDATE workflows AS c SET deleted_at = clock_timestamp() FROM to_delete WHERE c.id = to_delete.id RETURNING c.id
+    UPDATE workflows AS c SET deleted_at = clock_timestamp(), epoch = c.epoch + 1
+    FROM to_delete WHERE c.id = to_delete.id RETURNING c.id
 ), begun AS (
     INSERT INTO cleanups AS c (workflow_id, lane, owner, next_at, purge, purged_by)
     SELECT w.id, coalesce(w.tenant, ''), $1, clock_timestamp(), true, $3
