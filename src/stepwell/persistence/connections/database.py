@@ -154,6 +154,7 @@ def asyncpg_connect(dsn: str, *, timeout_s: float, observer: Observer = _NO_OBSE
         connection = await _connect(
             dsn,
             observer,
+            max_cacheable_statement_size=0,  # without a limit: the longest ones are the costliest to plan
             timeout=timeout_s,
             command_timeout=timeout_s,
             server_settings=_server_settings(timeout_s) | _PLANS,
