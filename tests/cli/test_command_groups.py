@@ -31,10 +31,10 @@ def test_every_command_over_the_api_has_json_and_the_connection(name: str) -> No
     assert name == "login" or {"--url", "--data-dir"} <= options
 
 
-def test_help_imports_neither_the_client_nor_the_server() -> None:
+def test_help_imports_no_client_no_server_and_no_logs() -> None:
     script = (
         "import sys; from stepwell.cli.commands import cli; cli.main(['--help'], standalone_mode=False);"
-        "print([name for name in ('httpx', 'litestar', 'stepwell.client') if name in sys.modules])"
+        "print([name for name in ('httpx', 'litestar', 'structlog', 'stepwell.client') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

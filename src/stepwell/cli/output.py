@@ -7,14 +7,9 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-import structlog
-
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import credential_faults
 from stepwell.settings import InvalidSettings, Settings, read_settings, unread_settings
-from stepwell.telemetry import configure_logging
-
-log = structlog.get_logger()
 
 # Libraries whose "info" lines are of no use to operators.
 _CHATTY = ("uvicorn", "alembic", "mcp")
@@ -67,6 +62,11 @@ def settings_of(environ: Mapping[str, str], **options: object) -> Settings:
 
 def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool = False) -> None:
     """Configure the logs. The default format suits a terminal, if stderr is one. *quiet*: warnings by default."""
+    # They load rich and prometheus_client, which take longer to import than all that a command without logs needs.
+    import structlog  # noqa: PLC0415
+
+    from stepwell.telemetry import configure_logging  # noqa: PLC0415
+
     format_ = settings.log_format
     if "STEPWELL_LOG_FORMAT" not in environ and sys.stderr.isatty():
         format_ = "console"
@@ -78,7 +78,7 @@ def start_logging(settings: Settings, environ: Mapping[str, str], *, quiet: bool
     logging.getLogger("asyncio").addFilter(lambda record: "Unknown child process" not in str(record.msg))
     for name, similar in unread_settings(environ).items():
         advice = f"did you mean {similar}?" if similar else "remove it; `stepwell manual settings` lists the settings"
-        log.warning("setting.unknown", action="start", name=name, meant=similar, advice=advice)
+        structlog.get_logger().warning("setting.unknown", action="start", name=name, meant=similar, advice=advice)
 
 
 def discard_output() -> None:
