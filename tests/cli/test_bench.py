@@ -26,7 +26,7 @@ from support.database.embedded_servers import ask
 from support.database.postgres import TestServer, create_database, fresh_folder
 from support.database.stored_workflows import Bench
 from support.processes.celery_workers import running_redis
-from support.processes.stepwell_process import StepwellProcess, running_up, start, stepwell, until
+from support.processes.stepwell_process import PROGRAM, StepwellProcess, running_up, start, stepwell, until
 
 FIELDS = [
     "shape",
@@ -315,7 +315,7 @@ def first() -> Iterator[tuple[Path, "subprocess.CompletedProcess[str]"]]:
     """A folder that didn't exist before a benchmark, and how that went."""
     with fresh_folder() as parent:
         options = ("--workflows", "1", "--steps", "50", "--json")
-        yield parent / "data", stepwell("bench", *options, "--data-dir", parent / "data")
+        yield parent / "data", stepwell("bench", *options, "--data-dir", parent / "data", program=PROGRAM)
 
 
 def test_the_benchmark_needs_only_a_folder(first: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from support.processes.source_tree import TOP
-from support.processes.stepwell_process import running_up, stepwell
+from support.processes.stepwell_process import PROGRAM, running_up, stepwell
 
 PROXIES = {"http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
 
@@ -22,7 +22,8 @@ def check(**settings: str) -> tuple[int, str, str]:
     command = re.findall(r"^HEALTHCHECK .*CMD (\[.*\])$", (TOP / "deploy/Dockerfile").read_text(), re.MULTILINE)
     program, *arguments = json.loads(command[0])
     assert program == "stepwell"
-    done = stepwell(*arguments, env={f"STEPWELL_{name}": value for name, value in settings.items()} | PROXIES)
+    env = {f"STEPWELL_{name}": value for name, value in settings.items()} | PROXIES
+    done = stepwell(*arguments, env=env, program=PROGRAM)
     return done.returncode, done.stdout, done.stderr
 
 

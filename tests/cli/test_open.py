@@ -12,7 +12,7 @@ from msgspec import json
 
 from support.database.postgres import fresh_folder
 from support.processes.command_line import CommandLine
-from support.processes.stepwell_process import StepwellProcess, stepwell, surroundings
+from support.processes.stepwell_process import PROGRAM, StepwellProcess, stepwell, surroundings
 from support.processes.terminal import Terminal
 from support.workflows.image_pipelines import pipeline
 
@@ -143,7 +143,7 @@ def test_sign_out_all_ends_sessions_and_urls_beside_an_up(
 
 
 async def test_sign_out_all_works_on_a_configured_database(dsn: str, sql: asyncpg.Connection) -> None:
-    done = stepwell("sign-out-all", env={"STEPWELL_DATABASE_URL": dsn})
+    done = stepwell("sign-out-all", env={"STEPWELL_DATABASE_URL": dsn}, program=PROGRAM)
     assert (done.returncode, done.stderr) == (0, "")
     assert await sql.fetchval("SELECT sessions_ended_at < clock_timestamp() FROM installation")
 

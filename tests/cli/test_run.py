@@ -6,14 +6,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from support.processes.stepwell_process import running_up, start, stepwell, until
+from support.processes.stepwell_process import PROGRAM, running_up, start, stepwell, until
 from support.workflows.image_pipelines import LONG, pipeline, until_ended
 
 
 def test_success_prints_the_result_and_the_paths_of_the_images(data_dir: Path, tmp_path: Path) -> None:
     file = tmp_path / "pipeline.json"
     file.write_text(json.dumps(pipeline(64)))
-    done = stepwell("run", file, "--data-dir", data_dir)
+    done = stepwell("run", file, "--data-dir", data_dir, program=PROGRAM)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["status"] == "COMPLETED"

@@ -15,7 +15,7 @@ from stepwell.cli.signals import Signals
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from support.database.postgres import TestServer, create_database
-from support.processes.stepwell_process import StepwellProcess, start, stepwell, until
+from support.processes.stepwell_process import PROGRAM, StepwellProcess, start, stepwell, until
 from support.workflows.image_pipelines import create, pipeline, until_ended
 
 SECRET = "a secret of the operator, long enough for HS256"
@@ -61,7 +61,7 @@ def test_serve_migrates_an_empty_database_and_hands_its_workflows_over(dsn: str,
     env = settings(dsn, data_dir)
     provider = {"provider_type": "LOCAL"}
     for _ in range(2):  # the second finds it migrated, and takes over at once what the first released
-        serving = start("serve", data_dir, env)
+        serving = start("serve", data_dir, env, program=PROGRAM)
         try:
             with client(serving.wait_ready()) as http, http.stream("GET", "/api/v1/events", headers=STREAM) as events:
                 refused = http.post("/api/v1/workflows/", json=pipeline())
@@ -205,7 +205,7 @@ def test_an_unusable_database_is_reported_in_one_line(durable: TestServer, serve
 
 def test_migrate_brings_the_tables_up_to_date(dsn: str, data_dir: Path) -> None:
     for _ in range(2):
-        done = stepwell("migrate", env=settings(dsn, data_dir))
+        done = stepwell("migrate", env=settings(dsn, data_dir), program=PROGRAM)
         assert (done.returncode, done.stdout, done.stderr) == (0, "The tables are up to date.\n", "")
     assert not data_dir.exists()
     embedded = stepwell("migrate", "--data-dir", data_dir, env=settings("postgresql://nowhere.invalid/x", data_dir))

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import jwt
 
-from support.processes.stepwell_process import StepwellProcess, running_up, start, start_up, stepwell, until
+from support.processes.stepwell_process import PROGRAM, StepwellProcess, running_up, start, start_up, stepwell, until
 from support.workflows.image_pipelines import LONG, create, get, pipeline, until_ended, until_running
 
 
@@ -133,7 +133,7 @@ def test_a_second_signal_ends_the_process_at_once(data_dir: Path) -> None:
 
 
 def test_a_signal_before_up_is_ready_ends_it_in_order(data_dir: Path) -> None:
-    up = start_up(data_dir)
+    up = start("up", data_dir, program=PROGRAM)
     try:
         until((data_dir / "postgres").exists, 20)
         assert up.terminate() == 0

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import httpx
 
-from support.processes.stepwell_process import running_up, until
+from support.processes.stepwell_process import PROGRAM, running_up, until
 from support.workflows.image_pipelines import LONG, create, until_ended, until_running
 
 
 def test_the_next_start_claims_the_workflows_of_a_killed_service(data_dir: Path) -> None:
-    with running_up(data_dir) as up, up.client() as client:
+    with running_up(data_dir, program=PROGRAM) as up, up.client() as client:
         workflow = create(client, LONG)
         until_running(up, client, workflow)
         up.kill()
         # No wait for what it leaves behind: the next start has to cope.
-        with running_up(data_dir) as second, second.client() as again:
+        with running_up(data_dir, program=PROGRAM) as second, second.client() as again:
             done = until_ended(again, workflow)
             assert done["status"] == "COMPLETED"
             events = again.get(f"/api/v1/workflows/{workflow}/events").json()["events"]
@@ -26,7 +26,7 @@ def test_the_next_start_claims_the_workflows_of_a_killed_service(data_dir: Path)
 
 
 def test_a_dead_postmaster_is_respawned_under_load(data_dir: Path) -> None:
-    with running_up(data_dir) as up, up.client() as client:
+    with running_up(data_dir, program=PROGRAM) as up, up.client() as client:
         workflows = [create(client, 512) for _ in range(4)]
         until_running(up, client, workflows[0])
         for _ in range(2):
@@ -57,7 +57,7 @@ def _postmaster(data_dir: Path) -> int | None:
 
 
 def test_a_dead_worker_costs_a_retry(data_dir: Path) -> None:
-    with running_up(data_dir) as up, up.client() as client:
+    with running_up(data_dir, program=PROGRAM) as up, up.client() as client:
         retries = {"retry": {"base_s": 0}}
         workflow = create(client, LONG, config=retries)
         until_running(up, client, workflow)

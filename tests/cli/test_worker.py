@@ -12,7 +12,7 @@ from stepwell.cli.errors import Refused
 from stepwell.domain.setting_values import TaskQueues
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.settings import InvalidSettings, read_settings
-from support.processes.stepwell_process import stepwell
+from support.processes.stepwell_process import PROGRAM, stepwell
 
 BROKER, BACKEND = "STEPWELL_CELERY_BROKER_URL", "STEPWELL_CELERY_RESULT_BACKEND"
 CELERY = {"STEPWELL_EXECUTOR": "celery"}
@@ -62,7 +62,7 @@ def test_a_worker_takes_all_queues_by_default() -> None:
 
 
 def test_a_worker_without_a_broker_ends_with_one_line() -> None:
-    ended = stepwell("worker")
+    ended = stepwell("worker", program=PROGRAM)
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
         f"stepwell: {BROKER}: Expected the URL of the broker, because STEPWELL_EXECUTOR is celery"

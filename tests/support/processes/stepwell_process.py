@@ -1,4 +1,7 @@
-"""`stepwell` as a real process: started, watched and killed from outside."""
+"""`stepwell` as a real process: started, watched and killed from outside.
+
+In tests, most commands are forks of a process that has imported them. Benchmarks start each in a new interpreter.
+"""
 
 import os
 import re
@@ -10,15 +13,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from tempfile import TemporaryFile
+from typing import IO, Any, TypeVar
 from uuid import uuid4
 
 import httpx
+
+from support.processes.command_forks import ForkedCommand, fork_command
 
 READY_S = 120.0
 STOP_S = 60.0
 # No folder can be made there: a process that a test starts without a data folder must not use this machine's.
 _NO_DATA_DIR = "/dev/null/a-test-names-its-data-folder"
+PROGRAM = (sys.executable, "-m", "stepwell")
 _READY = re.compile(r"^Stepwell is ready on (http://\S+)", re.MULTILINE)
 T = TypeVar("T")
 
@@ -30,7 +37,7 @@ class StepwellProcess:
     PostgreSQL's processes are in sessions of their own, as the product starts them; `processes` finds them all.
     """
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedCommand
     data_dir: Path
     out: Path
     err: Path
@@ -124,23 +131,33 @@ class StepwellProcess:
 
 
 def stepwell(
-    *arguments: str | Path, env: Mapping[str, str] | None = None, stdin: str = "", within_s: float = 240
+    *arguments: str | Path,
+    env: Mapping[str, str] | None = None,
+    stdin: str = "",
+    within_s: float = 240,
+    program: Sequence[str] | None = None,
 ) -> "subprocess.CompletedProcess[str]":
-    """A command to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "stepwell", *map(str, arguments)],
-        env=surroundings(env),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-        check=False,
-    )
+    """Run a command to its end. *program*: in a new interpreter, see `PROGRAM`."""
+    texts = [*map(str, arguments)]
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        given.write(stdin)
+        given.seek(0)
+        process = _start(texts, surroundings(env), (given, out, err), program)
+        try:
+            code = process.wait(within_s)
+        finally:
+            process.kill()
+            process.wait()
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(texts, code, out.read(), err.read())
 
 
-def start_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: str) -> StepwellProcess:
+def start_up(
+    data_dir: Path, env: Mapping[str, str] | None = None, *options: str, program: Sequence[str] | None = None
+) -> StepwellProcess:
     """`stepwell up` on a free port, unless *options* name one; not waited for."""
-    return start("up", data_dir, env, "--data-dir", str(data_dir), *options)
+    return start("up", data_dir, env, "--data-dir", str(data_dir), *options, program=program)
 
 
 def start(
@@ -148,7 +165,7 @@ def start(
     data_dir: Path,
     env: Mapping[str, str] | None = None,
     *options: str,
-    program: Sequence[str] = (sys.executable, "-m", "stepwell"),
+    program: Sequence[str] | None = None,
     cwd: Path | None = None,
     user: int | None = None,
     port: bool = True,
@@ -156,32 +173,57 @@ def start(
 ) -> StepwellProcess:
     """A command as a process of its own, with *data_dir* unless *env* names another data folder, or a home.
 
-    Its output is in files in *logs* or beside *data_dir*. *port*: on a free one.
+    Its output is in files in *logs* or beside *data_dir*. *port*: on a free one. *program*: in a new interpreter.
     """
     log = (data_dir.parent if logs is None else logs) / f"{command}-{uuid4().hex[:8]}"
     out, err = log.with_suffix(".out"), log.with_suffix(".err")
     if port and "--port" not in options:
         options = ("--port", "0", *options)
-    with out.open("wb") as stdout, err.open("wb") as stderr:
-        process = subprocess.Popen(
-            [*program, command, *options],
-            env=surroundings(env, str(data_dir)),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=cwd,
-            start_new_session=True,
-            user=user,
-            group=user,
-            extra_groups=None if user is None else [],
+    with Path(os.devnull).open("rb") as stdin, out.open("wb") as stdout, err.open("wb") as stderr:
+        process = _start(
+            [command, *options], surroundings(env, str(data_dir)), (stdin, stdout, stderr), program, cwd, user
         )
     return StepwellProcess(process, data_dir, out, err)
 
 
+def _start(
+    arguments: Sequence[str],
+    env: Mapping[str, str],
+    streams: Sequence[IO[Any]],
+    program: Sequence[str] | None,
+    cwd: Path | None = None,
+    user: int | None = None,
+) -> subprocess.Popen[bytes] | ForkedCommand:
+    """Start a command in a session of its own. It is a fork, unless it needs an interpreter of its own."""
+    descriptors = [stream.fileno() for stream in streams]
+    if program is None and user is None and "PYTEST_VERSION" in os.environ and not _has_settings_of_python(env):
+        return fork_command(arguments, env, descriptors, cwd)
+    stdin, stdout, stderr = descriptors
+    return subprocess.Popen(
+        [*(program or PROGRAM), *arguments],
+        env=env,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=cwd,
+        start_new_session=True,
+        user=user,
+        group=user,
+        extra_groups=None if user is None else [],
+    )
+
+
+def _has_settings_of_python(env: Mapping[str, str]) -> bool:
+    """Return whether an interpreter that starts in this environment differs from one that starts in ours."""
+    return any(env.get(name) != os.environ.get(name) for name in {*env, *os.environ} if name.startswith("PYTHON"))
+
+
 @contextmanager
-def running_up(data_dir: Path, env: Mapping[str, str] | None = None, *options: str) -> Iterator[StepwellProcess]:
+def running_up(
+    data_dir: Path, env: Mapping[str, str] | None = None, *options: str, program: Sequence[str] | None = None
+) -> Iterator[StepwellProcess]:
     """A ready `stepwell up`; whatever is left of it at the end is killed."""
-    running = start_up(data_dir, env, *options)
+    running = start_up(data_dir, env, *options, program=program)
     try:
         yield running.wait_ready()
     finally:
