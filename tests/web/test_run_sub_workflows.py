@@ -120,6 +120,17 @@ async def test_a_step_and_its_sub_workflow_link_to_each_other(user: User, script
     await expect(page.get_by_role("heading", name="the parent")).to_be_visible()
 
 
+async def test_the_gallery_links_to_the_sub_workflow_of_each_item(user: User, scripted: ConfiguredProvider) -> None:
+    run = await user.create(runs("sub", configured_step("held", wait=True)) | {"for_each": {"count": 1}})
+    child = await child_of(user, run["id"], "sub")
+    page = await user.open(f"/ui/workflows/{run['id']}?step=sub")
+    card = page.get_by_role("dialog", name="sub").get_by_role("listitem").filter(has_text="Running")
+    await expect(card.get_by_role("link", name=child)).to_be_visible()
+    scripted.release(child, "held")
+    card = page.get_by_role("dialog", name="sub").get_by_role("listitem").filter(has_text="Completed")
+    await expect(card.get_by_role("link", name=child)).to_have_attribute("href", f"/ui/workflows/{child}")
+
+
 async def test_items_and_repeated_runs_are_nodes_whose_sub_workflows_open(
     user: User, scripted: ConfiguredProvider
 ) -> None:

@@ -165,15 +165,19 @@ def waiting_for(state: StepState | StepSnapshot, definition: Any) -> WaitingFor 
     if (flow := state.flow) is None or state.status is not StepStatus.RUNNING:
         return None
     if (wait := flow.wait) is None:
-        since = state.started_at
-        if flow.child is None or since is None:
-            return None
-        return WaitingFor(kind=WaitKind.WORKFLOW, since=since, workflow_id=flow.child)
+        return _running_child(state)
     choices = list(wait.choices) if wait.kind is WaitKind.DECISION else None
     name = _signal_name(definition) if wait.kind is WaitKind.SIGNAL else None
     return WaitingFor(
         kind=wait.kind, since=wait.since, until=wait.until, name=name, message=wait.message, choices=choices
     )
+
+
+def _running_child(state: StepState | StepSnapshot) -> WaitingFor | None:
+    """Return the wait of a step or an item for its sub-workflow."""
+    if (flow := state.flow) is None or flow.child_since is None or state.status is not StepStatus.RUNNING:
+        return None
+    return WaitingFor(kind=WaitKind.WORKFLOW, since=flow.child_since, workflow_id=flow.child)
 
 
 def _signal_name(definition: Any) -> str:
@@ -190,6 +194,7 @@ def item_to_public(record: ItemRecord, *, repeats: bool) -> ItemPublic:
         item=state.place.item,
         value=Raw(state.value),
         status=state.status,
+        waiting_for=_running_child(state),
         task_id=None if state.task_id is None else str(state.task_id),
         provider=attempts.provider,
         model=attempts.model or None,

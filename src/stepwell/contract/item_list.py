@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from stepwell.contract.costs import CostSums
 from stepwell.contract.enums import StepStatus
 from stepwell.contract.fields import Result, Time
+from stepwell.contract.workflows import WaitingFor
 
 
 class ItemPublic(Struct, kw_only=True):
@@ -15,6 +16,10 @@ class ItemPublic(Struct, kw_only=True):
     item: Annotated[int, Meta(description="Its number, from 0")]
     value: Annotated[Any, Meta(description="The item itself, any JSON")]
     status: StepStatus
+    waiting_for: (
+        Annotated[WaitingFor, Meta(description="The sub-workflow that the item waits for; null if it doesn't wait")]
+        | None
+    ) = None
     task_id: Annotated[str, Meta(description="The latest task (attempt) of the item")] | None = None
     provider: str | None = None
     model: str | None = None

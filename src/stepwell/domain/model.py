@@ -85,7 +85,8 @@ class FlowState(Struct, frozen=True):
 
     `items` is the number of its items, None before they are known. `run` counts the ended runs of a step that repeats.
     `candidate_bytes` is the size of the best result so far, None without one, and `best` its number. `child` is the id
-    of the sub-workflow of the present run; None before the first attempt at it.
+    of the sub-workflow of the present run; None before the first attempt at it. `child_since` is the time from which
+    the present attempt waits for it; None before it exists.
     """
 
     wait: Wait | None = None
@@ -94,6 +95,7 @@ class FlowState(Struct, frozen=True):
     candidate_bytes: int | None = None
     best: float | None = None
     child: UUID | None = None
+    child_since: datetime | None = None
 
 
 NO_FLOW: Final = FlowState()

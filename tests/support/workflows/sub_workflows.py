@@ -14,11 +14,12 @@ def runs(*steps: dict[str, Any], step_id: str = "sub", inputs: Any = None, **mem
     return {"id": step_id, "task_type": "SUBWORKFLOW", "config": config, **members}
 
 
-async def child_of(service: Service, workflow: dict[str, Any]) -> str:
-    """Return the id of the sub-workflow that the only step runs, once it exists."""
+async def child_of(service: Service, workflow: dict[str, Any], item: int | None = None) -> str:
+    """Return the id of the sub-workflow that the only such step runs, once it exists: of its first item, or of *item*."""
     async with asyncio.timeout(10):
         while True:
             for event in await service.events(workflow["id"]):
-                if event["type"] == "step.waiting":
-                    return str(event["data"]["workflow_id"])
+                data = event["data"]
+                if event["type"] == "step.waiting" and "workflow_id" in data and item in (None, data.get("item")):
+                    return str(data["workflow_id"])
             await asyncio.sleep(0.01)

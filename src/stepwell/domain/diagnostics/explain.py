@@ -280,10 +280,10 @@ class _Steps:
         return WaitsForRetry(detail=detail, provider=provider, attempt=number, attempts=attempts, at=at, error=error)
 
     def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
-        snapshot, flow = self._snapshot, step.plan.flow
-        if flow is not None and flow.runs_workflow and task.remote_id is not None and task.started_at is not None:
-            detail = f"Runs the workflow {task.remote_id} since {_time(task.started_at)}: explain says more about that."
-            return RunsWorkflow(detail=detail, workflow_id=UUID(task.remote_id), since=task.started_at)
+        snapshot, flow = self._snapshot, step.state.flow
+        if flow is not None and flow.child is not None and flow.child_since is not None:
+            detail = f"Runs the workflow {flow.child} since {_time(flow.child_since)}: explain says more about that."
+            return RunsWorkflow(detail=detail, workflow_id=flow.child, since=flow.child_since)
         observation = snapshot.observations.get(task.id)
         if observation is not None and observation.waits_for_memory:
             return _runs_here(task.attempt, "waiting_for_memory", task, observation.trouble)

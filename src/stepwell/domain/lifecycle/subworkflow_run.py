@@ -87,8 +87,8 @@ class SubworkflowRun(ItemRun):
 
     def _new_task(self, input_: Admitted, step: StepState, provider: ProviderType | None, began: datetime) -> Task:
         task, flow = super()._new_task(input_, step, provider, began), step.flow or NO_FLOW
-        if self.unit_plans[step.position].runs_workflow and flow.child is None:
-            step.flow = replace(flow, child=input_.task_id)
+        if self.unit_plans[step.position].runs_workflow:
+            step.flow = replace(flow, child=flow.child or input_.task_id, child_since=None)
         return task
 
     def _remote_input(self, decision: Decision, input_: RemoteInput, now: datetime) -> None:
@@ -106,17 +106,19 @@ class SubworkflowRun(ItemRun):
 
     def _child_created(self, decision: Decision, task: Task, input_: Submitted, now: datetime) -> None:
         position = task.position
+        step = self.units[position]
         self._remote.record_job(task, input_)
         self._tracker.attached.discard(position)
         self._children.add(position)
-        decision.record_task(task)
+        step.flow = replace(step.flow or NO_FLOW, child_since=now)
+        decision.record(step, now, task)
         kind, facts = EventType.STEP_WAITING, {"waits_for": WaitKind.WORKFLOW, "workflow_id": input_.remote_id}
-        self._emit_step(decision, now, kind, self.units[position], **facts)
+        self._emit_step(decision, now, kind, step, **facts)
         if self.state.status is WorkflowStatus.PAUSED:
             self._pause_or_resume_child(decision, position)
 
     def _run_again(self, decision: Decision, step: StepState, task: Task, result: bytes | None, now: datetime) -> None:
-        step.flow = replace(step.flow or NO_FLOW, child=None)
+        step.flow = replace(step.flow or NO_FLOW, child=None, child_since=None)
         super()._run_again(decision, step, task, result, now)
 
     def _close_task(self, position: int, task_id: UUID, status: TaskStatus, now: datetime) -> Task | None:

@@ -8,7 +8,7 @@ import { amount, dateTime, duration, durationBetween, money, number, plural } fr
 import { fileUrl, filesOf, isArtifactPath, kindOf } from "../../lib/outputs.js";
 import { canSignal, signalForm } from "../../lib/signal_form.js";
 import { isTerminal, statusBadge, stepBadge } from "../../lib/status.js";
-import { ItemGallery, itemsText } from "./items.js";
+import { childLink, ItemGallery, itemsText } from "./items.js";
 import { reasonView } from "./reasons.js";
 import { inputsOf, readsInputs } from "./step_inputs.js";
 
@@ -246,8 +246,8 @@ function stepFacts(step) {
   if (step.started_at) found.push(["Started", dateTime(step.started_at)], ["Duration", durationBetween(step.started_at, step.completed_at)]);
   if (step.waiting_for?.name) found.push(["Signal", step.waiting_for.name]);
   if (step.waiting_for?.until) found.push(["Waits until", dateTime(step.waiting_for.until)]);
-  const child = step.waiting_for?.workflow_id ?? (step.task_type === "SUBWORKFLOW" ? step.result?.workflow_id : null);
-  if (child) found.push(["Sub-workflow", html`<a class="mono break" href=${`/ui/workflows/${child}`}>${child}</a>`]);
+  const child = childLink(step);
+  if (child) found.push(["Sub-workflow", child]);
   if (step.max_retries) found.push(["Retries", `${step.retry_count} of ${step.max_retries}`]);
   if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);

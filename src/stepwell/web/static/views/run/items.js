@@ -15,6 +15,12 @@ export function itemsText({ items }) {
   return `${number(items.completed)} of ${number(items.total)}${items.failed ? `, ${number(items.failed)} failed` : ""}`;
 }
 
+/** The link to the sub-workflow that a step, or one of its items, runs or has run; null without one. */
+export function childLink(step, unit = step) {
+  const child = unit.waiting_for?.workflow_id ?? (step.task_type === "SUBWORKFLOW" ? unit.result?.workflow_id : null);
+  return child ? html`<a class="mono break" href=${`/ui/workflows/${child}`}>${child}</a>` : null;
+}
+
 export class ItemGallery {
   /** @param path of the run  @param onRead called after items were read */
   constructor(path, stepId, onRead) {
@@ -58,11 +64,13 @@ export class ItemGallery {
 function card(item, step) {
   const name = `Item ${item.item} of ${step.step_id}`;
   const [path] = item.result ? filesOf(item.result) : [];
+  const child = childLink(step, item);
   const picture = item.result ? thumbnail(item.result, name) : nothing;
   return html`<li class="card item">
     <div class="row"><strong>${item.item}</strong>${statusBadge(item.status)}</div>
     ${path ? html`<a href=${fileUrl(path)} target="_blank" rel="noopener">${picture}</a>` : nothing}
     <p class="item-value break">${shorten(item.value, VALUE_CHARS)}</p>
+    ${child ? html`<p class="small">${child}</p>` : nothing}
     ${item.error_message ? html`<p class="attempt-error break">${item.error_message}</p>` : nothing}
     ${item.result && !path ? html`<p class="dim small break">${shorten(item.result.result_text ?? item.result, RESULT_CHARS)}</p>` : nothing}
     ${item.retry_count ? html`<p class="dim small">${plural(item.retry_count, "retry", "retries")}</p>` : nothing}</li>`;
