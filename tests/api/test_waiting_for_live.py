@@ -16,6 +16,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SIGNAL = {"id": "signal", "task_type": "SIGNAL", "config": {}}
 
 
+def approval(step_id: str) -> dict[str, Any]:
+    return {"id": step_id, "task_type": "APPROVAL", "config": {}}
+
+
 async def send_signal(live: Service, workflow_id: str) -> None:
     answer = await live.client.post(f"{WORKFLOWS}{workflow_id}/signals/signal", json={})
     assert answer.status_code == 200, answer.text
@@ -67,3 +71,28 @@ async def test_items_name_their_sub_workflows_while_they_run_and_afterwards(live
     await send_signal(live, second)
     assert (await live.until_ended(created["id"]))["status"] == "COMPLETED"
     assert [item["result"]["workflow_id"] for item in await items_of(live, created["id"])] == [first, second]
+
+
+async def asked_steps(service: Service, workflow_id: str) -> list[tuple[str, str]]:
+    """Return the steps that wait for decisions, by the ids of their workflows, from pages of one."""
+    found, path = list[tuple[str, str]](), f"/api/v1/decisions?limit=1&workflow_id={workflow_id}"
+    while path:
+        answer = await service.client.get(path)
+        assert answer.status_code == 200, answer.text
+        found += [(each["workflow_id"], each["step_id"]) for each in answer.json()["decisions"]]
+        path = answer.links.get("next", {}).get("url", "")
+    return found
+
+
+async def test_decisions_of_a_workflow_are_those_of_its_sub_workflows_too(api: Service, live: Service) -> None:
+    for service in (api, live):  # over a database in memory, and over PostgreSQL
+        await service.create(approval("elsewhere"))
+        created = await service.create(runs(runs(approval("below"), step_id="inner"), approval("beside")))
+        child = await child_of(service, created)
+        grandchild = await child_of(service, {"id": child})
+        await service.until(grandchild, lambda workflow: step_of(workflow, "below")["waiting_for"] is not None)
+        await service.until(child, lambda workflow: step_of(workflow, "beside")["waiting_for"] is not None)
+        for workflow_id in (created["id"], child):
+            found = await asked_steps(service, workflow_id)
+            assert sorted(found) == sorted([(child, "beside"), (grandchild, "below")])
+        assert await asked_steps(service, grandchild) == [(grandchild, "below")]

@@ -38,7 +38,9 @@ class DecisionsQuery(Struct, frozen=True, kw_only=True):
         | UnsetType
     ) = UNSET
     limit: Annotated[int, Meta(ge=1, le=100, description="The most decisions of the page")] = 50
-    workflow_id: Annotated[str, Meta(description="Only steps of this workflow")] | UnsetType = UNSET
+    workflow_id: Annotated[str, Meta(description="Only steps of this workflow and its sub-workflows")] | UnsetType = (
+        UNSET
+    )
 
 
 DECISIONS = Operation(

@@ -45,7 +45,10 @@ class DecisionPlace(NamedTuple):
 
 
 class DecisionFilter(Struct, frozen=True):
-    """A page of the open decisions: up to *limit* of them behind *after*, of one workflow or of all."""
+    """A page of the open decisions: up to *limit* of them behind *after*.
+
+    They are those of the workflow *workflow_id* and its sub-workflows in all depths, or of all workflows.
+    """
 
     limit: int
     workflow_id: UUID | None = None

@@ -86,7 +86,11 @@ class DestructiveVerbArguments(Arguments, frozen=True):
 
 class DecisionsArguments(Arguments, frozen=True):
     workflow_id: (
-        Annotated[str, Meta(pattern="^[0-9A-Za-z-]{1,100}$", description="Only the steps of this workflow")] | None
+        Annotated[
+            str,
+            Meta(pattern="^[0-9A-Za-z-]{1,100}$", description="Only the steps of this workflow and its sub-workflows"),
+        ]
+        | None
     ) = None
     limit: Annotated[int, Meta(ge=1, le=50)] = 20
 

@@ -157,11 +157,20 @@ class MemoryWorkflowReader:
         found = [
             decision
             for row in self._tables.workflows.values()
-            if row.record.state.deleted_at is None and query.workflow_id in (None, row.record.state.id)
+            if row.record.state.deleted_at is None and self._is_in_family(row.record, query.workflow_id)
             for decision in _decisions(row, scope)
             if query.after is None or decision.place > query.after
         ]
         return sorted(found, key=lambda decision: decision.place)[: query.limit]
+
+    def _is_in_family(self, record: WorkflowRecord, workflow_id: UUID | None) -> bool:
+        """Return whether it is the workflow, or one of its sub-workflows. Without *workflow_id*, all match."""
+        while workflow_id not in (None, record.id):
+            parent = None if record.parent is None else self._tables.workflows.get(record.parent.workflow_id)
+            if parent is None:
+                return False
+            record = parent.record
+        return True
 
     async def decision(self, scope: TenantScope, workflow_id: UUID, position: int) -> StoredDecision | None:
         await self._tables.round_trip()

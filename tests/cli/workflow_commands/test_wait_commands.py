@@ -45,3 +45,17 @@ def test_a_step_is_listed_decided_and_signalled(shell: CommandLine) -> None:
     assert shell("signal", workflow_id, "paid", "--data", "5").out == "paid COMPLETED\n"
     assert shell("decisions", workflow_id).out == "No step waits for a decision.\n"
     assert shell("signal", workflow_id, "nobody").code == 4
+
+
+def test_a_parent_shows_the_sub_workflows_of_its_items_and_what_they_wait_for(shell: CommandLine) -> None:
+    config = {"workflow": {"name": "each", "steps": [{"id": "ask", "task_type": "APPROVAL"}]}}
+    steps = [{"id": "sub", "task_type": "SUBWORKFLOW", "for_each": {"count": 1}, "config": config}]
+    definition = {"name": "parent", "origin_instance": "tests", "steps": steps}
+    assert shell("submit", "-", stdin=json.encode(definition).decode()).code == 0
+    parent = shell("show", "@last", "--json").json["id"]
+    until(lambda: "ask" in shell("decisions", parent).out, 60, lambda: "no step of the sub-workflow waits")
+    child = shell("decisions", parent, "--json").json["workflow_id"]
+    assert f"runs the workflow {child}" in shell("items", parent, "sub").out
+    assert shell("decide", child[-8:], "ask", "approve").out == "ask COMPLETED\n"
+    until(lambda: "COMPLETED" in shell("show", parent).out, 60, lambda: "the parent hasn't ended")
+    assert shell("decisions", parent).out == "No step waits for a decision.\n"

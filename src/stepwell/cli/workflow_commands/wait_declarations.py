@@ -17,7 +17,9 @@ _data = click.option("--data", metavar="JSON", help="Data for the steps that rea
 @service_command("decisions")
 @optional_workflow_id
 def decisions(context: "CommandContext", workflow: str | None) -> None:
-    """List the steps that wait for a decision, the longest waiting first: of all workflows, or of one."""
+    """List the steps that wait for a decision, the longest waiting first: of all workflows, or of one and its
+    sub-workflows.
+    """
     from stepwell.cli.workflow_commands.decision_commands import list_decisions
 
     list_decisions(context, workflow)

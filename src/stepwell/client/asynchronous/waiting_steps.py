@@ -21,9 +21,10 @@ class AsyncWaitCalls(AsyncConnection):
     """The operations on steps that wait for decisions and signals."""
 
     async def decisions(self, workflow_id: Id | None = None, *, page_size: int = 50) -> AsyncItems[OpenDecision]:
-        """Yield the steps that wait for a decision, the longest waiting first. *workflow_id*: only of this workflow.
+        """Yield the steps that wait for a decision, the longest waiting first.
 
-        A page of *page_size* is read when it is needed.
+        *workflow_id*: only those of this workflow and its sub-workflows. A page of *page_size* is read when it is
+        needed.
         """
         cursor: str | None = None
         while True:

@@ -4,7 +4,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from msgspec import json
-from sqlalchemy import Select, func, literal, literal_column, select, tuple_
+from sqlalchemy import CTE, Select, func, literal, literal_column, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.contract.enums import WaitKind
@@ -26,7 +26,8 @@ async def read_decisions(
     place = tuple_(waits.c.since, waits.c.workflow_id, waits.c.position)
     statement = _decisions(scope).order_by(*place.clauses).limit(query.limit)
     if query.workflow_id is not None:
-        statement = statement.where(waits.c.workflow_id == query.workflow_id)
+        family = _family(query.workflow_id)
+        statement = statement.join(family, family.c.id == waits.c.workflow_id)
     if (after := query.after) is not None:
         statement = statement.where(place > tuple_(*(literal(value) for value in after)))
     return [_stored_decision(row) for row in (await connection.execute(statement)).mappings()]
@@ -53,6 +54,13 @@ def _decisions(scope: TenantScope) -> Select[Any]:
         return statement
     # As in the index, whose first column this is.
     return statement.where(func.coalesce(waits.c.tenant, literal_column("''")) == (scope.tenant or ""))
+
+
+def _family(workflow_id: UUID) -> CTE:
+    """Return the ids of the workflow and its sub-workflows in all depths."""
+    family = select(workflows.c.id).where(workflows.c.id == workflow_id).cte("family", recursive=True)
+    child = workflows.alias("child")
+    return family.union_all(select(child.c.id).join(family, child.c.parent_id == family.c.id))
 
 
 def _stored_decision(row: Row) -> StoredDecision:
