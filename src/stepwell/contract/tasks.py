@@ -30,7 +30,10 @@ class TaskPublic(Struct, kw_only=True):
     provider: str | None
     status: TaskStatus
     phase: TaskPhase
-    seed: int | None
+    seed: Annotated[
+        int | None,
+        Meta(description="The one in its inputs, else the one that Stepwell has drawn; null without a provider"),
+    ]
     remote_id: str | None
     outcome_unknown: bool
     cancel_receipt: CancelReceipt | None

@@ -82,6 +82,20 @@ async def test_a_configured_seed_is_one_more_in_each_run(service: Service, provi
     assert [call.inputs["seed"] for call in provider.calls] == [41, 42, 43]
 
 
+async def test_tasks_show_the_seeds_that_were_sent(service: Service, provider: ScriptedProvider) -> None:
+    provider.plan("a", *scores(0.1, 0.2, 0.3))
+    own = repeated(config={"prompt": "a shoe", "seed": "${inputs.seed}"})
+    drawn = scripted_step("drawn")
+    in_process = {"id": "b", "task_type": "GENERATION", "config": {"prompt": "x", "width": 8, "height": 8, "seed": 7}}
+    workflow = await ended(service, own, drawn, in_process, inputs={"seed": 41})
+    assert workflow["status"] == "COMPLETED", workflow["errors"]
+    tasks = await service.tasks(workflow["id"])
+    assert [task["seed"] for task in tasks if task["step_id"] == "a"] == [41, 42, 43]
+    assert [task["seed"] for task in tasks if task["step_id"] == "b"] == [7]
+    (call,) = [call for call in provider.calls if call.step_id == "drawn"]
+    assert [task["seed"] for task in tasks if task["step_id"] == "drawn"] == [call.seed]
+
+
 async def test_an_expression_that_fails_fails_the_step_for_good(service: Service, provider: ScriptedProvider) -> None:
     step = repeated(max_retries=3) | {"repeat": {"until": "length(score)", "max": 3}}
     provider.plan("a", *scores(1, 2, 3))

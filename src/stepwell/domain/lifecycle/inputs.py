@@ -94,6 +94,14 @@ class Diverted(Struct, frozen=True):
     model: str
 
 
+class SeedResolved(Struct, frozen=True):
+    """The inputs of the attempt have a seed, so that the drawn one isn't used."""
+
+    position: int
+    task_id: UUID
+    seed: int
+
+
 class Sending(Struct, frozen=True):
     """A request is sent to a provider as soon as this is committed. `sent` is None if it was not sent after all."""
 
@@ -280,7 +288,7 @@ class Unpark(Struct, frozen=True):
 
 
 Verb: TypeAlias = Created | Start | Pause | Resume | Cancel | Cleanup | Update | Decide | Signal
-RemoteInput: TypeAlias = Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
+RemoteInput: TypeAlias = SeedResolved | Sending | OutcomeLost | Submitted | Progressed | RemoteEnded | FollowUpEnded
 FlowInput: TypeAlias = Evaluated | Decide | Signal | ChildFollowed | Park | Unpark
 Input: TypeAlias = (
     Verb

@@ -20,6 +20,7 @@ from stepwell.domain.lifecycle.inputs import (
     Progressed,
     RemoteEnded,
     RemoteInput,
+    SeedResolved,
     Sending,
     Submitted,
 )
@@ -79,6 +80,8 @@ class RemoteTransitions:
 
     def _update_task(self, decision: Decision, task: Task, input_: RemoteInput, now: datetime) -> None:
         match input_:
+            case SeedResolved():
+                task.seed = input_.seed
             case Sending():
                 task.sent = input_.sent
             case OutcomeLost():

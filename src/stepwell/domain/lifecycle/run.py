@@ -45,6 +45,7 @@ from stepwell.domain.lifecycle.inputs import (
     RemoteInput,
     Resume,
     RetryDue,
+    SeedResolved,
     Sending,
     Signal,
     Start,
@@ -200,7 +201,15 @@ class Run:
                 self._diverted(decision, input_, now)
             case AttemptFailed():
                 self._failed(decision, input_, now)
-            case Sending() | OutcomeLost() | Submitted() | Progressed() | RemoteEnded() | FollowUpEnded():
+            case (
+                SeedResolved()
+                | Sending()
+                | OutcomeLost()
+                | Submitted()
+                | Progressed()
+                | RemoteEnded()
+                | FollowUpEnded()
+            ):
                 self._remote_input(decision, input_, now)
             case RetryDue():
                 self._retry_due(decision, input_, now)

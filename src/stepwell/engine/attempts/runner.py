@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import ArtifactError, ArtifactGone, AttemptError
-from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, Succeeded
+from stepwell.domain.lifecycle.inputs import AttemptFailed, FollowUpEnded, RunVerdict, SeedResolved, Succeeded
 from stepwell.domain.model import Task
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.admission.model_health import ModelKey
@@ -54,6 +54,7 @@ from stepwell.ports.providers import Attempt, Finished, Providers
 
 log = structlog.get_logger()
 
+_MAX_SEED = 2**63 - 1  # a task stores no larger one, and providers refuse it
 _CREDENTIALS = {"content_credentials": True}
 
 
@@ -297,6 +298,9 @@ class AttemptRunner:
             raise AttemptSuperseded  # the end of the sub-workflow is that of the attempt
         if task.provider is None:
             return Finished(inputs)
+        seed = inputs.get("seed")
+        if type(seed) is int and seed != task.seed and 0 <= seed <= _MAX_SEED:
+            control.report(SeedResolved(task.position, task.id, seed))
         on_fallback = context.on_fallback(task.position)
         request = self._attempt_of(context, task, inputs, on_fallback=on_fallback)
         if (run_here := self._providers.in_process(task.provider)) is not None:
