@@ -121,6 +121,21 @@ def test_a_literal_text_of_the_step_is_escaped_without_its_sub_workflow() -> Non
     assert (config["workflow"], config["inputs"]) == (inner, {"text": "$${nobody.x}"})
 
 
+def test_under_lenient_handling_the_origin_of_a_sub_workflow_is_ignored() -> None:
+    pasted = nested(join("a"), origin_instance="x", origin_tenant_id="other", origin_zone=None)
+    warnings = validate_workflow(body(sub(pasted)), CATALOG, handling=Handling.LENIENT).warnings
+    assert [(each.loc, each.type) for each in warnings] == [
+        (("body", *NESTED, "origin_instance"), "ignored_member"),
+        (("body", *NESTED, "origin_tenant_id"), "ignored_member"),
+    ]
+    refused = faults_of(body(sub(pasted)))
+    assert [(fault.loc, fault.type) for fault in refused] == [
+        (("body", *NESTED, "origin_instance"), "unused_member"),
+        (("body", *NESTED, "origin_tenant_id"), "unused_member"),
+    ]
+    assert refused[0].msg.endswith("leave this out; handling=lenient ignores it")
+
+
 def test_warnings_of_nested_definitions_have_their_place() -> None:
     (warning,) = plan(body(sub(nested(join("a", config={"x": "${inputs.size}"}))))).warnings
     assert (warning.loc, warning.type) == (("body", *NESTED, "steps", 0, "config", "x"), "unknown_member")

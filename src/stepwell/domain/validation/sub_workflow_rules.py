@@ -15,6 +15,7 @@ from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.config_expressions import INPUTS
 from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.item_rules import inputs_of_items
 from stepwell.domain.validation.partial_step import PartialStep
@@ -52,8 +53,8 @@ def nested_steps(step: PartialStep) -> int:
 class SubWorkflowRules:
     """The rules of one definition at *depth*, 0 for the body itself. *check* validates a definition below it.
 
-    *has_webhook*: the definition has a `webhook_url`. *warn* takes the warnings of each step. Thousands of steps may
-    have so many of them that they aren't kept here.
+    *has_webhook*: the definition has a `webhook_url`. With lenient *handling*, an origin below is ignored. *warn* takes
+    the warnings of each step. Thousands of steps may have so many of them that they aren't kept here.
     """
 
     def __init__(
@@ -64,9 +65,10 @@ class SubWorkflowRules:
         warn: Callable[[Iterable[DefinitionWarning]], None],
         *,
         has_webhook: bool,
+        handling: Handling,
     ) -> None:
         self._defaults, self._depth, self._check, self._warn = defaults, depth, check, warn
-        self._warns_of_unreported = has_webhook and depth == 0
+        self._warns_of_unreported, self._is_lenient = has_webhook and depth == 0, handling is Handling.LENIENT
 
     def default_faults(self) -> Iterator[Fault]:
         """Yield the faults of `step_defaults`."""
@@ -96,8 +98,14 @@ class SubWorkflowRules:
 
     def _nested_faults(self, step: PartialStep, definition: dict[str, Any], place: Loc) -> Iterator[Fault]:
         for member in _ORIGIN:
-            if definition.get(member) is not None:
-                yield Fault((*place, member), "A sub-workflow has its parent's: leave this out", "unused_member")
+            if definition.get(member) is None:
+                continue
+            if self._is_lenient:
+                message = f"This is ignored: a sub-workflow has the {member} of its parent"
+                self._warn([DefinitionWarning((*place, member), message, "ignored_member")])
+            else:
+                message = f"A sub-workflow has the {member} of its parent: leave this out; handling=lenient ignores it"
+                yield Fault((*place, member), message, "unused_member")
         faults, warnings = self._check(with_origin(definition), _passed_inputs(step))
         for fault in faults:
             yield Fault((*place, *fault.loc[1:]), fault.msg, fault.type)

@@ -265,7 +265,9 @@ def _rule_faults(
     waits = WaitRules(defaults, config.get("workflow_timeout_s"), checks.now)
     items = ItemRules(parts.graph, expressions, outputs.refusal)
     check = partial(_check_nested, catalog, expressions, checks.handling, checks.now, depth + 1)
-    below = SubWorkflowRules(defaults, depth, check, checks.add_warnings, has_webhook=webhook_url is not None)
+    below = SubWorkflowRules(
+        defaults, depth, check, checks.add_warnings, has_webhook=webhook_url is not None, handling=checks.handling
+    )
     yield from below.default_faults()
     for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
         loc: Loc = ("body", "steps", position)
