@@ -57,6 +57,12 @@ def test_a_good_token_names_its_subject_tenant_and_permissions(verifier: TokenVe
     )
 
 
+@pytest.mark.parametrize("subject", ["link", "stepwell"])
+def test_a_subject_that_is_an_actor_of_stepwell_gets_a_prefix(verifier: TokenVerifier, subject: str) -> None:
+    """Otherwise its decisions would look like those of a decision link, or of a time that was up."""
+    assert verifier.verify(encoded(sub=subject)).subject == f"sub:{subject}"
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -25,8 +25,10 @@ from stepwell.domain.access.sessions import Grant, Session
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.access.stream_tickets import StreamTickets, Ticket
 from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
+from stepwell.domain.lifecycle.inputs import SERVICE
 from stepwell.domain.strict_json.decode import decode_body
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.domain.wait_ends import LINK_ACTOR
 from stepwell.ports.clock import Clock
 
 EVERY = "tenants:all"
@@ -119,7 +121,7 @@ class TokenVerifier:
             scope = EVERY_TENANT
         else:
             scope = TenantScope(tenant=None if claims.tenant_id is UNSET else claims.tenant_id)
-        return _AcceptedToken(Principal(claims.sub, scope, permissions, claims.exp), claims.exp)
+        return _AcceptedToken(Principal(_actor(claims.sub), scope, permissions, claims.exp), claims.exp)
 
     def _payload(self, token: str) -> bytes:
         """Return the signed bytes. Raises `InvalidToken`.
@@ -260,6 +262,11 @@ class AccessControl:
         if session is None:
             raise Unauthenticated(_NO_TOKEN)
         return principal_of(session)
+
+
+def _actor(subject: str) -> str:
+    """Return the name of a token's holder in events and results. Stepwell's own actors are none of them."""
+    return f"sub:{subject}" if subject in (SERVICE, LINK_ACTOR) else subject
 
 
 def bearer_token(scope: Scope) -> str | None:
