@@ -31,6 +31,7 @@ def test_a_decision_shows_what_isnt_its_own_config() -> None:
         ({"choices": ["a", "fail"]}, 'no choice is named "fail"'),
         ({"choices": ["a", "a"]}, "the choices must differ"),
         ({"choices": ["a"], "on_timeout": "approve"}, "on_timeout is no choice: approve"),
+        ({"choices": ["a"], "on_reject": "continue"}, 'on_reject needs a choice named "reject"'),
         ({"message": "a\x00b"}, "message contains a NUL character"),
         ({"message": "a\ud800b"}, "message contains a lone surrogate"),
         ({"choices": ["a\ud800b"]}, "choices contains a lone surrogate"),

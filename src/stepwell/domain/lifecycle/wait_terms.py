@@ -9,7 +9,7 @@ from msgspec import ValidationError, convert, json
 from msgspec.structs import fields
 
 from stepwell.contract.enums import WaitKind
-from stepwell.contract.task_configs import FAIL, MAX_WAIT_S, ApprovalConfig, SignalConfig
+from stepwell.contract.task_configs import FAIL, MAX_WAIT_S, REJECT, ApprovalConfig, SignalConfig
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.lifecycle.inputs import WaitTerms
 from stepwell.domain.mapping.task_configs import without_nulls
@@ -49,7 +49,7 @@ def _decision_terms(inputs: Mapping[str, Any], wait_id: UUID) -> WaitTerms:
         raise _refused("the inputs to be shown contain a lone surrogate") from None
     if len(shown) > MAX_SHOWN_BYTES:
         raise _refused(f"the inputs to be shown have {len(shown):,} bytes, and at most {MAX_SHOWN_BYTES:,} are allowed")
-    _check_choices(config)
+    _check_choices(config, has_on_reject=inputs.get("on_reject") is not None)
     return WaitTerms(
         wait_id,
         timeout_s=config.timeout_s,
@@ -70,7 +70,7 @@ def _check_text(name: str, text: str) -> None:
         raise _refused(f"{name} contains a lone surrogate") from None
 
 
-def _check_choices(config: ApprovalConfig) -> None:
+def _check_choices(config: ApprovalConfig, *, has_on_reject: bool) -> None:
     """Check what `WaitRules` couldn't know at create, because expressions gave it."""
     choices = set(config.choices)
     if FAIL in choices:
@@ -79,6 +79,8 @@ def _check_choices(config: ApprovalConfig) -> None:
         raise _refused("the choices must differ")
     if config.on_timeout != FAIL and config.on_timeout not in choices:
         raise _refused(f"on_timeout is no choice: {config.on_timeout[:_LONGEST_SHOWN]}")
+    if has_on_reject and REJECT not in choices:
+        raise _refused('on_reject needs a choice named "reject"')
 
 
 def _signal_terms(inputs: Mapping[str, Any], wait_id: UUID) -> WaitTerms:
