@@ -165,6 +165,20 @@ def test_under_lenient_handling_a_faulty_expression_is_escaped_and_reported() ->
     assert strict.request.steps[1].config == step.config
 
 
+def test_an_expression_in_a_key_leads_to_a_warning_with_its_place() -> None:
+    config = {"${inputs.x}": 1, "list": [{"deep": {"a ${b}": "${inputs.x}", "$${c}": None}}], "plain": {"$x": "y"}}
+    inner = {"name": "n", "steps": [join("below", config={"${d}": 1})]}
+    step = {"id": "sub", "task_type": "SUBWORKFLOW", "config": {"workflow": inner}}
+    planned = plan(body(join("j", config=config), step, inputs={"x": 1}))
+    nested = ("steps", 1, "config", "workflow", "steps", 0, "config", "${d}")
+    assert sorted((warning.loc[1:], warning.type) for warning in planned.warnings) == [
+        (("steps", 0, "config", "${inputs.x}"), "literal_expression"),
+        (("steps", 0, "config", "list", 0, "deep", "$${c}"), "literal_expression"),
+        (("steps", 0, "config", "list", 0, "deep", "a ${b}"), "literal_expression"),
+        (nested, "literal_expression"),
+    ]
+
+
 def test_an_expression_where_nothing_evaluates_it_leads_to_a_warning() -> None:
     steps = [
         draw(provider_config={"provider_type": "FAL", "note": ["${inputs.x}"]}),

@@ -188,6 +188,18 @@ def texts_of(config: Mapping[str, Any]) -> Iterator[ConfigText]:
             stack += [(inner, (*place, key)) for key, inner in reversed(members)]
 
 
+def keys_with_opening(value: Any) -> Iterator[tuple[str | int, ...]]:
+    """Yield the places of the keys in *value* that have a `${`. A key is always literal."""
+    stack: list[tuple[Any, Loc]] = [(value, ())]
+    while stack:
+        item, place = stack.pop()
+        for key, inner in item.items() if type(item) is dict else enumerate(item):  # hot path: of each step
+            if type(key) is str and OPENING in key:
+                yield (*place, key)
+            if type(inner) is dict or type(inner) is list:
+                stack.append((inner, (*place, key)))
+
+
 def with_values(config: Mapping[str, Any], values: Mapping[tuple[str | int, ...], Any]) -> dict[str, Any]:
     """Return *config* with the *values* at their places. What they change is copied, so *config* stays as it is."""
     result = dict(config)

@@ -23,7 +23,7 @@ from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.domain.errors import Fault
 from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT
-from stepwell.domain.mapping.templates import evaluated_config, may_have_expressions, texts_of
+from stepwell.domain.mapping.templates import evaluated_config, keys_with_opening, may_have_expressions, texts_of
 from stepwell.domain.spelling import similar_names
 from stepwell.domain.steps import StepMembers
 from stepwell.domain.strict_json.normalise import Handling
@@ -78,6 +78,8 @@ class MemberChecks:
                 self._warn_of_placeholders(value, (*loc, name))
             if value and name != "config" and may_have_expressions(value):
                 self._warn_of_expressions(value, (*loc, name))
+            elif value and name == "config":
+                self._warn_of_keys(value, (*loc, name))
         if step.task_type is None or step.task_type is PASSTHROUGH:  # whose inputs have any name
             return
         if step.task_type in WAITS_OF:
@@ -196,6 +198,11 @@ class MemberChecks:
         """Add warnings that another check has found."""
         for each in warnings:
             self._warn(tuple(each.loc), each.msg, each.type)
+
+    def _warn_of_keys(self, config: Mapping[str, Any], loc: Loc) -> None:
+        for place in keys_with_opening(config):
+            written = (printable_key(part) if isinstance(part, str) else part for part in place)
+            self._warn((*loc, *written), "This stays literal: a key is no expression, only a value is", _LITERAL)
 
     def _warn(self, loc: Loc, message: str, type_: str) -> None:
         if len(self._warnings) < MAX_WARNINGS:
