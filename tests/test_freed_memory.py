@@ -49,7 +49,7 @@ async def test_memory_is_returned_once_for_many_releases_and_again_for_later_one
     )
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await use(LARGE_RELEASE)
             await use(LARGE_RELEASE)
             await trimmed.get()

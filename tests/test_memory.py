@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 
 
 async def until_waiting(governor: MemoryGovernor, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while governor.waiting != count:
             await asyncio.sleep(0)
 

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 from msgspec import Struct
 
+from support.database.statement_recorder import statements_sent, until_quiet
 from support.providers.configured_by_steps import (
     WORKFLOWS,
     ConfiguredProvider,
@@ -264,9 +265,10 @@ async def test_references_of_another_tenant_keep_nothing(live: Service) -> None:
 
 async def counted(live: Service, call: Callable[[], Awaitable[Any]]) -> tuple[float, Any]:
     """How many statements *call* takes, and what it returns."""
-    before = live.app.metrics.value("stepwell_database_statements_total")
+    await until_quiet(live)
+    before = statements_sent(live)
     answer = await call()
-    return live.app.metrics.value("stepwell_database_statements_total") - before, answer
+    return statements_sent(live) - before, answer
 
 
 async def test_only_a_create_that_names_files_sends_one_more_statement(live: Service) -> None:

@@ -61,7 +61,7 @@ class Served:
             self.port, self.admin_port = listener.getsockname()[1], admin.getsockname()[1]
             api = Litestar([answer, wait_until_lost])
             server = HttpServer(api, settings, limits, admin=admin, head_s=head_s, stalled_s=stalled_s)
-            async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]))
                 await server.opened.wait()
                 yield self

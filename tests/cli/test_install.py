@@ -122,7 +122,7 @@ def test_serve_runs_as_any_user_without_a_home(
         try:
             serve.wait_ready()
             token = run([python, "-m", "stepwell", "token", "--all-tenants"], env=env).stdout.strip()
-            with httpx.Client(base_url=serve.url, headers={"Authorization": f"Bearer {token}"}, timeout=15) as client:
+            with httpx.Client(base_url=serve.url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
                 assert until_ended(client, create(client))["status"] == "COMPLETED"
             assert serve.terminate() == 0
         finally:

@@ -54,7 +54,7 @@ def client(running: StepwellProcess) -> httpx.Client:
         expires_s=600,
         now=DatabaseClock().now(),
     )
-    return httpx.Client(base_url=running.url, headers={"Authorization": f"Bearer {token}"}, timeout=15)
+    return httpx.Client(base_url=running.url, headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
 
 def test_serve_migrates_an_empty_database_and_hands_its_workflows_over(dsn: str, data_dir: Path) -> None:

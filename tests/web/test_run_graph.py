@@ -163,7 +163,7 @@ async def test_a_graph_of_1000_steps_is_shown_whole(user: User) -> None:
     steps = page.get_by_role("list", name="Steps")
     await expect(steps.get_by_role("button")).to_have_count(1_000)
     # From afar, nodes have the strong colours of their statuses.
-    assert await page.locator(".graph-canvas").evaluate("(graph) => graph._cyreg.cy.nodes()[0].hasClass('far')")
+    await page.wait_for_function("document.querySelector('.graph-canvas')?._cyreg?.cy.nodes()[0]?.hasClass('far')")
     await keep_screenshot(page, "run-graph-1000")
 
 

@@ -39,6 +39,7 @@ async def test_the_header_follows_the_run_as_it_changes(user: User, scripted: Co
     await expect(page.get_by_role("link", name="team-4:")).to_be_visible()
     await expect(page.get_by_role("link", name="team-5:")).to_be_hidden()
     # The outputs and the graph are seen without scrolling.
+    await expect(page.locator(".graph-canvas canvas").first).to_be_visible()
     assert await page.locator(".graph-canvas").evaluate(LOWEST_NODE) < HEIGHT
     await page.get_by_text("4 more labels").click()
     await expect(page.get_by_role("link", name="team-8:")).to_be_visible()

@@ -24,6 +24,7 @@ async def test_a_file_that_is_dropped_is_listed_with_its_preview_and_path(user: 
     await expect(row).to_contain_text(re.compile(r"in 6 d 23 h|in 7 d"))
     await expect(row.locator("img")).to_have_js_property("naturalWidth", 64)
     await row.get_by_role("button", name="Copy the path").click()
+    await expect(page.locator("#announcer")).to_have_text("Copied")
     path = await row.locator("code").inner_text()
     assert await page.evaluate("navigator.clipboard.readText()") == path
     assert path.startswith("media/")

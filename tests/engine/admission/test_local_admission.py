@@ -225,7 +225,7 @@ async def test_an_attempt_that_still_ends_takes_nothing_from_the_next_attempt_of
             await ends[number].wait()
         admission.release(slot)
 
-    async with asyncio.timeout(5), create_task_group() as group:
+    async with asyncio.timeout(60), create_task_group() as group:
         for number in range(2):
             queue(admission, "a", A, 1)
             slots.append(next_of(admission))

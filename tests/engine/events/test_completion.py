@@ -75,7 +75,7 @@ class World:
     async def waiting(self) -> AsyncIterator[asyncio.Task[bool]]:
         """Run a request that waits, and whose first read is in flight."""
         waits = CompletionWaiter(self.bus, cast("WorkflowReader", self.store)).until_terminal(EVERY_TENANT, OURS, 3600)
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             task = group.create_task(waits)
             await self.wait_for_read(1)
             yield task

@@ -81,7 +81,7 @@ async def timed_pair(memory_in_real_time: MemoryDatabase, tmp_path: Path) -> Asy
 async def stored_pair(dsn: str, tmp_path: Path) -> AsyncIterator[Pair]:
     """Two services on PostgreSQL, with a short lease."""
     async with AsyncExitStack() as stack:
-        pair = await started_pair(stack, dsn, tmp_path, lease_s=1)
+        pair = await started_pair(stack, dsn, tmp_path, lease_s=3)
         yield pair
         pair.provider.release("a")
 

@@ -146,7 +146,7 @@ async def test_a_look_at_a_sub_workflow_before_it_is_resumed_ends_nothing(
         await eventually(lambda: bool(memory.tables.command_listeners), "the service hears messages")
         (listener,) = memory.tables.command_listeners.values()
         await service.verb(created["id"], "resume")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await service.get(created["id"]))["status"] == "RUNNING":
                 listener.resubscribed()
         ended = await service.until_ended(created["id"])
@@ -230,7 +230,7 @@ async def test_an_end_wakes_a_parent_that_leaves_memory_before_it_is_seen(
         await service.until_ended(child)
         parent = scheduler_of(service).workflows[UUID(created["id"])]
         clock.advance(PARK_AFTER_S)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await parent.evicted.wait()
         store.status_reads.set()
     else:
@@ -239,7 +239,7 @@ async def test_an_end_wakes_a_parent_that_leaves_memory_before_it_is_seen(
             provider.release("a")
             await service.until_ended(child)
             await eventually(lambda: in_memory(service) == {created["id"]}, "only the parent is in memory")
-    assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
 async def test_a_parent_resumes_its_sub_workflow_though_no_more_workflows_may_wait(
@@ -261,8 +261,8 @@ async def test_a_parent_resumes_its_sub_workflow_though_no_more_workflows_may_wa
         other = await service.create(passthrough_step("other"))  # the only one that may wait
         provider.default = Succeed()
         store.status_reads.set()
-        assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
-        assert (await service.until_ended(other["id"], within_s=20))["status"] == "COMPLETED"
+        assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
+        assert (await service.until_ended(other["id"]))["status"] == "COMPLETED"
 
 
 async def test_all_sub_workflows_of_a_paused_workflow_are_deleted_with_it(
@@ -287,7 +287,7 @@ async def test_a_stored_sub_workflow_is_continued_by_a_process_that_would_refuse
         assert (await service.until_ended(created["id"]))["status"] == "FAILED"
     async with serving(memory, tmp_path, provider, allowed_cidrs=Networks.read("10.0.0.0/8")) as service:
         await service.verb(created["id"], "resume")
-        ended = await service.until(created["id"], lambda workflow: workflow["status"] != "RUNNING", within_s=20)
+        ended = await service.until(created["id"], lambda workflow: workflow["status"] != "RUNNING")
         assert ended["status"] == "COMPLETED", ended["errors"]
 
 
@@ -295,7 +295,7 @@ async def test_a_sub_workflow_whose_insert_was_unsure_is_admitted(service: Servi
     store = use_failing_store(service)
     store.inserts.extend([None, AFTER])
     created = await service.create(runs(passthrough_step("a", config={"n": 1})))
-    assert (await service.until_ended(created["id"], within_s=20))["status"] == "COMPLETED"
+    assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
 
 
 async def test_a_sub_workflow_that_somebody_paused_stays_paused_until_its_parent_is_paused_and_resumed(
@@ -346,17 +346,17 @@ async def test_a_sub_workflow_that_failed_by_itself_is_not_resumed_by_the_next_p
         patched.setattr(ChildFollower, "add", add_the_first)  # it doesn't see the end of the other either
         async with serving(memory, tmp_path, provider) as service:
             created = await service.create(step)
-            await eventually(lambda: len(provider.calls) == 2, "the second run has begun", within_s=8)
-            await eventually(lambda: in_memory(service) == {created["id"]}, "and it has failed", within_s=8)
+            await eventually(lambda: len(provider.calls) == 2, "the second run has begun")
+            await eventually(lambda: in_memory(service) == {created["id"]}, "and it has failed")
     async with serving(memory, tmp_path, provider) as service:
-        ended = await service.until_ended(created["id"], within_s=20)
+        ended = await service.until_ended(created["id"])
         assert (ended["status"], len(provider.calls)) == ("COMPLETED", 2), "the result of the first run counts"
 
 
 async def test_a_sub_workflow_that_names_a_deleted_upload_fails_its_step(service: Service) -> None:
     use_failing_store(service).inserts.extend([None, UploadsGone([UUID(int=7)])])
     created = await service.create(runs(passthrough_step("a")))
-    failed = await service.until_ended(created["id"], within_s=20)
+    failed = await service.until_ended(created["id"])
     place = f"it names uploads that are being deleted: {UUID(int=7)}"
     assert failed["error_message"] == f"sub: the sub-workflow can't be created: {place}"
 
@@ -385,7 +385,7 @@ async def test_a_sub_workflow_that_an_earlier_process_gave_up_was_stopped(
             clock.advance(6)
             await until_status(service, child, "FAILED")
     async with serving(memory, tmp_path, provider) as service:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (task := (await service.tasks(created["id"]))[0])["cancel_receipt"] == "unknown":
                 await asyncio.sleep(0.01)
         assert task["cancel_receipt"] == "provider_cancelled"
@@ -399,10 +399,10 @@ async def test_a_bug_in_the_check_of_a_sub_workflow_fails_its_step_only(
     await provider.until_called("a")
     use_failing_store(service).loads.append(ValueError("a bug"))
     provider.release("a")
-    failed = await service.until_ended(created["id"], within_s=20)
+    failed = await service.until_ended(created["id"])
     assert (failed["status"], failed["error_message"]) == ("FAILED", "sub: internal error: ValueError")
     await service.verb(created["id"], "resume")
-    await service.until(created["id"], lambda workflow: workflow["status"] == "COMPLETED", within_s=20)
+    await service.until(created["id"], lambda workflow: workflow["status"] == "COMPLETED")
 
 
 async def test_a_parent_that_fails_stops_its_sub_workflow_and_resume_continues_it(

@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from stepwell.testing import MemoryDatabase
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.emulators.webhook_receiver import HANG, OK, WebhookReceiver, answered, running_sink
-from support.providers.scripted import ScriptedProvider, eventually, scripted_step
+from support.providers.scripted import ScriptedProvider, eventually
 from support.service.live_service import Service, running_service
 from support.service.webhook_requests import deliverer_of, deliveries, delivery_after, run_with_webhook
 
@@ -22,36 +22,37 @@ async def sink() -> AsyncIterator[WebhookReceiver]:
 
 
 @pytest.fixture
-async def service(memory_in_real_time: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_service(
-        memory_in_real_time, tmp_path, providers=[ScriptedProvider()], webhook_timeout_s=0.3, grace_s=1
-    ) as service:
+async def service(memory: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
+    async with running_service(memory, tmp_path, providers=[ScriptedProvider()], grace_s=1) as service:
         yield service
 
 
-async def test_each_attempt_goes_to_the_current_url(service: Service, sink: WebhookReceiver) -> None:
-    deliverer_of(service).delays_s = [0.0, 0.2]
+async def test_each_attempt_goes_to_the_current_url(
+    service: Service, clock: ManualClock, sink: WebhookReceiver
+) -> None:
+    deliverer_of(service).delays_s = [0.0, 60.0]
     sink.answers = [answered(500)]
     async with running_sink() as other:
-        created = await service.create(scripted_step("a"), webhook_url=sink.url())
-        sink.on_request = lambda _: None
-        await sink.until(1)
+        created = await run_with_webhook(service, sink)
+        await delivery_after(service, created["id"])
         path = f"/api/v1/workflows/{created['id']}"
         changed = await service.client.patch(path, json={"webhook_url": other.url(host="localhost")})
         assert changed.status_code == 200
+        clock.advance(600)
         (second,) = await other.until(1)
         assert second.id == sink.received[0].id
         assert (await delivery_after(service, created["id"], attempts=2))["status"] == "DELIVERED"
         assert second.body == sink.received[0].body
 
 
-async def test_removing_the_url_stops_the_delivery(service: Service, sink: WebhookReceiver) -> None:
-    deliverer_of(service).delays_s = [0.0, 0.2]
+async def test_removing_the_url_stops_the_delivery(service: Service, clock: ManualClock, sink: WebhookReceiver) -> None:
+    deliverer_of(service).delays_s = [0.0, 60.0]
     sink.answers = [answered(500)]
     workflow = await run_with_webhook(service, sink)
-    await sink.until(1)
+    await delivery_after(service, workflow["id"])
     path = f"/api/v1/workflows/{workflow['id']}"
     assert (await service.client.patch(path, json={"webhook_url": None})).status_code == 200
+    clock.advance(600)
     (delivery,) = await deliveries(service, workflow["id"])
     while delivery["status"] == "PENDING":
         await asyncio.sleep(0.01)
@@ -143,10 +144,10 @@ async def test_a_redelivery_requested_during_a_send_is_sent(service: Service, si
 
 
 async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
-    service: Service, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
+    service: Service, clock: ManualClock, sink: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deliverer = deliverer_of(service)
-    deliverer.delays_s = [0.0, 0.1, 3_600.0]
+    deliverer.delays_s = [0.0, 60.0, 3_600.0]
     frozen, reached, go_on = service.app.components.stores.database.outbox.freeze, asyncio.Event(), asyncio.Event()
 
     async def slow(owner: UUID, due: Any, body: str | None) -> str | None:
@@ -158,6 +159,8 @@ async def test_a_redelivery_requested_just_before_a_send_leads_to_one_send(
     monkeypatch.setattr(service.app.components.stores.database.outbox, "freeze", slow)
     sink.answers = [answered(500)]
     workflow = await run_with_webhook(service, sink)
+    await delivery_after(service, workflow["id"])
+    clock.advance(600)
     await reached.wait()
     (delivery,) = await deliveries(service, workflow["id"])
     path = f"/api/v1/workflows/{workflow['id']}/deliveries/{delivery['id']}/redeliver"

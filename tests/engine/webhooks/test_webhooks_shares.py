@@ -23,7 +23,9 @@ PER_LANE = SendLimits().per_lane
 
 @pytest.fixture
 async def service(memory_in_real_time: MemoryDatabase, tmp_path: Path) -> AsyncIterator[Service]:
-    async with running_service(memory_in_real_time, tmp_path, providers=[ScriptedProvider()], grace_s=1) as service:
+    async with running_service(
+        memory_in_real_time, tmp_path, providers=[ScriptedProvider()], grace_s=1, webhook_timeout_s=60
+    ) as service:
         yield service
 
 

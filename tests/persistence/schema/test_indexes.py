@@ -56,7 +56,7 @@ async def names(live: asyncpg.Connection, query: str = IN_USE) -> set[str]:
 async def until_building(live: asyncpg.Connection) -> None:
     """Until a build waits for the end of an old transaction."""
     waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'virtualxid'"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await live.fetchval(waits):
             await asyncio.sleep(0.01)
 
@@ -75,8 +75,8 @@ async def test_nobody_waits_for_a_build(old: str, live: asyncpg.Connection) -> N
         await other.fetchval("SELECT count(*) FROM workflows")  # a snapshot for which the build must wait
         building = group.create_task(prepare(old))
         await until_building(live)
-        await live.execute("UPDATE workflows SET name = 'n'", timeout=5)
-        assert await live.fetchval("SELECT count(*) FROM workflows", timeout=5) == 0
+        await live.execute("UPDATE workflows SET name = 'n'", timeout=30)
+        assert await live.fetchval("SELECT count(*) FROM workflows", timeout=30) == 0
         assert not building.done()
         await other.execute("COMMIT")
     assert await names(live) == INDEXES
@@ -114,8 +114,8 @@ async def test_an_interrupted_build_is_repeated_at_the_next_start(old: str, live
     async with connected(old) as other:
         await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         await other.fetchval("SELECT count(*) FROM workflows")
-        await prepare(old, 0.5)  # the service starts without the index
-        async with asyncio.timeout(20):
+        await prepare(old, 3)  # the service starts without the index
+        async with asyncio.timeout(60):
             while await names(live, INVALID) != {"workflows_list_by_zone"}:
                 await asyncio.sleep(0.01)
         await other.execute("COMMIT")

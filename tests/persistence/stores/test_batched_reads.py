@@ -23,7 +23,7 @@ ONE = "SELECT pg_backend_pid()"
 class Counted:
     """A store that reads over one connection, and how many statements that took."""
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, wait_s: float) -> None:
         self.sent = self.opened = 0
         connect = asyncpg_connect(dsn, timeout_s=10, observer=Observer(self.count))
 
@@ -31,7 +31,7 @@ class Counted:
             self.opened += 1
             return await connect()
 
-        self.readers = SmallPool(opening, size=1, timeout_s=0.5)
+        self.readers = SmallPool(opening, size=1, timeout_s=wait_s)
         self.engine = create_api_engine(dsn, pool=1, timeout_s=10, observer=Observer(self.count))
         self.store = PostgresWorkflowReader(self.engine, self.readers, self.readers)
 
@@ -45,8 +45,9 @@ class Counted:
 
 
 @pytest.fixture
-async def counted(shared_dsn: str) -> AsyncIterator[Counted]:
-    counted = Counted(shared_dsn)
+async def counted(shared_dsn: str, request: pytest.FixtureRequest) -> AsyncIterator[Counted]:
+    """Reads wait for the connection for the seconds of an indirect parameter, else for longer than a test takes."""
+    counted = Counted(shared_dsn, getattr(request, "param", 60))
     yield counted
     counted.readers.close()
     await counted.engine.dispose()
@@ -148,6 +149,7 @@ async def test_after_an_error_the_connection_isn_t_used_again(counted: Counted) 
     assert counted.opened == 2
 
 
+@pytest.mark.parametrize("counted", [0.5], indirect=True)
 async def test_a_read_that_gets_no_connection_in_time_fails(bench: Bench, counted: Counted) -> None:
     handle = await bench.make()
     await bench.sql.execute("BEGIN; LOCK TABLE workflows")

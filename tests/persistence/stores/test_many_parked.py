@@ -5,7 +5,7 @@ from pathlib import Path
 import asyncpg
 
 from support.database.many_parked import make_due, seed_parked
-from support.database.statement_recorder import statements_sent
+from support.database.statement_recorder import statements_sent, until_quiet
 from support.providers.scripted import eventually
 from support.service.live_service import running_service
 
@@ -27,6 +27,7 @@ async def test_no_memory_no_connection_and_no_statement_until_one_is_due(dsn: st
         admission, recovery = service.app.services.admission, service.app.components.webhooks.recovery
         due_at = await sql.fetchval("SELECT wake_at FROM workflows WHERE id = $1", first)
         await eventually(lambda: admission.next_due == due_at and recovery.resting, "it knows when the next one is due")
+        await until_quiet(service)
         sent = statements_sent(service)
         assert await sql.fetchval(_CONNECTIONS) <= idle_connections + _MORE_AT_START
         assert service.app.metrics.value("stepwell_workflows_in_memory") == 0

@@ -50,7 +50,7 @@ def naming(bench: Bench, *uploads: NewUpload) -> NewWorkflow:
 
 
 async def until_waiting(connection: asyncpg.Connection) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not await connection.fetchval(WAITING):
             await asyncio.sleep(0.01)
 
@@ -68,7 +68,7 @@ async def test_a_deletion_waits_for_the_reference_of_a_create_and_sees_it(
     await other.execute("SELECT FROM uploads WHERE id = $1 FOR SHARE", upload.id)
     await other.execute("INSERT INTO artifact_references VALUES ($1, $2)", upload.id, workflow_id)
     async with asyncio.TaskGroup() as group:
-        deletion = group.create_task(asyncio.wait_for(_refused(uploads, upload), 10), name="deletion")
+        deletion = group.create_task(asyncio.wait_for(_refused(uploads, upload), 60), name="deletion")
         await until_waiting(bench.sql)
         expiry = group.create_task(uploads.begin_expiry(upload.id), name="expiry")
         await transaction.commit()

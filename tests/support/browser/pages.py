@@ -18,7 +18,7 @@ from support.service.listening_service import listening
 from support.service.live_service import EVERYTHING, Service, serving
 from support.service.session_cookies import cookie_of
 
-DEADLINE_MS = 20_000  # the machine may be loaded
+DEADLINE_MS = 60_000  # the machine may be loaded
 WIDE, NARROW = 1280, 360
 _LOOKS: Final[tuple[tuple[int, Literal["light", "dark"]], ...]] = ((WIDE, "light"), (NARROW, "dark"))
 # Images that are neither loaded yet nor far away.

@@ -16,7 +16,7 @@ from stepwell.persistence.embedded.server import EmbeddedPostgres
 from support.database.postgres import QUICK
 from support.processes.stepwell_process import until
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 NOBODY = 65534
 
 # Another process that owns a folder, as user argv[2] if that is not 0. It loads all it needs before it becomes that

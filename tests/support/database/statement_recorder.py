@@ -1,5 +1,6 @@
 """Which statements a running service sends to the database."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +18,16 @@ def statements_sent(service: Service) -> float:
     """Return how many statements the service has sent, by either driver."""
     value: float = service.app.metrics.value("stepwell_database_statements_total")
     return value
+
+
+async def until_quiet(service: Service) -> None:
+    """Wait until no statement was sent for a while: after its start, the service looks for work of other processes."""
+    before, now = -1.0, 0.0
+    async with asyncio.timeout(60):
+        while before != now:
+            before = now
+            await asyncio.sleep(0.5)
+            now = statements_sent(service)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from support.providers.emulated_in_thread import emulated
 from support.service.live_service import ENDED, SECRET, WEBHOOK_SECRET, token
 
 WORKFLOWS = "/api/v1/workflows/"
-ANSWER_S = 40.0  # the longest that a test waits for one answer; the service itself gives up earlier
-WAIT_S = 60.0
+ANSWER_S = 120.0  # the longest that a test waits for one answer; the service itself gives up earlier
+WAIT_S = 120.0
 STORED = """
 SELECT w.status, s.status, s.task_id, s.depends_on FROM workflows AS w JOIN steps AS s ON s.workflow_id = w.id
 WHERE w.id = $1 ORDER BY s.position

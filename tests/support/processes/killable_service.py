@@ -13,7 +13,7 @@ from support.service.live_service import running_service
 # Everything is imported once, in the process that the others are forked from.
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["stepwell.app", "uvicorn"])
-_START_S = 30.0
+_START_S = 120.0
 
 
 class Killable:

@@ -68,7 +68,7 @@ class StepwellProcess:
     def client(self, **options: object) -> httpx.Client:
         """A client that may do everything."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=15, **options)  # type: ignore[arg-type]
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60, **options)  # type: ignore[arg-type]
 
     def wait_ready(self, within_s: float = READY_S) -> "StepwellProcess":
         """Until /health/ready is 200; fails with the log if the process ends first."""

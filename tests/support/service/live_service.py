@@ -1,6 +1,7 @@
 """The whole service in the test's own loop, and what tests do with it over HTTP."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -91,8 +92,11 @@ class Service:
         workflow: dict[str, Any] = {}
         try:
             async with asyncio.timeout(within_s):
+                began = time.monotonic()
                 while not wanted(workflow := await self.get(workflow_id)):
-                    await asyncio.sleep(0.01)
+                    # A large workflow takes long to read and to check. That must not hold up what is waited for.
+                    await asyncio.sleep(max(0.01, time.monotonic() - began))
+                    began = time.monotonic()
         except TimeoutError:
             raise AssertionError(f"not within {within_s} s: {workflow}") from None
         return workflow

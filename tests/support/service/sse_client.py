@@ -12,7 +12,7 @@ from litestar import Litestar
 
 from stepwell.asgi_scope import http_scope
 
-_WITHIN_S = 30
+_WITHIN_S = 120
 
 
 @dataclass

@@ -37,7 +37,7 @@ async def delivery_after(service: Service, workflow_id: str, *, attempts: int = 
         (found,) = await deliveries(service, workflow_id)
         return len(found["attempts"]) >= attempts
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not await has_attempts():
             await asyncio.sleep(0.01)
     return found

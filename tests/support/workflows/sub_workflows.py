@@ -16,7 +16,7 @@ def runs(*steps: dict[str, Any], step_id: str = "sub", inputs: Any = None, **mem
 
 async def child_of(service: Service, workflow: dict[str, Any], item: int | None = None) -> str:
     """Return the id of the first sub-workflow that the only such step runs, or of that of *item*, once it exists."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             for event in await service.events(workflow["id"]):
                 data = event["data"]
