@@ -82,6 +82,7 @@ class RemoteTransitions:
         match input_:
             case SeedResolved():
                 task.seed = input_.seed
+                return  # stored with the request or the end, so that a seed costs no write
             case Sending():
                 task.sent = input_.sent
             case OutcomeLost():
