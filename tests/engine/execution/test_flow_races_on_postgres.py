@@ -1,14 +1,17 @@
-"""Sub-workflows and their parents in two processes on PostgreSQL, one of which dies.
+"""Sub-workflows and their parents in two processes on PostgreSQL, one of which may die.
 
 What must hold, besides what `test_flow_races` lists:
+- Two events that two processes are asked for come one after the other, also while one of them is being written.
+- No two statements wait for each other.
 - A parent goes on exactly once after the end of its sub-workflow, in whichever process each of them is, whether the
   parent is in memory or parked, and whichever process dies meanwhile.
 - The last statement of a dead process may be carried out late, or never. Neither loses the end, nor counts it twice.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import timedelta
 from enum import StrEnum
 from functools import partial
 from itertools import product
@@ -20,10 +23,14 @@ import asyncpg
 import pytest
 
 from stepwell.app import PostgresSource
+from stepwell.domain.lifecycle import flow_run
+from stepwell.engine.execution.parking import PARK_AFTER_S
+from support.database.failing_store import use_failing_store
 from support.database.killable import KillableProcess
 from support.database.postgres import connected
 from support.providers.held_jobs import HeldJobs, paid_for
 from support.providers.scripted import scripted_step
+from support.sampling import daily_sample
 from support.service.live_service import ENDED, Service, running_service
 from support.workflows.delays import in_memory
 from support.workflows.flow_races import (
@@ -40,6 +47,7 @@ from support.workflows.flow_races import (
     outcome_of,
     request_for,
     steps_for,
+    swapped,
 )
 
 LEASE_S = 2.0
@@ -83,7 +91,7 @@ class Processes:
         self._dsn, self.sql, self._folder, self._stack = dsn, sql, folder, stack
         self.jobs, self._asking = HeldJobs(), asyncio.Lock()
 
-    async def start(self, **settings: Any) -> Process:
+    async def start(self, *, lease_s: float = LEASE_S, **settings: Any) -> Process:
         killable = KillableProcess(PostgresSource(self._dsn, durable=False))
         serving = running_service(
             killable,
@@ -92,7 +100,7 @@ class Processes:
             exclusive=False,
             wait_for_claims=False,
             grace_s=1,
-            lease_s=LEASE_S,
+            lease_s=lease_s,
             **settings,
         )
         service = await self._stack.enter_async_context(serving)
@@ -144,28 +152,37 @@ async def processes(dsn: str, tmp_path: Path) -> AsyncIterator[Processes]:
 class Race:
     """A parent and its sub-workflow, to which both events happen."""
 
-    def __init__(self, processes: Processes, pair: tuple[str, str], target: Target) -> None:
-        self.processes, self.pair, self.target = processes, pair, target
+    def __init__(
+        self, processes: Processes, pair: tuple[str, str], target: Target, moment: Moment = Moment.AFTER
+    ) -> None:
+        self.processes, self.pair, self.target, self.moment = processes, pair, target, moment
         self.codes: list[int | None] = [None, None]
+        self.keys = [str(uuid4()), str(uuid4())]
 
     async def begin(self, process: Process) -> None:
         limit_s = LIMIT_S if "timeout" in self.pair else None
         self.parent = UUID((await process.service.create(*steps_for(self.target, limit_s)))["id"])
         self.child = await self.processes.child_of(self.parent)
         self.id = self.parent if self.target is Target.PARENT else self.child
-        await until(self._waits, "both wait")
+        await until(self._has_begun, "both wait")
 
-    async def _waits(self) -> bool:
-        waits = "SELECT FROM waits WHERE workflow_id = ANY($1)"
-        found = await self.processes.fetch(waits, [self.parent, self.child])
+    async def _has_begun(self) -> bool:
+        """Return true once both approvals wait, or have waited: the time of one may be over soon."""
+        began = "SELECT FROM events WHERE workflow_id = ANY($1) AND type = 'step.waiting' AND step_id = 'ask'"
+        found = await self.processes.fetch(began, [self.parent, self.child])
         return len(found) == 2 and len(self.processes.jobs.of(self.parent)) == 3
+
+    async def is_parked(self, process: Process) -> bool:
+        """Return true once the sub-workflow has left memory, or goes on because the time of its approval is over."""
+        waits = await self.processes.fetch("SELECT FROM waits WHERE workflow_id = $1", self.child)
+        return not waits or str(self.child) not in in_memory(process.service)
 
     async def do(self, process: Process, place: int) -> None:
         """Let the event in this place of the pair happen. A request is repeated until another answer than 503."""
         if (event := self.pair[place]) in (DEATH, "timeout"):
             return
         method, path, body = request_for(event, self.parent, self.id)
-        headers = {"Idempotency-Key": str(uuid4())}
+        headers = {"Idempotency-Key": self.keys[place]}
         while True:
             answer = await process.service.client.request(method, path, json=body, headers=headers)
             if answer.status_code != 503:
@@ -173,9 +190,17 @@ class Race:
                 return
             await asyncio.sleep(0.1)
 
+    async def has_arrived(self, place: int) -> bool:
+        """Return true once the request has reserved its key or has its answer, or the time-out is due."""
+        if self.pair[place] == "timeout":
+            later = "SELECT FROM waits WHERE workflow_id = $1 AND until > clock_timestamp()"
+            return not await self.processes.fetch(later, self.id)
+        reserved = await self.processes.fetch("SELECT FROM idempotency_keys WHERE key = $1", self.keys[place])
+        return bool(reserved) or self.codes[place] is not None
+
     async def check(self, process: Process) -> None:
         """Check the outcome, bring the parent to its end, and check that."""
-        await until(self._is_settled, f"{self.pair} of {self.target} has settled")
+        await until(self.is_settled, f"{self.pair} of {self.target} has settled")
         service = process.service
         outcome = outcome_of(self.codes, await service.get(str(self.parent)), await service.get(str(self.id)))
         assert outcome in self._legal(), (self.pair, self.target)
@@ -196,12 +221,14 @@ class Race:
             check_history(shown, await service.events(shown["id"]))
 
     def _legal(self) -> set[Outcome]:
-        ends = legal(self.pair, self.target, Moment.AFTER)
+        ends = legal(self.pair, self.target, self.moment)
+        if DEATH not in self.pair and (self.moment is not Moment.AFTER or self.pair[1] == "timeout"):
+            ends.add(swapped(self.pair))
         if self.pair[1] == DEATH and self.codes[0] is None and self.pair[0] != "timeout":
             return {UNTOUCHED, *(end._replace(first=None) for end in ends)}
         return ends
 
-    async def _is_settled(self) -> bool:
+    async def is_settled(self) -> bool:
         statuses = await self.processes.statuses([self.parent, self.child])
         parent, child = statuses[self.parent], statuses[self.child]
         waits = await self.processes.fetch("SELECT FROM waits WHERE workflow_id = $1", self.id)
@@ -242,6 +269,80 @@ async def test_an_event_and_the_death_of_its_process_have_one_legal_outcome(
             await asyncio.gather(*(race.check(second) for race in races))
         for each in doing:
             each.cancel()
+
+
+# Two events in two processes
+
+_SAMPLE = 18
+_AT_ONCE = 8
+_ALIVE = [pair for pair in PAIRS if DEATH not in pair]
+
+
+async def test_two_events_in_two_processes_have_one_legal_outcome(
+    processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process of the workflows is asked for the first event, another one for the second."""
+    monkeypatch.setattr(flow_run, "PARKED_FROM", timedelta(0))  # also before a time-out within `LIMIT_S`
+    one, other = [await processes.start(lease_s=WAIT_S) for _ in range(2)]
+    chosen = daily_sample(product(_ALIVE, Target, Moment), _SAMPLE)
+    for moment in Moment:
+        races = [Race(processes, *race) for race in chosen if race[-1] is moment]
+        for begin in range(0, len(races), _AT_ONCE):
+            part = races[begin : begin + _AT_ONCE]
+            await begin_all(one, part)
+            await do_both(one, other, part, moment)
+            await asyncio.gather(*(race.check(other) for race in part))
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert await processes.sql.fetchval(deadlocks) == 0
+
+
+async def begin_all(process: Process, races: Sequence[Race]) -> None:
+    """Begin all races, those with a parked sub-workflow last: it leaves memory at once."""
+    parking = process.service.app.components.engine.scheduler.parking
+    await asyncio.gather(*(race.begin(process) for race in races if race.target is not Target.PARKED))
+    to_park = [race for race in races if race.target is Target.PARKED]
+    parking.after_s = 0.0
+    await asyncio.gather(*(race.begin(process) for race in to_park))
+    for race in to_park:
+        await until(partial(race.is_parked, process), "the sub-workflow is parked")
+    parking.after_s = PARK_AFTER_S
+
+
+async def do_both(one: Process, other: Process, races: Sequence[Race], moment: Moment) -> None:
+    """Let both events happen. Unless the moment is AFTER, no checkpoint of the first is over before the second."""
+    if moment is Moment.AFTER:
+        await asyncio.gather(*(race.do(one, 0) for race in races))
+        await asyncio.gather(*(until(race.is_settled, "it is settled") for race in races))
+        await asyncio.gather(*(race.do(other, 1) for race in races))
+        return
+    held_up = rows_locked(races) if moment is Moment.UNCOMMITTED else answers_held_up(one)
+    async with asyncio.TaskGroup() as group, held_up:
+        for place, process in enumerate((one, other)):
+            for race in races:
+                group.create_task(race.do(process, place), name=race.pair[place])
+            for race in races:
+                await until(partial(race.has_arrived, place), f"{race.pair[place]} arrives")
+
+
+@asynccontextmanager
+async def rows_locked(races: Sequence[Race]) -> AsyncIterator[None]:
+    """Lock the rows of all workflows within the context."""
+    sql = races[0].processes.sql
+    async with sql.transaction():
+        ids = [each for race in races for each in (race.parent, race.child)]
+        await sql.execute("SELECT FROM workflows WHERE id = ANY($1) ORDER BY depth DESC, id FOR UPDATE", ids)
+        yield
+
+
+@asynccontextmanager
+async def answers_held_up(process: Process) -> AsyncIterator[None]:
+    """Let the process wait for the answers to its checkpoints within the context."""
+    store = use_failing_store(process.service)
+    store.answers.clear()
+    try:
+        yield
+    finally:
+        store.answers.set()
 
 
 # The end of a sub-workflow in another process

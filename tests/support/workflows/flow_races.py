@@ -128,9 +128,14 @@ def legal(pair: tuple[str, str], target: Target, moment: Moment) -> set[Outcome]
     legal = {outcome}
     if moment is not Moment.AFTER and target is not Target.PARENT and DEATH not in pair:
         # They may be for different workflows, and then the second may come before the first reaches its own.
-        swapped = TABLE[second, first]
-        legal.add(swapped._replace(first=swapped.second, second=swapped.first))
+        legal.add(swapped(pair))
     return legal
+
+
+def swapped(pair: tuple[str, str]) -> Outcome:
+    """Return the outcome if the second event comes before the first."""
+    outcome = TABLE[pair[1], pair[0]]
+    return outcome._replace(first=outcome.second, second=outcome.first)
 
 
 def steps_for(target: Target, limit_s: float | None = LIMIT_S) -> list[dict[str, Any]]:
