@@ -32,6 +32,7 @@ GROUPS: Final[Mapping[str, Sequence[str]]] = {
         "webhooks",
         "explain",
         "tasks",
+        "flow",
         "waits",
         "pipelines",
         "testing",
