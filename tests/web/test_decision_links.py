@@ -156,7 +156,7 @@ async def test_a_link_of_another_wait_or_key_is_no_link(
     workflow_id, position = UUID(workflow["id"]), 0
     of_other_wait = urlsplit(DecisionLinks(SECRET.encode(), "http://t.local", 3600).url(workflow_id, position, wait))
     answer = await submit(anyone, f"{of_other_wait.path}?{of_other_wait.query}", "approve")
-    assert (answer.status_code, "waits again since then" in answer.text) == (410, True)
+    assert (answer.status_code, "waits again after a resume" in answer.text) == (410, True)
     of_nothing = urlsplit(DecisionLinks(SECRET.encode(), "http://t.local", 3600).url(UUID(int=1), position, wait))
     assert (await anyone.get(f"{of_nothing.path}?{of_nothing.query}")).status_code == 410
     forged = DecisionLinks(b"another secret, which is long enough", "http://t.local", 3600)

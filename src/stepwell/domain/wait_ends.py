@@ -39,7 +39,7 @@ def describe_end(step: StepRecord) -> str:
         at = "" if state.completed_at is None else f" at {_moment(state.completed_at)}"
         return f"The step has failed{at}: {state.error_message}."
     if state.status in (StepStatus.PENDING, StepStatus.RUNNING):
-        return "The step doesn't wait for this yet, or waits again since then."
+        return "The step doesn't wait for this yet, or it waits again after a resume."
     return f"The step is {state.status}."
 
 

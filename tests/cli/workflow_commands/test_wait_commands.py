@@ -34,7 +34,7 @@ def test_a_step_is_listed_decided_and_signalled(shell: CommandLine) -> None:
     assert "yes no" in listed.out
     assert "Print it?" in listed.out
     assert [line["step_id"] for line in shell("decisions", workflow_id, "--json").lines] == ["a/b"]
-    assert shell("explain", workflow_id).out.count("Waits since") == 2
+    assert shell("explain", workflow_id).out.count("The wait began at") == 2
     assert shell("decide", workflow_id, "a/b", "maybe").code == 3
     assert shell("decide", workflow_id, "a/b", "yes", "--data", "{").code == 2
     decided = shell("decide", workflow_id, "a/b", "yes", "--note", "good", "--data", '{"n": 1}', "--json").json

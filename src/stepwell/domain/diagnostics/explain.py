@@ -282,7 +282,8 @@ class _Steps:
     def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
         snapshot, flow = self._snapshot, step.state.flow
         if flow is not None and flow.child is not None and flow.child_since is not None:
-            detail = f"Runs the workflow {flow.child} since {_time(flow.child_since)}: explain says more about that."
+            began = _time(flow.child_since)
+            detail = f"Waits for the sub-workflow {flow.child}, which began at {began}. Explain that one for more."
             return RunsWorkflow(detail=detail, workflow_id=flow.child, since=flow.child_since)
         observation = snapshot.observations.get(task.id)
         if observation is not None and observation.waits_for_memory:
@@ -307,15 +308,15 @@ class _Steps:
 
 def _waits_outside(step: StepRecord, wait: Wait) -> StepReason:
     """Return the reason of a step that waits for something from outside."""
-    until = "" if wait.until is None else f", until {_time(wait.until)}"
+    times = f"The wait began at {_time(wait.since)}{'' if wait.until is None else f' and ends at {_time(wait.until)}'}."
     if wait.kind is WaitKind.DECISION:
         choices, shown = list(wait.choices), _listed(wait.choices)
-        detail = f"Waits since {_time(wait.since)} for a decision{until}: {shown}."
+        detail = f"Waits for a decision: {shown}. {times}"
         return WaitsForDecision(detail=detail, since=wait.since, until=wait.until, choices=choices)
     if wait.kind is WaitKind.DELAY:
-        return IsDelayed(detail=f"Waits since {_time(wait.since)}{until}.", since=wait.since, until=wait.until)
+        return IsDelayed(detail=f"Waits for a time. {times}", since=wait.since, until=wait.until)
     name = (step.plan.flow.signal if step.plan.flow is not None else None) or step.plan.step_id
-    detail = f"Waits since {_time(wait.since)} for the signal '{name}'{until}."
+    detail = f"Waits for the signal '{name}'. {times}"
     return WaitsForSignal(detail=detail, name=name, since=wait.since, until=wait.until)
 
 

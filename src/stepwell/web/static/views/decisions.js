@@ -54,8 +54,8 @@ class DecisionsView {
         ${this.tooLate ? errorNotice(this.tooLate) : nothing}
         ${this.decisions === null ? (this.error ? nothing : loading()) : this.decisions.length
           ? repeat(this.decisions, keyOf, (each) => this.card(each))
-          : emptyState("Nothing waits for a decision.", html`<p>A step of the type APPROVAL waits here for people.</p>`)}
-        ${this.hasMore ? html`<p class="dim">More wait than are shown. They follow once these are decided.</p>` : nothing}
+          : emptyState("Nothing waits for a decision.", html`<p>A step of the type APPROVAL is shown here while it waits for somebody to decide.</p>`)}
+        ${this.hasMore ? html`<p class="dim">There are more decisions. They are shown once some of these are made.</p>` : nothing}
       </div>`, this.element);
   }
 
