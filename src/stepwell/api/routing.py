@@ -62,7 +62,7 @@ def _shared_route(request: ApiRequest, operations: Sequence[Operation]) -> dict[
     sharing = [each for each in operations if each.served_at]
     for shared in sharing:
         if _matches(shared.path, path):
-            # Where the parameter may contain slashes, the whole rest of the path may be its value, too.
+            # If the parameter may contain slashes, the whole rest of the path may be its value, too.
             both = (
                 _methods_at(shared.served_at, operations) if WITH_SLASHES.intersection(shared.path_parameters) else ()
             )

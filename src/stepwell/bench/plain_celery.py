@@ -14,7 +14,7 @@ BROKER_VARIABLE, BACKEND_VARIABLE = "STEPWELL_BENCH_BROKER", "STEPWELL_BENCH_BAC
 FOLDER_VARIABLE, QUEUE_VARIABLE = "STEPWELL_BENCH_FOLDER", "STEPWELL_BENCH_QUEUE"
 _MODULE = "stepwell.bench.celery_canvas"
 _RUN_S = 24 * 3_600.0
-# What a worker does besides its tasks would only make it slower.
+# Anything that a worker does besides its tasks would make it slower.
 _WORKER_OPTIONS = ("--loglevel=ERROR", "--without-gossip", "--without-mingle", "--without-heartbeat")
 
 

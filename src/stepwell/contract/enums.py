@@ -217,7 +217,7 @@ class EventType(ExtensibleEnum):
     STEP_CANCEL_SETTLED = "step.cancel_settled"
 
 
-# What the manual says about each type.
+# The manual shows these.
 EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.WORKFLOW_CREATED: "The workflow was created",
     EventType.WORKFLOW_STARTED: "The workflow was started",

@@ -21,7 +21,7 @@ class _Result(Struct):
 
 LINK_ACTOR: Final = "link"  # decides by a decision link
 _read_result = json.Decoder(_Result).decode
-# What stands in place of a name. A signal that the time has ended comes from nobody.
+# These stand in place of a name. A signal that the time has ended comes from nobody.
 _DECIDERS = {LINK_ACTOR: "somebody with the decision link", None: "stepwell, because the time was up,"}
 
 

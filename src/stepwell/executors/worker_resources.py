@@ -1,4 +1,4 @@
-"""What attempts need on a worker: the artifact store, the providers, and HTTP clients. The result backend.
+"""The resources of attempts on a worker: the artifact store, the providers, HTTP clients and the result backend.
 
 A worker has no database. What belongs to a tenant is in the message of the attempt.
 """

@@ -1,4 +1,4 @@
-"""What a database records about itself, as a protocol."""
+"""The record of a database about itself, as a protocol."""
 
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol

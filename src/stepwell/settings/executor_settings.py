@@ -10,7 +10,7 @@ from stepwell.settings.upload_settings import UploadSettings
 
 
 class ExecutorSettings(UploadSettings, frozen=True, kw_only=True):
-    """Where the work of LOCAL and of plug-ins that are in-process runs."""
+    """The place where the work of LOCAL and of plug-ins that are in-process runs."""
 
     executor: Annotated[
         Literal["inline", "celery"],

@@ -206,7 +206,7 @@ def _defaults() -> dict[str, Any]:
         "custom_url": "http://custom.test",
         # Receivers of webhooks and the files of a test are on this machine.
         "allowed_cidrs": Networks.read("127.0.0.0/8 ::1/128"),
-        # What still runs when the test ends is cancelled.
+        # Attempts that still run when the test ends are cancelled.
         "grace_s": 0.2,
         "database_pool": 4,
     }

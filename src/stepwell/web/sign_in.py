@@ -47,7 +47,7 @@ _TOO_OFTEN: Final = "Too many attempts have failed. Try again in {} s."
 
 
 class SignInContext(Struct, frozen=True):
-    """What the pages need: the sessions, and the limit of failed attempts in this process."""
+    """The context of the pages: the sessions, and the limit of failed attempts in this process."""
 
     service: SignInService
     attempts: AttemptLimit

@@ -1,4 +1,4 @@
-"""Who looks at a page: the holder of the request's bearer token, or else the user whose session its cookie names."""
+"""The viewer of a page: the holder of the request's bearer token, or else the user whose session its cookie names."""
 
 from typing import TypeAlias
 

@@ -11,7 +11,7 @@ from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowS
 from stepwell.contract.enums import TaskType, TransformType
 from stepwell.contract.enums import TransformType as X
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.mapping.expressions import check_expression
+from stepwell.domain.mapping.expressions import Expressions
 from stepwell.domain.mapping.input_mapping import (
     DeferredTransform,
     checked_inputs,
@@ -101,13 +101,13 @@ def test_an_exact_key_takes_precedence_over_the_expression(from_field: str, valu
         "no": False,
         "empty": [],
     }
-    assert check_expression(from_field) is None
+    assert Expressions().check(from_field) is None
     assert mapped(from_field, result) == value
 
 
 @pytest.mark.parametrize("from_field", ["nope", "a b", "1", "a.", ".", "-", "path.deeper", "null", "items[7]", "a-b.c"])
 def test_finding_nothing_fails_and_lists_the_fields(from_field: str) -> None:
-    assert check_expression(from_field) is None
+    assert Expressions().check(from_field) is None
     message = failure(from_field, {"path": "x", "null": None, "items": []})
     assert f"'{from_field}' of step 'a' to 'x'" in message
     assert "finds nothing" in message
@@ -126,7 +126,7 @@ def test_finding_nothing_describes_results_without_fields() -> None:
     ["sum(path)", "items[::0]", "max_by(items, &n)", "sort_by(items, &n)", "to_number(path).x", "abs(path)"],
 )
 def test_an_expression_that_cannot_be_evaluated_fails(from_field: str) -> None:
-    assert check_expression(from_field) is None
+    assert Expressions().check(from_field) is None
     assert "finds nothing" in failure(from_field, {"path": "S" * 5000, "items": [{"n": 1}, {"n": "x"}]})[:200]
     assert len(failure(from_field, {"path": "S" * 5000, "items": [{"n": 1}, {"n": "x"}]})) < 500
 
@@ -150,7 +150,7 @@ def test_an_expression_that_cannot_be_evaluated_fails(from_field: str) -> None:
     ],
 )
 def test_an_invalid_expression_is_refused(from_field: str, words: str) -> None:
-    message = check_expression(from_field)
+    message = Expressions().check(from_field)
     assert message is not None
     assert words in message
     assert message in failure(from_field, {"a": 1})
@@ -306,7 +306,7 @@ JSON = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.t
     st.sampled_from([None, *TransformType]),
 )
 def test_any_from_field_is_refused_or_fails_the_attempt(from_field: str, result: Any, transform: Any) -> None:
-    check_expression(from_field)
+    Expressions().check(from_field)
     before = deepcopy(result)
     try:
         resolve(step(mapping(from_field, transform=transform)), {}, {"a": result})

@@ -14,7 +14,7 @@ from stepwell.contract.definition import FieldMapping
 from stepwell.contract.enums import TransformType
 from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.evaluation import Evaluation, evaluate_inputs, evaluation_request
-from stepwell.domain.mapping.expressions import NothingFound, check_expression, expressions_of, find
+from stepwell.domain.mapping.expressions import Expressions, NothingFound, expressions_of, find
 from stepwell.domain.mapping.input_mapping import mapped_values
 from stepwell.domain.mapping.interpreter import evaluate
 from stepwell.domain.mapping.step_results import StepResults
@@ -59,7 +59,7 @@ def evaluated(mappings: list[FieldMapping], result: Any, *, decoded: bool = Fals
 )
 def test_an_expression_that_multiplies_its_work_ends_at_the_budget(expression: str) -> None:
     assert len(expression) <= 1_000
-    assert check_expression(expression) is None
+    assert Expressions().check(expression) is None
     with pytest.raises(WorkExceeded):
         work_of(expression, {"v": LIST}, MAX_STEP_WORK)
 
@@ -101,10 +101,11 @@ def test_an_integer_over_64_bits_becomes_a_float(expression: str, value: float) 
 
 
 def test_a_literal_has_no_integer_over_64_bits() -> None:
-    assert check_expression(f"`{2**63 - 1}`") is None
+    assert Expressions().check(f"`{2**63 - 1}`") is None
     for literal in (2**63, [{"a": -(2**63) - 1}]):
         assert (
-            check_expression(f"a || `{json.encode(literal).decode()}`") == "An integer in a literal has at most 64 bits"
+            Expressions().check(f"a || `{json.encode(literal).decode()}`")
+            == "An integer in a literal has at most 64 bits"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which steps may be skipped because of a condition. Plans and dry runs show them apart from the others."""
+"""Finds the steps that a condition may skip. Plans and dry runs show them apart from the others."""
 
 from collections.abc import Collection, Sequence
 from graphlib import TopologicalSorter

@@ -385,7 +385,7 @@ class FlowRun(Run):
         decision.effects += work.effects
         decision.ready += work.ready
 
-    # What `Run` does, for waits too
+    # The behaviour of `Run`, extended to waits
 
     def _resume(self, decision: Decision, input_: Resume, now: datetime) -> None:
         super()._resume(decision, input_, now)

@@ -252,7 +252,7 @@ class ItemRun(FlowRun):
             group.running -= 1
             self._after_item(decision, group, now)
 
-    # What `FlowRun` does, for items too
+    # The behaviour of `FlowRun`, extended to items
 
     def _reset(self, decision: Decision, now: datetime, *, from_paused: bool) -> dict[str, Any]:
         kept = super()._reset(decision, now, from_paused=from_paused)

@@ -27,7 +27,7 @@ from stepwell.domain.lifecycle.inputs import (
 from stepwell.domain.model import Task, WorkflowState
 from stepwell.domain.steps import ResolvedStep
 
-# How long Stepwell waits for the end of a job whose result nobody needs any more.
+# Stepwell waits so long for the end of a job whose result nobody needs any more.
 _FOLLOW_UP_FOR = timedelta(hours=1)
 
 

@@ -464,7 +464,7 @@ class Run:
         task.status, task.completed_at = status, now
         return task
 
-    # How a workflow ends
+    # The end of a workflow
 
     def _finish_if_done(self, decision: Decision, now: datetime) -> None:
         """End the workflow if no step is left to wait for."""

@@ -77,13 +77,6 @@ class NothingFound(Exception):
     """The expression gives None, or can't be evaluated over this result."""
 
 
-def check_expression(from_field: str) -> str | None:
-    """Return what is wrong with *from_field*, or None. Letters, digits, `_ - .` and space are always accepted."""
-    if _PLAIN.fullmatch(from_field):
-        return None
-    return analyse(from_field).fault
-
-
 def analyse(expression: str) -> ExpressionCheck:
     """Check *expression*, which isn't the name of a field."""
     compiled = compile_expression(expression)
@@ -105,7 +98,7 @@ class Expressions:
         self._left, self.places_left = MAX_TOTAL, MAX_EXPRESSIONS
 
     def check(self, from_field: str) -> str | None:
-        """Return what is wrong with *from_field*, or None."""
+        """Return what is wrong with *from_field*, or None. Letters, digits, `_ - .` and space are always accepted."""
         return None if _PLAIN.fullmatch(from_field) else self.analyse(from_field).fault
 
     def analyse(self, expression: str) -> ExpressionCheck:

@@ -49,7 +49,7 @@ class ItemInput(Struct, frozen=True):
         return {**config, **self.value}
 
     def seed_step(self, config: Mapping[str, Any], mappings: Sequence[FieldMapping]) -> int:
-        """Return what is added to a seed of the step's inputs: the item's number, or 0 if the item itself has a seed.
+        """Return the number to add to a seed of the step's inputs: the item's, or 0 if the item itself has a seed.
 
         *config* is that of the definition, unevaluated.
         """

@@ -27,7 +27,7 @@ FILE_INPUTS: Mapping[TaskType, tuple[str, ...]] = {
 
 _WEB = ("http://", "https://")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,20}):", re.IGNORECASE)  # two letters or more, because one letter is a drive
-# What a path on the client's computer looks like.
+# Paths on the client's computer.
 _LOCAL = re.compile(r"file:|[a-z]:|[./~\\]|[^:?#]*\.[a-z0-9]{1,5}$", re.IGNORECASE)
 _ACCEPTED = "an http(s) URL, a data URI, or the path of an artifact, media/{task_id}/{name}"
 _UPLOAD = "POST /api/v1/artifacts uploads a file and returns such a path"

@@ -1,4 +1,4 @@
-"""What this process needs of the limits that are divided among processes.
+"""The demand of this process for the limits that are divided among processes.
 
 Tenants come first, then models, then providers. What steps need of a later pool depends on what they got of the earlier
 ones. So no two processes hold what the other one waits for.

@@ -40,7 +40,7 @@ class ReservedStarts(Struct):
 
 
 class LimitShares:
-    """What this process may use of each pool. *now* returns monotonic seconds.
+    """The part of each pool that this process may use. *now* returns monotonic seconds.
 
     `on_change` is called when a step could start with a larger share, which hasn't been asked for yet, and when others
     wait for a slot that this process doesn't need any more.

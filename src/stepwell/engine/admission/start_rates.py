@@ -1,4 +1,4 @@
-"""How often the models with a rate start: the generic cell rate algorithm (ITU-T I.371).
+"""Paces the starts of models with a rate: the generic cell rate algorithm (ITU-T I.371).
 
 Starts are spaced evenly, and a burst has at most one second's worth of them. While this process has all limits for
 itself, it paces the starts. Otherwise the processes reserve starts in the database, one after the other. See

@@ -122,9 +122,10 @@ def _with_item(
         return config
     if task_type is not TaskType.SUBWORKFLOW:
         return item.put_into(config)
-    given = config.get(INPUTS)
-    is_object = given is None or isinstance(given, dict)  # the check of the config refuses others
-    return {**config, INPUTS: item.put_into(given or {}) if is_object else given}
+    inputs = config.get(INPUTS)
+    if inputs is not None and not isinstance(inputs, dict):
+        return config  # the check of the config refuses it
+    return {**config, INPUTS: item.put_into(inputs or {})}
 
 
 def decoded_item(item: StepItem) -> ItemInput:
@@ -143,13 +144,13 @@ def final_inputs(
 
     *definition* is the one that the context returns for the position.
     """
-    plain = context.resolved_step(position).run_if is _ALL_COMPLETED
-    inputs = checked_inputs(definition.task_type, inputs, () if plain else context.left_out_mappings(position))
-    more = 0 if definition.repeat is UNSET else context.run_number(position)
+    uses_all = context.resolved_step(position).run_if is _ALL_COMPLETED
+    inputs = checked_inputs(definition.task_type, inputs, () if uses_all else context.left_out_mappings(position))
+    seed_step = 0 if definition.repeat is UNSET else context.run_number(position)
     if item is not None:
-        more += item.seed_step(definition.config, definition.input_mappings)
-    if more and isinstance(seed := inputs.get("seed"), int):
-        inputs["seed"] = seed + more
+        seed_step += item.seed_step(definition.config, definition.input_mappings)
+    if seed_step and isinstance(seed := inputs.get("seed"), int):
+        inputs["seed"] = seed + seed_step
     return inputs
 
 

@@ -58,9 +58,11 @@ class FlowEvaluator:
         assert flow is not None
         try:
             if flow.has_condition:
-                found = self._values_here(context, position, (), StepPart.CONDITION)
-                if found is None or not is_true(found[0]):
-                    return None if found is None else Evaluated(position, question.number, runs=False)
+                condition = self._values_here(context, position, (), StepPart.CONDITION)
+                if condition is None:
+                    return None
+                if not is_true(condition[0]):
+                    return Evaluated(position, question.number, runs=False)
             part = StepPart.ITEMS if question.items else StepPart.CONFIG
             if part is StepPart.CONFIG and flow.waits_for is None:
                 return Evaluated(position, question.number)
@@ -159,9 +161,9 @@ class FlowEvaluator:
             at_once = 1 if context.result_room(positions[:_READ_AT_ONCE]) > MAX_MAPPED_BYTES else _READ_AT_ONCE
             some, positions = positions[:at_once], positions[at_once:]
             room = await memory.grow_up_to(context.result_room(some))
-            found = await read_results(self._stored, context.workflow_id, some)
-            read |= found
-            size += (more := sum(map(len, found.values())))
+            results = await read_results(self._stored, context.workflow_id, some)
+            read |= results
+            size += (more := sum(map(len, results.values())))
             memory.shrink(max(room - more, 0))
         return read
 

@@ -81,7 +81,7 @@ class NestedDryRuns:
         """Return the forecast with its sub-workflows."""
         if not (forecast.existing or forecast.new):
             return forecast.result
-        budget, found, left_out = budget or _new_budget(), list[SubWorkflowDryRun](), 0
+        budget, children, left_out = budget or _new_budget(), list[SubWorkflowDryRun](), 0
         statuses = await self._store.statuses(scope, [child.id for child in forecast.existing])
         for child in forecast.existing:
             if statuses.get(child.id) not in child.statuses:
@@ -89,7 +89,7 @@ class NestedDryRuns:
             if budget.is_used_up:
                 left_out += 1
             elif (below := await self._of_existing(scope, child, budget)) is not None:
-                found.append(
+                children.append(
                     SubWorkflowDryRun(child.step_id, child.item, child.id, await self.add(scope, below, budget))
                 )
         for new in forecast.new:
@@ -97,24 +97,24 @@ class NestedDryRuns:
                 left_out += 1
             else:
                 below = await self._of_new(scope, new, budget)
-                found.append(SubWorkflowDryRun(new.step_id, None, None, await self.add(scope, below, budget)))
-        return _with_children(forecast.result, found, left_out)
+                children.append(SubWorkflowDryRun(new.step_id, None, None, await self.add(scope, below, budget)))
+        return _with_children(forecast.result, children, left_out)
 
     async def with_files(
         self, scope: TenantScope, workflow_id: UUID, result: DryRun, budget: _Budget | None = None
     ) -> DryRun:
         """Add what a cleanup would delete, and what it would keep: of the workflow and of its sub-workflows."""
-        budget, found = budget or _new_budget(), list[SubWorkflowDryRun]()
+        budget, runs = budget or _new_budget(), list[SubWorkflowDryRun]()
         result = await self._with_own_files(scope, workflow_id, result)
         children = await self._reader.children(scope, workflow_id, _MAX_WORKFLOWS)
         for read, child in enumerate(children.first):
             if budget.is_used_up:
-                return _with_children(result, found, children.total - read)
+                return _with_children(result, runs, children.total - read)
             existing = ExistingChild(child.step_id, child.item, child.id, "cleanup", frozenset([child.status]))
             if (below := await self._of_existing(scope, existing, budget)) is not None:
                 whole = await self.with_files(scope, child.id, below.result, budget)
-                found.append(SubWorkflowDryRun(child.step_id, child.item, child.id, whole))
-        return _with_children(result, found, children.total - len(children.first))
+                runs.append(SubWorkflowDryRun(child.step_id, child.item, child.id, whole))
+        return _with_children(result, runs, children.total - len(children.first))
 
     async def _of_existing(self, scope: TenantScope, child: ExistingChild, budget: _Budget) -> VerbForecast | None:
         """Return what becomes of a sub-workflow that exists; None if nothing, because it has changed meanwhile."""
@@ -189,5 +189,5 @@ def _new_budget() -> _Budget:
     return _Budget(asyncio.get_running_loop().time() + _MAX_SECONDS)
 
 
-def _with_children(result: DryRun, found: Sequence[SubWorkflowDryRun], left_out: int) -> DryRun:
-    return structs.replace(result, sub_workflows=found, sub_workflows_left_out=left_out)
+def _with_children(result: DryRun, children: Sequence[SubWorkflowDryRun], left_out: int) -> DryRun:
+    return structs.replace(result, sub_workflows=children, sub_workflows_left_out=left_out)

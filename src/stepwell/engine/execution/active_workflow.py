@@ -121,7 +121,7 @@ class ActiveWorkflow:
     @property
     def open_questions(self) -> Collection[int]:
         """The positions of the steps whose question has no answer yet."""
-        return self.run.questions.keys() if isinstance(self.run, FlowRun) else ()
+        return () if self.flow_run is None else self.flow_run.questions.keys()
 
     @property
     def execution_id(self) -> UUID | None:

@@ -15,7 +15,6 @@ from uuid import UUID
 import structlog
 
 from stepwell.domain.errors import NotFound, Unavailable
-from stepwell.domain.lifecycle.flow_run import FlowRun
 from stepwell.domain.lifecycle.inputs import RetryDue, Unpark
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.engine.execution.checkpointer import NotWritten
@@ -61,7 +60,7 @@ class DueWaits:
     async def _end_waits(self, workflow_id: UUID) -> None:
         scheduler = self._access.scheduler
         async with self._access.pinned(EVERY_TENANT, workflow_id) as workflow:
-            if isinstance(run := workflow.run, FlowRun):
+            if (run := workflow.flow_run) is not None:
                 if run.has_children and run.state.owner is None:  # one of them may have ended, or may be reached
                     scheduler.apply(workflow, Unpark(self._access.lease.owner))
                 now = self._clock.now()

@@ -55,8 +55,9 @@ class ChildBuilder:
             await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
             ancestry = await self._ancestry(parent)
             link = _link(parent, ancestry, task)
-            definition, given = inputs[SUB_DEFINITION], inputs.get(INPUTS) or {}
-            body = with_origin({**definition, INPUTS: {**(definition.get(INPUTS) or {}), **given}}, ancestry.origin)
+            definition = inputs[SUB_DEFINITION]
+            child_inputs = {**(definition.get(INPUTS) or {}), **(inputs.get(INPUTS) or {})}
+            body = with_origin({**definition, INPUTS: child_inputs}, ancestry.origin)
             planned = await self._validator.validate(parent.tenant, body, link.depth)
             now = self._clock.now()
             start = Start(SERVICE, self._new_id(now), None)
@@ -64,8 +65,8 @@ class ChildBuilder:
             return await off_loop(build, steps=len(planned.steps))
 
     async def _ancestry(self, parent: ActiveWorkflow) -> _Ancestry:
-        if (known := self._ancestries.get(parent)) is not None:
-            return known
+        if (ancestry := self._ancestries.get(parent)) is not None:
+            return ancestry
         if (record := await self._children.record(parent.workflow_id)) is None:
             raise AttemptSuperseded
         origin = {

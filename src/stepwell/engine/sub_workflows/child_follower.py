@@ -36,6 +36,10 @@ class ChildCheck(Struct, frozen=True):
     task_id: UUID
     paused: bool | None = None
 
+    def without_change(self) -> "ChildCheck":
+        """Return the same check, which doesn't pause or resume the sub-workflow."""
+        return ChildCheck(self.position, self.task_id)
+
 
 class _FollowedChildren(Struct):
     """The sub-workflows of one parent that have not ended, by id. `task` makes the checks in `to_do`."""
@@ -88,8 +92,8 @@ class ChildFollower(WorkflowListener):
         if parent is None or followed is None:
             return
         for each in [child_id] if child_id is not None else list(followed.open):
-            if (known := followed.open.get(each)) is not None:
-                self.check(parent, each, followed.to_do.get(each, ChildCheck(known.position, known.task_id)))
+            if (check := followed.open.get(each)) is not None:
+                self.check(parent, each, followed.to_do.get(each, check.without_change()))
 
     def check_all(self) -> None:
         """Check all sub-workflows, because messages about them may have got lost."""
@@ -156,13 +160,13 @@ class ChildFollower(WorkflowListener):
     def _add_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, ended: Iterable[UUID]) -> None:
         """Add checks of sub-workflows that have *ended*. Stop following those whose attempts were abandoned."""
         for child_id in ended:
-            if (known := followed.open.get(child_id)) is None:
+            if (check := followed.open.get(child_id)) is None:
                 continue
-            task = parent.run.open_task(known.position)
-            if task is None or task.id != known.task_id:
+            task = parent.run.open_task(check.position)
+            if task is None or task.id != check.task_id:
                 del followed.open[child_id]
             elif task.phase is TaskPhase.SUBMITTED:
-                followed.to_do.setdefault(child_id, ChildCheck(known.position, known.task_id))
+                followed.to_do.setdefault(child_id, check.without_change())
 
     def _task_ended(self, parent: ActiveWorkflow, followed: _FollowedChildren, task: asyncio.Task[None]) -> None:
         followed.task = None

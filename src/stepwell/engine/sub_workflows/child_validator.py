@@ -51,16 +51,16 @@ class ChildValidator:
 
     async def _validate_rules(self, tenant: str | None, body: Mapping[str, Any], depth: int) -> ValidatedWorkflow:
         """Check *body* by the rules of definitions. Many expressions are parsed by a worker process, as in a create."""
-        known, found = None, await off_loop_if_large(expressions_of, body)
-        if sum(map(len, found)) > FEW_CHARACTERS:
-            check = partial(self._expressions.check, tenant, found)
-            known = Expressions(await until_available(check))
+        checked, expressions = None, await off_loop_if_large(expressions_of, body)
+        if sum(map(len, expressions)) > FEW_CHARACTERS:
+            check = partial(self._expressions.check, tenant, expressions)
+            checked = Expressions(await until_available(check))
 
         def validate(body: Any) -> ValidatedWorkflow:
             size, now = definition_size(json.encode(body)), self._clock.now()
             lenient = Handling.LENIENT
             return validate_workflow(
-                body, self._catalog, known, handling=lenient, definition_bytes=size, now=now, depth=depth
+                body, self._catalog, checked, handling=lenient, definition_bytes=size, now=now, depth=depth
             )
 
         return await off_loop_if_large(validate, body)

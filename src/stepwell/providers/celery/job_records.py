@@ -98,7 +98,7 @@ class JobPhase(StrEnum):
 
 
 class JobRecord(Struct, frozen=True):
-    """What the result backend says about a job. `result` is what the worker returned, or the error that Celery names.
+    """The record of a job in the result backend. `result` is that of the worker, or the error that Celery names.
 
     `claimed`: a worker has it.
     """

@@ -29,7 +29,7 @@ _TRANSIENT_STATUSES = frozenset({408, 425, 429})
 _SERVER_ERROR = 500
 # Errors about the account. All others are about the request: https://www.rfc-editor.org/rfc/rfc6749#section-5.2.
 _REFUSALS = frozenset({"invalid_grant", "invalid_client", "unauthorized_client"})
-# What google-auth raises if an answer hasn't the form that it expects.
+# google-auth raises these if an answer hasn't the form that it expects.
 _UNREADABLE = (TypeError, ValueError, AttributeError, KeyError)
 
 
