@@ -9,7 +9,6 @@ What must hold:
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -49,7 +48,7 @@ _PLACEHOLDER = re.compile(r"\{\{[\w.\- ]{1,100}\}\}")
 class MemberChecks:
     """The checks of one definition. Its warnings are complete once all of the faults have been read.
 
-    With lenient *handling*, a mistyped member is never a fault. *now* is the present time; None if it isn't known.
+    With lenient *handling*, a mistyped member is never a fault.
     """
 
     def __init__(
@@ -58,10 +57,8 @@ class MemberChecks:
         defaults: Mapping[str, Any],
         catalog: ProviderCatalog,
         handling: Handling,
-        now: datetime | None = None,
     ) -> None:
-        self.handling, self.now = handling, now
-        self._config, self._defaults, self._catalog = config, defaults, catalog
+        self._config, self._defaults, self._catalog, self._handling = config, defaults, catalog, handling
         self._providers: dict[TaskType, set[ProviderType]] = {}  # of the steps of each type
         self._users_by_type: dict[TaskType, _Users] = {}
         self._warnings: list[DefinitionWarning] = []
@@ -154,7 +151,7 @@ class MemberChecks:
                 continue
             if near := similar.of(name):
                 message, where = f"{task_type} has no {printable_key(name)}; {_did_you_mean(near)}", (*loc, *place)
-                if self.handling is Handling.STRICT:
+                if self._handling is Handling.STRICT:
                     yield Fault(where, message, _MISTYPED)
                 else:
                     self._warn(where, message, _MISTYPED)
@@ -187,7 +184,7 @@ class MemberChecks:
         place = (*loc, printable_key(name) if last is None else last)
         hint = _did_you_mean(near)
         others = [provider for provider in providers if provider is not ProviderType.LOCAL]
-        if not others and self.handling is Handling.STRICT:
+        if not others and self._handling is Handling.STRICT:
             yield Fault(place, f"LOCAL has no {name}; {hint}", _MISTYPED)
         elif others:
             self._warn(place, f"{name} is unknown here, and is passed to {' and '.join(others)}; {hint}", _MISTYPED)

@@ -99,29 +99,46 @@ def validate_workflow(
     definition_bytes: int = 0,
     now: datetime | None = None,
     depth: int = 0,
-    given: frozenset[str] = frozenset(),
 ) -> ValidatedWorkflow:
     """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
 
     *handling* is that of unknown members. *definition_bytes* is the size of *body* by
     `workflow_limits.definition_size`; 0 if that is unknown. *now* is the present time, for rules about times.
-    *depth* is that of a sub-workflow below the body of the request, and *given* the inputs that its step gives.
+    *depth* is that of a sub-workflow below the body of the request.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
-    expressions = expressions or Expressions()
+    context = _Context(catalog, expressions or Expressions(), handling, now, depth)
+    return _validated(context, body, definition_bytes=definition_bytes)
+
+
+class _Context(NamedTuple):
+    """The context of a definition that is validated. `expressions` are those of its sub-workflows, too."""
+
+    catalog: ProviderCatalog
+    expressions: Expressions
+    handling: Handling
+    now: datetime | None
+    depth: int
+
+
+def _validated(
+    context: _Context, body: Any, step_inputs: frozenset[str] = frozenset(), *, definition_bytes: int = 0
+) -> ValidatedWorkflow:
+    """Return the workflow that *body* defines. A step gives *step_inputs* to it if it is a sub-workflow."""
+    catalog, handling = context.catalog, context.handling
     try:
         request = _convert(CreateWorkflow, body, handling)
     except ValidationError:
         body = normalise(CreateWorkflow, body, handling)
-        rules = _faults_of_valid_parts(body, catalog, expressions, handling, now, depth)
+        rules = _faults_of_valid_parts(context, body)
         broken = chain(iter_faults(CreateWorkflow, body, ("body",)), rules)
         raise InvalidRequest(cap_faults(broken, MAX_FAULTS)) from None
-    names = input_names(request.inputs, request.inputs_schema) | given
-    parts = _check_parts([to_partial_step(step) for step in request.steps], names, expressions, handling)
-    checks = MemberChecks(request.config, _valid_defaults(request.config), catalog, handling, now)
+    names = input_names(request.inputs, request.inputs_schema) | step_inputs
+    parts = _check_parts([to_partial_step(step) for step in request.steps], names, context)
+    checks = MemberChecks(request.config, _valid_defaults(request.config), catalog, handling)
     refused = chain(
-        _rule_faults(parts, request.config, request.webhook_url, catalog, expressions, checks, depth),
+        _rule_faults(context, parts, request.config, request.webhook_url, checks),
         inputs_faults(request.inputs, request.inputs_schema),
     )
     if faults := cap_faults(refused, MAX_FAULTS):
@@ -190,11 +207,9 @@ class _Parts(NamedTuple):
     graph: Graph
 
 
-def _check_parts(
-    steps: Sequence[PartialStep], inputs: frozenset[str], expressions: Expressions, handling: Handling
-) -> _Parts:
+def _check_parts(steps: Sequence[PartialStep], inputs: frozenset[str], context: _Context) -> _Parts:
     ids = [step.id for step in steps]
-    checks = ExpressionChecks(ids, inputs, expressions, handling)
+    checks = ExpressionChecks(ids, inputs, context.expressions, context.handling)
     checked = [checks.of(step, position) for position, step in enumerate(steps)]
     steps = [
         step if each.config is None else structs.replace(step, config=each.config)
@@ -224,33 +239,26 @@ def _with_expressions(
     ]
 
 
-def _faults_of_valid_parts(
-    body: Any, catalog: ProviderCatalog, expressions: Expressions, handling: Handling, now: datetime | None, depth: int
-) -> Iterator[Fault]:
+def _faults_of_valid_parts(context: _Context, body: Any) -> Iterator[Fault]:
     """Yield the faults that the rules find in the valid parts of a body whose structure is broken."""
     if not isinstance(body, dict):
         return
     steps, config = body.get("steps"), body.get("config")
     partial_steps = [parse_valid_parts(step) for step in steps[: MAX_STEPS + 1]] if isinstance(steps, list) else []
-    parts = _check_parts(partial_steps, frozenset(), expressions, handling)  # a refusal has no warnings
+    parts = _check_parts(partial_steps, frozenset(), context)  # a refusal has no warnings
     config, url = config if isinstance(config, dict) else {}, body.get("webhook_url")
-    checks = MemberChecks(config, _valid_defaults(config), catalog, handling, now)
-    yield from _rule_faults(parts, config, url, catalog, expressions, checks, depth)
+    checks = MemberChecks(config, _valid_defaults(config), context.catalog, context.handling)
+    yield from _rule_faults(context, parts, config, url, checks)
     yield from inputs_faults(body.get("inputs"), body.get("inputs_schema"))
 
 
 def _rule_faults(
-    parts: _Parts,
-    config: JsonObject,
-    webhook_url: Any,
-    catalog: ProviderCatalog,
-    expressions: Expressions,
-    checks: MemberChecks,
-    depth: int,
+    context: _Context, parts: _Parts, config: JsonObject, webhook_url: Any, checks: MemberChecks
 ) -> Iterator[Fault]:
     """Yield the faults that a body may have although its structure is valid."""
+    catalog, expressions, depth = context.catalog, context.expressions, context.depth
     yield from _webhook_faults(webhook_url, catalog.webhook_refusal)
-    known = normalise(WorkflowConfig, without_nulls(config), checks.handling)
+    known = normalise(WorkflowConfig, without_nulls(config), context.handling)
     yield from iter_faults(WorkflowConfig, known, ("body", "config"))
     if len(parts.steps) + sum(map(nested_steps, parts.steps)) > MAX_STEPS:
         yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps, nested ones included", "too_long")
@@ -262,11 +270,11 @@ def _rule_faults(
     known_by_type = {task_type: known_defaults(defaults, task_type) for task_type in used}
     scannable, files = Defaults(defaults), FileInputs(defaults, catalog)
     outputs = StepOutputs(parts.steps, catalog)
-    waits = WaitRules(defaults, config.get("workflow_timeout_s"), checks.now)
+    waits = WaitRules(defaults, config.get("workflow_timeout_s"), context.now)
     items = ItemRules(parts.graph, expressions, outputs.refusal)
-    check = partial(_check_nested, catalog, expressions, checks.handling, checks.now, depth + 1)
+    check = partial(_check_nested, context._replace(depth=depth + 1))
     below = SubWorkflowRules(
-        defaults, depth, check, checks.add_warnings, has_webhook=webhook_url is not None, handling=checks.handling
+        defaults, depth, check, checks.add_warnings, has_webhook=webhook_url is not None, handling=context.handling
     )
     yield from below.default_faults()
     for position, (step, checked) in enumerate(zip(parts.steps, parts.checked, strict=True)):
@@ -302,17 +310,11 @@ def _rule_faults(
 
 
 def _check_nested(
-    catalog: ProviderCatalog,
-    expressions: Expressions,
-    handling: Handling,
-    now: datetime | None,
-    depth: int,
-    body: Any,
-    given: frozenset[str],
+    context: _Context, body: Any, step_inputs: frozenset[str]
 ) -> tuple[Sequence[Fault], Sequence[DefinitionWarning]]:
-    """Return the faults and the warnings of the definition of a sub-workflow. Its step gives it the inputs *given*."""
+    """Return the faults and the warnings of the definition of a sub-workflow, whose step gives it *step_inputs*."""
     try:
-        valid = validate_workflow(body, catalog, expressions, handling=handling, now=now, depth=depth, given=given)
+        valid = _validated(context, body, step_inputs)
     except InvalidRequest as error:
         return error.faults, ()
     return (), valid.warnings
