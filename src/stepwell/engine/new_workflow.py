@@ -36,25 +36,29 @@ class NewWorkflowBundle(Struct, frozen=True):
     committed: CommittedEvents
 
 
+class Creation(Struct, frozen=True):
+    """The creation of a workflow: its id, its tenant, its creator and the time. `parent` is that of a sub-workflow."""
+
+    id: UUID
+    tenant: str | None
+    actor: str
+    at: datetime
+    parent: ParentLink | None = None
+
+
 def build_workflow(
-    planned: ValidatedWorkflow,
-    workflow_id: UUID,
-    tenant: str | None,
-    actor: str,
-    now: datetime,
-    start: Start | None,
-    new_id: NewId,
-    parent: ParentLink | None = None,
+    planned: ValidatedWorkflow, creation: Creation, start: Start | None, new_id: NewId
 ) -> NewWorkflowBundle:
-    """Build a new workflow. With *start* it is started. With *parent* it is a sub-workflow, which earlier versions must
-    not run, because its end has to wake its parent.
+    """Build a new workflow. With *start* it is started.
+
+    Earlier versions must not run a sub-workflow, because its end has to wake its parent.
     """
-    record, final = _record(planned, workflow_id, tenant, now, new_id, parent)
+    record, final = _record(planned, creation, new_id)
     loaded = loaded_of(record, planned, planned.definition_bytes)
     workflow = ActiveWorkflow(loaded)
-    decision = workflow.run.apply(Created(actor), now)
+    decision = workflow.run.apply(Created(creation.actor), creation.at)
     if start is not None:
-        decision.merge(workflow.run.apply(start, now))
+        decision.merge(workflow.run.apply(start, creation.at))
     record_copy = structs.replace(
         record,
         state=structs.replace(record.state),
@@ -66,7 +70,7 @@ def build_workflow(
             final,
             planned.definition_bytes,
             tuple(decision.events),
-            feature_level=planned.feature_level if parent is None else max(planned.feature_level, ITEMS_LEVEL),
+            feature_level=planned.feature_level if creation.parent is None else max(planned.feature_level, ITEMS_LEVEL),
             inputs=stored_inputs(planned),
         ),
         workflow,
@@ -100,19 +104,12 @@ def loaded_of(record: WorkflowRecord, planned: ValidatedWorkflow, definition_byt
     return loaded
 
 
-def _record(
-    planned: ValidatedWorkflow,
-    workflow_id: UUID,
-    tenant: str | None,
-    now: datetime,
-    new_id: NewId,
-    parent: ParentLink | None,
-) -> tuple[WorkflowRecord, int]:
+def _record(planned: ValidatedWorkflow, creation: Creation, new_id: NewId) -> tuple[WorkflowRecord, int]:
     """Return the record, and the position of its final step: the last step on which no other depends."""
-    request = planned.request
+    request, parent, now = planned.request, creation.parent, creation.at
     final = max(set(range(len(planned.steps))) - {d for step in planned.steps for d in step.depends_on})
     state = WorkflowState(
-        id=workflow_id,
+        id=creation.id,
         status=WorkflowStatus.PENDING,
         name=request.name,
         description=request.description,
@@ -122,7 +119,7 @@ def _record(
     )
     record = WorkflowRecord(
         state=state,
-        tenant=tenant,
+        tenant=creation.tenant,
         origin_instance=request.origin_instance,
         origin_zone=request.origin_zone,
         origin_reference=request.origin_reference,

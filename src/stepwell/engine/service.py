@@ -50,7 +50,7 @@ from stepwell.engine.execution.workflow_access import RunsElsewhere, WorkflowAcc
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
 from stepwell.engine.idempotency import IdempotentRequests
 from stepwell.engine.inputs_checker import InputsChecker
-from stepwell.engine.new_workflow import build_workflow
+from stepwell.engine.new_workflow import Creation, build_workflow
 from stepwell.engine.previews import Previews
 from stepwell.engine.read_service import ReadService
 from stepwell.engine.shared_reads import ListAnswer, SharedReads
@@ -140,7 +140,8 @@ class WorkflowService:
         runs = start and self._admission.reserve(tenant, planned.places)
         try:
             start_input, now = self._start_input(actor, runs=runs) if start else None, self._clock.now()
-            build = partial(build_workflow, planned, workflow_id, tenant, actor, now, start_input, self._make_id)
+            creation = Creation(workflow_id, tenant, actor, now)
+            build = partial(build_workflow, planned, creation, start_input, self._make_id)
             bundle = await off_loop(build, steps=len(planned.steps))
         finally:
             if runs:

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 from stepwell.domain.lifecycle.inputs import Admitted, AttemptFailed, Input, Pause, Resume, RetryDue, Start, Succeeded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.new_workflow import build_workflow
+from stepwell.engine.new_workflow import Creation, build_workflow
 from stepwell.testing import ManualClock
 from support.database.stored_workflows import ME
 from support.workflows.definitions import body, join, mapped, plan
@@ -21,7 +21,8 @@ class Played:
         planned = plan(body(join("a"), join("b"), last, config={"on_failure": "continue"}))
         self._clock = ManualClock()
         start = Start("alice", uuid4(), ME)
-        built = build_workflow(planned, uuid4(), None, "alice", self._clock.now(), start, lambda _: uuid4())
+        creation = Creation(uuid4(), None, "alice", self._clock.now())
+        built = build_workflow(planned, creation, start, lambda _: uuid4())
         self.workflow: ActiveWorkflow = built.workflow
 
     def apply(self, input_: Input) -> None:

@@ -28,7 +28,7 @@ from stepwell.domain.validation.provider_rules import ProviderCatalog
 from stepwell.domain.validation.sub_workflow_rules import with_origin
 from stepwell.domain.validation.workflow import validate_workflow
 from stepwell.engine.diagnostics.verb_forecast import ExistingChild, NewChild, VerbForecast, forecast_verb
-from stepwell.engine.new_workflow import build_workflow, loaded_of
+from stepwell.engine.new_workflow import Creation, build_workflow, loaded_of
 from stepwell.engine.task_files import TaskFiles
 from stepwell.fair_turns import FairTurns
 from stepwell.offloop import off_loop, off_loop_if_large
@@ -150,7 +150,8 @@ class NestedDryRuns:
         except InvalidRequest:
             return None
         now = self._clock.now()
-        bundle = build_workflow(planned, self._new_id(now), None, SERVICE, now, None, self._new_id)
+        creation = Creation(self._new_id(now), None, SERVICE, now)
+        bundle = build_workflow(planned, creation, None, self._new_id)
         return loaded_of(bundle.new.record, planned)
 
     def _inputs(self, verb: DryRunVerb, status: WorkflowStatus) -> Sequence[ClientVerb]:

@@ -17,7 +17,7 @@ from stepwell.domain.model import ItemState, Task
 from stepwell.domain.validation.sub_workflow_rules import with_origin
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
-from stepwell.engine.new_workflow import NewWorkflowBundle, build_workflow
+from stepwell.engine.new_workflow import Creation, NewWorkflowBundle, build_workflow
 from stepwell.engine.sub_workflows.child_validator import ChildValidator
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
 from stepwell.fair_turns import FairTurns
@@ -54,14 +54,17 @@ class ChildBuilder:
         async with self._turns.turn(parent.tenant):
             await asyncio.sleep(0)  # turns that need not wait would otherwise begin in the same pass of the loop
             ancestry = await self._ancestry(parent)
-            link = _link(parent, ancestry, task)
             definition = inputs[SUB_DEFINITION]
             child_inputs = {**(definition.get(INPUTS) or {}), **(inputs.get(INPUTS) or {})}
             body = with_origin({**definition, INPUTS: child_inputs}, ancestry.origin)
+            link = _link(parent, ancestry, task)
             planned = await self._validator.validate(parent.tenant, body, link.depth)
             now = self._clock.now()
-            start = Start(SERVICE, self._new_id(now), None)
-            build = partial(build_workflow, planned, child_id, parent.tenant, SERVICE, now, start, self._new_id, link)
+            creation, start = (
+                Creation(child_id, parent.tenant, SERVICE, now, link),
+                Start(SERVICE, self._new_id(now), None),
+            )
+            build = partial(build_workflow, planned, creation, start, self._new_id)
             return await off_loop(build, steps=len(planned.steps))
 
     async def _ancestry(self, parent: ActiveWorkflow) -> _Ancestry:
