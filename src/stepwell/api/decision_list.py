@@ -72,17 +72,14 @@ async def list_decisions(
     if query.cursor is not UNSET and (after := cursors.read_decision(query.cursor)) is None:
         raise InvalidRequest([Fault(("query", "cursor"), "Expected a cursor of this list, unchanged", "cursor")])
     wanted = DecisionFilter(query.limit + 1, workflow_id, after)
-    found = await services.reads.decisions(request.user.scope, wanted)
-    page = [_to_public(each, decision_links, signed_urls, clock) for each in found[: query.limit]]
-    headers = {"Cache-Control": "no-store", "Link": ""}
+    decisions = await services.reads.decisions(request.user.scope, wanted)
+    page = [_to_public(each, decision_links, signed_urls, clock) for each in decisions[: query.limit]]
     chosen = "" if workflow_id is None else f"workflow_id={workflow_id}&"
     links = {"first": ""}
-    if len(found) > query.limit:
-        links["next"] = f"&cursor={cursors.issue_decision(found[query.limit - 1].stored.place)}"
-    headers["Link"] = ", ".join(
-        f'<{PATH}?{chosen}limit={query.limit}{place}>; rel="{rel}"' for rel, place in links.items()
-    )
-    return Response(DecisionListResponse(page), headers=headers)
+    if len(decisions) > query.limit:
+        links["next"] = f"&cursor={cursors.issue_decision(decisions[query.limit - 1].stored.place)}"
+    link = ", ".join(f'<{PATH}?{chosen}limit={query.limit}{place}>; rel="{rel}"' for rel, place in links.items())
+    return Response(DecisionListResponse(page), headers={"Cache-Control": "no-store", "Link": link})
 
 
 def _to_public(shown: ShownDecision, links: DecisionLinks, urls: SignedUrls, clock: Clock) -> OpenDecision:

@@ -9,6 +9,7 @@ from stepwell.contract.enums import StepStatus
 from stepwell.domain.list_records import ItemFilter, ItemSlice
 from stepwell.domain.model import ItemState, Task
 from stepwell.domain.records import ItemRecord, StepAttempts, StepRecord
+from stepwell.testing.memory_item_results import items_of
 from stepwell.testing.memory_tables import WorkflowRow
 
 
@@ -23,8 +24,7 @@ def item_slice(
     """Return the slice that `ports.storage.WorkflowReader.item_slice` describes. *costs_of* adds up costs of tasks."""
     if step.definition.for_each is UNSET:
         return ItemSlice(has_items=False)
-    own = [row.items[place] for place in sorted(row.items) if place.step == step.plan.position]
-    matching = [item for item in own if not query.statuses or item.status in query.statuses]
+    matching = [item for item in items_of(row, step) if not query.statuses or item.status in query.statuses]
     behind = [item for item in matching if item.place.item > query.after]
     read, size = list[ItemRecord](), 0
     for item in behind[query.skip : query.skip + count]:
