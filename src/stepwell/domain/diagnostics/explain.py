@@ -51,6 +51,7 @@ from stepwell.contract.reasons import (
     WaitsForSteps,
     WorkflowReason,
 )
+from stepwell.domain.artifacts import parse_artifact_path
 from stepwell.domain.lifecycle.item_run import unit_position
 from stepwell.domain.lifecycle.run_if import has_ended
 from stepwell.domain.model import ItemState, Task, Wait, WorkflowState
@@ -209,8 +210,8 @@ class _Steps:
         stops = failed and for_each is not None and not for_each.collect
         ends = " No further item starts, because one has failed." if stops else ""
         return WaitsForItems(
-            detail=f"Of {len(items):,} items, {completed:,} are completed and {failed:,} failed; {running:,} run, and "
-            f"{waiting:,} wait for a slot.{ends}{first}",
+            detail=f"Of {len(items):,} items, {completed:,} completed and {failed:,} failed. {running:,} run, "
+            f"{waiting:,} wait for a slot, and {pending - waiting:,} aren't started yet.{ends}{first}",
             total=len(items),
             pending=pending,
             running=running,
@@ -310,7 +311,9 @@ def _waits_outside(step: StepRecord, wait: Wait) -> StepReason:
     """Return the reason of a step that waits for something from outside."""
     times = f"The wait began at {_time(wait.since)}{'' if wait.until is None else f' and ends at {_time(wait.until)}'}."
     if wait.kind is WaitKind.DECISION:
-        choices, shown = list(wait.choices), _listed(wait.choices)
+        choices = list(wait.choices)
+        files = [choice for choice in choices if parse_artifact_path(choice)]
+        shown = f"one of {len(files)} files" if files == choices else _listed(choices)
         detail = f"Waits for a decision: {shown}. {times}"
         return WaitsForDecision(detail=detail, since=wait.since, until=wait.until, choices=choices)
     if wait.kind is WaitKind.DELAY:
