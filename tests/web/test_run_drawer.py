@@ -70,7 +70,7 @@ async def test_the_drawer_shows_the_items_of_a_step_as_a_gallery(user: User) -> 
     picture = await items.get_by_role("img", name="Item 0 of draw").element_handle()
     # A browser that has loaded the preview for finer screens takes that one: its width counts less.
     await page.wait_for_function("(picture) => [64, 42].includes(picture.naturalWidth)", arg=picture)
-    await expect(items).to_contain_text("a red square")
+    await expect(items).to_contain_text("Item 0Completed prompt: a red square, width: 64")
     await expect(drawer).to_contain_text("1 of 1 completed, from the definition, 10 at once")
     await expect(drawer.locator(".attempts")).to_contain_text("Item 0, attempt 1")
     await keep_screenshots(page, "run-drawer-items")
@@ -82,7 +82,7 @@ async def test_the_drawer_shows_the_items_of_a_step_as_a_gallery(user: User) -> 
     await drawer.get_by_role("button", name="Show more").click()
     await expect(items).to_have_count(61)
     await expect(items.nth(60)).to_contain_text("is null")
-    await expect(drawer).to_contain_text("60 of 61, 1 failed")
+    await expect(drawer).to_contain_text("60 of 61 completed, 1 failed, from the definition")
 
 
 async def test_the_drawer_shows_values_of_expressions_once_the_step_has_started(
@@ -279,7 +279,7 @@ async def test_a_run_shows_its_optional_steps_and_why_others_were_skipped(user: 
     assert ended["status"] == "COMPLETED"
     page = await user.open(f"/ui/workflows/{run['id']}")
     errors = page.get_by_role("group", name="Errors of optional steps")
-    await expect(errors).to_contain_text("Optional steps have failed. The run goes on without them.")
+    await expect(errors).to_contain_text("Optional steps have failed. The run doesn't need them.")
     await expect(errors.get_by_role("listitem")).to_have_text([ended["errors"][0]])
     steps = page.get_by_role("list", name="Steps").get_by_role("button")
     await expect(steps).to_have_text(["judgeFailed, optional", "refineSkipped", "lastCompleted", "unwantedSkipped"])

@@ -47,13 +47,14 @@ export function filesOf(result) {
 }
 
 /** A small picture of what a step's result contains: an image, the first frame of a video, or an icon of its kind.
- *  *alt* names it. Another file gets another element: one that was hidden as broken stays hidden. */
-export function thumbnail(result, alt) {
+ *  *alt* names it. *widths*: of an image's previews, for screens of one pixel and of more. Another file gets another element: one
+ *  that was hidden as broken stays hidden. */
+export function thumbnail(result, alt, widths = [64, 256]) {
   const [path] = filesOf(result);
   const shown = path ? kindOf(path) : null;
   if (shown === "image") {
-    const fine = `${fileUrl(path, { width: 64 })}, ${fileUrl(path, { width: 256 })} 1.5x`;
-    return keyed(path, html`<span class="thumb"><img src=${fileUrl(path, { width: 64 })} srcset=${fine} alt=${alt} loading="lazy"
+    const [coarse, fine] = widths.map((width) => fileUrl(path, { width }));
+    return keyed(path, html`<span class="thumb"><img src=${coarse} srcset=${`${coarse}, ${fine} 1.5x`} alt=${alt} loading="lazy"
       decoding="async" @error=${hideBroken}></span>`);
   }
   if (shown === "video") {

@@ -166,15 +166,17 @@ export class Drawer {
     const paths = step.result ? filesOf(step.result) : (this.tasks?.findLast((task) => task.status === "COMPLETED")?.outputs ?? [])
       .map((output) => output.path);
     if (!paths.length) return nothing;
-    return html`<div class="drawer-outputs">${paths.slice(0, 8).map((path) => outputView(path, step.step_id))}</div>`;
+    return html`<div class="drawer-outputs">${paths.slice(0, 8).map((path) => outputView(path, `Output of ${step.step_id}`))}</div>`;
   }
 
   /** The form of a step that waits for a decision, for viewers who may decide. */
   decision(step) {
     if (step.waiting_for?.kind !== "decision" || !canDecide()) return nothing;
     const decision = { workflow_id: this.reader.run.id, step_id: step.step_id, choices: step.waiting_for.choices };
-    const { message } = step.waiting_for;
-    return html`<section aria-label="Decision">${message ? html`<p class="decision-message">${message}</p>` : nothing}
+    const { message, choices } = step.waiting_for;
+    const files = filesOf(inputsOf(step, this.reader.run, this.runInputs).map((input) => input.value));
+    return html`<section class="stack" aria-label="Decision">${message ? html`<p class="decision-message">${message}</p>` : nothing}
+      <div class="drawer-outputs">${files.filter((path) => !choices.includes(path)).map((path) => outputView(path, path.split("/").pop()))}</div>
       ${decisionForm(decision, this.form, { redraw: () => this.draw(), onDecided: (error) => this.onDecided(error) })}</section>`;
   }
 
@@ -202,8 +204,8 @@ export class Drawer {
   result(step) {
     if (!step.result) return nothing;
     const members = Object.entries(step.result);
-    return html`<section><h3>Result</h3><dl class="values">${members.map(([name, value]) => html`<div>
-      <dt class="mono break">${name}</dt><dd>${valueView(value)}</dd></div>`)}</dl></section>`;
+    return html`<section><h3>Result</h3>${members.length ? html`<dl class="values">${members.map(([name, value]) => html`<div>
+      <dt class="mono break">${name}</dt><dd>${valueView(value)}</dd></div>`)}</dl>` : html`<p class="dim">Empty.</p>`}</section>`;
   }
 
   attempts(step) {
@@ -218,7 +220,7 @@ export class Drawer {
       <div class="row"><strong>${typeof task.item === "number" ? `Item ${task.item}, attempt` : "Attempt"} ${task.attempt}</strong>${statusBadge(task.status)}</div>
       ${definitionList(attemptFacts(task))}
       ${task.error ? html`<p class="attempt-error break">${task.error}</p>` : nothing}</li>`)}</ol>`
-      : html`<p class="dim">None yet.</p>`}</section>`;
+      : html`<p class="dim">${isTerminal(step.status) ? "None." : "None yet."}</p>`}</section>`;
   }
 }
 
@@ -230,7 +232,7 @@ function itemsFact(step) {
   const { items, count, from_step: source, from_field: field, max_concurrency: most } = step.for_each;
   const from = source ? html`<code class="break">${field}</code> of ${source}` : typeof (items ?? count) === "string"
     ? html`<code class="break">${items ?? count}</code>` : "the definition";
-  return html`${step.items ? `${itemsText(step)} completed` : "Not known yet"}, from ${from}, ${number(most)} at once`;
+  return html`${step.items ? `${itemsText(step)}` : "Not known yet"}, from ${from}, ${number(most)} at once`;
 }
 
 function repeatFact({ repeat, runs }) {
@@ -276,9 +278,8 @@ function attemptFacts(task) {
   return found;
 }
 
-function outputView(path, name) {
+function outputView(path, alt) {
   const kind = kindOf(path);
-  const alt = `Output of ${name}`;
   const link = (content) => html`<a href=${fileUrl(path)} target="_blank" rel="noopener">${content}</a>`;
   if (kind === "image") return link(html`<img src=${fileUrl(path, { width: 512 })} alt=${alt} decoding="async">`);
   if (kind === "video") return html`<video src=${fileUrl(path)} aria-label=${alt} controls preload="metadata" playsinline></video>`;

@@ -109,7 +109,7 @@ export class GraphPart {
     const isOpen = this.open.has(step.step_id);
     const share = step.status === "RUNNING" && !isOpen ? this.shares.get(step.step_id) : undefined;
     const waits = step.status === "RUNNING" && step.next_attempt_at;
-    const items = step.items?.total ? ` · ${number(step.items.completed)} of ${number(step.items.total)}` : "";
+    const items = step.items?.total ? `${canOpen(step) && !isOpen ? "\n" : " · "}${number(step.items.completed)} of ${number(step.items.total)}` : "";
     const state = waits ? "Waits to try again" : describe(step) + items + (share === undefined ? "" : ` · ${percent(share * 100)}`);
     return {
       id, kind: isOpen ? "frame" : "step", stepId: step.step_id, status: step.status, share, opens: canOpen(step) ? 1 : 0,

@@ -74,7 +74,10 @@ export function graphStyle(colours, { font, fast }) {
       style: { "border-style": "dashed", "background-color": colours.raised, "font-weight": 600 },
     },
     { selector: "node[opens = 1]", style: { "text-margin-x": -12, "text-max-width": NODE.width - 40 } },
-    { selector: "node[opens = 1][image]", style: { "text-margin-x": 8, "text-max-width": NODE.width - 84 } },
+    {
+      selector: "node[opens = 1][image]",
+      style: { "text-margin-x": 8, "text-max-width": NODE.width - 84, "font-size": 11, "min-zoomed-font-size": 5.5 },
+    },
     {
       selector: 'node[kind = "frame"]',
       style: {

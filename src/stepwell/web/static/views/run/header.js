@@ -67,7 +67,7 @@ function failure(run) {
   const ofOptional = !run.error_message;
   return html`<div class="notice ${ofOptional ? "notice-warning" : "notice-error"} run-failure" role="group"
     aria-label=${ofOptional ? "Errors of optional steps" : "Error of the run"}>
-    ${ofOptional ? html`<p>Optional steps have failed. The run goes on without them.</p>`
+    ${ofOptional ? html`<p>Optional steps have failed. The run doesn't need them.</p>`
       : html`<p><strong>${run.error_message}</strong></p>`}
     ${errors.length && errors[0] !== run.error_message
       ? html`<ul>${errors.slice(0, MOST_ERRORS).map((each) => html`<li>${each}</li>`)}</ul>` : nothing}

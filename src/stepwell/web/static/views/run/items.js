@@ -9,10 +9,10 @@ const PAGE = 60; // items at first, and with each "Show more"
 const VALUE_CHARS = 120;
 const RESULT_CHARS = 300;
 
-/** How the items of a step stand, as "7 of 12, 2 failed"; "" for a step without items. */
+/** How the items of a step stand, as "7 of 12 completed, 2 failed"; "" for a step without items. */
 export function itemsText({ items }) {
   if (!items) return "";
-  return `${number(items.completed)} of ${number(items.total)}${items.failed ? `, ${number(items.failed)} failed` : ""}`;
+  return `${number(items.completed)} of ${number(items.total)} completed${items.failed ? `, ${number(items.failed)} failed` : ""}`;
 }
 
 /** The link to the sub-workflow that a step, or one of its items, runs or has run; null without one. */
@@ -65,18 +65,21 @@ function card(item, step) {
   const name = `Item ${item.item} of ${step.step_id}`;
   const [path] = item.result ? filesOf(item.result) : [];
   const child = childLink(step, item);
-  const picture = item.result ? thumbnail(item.result, name) : nothing;
+  const picture = item.result ? thumbnail(item.result, name, [256, 512]) : nothing;
   return html`<li class="card item">
-    <div class="row"><strong>${item.item}</strong>${statusBadge(item.status)}</div>
+    <div class="row"><strong><span class="visually-hidden">Item </span>${item.item}</strong>${statusBadge(item.status)}</div>
     ${path ? html`<a href=${fileUrl(path)} target="_blank" rel="noopener">${picture}</a>` : nothing}
     <p class="item-value break">${shorten(item.value, VALUE_CHARS)}</p>
     ${child ? html`<p class="small">${child}</p>` : nothing}
     ${item.error_message ? html`<p class="attempt-error break">${item.error_message}</p>` : nothing}
-    ${item.result && !path ? html`<p class="dim small break">${shorten(item.result.result_text ?? item.result, RESULT_CHARS)}</p>` : nothing}
+    ${item.result && !path ? html`<p class="item-value dim small break">${shorten(item.result.result_text ?? item.result, RESULT_CHARS)}</p>` : nothing}
     ${item.retry_count ? html`<p class="dim small">${plural(item.retry_count, "retry", "retries")}</p>` : nothing}</li>`;
 }
 
+/** A value as a text: of an object, its members. */
 function shorten(value, most) {
-  const text = typeof value === "string" ? value : JSON.stringify(value);
+  const plain = (each) => (typeof each === "string" ? each : JSON.stringify(each));
+  const text = value && Object.getPrototypeOf(value) === Object.prototype
+    ? Object.entries(value).map(([name, each]) => `${name}: ${plain(each)}`).join(", ") : plain(value);
   return text.length > most ? `${text.slice(0, most)}…` : text;
 }
