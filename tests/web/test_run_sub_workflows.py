@@ -120,6 +120,9 @@ async def test_a_step_and_its_sub_workflow_link_to_each_other(user: User, script
     await expect(page.get_by_role("heading", name="the child of sub")).to_be_visible()
     await page.locator(f'main a[href^="/ui/workflows/{run["id"]}"]').click()
     await expect(page.get_by_role("heading", name="the parent")).to_be_visible()
+    await page.goto(f"{user.site.url}/ui?include_children=true")
+    parent = page.locator(f'[data-id="{child}"]').get_by_role("link", name="sub-workflow of sub")
+    await expect(parent).to_have_attribute("href", f"/ui/workflows/{run['id']}")
 
 
 async def test_the_gallery_links_to_the_sub_workflow_of_each_item(user: User, scripted: ConfiguredProvider) -> None:

@@ -48,7 +48,7 @@ function row(run, { link, showTenants, onNavigate, stale }) {
   </tr>`;
 }
 
-/** Labels, and the tenant if the viewer sees several. A click on one filters by it. */
+/** Labels, and the tenant if the viewer sees several: a click on one filters by it. Of a sub-workflow, a link to the run that runs it. */
 function marks(run, link, showTenants, onNavigate) {
   const labels = Object.entries(run.labels ?? {});
   const shown = labels.slice(0, MOST_LABELS).map(([key, value]) => {
@@ -62,7 +62,10 @@ function marks(run, link, showTenants, onNavigate) {
   const tenant = showTenants && run.origin_tenant_id
     ? html`<a class="chip" href=${link({ origin_tenant_id: run.origin_tenant_id })} @click=${onNavigate}
         title="Only runs of this tenant"><span class="truncate">tenant ${run.origin_tenant_id}</span></a>` : nothing;
-  return labels.length || tenant !== nothing ? html`<span class="chips">${tenant}${shown}${rest}</span>` : nothing;
+  const { parent } = run;
+  const part = parent ? html`<a class="chip" href=${`/ui/workflows/${parent.workflow_id}`}
+    title="The run of which this is a part"><span class="truncate">sub-workflow of ${parent.step_id}</span></a>` : nothing;
+  return labels.length || tenant !== nothing || parent ? html`<span class="chips">${part}${tenant}${shown}${rest}</span>` : nothing;
 }
 
 /** How long a run took, or has taken so far. */
