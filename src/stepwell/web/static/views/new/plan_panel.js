@@ -27,7 +27,7 @@ export function planPanel(plan) {
 function priceText({ known_least: least, known, unknown_steps: unknown, worst_case: worst }) {
   const [from, to] = [sumText(least), sumText(known)];
   return html`<p class="plan-price number">${from === to ? to || (unknown ? "Not known" : "Free") : `${from || "0"} to ${to}`}</p>
-    ${unknown ? html`<p class="dim">Plus ${plural(unknown, "step")} whose price isn't known. <code>STEPWELL_PRICES</code> sets prices.</p>` : nothing}
+    ${unknown ? html`<p class="dim">The price of ${plural(unknown, "step")} isn't known: <code>STEPWELL_PRICES</code> sets prices.</p>` : nothing}
     ${worst && worst.amount > 0 ? html`<p class="dim">At most ${amount(worst.amount, worst.currency)}, if every attempt is made and paid for.</p>` : nothing}`;
 }
 
@@ -57,7 +57,7 @@ function planStep(step, critical) {
       : `${number(step.items.least)} to ${plural(step.items.most, "item")}`),
     step.repeat && step.repeat.max > 1 && `1 to ${step.repeat.max} runs`,
     step.uncertain && (step.when ? "if its condition is true" : "if a condition is true"),
-    step.expected_s === null ? null : `about ${duration(step.expected_s * 1000)}`,
+    step.expected_s < 0.001 ? null : `about ${duration(step.expected_s * 1000)}`,
   ].filter(Boolean);
   return html`<li class="layer-step ${critical ? "layer-critical" : ""}" title=${critical ? "On the longest chain" : ""}>
     <strong class="break">${step.step_id}</strong> <span class="mono dim">${step.task_type}</span>
