@@ -14,10 +14,13 @@ export function isPicture(choice) {
   return isArtifactPath(choice) && kindOf(choice) === "image";
 }
 
+function nameOf(path) {
+  return path.split("/").pop();
+}
+
 /** What a button shows: a picture or its file's name if the choice is a path. Files of one name are numbered. */
 function choiceView(choice, index, choices, pictureUrl) {
   if (!isArtifactPath(choice)) return choice;
-  const nameOf = (path) => path.split("/").pop();
   const name = nameOf(choice);
   const text = choices.filter((each) => nameOf(each) === name).length > 1 ? `${name}, ${index + 1} of ${choices.length}` : name;
   return isPicture(choice) ? html`<img src=${pictureUrl(choice)} alt=${text} decoding="async">` : text;
@@ -36,7 +39,7 @@ export function decisionForm(decision, state, { redraw, onDecided, pictureUrl = 
     try {
       const step = `/workflows/${decision.workflow_id}/steps/${encodeURIComponent(decision.step_id)}`;
       await send("POST", `${step}/decision`, { body: { choice, note: note || null } });
-      announce(`${decision.step_id}: ${choice} is recorded.`);
+      announce(`${decision.step_id}: ${isArtifactPath(choice) ? nameOf(choice) : choice} is recorded.`);
       onDecided();
     } catch (error) {
       if (error.status === 409) onDecided(error);
@@ -47,9 +50,10 @@ export function decisionForm(decision, state, { redraw, onDecided, pictureUrl = 
   };
   return html`<form class="stack" @submit=${submit} aria-label=${`Decision for ${decision.step_id}`}>
     ${state.error ? errorNotice(state.error) : nothing}
-    <label class="field">Note (optional)<textarea name="note" rows="2" maxlength="2000"></textarea></label>
+    <label class="field"><span>Note (optional)</span><textarea name="note" rows="2" maxlength="2000"></textarea></label>
+    ${decision.choices.some(isPicture) ? html`<p class="dim">Press a picture to choose it. This decides at once.</p>` : nothing}
     <div class="decision-choices">${decision.choices.map((choice, index) => html`<button
       class="button ${isPicture(choice) ? "decision-picture" : index ? "" : "button-primary"}" name="choice" value=${choice}
-      ?disabled=${Boolean(state.busy)}>${choiceView(choice, index, decision.choices, pictureUrl)}</button>`)}</div>
+      aria-disabled=${Boolean(state.busy)}>${choiceView(choice, index, decision.choices, pictureUrl)}</button>`)}</div>
   </form>`;
 }

@@ -31,7 +31,7 @@ export function signalForm({ runId, name }, state, { redraw, onSent }) {
   };
   return html`<form class="stack" @submit=${submit} aria-label=${`Signal ${name}`}>
     ${state.error ? errorNotice(state.error) : nothing}
-    <label class="field">Data (JSON, optional)<textarea name="data" rows="2" maxlength="65536" class="mono" spellcheck="false"></textarea></label>
-    <button class="button button-primary" ?disabled=${Boolean(state.busy)}>Send the signal ${name}</button>
+    <label class="field"><span>Data (JSON, optional)</span><textarea name="data" rows="2" maxlength="65536" class="mono" spellcheck="false"></textarea></label>
+    <button class="button button-primary" aria-disabled=${Boolean(state.busy)}>Send the signal ${name}</button>
   </form>`;
 }

@@ -59,9 +59,12 @@ class DecisionsView {
       </div>`, this.element);
   }
 
-  /** After a decision. *tooLate* is the error if another one came first: it is shown here, because the card is gone. */
+  /** After a decision. *tooLate* is the error if another one came first: it is shown here, because the card is gone. The focus goes
+   *  to the next card. */
   onDecided(tooLate = null) {
     this.tooLate = tooLate;
+    const card = document.activeElement.closest("article");
+    (card?.nextElementSibling ?? card?.previousElementSibling)?.focus({ preventScroll: true });
     this.refresh();
   }
 
@@ -73,11 +76,11 @@ class DecisionsView {
     const isShown = (value) => isArtifactPath(value) || (Array.isArray(value) && value.length && value.every((path) => urls.has(path)));
     const texts = Object.entries(decision.inputs).filter(([, value]) => value !== null && !isShown(value));
     const hasContent = files.length + texts.length > 0;
-    return html`<article class="card stack decision" aria-label=${`${decision.workflow_name}, ${decision.step_id}`}>
+    return html`<article class="card stack decision" tabindex="-1" aria-label=${`${decision.workflow_name}, ${decision.step_id}`}>
       <h2 class="decision-message">${decision.message ?? "Please decide."}</h2>
-      <p class="dim"><a href=${`/ui/workflows/${decision.workflow_id}`}>${decision.workflow_name}</a>, ${decision.step_id},
+      <p class="dim"><a href=${`/ui/workflows/${decision.workflow_id}`}>${decision.workflow_name}</a>, step ${decision.step_id}, asked
         <time datetime=${decision.since} title=${dateTime(decision.since)}>${ago(decision.since)}</time>${decision.until
-          ? html`, until <time datetime=${decision.until}>${dateTime(decision.until)}</time>` : nothing}</p>
+          ? html`. Decide by <time datetime=${decision.until}>${dateTime(decision.until)}</time>.` : nothing}</p>
       <div class="decision-body ${hasContent && !decision.choices.some(isPicture) ? "decision-beside" : ""}">
         ${hasContent ? html`<div class="stack">
           ${files.length ? html`<div class="decision-files">${files.map((file) => fileView(file))}</div>` : nothing}
