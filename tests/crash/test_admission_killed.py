@@ -1,18 +1,16 @@
 """kill -9 at every point of an admission: each workflow completes once, and a tenant's start in their order."""
 
 import asyncio
-import multiprocessing
 import signal
 from pathlib import Path
 
 import asyncpg
 
 from support.processes.killed_admission import admit_and_die
+from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import running_service
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["stepwell.app"])
 _EACH, _TENANTS = 8, ("a", "b")
 _EVENTS = """
 SELECT w.tenant, w.id FROM events AS e JOIN workflows AS w ON w.id = e.workflow_id WHERE e.type = $1
@@ -36,7 +34,7 @@ async def test_workflows_that_wait_complete_once_and_in_their_order_whenever_the
     await sql.execute("UPDATE steps SET definition = replace(definition::text, 'true', 'false')::json")
     deaths = 0
     while True:
-        life = _PROCESSES.Process(target=admit_and_die, args=(dsn, tmp_path, len(_TENANTS), deaths))
+        life = WarmProcess(target=admit_and_die, args=(dsn, tmp_path, len(_TENANTS), deaths))
         life.start()
         await asyncio.to_thread(life.join, 60)
         if life.exitcode == 0:

@@ -1,6 +1,5 @@
 """kill -9 at every point of a cleanup: the next process deletes the rest, whoever asked for it."""
 
-import multiprocessing
 import signal
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 import asyncpg
 
 from support.processes.killed_cleanup import clean_and_die
+from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import Service, running_service
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["stepwell.app"])
 _FILES = 3
 
 
@@ -23,7 +21,7 @@ async def test_a_cleanup_that_is_killed_at_any_point_is_continued_without_the_cl
             steps = [configured_step(str(number), files=1) for number in range(_FILES)]
             workflow = await service.until_ended((await service.create(*steps))["id"])
         paths = [path for step in workflow["steps"] for path in step["result"]["paths"]]
-        cleaner = _PROCESSES.Process(target=clean_and_die, args=(dsn, tmp_path, workflow["id"], points))
+        cleaner = WarmProcess(target=clean_and_die, args=(dsn, tmp_path, workflow["id"], points))
         cleaner.start()
         cleaner.join(60)
         if cleaner.exitcode == 0:

@@ -1,7 +1,6 @@
 """kill -9 at every point of parking: each wait ends once, each workflow goes on, and nothing is begun twice."""
 
 import asyncio
-import multiprocessing
 import signal
 from collections import Counter
 from pathlib import Path
@@ -9,11 +8,10 @@ from pathlib import Path
 import asyncpg
 
 from support.processes.killed_parking import park_and_die
+from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import running_service
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["stepwell.app"])
 _EVENTS = "SELECT type, step_id FROM events WHERE workflow_id = $1 AND type ~ '^step' ORDER BY id"
 
 
@@ -28,7 +26,7 @@ async def test_waits_end_once_and_workflows_go_on_whenever_their_process_is_kill
         assert (await service.verb(paused, "pause")).status_code == 200
     sql, deaths = await asyncpg.connect(dsn), 0
     while True:
-        life = _PROCESSES.Process(target=park_and_die, args=(dsn, tmp_path, deaths))
+        life = WarmProcess(target=park_and_die, args=(dsn, tmp_path, deaths))
         life.start()
         await asyncio.to_thread(life.join, 60)
         if life.exitcode == 0:

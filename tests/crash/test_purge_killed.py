@@ -6,7 +6,6 @@ What must hold after each death:
 """
 
 import asyncio
-import multiprocessing
 import signal
 from collections.abc import Callable
 from itertools import count
@@ -19,11 +18,10 @@ import pytest
 
 from support.database.rows_of import tables_with
 from support.processes.killed_purge import delete_and_die, expire_and_die
+from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, task_id_of
 from support.service.live_service import Service, running_service
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["stepwell.app"])
 _FILES = 3
 
 
@@ -44,7 +42,7 @@ async def test_a_deletion_that_is_killed_at_any_point_is_continued(
             workflow = await service.until_ended((await service.create(*steps, labels={"a": "b"}))["id"])
         paths = [path for step in workflow["steps"] for path in step["result"]["paths"]]
         await sql.execute("UPDATE workflows SET completed_at = now() - interval '2 days' WHERE status = 'COMPLETED'")
-        process = _PROCESSES.Process(target=purge, args=(dsn, tmp_path, workflow["id"], point))
+        process = WarmProcess(target=purge, args=(dsn, tmp_path, workflow["id"], point))
         process.start()
         process.join(60)
         if process.exitcode == 0:

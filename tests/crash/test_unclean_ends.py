@@ -1,7 +1,6 @@
 """A step that kills its process: it alone fails, and all other workflows complete."""
 
 import asyncio
-import multiprocessing
 import random
 import signal
 from pathlib import Path
@@ -11,11 +10,10 @@ import asyncpg
 
 from stepwell.domain.lifecycle.unclean_ends import CALM_S, DEATHS_ALONE, UNCLEAN_ENDS
 from support.processes.poisoned_service import live_poisoned
+from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, steps_are
 from support.service.live_service import running_service
 
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["stepwell.app"])
 _LIVES = 12
 
 
@@ -48,7 +46,7 @@ async def test_the_workflow_that_kills_its_process_fails_and_the_others_complete
     made = await _under_way(dsn, tmp_path, "poison", "a", "b", "c")
     deaths = 0
     for _ in range(_LIVES):
-        life = _PROCESSES.Process(target=live_poisoned, args=(dsn, tmp_path, 0.2))
+        life = WarmProcess(target=live_poisoned, args=(dsn, tmp_path, 0.2))
         life.start()
         await asyncio.to_thread(life.join, 60)
         if life.exitcode == 0:
@@ -64,12 +62,12 @@ async def test_the_workflow_that_kills_its_process_fails_and_the_others_complete
 async def test_thirty_kills_at_random_moments_fail_nobody(dsn: str, tmp_path: Path) -> None:
     made = await _under_way(dsn, tmp_path, "a", "b", "c")
     for _ in range(30):
-        life = _PROCESSES.Process(target=live_poisoned, args=(dsn, tmp_path, CALM_S))
+        life = WarmProcess(target=live_poisoned, args=(dsn, tmp_path, CALM_S))
         life.start()
         await asyncio.to_thread(life.join, random.uniform(0, 1.5))
         life.kill()
         await asyncio.to_thread(life.join)
-    life = _PROCESSES.Process(target=live_poisoned, args=(dsn, tmp_path, 0.2))
+    life = WarmProcess(target=live_poisoned, args=(dsn, tmp_path, 0.2))
     life.start()
     await asyncio.to_thread(life.join, 60)
     assert life.exitcode == 0

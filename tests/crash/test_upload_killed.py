@@ -1,7 +1,6 @@
 """kill -9 at every point of an upload and of its deletion: no file without a row, no row without a file, for ever."""
 
 import asyncio
-import multiprocessing
 import signal
 from pathlib import Path
 
@@ -9,11 +8,9 @@ import asyncpg
 
 from stepwell.artifacts.database_id import ID_FILE
 from support.processes.killed_upload import upload_and_die
+from support.processes.warm_process import WarmProcess
 from support.providers.scripted import eventually
 from support.service.live_service import running_service
-
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["stepwell.app"])
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -25,7 +22,7 @@ async def test_whatever_is_left_of_an_upload_is_whole_or_is_swept(dsn: str, tmp_
     sql = await asyncpg.connect(dsn)
     points = 0
     while True:
-        uploader = _PROCESSES.Process(target=upload_and_die, args=(dsn, tmp_path, points))
+        uploader = WarmProcess(target=upload_and_die, args=(dsn, tmp_path, points))
         uploader.start()
         uploader.join(60)
         if uploader.exitcode == 0:

@@ -1,18 +1,15 @@
 """The service in a process of its own, on a database of ours, quickly begun and quickly killed."""
 
 import asyncio
-import multiprocessing
 import socket
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import uvicorn
 
+from support.processes.warm_process import Pipe, WarmProcess
 from support.service.live_service import running_service
 
-# Everything is imported once, in the process that the others are forked from.
-_PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["stepwell.app", "uvicorn"])
 _START_S = 120.0
 
 
@@ -20,8 +17,8 @@ class Killable:
     """Listening on `port`. No other process may be alive on its database."""
 
     def __init__(self, dsn: str, folder: Path) -> None:
-        self._end, theirs = _PROCESSES.Pipe(duplex=False)
-        self._process = _PROCESSES.Process(target=_serve, args=(dsn, folder, theirs), daemon=True)
+        self._end, theirs = Pipe(duplex=False)
+        self._process = WarmProcess(target=_serve, args=(dsn, folder, theirs), daemon=True)
         self._process.start()
         theirs.close()
         assert self._end.poll(_START_S), "it hasn't started"

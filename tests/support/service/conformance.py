@@ -43,12 +43,12 @@ def conforming_client(app: Litestar, token: str | None = None, **headers: str) -
         transport=httpx.ASGITransport(app=cast("Any", app)),
         base_url="http://t.local",
         headers=headers,
-        event_hooks={"response": [_conformance().check]},
+        event_hooks={"response": [conformance().check]},
     )
 
 
 @cache
-def _conformance() -> "Conformance":
+def conformance() -> "Conformance":
     return Conformance(openapi_document())
 
 
