@@ -81,13 +81,19 @@ TABLES = ", ".join(sorted(metadata.tables.keys() - {"installation"}))
 async def create_database(dsn: str, template: str | None = None) -> str:
     """Make a database on the server of *dsn*, a copy of *template* (which nobody may be connected to); its name."""
     name = f"test_{uuid4().hex}"
-    await _execute(dsn, f"CREATE DATABASE {name}" + (f' TEMPLATE "{template}"' if template else ""))
+    copied = "" if template is None else f' TEMPLATE "{template}"'
+    async with connected(dsn) as connection:
+        # To copy files takes half of what it takes to log all pages. Before PostgreSQL 15, files are always copied.
+        if copied and connection.get_server_version().major >= 15:
+            copied += " STRATEGY FILE_COPY"
+        await connection.execute(f"CREATE DATABASE {name}{copied}")
     return name
 
 
 async def drop_database(dsn: str, name: str) -> None:
     """Drop it even while clients are connected. *dsn* names another database of the server."""
-    await _execute(dsn, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    async with connected(dsn) as connection:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
 @asynccontextmanager
@@ -112,11 +118,3 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 
 def postmaster_pid(root: Path) -> int:
     return int((root / "data" / "postmaster.pid").read_text().split()[0])
-
-
-async def _execute(dsn: str, statement: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
