@@ -33,7 +33,7 @@ from support.service.live_service import SECRET, token
 # Workflows for each fault. With eight faults, an older version, double deliveries and 8 more, these are 108 in each of
 # the two runs of CI.
 TRIALS = 26 if FULL else 10
-AWAY_S = 30  # the service gives up a call to the broker after 15 s
+AWAY_S = 30 if FULL else 20  # the service gives up a call to the broker after 15 s
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 END_S = 240.0
 WORK_S = 0.4
