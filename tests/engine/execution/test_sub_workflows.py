@@ -135,6 +135,22 @@ async def test_a_sub_workflow_that_fails_fails_its_step_and_resume_continues_it(
     assert [call.step_id for call in provider.calls] == ["a", "b", "b"]
 
 
+async def test_resume_begins_a_new_sub_workflow_in_place_of_one_that_somebody_cancelled(
+    service: Service, provider: ScriptedProvider
+) -> None:
+    provider.plan("a", Hang(), Succeed({"n": 1}))
+    created = await service.create(runs(scripted_step("a")))
+    child = await child_of(service, created)
+    await provider.until_called("a")
+    await service.verb(child, "cancel")
+    failed = await service.until_ended(created["id"])
+    assert (failed["status"], failed["error_message"][-13:]) == ("FAILED", "was CANCELLED")
+    await service.verb(created["id"], "resume")
+    ended = await service.until(created["id"], lambda workflow: workflow["status"] == "COMPLETED")
+    result = step_of(ended, "sub")["result"]
+    assert (result["workflow_id"] == child, result["results"]) == (False, {"a": {"n": 1}})
+
+
 async def test_a_look_at_a_sub_workflow_before_it_is_resumed_ends_nothing(
     memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider
 ) -> None:

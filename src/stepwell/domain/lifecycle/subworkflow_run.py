@@ -25,6 +25,7 @@ from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.effects import PauseOrResumeChild
 from stepwell.domain.lifecycle.inputs import (
     Admitted,
+    AttemptFailed,
     ChildFollowed,
     FlowInput,
     FollowUpEnded,
@@ -120,6 +121,13 @@ class SubworkflowRun(ItemRun):
     def _run_again(self, decision: Decision, step: StepState, task: Task, result: bytes | None, now: datetime) -> None:
         step.flow = replace(step.flow or NO_FLOW, child=None, child_since=None)
         super()._run_again(decision, step, task, result, now)
+
+    def _failed(self, decision: Decision, input_: AttemptFailed, now: datetime) -> None:
+        task = self._tracker.running.get(input_.position)
+        if input_.child_lost and task is not None and task.id == input_.task_id:
+            step = self.units[input_.position]
+            step.flow = replace(step.flow or NO_FLOW, child=None, child_since=None)
+        super()._failed(decision, input_, now)
 
     def _close_task(self, position: int, task_id: UUID, status: TaskStatus, now: datetime) -> Task | None:
         task = super()._close_task(position, task_id, status, now)

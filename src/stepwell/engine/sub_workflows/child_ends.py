@@ -32,7 +32,7 @@ class ChildEnds:
     ) -> Succeeded | AttemptFailed | None:
         """Return the end of the attempt whose sub-workflow has ended; None if that has changed meanwhile."""
         if status is WorkflowStatus.CANCELLED:
-            return failure(task, f"the sub-workflow {child_id} was CANCELLED")
+            return failure(task, f"the sub-workflow {child_id} was CANCELLED", child_lost=True)
         record = await self._children.record(child_id)
         if record is None or record.state.status is not status:
             return None
@@ -57,9 +57,11 @@ class ChildEnds:
         return json.encode(whole)
 
 
-def failure(task: Task, error: str) -> AttemptFailed:
+def failure(task: Task, error: str, *, child_lost: bool = False) -> AttemptFailed:
     """Return the failure of an attempt, which isn't retried."""
-    return AttemptFailed(task.position, task.id, error, retryable=False, provider_fault=False, jitter=0.0)
+    return AttemptFailed(
+        task.position, task.id, error, retryable=False, provider_fault=False, jitter=0.0, child_lost=child_lost
+    )
 
 
 def _too_large(child_id: UUID) -> str:

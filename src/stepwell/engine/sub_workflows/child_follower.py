@@ -194,7 +194,7 @@ class ChildFollower(WorkflowListener):
     ) -> ChildFollowed | Succeeded | AttemptFailed | None:
         """Return the input that a check leads to; None if the check must be repeated."""
         if status is None:
-            return failure(task, f"the sub-workflow {child_id} was deleted")
+            return failure(task, f"the sub-workflow {child_id} was deleted", child_lost=True)
         if status in TERMINAL_STATUSES:
             return await self._ends.read(parent, task, child_id, status)
         if check.paused is None or check.paused is (status is WorkflowStatus.PAUSED):
