@@ -32,6 +32,7 @@ from stepwell.engine.sub_workflows.child_inserter import ChildInserter
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_tables import WorkflowRow
+from stepwell.testing.memory_workflow_store import MemoryWorkflowStore
 from support.database.failing_store import AFTER, nothing_left, scheduler_of, use_failing_store
 from support.providers.scripted import (
     Fail,
@@ -167,6 +168,38 @@ async def test_a_look_at_a_sub_workflow_before_it_is_resumed_ends_nothing(
                 listener.resubscribed()
         ended = await service.until_ended(created["id"])
         assert ended["status"] == "COMPLETED", ended["errors"]
+
+
+async def test_a_look_at_a_sub_workflow_while_it_is_stored_ends_nothing(
+    memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look reads that there is none, and the parent knows of the sub-workflow before it hears of that."""
+    insert, read, may_insert = MemoryWorkflowStore.insert_child, MemoryWorkflowStore.child_statuses, asyncio.Event()
+
+    async def insert_child(*args: Any) -> Any:
+        await may_insert.wait()
+        return await insert(*args)
+
+    async def child_statuses(*args: Any) -> Any:
+        found = await read(*args)
+        if not may_insert.is_set():
+            may_insert.set()
+            await child_of(service, created)
+        return found
+
+    monkeypatch.setattr(MemoryWorkflowStore, "insert_child", insert_child)
+    monkeypatch.setattr(MemoryWorkflowStore, "child_statuses", child_statuses)
+    async with serving(memory, tmp_path, provider, exclusive=False) as service:
+        created = await service.create(runs(scripted_step("a")))
+        await eventually(lambda: bool(memory.tables.command_listeners), "the service hears messages")
+        (listener,) = memory.tables.command_listeners.values()
+        async with asyncio.timeout(60):
+            while not may_insert.is_set():
+                listener.resubscribed()
+                await asyncio.sleep(0)
+        ended = await service.until_ended(created["id"])
+        assert ended["status"] == "COMPLETED", ended["errors"]
+    assert len(memory.tables.workflows) == 2
 
 
 @pytest.mark.parametrize("is_parked", [False, True])

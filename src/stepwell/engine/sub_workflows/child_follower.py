@@ -137,11 +137,15 @@ class ChildFollower(WorkflowListener):
     async def _read_page(self, parent: ActiveWorkflow, followed: _FollowedChildren) -> _Page:
         """Take the next checks from `to_do`, and read the statuses that they need.
 
-        Open sub-workflows that need no check are read as well: with all of them, all ends are known.
+        Open sub-workflows that need no check are read as well: with all of them, all ends are known. One that isn't
+        stored yet has no status, but isn't deleted, so that its check is left out.
         """
-        checks = {child_id: followed.to_do.pop(child_id) for child_id in list(followed.to_do)[:_PAGE]}
-        child_ids = list(dict.fromkeys([*checks, *followed.open]))[:_PAGE]
+        taken = {child_id: followed.to_do.pop(child_id) for child_id in list(followed.to_do)[:_PAGE]}
+        existing = {child_id for child_id, check in taken.items() if _is_stored(parent, check)}  # before the read
+        child_ids = list(dict.fromkeys([*taken, *followed.open]))[:_PAGE]
         read = await self._children.statuses_below(parent.workflow_id, child_ids)
+        existing |= read.statuses.keys()
+        checks = {child_id: check for child_id, check in taken.items() if child_id in existing}
         # The sub-workflow of an attempt that runs here may not be open yet.
         has_all = not parent.attempts and followed.open.keys() <= set(child_ids)
         return _Page(checks, read.statuses, read.ends, has_all)
@@ -207,3 +211,9 @@ class ChildFollower(WorkflowListener):
             return ChildFollowed(task.position, task.id, paused=False)
         await self._children.resume(child_id)
         return None
+
+
+def _is_stored(parent: ActiveWorkflow, check: ChildCheck) -> bool:
+    """Return whether the parent knows that the sub-workflow has been stored."""
+    task = parent.run.open_task(check.position)
+    return task is None or task.id != check.task_id or task.phase is TaskPhase.SUBMITTED
