@@ -9,7 +9,7 @@ from msgspec import json
 from stepwell.contract.enums import ProviderType, StepStatus, TaskStatus
 from stepwell.contract.tasks import Output
 from stepwell.domain.feature_level import BASE_LEVEL, EXPRESSIONS_LEVEL
-from stepwell.domain.lifecycle.inputs import AttemptFailed, Sending, Submitted, Succeeded
+from stepwell.domain.lifecycle.inputs import AttemptFailed, SeedResolved, Sending, Submitted, Succeeded
 from stepwell.domain.model import Sent, StepState
 from stepwell.domain.records import NO_INPUTS, LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
@@ -45,6 +45,14 @@ async def test_a_load_brings_back_all_but_the_results(stored: Stored) -> None:
     assert [step.plan for step in loaded.steps] == list(handle.run.plans)
     assert [step.definition for step in loaded.steps] == [handle.definition(0), handle.definition(1)]
     assert loaded.open_tasks == [handle.run.open_task(1)]
+
+
+async def test_a_task_has_the_seed_of_its_inputs(stored: Stored) -> None:
+    handle, task_id = await stored.make(), uuid4()
+    await stored.write(handle, admitted(0, task_id))
+    await stored.write(handle, SeedResolved(0, task_id, 41), Sending(0, task_id, Sent("u", "m", stored.clock.now())))
+    (task,) = (await load(stored, handle)).open_tasks
+    assert task.seed == 41
 
 
 async def test_a_load_brings_back_what_expressions_read_and_only_if_there_are_some(stored: Stored) -> None:

@@ -138,7 +138,7 @@ STEP_COLUMNS: Final = tuple(name for name, _ in (*STEP_STATE, FLOW))
 TASK_COLUMNS: Final = tuple(name for name, _ in _ITEM_TASK)
 
 
-_MUTABLE_TASK = _TASK[7:]
+_MUTABLE_TASK = (("seed", "int8"), *_TASK[7:])
 _PLAIN_TYPES: Final = ("checkpoint_workflow", "checkpoint_step_2", "checkpoint_task_2")
 _FLOW_TYPES: Final = ("checkpoint_workflow_3", "checkpoint_step_3", "checkpoint_task_3")
 
