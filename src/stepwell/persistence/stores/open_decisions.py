@@ -26,7 +26,7 @@ async def read_decisions(
     place = tuple_(waits.c.since, waits.c.workflow_id, waits.c.position)
     statement = _decisions(scope).order_by(*place.clauses).limit(query.limit)
     if query.workflow_id is not None:
-        family = _family(query.workflow_id)
+        family = _family(scope, query.workflow_id)
         statement = statement.join(family, family.c.id == waits.c.workflow_id)
     if (after := query.after) is not None:
         statement = statement.where(place > tuple_(*(literal(value) for value in after)))
@@ -56,9 +56,12 @@ def _decisions(scope: TenantScope) -> Select[Any]:
     return statement.where(func.coalesce(waits.c.tenant, literal_column("''")) == (scope.tenant or ""))
 
 
-def _family(workflow_id: UUID) -> CTE:
-    """Return the ids of the workflow and its sub-workflows in all depths."""
-    family = select(workflows.c.id).where(workflows.c.id == workflow_id).cte("family", recursive=True)
+def _family(scope: TenantScope, workflow_id: UUID) -> CTE:
+    """Return the ids of the workflow and its sub-workflows in all depths; none if it isn't in *scope*."""
+    root = select(workflows.c.id).where(workflows.c.id == workflow_id)
+    if not scope.every:
+        root = root.where(workflows.c.tenant.is_not_distinct_from(scope.tenant))
+    family = root.cte("family", recursive=True)
     child = workflows.alias("child")
     return family.union_all(select(child.c.id).join(family, child.c.parent_id == family.c.id))
 

@@ -39,9 +39,9 @@ SELECT EXISTS (SELECT FROM family WHERE {_FOLLOWED_UP.format("family.id")})
 # `child_statements`.
 REQUEST: Final = f"""
 WITH RECURSIVE family AS (
-    SELECT w.id, w.tenant, w.deleted_at FROM workflows AS w WHERE w.id = $2 AND w.deleted_at IS NOT NULL
+    SELECT w.id, w.tenant, w.deleted_at, w.depth FROM workflows AS w WHERE w.id = $2 AND w.deleted_at IS NOT NULL
     UNION ALL
-    SELECT c.id, c.tenant, c.deleted_at FROM family JOIN workflows AS c ON c.parent_id = family.id
+    SELECT c.id, c.tenant, c.deleted_at, c.depth FROM family JOIN workflows AS c ON c.parent_id = family.id
     WHERE c.owner IS NULL AND c.status IN ({_ENDED})
 ), to_delete AS MATERIALIZED (
     SELECT c.id FROM workflows AS c
@@ -55,6 +55,7 @@ WITH RECURSIVE family AS (
     INSERT INTO cleanups AS c (workflow_id, lane, owner, next_at, purge, purged_by)
     SELECT w.id, coalesce(w.tenant, ''), $1, clock_timestamp(), true, $3
     FROM family AS w WHERE w.deleted_at IS NOT NULL OR w.id IN (SELECT id FROM deleted)
+    ORDER BY w.depth DESC, w.id
     ON CONFLICT (workflow_id) DO UPDATE SET
         purge = true, purged_by = coalesce(c.purged_by, excluded.purged_by),
         next_at = least(c.next_at, excluded.next_at),
