@@ -74,7 +74,7 @@ async def test_choices_that_are_pictures_are_shown_on_their_buttons(user: User) 
                 await expect(button).to_be_in_viewport(ratio=1)
         if place == "drawer":
             reason = page.get_by_role("region", name="Why it waits")
-            await expect(reason).to_contain_text("for a decision: one of 3 files.")
+            await expect(reason).to_contain_text("Waits for a choice between 3 files.")
         else:  # the drawer shows all inputs
             await expect(page.get_by_role("main").get_by_text("media/")).to_have_count(0)
         await keep_screenshots(page, f"decision-pictures-{place}")

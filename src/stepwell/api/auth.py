@@ -265,7 +265,10 @@ class AccessControl:
 
 
 def _actor(subject: str) -> str:
-    """Return the name of a token's holder in events and results. Stepwell's own actors are none of them."""
+    """Return the actor that events and results show for a token.
+
+    `link` and `stepwell` get a prefix, because Stepwell itself acts under these names.
+    """
     return f"sub:{subject}" if subject in (SERVICE, LINK_ACTOR) else subject
 
 

@@ -115,8 +115,8 @@ class ForEach(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     on_item_failure: Annotated[
         OnItemFailure,
         Meta(
-            description="fail (default): the step fails with an item. collect: it completes, with null as the result "
-            "of an item that failed"
+            description="fail (default): if an item fails, the step fails. collect: it completes, with null as the "
+            "result of an item that failed"
         ),
     ] = OnItemFailure.FAIL
 

@@ -237,7 +237,7 @@ EVENT_MEANINGS: Final[Mapping[EventType, str]] = {
     EventType.STEP_RETRYING: "An attempt has failed, and another one follows",
     EventType.STEP_DIVERTED: "The circuit breaker of the model is open, and the fallback provider runs the step",
     EventType.STEP_REPEATING: "A run of the step has ended, and another one follows",
-    EventType.STEP_WAITING: "The step waits for a decision, a signal or a time",
+    EventType.STEP_WAITING: "The step waits for a decision, a signal, a time or a sub-workflow",
     EventType.STEP_COMPLETED: "The step has a result",
     EventType.STEP_FAILED: "The step has failed for good",
     EventType.STEP_SKIPPED: "The step doesn't run: its condition isn't true, or its dependencies ended otherwise",

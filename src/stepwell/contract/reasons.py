@@ -207,8 +207,8 @@ class EvaluatesExpressions(Reason, tag="evaluating_expressions", frozen=True, kw
 
 
 class WaitsForItems(Reason, tag="waits_for_items", frozen=True, kw_only=True):
-    """The items of the step run: so many are `pending`, `running`, `completed` and `failed`. `reasons` counts those
-    that run or wait for a slot, by the code of their own reason; `detail` has the reason of the first of them.
+    """The items of the step run: so many are `pending`, `running`, `completed` and `failed`. `reasons` counts the
+    running and the queued ones, by the code of their own reason; `detail` has the reason of the first of them.
     """
 
     total: int

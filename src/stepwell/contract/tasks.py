@@ -32,7 +32,7 @@ class TaskPublic(Struct, kw_only=True):
     phase: TaskPhase
     seed: Annotated[
         int | None,
-        Meta(description="The one in its inputs, else the one that Stepwell has drawn; null without a provider"),
+        Meta(description="The seed of the attempt: that of its inputs, else a random one; null without a provider"),
     ]
     remote_id: str | None
     outcome_unknown: bool

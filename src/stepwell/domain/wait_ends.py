@@ -21,7 +21,7 @@ class _Result(Struct):
 
 LINK_ACTOR: Final = "link"  # decides by a decision link
 _read_result = json.Decoder(_Result).decode
-# These stand in place of a name. A signal that the time has ended comes from nobody.
+# Deciders that aren't users. `by` is None if the time of a SIGNAL was up.
 _DECIDERS = {LINK_ACTOR: "somebody with the decision link", None: "stepwell, because the time was up,"}
 
 

@@ -1,4 +1,4 @@
-"""Waits for the database while it is away."""
+"""Repeats calls that raise `Unavailable`."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -13,7 +13,7 @@ OUTAGE_RETRY_S: Final = 0.5  # between two tries
 
 
 async def until_available(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat *call* while the database is away."""
+    """Repeat *call* until it doesn't raise `Unavailable`: the database is back, or a worker process is free."""
     while True:
         try:
             return await call()

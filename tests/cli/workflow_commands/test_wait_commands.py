@@ -55,7 +55,7 @@ def test_a_parent_shows_the_sub_workflows_of_its_items_and_what_they_wait_for(sh
     parent = shell("show", "@last", "--json").json["id"]
     until(lambda: "ask" in shell("decisions", parent).out, 60, lambda: "no step of the sub-workflow waits")
     child = shell("decisions", parent, "--json").json["workflow_id"]
-    assert f"runs the workflow {child}" in shell("items", parent, "sub").out
+    assert f"waits for the sub-workflow {child}" in shell("items", parent, "sub").out
     assert shell("decide", child[-8:], "ask", "approve").out == "ask COMPLETED\n"
     until(lambda: "COMPLETED" in shell("show", parent).out, 60, lambda: "the parent hasn't ended")
     assert shell("decisions", parent).out == "No step waits for a decision.\n"

@@ -81,7 +81,7 @@ def test_the_items_of_a_step_are_counted_with_the_reasons_of_those_that_are_unde
     assert counts == (6, 2, 2, 1, 1)
     assert reason.reasons == {"retry": 1, "remote_job": 1, "waits_for_slot": 1}
     assert reason.detail == (
-        "Of 6 items, 1 completed and 1 failed. 2 run, 1 wait for a slot, and 1 aren't started yet. "
+        "Of 6 items: 1 completed, 1 failed, 2 running, 1 queued, 1 not started. "
         "Item 2: Attempt 1 of 4 at CUSTOM starts at 2026-01-01T00:00:09Z."
     )
 
@@ -90,7 +90,7 @@ def test_a_step_that_an_item_has_failed_starts_no_further_item() -> None:
     items = [item(0, StepStatus.FAILED), item(1, StepStatus.RUNNING), item(2, StepStatus.PENDING)]
     stops = structs.replace(PLAN, flow=FlowPlan(for_each=ForEachPlan(collect=False)))
     stopped = reason_of(StepStatus.RUNNING, items, task(1), plan=stops)
-    assert "1 aren't started yet. No further item starts, because one has failed. Item 1: " in stopped.detail
+    assert "1 not started. No further item starts, because one has failed. Item 1: " in stopped.detail
     assert "No further item" not in reason_of(StepStatus.RUNNING, items, task(1)).detail
 
 

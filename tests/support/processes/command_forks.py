@@ -31,7 +31,7 @@ from typing import NoReturn
 _REQUEST_BYTES = 1 << 17
 _STREAMS = 3
 _NUMBER_BYTES = 12
-_BROKEN = 70
+_CRASHED = 70  # the exit code of a command that raises
 
 
 @dataclass
@@ -153,7 +153,7 @@ def _run(streams: list[int], arguments: list[str], env: dict[str, str], cwd: str
     except BaseException:  # noqa: BLE001 - it must not go on as the process that forks
         traceback.print_exc()
     finally:
-        os._exit(_BROKEN)
+        os._exit(_CRASHED)
 
 
 def _import_commands() -> None:

@@ -210,8 +210,8 @@ class _Steps:
         stops = failed and for_each is not None and not for_each.collect
         ends = " No further item starts, because one has failed." if stops else ""
         return WaitsForItems(
-            detail=f"Of {len(items):,} items, {completed:,} completed and {failed:,} failed. {running:,} run, "
-            f"{waiting:,} wait for a slot, and {pending - waiting:,} aren't started yet.{ends}{first}",
+            detail=f"Of {len(items):,} items: {completed:,} completed, {failed:,} failed, {running:,} running, "
+            f"{waiting:,} queued, {pending - waiting:,} not started.{ends}{first}",
             total=len(items),
             pending=pending,
             running=running,
@@ -283,8 +283,8 @@ class _Steps:
     def _of_attempt(self, step: StepRecord, task: Task) -> StepReason:
         snapshot, flow = self._snapshot, step.state.flow
         if flow is not None and flow.child is not None and flow.child_since is not None:
-            began = _time(flow.child_since)
-            detail = f"Waits for the sub-workflow {flow.child}, which began at {began}. Explain that one for more."
+            since = _time(flow.child_since)
+            detail = f"Has waited for the sub-workflow {flow.child} since {since}. Explain that workflow to see more."
             return RunsWorkflow(detail=detail, workflow_id=flow.child, since=flow.child_since)
         observation = snapshot.observations.get(task.id)
         if observation is not None and observation.waits_for_memory:
@@ -313,11 +313,11 @@ def _waits_outside(step: StepRecord, wait: Wait) -> StepReason:
     if wait.kind is WaitKind.DECISION:
         choices = list(wait.choices)
         files = [choice for choice in choices if parse_artifact_path(choice)]
-        shown = f"one of {len(files)} files" if files == choices else _listed(choices)
-        detail = f"Waits for a decision: {shown}. {times}"
+        shown = f"a choice between {len(files)} files" if files == choices else f"a decision: {_listed(choices)}"
+        detail = f"Waits for {shown}. {times}"
         return WaitsForDecision(detail=detail, since=wait.since, until=wait.until, choices=choices)
     if wait.kind is WaitKind.DELAY:
-        return IsDelayed(detail=f"Waits for a time. {times}", since=wait.since, until=wait.until)
+        return IsDelayed(detail=f"This is a delay. {times}", since=wait.since, until=wait.until)
     name = (step.plan.flow.signal if step.plan.flow is not None else None) or step.plan.step_id
     detail = f"Waits for the signal '{name}'. {times}"
     return WaitsForSignal(detail=detail, name=name, since=wait.since, until=wait.until)

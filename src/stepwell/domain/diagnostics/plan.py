@@ -41,7 +41,10 @@ class Chain(NamedTuple):
 
 
 class _Forecasts(NamedTuple):
-    """The forecasts of all steps, as `build_plan` has them: by position, or by the positions where they are known."""
+    """The forecasts of all steps by their positions, and the price list.
+
+    `calls` has each position; the mappings have those whose value is known.
+    """
 
     calls: Sequence[PlannedCall]
     fallbacks: Mapping[int, PlannedCall]

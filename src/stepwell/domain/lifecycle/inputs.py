@@ -95,7 +95,7 @@ class Diverted(Struct, frozen=True):
 
 
 class SeedResolved(Struct, frozen=True):
-    """The inputs of the attempt have a seed, so that the drawn one isn't used."""
+    """The inputs of the attempt have a seed of their own, which replaces the random one in the task."""
 
     position: int
     task_id: UUID

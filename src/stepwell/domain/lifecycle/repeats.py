@@ -25,7 +25,9 @@ class RunEnd(NamedTuple):
 def end_of_run(plan: RepeatPlan, flow: FlowState, verdict: RunVerdict, size: int) -> RunEnd:
     """Return the consequences of a run whose result has so many bytes. *flow* is the state before the run has ended.
 
-    The last result counts if it is good enough, otherwise the best one. The first of equally good ones stays.
+    A result that is good enough counts. Otherwise the best one counts, or the last one without `best`. Of equally good
+    ones the first counts.
+
     """
     repeats = not verdict.done and flow.run + 1 < plan.max
     after = replace(flow, run=flow.run + 1)

@@ -37,7 +37,7 @@ def decidable_wait(status: StepStatus, wait: Wait | None, decide: Decide, now: d
     if wait.kind is not WaitKind.DECISION:
         raise NotWaiting(f"The step waits for a {wait.kind}, and not for a decision.")
     if decide.wait_id not in (None, wait.id):
-        raise NotWaiting("The step waits for another decision by now.")
+        raise NotWaiting("The step now waits for another decision.")
     if is_over(wait, now):
         raise NotWaiting("The time for the decision has passed.")
     if decide.choice not in wait.choices:

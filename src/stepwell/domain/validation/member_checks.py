@@ -199,7 +199,7 @@ class MemberChecks:
     def _warn_of_keys(self, config: Mapping[str, Any], loc: Loc) -> None:
         for place in keys_with_opening(config):
             written = (printable_key(part) if isinstance(part, str) else part for part in place)
-            self._warn((*loc, *written), "This stays literal: a key is no expression, only a value is", _LITERAL)
+            self._warn((*loc, *written), "This key stays literal: only values can contain expressions", _LITERAL)
 
     def _warn(self, loc: Loc, message: str, type_: str) -> None:
         if len(self._warnings) < MAX_WARNINGS:

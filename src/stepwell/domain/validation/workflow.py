@@ -113,7 +113,10 @@ def validate_workflow(
 
 
 class _Context(NamedTuple):
-    """The context of a definition that is validated. `expressions` are those of its sub-workflows, too."""
+    """The values that all rules of one definition share.
+
+    Its sub-workflows share `expressions`. `depth` is 0 for the body of the request.
+    """
 
     catalog: ProviderCatalog
     expressions: Expressions
@@ -125,7 +128,7 @@ class _Context(NamedTuple):
 def _validated(
     context: _Context, body: Any, step_inputs: frozenset[str] = frozenset(), *, definition_bytes: int = 0
 ) -> ValidatedWorkflow:
-    """Return the workflow that *body* defines. A step gives *step_inputs* to it if it is a sub-workflow."""
+    """Return the workflow that *body* defines. *step_inputs*: those that the step of a sub-workflow passes to it."""
     catalog, handling = context.catalog, context.handling
     try:
         request = _convert(CreateWorkflow, body, handling)

@@ -64,7 +64,7 @@ class WorkerTurns(Protocol):
 
 
 class FileAccess(Struct, frozen=True):
-    """The ways to the files of attempts: the artifact store, inputs, signed URLs, and outputs at providers."""
+    """The services by which attempts read and write files: the artifact store, inputs, signed URLs, and downloads."""
 
     artifacts: Artifacts
     inputs: InputFetcher

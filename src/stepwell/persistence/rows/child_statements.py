@@ -10,12 +10,12 @@ What must hold:
   and makes the parent due at once if there are more. Both statements update the parent's row, so one waits for the
   other, and PostgreSQL then computes the new values from the newest version of the row. It wouldn't read the rows of
   sub-workflows again, so the counter has to be in the row of the parent.
-- No two statements wait for each other. For this, each statement locks workflows in one order: the deepest first, and
-  those of one depth by their ids. A checkpoint has workflows of one depth only, in the order of their ids, and then
+- No two statements wait for each other. For this, all statements lock workflows in the same order: the deepest first,
+  and those of one depth by their ids. A checkpoint has workflows of one depth only, in the order of their ids, and then
   their parent. So the ends of sub-workflows are written by statements of their own, each for one parent. PostgreSQL
   locks in the order of the rows, because `connections.database` allows no other join than a nested loop.
   `engine_statements.INSERT_CHILD` locks the parent and then the root; nobody else can lock the new sub-workflow.
-  All other statements sort, and lock before they write. Those that skip locked rows wait for nobody.
+  All other statements sort the workflows, and lock them before they write. Those that skip locked rows wait for nobody.
 """
 
 from typing import Final

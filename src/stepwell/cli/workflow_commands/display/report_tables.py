@@ -87,7 +87,7 @@ def _about_item(item: ItemPublic) -> Text:
     if item.error_message:
         return plain(item.error_message, "red")
     if item.waiting_for is not None:
-        return plain(f"runs the workflow {item.waiting_for.workflow_id}")
+        return plain(f"waits for the sub-workflow {item.waiting_for.workflow_id}")
     return line_text("" if item.result is None else _short(item.result))
 
 

@@ -47,7 +47,7 @@ export function filesOf(result) {
 }
 
 /** A small picture of what a step's result contains: an image, the first frame of a video, or an icon of its kind.
- *  *alt* names it. *widths*: of an image's previews, for screens of one pixel and of more. Another file gets another element: one
+ *  *alt* names it. *widths*: of an image's previews, for screens of normal and of high density. Another file gets another element: one
  *  that was hidden as broken stays hidden. */
 export function thumbnail(result, alt, widths = [64, 256]) {
   const [path] = filesOf(result);

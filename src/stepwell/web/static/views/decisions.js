@@ -55,7 +55,7 @@ class DecisionsView {
         ${this.decisions === null ? (this.error ? nothing : loading()) : this.decisions.length
           ? repeat(this.decisions, keyOf, (each) => this.card(each))
           : emptyState("Nothing waits for a decision.", html`<p>A step of the type APPROVAL is shown here while it waits for somebody to decide.</p>`)}
-        ${this.hasMore ? html`<p class="dim">There are more decisions. They are shown once some of these are made.</p>` : nothing}
+        ${this.hasMore ? html`<p class="dim">There are more decisions than are shown. The others follow when some of these are made.</p>` : nothing}
       </div>`, this.element);
   }
 

@@ -76,7 +76,7 @@ function card(item, step) {
     ${item.retry_count ? html`<p class="dim small">${plural(item.retry_count, "retry", "retries")}</p>` : nothing}</li>`;
 }
 
-/** A value as a text: of an object, its members. */
+/** Return a value as a text of at most *most* characters. An object is a list of its members. */
 function shorten(value, most) {
   const plain = (each) => (typeof each === "string" ? each : JSON.stringify(each));
   const text = value && Object.getPrototypeOf(value) === Object.prototype

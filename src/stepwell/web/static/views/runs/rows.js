@@ -48,7 +48,7 @@ function row(run, { link, showTenants, onNavigate, stale }) {
   </tr>`;
 }
 
-/** Labels, and the tenant if the viewer sees several: a click on one filters by it. Of a sub-workflow, a link to the run that runs it. */
+/** Labels, and the tenant if the viewer sees several: a click on one filters by it. A sub-workflow also has a link to its parent run. */
 function marks(run, link, showTenants, onNavigate) {
   const labels = Object.entries(run.labels ?? {});
   const shown = labels.slice(0, MOST_LABELS).map(([key, value]) => {
@@ -64,7 +64,7 @@ function marks(run, link, showTenants, onNavigate) {
         title="Only runs of this tenant"><span class="truncate">tenant ${run.origin_tenant_id}</span></a>` : nothing;
   const { parent } = run;
   const part = parent ? html`<a class="chip" href=${`/ui/workflows/${parent.workflow_id}`}
-    title="The run of which this is a part"><span class="truncate">sub-workflow of ${parent.step_id}</span></a>` : nothing;
+    title="Open the parent run"><span class="truncate">sub-workflow of ${parent.step_id}</span></a>` : nothing;
   return labels.length || tenant !== nothing || parent ? html`<span class="chips">${part}${tenant}${shown}${rest}</span>` : nothing;
 }
 
