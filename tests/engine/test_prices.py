@@ -11,7 +11,7 @@ import pytest
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.setting_values import Prices
 from stepwell.testing import MemoryDatabase
-from support.database.failing_store import end_time_of
+from support.database.failing_store import expire_attempt
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.comfyui_graphs import CHECKPOINT
 from support.emulators.custom import CustomEmulator, CustomJob
@@ -287,7 +287,7 @@ async def test_a_step_has_the_provider_and_the_model_of_its_latest_attempt_and_t
         local = world.step("b", provider_config={"provider_type": "LOCAL"}, depends_on=["a"])
         created = await service.create(timed, local, passthrough_step("c"), config=AT_ONCE)
         await eventually(lambda: worker.count("poll") > 0, "it is polled")
-        end_time_of(service, created["id"])
+        expire_attempt(service, created["id"])
         workflow = await service.until_ended(created["id"])
         assert [[step[name] for name in ("provider", "model", "cost")] for step in workflow["steps"]] == [
             ["CUSTOM", "big", total((0.1, "USD"), unknown=1)],
@@ -405,7 +405,7 @@ async def test_a_timed_out_attempt_and_its_retry_are_both_paid_for(memory: Memor
         worker.costs = {("draw", 2): {"amount": 0.2, "currency": "USD"}}
         created = await service.create(world.step(config={"timeout_s": 60}), config=AT_ONCE)
         await eventually(lambda: worker.count("poll") > 0, "it is polled")
-        end_time_of(service, created["id"])
+        expire_attempt(service, created["id"])
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
         worker.slow = False
         assert (await task_after_receipt(service, created["id"], "finished_too_late"))["status"] == "FAILED"

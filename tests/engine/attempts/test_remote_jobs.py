@@ -13,7 +13,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.failing_store import end_time_of, nothing_left, scheduler_of
+from support.database.failing_store import expire_attempt, nothing_left, scheduler_of
 from support.emulators.base import Fault
 from support.providers.emulated import REMOTE, World, world_of
 from support.providers.scripted import eventually, passthrough_step
@@ -161,7 +161,7 @@ async def test_what_is_done_has_more_time_to_be_fetched_than_the_attempt_had(wor
     world.emulator.always("file", Fault.UNAVAILABLE)
     created = await remote.create(world.step(config={"timeout_s": 60}, max_retries=0))
     await eventually(lambda: world.emulator.count("file") > 0, "its file is asked for")
-    end_time_of(remote, created["id"])
+    expire_attempt(remote, created["id"])
     asked = world.emulator.count("file")
     await eventually(lambda: world.emulator.count("file") > asked + 1, "its file is asked for after that, too")
     world.emulator.always("file", None)
@@ -174,7 +174,7 @@ async def test_a_submit_that_outlives_its_attempt_is_looked_for_and_ended(world:
     world.emulator.plan("submit", Fault.HANG_AFTER)
     created = await remote.create(world.step(config={"timeout_s": 60}, max_retries=0))
     await eventually(lambda: len(world.emulator.ledger.jobs()) == 1, "it is taken")
-    end_time_of(remote, created["id"])
+    expire_attempt(remote, created["id"])
     await world.cut()
     workflow = await remote.until_ended(created["id"])
     assert (workflow["status"], world.emulator.count("submit")) == ("FAILED", 1)
@@ -302,7 +302,7 @@ async def test_a_job_whose_time_is_up_is_ended(world: World, remote: Service) ->
     world.hold()
     created = await remote.create(world.step(config={"timeout_s": 60}, max_retries=0))
     await eventually(lambda: world.emulator.count("poll") > 0, "it is asked about")
-    end_time_of(remote, created["id"])
+    expire_attempt(remote, created["id"])
     workflow = await remote.until_ended(created["id"])
     assert (workflow["status"], workflow["errors"]) == ("FAILED", ["draw: timed out after 60 s"])
     await receipt_of(remote, created["id"], "provider_cancelled")

@@ -10,7 +10,7 @@ import pytest
 
 from stepwell.contract.enums import ProviderType
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.failing_store import end_time_of, nothing_left
+from support.database.failing_store import expire_attempt, nothing_left
 from support.providers.scripted import (
     Crash,
     Fail,
@@ -224,7 +224,7 @@ async def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(memory: M
     async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a", config={"timeout_s": 60}), config=AT_ONCE)
         await provider.until_called("a")
-        end_time_of(service, created["id"])
+        expire_attempt(service, created["id"])
         workflow = await service.until_ended(created["id"])
         assert workflow["status"] == "COMPLETED"
         assert provider.ends("a") == ["cancelled", "succeeded"]

@@ -22,7 +22,7 @@ from stepwell.providers.google import vertex
 from stepwell.providers.google.vertex import VertexProvider
 from stepwell.providers.shared import result_storage
 from stepwell.testing import MemoryDatabase
-from support.database.failing_store import end_time_of
+from support.database.failing_store import expire_attempt
 from support.emulators.base import Call, Fault, Reply
 from support.providers.emulated import ANSWERING, World, provider_config, world_of
 from support.providers.scripted import eventually
@@ -118,7 +118,7 @@ async def test_a_question_whose_time_is_up_while_its_answer_is_lost_is_asked_aga
     async with running_service(memory, tmp_path / "data", provider_work_s=3, **world.settings) as service:
         created = await service.create(question, config=RETRY_AT_ONCE)
         await eventually(lambda: world.accepted() == [1], "it is taken")
-        end_time_of(service, created["id"])
+        expire_attempt(service, created["id"])
         workflow = await service.until_ended(created["id"])
         attempts = [(task["status"], task["outcome_unknown"]) for task in await service.tasks(created["id"])]
     assert workflow["status"] == "COMPLETED", workflow["errors"]
@@ -132,7 +132,7 @@ async def test_a_picture_whose_time_is_up_while_its_answer_is_lost_is_not_paid_a
     async with running_service(memory, tmp_path / "data", provider_work_s=3, **world.settings) as service:
         created = await service.create(world.step(config={"timeout_s": 60}), config=RETRY_AT_ONCE)
         await eventually(lambda: world.accepted() == [1], "it is taken")
-        end_time_of(service, created["id"])
+        expire_attempt(service, created["id"])
         workflow = await service.until_ended(created["id"])
         (task,) = await service.tasks(created["id"])
     assert (workflow["status"], task["outcome_unknown"], world.accepted()) == ("FAILED", True, [1])
@@ -150,7 +150,7 @@ async def test_a_picture_that_comes_after_its_time_is_kept(
         service = await stack.enter_async_context(running_service(memory, tmp_path / "data", **world.settings))
         created = await service.create(world.step(config={"timeout_s": 60}), config=RETRY_AT_ONCE)
         await eventually(lambda: world.accepted() == [1], "it is taken")
-        end_time_of(service, created["id"])
+        expire_attempt(service, created["id"])
         world.emulator.let_go()
         workflow = await service.until_ended(created["id"])
         assert workflow["status"] == "COMPLETED", workflow["errors"]
@@ -219,7 +219,7 @@ async def test_a_film_whose_time_is_up_and_that_cannot_be_ended_is_not_paid_for_
     attempts = 1 if world.kind is ProviderType.VERTEX else 4
     for number in range(1, attempts + 1):
         await eventually(lambda number=number: world.emulator.count("submit") == number, "it is asked for")  # type: ignore[misc]
-        end_time_of(remote, created["id"])
+        expire_attempt(remote, created["id"])
     await remote.until_ended(created["id"])
     assert len(await remote.tasks(created["id"])) == attempts
 

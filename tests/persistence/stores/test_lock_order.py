@@ -40,7 +40,7 @@ def claim_all(bench: Bench) -> Coroutine[Any, Any, Any]:
     return bench.workflow_store.claim(OTHER, [], bench.clock.now() + LATER, 9)
 
 
-async def both_behind(
+async def run_both_blocked(
     bench: Bench, locked: ActiveWorkflow, first: Coroutine[Any, Any, Any], second: Coroutine[Any, Any, Any]
 ) -> tuple[Any, Any]:
     """Run both statements, the second one while the first one waits for the row of *locked*. Return their results."""
@@ -62,7 +62,7 @@ async def test_a_claim_and_a_late_checkpoint_never_wait_for_each_other(bench: Be
     else:
         last = bench.decide(most, renamed()) if kind == "plain" else park(most, bench.clock.now() + LATER)
         batch = [last, bench.decide(least, renamed())]
-    claimed, lost = await both_behind(bench, between, claim_all(bench), bench.workflow_store.write(batch))
+    claimed, lost = await run_both_blocked(bench, between, claim_all(bench), bench.workflow_store.write(batch))
     assert {one.state.id for one in claimed} == {each.workflow_id for each in (parent, least, between, most)}
     assert lost == {least.workflow_id, most.workflow_id}
 
@@ -72,7 +72,7 @@ async def test_a_claim_and_workflows_that_are_handed_over_never_wait_for_each_ot
     child = await make_child(bench, parent)
     ids = [each.workflow_id for each in (parent, between, child)]
     handing_over = bench.workflow_store.hand_over(ME, ids)
-    _, claimed = await both_behind(bench, between, handing_over, claim_all(bench))
+    _, claimed = await run_both_blocked(bench, between, handing_over, claim_all(bench))
     assert claimed == []
     owners = await bench.sql.fetch("SELECT owner FROM workflows WHERE id = ANY($1)", ids)
     assert [row["owner"] for row in owners] == [NO_PROCESS] * 3
@@ -106,7 +106,7 @@ async def test_a_checkpoint_and_the_purge_of_a_family_never_wait_for_each_other(
     writing = bench.workflow_store.write([bench.decide(each, renamed()) for each in children])
     async with purges_of(bench) as purges:
         requesting = purges.request(ME, root.workflow_id, "alice")
-        assert await both_behind(bench, children[1], writing, requesting) == (set(), ME)
+        assert await run_both_blocked(bench, children[1], writing, requesting) == (set(), ME)
     assert await bench.sql.fetchval("SELECT count(*) FROM workflows WHERE deleted_at IS NOT NULL") == 4
 
 
@@ -121,7 +121,7 @@ async def test_a_checkpoint_and_the_deletion_of_rows_never_wait_for_each_other(b
         for seconds, each in enumerate(reversed(children) if falling else children):
             due = "UPDATE cleanups SET next_at = next_at + make_interval(secs => $2) WHERE workflow_id = $1"
             await bench.sql.execute(due, each.workflow_id, 60 * seconds)
-        written, deleted = await both_behind(
+        written, deleted = await run_both_blocked(
             bench, children[1], bench.workflow_store.write(batch), purges.delete_rows(ME, ids, 100)
         )
     assert written == set()

@@ -176,8 +176,8 @@ def scheduler_of(service: "Service") -> Scheduler:
     return service.app.components.engine.scheduler
 
 
-def end_time_of(service: "Service", workflow_id: str) -> None:
-    """Let the time of the workflow's only running attempt be up, if its step has a `timeout_s` of 60."""
+def expire_attempt(service: "Service", workflow_id: str) -> None:
+    """Let the workflow's only running attempt time out now. Its step has a `timeout_s` of 60."""
     attempts = scheduler_of(service).attempts_of(UUID(workflow_id)).values()
     (control,) = [each.control for each in attempts if each.slot is not None]
     assert control is not None

@@ -25,7 +25,10 @@ _ERROR_CAP = 2_000  # characters of a stored error
 
 
 def encoded_inputs(inputs: dict[str, Any]) -> bytes:
-    """Return the inputs as a result. Their sizes and depths were checked one by one."""
+    """Return the result of a step whose result is its *inputs*, and whose members were checked one by one.
+
+    Raises `AttemptError` if they are too large together.
+    """
     encoded = _encode(inputs)
     if len(encoded) > MAX_RESULT_BYTES:
         raise _too_large()
@@ -53,7 +56,7 @@ def _too_large() -> AttemptError:
     return AttemptError(message, retryable=False, provider_fault=False)
 
 
-def failed_by(error: BaseException, task: Task, plan: ResolvedStep, cost: Cost | None = None) -> AttemptFailed:
+def outcome_of_error(error: BaseException, task: Task, plan: ResolvedStep, cost: Cost | None = None) -> AttemptFailed:
     """Convert the error. *cost* is that of work which was done, but whose result can't be used."""
     if isinstance(error, AttemptError):
         error.cost = error.cost or cost

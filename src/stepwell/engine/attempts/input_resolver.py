@@ -19,9 +19,9 @@ from stepwell.engine.attempts.attempt_inputs import (
     final_inputs,
     resolved_inputs,
 )
+from stepwell.engine.attempts.attempt_resources import AttemptResources
 from stepwell.engine.attempts.deferred_transforms import TransformFinisher
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
-from stepwell.engine.attempts.open_attempt import OpenAttempt
 
 _NULL = b"null"
 
@@ -65,7 +65,7 @@ class InputResolver:
             return None
         return expressions, self._expressions.evaluate_here(definition.input_mappings, results, expressions)
 
-    async def resolve(self, attempt: OpenAttempt, work: PreparedAttempt) -> dict[str, Any]:
+    async def resolve(self, attempt: AttemptResources, work: PreparedAttempt) -> dict[str, Any]:
         """Return the inputs of the attempt. Raises `AttemptError`."""
         context, task, values = attempt.context, attempt.task, work.values
         definition = context.definition(task.position)
@@ -86,7 +86,7 @@ class InputResolver:
             put_input(inputs, transform.to_field, await finisher.finish(transform))
         return final_inputs(context, task.position, definition, inputs, decoded)
 
-    async def _evaluate_here(self, attempt: OpenAttempt, expressions: StepExpressions | None) -> list[Any] | None:
+    async def _evaluate_here(self, attempt: AttemptResources, expressions: StepExpressions | None) -> list[Any] | None:
         """Evaluate what reads large results. Return None if that is too heavy for the event loop now."""
         context, position = attempt.context, attempt.task.position
         results = context.results(position)
@@ -96,7 +96,7 @@ class InputResolver:
         await attempt.memory.take(sum(map(decoded_size, data)))
         return self._expressions.evaluate_here(context.definition(position).input_mappings, results, expressions)
 
-    async def _evaluate_elsewhere(self, attempt: OpenAttempt, expressions: StepExpressions | None) -> list[Any]:
+    async def _evaluate_elsewhere(self, attempt: AttemptResources, expressions: StepExpressions | None) -> list[Any]:
         """Evaluate expressions and mappings in a worker process. When the service stops, that ends at once.
 
         If no provider needs the values, those that only go into the result stay encoded.

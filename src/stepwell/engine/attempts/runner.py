@@ -38,12 +38,12 @@ from stepwell.engine.attempts.attempt_inputs import (
 )
 from stepwell.engine.attempts.attempt_io import BoundAttemptIO, FileAccess
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
-from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failed_by, failure
+from stepwell.engine.attempts.attempt_outcomes import encoded_inputs, encoded_result, failure, outcome_of_error
+from stepwell.engine.attempts.attempt_resources import AttemptResources
 from stepwell.engine.attempts.attempt_workers import AttemptWorkers
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.attempts.input_resolver import InputResolver, PreparedAttempt
 from stepwell.engine.attempts.job_cancellation import JobCanceller
-from stepwell.engine.attempts.open_attempt import OpenAttempt
 from stepwell.engine.attempts.remote_attempt import RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.run_verdicts import RunVerdicts
@@ -138,7 +138,7 @@ class AttemptRunner:
             inputs = final_inputs(context, task.position, definition, inputs, decoded)
             return Succeeded(task.position, task.id, encoded_inputs(inputs))
         except Exception as error:  # noqa: BLE001 - the outcome reports it
-            return failed_by(error, task, plan)
+            return outcome_of_error(error, task, plan)
 
     def works_here(self, provider: ProviderType | None) -> bool:
         """Return whether the provider works in this process: the registry decides that, and only the registry."""
@@ -168,7 +168,7 @@ class AttemptRunner:
         with self._room(context.tenant, task, control) as (memory, answers):
             workers = AttemptWorkers(self._local, context.tenant, (context.workflow_id, task.position), control)
             io = BoundAttemptIO(context.tenant, task, self._files, memory, workers)
-            outcome = await self._attempt(OpenAttempt(context, task, io, memory, answers, control), work)
+            outcome = await self._attempt(AttemptResources(context, task, io, memory, answers, control), work)
         stored = bool(io.stored) or answers.has_file or self._providers.on_workers(task.provider)
         return AttemptEnd(outcome, stored, answers.has_file)
 
@@ -202,7 +202,7 @@ class AttemptRunner:
         except ArtifactError:
             log.exception("artifact.discard_failed", action="discard", task_id=str(task.id))
 
-    async def _attempt(self, attempt: OpenAttempt, work: PreparedAttempt) -> Succeeded | AttemptFailed | None:
+    async def _attempt(self, attempt: AttemptResources, work: PreparedAttempt) -> Succeeded | AttemptFailed | None:
         context, task, memory, control = attempt.context, attempt.task, attempt.memory, attempt.control
         plan = context.resolved_step(task.position)
         encoded: bytes | None = None
@@ -227,7 +227,7 @@ class AttemptRunner:
                 raise
             if control.cancelled:
                 return None  # even if the provider has answered
-            return failed_by(error, task, plan, cost)
+            return outcome_of_error(error, task, plan, cost)
         if encoded is not None:
             return Succeeded(task.position, task.id, encoded, tuple(attempt.io.stored.values()), cost, verdict)
         if control.cancelled:
@@ -288,7 +288,7 @@ class AttemptRunner:
             raise
         return ended
 
-    async def _call(self, attempt: OpenAttempt, work: PreparedAttempt) -> Finished:
+    async def _call(self, attempt: AttemptResources, work: PreparedAttempt) -> Finished:
         context, task, control = attempt.context, attempt.task, attempt.control
         inputs: dict[str, Any] = {}
         if _needs_inputs(task):

@@ -32,20 +32,20 @@ class ChildEnds:
     ) -> Succeeded | AttemptFailed | None:
         """Return the end of the attempt whose sub-workflow has ended; None if that has changed meanwhile."""
         if status is WorkflowStatus.CANCELLED:
-            return failure(task, f"the sub-workflow {child_id} was CANCELLED", child_lost=True)
+            return child_failure(task, f"the sub-workflow {child_id} was CANCELLED", child_lost=True)
         record = await self._children.record(child_id)
         if record is None or record.state.status is not status:
             return None
         if status is WorkflowStatus.FAILED:
             why = "" if record.summary.error_message is None else f": {record.summary.error_message}"
-            return failure(task, f"the sub-workflow {child_id} has FAILED{why}")
+            return child_failure(task, f"the sub-workflow {child_id} has FAILED{why}")
         if (size := await self._children.size(child_id, _MAX_STORED_BYTES)) is None:
             return None
         if size > _MAX_STORED_BYTES:
-            return failure(task, _too_large(child_id))
+            return child_failure(task, _too_large(child_id))
         result = await self._result_of(record)
         if len(result) > MAX_RESULT_BYTES:
-            return failure(task, _too_large(child_id))
+            return child_failure(task, _too_large(child_id))
         return await self._completed(parent, task, result)
 
     async def _result_of(self, child: WorkflowRecord) -> bytes:
@@ -57,7 +57,7 @@ class ChildEnds:
         return json.encode(whole)
 
 
-def failure(task: Task, error: str, *, child_lost: bool = False) -> AttemptFailed:
+def child_failure(task: Task, error: str, *, child_lost: bool = False) -> AttemptFailed:
     """Return the failure of an attempt, which isn't retried."""
     return AttemptFailed(
         task.position, task.id, error, retryable=False, provider_fault=False, jitter=0.0, child_lost=child_lost

@@ -18,7 +18,7 @@ from stepwell.domain.model import Task
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.scheduler import Scheduler, WorkflowListener
 from stepwell.engine.execution.workflow_admission import WorkflowAdmission
-from stepwell.engine.sub_workflows.child_ends import ChildEnds, failure
+from stepwell.engine.sub_workflows.child_ends import ChildEnds, child_failure
 from stepwell.engine.sub_workflows.stored_children import StoredChildren
 
 log = structlog.get_logger()
@@ -191,14 +191,14 @@ class ChildFollower(WorkflowListener):
             return await self._input(parent, task, child_id, check, status)
         except Exception as error:
             log.exception("sub_workflow.check_crashed", action="check", workflow_id=str(child_id))
-            return replace(failure(task, f"internal error: {type(error).__name__}"), broken=True)
+            return replace(child_failure(task, f"internal error: {type(error).__name__}"), broken=True)
 
     async def _input(
         self, parent: ActiveWorkflow, task: Task, child_id: UUID, check: ChildCheck, status: WorkflowStatus | None
     ) -> ChildFollowed | Succeeded | AttemptFailed | None:
         """Return the input that a check leads to; None if the check must be repeated."""
         if status is None:
-            return failure(task, f"the sub-workflow {child_id} was deleted", child_lost=True)
+            return child_failure(task, f"the sub-workflow {child_id} was deleted", child_lost=True)
         if status in TERMINAL_STATUSES:
             return await self._ends.read(parent, task, child_id, status)
         if check.paused is None or check.paused is (status is WorkflowStatus.PAUSED):

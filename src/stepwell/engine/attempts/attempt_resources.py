@@ -1,4 +1,4 @@
-"""An attempt that runs, with all that it uses until it ends."""
+"""A running attempt with its resources."""
 
 from msgspec import Struct
 
@@ -10,8 +10,8 @@ from stepwell.engine.attempts.attempt_io import BoundAttemptIO
 from stepwell.engine.attempts.attempt_memory import AttemptMemory
 
 
-class OpenAttempt(Struct, frozen=True):
-    """An attempt that runs: its workflow (`context`), its task, and its own means."""
+class AttemptResources(Struct, frozen=True):
+    """A running attempt: its workflow (`context`), its task, and the resources that are its own."""
 
     context: AttemptContext
     task: Task
