@@ -42,6 +42,13 @@ tune_gc()
 settings.register_profile("stepwell", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("stepwell")
 
+_LONGEST_TESTS = Path(__file__).parent / "crash"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest tests first. At the end, a worker would be busy with them while the others have nothing to do."""
+    items.sort(key=lambda item: _LONGEST_TESTS not in item.path.parents)
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"samples of costly tests: TEST_DAY={DAY}")
