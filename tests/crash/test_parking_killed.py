@@ -33,7 +33,7 @@ async def test_waits_end_once_and_workflows_go_on_whenever_their_process_is_kill
             break
         assert life.exitcode == -signal.SIGKILL, deaths
         deaths += 1
-    assert deaths >= 8
+    assert deaths >= 5
     events = {each: [tuple(row) for row in await sql.fetch(_EVENTS, each)] for each in (running, paused)}
     statuses = await sql.fetch("SELECT id, status FROM workflows")
     assert await sql.fetchval("SELECT count(*) FROM steps WHERE flow IS NOT NULL") == 0
