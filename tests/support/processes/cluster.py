@@ -52,7 +52,11 @@ class Member:
     def client_for(self, bearer: str | None) -> httpx.AsyncClient:
         """Return a client with another token, or without one. The caller closes it."""
         headers = {} if bearer is None else {"Authorization": f"Bearer {bearer}"}
-        return httpx.AsyncClient(base_url=self.process.url, headers=headers, timeout=ANSWER_S, trust_env=False)
+        # The service closes a connection that is idle for 5 s, perhaps just when a request is sent on it.
+        limits = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=1)
+        return httpx.AsyncClient(
+            base_url=self.process.url, headers=headers, timeout=ANSWER_S, limits=limits, trust_env=False
+        )
 
     @property
     def alive(self) -> bool:
