@@ -34,9 +34,9 @@ WITH RECURSIVE family AS (
 SELECT EXISTS (SELECT FROM family WHERE {_FOLLOWED_UP.format("family.id")})
 """  # noqa: S608 - built from a constant
 
-# The sub-workflows of the workflow are deleted with it. One that somebody has resumed by itself is left. The epoch
-# changes, so that whoever has loaded one of them for a verb repeats the verb. The order of the locks is in
-# `child_statements`.
+# The sub-workflows of the workflow are deleted with it. One that somebody has resumed directly is left. The epoch
+# changes: a process that has loaded one of them for a verb can't store it then, and repeats the verb. The order of the
+# locks is in `child_statements`.
 REQUEST: Final = f"""
 WITH RECURSIVE family AS (
     SELECT w.id, w.tenant, w.deleted_at, w.depth FROM workflows AS w WHERE w.id = $2 AND w.deleted_at IS NOT NULL
