@@ -1,13 +1,12 @@
 """kill -9 at every point of an admission: each workflow completes once, and a tenant's start in their order."""
 
-import asyncio
 import signal
 from pathlib import Path
 
 import asyncpg
 
+from support.processes.forks import call_in_fork
 from support.processes.killed_admission import admit_and_die
-from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import running_service
 
@@ -34,12 +33,10 @@ async def test_workflows_that_wait_complete_once_and_in_their_order_whenever_the
     await sql.execute("UPDATE steps SET definition = replace(definition::text, 'true', 'false')::json")
     deaths = 0
     while True:
-        life = WarmProcess(target=admit_and_die, args=(dsn, tmp_path, len(_TENANTS), deaths))
-        life.start()
-        await asyncio.to_thread(life.join, 60)
-        if life.exitcode == 0:
+        code = await call_in_fork(admit_and_die, dsn, tmp_path, len(_TENANTS), deaths)
+        if code == 0:
             break
-        assert life.exitcode == -signal.SIGKILL, deaths
+        assert code == -signal.SIGKILL, deaths
         deaths += 1
     assert deaths >= 5
     in_order = [(tenant, each) for number, tenant in enumerate(_TENANTS) for each in created[number :: len(_TENANTS)]]

@@ -6,8 +6,8 @@ from typing import Any
 
 import asyncpg
 
+from support.processes.forks import call_in_fork
 from support.processes.killed_cleanup import clean_and_die
-from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import Service, running_service
 
@@ -21,12 +21,10 @@ async def test_a_cleanup_that_is_killed_at_any_point_is_continued_without_the_cl
             steps = [configured_step(str(number), files=1) for number in range(_FILES)]
             workflow = await service.until_ended((await service.create(*steps))["id"])
         paths = [path for step in workflow["steps"] for path in step["result"]["paths"]]
-        cleaner = WarmProcess(target=clean_and_die, args=(dsn, tmp_path, workflow["id"], points))
-        cleaner.start()
-        cleaner.join(60)
-        if cleaner.exitcode == 0:
+        code = await call_in_fork(clean_and_die, dsn, tmp_path, workflow["id"], points)
+        if code == 0:
             break
-        assert cleaner.exitcode == -signal.SIGKILL, points
+        assert code == -signal.SIGKILL, points
         async with running_service(dsn, tmp_path) as service:
             await _check(service, dsn, workflow["id"], paths)
         points += 1

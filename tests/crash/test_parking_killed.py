@@ -1,14 +1,13 @@
 """kill -9 at every point of parking: each wait ends once, each workflow goes on, and nothing is begun twice."""
 
-import asyncio
 import signal
 from collections import Counter
 from pathlib import Path
 
 import asyncpg
 
+from support.processes.forks import call_in_fork
 from support.processes.killed_parking import park_and_die
-from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import running_service
 
@@ -26,12 +25,10 @@ async def test_waits_end_once_and_workflows_go_on_whenever_their_process_is_kill
         assert (await service.verb(paused, "pause")).status_code == 200
     sql, deaths = await asyncpg.connect(dsn), 0
     while True:
-        life = WarmProcess(target=park_and_die, args=(dsn, tmp_path, deaths))
-        life.start()
-        await asyncio.to_thread(life.join, 60)
-        if life.exitcode == 0:
+        code = await call_in_fork(park_and_die, dsn, tmp_path, deaths)
+        if code == 0:
             break
-        assert life.exitcode == -signal.SIGKILL, deaths
+        assert code == -signal.SIGKILL, deaths
         deaths += 1
     assert deaths >= 5
     events = {each: [tuple(row) for row in await sql.fetch(_EVENTS, each)] for each in (running, paused)}

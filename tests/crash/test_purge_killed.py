@@ -17,8 +17,8 @@ import asyncpg
 import pytest
 
 from support.database.rows_of import tables_with
+from support.processes.forks import call_in_fork
 from support.processes.killed_purge import delete_and_die, expire_and_die
-from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, task_id_of
 from support.service.live_service import Service, running_service
 
@@ -42,12 +42,10 @@ async def test_a_deletion_that_is_killed_at_any_point_is_continued(
             workflow = await service.until_ended((await service.create(*steps, labels={"a": "b"}))["id"])
         paths = [path for step in workflow["steps"] for path in step["result"]["paths"]]
         await sql.execute("UPDATE workflows SET completed_at = now() - interval '2 days' WHERE status = 'COMPLETED'")
-        process = WarmProcess(target=purge, args=(dsn, tmp_path, workflow["id"], point))
-        process.start()
-        process.join(60)
-        if process.exitcode == 0:
+        code = await call_in_fork(purge, dsn, tmp_path, workflow["id"], point)
+        if code == 0:
             break
-        assert process.exitcode == -signal.SIGKILL, point
+        assert code == -signal.SIGKILL, point
         died = await _death(sql, tmp_path, workflow["id"], paths)
         numbers_left.add(len(died.left))
     await sql.close()

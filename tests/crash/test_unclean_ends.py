@@ -9,8 +9,8 @@ from uuid import uuid4
 import asyncpg
 
 from stepwell.domain.lifecycle.unclean_ends import CALM_S, DEATHS_ALONE, UNCLEAN_ENDS
+from support.processes.forks import call_in_fork, fork_call
 from support.processes.poisoned_service import live_poisoned
-from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, steps_are
 from support.service.live_service import running_service
 
@@ -46,12 +46,10 @@ async def test_the_workflow_that_kills_its_process_fails_and_the_others_complete
     made = await _under_way(dsn, tmp_path, "poison", "a", "b", "c")
     deaths = 0
     for _ in range(_LIVES):
-        life = WarmProcess(target=live_poisoned, args=(dsn, tmp_path, 0.2))
-        life.start()
-        await asyncio.to_thread(life.join, 60)
-        if life.exitcode == 0:
+        code = await call_in_fork(live_poisoned, dsn, tmp_path, 0.2)
+        if code == 0:
             break
-        assert life.exitcode == -signal.SIGKILL
+        assert code == -signal.SIGKILL
         deaths += 1
     done = ("COMPLETED", None)
     failure = "workflow: its process died 3 times in a row while this workflow alone was under way"
@@ -62,13 +60,9 @@ async def test_the_workflow_that_kills_its_process_fails_and_the_others_complete
 async def test_thirty_kills_at_random_moments_fail_nobody(dsn: str, tmp_path: Path) -> None:
     made = await _under_way(dsn, tmp_path, "a", "b", "c")
     for _ in range(30):
-        life = WarmProcess(target=live_poisoned, args=(dsn, tmp_path, CALM_S))
-        life.start()
-        await asyncio.to_thread(life.join, random.uniform(0, 1.5))
+        life = fork_call(live_poisoned, dsn, tmp_path, CALM_S)
+        await asyncio.sleep(random.uniform(0, 1.5))
         life.kill()
-        await asyncio.to_thread(life.join)
-    life = WarmProcess(target=live_poisoned, args=(dsn, tmp_path, 0.2))
-    life.start()
-    await asyncio.to_thread(life.join, 60)
-    assert life.exitcode == 0
+        await asyncio.to_thread(life.wait)
+    assert await call_in_fork(live_poisoned, dsn, tmp_path, 0.2) == 0
     assert await _statuses(dsn, made) == dict.fromkeys(made, ("COMPLETED", None))

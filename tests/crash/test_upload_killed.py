@@ -7,8 +7,8 @@ from pathlib import Path
 import asyncpg
 
 from stepwell.artifacts.database_id import ID_FILE
+from support.processes.forks import call_in_fork
 from support.processes.killed_upload import upload_and_die
-from support.processes.warm_process import WarmProcess
 from support.providers.scripted import eventually
 from support.service.live_service import running_service
 
@@ -22,12 +22,10 @@ async def test_whatever_is_left_of_an_upload_is_whole_or_is_swept(dsn: str, tmp_
     sql = await asyncpg.connect(dsn)
     points = 0
     while True:
-        uploader = WarmProcess(target=upload_and_die, args=(dsn, tmp_path, points))
-        uploader.start()
-        uploader.join(60)
-        if uploader.exitcode == 0:
+        code = await call_in_fork(upload_and_die, dsn, tmp_path, points)
+        if code == 0:
             break
-        assert uploader.exitcode == -signal.SIGKILL, points
+        assert code == -signal.SIGKILL, points
         await _check(sql, dsn, tmp_path)
         points += 1
     assert points == 2 * (1 + 1 + 1 + 1 + 1 + 1)

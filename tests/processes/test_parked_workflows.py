@@ -1,13 +1,12 @@
 """Workflows that one process has parked: another one runs them when they are due, whether the first lives or not."""
 
-import asyncio
 import signal
 from pathlib import Path
 
 import asyncpg
 
+from support.processes.forks import call_in_fork
 from support.processes.killed_parking import LEASE_S, park_one_and_die
-from support.processes.warm_process import WarmProcess
 from support.providers.configured_by_steps import ConfiguredProvider
 from support.service.live_service import running_service
 
@@ -17,10 +16,7 @@ async def test_an_idle_process_runs_what_a_killed_one_has_parked(dsn: str, tmp_p
     async with running_service(
         dsn, tmp_path, providers=[ConfiguredProvider()], exclusive=False, lease_s=LEASE_S
     ) as idle:
-        life = WarmProcess(target=park_one_and_die, args=(dsn, tmp_path, 2 * LEASE_S))
-        await asyncio.to_thread(life.start)  # the process that forks takes longer to start than a lease
-        await asyncio.to_thread(life.join, 60)
-        assert life.exitcode == -signal.SIGKILL
+        assert await call_in_fork(park_one_and_die, dsn, tmp_path, 2 * LEASE_S) == -signal.SIGKILL
         sql = await asyncpg.connect(dsn)
         workflow_id = await sql.fetchval("SELECT id FROM workflows ORDER BY created_at DESC LIMIT 1")
         assert (await idle.until_ended(str(workflow_id)))["status"] == "COMPLETED"

@@ -25,8 +25,8 @@ from stepwell.domain.model import HistoryEvent
 from support.database.postgres import TestServer, database, fresh_folder
 from support.emulators.webhook_receiver import WebhookReceiver, running_sink
 from support.processes.crash_observer import check_files
-from support.processes.killed_flow import Ended, Life, Report, live, load, report_file
-from support.processes.zygote import Zygote, running_zygote
+from support.processes.forks import call_in_fork
+from support.processes.killed_flow import DEADLINE_S, Ended, Life, Report, live, report_file
 from support.providers.emulated import World
 from support.service.event_replay import fold
 from support.workflows.reference_flows import FLOWS, FlowWorker
@@ -73,11 +73,8 @@ class Outcome:
 class FlowTrials:
     """Runs flows, each on a new database, at one worker, and with webhooks to one receiver."""
 
-    def __init__(
-        self, server: TestServer, template: str, zygote: Zygote, worker: FlowWorker, sink: WebhookReceiver
-    ) -> None:
-        self._server, self._template, self._zygote = server, template, zygote
-        self._worker, self._sink = worker, sink
+    def __init__(self, server: TestServer, template: str, worker: FlowWorker, sink: WebhookReceiver) -> None:
+        self._server, self._template, self._worker, self._sink = server, template, worker, sink
         self._settings = World(ProviderType.CUSTOM, worker).settings | _SETTINGS
 
     async def run(self, flow: str, deaths: Deaths, undisturbed: Outcome | None = None) -> Outcome:
@@ -91,7 +88,7 @@ class FlowTrials:
                 log, kills = folder / "log", 0
                 for number, at in enumerate((deaths.first, deaths.second, None)):
                     life = Life(flow, dsn, folder, self._settings, self._sink.url(), at, first=number == 0)
-                    code = await self._zygote.call(live, life, log=log)
+                    code = await call_in_fork(live, life, log=log, within_s=DEADLINE_S + 60)
                     if code == 0:
                         break
                     assert code == _KILLED, f"{flow}, {deaths}: {code}\n{log.read_text()}"
@@ -160,10 +157,9 @@ class FlowTrials:
 async def flow_trials(server: TestServer, template: str, folder: Path) -> AsyncIterator[FlowTrials]:
     """Yield what runs trials. *folder* is for the ledger of the worker."""
     async with AsyncExitStack() as stack:
-        zygote = await stack.enter_async_context(running_zygote(load))
         worker = await stack.enter_async_context(FlowWorker(folder))
         sink = await stack.enter_async_context(running_sink())
-        yield FlowTrials(server, template, zygote, worker, sink)
+        yield FlowTrials(server, template, worker, sink)
 
 
 def _about(event: dict[str, Any]) -> tuple[str, str | None, int | None]:

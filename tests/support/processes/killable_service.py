@@ -1,13 +1,14 @@
 """The service in a process of its own, on a database of ours, quickly begun and quickly killed."""
 
 import asyncio
+import os
 import socket
-from multiprocessing.connection import Connection
 from pathlib import Path
+from select import select
 
 import uvicorn
 
-from support.processes.warm_process import Pipe, WarmProcess
+from support.processes.forks import fork_call
 from support.service.live_service import running_service
 
 _START_S = 120.0
@@ -17,12 +18,12 @@ class Killable:
     """Listening on `port`. No other process may be alive on its database."""
 
     def __init__(self, dsn: str, folder: Path) -> None:
-        self._end, theirs = Pipe(duplex=False)
-        self._process = WarmProcess(target=_serve, args=(dsn, folder, theirs), daemon=True)
-        self._process.start()
-        theirs.close()
-        assert self._end.poll(_START_S), "it hasn't started"
-        self.port: int = self._end.recv()
+        ours, theirs = os.pipe()
+        with os.fdopen(ours) as output, os.fdopen(theirs, "w") as stdout:
+            self._process = fork_call(_serve, dsn, folder, stdout=stdout.fileno())
+            stdout.close()
+            assert select([output], [], [], _START_S)[0], "it hasn't started"
+            self.port = int(output.readline())
 
     @property
     def url(self) -> str:
@@ -31,15 +32,14 @@ class Killable:
     def kill(self) -> None:
         """SIGKILL; it is gone when this returns."""
         self._process.kill()
-        self._process.join()
-        self._end.close()
+        self._process.wait()
 
 
-def _serve(dsn: str, folder: Path, to_parent: "Connection[int, int]") -> None:
-    asyncio.run(_serving(dsn, folder, to_parent))
+def _serve(dsn: str, folder: Path) -> None:
+    asyncio.run(_serving(dsn, folder))
 
 
-async def _serving(dsn: str, folder: Path, to_parent: "Connection[int, int]") -> None:
+async def _serving(dsn: str, folder: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         async with running_service(dsn, folder) as service:
@@ -48,4 +48,4 @@ async def _serving(dsn: str, folder: Path, to_parent: "Connection[int, int]") ->
                 group.create_task(server.serve(sockets=[listener]))
                 while not server.started:
                     await asyncio.sleep(0.005)
-                to_parent.send(listener.getsockname()[1])
+                print(listener.getsockname()[1], flush=True)

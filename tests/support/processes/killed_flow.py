@@ -1,26 +1,17 @@
 """A process that runs a reference flow, and kills itself at a numbered point of that."""
 
 import asyncio
-import inspect
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from unittest.mock import MagicMock
-from uuid import UUID
 
 import httpx
 import msgspec
-import structlog
 
-from stepwell.api.routes import build_api
 from stepwell.app import PostgresSource, running_app
-from stepwell.engine.monitoring.write_monitor import WriteMonitor
-from stepwell.outbound.http_client import tls_context
-from stepwell.web.pages import build_pages
 from support.processes.death_points import DeathPoints
 from support.service.live_service import SECRET, settings_for, token
 from support.workflows.reference_flows import FLOWS, Workflow
@@ -68,23 +59,6 @@ class Report(msgspec.Struct):
 def report_file(folder: Path) -> Path:
     """Return the file in which a life that reaches the end leaves its `Report`."""
     return folder / "report.json"
-
-
-def load() -> None:
-    """Do what only needs doing once for all lives."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
-    asyncio.run(_load())
-
-
-async def _load() -> None:
-    """Fill the caches that a start fills, without a connection or a thread, which children couldn't use."""
-    tls_context()
-    source = PostgresSource("postgresql://nobody@nowhere/nothing", durable=False)
-    async with AsyncExitStack() as stack:
-        await source.open(settings_for(Path()), UUID(int=0), lambda: None, WriteMonitor(source.clock), stack)
-    anything: Any = MagicMock()
-    arguments = dict.fromkeys(inspect.signature(build_api).parameters.keys() - {"pages", "lifespan"}, anything)
-    build_api(**arguments, pages=build_pages(anything, source.clock, ()))
 
 
 def live(life: Life) -> None:

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import httpx
 
-from support.processes.command_forks import ForkedCommand, fork_command
+from support.processes.forks import Fork, fork_command
 
 READY_S = 120.0
 STOP_S = 60.0
@@ -37,7 +37,7 @@ class StepwellProcess:
     PostgreSQL's processes are in sessions of their own, as the product starts them; `processes` finds them all.
     """
 
-    process: subprocess.Popen[bytes] | ForkedCommand
+    process: subprocess.Popen[bytes] | Fork
     data_dir: Path
     out: Path
     err: Path
@@ -193,7 +193,7 @@ def _start(
     program: Sequence[str] | None,
     cwd: Path | None = None,
     user: int | None = None,
-) -> subprocess.Popen[bytes] | ForkedCommand:
+) -> subprocess.Popen[bytes] | Fork:
     """Start a command in a session of its own. It is a fork, unless it needs an interpreter of its own."""
     descriptors = [stream.fileno() for stream in streams]
     if program is None and user is None and "PYTEST_VERSION" in os.environ and not _has_settings_of_python(env):
