@@ -25,7 +25,7 @@ import pytest
 
 from support.database.postgres import TestServer, create_database, fresh_folder
 from support.processes.celery_workers import RedisServer, Worker, free_port, start_worker
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, start, until
+from support.processes.stepwell_process import StepwellProcess, start, until
 from support.providers.ledger import LEDGER, Entry, install_plugin, read_ledger
 from support.sampling import FULL
 from support.service.live_service import SECRET, token
@@ -56,7 +56,7 @@ class Site:
         return Path(self.environ[LEDGER])
 
     def start_service(self) -> None:
-        self.service = start("serve", self.folder / "data", self.environ, logs=self.folder, program=PROGRAM)
+        self.service = start("serve", self.folder / "data", self.environ, logs=self.folder)
         self.service.wait_ready(60)
 
     def start_worker(self, app: str | None = None) -> Worker:

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 
 from stepwell.contract.enums import ProviderType
-from support.processes.stepwell_process import PROGRAM, running_up, start_up, until
+from support.processes.stepwell_process import running_up, start_up, until
 from support.providers.emulated import remote_step
 from support.providers.emulated_in_thread import emulated
 
@@ -18,14 +18,14 @@ def test_each_cost_counts_once_however_often_the_process_is_killed(folder: Path)
     with emulated(folder.parent, (ProviderType.CUSTOM,)) as worlds:
         path = ""
         for number in range(1, KILLS + 1):
-            running = start_up(folder, worlds.environment | SETTINGS, program=PROGRAM)
+            running = start_up(folder, worlds.environment | SETTINGS)
             try:
                 with running.wait_ready().client() as client:
                     path = path or post(client)
                     wait_for(client, path, STEPS * number // (KILLS + 1))
             finally:
                 running.kill_group()
-        with running_up(folder, worlds.environment | SETTINGS, program=PROGRAM) as running, running.client() as client:
+        with running_up(folder, worlds.environment | SETTINGS) as running, running.client() as client:
             wait_for(client, path, STEPS)
             tasks = client.get(f"{path}/tasks").json()["tasks"]
             sums = client.get("/api/v1/costs?by=provider,model").json()["costs"]

@@ -15,7 +15,7 @@ import httpx
 
 from stepwell.artifacts.database_id import ID_FILE
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, running_up, start_up, until
+from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.sampling import FULL
 from support.workflows.crash_scenarios import OPEN, SCENARIOS
 
@@ -33,13 +33,13 @@ def test_nothing_is_lost_or_repeated_by_kills_at_random_moments(folder: Path) ->
         else:  # it may be at work by then, where the machine is quick
             _one_life(folder, observer, kill, chance.uniform(0.1, 1.5), from_start=True)
         if kill % CATCH_UP == CATCH_UP - 1:
-            with running_up(folder, OPEN, program=PROGRAM) as running, running.client() as client:
+            with running_up(folder, OPEN) as running, running.client() as client:
                 _until_all_ended(observer, client)
                 running.kill_group()
-    with running_up(folder, OPEN, program=PROGRAM) as running, running.client() as client:
+    with running_up(folder, OPEN) as running, running.client() as client:
         observer.check_promises(_until_all_ended(observer, client))
         assert running.terminate() == 0
-    with running_up(folder, OPEN, program=PROGRAM) as running, running.client() as client:
+    with running_up(folder, OPEN) as running, running.client() as client:
         artifacts = folder / "artifacts"
         referenced = set[str]()
         by_name = {scenario.name: scenario for scenario in SCENARIOS}
@@ -55,7 +55,7 @@ def test_nothing_is_lost_or_repeated_by_kills_at_random_moments(folder: Path) ->
 
 def _one_life(folder: Path, observer: Observer, number: int, seconds: float, *, from_start: bool = False) -> None:
     """Start it, give it work until it is killed, that time after its start, or after it was ready."""
-    running = start_up(folder, OPEN, program=PROGRAM)
+    running = start_up(folder, OPEN)
     killer = threading.Timer(seconds, running.kill_group)
     try:
         if from_start:

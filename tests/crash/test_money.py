@@ -14,7 +14,7 @@ from stepwell.contract.enums import ProviderType
 from support.database.postgres import fresh_folder
 from support.emulators.base import Fault
 from support.processes.pasting import reserved_port
-from support.processes.stepwell_process import PROGRAM, running_up, start_up, until
+from support.processes.stepwell_process import running_up, start_up, until
 from support.providers.emulated import ANSWERING, REMOTE, remote_step
 from support.providers.emulated_in_thread import Kinds, Worlds, emulated
 from support.sampling import FULL
@@ -72,7 +72,7 @@ def check_paid_once(worlds: Worlds, client: httpx.Client, workflow_id: str) -> N
 def test_lost_answers_to_requests_that_are_all_alike(folder: Path) -> None:
     with emulated(folder) as worlds:
         worlds.always("submit", Fault.LOSE_AFTER)
-        with running_up(folder / "data", worlds.environment, program=PROGRAM) as running, running.client() as client:
+        with running_up(folder / "data", worlds.environment) as running, running.client() as client:
             check_paid_once(worlds, client, post(client, alike=True))
 
 
@@ -82,7 +82,7 @@ def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
         worlds.hold()
         if when != "after":
             worlds.always("submit", Fault.HANG_AFTER)
-        first = start_up(folder / "data", worlds.environment, program=PROGRAM)
+        first = start_up(folder / "data", worlds.environment)
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client)
@@ -94,7 +94,7 @@ def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
             first.kill_group()
         worlds.always("submit", None)
         worlds.hold(held=False)
-        with running_up(folder / "data", worlds.environment, program=PROGRAM) as second, second.client() as client:
+        with running_up(folder / "data", worlds.environment) as second, second.client() as client:
             # Paused or not, what was paid for is brought home.
             check_paid_once(worlds, client, workflow_id)
 
@@ -113,7 +113,7 @@ def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: s
         slow = {"STEPWELL_POLL_INTERVAL_S": "200", "STEPWELL_RECONCILE_S": "600"}
         env = worlds.environment | address | slow
         with (
-            running_up(folder / "data", env, "--port", str(port), program=PROGRAM) as running,
+            running_up(folder / "data", env, "--port", str(port)) as running,
             running.client() as client,
         ):
             workflow_id = post(client, CALLING_BACK)
@@ -128,7 +128,7 @@ def test_killed_while_providers_answer_with_the_work_itself(folder: Path) -> Non
     """Nobody can know what has become of it: it is told, and nothing is asked for again."""
     with emulated(folder, ANSWERING) as worlds:
         worlds.always("submit", Fault.HANG_AFTER)
-        first = start_up(folder / "data", worlds.environment, program=PROGRAM)
+        first = start_up(folder / "data", worlds.environment)
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client, ANSWERING)
@@ -139,7 +139,7 @@ def test_killed_while_providers_answer_with_the_work_itself(folder: Path) -> Non
         # How long the call that was cut off may have been on its way.
         short = {"STEPWELL_PROVIDER_TIMEOUT_S": "1"}
         with (
-            running_up(folder / "data", worlds.environment | short, program=PROGRAM) as second,
+            running_up(folder / "data", worlds.environment | short) as second,
             second.client() as client,
         ):
             until(lambda: client.get(WORKFLOWS + workflow_id).json()["status"] == "FAILED", 240)

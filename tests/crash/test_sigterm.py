@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, running_up, start_up, until
+from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.workflows.crash_scenarios import OPEN, SCENARIOS, Scenario
 
 GRACE_S = 2
@@ -29,7 +29,7 @@ LONG = Scenario(
 
 def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) -> None:
     observer = Observer()
-    running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)}, program=PROGRAM)
+    running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
     try:
         with running.wait_ready().client() as client:
             observer.create(client, LONG)
@@ -40,7 +40,7 @@ def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) ->
         assert running.wait() == 0
     finally:
         running.kill_group()
-    with running_up(folder, OPEN, program=PROGRAM) as running, running.client() as client:
+    with running_up(folder, OPEN) as running, running.client() as client:
         again = _step(client, workflow_id, "film")
         assert (again["status"], again["task_id"], again["retry_count"]) == ("RUNNING", film["task_id"], 0)
         assert again["started_at"] == film["started_at"]
@@ -51,7 +51,7 @@ def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) ->
 def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> None:
     chance, observer = random.Random(), Observer()
     for number in range(5):
-        running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)}, program=PROGRAM)
+        running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
         try:
             with running.wait_ready().client() as client:
                 for scenario in chance.sample(SCENARIOS, 4):
@@ -64,7 +64,7 @@ def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> No
             assert running.processes() == set()
         finally:
             running.kill_group()
-    with running_up(folder, OPEN, program=PROGRAM) as running, running.client() as client:
+    with running_up(folder, OPEN) as running, running.client() as client:
         until(lambda: _all_ended(observer, client), 600)
         observer.check_promises(observer.read_workflows(client))
         _check(running, client, observer)

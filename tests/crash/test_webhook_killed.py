@@ -8,7 +8,7 @@ from standardwebhooks import Webhook
 
 from support.database.postgres import fresh_folder
 from support.emulators.webhook_receiver import HANG, Received, WebhookReceiver, running_sink
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, running_up
+from support.processes.stepwell_process import StepwellProcess, running_up
 from support.workflows.crash_scenarios import OPEN
 
 
@@ -18,14 +18,14 @@ async def test_it_comes_again_with_the_same_id_and_body() -> None:
             loop = asyncio.get_running_loop()
 
             def lives_and_dies() -> str:
-                with running_up(folder / "data", OPEN, program=PROGRAM) as running:
+                with running_up(folder / "data", OPEN) as running:
                     workflow_id = create(running, sink)
                     asyncio.run_coroutine_threadsafe(sink.until(1), loop).result(30)
                     running.kill_group()
                 return workflow_id
 
             def goes_on(workflow_id: str) -> str:
-                with running_up(folder / "data", OPEN, program=PROGRAM) as running, running.client() as client:
+                with running_up(folder / "data", OPEN) as running, running.client() as client:
                     asyncio.run_coroutine_threadsafe(sink.until(2), loop).result(30)
                     while True:
                         answer = client.get(f"/api/v1/workflows/{workflow_id}/deliveries").json()

@@ -18,7 +18,7 @@ import httpx
 from stepwell.contract.enums import ProviderType
 from support.database.postgres import connected
 from support.emulators.custom import CustomEmulator, CustomJob
-from support.processes.stepwell_process import PROGRAM, READY_S, StepwellProcess, start
+from support.processes.stepwell_process import READY_S, StepwellProcess, start
 from support.providers.emulated import World
 from support.providers.emulated_in_thread import emulated
 from support.service.live_service import ENDED, SECRET, WEBHOOK_SECRET, token
@@ -125,9 +125,7 @@ class Cluster:
         """Start so many processes, and return them when they are ready."""
         env = self._settings | {"STEPWELL_PUBLIC_URL": self.public_url}
         options = [("--port", str(self._port)) if not self.members and not n else () for n in range(count)]
-        started = [
-            start("serve", self._folder / "data", env, *each, logs=self._folder, program=PROGRAM) for each in options
-        ]
+        started = [start("serve", self._folder / "data", env, *each, logs=self._folder) for each in options]
         try:
             await asyncio.gather(*(asyncio.to_thread(each.wait_ready, READY_S * 2) for each in started))
         except BaseException:

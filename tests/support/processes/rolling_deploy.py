@@ -18,7 +18,7 @@ from uuid import uuid4
 
 import httpx
 
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, start
+from support.processes.stepwell_process import StepwellProcess, start
 from support.service.live_service import ENDED, SECRET, token
 
 WORKFLOWS = "/api/v1/workflows/"
@@ -78,9 +78,7 @@ class Deployment:
         self._turns = itertools.cycle(self.processes)
 
     async def _start(self, port: int) -> None:
-        process = start(
-            "serve", self._folder / "data", self._env, "--port", str(port), logs=self._folder, program=PROGRAM
-        )
+        process = start("serve", self._folder / "data", self._env, "--port", str(port), logs=self._folder)
         self.processes[port] = process
         self._started.append(process)
         await asyncio.to_thread(process.wait_ready, _READY_S)

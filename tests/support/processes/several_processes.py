@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, start, until
+from support.processes.stepwell_process import StepwellProcess, start, until
 from support.service.live_service import SECRET, token
 
 WORKFLOWS = "/api/v1/workflows/"
@@ -34,9 +34,7 @@ class SeveralProcesses:
 
     def start(self, number: int = 1) -> list[StepwellProcess]:
         """Start processes. Return them when they are ready."""
-        started = [
-            start("serve", self._folder / "data", self._env, logs=self._folder, program=PROGRAM) for _ in range(number)
-        ]
+        started = [start("serve", self._folder / "data", self._env, logs=self._folder) for _ in range(number)]
         self.running += started
         return [each.wait_ready() for each in started]
 
