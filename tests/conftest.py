@@ -1,4 +1,7 @@
-"""One PostgreSQL server a session, one migrated database a test, and the whole service over it."""
+"""One PostgreSQL server a session, one migrated database a test, and the whole service over it.
+
+`pytest` runs the core suite. `pytest --everything` also runs the tests that are marked `extended`.
+"""
 
 import asyncio
 import logging
@@ -19,7 +22,6 @@ from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
 from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
 from support.processes.node import Node, install_node_packages
-from support.sampling import DAY
 from support.service.live_service import Service, running_service
 
 # A shell starts a command in the background with SIGINT ignored, and processes inherit that.
@@ -42,16 +44,32 @@ tune_gc()
 settings.register_profile("stepwell", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("stepwell")
 
-_LONGEST_TESTS = Path(__file__).parent / "crash"
+_LONGEST_TESTS = [Path(__file__).parent / name for name in ("test_house.py", "crash", "processes")]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest tests first. At the end, a worker would be busy with them while the others have nothing to do."""
-    items.sort(key=lambda item: _LONGEST_TESTS not in item.path.parents)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--everything", action="store_true", help="run the core suite, and all tests marked `extended`")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what isn't asked for, and put the longest tests first.
+
+    At the end, a worker would be busy with them while the others have nothing to do.
+    """
+    if not config.getoption("everything"):
+        extended = [item for item in items if item.get_closest_marker("extended")]
+        config.hook.pytest_deselected(items=extended)
+        items[:] = [item for item in items if not item.get_closest_marker("extended")]
+    items.sort(key=lambda item: not any(item.path.is_relative_to(path) for path in _LONGEST_TESTS))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.write_line(f"samples of costly tests: TEST_DAY={DAY}")
+    """Name each test that this machine can't run, and say what the machine lacks."""
+    if skipped := terminalreporter.getreports("skipped"):
+        terminalreporter.section("not run on this machine")
+        for report in skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            terminalreporter.write_line(f"{report.nodeid}: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture

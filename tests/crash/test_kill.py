@@ -16,7 +16,7 @@ import httpx
 from stepwell.artifacts.database_id import ID_FILE
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
 from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
-from support.sampling import FULL
+from support.soaks import FULL
 from support.workflows.crash_scenarios import OPEN, SCENARIOS
 
 KILLS = 50 if FULL else 15

@@ -17,7 +17,7 @@ from support.processes.pasting import reserved_port
 from support.processes.stepwell_process import running_up, start_up, until
 from support.providers.emulated import ANSWERING, REMOTE, remote_step
 from support.providers.emulated_in_thread import Kinds, Worlds, emulated
-from support.sampling import FULL
+from support.soaks import FULL
 
 STEPS = 100 if FULL else 25  # at each provider
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)

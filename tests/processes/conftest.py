@@ -13,7 +13,7 @@ import pytest_asyncio
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import TestServer, database, fresh_folder, running_server
 from support.processes.cluster import Cluster, running_cluster
-from support.sampling import FULL
+from support.soaks import FULL
 
 
 @pytest.fixture(scope="module")

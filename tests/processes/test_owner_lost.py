@@ -23,7 +23,7 @@ from support.processes.cluster import (
     running_cluster,
     verb_request,
 )
-from support.sampling import FULL
+from support.soaks import FULL
 
 EVENT_OF = {"pause": "workflow.paused", "cancel": "workflow.cancelled", "update": "workflow.updated"}
 TABLES = ("workflows", "steps", "tasks", "events")

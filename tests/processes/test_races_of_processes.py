@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from support.processes.cluster import Cluster, Json, Member, held_step
-from support.sampling import FULL
+from support.soaks import FULL
 from support.workflows.races import End, legal_ends, races
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

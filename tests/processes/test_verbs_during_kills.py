@@ -17,7 +17,7 @@ import pytest
 from stepwell.persistence.schema.migrations import migrate
 from support.database.postgres import TestServer, database, fresh_folder
 from support.processes.cluster import WORKFLOWS, Cluster, Json, Member, anyone, quick_step, running_cluster
-from support.sampling import FULL
+from support.soaks import FULL
 
 VERBS, KILLS, CALLERS = (1_000, 50, 20) if FULL else (160, 6, 20)
 END_S = 900.0

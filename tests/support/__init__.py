@@ -7,6 +7,6 @@
 - `emulators`: HTTP servers that behave like the providers' APIs, S3, and receivers of webhooks.
 - `providers`: providers for tests: scripted ones, and the real ones with their emulators.
 - `workflows`: definitions of workflows.
-- `sampling`: which of the costly tests run today.
+- `soaks`: whether runs of hours are asked for.
 - `documents`: README and manual: their blocks of code, and the tables that are generated.
 """

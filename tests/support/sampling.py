@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable
 from typing import Final, TypeVar
 
-FULL: Final = bool(os.environ.get("STEPWELL_TEST_FULL"))
+from support.soaks import FULL
+
 # The workers of pytest-xdist inherit it. They must collect the same tests, around midnight too.
 DAY: Final = os.environ.setdefault("TEST_DAY", str(int(time.time() // 86_400)))
 

@@ -1,0 +1,6 @@
+"""Soaks: runs of hours with more kills, verbs and seeds than any other run has. `STEPWELL_TEST_FULL=1` asks for them."""
+
+import os
+from typing import Final
+
+FULL: Final = bool(os.environ.get("STEPWELL_TEST_FULL"))
