@@ -41,14 +41,18 @@ structlog.configure(
 tune_gc()
 
 # No test asserts a time, and a loaded machine may draw slowly.
-settings.register_profile("stepwell", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("stepwell")
+settings.register_profile("everything", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
+settings.register_profile("core", settings.get_profile("everything"), max_examples=30)
 
 _LONGEST_TESTS = [Path(__file__).parent / name for name in ("test_house.py", "crash", "processes")]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--everything", action="store_true", help="run the core suite, and all tests marked `extended`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("everything" if config.getoption("everything") else "core")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

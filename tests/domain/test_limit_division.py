@@ -23,6 +23,7 @@ from stepwell.domain.limit_division import (
     reserve_starts,
     uncounted,
 )
+from support.examples import examples
 
 A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
 LEASE_S = 6.0
@@ -288,7 +289,7 @@ def use(world: World, process: Process, waiting: int) -> None:
     world.start(process)
 
 
-Limits.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
+Limits.TestCase.settings = settings(max_examples=examples(200), stateful_step_count=50)
 TestLimits = Limits.TestCase
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from stepwell.domain.memory_shares import MemoryShare, MemoryShares
+from support.examples import examples
 
 LIMIT = 160  # bytes
 LARGEST = 80  # of one share; the common pool has 80
@@ -97,7 +98,7 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(deadline=None, max_examples=200, stateful_step_count=40)
+TestModel.settings = settings(max_examples=examples(200), stateful_step_count=40)
 
 
 def fill(shares: MemoryShares, tenant: str, size: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct, json
 from msgspec.structs import replace
@@ -254,7 +254,6 @@ def check_money(sim: SimulatedFlow) -> None:
             completed.add(key)
 
 
-@settings(max_examples=100, deadline=None)
 @given(flows, scripts)
 def test_each_flow_ends_as_its_definition_says(make: Setup, script: list[Op]) -> None:
     sim = make()
@@ -266,7 +265,6 @@ def test_each_flow_ends_as_its_definition_says(make: Setup, script: list[Op]) ->
     check_money(sim)
 
 
-@settings(max_examples=100, deadline=None)
 @given(timed_flows, ending_scripts)
 def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Setup, script: list[Op]) -> None:
     steady, crashing = make(), make()
@@ -278,7 +276,6 @@ def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Setup, script: 
     assert_equal(crashing.outcome(), steady.outcome())
 
 
-@settings(max_examples=100, deadline=None)
 @given(timed_flows, stopping_scripts)
 def test_resume_runs_only_what_did_not_complete(make: Setup, script: list[Op]) -> None:
     sim = make()

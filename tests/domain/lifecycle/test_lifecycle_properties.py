@@ -37,6 +37,7 @@ from stepwell.domain.lifecycle.inputs import (
 from stepwell.domain.lifecycle.run import Run
 from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import StepState, WorkflowState
+from support.examples import examples
 from support.workflows.runs import ACTOR, EPOCH, OWNER, SimulatedRun, plans_of
 
 T = TypeVar("T")
@@ -222,7 +223,7 @@ def check_history(sim: SimulatedRun) -> None:
     assert sorted(attempts) == [(s.position, n + 1) for s in sim.step_rows for n in range(s.attempt)]
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(sims(), scripts)
 def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Callable[[], SimulatedRun], script: list[Op]) -> None:
     steady, crashing = make(), make()
@@ -235,7 +236,7 @@ def test_a_crash_anywhere_changes_nothing_that_can_be_seen(make: Callable[[], Si
     assert outcome(crashing) == outcome(steady)
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(sims(), scripts)
 def test_every_workflow_can_always_reach_its_end(make: Callable[[], SimulatedRun], script: list[Op]) -> None:
     sim = make()

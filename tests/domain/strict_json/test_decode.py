@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.strict_json.decode import DETAILED_BYTES, MAX_DEPTH, MAX_FAULTS, decode_body
+from support.examples import examples
 
 DEEPEST = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
 
@@ -160,7 +161,7 @@ def test_any_valid_value_is_decoded_unchanged(value: Any, ascii_only: Any) -> No
 
 
 @given(st.binary() | st.lists(PIECES).map(b"".join))
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     try:
         value = decode_body(data)

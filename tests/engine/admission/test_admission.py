@@ -15,6 +15,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.engine.admission.controller import AdmissionController, Slot
 from stepwell.engine.admission.pools import Pool, SlotLimits
+from support.examples import examples
 
 A, B, C = (UUID(int=n) for n in (1, 2, 3))
 FAL, LOCAL, CUSTOM = ProviderType.FAL, ProviderType.LOCAL, ProviderType.CUSTOM
@@ -220,11 +221,11 @@ class AdmissionMachine(RuleBasedStateMachine):
         )
 
 
-AdmissionMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+AdmissionMachine.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40)
 test_limits_and_counts_hold_under_any_sequence_of_calls = AdmissionMachine.TestCase
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(sizes=st.lists(st.integers(1, 40), min_size=2, max_size=6), slots=st.integers(1, 5))
 def test_each_other_workflow_has_at_most_one_grant_between_two_of_a_workflow(sizes: list[int], slots: int) -> None:
     admission = AdmissionController(SlotLimits(total=slots))

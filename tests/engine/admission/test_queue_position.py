@@ -11,6 +11,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.engine.admission.controller import AdmissionController, LimitKind
 from stepwell.engine.admission.pools import Pool, SlotLimits
+from support.examples import examples
 
 FAL, LOCAL = ProviderType.FAL, ProviderType.LOCAL
 TENANTS = ("a", "b", None)
@@ -29,7 +30,7 @@ def filled(entries: list[tuple[str | None, int, int]], limits: SlotLimits, pool:
     return admission
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(entries=queues, before=st.integers(0, 25))
 def test_queue_positions_are_the_order_of_grants(entries: list[tuple[str | None, int, int]], before: int) -> None:
     admission = filled(entries, SlotLimits(total=1))
