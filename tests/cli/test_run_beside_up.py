@@ -18,20 +18,22 @@ from stepwell.cli.errors import Refused
 from stepwell.cli.handover import UpEnded, hand_over
 from stepwell.cli.postgres import claim_folder
 from stepwell.settings import Settings
-from support.processes.stepwell_process import StepwellProcess, running_up, start, start_up, stepwell, until
+from support.processes.held_image import ALLOWED, HeldImage
+from support.processes.stepwell_process import READY_S, StepwellProcess, running_up, start, start_up, stepwell, until
 from support.service.answer_dropping_proxy import first_answer_lost
-from support.workflows.image_pipelines import LONG, get, pipeline, until_ended
+from support.workflows.image_pipelines import get, pipeline, until_ended
 
 SECRET = "a configured secret that is long enough"
 
 
 @contextmanager
-def running_file(data_dir: Path, size: int) -> Iterator[StepwellProcess]:
-    """A `stepwell run` of a picture of that size."""
+def running_file(data_dir: Path, image: HeldImage) -> Iterator[StepwellProcess]:
+    """A `stepwell run` that waits for the image."""
     file = data_dir.parent / "pipeline.json"
-    file.write_text(json.dumps(pipeline(size)))
-    run = start("run", data_dir, None, str(file), "--data-dir", str(data_dir), port=False)
+    file.write_text(json.dumps(pipeline(steps=image.steps)))
+    run = start("run", data_dir, ALLOWED, str(file), "--data-dir", str(data_dir), port=False)
     try:
+        until(lambda: "refine: started" in run.stderr, READY_S, lambda: run.stderr)
         yield run
     finally:
         run.process.kill()
@@ -66,8 +68,10 @@ def test_a_workflow_that_fails_in_the_up_is_exit_code_1(up: StepwellProcess) -> 
     assert failed.stderr.splitlines()[-1] == f"stepwell: {said['errors'][0]}"
 
 
-@pytest.mark.parametrize("member", ["width", "name"])
-def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: StepwellProcess, data_dir: Path) -> None:
+@pytest.mark.parametrize("member", ["width", pytest.param("name", marks=pytest.mark.extended)])
+def test_an_invalid_definition_is_refused_as_if_it_were_alone(
+    member: str, up: StepwellProcess, migrated_dir: Path
+) -> None:
     broken = pipeline()
     broken["steps"][1]["depends_on"] = ["nowhere"]
     if member == "width":
@@ -75,7 +79,7 @@ def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: S
     else:
         del broken["name"]
     beside, alone = (
-        stepwell("run", "-", "--data-dir", folder, stdin=json.dumps(broken)) for folder in (up.data_dir, data_dir)
+        stepwell("run", "-", "--data-dir", folder, stdin=json.dumps(broken)) for folder in (up.data_dir, migrated_dir)
     )
     assert beside.returncode == alone.returncode == 3
     assert beside.stdout == alone.stdout == ""
@@ -83,23 +87,23 @@ def test_an_invalid_definition_is_refused_as_if_it_were_alone(member: str, up: S
     assert len(beside.stderr.splitlines()) == 3
 
 
-def test_files_outside_of_the_data_folder_are_printed_as_urls(data_dir: Path, tmp_path: Path) -> None:
+def test_files_outside_of_the_data_folder_are_printed_as_urls(migrated_dir: Path, tmp_path: Path) -> None:
     """The settings of the `up`, its key too, need not be in the environment of the `run`."""
     env = {"STEPWELL_ARTIFACT_DIR": str(tmp_path), "STEPWELL_JWT_SECRET": SECRET}
-    with running_up(data_dir, env) as up, up.client() as client:
-        done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
+    with running_up(migrated_dir, env) as up, up.client() as client:
+        done = stepwell("run", "-", "--data-dir", migrated_dir, stdin=json.dumps(pipeline(64)))
         assert done.returncode == 0, done.stderr
         files = json.loads(done.stdout)["files"]
         assert [url.startswith(f"{up.url}/api/v1/artifacts/media/") for url in files] == [True, True]
         assert [client.get(url).status_code for url in files] == [200, 200]
 
 
-def test_run_waits_for_an_up_that_is_starting(data_dir: Path) -> None:
-    up = start_up(data_dir)
+def test_run_waits_for_an_up_that_is_starting(migrated_dir: Path) -> None:
+    up = start_up(migrated_dir)
     try:
-        owner = data_dir / "postgres/owner.lock"
+        owner = migrated_dir / "postgres/owner.lock"
         until(lambda: owner.exists() and owner.read_text().endswith(" up\n"), 60, lambda: up.stderr)
-        done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)), within_s=240)
+        done = stepwell("run", "-", "--data-dir", migrated_dir, stdin=json.dumps(pipeline(64)), within_s=240)
         assert done.returncode == 0, done.stderr
         assert "handed over to the `stepwell up`" in done.stderr
         assert up.wait_ready().terminate() == 0
@@ -107,55 +111,56 @@ def test_run_waits_for_an_up_that_is_starting(data_dir: Path) -> None:
         up.kill_group()
 
 
-def test_run_works_alone_after_an_up_was_killed(data_dir: Path) -> None:
-    with running_up(data_dir) as up:
+def test_run_works_alone_after_an_up_was_killed(migrated_dir: Path) -> None:
+    with running_up(migrated_dir) as up:
         up.kill()
-    assert (data_dir / "address").exists()
-    done = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline(64)))
+    assert (migrated_dir / "address").exists()
+    done = stepwell("run", "-", "--data-dir", migrated_dir, stdin=json.dumps(pipeline(64)))
     assert done.returncode == 0, done.stderr
     assert "handed over" not in done.stderr
-    assert not (data_dir / "address").exists()
+    assert not (migrated_dir / "address").exists()
 
 
-def test_run_beside_another_run_is_refused_with_advice(data_dir: Path) -> None:
-    with running_file(data_dir, LONG) as first:
-        until(lambda: "generate: started" in first.stderr, 60, lambda: first.stderr)
-        refused = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline()))
+def test_run_beside_another_run_is_refused_with_advice(migrated_dir: Path, image: HeldImage) -> None:
+    with running_file(migrated_dir, image) as first:
+        refused = stepwell("run", "-", "--data-dir", migrated_dir, stdin=json.dumps(pipeline()))
         assert refused.returncode == 1
         assert refused.stderr == (
-            f"stepwell: {data_dir}/postgres is in use by process {first.pid} (stepwell run): "
+            f"stepwell: {migrated_dir}/postgres is in use by process {first.pid} (stepwell run): "
             "wait until it ends, or use `stepwell up`, which runs many\n"
         )
         first.kill_group()
 
 
-def test_ctrl_c_ends_the_run_and_not_the_workflow(up: StepwellProcess) -> None:
-    with running_file(up.data_dir, LONG) as run:
-        until(lambda: "generate: started" in run.stderr, 60, lambda: run.stderr)
+def test_ctrl_c_ends_the_run_and_not_the_workflow(up: StepwellProcess, image: HeldImage) -> None:
+    with running_file(up.data_dir, image) as run:
         assert run.terminate(signal.SIGINT) == 130
     assert run.stdout == ""
     last = run.stderr.splitlines()[-1]
     workflow_id = last.split()[-1]
     assert last == f"stepwell: stopped following: it continues workflow {workflow_id}"
+    image.release()
     with up.client() as client:
         assert until_ended(client, workflow_id)["status"] == "COMPLETED"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_run_reports_an_up_that_ends_before_the_workflow(number: signal.Signals, data_dir: Path) -> None:
-    with running_up(data_dir, {"STEPWELL_GRACE_S": "1"}) as up, running_file(data_dir, LONG) as run:
-        until(lambda: "generate: started" in run.stderr, 60, lambda: run.stderr)
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.extended), signal.SIGKILL])
+def test_run_reports_an_up_that_ends_before_the_workflow(
+    number: signal.Signals, migrated_dir: Path, image: HeldImage
+) -> None:
+    with running_up(migrated_dir, ALLOWED | {"STEPWELL_GRACE_S": "1"}) as up, running_file(migrated_dir, image) as run:
         up.process.send_signal(number)
         up.wait()
-        assert run.wait(60) == 5
+        assert run.wait() == 5
     assert run.stdout == ""
     last = run.stderr.splitlines()[-1]
     workflow_id = last.split()[-1]
     assert last == (
-        f"stepwell: the `stepwell up` on {data_dir} has ended: "
-        f"the next start on {data_dir} continues workflow {workflow_id}"
+        f"stepwell: the `stepwell up` on {migrated_dir} has ended: "
+        f"the next start on {migrated_dir} continues workflow {workflow_id}"
     )
-    with running_up(data_dir) as up, up.client() as client:
+    image.release()
+    with running_up(migrated_dir, ALLOWED) as up, up.client() as client:
         assert until_ended(client, workflow_id)["status"] == "COMPLETED"
 
 
@@ -185,16 +190,16 @@ def test_run_uses_another_token_than_one_that_the_up_refuses(up: StepwellProcess
     assert done.returncode == 0, done.stderr
 
 
-def test_run_is_refused_if_the_up_accepts_no_token_of_the_folder(data_dir: Path) -> None:
+def test_run_is_refused_if_the_up_accepts_no_token_of_the_folder(migrated_dir: Path) -> None:
     public = ec.generate_private_key(ec.SECP256R1()).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     env = {"STEPWELL_JWT_PUBLIC_KEY": pem, "STEPWELL_JWT_ALGORITHM": "ES256"}
-    with running_up(data_dir, env) as up:
+    with running_up(migrated_dir, env) as up:
         for mine in ({}, env):
-            refused = stepwell("run", "-", "--data-dir", data_dir, stdin=json.dumps(pipeline()), env=mine)
+            refused = stepwell("run", "-", "--data-dir", migrated_dir, stdin=json.dumps(pipeline()), env=mine)
             assert refused.returncode == 3
             assert refused.stderr == (
-                f"stepwell: the `stepwell up` at {up.url} accepts no token that {data_dir} offers, "
+                f"stepwell: the `stepwell up` at {up.url} accepts no token that {migrated_dir} offers, "
                 "because it verifies tokens with another key: use `stepwell submit` with a token of yours\n"
             )
 

@@ -6,18 +6,28 @@ import signal
 import socket
 import stat
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import jwt
+import pytest
 
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, running_up, start, start_up, stepwell, until
-from support.workflows.image_pipelines import LONG, create, get, pipeline, until_ended, until_running
+from support.processes.held_image import ALLOWED, HeldImage
+from support.processes.stepwell_process import (
+    READY_S,
+    StepwellProcess,
+    running_up,
+    start,
+    start_up,
+    stepwell,
+    until,
+)
+from support.workflows.image_pipelines import create, get, pipeline, until_ended
 
 
 def test_up_runs_a_pipeline_and_continues_after_a_sigterm(data_dir: Path) -> None:
     with running_up(data_dir) as first, first.client() as client:
+        assert stat.S_IMODE(data_dir.stat().st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
         done = until_ended(client, create(client))
         assert done["status"] == "COMPLETED"
         picture = client.get(f"/api/v1/artifacts/{done['final_step_result']['result_image_path']}")
@@ -36,9 +46,10 @@ def test_up_runs_a_pipeline_and_continues_after_a_sigterm(data_dir: Path) -> Non
         assert second.processes() == set()
 
 
-def test_up_raises_its_limit_of_open_files(data_dir: Path) -> None:
+@pytest.mark.extended
+def test_up_raises_its_limit_of_open_files(migrated_dir: Path) -> None:
     limited = ("sh", "-c", 'ulimit -Sn 256 && exec "$0" "$@"', sys.executable, "-m", "stepwell")
-    running = start("up", data_dir, None, "--data-dir", str(data_dir), program=limited)
+    running = start("up", migrated_dir, None, "--data-dir", str(migrated_dir), program=limited)
     try:
         soft, hard = resource.prlimit(running.wait_ready().pid, resource.RLIMIT_NOFILE)
         assert soft == min(hard, 65_536) > 256
@@ -46,9 +57,8 @@ def test_up_raises_its_limit_of_open_files(data_dir: Path) -> None:
         running.kill_group()
 
 
-def test_the_data_folder_is_private(up: StepwellProcess) -> None:
+def test_the_files_in_the_data_folder_are_private(up: StepwellProcess) -> None:
     mine = up.data_dir.stat()
-    assert stat.S_IMODE(mine.st_mode) == (0o711 if os.geteuid() == 0 else 0o700)
     for name in ("secret", "token", "address"):
         found = (up.data_dir / name).stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o600, mine.st_uid)
@@ -59,13 +69,19 @@ def test_the_data_folder_is_private(up: StepwellProcess) -> None:
     assert "tenant_id" not in claims
 
 
-def test_the_folder_contains_the_address_while_up_runs(up: StepwellProcess, data_dir: Path) -> None:
+def test_the_folder_contains_the_address_while_up_runs(up: StepwellProcess, migrated_dir: Path) -> None:
     assert (up.data_dir / "address").read_text() == f"{up.url}\n"
-    with running_up(data_dir, None, "--host", "0.0.0.0") as other:
+    env = {
+        "STEPWELL_DATABASE_URL": "postgresql://nowhere.invalid/x",
+        "STEPWELL_DATA_DIR": "/nowhere",
+        "STEPWELL_HOST": "192.0.2.1",
+        "STEPWELL_PORT": "1",
+    }
+    with running_up(migrated_dir, env, "--host", "0.0.0.0") as other:  # options override settings
         port = httpx.URL(other.url).port
-        assert (data_dir / "address").read_text() == f"http://127.0.0.1:{port}\n"
+        assert (migrated_dir / "address").read_text() == f"http://127.0.0.1:{port}\n"
         assert other.terminate() == 0
-        assert not (data_dir / "address").exists()
+        assert not (migrated_dir / "address").exists()
 
 
 def test_a_second_up_on_the_same_folder_is_refused(up: StepwellProcess) -> None:
@@ -79,10 +95,11 @@ def test_a_second_up_on_the_same_folder_is_refused(up: StepwellProcess) -> None:
     assert httpx.get(f"{up.url}/health/ready").status_code == 200
 
 
+@pytest.mark.extended
 def test_of_two_ups_at_once_one_is_refused(data_dir: Path) -> None:
     both = [start_up(data_dir), start_up(data_dir)]
     try:
-        until(lambda: any(up.process.poll() is not None for up in both), 30)
+        until(lambda: any(up.process.poll() is not None for up in both), READY_S)
         (refused,) = (up for up in both if up.process.poll() is not None)
         (winner,) = (up for up in both if up is not refused)
         assert refused.process.returncode == 1
@@ -94,20 +111,14 @@ def test_of_two_ups_at_once_one_is_refused(data_dir: Path) -> None:
             up.kill_group()
 
 
-def test_a_stop_within_the_grace_time_counts_no_retry(data_dir: Path) -> None:
-    with running_up(data_dir, {"STEPWELL_GRACE_S": "4"}) as up, up.client() as client:
-        workflow = create(client, LONG)
-        until_running(up, client, workflow)
-        began = time.monotonic()
-        up.process.send_signal(signal.SIGTERM)
-        until(lambda: client.get("/health/ready").status_code == 503, 1)
-        refused = client.post("/api/v1/workflows/", json=pipeline())
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
-        assert get(client, workflow)["status"] == "RUNNING"
-        assert up.wait() == 0
-        assert time.monotonic() - began < 5
+def test_a_stop_within_the_grace_time_counts_no_retry(migrated_dir: Path, image: HeldImage) -> None:
+    with running_up(migrated_dir, ALLOWED | {"STEPWELL_GRACE_S": "1"}) as up, up.client() as client:
+        workflow = create(client, steps=image.steps)
+        image.wait_for_request()
+        assert up.terminate() == 0
         assert up.processes() == set()
-    with running_up(data_dir) as up, up.client() as client:
+    image.release()
+    with running_up(migrated_dir, ALLOWED) as up, up.client() as client:
         done = until_ended(client, workflow)
         assert done["status"] == "COMPLETED"
         assert [step["retry_count"] for step in done["steps"]] == [0]
@@ -115,27 +126,29 @@ def test_a_stop_within_the_grace_time_counts_no_retry(data_dir: Path) -> None:
         assert [task["attempt"] for task in tasks] == [1]
 
 
-def test_a_second_signal_ends_the_process_at_once(data_dir: Path) -> None:
-    with running_up(data_dir) as up, up.client() as client:
-        until_running(up, client, create(client, LONG))
-        began = time.monotonic()
+def test_a_second_signal_ends_the_process_within_the_grace_time(migrated_dir: Path, image: HeldImage) -> None:
+    with running_up(migrated_dir, ALLOWED | {"STEPWELL_GRACE_S": "3600"}) as up, up.client() as client:
+        workflow = create(client, steps=image.steps)
+        image.wait_for_request()
         up.process.send_signal(signal.SIGTERM)
-        until(lambda: "service.stopping" in up.stderr, 1)
+        until(lambda: client.get("/health/ready").status_code == 503, READY_S)
+        refused = client.post("/api/v1/workflows/", json=pipeline())
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert get(client, workflow)["status"] == "RUNNING"
 
         def ended() -> bool:  # what follows within a tenth of a second counts as the same signal
             up.process.send_signal(signal.SIGTERM)
             return up.process.poll() is not None
 
-        until(ended, 2)
+        until(ended, READY_S)
         assert up.process.returncode == 128 + signal.SIGTERM
-        assert time.monotonic() - began < 2
         up.wait_gone()
 
 
 def test_a_signal_before_up_is_ready_ends_it_in_order(data_dir: Path) -> None:
-    up = start("up", data_dir, program=PROGRAM)
+    up = start("up", data_dir)
     try:
-        until((data_dir / "postgres").exists, 20)
+        until((data_dir / "postgres").exists, READY_S)
         assert up.terminate() == 0
         assert "Traceback" not in up.stderr
         up.wait_gone()
@@ -211,15 +224,3 @@ def test_every_wrong_setting_has_its_line(data_dir: Path) -> None:
         ["stepwell", " STEPWELL_LOG_FORMAT"],
     ]
     assert not data_dir.exists()
-
-
-def test_options_override_settings_and_the_database_url_is_ignored(data_dir: Path) -> None:
-    env = {
-        "STEPWELL_DATABASE_URL": "postgresql://nowhere.invalid/x",
-        "STEPWELL_DATA_DIR": "/nowhere",
-        "STEPWELL_HOST": "192.0.2.1",
-        "STEPWELL_PORT": "1",
-    }
-    with running_up(data_dir, env, "--host", "localhost") as up:
-        assert up.url.startswith("http://localhost:")
-        assert up.terminate() == 0

@@ -7,7 +7,7 @@ import httpx
 from support.processes.stepwell_process import StepwellProcess, until
 
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
-LONG = 4_000  # some seconds of work
+LONG = 2_000  # a second of work
 
 
 def pipeline(size: int = 64, **members: Any) -> dict[str, Any]:
@@ -52,4 +52,4 @@ def until_ended(client: httpx.Client, workflow_id: str, within_s: float = 60) ->
 
 def until_running(running: StepwellProcess, client: httpx.Client, workflow_id: str) -> None:
     """Until its first step is at work in a worker process."""
-    until(lambda: get(client, workflow_id)["steps"][0]["status"] == "RUNNING" and running.workers, 20)
+    until(lambda: get(client, workflow_id)["steps"][0]["status"] == "RUNNING" and running.workers, 120)
