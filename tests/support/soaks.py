@@ -1,4 +1,4 @@
-"""Soaks: runs of hours with more kills, verbs and seeds than any other run has. `STEPWELL_TEST_FULL=1` asks for them."""
+"""Soaks: runs of hours, with more kills, verbs and seeds than other runs have. `STEPWELL_TEST_FULL=1` asks for them."""
 
 import os
 from typing import Final
