@@ -1,9 +1,10 @@
 """kill -9 at numbered points of reference flows: each ends as an undisturbed run does. See `flow_trials` for details.
 
-The points are before and after every SQL statement, HTTP request and file operation. In some trials, the process that
-takes over is killed, too. The two runs of CI draw 300 trials a day. All points of all flows:
+The points are before and after every SQL statement, HTTP request and file operation. Each trial kills the flow at one
+of them, and the trials' points are evenly spread over the flow. In every fourth trial, the process that takes over is
+killed, too. All points of all flows:
 
-    STEPWELL_TEST_FULL=1 python -m pytest tests/crash/test_flows_killed.py
+    STEPWELL_TEST_FULL=1 python -m pytest --everything tests/crash/test_flows_killed.py
 
 A trial that fails names the command that repeats it. `TEST_DEATHS` has the points of one or more trials. "12 40,7"
 kills one flow at its point 12, and another one at its point 40, and then at point 7 of the process that takes
@@ -12,9 +13,7 @@ over.
 
 import asyncio
 import os
-import random
 import shlex
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -22,14 +21,14 @@ import pytest
 
 from support.database.postgres import TestServer
 from support.processes.flow_trials import Deaths, FlowTrials, flow_trials
-from support.sampling import DAY, FULL
+from support.soaks import FULL
 from support.workflows.reference_flows import FLOWS
 
-TRIALS = 150  # of all flows together, in one run of CI
-FEWER = {"items": 10}  # of these, because one trial takes as long as several trials of another flow
+TRIALS, TRIALS_OF_ITEMS = 20, 6  # a trial of the flow with 100 items takes as long as several trials of another flow
+CORE_FLOWS, CORE_TRIALS = ("join after partial failure", "sub-workflow"), 3
 AT_ONCE = 3
 SLACK = 1.2  # the number of points depends on the load, because reads have points, too
-DOUBLE = 0.25  # the part of the trials in which the second process is killed, too
+SECOND_DEATH = 4  # in each trial of this number
 MAX_FAILURES = 20 if FULL else 1
 ONLY = os.environ.get("TEST_DEATHS", "")
 
@@ -40,12 +39,21 @@ async def trials(server: TestServer, template: str, tmp_path: Path) -> AsyncIter
         yield trials
 
 
-@pytest.mark.parametrize("flow", FLOWS)
+@pytest.mark.parametrize(
+    ("flow", "count"),
+    [
+        *((flow, CORE_TRIALS) for flow in CORE_FLOWS),
+        *(
+            pytest.param(flow, TRIALS_OF_ITEMS if flow == "items" else TRIALS, marks=pytest.mark.extended)
+            for flow in FLOWS
+        ),
+    ],
+)
 async def test_a_flow_ends_as_undisturbed_wherever_its_process_is_killed(
-    flow: str, trials: FlowTrials, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+    flow: str, count: int, trials: FlowTrials, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     undisturbed = await trials.run(flow, Deaths())
-    drawn = _draw(flow, undisturbed.points)
+    drawn = _deaths(count, undisturbed.points)
     kills: list[int] = []  # of each trial that ended well
     failures: list[str] = []
 
@@ -67,18 +75,17 @@ async def test_a_flow_ends_as_undisturbed_wherever_its_process_is_killed(
         with capsys.disabled():
             print(f"\n{flow}: {counted}")
     assert not failures, "\n\n".join([counted, *failures])
-    assert kills.count(0) <= len(kills) / 2, f"most flows had ended before their point: {counted}"
+    assert any(kills), f"all flows had ended before their point: {counted}"
 
 
-def _draw(flow: str, points: int) -> Iterator[Deaths]:
-    """Yield the trials: those that `TEST_DEATHS` names, a sample of the day, or one for each point."""
+def _deaths(count: int, points: int) -> Iterator[Deaths]:
+    """Yield the trials: those that `TEST_DEATHS` names, or *count* of them; one for each point in a soak."""
     if ONLY:
         yield from (Deaths(*map(int, pair.split(","))) for pair in ONLY.split())
         return
-    chance = random.Random(f"{DAY} {sys.version_info.minor} {flow}")
-    count = FEWER.get(flow, (TRIALS - sum(FEWER.values())) // (len(FLOWS) - len(FEWER)))
-    for first in range(int(points * SLACK)) if FULL else [chance.randrange(points) for _ in range(count)]:
-        yield Deaths(first, chance.randrange(points) if chance.random() < DOUBLE else None)
+    every = range(int(points * SLACK)) if FULL else [int((number + 0.5) * points / count) for number in range(count)]
+    for number, first in enumerate(every):
+        yield Deaths(first, every[-number - 1] // 2 if number % SECOND_DEATH == SECOND_DEATH - 1 else None)
 
 
 def _command(deaths: Deaths, test: str) -> str:

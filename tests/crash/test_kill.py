@@ -1,37 +1,42 @@
 """kill -9 of everything, at random moments, again and again: nobody notices but for the time.
 
-Each of the two runs of CI kills 15 times. All fifty kills of one folder:
+The core suite kills twice: in the middle of the work, and in the middle of the next start. All fifty kills of one
+folder:
 
-    STEPWELL_TEST_FULL=1 python -m pytest tests/crash/test_kill.py
+    STEPWELL_TEST_FULL=1 python -m pytest --everything tests/crash/test_kill.py
 """
 
 import random
 import signal
 import threading
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from stepwell.artifacts.database_id import ID_FILE
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
 from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.soaks import FULL
-from support.workflows.crash_scenarios import OPEN, SCENARIOS
+from support.workflows.crash_scenarios import OPEN, SCENARIOS, Scenario
 
-KILLS = 50 if FULL else 15
 # After three kills, what was under way is tried only after `CALM_S`, which a short life doesn't reach.
 CATCH_UP = 9
 END_S = 600
 
 
-def test_nothing_is_lost_or_repeated_by_kills_at_random_moments(folder: Path) -> None:
-    chance, observer = random.Random(), Observer()
-    for kill in range(KILLS):
-        if kill % 2:
-            _one_life(folder, observer, kill, chance.uniform(0.0, 1.2))
-        else:  # it may be at work by then, where the machine is quick
-            _one_life(folder, observer, kill, chance.uniform(0.1, 1.5), from_start=True)
+@pytest.mark.parametrize(
+    ("kills", "creates"), [(2, 6), pytest.param(50 if FULL else 15, 3, marks=pytest.mark.extended)]
+)
+def test_nothing_is_lost_or_repeated_by_kills_at_random_moments(folder: Path, kills: int, creates: int) -> None:
+    chance, observer, scenarios = random.Random(), Observer(), cycle(SCENARIOS)
+    for kill in range(kills):
+        if kill % 2:  # it may be at work by then, where the machine is quick
+            _one_life(folder, observer, [next(scenarios)], chance.uniform(0.1, 1.5), from_start=True)
+        else:
+            _one_life(folder, observer, [next(scenarios) for _ in range(creates)], chance.uniform(0.0, 1.2))
         if kill % CATCH_UP == CATCH_UP - 1:
             with running_up(folder, OPEN) as running, running.client() as client:
                 _until_all_ended(observer, client)
@@ -49,21 +54,21 @@ def test_nothing_is_lost_or_repeated_by_kills_at_random_moments(folder: Path) ->
         stored = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
         assert stored - {ID_FILE} == referenced
         # The test would prove little if the kills had hit only idle moments.
-        assert len(observer.promised) >= KILLS / 2
-        assert len(referenced) >= KILLS
+        assert len(observer.promised) >= kills / 2
+        assert len(referenced) >= kills / 2
 
 
-def _one_life(folder: Path, observer: Observer, number: int, seconds: float, *, from_start: bool = False) -> None:
-    """Start it, give it work until it is killed, that time after its start, or after it was ready."""
+def _one_life(
+    folder: Path, observer: Observer, scenarios: list[Scenario], seconds: float, *, from_start: bool = False
+) -> None:
+    """Start it, give it work until it is killed, that time after its start, or after it has begun to work."""
     running = start_up(folder, OPEN)
     killer = threading.Timer(seconds, running.kill_group)
     try:
         if from_start:
             killer.start()
         if _got_ready(running):
-            if not from_start:
-                killer.start()
-            _work(running, observer, number)
+            _work(running, observer, scenarios, killer)
     finally:
         killer.cancel()
         if killer.is_alive():
@@ -81,11 +86,13 @@ def _got_ready(running: StepwellProcess) -> bool:
     return True
 
 
-def _work(running: StepwellProcess, observer: Observer, number: int) -> None:
+def _work(running: StepwellProcess, observer: Observer, scenarios: list[Scenario], killer: threading.Timer) -> None:
     try:
         with running.client() as client:
-            for n in range(3):
-                observer.create(client, SCENARIOS[(number * 3 + n) % len(SCENARIOS)])
+            for scenario in scenarios:
+                observer.create(client, scenario)
+                if killer.ident is None:
+                    killer.start()
             while True:
                 observer.push(client)
                 observer.read_workflows(client)

@@ -1,53 +1,78 @@
 """SIGTERM in the middle of the work: out after the grace time, and on from there at the next start."""
 
 import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from PIL import Image
 
 from support.processes.crash_observer import ENDED, Observer, check_history, check_tasks
 from support.processes.stepwell_process import StepwellProcess, running_up, start_up, until
 from support.workflows.crash_scenarios import OPEN, SCENARIOS, Scenario
 
-GRACE_S = 2
-# Far longer than what the grace time leaves to it: 360 pictures of a film.
-LONG = Scenario(
-    "long",
-    (
-        {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a long film", "width": 640, "height": 640}},
-        {
-            "id": "film",
-            "task_type": "VIDEO_GENERATION",
-            "depends_on": ["draw"],
-            "config": {"duration_s": 30, "fps": 12, "width": 640, "height": 640},
-            "input_mappings": [{"from_step": "draw", "from_field": "result_image_path", "to_field": "base_image_url"}],
-        },
-    ),
-)
+GRACE_S = 1
 
 
 def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) -> None:
     observer = Observer()
-    running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
-    try:
-        with running.wait_ready().client() as client:
-            observer.create(client, LONG)
-            [workflow_id] = observer.promised
-            film = until(lambda: _started(client, workflow_id, "film"), 120)
-            assert film is not None
-        running.process.terminate()
-        assert running.wait() == 0
-    finally:
-        running.kill_group()
-    with running_up(folder, OPEN) as running, running.client() as client:
-        again = _step(client, workflow_id, "film")
-        assert (again["status"], again["task_id"], again["retry_count"]) == ("RUNNING", film["task_id"], 0)
-        assert again["started_at"] == film["started_at"]
-        until(lambda: _step(client, workflow_id, "film")["status"] == "COMPLETED", 600)
-        _check(running, client, observer)
+    with _slow_picture() as (url, asked, may_answer):
+        refine = {"id": "refine", "task_type": "REFINE", "config": {"base_image_url": url}}
+        running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
+        try:
+            with running.wait_ready().client() as client:
+                observer.create(client, Scenario("long", (refine,)))
+                [workflow_id] = observer.promised
+                assert asked.wait(120)
+                begun = _step(client, workflow_id)
+            running.process.terminate()
+            assert running.wait() == 0
+        finally:
+            running.kill_group()
+        with running_up(folder, OPEN) as running, running.client() as client:
+            again = _step(client, workflow_id)
+            assert (again["status"], again["task_id"], again["retry_count"]) == ("RUNNING", begun["task_id"], 0)
+            assert again["started_at"] == begun["started_at"]
+            may_answer.set()
+            until(lambda: _step(client, workflow_id)["status"] == "COMPLETED", 600)
+            _check(running, client, observer)
 
 
+@contextmanager
+def _slow_picture() -> Iterator[tuple[str, threading.Event, threading.Event]]:
+    """Yield the URL of a picture, an event of the first request, and one until which no request is answered."""
+    asked, may_answer, picture = threading.Event(), threading.Event(), BytesIO()
+    Image.new("RGB", (64, 64)).save(picture, "PNG")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            may_answer.wait()
+            with suppress(OSError):  # who asked has been cut off
+                self.send_response(200)
+                self.send_header("Content-Type", "image/png")
+                self.end_headers()
+                self.wfile.write(picture.getvalue())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/picture.png", asked, may_answer
+        finally:
+            may_answer.set()
+            server.shutdown()
+
+
+@pytest.mark.extended
 def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> None:
     chance, observer = random.Random(), Observer()
     for number in range(5):
@@ -81,12 +106,7 @@ def _all_ended(observer: Observer, client: httpx.Client) -> bool:
     return all(workflow["status"] in ENDED for workflow in observer.read_workflows(client))
 
 
-def _step(client: httpx.Client, workflow_id: str, step_id: str) -> dict[str, Any]:
-    steps = client.get(f"/api/v1/workflows/{workflow_id}").json()["steps"]
-    found: dict[str, Any] = next(step for step in steps if step["step_id"] == step_id)
+def _step(client: httpx.Client, workflow_id: str) -> dict[str, Any]:
+    [step] = client.get(f"/api/v1/workflows/{workflow_id}").json()["steps"]
+    found: dict[str, Any] = step
     return found
-
-
-def _started(client: httpx.Client, workflow_id: str, step_id: str) -> dict[str, Any] | None:
-    step = _step(client, workflow_id, step_id)
-    return step if step["status"] == "RUNNING" else None

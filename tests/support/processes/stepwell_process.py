@@ -23,6 +23,8 @@ from support.processes.forks import Fork, fork_command
 
 READY_S = 120.0
 STOP_S = 60.0
+# Between two looks, and as a part of the time so far: looking often costs more than what is waited for.
+_LOOK_S, _LOOK_PART, _MOST_LOOK_S = 0.01, 0.1, 0.25
 # No folder can be made there: a process that a test starts without a data folder must not use this machine's.
 _NO_DATA_DIR = "/dev/null/a-test-names-its-data-folder"
 PROGRAM = (sys.executable, "-m", "stepwell")
@@ -246,10 +248,11 @@ def surroundings(env: Mapping[str, str] | None, data_dir: str = _NO_DATA_DIR) ->
 
 def until(condition: Callable[[], T], within_s: float, otherwise: Callable[[], object] = lambda: "") -> T:
     """The first true value of *condition*, which is asked again and again; fails with *otherwise*."""
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s: {otherwise()}"
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < within_s, f"not within {within_s} s: {otherwise()}"
+        time.sleep(min(max(_LOOK_S, _LOOK_PART * waited), _MOST_LOOK_S))
     return found
 
 
