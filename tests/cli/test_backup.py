@@ -19,7 +19,16 @@ from stepwell.persistence.embedded.programs import find_programs
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.tables import metadata
 from support.database.postgres import fresh_folder
-from support.processes.stepwell_process import running_up, stepwell, surroundings, until
+from support.database.prepared_cluster import copy_cluster
+from support.processes.stepwell_process import (
+    READY_S,
+    STOP_S,
+    StepwellProcess,
+    running_up,
+    stepwell,
+    surroundings,
+    until,
+)
 from support.workflows.image_pipelines import create, get, until_ended
 
 Rows = dict[str, list[str]]
@@ -28,9 +37,10 @@ BYTE_MAX = 0xFF
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Path]:
+def site(cluster: Path) -> Iterator[Path]:
     """A folder with `data`, the data folder of an ended `up`, and `backup`, a dump made while that ran."""
     with fresh_folder() as folder:
+        copy_cluster(cluster, folder / "data")
         with running_up(folder / "data") as up, up.client() as client:
             for _ in range(2):
                 assert until_ended(client, create(client))["status"] == "COMPLETED"
@@ -41,6 +51,28 @@ def site() -> Iterator[Path]:
             (folder / "feed.json").write_bytes(client.get("/api/v1/events?limit=1000").content)
             assert up.terminate() == 0
         yield folder
+
+
+@pytest.fixture(scope="module")
+def site_rows(site: Path) -> Rows:
+    return rows(site / "data")
+
+
+@pytest.fixture(scope="module")
+def restored(site: Path) -> Iterator[Path]:
+    """The data folder that a restore of `backup` has made, to be copied."""
+    with fresh_folder() as folder:
+        done = restore(folder / "data", site / "backup")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == f"The database is restored in {folder}/data. All sessions and sign-in URLs have ended.\n"
+        yield folder / "data"
+
+
+@pytest.fixture
+def restored_dir(restored: Path, data_dir: Path) -> Path:
+    """A data folder with the restored database."""
+    copy_cluster(restored / "postgres", data_dir)
+    return data_dir
 
 
 def dump(data_dir: Path, file: Path | str, **env: str) -> "subprocess.CompletedProcess[str]":
@@ -103,23 +135,19 @@ def version() -> str:
     return find_programs(Path(named) if named else None, None, Path("/nowhere")).version
 
 
-def test_a_restored_database_has_every_row(site: Path, data_dir: Path) -> None:
-    restored = restore(data_dir, site / "backup")
-    assert (restored.returncode, restored.stderr) == (0, "")
-    assert restored.stdout == f"The database is restored in {data_dir}. All sessions and sign-in URLs have ended.\n"
-    found = rows(data_dir)
-    assert found == rows(site / "data")
+def test_a_restored_database_has_every_row(site_rows: Rows, restored_dir: Path) -> None:
+    found = rows(restored_dir)
+    assert found == site_rows
     assert [len(found[table]) for table in ("workflows", "steps", "tasks")] == [2, 4, 4]
 
 
-def test_up_goes_on_with_a_restored_database(site: Path, data_dir: Path) -> None:
-    assert restore(data_dir, site / "backup").returncode == 0
-    shutil.copy(site / "data/secret", data_dir)
-    with running_up(data_dir) as up, up.client() as client:
+def test_up_goes_on_with_a_restored_database(site: Path, restored_dir: Path) -> None:
+    shutil.copy(site / "data/secret", restored_dir)
+    with running_up(restored_dir) as up, up.client() as client:
         refused = client.get((site / "sign-in").read_text(), headers={"Sec-Fetch-Site": "none"})
         assert (refused.status_code, "All sessions were ended after" in refused.text) == (403, True)
         before = events((site / "feed.json").read_bytes())
-        until(lambda: len(events(client.get("/api/v1/events?limit=1000").content)) == len(before), 20)
+        until(lambda: len(events(client.get("/api/v1/events?limit=1000").content)) == len(before), READY_S)
         assert sorted(events(client.get("/api/v1/events?limit=1000").content)) == sorted(before)
         assert {get(client, workflow_id)["status"] for workflow_id, _ in before} == {"COMPLETED"}
         assert until_ended(client, create(client))["status"] == "COMPLETED"
@@ -132,7 +160,10 @@ def events(feed: bytes) -> list[tuple[str, int]]:
     return [(event["workflow_id"], event["id"]) for event in json.loads(feed)["events"]]
 
 
-def test_a_dump_without_a_running_service_goes_to_stdout_and_comes_back_by_stdin(site: Path, data_dir: Path) -> None:
+@pytest.mark.extended
+def test_a_dump_without_a_running_service_goes_to_stdout_and_comes_back_by_stdin(
+    site: Path, site_rows: Rows, data_dir: Path
+) -> None:
     program = [sys.executable, "-m", "stepwell"]
     dumped = subprocess.run(
         [*program, "dump", "--data-dir", site / "data", "-"], env=surroundings({}), capture_output=True, check=True
@@ -141,11 +172,14 @@ def test_a_dump_without_a_running_service_goes_to_stdout_and_comes_back_by_stdin
         [*program, "restore", "--data-dir", data_dir, "-"], env=surroundings({}), input=dumped.stdout, check=False
     )
     assert restored.returncode == 0
-    assert rows(data_dir) == rows(site / "data")
+    assert rows(data_dir) == site_rows
 
 
-def test_data_of_another_major_version_are_refused_and_moved_aside_by_restore(site: Path, data_dir: Path) -> None:
-    assert restore(data_dir, site / "backup").returncode == 0
+@pytest.mark.extended
+def test_data_of_another_major_version_are_refused_and_moved_aside_by_restore(
+    site: Path, site_rows: Rows, restored_dir: Path
+) -> None:
+    data_dir = restored_dir
     (data_dir / "postgres/data/PG_VERSION").write_text(f"{OTHER_MAJOR}\n")
     for command in (("up", "--port", "0"), ("dump", "-"), ("migrate",)):
         refused = stepwell(*command, "--data-dir", data_dir)
@@ -160,11 +194,11 @@ def test_data_of_another_major_version_are_refused_and_moved_aside_by_restore(si
     assert restored.stderr.startswith(f"stepwell: The old data are in {data_dir}/postgres/data-{OTHER_MAJOR}:")
     assert left_in(data_dir) == {"data", f"data-{OTHER_MAJOR}"}
     assert (data_dir / "secret").read_text() == "kept"
-    assert rows(data_dir) == rows(site / "data")
+    assert rows(data_dir) == site_rows
 
 
-def test_old_data_are_not_moved_over_older_ones(site: Path, data_dir: Path) -> None:
-    assert restore(data_dir, site / "backup").returncode == 0
+def test_old_data_are_not_moved_over_older_ones(site: Path, restored_dir: Path) -> None:
+    data_dir = restored_dir
     (data_dir / "postgres/data/PG_VERSION").write_text(f"{OTHER_MAJOR}\n")
     (data_dir / f"postgres/data-{OTHER_MAJOR}").mkdir()
     refused = restore(data_dir, site / "backup")
@@ -173,9 +207,9 @@ def test_old_data_are_not_moved_over_older_ones(site: Path, data_dir: Path) -> N
     assert left_in(data_dir) == {"data", f"data-{OTHER_MAJOR}"}
 
 
-@pytest.mark.parametrize("old", ["data", f"data-{OTHER_MAJOR}"])
-def test_a_restore_that_was_killed_at_its_last_step_is_finished(old: str, site: Path, data_dir: Path) -> None:
-    assert restore(data_dir, site / "backup").returncode == 0
+@pytest.mark.parametrize("old", ["data", pytest.param(f"data-{OTHER_MAJOR}", marks=pytest.mark.extended)])
+def test_a_restore_that_was_killed_at_its_last_step_is_finished(old: str, site_rows: Rows, restored_dir: Path) -> None:
+    data_dir = restored_dir
     folder = data_dir / "postgres"
     (folder / "data").rename(folder / "data-restored")
     before = folder / old
@@ -183,32 +217,31 @@ def test_a_restore_that_was_killed_at_its_last_step_is_finished(old: str, site: 
     (before / "PG_VERSION").write_text(f"{OTHER_MAJOR}\n")
     assert dump(data_dir, data_dir / "again").returncode == 0
     assert left_in(data_dir) == {"data", f"data-{OTHER_MAJOR}"}
-    assert rows(data_dir) == rows(site / "data")
+    assert rows(data_dir) == site_rows
 
 
-def test_a_data_folder_with_a_database_is_refused(site: Path) -> None:
-    before = rows(site / "data")
+def test_a_data_folder_with_a_database_is_refused(site: Path, site_rows: Rows) -> None:
     refused = restore(site / "data", site / "backup")
     assert (refused.returncode, refused.stdout) == (1, "")
     where = site / "data/postgres/data"
     assert refused.stderr == f"stepwell: there is a database in {where} already: move that folder away first\n"
-    assert rows(site / "data") == before
+    assert rows(site / "data") == site_rows
 
 
-def test_restore_beside_a_running_service_is_refused(site: Path, data_dir: Path) -> None:
-    with running_up(data_dir):
-        refused = restore(data_dir, site / "backup")
+def test_restore_beside_a_running_service_is_refused(site: Path, up: StepwellProcess) -> None:
+    refused = restore(up.data_dir, site / "backup")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.endswith(" (stepwell up): stop it first\n")
 
 
-@pytest.mark.parametrize("missing", [1, 100, 10_000, 10_000_000])
+@pytest.mark.extended
+@pytest.mark.parametrize("missing", [1, 10_000, 10_000_000])
 def test_a_dump_that_was_cut_off_changes_nothing(missing: int, site: Path, data_dir: Path) -> None:
     (site / "cut").write_bytes((site / "backup").read_bytes()[:-missing])
     restore_refusal(data_dir, site / "cut")
 
 
-@pytest.mark.parametrize("part", [0.3, 0.7, 0.99])
+@pytest.mark.parametrize("part", [0.3, pytest.param(0.99, marks=pytest.mark.extended)])
 def test_a_damaged_dump_changes_nothing(part: float, site: Path, data_dir: Path) -> None:
     damaged = bytearray((site / "backup").read_bytes())
     damaged[int(part * len(damaged))] ^= 0xFF
@@ -216,6 +249,7 @@ def test_a_damaged_dump_changes_nothing(part: float, site: Path, data_dir: Path)
     restore_refusal(data_dir, site / "damaged")
 
 
+@pytest.mark.extended
 def test_a_damaged_length_at_which_pg_restore_would_loop_changes_nothing(site: Path, data_dir: Path) -> None:
     """pg_restore loops for ever on a compressed block whose length includes bytes after the end of its data."""
     damaged = bytearray((site / "backup").read_bytes())
@@ -236,6 +270,7 @@ def restore_refusal(data_dir: Path, file: Path) -> str:
     return refused.stderr
 
 
+@pytest.mark.extended
 def test_a_file_that_is_no_dump_is_refused(site: Path, data_dir: Path) -> None:
     text = b"SELECT 1;\n" * 1000
     (site / "text").write_bytes(text)
@@ -246,8 +281,9 @@ def test_a_file_that_is_no_dump_is_refused(site: Path, data_dir: Path) -> None:
     assert (missing.returncode, missing.stdout) == (2, "")
 
 
-def test_dumps_of_other_databases_and_of_newer_versions_are_refused(site: Path, data_dir: Path) -> None:
-    assert restore(data_dir, site / "backup").returncode == 0
+@pytest.mark.extended
+def test_dumps_of_other_databases_and_of_newer_versions_are_refused(site: Path, restored_dir: Path) -> None:
+    data_dir = restored_dir
     execute(data_dir, "UPDATE alembic_version SET version_num = '9999'")
     execute(data_dir, "UPDATE installation SET oldest_revision = '9999'")
     assert dump(data_dir, site / "newer").returncode == 0
@@ -258,6 +294,7 @@ def test_dumps_of_other_databases_and_of_newer_versions_are_refused(site: Path, 
     assert "but not of a database of Stepwell" in restore_refusal(target, site / "other")
 
 
+@pytest.mark.extended
 def test_an_interrupted_restore_changes_nothing(site: Path, data_dir: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "stepwell", "restore", "--data-dir", data_dir, "-"],
@@ -269,9 +306,9 @@ def test_an_interrupted_restore_changes_nothing(site: Path, data_dir: Path) -> N
     assert process.stdin is not None
     process.stdin.write((site / "backup").read_bytes()[:1000])
     process.stdin.flush()
-    until(lambda: _is_there(data_dir / "postgres/unfinished-restore/postmaster.pid"), 30)
+    until(lambda: _is_there(data_dir / "postgres/unfinished-restore/postmaster.pid"), READY_S)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 1
+    assert process.wait(STOP_S) == 1
     assert process.stderr is not None
     assert process.stderr.read() == b""
     process.communicate()
@@ -324,6 +361,7 @@ def test_a_database_of_the_operators_own_is_left_to_its_own_tools(command: str, 
     assert refused.stderr.startswith("stepwell: STEPWELL_DATABASE_URL: Expected none: use the pg_dump and pg_restore")
 
 
+@pytest.mark.extended
 def test_a_full_disk_leaves_the_older_dump(site: Path) -> None:
     target = site / "small"
     target.write_text("older")

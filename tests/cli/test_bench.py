@@ -26,7 +26,7 @@ from support.database.embedded_servers import ask
 from support.database.postgres import TestServer, create_database, fresh_folder
 from support.database.stored_workflows import Bench
 from support.processes.celery_workers import running_redis
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, running_up, start, stepwell, until
+from support.processes.stepwell_process import StepwellProcess, running_up, start, stepwell, until
 
 FIELDS = [
     "shape",
@@ -112,7 +112,9 @@ def check_sums(report: Mapping[str, Any], workflows: int, steps: int) -> None:
     assert report["ms_per_step_p50"] <= report["ms_per_step_p95"] <= report["workflow_ms_p99"]
 
 
-@pytest.mark.parametrize("shape", ["fan", "layered", "mixed"])
+@pytest.mark.parametrize(
+    "shape", ["mixed", *(pytest.param(shape, marks=pytest.mark.extended) for shape in ("fan", "layered"))]
+)
 def test_the_benchmark_runs_every_shape_and_payload(dsn: str, shape: str) -> None:
     options = ("--workflows", "6", "--steps", "12", "--concurrency", "3", "--payload", "3000")
     report = report_of(bench(dsn, "--shape", shape, *options, "--json"))
@@ -123,12 +125,14 @@ def test_the_benchmark_runs_every_shape_and_payload(dsn: str, shape: str) -> Non
     assert round(creates) in range(2, 7)  # three at once, then as it comes: those at the same time are one statement
 
 
+@pytest.mark.extended
 def test_the_benchmark_runs_over_http_whatever_keys_are_configured(dsn: str) -> None:
     report = report_of(bench(dsn, "--api", "--workflows", "4", "--steps", "5", "--json", **FOR_SERVE))
     check_sums(report, 4, 5)
     assert report["statements_per_step"] * 20 > report["commits"] + 1  # they are created, and looked at
 
 
+@pytest.mark.extended
 def test_several_processes_share_the_workflows(dsn: str) -> None:
     options = ("--processes", "2", "--work", "wait", "--workflows", "3", "--steps", "4", "--json")
     done = bench(dsn, *options)
@@ -140,6 +144,7 @@ def test_several_processes_share_the_workflows(dsn: str) -> None:
     assert report["ms_per_step_p50"] >= 100
 
 
+@pytest.mark.extended
 def test_steps_can_make_images(dsn: str) -> None:
     options = ("--work", "image", "--image-size", "32", "--shape", "fan", "--workflows", "2", "--steps", "4", "--json")
     done = bench(dsn, *options)
@@ -150,6 +155,7 @@ def test_steps_can_make_images(dsn: str) -> None:
     check_sums(report, 2, 4)
 
 
+@pytest.mark.extended
 def test_images_of_celery_workers_are_compared_with_a_plain_canvas(dsn: str) -> None:
     options = ("--work", "image", "--image-size", "32", "--shape", "fan", "--workflows", "2", "--steps", "4", "--json")
     done = bench(dsn, "--executor", "celery", "--workers", "2", *options)
@@ -162,6 +168,7 @@ def test_images_of_celery_workers_are_compared_with_a_plain_canvas(dsn: str) -> 
     assert report["transitions_per_s"] / report["steps_per_s"] == pytest.approx((2 * 4 * 3 + 2) / 8, rel=0.02)
 
 
+@pytest.mark.extended
 def test_a_benchmark_has_queues_of_its_own_on_a_configured_broker_and_leaves_none(dsn: str, tmp_path: Path) -> None:
     options = ("--work", "wait", "--shape", "fan", "--workflows", "2", "--steps", "2", "--executor", "celery")
     with running_redis(tmp_path) as server:
@@ -170,6 +177,7 @@ def test_a_benchmark_has_queues_of_its_own_on_a_configured_broker_and_leaves_non
         assert [key for key in server.client.scan_iter() if b"stepwell-bench" in key] == []
 
 
+@pytest.mark.extended
 def test_a_broker_that_does_not_answer_ends_the_benchmark(dsn: str) -> None:
     options = ("--executor", "celery", "--work", "wait", *SMALL)
     done = bench(dsn, *options, STEPWELL_CELERY_BROKER_URL="redis://127.0.0.1:1/0")
@@ -181,6 +189,7 @@ def engine_processes(running: StepwellProcess) -> list[int]:
     return [pid for pid in running.processes() if b"engine_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+@pytest.mark.extended
 def test_the_benchmark_ends_if_one_of_its_processes_is_killed(dsn: str, tmp_path: Path) -> None:
     with running_bench(dsn, tmp_path / "data", "--processes", "2") as running:
         victim, _ = engine_processes(running)
@@ -192,6 +201,7 @@ def test_the_benchmark_ends_if_one_of_its_processes_is_killed(dsn: str, tmp_path
         assert ask(dsn, SCRATCH) is None
 
 
+@pytest.mark.extended
 def test_the_processes_of_a_killed_benchmark_end(dsn: str, tmp_path: Path) -> None:
     with running_bench(dsn, tmp_path / "data", "--processes", "2") as running:
         assert len(engine_processes(running)) == 2
@@ -222,6 +232,7 @@ def running_bench(dsn: str, folder: Path, *options: str) -> Iterator[StepwellPro
         running.kill_group()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("number", "options"),
     [
@@ -241,6 +252,7 @@ def test_a_signal_ends_the_benchmark_in_order(dsn: str, tmp_path: Path, number: 
         assert ask(dsn, SCRATCH) is None
 
 
+@pytest.mark.extended
 def test_the_schema_of_a_killed_benchmark_is_dropped_by_the_next_and_that_of_a_running_one_is_not(
     dsn: str, tmp_path: Path
 ) -> None:
@@ -257,6 +269,7 @@ def test_the_schema_of_a_killed_benchmark_is_dropped_by_the_next_and_that_of_a_r
         assert ask(dsn, SCRATCH) is None
 
 
+@pytest.mark.extended
 def test_a_database_that_goes_away_is_reported_in_one_line(dsn: str, tmp_path: Path) -> None:
     with running_bench(dsn, tmp_path / "data") as running:
         ask(dsn, f"SELECT count(pg_terminate_backend(pid)) {OTHERS}")
@@ -267,6 +280,7 @@ def test_a_database_that_goes_away_is_reported_in_one_line(dsn: str, tmp_path: P
     report_of(bench(dsn, *SMALL, "--json"))
 
 
+@pytest.mark.extended
 def test_a_user_who_may_not_create_schemas_is_refused(dsn: str, durable: TestServer) -> None:
     name = f"weak_{uuid4().hex}"
     ask(dsn, f"CREATE ROLE {name} LOGIN", "SELECT 1")
@@ -315,9 +329,10 @@ def first() -> Iterator[tuple[Path, "subprocess.CompletedProcess[str]"]]:
     """A folder that didn't exist before a benchmark, and how that went."""
     with fresh_folder() as parent:
         options = ("--workflows", "1", "--steps", "50", "--json")
-        yield parent / "data", stepwell("bench", *options, "--data-dir", parent / "data", program=PROGRAM)
+        yield parent / "data", stepwell("bench", *options, "--data-dir", parent / "data")
 
 
+@pytest.mark.extended
 def test_the_benchmark_needs_only_a_folder(first: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
     folder, done = first
     report = report_of(done)
@@ -347,6 +362,7 @@ def all_rows(dsn: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.extended
 def test_workflows_and_files_of_the_user_stay_as_they_are(
     first: tuple[Path, "subprocess.CompletedProcess[str]"],
 ) -> None:
@@ -373,6 +389,7 @@ def test_workflows_and_files_of_the_user_stay_as_they_are(
         postgres.stop()
 
 
+@pytest.mark.extended
 def test_a_folder_that_is_in_use_is_refused(first: tuple[Path, "subprocess.CompletedProcess[str]"]) -> None:
     folder, _ = first
     with running_up(folder) as up:

@@ -20,8 +20,16 @@ import pytest
 from stepwell.contract.enums import ProviderType, TaskType
 from support.database.embedded_servers import NOBODY
 from support.database.postgres import TestServer, fresh_folder
-from support.processes.small_disk import create_large, up_on_small_disk
-from support.processes.stepwell_process import StepwellProcess, running_up, start, stepwell, surroundings, until
+from support.database.prepared_cluster import copy_cluster
+from support.processes.stepwell_process import (
+    READY_S,
+    StepwellProcess,
+    running_up,
+    start,
+    stepwell,
+    surroundings,
+    until,
+)
 from support.providers.emulated_in_thread import emulated
 from support.workflows.image_pipelines import until_ended
 
@@ -39,14 +47,6 @@ sys.exit(stepwell.cli.commands.run())
 Lines = list[str]
 
 
-def port_in_use(data_dir: Path, _: TestServer) -> tuple[Lines, Lines]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        lines = stderr_of("up", "--port", str(port), "--data-dir", data_dir)
-    where = f"cannot listen on 127.0.0.1 port {port}: Address already in use"
-    return lines, [f"stepwell: {where}: choose another port with --port or STEPWELL_PORT"]
-
-
 def data_folder_without_access_rights(data_dir: Path, _: TestServer) -> tuple[Lines, Lines]:
     data_dir.mkdir(mode=0o755)
     command = [sys.executable, "-m", "stepwell"]
@@ -56,17 +56,10 @@ def data_folder_without_access_rights(data_dir: Path, _: TestServer) -> tuple[Li
         data_dir.chmod(0o555)
     options = ["up", *PORT, "--data-dir", str(data_dir)]
     ended = subprocess.run(
-        [*command, *options], env=surroundings({}), capture_output=True, text=True, timeout=60, check=False
+        [*command, *options], env=surroundings({}), capture_output=True, text=True, timeout=240, check=False
     )
     advice = "let this user write there, or choose another folder with --data-dir or STEPWELL_DATA_DIR"
     return ended.stderr.splitlines(), [f"stepwell: cannot use the data folder {data_dir}: it is not writable: {advice}"]
-
-
-def second_up(data_dir: Path, _: TestServer) -> tuple[Lines, Lines]:
-    with running_up(data_dir) as first:
-        lines = stderr_of("up", *PORT, "--data-dir", data_dir)
-        where = f"{data_dir}/postgres is in use by process {first.pid} (stepwell up)"
-    return lines, [f"stepwell: {where}: use that one, or choose another folder with --data-dir"]
 
 
 def unavailable_database(data_dir: Path, _: TestServer) -> tuple[Lines, Lines]:
@@ -75,7 +68,7 @@ def unavailable_database(data_dir: Path, _: TestServer) -> tuple[Lines, Lines]:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     serving = start("serve", data_dir, of_database(f"postgresql://u:p@{address}/x", data_dir))
     try:
-        until(lambda: "database.awaited" in serving.stderr, 30, lambda: serving.stderr)
+        until(lambda: "database.awaited" in serving.stderr, READY_S, lambda: serving.stderr)
         lines = [json.loads(line)["error"] for line in serving.stderr.splitlines()]
         serving.terminate()
     finally:
@@ -113,9 +106,7 @@ def stderr_of(*arguments: str | Path, env: dict[str, str] | None = None) -> Line
 @pytest.mark.parametrize(
     "make",
     [
-        port_in_use,
         data_folder_without_access_rights,
-        second_up,
         unavailable_database,
         wrong_database_password,
     ],
@@ -128,10 +119,11 @@ def test_a_start_that_fails_says_why_and_what_to_do_in_one_line(
 
 
 @pytest.fixture(scope="module")
-def service() -> Iterator[StepwellProcess]:
+def service(cluster: Path) -> Iterator[StepwellProcess]:
     """A `stepwell up` with a misspelled setting, a wrong key of FAL, and no key of OPENAI."""
     with fresh_folder() as folder, emulated(folder, (ProviderType.FAL,)) as worlds:
         env = worlds.environment | {"STEPWELL_CREDENTIALS__FAL": "a-wrong:key", "STEPWELL_GRCE_S": "4"}
+        copy_cluster(cluster, folder / "data")
         with running_up(folder / "data", env) as running:
             yield running
 
@@ -253,13 +245,3 @@ def test_a_step_fails_with_one_line(mistake: str, service: StepwellProcess) -> N
     (error,) = ended["errors"]
     assert error.startswith(line)
     assert "\n" not in error
-
-
-def test_a_full_disk_is_reported_in_one_line(data_dir: Path) -> None:
-    with up_on_small_disk(data_dir, "postgres", 200) as (_, disk, client):
-        disk.fill()
-        answer = create_large(client)
-        assert answer.status_code == 507
-        assert answer.json()["detail"] == (
-            "the database's disk is full: nothing can be stored until space is freed there"
-        )

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import pytest
 
 from stepwell.api.auth import sign_token
 from stepwell.api.connection_limits import RESERVED
@@ -15,6 +16,8 @@ from stepwell.api.operations import Permission
 from stepwell.persistence.clock import DatabaseClock
 from support.processes.stepwell_process import StepwellProcess, start, until
 from support.workflows.image_pipelines import create, until_ended
+
+pytestmark = pytest.mark.extended
 
 FILES = 400
 SERVED = FILES // 2 - 16 - 2 * RESERVED
@@ -74,8 +77,8 @@ def sample(up: StepwellProcess, name: str) -> float:
     return float(match[1])
 
 
-def test_silent_sockets_and_slow_heads_are_closed_for_others(data_dir: Path) -> None:
-    with up_with_few_files(data_dir) as up:
+def test_silent_sockets_and_slow_heads_are_closed_for_others(migrated_dir: Path) -> None:
+    with up_with_few_files(migrated_dir) as up:
         for _ in range(3):
             with ExitStack() as stack:
                 for number in range(280):
@@ -84,17 +87,17 @@ def test_silent_sockets_and_slow_heads_are_closed_for_others(data_dir: Path) -> 
         assert sample(up, 'stepwell_http_connections_closed_total{reason="another"}') >= 3 * (280 - SERVED)
 
 
-def test_idle_connections_are_closed_for_others(data_dir: Path) -> None:
-    with up_with_few_files(data_dir) as up, ExitStack() as stack:
+def test_idle_connections_are_closed_for_others(migrated_dir: Path) -> None:
+    with up_with_few_files(migrated_dir) as up, ExitStack() as stack:
         for _ in range(280):
             held = connect(stack, up, b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
             assert held.recv(12) == b"HTTP/1.1 200"
         assert_works(up, "other")
 
 
-def test_streams_of_one_tenant_leave_others_half_of_the_connections(data_dir: Path) -> None:
+def test_streams_of_one_tenant_leave_others_half_of_the_connections(migrated_dir: Path) -> None:
     settings = {"STEPWELL_MAX_STREAMS_PER_TENANT": "1000", "STEPWELL_MAX_CONNECTIONS_PER_CLIENT": "1000"}
-    with up_with_few_files(data_dir, settings) as up, ExitStack() as stack:
+    with up_with_few_files(migrated_dir, settings) as up, ExitStack() as stack:
         request = stream_request(tenant_token(up, "attacker"))
         statuses = [connect(stack, up, request).recv(12) for _ in range(280)]
         assert statuses == [b"HTTP/1.1 200"] * (SERVED // 2) + [b"HTTP/1.1 429"] * (280 - SERVED // 2)
@@ -102,8 +105,8 @@ def test_streams_of_one_tenant_leave_others_half_of_the_connections(data_dir: Pa
         assert sample(up, 'stepwell_http_requests_refused_total{bound="tenant"}') == 280 - SERVED // 2
 
 
-def test_busy_connections_of_one_client_leave_others_a_quarter_and_health_to_all(data_dir: Path) -> None:
-    with up_with_few_files(data_dir, {"STEPWELL_MAX_STREAMS_PER_TENANT": "10"}) as up, ExitStack() as stack:
+def test_busy_connections_of_one_client_leave_others_a_quarter_and_health_to_all(migrated_dir: Path) -> None:
+    with up_with_few_files(migrated_dir, {"STEPWELL_MAX_STREAMS_PER_TENANT": "10"}) as up, ExitStack() as stack:
         tokens = [tenant_token(up, f"attacker {number}") for number in range(14)]
         streams = [connect(stack, up, stream_request(tokens[number % 14]), "127.0.0.2") for number in range(140)]
         statuses = [each.recv(12) for each in streams]

@@ -83,6 +83,7 @@ async def test_every_other_example_completes_on_local(name: str, service: Servic
     assert [step["retry_count"] for step in workflow["steps"]] == [0] * len(definition["steps"])
 
 
+@pytest.mark.extended
 def test_the_source_distribution_contains_the_examples(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", str(tmp_path), str(TOP)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -34,6 +34,7 @@ def installed() -> Iterator[tuple[Path, dict[str, str]]]:
         yield install_wheel(folder)
 
 
+@pytest.mark.extended
 def test_the_wheel_contains_the_migrations(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     python, env = installed
     script = "from stepwell.persistence.schema.migrations import script_folder; print(script_folder())"
@@ -44,6 +45,7 @@ def test_the_wheel_contains_the_migrations(installed: tuple[Path, dict[str, str]
     assert (Path(said.strip()) / "env.py").is_file()
 
 
+@pytest.mark.extended
 def test_the_wheel_names_and_contains_its_licence(installed: tuple[Path, dict[str, str]]) -> None:
     python, _ = installed
     (folder,) = python.parents[1].glob("lib/python*/site-packages/stepwell-*.dist-info")
@@ -57,6 +59,7 @@ def test_the_wheel_names_and_contains_its_licence(installed: tuple[Path, dict[st
     assert not [name for name in classifiers if name.startswith("License ::")]  # not beside an expression
 
 
+@pytest.mark.extended
 def test_the_wheel_contains_the_examples(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     python, env = installed
     said = subprocess.run(
@@ -65,6 +68,7 @@ def test_the_wheel_contains_the_examples(installed: tuple[Path, dict[str, str]],
     assert [line.split()[0] for line in said.splitlines()] == list(examples())
 
 
+@pytest.mark.extended
 def test_the_wheel_contains_the_manual(installed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     python, env = installed
     said = subprocess.run(
@@ -75,6 +79,7 @@ def test_the_wheel_contains_the_manual(installed: tuple[Path, dict[str, str]], t
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == read_images()
 
 
+@pytest.mark.extended
 def test_pytest_finds_the_fixtures_of_the_installed_wheel_which_run_postgresql(
     installed: tuple[Path, dict[str, str]],
 ) -> None:
@@ -85,6 +90,7 @@ def test_pytest_finds_the_fixtures_of_the_installed_wheel_which_run_postgresql(
         assert "5 passed" in result.stdout, result.stdout + result.stderr
 
 
+@pytest.mark.extended
 def test_the_installed_wheel_starts_from_any_folder(installed: tuple[Path, dict[str, str]], data_dir: Path) -> None:
     python, env = installed
     home = data_dir.parent
@@ -104,6 +110,7 @@ def test_the_installed_wheel_starts_from_any_folder(installed: tuple[Path, dict[
         up.kill_group()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("uid", UIDS)
 def test_serve_runs_as_any_user_without_a_home(
     uid: int | None, installed: tuple[Path, dict[str, str]], data_dir: Path
@@ -136,6 +143,7 @@ def test_no_data_folder_is_made_for_a_user_without_a_name(tmp_path: Path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("command", ["up", "migrate", "bench"])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
 def test_commands_with_an_embedded_postgres_refuse_a_user_without_a_name_and_write_nothing(
@@ -154,6 +162,7 @@ def test_commands_with_an_embedded_postgres_refuse_a_user_without_a_name_and_wri
     assert list(data_dir.iterdir()) == []
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without a name")
 def test_a_database_url_without_a_user_is_refused_for_a_user_without_a_name(
     installed: tuple[Path, dict[str, str]],

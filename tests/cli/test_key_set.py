@@ -42,14 +42,14 @@ async def test_serve_accepts_tokens_by_a_key_set_and_gives_them_the_default_scop
             serving.kill_group()
 
 
-async def test_up_accepts_its_own_tokens_beside_those_of_a_key_set(data_dir: Path, tmp_path: Path) -> None:
+async def test_up_accepts_its_own_tokens_beside_those_of_a_key_set(migrated_dir: Path, tmp_path: Path) -> None:
     async with KeyServer(tmp_path) as server:
         server.keys = [ED_JWK]
         env = {"STEPWELL_JWT_JWKS_URL": server.address}
-        up = start_up(data_dir, env)
+        up = start_up(migrated_dir, env)
         try:
             await asyncio.to_thread(up.wait_ready)
-            made = await asyncio.to_thread(stepwell, "token", "--data-dir", data_dir, env=env)
+            made = await asyncio.to_thread(stepwell, "token", "--data-dir", migrated_dir, env=env)
             assert [await status(up, up.token), await status(up, made.stdout.strip())] == [200, 200]
             assert server.count(FETCH) == 0
             assert await status(up, jwt.encode(CLAIMS, ED, "EdDSA", {"kid": "one"})) == 200

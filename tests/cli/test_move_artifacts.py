@@ -11,8 +11,10 @@ import pytest
 from providers.image_files import picture_of
 from stepwell.artifacts.s3 import Bucket
 from support.emulators.s3 import KEY_ID, SECRET_KEY, S3Server, s3_server
-from support.processes.stepwell_process import StepwellProcess, running_up, until
+from support.processes.stepwell_process import READY_S, StepwellProcess, running_up, until
 from support.workflows.image_pipelines import create, pipeline, until_ended
+
+pytestmark = pytest.mark.extended
 
 
 def address(step: str) -> dict[str, Any]:
@@ -73,9 +75,9 @@ def copied(up: StepwellProcess) -> bool:
     return "artifacts.copied" in up.stderr
 
 
-def test_up_moves_artifacts_from_a_folder_to_a_bucket(data_dir: Path, s3: S3Server) -> None:
-    folder, both = data_dir / "artifacts", [(64, 64), (128, 128)]
-    with running_up(data_dir) as up, up.client() as client:
+def test_up_moves_artifacts_from_a_folder_to_a_bucket(migrated_dir: Path, s3: S3Server) -> None:
+    folder, both = migrated_dir / "artifacts", [(64, 64), (128, 128)]
+    with running_up(migrated_dir) as up, up.client() as client:
         first, first_paths, own_address = run_pipeline(client)
         second, second_paths, _ = run_pipeline(client)
         assert up.terminate() == 0
@@ -86,13 +88,13 @@ def test_up_moves_artifacts_from_a_folder_to_a_bucket(data_dir: Path, s3: S3Serv
         return sorted(key.removeprefix("some/where/") for key in s3.keys(bucket))
 
     s3.always("PUT", 403, "AccessDenied", about=first_paths[0])
-    with running_up(data_dir, env | {"STEPWELL_S3_COPY_FROM": str(folder)}) as up, up.client() as client:
-        until(lambda: "artifacts.not_copied" in up.stderr, 10)
+    with running_up(migrated_dir, env | {"STEPWELL_S3_COPY_FROM": str(folder)}) as up, up.client() as client:
+        until(lambda: "artifacts.not_copied" in up.stderr, READY_S)
         assert sizes(client, first_paths) == both
         third, third_paths, third_address = run_pipeline(client)
         assert not copied(up)
         s3.heal()
-        until(lambda: copied(up), 10, lambda: up.stderr)
+        until(lambda: copied(up), READY_S, lambda: up.stderr)
         assert in_bucket() == sorted([*first_paths, *second_paths, *third_paths])
         assert files_in(folder) == sorted([*first_paths, *second_paths])
         fourth, first_address = named(client, first_paths[1])

@@ -10,9 +10,8 @@ import httpx
 import pytest
 from msgspec import json
 
-from support.database.postgres import fresh_folder
 from support.processes.command_line import CommandLine
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, stepwell, surroundings
+from support.processes.stepwell_process import StepwellProcess, stepwell, surroundings
 from support.processes.terminal import Terminal
 from support.workflows.image_pipelines import pipeline
 
@@ -143,7 +142,7 @@ def test_sign_out_all_ends_sessions_and_urls_beside_an_up(
 
 
 async def test_sign_out_all_works_on_a_configured_database(dsn: str, sql: asyncpg.Connection) -> None:
-    done = stepwell("sign-out-all", env={"STEPWELL_DATABASE_URL": dsn}, program=PROGRAM)
+    done = stepwell("sign-out-all", env={"STEPWELL_DATABASE_URL": dsn})
     assert (done.returncode, done.stderr) == (0, "")
     assert await sql.fetchval("SELECT sessions_ended_at < clock_timestamp() FROM installation")
 
@@ -157,25 +156,23 @@ def test_sign_out_all_says_what_is_wrong(shell: CommandLine) -> None:
     assert (done.code, "STEPWELL_DATABASE_URL: Expected" in done.err) == (2, True)
 
 
-def test_on_a_terminal_up_prints_a_url_that_signs_in_once(browser: httpx.Client) -> None:
-    with fresh_folder() as folder:
-        data_dir = folder / "data"
-        command = [sys.executable, "-m", "stepwell", "up", "--port", "0", "--data-dir", str(data_dir)]
-        terminal = Terminal(command, surroundings({"TERM": "xterm"}), folder)
-        try:
-            line = terminal.read_line("?code=")
-            assert re.fullmatch(r"Sign in to the web page \(once\): http://127\.0\.0\.1:\d+/ui/sign-in\?code=\S+", line)
-            url = line.split()[-1]
-            assert page_after_sign_in(browser, url) == "/ui"
-            assert browser.get(url, headers=TYPED).status_code == 403
-            assert (data_dir / "token").read_text().strip() in terminal.output.decode()
-            terminal.type("\x03")
-            terminal.read_to_end()
-        finally:
-            terminal.close()
-        # The database is there, and nobody runs it.
-        done = stepwell("sign-out-all", "--data-dir", data_dir)
-        assert (done.returncode, done.stderr) == (0, "")
+def test_on_a_terminal_up_prints_a_url_that_signs_in_once(browser: httpx.Client, migrated_dir: Path) -> None:
+    command = [sys.executable, "-m", "stepwell", "up", "--port", "0", "--data-dir", str(migrated_dir)]
+    terminal = Terminal(command, surroundings({"TERM": "xterm"}), migrated_dir.parent)
+    try:
+        line = terminal.read_line("?code=")
+        assert re.fullmatch(r"Sign in to the web page \(once\): http://127\.0\.0\.1:\d+/ui/sign-in\?code=\S+", line)
+        url = line.split()[-1]
+        assert page_after_sign_in(browser, url) == "/ui"
+        assert browser.get(url, headers=TYPED).status_code == 403
+        assert (migrated_dir / "token").read_text().strip() in terminal.output.decode()
+        terminal.type("\x03")
+        terminal.read_to_end()
+    finally:
+        terminal.close()
+    # The database is there, and nobody runs it.
+    done = stepwell("sign-out-all", "--data-dir", migrated_dir)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_a_terminal_up_prints_neither_the_token_nor_the_url(up: StepwellProcess) -> None:

@@ -64,6 +64,7 @@ def test_a_full_disk_under_stdout_is_reported_without_a_traceback() -> None:
     assert (done.returncode, done.stderr) == (1, "stepwell: cannot write to stdout: No space left on device\n")
 
 
+@pytest.mark.extended
 def test_a_full_disk_under_stderr_ends_no_command() -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*EXAMPLE, "nowhere"], stdout=subprocess.PIPE, stderr=full, timeout=60, check=False)
@@ -115,6 +116,7 @@ commands.run = run
 """
 
 
+@pytest.mark.extended
 def test_threads_and_pools_of_others_end_as_they_do_with_the_interpreter(
     surroundings: dict[str, str], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
 
@@ -15,7 +16,7 @@ from stepwell.cli.signals import Signals
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from support.database.postgres import TestServer, create_database
-from support.processes.stepwell_process import PROGRAM, StepwellProcess, start, stepwell, until
+from support.processes.stepwell_process import PROGRAM, READY_S, StepwellProcess, start, stepwell, until
 from support.workflows.image_pipelines import create, pipeline, until_ended
 
 SECRET = "a secret of the operator, long enough for HS256"
@@ -79,17 +80,16 @@ def test_serve_migrates_an_empty_database_and_hands_its_workflows_over(dsn: str,
             serving.kill_group()
 
 
-def test_serve_waits_for_its_database(data_dir: Path) -> None:
-    root = data_dir.parent / "late"
+def test_serve_waits_for_its_database(migrated_dir: Path) -> None:
+    root = migrated_dir / "postgres"
     postgres = EmbeddedPostgres(root)
-    postgres.start()
-    dsn = postgres.dsn()
-    postgres.stop()
-    serving = start("serve", data_dir, settings(dsn, data_dir))
+    dsn = f"postgresql://stepwell@/stepwell?host={root}/run&port=5432"
+    serving = start("serve", migrated_dir, settings(dsn, migrated_dir))
     try:
-        until(lambda: "database.awaited" in serving.stderr, 20)
+        until(lambda: "database.awaited" in serving.stderr, READY_S)
         assert '"error": "the database doesn\'t answer: ' in serving.stderr
         postgres.start()
+        assert postgres.dsn() == dsn
         serving.wait_ready()
         assert serving.stderr.count("database.awaited") == 1
         assert serving.terminate() == 0
@@ -174,6 +174,7 @@ def test_a_refused_start_is_reported_on_stderr() -> None:
     ]
 
 
+@pytest.mark.extended
 def test_serve_accepts_tokens_by_a_public_key(dsn: str, data_dir: Path) -> None:
     keys = {
         "STEPWELL_JWT_PUBLIC_KEY": PUBLIC_KEY,
@@ -205,7 +206,7 @@ def test_an_unusable_database_is_reported_in_one_line(durable: TestServer, serve
 
 def test_migrate_brings_the_tables_up_to_date(dsn: str, data_dir: Path) -> None:
     for _ in range(2):
-        done = stepwell("migrate", env=settings(dsn, data_dir), program=PROGRAM)
+        done = stepwell("migrate", env=settings(dsn, data_dir))
         assert (done.returncode, done.stdout, done.stderr) == (0, "The tables are up to date.\n", "")
     assert not data_dir.exists()
     embedded = stepwell("migrate", "--data-dir", data_dir, env=settings("postgresql://nowhere.invalid/x", data_dir))
@@ -214,8 +215,6 @@ def test_migrate_brings_the_tables_up_to_date(dsn: str, data_dir: Path) -> None:
 
 
 def test_tables_that_only_newer_versions_may_use_are_refused(dsn: str, data_dir: Path) -> None:
-    import asyncpg
-
     async def pretend() -> None:
         connection = await asyncpg.connect(dsn)
         await connection.execute("UPDATE alembic_version SET version_num = '9999'")

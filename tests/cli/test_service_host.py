@@ -19,7 +19,7 @@ from stepwell.cli.signals import Stop
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.settings import Settings
-from support.database.postgres import create_database, fresh_folder, postmaster_pid, running_server
+from support.database.postgres import TestServer, create_database, postmaster_pid
 
 
 def test_the_command_line_imports_nothing_by_itself() -> None:
@@ -28,19 +28,18 @@ def test_the_command_line_imports_nothing_by_itself() -> None:
     assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
 
 
-async def test_a_broken_engine_ends_the_service(tmp_path: Path) -> None:
-    with running_server({"fsync": "on"}) as server:
-        dsn = server.dsn(await create_database(server.dsn()))
-        await migrate(dsn)
-        keys = keys_of_folder(Settings(data_dir=tmp_path, port=0))
-        with bound_sockets(keys.settings) as listeners:
-            url = f"http://127.0.0.1:{listeners.api.getsockname()[1]}"
-            with pytest.raises(Refused, match="the engine broke; the log says why") as refused:
-                await _serve_and_break(keys, dsn, listeners)
-        assert refused.value.code == 1
-        async with httpx.AsyncClient() as client:
-            with pytest.raises(httpx.ConnectError):
-                await client.get(f"{url}/health/live")
+async def test_a_broken_engine_ends_the_service(durable: TestServer, tmp_path: Path) -> None:
+    dsn = durable.dsn(await create_database(durable.dsn()))
+    await migrate(dsn)
+    keys = keys_of_folder(Settings(data_dir=tmp_path, port=0))
+    with bound_sockets(keys.settings) as listeners:
+        url = f"http://127.0.0.1:{listeners.api.getsockname()[1]}"
+        with pytest.raises(Refused, match="the engine broke; the log says why") as refused:
+            await _serve_and_break(keys, dsn, listeners)
+    assert refused.value.code == 1
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.ConnectError):
+            await client.get(f"{url}/health/live")
 
 
 async def _serve_and_break(keys: ServiceKeys, dsn: str, listeners: Listeners) -> None:
@@ -55,38 +54,25 @@ async def _serve_and_break(keys: ServiceKeys, dsn: str, listeners: Listeners) ->
         assert await answer_requests(app, keys, listeners, Stop(task), break_it) == 1
 
 
-async def test_the_event_loop_runs_while_postgres_is_respawned() -> None:
-    with fresh_folder() as folder:
-        postgres = EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"})
-        postgres.start()
-        try:
-            async with asyncio.TaskGroup() as group:
-                watching = group.create_task(keep_running(postgres))
-                gaps: list[float] = []
-                beating = group.create_task(_beat(gaps))
-                old = postmaster_pid(folder / "postgres")
-                os.kill(old, signal.SIGKILL)
-                async with asyncio.timeout(60):
-                    while not (postgres.running and _pid(folder) not in (None, old)):
-                        await asyncio.sleep(0.01)
-                watching.cancel()
-                beating.cancel()
-            # 15 ms when little else runs here; a blocking start takes far longer.
-            assert max(gaps) < 0.25
-        finally:
-            postgres.stop()
+async def test_a_respawn_of_postgres_never_blocks_the_event_loop(
+    migrated_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_ready, ready = EmbeddedPostgres.wait_ready, asyncio.Event()
 
+    def wait_ready_without_blocking(postgres: EmbeddedPostgres, timeout_s: float = 300) -> None:
+        assert timeout_s == 0, "the loop would stand still"
+        wait_ready(postgres, timeout_s)
+        ready.set()
 
-def _pid(folder: Path) -> int | None:
+    root = migrated_dir / "postgres"
+    postgres = EmbeddedPostgres(root, settings={"fsync": "off"})
+    postgres.start()
+    monkeypatch.setattr(EmbeddedPostgres, "wait_ready", wait_ready_without_blocking)
     try:
-        return postmaster_pid(folder / "postgres")
-    except (OSError, IndexError):
-        return None
-
-
-async def _beat(gaps: list[float]) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        before = loop.time()
-        await asyncio.sleep(0.001)
-        gaps.append(loop.time() - before)
+        async with asyncio.timeout(120), asyncio.TaskGroup() as group:
+            watching = group.create_task(keep_running(postgres))
+            os.kill(postmaster_pid(root), signal.SIGKILL)
+            await ready.wait()
+            watching.cancel()
+    finally:
+        postgres.stop()

@@ -9,6 +9,8 @@ import pytest
 
 from support.processes.terminal import Terminal
 
+pytestmark = pytest.mark.extended
+
 SHORT = "7b85b698"
 SHELLS = {
     "bash": (["--norc", "--noprofile", "-i"], "source <(stepwell completion bash)"),

@@ -9,11 +9,14 @@ from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 
 from support.database.embedded_servers import ask
 from support.processes.small_disk import create_large, up_on_small_disk
 from support.processes.stepwell_process import StepwellProcess, until
 from support.workflows.image_pipelines import create, until_ended
+
+pytestmark = pytest.mark.extended
 
 RECOVERS_S = 60.0
 

@@ -12,7 +12,7 @@ from stepwell.cli.errors import Refused
 from stepwell.domain.setting_values import TaskQueues
 from stepwell.providers.celery.configuration import worker_configuration
 from stepwell.settings import InvalidSettings, read_settings
-from support.processes.stepwell_process import PROGRAM, stepwell
+from support.processes.stepwell_process import stepwell
 
 BROKER, BACKEND = "STEPWELL_CELERY_BROKER_URL", "STEPWELL_CELERY_RESULT_BACKEND"
 CELERY = {"STEPWELL_EXECUTOR": "celery"}
@@ -62,7 +62,7 @@ def test_a_worker_takes_all_queues_by_default() -> None:
 
 
 def test_a_worker_without_a_broker_ends_with_one_line() -> None:
-    ended = stepwell("worker", program=PROGRAM)
+    ended = stepwell("worker")
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
         f"stepwell: {BROKER}: Expected the URL of the broker, because STEPWELL_EXECUTOR is celery"
@@ -79,7 +79,7 @@ def test_a_worker_without_an_artifact_store_ends_with_one_line(tmp_path: Path) -
 
 
 def test_a_worker_whose_bucket_does_not_answer_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_worker, "_STORAGE_S", 1.0)
+    monkeypatch.setattr(cli_worker, "_STORAGE_S", 0.1)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -95,5 +95,5 @@ def test_a_worker_whose_bucket_does_not_answer_is_refused(tmp_path: Path, monkey
             },
             executor="celery",
         )
-        with pytest.raises(Refused, match=r"the artifact store didn't answer within 1 s"):
+        with pytest.raises(Refused, match=r"the artifact store didn't answer within 0.1 s"):
             cli_worker.worker(settings, concurrency=1, queues=None)

@@ -17,8 +17,9 @@ from uuid import uuid4
 from msgspec import json
 
 from support.processes.command_line import CommandLine
-from support.processes.stepwell_process import StepwellProcess, start, stepwell, surroundings, until
-from support.workflows.image_pipelines import LONG, pipeline
+from support.processes.held_image import HeldImage
+from support.processes.stepwell_process import READY_S, STOP_S, StepwellProcess, start, stepwell, surroundings, until
+from support.workflows.image_pipelines import pipeline
 
 MISSING = "00000000-0000-0000-0000-000000000000"
 BROKEN = [{"id": "a", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AA=="}}]
@@ -69,11 +70,11 @@ class TestWatch:
         assert shell("watch", MISSING).code == 4
 
     def test_on_a_terminal_ctrl_c_ends_the_display_and_not_the_workflow(
-        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path, image: HeldImage
     ) -> None:
-        workflow_id = submitted(shell, size=LONG, name="a long [red]one")
+        workflow_id = submitted(shell, steps=image.steps, name="a long [red]one")
         with _terminal("watch", workflow_id, up=up, home=tmp_path) as terminal:
-            terminal.read_until(b"generate")
+            terminal.read_until(b"refine")
             terminal.process.send_signal(signal.SIGINT)
             code, output = terminal.end()
         assert code == 130
@@ -84,15 +85,18 @@ class TestWatch:
         assert shell("cancel", workflow_id).code == 0
 
     def test_on_a_terminal_the_end_shows_all_steps_and_is_the_exit_code(
-        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
+        self, shell: CommandLine, up: StepwellProcess, tmp_path: Path, image: HeldImage
     ) -> None:
-        workflow_id = submitted(shell, size=1_000)
+        generate, refine = pipeline()["steps"]
+        workflow_id = submitted(shell, steps=[{**image.steps[0], "id": "given"}, generate, refine])
         with _terminal("watch", workflow_id, up=up, home=tmp_path) as terminal:
+            terminal.read_until(b"refine")
+            image.release()
             code, output = terminal.end()
         assert code == 0
         last = output.rpartition("\x1b[?1049l")[2]
         assert "100 %" in last
-        assert [name in last for name in ("generate", "refine")] == [True, True]
+        assert [name in last for name in ("given", "generate", "refine")] == [True, True, True]
         assert f"stepwell outputs {workflow_id[-8:]} -o DIR" in last
 
     def test_on_a_terminal_a_failure_is_shown_in_full_with_what_to_do(
@@ -157,13 +161,13 @@ class TestExplain:
 
 
 class TestTop:
-    def test_a_snapshot_has_workflows_steps_and_providers(self, shell: CommandLine) -> None:
+    def test_a_snapshot_has_workflows_steps_and_providers(self, shell: CommandLine, image: HeldImage) -> None:
         name = str(uuid4())
-        workflow_id = submitted(shell, size=LONG, name=name)
-        until(lambda: shell("explain", workflow_id, "--json").json["steps"][0]["status"] == "RUNNING", 30)
+        workflow_id = submitted(shell, steps=image.steps, name=name)
+        until(lambda: shell("explain", workflow_id, "--json").json["steps"][0]["status"] == "RUNNING", READY_S)
         lines = shell("top").out.splitlines()
         assert any(workflow_id[-8:] in line and name in line and "0/1" in line for line in lines)
-        assert any(line.split()[:3] == [workflow_id[-8:], "generate", "RUNNING"] for line in lines)
+        assert any(line.split()[:3] == [workflow_id[-8:], "refine", "RUNNING"] for line in lines)
         assert any(line.startswith("LOCAL ") for line in lines)
         snapshot = shell("top", "--once", "--json").json
         assert snapshot["counts"]["RUNNING"] >= 1
@@ -191,7 +195,7 @@ class TestListings:
 
     def test_a_webhook_is_listed_and_sent_again(self, shell: CommandLine) -> None:
         workflow_id = submitted(shell, "--wait", webhook_url="http://receiver.invalid/hook")
-        until(lambda: shell("deliveries", workflow_id, "--json").lines[0]["attempts"], 30)
+        until(lambda: shell("deliveries", workflow_id, "--json").lines[0]["attempts"], READY_S)
         heading, row = shell("deliveries", workflow_id).out.splitlines()
         assert heading.split()[:3] == ["DELIVERY", "STATUS", "EVENT"]
         delivery_id = row.split()[0]
@@ -221,11 +225,11 @@ class TestListings:
                 return [each["status"] for each in lines] == [status]
 
             receiver.handle_request()
-            until(lambda: has_status("STOPPED"), 30)
+            until(lambda: has_status("STOPPED"), READY_S)
             (again,) = shell("redeliver", workflow_id, "--failed", "--json").lines
             assert again["status"] == "PENDING"
             receiver.handle_request()
-            until(lambda: has_status("DELIVERED"), 30)
+            until(lambda: has_status("DELIVERED"), READY_S)
         assert shell("redeliver", workflow_id, "--failed").out == "There are no webhooks.\n"
 
     def test_providers_show_their_slots_and_models(self, shell: CommandLine) -> None:
@@ -349,7 +353,7 @@ class _Terminal:
         """Read until the process ends. Return its exit code and all of its output."""
         while self._read():
             pass
-        return self.process.wait(30), self._output.decode()
+        return self.process.wait(STOP_S), self._output.decode()
 
     def _read(self) -> bool:
         try:
