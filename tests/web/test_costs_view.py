@@ -11,7 +11,7 @@ from stepwell.persistence.clock import DatabaseClock
 from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, User, keep_screenshots, signed_in
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 MODELS = (("FAL", "fal-ai/flux/dev", "0.025"), ("OPENAI", "gpt-image-1", "0.04"), ("VERTEX", "<i>veo</i>", "0.4"))
 

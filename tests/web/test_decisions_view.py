@@ -7,7 +7,7 @@ from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, WIDE, Site, User, keep_screenshots, signed_in
 from support.emulators.openai import drawn
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 # The different sizes of the buttons with pictures.
 SIZES = """[...new Set([...document.querySelectorAll(".decision-picture")].map((button) => {

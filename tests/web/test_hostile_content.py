@@ -12,7 +12,7 @@ from support.browser.pages import NARROW, User
 from support.emulators.openai import drawn
 from support.providers.configured_by_steps import configured_step, passthrough_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 NAME = ATTACK + REVERSING
 RESULT = {"link": "javascript:hit=1", "result_text": NAME, "url": f"data:text/html,{ATTACK}"}

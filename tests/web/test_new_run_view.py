@@ -15,7 +15,7 @@ from support.browser.drops import drop_file
 from support.browser.pages import NARROW, Site, User, keep_screenshot, keep_screenshots, signed_in
 from support.emulators.openai import drawn
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 IMAGE = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
 RUN_URL = re.compile(r"/ui/workflows/[0-9a-f-]{36}$")

@@ -11,7 +11,7 @@ from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, Site, User, keep_screenshots, signed_in
 from support.providers.configured_by_steps import configured_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 VIEWS = {
     "/ui": "Runs",

@@ -7,7 +7,7 @@ from support.browser.accessibility import accessibility_faults
 from support.browser.pages import NARROW, User, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 
 async def test_a_provider_is_shown_with_its_breakers_latencies_and_limits(user: User) -> None:

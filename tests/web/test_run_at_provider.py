@@ -12,7 +12,7 @@ from support.emulators.fal import FalEmulator
 from support.providers.scripted import eventually
 from support.service.live_service import step_of
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 
 def fal_step(step_id: str, model: str, **members: Any) -> dict[str, Any]:

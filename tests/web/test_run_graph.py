@@ -13,7 +13,7 @@ from support.browser.pages import User, keep_screenshot, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
 from support.service.live_service import token
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 IMAGE = {"task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
 LAID_OUT = """async ([module, steps]) => {

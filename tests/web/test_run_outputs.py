@@ -13,7 +13,7 @@ from support.browser.videos import webm
 from support.emulators.webhook_receiver import answered, running_sink
 from support.providers.configured_by_steps import configured_step, passthrough_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 RED = {"id": "red", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
 BLUE = {"id": "blue", "task_type": "GENERATION", "config": {"prompt": "a blue square", "width": 64, "height": 64}}

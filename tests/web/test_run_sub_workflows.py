@@ -13,7 +13,7 @@ from support.browser.accessibility import accessibility_faults
 from support.browser.pages import User, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 # The names of the nodes, each with the name of the frame in which it is drawn, if there is one.
 DRAWN = """(graph) => {

@@ -13,7 +13,7 @@ from support.browser.pages import NARROW, User, keep_screenshots, signed_in
 from support.emulators.webhook_receiver import answered, running_sink
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 
 async def test_events_arrive_without_a_gap_or_a_repeat(user: User, scripted: ConfiguredProvider) -> None:

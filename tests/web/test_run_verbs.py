@@ -14,7 +14,7 @@ from support.browser.accessibility import accessibility_faults
 from support.browser.pages import Site, User, keep_screenshots, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, passthrough_step, views_are
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 CHANGED = "The run has changed meanwhile, so nothing was done."
 

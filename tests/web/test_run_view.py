@@ -8,7 +8,7 @@ from playwright.async_api import Locator, Page, expect
 from support.browser.pages import User, keep_screenshot, keep_screenshots
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 IMAGE = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
 

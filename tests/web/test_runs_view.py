@@ -16,7 +16,7 @@ from support.browser.accessibility import accessibility_faults
 from support.browser.pages import Site, User, keep_screenshot, keep_screenshots, signed_in
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 IMAGE = {"id": "draw", "task_type": "GENERATION", "config": {"prompt": "a red square", "width": 64, "height": 64}}
 

@@ -13,7 +13,7 @@ from support.browser.accessibility import accessibility_faults
 from support.browser.pages import DEADLINE_MS, NARROW, WIDE, Site, keep_screenshot
 from support.service.live_service import token
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 UPLOAD = """async () => {
   const form = new FormData();

@@ -10,7 +10,7 @@ from stepwell.web.static_files import static_files
 from support.browser.pages import DEADLINE_MS, Site, User
 from support.providers.configured_by_steps import configured_step
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 # Chromium shows every tab of a headless browser, so the test says which are hidden.
 SET_HIDDEN = """{

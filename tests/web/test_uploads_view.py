@@ -11,7 +11,7 @@ from support.browser.drops import drop_file
 from support.browser.pages import NARROW, Site, User, keep_screenshot, keep_screenshots, signed_in
 from support.emulators.openai import drawn
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.extended]
 
 
 async def test_a_file_that_is_dropped_is_listed_with_its_preview_and_path(user: User) -> None:
