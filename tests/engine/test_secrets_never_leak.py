@@ -36,6 +36,11 @@ SECRETS = {
     ProviderType.REPLICATE: REPLICATE_CANARY,
     ProviderType.CUSTOM: CUSTOM_CANARY,
 }
+# The core suite does the same with one of them.
+KINDS = [
+    ProviderType.CUSTOM,
+    *(pytest.param(kind, marks=pytest.mark.extended) for kind in (ProviderType.FAL, ProviderType.REPLICATE)),
+]
 AT_ONCE = {"retry": {"base_s": 0}}
 WRONG = "another secret, which the provider has instead"
 
@@ -220,7 +225,7 @@ async def test_no_failed_call_leaks_a_secret(
     await assert_no_secret(watch, capfd.readouterr().err)
 
 
-@pytest.mark.parametrize("kind", SECRETS)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_no_failed_or_abandoned_job_leaks_a_secret(
     watch: Watch, kind: ProviderType, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -244,7 +249,7 @@ async def test_no_failed_or_abandoned_job_leaks_a_secret(
     await assert_no_secret(watch, capfd.readouterr().err)
 
 
-@pytest.mark.parametrize("kind", SECRETS)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_refused_secret_does_not_leak(
     watch: Watch, kind: ProviderType, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,7 +268,7 @@ async def test_a_refused_secret_does_not_leak(
     await assert_no_secret(watch, capfd.readouterr().err)
 
 
-@pytest.mark.parametrize("kind", SECRETS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("before", [270, 285, 470, 485, 970, 985])
 async def test_no_part_of_a_secret_is_left_where_a_text_is_cut(
     watch: Watch, kind: ProviderType, before: int, capfd: pytest.CaptureFixture[str]
@@ -288,7 +293,7 @@ async def test_no_part_of_a_secret_is_left_where_a_text_is_cut(
 # A result is the provider's own data, so it is stored and returned unchanged. Nothing else may contain its secret.
 
 
-@pytest.mark.parametrize("kind", SECRETS)
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_secret_in_a_result_is_nowhere_else(
     watch: Watch, kind: ProviderType, capfd: pytest.CaptureFixture[str]
 ) -> None:

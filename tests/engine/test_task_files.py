@@ -38,6 +38,7 @@ async def test_the_service_starts_although_a_file_cannot_be_deleted(
         assert (await service.until_ended(workflow["id"]))["status"] == "COMPLETED"
 
 
+@pytest.mark.extended
 async def test_cleanup_handles_more_tasks_than_a_statement_has_parameters(dsn: str, tmp_path: Path) -> None:
     many = 33_000  # 10,000 steps with a few attempts each have more
     async with (

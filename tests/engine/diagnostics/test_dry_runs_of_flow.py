@@ -329,6 +329,7 @@ async def test_cleanup_is_forecast_with_the_files_of_each_sub_workflow(
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.extended
 async def test_sub_workflows_beyond_the_bound_are_counted(service: Service) -> None:
     steps = [runs(passthrough_step("x"), step_id=f"s{number}") for number in range(203)]
     created = await service.create(*steps, start=False)

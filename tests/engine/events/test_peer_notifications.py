@@ -185,6 +185,7 @@ async def test_any_payload_of_a_notification_only_leads_to_a_read(pair: Pair, pr
         assert rest[-1].type == "workflow.completed"
 
 
+@pytest.mark.extended
 async def test_many_commits_are_combined_into_few_short_notifications(pair: Pair) -> None:
     payloads: list[str] = []
     await pair.sql.add_listener("stepwell_events", lambda *args: payloads.append(args[-1]))

@@ -84,7 +84,11 @@ class Run:
         return after, [parsed(block) for block in b"".join(parts).decode().split("\n\n")[:-1]]
 
 
-@pytest.mark.parametrize(("rounds", "most"), [(ROUNDS, event_stream.MOST_EVENTS), (3, 1)], ids=["roomy", "narrow"])
+@pytest.mark.parametrize(
+    ("rounds", "most"),
+    [pytest.param(ROUNDS, event_stream.MOST_EVENTS, marks=pytest.mark.extended), (3, 1)],
+    ids=["roomy", "narrow"],
+)
 async def test_a_thousand_clients_that_connect_during_writes_get_each_event_once(
     service: Service, monkeypatch: pytest.MonkeyPatch, rounds: int, most: int
 ) -> None:

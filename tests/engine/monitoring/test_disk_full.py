@@ -7,8 +7,8 @@ disk.
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,8 @@ from structlog.testing import capture_logs
 
 from stepwell.contract.enums import ProviderType
 from stepwell.engine.monitoring.write_monitor import Probe, WriteTarget
-from stepwell.persistence.schema.migrations import migrate
 from support.database.failing_store import nothing_left
-from support.database.postgres import TestServer, database, running_server
+from support.database.postgres import TestServer, connected, database
 from support.providers.scripted import Hang, ScriptedProvider, Succeed, eventually, passthrough_step, scripted_step
 from support.service.explain_requests import explain
 from support.service.live_service import Service, running_service
@@ -37,12 +36,6 @@ FILES_FULL = "the disk for output files is full: no output can be stored until s
 @pytest.fixture(autouse=True)
 def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stepwell.engine.monitoring.write_monitor._PROBE_S", 0.05)
-
-
-@pytest.fixture
-async def dsn(server: TestServer, template: str) -> AsyncIterator[str]:
-    async with database(server, template) as dsn:
-        yield dsn
 
 
 @asynccontextmanager
@@ -212,10 +205,11 @@ async def test_work_goes_on_and_its_transitions_wait_for_room(
 async def test_a_verb_that_waits_for_room_reports_that_it_may_still_take_effect(
     dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stepwell.engine.execution.verb_applier._ANSWER_S", 1.0)
+    monkeypatch.setattr("stepwell.engine.execution.verb_applier._ANSWER_S", 0.1)
     async with running_service(dsn, tmp_path, grace_s=1) as service:
         workflow_id = (await service.create(passthrough_step("a"), start=False))["id"]
         async with refusing(dsn):
+            assert (await service.client.post("/api/v1/workflows/", json=BODY)).status_code == 507
             answer = await service.verb(workflow_id, "start")
             assert answer.status_code == 507
             assert answer.json()["detail"] == f"{IS_FULL}; the request may still take effect"
@@ -233,16 +227,10 @@ async def test_a_database_out_of_memory_is_reported_with_that_cause(dsn: str, tm
         assert (await ready(service), metric(service, "disk_full")) == ((200, ""), 0)
 
 
-@pytest.fixture
-def own() -> Iterator[TestServer]:
-    with running_server() as running:
-        yield running
-
-
-async def test_a_read_only_database_is_not_ready_until_it_takes_writes(own: TestServer, tmp_path: Path) -> None:
-    dsn = own.dsn()
-    await migrate(dsn)
-    async with running_service(dsn, tmp_path, grace_s=1) as service:
+async def test_a_read_only_database_is_not_ready_until_it_takes_writes(dsn: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(set_read_only, dsn, "off")  # other tests use the server, too
+        service = await stack.enter_async_context(running_service(dsn, tmp_path, grace_s=1))
         await service.until_ended((await service.create(passthrough_step("a")))["id"])
         with capture_logs() as logs:
             await set_read_only(dsn, "on")
@@ -325,11 +313,15 @@ async def test_an_output_without_room_fails_its_attempt_shortly_before_its_time_
         assert workflow["error_message"].endswith(": No space left on device")
 
 
-async def test_a_limit_of_temporary_files_does_not_keep_the_service_from_recovery(dsn: str, tmp_path: Path) -> None:
-    sql = await asyncpg.connect(dsn)
-    await sql.execute(f"ALTER DATABASE {await sql.fetchval('SELECT current_database()')} SET temp_file_limit = 0")
-    await sql.close()
-    async with running_service(dsn, tmp_path) as service:
+async def test_a_limit_of_temporary_files_does_not_keep_the_service_from_recovery(
+    server: TestServer, template: str, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(database(server, template))
+        async with connected(dsn) as sql:
+            name = await sql.fetchval("SELECT current_database()")
+            await sql.execute(f"ALTER DATABASE {name} SET temp_file_limit = 0")
+        service = await stack.enter_async_context(running_service(dsn, tmp_path))
         async with refusing(dsn):
             assert (await service.client.post("/api/v1/workflows/", json=BODY)).status_code == 507
             assert (await ready(service))[0] == 507

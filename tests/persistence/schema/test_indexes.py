@@ -111,17 +111,29 @@ async def test_a_process_waits_while_another_builds(old: str, live: asyncpg.Conn
 async def test_an_interrupted_build_is_repeated_at_the_next_start(old: str, live: asyncpg.Connection) -> None:
     await prepare(old)
     await live.execute("DROP INDEX workflows_list_by_zone")
-    async with connected(old) as other:
+    async with connected(old) as other, asyncio.timeout(60):
         await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         await other.fetchval("SELECT count(*) FROM workflows")
-        await prepare(old, 3)  # the service starts without the index
-        async with asyncio.timeout(60):
-            while await names(live, INVALID) != {"workflows_list_by_zone"}:
-                await asyncio.sleep(0.01)
+        async with asyncio.TaskGroup() as group:
+            building = group.create_task(prepare(old))
+            await until_building(live)
+            building.cancel()
+        while await names(live, INVALID) != {"workflows_list_by_zone"}:
+            await asyncio.sleep(0.01)
         await other.execute("COMMIT")
     await prepare(old)
     assert await names(live) == INDEXES
     assert await names(live, INVALID) == set()
+
+
+async def test_a_start_goes_on_without_an_index_that_takes_too_long(old: str, live: asyncpg.Connection) -> None:
+    await prepare(old)
+    await live.execute("DROP INDEX workflows_list_by_zone")
+    async with connected(old) as other:
+        await other.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        await other.fetchval("SELECT count(*) FROM workflows")
+        await prepare(old, 0.1)
+        assert "workflows_list_by_zone" not in await names(live)
 
 
 async def test_an_index_that_the_database_refuses_stops_the_migration_but_no_start(

@@ -48,6 +48,8 @@ async def test_a_migration_is_tried_again_after_a_deadlock(
 ) -> None:
     monkeypatch.setattr(startup, "_MIGRATION_PAUSE_S", 0.01)
     await live.execute("SET deadlock_timeout = '1min'")  # so that the victim is the other one
+    database_name = await live.fetchval("SELECT current_database()")
+    await live.execute(f"ALTER DATABASE {database_name} SET deadlock_timeout = '20ms'")
     await live.execute("BEGIN; LOCK TABLE steps IN ROW EXCLUSIVE MODE")
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         group.create_task(prepare(old))

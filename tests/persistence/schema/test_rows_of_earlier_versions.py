@@ -42,9 +42,11 @@ async def test_a_deleted_workflow_of_revision_0009_stays_deleted_and_its_cleanup
     server: TestServer, tmp_path: Path
 ) -> None:
     async with database(server) as dsn:
-        workflow_id = (await fill_as_of_0009(dsn))["deleted"]
+        workflows = await fill_as_of_0009(dsn)
+        workflow_id, provider = workflows["deleted"], ConfiguredProvider()
         await migrate(dsn)
-        async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()]) as service:
+        provider.release(workflows["running"], "b")
+        async with running_service(dsn, tmp_path, providers=[provider]) as service:
             assert (await service.get(workflow_id))["is_deleted"] is True
             assert (await service.verb(workflow_id, "start")).status_code == 409
             answer = await service.verb(workflow_id, "cleanup")

@@ -83,6 +83,7 @@ def case(scope: TenantScope, query: ListFilter) -> str:
     return f"{scope} {query}"
 
 
+@pytest.mark.extended
 async def test_every_filter_s_page_and_total_come_from_an_index_alone(connection: AsyncConnection) -> None:
     paged, counted = set(), set()
     for scope, status, instance, tenant, included, skip in product(
