@@ -27,8 +27,8 @@ from support.database.postgres import TestServer, create_database, fresh_folder
 from support.processes.celery_workers import RedisServer, Worker, free_port, start_worker
 from support.processes.stepwell_process import StepwellProcess, start, until
 from support.providers.ledger import LEDGER, Entry, install_plugin, read_ledger
-from support.soaks import FULL
 from support.service.live_service import SECRET, token
+from support.soaks import FULL
 
 # Workflows for each fault. With eight faults, an older version, double deliveries and 8 more, these are 108 in each of
 # the two runs of CI.

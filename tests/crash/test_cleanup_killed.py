@@ -1,10 +1,12 @@
 """kill -9 at every point of a cleanup: the next process deletes the rest, whoever asked for it."""
 
 import signal
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from support.processes.forks import call_in_fork
 from support.processes.killed_cleanup import clean_and_die
@@ -13,22 +15,23 @@ from support.service.live_service import Service, running_service
 
 _FILES = 3
 
+pytestmark = pytest.mark.extended
+
 
 async def test_a_cleanup_that_is_killed_at_any_point_is_continued_without_the_client(dsn: str, tmp_path: Path) -> None:
-    points = 0
-    while True:
+    killed: tuple[str, list[str]] | None = None
+    for point in count(1, 2):  # after each call: before the next one, everything is as it was then
         async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()]) as service:
+            if killed is not None:
+                await _check(service, dsn, *killed)
             steps = [configured_step(str(number), files=1) for number in range(_FILES)]
             workflow = await service.until_ended((await service.create(*steps))["id"])
-        paths = [path for step in workflow["steps"] for path in step["result"]["paths"]]
-        code = await call_in_fork(clean_and_die, dsn, tmp_path, workflow["id"], points)
+        killed = workflow["id"], [path for step in workflow["steps"] for path in step["result"]["paths"]]
+        code = await call_in_fork(clean_and_die, dsn, tmp_path, workflow["id"], point)
         if code == 0:
             break
-        assert code == -signal.SIGKILL, points
-        async with running_service(dsn, tmp_path) as service:
-            await _check(service, dsn, workflow["id"], paths)
-        points += 1
-    assert points >= 2 * (1 + 1 + 2 + _FILES + 1 + 1 + 1)
+        assert code == -signal.SIGKILL, point
+    assert point >= 2 * (1 + 1 + 2 + _FILES + 1 + 1 + 1)
 
 
 async def _check(service: Service, dsn: str, workflow_id: str, paths: list[str]) -> None:

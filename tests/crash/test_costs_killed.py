@@ -4,14 +4,21 @@ from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import pytest
 
 from stepwell.contract.enums import ProviderType
 from support.processes.stepwell_process import running_up, start_up, until
 from support.providers.emulated import remote_step
 from support.providers.emulated_in_thread import emulated
 
-STEPS, KILLS = 40, 3
-SETTINGS = {"STEPWELL_PRICES": '{"CUSTOM": {"*": 0.1}}', "STEPWELL_MAX_STEPS_PER_PROVIDER": "3"}
+STEPS, KILLS = 24, 3
+SETTINGS = {
+    "STEPWELL_PRICES": '{"CUSTOM": {"*": 0.1}}',
+    "STEPWELL_MAX_STEPS_PER_PROVIDER": "3",
+    "STEPWELL_PROVIDER_TIMEOUT_S": "2",  # so long is a call waited for that was cut off
+}
+
+pytestmark = pytest.mark.extended
 
 
 def test_each_cost_counts_once_however_often_the_process_is_killed(folder: Path) -> None:

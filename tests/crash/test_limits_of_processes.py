@@ -21,6 +21,7 @@ from support.providers.emulated_in_thread import emulated
 LIMIT = 4
 STEPS = 6  # of each workflow
 POLLS = 6  # until a job is done
+BURST = 5  # what 300 a minute allow in the first second
 
 
 @contextmanager
@@ -50,6 +51,7 @@ def all_at_once(durable_dsn: str, tmp_path: Path) -> Iterator[tuple[SeveralProce
         yield both
 
 
+@pytest.mark.extended
 def test_the_concurrency_holds_while_processes_start_stop_and_die(
     all_at_once: tuple[SeveralProcesses, FalEmulator],
 ) -> None:
@@ -78,6 +80,7 @@ def test_the_concurrency_holds_while_processes_start_stop_and_die(
     assert len(prompts) == len(set(prompts)), "no job was paid twice"
 
 
+@pytest.mark.extended
 def test_the_concurrency_holds_when_a_frozen_process_wakes_up(
     all_at_once: tuple[SeveralProcesses, FalEmulator],
 ) -> None:
@@ -96,6 +99,7 @@ def test_the_concurrency_holds_when_a_frozen_process_wakes_up(
     assert emulator.most_waiting == LIMIT
 
 
+@pytest.mark.extended
 def test_a_limit_of_one_goes_round(durable_dsn: str, tmp_path: Path) -> None:
     limits = json.dumps({"FAL": {"*": {"concurrency": 1}}})
     with processes_at_fal(durable_dsn, tmp_path, STEPWELL_LIMITS=limits) as (processes, emulator):
@@ -113,8 +117,9 @@ def _process(body: dict[str, Any]) -> str:
     return str(body["prompt"]).partition("of process ")[2][0]
 
 
+@pytest.mark.extended
 def test_the_rate_holds_for_all_processes_together(durable_dsn: str, tmp_path: Path) -> None:
-    limits = json.dumps({"FAL": {"*": {"per_minute": 120}}})
+    limits = json.dumps({"FAL": {"*": {"per_minute": 300}}})
     with processes_at_fal(durable_dsn, tmp_path, STEPWELL_LIMITS=limits) as (processes, emulator):
         emulator.polls_until_done = 2
         first, second, third = processes.start(3)
@@ -126,7 +131,7 @@ def test_the_rate_holds_for_all_processes_together(durable_dsn: str, tmp_path: P
         processes.start()
         processes.until_completed()
         born = [job.born for job in emulator.jobs.values()]
-        assert born[-1] - born[0] > (len(born) - 1) * 0.5 * 0.8, "three processes of their own take a third of it"
+        assert born[-1] - born[0] > (len(born) - BURST) * 0.2 * 0.8, "three processes of their own take a third of it"
 
 
 def test_the_limit_of_a_tenant_holds_for_all_processes_together(durable_dsn: str, tmp_path: Path) -> None:
@@ -150,6 +155,7 @@ def _fail_until_a_breaker_opens(processes: SeveralProcesses) -> None:
             return
 
 
+@pytest.mark.extended
 def test_a_breaker_that_opens_in_one_process_opens_in_the_others(durable_dsn: str, tmp_path: Path) -> None:
     with processes_at_fal(durable_dsn, tmp_path, STEPWELL_BREAKER_RESET_S="600") as (processes, emulator):
         first, second = processes.start(2)

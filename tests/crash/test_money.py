@@ -1,6 +1,6 @@
 """kill -9 in the midst of paid work: whatever was accepted for an attempt is found again, and nothing is paid twice.
 
-Each test is one workflow with 25 steps at each of several providers. `STEPWELL_TEST_FULL=1` makes them a hundred.
+Each test is one workflow with several steps at each of several providers.
 """
 
 from collections.abc import Iterator
@@ -17,9 +17,8 @@ from support.processes.pasting import reserved_port
 from support.processes.stepwell_process import running_up, start_up, until
 from support.providers.emulated import ANSWERING, REMOTE, remote_step
 from support.providers.emulated_in_thread import Kinds, Worlds, emulated
-from support.soaks import FULL
 
-STEPS = 100 if FULL else 25  # at each provider
+STEPS = 8  # at each provider
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)
 WORKFLOWS = "/api/v1/workflows/"
 
@@ -69,6 +68,7 @@ def check_paid_once(worlds: Worlds, client: httpx.Client, workflow_id: str) -> N
         assert len(jobs) == STEPS
 
 
+@pytest.mark.extended
 def test_lost_answers_to_requests_that_are_all_alike(folder: Path) -> None:
     with emulated(folder) as worlds:
         worlds.always("submit", Fault.LOSE_AFTER)
@@ -99,6 +99,7 @@ def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
             check_paid_once(worlds, client, workflow_id)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("callbacks", ["duplicate", "early"])
 def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: str) -> None:
     with reserved_port() as port, emulated(folder, CALLING_BACK) as worlds:

@@ -1,12 +1,12 @@
 """A step that kills its process: it alone fails, and all other workflows complete."""
 
 import asyncio
-import random
 import signal
 from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from stepwell.domain.lifecycle.unclean_ends import CALM_S, DEATHS_ALONE, UNCLEAN_ENDS
 from support.processes.forks import call_in_fork, fork_call
@@ -14,7 +14,7 @@ from support.processes.poisoned_service import live_poisoned
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step, steps_are
 from support.service.live_service import running_service
 
-_LIVES = 12
+_LIVES, _KILLS = 12, 12
 
 
 async def _under_way(dsn: str, folder: Path, *step_ids: str) -> dict[str, str]:
@@ -57,11 +57,12 @@ async def test_the_workflow_that_kills_its_process_fails_and_the_others_complete
     assert deaths <= UNCLEAN_ENDS + DEATHS_ALONE
 
 
-async def test_thirty_kills_at_random_moments_fail_nobody(dsn: str, tmp_path: Path) -> None:
+@pytest.mark.extended
+async def test_kills_at_different_moments_fail_nobody(dsn: str, tmp_path: Path) -> None:
     made = await _under_way(dsn, tmp_path, "a", "b", "c")
-    for _ in range(30):
+    for kill in range(_KILLS):
         life = fork_call(live_poisoned, dsn, tmp_path, CALM_S)
-        await asyncio.sleep(random.uniform(0, 1.5))
+        await asyncio.sleep(kill / _KILLS)
         life.kill()
         await asyncio.to_thread(life.wait)
     assert await call_in_fork(live_poisoned, dsn, tmp_path, 0.2) == 0

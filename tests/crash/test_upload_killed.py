@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from itertools import count
 from pathlib import Path
 
 import asyncpg
@@ -20,15 +21,13 @@ def files_below(folder: Path) -> list[Path]:
 
 async def test_whatever_is_left_of_an_upload_is_whole_or_is_swept(dsn: str, tmp_path: Path) -> None:
     sql = await asyncpg.connect(dsn)
-    points = 0
-    while True:
-        code = await call_in_fork(upload_and_die, dsn, tmp_path, points)
+    for point in count(1, 2):  # after each call: before the next one, everything is as it was then
+        code = await call_in_fork(upload_and_die, dsn, tmp_path, point)
         if code == 0:
             break
-        assert code == -signal.SIGKILL, points
+        assert code == -signal.SIGKILL, point
         await _check(sql, dsn, tmp_path)
-        points += 1
-    assert points == 2 * (1 + 1 + 1 + 1 + 1 + 1)
+    assert point == 2 * (1 + 1 + 1 + 1 + 1 + 1) + 1
     await sql.close()
 
 

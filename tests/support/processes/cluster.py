@@ -7,6 +7,7 @@ import asyncio
 import random
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -92,11 +93,11 @@ class Member:
 
     async def until(self, workflow_id: str, wanted: Callable[[Json], bool], within_s: float = WAIT_S) -> Json:
         """Return the workflow once it is as wanted."""
-        found: Json = {}
+        found, began = Json(), time.monotonic()
         try:
             async with asyncio.timeout(within_s):
                 while not wanted(found := await self.get(workflow_id)):
-                    await asyncio.sleep(0.02)
+                    await asyncio.sleep(min(max(0.02, 0.1 * (time.monotonic() - began)), 0.25))
         except TimeoutError:
             raise AssertionError(f"not within {within_s} s: {found}") from None
         return found

@@ -12,12 +12,15 @@ import httpx
 import msgspec
 
 from stepwell.app import PostgresSource, running_app
+from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from support.processes.death_points import DeathPoints
 from support.service.live_service import SECRET, settings_for, token
 from support.workflows.reference_flows import FLOWS, Workflow
 
 DEADLINE_S = 120
 _CALM_S = 0.05  # the life before a workflow is tried alone; short, because these processes die soon
+# The wait until a request of a killed process has arrived, or never will. Emulators answer at once.
+_ANSWER_S = 1.0
 _POLL_S = 0.05
 _POLL_PART = 0.15  # of the time so far: seldom, because reading costs more than the flow on a loaded machine
 _WORKFLOWS = "/api/v1/workflows/"
@@ -66,8 +69,19 @@ def live(life: Life) -> None:
     signal.alarm(DEADLINE_S + 30)
     points = DeathPoints(life.at, counting=not life.first)
     points.number_all()
+    _wait_less_for_lost_requests()
     report = asyncio.run(_run(life, points))
     report_file(life.folder).write_bytes(msgspec.json.encode(report))
+
+
+def _wait_less_for_lost_requests() -> None:
+    initialise = RemoteJobs.__init__
+
+    def initialise_and_shorten(self: RemoteJobs, *args: Any) -> None:
+        initialise(self, *args)
+        self.answer_s = _ANSWER_S
+
+    RemoteJobs.__init__ = initialise_and_shorten  # type: ignore[method-assign]
 
 
 async def _run(life: Life, points: DeathPoints) -> Report:
