@@ -110,6 +110,7 @@ async def test_stalled_bodies_of_one_tenant_hold_a_share_of_the_memory(tmp_path:
     assert held.held == 0
 
 
+@pytest.mark.extended
 async def test_too_many_values_are_a_413_without_decoding(tmp_path: Path) -> None:
     async with served(tmp_path) as (service, port):
         empties = b"[" + b"{}," * MAX_VALUES + b"0]"
@@ -120,6 +121,7 @@ async def test_too_many_values_are_a_413_without_decoding(tmp_path: Path) -> Non
         assert (await create(port, "attacker", b"[" + b"{}," * (MAX_VALUES - 2) + b"0]")).status_code == 422
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("body", "status"), [(b"[0" + b",{}" * 100_000 + b"]", 422), (b" " * MIB + SOUND, 201)])
 async def test_a_body_is_forgotten_when_it_has_been_answered(tmp_path: Path, body: bytes, status: int) -> None:
     def held() -> int:

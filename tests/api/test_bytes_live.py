@@ -1,6 +1,5 @@
 """Every way of sending bytes that mean nothing good: an exact answer, nothing stored, and the next request works."""
 
-import itertools
 import json
 import math
 import secrets
@@ -76,33 +75,31 @@ async def still_works(live: Service, before: int) -> None:
     assert answer.status_code == 201
 
 
-@pytest.mark.parametrize(
-    ("group", "case"),
-    [(group, case) for group, cases in raw_bodies.ALL.items() for case in cases],
-    ids=[f"{group}-{case.name}" for group, cases in raw_bodies.ALL.items() for case in cases],
-)
-async def test_create_refuses_malformed_bodies(live: Service, group: str, case: Refused) -> None:
+@pytest.mark.parametrize("group", raw_bodies.ALL)
+async def test_create_refuses_malformed_bodies(live: Service, group: str) -> None:
     before = await stored(live)
-    answer = await live.client.post(WORKFLOWS, content=case.body, headers=JSON)
-    assert faults_of(answer) == case.faults
+    for case in raw_bodies.ALL[group]:
+        answer = await live.client.post(WORKFLOWS, content=case.body, headers=JSON)
+        assert faults_of(answer) == case.faults, case.name
     await still_works(live, before)
 
 
-@pytest.mark.parametrize("case", PATCHES, ids=lambda case: case.name)
-async def test_update_refuses_malformed_bodies(live: Service, case: Refused) -> None:
+async def test_update_refuses_malformed_bodies(live: Service) -> None:
     workflow = await live.create(passthrough_step("a"), start=False)
-    answer = await live.client.patch(WORKFLOWS + workflow["id"], content=case.body, headers=JSON)
-    assert faults_of(answer) == case.faults
+    for case in PATCHES:
+        answer = await live.client.patch(WORKFLOWS + workflow["id"], content=case.body, headers=JSON)
+        assert faults_of(answer) == case.faults, case.name
     assert await live.get(workflow["id"]) == workflow
     assert (await live.client.patch(WORKFLOWS + workflow["id"], json={"name": "good"})).status_code == 200
 
 
-@pytest.mark.parametrize(("verb", "body"), list(itertools.product(["start", "cleanup", "cancel"], VERB_BODIES)))
-async def test_verbs_refuse_bodies_that_say_something(live: Service, verb: str, body: bytes) -> None:
+@pytest.mark.parametrize("verb", ["start", "cleanup", "cancel"])
+async def test_verbs_refuse_bodies_that_say_something(live: Service, verb: str) -> None:
     workflow = await live.create(passthrough_step("a"), start=False)
     path = WORKFLOWS + workflow["id"]
     method, path = ("DELETE", path) if verb == "cancel" else ("POST", f"{path}/{verb}")
-    assert faults_of(await live.client.request(method, path, content=body, headers=JSON))
+    for body in VERB_BODIES:
+        assert faults_of(await live.client.request(method, path, content=body, headers=JSON)), body[:20]
     assert await live.get(workflow["id"]) == workflow
     assert (await live.client.request(method, path)).status_code == 200
 
@@ -144,47 +141,29 @@ async def test_odd_but_valid_json_is_unchanged_by_a_run(live: Service) -> None:
     assert done["final_step_result"] == done["steps"][0]["config"] == answer.json()["steps"][0]["config"]
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    [
-        *(
-            None,
-            "",
-            "text/plain",
-            "application/xml",
-            "multipart/form-data; boundary=x",
-            "application/x-www-form-urlencoded",
-        ),
-        *(
-            "application/json; charset=utf-16",
-            "application/json; charset=latin-1",
-            "application/json; charset=",
-            "json",
-        ),
-        *(
-            "application/jsonx",
-            "application/problem+json",
-            "application/json, text/plain",
-            "*/*",
-            "application/json;x=y",
-        ),
-        *("application/json\x00", "application /json", "x" * 10_000, "application/vnd.api+json"),
-    ],
-)
-async def test_bodies_of_other_content_types_are_refused(live: Service, content_type: str | None) -> None:
+CONTENT_TYPES = [
+    *(None, "", "text/plain", "application/xml", "multipart/form-data; boundary=x", "json", "*/*", "x" * 10_000),
+    *(f"application/json; charset={charset}" for charset in ("utf-16", "latin-1", "")),
+    *("application/jsonx", "application/problem+json", "application/json, text/plain", "application/json;x=y"),
+    *("application/json\x00", "application /json", "application/vnd.api+json", "application/x-www-form-urlencoded"),
+]
+
+
+async def test_bodies_of_other_content_types_are_refused(live: Service) -> None:
     before = await stored(live)
     workflow_id = (await live.create(passthrough_step("a"), start=False))["id"]
-    headers = {} if content_type is None else {"Content-Type": content_type}
-    for method, path, body in (
-        ("POST", WORKFLOWS, GOOD),
-        ("PATCH", WORKFLOWS + workflow_id, b'{"name":"x"}'),
-        ("POST", f"{WORKFLOWS}{workflow_id}/start", b"{}"),
-        ("POST", f"{WORKFLOWS}{workflow_id}/cleanup", b"{}"),
-        ("DELETE", WORKFLOWS + workflow_id, b"{}"),
-    ):
-        answer = await live.client.request(method, path, content=body, headers=headers)
-        assert answer.status_code == 415, (method, path, answer.text)
-        assert answer.headers["content-type"] == "application/problem+json"
+    for content_type in CONTENT_TYPES:
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        for method, path, body in (
+            ("POST", WORKFLOWS, GOOD),
+            ("PATCH", WORKFLOWS + workflow_id, b'{"name":"x"}'),
+            ("POST", f"{WORKFLOWS}{workflow_id}/start", b"{}"),
+            ("POST", f"{WORKFLOWS}{workflow_id}/cleanup", b"{}"),
+            ("DELETE", WORKFLOWS + workflow_id, b"{}"),
+        ):
+            answer = await live.client.request(method, path, content=body, headers=headers)
+            assert answer.status_code == 415, (method, path, content_type, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
     assert (await live.get(workflow_id))["status"] == "PENDING"
     await still_works(live, before + 1)
 
@@ -223,6 +202,7 @@ async def test_a_wrong_content_length_is_refused(live: Service) -> None:
     await still_works(live, before)
 
 
+@pytest.mark.extended
 async def test_ten_thousand_steps_are_accepted_and_one_more_is_refused(live: Service) -> None:
     before = await stored(live)
     steps = [passthrough_step(str(number), *([str(number - 1)] if number else [])) for number in range(10_001)]
@@ -231,14 +211,11 @@ async def test_ten_thousand_steps_are_accepted_and_one_more_is_refused(live: Ser
     assert faults_of(answer) == {(("steps",), "too_long")}
     assert await stored(live) == before
     del steps[-1]
-    # Not by the client that validates: ten thousand steps take it a minute.
-    async with httpx.AsyncClient(transport=live.transport, base_url="http://t.local") as client:
-        headers = {"Authorization": f"Bearer {token()}"}
-        params = {"start": False}
-        answer = await client.post(WORKFLOWS, json=body, headers=headers, params=params, timeout=60)
+    async with live.unchecked_client() as client:
+        answer = await client.post(WORKFLOWS, json=body, params={"start": False})
         assert answer.status_code == 201
         assert (answer.json()["total_steps"], len(answer.json()["steps"])) == (10_000, 10_000)
-        answer = await client.post(f"{WORKFLOWS}{answer.json()['id']}/cleanup", headers=headers, timeout=60)
+        answer = await client.post(f"{WORKFLOWS}{answer.json()['id']}/cleanup")
         assert answer.json()["workflow"]["status"] == "CANCELLED"
 
 
@@ -291,33 +268,21 @@ async def test_query_values_that_do_not_fit_are_refused(live: Service, path: str
     await still_works(live, before)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        *(
-            "%00",
-            "a%00b",
-            "%ff",
-            "%ed%a0%80",
-            "..",
-            "../..",
-            "..%2f..%2fetc%2fpasswd",
-            "%2e%2e",
-            "a//b",
-            "\\",
-            ";",
-        ),
-        *("x" * 20_000, "%", "%zz", "%u0000", "*", "'; DROP TABLE workflows; --", "\U0001f600", "%0d%0aX: y"),
-    ],
-)
-async def test_odd_paths_are_not_found(live: Service, path: str) -> None:
+ODD_PATHS = [
+    *("%00", "a%00b", "%ff", "%ed%a0%80", "..", "../..", "..%2f..%2fetc%2fpasswd", "%2e%2e", "a//b", "\\", ";"),
+    *("x" * 20_000, "%", "%zz", "%u0000", "*", "'; DROP TABLE workflows; --", "\U0001f600", "%0d%0aX: y"),
+]
+
+
+@pytest.mark.parametrize("base", [WORKFLOWS, "/api/v1/tasks/", "/api/v1/artifacts/", "/", "/schema/"])
+async def test_odd_paths_are_not_found(live: Service, base: str) -> None:
     before = await stored(live)
-    for base in (WORKFLOWS, "/api/v1/tasks/", "/api/v1/artifacts/", "/", "/schema/"):
+    for path in ODD_PATHS:
         for method in ("GET", "POST", "DELETE", "PATCH"):
             answer = await live.client.request(method, base + path)
             # The client resolves dots itself, and GET of the root exists.
             statuses = (200,) if (method, answer.request.url.path) == ("GET", "/") else (404, 405)
-            assert answer.status_code in statuses, (method, base, answer.status_code, answer.text)
+            assert answer.status_code in statuses, (method, path, answer.status_code, answer.text)
     await still_works(live, before)
 
 

@@ -15,7 +15,7 @@ from support.documents.python_client import PythonClient, generate_python_client
 from support.providers.configured_by_steps import configured_step, passthrough_step
 from support.service.live_service import Service
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.extended, pytest.mark.asyncio(loop_scope="module")]
 
 CONTRACT = Path(__file__).with_name("contract.openapi.json")
 PACKAGE = "contract_client"

@@ -244,6 +244,7 @@ def s3() -> Iterator[S3Server]:
         yield server
 
 
+@pytest.mark.extended
 async def test_rows_and_a_bucket_hold_the_file_once_and_nothing_after_cleanup(
     dsn: str, tmp_path: Path, s3: S3Server
 ) -> None:

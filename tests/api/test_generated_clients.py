@@ -191,6 +191,7 @@ def test_a_config_is_validated_by_the_steps_task_type(task_type: str, config: di
 STEPS = validator("WorkflowStepDefinition")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("task_type", TaskType)
 def test_the_document_validates_single_members_as_the_service_does(task_type: TaskType) -> None:
     """The document refuses every member that the service refuses. Only the service checks members together."""
@@ -206,6 +207,7 @@ KNOWN_VALUES = [*VALUES, "continue", "fail", "FAL", "a/b", 20, 21, 3.0, {"retry"
 KNOWN_VALUES += [{"max_retries": value} for value in (None, 3, 3.0, 21, 1.5, "3")] + [{"base": 1}, {"max_s": -1}]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("struct", "place"), [(WorkflowConfig, "config"), (ProviderConfig, "provider_config")], ids=["workflow", "provider"]
 )
@@ -221,6 +223,7 @@ def test_the_document_validates_the_known_members_of_free_form_objects(struct: t
             assert create.is_valid(request) == (not refused), members
 
 
+@pytest.mark.extended
 @settings(max_examples=200)
 @given(st.data())
 def test_the_document_accepts_every_config_that_the_service_accepts(data: st.DataObject) -> None:

@@ -13,7 +13,7 @@ import pytest
 from stepwell.domain.strict_json.value_count import MAX_VALUES
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
-from support.service.live_service import Service, running_service, token
+from support.service.live_service import Service, running_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MIB = 1024 * 1024
@@ -41,23 +41,22 @@ def held(api: Service) -> int:
     return api.app.services.memory.held
 
 
-@pytest.mark.parametrize("text", ["x", "x" * 70_000, "é" * 3_000_000], ids=["short", "longer", "6 MB"])
-@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
-async def test_a_gzip_body_is_read_like_a_plain_one(
-    api: Service, client: httpx.AsyncClient, text: str, encoding: str
-) -> None:
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("x", "gzip"), ("x", "x-gzip"), ("x", "GZIP"), ("x" * 70_000, "gzip"), ("é" * 3_000_000, "gzip")],
+    ids=["short", "x-gzip", "GZIP", "longer", "6 MB"],
+)
+async def test_a_gzip_body_is_read_like_a_plain_one(api: Service, text: str, encoding: str) -> None:
     body = json.loads(SOUND) | {"config": {"text": text}}
     data = gzip.compress(json.dumps(body, ensure_ascii=False).encode())
-    async with httpx.AsyncClient(transport=api.transport, base_url="http://t.local", headers=client.headers) as plain:
-        answer = await create(plain, data, **{"Content-Encoding": encoding})
+    async with api.unchecked_client() as client:
+        answer = await create(client, data, **{"Content-Encoding": encoding})
     assert (answer.status_code, answer.json()["config"]["text"]) == (201, text)
     assert held(api) == 0
 
 
 async def test_a_gzip_body_that_comes_byte_by_byte_is_read(api: Service) -> None:
-    async with httpx.AsyncClient(
-        transport=api.transport, base_url="http://t.local", headers={"Authorization": f"Bearer {token()}"}
-    ) as client:
+    async with api.unchecked_client() as client:
         assert (await create(client, in_parts(gzip.compress(SOUND), 1))).status_code == 201
 
 
@@ -71,7 +70,7 @@ async def test_a_key_fits_the_same_body_in_any_encoding(client: httpx.AsyncClien
     assert (again.content, again.headers["idempotency-replayed"]) == (first.content, "true")
 
 
-@pytest.mark.parametrize("size", [16 * MIB + 1, 1024 * MIB])
+@pytest.mark.parametrize("size", [16 * MIB + 1, 64 * MIB])
 @pytest.mark.parametrize("parts", [None, 16 * 1024])
 async def test_a_body_that_inflates_to_too_much_is_a_413(
     api: Service, client: httpx.AsyncClient, size: int, parts: int | None
@@ -123,11 +122,11 @@ LARGE = gzip.compress(json.dumps(list(range(200_000))).encode())
         *("wrong checksum", "wrong checksum of much", "one byte more", "twice"),
     ],
 )
-@pytest.mark.parametrize("parts", [None, 7])
+@pytest.mark.parametrize("parts", [1, 20])
 async def test_gzip_data_that_is_cut_off_or_damaged_is_a_422(
-    api: Service, client: httpx.AsyncClient, data: bytes, why: str, parts: int | None
+    api: Service, client: httpx.AsyncClient, data: bytes, why: str, parts: int
 ) -> None:
-    answer = await create(client, data if parts is None else in_parts(data, parts))
+    answer = await create(client, data if parts == 1 else in_parts(data, len(data) // parts + 1))
     assert answer.status_code == 422
     assert answer.json()["detail"] == [{"loc": ["body"], "msg": why, "type": "gzip_invalid"}]
     assert held(api) == 0

@@ -48,6 +48,7 @@ async def test_inputs_that_do_not_fit_the_schema_are_refused_beside_all_other_fa
     ]
 
 
+@pytest.mark.extended
 async def test_a_hostile_pattern_takes_the_time_of_a_worker_only(api: Service) -> None:
     schema = {"properties": {"text": {"pattern": "^(a+)+$"}}}
     body = definition(draw(), inputs={"text": "a" * 64 + "!"}, inputs_schema=schema)

@@ -150,6 +150,7 @@ async def test_every_image_task_accepts_every_kind_of_reference(live: Service, w
     assert (cut.mode, cut.format) == ("RGBA", "PNG")
 
 
+@pytest.mark.extended
 async def test_a_step_reads_several_images(live: Service, web: Web) -> None:
     own = (await drawn(live))["result_image_path"]
     web.pages["/mask.png"] = ("", file_of(Image.new("L", (48, 32), 255)))
@@ -207,6 +208,7 @@ def _png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
+@pytest.mark.extended
 async def test_an_unusable_image_fails_the_step(live: Service, web: Web) -> None:
     sound = file_of(gradient())
     web.pages |= {"/page": ("text/html", b"<p>"), "/empty.png": ("image/png", b""), "/x.png": ("image/png", b"not one")}
@@ -328,6 +330,7 @@ async def test_an_attempt_that_takes_too_long_fails(narrow: Service) -> None:
     assert (await drawn(narrow))["width"] == 48
 
 
+@pytest.mark.extended
 async def test_an_input_beyond_the_limit_fails_the_step(narrow: Service, web: Web) -> None:
     noise = file_of(gradient(400, 400), "BMP")
     web.pages["/big.bmp"] = ("image/bmp", noise)

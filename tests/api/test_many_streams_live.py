@@ -45,6 +45,7 @@ async def live(
         yield service
 
 
+@pytest.mark.extended
 async def test_a_thousand_streams_get_the_last_event(live: Service, scripted: ConfiguredProvider) -> None:
     created = [await live.create(configured_step("a", wait=True)) for _ in range(WORKFLOW_COUNT)]
     ids = [workflow["id"] for workflow in created]

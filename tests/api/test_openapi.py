@@ -170,6 +170,7 @@ def test_the_filter_of_events_names_their_types() -> None:
     assert asked["description"].endswith(f": {', '.join(enums.EventType)}")
 
 
+@pytest.mark.extended
 def test_the_document_is_openapi_3_1() -> None:
     """By the schema of https://spec.openapis.org/oas/3.1/schema/2022-10-07, which leaves out what schemas hold."""
     specification = json.loads(Path(__file__).with_name("openapi-3.1.schema.json").read_text())

@@ -245,6 +245,7 @@ async def test_plan_is_not_taken_for_the_id_of_a_workflow(priced: Service, metho
     assert (await priced.client.get(PLAN + "/explain")).status_code == 404
 
 
+@pytest.mark.extended
 async def test_a_chain_of_a_thousand_steps_is_planned(priced: Service) -> None:
     steps = [passthrough_step(f"s{number}", *([f"s{number - 1}"] if number else [])) for number in range(1_000)]
     forecast = await planned(priced, body(*reversed(steps)))

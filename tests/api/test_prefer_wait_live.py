@@ -198,6 +198,7 @@ async def test_with_a_key_the_answer_after_the_wait_is_the_stored_one(
     assert dict(again.headers) == stored | {"idempotency-replayed": "true"}
 
 
+@pytest.mark.extended
 async def test_a_thousand_waiting_requests_block_no_other(live: Service, scripted: ConfiguredProvider) -> None:
     workflow_id = await start_workflow(live)
     path = WORKFLOWS + workflow_id

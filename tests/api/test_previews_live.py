@@ -227,6 +227,7 @@ async def test_a_preview_of_an_upload_counts_for_the_quota_until_the_upload_is_d
         assert (await preview_of(service, path, 64)).status_code == 200
 
 
+@pytest.mark.extended
 async def test_an_image_that_needs_more_memory_than_local_has_is_refused(clock: ManualClock, tmp_path: Path) -> None:
     async with service_in(tmp_path, clock, local_memory_max_bytes=512 * 1024 * 1024) as service:
         data = empty_png(8_000, 8_000)
@@ -242,6 +243,7 @@ def s3() -> Iterator[S3Server]:
         yield server
 
 
+@pytest.mark.extended
 async def test_previews_of_images_in_a_bucket_are_in_the_bucket(
     clock: ManualClock, tmp_path: Path, s3: S3Server
 ) -> None:

@@ -14,7 +14,7 @@ from support.documents.python_client import PythonClient, generate_python_client
 from support.service.listening_service import listening
 from support.service.live_service import Service, token
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.extended, pytest.mark.asyncio(loop_scope="module")]
 
 PACKAGE = "served_client"
 UNKNOWN = "00000000-0000-7000-8000-000000000000"

@@ -119,6 +119,7 @@ async def test_images_are_stored_in_the_bucket(
         assert (await service.client.get(f"/api/v1/artifacts/{paths[1]}")).status_code == 404
 
 
+@pytest.mark.extended
 async def test_a_provider_reads_inputs_from_the_bucket(
     dsn: str, tmp_path: Path, s3: S3Server, bucket: Bucket, web: httpx.AsyncClient
 ) -> None:
@@ -137,6 +138,7 @@ async def test_a_provider_reads_inputs_from_the_bucket(
         assert f"some/where/{path}" in s3.keys(bucket)
 
 
+@pytest.mark.extended
 async def test_with_a_private_bucket_the_service_serves_the_files(dsn: str, tmp_path: Path, bucket: Bucket) -> None:
     own: dict[str, Any] = {"s3_links": False, "public_url": "https://stepwell.example"}
     async with running_service(dsn, tmp_path, **in_bucket(bucket), **own) as service:

@@ -13,7 +13,7 @@ from support.processes.node import SOURCES, Node
 from support.service.listening_service import listening
 from support.service.live_service import Service, token
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.extended, pytest.mark.asyncio(loop_scope="module")]
 
 PROGRAM = "every_operation"
 OPTIONS = ("--default-non-nullable=false", "--root-types", "--root-types-no-schema-prefix")

@@ -59,6 +59,8 @@ class Conformance:
         self.document = msgspec.json.decode(msgspec.json.encode(document))
         self.requests = msgspec.json.decode(msgspec.json.encode(document["components"]))
         self.checked: set[tuple[str, int]] = set()
+        # Tests that wait for something read the same answer many times.
+        self._valid: set[tuple[str, int, str, str, int]] = set()
         for component in self.document["components"]["schemas"].values():
             # Answers may hold what is documented and no more; clients are promised less than that.
             if "properties" in component:
@@ -87,7 +89,11 @@ class Conformance:
         for header, described in documented.get("headers", {}).items():
             if described["required"] and header not in response.headers:
                 raise NonConforming(f"{name} {response.status_code} lacks the header {header}")
-        self.check_content(name, documented.get("content", {}), response)
+        media_type = response.headers.get("content-type", "")
+        same = (name, response.status_code, response.request.method, media_type, hash(response.content))
+        if same not in self._valid:
+            self.check_content(name, documented.get("content", {}), response)
+            self._valid.add(same)
         body = operation.get("requestBody", {"content": {}})
         content = body["content"].get("application/json")
         lenient = "handling=lenient" in response.headers.get("preference-applied", "")

@@ -1,0 +1,148 @@
+"""Every operation of the OpenAPI document succeeds on the live service, and answers as documented."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from stepwell.api.routes import openapi_document
+from stepwell.domain.access.signed_urls import CallbackUrls
+from stepwell.domain.webhooks.delivery import delivery_id
+from support.providers.configured_by_steps import WORKFLOWS, ConfiguredProvider, configured_step, passthrough_step
+from support.service.conformance import Conformance
+from support.service.live_service import SECRET, Service, token
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ARTIFACTS = "/api/v1/artifacts"
+OPEN_PATHS = [
+    *("/", "/health/live", "/health/ready", "/metrics", "/schema", "/schema/openapi.json", "/openapi.json"),
+    *("/manual", "/manual/start", "/manual/images/runs.webp"),
+]
+CALLBACK_HOST = "http://t.local"
+
+
+class Caller:
+    """Sends requests that must succeed. `called` has the ids of their operations."""
+
+    def __init__(self, client: httpx.AsyncClient, conformance: Conformance) -> None:
+        self._client, self._conformance = client, conformance
+
+    @property
+    def called(self) -> set[str]:
+        return {operation for operation, _ in self._conformance.checked}
+
+    async def call(self, method: str, path: str, **options: Any) -> Any:
+        answer = await self._client.request(method, path, **options)
+        assert answer.is_success, (method, path, answer.text)
+        return answer.json() if "json" in answer.headers["content-type"] else answer.content
+
+    async def create(self, *steps: dict[str, Any], start: bool = True, **members: Any) -> str:
+        """Create a workflow, and return its path."""
+        body = {"name": "n", "origin_instance": "o", "steps": list(steps), **members}
+        created = await self.call("POST", WORKFLOWS, params={"start": start}, json=body)
+        return WORKFLOWS + str(created["id"])
+
+    async def wait(self, path: str) -> Any:
+        return await self.call("GET", path, headers={"Prefer": "wait=30"})
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def caller(live: Service) -> AsyncIterator[Caller]:
+    conformance = Conformance(openapi_document())
+    async with httpx.AsyncClient(
+        transport=live.transport,
+        base_url="http://t.local",
+        headers={"Authorization": f"Bearer {token()}"},
+        event_hooks={"response": [conformance.check]},
+    ) as client:
+        yield Caller(client, conformance)
+
+
+async def use_files(caller: Caller) -> None:
+    """Upload a file, link to it, read it and delete it."""
+    headers = {"Content-Type": "text/plain"}
+    (file,) = (await caller.call("POST", ARTIFACTS, content="a text", headers=headers))["artifacts"]
+    assert [each["path"] for each in (await caller.call("GET", ARTIFACTS))["artifacts"]] == [file["path"]]
+    await caller.call("POST", f"{ARTIFACTS}/{file['path'].split('/')[1]}/complete")
+    link = await caller.call("POST", f"{ARTIFACTS}/links", json={"path": file["path"]})
+    assert file["path"] in link["url"]
+    assert await caller.call("GET", f"{ARTIFACTS}/{file['path']}") == b"a text"
+    await caller.call("DELETE", f"{ARTIFACTS}/{file['path']}")
+
+
+async def read_a_workflow(caller: Caller) -> None:
+    """Run a workflow with items and a webhook, and read all that there is to read of it."""
+    step = passthrough_step("a") | {"for_each": {"items": ["red", "blue"]}}
+    path = await caller.create(step, webhook_url="http://127.0.0.1:9/")
+    done = await caller.wait(path)
+    assert (done["status"], done["steps"][0]["items"]["completed"]) == ("COMPLETED", 2)
+    assert (await caller.call("GET", f"{path}/steps/a"))["status"] == "COMPLETED"
+    assert (await caller.call("GET", f"{path}/steps/a/items"))["total"] == 2
+    assert (await caller.call("GET", f"{path}/definition"))["steps"][0]["id"] == "a"
+    assert (await caller.call("GET", f"{path}/explain"))["status"] == "COMPLETED"
+    events = (await caller.call("GET", f"{path}/events"))["events"]
+    assert events[-1]["type"] == "workflow.completed"
+    (task, _) = (await caller.call("GET", f"{path}/tasks"))["tasks"]
+    assert await caller.call("GET", f"/api/v1/tasks/{task['id']}") == task
+    (delivery,) = (await caller.call("GET", f"{path}/deliveries"))["deliveries"]
+    assert delivery["id"] == delivery_id(UUID(done["id"]), events[-1]["id"])
+    assert (await caller.call("POST", f"{path}/deliveries/{delivery['id']}/redeliver"))["id"] == delivery["id"]
+    assert (await caller.call("GET", WORKFLOWS))["total"] == 1
+    assert (await caller.call("GET", f"{WORKFLOWS}counts"))["counts"]["COMPLETED"] == 1
+    assert (await caller.call("GET", "/api/v1/events"))["events"][0]["workflow_id"] == done["id"]
+
+
+async def control_workflows(caller: Caller, scripted: ConfiguredProvider) -> None:
+    """Plan, start, change, pause, resume, cancel, clean and delete a workflow."""
+    steps = [configured_step("a", wait=True), passthrough_step("b", "a")]
+    body = {"name": "n", "origin_instance": "o", "steps": steps}
+    assert len((await caller.call("POST", f"{WORKFLOWS}plan", json=body))["steps"]) == 2
+    path = await caller.create(*steps, start=False)
+    assert (await caller.call("PATCH", path, json={"name": "new"}))["name"] == "new"
+    for method, verb, status in (
+        *(("POST", "/start", "RUNNING"), ("POST", "/pause", "PAUSED"), ("POST", "/resume", "RUNNING")),
+        ("DELETE", "", "CANCELLED"),
+    ):
+        assert (await caller.call(method, path + verb))["status"] == status
+    assert (await caller.call("POST", f"{path}/cleanup"))["workflow"]["is_deleted"]
+    scripted.release(path.removeprefix(WORKFLOWS), "a")
+    assert path.endswith((await caller.call("DELETE", f"{path}/data"))["id"])
+
+
+async def decide_and_signal(caller: Caller, live: Service) -> None:
+    """Decide for a step, and send a signal to another one."""
+    path = await caller.create({"id": "ask", "task_type": "APPROVAL"}, {"id": "paid", "task_type": "SIGNAL"})
+    workflow_id = path.removeprefix(WORKFLOWS)
+    await live.until(workflow_id, lambda workflow: all(step["waiting_for"] for step in workflow["steps"]))
+    (decision,) = (await caller.call("GET", "/api/v1/decisions"))["decisions"]
+    assert (decision["workflow_id"], decision["step_id"]) == (workflow_id, "ask")
+    decided = await caller.call("POST", f"{path}/steps/ask/decision", json={"choice": "approve"})
+    assert decided["result"]["approved"]
+    assert (await caller.call("POST", f"{path}/signals/paid", json={"data": 5}))["result"]["data"] == 5
+    assert (await caller.wait(path))["status"] == "COMPLETED"
+
+
+async def test_every_operation_of_the_document_succeeds(
+    live: Service, scripted: ConfiguredProvider, caller: Caller
+) -> None:
+    await use_files(caller)
+    await read_a_workflow(caller)
+    await control_workflows(caller, scripted)
+    await decide_and_signal(caller, live)
+    for path in OPEN_PATHS:
+        await caller.call("GET", path)
+    for path in ("/api/v1/providers", "/api/v1/limits", "/api/v1/costs"):
+        await caller.call("GET", path)
+    assert (await caller.call("POST", "/api/v1/events/tickets"))["ticket"]
+    callback = CallbackUrls(SECRET.encode(), CALLBACK_HOST).url(uuid4(), uuid4()).removeprefix(CALLBACK_HOST)
+    assert await caller.call("POST", callback) == {"status": "ok"}
+    documented = {
+        operation["operationId"]
+        for operations in openapi_document()["paths"].values()
+        for operation in operations.values()
+    }
+    assert caller.called == documented
