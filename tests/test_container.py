@@ -23,6 +23,7 @@ SCHEMA = json.loads(Path(__file__).with_name("compose-spec.schema.json").read_te
 COMPOSE = {path.name: path.read_text() for path in (TOP / "deploy").glob("compose*.yaml")}
 
 
+@pytest.mark.extended
 def test_install_lines_give_a_working_program(tmp_path: Path) -> None:
     target = tmp_path / "opt"
     lines = re.findall(r"^RUN (.*/opt/stepwell.*)$", DOCKERFILE, re.MULTILINE)

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from stepwell.cli.examples import example
@@ -19,8 +21,23 @@ from support.processes.stepwell_process import surroundings
 
 README = (TOP / "README.md").read_text()
 *BLOCKS, TEST_LINE = [block.text for block in blocks_of(README) if block.is_run]
+INSTALLATION = """python3 -m venv .venv && .venv/bin/pip install -q -c deploy/constraints.txt .
+. .venv/bin/activate
+"""
 
 
+def test_all_blocks_but_the_installation_work_in_one_shell() -> None:
+    """`stepwell` is that of this environment."""
+    with fresh_folder() as folder, reserved_port() as port:
+        (folder / "work").mkdir()
+        env = surroundings({"STEPWELL_PORT": str(port), "STEPWELL_DATA_DIR": str(folder / "data")})
+        env["PATH"] = f"{make_tools(folder)}:{Path(sys.executable).parent}:{env['PATH']}"
+        lines = "".join(BLOCKS)
+        assert lines.startswith(INSTALLATION)
+        _check(paste(lines.removeprefix(INSTALLATION), folder / "work", env, folder / "data"), folder / "work")
+
+
+@pytest.mark.extended
 def test_all_blocks_pasted_into_one_shell_work() -> None:
     """Root uses a data folder of its own, an ordinary user the one in the home. CI runs this as both."""
     with fresh_folder() as folder, reserved_port() as port:
@@ -34,11 +51,15 @@ def test_all_blocks_pasted_into_one_shell_work() -> None:
             own = {"HOME": str(folder / "home"), "PIP_CACHE_DIR": str(Path.home() / ".cache/pip")}
         env = surroundings({"STEPWELL_PORT": str(port)} | own)
         env["PATH"] = f"{make_tools(folder)}:{env['PATH']}"
-        output = paste("".join(BLOCKS), clone, env, data_dir)
-        _check_files(clone)
-        outcome = _output_of_run(output)
-        assert (outcome["status"], len(outcome["files"])) == ("COMPLETED", 2)
-        assert json.loads(output.splitlines()[-1])["steps"] == 4_000
+        _check(paste("".join(BLOCKS), clone, env, data_dir), clone)
+
+
+def _check(output: str, work: Path) -> None:
+    """Check what the commands printed, and the files that they wrote in *work*."""
+    _check_files(work)
+    outcome = _output_of_run(output)
+    assert (outcome["status"], len(outcome["files"])) == ("COMPLETED", 2)
+    assert json.loads(output.splitlines()[-1])["steps"] == 4_000
 
 
 def _check_files(work: Path) -> None:

@@ -73,6 +73,13 @@ def test_an_unknown_name_is_refused_with_the_list_of_names(
     assert err == f"stepwell: there is no example {name!r}; the examples are {', '.join(PACKAGED)}\n"
 
 
+@pytest.mark.parametrize("name", PACKAGED)
+async def test_every_example_is_valid_where_its_providers_are_configured(name: str, service: Service) -> None:
+    answer = await service.client.post("/api/v1/workflows/plan", json=json.loads(example(name)))
+    assert answer.status_code == 200 or "isn't configured here" in answer.text, answer.text
+
+
+@pytest.mark.extended
 @pytest.mark.parametrize("name", [name for name in PACKAGED if name not in PIPELINES])
 async def test_every_other_example_completes_on_local(name: str, service: Service) -> None:
     definition = json.loads(example(name))

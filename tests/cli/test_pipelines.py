@@ -57,6 +57,7 @@ async def completed(service: Service, workflow_id: str) -> dict[str, Any]:
     return workflow
 
 
+@pytest.mark.extended
 async def test_the_best_of_four_variants_is_approved_enlarged_and_filmed(service: Service, judge: World) -> None:
     scores(judge, 0.3, 0.9, 0.5, 0.1)
     workflow_id = await create(service, "judged")
@@ -71,7 +72,7 @@ async def test_the_best_of_four_variants_is_approved_enlarged_and_filmed(service
     assert step_of(workflow, "film")["result"]["result_video_path"]
 
 
-@pytest.mark.parametrize("remove", [True, False])
+@pytest.mark.parametrize("remove", [True, pytest.param(False, marks=pytest.mark.extended)])
 async def test_a_person_picks_one_of_three_styles(service: Service, *, remove: bool) -> None:
     workflow_id = await create(service, "styles", remove_background=remove)
     shown = await decide(service, workflow_id, "pick")
@@ -81,6 +82,7 @@ async def test_a_person_picks_one_of_three_styles(service: Service, *, remove: b
     assert step_of(workflow, "chosen")["result"] == {"image": shown["choices"][0]}
 
 
+@pytest.mark.extended
 async def test_an_uploaded_photo_is_used(service: Service) -> None:
     drawn = json.loads(example("styles"))["steps"][:1]
     answer = await service.client.post(
@@ -97,7 +99,10 @@ async def test_an_uploaded_photo_is_used(service: Service) -> None:
     assert step_of(await completed(service, workflow_id), "sample")["status"] == "SKIPPED"
 
 
-@pytest.mark.parametrize(("given", "runs", "score"), [((0.2, 0.8), 2, 0.8), ((0.2, 0.6, 0.5), 3, 0.6)])
+@pytest.mark.parametrize(
+    ("given", "runs", "score"),
+    [((0.2, 0.8), 2, 0.8), pytest.param((0.2, 0.6, 0.5), 3, 0.6, marks=pytest.mark.extended)],
+)
 async def test_it_is_drawn_again_until_it_is_good(
     service: Service, judge: World, given: tuple[float, ...], runs: int, score: float
 ) -> None:

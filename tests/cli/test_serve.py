@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from urllib.parse import quote
 
 import asyncpg
 import httpx
@@ -83,7 +84,7 @@ def test_serve_migrates_an_empty_database_and_hands_its_workflows_over(dsn: str,
 def test_serve_waits_for_its_database(migrated_dir: Path) -> None:
     root = migrated_dir / "postgres"
     postgres = EmbeddedPostgres(root)
-    dsn = f"postgresql://stepwell@/stepwell?host={root}/run&port=5432"
+    dsn = f"postgresql://stepwell@/stepwell?host={quote(str(root), safe='')}%2Frun&port=5432"
     serving = start("serve", migrated_dir, settings(dsn, migrated_dir))
     try:
         until(lambda: "database.awaited" in serving.stderr, READY_S)

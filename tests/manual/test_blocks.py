@@ -61,6 +61,7 @@ def _exported() -> dict[str, str]:
     return {name: value for name, value in variables.items() if name.startswith("STEPWELL_")}
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("page", [name for name, text in PAGES.items() if shell_text(text)])
 def test_the_commands_of_a_page_work_when_they_are_pasted(
     page: str, site: Site, request: pytest.FixtureRequest
@@ -82,6 +83,7 @@ def test_the_commands_of_a_page_work_when_they_are_pasted(
         paste(f"{lines}\nkill %stepwell && wait %stepwell\n", work, {**shared, **own}, data_dir)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("page", "block"), JSON_BLOCKS, ids=[page for page, _ in JSON_BLOCKS])
 def test_a_definition_in_a_page_is_valid(page: str, block: Block, site: Site) -> None:
     definition = json.loads(block.text)

@@ -19,6 +19,7 @@ from click.shell_completion import BashComplete
 from msgspec import json
 
 from stepwell.cli.commands import cli
+from stepwell.cli.workflow_commands import command_context, top, watch
 from support.processes.command_line import CommandLine
 from support.processes.held_image import HeldImage, held_image
 from support.processes.stepwell_process import READY_S, StepwellProcess, start, surroundings, until
@@ -465,8 +466,11 @@ class TestLogin:
     ],
 )
 def test_the_exit_code_reports_the_outcome(
-    arguments: Sequence[str], definition: object, code: int, shell: CommandLine
+    arguments: Sequence[str], definition: object, code: int, shell: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for module in (command_context, top, watch):
+        monkeypatch.setattr(module, "_RETRY_S", 0)
+    monkeypatch.setattr(command_context, "_RESTART_S", 0)
     done = shell(*arguments, stdin="" if definition is None else text_of(definition))
     assert done.code == code, done
     assert done.err == "" or done.err.startswith(("stepwell: ", "Usage: "))
