@@ -2,10 +2,8 @@
 
 `support.workflows.flow_races` has the workflow and the table of outcomes. Each pair is tried with the approval and the
 signal of the parent, of its sub-workflow, and of a sub-workflow that is parked. The second event comes after the first
-one, or while the checkpoint of the first is under way: before its commit, or between its commit and its answer. CI
-tries each pair at one of these moments, drawn by the day. All of them:
-
-    STEPWELL_TEST_FULL=1 python -m pytest tests/engine/execution/test_flow_races.py
+one, or while the checkpoint of the first is under way: before its commit, or between its commit and its answer. The
+core suite tries each pair once.
 
 What must hold for each pair:
 - The outcome is the one of the table. It names the answers to both, and the state that the workflow is in.
@@ -23,7 +21,6 @@ What must hold for each pair:
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -40,7 +37,6 @@ from support.database.failing_store import FailingStore, nothing_left, scheduler
 from support.database.killable import KillableProcess
 from support.providers.held_jobs import HeldJobs, paid_for
 from support.providers.scripted import eventually
-from support.sampling import daily_choices
 from support.service.live_service import ENDED, running_service
 from support.workflows.delays import in_memory
 from support.workflows.flow_races import (
@@ -54,23 +50,27 @@ from support.workflows.flow_races import (
     Target,
     check_completed,
     check_history,
+    differing_races,
     legal,
+    one_race_of_each_pair,
     outcome_of,
     request_for,
     steps_for,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+extended = pytest.mark.extended
 
 _PASSES = 100  # of the event loop, within which a request has reached the run of its workflow
 
 
 def tries(*, with_death: bool) -> list[Any]:
-    """Return what the tests try: each pair with each target, at one of the moments."""
-    pairs = [pair for pair in PAIRS if (DEATH in pair) is with_death]
-    chosen = daily_choices(product(pairs, Target), Moment)
+    """Return what the tests try: pairs, targets and moments."""
+    core = one_race_of_each_pair(PAIRS)
     return [
-        pytest.param(pair, target, moment, id="-".join((*pair, target, moment))) for (pair, target), moment in chosen
+        pytest.param(*race, id="-".join((*race.pair, race.target, race.moment)), marks=[] if race in core else extended)
+        for race in differing_races()
+        if (DEATH in race.pair) is with_death
     ]
 
 

@@ -117,6 +117,40 @@ EVENTS = (*_ONE, DEATH)
 PAIRS = [pair for pair in product(EVENTS, EVENTS) if pair != ("timeout", "timeout")]
 
 
+class RaceCase(NamedTuple):
+    """Two events in their order, the workflow that they are for, and when the second one happens."""
+
+    pair: tuple[str, str]
+    target: Target
+    moment: Moment
+
+
+_OF_TARGET = {"decision", "timeout", "signal"}
+
+
+def differing_races() -> list[RaceCase]:
+    """Return all races, each once.
+
+    A cleanup that comes first is refused, so it has no checkpoint. A death has none either: the second event only
+    comes before or after the claims of the next process. Verbs are for the parent, whether the target is the
+    sub-workflow or not.
+    """
+    return [
+        RaceCase(pair, target, moment)
+        for pair, target, moment in product(PAIRS, Target, Moment)
+        if (pair[0] != "cleanup" or moment is Moment.AFTER)
+        and (pair[0] != DEATH or moment is not Moment.UNANSWERED)
+        and (target is not Target.CHILD or _OF_TARGET.intersection(pair))
+    ]
+
+
+def one_race_of_each_pair(pairs: Sequence[tuple[str, str]]) -> list[RaceCase]:
+    """Return one of the differing races of each pair. Targets and moments take turns."""
+    races = differing_races()
+    of_pairs = [[race for race in races if race.pair == pair] for pair in pairs]
+    return [of_pair[number % len(of_pair)] for number, of_pair in enumerate(of_pairs)]
+
+
 def legal(pair: tuple[str, str], target: Target, moment: Moment) -> set[Outcome]:
     """Return the outcomes that are legal."""
     first, second = pair
