@@ -151,7 +151,7 @@ async def test_a_second_cancellation_during_the_cleanup_leaves_the_turn_free(poo
     assert await run(pool, upper, b"x") == b"X"
 
 
-@pytest.mark.parametrize("steps", range(0, 12, 2))
+@pytest.mark.parametrize("steps", [0, 6, *(pytest.param(n, marks=pytest.mark.extended) for n in (2, 4, 8, 10))])
 async def test_cancellations_during_the_start_of_a_worker_leave_no_process(pool: WorkerPool, steps: int) -> None:
     before = children()
     await cancel_thrice(pool, steps)

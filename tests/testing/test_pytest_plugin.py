@@ -112,6 +112,7 @@ def test_importing_the_plugin_imports_nothing_of_the_service() -> None:
     assert printed == "[]\n"
 
 
+@pytest.mark.extended
 def test_the_example_project_of_the_manual_passes_in_several_processes(tmp_path: Path) -> None:
     write_example(tmp_path)
     environment = {"STEPWELL_MAX_ACTIVE_WORKFLOWS": "0", "STEPWELL_URL": "http://other.test"}
@@ -119,12 +120,35 @@ def test_the_example_project_of_the_manual_passes_in_several_processes(tmp_path:
     assert "5 passed" in result.stdout, result.stdout + result.stderr
 
 
-def test_the_service_runs_in_the_loop_of_its_test(project: Path) -> None:
-    (project / "test_loops.py").write_text(IN_EVERY_LOOP)
-    result = run_pytest(project)
-    assert "7 passed" in result.stdout, result.stdout + result.stderr
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest prints for a project with all kinds of tests."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "pytest.ini").write_text(INI)
+    for name, text in (("loops", IN_EVERY_LOOP), ("settings", SETTINGS), ("no_loop", IN_NO_LOOP), ("trio", TRIO)):
+        (project / f"test_{name}.py").write_text(text)
+    result = run_pytest(project, "-rA")
+    return result.stdout + result.stderr
 
 
+def test_the_service_runs_in_the_loop_of_its_test(output: str) -> None:
+    assert output.count("PASSED test_loops.py") == 7, output
+
+
+def test_a_project_chooses_settings(output: str) -> None:
+    assert output.count("PASSED test_settings.py") == 1, output
+
+
+def test_a_test_that_the_service_cannot_serve_fails_with_the_reason(output: str) -> None:
+    for message in (
+        "stepwell_client needs a test that is run by pytest-asyncio or anyio. For sync code",
+        "Stepwell runs on asyncio: let the fixture anyio_backend return 'asyncio'",
+    ):
+        assert message in output
+    assert "8 passed, 2 errors" in output
+
+
+@pytest.mark.extended
 def test_a_test_on_postgresql_has_a_database_of_its_own(project: Path) -> None:
     (project / "pytest.ini").write_text(INI + "stepwell_database = postgres\n")
     (project / "test_loops.py").write_text(IN_EVERY_LOOP)
@@ -132,26 +156,7 @@ def test_a_test_on_postgresql_has_a_database_of_its_own(project: Path) -> None:
     assert "7 passed" in result.stdout, result.stdout + result.stderr
 
 
-def test_a_project_chooses_settings(project: Path) -> None:
-    (project / "test_settings.py").write_text(SETTINGS)
-    result = run_pytest(project)
-    assert "1 passed" in result.stdout, result.stdout + result.stderr
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (IN_NO_LOOP, "stepwell_client needs a test that is run by pytest-asyncio or anyio. For sync code"),
-        (TRIO, "Stepwell runs on asyncio: let the fixture anyio_backend return 'asyncio'"),
-    ],
-)
-def test_a_test_that_the_service_cannot_serve_fails_with_the_reason(text: str, message: str, project: Path) -> None:
-    (project / "test_wrong.py").write_text(text)
-    result = run_pytest(project)
-    assert message in result.stdout, result.stdout + result.stderr
-    assert "1 error" in result.stdout
-
-
+@pytest.mark.extended
 def test_in_auto_mode_a_test_that_is_marked_for_anyio_fails_with_the_reason(project: Path) -> None:
     (project / "pytest.ini").write_text(INI + "asyncio_mode = auto\n")
     (project / "test_marked.py").write_text(MARKED_FOR_ANYIO)
@@ -160,6 +165,7 @@ def test_in_auto_mode_a_test_that_is_marked_for_anyio_fails_with_the_reason(proj
     assert "1 error" in result.stdout
 
 
+@pytest.mark.extended
 def test_an_unknown_database_is_refused(project: Path) -> None:
     (project / "pytest.ini").write_text(INI + "stepwell_database = sqlite\n")
     assert "stepwell_database is memory or postgres, not sqlite" in run_pytest(project).stderr
