@@ -156,7 +156,13 @@ PLACES: dict[str, Named] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
+CORE_PLACES = {"address deep within", "a later step", "step defaults"}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [place if place in CORE_PLACES else pytest.param(place, marks=pytest.mark.extended) for place in PLACES],
+)
 async def test_a_file_stays_wherever_another_definition_names_it(live: Service, place: str) -> None:
     drawn = await draw(live)
     definition = PLACES[place](drawn)

@@ -56,6 +56,7 @@ async def send(web: httpx.AsyncClient, presigned: dict[str, Any], data: bytes) -
     assert answer.status_code == 200, answer.text
 
 
+@pytest.mark.extended
 async def test_an_upload_is_stored_in_the_bucket_and_used(service: Service, s3: S3Server, bucket: Bucket) -> None:
     artifact = await upload(service.client, picture())
     assert s3.keys(bucket) == [f"some/where/{artifact['path']}"]
@@ -67,6 +68,7 @@ async def test_an_upload_is_stored_in_the_bucket_and_used(service: Service, s3: 
     assert s3.keys(bucket) == []
 
 
+@pytest.mark.extended
 async def test_nothing_is_left_of_an_upload_that_the_bucket_refuses(
     service: Service, s3: S3Server, bucket: Bucket
 ) -> None:
@@ -165,6 +167,7 @@ async def test_without_such_a_bucket_the_request_is_refused(bucket: Bucket, tmp_
                 assert (await service.client.post(ARTIFACTS, params=query)).status_code == 422
 
 
+@pytest.mark.extended
 async def test_the_python_client_sends_a_file_straight_to_the_bucket(service: Service, web: httpx.AsyncClient) -> None:
     data = picture("green")
     async with AsyncStepwell("http://t.local", token=token(), transport=service.transport) as client:

@@ -11,10 +11,13 @@ from support.service.live_service import running_service
 
 
 async def test_an_answer_that_finds_no_memory_is_a_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = [passthrough_step(str(number)) for number in range(600)]
+    body = {"name": "x", "origin_instance": "tests", "steps": steps}
     async with running_service(MemoryDatabase(), tmp_path) as service:
-        created = await service.create(*(passthrough_step(str(number)) for number in range(600)), start=False)
-        path = f"{WORKFLOWS}{created['id']}/explain"
-        assert len((await service.client.get(path)).content) > 64 * 1024
+        async with service.unchecked_client() as client:
+            created = (await client.post(WORKFLOWS, json=body, params={"start": False})).json()
+            path = f"{WORKFLOWS}{created['id']}/explain"
+            assert len((await client.get(path)).content) > 64 * 1024
         monkeypatch.setattr(MemoryGovernor, "largest", 64 * 1024)
         answer = await service.client.get(path)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

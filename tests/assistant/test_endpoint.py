@@ -164,6 +164,7 @@ async def test_a_wait_ends_when_the_client_disconnects(api: Service, url: str, h
         await eventually(lambda: api.app.components.engine.bus.watchers == 0, "the wait has ended")
 
 
+@pytest.mark.extended
 async def test_a_service_imports_the_sdk_when_it_is_first_needed() -> None:
     modules = "stepwell.cli.up, stepwell.cli.serve, stepwell.cli.mcp_mount"
     code = f"import sys, {modules}; print({{'mcp', 'stepwell.client'}} & sys.modules.keys())"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import json
 
@@ -18,6 +18,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=5))
 def test_a_short_value_stays_as_it_is(value: dict[str, Any]) -> None:
     assert shorten(value) == (value, False)

@@ -15,7 +15,7 @@ from support.service.live_service import token
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.mark.parametrize("mode", [LEGACY, MODERN])
+@pytest.mark.parametrize("mode", [pytest.param(LEGACY, marks=pytest.mark.extended), MODERN])
 async def test_an_assistant_uses_the_service(url: str, tmp_path: Path, mode: str) -> None:
     (tmp_path / "photo.png").write_bytes(file_of(gradient(40, 30)))
     async with stdio_assistant(url, token("acme", every=False), tmp_path, mode=mode) as client:
@@ -29,6 +29,7 @@ async def test_an_assistant_uses_the_service(url: str, tmp_path: Path, mode: str
     assert (tmp_path / "stderr").read_text() == ""
 
 
+@pytest.mark.extended
 async def test_only_media_are_uploaded_by_their_path(url: str, tmp_path: Path) -> None:
     (tmp_path / "key.png").write_text("-----BEGIN PRIVATE KEY-----")
     async with stdio_assistant(url, token("acme", every=False), tmp_path) as client:
@@ -40,6 +41,7 @@ async def test_only_media_are_uploaded_by_their_path(url: str, tmp_path: Path) -
         assert "Give either" in await failure(client, "upload_file")
 
 
+@pytest.mark.extended
 async def test_a_token_that_reads_gets_only_the_tools_that_read(url: str, tmp_path: Path) -> None:
     reading = token("acme", every=False, permissions=(Permission.READ,))
     async with stdio_assistant(url, reading, tmp_path) as client:
@@ -48,17 +50,20 @@ async def test_a_token_that_reads_gets_only_the_tools_that_read(url: str, tmp_pa
         assert "submit_workflow" not in tools
 
 
+@pytest.mark.extended
 async def test_a_service_that_gives_no_answer_is_reported_by_the_tools(tmp_path: Path) -> None:
     async with stdio_assistant("http://127.0.0.1:9", token(), tmp_path) as client:
         assert "gives no answer" in await failure(client, "list_workflows")
 
 
+@pytest.mark.extended
 async def test_an_integer_that_the_service_cannot_hold_is_named(url: str, tmp_path: Path) -> None:
     async with stdio_assistant(url, token(), tmp_path) as client:
         huge = {"name": "Huge", "origin_instance": "tests", "steps": [], "config": {"seed": 2**100}}
         assert "- config.seed: " in await failure(client, "plan_workflow", definition=huge)
 
 
+@pytest.mark.extended
 async def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path) -> None:
     blocked = (
         "import sys; sys.modules['mcp'] = None; from stepwell.cli import main; sys.argv = ['stepwell', 'mcp']; main()"

@@ -20,6 +20,7 @@ from support.service.live_service import token
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+@pytest.mark.extended
 async def test_the_tool_calls_of_the_manual_do_what_it_says(url: str, tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(file_of(gradient(40, 30)))
     calls = [block for block in blocks_of(pages()["assistant"]) if block.note.startswith("tool: ")]

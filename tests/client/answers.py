@@ -1,6 +1,8 @@
-"""Answers of a service."""
+"""Answers of a service, and a clock for clients that wait for them."""
 
 from typing import Any
+
+import pytest
 
 PATH = "media/7/a.txt"
 ARTIFACT: dict[str, Any] = {
@@ -15,3 +17,17 @@ ARTIFACT: dict[str, Any] = {
     "created_at": "2026-01-01T00:00:00Z",
     "expires_at": "2026-01-01T00:00:00Z",
 }
+
+
+class Clock:
+    """A clock that only pauses and answers move."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        for module in ("asynchronous.connection", "asynchronous.workflows", "retries"):
+            monkeypatch.setattr(f"stepwell.client.{module}.monotonic", lambda: self.now)
+        for module in ("workflows", "connection"):
+            monkeypatch.setattr(f"stepwell.client.asynchronous.{module}.async_sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from stepwell.client import AsyncStepwell
@@ -22,6 +23,7 @@ def _program() -> str:
     return "".join(block.text for block in blocks_of(PAGE) if block.language == "python")
 
 
+@pytest.mark.extended
 async def test_the_program_of_the_page_runs(service: Service, tmp_path: Path) -> None:
     program = tmp_path / "page.py"
     program.write_text(_program())
@@ -44,6 +46,7 @@ def test_the_page_names_every_method() -> None:
     assert {*re.findall(r"`([a-z_]+)`", table)} >= methods
 
 
+@pytest.mark.extended
 def test_type_checkers_accept_the_program_of_the_page(tmp_path: Path) -> None:
     program = tmp_path / "page.py"
     program.write_text(_program())

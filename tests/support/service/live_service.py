@@ -136,8 +136,8 @@ def statuses_of(workflow: dict[str, Any]) -> dict[str, str]:
 def serving(
     database: str | DatabaseSource, folder: Path, provider: Provider, **settings: Any
 ) -> AbstractAsyncContextManager[Service]:
-    """The service with *provider* besides its own, which stops within a second."""
-    return running_service(database, folder, providers=[provider], grace_s=1, **settings)
+    """The service with *provider* besides its own. When it stops, it waits for no attempt that hangs."""
+    return running_service(database, folder, providers=[provider], grace_s=0.1, **settings)
 
 
 @asynccontextmanager
