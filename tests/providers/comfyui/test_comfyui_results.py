@@ -272,8 +272,8 @@ class TestTrouble:
         job = await submit(provider)
         await emulator.finish(job.id)
         emulator.plan("file", Fault.HUGE_AFTER)
-        monkeypatch.setattr(provider.server(attempt())._files, "max_answer", 10_000_000)
-        with pytest.raises(AttemptError, match="the output is larger than 10000000 bytes") as failure:
+        monkeypatch.setattr(provider.server(attempt())._files, "max_answer", 1_000_000)
+        with pytest.raises(AttemptError, match="the output is larger than 1000000 bytes") as failure:
             await provider.fetch(attempt(), job, files())
         error = failure.value
         assert (error.retryable, error.provider_fault, error.paid) == (False, False, True)

@@ -19,16 +19,20 @@ from stepwell.ports.providers import CancelAnswer, Finished, Job, JobState, JobS
 from support.emulators.base import Call, Fault, Reply
 from support.emulators.custom import PICTURE, SHA256
 
-SHORT_S = 1.0  # the deadline where an answer is not to come
 LOST = (Fault.LOSE_BEFORE, Fault.LOSE_AFTER, Fault.TRUNCATE_AFTER, Fault.HUGE_AFTER)
 ODD = (Fault.GARBAGE_AFTER, Fault.GATEWAY_BEFORE, Fault.GATEWAY_AFTER)
 SLOW = (Fault.HANG_AFTER, Fault.DRIP_AFTER)
 TOLD = (Fault.BUSY, Fault.UNAVAILABLE, Fault.BROKEN, Fault.REFUSED)
 
 
-@pytest.fixture(params=[None, SECRET], ids=["unsigned", "signed"])
+with_and_without_signatures = pytest.mark.parametrize(
+    "world", [None, SECRET], ids=["unsigned", "signed"], indirect=True
+)
+
+
+@pytest.fixture
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    async with running_world(tmp_path, request.param) as world:
+    async with running_world(tmp_path, getattr(request, "param", SECRET)) as world:
         yield world
 
 
@@ -103,6 +107,7 @@ class TestPrepare:
 
 
 class TestSubmit:
+    @with_and_without_signatures
     async def test_a_job_is_polled_and_fetched_with_its_cost(self, world: World) -> None:
         world.worker.polls_until_done, world.worker.cost = 2, {"amount": 0.25, "currency": "EUR"}
         job = await world.job()
@@ -118,6 +123,7 @@ class TestSubmit:
         assert set(world.io.kinds) == {("image/",)}
         assert world.worker.ledger.keys() == {str(TASK): 1}
 
+    @with_and_without_signatures
     async def test_work_in_the_answer_to_a_submit_is_the_result(self, world: World) -> None:
         world.worker.sync, world.worker.cost = True, {"amount": 1, "currency": "USD"}
         assert await world.submit() == Finished({"seed": 5, "result_image_path": PATH}, Cost(1.0, "USD", "provider"))
@@ -127,6 +133,7 @@ class TestSubmit:
         world.worker.extra = {"result": {}, "files": []}
         await world.job()
 
+    @with_and_without_signatures
     async def test_one_attempt_has_one_job(self, world: World) -> None:
         assert await world.job() == await world.job() != await world.job(attempt(uuid4()))
         world.worker.idempotent = False
@@ -137,11 +144,12 @@ class TestSubmit:
     async def test_a_submit_without_a_readable_answer_raises_outcome_unknown(self, world: World, fault: Fault) -> None:
         world.worker.plan("submit", fault)
         with pytest.raises(OutcomeUnknown, match=r"^custom worker: "):
-            await world.submit(provider=world.provider_with(SHORT_S) if fault in SLOW else None)
+            await world.submit()
         taken = 0 if fault in {Fault.LOSE_BEFORE, Fault.GATEWAY_BEFORE} else 1
         assert len(world.worker.ledger.jobs()) == len(await world.provider.reconcile(attempt(), SENT)) == taken
         assert world.worker.count("submit") == 1
 
+    @with_and_without_signatures
     @pytest.mark.parametrize(
         ("fault", "retryable", "after_s"),
         [
@@ -201,6 +209,7 @@ class TestSubmit:
         assert isinstance(finished, Finished)
         assert (finished.result["result_image_path"], world.worker.count("submit")) == (PATH, 1)
 
+    @with_and_without_signatures
     @pytest.mark.parametrize("trouble", ["lost file", "wrong file", "full disk"])
     async def test_files_of_finished_work_are_fetched_again_from_its_job(self, world: World, trouble: str) -> None:
         world.worker.sync, world.worker.inline = True, trouble == "full disk"
@@ -237,7 +246,7 @@ class TestFollowing:
         job = await world.job()
         world.worker.plan(CALLS[kind], fault)
         with pytest.raises(CallFailed) as failure:
-            await world.call(kind, job, world.provider_with(SHORT_S) if fault in SLOW else None)
+            await world.call(kind, job)
         assert not failure.value.forgotten
         assert failure.value.retry_after_s == (0.0 if fault is Fault.BUSY else None)
         await world.call(kind, job)
@@ -248,6 +257,7 @@ class TestFollowing:
         state = await world.provider.poll(attempt(), await world.job())
         assert state == JobState(status=JobStatus.FAILED, word="failed", error="the work failed", retryable=retryable)
 
+    @with_and_without_signatures
     async def test_a_job_that_is_gone_is_forgotten(self, world: World) -> None:
         job = await world.job()
         world.worker.forget(job.id)
@@ -258,6 +268,7 @@ class TestFollowing:
         assert await world.call("cancel", job) is CancelAnswer.UNKNOWN_JOB
         assert await world.call("reconcile", job) == []
 
+    @with_and_without_signatures
     @pytest.mark.parametrize("status", [404, 410])
     async def test_a_gateways_404_does_not_forget_a_job(self, world: World, status: int) -> None:
         job = await world.job()
@@ -271,6 +282,7 @@ class TestFollowing:
                 await world.call(kind, job)
             assert not failure.value.forgotten
 
+    @with_and_without_signatures
     async def test_a_cancel_is_accepted_or_refused(self, world: World) -> None:
         world.worker.held, world.worker.ignore_cancel = True, True
         job = await world.job()
@@ -301,6 +313,7 @@ class TestFollowing:
 
 
 class TestReconcile:
+    @with_and_without_signatures
     async def test_only_the_attempts_own_jobs_are_found(self, world: World) -> None:
         world.worker.idempotent = False
         jobs = [await world.job(), await world.job()]

@@ -29,7 +29,6 @@ from support.providers.outputs import check_outputs
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 FLUX = "fal-ai/flux-lora"
 PICTURE = "https://pictures.example/a.png"
-SLOW = frozenset({Fault.HANG_AFTER, Fault.DRIP_AFTER})
 NO_ANSWER = [
     Fault.LOSE_BEFORE,
     Fault.LOSE_AFTER,
@@ -110,19 +109,14 @@ class Bench:
         self.io = FilesIO(client)
         self.work = attempt(prompt="a shoe", width=40, height=30)
 
-    def provider(self, fault: Fault | None = None, *, key: str = KEY, **settings: Any) -> FalProvider:
-        """With little patience where a *fault* is about it."""
-        usual: dict[str, Any] = {
-            "url": self.fal.url,
-            "api_url": self.fal.url,
-            "timeout_s": 1.0 if fault in SLOW else 10.0,
-        }
+    def provider(self, *, key: str = KEY, **settings: Any) -> FalProvider:
+        usual: dict[str, Any] = {"url": self.fal.url, "api_url": self.fal.url, "timeout_s": 10.0}
         return FalProvider(self.client, Credentials({"FAL": key}), **usual | settings)
 
-    async def submitted(self, work: Attempt | None = None, fault: Fault | None = None) -> Job:
+    async def submitted(self, work: Attempt | None = None) -> Job:
         work = work or self.work
         request = await self.provider().prepare(work, self.io)
-        job = await self.provider(fault).submit(work, request, self.io)
+        job = await self.provider().submit(work, request, self.io)
         assert isinstance(job, Job)
         return job
 

@@ -83,7 +83,7 @@ class TestSubmit:
     ) -> None:
         bench.fal.plan("submit", fault)
         with pytest.raises(OutcomeUnknown):
-            await bench.submitted(fault=fault)
+            await bench.submitted()
         taken = fault not in {Fault.LOSE_BEFORE, Fault.GATEWAY_BEFORE}
         assert len(bench.fal.ledger.jobs()) == taken
         assert bench.fal.count("submit") == 1
@@ -238,7 +238,7 @@ class TestPoll:
         job = await bench.submitted()
         bench.fal.plan("poll", fault)
         with pytest.raises(CallFailed) as failure:
-            await bench.provider(fault).poll(bench.work, job)
+            await bench.provider().poll(bench.work, job)
         assert not failure.value.forgotten
         assert (await bench.provider().poll(bench.work, job)).status is JobStatus.SUCCEEDED
 

@@ -100,7 +100,7 @@ class TestCancel:
         job = await bench.submitted()
         bench.fal.plan("cancel", fault)
         with pytest.raises(CallFailed):
-            await bench.provider(fault).cancel(bench.work, job)
+            await bench.provider().cancel(bench.work, job)
 
     async def test_a_refused_cancel_answers_refused(self, bench: Bench) -> None:
         job = await bench.submitted()
@@ -211,7 +211,7 @@ class TestReconcile:
     async def test_a_list_call_without_an_answer_raises_call_failed(self, bench: Bench, fault: Fault) -> None:
         bench.fal.plan("list", fault)
         with pytest.raises(CallFailed):
-            await bench.provider(fault).reconcile(bench.work, bench.sent({}))
+            await bench.provider().reconcile(bench.work, bench.sent({}))
 
 
 class TestSecrets:

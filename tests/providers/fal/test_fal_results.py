@@ -166,7 +166,7 @@ class TestFetch:
         await bench.provider().poll(bench.work, job)
         bench.fal.plan("fetch", fault)
         with pytest.raises(CallFailed):
-            await bench.provider(fault).fetch(bench.work, job, bench.io)
+            await bench.provider().fetch(bench.work, job, bench.io)
         assert (await bench.provider().fetch(bench.work, job, bench.io)).result["width"] == 40
 
     @pytest.mark.parametrize("fault", [Fault.LOSE_AFTER, Fault.TRUNCATE_AFTER, Fault.BUSY, Fault.GATEWAY_AFTER])

@@ -269,7 +269,7 @@ async def test_without_a_token_nothing_is_sent(bench: Bench) -> None:
 async def test_a_token_request_has_a_deadline(bench: Bench, fault: Fault) -> None:
     bench.at.plan("token", fault)
     with pytest.raises(AttemptError, match="no access token") as caught:
-        await bench.answered(TALK, timeout_s=1.0)
+        await bench.answered(TALK)
     assert (caught.value.retryable, bench.at.count("submit")) == (True, 0)
     bench.at.let_go()
 

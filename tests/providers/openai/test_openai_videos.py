@@ -116,7 +116,7 @@ class TestPoll:
     async def test_a_poll_has_the_deadline_of_a_call(
         self, emulator: OpenAiEmulator, client: httpx.AsyncClient, fault: Fault
     ) -> None:
-        provider = provider_at(emulator, client, timeout_s=0.1, work_s=60.0)
+        provider = provider_at(emulator, client, timeout_s=5.0, work_s=600.0)
         emulator.plan("poll", fault)
         with pytest.raises(CallFailed):
             await provider.poll(VIDEO, Job(id="video_x"))

@@ -125,10 +125,9 @@ class TestFetch:
         provider: ReplicateProvider,
         emulator: ReplicateEmulator,
         client: httpx.AsyncClient,
-        patience_s: float,
         fault: Fault,
     ) -> None:
-        job, io = await submit(provider), FilesIO(client, timeout_s=patience_s)
+        job, io = await submit(provider), FilesIO(client)
         await state_after_polls(provider, job)
         emulator.plan("file", fault)
         for_good = fault in {Fault.GARBAGE_AFTER, Fault.HUGE_AFTER}

@@ -287,8 +287,7 @@ class TestSubmit:
     @pytest.mark.parametrize("fault", [Fault.HANG_AFTER, Fault.DRIP_AFTER])
     async def test_the_deadline_is_for_the_whole_call(self, plain: Plain, fault: Fault) -> None:
         plain.plan("submit", fault)  # each dripped byte is there long before a timeout of one read
-        async with asyncio.timeout(60):
-            kind, why = await failure(plain, timeout_s=2)
+        kind, why = await failure(plain)
         assert (kind, why.startswith("Somebody: the submit got no answer (")) == ("unknown", True)
         assert len(plain.ledger.jobs()) == 1
 
@@ -305,6 +304,7 @@ class TestSubmit:
 
     async def test_a_submit_without_a_free_connection_was_not_sent(self, plain: Plain) -> None:
         plain.plan("submit", Fault.HANG_AFTER)
+        plain.skip_time = None
         limits = httpx.Limits(max_connections=1)
         async with httpx.AsyncClient(limits=limits, trust_env=False) as client, asyncio.TaskGroup() as group:
             patient = ProviderApi(client, "Somebody", words)
@@ -344,13 +344,10 @@ WAITS = [
 
 
 class TestRetryAfter:
-    @pytest.mark.parametrize(("headers", "seconds"), WAITS)
     @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
-    async def test_retry_after_of_a_submit_is_passed_on(
-        self, plain: Plain, status: int, headers: dict[str, str], seconds: float | None
-    ) -> None:
-        plain.reply = Reply(status, OWN_WORDS, dict(headers))
-        expected = ("retryable", f"Somebody: the submit was answered {status}: not today", seconds)
+    async def test_retry_after_of_a_submit_is_passed_on(self, plain: Plain, status: int) -> None:
+        plain.reply = Reply(status, OWN_WORDS, {"Retry-After": "17"})
+        expected = ("retryable", f"Somebody: the submit was answered {status}: not today", 17.0)
         assert await failure(plain) == expected
 
     @pytest.mark.parametrize(("headers", "seconds"), WAITS)
@@ -364,8 +361,7 @@ class TestRetryAfter:
                 await api.call("GET", f"{plain.url}/jobs/1", {}, ok=frozenset({200}))
         assert (caught.value.retry_after_s, caught.value.forgotten) == (seconds, False)
 
-    @pytest.mark.parametrize("headers", [headers for headers, _ in WAITS])
-    async def test_an_unknown_outcome_has_no_retry_after(self, plain: Plain, headers: dict[str, str]) -> None:
-        plain.reply = Reply(502, PAGE, dict(headers))
+    async def test_an_unknown_outcome_has_no_retry_after(self, plain: Plain) -> None:
+        plain.reply = Reply(502, PAGE, {"Retry-After": "17"})
         expected = "Somebody: the submit was answered 502 without an error message"
         assert await failure(plain) == ("unknown", expected)

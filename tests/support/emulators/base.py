@@ -11,7 +11,7 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -22,6 +22,8 @@ import h11
 
 CALLBACK_S = 60.0  # a lost callback is not sent again, and a loaded machine answers late
 _MAX_BODY = 64 * 1024 * 1024
+_HANG_S = 30.0  # beyond each deadline of a call in tests that skip time
+_HUGE = 9_000_000  # bytes: more than any answer may have
 
 
 class Fault(Enum):
@@ -33,7 +35,7 @@ class Fault(Enum):
     DRIP_AFTER = auto()  # a byte every 50 ms
     GARBAGE_AFTER = auto()  # 200 and HTML
     TRUNCATE_AFTER = auto()  # half of the body that was announced
-    HUGE_AFTER = auto()  # 20 MB of spaces before the body
+    HUGE_AFTER = auto()  # 9 MB of spaces before the body
     BUSY = auto()  # 429 with Retry-After: 0
     UNAVAILABLE = auto()  # 503 in the provider's words
     BROKEN = auto()  # 500 in the provider's words
@@ -99,7 +101,11 @@ class Ledger:
 class Emulator(ABC):
     """Subclasses say what a call is (`kind_of`), answer it (`answer`) and word an error (`error`). To be entered in the
     loop that it answers from; `url` is its address.
+
+    If `skip_time` is set, an answer that hangs or drips takes no time: the clock of the client's loop moves on instead.
     """
+
+    skip_time: Callable[[float], None] | None = None
 
     def __init__(self, folder: Path, *, port: int = 0) -> None:
         self.ledger = Ledger(folder / f"{type(self).__name__}.sqlite")
@@ -187,7 +193,7 @@ class Emulator(ABC):
                 return
             if reply is None:
                 reply = await self.answer(call)
-                if not await self._survives(fault, reply, writer):
+                if not await self._survives(fault, reply, reader, writer):
                     return
             head = [("Content-Length", str(len(reply.encoded()))), *reply.headers.items()]
             if isinstance(reply.body, dict | list):
@@ -241,12 +247,16 @@ class Emulator(ABC):
                 return None
         return reply
 
-    async def _survives(self, fault: Fault | None, reply: Reply, writer: asyncio.StreamWriter) -> bool:
+    async def _survives(
+        self, fault: Fault | None, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
         """Apply a fault that strikes after the effect; whether *reply* is still to be sent."""
         match fault:
             case Fault.LOSE_AFTER:
                 return False
             case Fault.HANG_AFTER:
+                if self.skip_time:
+                    self.skip_time(_HANG_S)
                 await self._gate.wait()
             case Fault.GARBAGE_AFTER:
                 reply.status, reply.body, reply.headers = 200, b"<html>hello</html>", {"Content-Type": "text/html"}
@@ -254,20 +264,27 @@ class Emulator(ABC):
                 gateway = _gateway()
                 reply.status, reply.body, reply.headers = gateway.status, gateway.body, gateway.headers
             case Fault.HUGE_AFTER:
-                reply.body = b" " * 20_000_000 + reply.encoded()
+                reply.body = b" " * _HUGE + reply.encoded()
             case Fault.TRUNCATE_AFTER:
                 writer.write(_raw(reply)[: -max(len(reply.encoded()) // 2, 1)])
                 await writer.drain()
                 return False
             case Fault.DRIP_AFTER:
-                for byte in _raw(reply):
-                    writer.write(bytes([byte]))
-                    await writer.drain()
-                    await asyncio.sleep(0.05)
+                await self._drip(reply, reader, writer)
                 return False
             case _:
                 pass
         return True
+
+    async def _drip(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for byte in _raw(reply):
+            if reader.at_eof():
+                return
+            writer.write(bytes([byte]))
+            await writer.drain()
+            if self.skip_time:
+                self.skip_time(1.0)
+            await asyncio.sleep(0 if self.skip_time else 0.05)
 
 
 def _gateway() -> Reply:
