@@ -21,6 +21,7 @@ from stepwell.garbage_collection import tune_gc
 from stepwell.persistence.schema.migrations import migrate
 from stepwell.telemetry import configure_logging
 from support.database.postgres import TestServer, connected, create_database, drop_database, running_server
+from support.database.prepared_cluster import prepared_cluster, running_copy
 from support.processes.node import Node, install_node_packages
 from support.service.live_service import Service, running_service
 
@@ -117,6 +118,20 @@ def template(server: TestServer) -> str:
         return name
 
     return asyncio.run(make())
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Path]:
+    """A cluster with the tables of the service, to be copied."""
+    with prepared_cluster() as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def durable(prepared: Path) -> Iterator[TestServer]:
+    """A server whose commits are on disk, as `serve` and `bench` demand. Its first database has all tables."""
+    with running_copy(prepared, {"fsync": "on", "full_page_writes": "on"}) as server:
+        yield server
 
 
 @pytest.fixture

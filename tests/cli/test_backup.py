@@ -37,10 +37,10 @@ BYTE_MAX = 0xFF
 
 
 @pytest.fixture(scope="module")
-def site(cluster: Path) -> Iterator[Path]:
+def site(prepared: Path) -> Iterator[Path]:
     """A folder with `data`, the data folder of an ended `up`, and `backup`, a dump made while that ran."""
     with fresh_folder() as folder:
-        copy_cluster(cluster, folder / "data")
+        copy_cluster(prepared, folder / "data")
         with running_up(folder / "data") as up, up.client() as client:
             for _ in range(2):
                 assert until_ended(client, create(client))["status"] == "COMPLETED"

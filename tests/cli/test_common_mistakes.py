@@ -106,7 +106,7 @@ def stderr_of(*arguments: str | Path, env: dict[str, str] | None = None) -> Line
 @pytest.mark.parametrize(
     "make",
     [
-        data_folder_without_access_rights,
+        pytest.param(data_folder_without_access_rights, marks=pytest.mark.extended),
         unavailable_database,
         wrong_database_password,
     ],
@@ -119,11 +119,11 @@ def test_a_start_that_fails_says_why_and_what_to_do_in_one_line(
 
 
 @pytest.fixture(scope="module")
-def service(cluster: Path) -> Iterator[StepwellProcess]:
+def service(prepared: Path) -> Iterator[StepwellProcess]:
     """A `stepwell up` with a misspelled setting, a wrong key of FAL, and no key of OPENAI."""
     with fresh_folder() as folder, emulated(folder, (ProviderType.FAL,)) as worlds:
         env = worlds.environment | {"STEPWELL_CREDENTIALS__FAL": "a-wrong:key", "STEPWELL_GRCE_S": "4"}
-        copy_cluster(cluster, folder / "data")
+        copy_cluster(prepared, folder / "data")
         with running_up(folder / "data", env) as running:
             yield running
 

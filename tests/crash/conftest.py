@@ -1,12 +1,12 @@
 """Data folders for processes that are killed."""
 
-import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from support.database.postgres import TestServer, create_database, fresh_folder, running_server
+from support.database.postgres import DATABASE, TestServer, database, fresh_folder
+from support.database.prepared_cluster import copy_cluster
 
 
 @pytest.fixture
@@ -16,14 +16,15 @@ def folder() -> Iterator[Path]:
         yield folder / "data"
 
 
-@pytest.fixture(scope="module")
-def durable() -> Iterator[TestServer]:
-    """A server whose commits are on disk, as `serve` demands."""
-    with running_server({"fsync": "on"}) as server:
-        yield server
+@pytest.fixture
+def data_dir(folder: Path, prepared: Path) -> Path:
+    """A data folder with a database, for tests that aren't about the first start."""
+    copy_cluster(prepared, folder)
+    return folder
 
 
 @pytest.fixture
-def durable_dsn(durable: TestServer) -> str:
-    """The address of an empty database on that server."""
-    return durable.dsn(asyncio.run(create_database(durable.dsn())))
+async def durable_dsn(durable: TestServer) -> AsyncIterator[str]:
+    """The address of a migrated database on a server whose commits are on disk, as `serve` demands."""
+    async with database(durable, DATABASE) as dsn:
+        yield dsn

@@ -21,18 +21,18 @@ SETTINGS = {
 pytestmark = pytest.mark.extended
 
 
-def test_each_cost_counts_once_however_often_the_process_is_killed(folder: Path) -> None:
-    with emulated(folder.parent, (ProviderType.CUSTOM,)) as worlds:
+def test_each_cost_counts_once_however_often_the_process_is_killed(data_dir: Path) -> None:
+    with emulated(data_dir.parent, (ProviderType.CUSTOM,)) as worlds:
         path = ""
         for number in range(1, KILLS + 1):
-            running = start_up(folder, worlds.environment | SETTINGS)
+            running = start_up(data_dir, worlds.environment | SETTINGS)
             try:
                 with running.wait_ready().client() as client:
                     path = path or post(client)
                     wait_for(client, path, STEPS * number // (KILLS + 1))
             finally:
                 running.kill_group()
-        with running_up(folder, worlds.environment | SETTINGS) as running, running.client() as client:
+        with running_up(data_dir, worlds.environment | SETTINGS) as running, running.client() as client:
             wait_for(client, path, STEPS)
             tasks = client.get(f"{path}/tasks").json()["tasks"]
             sums = client.get("/api/v1/costs?by=provider,model").json()["costs"]

@@ -27,13 +27,20 @@ CATCH_UP = 9
 END_S = 600
 
 
-@pytest.mark.parametrize(
-    ("kills", "creates"), [(2, 6), pytest.param(50 if FULL else 15, 3, marks=pytest.mark.extended)]
-)
-def test_nothing_is_lost_or_repeated_by_kills_at_random_moments(folder: Path, kills: int, creates: int) -> None:
+def test_nothing_is_lost_or_repeated_by_two_kills(data_dir: Path) -> None:
+    _kill(data_dir, range(1, 3), creates=6)
+
+
+@pytest.mark.extended
+def test_nothing_is_lost_or_repeated_by_many_kills_from_the_first_start_on(folder: Path) -> None:
+    _kill(folder, range(50 if FULL else 15), creates=3)
+
+
+def _kill(folder: Path, kills: range, *, creates: int) -> None:
+    """Kill a service again and again, at random moments: those of even numbers while it starts."""
     chance, observer, scenarios = random.Random(), Observer(), cycle(SCENARIOS)
-    for kill in range(kills):
-        if kill % 2:  # it may be at work by then, where the machine is quick
+    for kill in kills:
+        if kill % 2 == 0:  # it may be at work by then, where the machine is quick
             _one_life(folder, observer, [next(scenarios)], chance.uniform(0.1, 1.5), from_start=True)
         else:
             _one_life(folder, observer, [next(scenarios) for _ in range(creates)], chance.uniform(0.0, 1.2))
@@ -54,8 +61,8 @@ def test_nothing_is_lost_or_repeated_by_kills_at_random_moments(folder: Path, ki
         stored = {str(path.relative_to(artifacts)) for path in artifacts.rglob("*") if path.is_file()}
         assert stored - {ID_FILE} == referenced
         # The test would prove little if the kills had hit only idle moments.
-        assert len(observer.promised) >= kills / 2
-        assert len(referenced) >= kills / 2
+        assert len(observer.promised) >= len(kills) // 2
+        assert len(referenced) >= len(kills) // 2
 
 
 def _one_life(

@@ -3,7 +3,6 @@
 Each test is one workflow with several steps at each of several providers.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import httpx
 import pytest
 
 from stepwell.contract.enums import ProviderType
-from support.database.postgres import fresh_folder
 from support.emulators.base import Fault
 from support.processes.pasting import reserved_port
 from support.processes.stepwell_process import running_up, start_up, until
@@ -21,12 +19,6 @@ from support.providers.emulated_in_thread import Kinds, Worlds, emulated
 STEPS = 8  # at each provider
 CALLING_BACK = (ProviderType.FAL, ProviderType.REPLICATE, ProviderType.CUSTOM)
 WORKFLOWS = "/api/v1/workflows/"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with fresh_folder() as folder:
-        yield folder
 
 
 def post(client: httpx.Client, kinds: Kinds = REMOTE, *, alike: bool = False) -> str:
@@ -69,20 +61,20 @@ def check_paid_once(worlds: Worlds, client: httpx.Client, workflow_id: str) -> N
 
 
 @pytest.mark.extended
-def test_lost_answers_to_requests_that_are_all_alike(folder: Path) -> None:
-    with emulated(folder) as worlds:
+def test_lost_answers_to_requests_that_are_all_alike(data_dir: Path) -> None:
+    with emulated(data_dir.parent) as worlds:
         worlds.always("submit", Fault.LOSE_AFTER)
-        with running_up(folder / "data", worlds.environment) as running, running.client() as client:
+        with running_up(data_dir, worlds.environment) as running, running.client() as client:
             check_paid_once(worlds, client, post(client, alike=True))
 
 
 @pytest.mark.parametrize("when", ["before the ids are committed", "after"])
-def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
-    with emulated(folder) as worlds:
+def test_killed_with_jobs_under_way(data_dir: Path, when: str) -> None:
+    with emulated(data_dir.parent) as worlds:
         worlds.hold()
         if when != "after":
             worlds.always("submit", Fault.HANG_AFTER)
-        first = start_up(folder / "data", worlds.environment)
+        first = start_up(data_dir, worlds.environment)
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client)
@@ -94,15 +86,15 @@ def test_killed_with_jobs_under_way(folder: Path, when: str) -> None:
             first.kill_group()
         worlds.always("submit", None)
         worlds.hold(held=False)
-        with running_up(folder / "data", worlds.environment) as second, second.client() as client:
+        with running_up(data_dir, worlds.environment) as second, second.client() as client:
             # Paused or not, what was paid for is brought home.
             check_paid_once(worlds, client, workflow_id)
 
 
 @pytest.mark.extended
 @pytest.mark.parametrize("callbacks", ["duplicate", "early"])
-def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: str) -> None:
-    with reserved_port() as port, emulated(folder, CALLING_BACK) as worlds:
+def test_callbacks_bring_home_what_nothing_else_would(data_dir: Path, callbacks: str) -> None:
+    with reserved_port() as port, emulated(data_dir.parent, CALLING_BACK) as worlds:
         for world in worlds:
             switch = {"FAL": "webhook", "REPLICATE": "webhooks", "CUSTOM": "callbacks"}[world.kind]
             setattr(world.emulator, switch, callbacks)
@@ -114,7 +106,7 @@ def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: s
         slow = {"STEPWELL_POLL_INTERVAL_S": "200", "STEPWELL_RECONCILE_S": "600"}
         env = worlds.environment | address | slow
         with (
-            running_up(folder / "data", env, "--port", str(port)) as running,
+            running_up(data_dir, env, "--port", str(port)) as running,
             running.client() as client,
         ):
             workflow_id = post(client, CALLING_BACK)
@@ -125,11 +117,11 @@ def test_callbacks_bring_home_what_nothing_else_would(folder: Path, callbacks: s
             check_paid_once(worlds, client, workflow_id)
 
 
-def test_killed_while_providers_answer_with_the_work_itself(folder: Path) -> None:
+def test_killed_while_providers_answer_with_the_work_itself(data_dir: Path) -> None:
     """Nobody can know what has become of it: it is told, and nothing is asked for again."""
-    with emulated(folder, ANSWERING) as worlds:
+    with emulated(data_dir.parent, ANSWERING) as worlds:
         worlds.always("submit", Fault.HANG_AFTER)
-        first = start_up(folder / "data", worlds.environment)
+        first = start_up(data_dir, worlds.environment)
         try:
             with first.wait_ready().client() as client:
                 workflow_id = post(client, ANSWERING)
@@ -140,7 +132,7 @@ def test_killed_while_providers_answer_with_the_work_itself(folder: Path) -> Non
         # How long the call that was cut off may have been on its way.
         short = {"STEPWELL_PROVIDER_TIMEOUT_S": "1"}
         with (
-            running_up(folder / "data", worlds.environment | short) as second,
+            running_up(data_dir, worlds.environment | short) as second,
             second.client() as client,
         ):
             until(lambda: client.get(WORKFLOWS + workflow_id).json()["status"] == "FAILED", 240)

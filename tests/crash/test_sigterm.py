@@ -20,11 +20,11 @@ from support.workflows.crash_scenarios import OPEN, SCENARIOS, Scenario
 GRACE_S = 1
 
 
-def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) -> None:
+def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(data_dir: Path) -> None:
     observer = Observer()
     with _slow_picture() as (url, asked, may_answer):
         refine = {"id": "refine", "task_type": "REFINE", "config": {"base_image_url": url}}
-        running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
+        running = start_up(data_dir, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
         try:
             with running.wait_ready().client() as client:
                 observer.create(client, Scenario("long", (refine,)))
@@ -35,7 +35,7 @@ def test_a_long_attempt_is_cut_off_and_taken_up_again_uncounted(folder: Path) ->
             assert running.wait() == 0
         finally:
             running.kill_group()
-        with running_up(folder, OPEN) as running, running.client() as client:
+        with running_up(data_dir, OPEN) as running, running.client() as client:
             again = _step(client, workflow_id)
             assert (again["status"], again["task_id"], again["retry_count"]) == ("RUNNING", begun["task_id"], 0)
             assert again["started_at"] == begun["started_at"]
@@ -73,10 +73,10 @@ def _slow_picture() -> Iterator[tuple[str, threading.Event, threading.Event]]:
 
 
 @pytest.mark.extended
-def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> None:
+def test_five_stops_at_random_moments_lose_and_count_nothing(data_dir: Path) -> None:
     chance, observer = random.Random(), Observer()
     for number in range(5):
-        running = start_up(folder, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
+        running = start_up(data_dir, OPEN | {"STEPWELL_GRACE_S": str(GRACE_S)})
         try:
             with running.wait_ready().client() as client:
                 for scenario in chance.sample(SCENARIOS, 4):
@@ -89,7 +89,7 @@ def test_five_stops_at_random_moments_lose_and_count_nothing(folder: Path) -> No
             assert running.processes() == set()
         finally:
             running.kill_group()
-    with running_up(folder, OPEN) as running, running.client() as client:
+    with running_up(data_dir, OPEN) as running, running.client() as client:
         until(lambda: _all_ended(observer, client), 600)
         observer.check_promises(observer.read_workflows(client))
         _check(running, client, observer)

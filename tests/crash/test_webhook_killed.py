@@ -4,38 +4,39 @@ import asyncio
 import stat
 from pathlib import Path
 
+import httpx
 from standardwebhooks import Webhook
 
-from support.database.postgres import fresh_folder
 from support.emulators.webhook_receiver import HANG, Received, WebhookReceiver, running_sink
-from support.processes.stepwell_process import StepwellProcess, running_up
+from support.processes.stepwell_process import StepwellProcess, running_up, until
 from support.workflows.crash_scenarios import OPEN
 
 
-async def test_it_comes_again_with_the_same_id_and_body() -> None:
-    with fresh_folder() as folder:
-        async with running_sink(answers=[HANG]) as sink:
-            loop = asyncio.get_running_loop()
+async def test_it_comes_again_with_the_same_id_and_body(data_dir: Path) -> None:
+    async with running_sink(answers=[HANG]) as sink:
+        loop = asyncio.get_running_loop()
 
-            def lives_and_dies() -> str:
-                with running_up(folder / "data", OPEN) as running:
-                    workflow_id = create(running, sink)
-                    asyncio.run_coroutine_threadsafe(sink.until(1), loop).result(30)
-                    running.kill_group()
-                return workflow_id
+        def lives_and_dies() -> str:
+            with running_up(data_dir, OPEN) as running:
+                workflow_id = create(running, sink)
+                asyncio.run_coroutine_threadsafe(sink.until(1), loop).result(30)
+                running.kill_group()
+            return workflow_id
 
-            def goes_on(workflow_id: str) -> str:
-                with running_up(folder / "data", OPEN) as running, running.client() as client:
-                    asyncio.run_coroutine_threadsafe(sink.until(2), loop).result(30)
-                    while True:
-                        answer = client.get(f"/api/v1/workflows/{workflow_id}/deliveries").json()
-                        (delivery,) = answer["deliveries"]
-                        if delivery["status"] != "PENDING":
-                            return str(delivery["status"])
+        def goes_on(workflow_id: str) -> str:
+            with running_up(data_dir, OPEN) as running, running.client() as client:
+                asyncio.run_coroutine_threadsafe(sink.until(2), loop).result(30)
+                return until(lambda: delivered(client, workflow_id), 60)
 
-            workflow_id = await asyncio.to_thread(lives_and_dies)
-            assert await asyncio.to_thread(goes_on, workflow_id) == "DELIVERED"
-            check(folder / "data", workflow_id, *sink.received)
+        workflow_id = await asyncio.to_thread(lives_and_dies)
+        assert await asyncio.to_thread(goes_on, workflow_id) == "DELIVERED"
+        check(data_dir, workflow_id, *sink.received)
+
+
+def delivered(client: httpx.Client, workflow_id: str) -> str | None:
+    """Return the status of the delivery once it has ended."""
+    (delivery,) = client.get(f"/api/v1/workflows/{workflow_id}/deliveries").json()["deliveries"]
+    return None if delivery["status"] == "PENDING" else str(delivery["status"])
 
 
 def create(running: StepwellProcess, sink: WebhookReceiver) -> str:

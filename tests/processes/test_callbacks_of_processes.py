@@ -4,19 +4,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from stepwell.persistence.schema.migrations import migrate
-from support.database.postgres import TestServer, database, fresh_folder
+from support.database.postgres import fresh_folder
 from support.processes.cluster import Cluster, held_step, running_cluster
+
+pytestmark = pytest.mark.extended
 
 
 @pytest.fixture
-async def cluster(durable: TestServer) -> AsyncIterator[Cluster]:
+async def cluster(dsn: str) -> AsyncIterator[Cluster]:
     """Two processes that poll so rarely that only a callback shows the end of a job. Callbacks go to the first."""
-    async with database(durable) as dsn:
-        await migrate(dsn)
-        with fresh_folder() as folder:
-            async with running_cluster(dsn, folder, 2, poll_interval_s="600") as cluster:
-                yield cluster
+    with fresh_folder() as folder:
+        async with running_cluster(dsn, folder, 2, poll_interval_s="600") as cluster:
+            yield cluster
 
 
 async def test_a_callback_to_another_process_ends_the_job(cluster: Cluster) -> None:

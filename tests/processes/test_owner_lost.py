@@ -9,8 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stepwell.persistence.schema.migrations import migrate
-from support.database.postgres import TestServer, connected, database, fresh_folder
+from support.database.postgres import connected, fresh_folder
 from support.emulators.base import Fault
 from support.processes.cluster import (
     WAIT_S,
@@ -26,13 +25,6 @@ from support.processes.cluster import (
 
 EVENT_OF = {"pause": "workflow.paused", "cancel": "workflow.cancelled", "update": "workflow.updated"}
 TABLES = ("workflows", "steps", "tasks", "events")
-
-
-@pytest.fixture
-async def dsn(durable: TestServer) -> AsyncIterator[str]:
-    async with database(durable) as dsn:
-        await migrate(dsn)
-        yield dsn
 
 
 @pytest.fixture
@@ -148,6 +140,7 @@ async def test_a_verb_during_the_death_of_its_process_is_applied_once(cluster: C
         assert await request.times_applied(others[0]) == 1, request.verb
 
 
+@pytest.mark.extended
 async def test_a_process_that_stood_still_beyond_its_lease_writes_nothing_any_more(dsn: str, cluster: Cluster) -> None:
     """Meanwhile others run its workflows. What it was asked to do just before, it would do on its old state."""
     owner, *others = cluster.members

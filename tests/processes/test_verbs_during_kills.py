@@ -14,8 +14,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from stepwell.persistence.schema.migrations import migrate
-from support.database.postgres import TestServer, database, fresh_folder
+from support.database.postgres import fresh_folder
 from support.processes.cluster import WORKFLOWS, Cluster, Json, Member, anyone, quick_step, running_cluster
 from support.soaks import FULL
 
@@ -28,12 +27,10 @@ pytestmark = pytest.mark.extended
 
 
 @pytest.fixture
-async def cluster(durable: TestServer) -> AsyncIterator[Cluster]:
-    async with database(durable) as dsn:
-        await migrate(dsn)
-        with fresh_folder() as folder:
-            async with running_cluster(dsn, folder, 3, lease_s="2") as cluster:
-                yield cluster
+async def cluster(dsn: str) -> AsyncIterator[Cluster]:
+    with fresh_folder() as folder:
+        async with running_cluster(dsn, folder, 3, lease_s="2") as cluster:
+            yield cluster
 
 
 class Caller:

@@ -1,4 +1,4 @@
-"""A durable server, and an empty database on it."""
+"""An empty database on a durable server."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.database.postgres import TestServer, create_database, fresh_folder, running_server
-
-
-@pytest.fixture(scope="module")
-def durable() -> Iterator[TestServer]:
-    """A server whose commits are on disk, as `serve` demands."""
-    with running_server({"fsync": "on"}) as server:
-        yield server
+from support.database.postgres import TestServer, create_database, fresh_folder
 
 
 @pytest.fixture
