@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from stepwell.engine.admission.model_health import ModelHealth, ModelKey
+from stepwell.persistence.clock import DatabaseClock
 from support.emulators.base import Fault
 from support.providers.emulated import World
 from support.providers.scripted import eventually
@@ -100,9 +101,13 @@ async def test_many_breakers_of_models_with_long_names_open_in_all_processes(
 async def test_a_probe_that_succeeds_in_one_process_closes_the_breaker_of_all(
     processes: Processes, world: World
 ) -> None:
-    first, second = await processes.start(breaker_reset_s=3), await processes.start(breaker_reset_s=3)
+    first, second = await processes.start(), await processes.start()
     await processes.open_breaker(first)
     await eventually(lambda: health(second).any_open, "the other process has opened its breaker")
+    for each in (first, second):
+        clock = each.app.components.process.clock
+        assert isinstance(clock, DatabaseClock)
+        clock.observe(clock.now() + timedelta(seconds=health(each).longest_open_s))
     world.emulator.always("submit", None)
     created = await second.create(world.step())
     assert (await second.until_ended(created["id"]))["status"] == "COMPLETED"

@@ -259,15 +259,16 @@ class TestSeveralProcesses:
         self, start: Start, memory: MemoryDatabase, clock: ManualClock, sink: WebhookReceiver
     ) -> None:
         """All workflows of the dead process have ended. It leaves one webhook, due after the end of its lease."""
-        dead, living = await start(exclusive=False, lease_s=1.0), await start(exclusive=False, lease_s=1.0)
+        dead = await start(exclusive=False, lease_s=1.0)
         deliverer_of(dead).delays_s = [0.0, 3.0]
         sink.answers = [answered(500)]
         workflow_id = await run_with_webhook(dead, sink.url())
         await until_tried(memory)
         row = only_row(memory)
         first_owner = row.owner
+        living = await start(exclusive=False, lease_s=1.0)
         await kill(dead)
-        await run_with_webhook(living, "http://127.0.0.1:9/")  # a process with work looks for dead processes
+        await living.create(scripted_step("a"), webhook_url="http://127.0.0.1:9/")  # with work, it looks for the dead
         async with asyncio.timeout(60):
             while row.status is not DeliveryStatus.DELIVERED:
                 clock.advance(0.1)
@@ -280,18 +281,19 @@ class TestSeveralProcesses:
     async def test_no_process_takes_over_from_one_that_waits_for_an_answer(
         self, start: Start, memory: MemoryDatabase, clock: ManualClock, sink: WebhookReceiver
     ) -> None:
-        one, other = await start(exclusive=False, lease_s=3.0), await start(exclusive=False, lease_s=3.0)
+        one = await start(exclusive=False, lease_s=3.0)
         sink.answers = [HANG]
         workflow_id = await run_with_webhook(one, sink.url())
         await sink.until(1)
+        other = await start(exclusive=False, lease_s=3.0)
         owner, leases = only_row(memory).owner, memory.tables.processes
         assert owner is not None
         for _ in range(5):  # long after the first lease would have ended
             before = leases[owner]
-            clock.advance(1.0)
             async with asyncio.timeout(60):
                 while leases[owner] <= before:
-                    await asyncio.sleep(0.002)
+                    clock.advance(0.02)
+                    await asyncio.sleep(0)
         await other.app.components.webhooks.recovery._round()
         await deliverer_of(other).take_over()
         assert only_row(memory).owner == owner
