@@ -32,7 +32,12 @@ def surroundings(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("openapi",), 0), (("--help",), 0), (("token", "--scope", "no such scope"), 2), (("no-such-command",), 2)],
+    [
+        (("openapi",), 0),
+        (("token", "--scope", "no such scope"), 2),
+        pytest.param(("--help",), 0, marks=pytest.mark.extended),
+        pytest.param(("no-such-command",), 2, marks=pytest.mark.extended),
+    ],
     ids=lambda value: value[0] if isinstance(value, tuple) else str(value),
 )
 def test_a_thread_that_aborts_the_finalisation_harms_no_command(
@@ -60,14 +65,14 @@ def test_an_unexpected_error_is_one_line_and_its_traceback_on_request(
 
 def test_a_full_disk_under_stdout_is_reported_without_a_traceback() -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(EXAMPLE, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        done = subprocess.run(EXAMPLE, stdout=full, stderr=subprocess.PIPE, text=True, timeout=240, check=False)
     assert (done.returncode, done.stderr) == (1, "stepwell: cannot write to stdout: No space left on device\n")
 
 
 @pytest.mark.extended
 def test_a_full_disk_under_stderr_ends_no_command() -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*EXAMPLE, "nowhere"], stdout=subprocess.PIPE, stderr=full, timeout=60, check=False)
+        done = subprocess.run([*EXAMPLE, "nowhere"], stdout=subprocess.PIPE, stderr=full, timeout=240, check=False)
     assert (done.returncode, done.stdout) == (2, b"")
 
 
@@ -77,8 +82,22 @@ def test_a_full_disk_under_stderr_ends_no_command() -> None:
         (("example",), ">&-", 0, "", ""),
         (("example", "nowhere"), "2>&-", 2, "", ""),
         (("submit", "-"), "<&-", 3, "", 'stepwell: ["body"]: Body required'),
-        (("login", "http://127.0.0.1:1"), "<&-", 2, "", "stepwell: stdin: Expected a token"),
-        (("top", "--url", "http://127.0.0.1:1"), ">&- <&-", 5, "", "stepwell: http://127.0.0.1:1 gave no answer"),
+        pytest.param(
+            ("login", "http://127.0.0.1:1"),
+            "<&-",
+            2,
+            "",
+            "stepwell: stdin: Expected a token",
+            marks=pytest.mark.extended,
+        ),
+        pytest.param(
+            ("top", "--url", "http://127.0.0.1:1"),
+            ">&- <&-",
+            5,
+            "",
+            "stepwell: http://127.0.0.1:1 gave no answer",
+            marks=pytest.mark.extended,
+        ),
     ],
 )
 def test_a_standard_stream_may_be_closed(
@@ -90,7 +109,7 @@ def test_a_standard_stream_may_be_closed(
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         check=False,
     )
     assert (done.returncode, done.stdout) == (code, out), done.stderr

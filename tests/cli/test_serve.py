@@ -62,8 +62,8 @@ def client(running: StepwellProcess) -> httpx.Client:
 def test_serve_migrates_an_empty_database_and_hands_its_workflows_over(dsn: str, data_dir: Path) -> None:
     env = settings(dsn, data_dir)
     provider = {"provider_type": "LOCAL"}
-    for _ in range(2):  # the second finds it migrated, and takes over at once what the first released
-        serving = start("serve", data_dir, env, program=PROGRAM)
+    for program in (PROGRAM, None):  # the second finds it migrated, and takes over at once what the first released
+        serving = start("serve", data_dir, env, program=program)
         try:
             with client(serving.wait_ready()) as http, http.stream("GET", "/api/v1/events", headers=STREAM) as events:
                 refused = http.post("/api/v1/workflows/", json=pipeline())

@@ -19,7 +19,7 @@ def test_the_next_start_continues_what_a_killed_service_and_its_postgresql_have_
         image.wait_for_request()
         up.kill_group()
         image.release()
-    with running_up(data_dir, ALLOWED, program=PROGRAM) as up, up.client() as client:
+    with running_up(data_dir, ALLOWED) as up, up.client() as client:
         assert until_ended(client, workflow)["status"] == "COMPLETED"
         events = client.get(f"/api/v1/workflows/{workflow}/events").json()["events"]
         assert [event["id"] for event in events] == list(range(1, len(events) + 1))
