@@ -277,6 +277,7 @@ async def counted(live: Service, call: Callable[[], Awaitable[Any]]) -> tuple[fl
     return statements_sent(live) - before, answer
 
 
+@pytest.mark.extended
 async def test_only_a_create_that_names_files_sends_one_more_statement(live: Service) -> None:
     drawn = await draw(live)
     await live.app.services.workflows.until_idle(UUID(drawn.id))
@@ -290,6 +291,7 @@ async def test_only_a_create_that_names_files_sends_one_more_statement(live: Ser
     assert (sent, await references(live, created["id"])) == (2, {task_id_of(drawn.used), task_id_of(drawn.free)})
 
 
+@pytest.mark.extended
 async def test_cleanup_reads_the_references_of_all_tasks_at_once(live: Service) -> None:
     costs = []
     for steps in (1, 20):

@@ -17,6 +17,7 @@ import pytest_asyncio
 from stepwell.contract.enums import EventType
 from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.event_feed import FeedCursor
+from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.events import event_stream, feed_stream
 from stepwell.persistence.stores import event_feed as feed_statements
 from support.database.postgres import connected
@@ -88,6 +89,17 @@ def subscriptions_of(live: Service) -> Any:
     return live.app.services.subscriptions
 
 
+@pytest.fixture
+def short_second(live: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a stream that may be a second late be a twentieth of that late."""
+    follow_all = subscriptions_of(live).follow_all
+
+    def follow(scope: TenantScope, wanted: Any, after: Any, delay_s: float, **more: Any) -> Any:
+        return follow_all(scope, wanted, after, 0.05 if delay_s == 1 else delay_s, **more)
+
+    monkeypatch.setattr(subscriptions_of(live), "follow_all", follow)
+
+
 async def run_to_end(live: Service, *steps: dict[str, Any], **fields: Any) -> str:
     workflow = await live.create(*(steps or (passthrough_step("a"),)), **fields)
     await live.until_ended(workflow["id"])
@@ -138,6 +150,7 @@ async def test_a_stream_without_a_cursor_begins_now(live: Service) -> None:
             assert [frame.data for frame in await stream.frames(len(left))] == left
 
 
+@pytest.mark.usefixtures("short_second")
 async def test_a_stream_that_may_be_late_sends_the_next_events_together(live: Service) -> None:
     async with followed(live, delay_s=60) as late, followed(live) as prompt:
         await run_to_end(live)
@@ -166,6 +179,7 @@ async def test_a_stream_from_now_on_has_no_older_event_however_late_the_others_a
                 assert [frame.data for frame in await later.frames(1)] == expected[:1]
 
 
+@pytest.mark.usefixtures("short_second")
 async def test_a_stream_that_may_be_late_is_compressed_for_those_who_accept_that(live: Service) -> None:
     cursor = await now(live.client)
     ids = [await run_to_end(live) for _ in range(2)]
@@ -403,6 +417,7 @@ async def test_events_without_a_position_come_first_by_workflow(live: Service, s
         assert [frame.data for frame in await stream.frames(len(expected))] == old + rest
 
 
+@pytest.mark.extended
 async def test_an_idle_feed_sends_no_statements(live: Service) -> None:
     statements = live.app.metrics
     workflow_id = await run_to_end(live)
@@ -441,6 +456,7 @@ async def test_a_slow_client_is_cut_off_and_can_resume(live: Service, monkeypatc
         assert [frame.data for frame in seen + rest] == expected
 
 
+@pytest.mark.usefixtures("short_second")
 async def test_an_unexpected_error_of_the_feed_ends_its_streams_only(
     live: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

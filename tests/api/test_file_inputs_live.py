@@ -1,13 +1,18 @@
 """Files that a step names are checked by create and plan alike, before anything is stored."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from stepwell.domain.setting_values import Networks
+from stepwell.testing import MemoryDatabase
 from support.service.live_service import Service, running_service
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LOCAL_PATH = (
     "The service can't read a path on your computer: expected an http(s) URL, a data URI, or the path of an artifact, "
@@ -19,11 +24,12 @@ def refused(host: str, kind: str) -> str:
     return f"{host} may not be reached from here: it is {kind}; STEPWELL_ALLOWED_CIDRS can allow it"
 
 
-@pytest.fixture
-async def closed(tmp_path: Path, dsn: str) -> AsyncIterator[Service]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def closed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     """No network is allowed here."""
-    async with running_service(dsn, tmp_path, allowed_cidrs=Networks()) as service:
-        yield service
+    async with AsyncExitStack() as stack:
+        service = running_service(MemoryDatabase(), tmp_path_factory.mktemp("closed"), allowed_cidrs=Networks())
+        yield await stack.enter_async_context(service)
 
 
 def definition(reference: str, **more: Any) -> dict[str, Any]:
@@ -66,7 +72,7 @@ async def test_the_refusal_of_a_private_webhook_url_names_the_setting(closed: Se
     assert [fault["msg"] for fault in (await faults(closed, body))[0]] == [refused("10.0.0.1", "a private address")]
 
 
-async def test_inputs_may_be_in_the_networks_that_are_allowed_for_webhooks(tmp_path: Path, dsn: str) -> None:
-    async with running_service(dsn, tmp_path, allowed_cidrs=Networks.read("10.0.0.0/8")) as service:
+async def test_inputs_may_be_in_the_networks_that_are_allowed_for_webhooks(tmp_path: Path) -> None:
+    async with running_service(MemoryDatabase(), tmp_path, allowed_cidrs=Networks.read("10.0.0.0/8")) as service:
         assert await faults(service, definition("http://10.0.0.5/x.png")) == [[], []]
         assert all(await faults(service, definition("http://192.168.0.5/x.png")))

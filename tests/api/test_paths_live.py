@@ -176,7 +176,10 @@ async def test_another_tenants_file_is_not_found(live: Service, files: Files, te
         assert step["error_message"].endswith(" not found")
 
 
-@pytest.mark.parametrize("transform", ["PATH_TO_URL", "PATH_TO_DATA_URI", None])
+@pytest.mark.parametrize(
+    "transform",
+    [*(pytest.param(name, marks=pytest.mark.extended) for name in ("PATH_TO_URL", "PATH_TO_DATA_URI")), None],
+)
 async def test_paths_from_mappings_are_checked_too(live: Service, files: Files, transform: str | None) -> None:
     references = [files.theirs, files.nobodys, *files.corpus]
     mappings = [{"from_step": "source", "from_field": "x", "to_field": "base_image_url", "transform": transform}]

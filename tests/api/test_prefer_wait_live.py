@@ -5,11 +5,12 @@ import json
 from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
+from stepwell.domain.tenancy import TenantScope
 from support.database.statement_recorder import statements_sent
 from support.providers.configured_by_steps import (
     WORKFLOWS,
@@ -97,8 +98,15 @@ async def test_verbs_that_start_the_workflow_wait_too(
         assert (await waits).json()["status"] == end
 
 
-async def test_a_waiting_request_is_answered_after_its_time(live: Service, scripted: ConfiguredProvider) -> None:
-    workflow_id = await start_workflow(live)
+async def test_a_waiting_request_is_answered_after_its_time(
+    live: Service, scripted: ConfiguredProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workflow_id, until_terminal = await start_workflow(live), live.app.services.completion.until_terminal
+
+    async def until_terminal_or_sooner(scope: TenantScope, workflow_id: UUID, seconds: float) -> None:
+        await until_terminal(scope, workflow_id, seconds / 20)
+
+    monkeypatch.setattr(live.app.services.completion, "until_terminal", until_terminal_or_sooner)
     async with asyncio.timeout(30):
         answer = await live.client.get(WORKFLOWS + workflow_id, headers={"Prefer": "wait=1"})
     assert (answer.status_code, answer.json()["status"]) == (200, "RUNNING")
@@ -267,7 +275,7 @@ async def test_a_repeat_after_a_disconnect_waits_again(live: Service, scripted: 
 
 @pytest.mark.asyncio(loop_scope="function")
 async def test_a_service_that_stops_answers_all_waiting_requests(dsn: str, tmp_path: Path) -> None:
-    async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()], grace_s=1) as service:
+    async with running_service(dsn, tmp_path, providers=[ConfiguredProvider()], grace_s=0.1) as service:
         await stopped(service)
 
 

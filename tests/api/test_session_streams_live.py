@@ -72,7 +72,7 @@ async def test_a_stream_survives_an_outage_in_which_nobody_can_end_sessions(
 
 async def test_a_stream_ends_with_its_token(tmp_path: Path) -> None:
     """A token is accepted for ten seconds after its end, because clocks differ."""
-    clock = ManualClock(DatabaseClock().now() + timedelta(seconds=3_609))
+    clock = ManualClock(DatabaseClock().now().replace(microsecond=0) + timedelta(seconds=3_609.8))
     async with (
         running_service(MemoryDatabase(clock), tmp_path) as service,
         streaming(service.app.api, FEED, token()) as stream,
@@ -108,7 +108,7 @@ async def test_a_ticket_and_its_stream_end_when_all_sessions_were_ended(api: Ser
 
 
 async def test_a_ticket_and_its_stream_end_with_the_token_that_got_the_ticket(tmp_path: Path) -> None:
-    clock = ManualClock(DatabaseClock().now() + timedelta(seconds=3_609))
+    clock = ManualClock(DatabaseClock().now().replace(microsecond=0) + timedelta(seconds=3_609.8))
     async with running_service(MemoryDatabase(clock), tmp_path) as service:
         path = await path_with_ticket(service, {"Authorization": f"Bearer {token()}"})
         async with streaming(service.app.api, path, None) as stream:

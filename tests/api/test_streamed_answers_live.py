@@ -194,6 +194,7 @@ async def test_results_and_steps_can_be_left_out(bounded: Service, large: str) -
     assert listed.json()["workflows"] == [whole]
 
 
+@pytest.mark.extended
 async def test_each_form_of_a_workflow_has_an_etag_of_its_own_and_all_match_the_version(
     bounded: Service, large: str
 ) -> None:
@@ -230,6 +231,7 @@ async def test_a_page_that_is_too_large_is_refused_and_the_refusal_names_the_rem
     assert (await bounded.client.get(WORKFLOWS, params={"include_results": False})).status_code == 200
 
 
+@pytest.mark.extended
 async def test_the_etag_of_a_list_follows_from_its_workflows_and_its_query(bounded: Service, large: str) -> None:
     async def tag(**params: Any) -> str:
         return str((await bounded.client.get(WORKFLOWS, params=ONLY | params)).headers["etag"])
@@ -277,6 +279,7 @@ async def test_an_answer_over_1_mib_is_not_stored_and_a_repeat_gets_the_workflow
     assert stored is None
 
 
+@pytest.mark.extended
 async def test_an_answer_of_less_than_1_mib_is_stored_and_repeated_to_the_byte(bounded: Service) -> None:
     steps = [passthrough_step(f"s{n}", text="y" * 3_000) for n in range(100)]
     created = await bounded.create(*steps, start=False)
@@ -288,6 +291,7 @@ async def test_an_answer_of_less_than_1_mib_is_stored_and_repeated_to_the_byte(b
     assert json.loads(again.content)["name"] == "first"
 
 
+@pytest.mark.extended
 async def test_a_cleanup_of_a_large_workflow_answers_with_the_workflow_and_the_report(bounded: Service) -> None:
     created = await bounded.create(*[passthrough_step(f"s{n}", text="z" * 3_000) for n in range(100)], start=False)
     answer = await bounded.verb(created["id"], "cleanup")

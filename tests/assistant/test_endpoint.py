@@ -142,7 +142,7 @@ async def test_any_replica_answers_any_request(tmp_path: Path) -> None:
 
 async def test_a_wait_ends_when_the_service_stops(tmp_path: Path) -> None:
     provider = ConfiguredProvider()
-    async with running_service(MemoryDatabase(ManualClock()), tmp_path, providers=[provider], grace_s=1) as service:
+    async with running_service(MemoryDatabase(ManualClock()), tmp_path, providers=[provider], grace_s=0.1) as service:
         mount_mcp(service.app.api, Settings(data_dir=tmp_path))
         transport = httpx2.ASGITransport(app=cast("Any", service.app.api))
         async with assistant("http://service", token(), transport=transport) as client, asyncio.TaskGroup() as group:

@@ -157,9 +157,12 @@ async def test_the_status_names_optional_steps_and_why_others_were_skipped(acme:
     )
 
 
-async def test_a_wait_that_is_too_short_returns_the_workflow_as_it_is(acme: Client) -> None:
+async def test_a_wait_that_is_too_short_returns_the_workflow_as_it_is(
+    acme: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stepwell.client.asynchronous.workflows._slice_s", lambda _: 0)
     workflow_id = await submitted(acme, configured_step("slow", wait=True))
-    read = await call(acme, "get_workflow", workflow_id=workflow_id, wait_s=0.1)
+    read = await call(acme, "get_workflow", workflow_id=workflow_id, wait_s=0.01)
     assert read["workflow"]["status"] == "RUNNING"
     assert read["next"] == "It runs. get_workflow with wait_s waits for its end."
     await call(acme, "cancel_workflow", workflow_id=workflow_id, dry_run=False)

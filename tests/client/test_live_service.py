@@ -53,7 +53,9 @@ async def test_a_pipeline_of_an_upload_runs_to_its_end_and_is_downloaded(
     assert [each.name async for each in stepwell.list(labels={"kind": "photo"})] == ["Cut out"]
 
 
-async def test_a_workflow_is_driven_by_its_verbs_and_its_conflicts_say_why(stepwell: AsyncStepwell) -> None:
+async def test_a_workflow_is_driven_by_its_verbs_and_its_conflicts_say_why(
+    stepwell: AsyncStepwell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     created = await stepwell.create(definition(), start=False)
     forecast = await stepwell.dry_run("start", created.id)
     assert (forecast.allowed, forecast.would_run) == (True, ["only"])
@@ -61,9 +63,11 @@ async def test_a_workflow_is_driven_by_its_verbs_and_its_conflicts_say_why(stepw
         await stepwell.pause(created.id)
     assert conflict.value.allowed_from == [WorkflowStatus.RUNNING]
     assert conflict.value.current_status is WorkflowStatus.PENDING
+    monkeypatch.setattr("stepwell.client.asynchronous.workflows._slice_s", lambda _: 0)
     with pytest.raises(WaitTimeout) as timeout:
         await stepwell.wait(created.id, timeout_s=0.01)
     assert timeout.value.workflow.id == created.id
+    monkeypatch.undo()
     ended = await stepwell.start(created.id, wait=60)
     assert ended.final_step_result == {"x": 1}
     history = await stepwell.event_page(created.id)

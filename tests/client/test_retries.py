@@ -153,7 +153,8 @@ async def test_repeats_can_be_turned_off() -> None:
             await client.get(ID)
 
 
-async def test_a_wait_survives_a_restart_of_the_service() -> None:
+async def test_a_wait_survives_a_restart_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    Clock(monkeypatch)
     running = httpx.Response(200, json=WORKFLOW | {"status": "RUNNING"})
     service = Service(LOST, REFUSED, httpx.Response(503, headers=SOON), running, OK)
     async with client_of(service, retry_s=0) as client:

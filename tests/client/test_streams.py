@@ -35,6 +35,7 @@ async def cut_off(service: Service, limits: list[int]) -> AsyncIterator[tuple[An
         yield proxy
 
 
+@pytest.mark.usefixtures("no_pauses")
 async def test_stored_and_live_events_come_once_each_although_connections_are_cut(service: Service) -> None:
     limits = [Random(15).randrange(1, 2_500) for _ in range(20)]
     async with cut_off(service, limits) as (proxy, url), AsyncStepwell(url, token=token(), retry_s=60) as client:
@@ -64,6 +65,7 @@ async def test_the_events_of_a_resumed_workflow_go_on_behind_its_first_end(servi
     assert types[-1] == EventType.WORKFLOW_FAILED
 
 
+@pytest.mark.usefixtures("no_pauses")
 async def test_the_synchronous_client_follows_a_stream_that_is_cut(service: Service) -> None:
     def follow(url: str) -> list[int]:
         with Stepwell(url, token=token()) as client:
@@ -204,6 +206,7 @@ async def test_the_feed_continues_after_the_cursor_of_an_event(service: Service)
     assert (first.workflow_id, first.id, last.id) == (created.id, 1, 5)
 
 
+@pytest.mark.usefixtures("no_pauses")
 async def test_a_download_continues_where_it_was_cut(service: Service) -> None:
     content = Random(15).randbytes(2_000_000).hex().encode()
     async with cut_off(service, [300_000, 2_000_000, 1_000]) as (proxy, url):
