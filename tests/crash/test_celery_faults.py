@@ -2,10 +2,6 @@
 
 Each trial is one workflow that is under way when the fault happens. It is checked against a ledger of what the workers
 did. The ledger is written by an in-process plug-in, which the service and the workers load.
-
-CI runs a sample. More workflows, and a broker that is away for longer:
-
-    STEPWELL_TEST_FULL=1 python -m pytest tests/crash/test_celery_faults.py
 """
 
 import asyncio
@@ -25,18 +21,18 @@ import pytest
 
 from support.database.postgres import TestServer, create_database, fresh_folder
 from support.processes.celery_workers import RedisServer, Worker, free_port, start_worker
+from support.processes.shorter_waits import CALL_S
 from support.processes.stepwell_process import StepwellProcess, start, until
 from support.providers.ledger import LEDGER, Entry, install_plugin, read_ledger
 from support.service.live_service import SECRET, token
-from support.soaks import FULL
 
-# Workflows for each fault. With eight faults, an older version, double deliveries and 8 more, these are 108 in each of
-# the two runs of CI.
-TRIALS = 26 if FULL else 10
-AWAY_S = 30 if FULL else 20  # the service gives up a call to the broker after 15 s
+TRIALS = 6  # workflows for each fault
+AWAY_S = CALL_S + 2
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 END_S = 240.0
 WORK_S = 0.4
+
+pytestmark = pytest.mark.extended
 
 
 @dataclass
@@ -60,7 +56,7 @@ class Site:
         self.service.wait_ready(60)
 
     def start_worker(self, app: str | None = None) -> Worker:
-        worker = start_worker(self.folder, self.environ, "--concurrency", "8", app=app)
+        worker = start_worker(self.folder, self.environ, "--concurrency", "4", app=app)
         self.workers.append(worker)
         worker.wait_ready()
         return worker
@@ -186,6 +182,9 @@ def running_site(durable: TestServer) -> Iterator[Site]:
             "STEPWELL_LEASE_S": "2",
             "STEPWELL_GRACE_S": "2",
         }
+        (folder / "plugin/sitecustomize.py").write_text(
+            "from support.processes.shorter_waits import shorten_waits\nshorten_waits()\n"
+        )
         running = Site(environ, folder, broker=servers[0], backend=servers[1])
         running.start_service()
         try:
@@ -244,9 +243,9 @@ def flush_the_broker(site: Site) -> None:
 
 
 def silence_the_broker(site: Site) -> None:
-    """Let the broker answer nobody for five seconds."""
+    """Let the broker answer nobody until calls to it have failed."""
     site.broker.pause()
-    time.sleep(5)
+    time.sleep(AWAY_S)
     site.broker.go_on()
 
 
@@ -258,9 +257,9 @@ def take_the_broker_away(site: Site) -> None:
 
 
 def take_the_backend_away(site: Site) -> None:
-    """Stop the result backend for some seconds."""
+    """Stop the result backend until calls to it have failed."""
     site.backend.stop(save=True)
-    time.sleep(6)
+    time.sleep(AWAY_S)
     site.backend.start()
 
 
@@ -290,7 +289,7 @@ def test_every_step_completes_once_under_each_fault(site: Site, fault: Callable[
 
 
 def test_a_step_runs_once_though_the_coordinator_dies(site: Site) -> None:
-    ids = site.begin(8, work_s=2)
+    ids = site.begin(4, work_s=2)
     site.wait_at_work(ids)
     kill_the_coordinator(site)
     runs = site.check(ids)
@@ -310,6 +309,6 @@ def test_a_task_that_is_delivered_twice_is_done_once(site: Site) -> None:
     site.workers.pop().kill()
     site.start_worker(app="support.processes.impatient_broker")
     site.start_worker(app="support.processes.impatient_broker")
-    ids = site.begin(work_s=2.5)
+    ids = site.begin(4, work_s=2.5)
     runs = site.check(ids)
     assert all(len(runs[each]) == 2 for each in ids), "a second delivery did the work again"

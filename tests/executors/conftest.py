@@ -1,6 +1,7 @@
 """A Redis, a worker and a service that sends its in-process work there."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,22 +27,27 @@ class Workshop:
         return Path(self.environ[LEDGER])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
-@pytest.fixture(scope="module")
-def workshop(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
-    """A worker of the queue `stepwell`, which does two steps at a time."""
-    folder = tmp_path_factory.mktemp("workshop")
+@contextmanager
+def running_workshop(redis_server: RedisServer, folder: Path) -> Iterator[Workshop]:
+    """Run a worker of the queue `stepwell`, which does two steps at a time."""
     environ = install_plugin(folder / "plugin") | {
         "STEPWELL_CELERY_BROKER_URL": redis_server.url,
         "STEPWELL_ARTIFACT_DIR": str(folder / "artifacts"),
     }
     with running_worker(folder, environ, "--concurrency", "2") as worker:
         yield Workshop(redis_server, worker, environ, folder / "artifacts")
+
+
+@pytest.fixture(scope="session")
+def workshop(redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    with running_workshop(redis_server, tmp_path_factory.mktemp("workshop")) as workshop:
+        yield workshop
 
 
 @pytest.fixture

@@ -80,5 +80,5 @@ async def test_a_message_about_the_files_of_another_job_is_refused(workshop: Wor
 
 async def test_a_message_is_delivered_again_while_a_dead_worker_has_the_claim(workshop: Workshop) -> None:
     text = encode(replace(MESSAGE, provider=ProviderType.FAL, timeout_s=0.5))
-    error = await answer_to(workshop, text, timeout_s=0.5, taken_ms=5_000)
+    error = await answer_to(workshop, text, timeout_s=0.5, taken_ms=1_500)
     assert "has no in-process provider FAL" in error.message

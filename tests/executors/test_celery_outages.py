@@ -3,17 +3,23 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from executors.conftest import Workshop
 from executors.test_celery_steps import note
 from stepwell.domain.setting_values import TaskQueues
+from stepwell.providers.celery import publisher
 from support.processes.celery_workers import RedisServer, free_port, running_worker
 from support.providers.ledger import LedgerProvider
 from support.service.live_service import running_service
 
+pytestmark = pytest.mark.extended
+
 
 async def test_a_step_that_waits_for_the_broker_is_done_after_a_restart(
-    dsn: str, tmp_path: Path, workshop: Workshop
+    dsn: str, tmp_path: Path, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(publisher, "_CALL_S", 1.0)
     (tmp_path / "broker").mkdir()
     broker = RedisServer(tmp_path / "broker", free_port())
     settings: dict[str, Any] = {
@@ -23,7 +29,7 @@ async def test_a_step_that_waits_for_the_broker_is_done_after_a_restart(
         "celery_result_backend": workshop.redis.url,
         "celery_queues": TaskQueues(),
         "artifact_dir": workshop.artifacts,
-        "grace_s": 4,
+        "grace_s": 1,
     }
     async with running_service(dsn, tmp_path / "data", **settings) as service:
         created = await service.create(note(), config={"retry": {"base_s": 0.1}})

@@ -12,6 +12,8 @@ from support.processes.rabbitmq import rabbitmq_program, running_rabbitmq
 from support.providers.ledger import LEDGER, LedgerProvider, install_plugin, read_ledger
 from support.service.live_service import Service, running_service
 
+pytestmark = pytest.mark.extended
+
 
 @pytest.fixture(scope="module")
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
@@ -45,7 +47,7 @@ async def test_a_step_is_done_and_continues_when_its_worker_is_killed(
             sharpen = {"id": "sharpen", "task_type": "DETAIL_ENHANCER", "input_mappings": FROM_DRAW}
             workflow = await service.until_ended((await service.create(DRAW, sharpen))["id"])
             assert workflow["status"] == "COMPLETED", workflow
-            created = await service.create(note(config={"work_s": 3}))
+            created = await service.create(note(config={"work_s": 2}))
             await service.until(created["id"], lambda _: bool(read_ledger(ledger)))
             first.kill()
             with running_worker(tmp_path, environ, "--concurrency", "1"):

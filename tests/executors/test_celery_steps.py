@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec import json
 
 from executors.conftest import Workshop
@@ -144,6 +145,7 @@ async def _state_at_provider(service: Service, workflow_id: str) -> str | None:
     return state
 
 
+@pytest.mark.extended
 async def test_a_worker_stores_files_in_a_bucket(dsn: str, tmp_path: Path, workshop: Workshop, s3: S3Server) -> None:
     bucket = s3.bucket()
     settings: dict[str, Any] = {
@@ -181,10 +183,12 @@ def _inspect(workshop: Workshop, question: str) -> str:
     return shown.stdout + shown.stderr
 
 
+@pytest.mark.extended
 def test_celerys_own_tools_see_the_worker(workshop: Workshop) -> None:
     assert "stepwell.attempt" in _inspect(workshop, "registered")
 
 
+@pytest.mark.extended
 def test_two_workers_of_one_machine_have_names_of_their_own(workshop: Workshop, tmp_path: Path) -> None:
     with running_worker(tmp_path, workshop.environ, "--concurrency", "1") as worker:
         shown = _inspect(workshop, "ping")
