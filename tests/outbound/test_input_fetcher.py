@@ -18,6 +18,7 @@ from stepwell.outbound.sanitise import sanitised
 from stepwell.outbound.ssrf_guard import AddressPolicy, guarded_client
 from stepwell.ports.artifacts import Artifacts
 from stepwell.ports.providers import Blob, InputFetcher
+from support.emulators.clock import skip_time
 
 PNG = file_of(gradient())
 FIELD = "base_image_url"
@@ -124,7 +125,8 @@ class Server:
                 while True:
                     writer.write(b"x")
                     await writer.drain()
-                    await asyncio.sleep(0.02)  # the drip itself
+                    skip_time(1.0)
+                    await asyncio.sleep(0)
             writer.write(ANSWERS[path])
             await writer.drain()
         except ConnectionError:
@@ -146,17 +148,16 @@ Fetch = Callable[..., Awaitable[Blob]]
 
 
 @asynccontextmanager
-async def fetcher(timeout_s: float = 10.0) -> AsyncIterator[InputFetcher]:
+async def fetcher() -> AsyncIterator[InputFetcher]:
     shelf: Any = Shelf()
     artifacts: Artifacts = shelf
     async with guarded_client(AddressPolicy([ip_network("127.0.0.0/8")])) as client:
-        yield HttpInputFetcher(artifacts, size_of, client=client, max_bytes=MAX_BYTES, timeout_s=timeout_s)
+        yield HttpInputFetcher(artifacts, size_of, client=client, max_bytes=MAX_BYTES, timeout_s=10.0)
 
 
 @pytest.fixture
-async def fetch(request: pytest.FixtureRequest) -> AsyncIterator[Fetch]:
-    """Its parameter: how many seconds something may take."""
-    async with fetcher(getattr(request, "param", 10.0)) as port:
+async def fetch() -> AsyncIterator[Fetch]:
+    async with fetcher() as port:
 
         async def run(
             reference: str, field: str = FIELD, tenant: str | None = "ours", room: Room | None = None
@@ -264,9 +265,8 @@ class TestWeb:
         error = await refusal(fetch(server.url + path), retryable=True)
         assert error.retry_after_s == {"/429": 7, "/503": 120}.get(path)
 
-    @pytest.mark.parametrize("fetch", [0.3], indirect=True)
     async def test_a_time_out_is_retryable(self, fetch: Fetch, server: Server) -> None:
-        assert "took longer than 0.3 s" in str(await refusal(fetch(server.url + "/drip"), retryable=True))
+        assert "took longer than 10 s" in str(await refusal(fetch(server.url + "/drip"), retryable=True))
 
     async def test_a_closed_port_is_retryable(self, fetch: Fetch, server: Server) -> None:
         listener = await asyncio.start_server(server.answer, "127.0.0.1", 0)
@@ -425,13 +425,11 @@ class TestRoom:
         await fetch(uri, room=room)
         assert room.taken == [len(uri)]
 
-    @pytest.mark.parametrize("fetch", [0.2], indirect=True)
     async def test_the_wait_for_room_is_not_the_servers_time(self, fetch: Fetch, server: Server) -> None:
         class SlowRoom(Room):
             async def take_file(self, size: int) -> bool:
-                granted = asyncio.Event()
-                asyncio.get_running_loop().call_later(0.5, granted.set)
-                await granted.wait()
+                asyncio.get_running_loop().call_soon(skip_time, 60.0)
+                await asyncio.sleep(60)
                 return await super().take_file(size)
 
         assert (await fetch(f"{server.url}/ok", room=SlowRoom())).data == PNG

@@ -1,12 +1,11 @@
-import asyncio
 import socket
-import time
 from collections.abc import Iterator
 
 import pytest
 
 from stepwell.providers.shared import result_storage
 from support.emulators.base import Emulator
+from support.emulators.clock import skip_time
 
 PAUSES_S = (0.0, 0.0)
 
@@ -15,13 +14,6 @@ PAUSES_S = (0.0, 0.0)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can't be stored is tried three times in all, at once."""
     monkeypatch.setattr(result_storage, "PAUSES_S", PAUSES_S)
-
-
-def skip_time(seconds: float) -> None:
-    """Move the clock of the running loop on."""
-    loop = asyncio.get_running_loop()
-    ahead_s = loop.time() - time.monotonic() + seconds
-    loop.time = lambda: time.monotonic() + ahead_s  # type: ignore[method-assign]
 
 
 @pytest.fixture(autouse=True)
