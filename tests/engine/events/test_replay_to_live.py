@@ -126,7 +126,9 @@ async def check_complete(streams: EventSubscriptions, after: FeedCursor, receive
     assert [frame.data["workflow_id"] for frame in found] == [str(each.workflow_id) for each in whole]
 
 
-@pytest.mark.parametrize("slice_s", [feed_stream._SLICE_S, -1], ids=["at once", "one by one"])
+@pytest.mark.parametrize(
+    "slice_s", [pytest.param(feed_stream._SLICE_S, marks=pytest.mark.extended), -1], ids=["at once", "one by one"]
+)
 async def test_clients_of_the_feed_that_connect_at_any_moment_get_each_event_once(
     service: Service, monkeypatch: pytest.MonkeyPatch, slice_s: float
 ) -> None:

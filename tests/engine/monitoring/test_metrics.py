@@ -13,6 +13,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.setting_values import ModelLimits, Prices
+from stepwell.engine.execution import outcomes
 from stepwell.engine.webhooks import backlog
 from stepwell.ports.webhooks import Backlog
 from stepwell.testing import ManualClock, MemoryDatabase
@@ -148,15 +149,18 @@ async def test_breakers_are_reported_by_model_with_the_steps_that_they_block(
         assert service.app.metrics.value("stepwell_queue_oldest_wait_seconds") > 0
 
 
-async def test_the_number_of_series_by_model_is_bounded(world: World, memory: MemoryDatabase, tmp_path: Path) -> None:
+async def test_the_number_of_series_by_model_is_bounded(
+    world: World, memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes, "_MODELS", 5)
     limits = ModelLimits({ProviderType.CUSTOM: {"ours": ModelLimit(concurrency=5)}})
     async with running_service(memory, tmp_path / "data", limits=limits, **world.settings) as service:
         world.emulator.always("submit", Fault.REFUSED)
-        models = [f"m{number}" for number in range(105)] + ["ours"]
+        models = [f"m{number}" for number in range(9)] + ["ours"]
         steps = [world.step(model, max_retries=0, depends_on=[], provider_config={"model": model}) for model in models]
         assert await run_workflow(service, *steps, config={"on_failure": "continue"}) == "FAILED"
         counted = await samples_of(service, "stepwell_attempts_total")
-        assert (len(counted), counted["CUSTOM", "other", "failed"]) == (102, 5)
+        assert (len(counted), counted["CUSTOM", "other", "failed"]) == (7, 4)
         assert counted["CUSTOM", "ours", "failed"] == 1
 
 

@@ -82,7 +82,7 @@ async def test_hanging_receivers_delay_no_other_tenant_at_the_same_host(
     sink.gate.set()
 
 
-@pytest.mark.parametrize("full", ["x", None])
+@pytest.mark.parametrize("full", ["x", pytest.param(None, marks=pytest.mark.extended)])
 async def test_a_tenant_at_its_limit_delays_no_other_at_a_free_host(
     service: Service, sink: WebhookReceiver, deliverer: WebhookDeliverer, full: str | None
 ) -> None:
