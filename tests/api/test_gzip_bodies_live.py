@@ -71,7 +71,7 @@ async def test_a_key_fits_the_same_body_in_any_encoding(client: httpx.AsyncClien
 
 
 @pytest.mark.parametrize("size", [16 * MIB + 1, 64 * MIB])
-@pytest.mark.parametrize("parts", [None, 16 * 1024])
+@pytest.mark.parametrize("parts", [None, pytest.param(16 * 1024, marks=pytest.mark.extended)])
 async def test_a_body_that_inflates_to_too_much_is_a_413(
     api: Service, client: httpx.AsyncClient, size: int, parts: int | None
 ) -> None:

@@ -252,6 +252,7 @@ async def test_pages_miss_no_workflow_while_others_are_created(live: Service) ->
     assert len(set(seen)) == 12
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("path", ["", "/{id}"], ids=["list", "get"])
 async def test_a_long_workflow_does_not_block_other_requests(
     live: Service, path: str, monkeypatch: pytest.MonkeyPatch
