@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from support.database.postgres import DATABASE, TestServer, database, fresh_folder
+from stepwell.persistence.embedded.server import DATABASE
+from support.database.postgres import TestServer, database, fresh_folder
 from support.database.prepared_cluster import copy_cluster
 
 

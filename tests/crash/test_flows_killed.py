@@ -24,7 +24,7 @@ from support.processes.flow_trials import Deaths, FlowTrials, flow_trials
 from support.soaks import FULL
 from support.workflows.reference_flows import FLOWS
 
-TRIALS, TRIALS_OF_ITEMS = 20, 6  # a trial of the flow with 100 items takes as long as several trials of another flow
+TRIALS, TRIALS_OF_ITEMS = 16, 6  # a trial of the flow with 100 items takes as long as several trials of another flow
 CORE_FLOWS, CORE_TRIALS = ("join after partial failure", "sub-workflow"), 3
 AT_ONCE = 3
 SLACK = 1.2  # the number of points depends on the load, because reads have points, too

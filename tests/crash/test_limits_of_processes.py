@@ -20,7 +20,7 @@ from support.providers.emulated_in_thread import emulated
 
 LIMIT = 4
 STEPS = 6  # of each workflow
-POLLS = 6  # until a job is done
+POLLS = 3  # until a job is done
 BURST = 5  # what 300 a minute allow in the first second
 
 
@@ -47,7 +47,9 @@ def until_jobs(emulator: FalEmulator, number: int) -> None:
 
 @pytest.fixture
 def all_at_once(durable_dsn: str, tmp_path: Path) -> Iterator[tuple[SeveralProcesses, FalEmulator]]:
-    with processes_at_fal(durable_dsn, tmp_path, STEPWELL_MAX_STEPS_PER_PROVIDER=str(LIMIT)) as both:
+    # A call that was cut off is waited for until this deadline.
+    limits = {"STEPWELL_MAX_STEPS_PER_PROVIDER": str(LIMIT), "STEPWELL_PROVIDER_TIMEOUT_S": "5"}
+    with processes_at_fal(durable_dsn, tmp_path, **limits) as both:
         yield both
 
 
@@ -136,6 +138,7 @@ def test_the_rate_holds_for_all_processes_together(durable_dsn: str, tmp_path: P
 
 def test_the_limit_of_a_tenant_holds_for_all_processes_together(durable_dsn: str, tmp_path: Path) -> None:
     with processes_at_fal(durable_dsn, tmp_path, STEPWELL_MAX_STEPS_PER_TENANT="2") as (processes, emulator):
+        emulator.polls_until_done = 3
         for number, process in enumerate(processes.start(2)):
             processes.create(process, *steps(f"of process {number}"), origin_tenant_id="acme")
         until_jobs(emulator, 4)

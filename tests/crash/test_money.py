@@ -60,7 +60,6 @@ def check_paid_once(worlds: Worlds, client: httpx.Client, workflow_id: str) -> N
         assert len(jobs) == STEPS
 
 
-@pytest.mark.extended
 def test_lost_answers_to_requests_that_are_all_alike(data_dir: Path) -> None:
     with emulated(data_dir.parent) as worlds:
         worlds.always("submit", Fault.LOSE_AFTER)

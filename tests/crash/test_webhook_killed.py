@@ -26,7 +26,7 @@ async def test_it_comes_again_with_the_same_id_and_body(data_dir: Path) -> None:
         def goes_on(workflow_id: str) -> str:
             with running_up(data_dir, OPEN) as running, running.client() as client:
                 asyncio.run_coroutine_threadsafe(sink.until(2), loop).result(30)
-                return until(lambda: delivered(client, workflow_id), 60)
+                return str(until(lambda: delivered(client, workflow_id), 60))
 
         workflow_id = await asyncio.to_thread(lives_and_dies)
         assert await asyncio.to_thread(goes_on, workflow_id) == "DELIVERED"

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from support.database.postgres import DATABASE, TestServer, database, fresh_folder
+from stepwell.persistence.embedded.server import DATABASE
+from support.database.postgres import TestServer, database, fresh_folder
 from support.processes.cluster import Cluster, running_cluster
 
 

@@ -7,8 +7,6 @@ import pytest
 from support.database.postgres import fresh_folder
 from support.processes.cluster import Cluster, held_step, running_cluster
 
-pytestmark = pytest.mark.extended
-
 
 @pytest.fixture
 async def cluster(dsn: str) -> AsyncIterator[Cluster]:

@@ -140,7 +140,6 @@ async def test_a_verb_during_the_death_of_its_process_is_applied_once(cluster: C
         assert await request.times_applied(others[0]) == 1, request.verb
 
 
-@pytest.mark.extended
 async def test_a_process_that_stood_still_beyond_its_lease_writes_nothing_any_more(dsn: str, cluster: Cluster) -> None:
     """Meanwhile others run its workflows. What it was asked to do just before, it would do on its old state."""
     owner, *others = cluster.members

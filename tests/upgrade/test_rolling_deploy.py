@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from support.processes.rolling_deploy import deploy_under_load, running_deployment
 
 CLIENTS = 2
+
+pytestmark = pytest.mark.extended
 
 
 async def test_a_deploy_fails_requests_only_with_503_and_loses_no_workflow(empty: str, folder: Path) -> None:

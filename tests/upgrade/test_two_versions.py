@@ -17,6 +17,8 @@ WAIT_S = 120
 # Long enough that a process is killed while it runs them: some thousands of steps.
 LONG_CHAIN, CHAINS = 300, 6
 
+pytestmark = pytest.mark.extended
+
 
 class Versions:
     """Starts processes of both versions on one database and one folder."""
