@@ -20,7 +20,7 @@ from support.emulators.openai import OpenAiEmulator
 from support.providers.configured_by_steps import passthrough_step
 from support.providers.emulated import World, remote_step, world_of
 from support.providers.scripted import eventually
-from support.service.live_service import Service, running_service
+from support.service.live_service import Service, running_service, serving
 
 MIB = 1024 * 1024
 TOGETHER = 16 * MIB  # what the governor has; a tenant alone gets 4 MiB, and 8 MiB of the reserve
@@ -159,7 +159,7 @@ async def test_attempts_that_wait_for_room_can_be_cancelled(service: Service, pr
 
 async def test_a_restart_reads_no_more_at_once_than_there_is_room_for(memory: MemoryDatabase, tmp_path: Path) -> None:
     first, second = FileProvider(), FileProvider()
-    async with running_service(memory, tmp_path, providers=[first], memory_max_bytes=TOGETHER) as service:
+    async with serving(memory, tmp_path, first, memory_max_bytes=TOGETHER) as service:
         created = await service.create(maker(SEVERAL, FILE), *(reader(f"read{number}") for number in range(12)))
         governor = governor_of(service)
         await eventually(lambda: governor.waiting > 0 and len(first.lengths) + governor.waiting == 12)
@@ -326,7 +326,7 @@ async def test_large_results_that_wait_for_a_reader_are_not_in_memory_also_after
     first, second = FileProvider(), FileProvider()
     blocker = {**reader("block"), "depends_on": [], "input_mappings": [], "config": {"prompt": "p", "images": []}}
     last = {**passthrough_step("last", *names, "block"), "input_mappings": mappings}
-    async with running_service(memory, tmp_path, providers=[first], memory_max_bytes=TOGETHER) as service:
+    async with serving(memory, tmp_path, first, memory_max_bytes=TOGETHER) as service:
         created = [await service.create(*sources, blocker, last) for _ in range(5)]
         for workflow in created:
             await service.until(workflow["id"], lambda found: found["completed_steps"] == 4)

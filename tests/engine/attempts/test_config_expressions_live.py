@@ -139,7 +139,11 @@ async def test_null_of_an_expression_hides_no_default(service: Service, provider
         ({"prompt": "x", "width": "${inputs.text}"}, "Refused inputs: width: Expected an integer, got a string"),
         ({"prompt": "${inputs.text}", "width": "${inputs.n}"}, "Refused inputs: width: Expected an integer >= 1"),
         ({"prompt": "${inputs.absent}"}, "Refused inputs: prompt: required"),
-        ({"prompt": "x", "y": f"${{inputs.numbers{ENDLESS}}}"}, "takes more work than the limit of 2,000,000"),
+        pytest.param(
+            {"prompt": "x", "y": f"${{inputs.numbers{ENDLESS}}}"},
+            "takes more work than the limit of 2,000,000",
+            marks=pytest.mark.extended,
+        ),
     ],
 )
 async def test_an_expression_that_fails_fails_the_step_for_good(
@@ -155,7 +159,9 @@ async def test_an_expression_that_fails_fails_the_step_for_good(
     assert service.app.components.engine.expressions.allowance.total <= 6_000  # some 3 ms of the event loop
 
 
-@pytest.mark.parametrize("count", [10, 3_000, 60_000], ids=["small", "light", "heavy"])
+@pytest.mark.parametrize(
+    "count", [10, 3_000, pytest.param(60_000, marks=pytest.mark.extended)], ids=["small", "light", "heavy"]
+)
 async def test_an_expression_has_the_same_value_wherever_it_is_evaluated(
     service: Service, provider: ScriptedProvider, count: int
 ) -> None:

@@ -27,8 +27,10 @@ def png(*, signed: bool) -> bytes:
     return data[:33] + b"\0\0\0\4" + chunk + crc32(chunk).to_bytes(4) + data[33:] if signed else data
 
 
-@pytest.mark.parametrize("inline", [False, True])
-@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    ("signed", "inline"),
+    [(True, False), *(pytest.param(*each, marks=pytest.mark.extended) for each in [(True, True), (False, False)])],
+)
 async def test_credentials_are_reported_and_so_is_their_removal(
     memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, signed: bool, inline: bool
 ) -> None:

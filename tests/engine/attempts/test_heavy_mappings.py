@@ -45,8 +45,11 @@ def work_on_the_loop(service: Service) -> int:
 
 @pytest.mark.parametrize(
     ("expression", "value"),
-    [("v[0]", 0), (LIGHT, list(range(2990, 3000))), (HEAVY, [0, 1])],
-    ids=["small", "light", "heavy"],
+    [
+        pytest.param("v[0]", 0, id="small"),
+        pytest.param(LIGHT, list(range(2990, 3000)), id="light"),
+        pytest.param(HEAVY, [0, 1], marks=pytest.mark.extended, id="heavy"),
+    ],
 )
 async def test_a_mapping_has_the_same_value_wherever_it_is_evaluated(
     service: Service, provider: ScriptedProvider, expression: str, value: Any
@@ -92,6 +95,7 @@ async def test_the_work_on_the_loop_is_bounded_however_many_steps_start_at_once(
     assert allowance.total <= 25_000 + 4_000 + 100 * len(steps)
 
 
+@pytest.mark.extended
 async def test_a_light_mapping_does_not_wait_for_heavy_ones(service: Service) -> None:
     endless = [passthrough_step(str(n), "source", input_mappings=[mapping(ENDLESS)]) for n in range(40)]
     attack = await service.create(SOURCE, *endless, config={"on_failure": "continue"})

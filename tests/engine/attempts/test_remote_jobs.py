@@ -9,8 +9,10 @@ from uuid import UUID
 
 import pytest
 
+from stepwell.app import engine_tasks
 from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
+from stepwell.engine.execution import scheduler
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import expire_attempt, nothing_left, scheduler_of
@@ -28,7 +30,12 @@ def clock() -> ManualClock:
     return ManualClock(DatabaseClock().now())
 
 
-@pytest.fixture(params=REMOTE)
+extended = pytest.mark.extended
+# The core suite runs what each provider does its own way for all of them, and the rest for one.
+AT_EACH = pytest.mark.parametrize("world", REMOTE, indirect=True)
+
+
+@pytest.fixture(params=[REMOTE[0], *(pytest.param(kind, marks=extended) for kind in REMOTE[1:])])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         yield await stack.enter_async_context(world_of(request.param, tmp_path / "emulator"))
@@ -45,6 +52,7 @@ async def only_task(service: Service, workflow_id: str) -> dict[str, Any]:
     return task
 
 
+@AT_EACH
 async def test_a_picture_comes_back(world: World, remote: Service) -> None:
     created = await remote.create(world.step())
     workflow = await remote.until_ended(created["id"])
@@ -60,9 +68,16 @@ async def test_a_picture_comes_back(world: World, remote: Service) -> None:
     assert types[2:] == ["step.started", "step.submitted", "step.completed", "workflow.completed"]
 
 
-LOST = [Fault.LOSE_AFTER, Fault.GARBAGE_AFTER, Fault.GATEWAY_AFTER, Fault.TRUNCATE_AFTER, Fault.HUGE_AFTER]
+LOST = [
+    Fault.LOSE_AFTER,
+    pytest.param(Fault.GARBAGE_AFTER, marks=extended),
+    pytest.param(Fault.GATEWAY_AFTER, marks=extended),
+    pytest.param(Fault.TRUNCATE_AFTER, marks=extended),
+    pytest.param(Fault.HUGE_AFTER, marks=extended),
+]
 
 
+@AT_EACH
 @pytest.mark.parametrize("fault", LOST)
 async def test_a_job_whose_answer_was_lost_is_found_and_never_submitted_again(
     world: World, remote: Service, fault: Fault
@@ -83,7 +98,7 @@ async def test_a_job_whose_answer_was_lost_is_found_and_never_submitted_again(
     [
         ("default", Fault.LOSE_AFTER),
         ("default", Fault.LOSE_BEFORE),
-        ("default", Fault.GATEWAY_BEFORE),
+        pytest.param("default", Fault.GATEWAY_BEFORE, marks=extended),
         ("step", Fault.LOSE_AFTER),
         ("workflow", Fault.LOSE_BEFORE),
     ],
@@ -252,6 +267,7 @@ async def receipt_of(service: Service, workflow_id: str, wanted: str) -> dict[st
     return task
 
 
+@AT_EACH
 async def test_a_cancel_reaches_the_provider(world: World, remote: Service) -> None:
     world.hold()
     created = await remote.create(world.step())
@@ -323,8 +339,14 @@ async def test_what_is_followed_up_goes_on_after_the_run_was_lost(world: World, 
 # Restarts
 
 
-@pytest.mark.parametrize("stage", ["submitting", "waiting", "cancelling"])
-async def test_a_restart_goes_on_where_it_was(world: World, memory: MemoryDatabase, tmp_path: Path, stage: str) -> None:
+@AT_EACH
+@pytest.mark.parametrize(
+    "stage", ["submitting", pytest.param("waiting", marks=extended), pytest.param("cancelling", marks=extended)]
+)
+async def test_a_restart_goes_on_where_it_was(
+    world: World, memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    monkeypatch.setattr(scheduler, "_CANCEL_S", 0.1)  # a request that is under way heeds no cancellation
     world.hold()
     if stage == "submitting":
         world.emulator.plan("submit", Fault.HANG_AFTER)
@@ -398,11 +420,12 @@ async def test_what_may_not_start_yet_starts_when_it_may(
 
 @pytest.mark.parametrize("ends_by", ["its answer", "its time"])
 async def test_a_process_that_was_taken_for_dead_leaves_the_file_of_the_living(
-    world: World, memory: MemoryDatabase, tmp_path: Path, ends_by: str
+    world: World, memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends_by: str
 ) -> None:
     """The first is still at work on the attempt that the second has finished, and ends it well, or badly."""
+    monkeypatch.setattr(engine_tasks, "_LAST_WRITES_S", 0.1)  # of the first, which has no lease to give back
     world.emulator.plan("poll" if ends_by == "its time" else "file", Fault.HANG_AFTER)
-    shared = world.settings | {"exclusive": False, "lease_s": 3_600.0, "grace_s": 1.0}
+    shared = world.settings | {"exclusive": False, "lease_s": 3_600.0, "grace_s": 0.1}
     async with running_service(memory, tmp_path / "data", **shared) as first:
         created = await first.create(world.step(max_retries=0))
         await eventually(lambda: any(call.kind in ("poll", "file") for call in world.emulator.calls), "it is at work")

@@ -6,10 +6,12 @@ Many big ones run on PostgreSQL, because the size of its statements is the subje
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.providers.scripted import eventually
-from support.service.live_service import Service, running_service
+from support.service.live_service import Service, running_service, serving
 
 BIG = "x" * 600_000
 
@@ -33,6 +35,7 @@ async def test_a_result_that_is_too_big_is_a_clear_step_error(service: Service) 
     assert workflow["steps"][1]["retry_count"] == 0
 
 
+@pytest.mark.extended
 async def test_many_big_results_are_no_outage(dsn: str, tmp_path: Path) -> None:
     steps = [
         {
@@ -94,7 +97,7 @@ async def test_the_next_process_counts_the_results_of_the_one_before(memory: Mem
     once = {"id": "once", "task_type": "PASSTHROUGH", "config": {"text": "x" * 10_000}}
     provider = ConfiguredProvider()
     waits = configured_step("waits", "once", wait=True)
-    async with running_service(memory, tmp_path, providers=[provider], results_max_bytes=25_000) as service:
+    async with serving(memory, tmp_path, provider, results_max_bytes=25_000) as service:
         created = await service.create(once, waits, *copies(3, "waits"))
         await eventually(lambda: (created["id"], "waits") in provider.running)
     provider = ConfiguredProvider()

@@ -19,7 +19,7 @@ from support.providers.scripted import (
     passthrough_step,
     scripted_step,
 )
-from support.service.live_service import Service, running_service, step_of
+from support.service.live_service import Service, running_service, serving, step_of
 
 QUICK = {"retry": {"base_s": 0.01}}
 
@@ -357,7 +357,7 @@ async def test_items_go_on_where_they_were_after_their_process_is_gone(
     memory_in_real_time: MemoryDatabase, tmp_path: Path
 ) -> None:
     first = ScriptedProvider(script={"a": [Succeed({"x": 0}), Hang(), Hang()]})
-    async with running_service(memory_in_real_time, tmp_path, providers=[first]) as service:
+    async with serving(memory_in_real_time, tmp_path, first) as service:
         created = await service.create(
             scripted_step("a", for_each=listed("${inputs.things}", max_concurrency=2)), inputs={"things": [5, 6, 7, 8]}
         )

@@ -74,6 +74,7 @@ async def test_a_fan_of_a_thousand_is_a_few_batches(service: Service, counting: 
     assert counting.commits < 50
 
 
+@pytest.mark.extended
 async def test_ten_thousand_steps_in_layers(dsn: str, tmp_path: Path) -> None:
     layers, width = 50, 200
     steps = [

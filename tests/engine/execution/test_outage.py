@@ -32,7 +32,7 @@ from support.providers.scripted import (
 )
 from support.service.live_service import Service, running_service
 
-ROUNDS = 5
+ROUNDS = 3
 STEPS = (
     scripted_step("a"),
     *(scripted_step(f"b{n}", "a") for n in range(3)),
@@ -109,7 +109,7 @@ class Load:
         await eventually(lambda: len(self.made) >= wanted, "the service is back")
 
 
-@pytest.mark.parametrize("fault", [killed, cut_off])
+@pytest.mark.parametrize("fault", [killed, pytest.param(cut_off, marks=pytest.mark.extended)])
 async def test_an_outage_costs_nothing_but_time(own: TestServer, tmp_path: Path, fault: Any) -> None:
     dsn = own.dsn(await create_database(own.dsn()))
     await migrate(dsn)
@@ -224,6 +224,7 @@ class Pictures(ScriptedProvider):
         return result | {"read": len((await io.fetch(attempt.inputs["reference_image_url"], "image")).data)}
 
 
+@pytest.mark.extended
 async def test_an_attempt_that_asks_whose_a_file_is_waits_for_the_database(
     own: TestServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 
@@ -79,9 +80,9 @@ async def timed_pair(memory_in_real_time: MemoryDatabase, tmp_path: Path) -> Asy
 
 @pytest.fixture
 async def stored_pair(dsn: str, tmp_path: Path) -> AsyncIterator[Pair]:
-    """Two services on PostgreSQL, with a short lease."""
+    """Two services on PostgreSQL."""
     async with AsyncExitStack() as stack:
-        pair = await started_pair(stack, dsn, tmp_path, lease_s=3)
+        pair = await started_pair(stack, dsn, tmp_path)
         yield pair
         pair.provider.release("a")
 
@@ -133,6 +134,7 @@ async def test_a_failed_precondition_is_the_same_problem_in_both_processes(pair:
     assert (await pair.other.client.post(f"{path}/pause", headers=etag)).status_code == 200
 
 
+@pytest.mark.extended
 async def test_a_dry_run_with_a_large_answer_is_the_same_in_both_processes(pair: Pair) -> None:
     ids = [f"{number}{'🎨' * 250}" for number in range(4_500)]
     created = await pair.one.create(scripted_step("a"), *(scripted_step(step_id, "a") for step_id in ids))
@@ -255,14 +257,12 @@ async def test_a_verb_without_an_answer_in_time_is_withdrawn(timed_pair: Pair) -
 async def test_an_effect_that_comes_after_the_withdrawal_is_not_written(timed_pair: Pair) -> None:
     pair = timed_pair
     path = await pair.start()
-    pair.other.app.services.commands.answer_s = 3.0
     store = use_failing_store(pair.one)
     store.gate.clear()
     async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         task = group.create_task(pair.other.client.post(f"{path}/pause"))
         await eventually(lambda: bool(store.batches), "the effect waits for the database")
-        (row,) = memory_of(pair).tables.commands.values()
-        await pair.other.app.components.stores.database.commands.withdraw(row.requester, row.command.id)
+        await pair.other.app.services.commands.stop(60)
     assert task.result().status_code == 503
     store.gate.set()
     await eventually(lambda: pair.one.app.components.engine.scheduler.lease_losses == 1)
@@ -286,7 +286,7 @@ async def test_a_verb_on_a_workflow_that_ends_meanwhile_is_answered_from_its_end
 
 
 async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before_its_effect(
-    stored_pair: Pair,
+    stored_pair: Pair, sql: asyncpg.Connection
 ) -> None:
     pair = stored_pair
     path = await pair.start()
@@ -296,6 +296,9 @@ async def test_the_next_owner_carries_out_the_verb_of_a_process_that_died_before
         task = group.create_task(pair.other.client.post(f"{path}/pause", headers=KEY))
         await eventually(lambda: bool(store.batches), "the effect waits for the database")
         await pair.die()
+        owner = pair.one.app.components.engine.lease.owner
+        await sql.execute("UPDATE processes SET lease_until = clock_timestamp() WHERE id = $1", owner)
+        pair.other.app.services.commands.poll_all()
     answer = task.result()
     assert (answer.status_code, answer.json()["status"]) == (200, "PAUSED")
     again = await pair.other.client.post(f"{path}/pause", headers=KEY)

@@ -146,7 +146,7 @@ def _plain(event: HistoryEvent) -> HistoryEvent:
     return replace(event, step_id=step_id, data=data)
 
 
-@pytest.mark.parametrize(("seed", "delay_s"), [(1, 0.0), (2, 0.004)])
+@pytest.mark.parametrize(("seed", "delay_s"), [pytest.param(1, 0.0, marks=pytest.mark.extended), (2, 0.004)])
 async def test_every_pair_from_every_state_ends_in_one_of_its_two_orders(
     memory: MemoryDatabase, tmp_path: Path, seed: int, delay_s: float
 ) -> None:

@@ -333,6 +333,7 @@ async def test_an_attempt_that_heeds_no_cancellation_does_not_keep_the_service_f
     memory: MemoryDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stepwell.app.engine_tasks._LAST_WRITES_S", 0.1)
+    monkeypatch.setattr("stepwell.engine.execution.scheduler._CANCEL_S", 0.1)
     provider = ScriptedProvider(script={"a": [Stubborn(), Succeed()]})
     async with serving(memory, tmp_path, provider) as service:
         created = await service.create(scripted_step("a"), scripted_step("b", "a"))
