@@ -10,7 +10,7 @@ import pytest
 from stepwell.contract.enums import ProviderType
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.testing import ManualClock, MemoryDatabase
-from support.database.postgres import TABLES, TestServer, connected, create_database, drop_database
+from support.database.postgres import TestServer, connected, create_database, drop_database, empty_tables
 from support.providers.emulated import World, world_of
 from support.service.live_service import Service, running_service
 
@@ -62,6 +62,6 @@ def engine_dsn(server: TestServer, template: str) -> Iterator[str]:
 @pytest.fixture
 async def dsn(engine_dsn: str) -> str:
     async with connected(engine_dsn) as connection:
-        await connection.execute(f"TRUNCATE {TABLES}")
+        await empty_tables(connection)
         await connection.execute("UPDATE installation SET has_folder = false")  # each test has another folder
     return engine_dsn

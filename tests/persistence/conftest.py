@@ -14,7 +14,7 @@ from stepwell.persistence.connections.database import asyncpg_connect, create_as
 from stepwell.persistence.stores.lease_store import PostgresLeaseStore
 from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from support.database.embedded_servers import lent, quick
-from support.database.postgres import TABLES, TestServer, create_database, drop_database, fresh_folder
+from support.database.postgres import TestServer, create_database, drop_database, empty_tables, fresh_folder
 from support.database.stored_workflows import Bench
 
 # What root alone can do has no meaning for another user.
@@ -34,7 +34,7 @@ async def bench(shared_dsn: str) -> AsyncIterator[Bench]:
     connect = asyncpg_connect(shared_dsn, timeout_s=10)
     pool = await create_asyncpg_pool(connect)
     sql = await asyncpg.connect(shared_dsn)
-    await sql.execute(f"TRUNCATE {TABLES}")
+    await empty_tables(sql)
     workflow_store = PostgresWorkflowStore(pool, connect, clock, uuid4())
     yield Bench(workflow_store, PostgresLeaseStore(pool), sql, clock, shared_dsn)
     workflow_store.end_writing()

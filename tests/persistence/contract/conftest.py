@@ -13,7 +13,7 @@ from stepwell.contract.enums import ProviderType
 from stepwell.engine.monitoring.write_monitor import WriteMonitor
 from stepwell.settings import Settings
 from stepwell.testing import MemoryDatabase
-from support.database.postgres import TABLES
+from support.database.postgres import empty_tables
 from support.database.stored_workflows import ME, Stored
 from support.service.live_service import SECRET
 
@@ -29,7 +29,7 @@ async def source(contract_dsn: str | None) -> DatabaseSource:
     if (dsn := contract_dsn) is None:
         return MemoryDatabase()
     connection = await asyncpg.connect(dsn)
-    await connection.execute(f"TRUNCATE {TABLES}")
+    await empty_tables(connection)
     await connection.close()
     return PostgresSource(dsn, durable=False)
 

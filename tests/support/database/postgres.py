@@ -78,6 +78,15 @@ def running_server(settings: Mapping[str, str] | None = None) -> Iterator[TestSe
 TABLES = ", ".join(sorted(metadata.tables.keys() - {"installation"}))
 
 
+async def empty_tables(connection: asyncpg.Connection) -> None:
+    """Delete all rows, once no transaction of an earlier test uses the tables.
+
+    It takes a tenth of TRUNCATE's time, which makes new files for all tables and their indexes.
+    """
+    deletions = [f"DELETE FROM {table}" for table in TABLES.split(", ")]
+    await connection.execute("; ".join([f"LOCK TABLE {TABLES} IN ACCESS EXCLUSIVE MODE", *deletions]))
+
+
 async def create_database(dsn: str, template: str | None = None) -> str:
     """Make a database on the server of *dsn*, a copy of *template* (which nobody may be connected to); its name."""
     name = f"test_{uuid4().hex}"
