@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +31,27 @@ def turned() -> bytes:
     return file_of(Image.new("RGB", (600, 300), "red"), "JPEG", exif=exif)
 
 
-FILES = {
-    "wide.png": file_of(gradient(600, 300)),
-    "small.png": file_of(gradient(50, 20)),
-    "clear.png": file_of(Image.new("RGBA", (600, 600), (255, 0, 0, 128))),
-    "turned.jpg": turned(),
-    "thin.png": file_of(Image.new("L", (3000, 2))),
-    "large.png": file_of(gradient(3000, 2000)),
-    "bomb.png": empty_png(40_000, 40_000),
-    "row.png": empty_png(12_000_000, 1),
-    "cut.png": file_of(gradient())[:-100],
-    "text.png": b"no image at all",
-    "film.mp4": b"no film either",
-}
+@cache
+def files() -> dict[str, bytes]:
+    """Return the contents of the files by name. They take seconds to make."""
+    return {
+        "wide.png": file_of(gradient(600, 300)),
+        "small.png": file_of(gradient(50, 20)),
+        "clear.png": file_of(Image.new("RGBA", (600, 600), (255, 0, 0, 128))),
+        "turned.jpg": turned(),
+        "thin.png": file_of(Image.new("L", (3000, 2))),
+        "large.png": file_of(gradient(3000, 2000)),
+        "bomb.png": empty_png(40_000, 40_000),
+        "row.png": empty_png(12_000_000, 1),
+        "cut.png": file_of(gradient())[:-100],
+        "text.png": b"no image at all",
+        "film.mp4": b"no film either",
+    }
 
 
 @asynccontextmanager
 async def service_in(folder: Path, clock: ManualClock, **settings: Any) -> AsyncIterator[Service]:
-    provider = ScriptedProvider(default=Succeed(files=FILES))
+    provider = ScriptedProvider(default=Succeed(files=files()))
     async with running_service(MemoryDatabase(clock), folder, providers=[provider], **settings) as service:
         yield service
 
@@ -97,7 +101,7 @@ async def test_a_preview_fits_into_its_square_and_is_upright(
     assert (image.format, image.mode, image.size) == ("WEBP", "RGB", size)
     assert answer.headers["content-type"] == "image/webp"
     assert answer.headers["content-disposition"] == "inline"
-    assert answer.headers["etag"] == f'"{hashlib.sha256(FILES[name]).hexdigest()}-{width}"'
+    assert answer.headers["etag"] == f'"{hashlib.sha256(files()[name]).hexdigest()}-{width}"'
 
 
 async def test_a_preview_keeps_transparency(api: Service, paths: dict[str, str]) -> None:
@@ -211,7 +215,7 @@ async def test_the_sweep_keeps_previews_of_recorded_images_alone(api: Service) -
 async def test_a_preview_of_an_upload_counts_for_the_quota_until_the_upload_is_deleted(
     clock: ManualClock, tmp_path: Path
 ) -> None:
-    data = FILES["clear.png"]
+    data = files()["clear.png"]
     async with service_in(tmp_path, clock, upload_quota_bytes=len(data) + 600) as service:
         sent = await service.client.post("/api/v1/artifacts?name=clear.png", content=data, headers=OCTETS)
         path = sent.json()["artifacts"][0]["path"]
