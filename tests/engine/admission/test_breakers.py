@@ -13,6 +13,7 @@ from stepwell.domain.errors import AttemptError
 from stepwell.domain.setting_values import ModelLimits
 from stepwell.providers.local.provider import LocalProvider
 from stepwell.testing import ManualClock, MemoryDatabase
+from support.database.failing_store import nothing_left
 from support.emulators.base import Fault
 from support.providers.emulated import World, world_of
 from support.providers.scripted import eventually
@@ -67,6 +68,7 @@ async def test_an_open_breaker_diverts_steps_without_an_attempt(world: World, se
     assert diverted["data"] == {"from": "CUSTOM", "model": status["model"], "to": "LOCAL", "reason": "breaker_open"}
     assert (status["attempts"], status["error_rate"]) == (FAILURES * ATTEMPTS, 1.0)
     assert (status["breaker"]["failures"], status["breaker"]["open_until"] is not None) == (FAILURES, True)
+    await eventually(lambda: nothing_left(service), "the diverted step has left no slot")
 
 
 async def test_concurrent_steps_each_have_all_their_retries(world: World, service: Service) -> None:
