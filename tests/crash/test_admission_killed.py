@@ -10,7 +10,7 @@ from support.processes.killed_admission import admit_and_die
 from support.providers.configured_by_steps import ConfiguredProvider, configured_step
 from support.service.live_service import running_service
 
-_EACH, _TENANTS = 8, ("a", "b")
+_EACH, _TENANTS = 4, ("a", "b")
 _EVENTS = """
 SELECT w.tenant, w.id FROM events AS e JOIN workflows AS w ON w.id = e.workflow_id WHERE e.type = $1
 ORDER BY w.tenant, e.at
