@@ -7,6 +7,8 @@
 - `emulators`: HTTP servers that behave like the providers' APIs, S3, and receivers of webhooks.
 - `providers`: providers for tests: scripted ones, and the real ones with their emulators.
 - `workflows`: definitions of workflows.
+- `examples`: how many examples hypothesis draws.
 - `soaks`: whether runs of hours are asked for.
+- `repeated_runs`: a program that repeats tests beside busy processes.
 - `documents`: README and manual: their blocks of code, and the tables that are generated.
 """
