@@ -124,6 +124,16 @@ async def test_each_item_counts_its_own_attempts(stored: Stored) -> None:
     ]
 
 
+async def test_an_item_that_waits_for_its_next_attempt_still_waits_once_it_is_loaded(stored: Stored) -> None:
+    workflow = await make_with_items(stored, [1, 2], collect=True)
+    await workflow.write(workflow.admit(1))
+    failure = structs.replace(workflow.fail(1), retryable=True, jitter=0.0)
+    await workflow.write(failure)
+    due = workflow.handle.run.units[failure.position].next_attempt_at
+    assert due is not None
+    assert [item.next_attempt_at for item in (await workflow.load()).items] == [None, due]
+
+
 async def test_a_cleanup_and_a_list_take_the_tasks_of_items_page_by_page(stored: Stored) -> None:
     workflow = await make_with_items(stored, [1, 2, 3], collect=True)
     for item in (2, 0, 1):

@@ -57,6 +57,16 @@ async def test_only_a_deleted_workflow_is_purged_by_its_owner(stored: Stored) ->
     assert await purges.request(ME, handle.workflow_id, "bob") is None
 
 
+async def test_another_tenant_doesnt_learn_the_files_that_a_purge_has_yet_to_remove(stored: Stored) -> None:
+    handle, task_id = await deleted(stored)
+    purges, store = stored.here.purges, stored.here.reader
+    await purges.request(ME, handle.workflow_id, "alice")
+    await purges.delete_rows(ME, [handle.workflow_id], 100)
+    assert await store.stored_outputs(TenantScope("t"), [task_id]) == {f"media/{task_id}/x"}
+    for other in ("u", "", None):
+        assert await store.stored_outputs(TenantScope(other), [task_id]) == set()
+
+
 async def test_a_cleanup_becomes_a_purge_and_doesnt_end_as_a_cleanup(stored: Stored) -> None:
     handle, _ = await ended(stored)
     await stored.write(handle, Cleanup("alice", cleanup_tasks=True))

@@ -83,6 +83,30 @@ async def _refused(uploads: PostgresUploads, upload: NewUpload) -> object:
     return refused.value.workflow_id
 
 
+async def test_no_create_refers_to_an_upload_between_the_look_of_a_deletion_and_its_record(
+    bench: Bench, uploads: PostgresUploads, other: asyncpg.Connection
+) -> None:
+    upload, workflow_id = await stored(uploads), uuid4()
+    transaction = other.transaction()
+    await transaction.start()
+    # Stops the deletion at its UPDATE: rows may be locked nevertheless.
+    await other.execute("LOCK TABLE uploads IN SHARE MODE")
+    async with asyncio.TaskGroup() as group:
+        deletion = uploads.begin_deletion(EVERY_TENANT, upload.id)
+        group.create_task(asyncio.wait_for(deletion, 60), name="deletion")
+        await until_waiting(bench.sql)
+        # What a create does. It would wait for the row, so this one passes over the row instead.
+        await other.execute(
+            "INSERT INTO artifact_references SELECT id, $2 FROM ("
+            "SELECT id FROM uploads WHERE id = $1 AND status = 'STORED' FOR SHARE SKIP LOCKED) AS free",
+            upload.id,
+            workflow_id,
+        )
+        await transaction.commit()
+    assert await bench.sql.fetchval("SELECT status FROM uploads") == "DELETING"
+    assert await bench.sql.fetchval("SELECT count(*) FROM artifact_references") == 0
+
+
 async def test_a_create_waits_for_a_deletion_and_is_refused(
     bench: Bench, uploads: PostgresUploads, other: asyncpg.Connection
 ) -> None:

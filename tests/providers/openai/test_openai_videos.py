@@ -237,6 +237,20 @@ class TestCancel:
         assert await provider.cancel(VIDEO, job) is CancelAnswer.UNKNOWN_JOB
         assert emulator.count("cancel") == 1
 
+    @pytest.mark.parametrize("word", ["queued", "in review"])
+    async def test_a_video_that_waits_is_deleted(
+        self, provider: OpenAiProvider, emulator: OpenAiEmulator, monkeypatch: pytest.MonkeyPatch, word: str
+    ) -> None:
+        job, usual = await video_job(provider), emulator.answer
+
+        async def waiting(call: Call) -> Reply:
+            # The emulator starts a video when it is asked for its status.
+            return Reply(200, {"id": job.id, "status": word}) if call.kind == "poll" else await usual(call)
+
+        monkeypatch.setattr(emulator, "answer", waiting)
+        assert await provider.cancel(VIDEO, job) is CancelAnswer.ACCEPTED
+        assert (emulator.count("cancel"), emulator.videos) == (1, {})
+
     @pytest.mark.parametrize("outcome", ["completed", "failed"])
     async def test_an_ended_video_is_not_deleted(
         self, provider: OpenAiProvider, emulator: OpenAiEmulator, outcome: Any
