@@ -264,9 +264,10 @@ async def test_events_without_a_notification_are_read_from_the_table(
             patch.setattr(WorkflowWatcher, "on_committed", lambda *_: None)
             await renamed(live, workflow_id, 2)
         await renamed(live, workflow_id, 1)
-        frames += await stream.frames(3)
-        assert numbers(frames) == [1, 2, 3, 4, 5, 6]
-    scripted.release(workflow_id, "a")
+        # It is read up to its end: nobody waits here for an event that a stream with a gap never sends.
+        scripted.release(workflow_id, "a")
+        frames += await stream.rest()
+    assert datas(frames) == await history(live, workflow_id)
 
 
 @pytest.mark.parametrize("name", ["SEND_S", "LAST_S"])

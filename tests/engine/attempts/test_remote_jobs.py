@@ -14,12 +14,14 @@ from stepwell.contract.enums import ProviderType
 from stepwell.contract.providers import ModelLimit
 from stepwell.engine.execution import scheduler
 from stepwell.persistence.clock import DatabaseClock
+from stepwell.ports.providers import Attempt, CancelAnswer, Job, JobState, JobStatus
 from stepwell.testing import ManualClock, MemoryDatabase
 from support.database.failing_store import expire_attempt, nothing_left, scheduler_of
 from support.emulators.base import Fault
 from support.providers.emulated import REMOTE, World, world_of
-from support.providers.scripted import eventually, passthrough_step
-from support.service.live_service import Service, running_service
+from support.providers.held_jobs import HeldJobs
+from support.providers.scripted import eventually, passthrough_step, scripted_step
+from support.service.live_service import Service, running_service, serving
 
 RETRY_AT_ONCE = {"retry": {"base_s": 0}}
 
@@ -290,6 +292,36 @@ async def test_a_cancel_that_comes_too_late_says_so(world: World, remote: Servic
     world.hold(held=False)
     task = await receipt_of(remote, created["id"], "finished_too_late")
     assert (task["status"], task["outputs"]) == ("CANCELLED", [])
+
+
+class _LateJobs(HeldJobs):
+    """Doesn't know a job yet when it is cancelled for the first time. The job is done when it is polled after that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polled, self.cancels = asyncio.Event(), 0
+
+    async def poll(self, attempt: Attempt, job: Job, /) -> JobState:
+        self.polled.set()
+        if self.cancels:
+            self.end(self.jobs[job.id])
+        return await super().poll(attempt, job)
+
+    async def cancel(self, attempt: Attempt, job: Job, /) -> CancelAnswer:
+        self.cancels += 1
+        return CancelAnswer.UNKNOWN_JOB if self.cancels == 1 else await super().cancel(attempt, job)
+
+
+async def test_a_cancel_is_repeated_if_the_provider_did_not_know_the_job_yet(
+    memory: MemoryDatabase, tmp_path: Path
+) -> None:
+    provider = _LateJobs()
+    async with serving(memory, tmp_path, provider, poll_interval_s=0.01) as service:
+        created = await service.create(scripted_step("a"))
+        await provider.polled.wait()
+        await service.verb(created["id"], "cancel")
+        await receipt_of(service, created["id"], "provider_cancelled")
+    assert (provider.cancels, provider.jobs["job-0"].status) == (2, JobStatus.CANCELLED)
 
 
 async def test_a_cancel_during_the_submit_hears_it_out_and_ends_the_job(world: World, remote: Service) -> None:

@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.recovery import RENEWED_AFTER, Recovery, next_pause_s
+from stepwell.ports.coordination import OtherProcesses
+from stepwell.testing import ManualClock
 from support.database.failing_store import nothing_left
 from support.database.statement_recorder import statements_sent
 from support.emulators.webhook_receiver import answered, running_sink
@@ -191,3 +195,35 @@ def test_an_idle_process_waits_for_the_end_of_a_lease_and_not_for_its_next_renew
 
 def test_a_busy_process_renews_its_lease_before_a_third_of_it_has_passed() -> None:
     assert [next_pause_s(10, expiry, busy=True) for expiry in (math.inf, 0.0, 5.0)] == pytest.approx([2.8, 0.05, 2.8])
+
+
+class SlowRenewals:
+    """Coordination whose renewals take *seconds* each, of which nobody knows when the database counted from."""
+
+    owner, lease_s, poll_s = UUID(int=1), 10.0, math.inf
+
+    def __init__(self, clock: ManualClock, seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
+
+    async def renew_lease(self) -> None:
+        self._clock.advance(self._seconds)
+
+    async def release_lease(self) -> None:
+        pass
+
+    async def next_expiry_s(self) -> float:
+        return math.inf
+
+    async def other_processes(self) -> OtherProcesses:
+        raise NotImplementedError
+
+
+async def test_a_lease_counts_from_before_its_renewal_is_sent(clock: ManualClock) -> None:
+    """The others may count from any moment of the renewal. This process must not hold it for longer than they do."""
+    lease = Lease(SlowRenewals(clock, 4), clock)
+    for renew in (lease.acquire, lease.ensure):
+        await renew()
+        clock.advance(5)
+        assert lease.holds, "nine seconds of ten have passed"
+        clock.advance(1)
+        assert not lease.holds

@@ -170,6 +170,19 @@ async def test_a_redelivery_makes_it_due_now_for_the_process_that_was_asked(stor
     assert (again.tries, again.next_at) == (0, record.next_at)
 
 
+async def test_a_redelivery_has_the_body_of_the_first_delivery(stored: Stored) -> None:
+    """Even if one that is made now would say something else, because the workflow has changed."""
+    handle = await ended_with_webhook(stored)
+    (found,) = await due(stored)
+    assert await stored.here.outbox.freeze(ME, found, "first") == "first"
+    verdict, attempt = DeliveryVerdict(DeliveryStatus.DELIVERED, 1), DeliveryAttempt(stored.clock.now(), 200)
+    await stored.here.outbox.record(ME, found, verdict, attempt)
+    await stored.here.deliveries.redeliver(T, handle.workflow_id, found.event_id, LANE, ME, NO_PRECONDITIONS)
+    (again,) = await due(stored)
+    assert again.frozen
+    assert await stored.here.outbox.freeze(ME, again, "second") == "first"
+
+
 async def test_a_redelivery_keeps_to_the_scope_and_its_terms(stored: Stored) -> None:
     handle = await ended_with_webhook(stored)
     (found,) = await due(stored)
