@@ -60,7 +60,7 @@ async def test_the_drawer_shows_the_items_of_a_step_as_a_gallery(user: User) -> 
     draw = {"id": "draw", "task_type": "GENERATION", "config": {"height": 64}}
     for_each = {"items": [{"prompt": "a red square", "width": 64}], "as": None}
     words = {"items": [*map(str, range(60)), None], "on_item_failure": "collect"}
-    texts = {"id": "texts", "task_type": "PASSTHROUGH", "config": {"text": "word ${item}"}, "for_each": words}
+    texts = {"id": "texts #1?", "task_type": "PASSTHROUGH", "config": {"text": "word ${item}"}, "for_each": words}
     run = await user.create(draw | {"for_each": for_each}, texts)
     await user.site.service.until_ended(run["id"])
     page = await user.open(f"/ui/workflows/{run['id']}?step=draw")
@@ -75,8 +75,8 @@ async def test_the_drawer_shows_the_items_of_a_step_as_a_gallery(user: User) -> 
     await expect(drawer.locator(".attempts")).to_contain_text("Item 0, attempt 1")
     await keep_screenshots(page, "run-drawer-items")
     await page.keyboard.press("Escape")
-    await page.get_by_role("button", name="texts Completed").click()
-    drawer = page.get_by_role("dialog", name="texts")
+    await page.get_by_role("button", name="texts #1? Completed").click()
+    drawer = page.get_by_role("dialog", name="texts #1?")
     items = drawer.get_by_role("region", name="Items").get_by_role("listitem")
     await expect(items).to_have_count(60)
     await drawer.get_by_role("button", name="Show more").click()

@@ -113,6 +113,7 @@ async def test_a_step_and_its_sub_workflow_link_to_each_other(user: User, script
     page = await user.open(f"/ui/workflows/{run['id']}?step=sub")
     link = page.get_by_role("dialog", name="sub").get_by_role("link", name=child)
     await expect(link).to_be_visible()  # while the step waits for it
+    await expect(page.get_by_role("dialog", name="sub").locator(".badge").first).to_have_text("Running")
     scripted.release(child, "held")
     await user.site.service.until_ended(run["id"])
     await expect(page.get_by_role("dialog", name="sub").locator(".badge").first).to_have_text("Completed")
