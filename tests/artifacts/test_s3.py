@@ -193,7 +193,7 @@ async def test_a_slow_reader_gets_the_whole_file(bucket: Bucket, monkeypatch: py
     async with ObstoreArtifacts.s3(bucket).stream(PATH) as chunks:
         async for chunk in chunks:
             found.append(chunk)
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.15)  # the reader is slow: ten of these are longer than the deadline
     assert b"".join(found) == data
 
 

@@ -215,7 +215,7 @@ class SlowRenewals:
         return math.inf
 
     async def other_processes(self) -> OtherProcesses:
-        raise NotImplementedError
+        raise AssertionError("a lease needs to know of no other process")
 
 
 async def test_a_lease_counts_from_before_its_renewal_is_sent(clock: ManualClock) -> None:
