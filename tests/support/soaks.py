@@ -1,4 +1,4 @@
-"""Soaks: runs of hours, with more kills, verbs and seeds than other runs have. `STEPWELL_TEST_FULL=1` asks for them."""
+"""Soaks: runs that take up to hours, with more kills and verbs than others. `STEPWELL_TEST_FULL=1` asks for them."""
 
 import os
 from typing import Final
