@@ -45,22 +45,23 @@ def test_a_dead_postmaster_is_respawned_under_load(migrated_dir: Path) -> None:
     with running_up(migrated_dir) as up, up.client() as client:
         workflows = [create(client, 256) for _ in range(4)]
         until_running(up, client, workflows[0])
-        for _ in range(2):
+        for respawns in range(1, 3):
             old = up.postmaster
             os.kill(old, signal.SIGKILL)
             statuses: list[int] = []
 
-            def back(old: int = old, statuses: list[int] = statuses) -> bool:
+            def back(old: int = old, respawns: int = respawns, statuses: list[int] = statuses) -> bool:
                 answer = client.get("/health/ready")
                 statuses.append(answer.status_code)
                 assert answer.status_code == 200 or "retry-after" in answer.headers
-                return answer.status_code == 200 and _postmaster(up.data_dir) not in (None, old)
+                answers = answer.status_code == 200 and _postmaster(up.data_dir) not in (None, old)
+                # Until `up` has seen that the server answers, another death would be a part of the first one.
+                return answers and up.stderr.count("postgres.back") == respawns
 
             until(back, READY_S, lambda: up.stderr)
             assert set(statuses) <= {200, 503}
         for workflow in workflows:
             assert until_ended(client, workflow)["status"] == "COMPLETED"
-        assert up.stderr.count("postgres.back") == 2
         assert up.terminate() == 0
         assert up.processes() == set()
 

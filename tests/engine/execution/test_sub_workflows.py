@@ -44,7 +44,7 @@ from support.providers.scripted import (
     scripted_step,
 )
 from support.service.live_service import Service, serving, statuses_of, step_of
-from support.workflows.delays import in_memory, state_of
+from support.workflows.delays import in_memory, state_of, until_only_waiting
 from support.workflows.sub_workflows import child_of, runs
 
 WORKFLOWS = "/api/v1/workflows/"
@@ -63,7 +63,7 @@ async def service(memory: MemoryDatabase, tmp_path: Path, provider: ScriptedProv
 
 async def park(service: Service, workflow_id: str, clock: ManualClock) -> None:
     """Let the workflow leave memory; its sub-workflow stays there."""
-    await eventually(lambda: not scheduler_of(service).checkpointer.held, "all is stored")
+    await until_only_waiting(service, workflow_id)
     clock.advance(PARK_AFTER_S)
     await eventually(lambda: workflow_id not in in_memory(service), "it has left memory")
 

@@ -27,9 +27,19 @@ def in_memory(service: Service) -> set[str]:
     return {str(each) for each in scheduler_of(service).workflows}
 
 
+async def until_only_waiting(service: Service, workflow_id: str) -> None:
+    """Return once the workflow leaves memory when `PARK_AFTER_S` seconds have passed."""
+
+    def waits() -> bool:
+        workflow = scheduler_of(service).workflows.get(UUID(workflow_id))
+        return workflow is not None and workflow.park_timer is not None
+
+    await eventually(waits, "it only waits")
+
+
 async def until_parked(service: Service, workflow_id: str, clock: ManualClock) -> None:
     await service.until(workflow_id, lambda workflow: "RUNNING" in statuses_of(workflow).values())
-    await eventually(lambda: not scheduler_of(service).checkpointer.held, "the wait is stored")
+    await until_only_waiting(service, workflow_id)
     clock.advance(PARK_AFTER_S)
     await eventually(lambda: workflow_id not in in_memory(service), "it has left memory")
     assert state_of(service, workflow_id).wake_at is not None
