@@ -62,7 +62,7 @@ async def pool() -> AsyncIterator[WorkerPool]:
 
 
 async def run(pool: WorkerPool, function: object, data: bytes = b"", tenant: str = "a") -> bytes:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         return await pool.run(tenant, function, lambda: [data])  # type: ignore[arg-type]
 
 

@@ -28,6 +28,8 @@ from support.service.live_service import Service, running_service
 from support.workflows.definitions import body
 from support.workflows.races import End, legal_ends, races
 
+_AT_ONCE = 10  # with many more, a busy machine doesn't write each command within the time that a caller waits
+
 BAD = Hang(then=Fail("broken", retryable=False))
 
 
