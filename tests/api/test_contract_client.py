@@ -85,7 +85,7 @@ async def test_a_generated_client_runs_every_operation_of_the_contract(api: Serv
     cancelled = await client.call("delete_api_v1_workflows_workflow_id", unneeded.id)
     assert (cancelled.status, cancelled.steps[0].status) == ("CANCELLED", "CANCELLED")
 
-    failing = await client.create(configured_step("a", fails=1) | {"max_retries": 0})
+    failing = await client.create(configured_step("a", fails=1, wait=True) | {"max_retries": 0})
     await api.until_ended(str(failing.id))
     failed = await client.call("get_api_v1_workflows_workflow_id", failing.id)
     assert (failed.status, failed.error_message) == ("FAILED", failed.errors[0])
