@@ -90,6 +90,10 @@ class MemoryGovernor:
             del self._grants[share]
         return True
 
+    def charge(self, share: MemoryShare, size: int) -> None:
+        """Give the share *size* more bytes without a wait, whatever is free."""
+        self._shares.charge(share, size)
+
     def release(self, share: MemoryShare, size: int) -> None:
         self._released += size
         if self._released >= LARGE_RELEASE:
@@ -140,6 +144,12 @@ class MemoryReservation:
         granted = min(size, self._governor.largest - self.held)
         await self.grow(granted, while_waiting)
         return granted
+
+    def charge(self, size: int) -> None:
+        """Grow by *size* without a wait, whatever is free: for bytes that are in memory already and can't wait."""
+        self.held += size
+        if self.held > FREE_BYTES and size:
+            self._governor.charge(self._share, self.held - self._share.held)
 
     def shrink(self, size: int) -> None:
         """Give *size* bytes back."""

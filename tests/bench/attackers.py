@@ -4,12 +4,14 @@ Each attack is a coroutine that sends its requests once. Answers don't matter: a
 """
 
 import asyncio
+import gzip
 import json
 import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ BASE = "/api/v1/workflows/"
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 _PAUSE_S = 0.1
 _MEBIBYTE = 1024 * 1024
+SMALL_MEMORY = {"STEPWELL_MEMORY_MAX_BYTES": str(256 * _MEBIBYTE)}
 
 Step = dict[str, Any]
 
@@ -54,8 +57,10 @@ class Attacker:
         answer = await self.post(json.dumps(body).encode(), start=start)
         return None if answer is None or answer.status_code != 201 else str(answer.json()["id"])
 
-    async def post(self, body: bytes, **params: Any) -> httpx.Response | None:
-        headers = {"Content-Type": "application/json"}
+    async def post(
+        self, body: bytes, headers: Mapping[str, str] = MappingProxyType({}), **params: Any
+    ) -> httpx.Response | None:
+        headers = {"Content-Type": "application/json", **headers}
         with suppress(httpx.HTTPError):
             return await self.http.post(BASE, content=body, params=params, headers=headers)
         return None
@@ -240,6 +245,14 @@ async def large_lists(attacker: Attacker) -> None:
         await attacker.at_once(3, lambda: attacker.read(BASE, limit=100))
 
 
+async def large_results(attacker: Attacker) -> None:
+    steps = [passthrough(f"s-{number}") for number in range(60)]
+    defaults = {"PASSTHROUGH": {"text": "x" * 1_000_000}}
+    body = {"name": "attack", "origin_instance": "attack", "steps": steps, "config": {"step_defaults": defaults}}
+    packed = gzip.compress(json.dumps(body).encode(), mtime=0)
+    await attacker.at_once(40, lambda: attacker.post(packed, {"Content-Encoding": "gzip"}))
+
+
 async def slow_readers(attacker: Attacker) -> None:
     workflow_id = await _workflow_with_large_results(attacker)
     await attacker.at_once(50, lambda: attacker.raw(attacker.head("GET", f"{BASE}{workflow_id}")))
@@ -338,6 +351,9 @@ ATTACKS: Mapping[str, Attack] = {
     "C1": Attack("4 readers of a workflow of 55 MB; a create of 800 results of 900 kB", large_answers),
     "C2": Attack("3 readers of a list of 10 such workflows", large_lists),
     "C3": Attack("50 readers that don't read on", slow_readers),
+    "C4": Attack(
+        "40 bodies of 4 kB with 60 results of 1 MB each; 256 MiB of memory", large_results, settings=SMALL_MEMORY
+    ),
     "D1": Attack("20,000 creates", creates),
     "D2": Attack("1,000 creates of 200 steps", large_creates),
     "E1": Attack("560 streams, with 1,024 files", streams, open_files=1024),

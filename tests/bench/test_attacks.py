@@ -15,23 +15,22 @@ WORKFLOWS = [name for name in ATTACKS if name[0] in "BCDGH"]
 @pytest.mark.parametrize("name", WORKFLOWS)
 async def test_an_attack_by_workflows_sends_valid_definitions(name: str, service: Service) -> None:
     refusals: list[str] = []
-    planned = 0
+    created = 0
 
-    async def answer(request: httpx.Request) -> httpx.Response:
-        nonlocal planned
+    async def create(request: httpx.Request) -> httpx.Response:
+        nonlocal created
         if request.method != "POST" or request.url.path != BASE:
             return httpx.Response(200, json={"id": str(uuid4()), "status": "COMPLETED", "final_step_result": PICTURE})
-        plan = await service.client.post(
-            f"{BASE}plan", content=request.content, headers={"Content-Type": "application/json"}
-        )
-        planned += 1
-        if plan.status_code != 200:
-            refusals.append(plan.text)
+        headers = {name: value for name, value in request.headers.items() if name.startswith("content-")}
+        answer = await service.client.post(BASE, params={"start": False}, content=request.content, headers=headers)
+        created += 1
+        if answer.status_code != 201:
+            refusals.append(answer.text)
         return httpx.Response(201, json={"id": str(uuid4())})
 
-    async with httpx.AsyncClient(base_url="http://attacked", transport=httpx.MockTransport(answer)) as http:
+    async with httpx.AsyncClient(base_url="http://attacked", transport=httpx.MockTransport(create)) as http:
         await ATTACKS[name].send(Attacker(http, "http://127.0.0.1:9", "token", 0.001))
-    assert planned > 0
+    assert created > 0
     assert refusals == []
 
 

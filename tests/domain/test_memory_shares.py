@@ -21,11 +21,15 @@ class Model(RuleBasedStateMachine):
         self.shares = MemoryShares(LIMIT)
         self.running: list[MemoryShare] = []
         self.waiting: list[MemoryShare] = []
+        self.charged: list[MemoryShare] = []  # without a request
 
     def granted(self, granted: list[MemoryShare]) -> None:
         for share in granted:
             self.waiting.remove(share)
             self.running.append(share)
+
+    def end_share(self, share: MemoryShare) -> None:
+        self.granted(self.shares.release(share, share.held))
 
     def request(self, share: MemoryShare, size: int) -> None:
         (self.running if self.shares.request(share, size) else self.waiting).append(share)
@@ -33,6 +37,19 @@ class Model(RuleBasedStateMachine):
     @rule(tenant=st.sampled_from(["big", "small", None]), size=st.integers(1, LARGEST))
     def begin(self, tenant: str | None, size: int) -> None:
         self.request(MemoryShare(tenant), size)
+
+    @rule(tenant=st.sampled_from(["big", "small", None]), size=st.integers(1, 3 * LIMIT))
+    def charge(self, tenant: str | None, size: int) -> None:
+        share = MemoryShare(tenant)
+        self.shares.charge(share, size)
+        self.charged.append(share)
+
+    @precondition(lambda self: self.charged)
+    @rule(data=st.data())
+    def end_charge(self, data: Any) -> None:
+        share = data.draw(st.sampled_from(self.charged))
+        self.charged.remove(share)
+        self.end_share(share)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -53,7 +70,7 @@ class Model(RuleBasedStateMachine):
     def end(self, data: Any) -> None:
         share = data.draw(st.sampled_from(self.running))
         self.running.remove(share)
-        self.granted(self.shares.release(share, share.held))
+        self.end_share(share)
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
@@ -69,7 +86,9 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def the_sum_is_bounded(self) -> None:
         every = self.running + self.waiting
-        assert sum(share.held for share in every) == self.shares.held <= LIMIT
+        requested = sum(share.held for share in every)
+        assert requested <= LIMIT
+        assert self.shares.held == requested + sum(share.held for share in self.charged)
         assert all(share.held <= LARGEST for share in every)
         assert sum(share.in_reserve for share in every) <= LARGEST
         assert sum(share.in_reserve > 0 for share in every) <= 1
@@ -82,16 +101,19 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def somebody_who_does_not_wait_holds_what_others_wait_for(self) -> None:
-        assert not self.waiting or any(share.held for share in self.running)
+        assert not self.waiting or any(share.held for share in self.running + self.charged)
 
     def teardown(self) -> None:
         """Every task takes as much as it may and ends, as soon as it doesn't wait. All of them reach their end."""
-        while self.waiting or self.running:
+        while self.waiting or self.running or self.charged:
+            if not self.running:
+                self.end_share(self.charged.pop())
+                continue
             share = self.running.pop(0)
             if 0 < share.held < LARGEST:
                 self.request(share, LARGEST - share.held)
             else:
-                self.granted(self.shares.release(share, share.held))
+                self.end_share(share)
         assert (self.shares.held, self.shares.waiting) == (0, 0)
         # Nothing is left behind: one tenant gets as much as at the beginning.
         assert fill(self.shares, "big", 1) == fill(MemoryShares(LIMIT), "big", 1)

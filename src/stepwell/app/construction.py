@@ -187,7 +187,7 @@ def build_engine(
     health, bus = ModelHealth(BreakerPolicy(settings.breaker_failures, settings.breaker_reset_s), clock), EventBus()
     outcomes, max_bytes = build_outcomes(settings, runner), settings.results_max_bytes
     scheduler = Scheduler(
-        workflow_store, runner, admission, health, clock, uuid7, bus, outcomes, evaluator, results_max_bytes=max_bytes
+        workflow_store, runner, admission, health, clock, uuid7, bus, outcomes, evaluator, memory, max_bytes
     )
     if workers is not None:
         workers.listen(partial(scheduler.handle_callback, body=b""))

@@ -16,7 +16,7 @@ Tasks may grow while they hold something, so holders can wait for each other, bu
 reserve always reaches its end, and the next one follows.
 
 What must hold:
-- All shares together never hold more than `max_bytes`, and one never more than `largest`.
+- All shares together never hold more than `max_bytes`, and one never more than `largest`, but for what is charged.
 - If somebody waits, somebody who doesn't wait holds something. If each of those gives its bytes back at some time, each
   that waits is granted at some time, whatever other tenants ask for.
 - However much other tenants ask for, a tenant that holds nothing gets a small share of what is free at once.
@@ -83,6 +83,12 @@ class MemoryShares:
         queues = self._queues.setdefault(share.tenant, _Queues(deque(), deque()))
         queues.of(share).append(share)
         return queues.first() is share and self._try(share)
+
+    def charge(self, share: MemoryShare, size: int) -> None:
+        """Give *size* more bytes to the share, which doesn't wait, even if they don't fit. Others wait longer."""
+        assert not share.wanted
+        self._free -= size
+        self._count(share, size)
 
     def withdraw(self, share: MemoryShare) -> list[MemoryShare]:
         """End the wait of the share. Return the shares that are granted because of that."""

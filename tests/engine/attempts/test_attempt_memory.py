@@ -1,21 +1,24 @@
 """Attempts that hold much in memory wait for room, never hold more than the governor has, and let others go on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from PIL import Image
 
 from stepwell.contract.enums import ProviderType, TaskType
+from stepwell.domain.lifecycle.decision import Decision
 from stepwell.engine.attempts.attempt_control import AttemptControl
 from stepwell.memory import MemoryGovernor
 from stepwell.ports.providers import Attempt, AttemptIO
 from stepwell.providers.in_process import InProcess
 from stepwell.testing import MemoryDatabase
+from support.database.failing_store import use_failing_store
 from support.emulators.openai import OpenAiEmulator
 from support.providers.configured_by_steps import passthrough_step
 from support.providers.emulated import World, remote_step, world_of
@@ -170,6 +173,33 @@ async def test_a_restart_reads_no_more_at_once_than_there_is_room_for(memory: Me
         workflow = await service.until_ended(created["id"])
         assert (workflow["status"], [step["retry_count"] for step in workflow["steps"]]) == ("COMPLETED", [0] * 13)
         assert governor.most_held <= TOGETHER
+
+
+async def test_results_wait_for_room_until_earlier_ones_are_stored_while_another_tenant_goes_on(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    governor, store = governor_of(service), use_failing_store(service)
+    config = {"step_defaults": {"PASSTHROUGH": {"text": "x" * 500_000}}}
+    steps = [passthrough_step(f"s{number}") for number in range(40)]
+    created = await service.create(*steps, origin_tenant_id="big", config=config, start=False)
+    write, stored = store.write, asyncio.Event()
+
+    async def write_small(batch: Sequence[Decision]) -> set[UUID]:
+        if any(len(step.result or b"") > MIB // 4 for decision in batch for step in decision.steps.values()):
+            await stored.wait()
+        return await write(batch)
+
+    monkeypatch.setattr(store, "write", write_small)
+    assert (await service.verb(created["id"], "start")).status_code == 200
+    await eventually(lambda: governor.waiting > 0)
+    assert governor.held <= TOGETHER
+    small = await service.create(passthrough_step("a", text="x"), passthrough_step("b", "a"), origin_tenant_id="small")
+    assert (await service.until_ended(small["id"]))["status"] == "COMPLETED"
+    stored.set()
+    workflow = await service.until_ended(created["id"])
+    assert workflow["status"] == "COMPLETED"
+    await eventually(lambda: governor.held == 0)
+    assert governor.most_held <= TOGETHER
 
 
 async def test_inputs_that_never_fit_fail_the_step_for_good(service: Service, provider: FileProvider) -> None:

@@ -21,6 +21,7 @@ from stepwell.domain.lifecycle.stored_run import StoredRun
 from stepwell.domain.model import NEVER, ShownWait, StepState, StoredSignal, WorkflowState
 from stepwell.engine.execution import checkpointer as module
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
+from stepwell.memory import MemoryGovernor
 from stepwell.ports.storage import WorkflowStore
 from support.database.failing_store import AFTER, BEFORE, FailingStore
 from support.providers.scripted import eventually
@@ -57,7 +58,10 @@ class Bench:
         self.committed: list[tuple[UUID, list[int]]] = []
         self.lost: list[tuple[UUID, bool]] = []
         self.when_committed: Callable[[Decision], None] = lambda _: None
-        self.checkpointer = Checkpointer(self.workflow_store, self._committed, lambda *lost: self.lost.append(lost))
+        self.memory = MemoryGovernor(1024 * 1024 * 1024)
+        self.checkpointer = Checkpointer(
+            self.workflow_store, self._committed, lambda *lost: self.lost.append(lost), self.memory
+        )
         self.runs: dict[UUID, Run] = {}
 
     def decide(self, workflow_id: UUID) -> Decision:
@@ -311,6 +315,49 @@ async def test_what_a_batch_lets_go_is_worked_off_in_turns(monkeypatch: pytest.M
         await bench.flushed(C)
         assert seen == [[], [A], [A, B]]
         assert bench.workflow_store.batches == [[A, B, C]]
+
+
+@pytest.mark.parametrize("end", ["commit", "loss"])
+async def test_results_count_in_memory_until_they_are_committed_or_dropped(end: str) -> None:
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+        for size in (60_000, 10_000, 100_000):  # the first one alone is small, the others join it
+            decision = bench.decide(A)
+            decision.steps[0] = StepState(0, result=b"x" * size)
+            bench.checkpointer.submit(decision, "big")
+            await writing(bench)
+        assert bench.memory.held == 110_000
+        if end == "loss":
+            bench.ledger.events[A] = [1, 2, 3]
+        waiting = bench.flushed(A)
+        bench.workflow_store.gate.set()
+        await asyncio.wait({waiting})
+        assert (bench.memory.held, waiting.exception() is None) == (0, end == "commit")
+
+
+async def test_a_tenant_with_many_unwritten_bytes_is_backed_up_and_no_other_is() -> None:
+    async with running() as bench:
+        bench.workflow_store.gate.clear()
+
+        def submit(workflow_id: UUID, tenant: str, mebibytes: int) -> None:
+            decision = bench.decide(workflow_id)
+            decision.steps[0] = StepState(0, result=bytes(mebibytes * 1024 * 1024))
+            bench.checkpointer.submit(decision, tenant)
+
+        def backed_up() -> list[str]:
+            return [tenant for tenant in ("a", "b", "c") if bench.checkpointer.is_backed_up(tenant)]
+
+        submit(A, "a", 32)
+        assert backed_up() == []
+        submit(A, "a", 1)
+        assert backed_up() == ["a"]
+        submit(B, "b", 10)
+        assert backed_up() == ["a"]
+        submit(A, "a", 100)
+        assert backed_up() == ["a", "b"]
+        bench.workflow_store.gate.set()
+        await asyncio.gather(bench.flushed(A), bench.flushed(B))
+        assert backed_up() == []
 
 
 @pytest.mark.parametrize("what", ["result", "wait", "signal"])

@@ -94,6 +94,8 @@ class AdmissionController:
 
     `retry_in_s`: if the last `grant` returned None, the seconds until a rate limit allows a start; None if only a
     release or a new step can change anything.
+    `is_backed_up`: returns whether a tenant has so many results that aren't stored yet that none of its steps without a
+    provider should start.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class AdmissionController:
         self._lent: Counter[str | None] = Counter()  # by tenant
         self._continued: deque[Slot] = deque()  # of attempts that an earlier process began
         self.closed = False
+        self.is_backed_up: Callable[[str | None], bool] = lambda _: False
 
     @property
     def used(self) -> int:
@@ -363,7 +366,9 @@ class AdmissionController:
         return self.rates.seconds_until_allowed(pool) if isinstance(pool, ModelPool) else 0.0
 
     def _may_start(self, pool: Pool, tenant: str | None) -> bool:
-        return self._has_room(tenant) and (pool is not None or self._lent.get(tenant, 0) < MOST_LENT)
+        if pool is None and (self._lent.get(tenant, 0) >= MOST_LENT or self.is_backed_up(tenant)):
+            return False
+        return self._has_room(tenant)
 
     def _has_room(self, tenant: str | None) -> bool:
         limit = self.limits.per_tenant

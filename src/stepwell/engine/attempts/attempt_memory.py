@@ -62,6 +62,14 @@ class AttemptMemory:
         with self._control.waiting_for_memory(resting=True):
             return await self._reservation.grow_up_to(size)
 
+    async def take_result(self, size: int, while_waiting: WhileWaiting) -> None:
+        """Take memory for an encoded result of *size* bytes. It may be paid for, so this never fails.
+
+        *while_waiting* is called if there is no room now.
+        """
+        with self._control.waiting_for_memory(resting=False):
+            await self._reservation.grow_up_to(size, while_waiting)
+
     def give_back(self, size: int) -> None:
         self._reservation.shrink(size)
 

@@ -30,7 +30,7 @@ class PreparedAttempt(Struct):
     """An attempt that must wait for something: for its mappings, for deferred transforms or for its provider.
 
     `values` has the value of each mapping. It is None if the results must have room in memory before they are decoded,
-    or, with `heavy`, if a worker process must evaluate the mappings.
+    if the attempt's own result needs room, or, with `heavy`, if a worker process must evaluate the mappings.
     """
 
     values: Sequence[Any] | None

@@ -10,7 +10,7 @@ What must hold:
 
 import asyncio
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 from uuid import UUID
@@ -48,7 +48,7 @@ from stepwell.engine.attempts.remote_attempt import RemoteAttempt
 from stepwell.engine.attempts.remote_jobs import RemoteJobs
 from stepwell.engine.attempts.run_verdicts import RunVerdicts
 from stepwell.engine.attempts.stored_results import StoredResults, read_results
-from stepwell.memory import MemoryGovernor
+from stepwell.memory import FREE_BYTES, MemoryGovernor
 from stepwell.ports.answer_room import answer_room
 from stepwell.ports.providers import Attempt, Finished, Providers
 
@@ -136,7 +136,9 @@ class AttemptRunner:
             if deferred:
                 return PreparedAttempt(values)
             inputs = final_inputs(context, task.position, definition, inputs, decoded)
-            return Succeeded(task.position, task.id, encoded_inputs(inputs))
+            encoded = encoded_inputs(inputs)
+            # A large result needs room until it is stored, for which the attempt waits.
+            return PreparedAttempt(None) if len(encoded) > FREE_BYTES else Succeeded(task.position, task.id, encoded)
         except Exception as error:  # noqa: BLE001 - the outcome reports it
             return outcome_of_error(error, task, plan)
 
@@ -216,7 +218,7 @@ class AttemptRunner:
                     finished = await self._call(attempt, work)
                 cost = finished.cost
                 result = finished.result | (_CREDENTIALS if attempt.io.has_credentials else {})
-                encoded = (encoded_inputs if task.provider is None else encoded_result)(result)
+                encoded = await _encoded(result, encoded_inputs if task.provider is None else encoded_result, memory)
             repeat = context.definition(task.position).repeat
             if encoded is not None and repeat is not UNSET:  # it was paid for: no time-out any more
                 verdict = await self._verdicts.of(context, repeat, encoded, memory)
@@ -330,6 +332,18 @@ class AttemptRunner:
             execution_id=context.execution_id,
             timeout_s=context.resolved_step(task.position).timeout_s,
         )
+
+
+async def _encoded(result: dict[str, Any], encode: Callable[[dict[str, Any]], bytes], memory: AttemptMemory) -> bytes:
+    """Return the result as *encode* encodes it, once there is room for it. None is in memory during the wait."""
+    encoded = [encode(result)]
+
+    async def drop() -> None:
+        encoded.clear()
+
+    if (size := len(encoded[0])) > FREE_BYTES:
+        await memory.take_result(size, drop)
+    return encoded[0] if encoded else encode(result)
 
 
 def _needs_inputs(task: Task) -> bool:

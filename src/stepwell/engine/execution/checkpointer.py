@@ -14,6 +14,8 @@ What must hold, besides what `Batcher` promises:
   the same time. Still, the effects of one run are released in the order of its decisions.
 - No batch is cancelled while it is written: only `close` ends the loop, after the last batch.
 - If a decision can't be written, for whatever reason, only its own run is dropped.
+- Results that wait to be written count in the memory governor, for their tenant, until they are committed or dropped.
+  No decision waits for memory, because what waits for memory may wait for this one to be written.
 """
 
 import asyncio
@@ -29,6 +31,7 @@ from msgspec import Struct
 from stepwell.batching import Batcher, ItemFailure, Weight
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
+from stepwell.memory import FREE_BYTES, MemoryGovernor, MemoryReservation
 from stepwell.ports.storage import CONCURRENT_WRITES, WorkflowStore
 from stepwell.telemetry import Distribution
 
@@ -39,6 +42,7 @@ _SHARED_EVENTS, _SHARED_BYTES = 100, 1024 * 1024  # while several tenants have d
 _CHANGE_EVENTS = 250  # at most, in one workflow's part of a batch
 _TURN_S = 0.01  # seconds of releasing effects, before other tasks get their turn
 _WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_UNWRITTEN_BYTES = 64 * 1024 * 1024  # of all tenants, from which one with unwritten bytes must wait
 _SLOW_S = 5.0  # how long a slow write counts
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
 
@@ -49,12 +53,13 @@ class NotWritten(StepwellError):
 
 class _Change(Struct):
     """One workflow's part of a batch. `size` is the size in bytes of what can be big: results, items, what people
-    see who decide, and signals.
+    see who decide, and signals. `memory` is None while they are few.
     """
 
     decision: Decision
     size: int
     tenant: str | None
+    memory: MemoryReservation | None = None
     waiters: list[asyncio.Future[None]] = []
 
 
@@ -75,10 +80,16 @@ class Checkpointer:
     """
 
     def __init__(
-        self, workflow_store: WorkflowStore, committed: Callable[[Decision], None], lost: Callable[[UUID, bool], None]
+        self,
+        workflow_store: WorkflowStore,
+        committed: Callable[[Decision], None],
+        lost: Callable[[UUID, bool], None],
+        memory: MemoryGovernor,
     ) -> None:
         self.seconds = Distribution(_WRITE_S)
-        self._writers = [_Writer(workflow_store, committed, lost, self.seconds) for _ in range(CONCURRENT_WRITES)]
+        self._writers = [
+            _Writer(workflow_store, committed, lost, memory, self.seconds) for _ in range(CONCURRENT_WRITES)
+        ]
 
     @property
     def outage(self) -> bool:
@@ -99,6 +110,17 @@ class Checkpointer:
     def rows(self) -> int:
         """The number of committed rows of all tables."""
         return sum(writer.rows for writer in self._writers)
+
+    def is_backed_up(self, tenant: str | None) -> bool:
+        """Return whether so many bytes of *tenant* wait to be written that it should make no more for now.
+
+        A tenant may have as many as are then left of `_UNWRITTEN_BYTES`: alone 32 MiB.
+        """
+        size = sum(writer.unwritten_bytes for writer in self._writers)
+        if size <= _UNWRITTEN_BYTES // 2:
+            return False
+        own = sum(writer.unwritten_of.get(tenant, 0) for writer in self._writers)
+        return own > max(_UNWRITTEN_BYTES - size, 0)
 
     @property
     def held(self) -> set[UUID]:
@@ -153,8 +175,8 @@ class Checkpointer:
 class _Writer:
     """One of the writers: a queue of decisions, and a loop that writes them. It writes one batch at a time.
 
-    `unreleased` counts the changes whose effects are not released yet, `tenants` counts them by tenant. `ended`: `run`
-    has ended.
+    `unreleased` counts the changes whose effects are not released yet, and `tenants` counts them by tenant.
+    `unwritten_bytes` is their size, and `unwritten_of` has it by tenant. `ended`: `run` has ended.
     """
 
     def __init__(
@@ -162,11 +184,14 @@ class _Writer:
         workflow_store: WorkflowStore,
         committed: Callable[[Decision], None],
         lost: Callable[[UUID, bool], None],
+        memory: MemoryGovernor,
         seconds: Distribution,
     ) -> None:
         self._workflow_store, self._committed, self._lost, self._seconds = workflow_store, committed, lost, seconds
+        self._memory = memory
         self.tenants: dict[str | None, int] = {}
-        self.unreleased = 0
+        self.unreleased = self.unwritten_bytes = 0
+        self.unwritten_of: dict[str | None, int] = {}
         self._batcher: Batcher[UUID, _Change, _WriteResult] = Batcher(
             self._write,
             max_weight=(_BATCH_EVENTS, _BATCH_BYTES),
@@ -195,14 +220,26 @@ class _Writer:
         if queued is not None and (not has_rows or _has_room(queued, decision, size)):
             queued.decision.merge(decision)
             queued.size += size
+            change = queued
         elif has_rows:
-            self._batcher.add(workflow_id, _Change(decision, size, tenant), tenant)
+            change = _Change(decision, size, tenant)
+            self._batcher.add(workflow_id, change, tenant)
             self.tenants[tenant] = self.tenants.get(tenant, 0) + 1
             self.unreleased += 1
             self._wake.set()
         else:
             return False
+        if size:
+            self._count_bytes(change, size)
         return True
+
+    def _count_bytes(self, change: _Change, added: int) -> None:
+        self.unwritten_bytes += added
+        self.unwritten_of[change.tenant] = self.unwritten_of.get(change.tenant, 0) + added
+        if change.size > FREE_BYTES:
+            if change.memory is None:
+                change.memory = self._memory.reservation(change.tenant)
+            change.memory.charge(change.size - change.memory.held)
 
     def flushed(self, workflow_id: UUID) -> asyncio.Future[None]:
         future = asyncio.get_running_loop().create_future()
@@ -335,6 +372,13 @@ class _Writer:
 
     def _forget(self, change: _Change) -> None:
         self.unreleased -= 1
+        if change.size:
+            self.unwritten_bytes -= change.size
+            self.unwritten_of[change.tenant] -= change.size
+            if not self.unwritten_of[change.tenant]:
+                del self.unwritten_of[change.tenant]
+        if change.memory is not None:
+            change.memory.shrink(change.memory.held)
         left = self.tenants[change.tenant] - 1
         if left:
             self.tenants[change.tenant] = left

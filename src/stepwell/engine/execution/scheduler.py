@@ -61,6 +61,7 @@ from stepwell.engine.execution.step_dispatcher import AttemptStart, StepDispatch
 from stepwell.engine.execution.supervised_tasks import SupervisedTasks
 from stepwell.engine.execution.timers import Timers
 from stepwell.engine.monitoring.loop_lag import LoopLag
+from stepwell.memory import MemoryGovernor
 from stepwell.ports.clock import Clock, NewId
 from stepwell.ports.storage import WorkflowStore
 
@@ -115,6 +116,7 @@ class Scheduler:
         bus: EventBus,
         outcomes: Outcomes,
         evaluator: FlowEvaluator,
+        memory: MemoryGovernor,
         results_max_bytes: int = RESULTS_MAX_BYTES,
     ) -> None:
         self._runner, self._admission, self._clock, self._bus = runner, admission, clock, bus
@@ -124,7 +126,8 @@ class Scheduler:
         self.tasks = SupervisedTasks()
         self._leaving: set[ActiveWorkflow] = set()  # not in memory any more, but with attempts that still end
         self._listeners: list[WorkflowListener] = []
-        self.checkpointer = Checkpointer(workflow_store, self._on_committed, self._on_not_written)
+        self.checkpointer = Checkpointer(workflow_store, self._on_committed, self._on_not_written, memory)
+        admission.is_backed_up = self.checkpointer.is_backed_up  # each commit calls `start_steps` again
         self.dispatcher = StepDispatcher(
             self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
         )
