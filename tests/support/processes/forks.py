@@ -20,6 +20,7 @@ import socket
 import subprocess
 import sys
 import traceback
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,6 +49,9 @@ class Fork:
     returncode: int | None = None
     _lock: Lock = field(default_factory=Lock, repr=False)
 
+    def __post_init__(self) -> None:
+        weakref.finalize(self, os.close, self._status)  # not earlier, because another thread may wait for it
+
     def poll(self) -> int | None:
         return self._read_code(0)
 
@@ -69,10 +73,9 @@ class Fork:
 
     def _read_code(self, within_s: float | None) -> int | None:
         if self.returncode is None and select([self._status], [], [], within_s)[0]:
-            with self._lock:  # another thread may wait, too
+            with self._lock:
                 if self.returncode is None:
                     self.returncode = _read_number(self._status)
-                    os.close(self._status)
         return self.returncode
 
 
