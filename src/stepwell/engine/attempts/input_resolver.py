@@ -105,11 +105,13 @@ class InputResolver:
         mappings = context.definition(position).input_mappings
         decoded = [] if expressions is None else [decode] * len(expressions.texts)
         decoded += [decode or (each.transform is not None and is_deferred(each.transform)) for each in mappings]
+        room = await attempt.memory.take_results(MAX_RESULT_BYTES)  # the values arrive all at once
         with attempt.control.evaluating_mappings():
             results = context.results(position)
             values = await self._expressions.evaluate(context, mappings, decoded, results, expressions)
         sizes = [decoded_size(value) if read else len(value) for value, read in zip(values, decoded, strict=True)]
-        await attempt.memory.take(sum(sizes))
+        attempt.memory.give_back(max(room - sum(sizes), 0))
+        await attempt.memory.take(max(sum(sizes) - room, 0))
         return [await _value_of(value, read) for value, read in zip(values, decoded, strict=True)]
 
 
