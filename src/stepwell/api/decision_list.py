@@ -54,6 +54,7 @@ DECISIONS = Operation(
     query=DecisionsQuery,
     answers=DecisionListResponse,
     headers=("Link",),
+    problems=(404,),
 )
 
 
