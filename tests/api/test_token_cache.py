@@ -77,9 +77,7 @@ def test_a_cached_token_is_refused_once_it_has_expired(monkeypatch: pytest.Monke
     assert checks == [token] * 3
 
 
-@pytest.mark.parametrize(
-    "token", [new_token(expires_s=1), new_token(secret=SECRET + "x"), new_token() + "x", "a.b.c", "", "\xff"]
-)
+@pytest.mark.parametrize("token", [new_token(expires_s=1), new_token(secret=SECRET + "x"), new_token() + "x", "a.b.c"])
 def test_a_refused_token_is_checked_again(checks: list[str], token: str) -> None:
     verifier = new_verifier()
     for _ in range(2):

@@ -4,6 +4,7 @@ A request with a token is authenticated by the token alone. A ticket or a signat
 a browser sends along with every request.
 """
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,7 @@ from stepwell.ports.clock import Clock
 EVERY = "tenants:all"
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_CACHED = 1000  # tokens
+_JWS = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)  # RFC 7515, 7.1: base64url without padding
 _API = "/api/v1/"  # /mcp is no part of it: assistants have tokens
 _NO_TOKEN = "A bearer token is required, in the header Authorization: Bearer <token>."  # noqa: S105
 _WRONG_FORM = "The header Authorization must have the form Bearer <token>."
@@ -126,14 +128,17 @@ class TokenVerifier:
     def _payload(self, token: str) -> bytes:
         """Return the signed bytes. Raises `InvalidToken`.
 
-        pyjwt accepts duplicate members in a header, which RFC 7515 forbids. So the header is decoded here once more.
+        pyjwt accepts padding, other characters in the signature, and duplicate members in a header, which RFC 7515
+        forbids. So the form is checked here, and the header is decoded once more.
         """
+        if not _JWS.fullmatch(token):
+            raise InvalidToken(_MALFORMED)
         try:
             key = self.keys.key_for(token)
             if key is None:
                 raise InvalidToken(_MALFORMED)
             payload = self._jws.decode(token, key.key, [key.algorithm])
-            decode_body(base64url_decode(token.partition(".")[0].rstrip("=")))
+            decode_body(base64url_decode(token.partition(".")[0]))
         except (jwt.PyJWTError, InvalidRequest):
             raise InvalidToken(_MALFORMED) from None
         return bytes(payload)

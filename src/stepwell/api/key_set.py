@@ -195,7 +195,7 @@ def _usable_key(entry: Any) -> tuple[str | None, VerificationKey] | None:
 def _header(token: str) -> dict[str, Any]:
     """Return the header of *token*; an empty one if it is malformed."""
     try:
-        header = decode_body(base64url_decode(token.partition(".")[0].rstrip("=")))
+        header = decode_body(base64url_decode(token.partition(".")[0]))
     except (InvalidRequest, ValueError):
         return {}
     return header if isinstance(header, dict) else {}
