@@ -1,14 +1,18 @@
 """The HTTP server by itself: what becomes of clients that are slow with their requests."""
 
 import asyncio
+import gc
 import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import httpx
 import pytest
 from litestar import Litestar, Request, get
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, RequestBound
 from stepwell.cli import http_protocol
@@ -18,6 +22,7 @@ from stepwell.settings import Settings
 from support.providers.scripted import eventually
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+NGINX_GIVES_UP_S = 60  # https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive_timeout
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -38,6 +43,7 @@ class Served:
         head_s: float = 3600,
         limits: ConnectionLimits | None = None,
         stalled_s: float = 3600,
+        idle_s: int = 3600,
         trusted: str = "",
         origins: str = "",
     ) -> AsyncIterator["Served"]:
@@ -60,7 +66,7 @@ class Served:
         with bound_socket(settings) as listener, bound_socket(settings) as admin:
             self.port, self.admin_port = listener.getsockname()[1], admin.getsockname()[1]
             api = Litestar([answer, wait_until_lost])
-            server = HttpServer(api, settings, limits, admin=admin, head_s=head_s, stalled_s=stalled_s)
+            server = HttpServer(api, settings, limits, admin=admin, head_s=head_s, stalled_s=stalled_s, idle_s=idle_s)
             async with asyncio.timeout(60), asyncio.TaskGroup() as group:
                 group.create_task(server.serve(sockets=[listener]))
                 await server.opened.wait()
@@ -95,6 +101,36 @@ async def test_a_slow_request_is_not_limited_and_the_next_head_has_its_deadline(
         assert await reader.read() == b""
         writer.close()
         silent_writer.close()
+
+
+async def test_a_connection_without_a_further_request_is_closed_but_later_than_clients_give_it_up() -> None:
+    served = Served()
+    served.release.set()
+    async with served.running(idle_s=0):
+        reader, writer = await served.connect(GET)
+        assert (await reader.read()).endswith(b"done")
+        writer.close()
+    clients_give_up_s = httpx.Limits().keepalive_expiry
+    assert clients_give_up_s is not None
+    assert clients_give_up_s < NGINX_GIVES_UP_S < http_protocol.IDLE_S
+
+
+async def test_a_connection_that_is_reset_between_two_requests_is_forgotten_at_once() -> None:
+    served = Served()
+    served.release.set()
+
+    def is_in_memory() -> bool:
+        gc.collect()
+        protocols = [each for each in gc.get_objects() if isinstance(each, HttpToolsProtocol)]
+        return any(each.server is not None and each.server[1] == served.port for each in protocols)
+
+    async with served.running():
+        reader, writer = await served.connect(GET)
+        await reader.readuntil(b"done")
+        assert is_in_memory()
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await eventually(lambda: not is_in_memory())
 
 
 async def test_connections_without_a_request_do_not_delay_the_stop() -> None:

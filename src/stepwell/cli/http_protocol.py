@@ -3,6 +3,7 @@
 What must hold:
 - The head of a request comes within `HEAD_S`, and has at most about `_MOST_HEAD` bytes. Of a response, the client reads
   `_LEAST_READ` bytes each `STALLED_S`. Otherwise the connection is closed.
+- A connection between two requests is closed after `IDLE_S`, and earlier if connections run short.
 - The body of a request that has been answered is read and dropped for `HEAD_S`, so that the client sees the answer.
 - A client may send requests without waiting for answers. At most `_MOST_PIPELINED` of them wait. The answer to the last
   of these closes the connection. Further requests are dropped, as RFC 9112 (9.6) allows.
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 HEAD_S = 15.0  # the time that a client may take for the head of a request
+# Longer than clients and proxies keep idle connections (httpx 5 s, nginx and most load balancers 60 s). Otherwise the
+# service would close a connection just when a request is sent on it, which loses the request.
+IDLE_S = 75
 STALLED_S = 20.0
 _LEAST_READ = 20_000
 _MOST_HEAD = 128 * 1024
@@ -89,6 +93,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch_head()
         self._unwatch_reader()
+        self._unset_keepalive_if_required()  # uvicorn leaves it, and so the connection in memory, after a reset
         self.limits.remove(self.slot)
         if self._running is not None:  # uvicorn reports the loss to the last request in the pipeline only
             self._running.disconnected = True

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.routes import build_cross_origin
 from stepwell.cli.errors import Refused
-from stepwell.cli.http_protocol import HEAD_S, STALLED_S, limited_protocol
+from stepwell.cli.http_protocol import HEAD_S, IDLE_S, STALLED_S, limited_protocol
 from stepwell.settings import Settings
 
 # The time that responses get after the engine has ended. They have had the grace time before.
@@ -45,9 +45,10 @@ class HttpServer(uvicorn.Server):
         admin: socket.socket | None = None,
         head_s: float = HEAD_S,
         stalled_s: float = STALLED_S,
+        idle_s: int = IDLE_S,
     ) -> None:
         """*admin* is a further socket, which answers health and metrics only. *head_s* is the time that a client may
-        take for the head of a request, *stalled_s* for reading some of a response.
+        take for the head of a request, *stalled_s* for reading some of a response, *idle_s* between two requests.
         """
         limits = limits or ConnectionLimits()
         limits.open(_open_files() // 2 - _CLOSING)
@@ -68,6 +69,7 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                timeout_keep_alive=idle_s,
                 timeout_graceful_shutdown=_LAST_ANSWERS_S,
             )
         )
