@@ -1,6 +1,7 @@
 """The cookie of a session: which requests it authenticates, and until when."""
 
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -8,10 +9,10 @@ import pytest
 
 from stepwell.api.operations import Permission
 from stepwell.domain.access.sessions import SESSION
-from stepwell.testing import ManualClock
+from stepwell.testing import ManualClock, MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, configured_step, passthrough_step
 from support.service.conformance import conforming_client
-from support.service.live_service import EVERYTHING, Service, token
+from support.service.live_service import EVERYTHING, Service, running_service, token
 from support.service.session_cookies import COOKIE, SAME_ORIGIN, cookie_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -99,6 +100,26 @@ async def test_a_refusal_says_why(api: Service) -> None:
         assert words in answer.json()["detail"]
         assert f"{COOKIE}=" not in answer.text
         assert ("www-authenticate" in answer.headers) == (status_code == 401)
+
+
+async def test_a_service_with_a_public_url_accepts_the_cookie_there_and_at_loopback_addresses_alone(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    public = running_service(MemoryDatabase(clock), tmp_path, public_url="https://Stepwell.example.com:8443/x")
+    async with public as service:
+        cookie = (await cookie_of(service)).replace(COOKIE, "stepwell-session-8443")
+        for host in ("stepwell.example.com", "STEPWELL.example.com:8443", "localhost:1", "127.0.0.2", "[::1]:9000"):
+            assert await status(service, cookie, SAME_ORIGIN | {"Host": host}) == 200, host
+        for host in ("", "t.local", "example.com", "stepwell.example.com.evil.test", "localhost.evil.test", "10.0.0.1"):
+            headers = SAME_ORIGIN | {"Host": host, "Cookie": cookie}
+            async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local", headers=headers) as at:
+                refused, page = await at.get(WORKFLOWS), await at.get("/ui/sign-in")
+                assert (refused.status_code, page.status_code) == (403, 403), host
+                assert "at the host of https://stepwell.example.com:8443," in refused.json()["detail"]
+                assert "at the host of https://stepwell.example.com:8443," in page.text
+                assert (await at.get("/ui")).headers["location"] == "/ui/sign-in"
+                assert (await at.post("/ui/sign-in", data={"token": token()})).status_code == 403
+                assert (await at.get(WORKFLOWS, headers={"Authorization": f"Bearer {token()}"})).status_code == 200
 
 
 async def test_the_cookie_is_found_among_others(api: Service) -> None:

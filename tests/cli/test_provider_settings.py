@@ -26,7 +26,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["FAL_URL", "FAL_API_URL", "REPLICATE_URL", "CUSTOM_URL"])
+@pytest.mark.parametrize("name", ["FAL_URL", "FAL_API_URL", "REPLICATE_URL", "CUSTOM_URL", "PUBLIC_URL"])
 @pytest.mark.parametrize(
     "value",
     [
@@ -44,7 +44,7 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
         "http://canary example/",
     ],
 )
-def test_a_malformed_url_of_a_provider_is_refused(tmp_path: Path, name: str, value: str) -> None:
+def test_a_malformed_base_url_is_refused(tmp_path: Path, name: str, value: str) -> None:
     assert refusal_lines(tmp_path, **{f"STEPWELL_{name}": value}) == [f"STEPWELL_{name}: {A_URL}"]
 
 

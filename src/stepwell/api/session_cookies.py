@@ -3,6 +3,8 @@
 What must hold:
 - The cookie authenticates a request to `/api/v1` only if a page of this service makes it: with `Sec-Fetch-Site:
   same-origin`, or without that header with a matching `Origin`. So no other page can use it.
+- If the service has a public URL, the cookie authenticates a request only at the host of that URL, and at loopback
+  addresses. So no page can use it by DNS rebinding: under a host of its own that leads to this service.
 - The name contains the port, because browsers share cookies between the ports of a host. By https it begins with
   `__Host-`: browsers accept such a cookie only from this host itself, so no other host of the domain can set one.
 - A request with two cookies of that name is refused, because another service or another host has set one.
@@ -21,6 +23,7 @@ from litestar.types import Message, Scope, Send
 from stepwell.api.headers import values_of
 from stepwell.domain.access.request_origin import RequestOrigin, request_origin
 from stepwell.domain.access.sessions import Session, Sessions
+from stepwell.domain.client_address import is_loopback_host
 from stepwell.domain.errors import Forbidden, Unauthenticated, Unavailable
 from stepwell.domain.urls import split_url
 from stepwell.ports.clock import Clock
@@ -42,6 +45,11 @@ _NO_ORIGIN = (
     "The browser sends neither Sec-Fetch-Site nor Origin, so the session cookie isn't accepted. Browsers send them to "
     "https and to localhost: open the page there, or use a newer browser."
 )
+_OTHER_HOST = (
+    "The session cookie is accepted only at the host of {}, the value of STEPWELL_PUBLIC_URL, and at loopback "
+    "addresses. Open the page there. If a proxy sends another Host, let it pass on the browser's; or correct the "
+    "setting."
+)
 
 
 class SessionsNotRead(Exception):
@@ -49,10 +57,14 @@ class SessionsNotRead(Exception):
 
 
 class SessionCookies:
-    """Sets and reads the cookies of sessions. *base_url* is that of the service, as users see it."""
+    """Sets and reads the cookies of sessions. *base_url* is that of the service, as users see it.
 
-    def __init__(self, secret: bytes, base_url: str, sign_ins: SignIns, clock: Clock) -> None:
+    *public*: the operator has set it, so users open no other host.
+    """
+
+    def __init__(self, secret: bytes, base_url: str, sign_ins: SignIns, clock: Clock, *, public: bool) -> None:
         parts = split_url(base_url)
+        self._public_host = parts.host if public else None
         host = f"[{parts.host}]" if ":" in (parts.host or "") else parts.host
         port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
         shown_port = "" if port == _PORTS.get(parts.scheme) else f":{port}"
@@ -67,12 +79,14 @@ class SessionCookies:
     def authenticate(self, scope: Scope) -> Session | None:
         """Return the session of a request to the API; None if it has no cookie.
 
-        Raises `Forbidden` if no page of this service makes the request, `Unauthenticated` if the session has ended, and
-        `SessionsNotRead`.
+        Raises `Forbidden` if no page of this service makes the request, or another host is asked; `Unauthenticated` if
+        the session has ended, and `SessionsNotRead`.
         """
         values = self._values(scope)
         if not values:
             return None
+        if not self._is_own_host(scope):
+            raise Forbidden(self._other_host())
         origin = self.origin(scope)
         if origin is not RequestOrigin.SAME:
             raise Forbidden(_NO_ORIGIN if origin is RequestOrigin.UNKNOWN else _OTHER_PAGE)
@@ -84,10 +98,12 @@ class SessionCookies:
         return session
 
     def conflict(self, scope: Scope) -> str | None:
-        """Return why nobody can sign in by this request, and what to do: it has several cookies of the session's name.
+        """Return why nobody can sign in by this request, and what to do.
 
-        None if it doesn't.
+        It is at another host, or has several cookies of the session's name. None otherwise.
         """
+        if not self._is_own_host(scope):
+            return self._other_host()
         return self._several(scope) if len(self._values(scope)) > 1 else None
 
     async def session(self, scope: Scope) -> Session | None:
@@ -96,7 +112,7 @@ class SessionCookies:
         Raises `Unavailable`.
         """
         values = self._values(scope)
-        if len(values) != 1:
+        if len(values) != 1 or not self._is_own_host(scope):
             return None
         while True:
             try:
@@ -169,6 +185,16 @@ class SessionCookies:
     def _name_for(self, scope: Scope) -> str:
         """Return the name of the cookie. Browsers accept the prefix only by https."""
         return f"__Host-{self._name}" if scope["scheme"] == "https" else self._name
+
+    def _is_own_host(self, scope: Scope) -> bool:
+        """Return whether the session's cookie is accepted at the host that the request names."""
+        if self._public_host is None:
+            return True
+        host = split_url(f"//{values_of(scope, 'host') or ''}").host
+        return host is not None and (host == self._public_host or is_loopback_host(host))
+
+    def _other_host(self) -> str:
+        return _OTHER_HOST.format(self._origin)
 
     def _several(self, scope: Scope) -> str:
         return _SEVERAL.format(self._name_for(scope))

@@ -122,7 +122,9 @@ def _build_sign_in(process: ProcessInfo, stores: Stores, keys: TokenKeys) -> Sig
     rules = ClaimRules(
         settings.jwt_issuer, settings.jwt_audience, settings.jwt_max_lifetime_s, settings.jwt_default_scope
     )
-    cookies = SessionCookies(process.url_secret, settings.base_url, sign_ins, process.clock)
+    cookies = SessionCookies(
+        process.url_secret, settings.base_url, sign_ins, process.clock, public=settings.public_url is not None
+    )
     return SignInService(TokenVerifier(keys, rules), cookies, process.url_secret, sign_ins, process.clock)
 
 

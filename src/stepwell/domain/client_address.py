@@ -17,6 +17,12 @@ def client_name(address: str) -> str:
     return address if parsed is None else str(parsed)
 
 
+def is_loopback_host(host: str) -> bool:
+    """Return whether *host* is a loopback address, or `localhost`."""
+    address = parse_address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
 def parse_address(text: str) -> Address | None:
     """Return the address in *text*, of IPv4 where it is mapped into IPv6; None if it is no address."""
     try:

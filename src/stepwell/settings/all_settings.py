@@ -100,7 +100,8 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
     public_url: Annotated[
         str | None,
         about(
-            "The base of signed URLs, of `link` in webhooks, and of callback URLs",
+            "The base of signed URLs, of `link` in webhooks, and of callback URLs. The web page works at its host and "
+            "at loopback addresses only",
             default="`http://host:port`, without callbacks",
         ),
     ] = None

@@ -20,7 +20,7 @@ from stepwell.settings.secret_files import FILE, SECRET_VARIABLES, in_family, re
 
 _UNKNOWN_PROVIDER = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
 _URL_OWNERS = ("fal", "fal_api", "replicate", "openai", "gemini", "vertex", "comfyui", "custom")
-_URLS = (*(f"{name}_url" for name in _URL_OWNERS), "s3_endpoint")
+_URLS = (*(f"{name}_url" for name in _URL_OWNERS), "public_url", "s3_endpoint")
 _REDIS = ("redis://", "rediss://")
 _S3_SHAPES = {
     "s3_bucket": (

@@ -19,13 +19,13 @@ from stepwell.cli.output import settings_of
 from stepwell.cli.workflow_commands.profiles import DEFAULT_PROFILE, check_profile_name, find_profile, profile_names
 from stepwell.client.service_url import ServiceUrl, is_same_service
 from stepwell.domain.access.token_claims import unverified_claims
+from stepwell.domain.client_address import is_loopback_host
 from stepwell.domain.setting_names import TOKEN, URL
 from stepwell.domain.urls import split_url
 from stepwell.persistence.embedded.server import EmbeddedPostgres
 from stepwell.settings import Settings
 from stepwell.settings.secret_files import read_secret_variable
 
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MARGIN_S = 60
 
 
@@ -109,7 +109,7 @@ def check_token(token: str, source: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Return whether the service is on this machine. What is sent there doesn't leave it."""
-    return split_url(url).host in _LOOPBACK
+    return is_loopback_host(split_url(url).host or "")
 
 
 def _candidates(options: ConnectionOptions, environ: Mapping[str, str]) -> Iterator[_Candidate]:
