@@ -102,7 +102,7 @@ async def test_a_cell_of_a_table_names_its_column(client: httpx.AsyncClient) -> 
     assert "td[data-label]::before { content: attr(data-label)" in text
 
 
-@pytest.mark.parametrize("name", ["nothing", "START", "start.md", "%2e%2e", "start%2f..", "%00"])
+@pytest.mark.parametrize("name", ["nothing", "START", "start.md", "%2e%2e", "start%2f.."])
 async def test_an_unknown_page_is_a_404_that_names_the_pages(client: httpx.AsyncClient, name: str) -> None:
     answer = await client.get(f"/manual/{name}")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")

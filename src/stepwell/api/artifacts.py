@@ -83,7 +83,7 @@ class _File(Struct, frozen=True):
 async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: ArtifactsDep) -> ASGIApp:
     query = parse_query(request.scope["query_string"], ArtifactQuery)
     path = str(request.path_params["path"]).lstrip("/")
-    if parse_artifact_path(path) is None:  # no such file is stored, and the database refuses NUL in a query
+    if parse_artifact_path(path) is None:  # no such file is stored
         raise NotFound("artifact")
     output = await services.reads.artifact(request.user.scope, path)
     name = PurePosixPath(path)

@@ -20,7 +20,7 @@ CALLBACK = Operation(
     tag="callbacks",
     permission=None,
     answers=Health,
-    problems=(404, 408, 413),
+    problems=(404, 408, 413, 422),
 )
 
 

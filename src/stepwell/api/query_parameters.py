@@ -1,4 +1,7 @@
-"""The query parameters of all operations, and their strict parser, which reports all faults of a query at once."""
+"""The query parameters of all operations, and their strict parser, which reports all faults of a query at once.
+
+The text of a path is decoded and checked by the same rules.
+"""
 
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -207,6 +210,14 @@ def parse_id(text: str, what: str) -> UUID:
     return UUID(text)
 
 
+def check_path(escaped: bytes) -> None:
+    """Raise `NotFound` if a raw path isn't UTF-8, or contains NUL: nothing can have such a name."""
+    _, word = _text(escaped)
+    if word is not None:
+        raise NotFound(_UNUSABLE_PATHS[word])
+
+
+_UNUSABLE_PATHS = {"unicode": "A path that isn't UTF-8 is", "nul_character": "A path with a NUL character is"}
 _MESSAGES = {
     "int_parsing": "Expected an integer in digits, within 64 bits",
     "bool_parsing": "Expected true, false, 1 or 0",
@@ -248,8 +259,8 @@ def _pairs(raw: bytes) -> tuple[list[tuple[str, str]], list[Fault]]:
     faults: list[Fault] = []
     for part in raw.split(b"&"):
         name_bytes, _, value_bytes = part.partition(b"=")
-        name, name_word = _text(name_bytes)
-        value, value_word = _text(value_bytes)
+        name, name_word = _text(name_bytes.replace(b"+", b" "))
+        value, value_word = _text(value_bytes.replace(b"+", b" "))
         if word := name_word or value_word:
             loc = ("query",) if name_word else ("query", printable_key(name))
             faults.append(Fault(loc, "Expected UTF-8 without NUL characters", word))
@@ -259,8 +270,12 @@ def _pairs(raw: bytes) -> tuple[list[tuple[str, str]], list[Fault]]:
 
 
 def _text(escaped: bytes) -> tuple[str, str | None]:
+    """Return the text of a part of a URL and None, or the type of its fault.
+
+    PostgreSQL stores no NUL, and text that isn't UTF-8 would be another one in each place that decodes it.
+    """
     try:
-        text = unquote_to_bytes(escaped.replace(b"+", b" ")).decode()
+        text = unquote_to_bytes(escaped).decode()
     except UnicodeDecodeError:
         return "", "unicode"
     return text, "nul_character" if "\x00" in text else None

@@ -6,6 +6,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from stepwell.api.auth import SIGNED_URL, AccessControl
 from stepwell.api.connection_limits import ConnectionLimits
+from stepwell.api.query_parameters import check_path
 from stepwell.api.request_resources import ProcessResources, give_resources
 from stepwell.api.session_cookies import SessionsNotRead, send_privately
 from stepwell.api.token_keys import UnknownKey
@@ -17,6 +18,8 @@ BEGAN = "began"
 
 class RequestMiddleware:
     """Gives each request its resources and its caller, and bounds the requests of a tenant and their answers.
+
+    It also refuses the paths that nothing can have.
 
     The caller's `Principal` is the request's user. No guard of Litestar does this, because Litestar copies the route's
     handler for each guard, which takes longer than the whole middleware.
@@ -36,6 +39,7 @@ class RequestMiddleware:
                     caller = self._access.caller(scope)
                 except (UnknownKey, SessionsNotRead):
                     caller = await self._access.read_and_find_caller(scope)
+                check_path(scope.get("raw_path") or b"")
                 if caller is None:
                     await app(scope, receive, send)
                     return
