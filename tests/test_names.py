@@ -19,6 +19,7 @@ SHARED_SUBJECTS = {
     "client": "the client of this API, and the provider's of ComfyUI's",
     "clock": "the clock port, and its implementation",
     "coordination": "the coordination of processes: its port, and its implementations",
+    "daily_costs": "the sums of costs by day: their rules, and the port that deletes them",
     "data_folder": "the data folder: the service's, and PostgreSQL's inside it",
     "database": "the database: its connections, and what the app builds on them",
     "deliveries": "the deliveries of webhooks",

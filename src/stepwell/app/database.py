@@ -24,6 +24,7 @@ from stepwell.persistence.connections.write_probe import try_to_write
 from stepwell.persistence.stores.batched_reads import CONNECTIONS
 from stepwell.persistence.stores.cleanups import CONNECTIONS as CLEANUP_CONNECTIONS
 from stepwell.persistence.stores.cleanups import PostgresCleanups
+from stepwell.persistence.stores.cost_queries import PostgresDailyCosts
 from stepwell.persistence.stores.deliveries import PostgresDeliveries
 from stepwell.persistence.stores.event_feed import PostgresEventFeed
 from stepwell.persistence.stores.idempotency_keys import CONNECTIONS as KEY_CONNECTIONS
@@ -47,6 +48,7 @@ from stepwell.persistence.stores.workflow_store import PostgresWorkflowStore
 from stepwell.ports.cleanups import Cleanups
 from stepwell.ports.clock import Clock
 from stepwell.ports.coordination import LeaseStore, LimitStore, Notifications, Presence
+from stepwell.ports.daily_costs import DailyCosts
 from stepwell.ports.events import EventFeed
 from stepwell.ports.installation import Installation
 from stepwell.ports.peer_commands import Commands
@@ -75,6 +77,7 @@ class Database(Struct):
     cleanups: Cleanups
     uploads: Uploads
     purges: Purges
+    daily_costs: DailyCosts
     commands: Commands
     limits: LimitStore
     sign_ins: SignIns
@@ -158,6 +161,7 @@ class PostgresSource:
             PostgresCleanups(cleaning),
             PostgresUploads(open_pool(UPLOAD_CONNECTIONS)),
             PostgresPurges(cleaning),
+            PostgresDailyCosts(cleaning),
             PostgresCommands(open_pool(COMMAND_CONNECTIONS)),
             PostgresLimitStore(notifying),
             PostgresSignIns(open_pool(SIGN_IN_CONNECTIONS)),

@@ -39,6 +39,7 @@ async def run_engine(stores: Stores, engine: Engine, webhooks: Webhooks, service
         group.create_task(services.cleanups.run(), name="cleanups")
         group.create_task(services.due_waits.run(), name="due waits")
         group.create_task(services.retention.run(), name="retention")
+        group.create_task(services.cost_retention.run(), name="retention of costs")
         group.create_task(services.upload_sweeper.run(), name="upload expiry")
         group.create_task(services.subscriptions.run(), name="streams")
         group.create_task(services.idempotency.run(), name="keys")

@@ -10,7 +10,7 @@ from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.tenancy import EVERY_TENANT
 from stepwell.domain.uploads import UploadLimits
 from stepwell.engine.availability import Availability
-from stepwell.engine.cleanups.retention import Retention
+from stepwell.engine.cleanups.retention import CostRetention, Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.dry_run import DryRunner
 from stepwell.engine.diagnostics.explainer import Explainer
@@ -95,6 +95,7 @@ def build_services(
         cleanups=cleanups,
         due_waits=due_waits,
         retention=Retention(database.purges, cleanups, engine.lease, clock, settings.retention_days),
+        cost_retention=CostRetention(database.daily_costs, clock, settings.costs_retention_days),
         webhooks=webhooks.service,
         idempotency=idempotency,
         commands=sender,

@@ -4,7 +4,8 @@ What must hold:
 - The cost of an attempt counts exactly once, from the transaction that records it on, whatever crashes. It counts on
   the day (UTC) on which the attempt ended, however late its cost becomes known.
 - A cost that changes later changes its sum by the difference.
-- The sums stay when workflows and tasks are deleted.
+- The sums stay when workflows and tasks are deleted. If the operator wants it, those of whole days are deleted, days
+  later. No cost of such a day changes any more, because a job is followed up for an hour at most.
 - Sums are exact decimals. Amounts of two currencies are never added.
 
 A cost changes only together with an event, so that the fence of the decision keeps it from being counted twice.
@@ -31,6 +32,16 @@ class CostQuery(Struct, frozen=True, kw_only=True):
     until: date | None = None
     by: tuple[CostKey, ...] = ()
     limit: int
+
+
+class ExpiredCosts(Struct, frozen=True):
+    """The number of sums that were deleted, and the first day that has sums and isn't due; None without one.
+
+    If sums that are due may be left, `next_day` is None.
+    """
+
+    count: int
+    next_day: date | None
 
 
 class CostSum(NamedTuple):

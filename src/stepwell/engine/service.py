@@ -35,7 +35,7 @@ from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.domain.wait_ends import describe_end
 from stepwell.engine.attempts.expression_evaluator import ExpressionEvaluator
 from stepwell.engine.availability import Availability
-from stepwell.engine.cleanups.retention import Retention
+from stepwell.engine.cleanups.retention import CostRetention, Retention
 from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.diagnostics.service import Diagnostics
 from stepwell.engine.diagnostics.tenant_limits import TenantLimitsReader
@@ -374,6 +374,7 @@ class Services(Struct, frozen=True):
     list_answers: SharedReads[ListAnswer]
     cleanups: CleanupRunner
     retention: Retention
+    cost_retention: CostRetention
     webhooks: WebhookService
     idempotency: IdempotentRequests
     commands: CommandSender

@@ -55,6 +55,10 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=36_500)] | None,
         about("Workflows that ended so many days ago are deleted, with all their rows and files", default="none"),
     ] = None
+    costs_retention_days: Annotated[
+        Annotated[int, Meta(ge=1, le=36_500)] | None,
+        about("The sums of costs of a day (UTC) are deleted so many days after its end", default="none"),
+    ] = None
     artifact_dir: Annotated[
         Path | None,
         about("The folder for the files of tasks; not beside STEPWELL_S3_BUCKET", default="`<data dir>/artifacts`"),

@@ -1,18 +1,34 @@
-"""Sums of costs in memory: what checkpoints add to them, and what the API reads."""
+"""Sums of costs in memory: what checkpoints add to them, what the API reads, and what the retention deletes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC
+from datetime import UTC, date
 from decimal import Context, Decimal
 from typing import Any
 
 from stepwell.contract.enums import CostKey
-from stepwell.domain.daily_costs import MAX_MODEL, CostQuery, CostSum
+from stepwell.domain.daily_costs import MAX_MODEL, CostQuery, CostSum, ExpiredCosts
 from stepwell.domain.model import Task
 from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_tables import CostRow, CostRowKey, Tables
 
 _EXACT = Context(prec=1_000)  # digits: more than any sum has
+
+
+class MemoryDailyCosts:
+    """`ports.daily_costs.DailyCosts` in memory."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    async def expire(self, before: date, most: int) -> ExpiredCosts:
+        await self._tables.round_trip()
+        costs = self._tables.daily_costs
+        due = [key for key in costs if key.day < before][:most]
+        for key in due:
+            del costs[key]
+        days = (key.day for key in costs if key.day >= before)
+        return ExpiredCosts(len(due), None if len(due) == most else min(days, default=None))
 
 
 def count_cost(tables: Tables, tenant: str | None, before: Task | None, after: Task) -> None:

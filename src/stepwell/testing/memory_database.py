@@ -12,6 +12,7 @@ from stepwell.settings import Settings
 from stepwell.testing.manual_clock import ManualClock
 from stepwell.testing.memory_cleanups import MemoryCleanups
 from stepwell.testing.memory_commands import MemoryCommands
+from stepwell.testing.memory_costs import MemoryDailyCosts
 from stepwell.testing.memory_events import MemoryEventFeed, MemoryNotifications, MemoryPresence
 from stepwell.testing.memory_idempotency import MemoryIdempotencyKeys
 from stepwell.testing.memory_lease_store import MemoryLeaseStore
@@ -83,6 +84,7 @@ class MemoryDatabase:
             MemoryCleanups(tables),
             MemoryUploads(tables),
             MemoryPurges(tables),
+            MemoryDailyCosts(tables),
             MemoryCommands(tables),
             MemoryLimitStore(tables),
             MemorySignIns(tables),

@@ -9,7 +9,7 @@ import pytest
 
 from stepwell.contract.costs import Cost
 from stepwell.contract.enums import CancelReceipt, CostKey
-from stepwell.domain.daily_costs import CostQuery
+from stepwell.domain.daily_costs import CostQuery, ExpiredCosts
 from stepwell.domain.lifecycle.inputs import (
     AttemptFailed,
     Cancel,
@@ -164,6 +164,21 @@ async def test_the_sums_stay_when_the_workflow_is_cleaned_up(stored: Stored) -> 
     tasks = await stored.here.reader.tasks(EVERY_TENANT, handle.workflow_id, include_deleted=True)
     await stored.here.cleanups.settle(ME, handle.workflow_id, [each.task.id for each in tasks or ()], 0, 0)
     assert await sums(stored) == [("USD", 1, 1)]
+
+
+async def test_the_sums_of_days_that_are_due_are_deleted_in_batches(stored: Stored) -> None:
+    costs = stored.here.daily_costs
+    handle = await stored.make(body(*(draw(name) for name in "abc")))
+    for position in range(3):
+        await spend(stored, handle, position, 1, model=f"model {position}")
+    days = [found for found, *_ in await sums(stored, DAY)]
+    first, last = days[0], days[-1]
+    assert await costs.expire(first, 2) == ExpiredCosts(0, first)
+    assert len(await sums(stored, MODEL)) == 3
+    assert await costs.expire(last + timedelta(days=1), 2) == ExpiredCosts(2, None)
+    assert len(await sums(stored, MODEL)) == 1
+    assert await costs.expire(last + timedelta(days=1), 2) == ExpiredCosts(1, None)
+    assert await sums(stored) == []
 
 
 async def test_a_long_name_of_a_model_counts_by_its_beginning(stored: Stored) -> None:

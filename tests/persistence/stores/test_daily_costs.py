@@ -8,10 +8,13 @@ from uuid import UUID, uuid4
 import asyncpg
 
 from stepwell.contract.costs import Cost
+from stepwell.domain.daily_costs import ExpiredCosts
 from stepwell.domain.lifecycle.decision import Decision
 from stepwell.domain.lifecycle.inputs import Sending, Succeeded
 from stepwell.domain.model import Sent
+from stepwell.persistence.connections.connection_pool import SmallPool
 from stepwell.persistence.schema.migrations import migrate
+from stepwell.persistence.stores.cost_queries import PostgresDailyCosts
 from support.database.old_versions import migrate_to
 from support.database.postgres import TestServer, database
 from support.database.stored_workflows import ME, OTHER, Bench, admitted
@@ -46,6 +49,18 @@ async def test_two_writers_that_change_the_same_sums_in_opposite_orders_lose_not
         group.create_task(write(batches[1::2]))
     rows = await bench.sql.fetch("SELECT model, amount, attempts FROM daily_costs ORDER BY model")
     assert [tuple(row) for row in rows] == [(model, Decimal("0.1") * 2 * _ROUNDS, 2 * _ROUNDS) for model in _MODELS]
+
+
+async def test_a_sum_that_another_transaction_changes_is_left_and_nobody_waits(bench: Bench) -> None:
+    await bench.workflow_store.write([await paid(bench, ME, model) for model in ("a", "b")])
+    pool = SmallPool(lambda: asyncpg.connect(bench.dsn), size=1, timeout_s=10)
+    costs, due = PostgresDailyCosts(pool), date(9999, 1, 1)
+    async with bench.sql.transaction():
+        await bench.sql.execute("UPDATE daily_costs SET attempts = attempts + 1 WHERE model = 'a'")
+        assert await asyncio.wait_for(costs.expire(due, 10), 60) == ExpiredCosts(1, None)
+    assert await bench.sql.fetchval("SELECT array_agg(model) FROM daily_costs") == ["a"]
+    assert await costs.expire(due, 10) == ExpiredCosts(1, None)
+    pool.close()
 
 
 async def test_the_migration_sums_the_costs_of_stored_attempts(server: TestServer) -> None:

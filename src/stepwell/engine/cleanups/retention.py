@@ -1,4 +1,4 @@
-"""Deletes workflows that ended long ago, in small batches with pauses between them.
+"""Deletes what is older than the operator wants to keep, in small batches with pauses: workflows, and sums of costs.
 
 What must hold:
 - A workflow is deleted only if it has ended, no process runs it, no job of it is followed up, and no webhook of it is
@@ -6,11 +6,11 @@ What must hold:
 - The rows of a batch are deleted in one transaction, which also records what is left to do. `purger` does that. So
   after a crash nothing is left that nobody deletes.
 - One batch is in work at a time, however many processes there are.
-- While no workflow is due, no statement is sent. One is sent when the next workflow is due.
+- While nothing is due, no statement is sent. One is sent when the next workflow, or the next day of costs, is due.
 """
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 import structlog
@@ -21,12 +21,14 @@ from stepwell.engine.cleanups.runner import CleanupRunner
 from stepwell.engine.execution.lease import Lease
 from stepwell.engine.execution.timers import wait_until_set
 from stepwell.ports.clock import Clock
+from stepwell.ports.daily_costs import DailyCosts
 from stepwell.ports.purges import Purges
 
 log = structlog.get_logger()
 
 BATCH: Final = 200
 _BATCH_STEPS = 2_000
+COSTS_BATCH: Final = 5_000  # sums
 _PAUSE_S, _BUSY_S = 0.05, 0.1
 _OUTAGE_RETRY_S = 5.0
 _BLOCKED_S = 3_600.0  # until due workflows that may not be deleted yet are examined again
@@ -70,3 +72,35 @@ class Retention:
         # If none is left, a workflow that ends from now on is due after the whole retention time.
         next_s = retention_s if batch.next_s is None else batch.next_s
         return min(next_s, _BLOCKED_S) if batch.is_behind else next_s
+
+
+class CostRetention:
+    """The task that deletes the sums of costs of a day, *days* after that day (UTC) ended. None: it deletes none."""
+
+    def __init__(self, costs: DailyCosts, clock: Clock, days: int | None) -> None:
+        self._costs, self._clock, self._days = costs, clock, days
+
+    async def run(self) -> None:
+        """Delete sums when they are due, until cancelled."""
+        if self._days is None:
+            return
+        kept, deleted = timedelta(days=self._days), 0
+        while True:
+            now = self._clock.now()
+            try:
+                batch = await self._costs.expire((now - kept).date(), COSTS_BATCH)
+            except Unavailable:
+                pause_s = _OUTAGE_RETRY_S
+            else:
+                deleted += batch.count
+                pause_s = _PAUSE_S
+                if batch.count < COSTS_BATCH:
+                    if deleted:
+                        log.info("retention.deleted", action="retention", costs=deleted)
+                    deleted = 0
+                    pause_s = (_end_of(batch.next_day or now.date()) + kept - now).total_seconds()
+            await wait_until_set(asyncio.Event(), self._clock, pause_s)
+
+
+def _end_of(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC) + timedelta(days=1)

@@ -1,14 +1,39 @@
-"""Reads the sums of costs. The checkpoints write them (`engine_statements.CHECKPOINT_AND_COSTS`)."""
+"""Reads and deletes the sums of costs. The checkpoints write them (`engine_statements.CHECKPOINT_AND_COSTS`)."""
 
-from typing import Any
+from datetime import date
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Select, cast, collate, func, literal, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.contract.enums import CostKey
-from stepwell.domain.daily_costs import CostQuery, CostSum
+from stepwell.domain.daily_costs import CostQuery, CostSum, ExpiredCosts
 from stepwell.domain.tenancy import TenantScope
+from stepwell.persistence.connections.connection_pool import SmallPool
+from stepwell.persistence.connections.database import unavailable_in_outage
 from stepwell.persistence.schema.tables import daily_costs
+
+# Rows that another process deletes are left to it, so that nobody waits. The last batch alone looks for the next day.
+EXPIRE: Final = """
+WITH gone AS (
+    DELETE FROM daily_costs WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM daily_costs WHERE day < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
+    )) RETURNING 1
+), counted AS MATERIALIZED (SELECT count(*) AS count FROM gone)
+SELECT count, CASE WHEN count < $2 THEN (SELECT min(day) FROM daily_costs WHERE day >= $1) END AS next_day FROM counted
+"""
+
+
+class PostgresDailyCosts:
+    """`ports.daily_costs.DailyCosts` on asyncpg."""
+
+    def __init__(self, connections: SmallPool) -> None:
+        self._connections = connections
+
+    @unavailable_in_outage
+    async def expire(self, before: date, most: int) -> ExpiredCosts:
+        (row,) = await self._connections.fetch(EXPIRE, before, most)
+        return ExpiredCosts(row["count"], row["next_day"])
 
 
 async def read_costs(connection: AsyncConnection, scope: TenantScope, query: CostQuery) -> list[CostSum]:

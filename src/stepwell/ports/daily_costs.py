@@ -1,0 +1,13 @@
+"""The deletion of the sums of costs of whole days, as a protocol. Checkpoints write them, and the reader reads them."""
+
+from datetime import date
+from typing import Protocol
+
+from stepwell.domain.daily_costs import ExpiredCosts
+
+
+class DailyCosts(Protocol):
+    """The sums of costs in the database. All methods raise `Unavailable`."""
+
+    async def expire(self, before: date, most: int) -> ExpiredCosts:
+        """Delete up to *most* sums of the days before *before*. Fewer: all are deleted, or others are deleting them."""
