@@ -1,5 +1,6 @@
 """What each task type makes of a picture, down to the pixels."""
 
+import json
 from io import BytesIO
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,6 +11,7 @@ from PIL import Image
 from providers.image_files import file_of, gradient, picture_of, product
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.domain.errors import AttemptError
+from stepwell.examples import read_examples
 from stepwell.providers.local.work import KINDS
 from stepwell.providers.shared import images
 from support.providers.outputs import check_outputs
@@ -17,6 +19,18 @@ from support.providers.outputs import check_outputs
 BASE = "base_image_url"
 HALF = Image.new("RGB", (96, 64), (0, 0, 0))
 HALF.paste((255, 255, 255), (0, 0, 48, 64))
+EXAMPLES = [json.loads(each.text) for each in read_examples().values()]
+ADJUSTED = [step for each in EXAMPLES for step in each["steps"] if step["task_type"] == "IMAGE_ADJUSTER"]
+# Each value that the examples give IMAGE_ADJUSTER: in the config of a step, or in the inputs that a step is run for.
+STYLES = [
+    {name: value}
+    for style in (
+        *(step["config"] for step in ADJUSTED),
+        *json.loads(read_examples()["styles"].text)["inputs"]["styles"],
+    )
+    for name, value in style.items()
+    if isinstance(value, float | int)
+]
 
 
 class Rendered(NamedTuple):
@@ -217,6 +231,12 @@ class TestAdjuster:
         assert isinstance(cold, tuple)
         assert warm[0] > warm[1] == 100 > warm[2]
         assert cold[0] < cold[1] == 100 < cold[2]
+
+    @pytest.mark.parametrize("asked", STYLES, ids=str)
+    def test_each_value_of_an_example_can_be_seen(self, asked: dict[str, float]) -> None:
+        brown = (180, 100, 60)
+        adjusted = pixel(render("IMAGE_ADJUSTER", {BASE: Image.new("RGB", (4, 4), brown)}, **asked), 1, 1)
+        assert max(abs(after - before) for after, before in zip(adjusted, brown, strict=True)) >= 2
 
     def test_transparency_is_kept(self) -> None:
         image = Image.new("RGBA", (4, 4), (100, 100, 100, 77))
