@@ -31,8 +31,8 @@ from support.emulators.base import Call, Emulator, Reply
 from support.emulators.custom import CustomEmulator
 from support.processes.source_tree import TOP
 
-FOLDER = TOP / "deploy/custom-worker"
-PUBLISHED: dict[str, Any] = json.loads((FOLDER / "openapi.json").read_text())
+WORKER = TOP / "src/stepwell/examples/custom_worker.py"
+PUBLISHED: dict[str, Any] = json.loads((TOP / "src/stepwell/providers/custom/openapi.json").read_text())
 SCHEMAS: dict[str, Any] = PUBLISHED["components"]["schemas"]
 STRUCTS: dict[str, list[type[msgspec.Struct]]] = {
     "Taken": [protocol.SubmitAnswer],
@@ -51,7 +51,7 @@ def running_worker(folder: Path, *options: str, secret: str | None = None) -> It
     environment |= {} if secret is None else {"WORKER_SECRET": secret}
     with (folder / "worker.err").open("ab") as errors:
         process = subprocess.Popen(
-            [sys.executable, FOLDER / "worker.py", "--port", "0", "--folder", folder / "jobs", *options],
+            [sys.executable, WORKER, "--port", "0", "--folder", folder / "jobs", *options],
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment,

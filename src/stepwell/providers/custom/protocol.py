@@ -1,6 +1,6 @@
 """The HTTP protocol of custom workers, and the structs of its answers.
 
-`deploy/custom-worker/openapi.json` is the full description; `worker.py` beside it is an example. All paths are below
+The OpenAPI document in this folder is the full description; `examples/custom_worker.py` is an example. All paths are below
 STEPWELL_CUSTOM_URL.
 
 | call                     | answers                                                                               |

@@ -1,5 +1,5 @@
 """An example worker for Stepwell's CUSTOM provider: one file, nothing but Python's standard library. Copy it, and put
-your own work where `draw` is. `openapi.json` beside it tells the protocol.
+your own work where `draw` is. The OpenAPI document of the protocol is in `providers/custom`.
 
     python worker.py --port 8700 --folder jobs        and for Stepwell: STEPWELL_CUSTOM_URL=http://127.0.0.1:8700
 
@@ -7,7 +7,7 @@ Every option can come from the environment too: WORKER_HOST, WORKER_PORT, WORKER
 With a secret, which Stepwell must hold as well, it refuses requests without a right signature, and signs its answers.
 Without one, keep it on a network that nobody else can reach.
 """
-# ruff: noqa: INP001, T201 - it is a program
+# ruff: noqa: T201 - it is a program
 
 import argparse
 import base64
