@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import msgspec
@@ -27,12 +27,14 @@ from stepwell.providers.custom import protocol
 from stepwell.providers.custom.provider import CustomProvider
 from stepwell.providers.custom.signing import check_signature, signature_headers
 from stepwell.providers.shared.credentials import Credentials
+from support.documents.manual import pages
+from support.documents.markdown import blocks_of
 from support.emulators.base import Call, Emulator, Reply
 from support.emulators.custom import CustomEmulator
 from support.processes.source_tree import TOP
 
 WORKER = TOP / "src/stepwell/examples/custom_worker.py"
-PUBLISHED: dict[str, Any] = json.loads((TOP / "src/stepwell/providers/custom/openapi.json").read_text())
+PUBLISHED: dict[str, Any] = json.loads(protocol.read_openapi())
 SCHEMAS: dict[str, Any] = PUBLISHED["components"]["schemas"]
 STRUCTS: dict[str, list[type[msgspec.Struct]]] = {
     "Taken": [protocol.SubmitAnswer],
@@ -284,6 +286,32 @@ class TestPublished:
         can = [str(task_type) for task_type in TaskType if provider.capabilities(task_type) is not None]
         assert SCHEMAS["JobRequest"]["properties"]["task_type"]["enum"] == can
         assert SCHEMAS["WorkerStatus"]["enum"] == list(protocol.WorkerStatus)
+
+    async def test_the_request_and_the_responses_of_the_manual_are_what_is_sent(self, tmp_path: Path) -> None:
+        request, accepted, ended = (
+            json.loads(each.text) for each in blocks_of(pages()["custom"]) if each.language == "json"
+        )
+        work = attempt(
+            UUID(request["attempt_id"]),
+            workflow_id=UUID(request["workflow_id"]),
+            step_id=request["step_id"],
+            number=request["attempt"],
+            inputs=request["inputs"],
+            provider_config={"provider_type": "CUSTOM", **request["config"]},
+            callback_url=request["callback_url"],
+        )
+        async with driven(tmp_path, "--delay", "0") as driver:
+            assert (await driver.provider.prepare(work, driver.io)).body == request
+            job = await driver.submit(work)
+            assert {"id": job.id} == accepted
+            await driver.seen(work, job, JobStatus.SUCCEEDED)
+            async with plain_client() as client:
+                response = (await client.get(f"{driver.url}/jobs/{job.id}")).json()
+        (shown,), (sent,) = ended["files"], response["files"]
+        assert sent["data"].startswith(shown["data"].removesuffix("…"))
+        # How well the picture is compressed depends on the machine's zlib.
+        assert response == ended | {"files": [shown | {name: sent[name] for name in ("data", "size", "sha256")}]}
+        validator("JobView").validate(ended)
 
     async def test_what_we_send_fits(self, tmp_path: Path) -> None:
         async with CustomEmulator(tmp_path) as worker, plain_client() as client:

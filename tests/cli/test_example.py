@@ -17,6 +17,7 @@ from support.service.live_service import Service
 
 PACKAGED = sorted(path.stem for path in (TOP / "src/stepwell/examples").glob("*.json"))
 PIPELINES = {"again", "judged", "styles"}
+NAMES = [*PACKAGED, "custom-worker"]
 
 
 def run_example(
@@ -32,8 +33,8 @@ def test_without_a_name_every_example_is_listed(
 ) -> None:
     code, out, err = run_example(monkeypatch, capsys)
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == PACKAGED == list(examples())
-    assert "fashion     Generate and refine fashion images" in out.splitlines()
+    assert [line.split()[0] for line in out.splitlines()] == NAMES == list(examples())
+    assert "fashion        Generate and refine fashion images" in out.splitlines()
 
 
 def test_with_a_name_the_definition_is_run_example(
@@ -64,13 +65,21 @@ def test_with_a_name_the_definition_is_run_example(
     }
 
 
+def test_the_worker_that_is_printed_is_a_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run_example(monkeypatch, capsys, "custom-worker")
+    assert (code, err) == (0, "")
+    assert out == (TOP / "src/stepwell/examples/custom_worker.py").read_text()
+
+
 @pytest.mark.parametrize("name", ["fashoin", "", "../pyproject"])
 def test_an_unknown_name_is_refused_with_the_list_of_names(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, out, err = run_example(monkeypatch, capsys, name)
     assert (code, out) == (2, "")
-    assert err == f"stepwell: there is no example {name!r}; the examples are {', '.join(PACKAGED)}\n"
+    assert err == f"stepwell: there is no example {name!r}; the examples are {', '.join(NAMES)}\n"
 
 
 @pytest.mark.parametrize("name", PACKAGED)
@@ -97,4 +106,4 @@ def test_the_source_distribution_contains_the_examples(tmp_path: Path) -> None:
     (archive,) = tmp_path.glob("stepwell-*.tar.gz")
     with tarfile.open(archive) as files:
         names = {Path(name).name for name in files.getnames() if "/src/stepwell/examples/" in name}
-    assert names == {"__init__.py", *(f"{name}.json" for name in PACKAGED)}
+    assert names == {"__init__.py", "custom_worker.py", *(f"{name}.json" for name in PACKAGED)}

@@ -66,6 +66,13 @@ def test_the_wheel_contains_the_examples(installed: tuple[Path, dict[str, str]],
         [python.parent / "stepwell", "example"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     ).stdout
     assert [line.split()[0] for line in said.splitlines()] == list(examples())
+    for arguments, beginning in [
+        (["example", "custom-worker"], '"""An example worker'),
+        (["openapi", "--custom-worker"], '{\n  "openapi"'),
+    ]:
+        command = [python.parent / "stepwell", *arguments]
+        said = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+        assert said.startswith(beginning)
 
 
 @pytest.mark.extended

@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from stepwell.cli.commands import run
+from support.processes.source_tree import TOP
 from support.processes.stepwell_process import StepwellProcess, stepwell
 from support.workflows.image_pipelines import create, pipeline
 
@@ -136,6 +137,11 @@ def test_openapi_prints_the_document_that_is_served(up: StepwellProcess, tmp_pat
     assert json.loads(stepwell("openapi").stdout) == served
     assert stepwell("openapi", "--output", tmp_path / "openapi.json").returncode == 0
     assert json.loads((tmp_path / "openapi.json").read_text()) == served
+
+
+def test_openapi_prints_the_document_of_the_custom_worker() -> None:
+    document = json.loads(stepwell("openapi", "--custom-worker").stdout)
+    assert document == json.loads((TOP / "src/stepwell/providers/custom/openapi.json").read_text())
 
 
 def _secret(up: StepwellProcess) -> str:

@@ -77,8 +77,8 @@ def test_the_commands_of_a_page_work_when_they_are_pasted(
         paste(lines, work, site.env, work)
         return
     data_dir = site.folder / f"data-{page}"
-    with reserved_port() as port:
-        own = {"STEPWELL_DATA_DIR": str(data_dir), "STEPWELL_PORT": str(port)}
+    with reserved_port() as port, reserved_port() as worker_port:
+        own = {"STEPWELL_DATA_DIR": str(data_dir), "STEPWELL_PORT": str(port), "WORKER_PORT": str(worker_port)}
         shared = {name: value for name, value in site.env.items() if name not in ("STEPWELL", "TOKEN")}
         paste(f"{lines}\nkill %stepwell && wait %stepwell\n", work, {**shared, **own}, data_dir)
 

@@ -149,7 +149,7 @@ def run_file(file: IO[bytes], data_dir: Path | None) -> int:
 @cli.command()
 @click.argument("name", required=False)
 def example(name: str | None) -> None:
-    """Print an example definition for `run` or the API. Without NAME, list the examples.
+    """Print an example: a definition for `run` or the API, or a worker for CUSTOM. Without NAME, list the examples.
 
     For instance: stepwell example fashion > pipeline.json
     """
@@ -407,19 +407,22 @@ def restore(file: IO[bytes], data_dir: Path | None) -> int:
 
 @cli.command()
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="The file to write; default: stdout.")
-def openapi(output: Path | None) -> None:
+@click.option("--custom-worker", is_flag=True, help="Print the document of the protocol of CUSTOM's workers instead.")
+def openapi(output: Path | None, custom_worker: bool) -> None:  # noqa: FBT001 - an option
     """Print the OpenAPI document of the service."""
     from msgspec import json
 
     from stepwell.api.openapi import encode
     from stepwell.api.routes import openapi_document
+    from stepwell.providers.custom.protocol import read_openapi
 
-    document = json.format(encode(openapi_document()), indent=2)
+    text = read_openapi() if custom_worker else encode(openapi_document()).decode()
+    document = json.format(text, indent=2)
     if output is None:
-        print_result(document.decode())
+        print_result(document)
         return
     with os_errors(f"cannot write {output}"):
-        output.write_bytes(document + b"\n")
+        output.write_text(f"{document}\n", encoding="utf-8")
 
 
 @cli.command(params=list(CONNECTION.values()))

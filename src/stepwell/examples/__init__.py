@@ -1,4 +1,7 @@
-"""Example definitions. LOCAL runs them without a key or a network, but for the judges, which are an LLM of OpenAI."""
+"""Example definitions, and an example of a worker for the provider CUSTOM.
+
+LOCAL runs the definitions without a key or a network, but for the judges, which are an LLM of OpenAI.
+"""
 
 import re
 from importlib.resources import files
@@ -32,6 +35,11 @@ def read_examples() -> dict[str, Example]:
     folder = files(__name__)
     names = sorted(path.name.removesuffix(_SUFFIX) for path in folder.iterdir() if path.name.endswith(_SUFFIX))
     return {name: _read(name, (folder / f"{name}{_SUFFIX}").read_text(encoding="utf-8")) for name in names}
+
+
+def read_custom_worker() -> str:
+    """Return the program of the example worker, which needs nothing but Python."""
+    return (files(__name__) / "custom_worker.py").read_text(encoding="utf-8")
 
 
 def _read(name: str, text: str) -> Example:

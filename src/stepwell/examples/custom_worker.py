@@ -1,11 +1,14 @@
-"""An example worker for Stepwell's CUSTOM provider: one file, nothing but Python's standard library. Copy it, and put
-your own work where `draw` is. The OpenAPI document of the protocol is in `providers/custom`.
+"""An example worker for Stepwell's provider CUSTOM: one file, with nothing but Python's standard library.
 
-    python worker.py --port 8700 --folder jobs        and for Stepwell: STEPWELL_CUSTOM_URL=http://127.0.0.1:8700
+    stepwell example custom-worker > worker.py
+    python3 worker.py --port 8700 --folder jobs
 
-Every option can come from the environment too: WORKER_HOST, WORKER_PORT, WORKER_FOLDER, WORKER_DELAY, WORKER_SECRET.
-With a secret, which Stepwell must hold as well, it refuses requests without a right signature, and signs its answers.
-Without one, keep it on a network that nobody else can reach.
+Start Stepwell with STEPWELL_CUSTOM_URL=http://127.0.0.1:8700. Put your own work where `draw` is.
+`stepwell openapi --custom-worker` prints the protocol.
+
+Each option can also be in the environment: WORKER_HOST, WORKER_PORT, WORKER_FOLDER, WORKER_DELAY, WORKER_SECRET. With a
+secret, the worker refuses requests that aren't signed with it, and signs its responses. Stepwell must have the same
+secret in STEPWELL_CREDENTIALS__CUSTOM. Without a secret, keep the worker on a network that nobody else can reach.
 """
 # ruff: noqa: T201 - it is a program
 
@@ -33,11 +36,11 @@ from urllib.parse import parse_qs, urlsplit
 MAX_BODY = 256 * 1024 * 1024  # bytes; inputs may come as data URIs
 MAX_SIDE = 8192  # pixels
 TOLERANCE_S = 300
-OVER = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "failed", "cancelled")
 
 
 def draw(inputs: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The work: a PNG that runs from one colour to another. Raises ValueError for inputs that can't be worked on."""
+    """Draw a PNG that fades from one colour to another: the work. Raises ValueError for inputs that it can't draw."""
     width, height = inputs.get("width", 1024), inputs.get("height", 1024)
     if not all(type(side) is int and 1 <= side <= MAX_SIDE for side in (width, height)):
         raise ValueError(f"width and height must be integers from 1 to {MAX_SIDE}")
@@ -58,8 +61,10 @@ def draw(inputs: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 class Jobs:
-    """Every job is a file. Its id comes of its attempt's id: so an attempt has one job, however often it is asked for,
-    and a restart knows all of them. Nothing here deletes the files: do that a day after a job's end, or later.
+    """The jobs, each in a file of its own, so that a restart knows all of them.
+
+    A job's id is made of its attempt's id: so an attempt has one job, however often it is sent. Nothing here deletes
+    the files: do that a day after a job's end, or later.
     """
 
     def __init__(self, folder: Path, delay_s: float, secret: str | None) -> None:
@@ -68,17 +73,17 @@ class Jobs:
         self._waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
         folder.mkdir(parents=True, exist_ok=True)
         for path in sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
-            if json.loads(path.read_bytes())["status"] not in OVER:
-                self._waiting.put(path.stem)  # what was cut off begins anew
+            if json.loads(path.read_bytes())["status"] not in ENDED:
+                self._waiting.put(path.stem)  # an interrupted job starts again
         threading.Thread(target=self._work, daemon=True).start()
 
     def find(self, job_id: str) -> Any:
-        """The job, or None."""
+        """Return the job, or None if there is none."""
         with contextlib.suppress(FileNotFoundError):
             return json.loads((self._folder / f"{job_id}.json").read_bytes())
 
-    def take(self, request: dict[str, Any]) -> str:
-        """The id of that attempt's job: of the one there is, or of a new one, on disk before anybody hears of it."""
+    def accept(self, request: dict[str, Any]) -> str:
+        """Return the id of the attempt's job. A new job is on disk before this returns."""
         job_id = job_id_of(request["attempt_id"])
         with self._lock:
             if self.find(job_id) is None:
@@ -86,35 +91,35 @@ class Jobs:
                 self._waiting.put(job_id)
         return job_id
 
-    def turn(self, job_id: str, status: str, **members: Any) -> Any:
-        """The job with its new status; as it was if it is over, for no end is ever changed. None if there is none."""
+    def set_status(self, job_id: str, status: str, **members: Any) -> Any:
+        """Set the status of a job that hasn't ended, and return the job. Return None if there is none."""
         with self._lock:
             job = self.find(job_id)
-            if job is None or job["status"] in OVER:
+            if job is None or job["status"] in ENDED:
                 return job
             self._write(job := {**job, "status": status, **members})
-        if status in OVER:
+        if status in ENDED:
             threading.Thread(target=self._call_back, args=[job], daemon=True).start()
         return job
 
     def _work(self) -> None:
-        """One job after the other, as a GPU would. Work that takes long should look now and then if it is over."""
+        """Do one job after the other, as a GPU would. Long work should check now and then whether it was cancelled."""
         while True:
-            job = self.turn(self._waiting.get(), "running")
-            if job is None or job["status"] in OVER:
+            job = self.set_status(self._waiting.get(), "running")
+            if job is None or job["status"] in ENDED:
                 continue
             time.sleep(self._delay_s)
             try:
                 done = draw(job["request"]["inputs"], job["request"]["seed"])
             except ValueError as error:
-                self.turn(job["id"], "failed", error=str(error), retryable=False)
+                self.set_status(job["id"], "failed", error=str(error), retryable=False)
             except Exception as error:  # noqa: BLE001 - the next job must not suffer
-                self.turn(job["id"], "failed", error=f"the worker failed: {type(error).__name__}", retryable=True)
+                self.set_status(job["id"], "failed", error=f"the worker failed: {type(error).__name__}", retryable=True)
             else:
-                self.turn(job["id"], "succeeded", **done)
+                self.set_status(job["id"], "succeeded", **done)
 
     def _write(self, job: dict[str, Any]) -> None:
-        """Whole or not at all, and on the disk itself when it returns."""
+        """Write the file of a job, completely or not at all. It is synced to disk when this returns."""
         path = self._folder / f"{job['id']}.json"
         with path.with_suffix(".new").open("w") as file:
             json.dump(job, file)
@@ -126,10 +131,10 @@ class Jobs:
         os.close(folder)
 
     def _call_back(self, job: dict[str, Any]) -> None:
-        """Once, whether it arrives or not: Stepwell asks by itself too."""
+        """Tell Stepwell once that the job has ended, whether it arrives or not: Stepwell polls as well."""
         url, attempt_id = job["request"].get("callback_url"), job["request"]["attempt_id"]
         body = json.dumps({"id": job["id"], "attempt_id": attempt_id, "status": job["status"]}).encode()
-        headers = {"Content-Type": "application/json", **signed(self._secret, body, attempt_id)}
+        headers = {"Content-Type": "application/json", **signature_headers(self._secret, body, attempt_id)}
         with contextlib.suppress(OSError, ValueError, HTTPException):
             if url:
                 urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10).close()  # noqa: S310
@@ -140,20 +145,22 @@ def job_id_of(attempt_id: str) -> str:
 
 
 def signature(secret: str, timestamp: str, body: bytes, *parts: str) -> str:
-    """Over the timestamp, *parts* and *body*, with dots between."""
+    """Return the signature of the timestamp, *parts* and *body*, with dots between them."""
     message = ".".join([timestamp, *parts, ""]).encode() + body
     return "v1=" + hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
 
 
-def signed(secret: str | None, body: bytes, *parts: str) -> dict[str, str]:
-    """The headers of a signature that is made now."""
+def signature_headers(secret: str | None, body: bytes, *parts: str) -> dict[str, str]:
+    """Return the headers of a message that is signed now; none without a secret."""
     now = str(int(time.time()))
     return {"Stepwell-Timestamp": now, "Stepwell-Signature": signature(secret, now, body, *parts)} if secret else {}
 
 
 class Handler(BaseHTTPRequestHandler):
-    """An exception here closes the connection without an answer. That is right: nobody knows if there is a job now, and
-    Stepwell will look. An answer with an error says that there is none.
+    """Handles the requests of Stepwell.
+
+    An exception closes the connection without a response. That is right: nobody knows whether there is a job now, so
+    Stepwell looks for it. A response with an error says that there is none.
     """
 
     protocol_version = "HTTP/1.1"
@@ -164,7 +171,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length) > MAX_BODY:
-            self.close_connection = True  # the body is still to come
+            self.close_connection = True  # the body is still unread
             return self._send(413, {"error": f"a body must have a Content-Length, of at most {MAX_BODY}"})
         body = self.rfile.read(int(length))
         if self.secret and not self._is_genuine(self.secret, body):
@@ -185,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(400, {"error": "needed: attempt_id, the same as Idempotency-Key; inputs; seed"})
         if request.get("task_type") != "GENERATION":
             return self._send(422, {"error": "this worker does GENERATION alone", "retryable": False})
-        return self._send(202, {"id": self.jobs.take(request)})
+        return self._send(202, {"id": self.jobs.accept(request)})
 
     def _look(self, path: str, query: dict[str, list[str]]) -> None:
         if self.command == "GET" and path == "/jobs":
@@ -194,8 +201,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(200, {"jobs": [{"id": job["id"], "attempt_id": attempt_id}] if job else []})
         found = re.fullmatch(r"/jobs/([0-9a-f]{32})(/cancel)?", path)
         if found is None or (self.command == "POST") != bool(found[2]):
-            return self._send(404, {"error": "there is nothing here"})
-        job = self.jobs.turn(found[1], "cancelled") if found[2] else self.jobs.find(found[1])
+            return self._send(404, {"error": "there is no such path"})
+        job = self.jobs.set_status(found[1], "cancelled") if found[2] else self.jobs.find(found[1])
         if job is None:
             return self._send(404, {"error": "there is no such job"})
         return self._send(200, {name: value for name, value in job.items() if name != "request"})
@@ -206,12 +213,12 @@ class Handler(BaseHTTPRequestHandler):
         right = hmac.compare_digest(expected.encode(), given.encode())
         return right and abs(time.time() - int(timestamp)) <= TOLERANCE_S
 
-    def _send(self, status: int, answer: dict[str, Any]) -> None:
-        body = json.dumps(answer).encode()
+    def _send(self, status: int, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
         request_signature = self.headers.get("Stepwell-Signature", "").removeprefix("v1=")
-        signature_headers = signed(self.secret, body, str(status), request_signature)
+        signed = signature_headers(self.secret, body, str(status), request_signature)
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **signature_headers}.items():
+        for name, value in {"Content-Type": "application/json", **signed}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -219,7 +226,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def give_up(failure: threading.ExceptHookArgs) -> None:
-    """Only a disk that fails comes to this: then no more jobs must be taken. A restart goes on with those there are."""
+    """End the worker when its disk fails, because it must accept no more jobs. A restart continues with its jobs."""
     sys.__excepthook__(failure.exc_type, failure.exc_value or failure.exc_type(), failure.exc_traceback)
     os._exit(1)
 

@@ -16,7 +16,6 @@ NOT_RUN = [
     ("typescript", "npm install openapi-fetch standardwebhooks", "it downloads packages from npm"),
     ("events", 'const {ticket} = await (await fetch("/api/v1/events/tickets"', "it needs a browser"),
     ("vertex", "export STEPWELL_CREDENTIALS__VERTEX_FILE=/run/secrets/vertex", "it needs a service account"),
-    ("custom", "python3 src/stepwell/examples/custom_worker.py --port 8700 -", "the tests of the worker run it"),
     ("operations", "export STEPWELL_DATABASE_URL=postgresql://stepwell:password@", "it needs a PostgreSQL"),
     ("storage", "STEPWELL_S3_BUCKET=pictures STEPWELL_S3_REGION=eu-central-1", "it needs a bucket"),
     ("container", "docker compose -f deploy/compose.yaml up", "it needs a Docker engine"),

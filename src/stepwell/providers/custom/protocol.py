@@ -1,7 +1,7 @@
 """The HTTP protocol of custom workers, and the structs of its answers.
 
-The OpenAPI document in this folder is the full description; `examples/custom_worker.py` is an example. All paths are below
-STEPWELL_CUSTOM_URL.
+`stepwell openapi --custom-worker` prints the full description, and `stepwell example custom-worker` an example. All
+paths are below STEPWELL_CUSTOM_URL.
 
 | call                     | answers                                                                               |
 |--------------------------|---------------------------------------------------------------------------------------|
@@ -24,6 +24,7 @@ may have up to 8 MiB. Larger files have a `url`, which is fetched without a sign
 """
 
 from enum import StrEnum
+from importlib.resources import files
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -125,6 +126,11 @@ class WorkerError(Struct, frozen=True, kw_only=True):
 
     error: Annotated[str, Meta(min_length=1)]
     retryable: bool | None = None
+
+
+def read_openapi() -> str:
+    """Return the OpenAPI document of the protocol, as JSON text."""
+    return (files("stepwell.providers.custom") / "openapi.json").read_text(encoding="utf-8")
 
 
 def error_words(body: bytes) -> str | None:
