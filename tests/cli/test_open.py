@@ -165,7 +165,10 @@ def test_on_a_terminal_up_prints_a_url_that_signs_in_once(browser: httpx.Client,
         url = line.split()[-1]
         assert page_after_sign_in(browser, url) == "/ui"
         assert browser.get(url, headers=TYPED).status_code == 403
-        assert (migrated_dir / "token").read_text().strip() in terminal.output.decode()
+        token = (migrated_dir / "token").read_text().strip()
+        *_, ready, labelled = terminal.output.decode().partition(line)[0].splitlines()
+        assert ready.startswith("Stepwell is ready on http://127.0.0.1:")
+        assert labelled == f"Token: {token}"
         terminal.type("\x03")
         terminal.read_to_end()
     finally:

@@ -81,10 +81,10 @@ async def answer_requests(
 
 
 def announce_ready(settings: Settings, more: str = "") -> None:
-    """Print and log that the service is ready, with its address."""
+    """Log and print that the service is ready, with its address."""
     address = replace(settings, public_url=None).base_url
-    print_result(f"Stepwell is ready on {address}" + (f" ({more})" if more else ""))
     log.info("service.ready", action="start", address=address)
+    print_result(f"Stepwell is ready on {address}" + (f" ({more})" if more else ""))
 
 
 def is_broken(app: Application) -> bool:

@@ -75,7 +75,7 @@ async def _main(
         async with open_service(keys, postgres.dsn(), exclusive=True, server_disk_full=postgres.is_disk_full) as app:
             if token is not None and sys.stdout.isatty():
                 path = await app.sign_in.sign_in_path(token, valid=SESSION)
-                secrets += [token, f"Sign in to the web page (once): {address_of(listeners.api)}{path}"]
+                secrets += [f"Token: {token}", f"Sign in to the web page (once): {address_of(listeners.api)}{path}"]
             code = await answer_requests(app, keys, listeners, stop, ready)
         respawning.cancel()
     return code
