@@ -21,17 +21,16 @@ from support.processes.stepwell_process import surroundings
 
 README = (TOP / "README.md").read_text()
 *BLOCKS, TEST_LINE = [block.text for block in blocks_of(README) if block.is_run]
-INSTALLATION = """python3 -m venv .venv && .venv/bin/pip install -q -c deploy/constraints.txt .
-. .venv/bin/activate
-"""
+INSTALLATION = "python3 -m venv .venv && .venv/bin/pip install -q -c deploy/constraints.txt . && "
 
 
 def test_all_blocks_but_the_installation_work_in_one_shell() -> None:
-    """`stepwell` is that of this environment."""
+    """This environment is the one that is installed."""
     with fresh_folder() as folder, reserved_port() as port:
         (folder / "work").mkdir()
+        (folder / "work/.venv").symlink_to(sys.prefix)
         env = surroundings({"STEPWELL_PORT": str(port), "STEPWELL_DATA_DIR": str(folder / "data")})
-        env["PATH"] = f"{make_tools(folder)}:{Path(sys.executable).parent}:{env['PATH']}"
+        env["PATH"] = f"{make_tools(folder)}:{env['PATH']}"
         lines = "".join(BLOCKS)
         assert lines.startswith(INSTALLATION)
         _check(paste(lines.removeprefix(INSTALLATION), folder / "work", env, folder / "data"), folder / "work")
@@ -57,8 +56,10 @@ def test_all_blocks_pasted_into_one_shell_work() -> None:
 def _check(output: str, work: Path) -> None:
     """Check what the commands printed, and the files that they wrote in *work*."""
     _check_files(work)
-    outcome = _output_of_run(output)
-    assert (outcome["status"], len(outcome["files"])) == ("COMPLETED", 2)
+    outcomes = _outcomes_of_runs(output)
+    assert [(each["status"], len(each["files"])) for each in outcomes] == [("COMPLETED", 2)] * 2
+    with Image.open(outcomes[0]["files"][-1]) as image:
+        assert image.size == (2048, 2048)
     assert json.loads(output.splitlines()[-1])["steps"] == 4_000
 
 
@@ -71,11 +72,15 @@ def _check_files(work: Path) -> None:
     assert definition.items() <= json.loads(example("fashion")).items()
 
 
-def _output_of_run(output: str) -> Any:
-    """Return the JSON in the shell's output that `stepwell run` printed."""
+def _outcomes_of_runs(output: str) -> list[Any]:
+    """Return the JSON texts in the shell's output that `stepwell run` printed."""
     outcomes = re.findall(r"^\{\n  \"workflow_id\".*?^\}$", output, re.MULTILINE | re.DOTALL)
-    assert len(outcomes) == 1, output
-    return json.loads(outcomes[0])
+    return [json.loads(each) for each in outcomes]
+
+
+def test_the_section_start_begins_with_one_line_that_installs_stepwell_and_makes_an_image() -> None:
+    assert BLOCKS[0] == f"{INSTALLATION}.venv/bin/stepwell example fashion | .venv/bin/stepwell run -\n"
+    assert README.index("## Start") < README.index(BLOCKS[0]) < README.index("stepwell up &")
 
 
 def test_the_readme_has_at_most_200_lines() -> None:
