@@ -86,9 +86,7 @@ class CancelReceipt(ExtensibleEnum):
     UNKNOWN = "unknown"
 
 
-# A new type also needs a struct in `task_configs`, and its entries in `CONFIGS` there, in
-# `domain.mapping.task_configs` if it has required inputs, in the table of each provider that can do it, and in the
-# manual: page tasks.
+# `stepwell manual architecture` lists what else a new type needs.
 class TaskType(ExtensibleEnum):
     GENERATION = "GENERATION"
     EDITING = "EDITING"
