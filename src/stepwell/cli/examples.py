@@ -22,4 +22,4 @@ def example(name: str) -> str:
 def examples() -> dict[str, str]:
     """Return the one-line description of each example, by name. The worker is the last one."""
     descriptions = {name: example.description for name, example in read_examples().items()}
-    return descriptions | {_CUSTOM_WORKER: "A program in Python for your own work: a worker of the provider CUSTOM"}
+    return descriptions | {_CUSTOM_WORKER: "A worker for the provider CUSTOM, as a program in Python"}
