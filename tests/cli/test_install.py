@@ -70,8 +70,7 @@ def test_the_wheel_contains_the_examples(installed: tuple[Path, dict[str, str]],
         (["example", "custom-worker"], '"""An example worker'),
         (["openapi", "--custom-worker"], '{\n  "openapi"'),
     ]:
-        command = [python.parent / "stepwell", *arguments]
-        said = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+        said = run([python.parent / "stepwell", *arguments], env).stdout
         assert said.startswith(beginning)
 
 
