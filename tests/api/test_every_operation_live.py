@@ -88,6 +88,7 @@ async def read_a_workflow(caller: Caller) -> None:
     assert events[-1]["type"] == "workflow.completed"
     (task, _) = (await caller.call("GET", f"{path}/tasks"))["tasks"]
     assert await caller.call("GET", f"/api/v1/tasks/{task['id']}") == task
+    assert (await caller.call("GET", f"{path}/outputs"))["outputs"] == []
     (delivery,) = (await caller.call("GET", f"{path}/deliveries"))["deliveries"]
     assert delivery["id"] == delivery_id(UUID(done["id"]), events[-1]["id"])
     assert (await caller.call("POST", f"{path}/deliveries/{delivery['id']}/redeliver"))["id"] == delivery["id"]

@@ -297,7 +297,7 @@ CHANGES = " ".join(
     for operation in operations()
     if operation.method != "GET" and operation.permission is not None and operation.id != "upload_artifact"
 )
-LISTS = "list_items list_tasks list_deliveries list_events list_all_events"
+LISTS = "list_items list_tasks list_outputs list_deliveries list_events list_all_events"
 
 
 @pytest.mark.parametrize(

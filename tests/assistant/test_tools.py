@@ -23,6 +23,7 @@ from stepwell.testing.one_task import in_one_task
 from support.providers.configured_by_steps import configured_step
 from support.service.assistant import assistant, call, failure, images, text_of
 from support.service.live_service import Service, token
+from support.workflows.sub_workflows import runs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 READING = {
@@ -77,13 +78,26 @@ async def test_a_pipeline_from_an_upload_to_its_images(acme: Client) -> None:
     assert [step["status"] for step in result["steps"]] == ["COMPLETED", "COMPLETED"]
     workflow_id = result["workflow"]["id"]
     outputs = await call(acme, "get_outputs", workflow_id=workflow_id)
-    assert [(file["step_id"], file["media_type"], file["shown"]) for file in outputs["files"]] == [
-        ("refine", "image/png", True),
-        ("cut", "image/png", True),
+    assert [(file["step_path"], file["final"], file["media_type"], file["shown"]) for file in outputs["files"]] == [
+        ("refine", False, "image/png", True),
+        ("cut", True, "image/png", True),
     ]
     assert [each["result"]["width"] for each in outputs["results"]] == [80, 80]
     shown = await images(acme, "get_outputs", workflow_id=workflow_id, steps=["cut"], width=64)
     assert [Picture.open(BytesIO(base64.b64decode(each.data))).size for each in shown] == [(64, 48)]
+
+
+async def test_files_of_sub_workflows_are_listed_and_those_of_the_final_result_last(acme: Client) -> None:
+    final = drawing("final") | {"depends_on": ["each"]}
+    workflow_id = await submitted(acme, runs(drawing(), step_id="each", for_each={"count": 2}), final, wait_s=50)
+    files = (await call(acme, "get_outputs", workflow_id=workflow_id))["files"]
+    assert [(file["step_path"], file["final"], file["shown"]) for file in files] == [
+        ("each/0/draw", False, True),
+        ("each/1/draw", False, True),
+        ("final", True, True),
+    ]
+    some = await call(acme, "get_outputs", workflow_id=workflow_id, steps=["each"], images=False)
+    assert (some["total_files"], [file["step_path"] for file in some["files"]]) == (2, ["each/0/draw", "each/1/draw"])
 
 
 async def test_a_link_of_an_output_needs_no_token(acme: Client, api: Service) -> None:

@@ -22,6 +22,7 @@ from support.processes.held_image import ALLOWED, HeldImage
 from support.processes.stepwell_process import READY_S, StepwellProcess, running_up, start, start_up, stepwell, until
 from support.service.answer_dropping_proxy import first_answer_lost
 from support.workflows.image_pipelines import get, pipeline, until_ended
+from support.workflows.sub_workflows import runs
 
 SECRET = "a configured secret that is long enough"
 
@@ -57,6 +58,16 @@ def test_run_prints_the_same_beside_an_up_as_alone(up: StepwellProcess) -> None:
     ]
     with up.client() as client:
         assert get(client, said["workflow_id"])["status"] == "COMPLETED"
+
+
+def test_the_files_of_sub_workflows_are_printed_beside_an_up_and_alone(up: StepwellProcess, migrated_dir: Path) -> None:
+    definition = json.dumps(pipeline(steps=[runs(*pipeline(16)["steps"], for_each={"count": 2})]))
+    for folder in (up.data_dir, migrated_dir):
+        done = stepwell("run", "-", "--data-dir", folder, stdin=definition)
+        assert done.returncode == 0, done.stderr
+        files = json.loads(done.stdout)["files"]
+        assert len(files) == 4
+        assert all(Path(path).is_file() for path in files)
 
 
 def test_a_workflow_that_fails_in_the_up_is_exit_code_1(up: StepwellProcess) -> None:

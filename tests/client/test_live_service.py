@@ -46,8 +46,8 @@ async def test_a_pipeline_of_an_upload_runs_to_its_end_and_is_downloaded(
 
     assert done.status is WorkflowStatus.COMPLETED
     assert done.final_step_result["width"] == 32
-    files = await stepwell.outputs(done.id)
-    assert [file.step_id for file in files] == ["refine", "cut"]
+    files = [file async for file in stepwell.outputs(done.id, page_size=1)]
+    assert [(file.step_path, file.final) for file in files] == [("refine", False), ("cut", True)]
     target = await stepwell.download_to(files[1].path, tmp_path / "cut.png")
     assert target.read_bytes() == await stepwell.download(files[1].path)
     assert [each.name async for each in stepwell.list(labels={"kind": "photo"})] == ["Cut out"]

@@ -31,6 +31,7 @@ LEFT_OUT_PARAMETERS = {
     "list_events": {"ticket"},
     "list_all_events": {"ticket"},
     "list_decisions": {"cursor", "limit"},
+    "list_outputs": {"cursor"},
     "create_workflow": set[str](),
 }
 ID = UUID(int=7)
@@ -83,6 +84,7 @@ CALLS: list[Callable[[AsyncStepwell], Awaitable[object]]] = [
     lambda c: c.decide(ID, "a/b", "approve", note="n", data=1),
     lambda c: c.signal(ID, "a/b", {"x": 1}),
     lambda c: _first(c.decisions(ID)),
+    lambda c: _first(c.outputs(ID)),
     lambda c: c.tasks(ID, include_deleted=True, step_id="a"),
     lambda c: c.task(ID),
     lambda c: _first(c.deliveries(ID)),

@@ -29,9 +29,8 @@ from stepwell.api.query_parameters import ArtifactQuery, parse_query
 from stepwell.api.request_bodies import read_struct
 from stepwell.contract.artifacts import ArtifactLink, CreateArtifactLink
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
-from stepwell.domain.artifacts import PREVIEW_WIDTHS, media_type_of, parse_artifact_path
+from stepwell.domain.artifacts import PREVIEW_WIDTHS, content_type_of, media_type_of, parse_artifact_path
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
-from stepwell.domain.uploads import JSON, TEXT
 from stepwell.ports.artifacts import Artifacts
 
 ARTIFACT = Operation(
@@ -67,8 +66,6 @@ LINK = Operation(
     answers=ArtifactLink,
     problems=(404,),
 )
-# Browsers never display these as pages: they are sent as attachments. An <img> shows an SVG, and runs no scripts in it.
-_TYPES_OF_DOWNLOADS = {".json": JSON, ".txt": TEXT, ".svg": "image/svg+xml"}
 
 
 class _File(Struct, frozen=True):
@@ -143,10 +140,9 @@ def _response(file: _File, part: ByteRange | None, artifacts: Artifacts) -> ASGI
 
 def _headers(name: str, etag: str, *, download: bool) -> Headers:
     """Return the headers of the file *name*, which needs no escapes, by the grammar of paths."""
-    displayed = media_type_of(name)  # empty for a file that browsers must not display
-    attachment = download or not displayed
+    attachment = download or not media_type_of(name)  # empty for a file that browsers must not display
     return {
-        "content-type": displayed or _TYPES_OF_DOWNLOADS.get(PurePosixPath(name).suffix, "application/octet-stream"),
+        "content-type": content_type_of(name),
         "content-disposition": f'attachment; filename="{name}"' if attachment else "inline",
         "content-security-policy": "sandbox; default-src 'none'",
         "x-content-type-options": "nosniff",

@@ -85,11 +85,11 @@ def answer_with_etag(
     return StoredAnswer(status, {**headers, ETAG: tag}, json.encode(content))
 
 
-async def respond_unless_known(request: ApiRequest, content: Struct) -> ASGIApp:
-    """Return *content* with the digest of its body as ETag; 304 if `If-None-Match` names that ETag."""
+async def respond_unless_known(request: ApiRequest, content: Struct, more: Headers = NO_HEADERS) -> ASGIApp:
+    """Return *content* with *more* headers and the digest of its body as ETag; 304 if `If-None-Match` names that."""
     body = json.encode(content)
     tag = f'"{(await digest(body)).hex()[:32]}"'
-    headers = {ETAG: tag}
+    headers = {**more, ETAG: tag}
     return not_modified(request, headers) or to_response(StoredAnswer(200, headers, body))
 
 

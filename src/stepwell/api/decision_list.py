@@ -14,10 +14,9 @@ from stepwell.api.dependencies import (
     SignedUrlsDep,
 )
 from stepwell.api.operations import Operation, Permission, endpoint
-from stepwell.api.query_parameters import parse_id, parse_query
+from stepwell.api.query_parameters import Cursor, parse_id, parse_query
 from stepwell.contract.decisions import DecisionListResponse, OpenDecision, ShownFile
 from stepwell.domain.access.decision_links import DecisionLinks
-from stepwell.domain.access.page_cursors import MAX_CURSOR_CHARS
 from stepwell.domain.access.signed_urls import SignedUrls
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.list_records import DecisionFilter, DecisionPlace
@@ -30,13 +29,7 @@ PATH = "/api/v1/decisions"
 class DecisionsQuery(Struct, frozen=True, kw_only=True):
     """The filter and the page of the list of decisions."""
 
-    cursor: (
-        Annotated[
-            str,
-            Meta(max_length=MAX_CURSOR_CHARS, description="The page's beginning, as the link to the next page has it"),
-        ]
-        | UnsetType
-    ) = UNSET
+    cursor: Cursor | UnsetType = UNSET
     limit: Annotated[int, Meta(ge=1, le=100, description="The most decisions of the page")] = 50
     workflow_id: Annotated[str, Meta(description="Only steps of this workflow and its sub-workflows")] | UnsetType = (
         UNSET

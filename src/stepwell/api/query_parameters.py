@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, convert
 from msgspec.inspect import BoolType, IntType, Metadata, StructType, Type, UnionType, VarTupleType, type_info
 
 from stepwell.contract.enums import EventType, StepStatus, WorkflowStatus
+from stepwell.domain.access.page_cursors import MAX_CURSOR_CHARS
 from stepwell.domain.artifacts import PREVIEW_WIDTHS
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound
 from stepwell.domain.records import WorkflowParts
@@ -29,6 +30,9 @@ _MAX_INT, _MIN_INT = 2**63 - 1, -(2**63)
 
 Skip = Annotated[int, Meta(ge=0, le=_MAX_INT, description="The number of workflows to skip, from the newest on")]
 Limit = Annotated[int, Meta(ge=0, le=1000, description="The maximum number of workflows")]
+Cursor = Annotated[
+    str, Meta(max_length=MAX_CURSOR_CHARS, description="The page's beginning, as the link to the next page has it")
+]
 IncludeSteps = Annotated[bool, Meta(description="Whether the answer contains the steps")]
 IncludeResults = Annotated[bool, Meta(description="Whether the answer contains the results of steps")]
 DryRun = Annotated[bool, Meta(description="Change nothing, and report what would change")]

@@ -33,6 +33,7 @@ from stepwell.api import (
     tasks,
     uploads,
     wait_verbs,
+    workflow_outputs,
     workflow_search,
     workflows,
 )
@@ -70,6 +71,7 @@ HANDLERS: tuple[HTTPRouteHandler, ...] = (
     *decision_list.HANDLERS,
     *diagnostics.HANDLERS,
     *tasks.HANDLERS,
+    *workflow_outputs.HANDLERS,
     *deliveries.HANDLERS,
     *events.HANDLERS,
     *uploads.HANDLERS,

@@ -24,9 +24,9 @@ from stepwell.cli.output import print_message
 from stepwell.cli.postgres import server_on
 from stepwell.cli.run_progress import advice_of_service, progress_display
 from stepwell.cli.tokens import make_token
+from stepwell.client.results import cursor_of
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType, WorkflowStatus
 from stepwell.contract.problems import DefinitionWarning
-from stepwell.contract.tasks import Output
 from stepwell.domain.errors import Fault
 from stepwell.domain.model import HistoryEvent
 from stepwell.settings import Settings
@@ -35,6 +35,7 @@ _API = "/api/v1/workflows/"
 _START_S = 360.0  # crash recovery may replay a gigabyte of log
 _ANSWER_S = 60.0
 _PAUSE_S = 0.1
+_PAGE = 1_000
 _TIMEOUT = httpx.Timeout(30.0, connect=5.0)  # a stream sends a heartbeat each 15 s
 _TYPES = frozenset(EventType)
 
@@ -55,12 +56,12 @@ class _Workflow(Struct):
     errors: tuple[str, ...]
 
 
-class _Task(Struct):
-    outputs: list[Output]
+class _Output(Struct):
+    path: str
 
 
-class _Tasks(Struct):
-    tasks: list[_Task]
+class _Outputs(Struct):
+    outputs: list[_Output]
 
 
 class _Refusal(Struct):
@@ -132,12 +133,20 @@ class _UpClient:
 
     async def _outcome(self, workflow_id: UUID) -> RunOutcome:
         answer = await self._send("GET", f"{_API}{workflow_id}", params={"include_steps": "false"})
-        tasks = await self._send("GET", f"{_API}{workflow_id}/tasks")
-        paths = [output.path for task in json.decode(tasks.content, type=_Tasks).tasks for output in task.outputs]
         workflow = json.decode(answer.content, type=_Workflow)
         result = None if bytes(workflow.final_step_result) == b"null" else workflow.final_step_result
-        files = [self._file(path, answer.url) for path in paths]
+        files = [self._file(path, answer.url) for path in await self._output_paths(workflow_id)]
         return RunOutcome(workflow_id, workflow.status, result, workflow.errors, files)
+
+    async def _output_paths(self, workflow_id: UUID) -> list[str]:
+        paths, query = list[str](), {"limit": str(_PAGE)}
+        while True:
+            answer = await self._send("GET", f"{_API}{workflow_id}/outputs", params=query)
+            paths += [output.path for output in json.decode(answer.content, type=_Outputs).outputs]
+            cursor = cursor_of(answer.links.get("next", {}).get("url"))
+            if cursor is None:
+                return paths
+            query["cursor"] = cursor
 
     def _file(self, path: str, base: httpx.URL) -> str:
         local = self._settings.artifacts.absolute() / path

@@ -118,10 +118,12 @@ async def _follow(app: Application, workflow_id: UUID, progress: RunProgress, st
 
 async def _outcome(app: Application, settings: Settings, workflow_id: UUID) -> RunOutcome:
     record = await app.services.reads.get(EVERY_TENANT, workflow_id)
-    tasks = await app.services.reads.tasks(EVERY_TENANT, workflow_id, include_deleted=False)
     bucket = bucket_of(settings)
     base = str(settings.artifacts.absolute()) if bucket is None else bucket.url
-    files = [f"{base}/{output.path}" for each in tasks for output in each.task.outputs]
+    files, after = list[str](), None
+    while page := await app.services.reads.outputs(EVERY_TENANT, workflow_id, after, _PAGE):
+        files += [f"{base}/{each.output.path}" for each in page]
+        after = page[-1].place
     result = record.summary.final_step_result
     return RunOutcome(
         workflow_id, record.state.status, None if result is None else Raw(result), record.summary.errors, files

@@ -26,7 +26,7 @@ from stepwell.client.errors import (
     WaitTimeout,
 )
 from stepwell.client.filters import CountFilters, ListFilters, PageOptions
-from stepwell.client.results import FeedItem, ListPage, StepOutput
+from stepwell.client.results import FeedItem, ListPage
 from stepwell.client.synchronous.all_operations import Stepwell
 from stepwell.client.webhook import verify_webhook
 from stepwell.client.workflow_steps import Workflow
@@ -48,6 +48,7 @@ from stepwell.contract.enums import (
 from stepwell.contract.events import EventFeedResponse, EventListResponse, EventPublic, StreamTicket
 from stepwell.contract.item_list import ItemListResponse, ItemPublic
 from stepwell.contract.limits import Limits
+from stepwell.contract.output_list import OutputPublic
 from stepwell.contract.plan_result import PlannedStep, WorkflowPlan
 from stepwell.contract.problems import Problem, ValidationError
 from stepwell.contract.providers import ProviderStatus
@@ -97,6 +98,7 @@ __all__ = [
     "ListPage",
     "NotFound",
     "OpenDecision",
+    "OutputPublic",
     "PageOptions",
     "PlannedStep",
     "PreconditionFailed",
@@ -110,7 +112,6 @@ __all__ = [
     "SkipReason",
     "StepNotice",
     "StepOptions",
-    "StepOutput",
     "StepStatus",
     "StepValue",
     "Stepwell",

@@ -2,10 +2,8 @@
 
 from typing import Self
 from urllib.parse import parse_qsl
-from uuid import UUID
 
 from stepwell.contract.events import FeedEventPublic
-from stepwell.contract.tasks import Output
 from stepwell.contract.workflows import WorkflowListResponse
 
 
@@ -30,10 +28,3 @@ class FeedItem(FeedEventPublic):
     """An event with its workflow. `cursor` is the position after it in the feed."""
 
     cursor: str = ""
-
-
-class StepOutput(Output, frozen=True):
-    """A file of a COMPLETED step, with the step and the task that made it."""
-
-    step_id: str
-    task_id: UUID

@@ -19,6 +19,9 @@ PREVIEW_WIDTHS: Final = (64, 256, 512, 1024)
 UNCHECKED_UPLOAD = "unchecked-upload"  # the name of a file that a client has sent to a bucket, before it is examined
 ARTIFACT_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
+JSON: Final = "application/json"
+TEXT: Final = "text/plain"
+
 _PREFIX = ARTIFACTS_ROOT + "/"
 _TASK_ID = "[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _PATH = re.compile(f"{_PREFIX}({_TASK_ID})/({ARTIFACT_NAME})")
@@ -54,6 +57,8 @@ MEDIA_TYPES: Final = {
 }
 """The media types that files may be served with, each with the suffixes of such files. The first is the usual one."""
 
+# Browsers never display these as pages: they are sent as attachments. An <img> shows an SVG, and runs no scripts in it.
+_OTHER_TYPES = {"json": JSON, "txt": TEXT, "svg": "image/svg+xml"}
 _TYPE_OF_SUFFIX = {suffix: media_type for media_type, suffixes in MEDIA_TYPES.items() for suffix in suffixes}
 
 
@@ -122,6 +127,11 @@ def named_files(encoded: bytes) -> list[tuple[str, str]]:
 def media_type_of(path: str) -> str:
     """Return the media type of an image, a video or a sound, by the suffix of *path*; an empty text for other files."""
     return _TYPE_OF_SUFFIX.get(path.rpartition(".")[2].lower(), "")
+
+
+def content_type_of(name: str) -> str:
+    """Return the media type of a stored file, by the suffix of *name*."""
+    return media_type_of(name) or _OTHER_TYPES.get(name.rpartition(".")[2], "application/octet-stream")
 
 
 def preview_path(path: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""Lists of stored workflows, tasks, items and open decisions: their filters, places and pages."""
+"""Lists of stored workflows, tasks, items, outputs and open decisions: their filters, places and pages."""
 
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -7,6 +7,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.enums import StepStatus, WorkflowStatus
+from stepwell.contract.tasks import Output
 from stepwell.domain.model import Task, Wait
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import WHOLE, ItemRecord, TaskRecord, WorkflowParts, WorkflowRecord
@@ -150,3 +151,24 @@ class TaskSlice(Struct, frozen=True):
 
     tasks: list[TaskRecord]
     more: bool
+
+
+class OutputPlace(NamedTuple):
+    """The place of a file in the list of outputs of a run: a task of the run or of a sub-workflow, and the number of
+    the file among the task's, from 1. `position` and `attempt` are those of `TaskPlace`.
+    """
+
+    workflow_id: UUID
+    position: int
+    attempt: int
+    number: int
+
+
+class StoredOutput(Struct, frozen=True):
+    """A file of a result of a run. `is_final`: it belongs to the final result."""
+
+    place: OutputPlace
+    output: Output
+    task_id: UUID
+    step_path: str
+    is_final: bool

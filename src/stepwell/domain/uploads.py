@@ -8,10 +8,8 @@ from uuid import UUID
 from msgspec import Struct
 
 from stepwell.contract.tasks import Output
-from stepwell.domain.artifacts import MEDIA_TYPES, UNCHECKED_UPLOAD, artifact_path
+from stepwell.domain.artifacts import JSON, MEDIA_TYPES, TEXT, UNCHECKED_UPLOAD, artifact_path
 
-JSON: Final = "application/json"
-TEXT: Final = "text/plain"
 ACCEPTED_TYPES: Final = {**MEDIA_TYPES, JSON: ("json",), TEXT: ("txt",)}
 """The media types that an upload may have, each with the suffixes of its name. The first one is the usual one."""
 

@@ -23,7 +23,9 @@ from stepwell.domain.list_records import (
     ItemFilter,
     ItemSlice,
     ListFilter,
+    OutputPlace,
     StoredDecision,
+    StoredOutput,
     TaskPlace,
     TaskSlice,
     WorkflowPage,
@@ -115,6 +117,12 @@ class ReadService:
     async def step_at(self, scope: TenantScope, workflow_id: UUID, position: int) -> StepRecord:
         """Return the step at *position*, with its result."""
         return _require(await self._store.step_at(scope, workflow_id, position), "step")
+
+    async def outputs(
+        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+    ) -> list[StoredOutput]:
+        """Return up to *limit* files of the results of the workflow and its sub-workflows, those behind *after*."""
+        return _require(await self._store.outputs(scope, workflow_id, after, limit), "workflow")
 
     async def decisions(self, scope: TenantScope, query: DecisionFilter) -> list[ShownDecision]:
         """Return a page of the steps that wait for a decision."""

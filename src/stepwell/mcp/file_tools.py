@@ -2,8 +2,8 @@
 
 import base64
 import binascii
+from collections import deque
 from collections.abc import Sequence
-from mimetypes import guess_type
 from pathlib import Path
 from stat import S_ISREG
 from typing import Final
@@ -13,8 +13,9 @@ from anyio import to_thread
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from stepwell.client import StepOutput, StepwellError
+from stepwell.client import OutputPublic, StepwellError
 from stepwell.contract.enums import StepStatus
+from stepwell.domain.folder_names import is_below
 from stepwell.mcp.arguments import LocalUploadArguments, OutputsArguments, UploadArguments
 from stepwell.mcp.service_access import ServiceAccess
 from stepwell.mcp.tool import Image, Tool, ToolOutcome
@@ -28,10 +29,10 @@ MAX_IMAGES_BYTES: Final = 1024 * 1024
 """The most bytes of all images of one result."""
 _COPIES: Final = 6  # of the bytes of an image while it becomes base64 in a message
 _PREVIEW_TYPE: Final = "image/webp"
-_UNKNOWN_TYPE: Final = "application/octet-stream"
 _NEXT: Final = "Use file.path as the value of a *_url input, like base_image_url."
 _OUTPUTS_TEXT: Final = (
-    "Return the files and results of a workflow's completed steps: the last images as previews, and for each file a "
+    "Return the files of a workflow, its items and its sub-workflows, those of the final result last, and the results "
+    "of its completed steps: the last images as previews, and for each file a "
     "link that works without a token for a while. Give the user the links; the previews are for you."
 )
 _UPLOAD_TEXT: Final = (
@@ -52,24 +53,29 @@ async def get_outputs(access: ServiceAccess, arguments: OutputsArguments) -> Too
     completed_steps = [
         step for step in steps if step.status is StepStatus.COMPLETED and (not step_ids or step.step_id in step_ids)
     ]
-    outputs = [each for each in await client.outputs(arguments.workflow_id) if not step_ids or each.step_id in step_ids]
+    total, others, final = 0, deque[OutputPublic](maxlen=MAX_FILES), deque[OutputPublic](maxlen=MAX_FILES)
+    async for output in client.outputs(arguments.workflow_id):
+        if not step_ids or any(is_below(output.step_path, step_id) for step_id in step_ids):
+            total += 1
+            (final if output.final else others).append(output)
+    outputs = [*others, *final][-MAX_FILES:]
     results = step_results(completed_steps[-MAX_STEPS:])
     images = await _previews(access, outputs, arguments.width) if arguments.images else {}
-    files = [await _file(access, each, is_shown=each.path in images) for each in outputs[-MAX_FILES:]]
+    files = [await _file(access, each, is_shown=each.path in images) for each in outputs]
     result = OutputsResult(
         status=workflow.status,
-        total_files=len(outputs),
+        total_files=total,
         files=files,
         results=results,
-        shortened=len(outputs) > len(files) or len(completed_steps) > len(results) or workflow.steps is UNSET,
+        shortened=total > len(files) or len(completed_steps) > len(results) or workflow.steps is UNSET,
     )
     return ToolOutcome(result, list(images.values()))
 
 
-async def _previews(access: ServiceAccess, outputs: Sequence[StepOutput], width: int) -> dict[str, Image]:
+async def _previews(access: ServiceAccess, outputs: Sequence[OutputPublic], width: int) -> dict[str, Image]:
     """Return previews of the last images by the images' paths, as many as a result may hold."""
-    # The steps at the end are what the workflow was for. Some of the images may have no preview, or a large one.
-    candidates = [each for each in outputs if _media_type(each.path).startswith("image/")][-2 * MAX_IMAGES :]
+    # The final result, at the end, is what the workflow was for. Some of the images have no preview, or a large one.
+    candidates = [each for each in outputs if each.media_type.startswith("image/")][-2 * MAX_IMAGES :]
     if candidates:
         await access.reserve(_COPIES * MAX_IMAGES_BYTES)
     images: dict[str, Image] = {}
@@ -87,21 +93,18 @@ async def _previews(access: ServiceAccess, outputs: Sequence[StepOutput], width:
     return dict(reversed(images.items()))
 
 
-async def _file(access: ServiceAccess, output: StepOutput, *, is_shown: bool) -> OutputFile:
+async def _file(access: ServiceAccess, output: OutputPublic, *, is_shown: bool) -> OutputFile:
     link = await access.client.link(output.path)
     return OutputFile(
-        step_id=output.step_id,
+        step_path=output.step_path,
+        final=output.final,
         path=output.path,
         size=output.size,
-        media_type=_media_type(output.path),
+        media_type=output.media_type,
         url=link.url,
         expires_at=link.expires_at,
         shown=is_shown,
     )
-
-
-def _media_type(path: str) -> str:
-    return guess_type(path)[0] or _UNKNOWN_TYPE
 
 
 async def upload(access: ServiceAccess, arguments: UploadArguments) -> ToolOutcome:

@@ -153,7 +153,8 @@ class VerbResult(Result, kw_only=True):
 class OutputFile(Struct, kw_only=True):
     """A file of a step. `url` works without a token until `expires_at`. `path` is what a `*_url` input accepts."""
 
-    step_id: str
+    step_path: Annotated[str, Meta(description="The steps and items that lead to it, like each/0/large")]
+    final: Annotated[bool, Meta(description="Whether it belongs to the final result")]
     path: str
     size: int
     media_type: str

@@ -17,7 +17,9 @@ from stepwell.domain.list_records import (
     ItemFilter,
     ItemSlice,
     ListFilter,
+    OutputPlace,
     StoredDecision,
+    StoredOutput,
     TaskPlace,
     TaskSlice,
     WorkflowFilter,
@@ -279,6 +281,17 @@ class WorkflowReader(Protocol):
         With *step_id*, only attempts at that step are returned.
 
         Together they have at most about *max_bytes*, unless there is only one. Returns None for an unknown workflow.
+        """
+
+    async def outputs(
+        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+    ) -> list[StoredOutput] | None:
+        """Return up to *limit* files of the results of the workflow, its items and its sub-workflows at any depth.
+
+        They are those behind *after*; None: from the beginning. First come the files of the workflow's own steps, in
+        their order, then those of each sub-workflow in the order of its step and item, listed like this. Absent are
+        the files of failed attempts, of runs of `repeat` that lost, and of deleted tasks. Returns None for an unknown
+        workflow.
         """
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:

@@ -29,8 +29,10 @@ from stepwell.domain.list_records import (
     ItemFilter,
     ItemSlice,
     ListFilter,
+    OutputPlace,
     PagePlace,
     StoredDecision,
+    StoredOutput,
     TaskPlace,
     TaskSlice,
     WorkflowFilter,
@@ -56,6 +58,7 @@ from stepwell.domain.tenancy import TenantScope
 from stepwell.testing.memory_costs import read_costs
 from stepwell.testing.memory_item_results import final_result, item_counts, items_done, stored_result
 from stepwell.testing.memory_items import item_slice
+from stepwell.testing.memory_outputs import outputs_of
 from stepwell.testing.memory_tables import ALWAYS, NEVER, Tables, TaskRow, WorkflowRow
 
 _SMALL_BYTES = 64 * 1024
@@ -250,6 +253,13 @@ class MemoryWorkflowReader:
                 break
             read.append(record)
         return TaskSlice(read, len(read) < len(records))
+
+    async def outputs(
+        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+    ) -> list[StoredOutput] | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        return None if row is None else outputs_of(self._tables, row, after)[:limit]
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:
         await self._tables.round_trip()

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
 
+import pytest
 from msgspec import json
 
 from support.processes.command_line import CommandLine
 from support.processes.held_image import HeldImage
 from support.processes.stepwell_process import READY_S, STOP_S, StepwellProcess, start, stepwell, surroundings, until
 from support.workflows.image_pipelines import pipeline
+from support.workflows.sub_workflows import runs
 
 MISSING = "00000000-0000-0000-0000-000000000000"
 BROKEN = [{"id": "a", "task_type": "REFINE", "config": {"base_image_url": "data:image/png;base64,AA=="}}]
@@ -97,7 +99,7 @@ class TestWatch:
         last = output.rpartition("\x1b[?1049l")[2]
         assert "100 %" in last
         assert [name in last for name in ("given", "generate", "refine")] == [True, True, True]
-        assert f"stepwell outputs {workflow_id[-8:]} -o DIR" in last
+        assert f"stepwell outputs {workflow_id[-8:]}" in last
 
     def test_on_a_terminal_a_failure_is_shown_in_full_with_what_to_do(
         self, shell: CommandLine, up: StepwellProcess, tmp_path: Path
@@ -309,6 +311,20 @@ class TestFiles:
         done = shell("outputs", workflow_id, "-o", tmp_path / "out", "--step", "refine")
         assert done.out.splitlines() == [str(tmp_path / "out/refine/result.png")]
         assert shell("outputs", workflow_id, "-o", tmp_path / "out", "--step", "nowhere").code == 2
+
+    def test_outputs_of_sub_workflows_go_to_a_folder_named_by_the_id(
+        self, shell: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        each = runs(*pipeline()["steps"], step_id="a/b", for_each={"count": 2})
+        workflow_id = submitted(shell, "--wait", steps=[each])
+        places = [f"{workflow_id}/a%2Fb/{item}/{step}/result.png" for item in (0, 1) for step in ("generate", "refine")]
+        assert shell("outputs", workflow_id[-8:]).out.splitlines() == places
+        assert all((tmp_path / place).is_file() for place in places)
+        for step, selected in (("a/b", places), ("a%2Fb/1", places[2:]), ("a%2Fb/0/refine", places[1:2])):
+            assert shell("outputs", workflow_id, "--step", step).out.splitlines() == selected
+        (file, *_) = shell("outputs", workflow_id, "--json").lines
+        assert (file["step_path"], file["final"], file["file"]) == ("a%2Fb/0/generate", False, places[0])
 
     def test_a_damaged_file_is_refused_and_leaves_nothing(
         self, shell: CommandLine, up: StepwellProcess, tmp_path: Path

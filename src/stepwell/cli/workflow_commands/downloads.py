@@ -6,55 +6,74 @@ What must hold:
 - A file of any size needs the memory of one chunk.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from msgspec import structs
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from stepwell.cli.errors import FAILED, MISUSED, Refused, os_errors
 from stepwell.cli.workflow_commands.command_context import CommandContext
-from stepwell.cli.workflow_commands.download_names import download_names
 from stepwell.cli.workflow_commands.text_tables import plain
-from stepwell.client import StepOutput, Stepwell
+from stepwell.client import OutputPublic, Stepwell
 from stepwell.client.download_target import DownloadTarget
 from stepwell.domain.artifacts import parse_artifact_path
+from stepwell.domain.folder_names import is_below, is_step_path, unique_names
 
 _CHUNK = 1024 * 1024
 
 
-class DownloadedFile(StepOutput, frozen=True):
-    """A file of a COMPLETED step, and where it is in the local folder."""
+class DownloadedFile(OutputPublic, frozen=True):
+    """An output of a workflow, and where it is in the local folder."""
 
     file: str
 
 
-def download_outputs(context: CommandContext, workflow: str, folder: Path, steps: Sequence[str]) -> None:
-    """Download the files of *steps*, or of all steps, into *folder*. Raises `Refused`."""
-    outputs = context.client.outputs(context.workflow_id(workflow))
-    names = download_names({output.path: output.step_id for output in outputs})
+def download_outputs(context: CommandContext, workflow: str, folder: Path | None, steps: Sequence[str]) -> None:
+    """Download the files of *steps*, or of all steps, into *folder*; None: one named by the id. Raises `Refused`."""
+    workflow_id = context.workflow_id(workflow)
+    outputs = list(context.client.outputs(workflow_id))
+    target = Path(str(workflow_id)) if folder is None else folder
     for step in steps:
-        if all(output.step_id != step for output in outputs):
-            raise Refused(f"--step {step}: no COMPLETED step of this name has files", code=MISUSED)
-    selection = [output for output in outputs if not steps or output.step_id in steps]
+        if not any(is_below(output.step_path, step) for output in outputs):
+            raise Refused(f"--step {step}: no COMPLETED step of this id or path has files", code=MISUSED)
+    files = [each for each in _places(outputs) if not steps or any(is_below(each[0].step_path, step) for step in steps)]
 
     def download_each() -> Iterator[DownloadedFile]:
-        with _progress(context, sum(output.size for output in selection)) as advance:
-            for output in selection:
-                place = folder / names[output.path]
-                _download(context.patient_client, output, place, advance)
-                yield DownloadedFile(**structs.asdict(output), file=str(place))
+        with _progress(context, sum(output.size for output, _ in files)) as advance:
+            for output, place in files:
+                _download(context.patient_client, output, target, place, advance)
+                yield DownloadedFile(**structs.asdict(output), file=str(target / place))
 
     context.show_stream(download_each(), lambda each: plain(each.file))
     if not outputs:
         context.report("No COMPLETED step has files.")
 
 
-def _download(client: Stepwell, output: StepOutput, place: Path, advance: Callable[[int], None]) -> None:
-    if place.parent.is_symlink():
-        raise Refused(f"{place.parent} is a link, which may lead elsewhere: remove it, or choose another folder")
+def _places(outputs: Sequence[OutputPublic]) -> list[tuple[OutputPublic, PurePosixPath]]:
+    """Return each file with its place in the folder: it never leads elsewhere, and no two are the same."""
+    of_step: dict[str, list[OutputPublic]] = defaultdict(list)
+    for output in outputs:
+        if not is_step_path(output.step_path):
+            raise Refused(f"{output.step_path}: Expected the path of a step from the service, like each/0/large")
+        of_step[output.step_path].append(output)
+    return [
+        (output, PurePosixPath(step_path, name))
+        for step_path, files in of_step.items()
+        for output, name in zip(files, unique_names(each.name for each in files), strict=True)
+    ]
+
+
+def _download(
+    client: Stepwell, output: OutputPublic, folder: Path, name: PurePosixPath, advance: Callable[[int], None]
+) -> None:
+    place = folder / name
+    for above in map(folder.joinpath, list(name.parents)[:-1]):  # the last one is the folder itself
+        if above.is_symlink():
+            raise Refused(f"{above} is a link, which may lead elsewhere: remove it, or choose another folder")
     if parse_artifact_path(output.path) is None:
         raise Refused(f"{output.path}: Expected the path of a file from the service, like media/TASK/NAME")
     with os_errors(f"cannot write {place}"):
@@ -76,7 +95,7 @@ def _download(client: Stepwell, output: StepOutput, place: Path, advance: Callab
             file.finish()
 
 
-def _is_complete(place: Path, output: StepOutput) -> bool:
+def _is_complete(place: Path, output: OutputPublic) -> bool:
     if not place.is_file() or place.stat().st_size != output.size:
         return False
     digest = sha256()

@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     "-o",
     "--output",
     "folder",
-    required=True,
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
-    help="The folder for the files. It is created.",
+    help="The folder for the files. It is created. Default: one named by the workflow's id.",
 )
-@click.option("--step", "steps", multiple=True, metavar="STEP", help="Only files of this step. Repeatable.")
-def outputs(context: "CommandContext", workflow: str, folder: Path, steps: tuple[str, ...]) -> None:
-    """Download the files of the COMPLETED steps of a workflow, and print where they are.
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    metavar="STEP",
+    help="Only files of this step, or of its path like each/0/large. Repeatable.",
+)
+def outputs(context: "CommandContext", workflow: str, folder: Path | None, steps: tuple[str, ...]) -> None:
+    """Download the files of a workflow, its items and its sub-workflows, and print where they are.
 
-    Each step has a folder in DIR. Files that are there already, and complete, aren't downloaded again.
+    Each step and item has a folder in DIR. Files that are there already, and complete, aren't downloaded again.
     """
     from stepwell.cli.workflow_commands.downloads import download_outputs
 

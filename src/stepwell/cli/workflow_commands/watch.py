@@ -94,7 +94,7 @@ def _print_end(console: Console, workflow: WorkflowPublic) -> None:
     """Print the tree, the errors in full, and what to do next."""
     end, notes = short_id(workflow.id), []
     if _has_files(workflow):
-        notes.append(f"To download its files: stepwell outputs {end} -o DIR")
+        notes.append(f"To download its files: stepwell outputs {end}")
     if workflow.status is WorkflowStatus.FAILED:
         notes.append(f"To run the rest of it: stepwell resume {end}")
     console.print(WorkflowTree(WatchedWorkflow.of(workflow), utc_now(), rows=console.height - 1, notes=notes))

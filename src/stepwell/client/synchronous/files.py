@@ -1,4 +1,4 @@
-"""The operations on files: uploads, and the outputs of tasks."""
+"""The operations on files: uploads, and the outputs of workflows."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ import httpx
 from stepwell.client.concurrency import Items, sync_call, sync_sleep
 from stepwell.client.download_target import DownloadTarget, target_path
 from stepwell.client.errors import StepwellError, UnexpectedAnswer
-from stepwell.client.requests import JSON_BODY, ClientRequest, Id, artifact_path, json_body, read, segment
+from stepwell.client.requests import (
+    JSON_BODY,
+    ClientRequest,
+    Id,
+    artifact_path,
+    json_body,
+    read,
+    segment,
+    workflow_path,
+)
 from stepwell.client.responses import decode
-from stepwell.client.results import StepOutput
+from stepwell.client.results import cursor_of
 from stepwell.client.retries import Retries
 from stepwell.client.synchronous.history import HistoryCalls
 from stepwell.client.upload_sources import Content, UploadSource
 from stepwell.contract.artifacts import ArtifactLink
-from stepwell.contract.enums import TaskStatus
+from stepwell.contract.output_list import OutputListResponse, OutputPublic
 from stepwell.contract.uploads import ArtifactListResponse, ArtifactPublic, PresignedPut, UploadResponse
 
 _ARTIFACTS = "/api/v1/artifacts"
@@ -95,14 +104,22 @@ class FileCalls(HistoryCalls):
         )
         return decode(self._send(request), ArtifactLink)
 
-    def outputs(self, workflow_id: Id) -> list[StepOutput]:
-        """Return the files of the COMPLETED steps of a workflow, in the order of its tasks."""
-        return [
-            StepOutput(output.path, output.size, output.sha256, task.step_id, task.id)
-            for task in self.tasks(workflow_id)
-            if task.status is TaskStatus.COMPLETED
-            for output in task.outputs
-        ]
+    def outputs(self, workflow_id: Id, *, page_size: int = 200) -> Items[OutputPublic]:
+        """Yield the files of the results of a workflow, of its items and of its sub-workflows at any depth.
+
+        The files of its own steps come first. A page of *page_size* is read when it is needed.
+        """
+        cursor: str | None = None
+        while True:
+            query = {"limit": page_size, "cursor": cursor}
+            response = self._send(read(workflow_path(workflow_id, "/outputs"), query))
+            yield from decode(response, OutputListResponse).outputs
+            following = cursor_of(response.links.get("next", {}).get("url"))
+            if following is None:
+                return
+            if following == cursor:
+                raise UnexpectedAnswer("a page of outputs leads to itself")
+            cursor = following
 
     def download(self, path: str, *, width: int | None = None) -> bytes:
         """Return a file. *width*: a preview of an image, at most 64, 256, 512 or 1024 pixels wide and high."""

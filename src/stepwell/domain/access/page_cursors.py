@@ -9,10 +9,11 @@ from typing import Final
 from uuid import UUID
 
 from stepwell.domain.access.signed_texts import SignedTexts
-from stepwell.domain.list_records import DecisionPlace, PagePlace
+from stepwell.domain.list_records import DecisionPlace, OutputPlace, PagePlace
 
 _PURPOSE: Final = b"stepwell page cursor 1"
 _DECISIONS: Final = b"stepwell decision cursor 1"
+_OUTPUTS: Final = b"stepwell output cursor 1"
 _TIME_BYTES, _ID_BYTES, _POSITION_BYTES = 8, 16, 4
 _SIZE: Final = 1 + _TIME_BYTES + _ID_BYTES
 MAX_CURSOR_CHARS: Final = 64
@@ -25,6 +26,7 @@ class PageCursors:
     def __init__(self, secret: bytes) -> None:
         self._texts = SignedTexts(secret, _PURPOSE, MAX_CURSOR_CHARS)
         self._decisions = SignedTexts(secret, _DECISIONS, MAX_CURSOR_CHARS)
+        self._outputs = SignedTexts(secret, _OUTPUTS, MAX_CURSOR_CHARS)
 
     def issue_decision(self, place: DecisionPlace) -> str:
         """Return the cursor of the page of decisions that begins behind *place*."""
@@ -40,6 +42,19 @@ class PageCursors:
         since = _EPOCH + timedelta(microseconds=int.from_bytes(body[:_TIME_BYTES], signed=True))
         rest = body[_TIME_BYTES:]
         return DecisionPlace(since, UUID(bytes=rest[:_ID_BYTES]), int.from_bytes(rest[_ID_BYTES:]))
+
+    def issue_output(self, place: OutputPlace) -> str:
+        """Return the cursor of the page of outputs that begins behind *place*."""
+        workflow_id, *numbers = place
+        return self._outputs.sign(workflow_id.bytes + b"".join(each.to_bytes(_POSITION_BYTES) for each in numbers))
+
+    def read_output(self, cursor: str) -> OutputPlace | None:
+        """Return the place of a cursor of outputs; None if it wasn't made here, in exactly this notation."""
+        body = self._outputs.read(cursor)
+        if body is None or len(body) != _ID_BYTES + 3 * _POSITION_BYTES:
+            return None
+        first, second, third = (int.from_bytes(body[at : at + _POSITION_BYTES]) for at in (16, 20, 24))
+        return OutputPlace(UUID(bytes=body[:_ID_BYTES]), first, second, third)
 
     def issue(self, place: PagePlace, *, oldest_first: bool) -> str:
         """Return the cursor of the page that begins behind *place*."""

@@ -18,9 +18,9 @@ from uuid import UUID
 from anyio import to_thread
 from msgspec import structs
 
+from stepwell.domain.artifacts import JSON, TEXT
 from stepwell.domain.data_uris import decode_data
 from stepwell.domain.errors import QuotaExceeded, Unavailable, UnsupportedFile, UploadsGone
-from stepwell.domain.uploads import JSON, TEXT
 from stepwell.domain.validation.data_uri_inputs import LARGEST_INLINE, DataUriInput, large_data_uris
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 from stepwell.engine.uploads.service import StoredUpload, UploadService

@@ -38,8 +38,10 @@ from stepwell.domain.list_records import (
     ItemFilter,
     ItemSlice,
     ListFilter,
+    OutputPlace,
     PagePlace,
     StoredDecision,
+    StoredOutput,
     TaskPlace,
     TaskSlice,
     WorkflowFilter,
@@ -70,6 +72,7 @@ from stepwell.persistence.stores.cost_queries import read_costs
 from stepwell.persistence.stores.item_pages import read_item_slice
 from stepwell.persistence.stores.large_workflows import LargeWorkflows
 from stepwell.persistence.stores.open_decisions import read_decision, read_decisions
+from stepwell.persistence.stores.output_pages import read_outputs
 from stepwell.persistence.stores.workflow_queries import (
     ListForm,
     filter_form,
@@ -246,6 +249,14 @@ class PostgresWorkflowReader:
         # The last one of *count* tasks may have others behind it.
         is_last = not rows or (len(rows) == rows[0]["available"] < count)
         return TaskSlice([_task_record(row) for row in rows], more=not is_last)
+
+    @unavailable_in_outage
+    async def outputs(
+        self, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+    ) -> list[StoredOutput] | None:
+        async with self._engine.connect() as connection:
+            outputs = await read_outputs(connection, scope, workflow_id, after, limit)
+            return outputs if outputs or await _exists(connection, scope, workflow_id) else None
 
     @unavailable_in_outage
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:

@@ -1,0 +1,84 @@
+"""The names of outputs in folders: of files, and of the steps and items that lead to them.
+
+What must hold:
+- A name is one part of a path. It has only `[A-Za-z0-9._%~-]` and at most 100 bytes, and is neither "." nor "..".
+- Two names in one folder differ, also where upper and lower case are the same.
+- The same names in the same order become the same.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+_MAX_BYTES: Final = 100
+_NUMBER_BYTES: Final = 6  # "~" and five digits: a definition has at most 10,000 steps
+_SAFE: Final = re.compile(r"[A-Za-z0-9._-]+")
+_PATH: Final = re.compile(r"(?!\.{1,2}(/|$))[A-Za-z0-9._%~-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._%~-]+)*")
+
+
+class StepPlace(NamedTuple):
+    """A step, and one of its items unless it has none."""
+
+    step_id: str
+    item: int | None
+
+
+DefinitionKey: TypeAlias = tuple[str, ...]
+"""The ids of the steps that lead from a root to a definition. All sub-workflows of a step have the same definition."""
+
+
+def encode_name(name: str, max_bytes: int = _MAX_BYTES) -> str:
+    """Return *name* with all unsafe characters percent-encoded, cut between two characters to *max_bytes*."""
+    if name in (".", ".."):
+        return name.replace(".", "%2E")
+    if _SAFE.fullmatch(name):
+        return name[:max_bytes]
+    encoded = ""
+    for character in name[:max_bytes]:
+        part = character if _SAFE.match(character) else "".join(f"%{byte:02X}" for byte in character.encode())
+        if len(encoded) + len(part) > max_bytes:
+            break
+        encoded += part
+    return encoded
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Return a name in one folder for each of *names*. One that is taken gets `~2`, `~3`…"""
+    taken, numbers, unique = set[str](), Counter[str](), list[str]()
+    for name in names:
+        encoded = encode_name(name)
+        if encoded.lower() in taken:
+            stem = encode_name(name, _MAX_BYTES - _NUMBER_BYTES)
+            numbers[stem.lower()] += 1
+            encoded = f"{stem}~{numbers[stem.lower()] + 1}"
+        taken.add(encoded.lower())
+        unique.append(encoded)
+    return unique
+
+
+class StepPaths:
+    """Makes the paths of steps. *step_ids* has the steps of each definition in their order."""
+
+    def __init__(self, step_ids: Mapping[DefinitionKey, Sequence[str]]) -> None:
+        self._names = {key: dict(zip(ids, unique_names(ids), strict=True)) for key, ids in step_ids.items()}
+
+    def path(self, places: Sequence[StepPlace]) -> str:
+        """Return the path of the last of *places*, which the others lead to."""
+        parts, key = list[str](), DefinitionKey()
+        for place in places:
+            parts.append(self._names[key][place.step_id])
+            if place.item is not None:
+                parts.append(str(place.item))
+            key = (*key, place.step_id)
+        return "/".join(parts)
+
+
+def is_step_path(text: str) -> bool:
+    """Return whether *text* can be a path of a step, so that it is safe as the path of a folder."""
+    return _PATH.fullmatch(text) is not None
+
+
+def is_below(step_path: str, step: str) -> bool:
+    """Return whether *step_path* is that of *step*, which is a path or an id, or of something below it."""
+    return any(step_path == path or step_path.startswith(f"{path}/") for path in (step, encode_name(step)))

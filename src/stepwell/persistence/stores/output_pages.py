@@ -1,0 +1,128 @@
+"""Reads the files of the results of a run and its sub-workflows, page by page.
+
+What must hold:
+- A page takes two statements, however many sub-workflows there are. It reads the rows of the sub-workflows, each by
+  an index, and of tasks, steps and items only those up to the end of the page.
+- A sub-workflow has the id of the attempt that created it. So that attempt's place is the place of the sub-workflow.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Boolean, Integer, Text, Uuid, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from stepwell.contract.tasks import Output
+from stepwell.domain.folder_names import DefinitionKey, StepPaths, StepPlace
+from stepwell.domain.list_records import OutputPlace, StoredOutput
+from stepwell.domain.tenancy import TenantScope
+from stepwell.offloop import off_loop
+from stepwell.persistence.rows.decode_rows import Row
+
+# `path` of a sub-workflow has the places of the attempts that lead to it, so these arrays have the order of the list.
+# A repetition whose result counts is that of the result; before there is one, it is the present one. OFFSET 0 makes
+# each of these a probe of an index, because the planner doesn't know how many sub-workflows there are.
+_FAMILY: Final = """WITH RECURSIVE family AS (
+    SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path,
+           ARRAY[w.id] AS ids, ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
+    FROM workflows AS w WHERE w.id = :workflow_id AND (:every OR w.tenant IS NOT DISTINCT FROM :tenant)
+    UNION ALL
+    SELECT c.id, c.final_position, f.final AND t.position = f.final_position, f.path || ARRAY[t.position, t.attempt],
+           f.ids || c.id, array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
+    FROM family AS f JOIN workflows AS c ON c.parent_id = f.id
+    CROSS JOIN LATERAL (SELECT position, attempt, item FROM tasks WHERE id = c.id OFFSET 0) AS t
+    CROSS JOIN LATERAL (
+        SELECT repeat, status, result, flow FROM steps WHERE workflow_id = f.id AND position = t.position OFFSET 0
+    ) AS s
+    LEFT JOIN LATERAL (
+        SELECT status, result, flow FROM step_items
+        WHERE workflow_id = f.id AND position = t.position AND item = t.item OFFSET 0
+    ) AS i ON TRUE
+    WHERE c.id::text = CASE WHEN s.repeat IS NOT NULL AND coalesce(i.status, s.status) = 'COMPLETED'
+                            THEN coalesce(i.result, s.result) ->> 'workflow_id'
+                            ELSE coalesce(i.flow, s.flow) ->> 'child' END
+)"""
+# Both sides of the lateral join are subqueries, so it reads the workflows in their order, and the limit ends it. With
+# an order of its own, it would read the files of all workflows first.
+_PAGE: Final = f"""{_FAMILY},
+page AS MATERIALIZED (
+    SELECT w.path AS above, w.ids, w.step_ids, w.items, w.final AND o.position = w.final_position AS final, o.*
+    FROM (
+        SELECT f.*, CASE WHEN f.id = :after_workflow THEN :after_position ELSE -1 END AS from_position,
+               CASE WHEN f.id = :after_workflow THEN :after_attempt ELSE -1 END AS from_attempt,
+               CASE WHEN f.id = :after_workflow THEN :after_number ELSE -1 END AS from_number
+        FROM family AS f
+        WHERE :after_workflow IS NULL OR f.path >= (SELECT path FROM family WHERE id = :after_workflow)
+        ORDER BY f.path
+    ) AS w
+    CROSS JOIN LATERAL (
+        SELECT t.id, t.position, t.attempt, t.item, s.step_id, e.number::int AS file,
+               e.value ->> 'path' AS path, (e.value ->> 'size')::bigint AS size, e.value ->> 'sha256' AS sha256
+        FROM tasks AS t
+        JOIN steps AS s ON s.workflow_id = t.workflow_id AND s.position = t.position
+        LEFT JOIN step_items AS i ON i.workflow_id = t.workflow_id AND i.position = t.position AND i.item = t.item
+        CROSS JOIN LATERAL json_array_elements(t.outputs) WITH ORDINALITY AS e(value, number)
+        WHERE t.workflow_id = w.id AND t.status = 'COMPLETED' AND t.deleted_at IS NULL
+          AND (t.position, t.attempt) >= (w.from_position, w.from_attempt)
+          AND (t.position, t.attempt, e.number) > (w.from_position, w.from_attempt, w.from_number)
+          AND coalesce(i.status, s.status) = 'COMPLETED'
+          AND CASE WHEN s.repeat IS NULL THEN t.id = coalesce(i.task_id, s.task_id)
+                   ELSE position('media/' || t.id || '/' IN coalesce(i.result, s.result)::text) > 0 END
+        ORDER BY t.position, t.attempt, e.number LIMIT :limit
+    ) AS o
+    LIMIT :limit
+)
+SELECT * FROM page ORDER BY above, position, attempt, file"""  # noqa: S608 - built from constants
+_OUTPUTS: Final = text(_PAGE).bindparams(
+    bindparam("workflow_id", type_=Uuid()),
+    bindparam("every", type_=Boolean()),
+    bindparam("tenant", type_=Text()),
+    bindparam("after_workflow", type_=Uuid()),
+    *(bindparam(name, type_=Integer()) for name in ("after_position", "after_attempt", "after_number")),
+    bindparam("limit", type_=BigInteger()),
+)
+_STEP_IDS: Final = text(
+    "SELECT workflow_id, step_id FROM steps WHERE workflow_id = ANY(:workflow_ids) ORDER BY workflow_id, position"
+).bindparams(bindparam("workflow_ids", type_=ARRAY(Uuid())))
+_BEGINNING: Final = (None, -1, -1, -1)
+
+
+async def read_outputs(
+    connection: AsyncConnection, scope: TenantScope, workflow_id: UUID, after: OutputPlace | None, limit: int
+) -> list[StoredOutput]:
+    """Return what `ports.storage.WorkflowReader.outputs` describes; nothing for an unknown workflow."""
+    names = ("after_workflow", "after_position", "after_attempt", "after_number")
+    values = {"workflow_id": workflow_id, "every": scope.every, "tenant": scope.tenant, "limit": limit}
+    values |= zip(names, after or _BEGINNING, strict=True)
+    rows = (await connection.execute(_OUTPUTS, values)).mappings().all()
+    step_ids = await _step_ids(connection, rows) if rows else {}
+    paths = await off_loop(lambda: StepPaths(step_ids), steps=sum(map(len, step_ids.values())))
+    return [
+        StoredOutput(
+            place=OutputPlace(row["ids"][-1], row["position"], row["attempt"], row["file"]),
+            output=Output(row["path"], row["size"], row["sha256"]),
+            task_id=row["id"],
+            step_path=paths.path([*_parents(row), StepPlace(row["step_id"], row["item"])]),
+            is_final=row["final"],
+        )
+        for row in rows
+    ]
+
+
+def _parents(row: Row) -> list[StepPlace]:
+    """Return the steps that lead from the root to the workflow of *row*."""
+    return [StepPlace(step_id, item) for step_id, item in zip(row["step_ids"], row["items"], strict=True)]
+
+
+async def _step_ids(connection: AsyncConnection, rows: Sequence[Row]) -> dict[DefinitionKey, list[str]]:
+    """Return the steps of all definitions of *rows*. One workflow is read for each definition."""
+    workflows = dict[DefinitionKey, UUID]()
+    for row in rows:
+        for depth, each in enumerate(row["ids"]):
+            workflows.setdefault(tuple(row["step_ids"][:depth]), each)
+    steps: dict[UUID, list[str]] = {each: [] for each in workflows.values()}
+    for workflow_id, step_id in await connection.execute(_STEP_IDS, {"workflow_ids": list(steps)}):
+        steps[workflow_id].append(step_id)
+    return {key: steps[each] for key, each in workflows.items()}

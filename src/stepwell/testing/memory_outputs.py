@@ -1,0 +1,98 @@
+"""The files of the results of a run and its sub-workflows in memory, as `persistence.stores.output_pages` has them."""
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+from msgspec import Struct, json
+
+from stepwell.contract.enums import StepStatus, TaskStatus
+from stepwell.domain.artifacts import artifact_path
+from stepwell.domain.folder_names import DefinitionKey, StepPaths, StepPlace
+from stepwell.domain.list_records import OutputPlace, StoredOutput, TaskPlace
+from stepwell.domain.model import NO_FLOW, StepState, Task
+from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
+
+
+class _Member(Struct):
+    """A workflow of a run, and the steps that lead to it from the root."""
+
+    row: WorkflowRow
+    places: list[StepPlace]
+    is_final: bool
+
+    @property
+    def key(self) -> DefinitionKey:
+        return tuple(place.step_id for place in self.places)
+
+    def unit(self, task: Task) -> StepState:
+        """Return the step or item that *task* is an attempt at."""
+        return self._step(task).state if task.place is None else self.row.items[task.place]
+
+    def repeats(self, task: Task) -> bool:
+        flow = self._step(task).plan.flow
+        return flow is not None and flow.repeat is not None
+
+    def place_of(self, task: Task) -> StepPlace:
+        return StepPlace(self._step(task).plan.step_id, None if task.place is None else task.place.item)
+
+    def is_final_task(self, task: Task) -> bool:
+        return self.is_final and task.position == self.row.final_position
+
+    def tasks(self) -> list[TaskRow]:
+        return sorted(self.row.tasks.values(), key=lambda stored: TaskPlace.of(stored.task))
+
+    def _step(self, task: Task) -> Any:
+        return (self.row.record.steps or [])[task.position]
+
+
+def outputs_of(tables: Tables, root: WorkflowRow, after: OutputPlace | None) -> list[StoredOutput]:
+    """Return the files behind *after*, in the order of the list."""
+    members = list(_family(tables, _Member(root, [], is_final=True)))
+    paths = StepPaths({each.key: [step.plan.step_id for step in each.row.record.steps or []] for each in members})
+    order = {member.row.record.id: number for number, member in enumerate(members)}
+    outputs = [output for member in members for output in _files(member, paths)]
+
+    def place(of: OutputPlace) -> tuple[int, ...]:
+        return (order.get(of.workflow_id, len(order)), *of[1:])
+
+    return outputs if after is None else [each for each in outputs if place(each.place) > place(after)]
+
+
+def _family(tables: Tables, member: _Member) -> Iterator[_Member]:
+    """Yield the workflow, and the sub-workflows at any depth whose results count."""
+    yield member
+    for stored in member.tasks():
+        task = stored.task
+        child = tables.workflows.get(task.id)  # it has the id of the attempt that created it
+        if child is not None and _child_that_counts(member, task) == task.id:
+            places = [*member.places, member.place_of(task)]
+            yield from _family(tables, _Member(child, places, member.is_final_task(task)))
+
+
+def _child_that_counts(member: _Member, task: Task) -> UUID | None:
+    unit = member.unit(task)
+    if member.repeats(task) and unit.status is StepStatus.COMPLETED:
+        return UUID(json.decode(unit.result or b"{}")["workflow_id"])
+    return (unit.flow or NO_FLOW).child
+
+
+def _files(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
+    for stored in member.tasks():
+        task, unit = stored.task, member.unit(stored.task)
+        if stored.deleted_at is not None or task.status is not TaskStatus.COMPLETED:
+            continue
+        if unit.status is not StepStatus.COMPLETED:
+            continue
+        if member.repeats(task):
+            counts = artifact_path(task.id, "").encode() in (unit.result or b"")
+        else:
+            counts = task.id == unit.task_id
+        for number, output in enumerate(task.outputs if counts else (), 1):
+            yield StoredOutput(
+                place=OutputPlace(member.row.record.id, *TaskPlace.of(task), number),
+                output=output,
+                task_id=task.id,
+                step_path=paths.path([*member.places, member.place_of(task)]),
+                is_final=member.is_final_task(task),
+            )
