@@ -7,9 +7,10 @@ import asyncio
 import gzip
 import json
 import resource
+import secrets
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
@@ -18,11 +19,17 @@ from urllib.parse import urlsplit
 import httpx
 from msgspec import Struct
 
+from providers.image_files import empty_png
+from stepwell.domain.artifacts import PREVIEW_WIDTHS
+
 BASE = "/api/v1/workflows/"
+ARTIFACTS = "/api/v1/artifacts"
 ENDED = {"COMPLETED", "FAILED", "CANCELLED"}
 _PAUSE_S = 0.1
 _MEBIBYTE = 1024 * 1024
 SMALL_MEMORY = {"STEPWELL_MEMORY_MAX_BYTES": str(256 * _MEBIBYTE)}
+SIDES = range(7_000, 7_900)  # pixels
+_UNLIMITED = httpx.Limits(max_connections=None)
 
 Step = dict[str, Any]
 
@@ -30,13 +37,15 @@ Step = dict[str, Any]
 class Attack(Struct, frozen=True):
     """An attack: its row's text, its requests, and the circumstances that it needs.
 
-    `open_files` is the service's limit of open files. `image`: the victim's workflow also draws an image.
+    `open_files` is the service's limit of open files. `image`: the victim's workflow also draws an image. `preview`:
+    the victim asks for previews by signed URL instead.
     """
 
     text: str
     send: "Callable[[Attacker], Awaitable[object]]"
     open_files: int | None = None
     image: bool = False
+    preview: bool = False
     settings: Mapping[str, str] = {}
 
 
@@ -337,6 +346,29 @@ async def cleanups(attacker: Attacker) -> None:
             await attacker.http.post(f"{BASE}{workflow['id']}/cleanup")
 
 
+async def preview_urls(http: httpx.AsyncClient, width: int, height: int) -> AsyncIterator[str]:
+    """Upload an image of one colour, and yield the signed URL of each preview of it."""
+    headers = {"Content-Type": "application/octet-stream"}
+    sent = await http.post(ARTIFACTS, content=empty_png(width, height), params={"name": "x.png"}, headers=headers)
+    path = sent.raise_for_status().json()["artifacts"][0]["path"]
+    link = await http.post(f"{ARTIFACTS}/links", json={"path": path})
+    url = urlsplit(link.raise_for_status().json()["url"])
+    for preview_width in PREVIEW_WIDTHS:
+        yield f"{url.path}?{url.query}&w={preview_width}"
+
+
+async def previews(attacker: Attacker) -> None:
+    urls: list[str] = []
+    while len(urls) < attacker.times(40):
+        # Each has other bytes than those before it, so that no preview is stored already.
+        width, height = secrets.choice(SIDES), secrets.choice(SIDES)
+        with suppress(httpx.HTTPError):
+            urls += [url async for url in preview_urls(attacker.http, width, height)]
+    # One client sends all at once, without a token.
+    async with httpx.AsyncClient(base_url=attacker.http.base_url, timeout=120, limits=_UNLIMITED) as http:
+        await asyncio.gather(*(http.get(url) for url in urls), return_exceptions=True)
+
+
 ATTACKS: Mapping[str, Attack] = {
     "A1": Attack("240 stages of `[*]` over 60,000 elements, mapped twice", pipes),
     "A2": Attack("8 doublings of 60,000 elements, mapped twice", copies),
@@ -366,6 +398,7 @@ ATTACKS: Mapping[str, Attack] = {
     "G1": Attack("30 images of 64 megapixels", large_images, image=True),
     "G2": Attack("10 FACE_ENHANCER of 64 megapixels", large_enhancers, image=True),
     "H": Attack("cleanups of 300 files", cleanups),
+    "I": Attack("40 previews of up to 62 megapixels by signed URL; the times are of previews", previews, preview=True),
 }
 
 

@@ -6,7 +6,8 @@ Each attack gets a service of its own: `stepwell up` on a fresh folder, with Pos
 attacker and the victim are processes of their own, with tokens of two tenants. One after the other:
 
 1. The victim measures while the attack runs: create + run of three steps, and `/health/live`, each over a new
-   connection. A refused request is sent again after 50 ms, and its time goes on.
+   connection. Under I it measures previews of its own small images by signed URL instead of workflows. A refused
+   request is sent again after 50 ms, and its time goes on.
 2. The attack stops. A minute later the memory is read again.
 3. The attack starts once more, and SIGTERM ends the service under it. For H this is a SIGKILL during a cleanup.
 4. The service starts again on the same folder, and the victim measures for 10 s. An attack that resumes shows here.
@@ -23,15 +24,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 from msgspec import Struct
 
-from bench.attackers import ATTACKS, BASE, Attack, local, names, passthrough
+from bench.attackers import ATTACKS, BASE, Attack, local, names, passthrough, preview_urls
 from stepwell.bench.measurements import percentile
 from support.database.postgres import fresh_folder
 from support.processes.stepwell_process import StepwellProcess, start, stepwell, until
@@ -43,6 +45,7 @@ AFTER_RESTART_S = 10.0
 LONGEST_ANSWER_S = 60.0
 MEBIBYTE = 1024 * 1024
 PAGE = os.sysconf("SC_PAGE_SIZE")
+KINDS = ("workflow", "image", "preview")
 HEAD = (
     "attack",
     "p50",
@@ -65,47 +68,78 @@ class Seen(Struct):
     refused: int
 
 
-async def victim(url: str, token: str, seconds: float, *, image: bool) -> None:
-    """Measure for *seconds*, and print what was seen as JSON."""
-    first = local("one", "GENERATION", prompt="x", width=64, height=64) if image else passthrough("one", value=1)
-    steps = [first, passthrough("two", "one"), passthrough("three", "two")]
-    body = json.dumps({"name": "victim", "origin_instance": "victim", "steps": steps}).encode()
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Prefer": "wait=30"}
-    seen, until_s = Seen([], [], 0), time.monotonic() + seconds
-    limits = httpx.Limits(max_keepalive_connections=0)
+class Victim:
+    """A tenant that measures for *seconds*. *anyone* is its client without a token."""
 
-    async def ended(http: httpx.AsyncClient) -> bool:
-        answer = await http.post(BASE, content=body, headers=headers)
+    def __init__(self, http: httpx.AsyncClient, anyone: httpx.AsyncClient, seconds: float) -> None:
+        self._http, self._anyone, self._until = http, anyone, time.monotonic() + seconds
+        self.seen = Seen([], [], 0)
+
+    async def measure(self, kind: str) -> None:
+        """Measure the work of that *kind*, a member of `KINDS`, and the health of the service."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._measure_previews() if kind == "preview" else self._measure_runs(kind), name="work")
+            group.create_task(self._repeat(self._is_healthy, self.seen.health, HEALTH_EVERY_S), name="health")
+
+    async def _measure_runs(self, kind: str) -> None:
+        image = local("one", "GENERATION", prompt="x", width=64, height=64)
+        first = image if kind == "image" else passthrough("one", value=1)
+        steps = [first, passthrough("two", "one"), passthrough("three", "two")]
+        body = json.dumps({"name": "victim", "origin_instance": "victim", "steps": steps}).encode()
+        await self._repeat(lambda: self._run(body), self.seen.workflows, AGAIN_S)
+
+    async def _measure_previews(self) -> None:
+        """Measure previews. Each is of another image or width, so that none is stored already."""
+        for width in range(300, sys.maxsize):
+            async for url in preview_urls(self._http, width, int(time.time()) % 1_000 + 1):
+                if time.monotonic() >= self._until:
+                    return
+                await self._time(partial(self._is_shown, url), self.seen.workflows)
+                await asyncio.sleep(AGAIN_S)
+
+    async def _run(self, body: bytes) -> bool:
+        headers = {"Content-Type": "application/json", "Prefer": "wait=30"}
+        answer = await self._http.post(BASE, content=body, headers=headers)
         if answer.status_code != 201:
             return False
         workflow = answer.json()
         while workflow["status"] != "COMPLETED":
             assert workflow["status"] in ("PENDING", "RUNNING"), workflow
-            workflow = (await http.get(BASE + workflow["id"], headers=headers)).raise_for_status().json()
+            workflow = (await self._http.get(BASE + workflow["id"], headers=headers)).raise_for_status().json()
         return True
 
-    async def healthy(http: httpx.AsyncClient) -> bool:
-        return (await http.get("/health/live")).status_code == 200
+    async def _is_shown(self, url: str) -> bool:
+        return (await self._anyone.get(url)).status_code == 200
 
-    async def measure(http: httpx.AsyncClient, request: Any, took: list[float], pause_s: float) -> None:
-        while (began := time.monotonic()) < until_s:
-            succeeded = False
-            while not succeeded and time.monotonic() < until_s + LONGEST_ANSWER_S:
-                with suppress(httpx.HTTPError, ValueError):
-                    succeeded = await request(http)
-                if not succeeded:
-                    seen.refused += 1
-                    await asyncio.sleep(AGAIN_S)
-            took.append(time.monotonic() - began)
+    async def _is_healthy(self) -> bool:
+        return (await self._http.get("/health/live")).status_code == 200
+
+    async def _repeat(self, request: Callable[[], Awaitable[bool]], took: list[float], pause_s: float) -> None:
+        while time.monotonic() < self._until:
+            await self._time(request, took)
             await asyncio.sleep(pause_s)
 
+    async def _time(self, request: Callable[[], Awaitable[bool]], took: list[float]) -> None:
+        began, succeeded = time.monotonic(), False
+        while not succeeded and time.monotonic() < self._until + LONGEST_ANSWER_S:
+            with suppress(httpx.HTTPError, ValueError):
+                succeeded = await request()
+            if not succeeded:
+                self.seen.refused += 1
+                await asyncio.sleep(AGAIN_S)
+        took.append(time.monotonic() - began)
+
+
+async def measure_as_victim(url: str, token: str, seconds: float, kind: str) -> None:
+    """Measure, and print what was seen as JSON."""
+    headers, limits = {"Authorization": f"Bearer {token}"}, httpx.Limits(max_keepalive_connections=0)
     async with (
-        httpx.AsyncClient(base_url=url, timeout=LONGEST_ANSWER_S, limits=limits) as http,
-        asyncio.TaskGroup() as group,
+        httpx.AsyncClient(base_url=url, timeout=LONGEST_ANSWER_S, limits=limits, headers=headers) as http,
+        httpx.AsyncClient(base_url=url, timeout=LONGEST_ANSWER_S, limits=limits) as anyone,
     ):
-        group.create_task(measure(http, ended, seen.workflows, AGAIN_S), name="workflows")
-        group.create_task(measure(http, healthy, seen.health, HEALTH_EVERY_S), name="health")
-    print(json.dumps([seen.workflows, seen.health, seen.refused]))
+        victim = Victim(http, anyone, seconds)
+        await victim.measure(kind)
+    print(json.dumps([victim.seen.workflows, victim.seen.health, victim.seen.refused]))
 
 
 class MemorySampler:
@@ -171,8 +205,9 @@ def attacking(name: str, running: StepwellProcess, token: str, scale: float) -> 
         process.wait()
 
 
-def measured(running: StepwellProcess, token: str, seconds: float, *, image: bool) -> Seen:
-    order = ["--victim", running.url, "--token", token, "--seconds", str(seconds), *(["--image"] if image else [])]
+def measured(running: StepwellProcess, token: str, seconds: float, attack: Attack) -> Seen:
+    kind = "preview" if attack.preview else "image" if attack.image else "workflow"
+    order = ["--victim", running.url, "--token", token, "--seconds", str(seconds), "--kind", kind]
     process = subprocess.run([sys.executable, __file__, *order], stdout=subprocess.PIPE, text=True, check=True)
     return Seen(*json.loads(process.stdout))
 
@@ -196,20 +231,20 @@ def compare(name: str, attack: Attack, options: argparse.Namespace) -> list[str]
         running = started(attack, folder)
         try:
             mallory, alice = token_of("mallory", folder), token_of("alice", folder)
-            measured(running, alice, 2, image=attack.image)  # the first requests load code
+            measured(running, alice, 2, attack)  # the first requests load code
             with MemorySampler(running) as memory:
                 if name:
                     with attacking(name, running, mallory, options.scale):
                         time.sleep(1)
-                        seen = measured(running, alice, options.seconds, image=attack.image)
+                        seen = measured(running, alice, options.seconds, attack)
                     time.sleep(options.rest)
                 else:
-                    seen = measured(running, alice, options.seconds, image=attack.image)
+                    seen = measured(running, alice, options.seconds, attack)
                 peak, rest = memory.peak, memory.now
             end, after = ended_under_attack(name, running, mallory, options.scale)
             running = started(attack, folder)
             with MemorySampler(running) as memory:
-                again = measured(running, alice, AFTER_RESTART_S, image=attack.image)
+                again = measured(running, alice, AFTER_RESTART_S, attack)
                 after = after(running) if callable(after) else resumed(again, memory.peak)
         finally:
             running.kill_group()
@@ -304,10 +339,10 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="a factor for requests, steps and sockets")
     parser.add_argument("--victim", help=argparse.SUPPRESS)
     parser.add_argument("--token", help=argparse.SUPPRESS)
-    parser.add_argument("--image", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.victim:
-        asyncio.run(victim(options.victim, options.token, options.seconds, image=options.image))
+        asyncio.run(measure_as_victim(options.victim, options.token, options.seconds, options.kind))
         return
     print(row(HEAD), row(["---", *["---:"] * (len(HEAD) - 1)]), sep="\n", flush=True)
     if not options.only:
