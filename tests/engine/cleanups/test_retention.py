@@ -1,6 +1,7 @@
 """The retention in a running service: what is deleted and when, and what an idle process does."""
 
-from datetime import date, timedelta
+from collections.abc import Hashable
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from stepwell.artifacts.store import ObstoreArtifacts
 from stepwell.domain.errors import ArtifactError
 from stepwell.engine.cleanups import retention
+from stepwell.fair_turns import FairTurns
 from stepwell.testing import ManualClock, MemoryDatabase
 from stepwell.testing.memory_costs import MemoryDailyCosts
 from stepwell.testing.memory_purges import MemoryPurges
@@ -138,6 +140,28 @@ async def test_the_sums_of_costs_of_a_day_are_deleted_when_they_are_due_and_noth
         add(3, "a")
         await pass_until(6 * DAY)
         assert (days(), sent) == ([], [0, 1, DAY, DAY + 1, 3 * DAY, 6 * DAY])
+
+
+async def test_what_the_retention_deletes_takes_no_turns_of_a_tenant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[Hashable] = []
+    begin = FairTurns.begin
+
+    async def begin_turn(self: FairTurns, tenant: Hashable, weight: int = 1) -> None:
+        turns.append(tenant)
+        await begin(self, tenant, weight)
+
+    clock = ManualClock()
+    database = MemoryDatabase(clock)
+    async with running_service(database, tmp_path, providers=[ConfiguredProvider()], retention_days=1) as service:
+        for tenant in ("acme", "other"):
+            created = await service.create(configured_step("a", files=1), origin_tenant_id=tenant)
+            await service.until_ended(created["id"])
+        monkeypatch.setattr(FairTurns, "begin", begin_turn)
+        clock.advance(DAY)
+        await eventually(lambda: not database.tables.workflows and not database.tables.cleanups)
+    assert set(turns) == {None}
 
 
 async def test_without_the_setting_nothing_is_deleted(tmp_path: Path) -> None:

@@ -59,11 +59,12 @@ class Purger:
         self._delete_uploads, self._owner, self._turns = delete_uploads, owner, turns
 
     async def run_pass(
-        self, lane: str, workflow_ids: Collection[UUID], on_deleted: Callable[[UUID, str], None]
+        self, lane: str | None, workflow_ids: Collection[UUID], on_deleted: Callable[[UUID, str], None]
     ) -> Collection[UUID]:
         """Delete what is left of the workflows, and return those whose purge has ended. Raises `Unavailable`.
 
-        *on_deleted* gets each file that was deleted, with its workflow.
+        *lane* takes turns with the others; None is the retention's. *on_deleted* gets each file that was deleted, with
+        its workflow.
         """
         quiet = [each for each in workflow_ids if await self._is_quiet(each)]
         # A reference of a new workflow keeps an upload as long as the row of the workflow is missing. So they go first.
@@ -93,7 +94,7 @@ class Purger:
             return False
         return True
 
-    async def _delete_rows(self, lane: str, workflow_ids: Collection[UUID]) -> set[UUID]:
+    async def _delete_rows(self, lane: str | None, workflow_ids: Collection[UUID]) -> set[UUID]:
         """Delete all rows, and return the workflows that have none left."""
         gone: set[UUID] = set()
         left = set(workflow_ids)
@@ -108,7 +109,7 @@ class Purger:
         return gone
 
     async def _delete_files(
-        self, lane: str, workflow_ids: Collection[UUID], on_deleted: Callable[[UUID, str], None]
+        self, lane: str | None, workflow_ids: Collection[UUID], on_deleted: Callable[[UUID, str], None]
     ) -> set[UUID]:
         """Delete the files that no workflow needs. Return the workflows with files that could not be deleted."""
         failed: set[UUID] = set()

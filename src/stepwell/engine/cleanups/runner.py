@@ -12,7 +12,8 @@ What must hold:
   are one statement, so each file counts once, whatever dies.
 - A cleanup whose files can't be deleted is tried again later and later. A pass stops after a few failures in a row, and
   the next one continues behind them, so that a store that is away costs little, and no file hides others.
-- Tenants take turns, page by page, and no tenant has more than its share of the passes in memory.
+- Tenants take turns, page by page, and no tenant has more than its share of the passes in memory. What the retention
+  deletes of all tenants together has turns of its own.
 - No statement is sent while nothing is due.
 
 A purge is a cleanup that deletes all rows of the workflow too, see `purger`.
@@ -324,7 +325,7 @@ class CleanupRunner:
         try:
             if first.purge:
                 ids = [cleanup.workflow_id for cleanup in cleanups]
-                return await self._purger.run_pass(first.lane, ids, self._on_file_purged)
+                return await self._purger.run_pass(None if first.expired else first.lane, ids, self._on_file_purged)
             return (first.workflow_id,) if await self._attempt(first) else ()
         except Exception as error:
             if isinstance(error, Unavailable):
