@@ -65,6 +65,11 @@ async def test_each_scope_and_filter_has_counts_of_its_own(counts: WorkflowCount
     assert [await read(counts, TenantScope("a"), "x"), await read(counts, TenantScope("a"))] == [3, 1]
 
 
+async def test_counts_of_one_tenant_have_its_scope_whoever_asks(counts: WorkflowCounts, reader: Reader) -> None:
+    await counts.read(EVERY_TENANT, WorkflowFilter(origin_tenant_id="a"))
+    assert reader.calls == [TenantScope("a")]
+
+
 async def test_a_scope_has_one_statement_at_a_time_and_equal_requests_share_it(
     counts: WorkflowCounts, reader: Reader
 ) -> None:

@@ -2,7 +2,8 @@
 
 What must hold:
 - Counts are at most five seconds old when they are returned, but for the time that the database takes.
-- Each scope has one statement at a time. Requests for the same counts that wait for it share its result.
+- Each scope has one statement at a time. A filter for one tenant has that tenant's scope, whoever asks. Requests for
+  the same counts that wait for a statement share its result.
 - A scope keeps the counts of a few filters, and there are few scopes, whatever clients ask for.
 """
 
@@ -48,6 +49,8 @@ class WorkflowCounts:
 
     async def read(self, scope: TenantScope, query: WorkflowFilter) -> StatusCounts:
         """Return the counts of the workflows that match *query*. Raises `Unavailable`."""
+        if scope.every and query.origin_tenant_id is not None:
+            scope = TenantScope(query.origin_tenant_id)
         key = sha256(json.encode(query)).digest()  # a filter may be long
         if (kept := self._fresh(scope, key)) is not None:
             return kept
