@@ -18,6 +18,7 @@ from typing import Final, Self
 
 from stepwell.domain.errors import NeverFits
 from stepwell.domain.memory_shares import MemoryShare, MemoryShares
+from stepwell.domain.tenancy import Account
 
 FREE_BYTES: Final = 64 * 1024  # that a reservation may hold without the governor
 LARGE_RELEASE: Final = 16 * 1024 * 1024
@@ -64,7 +65,7 @@ class MemoryGovernor:
         """The number of reservations that wait for bytes."""
         return self._shares.waiting
 
-    def reservation(self, tenant: str | None) -> "MemoryReservation":
+    def reservation(self, tenant: Account) -> "MemoryReservation":
         """Return a reservation that holds nothing yet. It is used as a context, which ends with giving all back."""
         return MemoryReservation(self, tenant)
 
@@ -101,6 +102,9 @@ class MemoryGovernor:
             self.large_release.set()
         self._wake(self._shares.release(share, size))
 
+    def move(self, share: MemoryShare, tenant: Account) -> None:
+        self._wake(self._shares.move(share, tenant))
+
     def _wake(self, granted: list[MemoryShare]) -> None:
         for share in granted:
             future = self._grants[share]
@@ -113,7 +117,7 @@ class MemoryReservation:
 
     __slots__ = ("_governor", "_share", "held")
 
-    def __init__(self, governor: MemoryGovernor, tenant: str | None) -> None:
+    def __init__(self, governor: MemoryGovernor, tenant: Account) -> None:
         self._governor, self._share = governor, MemoryShare(tenant)
         self.held = 0
 
@@ -150,6 +154,10 @@ class MemoryReservation:
         self.held += size
         if self.held > FREE_BYTES and size:
             self._governor.charge(self._share, self.held - self._share.held)
+
+    def move_to(self, tenant: Account) -> None:
+        """Count what is held for *tenant*. Nobody may wait for the reservation to grow."""
+        self._governor.move(self._share, tenant)
 
     def shrink(self, size: int) -> None:
         """Give *size* bytes back."""

@@ -10,7 +10,6 @@ from msgspec import json
 
 from stepwell.api.body_decoding import BigBodyDecoder
 from stepwell.domain.errors import NeverFits, TooManyValues
-from stepwell.domain.tenancy import TenantScope
 from stepwell.memory import MemoryGovernor
 from stepwell.testing import MemoryDatabase
 from support.providers.configured_by_steps import WORKFLOWS, passthrough_step
@@ -100,13 +99,13 @@ async def test_a_create_has_its_memory_before_its_turn_and_waits_for_none_within
     ):
         governor, turns = service.app.services.memory, service.app.services.create_turns
         with governor.reservation("t") as many, governor.reservation("t") as another:
-            async with turns.turn(TenantScope("t"), 2**20):
+            async with turns.turn("t", 2**20):
                 create = group.create_task(client.post(f"{WORKFLOWS}?start=false", json=body))
                 await eventually(lambda: governor.held > 2 * size)
                 await many.grow(2 * 2**20)
                 await another.grow(100_000)
                 await another.grow(5 * 2**20)  # has the reserve, like a body that then waits for its turn
-            async with asyncio.timeout(60), turns.turn(TenantScope("t"), 2**20):
+            async with asyncio.timeout(60), turns.turn("t", 2**20):
                 pass  # the create's turn is over, although its answer may wait for memory
         assert (await create).status_code == 201
         assert governor.held == 0

@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from stepwell.api.connection_limits import RESERVED, CloseReason, ConnectionLimits, ConnectionSlot, RequestBound
 from stepwell.domain.errors import TooManyRequests
-from stepwell.domain.tenancy import TenantScope
 
 MOST = 8
-ACME, OTHER = TenantScope("acme"), TenantScope("other")
+ACME, OTHER = "acme", "other"
 
 
 class Clients:
@@ -82,7 +81,7 @@ def test_connections_of_nobody_are_bounded_by_the_total_alone() -> None:
 def test_a_tenant_has_as_many_requests_as_are_left_for_others() -> None:
     clients = Clients(per_client=MOST)
 
-    def request(tenant: TenantScope) -> bool:
+    def request(tenant: str) -> bool:
         clients.connect(None, busy=True)
         try:
             clients.limits.begin_request_of_tenant(tenant)
@@ -95,7 +94,7 @@ def test_a_tenant_has_as_many_requests_as_are_left_for_others() -> None:
     assert request(OTHER)
     assert clients.limits.refused == {RequestBound.TENANT: 1}
     for _ in range(MOST // 2):
-        clients.limits.end_request(ACME)
+        clients.limits.end_request_of_tenant(ACME)
     assert request(ACME)
 
 
@@ -106,7 +105,7 @@ def test_a_client_behind_a_proxy_has_no_more_requests_than_another_has_connectio
     with pytest.raises(TooManyRequests):
         limits.begin_request_of_client("a")
     limits.begin_request_of_client("b")
-    limits.end_request("a")
+    limits.end_request_of_client("a")
     limits.begin_request_of_client("a")
 
 

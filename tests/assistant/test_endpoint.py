@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
+from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.api.operations import Permission
 from stepwell.cli import mcp_mount
 from stepwell.cli.mcp_mount import mount_mcp
@@ -138,6 +139,26 @@ async def test_any_replica_answers_any_request(tmp_path: Path) -> None:
                 for _ in range(4):
                     workflow = (await call(client, "get_workflow", workflow_id=created["workflow"]["id"]))["workflow"]
                     assert workflow["name"] == mode
+
+
+async def test_a_call_counts_for_the_tenant_that_its_tool_works_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, end = list[object](), ConnectionLimits.end_request_of_tenant
+
+    def end_request(limits: ConnectionLimits, tenant: Any) -> None:
+        counted.append(tenant)
+        end(limits, tenant)
+
+    async with running_service(MemoryDatabase(ManualClock()), tmp_path) as service:
+        mount_mcp(service.app.api, Settings(data_dir=tmp_path))
+        transport = httpx2.ASGITransport(app=cast("Any", service.app.api))
+        async with assistant("http://service", token(), mode=LEGACY, transport=transport) as client:
+            monkeypatch.setattr(ConnectionLimits, "end_request_of_tenant", end_request)
+            step = {"id": "step", "task_type": "PASSTHROUGH"}
+            definition = {"name": "x", "origin_instance": "tests", "origin_tenant_id": "acme", "steps": [step]}
+            await call(client, "submit_workflow", definition=definition, start=False)
+    assert counted.count("acme") == 2, "the call, and the request that its tool has sent"
 
 
 async def test_a_wait_ends_when_the_service_stops(tmp_path: Path) -> None:

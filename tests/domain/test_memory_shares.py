@@ -66,6 +66,14 @@ class Model(RuleBasedStateMachine):
         self.granted(self.shares.release(share, data.draw(st.integers(0, share.held))))
 
     @precondition(lambda self: self.running)
+    @rule(data=st.data(), tenant=st.sampled_from(["big", "small", None]))
+    def move(self, data: Any, tenant: str | None) -> None:
+        share = data.draw(st.sampled_from(self.running))
+        held = share.held
+        self.granted(self.shares.move(share, tenant))
+        assert (share.held, share.tenant) == (held, tenant)
+
+    @precondition(lambda self: self.running)
     @rule(data=st.data())
     def end(self, data: Any) -> None:
         share = data.draw(st.sampled_from(self.running))
@@ -145,6 +153,15 @@ def test_however_much_one_tenant_asks_for_another_gets_a_small_share_at_once(siz
     for size in sizes:
         shares.request(MemoryShare("big"), size)
     assert shares.request(MemoryShare("small"), small)
+
+
+def test_a_share_that_has_moved_counts_for_its_new_tenant_alone() -> None:
+    shares, moved = MemoryShares(LIMIT), MemoryShare("big")
+    assert shares.request(moved, 40)
+    assert shares.move(moved, "small") == []
+    assert shares.request(MemoryShare("big"), 20), "which holds nothing any more"
+    waiting = MemoryShare("small")
+    assert not shares.request(waiting, 1) or waiting.in_reserve
 
 
 def test_a_share_that_grows_goes_before_new_ones_of_its_tenant() -> None:

@@ -27,6 +27,7 @@ from stepwell.api.headers import (
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import ArtifactQuery, parse_query
 from stepwell.api.request_bodies import read_struct
+from stepwell.api.request_resources import resources_of
 from stepwell.contract.artifacts import ArtifactLink, CreateArtifactLink
 from stepwell.domain.access.signed_urls import ARTIFACTS_PATH
 from stepwell.domain.artifacts import PREVIEW_WIDTHS, content_type_of, media_type_of, parse_artifact_path
@@ -82,7 +83,8 @@ async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: Ar
     path = str(request.path_params["path"]).lstrip("/")
     if parse_artifact_path(path) is None:  # no such file is stored
         raise NotFound("artifact")
-    output = await services.reads.artifact(request.user.scope, path)
+    tenant, output = await services.reads.artifact(request.user.scope, path)
+    resources_of(request.scope).count_for(tenant)
     name = PurePosixPath(path)
     if query.w is UNSET:
         headers = _headers(name.name, f'"{output.sha256}"', download=query.download)
@@ -96,7 +98,7 @@ async def get_artifact(request: ApiRequest, services: ServicesDep, artifacts: Ar
     if query.w is UNSET:
         file = _File(path, output.size, headers)
     else:
-        preview = await services.previews.get(request.user.scope, output, query.w)
+        preview = await services.previews.get(tenant, output, query.w)
         file = _File(preview.path, preview.size, headers)
     return _response(file, requested_range(request, file.size, file.headers[ETAG]), artifacts)
 
@@ -111,7 +113,7 @@ async def create_artifact_link(
     if ttl_s > signed_urls.ttl_s:
         msg = f"Expected at most {signed_urls.ttl_s}, the value of STEPWELL_SIGNED_URL_TTL_S"
         raise InvalidRequest([Fault(("body", "ttl_s"), msg, "less_than_equal")])
-    output = await services.reads.artifact(request.user.scope, wanted.path)
+    _, output = await services.reads.artifact(request.user.scope, wanted.path)
     expires_at = (clock.now() + timedelta(seconds=ttl_s)).replace(microsecond=0)
     return Response(ArtifactLink(signed_urls.url_until(output.path, expires_at), expires_at))
 

@@ -28,7 +28,7 @@ from stepwell.domain.access.stream_tickets import StreamTickets, Ticket
 from stepwell.domain.errors import Forbidden, InvalidRequest, InvalidToken, Unauthenticated, Unavailable
 from stepwell.domain.lifecycle.inputs import SERVICE
 from stepwell.domain.strict_json.decode import decode_body
-from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
+from stepwell.domain.tenancy import EVERY_TENANT, Account, SharedCaller, TenantScope
 from stepwell.domain.wait_ends import LINK_ACTOR
 from stepwell.ports.clock import Clock
 
@@ -59,6 +59,11 @@ class Principal(Struct, frozen=True):
     permissions: frozenset[str] = frozenset()
     expires_at: float | None = None
     session: Session | None = None
+
+    @property
+    def account(self) -> Account:
+        """What the caller's requests count for while it isn't known whose data they are about."""
+        return SharedCaller.SIGNED_URL if self is SIGNED_URL else self.scope.account
 
     def tenant_for(self, requested: str | None) -> str | None:
         """Return the tenant of a workflow that the caller creates for the tenant *requested*. Raises `Forbidden`."""

@@ -9,7 +9,7 @@ What must hold:
 
 import asyncio
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NoReturn
 
@@ -38,7 +38,7 @@ class BodyTooLarge(HTTPException):
 class PlainBuffer:
     """Collects a body as it was sent. *length* is its Content-Length, if it has one, and *most* is what it may have."""
 
-    def __init__(self, length: int | None, most: int, memory: Callable[[], MemoryReservation]) -> None:
+    def __init__(self, length: int | None, most: int, memory: Callable[[], Awaitable[MemoryReservation]]) -> None:
         self._length, self._most, self._memory = length, length or most, memory
         self._size = self._reserved = 0
         self._chunks: list[bytes] = []
@@ -48,7 +48,7 @@ class PlainBuffer:
         if (self._length or self._size) <= FREE_BYTES or not self._size + GROWTH > self._reserved < self._most:
             return 0.0
         self._reserved = min(self._most, max(2 * self._reserved, GROWTH))
-        return await reserve_memory(self._memory(), self._reserved)
+        return await reserve_memory(await self._memory(), self._reserved)
 
     async def add(self, data: bytes) -> float:
         """Append a part. Return the seconds that this took."""
@@ -64,7 +64,7 @@ class PlainBuffer:
 class GzipBuffer:
     """Inflates a gzip body as it comes, to *most* bytes at most. *threads* limits the threads that inflate."""
 
-    def __init__(self, most: int, memory: Callable[[], MemoryReservation], threads: CapacityLimiter) -> None:
+    def __init__(self, most: int, memory: Callable[[], Awaitable[MemoryReservation]], threads: CapacityLimiter) -> None:
         self._threads = threads
         self._most, self._memory = most, memory
         self._received = self._size = self._reserved = 0
@@ -124,7 +124,7 @@ class GzipBuffer:
     async def _make_room(self, size: int) -> None:
         if size > max(FREE_BYTES, self._reserved):
             self._reserved = min(self._most + 1, max(2 * self._reserved, GROWTH, size))
-            await reserve_memory(self._memory(), self._reserved)
+            await reserve_memory(await self._memory(), self._reserved)
 
 
 def _refuse(why: str) -> NoReturn:

@@ -4,12 +4,16 @@ A callback only makes the service poll the job now. It may be lost, early, repea
 soon a result is noticed.
 """
 
+from contextlib import suppress
+
 from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.operations import NoQuery, Operation, endpoint
 from stepwell.api.query_parameters import parse_query
 from stepwell.api.request_bodies import read_any_body
+from stepwell.api.request_resources import resources_of
 from stepwell.contract.system import Health
 from stepwell.domain.access.signed_urls import CALLBACKS_PATH
+from stepwell.domain.errors import Unavailable
 
 CALLBACK = Operation(
     method="POST",
@@ -28,6 +32,10 @@ CALLBACK = Operation(
 async def provider_callback(request: ApiRequest, services: ServicesDep) -> Health:
     parse_query(request.scope["query_string"], NoQuery)
     attempt = services.workflows.attempt_of_callback(str(request.path_params["token"]))
+    resources = resources_of(request.scope)
+    resources.workflow_id = str(attempt[0])
+    with suppress(Unavailable):  # in an outage the attempt gets the callback all the same
+        await resources.count_for_owner()
     await services.workflows.handle_callback(attempt, await read_any_body(request))
     return Health()
 

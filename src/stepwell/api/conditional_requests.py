@@ -59,8 +59,7 @@ def send_answer(request: ApiRequest, services: Services, answer: Answer, more: H
 
 def answer_streams(request: ApiRequest, services: Services) -> AnswerStreams:
     """Return what sends answers with large workflows to this caller."""
-    memory = resources_of(request.scope).memory(request.user)
-    return AnswerStreams(services.reads, memory, request.user.scope)
+    return AnswerStreams(services.reads, resources_of(request.scope).memory, request.user.scope)
 
 
 async def workflow_answer(

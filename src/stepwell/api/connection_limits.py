@@ -14,11 +14,12 @@ What must hold:
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
 from stepwell.domain.errors import TooManyRequests
+from stepwell.domain.tenancy import Account
 from stepwell.telemetry import Labels
 
 RESERVED: Final = 16
@@ -84,7 +85,8 @@ class ConnectionLimits:
         self._reserved: dict[ConnectionSlot, None] = {}
         self._admin: dict[ConnectionSlot, None] = {}
         self._clients: dict[str, _Client] = {}
-        self._requests: dict[Hashable, int] = {}
+        self._requests_of_clients: dict[Account, int] = {}
+        self._requests_of_tenants: dict[Account, int] = {}
 
     def open(self, most: int) -> None:
         """Allow *most* connections, with the reserved ones."""
@@ -149,18 +151,18 @@ class ConnectionLimits:
 
     def begin_request_of_client(self, client_name: str) -> None:
         """Count a request of a client whose connections are a proxy's. Raises `TooManyRequests`."""
-        self._begin_request(client_name, self.per_client, RequestBound.CLIENT)
+        self._begin_request(self._requests_of_clients, client_name, self.per_client, RequestBound.CLIENT)
 
-    def begin_request_of_tenant(self, tenant: Hashable) -> None:
+    def end_request_of_client(self, client_name: str) -> None:
+        _end_request(self._requests_of_clients, client_name)
+
+    def begin_request_of_tenant(self, tenant: Account) -> None:
         """Count a request of *tenant*. Raises `TooManyRequests` if it would be one too many."""
         # The request's own connection isn't free any more.
-        self._begin_request(tenant, self.free + 1, RequestBound.TENANT)
+        self._begin_request(self._requests_of_tenants, tenant, self.free + 1, RequestBound.TENANT)
 
-    def end_request(self, of: Hashable) -> None:
-        """Count a request of a client or a tenant no longer."""
-        self._requests[of] -= 1
-        if not self._requests[of]:
-            del self._requests[of]
+    def end_request_of_tenant(self, tenant: Account) -> None:
+        _end_request(self._requests_of_tenants, tenant)
 
     def count_refused(self) -> Mapping[Labels, float]:
         return {(bound,): self.refused[bound] for bound in RequestBound}
@@ -168,13 +170,13 @@ class ConnectionLimits:
     def count_closed(self) -> Mapping[Labels, float]:
         return {(reason,): self.closed[reason] for reason in CloseReason}
 
-    def _begin_request(self, of: Hashable, most: int, bound: RequestBound) -> None:
-        count = self._requests.get(of, 0)
+    def _begin_request(self, counts: dict[Account, int], of: Account, most: int, bound: RequestBound) -> None:
+        count = counts.get(of, 0)
         if count >= most:
             self.refused[bound] += 1
             msg = f"This {bound} has {count} requests in progress, and may not have more now."
             raise TooManyRequests(msg, _RETRY_S)
-        self._requests[of] = count + 1
+        counts[of] = count + 1
 
     def _take(self, slot: ConnectionSlot) -> bool:
         """Serve *slot* if there is room, or if another connection can be closed. Return whether it is served."""
@@ -206,3 +208,9 @@ class ConnectionLimits:
         self.closed[CloseReason.ANOTHER] += 1
         self.remove(slot)
         slot.drop()
+
+
+def _end_request(counts: dict[Account, int], of: Account) -> None:
+    counts[of] -= 1
+    if not counts[of]:
+        del counts[of]

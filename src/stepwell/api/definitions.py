@@ -11,6 +11,7 @@ from msgspec import Struct
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.preferences import handling_of
 from stepwell.api.request_bodies import read_body, read_json
+from stepwell.api.request_resources import resources_of
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.domain.strict_json.schema_faults import cap_faults
@@ -33,7 +34,8 @@ class _Refused(Struct):
 
 async def read_definition(request: ApiRequest, services: Services) -> ValidatedWorkflow:
     """Return the workflow that the body defines. Raises `InvalidRequest`, `Unavailable`, and what `read_json` does."""
-    text, handling, tenant = await read_body(request), handling_of(request.scope), request.user.scope.tenant
+    text, handling = await read_body(request), handling_of(request.scope)
+    account = resources_of(request.scope).account
 
     def validate(body: object, known: Expressions | None = None) -> ValidatedWorkflow | _Refused:
         size = definition_size(text)
@@ -50,14 +52,14 @@ async def read_definition(request: ApiRequest, services: Services) -> ValidatedW
 
     parsed = await read_json(request, parse)
     if isinstance(parsed, list):
-        known = Expressions(await services.expressions.check(tenant, parsed))
+        known = Expressions(await services.expressions.check(account, parsed))
         parsed = await read_json(request, lambda body: validate(body, known))
     if isinstance(parsed, ValidatedWorkflow):
-        await services.inputs_checker.check(tenant, parsed)
+        await services.inputs_checker.check(account, parsed)
         return parsed
     faults = list(parsed.faults)
     if parsed.schema is not None:
-        faults += await services.inputs_checker.faults(tenant, parsed.schema, parsed.inputs)
+        faults += await services.inputs_checker.faults(account, parsed.schema, parsed.inputs)
         faults = cap_faults(faults, MAX_FAULTS)
     raise InvalidRequest(faults)
 

@@ -80,7 +80,7 @@ async def _encode_planned_steps(request: ApiRequest, steps: Sequence[PlannedStep
 
     Each step shows the defaults that it inherits, so a small definition may have a plan of gigabytes.
     """
-    memory = resources_of(request.scope).memory(request.user)
+    memory = await resources_of(request.scope).memory()
     parts: list[bytes] = []
     size = reserved = 0
     for step in steps:

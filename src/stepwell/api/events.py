@@ -15,6 +15,7 @@ from stepwell.api.headers import IF_NONE_MATCH
 from stepwell.api.operations import Content, NoQuery, Operation, Permission, endpoint
 from stepwell.api.query_parameters import TICKET_PARAMETER, EventsQuery, FeedQuery, parse_id, parse_query
 from stepwell.api.request_bodies import read_struct
+from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import event_to_public
 from stepwell.api.session_cookies import SessionCookies
 from stepwell.api.sse import MEDIA_TYPE, StreamBounds, event_stream, frame
@@ -121,7 +122,9 @@ async def list_events(
     scope, subscriptions = request.user.scope, services.subscriptions
     if prefers(request.headers.getall("accept", []), MEDIA_TYPE):
         after = _last_event_id(request)
-        opening = subscriptions.follow(scope, workflow_id, query.after if after is None else after)
+        resources = resources_of(request.scope)
+        await resources.count_for_owner()
+        opening = subscriptions.follow(scope, workflow_id, query.after if after is None else after, resources.account)
         return event_stream(opening, subscriptions.heartbeat_s, _bounds(request.user, session_cookies, clock))
     events = await services.reads.events(scope, workflow_id, after=query.after, limit=query.limit + 1)
     public = [event_to_public(event) for event in events[: query.limit]]

@@ -9,6 +9,7 @@ from stepwell.api.conditional_requests import workflow_answer
 from stepwell.api.dependencies import ApiRequest
 from stepwell.api.headers import APPLIED, NO_HEADERS, Headers
 from stepwell.api.preferences import preferences_of
+from stepwell.api.request_resources import resources_of
 from stepwell.api.streamed_answers import Answer
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import StepwellError, Unavailable
@@ -26,6 +27,7 @@ async def wait_if_preferred(request: ApiRequest, services: Services, workflow_id
     if seconds is None:
         return NO_HEADERS
     if seconds:
+        await resources_of(request.scope).count_for_owner()
         await _wait(request, services, workflow_id, seconds)
     return {APPLIED: f"wait={seconds}"}
 

@@ -11,22 +11,23 @@ What must hold:
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from litestar import Request
 from litestar.exceptions import ClientException, HTTPException
 from litestar.types import HTTPReceiveMessage, HTTPRequestEvent
-from msgspec import Struct, convert
+from msgspec import MsgspecError, Struct, convert, json
 
 from stepwell.api.body_buffers import INLINE_BYTES, BodyTooLarge, GzipBuffer, PlainBuffer
 from stepwell.api.operations import JSON_TYPE, OPT_KEY, Operation
 from stepwell.api.preferences import handling_of
-from stepwell.api.request_resources import resources_of
+from stepwell.api.request_resources import RequestResources, resources_of
 from stepwell.domain.errors import Fault, InvalidRequest, NeverFits
 from stepwell.domain.strict_json.decode import decode_body
 from stepwell.domain.strict_json.normalise import Handling, normalise
 from stepwell.domain.strict_json.schema_faults import cap_faults, collect
+from stepwell.domain.tenancy import SharedCaller
 
 T = TypeVar("T")
 S = TypeVar("S", bound=Struct)
@@ -40,6 +41,18 @@ _PLAIN_JSON = JSON_TYPE.encode()  # as most clients write it
 _UTF_8 = re.compile(r'([^;\s]+)[ \t]*(?:;[ \t]*charset=(?:utf-8|"utf-8")[ \t]*)?', re.IGNORECASE)
 _IDENTITY = b"identity"
 _GZIP = (b"gzip", b"x-gzip")  # equivalent by RFC 9110, 8.4.1.3
+
+
+_TENANT: Final = "origin_tenant_id"
+
+
+class _NamedTenant(Struct):
+    """The member of a definition that names its tenant."""
+
+    origin_tenant_id: str | None = None
+
+
+_read_named_tenant = json.Decoder(_NamedTenant).decode
 
 
 class UnsupportedBody(HTTPException):
@@ -92,13 +105,12 @@ async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) 
     if len(data) <= INLINE_BYTES:
         return work()
     resources = resources_of(request.scope)
-    caller = request.scope.get("user")
-    tenant, decoder = None if caller is None else caller.scope, resources.process.decoder
+    decoder = resources.process.decoder
     if resources.decoding is not None:
-        return await decoder.run(tenant, work)
-    memory = resources.memory(caller)
+        return await decoder.run(resources.account, work)
+    memory = await resources.memory()
     room = await decoder.reserve(data, memory)
-    result = await decoder.run(tenant, work)
+    result = await decoder.run(resources.account, work)
     memory.shrink(room)
     return result
 
@@ -131,16 +143,16 @@ async def read_with_room(request: Request[Any, Any, Any]) -> bytes:
     data = await read_body(request)
     if len(data) > INLINE_BYTES:
         resources = resources_of(request.scope)
-        memory = resources.memory(request.scope.get("user"))
+        memory = await resources.memory()
         resources.decoding = await resources.process.decoder.reserve(data, memory)
     return data
 
 
-def give_room_back(request: Request[Any, Any, Any]) -> None:
+async def give_room_back(request: Request[Any, Any, Any]) -> None:
     """End `read_with_room`. The end of the request does so as well."""
     resources = resources_of(request.scope)
     if resources.decoding is not None:
-        resources.memory(request.scope.get("user")).shrink(resources.decoding)
+        (await resources.memory()).shrink(resources.decoding)
         resources.decoding = None
 
 
@@ -159,8 +171,11 @@ async def ignore_empty_body(request: Request[Any, Any, Any]) -> None:
 async def read_body(request: Request[Any, Any, Any]) -> bytes:
     """Return the body, inflated if it is gzip. May be called repeatedly.
 
+    If it names its tenant, the request of a caller for all tenants counts for that one from now on.
+
     Raises `UnsupportedBody` unless its Content-Type is JSON, `UnsupportedEncoding`, `BodyTooLarge`, `BodyTooSlow`,
-    `NeverFits`, `InvalidRequest` for gzip data that is malformed, and `Unavailable` if there is no memory for it.
+    `NeverFits`, `InvalidRequest` for gzip data that is malformed, `TooManyRequests` of that tenant, and `Unavailable`
+    if there is no memory for it.
     """
     resources = resources_of(request.scope)
     if resources.body is None:
@@ -172,7 +187,15 @@ async def read_body(request: Request[Any, Any, Any]) -> bytes:
         if data and not head.length:
             _check_type(head, operation)
         resources.body = data
+        if operation.body is not None and _TENANT in operation.body.__struct_fields__:
+            _count_for_named_tenant(resources, data)
     return resources.body
+
+
+def _count_for_named_tenant(resources: RequestResources, body: bytes) -> None:
+    if resources.account is SharedCaller.EVERY_TENANT:
+        with suppress(MsgspecError, RecursionError, UnicodeDecodeError):  # it will be refused
+            resources.count_for(_read_named_tenant(body).origin_tenant_id)  # takes 12 ms for 16 MiB
 
 
 async def read_any_body(request: Request[Any, Any, Any], most: int = MAX_BODY_BYTES) -> bytes:
@@ -192,7 +215,7 @@ async def _read(request: Request[Any, Any, Any], head: BodyHead, most: int) -> b
     governor, stall_s = resources.process.governor, resources.process.body_timeout_s
     if head.length is not None and head.length > governor.largest:
         raise NeverFits(head.length, governor.largest)
-    memory, threads = partial(resources.memory, request.scope.get("user")), resources.process.inflating
+    memory, threads = resources.memory, resources.process.inflating
     buffer = GzipBuffer(most, memory, threads) if is_gzip else PlainBuffer(head.length, most, memory)
     loop = asyncio.get_running_loop()
     began, received = loop.time(), 0

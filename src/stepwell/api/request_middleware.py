@@ -4,8 +4,7 @@ from time import perf_counter
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from stepwell.api.auth import SIGNED_URL, AccessControl
-from stepwell.api.connection_limits import ConnectionLimits
+from stepwell.api.auth import AccessControl
 from stepwell.api.query_parameters import check_path
 from stepwell.api.request_resources import ProcessResources, give_resources
 from stepwell.api.session_cookies import SessionsNotRead, send_privately
@@ -25,12 +24,10 @@ class RequestMiddleware:
     handler for each guard, which takes longer than the whole middleware.
     """
 
-    def __init__(self, process: ProcessResources, access: AccessControl, connections: ConnectionLimits) -> None:
-        self._process, self._access, self._connections = process, access, connections
+    def __init__(self, process: ProcessResources, access: AccessControl) -> None:
+        self._process, self._access = process, access
 
     def __call__(self, app: ASGIApp) -> ASGIApp:
-        connections = self._connections
-
         async def handle(scope: Scope, receive: Receive, send: Send) -> None:
             scope["state"][BEGAN] = perf_counter()
             resources = give_resources(scope, self._process)
@@ -44,14 +41,10 @@ class RequestMiddleware:
                     await app(scope, receive, send)
                     return
                 scope["user"] = caller
-                tenant = caller if caller is SIGNED_URL else caller.scope
-                connections.begin_request_of_tenant(tenant)
+                resources.count_for(caller.account)
                 if caller.session is not None:
                     send = send_privately(send)
-                try:
-                    await app(scope, receive, bounded_send(scope, receive, send))
-                finally:
-                    connections.end_request(tenant)
+                await app(scope, receive, bounded_send(scope, receive, send))
             finally:
                 resources.free()
 

@@ -1,17 +1,29 @@
-"""The resources of a request: one reservation of memory, and the decoder of big bodies that all requests share."""
+"""The resources of a request: its place among the requests of a tenant, its memory, and the decoder of big bodies.
 
+What must hold, besides what `domain.tenancy` says:
+- A request counts for one tenant or caller at a time, with all that it holds. It may move once, from a caller that acts
+  for any tenant to the tenant that owns the data.
+- It has moved before it reserves memory for data of a workflow that its path names, and before it waits or streams for
+  long. A body that names its tenant counts for the caller until it has been read.
+- Nothing is read for a caller that has a tenant.
+"""
+
+from contextlib import suppress
 from functools import partial
+from uuid import UUID
 
 from anyio import CapacityLimiter
 from litestar.types import Scope
 from msgspec import Struct, field
 
-from stepwell.api.auth import Principal
 from stepwell.api.body_decoding import BigBodyDecoder
+from stepwell.api.connection_limits import ConnectionLimits
 from stepwell.domain.strict_json.normalise import Handling
+from stepwell.domain.tenancy import Account, SharedCaller
+from stepwell.engine.read_service import ReadService
 from stepwell.memory import MemoryGovernor, MemoryReservation
 
-_KEY = "resources"
+_KEY, _OUTER_KEY = "resources", "outer_resources"
 
 
 class ProcessResources(Struct, frozen=True):
@@ -22,6 +34,8 @@ class ProcessResources(Struct, frozen=True):
     """
 
     governor: MemoryGovernor
+    connections: ConnectionLimits
+    reads: ReadService
     decoder: BigBodyDecoder
     body_timeout_s: float
     handling: Handling
@@ -29,31 +43,72 @@ class ProcessResources(Struct, frozen=True):
 
 
 class RequestResources(Struct):
-    """The resources of one request. `body` is its body once it has been read, `decoding` the room to decode it."""
+    """The resources of one request. `body` is its body once it has been read, `decoding` the room to decode it.
+
+    `account` is what the request counts for, and `workflow_id` is the workflow that it is about. A request of the same
+    process that has caused this one is `outer`, and moves with it.
+    """
 
     process: ProcessResources
+    workflow_id: str | None = None
+    outer: "RequestResources | None" = None
+    account: Account = SharedCaller.NOBODY
     body: bytes | None = None
     decoding: int | None = None
     _memory: MemoryReservation | None = None
 
-    def memory(self, caller: Principal | None) -> MemoryReservation:
-        """Return the request's reservation, which counts for the tenant of *caller*. It ends with the response."""
+    def count_for(self, account: Account) -> None:
+        """Count the request for *account*, unless it counts for a tenant already. Raises `TooManyRequests`."""
+        if account == self.account or not isinstance(self.account, SharedCaller):
+            return
+        self.process.connections.begin_request_of_tenant(account)
+        self._end_count()
+        self.account = account
+        if self._memory is not None:
+            self._memory.move_to(account)
+        if self.outer is not None and self.outer.account is not SharedCaller.NOBODY:  # else it has ended
+            self.outer.count_for(account)
+
+    async def count_for_owner(self) -> None:
+        """Count the request for the tenant of its workflow. Raises `TooManyRequests` and `Unavailable`."""
+        if self.workflow_id is None or not isinstance(self.account, SharedCaller):
+            return
+        with suppress(ValueError):  # it is no id, so nothing has it
+            owner = await self.process.reads.owner(UUID(self.workflow_id))
+            if owner is not None:
+                self.count_for(owner.tenant)
+
+    async def memory(self) -> MemoryReservation:
+        """Return the request's reservation, which ends with the response. Raises as `count_for_owner`."""
         if self._memory is None:
-            self._memory = self.process.governor.reservation(None if caller is None else caller.scope.tenant)
+            await self.count_for_owner()
+            self._memory = self.process.governor.reservation(self.account)
         return self._memory
 
     def free(self) -> None:
         self.body = None  # a server may hold the scope until the connection's next request
         if self._memory is not None:
             self._memory.shrink(self._memory.held)
+        self._end_count()
+        self.account = SharedCaller.NOBODY
+
+    def _end_count(self) -> None:
+        if self.account is not SharedCaller.NOBODY:
+            self.process.connections.end_request_of_tenant(self.account)
 
 
 def give_resources(scope: Scope, process: ProcessResources) -> RequestResources:
     """Give a request its resources. The caller frees them when the request has been answered."""
-    scope["state"][_KEY] = resources = RequestResources(process)
+    state = scope["state"]
+    state[_KEY] = resources = RequestResources(process, scope["path_params"].get("workflow_id"), state.get(_OUTER_KEY))
     return resources
 
 
 def resources_of(scope: Scope) -> RequestResources:
     resources: RequestResources = scope["state"][_KEY]
     return resources
+
+
+def set_outer(scope: Scope, outer: RequestResources) -> None:
+    """Note that the request with this scope is sent for another one of the same process."""
+    scope["state"][_OUTER_KEY] = outer

@@ -145,9 +145,10 @@ def build_api(
         dependencies=dependencies,
         middleware=[
             RequestMiddleware(
-                ProcessResources(services.memory, BigBodyDecoder(), body_timeout_s, handling),
+                ProcessResources(
+                    services.memory, connections, services.reads, BigBodyDecoder(), body_timeout_s, handling
+                ),
                 AccessControl(verifier, signed_urls, tickets, cookies, clock, lambda: services.availability.draining),
-                connections,
             )
         ],
         before_send=[_start_hook(metrics, services.admission, cross_origin)],

@@ -10,7 +10,7 @@ What must hold:
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Final, Protocol
 from uuid import UUID, uuid4
@@ -86,9 +86,14 @@ class StepSlices(Protocol):
 
 
 class AnswerStreams:
-    """Sends streamed answers about workflows of *scope* that *reads* reads. *memory* is the request's reservation."""
+    """Sends streamed answers about workflows of *scope* that *reads* reads.
 
-    def __init__(self, reads: ReadService, memory: MemoryReservation, scope: TenantScope) -> None:
+    *memory* returns the request's reservation.
+    """
+
+    def __init__(
+        self, reads: ReadService, memory: Callable[[], Awaitable[MemoryReservation]], scope: TenantScope
+    ) -> None:
         self._reads, self._memory, self._scope = reads, memory, scope
 
     def response(self, answer: StreamedAnswer, more: Headers = NO_HEADERS) -> ASGIApp:
@@ -133,7 +138,8 @@ class AnswerStreams:
         page_etag = answer.page_etag
         if page_etag is not None and size.total > MAX_PAGE_BYTES:
             raise _too_large(f"The page would be over {MAX_PAGE_BYTES:,} bytes", page=True)
-        reserved = await _reserve(self._memory, size, page=page_etag is not None)
+        memory = await self._memory()
+        reserved = await _reserve(memory, size, page=page_etag is not None)
         try:
             snapshots = await self._reads.snapshot(self._scope, answer.workflow_ids, answer.parts)
             if not snapshots and answer.workflow_ids:
@@ -147,18 +153,19 @@ class AnswerStreams:
             async with aclosing(self._body(answer, snapshots)) as body:
                 yield headers, body
         finally:
-            self._memory.shrink(reserved)
+            memory.shrink(reserved)
 
     @asynccontextmanager
     async def _open_list(
         self, parts: AsyncGenerator[bytes, None], largest: int = 0
     ) -> AsyncIterator[tuple[Headers, AsyncGenerator[bytes, None]]]:
-        reserved = await _reserve(self._memory, AnswerSize(0, 0, largest), page=True)
+        memory = await self._memory()
+        reserved = await _reserve(memory, AnswerSize(0, 0, largest), page=True)
         try:
             async with aclosing(parts) as body:
                 yield {ETAG: f'"{uuid4().hex}"'}, body
         finally:
-            self._memory.shrink(reserved)
+            memory.shrink(reserved)
 
     @asynccontextmanager
     async def _open_definition(
@@ -167,15 +174,14 @@ class AnswerStreams:
         size = await self._reads.size(self._scope, [record.id], _DEFINITION, MAX_PAGE_BYTES)
         inputs = await self._reads.inputs(self._scope, record.id)
         inputs_bytes = len(inputs.inputs or b"") + len(inputs.inputs_schema or b"")
-        reserved = await _reserve(
-            self._memory, AnswerSize(size.total, _COPIES * inputs_bytes, size.largest_step), page=False
-        )
+        memory = await self._memory()
+        reserved = await _reserve(memory, AnswerSize(size.total, _COPIES * inputs_bytes, size.largest_step), page=False)
         try:
             async with aclosing(self._definition(record, inputs)) as body:
                 version = Version.of(record.state.last_event, record.state.updated_at)
                 yield {ETAG: definition_etag(version)}, body
         finally:
-            self._memory.shrink(reserved)
+            memory.shrink(reserved)
 
     async def _definition(self, record: WorkflowRecord, inputs: StoredInputs) -> AsyncGenerator[bytes, None]:
         yield encode_head(record, inputs)[: -len(b"]}")]

@@ -68,7 +68,7 @@ async def read_files(
     if head.length is not None and head.length > most:
         raise BodyTooLarge(max_bytes)
     if head.length is None or head.length > FREE_BYTES:
-        await reserve_memory(resources_of(request.scope).memory(request.scope.get("user")), _HELD_BYTES)
+        await reserve_memory(await resources_of(request.scope).memory(), _HELD_BYTES)
     if is_form and name is not None:
         raise InvalidRequest([Fault(("query", "name"), "A form names its files itself", "form_name")])
     async with aclosing(_chunks(request, most, max_bytes, count)) as chunks:

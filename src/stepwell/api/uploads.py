@@ -119,6 +119,7 @@ DELETE = Operation(
 async def upload_artifact(request: ApiRequest, services: ServicesDep) -> Response[UploadResponse]:
     query = parse_query(request.scope["query_string"], UploadQuery)
     tenant = request.user.tenant_for(None if query.origin_tenant_id is UNSET else query.origin_tenant_id)
+    resources_of(request.scope).count_for(tenant)
     services.availability.check_open()
     name = None if query.name is UNSET else query.name
     if query.presign:
@@ -162,8 +163,11 @@ async def complete_upload(request: ApiRequest, services: ServicesDep) -> Respons
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
     services.availability.check_open()
-    await reserve_memory(resources_of(request.scope).memory(request.user), _READ_BYTES)
-    return _answer([await services.uploads.complete(request.user.scope, parse_id(upload_id, "upload"))])
+    scope, found_id, resources = request.user.scope, parse_id(upload_id, "upload"), resources_of(request.scope)
+    if scope.every:
+        resources.count_for(await services.uploads.owner(scope, found_id))
+    await reserve_memory(await resources.memory(), _READ_BYTES)
+    return _answer([await services.uploads.complete(scope, found_id)])
 
 
 async def _store_all(services: Services, tenant: str | None, files: list[SpooledFile]) -> list[StoredUpload]:

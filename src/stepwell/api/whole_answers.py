@@ -18,7 +18,7 @@ from litestar.types import Message, Receive, Scope, Send
 from stepwell.api.problems import refusal
 from stepwell.api.request_resources import resources_of
 from stepwell.api.streamed_answers import MEMORY_WAIT_S, NO_MEMORY, PIECE_BYTES, PROGRESS_S
-from stepwell.domain.errors import NeverFits, Unavailable
+from stepwell.domain.errors import NeverFits, TooManyRequests, Unavailable
 from stepwell.memory import MemoryReservation
 
 log = structlog.get_logger(__name__)
@@ -44,8 +44,8 @@ def bounded_send(scope: Scope, receive: Receive, send: Send) -> Send:
             await send(message)
             return
         try:
-            await _grow(resources_of(scope).memory(scope["user"]), len(body["body"]))
-        except Unavailable as error:
+            await _grow(await resources_of(scope).memory(), len(body["body"]))
+        except (Unavailable, TooManyRequests) as error:
             # The handlers of exceptions have seen the start, so they don't answer any more.
             detail = str(error) if scope.get("method") in _READS else f"{error}; {_EFFECT}"
             await refusal(503, detail, error.retry_after_s)(scope, receive, send)

@@ -36,6 +36,7 @@ from stepwell.api.query_parameters import (
     parse_query,
 )
 from stepwell.api.request_bodies import give_room_back, ignore_empty_body, read_json, read_with_room
+from stepwell.api.request_resources import resources_of
 from stepwell.api.serializers import cleanup_to_public, page_to_public, workflow_to_public
 from stepwell.api.streamed_answers import Answer, StreamedAnswer
 from stepwell.api.workflow_etags import page_etag
@@ -236,14 +237,15 @@ async def create_workflow(request: ApiRequest, services: Services, preconditions
     if not caller.scope.every:
         show_rate_limit(request, caller.scope.tenant)
         await services.admission.check(caller.scope.tenant)  # first, because the body costs more
-    async with services.create_turns.turn(caller.scope, len(await read_with_room(request))):
+    size = len(await read_with_room(request))
+    async with services.create_turns.turn(resources_of(request.scope).account, size):
         planned = await read_definition(request, services)
         tenant = caller.tenant_for(planned.request.origin_tenant_id)
         show_rate_limit(request, tenant)
         record = await services.workflows.create(
             caller.scope, caller.subject, planned, tenant=tenant, start=query.start, preconditions=preconditions
         )
-    give_room_back(request)
+    await give_room_back(request)
     return await _creation_answer(request, services, record, planned.warnings)
 
 
@@ -252,6 +254,8 @@ async def list_workflows(request: ApiRequest, services: ServicesDep, cursors: Cu
     query = parse_query(request.scope["query_string"], ListQuery)
     wanted = query.as_page(cursors)
     scope = request.user.scope
+    if wanted.origin_tenant_id is not None:
+        resources_of(request.scope).count_for(wanted.origin_tenant_id)
 
     async def read() -> ListAnswer:
         return ListAnswer(await services.reads.page(scope, wanted), asyncio.Lock())
@@ -282,6 +286,7 @@ async def get_workflow(request: ApiRequest, services: ServicesDep) -> ASGIApp:
     if known := await not_modified_workflow(request, services, workflow_id, applied, parts):
         return known
     workflow = await services.reads.find(request.user.scope, workflow_id, parts)
+    resources_of(request.scope).count_for(workflow.tenant)
     return send_answer(request, services, await workflow_answer(workflow, applied, parts=parts))
 
 
@@ -337,6 +342,7 @@ async def _clean(request: ApiRequest, services: Services, preconditions: Precond
     workflow_id = _workflow_id(request)
     query = parse_query(request.scope["query_string"], CleanupQuery)
     await ignore_empty_body(request)
+    await resources_of(request.scope).count_for_owner()  # it may wait for long
     caller = request.user
     workflow, report = await services.workflows.cleanup(
         caller.scope, caller.subject, workflow_id, cleanup_tasks=query.cleanup_tasks, preconditions=preconditions
@@ -353,6 +359,7 @@ async def delete_workflow_data(request: ApiRequest, services: ServicesDep) -> Wo
     workflow_id = _workflow_id(request)
     parse_query(request.scope["query_string"], NoQuery)
     await ignore_empty_body(request)
+    await resources_of(request.scope).count_for_owner()  # it may wait for long
     deletion = await services.workflows.delete_data(request.user.scope, request.user.subject, workflow_id)
     return WorkflowDataDeletion(workflow_id, deletion.files_deleted, deletion.pending)
 

@@ -54,8 +54,8 @@ class SignedArtifactUrls:
 
     async def size_of(self, path: str, tenant: str | None) -> int | None:
         # An outage must not fail the attempt that calls this. So this repeats until the attempt's own timeout.
-        output = await until_available(partial(self._task_files.find, TenantScope(tenant), path))
-        return None if output is None else output.size
+        file = await until_available(partial(self._task_files.find, TenantScope(tenant), path))
+        return None if file is None else file.output.size
 
     async def url(self, path: str) -> str:
         if self._sign_at_bucket is not None:

@@ -178,7 +178,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             try:
                 await app(scope, receive, send)
             finally:
-                self.limits.end_request(name)
+                self.limits.end_request_of_client(name)
 
         return count_and_run
 

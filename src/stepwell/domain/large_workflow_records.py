@@ -17,6 +17,7 @@ class LargeWorkflow(Struct, frozen=True):
     """Stands for a workflow that is too large to be read at once, because of its steps, results or errors."""
 
     id: UUID
+    tenant: str | None
     status: WorkflowStatus
 
 

@@ -30,13 +30,15 @@ from collections import deque
 
 from msgspec import Struct
 
+from stepwell.domain.tenancy import Account
+
 
 class MemoryShare:
     """The bytes that one task holds. `wanted`: what it waits for; 0 if it doesn't wait."""
 
     __slots__ = ("held", "in_reserve", "tenant", "wanted")
 
-    def __init__(self, tenant: str | None) -> None:
+    def __init__(self, tenant: Account) -> None:
         self.tenant = tenant
         self.held = self.in_reserve = self.wanted = 0
 
@@ -62,8 +64,8 @@ class MemoryShares:
         self.held = self.most_held = 0
         self._free = max_bytes - self.largest  # of the common pool
         self._owner: MemoryShare | None = None  # of the reserve
-        self._held_by: dict[str | None, int] = {}
-        self._queues: dict[str | None, _Queues] = {}  # in the order of turns
+        self._held_by: dict[Account, int] = {}
+        self._queues: dict[Account, _Queues] = {}  # in the order of turns
 
     @property
     def waiting(self) -> int:
@@ -106,6 +108,15 @@ class MemoryShares:
         self._count(share, -size)
         if share is self._owner and not share.in_reserve:
             self._owner = None
+        return self._grant_waiting()
+
+    def move(self, share: MemoryShare, tenant: Account) -> list[MemoryShare]:
+        """Count the share, which doesn't wait, for *tenant*. Return the shares that are granted because of that."""
+        assert not share.wanted
+        held = share.held
+        self._count(share, -held)
+        share.tenant = tenant
+        self._count(share, held)
         return self._grant_waiting()
 
     def _grant_waiting(self) -> list[MemoryShare]:

@@ -1,6 +1,27 @@
-"""The scope of a call: the tenant whose workflows it may see and change."""
+"""The scope of a call: the tenant whose workflows it may see and change; and the tenant that its work counts for.
+
+What must hold: turns, worker processes, memory, connections and streams count for the tenant that owns the data,
+whoever asks for the work: a token with `tenants:all`, a signed URL, a ticket, a decision link, a provider's callback.
+They count for the caller only until the tenant is known, and for what concerns many tenants together, like the feed of
+all events. Such callers share nothing with the workflows that have no tenant.
+"""
+
+from enum import Enum
+from typing import Final, TypeAlias
 
 from msgspec import Struct
+
+
+class SharedCaller(Enum):
+    """The callers that may act for any tenant. Their work counts for them while it is for no known tenant."""
+
+    EVERY_TENANT = "tenants:all"
+    SIGNED_URL = "signed URL"
+    NOBODY = "nobody"
+
+
+Account: TypeAlias = str | SharedCaller | None
+"""What work counts for: a tenant, the workflows without one (None), or a caller."""
 
 
 class TenantScope(Struct, frozen=True):
@@ -13,5 +34,10 @@ class TenantScope(Struct, frozen=True):
         """Return whether the call may see workflows of *tenant*."""
         return self.every or self.tenant == tenant
 
+    @property
+    def account(self) -> Account:
+        """What the call's work counts for while it is for no known tenant."""
+        return SharedCaller.EVERY_TENANT if self.every else self.tenant
 
-EVERY_TENANT = TenantScope(every=True)
+
+EVERY_TENANT: Final = TenantScope(every=True)

@@ -8,6 +8,7 @@ from msgspec import json
 
 from stepwell.domain.errors import Fault, InvalidRequest, Unavailable
 from stepwell.domain.strict_json.schema_faults import cap_faults
+from stepwell.domain.tenancy import Account
 from stepwell.domain.validation.inputs_schema import SCHEMA_LOC, InputsToCheck, check_inputs
 from stepwell.domain.validation.workflow import MAX_FAULTS, ValidatedWorkflow
 from stepwell.worker_processes import WorkerFailed, WorkerLimits, WorkerPool
@@ -24,15 +25,15 @@ class InputsChecker:
     def __init__(self, workers: WorkerPool) -> None:
         self._workers = workers
 
-    async def check(self, tenant: str | None, planned: ValidatedWorkflow) -> None:
+    async def check(self, account: Account, planned: ValidatedWorkflow) -> None:
         """Raise `InvalidRequest` if the inputs of a valid definition don't fit its schema; `Unavailable`."""
         if planned.request.inputs_schema is None:
             return
-        faults = await self.faults(tenant, planned.request.inputs_schema, planned.request.inputs)
+        faults = await self.faults(account, planned.request.inputs_schema, planned.request.inputs)
         if faults:
             raise InvalidRequest(cap_faults(faults, MAX_FAULTS))
 
-    async def faults(self, tenant: str | None, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[Fault]:
+    async def faults(self, account: Account, schema: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[Fault]:
         """Return the faults of the schema, or else those of the inputs. Raises `Unavailable`.
 
         Both passed `inputs_schema.inputs_faults`.
@@ -40,7 +41,7 @@ class InputsChecker:
         request = json.encode(InputsToCheck(dict(schema), dict(inputs)))
         try:
             with fail_after(_CHECK_S):
-                answer = await self._workers.run(tenant, check_inputs, lambda: [request])
+                answer = await self._workers.run(account, check_inputs, lambda: [request])
         except TimeoutError:
             raise Unavailable("Too many inputs wait to be checked.") from None
         except WorkerFailed as error:

@@ -4,7 +4,8 @@
 
 What must hold:
 - A preview is made once, however many requests for it come at the same time to this process.
-- The memory of the work counts among that of LOCAL's workers. Tenants take turns, and one preview is made at a time.
+- The memory of the work counts among that of LOCAL's workers. Two previews are made at once, and one of each tenant
+  that owns the images, whoever asks for them. So a tenant doesn't wait for the many previews of another one.
 - A preview is deleted with its image. One that is stored while its image is deleted is deleted at once.
 - A preview of an upload counts for the tenant's quota. One that exceeds it is deleted at once.
 - The file of an image is never in this process's memory.
@@ -22,7 +23,6 @@ from msgspec import Struct
 from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import is_image, parse_artifact_path, preview_path
 from stepwell.domain.errors import ArtifactGone, AttemptError, Fault, InvalidRequest, NotFound, Unavailable
-from stepwell.domain.tenancy import TenantScope
 from stepwell.engine.admission.local_admission import LocalAdmission
 from stepwell.engine.uploads.service import UploadService
 from stepwell.fair_turns import FairTurns
@@ -32,6 +32,7 @@ from stepwell.ports.providers import LIGHT
 from stepwell.temporary_files import path_for_others, temporary_file
 
 WAIT_S: Final = 60.0
+_AT_ONCE: Final = 2
 _MAX_SOURCE_BYTES: Final = 256 * 1024 * 1024
 _MAX_REFUSALS: Final = 1_000
 _BUSY = "The preview could not be made in time, because others are being made."
@@ -51,13 +52,13 @@ class Previews:
         self, artifacts: Artifacts, uploads: UploadService, maker: PreviewMaker, local: LocalAdmission
     ) -> None:
         self._artifacts, self._uploads, self._maker, self._local = artifacts, uploads, maker, local
-        self._turns = FairTurns(1)
+        self._turns = FairTurns(_AT_ONCE, 1)
         self._in_progress: dict[str, asyncio.Event] = {}
         self._refusals: dict[str, str] = {}  # by the hash of the file
         self.total = 0  # the number of previews made by this process
 
-    async def get(self, scope: TenantScope, image: Output, width: int) -> Preview:
-        """Return the preview of *image* that is *width* pixels wide at most. *scope* is that of the request.
+    async def get(self, tenant: str | None, image: Output, width: int) -> Preview:
+        """Return the preview of *image* that is *width* pixels wide at most. *tenant* owns the image.
 
         Raises `InvalidRequest` if there can be none, `NotFound` if the image is gone, `QuotaExceeded`, `Unavailable`
         and `ArtifactError`.
@@ -73,7 +74,7 @@ class Previews:
             with fail_after(WAIT_S):
                 async with self._exclusive(path):
                     if (size := await self._size(path)) is None:
-                        size = await self._make(scope, image, width, path)
+                        size = await self._make(tenant, image, width, path)
         except TimeoutError:
             raise Unavailable(_BUSY, 5) from None
         return Preview(path, size)
@@ -96,13 +97,13 @@ class Previews:
             del self._in_progress[path]
             ended.set()
 
-    async def _make(self, scope: TenantScope, image: Output, width: int, path: str) -> int:
+    async def _make(self, tenant: str | None, image: Output, width: int, path: str) -> int:
         """Make the preview, and return its size."""
         if image.sha256 in self._refusals:
             _refuse(self._refusals[image.sha256])
-        async with self._turns.turn(scope), self._local_file(image.path) as source, temporary_file() as target:
+        async with self._turns.turn(tenant), self._local_file(image.path) as source, temporary_file() as target:
             try:
-                await self._work(scope.tenant, image, source, width, path_for_others(target))
+                await self._work(tenant, image, source, width, path_for_others(target))
             except AttemptError as error:
                 if error.retryable:
                     raise Unavailable(f"The preview could not be made: {error}.") from error

@@ -13,7 +13,6 @@ from uuid import UUID
 import anyio.lowlevel
 
 from stepwell.contract.providers import ProviderStatus
-from stepwell.contract.tasks import Output
 from stepwell.domain.artifacts import named_files, parse_artifact_path
 from stepwell.domain.daily_costs import CostQuery, CostSum
 from stepwell.domain.errors import Fault, InvalidRequest, NotFound, ResultTooLarge
@@ -34,9 +33,9 @@ from stepwell.domain.model import HistoryEvent
 from stepwell.domain.preconditions import Version
 from stepwell.domain.records import WHOLE, StepRecord, StoredInputs, TaskRecord, WorkflowParts, WorkflowRecord
 from stepwell.domain.strict_json.schema_faults import printable_key
-from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.tenancy import EVERY_TENANT, TenantScope
 from stepwell.engine.diagnostics.provider_status import ProviderStatusReader
-from stepwell.engine.task_files import TaskFiles
+from stepwell.engine.task_files import OwnedFile, TaskFiles
 from stepwell.ports.storage import WorkflowReader
 
 T = TypeVar("T")
@@ -160,6 +159,10 @@ class ReadService:
         """Return the version of the workflow, for its ETag."""
         return _require(await self._store.version(scope, workflow_id), "workflow")
 
+    async def owner(self, workflow_id: UUID) -> TenantScope | None:
+        """Return the tenant of the workflow; None if it is unknown."""
+        return await self._store.owner(EVERY_TENANT, workflow_id)
+
     async def runs_elsewhere(self, scope: TenantScope, workflow_id: UUID, owner: UUID) -> bool:
         """Return whether a live process other than *owner* runs the workflow."""
         ownership = await self._store.ownership(scope, workflow_id)
@@ -198,8 +201,8 @@ class ReadService:
         """Return the task."""
         return _require(await self._store.task(scope, task_id), "task")
 
-    async def artifact(self, scope: TenantScope, path: str) -> Output:
-        """Return the record of a stored file, by the exact path that results contain."""
+    async def artifact(self, scope: TenantScope, path: str) -> OwnedFile:
+        """Return a stored file, by the exact path that results contain."""
         return _require(await self._task_files.find(scope, path), "artifact")
 
     async def costs(self, scope: TenantScope, query: CostQuery) -> Sequence[CostSum]:

@@ -29,6 +29,13 @@ class SelectedTask(NamedTuple):
     referenced_by: UUID | None
 
 
+class OwnedFile(NamedTuple):
+    """A stored file, and the tenant that owns it."""
+
+    tenant: str | None
+    output: Output
+
+
 class TaskFiles:
     """Finds the files of tasks and uploads, and deletes those that nobody records."""
 
@@ -41,7 +48,7 @@ class TaskFiles:
         references = await self._references(scope, workflow_id, records)
         return [SelectedTask(record, references.get(record.task.id)) for record in records]
 
-    async def find(self, scope: TenantScope, path: str) -> Output | None:
+    async def find(self, scope: TenantScope, path: str) -> OwnedFile | None:
         """Return the file of a task or an upload of *scope* with exactly this path; None if it is deleted.
 
         The task's workflow may have been purged, while another one still needs the file.
@@ -53,11 +60,16 @@ class TaskFiles:
         if record is None:
             upload = await self._uploads.find(scope, target.task_id)
             if upload is not None:
-                return upload.output if upload.path == path else None
-        elif record.deleted_at is not None:
+                return OwnedFile(upload.tenant, upload.output) if upload.path == path else None
+            tenant, outputs = await self._store.needed_outputs(scope, target.task_id)
+        elif record.deleted_at is None:
+            owner = await self._store.owner(scope, record.workflow_id) if scope.every else scope
+            if owner is None:  # purged meanwhile
+                return None
+            tenant, outputs = owner.tenant, record.task.outputs
+        else:
             return None
-        outputs = await self._store.needed_outputs(scope, target.task_id) if record is None else record.task.outputs
-        return next((output for output in outputs if output.path == path), None)
+        return next((OwnedFile(tenant, output) for output in outputs if output.path == path), None)
 
     async def owned(self, scope: TenantScope, paths: Collection[str]) -> set[str]:
         """Return those of *paths* that are files of *scope* and that aren't deleted. It takes few statements."""

@@ -17,7 +17,7 @@ from anyio import create_task_group, sleep, to_thread
 from litestar import Response
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, Scope
+from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct, json
 
 from stepwell.api.body_buffers import BodyTooLarge, reserve_memory
@@ -26,7 +26,7 @@ from stepwell.api.dependencies import ApiRequest, ServicesDep
 from stepwell.api.operations import JSON_TYPE, Operation, Permission, endpoint
 from stepwell.api.prefer_wait import cancel_on_disconnect
 from stepwell.api.request_bodies import read_body, read_head, read_json
-from stepwell.api.request_resources import resources_of
+from stepwell.api.request_resources import RequestResources, resources_of, set_outer
 from stepwell.domain.errors import Fault, Forbidden, InvalidRequest, NeverFits, Unavailable
 from stepwell.domain.strict_json.value_count import most_values
 from stepwell.engine.service import Services
@@ -72,7 +72,7 @@ def build_endpoint(app: ASGIApp, origins: Collection[str]) -> HTTPRouteHandler:
         # In a thread, because the first request imports the SDK.
         http_exchange: Any = await to_thread.run_sync(import_module, "stepwell.mcp.http_exchange")
         answer = await http_exchange.answer_message(
-            app,
+            partial(_call, app, resources_of(request.scope)),
             http_exchange.Exchange(
                 scope=request.scope,
                 message=message,
@@ -102,6 +102,12 @@ async def _stopping(request: ApiRequest, services: Services) -> None:
         while not services.availability.draining:  # noqa: ASYNC110 - few calls wait, so they may poll
             await sleep(_STOPPING_S)
         group.cancel_scope.cancel()
+
+
+async def _call(app: ASGIApp, outer: RequestResources, scope: Scope, receive: Receive, send: Send) -> None:
+    """Call *app* for a tool. The request *outer* counts for the tenant that the call counts for."""
+    set_outer(scope, outer)
+    await app(scope, receive, send)
 
 
 def _check_origin(scope: Scope, allowed: Collection[str]) -> None:
@@ -138,10 +144,9 @@ def _token_of(scope: Scope) -> str:
 
 
 def _reserve(request: ApiRequest) -> Callable[[int], Awaitable[object]]:
-    memory = resources_of(request.scope).memory(request.user)
-
     async def reserve(size: int) -> None:
         try:
+            memory = await resources_of(request.scope).memory()
             await reserve_memory(memory, memory.held + size)
         except (Unavailable, NeverFits):
             raise ToolFailed("The service has no memory for the answer now. Wait, then call the tool again.") from None

@@ -246,6 +246,9 @@ class WorkflowReader(Protocol):
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         """Return the version of the workflow that `get` would return, without reading the steps."""
 
+    async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
+        """Return the tenant of the workflow, deleted or not. None if it is unknown."""
+
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         """Return a page of the workflows that match *query*, in its order. `total` counts all of them, exactly.
 
@@ -306,8 +309,11 @@ class WorkflowReader(Protocol):
     async def stored_outputs(self, scope: TenantScope, task_ids: Sequence[UUID]) -> set[str]:
         """Return the paths of the outputs of those of the tasks that aren't deleted, or whose files aren't yet."""
 
-    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> Sequence[Output]:
-        """Return the outputs of a task whose workflow was purged, if an undeleted workflow of *scope* names them."""
+    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> tuple[str | None, Sequence[Output]]:
+        """Return the tenant and the outputs of a task whose workflow was purged.
+
+        There are none unless an undeleted workflow of *scope* names them.
+        """
 
     async def references_to(
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]

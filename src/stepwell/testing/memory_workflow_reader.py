@@ -84,7 +84,7 @@ class MemoryWorkflowReader:
         if row is None:
             return None
         large = _weight(row, parts) > _SMALL_BYTES
-        return LargeWorkflow(workflow_id, row.record.state.status) if large else _record(row, parts)
+        return LargeWorkflow(workflow_id, row.record.tenant, row.record.state.status) if large else _record(row, parts)
 
     async def size(
         self, scope: TenantScope, workflow_ids: Sequence[UUID], parts: WorkflowParts, stop_at: int
@@ -192,6 +192,11 @@ class MemoryWorkflowReader:
         await self._tables.round_trip()
         row = self._tables.find(scope, workflow_id)
         return None if row is None else _version(row)
+
+    async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
+        await self._tables.round_trip()
+        row = self._tables.find(scope, workflow_id)
+        return None if row is None else TenantScope(row.record.tenant)
 
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         await self._tables.round_trip()
@@ -306,12 +311,12 @@ class MemoryWorkflowReader:
         removed = [row for each in task_ids if (row := self._tables.removals.get(each)) and scope.covers(row.tenant)]
         return {output.path for output in (*outputs, *(output for row in removed for output in row.outputs))}
 
-    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> Sequence[Output]:
+    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> tuple[str | None, Sequence[Output]]:
         await self._tables.round_trip()
         row = self._tables.removals.get(task_id)
         if row is None or not scope.covers(row.tenant) or not self._tables.is_needed(task_id, row.tenant):
-            return ()
-        return row.outputs
+            return None, ()
+        return row.tenant, row.outputs
 
     async def references_to(
         self, scope: TenantScope, workflow_id: UUID, task_ids: Sequence[UUID]

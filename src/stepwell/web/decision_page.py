@@ -6,7 +6,8 @@ What must hold:
   that its author has, and with it the author could decide anyway. Nobody can frame the page either.
 - The page shows what is to be decided and nothing else of the tenant: no ids, no names, no other steps.
 - A link whose wait has ended gets a 410 which says what happened. Whether a forged link names a step isn't shown.
-- The uses of a link are limited, and so are those of an address. The memory of the limits is bounded.
+- A use counts for the tenant whose step it is. The uses of a link are limited, and so are those of an address. The
+  memory of the limits is bounded.
 - The link is in no `Referer`, no cache and no search engine. The page needs no scripts.
 """
 
@@ -25,6 +26,7 @@ from msgspec import Struct, json
 
 from stepwell.api.dependencies import ApiRequest, ClockDep, DecisionLinksDep, ServicesDep, SignedUrlsDep
 from stepwell.api.request_bodies import read_any_body
+from stepwell.api.request_resources import RequestResources, resources_of
 from stepwell.contract.decisions import MAX_NOTE, CreateDecision
 from stepwell.domain.access.attempt_limit import AttemptLimit
 from stepwell.domain.access.decision_links import DECISION_PATH, SIGNATURE, DecisionLink, DecisionLinks
@@ -105,12 +107,14 @@ class _Use(Struct, frozen=True):
     urls: SignedUrls
     clock: Clock
     link: DecisionLink
+    resources: RequestResources
 
     async def find(self) -> ShownDecision | Template:
-        """Return the open decision, or the page that says how the wait has ended."""
+        """Return the open decision, or the page that says how the wait has ended. Raises `TooManyRequests`."""
         found = await self.services.reads.decision(EVERY_TENANT, self.link.workflow_id, self.link.position)
         if found is None or found.stored.wait.id != self.link.wait_id:
             return await self.ended()
+        self.resources.count_for(found.stored.tenant)
         if is_over(found.stored.wait, self.clock.now()):  # although it may not be recorded yet
             return _message(HTTPStatus.GONE, _TOO_LATE)
         return found
@@ -161,10 +165,10 @@ async def decision_page(
     link = _link(request, decision_links, clock, decision_limits)
     if isinstance(link, Template):
         return link
-    use = _Use(services, signed_urls, clock, link)
+    use = _Use(services, signed_urls, clock, link, resources_of(request.scope))
     try:
         found = await use.find()
-    except Unavailable as error:
+    except (Unavailable, TooManyRequests) as error:
         return _message(HTTPStatus.SERVICE_UNAVAILABLE, _NOT_NOW, error.retry_after_s)
     return found if isinstance(found, Template) else use.form(found)
 
@@ -183,7 +187,7 @@ async def decide_by_link(
     if isinstance(link, Template):
         return link
     fields = _first_values(await read_any_body(request, _MAX_FORM_BYTES))
-    use = _Use(services, signed_urls, clock, link)
+    use = _Use(services, signed_urls, clock, link, resources_of(request.scope))
     try:
         return await _decide(use, fields.get("choice", ""), fields.get("note", "").strip())
     except (Unavailable, TooManyRequests) as error:

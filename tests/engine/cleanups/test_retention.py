@@ -1,7 +1,7 @@
 """The retention in a running service: what is deleted and when, and what an idle process does."""
 
 from collections.abc import Hashable
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any

@@ -70,7 +70,7 @@ class Run:
             await asyncio.sleep(0)
         after = self.dice.choice((0, 0, self.dice.randrange(self.events), self.events - 1))
         parts = []
-        async with subscriptions_of(self.service).follow(EVERY_TENANT, self.workflow_id, after) as stream:
+        async with subscriptions_of(self.service).follow(EVERY_TENANT, self.workflow_id, after, None) as stream:
             self.opened += 1
             if self.dice.random() < 0.2:
                 bus(self.service).invalidate(

@@ -87,10 +87,11 @@ async def test_a_file_that_an_undeleted_workflow_names_is_a_removal_once_that_is
     await purges.delete_rows(ME, [handle.workflow_id], 100)
     assert await purges.removals([handle.workflow_id, reader.workflow_id], FIRST, 10) == []
     await purges.end(ME, [handle.workflow_id])
-    assert [output.path for output in await store.needed_outputs(EVERY_TENANT, task_id)] == [f"media/{task_id}/x"]
-    assert await store.needed_outputs(TenantScope("u"), task_id) == ()
+    tenant, outputs = await store.needed_outputs(EVERY_TENANT, task_id)
+    assert (tenant, [output.path for output in outputs]) == ("t", [f"media/{task_id}/x"])
+    assert await store.needed_outputs(TenantScope("u"), task_id) == (None, ())
     await stored.write(reader, Cleanup("alice", cleanup_tasks=False))
-    assert await store.needed_outputs(EVERY_TENANT, task_id) == ()
+    assert await store.needed_outputs(EVERY_TENANT, task_id) == (None, ())
     assert [each.task_id for each in await purges.removals([reader.workflow_id], FIRST, 10)] == [task_id]
     await purges.request(ME, reader.workflow_id, "alice")
     await purges.delete_rows(ME, [reader.workflow_id], 100)

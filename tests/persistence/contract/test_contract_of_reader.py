@@ -147,6 +147,14 @@ async def test_the_version_changes_with_each_write(stored: Stored) -> None:
     assert await stored.here.reader.version(TenantScope("u"), handle.workflow_id) is None
 
 
+async def test_the_owner_of_a_workflow_is_its_tenant(stored: Stored) -> None:
+    handle, reader = await stored.make(), stored.here.reader
+    for scope in (EVERY_TENANT, TenantScope("t")):
+        assert await reader.owner(scope, handle.workflow_id) == TenantScope("t")
+    assert await reader.owner(TenantScope("u"), handle.workflow_id) is None
+    assert await reader.owner(EVERY_TENANT, uuid4()) is None
+
+
 async def test_pages_are_newest_first_and_count_all_that_match(stored: Stored) -> None:
     ids = [(await stored.make()).workflow_id for _ in range(5)][::-1]
     assert await page(stored) == (ids, 5)

@@ -37,6 +37,7 @@ from stepwell.domain.mapping.evaluation import (
 from stepwell.domain.mapping.expressions import ExpressionCheck
 from stepwell.domain.mapping.input_mapping import mapping_label
 from stepwell.domain.mapping.work_budget import MAX_STEP_WORK, MAX_WORKFLOW_WORK, WorkBudget, WorkExceeded
+from stepwell.domain.tenancy import Account
 from stepwell.worker_processes import WorkerFailed, WorkerPool
 
 EVALUATION_TRIES = 3  # of callers, if a worker process dies or has no answer in time
@@ -183,14 +184,14 @@ class ExpressionEvaluator:
             raise _failed(evaluation.error)
         return [bytes(value) for value in evaluation.values]
 
-    async def check(self, tenant: str | None, expressions: Sequence[str]) -> dict[str, ExpressionCheck]:
+    async def check(self, account: Account, expressions: Sequence[str]) -> dict[str, ExpressionCheck]:
         """Check each expression. Raises `Unavailable`."""
         checked: dict[str, ExpressionCheck] = {}
         try:
             with fail_after(_CHECK_S):
                 for some in _slices(expressions, _CHECKED_AT_ONCE):
                     request = partial(_check_request, some)
-                    answer = await self.light.run(("check", tenant), check_expressions, request)
+                    answer = await self.light.run(("check", account), check_expressions, request)
                     checked |= zip(some, json.decode(answer, type=list[ExpressionCheck]), strict=True)
         except TimeoutError:
             raise Unavailable("Too many expressions wait to be checked.") from None

@@ -75,9 +75,10 @@ class DryRunner:
         verb_input = self._input(verb, cleanup_tasks=cleanup_tasks)
         apply = partial(forecast_verb, verb, loaded, [verb_input], self._clock.now())
         forecast = await off_loop(apply, steps=loaded.unit_count)
+        owner = TenantScope(loaded.tenant)
         if verb == "cleanup" and cleanup_tasks:
-            return version, await self._nested.with_files(scope, workflow_id, forecast.result)
-        return version, await self._nested.add(scope, forecast)
+            return version, await self._nested.with_files(owner, workflow_id, forecast.result)
+        return version, await self._nested.add(owner, forecast)
 
     async def _copy(self, scope: TenantScope, workflow_id: UUID) -> LoadedWorkflow:
         """Return a copy of the workflow, from memory if it is there. Raises as `run` does."""

@@ -4,8 +4,8 @@ What must hold:
 - A sub-workflow is read from its rows as they are committed, whichever process runs it. Nothing changes.
 - One dry run has at most `_MAX_WORKFLOWS` sub-workflows with at most `_MAX_UNITS` steps and items together, and takes
   at most `_MAX_SECONDS` seconds for them. The answer counts those that it leaves out.
-- At most `_AT_ONCE` sub-workflows are read or built at once, and one for each caller's tenant.
-- Sub-workflows belong to the tenant of their parent, and are read within the scope of the caller.
+- At most `_AT_ONCE` sub-workflows are read or built at once, and one for each tenant that owns them.
+- Sub-workflows belong to the tenant of their parent, and are read within its scope, whoever asks for the dry run.
 """
 
 import asyncio
@@ -118,7 +118,7 @@ class NestedDryRuns:
 
     async def _of_existing(self, scope: TenantScope, child: ExistingChild, budget: _Budget) -> VerbForecast | None:
         """Return what becomes of a sub-workflow that exists; None if nothing, because it has changed meanwhile."""
-        async with self._turns.turn(scope):
+        async with self._turns.turn(scope.account):
             loaded = await self._store.load(scope, child.id)
             if loaded is None or loaded.state.status not in child.statuses or not loaded.is_understood:
                 return None
@@ -131,7 +131,7 @@ class NestedDryRuns:
 
     async def _of_new(self, scope: TenantScope, child: NewChild, budget: _Budget) -> VerbForecast:
         """Return what a new sub-workflow would do. The inputs that its step gives aren't known."""
-        async with self._turns.turn(scope):
+        async with self._turns.turn(scope.account):
             await asyncio.sleep(0)  # many that are small would otherwise be built in one pass of the loop
             loaded = await off_loop_if_large(self._build, child.definition)
             if loaded is None:

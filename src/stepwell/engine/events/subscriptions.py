@@ -12,7 +12,7 @@ import structlog
 from stepwell.domain.access.feed_cursors import FeedCursors
 from stepwell.domain.errors import TooManyRequests, Unavailable
 from stepwell.domain.event_feed import BEGINNING, FeedCursor, FeedEvent, FeedFilter, FeedPage
-from stepwell.domain.tenancy import TenantScope
+from stepwell.domain.tenancy import Account, TenantScope
 from stepwell.engine.events.bus import EventBus
 from stepwell.engine.events.event_stream import EventStream, SendBuffer
 from stepwell.engine.events.feed_stream import FeedFrame, FeedReader, FeedStream, FeedSubscriber, check_position
@@ -34,7 +34,7 @@ class EventSubscriptions:
     """Opens event streams and pages of events.
 
     *frame* and *feed_frame* encode an event as it is sent. *running*: the workflows in this process's memory. Each
-    scope may have *max_streams* streams open at once. `open` counts the open streams, and `refused` those that were
+    account may have *max_streams* streams open at once. `open` counts the open streams, and `refused` those that were
     refused. Clients get a heartbeat every `heartbeat_s` seconds.
     """
 
@@ -59,7 +59,7 @@ class EventSubscriptions:
         self.heartbeat_s = heartbeat_s
         self.refused = 0
         self._max_streams = max_streams
-        self._open = Counter[TenantScope]()
+        self._open = Counter[Account]()
 
     @property
     def open(self) -> int:
@@ -112,14 +112,16 @@ class EventSubscriptions:
             position = page.position
 
     @asynccontextmanager
-    async def follow(self, scope: TenantScope, workflow_id: UUID, after: int) -> AsyncIterator[EventStream[int]]:
-        """Stream the events of one workflow from number *after* + 1 on.
+    async def follow(
+        self, scope: TenantScope, workflow_id: UUID, after: int, account: Account
+    ) -> AsyncIterator[EventStream[int]]:
+        """Stream the events of one workflow from number *after* + 1 on. The stream counts for *account*.
 
         Raises `NotFound`, `TooManyRequests`, `Unavailable`.
         """
         buffer = SendBuffer[int]()
         stream = WorkflowStream(self._feed, buffer, self._frame, scope, workflow_id, after)
-        with self._counted(scope):
+        with self._counted(account):
             self._workflow_subscribers.join(workflow_id, buffer)
             try:
                 await stream.open()
@@ -145,7 +147,7 @@ class EventSubscriptions:
         """
         subscriber = FeedSubscriber(scope, wanted, SendBuffer(), delay_s, deflated)
         stream = FeedStream(self._feed, self.reader, subscriber, self._feed_frame, self.cursors, after)
-        with self._counted(scope):
+        with self._counted(scope.account):
             try:
                 await stream.open()
                 self.peers.check_watchers()
@@ -155,16 +157,16 @@ class EventSubscriptions:
                 self.peers.check_watchers()
 
     @contextmanager
-    def _counted(self, scope: TenantScope) -> Iterator[None]:
-        """Count a stream of *scope* while it is open. Raises `TooManyRequests` if it would be one too many."""
-        if self._open[scope] >= self._max_streams:
+    def _counted(self, account: Account) -> Iterator[None]:
+        """Count a stream of *account* while it is open. Raises `TooManyRequests` if it would be one too many."""
+        if self._open[account] >= self._max_streams:
             self.refused += 1
             msg = f"This tenant has {self._max_streams} event streams open, and may not have more at once."
             raise TooManyRequests(msg, _STREAM_RETRY_S)
-        self._open[scope] += 1
+        self._open[account] += 1
         try:
             yield
         finally:
-            self._open[scope] -= 1
-            if not self._open[scope]:
-                del self._open[scope]
+            self._open[account] -= 1
+            if not self._open[account]:
+                del self._open[account]

@@ -154,6 +154,13 @@ class UploadService:
         self.on_due(expires_at + timedelta(seconds=PENDING_S))
         return UploadUrl(upload.id, url, expires_at)
 
+    async def owner(self, scope: TenantScope, upload_id: UUID) -> str | None:
+        """Return the tenant of an upload, complete or not. Raises `NotFound`."""
+        found = await self._store.find(scope, upload_id) or await self._store.find_presigned(scope, upload_id)
+        if found is None:
+            raise NotFound("upload")
+        return found.tenant
+
     async def complete(self, scope: TenantScope, upload_id: UUID) -> StoredUpload:
         """Examine and store the file that the client has sent to the bucket. What is refused is deleted.
 

@@ -61,7 +61,7 @@ class WorkflowLoader:
             (row,) = await self._versions.rows_of(workflow_id) or [None]
             if row is None or not scope.covers(row["tenant"]):
                 return None
-            return LargeWorkflow(workflow_id, WorkflowStatus(row["status"]))
+            return LargeWorkflow(workflow_id, row["tenant"], WorkflowStatus(row["status"]))
         if not scope.covers(rows[0]["tenant"]):
             return None
         record = workflow_record(rows[0], _bytes(rows[0]["final_step_result"]) if parts.results else None)
@@ -69,6 +69,10 @@ class WorkflowLoader:
         if parts.steps:
             record.steps = _steps(rows, record)
         return record
+
+    async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
+        rows = await self._versions.rows_of(workflow_id)
+        return TenantScope(rows[0]["tenant"]) if rows and scope.covers(rows[0]["tenant"]) else None
 
     async def version(self, scope: TenantScope, workflow_id: UUID) -> Version | None:
         rows = await self._versions.rows_of(workflow_id)

@@ -183,6 +183,10 @@ class PostgresWorkflowReader:
         return await self._loader.version(scope, workflow_id)
 
     @unavailable_in_outage
+    async def owner(self, scope: TenantScope, workflow_id: UUID) -> TenantScope | None:
+        return await self._loader.owner(scope, workflow_id)
+
+    @unavailable_in_outage
     async def page(self, scope: TenantScope, query: ListFilter) -> WorkflowPage:
         form, values = list_form(scope, query), list_values(scope, query)
         async with self._snapshots.connect() as connection:
@@ -298,7 +302,7 @@ class PostgresWorkflowReader:
             return {output.path for row in outputs for output in _read_outputs(row)}
 
     @unavailable_in_outage
-    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> Sequence[Output]:
+    async def needed_outputs(self, scope: TenantScope, task_id: UUID) -> tuple[str | None, Sequence[Output]]:
         named, removed = artifact_references.c, file_removals.c
         is_needed = (
             select(workflows.c.id)
@@ -307,10 +311,10 @@ class PostgresWorkflowReader:
             .where(workflows.c.tenant.is_not_distinct_from(removed.tenant))
             .exists()
         )
-        query = select(removed.outputs).where(removed.task_id == task_id, is_needed)
+        query = select(removed.tenant, removed.outputs).where(removed.task_id == task_id, is_needed)
         async with self._engine.connect() as connection:
-            row = (await connection.execute(query)).scalar()
-        return () if row is None else _read_outputs(row)
+            row = (await connection.execute(query)).first()
+        return (None, ()) if row is None else (row.tenant, _read_outputs(row.outputs))
 
     @unavailable_in_outage
     async def references_to(
