@@ -57,6 +57,11 @@ def test_a_good_token_names_its_subject_tenant_and_permissions(verifier: TokenVe
     )
 
 
+def test_a_token_may_name_the_instance_of_definitions_that_name_none(verifier: TokenVerifier) -> None:
+    assert verifier.verify(GOOD).origin_instance is None
+    assert verifier.verify(encoded(origin_instance="shop")).origin_instance == "shop"
+
+
 @pytest.mark.parametrize("subject", ["link", "stepwell"])
 def test_a_subject_that_is_an_actor_of_stepwell_gets_a_prefix(verifier: TokenVerifier, subject: str) -> None:
     """Otherwise its decisions would look like those of a decision link, or of a time that was up."""

@@ -167,6 +167,14 @@ REFUSED: dict[str, tuple[str, str]] = {
         encoded(tenant_id="x" * 101),
         "The claim tenant_id is not valid: Expected a string of length <= 100.",
     ),
+    "instance null": (
+        number("origin_instance", "null"),
+        "The claim origin_instance is not valid: Expected a string, got null.",
+    ),
+    "instance newline": (
+        encoded(origin_instance="shop\n"),
+        "The claim origin_instance must not contain control characters.",
+    ),
     "tenant NUL": (encoded(tenant_id="acme\x00"), "The claim tenant_id is not valid: String contains a NUL character."),
     "tenant newline": (encoded(tenant_id="acme\n"), "The claim tenant_id must not contain control characters."),
     "tenant surrogate": (

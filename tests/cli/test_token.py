@@ -42,6 +42,14 @@ def test_a_token_opens_what_its_options_name(up: StepwellProcess) -> None:
         assert reader.post("/api/v1/workflows/", json=pipeline()).status_code == 403
 
 
+def test_the_instance_of_a_definition_is_the_tokens_or_the_one_of_up(up: StepwellProcess) -> None:
+    definition = pipeline()
+    del definition["origin_instance"]
+    with holder(up, "--origin-instance", "shop") as shop, holder(up) as other:
+        created = [client.post("/api/v1/workflows/", json=definition) for client in (shop, other)]
+    assert [each.json()["origin_instance"] for each in created] == ["shop", "local"]
+
+
 def test_a_token_without_options_equals_the_one_that_up_writes(up: StepwellProcess) -> None:
     written = _claims(up.token, _secret(up))
     printed = _claims(make(up.data_dir), _secret(up))
@@ -87,6 +95,7 @@ def test_a_configured_secret_takes_precedence(up: StepwellProcess, tmp_path: Pat
         (["--tenant", "a", "--all-tenants"], {}, 2, "either --tenant or --all-tenants"),
         (["--tenant", ""], {}, 2, "--tenant: Expected 1 to 100 characters"),
         (["--tenant", "a\tb"], {}, 2, "--tenant: Expected"),
+        (["--all-tenants", "--origin-instance", ""], {}, 2, "--origin-instance: Expected 1 to 100 characters"),
         (["--all-tenants", "--scope", "workflows:all"], {}, 2, "--scope: Expected one of"),
         (["--all-tenants", "--scope", "tenants:all"], {}, 2, "--all-tenants gives"),
         (["--all-tenants", "--expires", "0"], {}, 2, "--expires: Expected"),

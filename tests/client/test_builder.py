@@ -1,5 +1,6 @@
 """The builder writes definitions: the outputs of steps become mappings."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -123,6 +124,24 @@ def test_expressions_are_inputs_or_parts_of_texts() -> None:
     ]
     assert draw.id == "generation"
     assert convert(definition, CreateWorkflow).inputs["n"] == 64
+
+
+def test_a_workflow_without_an_instance_leaves_it_to_the_service() -> None:
+    assert Workflow("w").definition() == {"name": "w", "steps": []}
+
+
+@pytest.mark.parametrize(
+    "misuse",
+    [
+        lambda: Workflow(description="x"),  # type: ignore[call-arg]
+        lambda: Workflow("w", origin="x"),  # type: ignore[call-arg]
+        lambda: Workflow("w").step("REFINE"),  # type: ignore[call-arg]
+        lambda: Workflow("w").refine(),  # type: ignore[call-arg]
+    ],
+)
+def test_an_error_calls_the_class_by_its_name(misuse: Callable[[], object]) -> None:
+    with pytest.raises(TypeError, match=r"^Workflow\.\w+\(\) (missing|got)"):
+        misuse()
 
 
 def test_a_built_definition_is_that_of_a_sub_workflow_without_its_origin(wf: Workflow) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stepwell.client import AsyncStepwell, Expression, Workflow
-from stepwell.client.builder import BuiltStep
+from stepwell.client.built_steps import BuiltStep
 from support.service.live_service import Service, token
 
 pytestmark = pytest.mark.asyncio

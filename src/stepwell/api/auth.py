@@ -50,14 +50,16 @@ _MALFORMED = (
 class Principal(Struct, frozen=True):
     """The caller of a request: their name, the tenants whose workflows they may see, and their permissions.
 
-    `expires_at` is the end of their token, in seconds since 1970. `session` is theirs if a cookie names them. The
-    holder of a ticket has both from the caller who got it.
+    `expires_at` is the end of their token, in seconds since 1970. `origin_instance` is that of definitions which name
+    none. `session` is theirs if a cookie names them. The holder of a ticket has `expires_at` and `session` from the
+    caller who got it.
     """
 
     subject: str
     scope: TenantScope
     permissions: frozenset[str] = frozenset()
     expires_at: float | None = None
+    origin_instance: str | None = None
     session: Session | None = None
 
     @property
@@ -128,7 +130,9 @@ class TokenVerifier:
             scope = EVERY_TENANT
         else:
             scope = TenantScope(tenant=None if claims.tenant_id is UNSET else claims.tenant_id)
-        return _AcceptedToken(Principal(_actor(claims.sub), scope, permissions, claims.exp), claims.exp)
+        origin_instance = None if claims.origin_instance is UNSET else claims.origin_instance
+        principal = Principal(_actor(claims.sub), scope, permissions, claims.exp, origin_instance)
+        return _AcceptedToken(principal, claims.exp)
 
     def _payload(self, token: str) -> bytes:
         """Return the signed bytes. Raises `InvalidToken`.
@@ -161,6 +165,7 @@ def sign_token(
     permissions: tuple[Permission, ...],
     expires_s: int,
     now: datetime,
+    origin_instance: str | None = None,
 ) -> str:
     """Return a token that a `TokenVerifier` with the same key, or its public half, accepts for *expires_s* seconds."""
     scopes = [*permissions, *([EVERY] if every else [])]
@@ -174,6 +179,8 @@ def sign_token(
     }
     if tenant is not None:
         claims["tenant_id"] = tenant
+    if origin_instance is not None:
+        claims["origin_instance"] = origin_instance
     return jwt.encode(claims, parse_key(key, algorithm), algorithm)
 
 
@@ -308,7 +315,8 @@ def principal_of(session: Session) -> Principal:
     """Return the caller whose session this is."""
     grant = session.grant
     permissions = frozenset(grant.permissions)
-    return Principal(grant.subject, grant.scope, permissions, grant.expires_at.timestamp(), session)
+    expires_at = grant.expires_at.timestamp()
+    return Principal(grant.subject, grant.scope, permissions, expires_at, grant.origin_instance, session)
 
 
 def _holder_of(ticket: Ticket) -> Principal:

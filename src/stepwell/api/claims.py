@@ -24,6 +24,7 @@ _LONGEST_NAME = 64
 
 Subject = Annotated[str, Meta(min_length=1, max_length=255, pattern=_TEXT)]
 TenantId = Annotated[str, Meta(min_length=1, max_length=100, pattern=_TEXT)]
+OriginInstance = Annotated[str, Meta(min_length=1, max_length=100, pattern=_TEXT)]
 _Seconds = Annotated[float, Meta(ge=_EARLIEST, le=_LATEST)]
 
 
@@ -39,6 +40,7 @@ class Claims(Struct, frozen=True):
     nbf: _Seconds | UnsetType = UNSET
     jti: str | UnsetType = UNSET
     tenant_id: TenantId | UnsetType = UNSET
+    origin_instance: OriginInstance | UnsetType = UNSET
 
     @property
     def scopes(self) -> frozenset[str]:

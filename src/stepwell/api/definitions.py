@@ -36,12 +36,19 @@ async def read_definition(request: ApiRequest, services: Services) -> ValidatedW
     """Return the workflow that the body defines. Raises `InvalidRequest`, `Unavailable`, and what `read_json` does."""
     text, handling = await read_body(request), handling_of(request.scope)
     account = resources_of(request.scope).account
+    origin_instance = request.user.origin_instance or services.origin_instance
 
     def validate(body: object, known: Expressions | None = None) -> ValidatedWorkflow | _Refused:
         size = definition_size(text)
         try:
             return validate_workflow(
-                body, services.catalog, known, handling=handling, definition_bytes=size, now=services.clock.now()
+                body,
+                services.catalog,
+                known,
+                handling=handling,
+                definition_bytes=size,
+                now=services.clock.now(),
+                origin_instance=origin_instance,
             )
         except InvalidRequest as error:
             return _refused(error.faults, body)

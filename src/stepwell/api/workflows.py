@@ -68,7 +68,8 @@ CREATE = Operation(
     id="create_workflow",
     summary="Create Workflow",
     description="If start is true (the default) the workflow starts immediately. Returns the workflow with all steps. "
-    "Data URIs over 4 kB in known *_url and *_urls inputs become uploads, and the workflow has their paths instead.",
+    "An absent origin_instance is that of the token, else that of the service. Data URIs over 4 kB in known *_url and "
+    "*_urls inputs become uploads, and the workflow has their paths instead.",
     tag=TAG,
     permission=Permission.WRITE,
     query=StartQuery,

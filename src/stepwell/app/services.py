@@ -115,6 +115,7 @@ def build_services(
         limits=TenantLimitsReader(webhooks.admission, engine.admission, database.uploads, _upload_limits(settings)),
         uploads=uploads,
         upload_sweeper=sweeper,
+        origin_instance=settings.origin_instance,
     )
 
 

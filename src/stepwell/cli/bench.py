@@ -38,6 +38,7 @@ from stepwell.cli.serve import configured_dsn, database_faults
 from stepwell.cli.service_host import open_service
 from stepwell.cli.signals import Signals, run_stoppable
 from stepwell.cli.tokens import make_token
+from stepwell.cli.up import embedded_settings
 from stepwell.cli.worker import require_celery
 from stepwell.domain.errors import Unavailable
 from stepwell.domain.workflow_limits import places_of
@@ -99,7 +100,7 @@ def bench(settings: Settings, options: BenchOptions, signals: Signals) -> int:
 
 def _bench_in(folder: Path, settings: Settings, options: BenchOptions, signals: Signals) -> int:
     active = options.load.concurrency * places_of(options.load.steps, 0)
-    own = replace(
+    own = embedded_settings(
         settings,
         # The service deletes files that no row names, so it gets an empty folder of its own.
         artifact_dir=folder / "artifacts",

@@ -301,6 +301,7 @@ def bench(
 @click.option(
     "--subject", default="stepwell token", show_default=True, help="The name of the token's holder, for the events."
 )
+@click.option("--origin-instance", help="The origin_instance of definitions without one that come with the token.")
 @data_dir
 def token(
     tenant: str | None,
@@ -308,6 +309,7 @@ def token(
     scope: tuple[str, ...],
     expires: str | None,
     subject: str,
+    origin_instance: str | None,
     data_dir: Path | None,
 ) -> None:
     """Print a token, signed with STEPWELL_JWT_SECRET or else with the data folder's secret.
@@ -318,7 +320,17 @@ def token(
     from stepwell.cli.tokens import make_token
 
     settings = settings_of(os.environ, data_dir=data_dir)
-    print_result(make_token(settings, tenant=tenant, every=all_tenants, scopes=scope, expires=expires, subject=subject))
+    print_result(
+        make_token(
+            settings,
+            tenant=tenant,
+            every=all_tenants,
+            scopes=scope,
+            expires=expires,
+            subject=subject,
+            origin_instance=origin_instance,
+        )
+    )
 
 
 @cli.command()

@@ -80,7 +80,9 @@ async def _main(keys: ServiceKeys, postgres: EmbeddedPostgres, body: Any, stop: 
 async def _run(app: Application, settings: Settings, body: Any, stop: Stop) -> RunOutcome | None:
     """Run the definition. Returns None if a signal stopped this process before the workflow's end."""
     try:
-        planned = validate_workflow(body, app.services.catalog, now=app.services.clock.now())
+        planned = validate_workflow(
+            body, app.services.catalog, now=app.services.clock.now(), origin_instance=settings.origin_instance
+        )
         await app.services.inputs_checker.check(planned.request.origin_tenant_id, planned)
     except InvalidRequest as error:
         raise invalid_definition(error.faults) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from msgspec import ValidationError, convert
 
 from stepwell.api.auth import EVERY, sign_token
-from stepwell.api.claims import Subject, TenantId
+from stepwell.api.claims import OriginInstance, Subject, TenantId
 from stepwell.api.operations import Permission
 from stepwell.cli.errors import MISUSED, Refused
 from stepwell.cli.keys import signing_secret
@@ -25,6 +25,7 @@ def make_token(
     scopes: Iterable[str],
     expires: str | None = None,
     subject: str,
+    origin_instance: str | None = None,
     secret: str | None = None,
 ) -> str:
     """Return a token of this service for *tenant*, or for *every* tenant. It is signed with *secret*, if there is one.
@@ -43,6 +44,8 @@ def make_token(
     subject = _fitting(subject, Subject, "--subject: Expected 1 to 255 characters")
     if tenant is not None:
         tenant = _fitting(tenant, TenantId, "--tenant: Expected 1 to 100 characters")
+    if origin_instance is not None:
+        origin_instance = _fitting(origin_instance, OriginInstance, "--origin-instance: Expected 1 to 100 characters")
     permissions, expires_s = _permissions(scopes), _seconds(expires, settings.jwt_max_lifetime_s)
     return sign_token(
         secret or signing_secret(settings),
@@ -55,6 +58,7 @@ def make_token(
         permissions=permissions,
         expires_s=expires_s,
         now=DatabaseClock().now(),
+        origin_instance=origin_instance,
     )
 
 

@@ -22,7 +22,7 @@ from stepwell.cli.tokens import make_token
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.access.sessions import SESSION
 from stepwell.persistence.embedded.server import DataFolderInUse, EmbeddedPostgres
-from stepwell.settings import Settings
+from stepwell.settings import LOCAL_INSTANCE, Settings
 
 
 def up(settings: Settings, signals: Signals) -> int:
@@ -50,8 +50,13 @@ def up(settings: Settings, signals: Signals) -> int:
 
 
 def embedded_settings(settings: Settings, **changes: object) -> Settings:
-    """Return *settings* with *changes*, and with LOCAL as default provider if there is none."""
-    return replace(settings, default_provider=settings.default_provider or ProviderType.LOCAL, **changes)
+    """Return *settings* with *changes*, and with what `serve` must be told: a default provider and an instance."""
+    return replace(
+        settings,
+        default_provider=settings.default_provider or ProviderType.LOCAL,
+        origin_instance=settings.origin_instance or LOCAL_INSTANCE,
+        **changes,
+    )
 
 
 async def _main(

@@ -4,7 +4,8 @@ It imports the contract only, nothing of the server.
 """
 
 from stepwell.client.asynchronous.all_operations import AsyncStepwell
-from stepwell.client.builder import BuiltStep, Expression, ImageStep, StepOptions, StepValue, TextStep, VideoStep
+from stepwell.client.builder import Workflow
+from stepwell.client.built_steps import BuiltStep, Expression, ImageStep, StepOptions, StepValue, TextStep, VideoStep
 from stepwell.client.errors import (
     Conflict,
     ConnectionFailed,
@@ -29,7 +30,6 @@ from stepwell.client.filters import CountFilters, ListFilters, PageOptions
 from stepwell.client.results import FeedItem, ListPage
 from stepwell.client.synchronous.all_operations import Stepwell
 from stepwell.client.webhook import verify_webhook
-from stepwell.client.workflow_steps import Workflow
 from stepwell.contract.artifacts import ArtifactLink
 from stepwell.contract.costs import CostGroup, CostSums
 from stepwell.contract.decisions import OpenDecision

@@ -1,156 +1,42 @@
-"""Builds the definition of a workflow, step by step.
-
-The output of a step is a value. If it is used as an input of another step, it becomes a mapping, and so a dependency.
-An `Expression` is evaluated when the step runs.
-"""
+"""Builds the definition of a workflow, step by step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, TypeAlias, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Unpack
 
-from stepwell.contract.enums import ProviderType, RunIf, TaskType, TransformType
-from stepwell.contract.uploads import ArtifactPublic
+from stepwell.client.built_steps import (
+    BuiltDefinition,
+    BuiltStep,
+    Definition,
+    File,
+    Files,
+    ImageStep,
+    StepList,
+    StepOptions,
+    TextStep,
+    Value,
+    VideoStep,
+    without_none,
+    without_uploads,
+)
+from stepwell.contract.enums import TaskType
 
-
-class BuiltStep:
-    """A step of a workflow that is being built. `output` returns one of its outputs as a value."""
-
-    def __init__(self, step_id: str, workflow: WorkflowBuilder) -> None:
-        self.id, self.workflow = step_id, workflow
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.id!r})"
-
-    def output(self, field: str, transform: TransformType | str | None = None) -> StepValue:
-        """Return the output at *field*, which is the name of a field of the result or a JMESPath expression."""
-        return StepValue(self, field, transform)
-
-
-class StepValue:
-    """An output of a step, for the inputs of other steps."""
-
-    def __init__(self, step: BuiltStep, field: str, transform: TransformType | str | None = None) -> None:
-        self.step, self.field = step, field
-        self.transform = None if transform is None else TransformType(transform)
-
-    def __repr__(self) -> str:
-        return f"StepValue({self.step.id!r}, {self.field!r}, {self.transform!r})"
-
-    def __format__(self, _spec: str) -> str:
-        raise TypeError(f"{self!r} can't be part of a text: pass it as an input, or write an Expression")
-
-    def transformed(self, transform: TransformType | str) -> Self:
-        """Return this output with a transform."""
-        return type(self)(self.step, self.field, transform)
-
-
-class Expression:
-    """A JMESPath expression over results, `inputs` and `workflow`, as an input of a step or a part of one.
-
-    `str` of it is the text for a definition: `${…}`. Raises ValueError if *text* has that form already.
-    """
-
-    def __init__(self, text: str) -> None:
-        if text.lstrip().startswith("${"):
-            raise ValueError(f"{text!r}: write an Expression without ${{ and }}")
-        self.text = text
-
-    def __repr__(self) -> str:
-        return f"Expression({self.text!r})"
-
-    def __str__(self) -> str:
-        return f"${{{self.text}}}"
-
-
-# An input that is known when the step runs.
-Value: TypeAlias = StepValue | Expression
-
-
-class ImageStep(BuiltStep):
-    """A step whose result is an image, or several."""
-
-    @property
-    def image(self) -> StepValue:
-        """The path of the image, or of the first one."""
-        return self.output("result_image_path")
-
-    @property
-    def images(self) -> StepValue:
-        """The paths of all images, if there are several."""
-        return self.output("result_image_paths")
-
-
-class VideoStep(BuiltStep):
-    """A step whose result is a video."""
-
-    @property
-    def video(self) -> StepValue:
-        """The path of the video."""
-        return self.output("result_video_path")
-
-
-class TextStep(BuiltStep):
-    """A step whose result is text."""
-
-    @property
-    def text(self) -> StepValue:
-        return self.output("result_text")
-
-    @property
-    def json(self) -> StepValue:
-        """The text as JSON, if the step has a `json_schema`."""
-        return self.output("result_json")
-
-
-# A file as an input: the path of an artifact, a URL, a data URI, an upload, or an image or video of another step.
-File: TypeAlias = str | ArtifactPublic | Value
-Files: TypeAlias = Sequence[str | ArtifactPublic | Value] | Value
-
-
-# The definition of a sub-workflow.
-Definition: TypeAlias = "Mapping[str, Any] | WorkflowBuilder"
 _ORIGIN = ("origin_instance", "origin_zone", "origin_tenant_id", "origin_reference")
 
 
-class StepOptions(TypedDict, total=False):
-    """The options of steps of every type.
+class Workflow(BuiltDefinition):
+    """The definition of a workflow that is being built, with a method for each type of task.
 
-    `id` is the step's id; by default it is made of the type. `config` has further members for the provider. `after`
-    are steps that it waits for, and `run_if` says how they must have ended, so that it runs. `when` is its condition: a
-    JMESPath expression; the step is skipped unless its value is true. `for_each` runs the step once for each item:
-    `{"items": ["red", "blue"]}` or `{"items": draw.images}`, and the texts of `config` read the item as `${item}`.
-    `repeat` runs the step again until its result is good enough: `{"until": …, "max": 3, "best": …}`. `optional`: the
-    workflow goes on if the step fails. `provider`, `provider_config` and `capabilities` say who does the work, and the
-    `fallback_` ones who does it when the attempts there are used up.
+    Each method adds a step and returns it. Its parameters are the inputs of the type, without the `_url` of
+    the API's names, and the `StepOptions`. An input may be an output of another step, or an `Expression`.
     """
-
-    id: str
-    config: Mapping[str, Any]
-    after: Iterable[BuiltStep | str]
-    run_if: RunIf | str
-    when: str
-    for_each: Mapping[str, Any]
-    repeat: Mapping[str, Any]
-    optional: bool
-    timeout_s: float
-    max_retries: int
-    provider: ProviderType | str
-    provider_config: Mapping[str, Any]
-    capabilities: Sequence[str]
-    fallback_provider: ProviderType | str
-    fallback_config: Mapping[str, Any]
-    fallback_capabilities: Sequence[str]
-
-
-class WorkflowBuilder:
-    """The definition of a workflow that is being built. `definition` returns it."""
 
     def __init__(
         self,
         name: str,
         *,
-        origin_instance: str,
+        origin_instance: str | None = None,
         description: str | None = None,
         config: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
@@ -167,7 +53,7 @@ class WorkflowBuilder:
             "origin_instance": origin_instance,
             "description": description,
             "config": None if config is None else dict(config),
-            "inputs": None if inputs is None else _without_uploads(inputs, "inputs", evaluated=False),
+            "inputs": None if inputs is None else without_uploads(inputs, "inputs", evaluated=False),
             "inputs_schema": None if inputs_schema is None else dict(inputs_schema),
             "labels": None if labels is None else dict(labels),
             "webhook_url": webhook_url,
@@ -176,15 +62,15 @@ class WorkflowBuilder:
             "origin_tenant_id": origin_tenant_id,
             "origin_reference": origin_reference,
         }
-        self._members = _without_none(members)
-        self._steps: dict[str, dict[str, Any]] = {}
+        self._members = without_none(members)
+        self._steps = StepList(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._members['name']!r}, {len(self._steps)} steps)"
 
     def definition(self) -> dict[str, Any]:
         """Return the definition, as the API takes it."""
-        return {**self._members, "steps": [dict(step) for step in self._steps.values()]}
+        return {**self._members, "steps": self._steps.definitions()}
 
     def nested_definition(self) -> dict[str, Any]:
         """Return the definition as that of a sub-workflow, which has the origin of its parent."""
@@ -192,122 +78,285 @@ class WorkflowBuilder:
 
     def step(self, task_type: TaskType | str, config: Mapping[str, Any], options: StepOptions) -> BuiltStep:
         """Add a step of any type. *config* has its inputs by the names of the API; they may be outputs of steps."""
-        return BuiltStep(self._add(task_type, config, options), self)
+        return BuiltStep(self._steps.add(task_type, config, options), self)
 
-    def _add(self, task_type: TaskType | str, config: Mapping[str, Any], options: StepOptions) -> str:
-        """Add a step, and return its id."""
-        unknown = options.keys() - StepOptions.__annotations__.keys()
-        if unknown:
-            raise TypeError(
-                f"{task_type} takes no {', '.join(sorted(unknown))}: members that the provider knows are in config"
-            )
-        step_id = self._new_id(str(task_type), options.get("id"))
-        inputs = {**config, **options.get("config", {})}
-        if "timeout_s" in options:
-            inputs["timeout_s"] = options["timeout_s"]
-        mappings: list[dict[str, Any]] = []
-        provider_config = _without_uploads(options.get("provider_config", {}), "provider_config", evaluated=False)
-        fallback_config = _without_uploads(options.get("fallback_config"), "fallback_config", evaluated=False)
-        if "provider" in options:
-            provider_config["provider_type"] = str(options["provider"])
-        step = {
-            "id": step_id,
-            "task_type": str(task_type),
-            "config": self._split(_without_none(inputs), "", mappings),
-            "depends_on": [self._id_of(each) for each in options.get("after", ())],
-            "input_mappings": mappings,
-            "when": options.get("when"),
-            "for_each": self._for_each(options.get("for_each")),
-            "repeat": options.get("repeat"),
-            "run_if": None if "run_if" not in options else str(options["run_if"]),
-            "optional": options.get("optional"),
-            "max_retries": options.get("max_retries"),
-            "provider_config": provider_config,
-            "active_provider_capabilities": options.get("capabilities"),
-            "fallback_provider_type": options.get("fallback_provider"),
-            "fallback_provider_config": fallback_config,
-            "fallback_provider_capabilities": options.get("fallback_capabilities"),
+    # The methods below are generated from the contract: don't change them.
+
+    def generation(
+        self,
+        *,
+        prompt: str | Value,
+        negative_prompt: str | Value | None = None,
+        width: int | Value | None = None,
+        height: int | Value | None = None,
+        seed: int | Value | None = None,
+        num_images: int | Value | None = None,
+        subject_lora_weight: float | Value | None = None,
+        product_lora_weight: float | Value | None = None,
+        product2_lora_weight: float | Value | None = None,
+        style_lora_weight: float | Value | None = None,
+        reference_image: File | None = None,
+        reference_image_strength: float | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> ImageStep:
+        """Add a step of the type GENERATION."""
+        config: dict[str, Any] = {
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "width": width,
+            "height": height,
+            "seed": seed,
+            "num_images": num_images,
+            "subject_lora_weight": subject_lora_weight,
+            "product_lora_weight": product_lora_weight,
+            "product2_lora_weight": product2_lora_weight,
+            "style_lora_weight": style_lora_weight,
+            "reference_image_url": reference_image,
+            "reference_image_strength": reference_image_strength,
         }
-        self._steps[step_id] = {key: value for key, value in step.items() if value not in (None, [], {})}
-        return step_id
+        return ImageStep(self._steps.add(TaskType.GENERATION, config, options), self)
 
-    def _new_id(self, task_type: str, requested_id: str | None) -> str:
-        if requested_id is not None:
-            if requested_id in self._steps:
-                raise ValueError(f"the workflow has a step {requested_id!r} already")
-            return requested_id
-        base = new_id = task_type.lower()
-        count = 1
-        while new_id in self._steps:
-            count += 1
-            new_id = f"{base}_{count}"
-        return new_id
+    def editing(
+        self,
+        *,
+        base_image: File,
+        prompt: str | Value | None = None,
+        reference_images: Files | None = None,
+        mask_image: File | None = None,
+        overlay_image: File | None = None,
+        x: int | Value | None = None,
+        y: int | Value | None = None,
+        scale: float | Value | None = None,
+        opacity: float | Value | None = None,
+        crop: Sequence[int] | Value | None = None,
+        rotate: float | Value | None = None,
+        width: int | Value | None = None,
+        height: int | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> ImageStep:
+        """Add a step of the type EDITING."""
+        config: dict[str, Any] = {
+            "base_image_url": base_image,
+            "prompt": prompt,
+            "reference_image_urls": reference_images,
+            "mask_image_url": mask_image,
+            "overlay_image_url": overlay_image,
+            "x": x,
+            "y": y,
+            "scale": scale,
+            "opacity": opacity,
+            "crop": crop,
+            "rotate": rotate,
+            "width": width,
+            "height": height,
+        }
+        return ImageStep(self._steps.add(TaskType.EDITING, config, options), self)
 
-    def _id_of(self, step: BuiltStep | str) -> str:
-        if isinstance(step, BuiltStep) and step.workflow is not self:
-            raise ValueError(f"step {step.id!r} belongs to another workflow")
-        return step.id if isinstance(step, BuiltStep) else step
+    def refine(
+        self,
+        *,
+        base_image: File,
+        upscale_factor: float | Value | None = None,
+        sharpness: float | Value | None = None,
+        denoise: float | Value | None = None,
+        prompt: str | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> ImageStep:
+        """Add a step of the type REFINE."""
+        config: dict[str, Any] = {
+            "base_image_url": base_image,
+            "upscale_factor": upscale_factor,
+            "sharpness": sharpness,
+            "denoise": denoise,
+            "prompt": prompt,
+        }
+        return ImageStep(self._steps.add(TaskType.REFINE, config, options), self)
 
-    def _split(self, members: Mapping[str, Any], place: str, mappings: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return *members* without the outputs of steps, which become *mappings*. *place* is where they belong."""
-        plain: dict[str, Any] = {}
-        for name, value in members.items():
-            target = f"{place}{name}"
-            if isinstance(value, StepValue):
-                if place and "." in name:
-                    raise ValueError(f"{target}: the name of a member that is an output of a step has no dot")
-                mappings.append(self._mapping(value, target, value.transform))
-            elif isinstance(value, list | tuple) and any(isinstance(each, StepValue) for each in value):
-                if len(value) != 1 or value[0].transform is not None:
-                    raise ValueError(
-                        f"{target}: a list can't hold outputs of steps beside others, or with a transform. Join them "
-                        "in a step, or pass one output that is a list"
-                    )
-                mappings.append(self._mapping(value[0], target, TransformType.TO_LIST))
-            elif isinstance(value, WorkflowBuilder):
-                plain[name] = value.nested_definition()
-            elif isinstance(value, Mapping):
-                plain[name] = self._split(value, f"{target}.", mappings)
-            else:
-                plain[name] = _without_uploads(value, target)
-        return plain
+    def video_generation(
+        self,
+        *,
+        base_image: File,
+        prompt: str | Value | None = None,
+        duration_s: float | Value | None = None,
+        fps: int | Value | None = None,
+        width: int | Value | None = None,
+        height: int | Value | None = None,
+        motion: Literal["zoom_in", "zoom_out", "pan_left", "pan_right", "pan_up", "pan_down"] | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> VideoStep:
+        """Add a step of the type VIDEO_GENERATION."""
+        config: dict[str, Any] = {
+            "base_image_url": base_image,
+            "prompt": prompt,
+            "duration_s": duration_s,
+            "fps": fps,
+            "width": width,
+            "height": height,
+            "motion": motion,
+        }
+        return VideoStep(self._steps.add(TaskType.VIDEO_GENERATION, config, options), self)
 
-    def _for_each(self, for_each: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """Return *for_each* as the API takes it. Its items may be an output of a step."""
-        if for_each is None:
-            return None
-        members = dict(for_each)
-        if isinstance(items := members.get("items"), StepValue):
-            del members["items"]
-            members |= self._mapping(items, "", items.transform)
-            del members["to_field"]
-        encoded: dict[str, Any] = _without_uploads(members, "for_each")
-        return encoded
+    def background_fix(
+        self,
+        *,
+        base_image: File,
+        background_color: str | Value | None = None,
+        background_image: File | None = None,
+        prompt: str | Value | None = None,
+        tolerance: float | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> ImageStep:
+        """Add a step of the type BACKGROUND_FIX."""
+        config: dict[str, Any] = {
+            "base_image_url": base_image,
+            "background_color": background_color,
+            "background_image_url": background_image,
+            "prompt": prompt,
+            "tolerance": tolerance,
+        }
+        return ImageStep(self._steps.add(TaskType.BACKGROUND_FIX, config, options), self)
 
-    def _mapping(self, value: StepValue, target: str, transform: TransformType | None) -> dict[str, Any]:
-        mapping = {"from_step": self._id_of(value.step), "from_field": value.field, "to_field": target}
-        return mapping if transform is None else mapping | {"transform": str(transform)}
+    def face_enhancer(
+        self,
+        *,
+        base_image: File,
+        strength: float | Value | None = None,
+        radius: float | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> ImageStep:
+        """Add a step of the type FACE_ENHANCER."""
+        config: dict[str, Any] = {"base_image_url": base_image, "strength": strength, "radius": radius}
+        return ImageStep(self._steps.add(TaskType.FACE_ENHANCER, config, options), self)
 
+    def image_adjuster(
+        self,
+        *,
+        base_image: File,
+        exposure: float | Value | None = None,
+        brightness: float | Value | None = None,
+        contrast: float | Value | None = None,
+        saturation: float | Value | None = None,
+        temperature: float | Value | None = None,
+        gamma: float | Value | None = None,
+        sharpness: float | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> ImageStep:
+        """Add a step of the type IMAGE_ADJUSTER."""
+        config: dict[str, Any] = {
+            "base_image_url": base_image,
+            "exposure": exposure,
+            "brightness": brightness,
+            "contrast": contrast,
+            "saturation": saturation,
+            "temperature": temperature,
+            "gamma": gamma,
+            "sharpness": sharpness,
+        }
+        return ImageStep(self._steps.add(TaskType.IMAGE_ADJUSTER, config, options), self)
 
-def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
+    def detail_enhancer(
+        self,
+        *,
+        base_image: File,
+        strength: float | Value | None = None,
+        radius: float | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> ImageStep:
+        """Add a step of the type DETAIL_ENHANCER."""
+        config: dict[str, Any] = {"base_image_url": base_image, "strength": strength, "radius": radius}
+        return ImageStep(self._steps.add(TaskType.DETAIL_ENHANCER, config, options), self)
 
+    def background_remove(
+        self,
+        *,
+        base_image: File,
+        tolerance: float | Value | None = None,
+        feather: float | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> ImageStep:
+        """Add a step of the type BACKGROUND_REMOVE."""
+        config: dict[str, Any] = {"base_image_url": base_image, "tolerance": tolerance, "feather": feather}
+        return ImageStep(self._steps.add(TaskType.BACKGROUND_REMOVE, config, options), self)
 
-def _without_uploads(value: Any, place: str, *, evaluated: bool = True) -> Any:
-    """Return *value* with the paths of uploads in place of the uploads, and with expressions as texts.
+    def llm_interaction(
+        self,
+        *,
+        prompt: str | Value | None = None,
+        messages: Sequence[Mapping[str, Any]] | Value | None = None,
+        system_prompt: str | Value | None = None,
+        json_schema: Mapping[str, Any] | Value | None = None,
+        temperature: float | Value | None = None,
+        max_tokens: int | Value | None = None,
+        images: Files | None = None,
+        **options: Unpack[StepOptions],
+    ) -> TextStep:
+        """Add a step of the type LLM_INTERACTION. It needs *prompt* or *messages*."""
+        config: dict[str, Any] = {
+            "prompt": prompt,
+            "messages": messages,
+            "system_prompt": system_prompt,
+            "json_schema": json_schema,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "image_urls": images,
+        }
+        return TextStep(self._steps.add(TaskType.LLM_INTERACTION, config, options), self)
 
-    Raises TypeError for an output of a step, and for an expression that wouldn't be *evaluated* there.
-    """
-    if isinstance(value, StepValue):
-        raise TypeError(
-            f"{place}: an output of a step can't stand in a list: pass it as a member, or write an Expression"
-        )
-    if isinstance(value, list | tuple):
-        return [_without_uploads(each, place, evaluated=evaluated) for each in value]
-    if isinstance(value, Mapping):
-        return {name: _without_uploads(each, place, evaluated=evaluated) for name, each in value.items()}
-    if isinstance(value, Expression):
-        if not evaluated:
-            raise TypeError(f"{place}: {value!r} isn't evaluated there: only an input of a step can be an expression")
-        return str(value)
-    return value.path if isinstance(value, ArtifactPublic) else value
+    def experimental_fal(
+        self, *, arguments: Mapping[str, Any] | Value | None = None, **options: Unpack[StepOptions]
+    ) -> BuiltStep:
+        """Add a step of the type EXPERIMENTAL_FAL."""
+        config: dict[str, Any] = {"arguments": arguments}
+        return BuiltStep(self._steps.add(TaskType.EXPERIMENTAL_FAL, config, options), self)
+
+    def passthrough(self, **options: Unpack[StepOptions]) -> BuiltStep:
+        """Add a step of the type PASSTHROUGH."""
+        config: dict[str, Any] = {}
+        return BuiltStep(self._steps.add(TaskType.PASSTHROUGH, config, options), self)
+
+    def approval(
+        self,
+        *,
+        message: str | Value | None = None,
+        choices: Sequence[str] | Value | None = None,
+        on_timeout: str | Value | None = None,
+        on_reject: Literal["fail", "continue"] | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> BuiltStep:
+        """Add a step of the type APPROVAL."""
+        config: dict[str, Any] = {
+            "message": message,
+            "choices": choices,
+            "on_timeout": on_timeout,
+            "on_reject": on_reject,
+        }
+        return BuiltStep(self._steps.add(TaskType.APPROVAL, config, options), self)
+
+    def signal(
+        self,
+        *,
+        name: str | Value | None = None,
+        on_timeout: Literal["fail", "continue"] | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> BuiltStep:
+        """Add a step of the type SIGNAL."""
+        config: dict[str, Any] = {"name": name, "on_timeout": on_timeout}
+        return BuiltStep(self._steps.add(TaskType.SIGNAL, config, options), self)
+
+    def delay(
+        self, *, seconds: float | Value | None = None, until: str | Value | None = None, **options: Unpack[StepOptions]
+    ) -> BuiltStep:
+        """Add a step of the type DELAY."""
+        config: dict[str, Any] = {"seconds": seconds, "until": until}
+        return BuiltStep(self._steps.add(TaskType.DELAY, config, options), self)
+
+    def subworkflow(
+        self,
+        *,
+        workflow: Definition | None = None,
+        inputs: Mapping[str, Any] | Value | None = None,
+        **options: Unpack[StepOptions],
+    ) -> BuiltStep:
+        """Add a step of the type SUBWORKFLOW."""
+        config: dict[str, Any] = {"workflow": workflow, "inputs": inputs}
+        return BuiltStep(self._steps.add(TaskType.SUBWORKFLOW, config, options), self)

@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 from msgspec import to_builtins
 
-from stepwell.client.builder import WorkflowBuilder
+from stepwell.client.builder import Workflow
 from stepwell.client.requests import json_body
 from stepwell.contract.definition import CreateWorkflow
 
-Definition: TypeAlias = "Mapping[str, Any] | WorkflowBuilder | CreateWorkflow | bytes | str"
+Definition: TypeAlias = Mapping[str, Any] | Workflow | CreateWorkflow | bytes | str
 
 
 def definition_json(definition: Definition) -> bytes:
@@ -21,7 +21,7 @@ def definition_json(definition: Definition) -> bytes:
     """
     if isinstance(definition, str):
         return definition.encode()
-    value = definition.definition() if isinstance(definition, WorkflowBuilder) else definition
+    value = definition.definition() if isinstance(definition, Workflow) else definition
     text = json_body(value)  # it refuses a value that contains itself
     if not isinstance(value, bytes):
         _check_numbers(to_builtins(value) if isinstance(value, CreateWorkflow) else value)

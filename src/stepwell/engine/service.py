@@ -366,7 +366,10 @@ class WorkflowService:
 
 
 class Services(Struct, frozen=True):
-    """The services that the API calls, one for each subject."""
+    """The services that the API calls, one for each subject.
+
+    `origin_instance` is that of definitions which name none; None if the service has none.
+    """
 
     workflows: WorkflowService
     reads: ReadService
@@ -395,3 +398,4 @@ class Services(Struct, frozen=True):
     limits: TenantLimitsReader
     uploads: UploadService
     upload_sweeper: UploadSweeper
+    origin_instance: str | None = None

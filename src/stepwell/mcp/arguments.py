@@ -13,7 +13,7 @@ MAX_WAIT_S: Final = 50
 Definition = Annotated[
     dict[str, Any],
     Meta(
-        description="A workflow definition: an object with name, origin_instance and steps. "
+        description="A workflow definition: an object with name and steps. "
         "The prompt write_definition and the resource stepwell://schema/definition describe it."
     ),
 ]

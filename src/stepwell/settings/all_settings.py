@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, field
 from msgspec.structs import fields
@@ -14,6 +14,8 @@ from stepwell.settings.description import about
 from stepwell.settings.executor_settings import ExecutorSettings
 
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
+LOCAL_INSTANCE: Final = "local"
+"""The `origin_instance` of a service that isn't told any, under `up`, `run` and `bench`."""
 SECRET_FIELDS = frozenset(
     {
         "jwt_secret",
@@ -113,6 +115,13 @@ class Settings(ExecutorSettings, frozen=True, kw_only=True):
         ProviderType | None,
         about(
             "The provider of a step that names none", default="LOCAL under `up`, `run` and `bench`; none under `serve`"
+        ),
+    ] = None
+    origin_instance: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=100)] | None,
+        about(
+            "The `origin_instance` of a definition that names none, unless its token has the claim `origin_instance`",
+            default="`local` under `up`, `run` and `bench`; none under `serve`",
         ),
     ] = None
 

@@ -18,7 +18,7 @@ from stepwell.domain.setting_values import Networks, Secrets
 from stepwell.domain.webhooks.secrets import SigningSecrets
 from stepwell.persistence.clock import DatabaseClock
 from stepwell.ports.clock import Clock
-from stepwell.settings import Settings
+from stepwell.settings import LOCAL_INSTANCE, Settings
 from stepwell.testing.asgi_transport import AsgiApp, Receive, Scope, Send, StreamingAsgiTransport, open_transport
 from stepwell.testing.databases import PostgresServer, open_database
 from stepwell.testing.fixed_secrets import SECRET, WEBHOOK_SECRET
@@ -200,6 +200,7 @@ def _defaults() -> dict[str, Any]:
         "jwt_secret": SECRET,
         "public_url": URL,
         "default_provider": ProviderType.LOCAL,
+        "origin_instance": LOCAL_INSTANCE,
         "webhook_secret": SigningSecrets((WEBHOOK_SECRET,)),
         "credentials": Secrets(dict.fromkeys(_WITH_CREDENTIAL, "a key of a test")),
         "comfyui_url": "http://comfyui.test",

@@ -121,4 +121,5 @@ def _grant_of(principal: Principal) -> Grant:
     """Return what a token allows its holder here. Scopes that mean nothing here would only fill the cookie."""
     assert principal.expires_at is not None  # each token has an end
     expires_at = datetime.fromtimestamp(principal.expires_at, UTC)
-    return Grant(principal.subject, principal.scope, tuple(sorted(principal.permissions & _KNOWN)), expires_at)
+    permissions = tuple(sorted(principal.permissions & _KNOWN))
+    return Grant(principal.subject, principal.scope, permissions, expires_at, principal.origin_instance)

@@ -71,7 +71,13 @@ def test_a_session_ends_when_all_are_ended_after_its_beginning(ended_at: datetim
         READER,
         Grant("é\U0001f600", TenantScope(None), (), NOW + SESSION),
         Grant("stepwell up", EVERY_TENANT, ("tenants:all", "workflows:read", "workflows:write"), NOW + TICK),
-        Grant("\U0001f600" * 255, TenantScope("\U0001f600" * 100), ("workflows:approve",) * 4, NOW + SESSION),
+        Grant(
+            "\U0001f600" * 255,
+            TenantScope("\U0001f600" * 100),
+            ("workflows:approve",) * 4,
+            NOW + SESSION,
+            "\U0001f600" * 100,
+        ),
     ],
 )
 def test_a_cookie_and_a_code_have_what_the_token_allows(grant: Grant) -> None:

@@ -38,6 +38,7 @@ _NAMES = {
 }
 _OWN = ["--config", 'lint.isort.known-first-party=["stepwell"]']  # also before there is the folder
 _KEYWORDS = {"async", "await"}
+_GENERATED_BELOW = "    # The methods below are generated from the contract: don't change them.\n\n"
 
 
 def synchronous(source: str) -> str:
@@ -69,7 +70,9 @@ def generated_files() -> dict[Path, str]:
         else:
             text = synchronous(path.read_text(encoding="utf-8"))
         texts[_CLIENT / "synchronous" / path.name] = text
-    texts[_CLIENT / "workflow_steps.py"] = "\n".join(_workflow_module())
+    builder = _CLIENT / "builder.py"
+    written, mark, _ = builder.read_text(encoding="utf-8").partition(_GENERATED_BELOW)
+    texts[builder] = written + mark + "\n".join(line for task_type in TaskType for line in _method(task_type))
     return {path: _formatted(text, path) for path, text in texts.items()}
 
 
@@ -94,25 +97,6 @@ _STEPS: Mapping[TaskType, str] = {
 }
 
 
-def _workflow_module() -> Iterator[str]:
-    yield '"""The builder\'s methods, one for each type of task. Generated from the contract: don\'t change it."""\n'
-    yield "from __future__ import annotations\n"
-    yield "from collections.abc import Mapping, Sequence"
-    yield "from typing import Any, Literal, Unpack\n"
-    yield "from stepwell.client.builder import ("
-    yield "    BuiltStep, Definition, File, Files, ImageStep, StepOptions, TextStep, Value, VideoStep, WorkflowBuilder"
-    yield ")"
-    yield "from stepwell.contract.enums import TaskType\n\n"
-    yield "class Workflow(WorkflowBuilder):"
-    yield '    """The definition of a workflow that is being built, with a method for each type of task.'
-    yield ""
-    yield "    Each method adds a step and returns it. Its parameters are the inputs of the type, without the `_url` of"
-    yield "    the API's names, and the `StepOptions`. An input may be an output of another step, or an `Expression`."
-    yield '    """\n'
-    for task_type in TaskType:
-        yield from _method(task_type)
-
-
 def _method(task_type: TaskType) -> Iterator[str]:
     config = task_configs.CONFIGS[task_type]
     hints = get_type_hints(config, include_extras=True)
@@ -131,7 +115,7 @@ def _method(task_type: TaskType) -> Iterator[str]:
     yield f'        """Add a step of the type {task_type}.{one_of}"""'
     members = ", ".join(f'"{name}": {_parameter(name)}' for name in names)
     yield f"        config: dict[str, Any] = {{{members}}}"
-    yield f"        return {step}(self._add(TaskType.{task_type.name}, config, options), self)\n"
+    yield f"        return {step}(self._steps.add(TaskType.{task_type.name}, config, options), self)\n"
 
 
 def _parameter(name: str) -> str:

@@ -1,8 +1,8 @@
 """Sessions of the web page, and the codes in URLs that sign in once.
 
 What must hold:
-- A session allows what its token allows: the same tenants, with the same permissions. It ends after 12 hours, and no
-  later than the token.
+- A session allows what its token allows: the same tenants, with the same permissions and the same `origin_instance`.
+  It ends after 12 hours, and no later than the token.
 - Only this service makes sessions and codes. A session is no code, a code is no session, and neither is accepted in
   another notation.
 - A code allows one sign-in, before it expires. It contains an id, by which the database records its use.
@@ -27,7 +27,7 @@ FIRST_PAGE: Final = "/ui"
 SIGN_IN: Final = "/ui/sign-in"
 SIGN_IN_URLS: Final = "/ui/sign-in/urls"
 SIGN_OUT: Final = "/ui/sign-out"
-# A browser stores no larger cookie. The longest subject and tenant, of four bytes a character, need half of it.
+# A browser stores no larger cookie. The longest texts of a grant, of four bytes a character, need two thirds of it.
 MAX_COOKIE_CHARS: Final = 4_000
 MAX_CODE_CHARS: Final = 6_000
 _MAX_PATH: Final = 1_000
@@ -38,12 +38,16 @@ _Content = TypeVar("_Content", bound=Struct)
 
 
 class Grant(Struct, frozen=True, array_like=True):
-    """The rights that a token gives to its subject: tenants, permissions, and the time at which they end."""
+    """The rights that a token gives to its subject: tenants, permissions, and the time at which they end.
+
+    `origin_instance` is that of definitions which name none.
+    """
 
     subject: str
     scope: TenantScope
     permissions: tuple[str, ...]
     expires_at: datetime
+    origin_instance: str | None = None
 
 
 class Session(Struct, frozen=True, array_like=True):

@@ -99,15 +99,18 @@ def validate_workflow(
     definition_bytes: int = 0,
     now: datetime | None = None,
     depth: int = 0,
+    origin_instance: str | None = None,
 ) -> ValidatedWorkflow:
     """Return the workflow that *body*, decoded JSON, defines. *expressions* may know some expressions already.
 
     *handling* is that of unknown members. *definition_bytes* is the size of *body* by
     `workflow_limits.definition_size`; 0 if that is unknown. *now* is the present time, for rules about times.
-    *depth* is that of a sub-workflow below the body of the request.
+    *depth* is that of a sub-workflow below the body of the request. *origin_instance* is that of a *body* without one.
 
     Raises `InvalidRequest` with up to 200 faults, and a last one that counts the rest.
     """
+    if origin_instance is not None and isinstance(body, dict) and body.get("origin_instance") is None:
+        body = {**body, "origin_instance": origin_instance}
     context = _Context(catalog, expressions or Expressions(), handling, now, depth)
     return _validated(context, body, definition_bytes=definition_bytes)
 
