@@ -57,15 +57,20 @@ class WaitsForAdmission(Reason, tag="waits_for_admission", frozen=True, kw_only=
     position: int | None
 
 
+class IsDeleted(Reason, tag="deleted", frozen=True, kw_only=True):
+    """The workflow is FAILED and deleted, so nothing runs the remaining steps."""
+
+
 # Of a workflow alone
 
 
 class HasFailed(Reason, tag="failed", frozen=True, kw_only=True):
-    """`steps` (at most 50) have failed for good, or the workflow itself has failed, and `failure` says why. Resume runs
-    the remaining steps.
+    """`steps` (at most 50) have failed for good, and `error` is the error of the first; or the workflow itself has
+    failed, and `failure` says why. If the workflow is FAILED, resume runs the remaining steps.
     """
 
     steps: list[str]
+    error: str | None
     failure: str | None
 
 
@@ -145,7 +150,7 @@ class WaitsForRetry(Reason, tag="retry", frozen=True, kw_only=True):
 
 class FailedElsewhere(Reason, tag="failed_elsewhere", frozen=True, kw_only=True):
     """The step could run, but `steps` (at most 50) have failed, or the workflow itself has failed, and `failure` says
-    why. Resume runs the step.
+    why. If the workflow is FAILED, resume runs the step.
     """
 
     steps: list[str]
@@ -271,6 +276,7 @@ WorkflowReason = (
     | DiskIsFull
     | IsDraining
     | HasFailed
+    | IsDeleted
 )
 StepReason = (
     NotStarted
@@ -282,6 +288,7 @@ StepReason = (
     | WaitsForRetry
     | IsPaused
     | FailedElsewhere
+    | IsDeleted
     | RemoteJob
     | BeingSent
     | OutcomeNotKnown

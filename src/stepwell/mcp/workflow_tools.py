@@ -43,6 +43,7 @@ _NEXT: Final = {
     "are left, and keeps the completed ones. If the definition is wrong, submit a corrected one.",
     WorkflowStatus.CANCELLED: "It was cancelled, and can't go on. submit_workflow creates another one.",
 }
+_DELETED: Final = "It is deleted, and can't go on. submit_workflow creates another one."
 _DRY_RUN_NEXT = "Nothing has changed. Call again with dry_run=false to do it, if the user agrees."
 
 
@@ -75,7 +76,7 @@ async def get(access: ServiceAccess, arguments: StatusArguments) -> ToolOutcome:
     if is_open:
         with suppress(AnswerTooLarge):
             explanation = await access.client.explain(arguments.workflow_id)
-    return ToolOutcome(status_result(workflow, explanation, _NEXT[workflow.status]))
+    return ToolOutcome(status_result(workflow, explanation, _next(workflow)))
 
 
 async def list_workflows(access: ServiceAccess, arguments: ListArguments) -> ToolOutcome:
@@ -92,6 +93,10 @@ async def list_workflows(access: ServiceAccess, arguments: ListArguments) -> Too
         include_results=False,
     )
     return ToolOutcome(WorkflowListResult(workflows=list(map(summarise, page.workflows)), total=page.total))
+
+
+def _next(workflow: WorkflowPublic) -> str:
+    return _DELETED if workflow.is_deleted else _NEXT[workflow.status]
 
 
 async def read_briefly(access: ServiceAccess, workflow_id: UUID | str) -> WorkflowPublic:
@@ -114,7 +119,7 @@ async def _run_verb(verb: DryRunVerb, access: ServiceAccess, arguments: Any) -> 
             workflow = await call(workflow_id)
     except AnswerTooLarge:  # the verb has had its effect
         workflow = await read_briefly(access, workflow_id)
-    next_ = "It is deleted, with its files." if workflow.is_deleted else _NEXT[workflow.status]
+    next_ = "It is deleted, with its files." if workflow.is_deleted else _next(workflow)
     return ToolOutcome(VerbResult(dry_run=False, workflow=summarise(workflow), cleanup=cleanup, next=next_))
 
 

@@ -17,6 +17,7 @@ from stepwell.cli.workflow_commands.display.report_tables import (
     task_table,
 )
 from stepwell.cli.workflow_commands.display.service_overview import ServiceOverview, ServiceSnapshot
+from stepwell.cli.workflow_commands.display.step_advice import step_advice, workflow_advice
 from stepwell.cli.workflow_commands.text_formats import byte_size, duration, exact_number
 from stepwell.cli.workflow_commands.text_tables import time_text
 from stepwell.contract.costs import Cost, CostGroup
@@ -35,14 +36,20 @@ from stepwell.contract.providers import BreakerStatus, Latency, ModelLimit, Mode
 from stepwell.contract.reasons import (
     ExplainedStep,
     Explanation,
+    FailedElsewhere,
+    HasFailed,
     IsPaused,
+    NotStarted,
+    OutcomeNotKnown,
     RateLimited,
     RemoteJob,
+    StepReason,
     WaitsForSlot,
     WaitsForSteps,
 )
 from stepwell.contract.tasks import Output, TaskPublic
 from stepwell.contract.webhooks import DeliveryAttemptPublic, DeliveryPublic
+from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
 
 
 @pytest.mark.parametrize(
@@ -241,6 +248,23 @@ def test_an_explanation_says_why_and_what_to_do() -> None:
         "                   Remove the cause, then: stepwell resume deadbeef",
         "e         PENDING  Waits.",
     ]
+
+
+@pytest.mark.parametrize("status", WorkflowStatus)
+def test_advice_names_only_commands_that_the_status_allows(status: WorkflowStatus) -> None:
+    job_lost = OutcomeNotKnown(detail="Lost.", attempt=1, provider=ProviderType.FAL, since=after(0), trouble=None)
+    reasons: list[StepReason] = [
+        NotStarted(detail="x"),
+        IsPaused(detail="x", by=None, at=None),
+        FailedElsewhere(detail="x", steps=["a"], failure=None),
+        WaitsForSteps(detail="x", unfinished=1, steps=["a"], stuck=["a"]),
+        job_lost,
+    ]
+    failed = HasFailed(detail="x", steps=["a"], error="x", failure=None)
+    advice = [step_advice(reason, WORKFLOW_ID, status) for reason in reasons]
+    advice.append(workflow_advice(failed, WORKFLOW_ID, status))
+    commands = {text.split("stepwell ")[1].split()[0] for text in advice if text is not None}
+    assert commands == {verb for verb in ("start", "resume", "cancel") if status in ALLOWED_FROM[verb]}
 
 
 def test_the_overview_shows_what_runs_and_waits_within_the_rows() -> None:

@@ -15,6 +15,8 @@ from stepwell.contract.reasons import (
     DatabaseAway,
     DiskIsFull,
     FollowsUp,
+    HasFailed,
+    IsDeleted,
     IsPaused,
     NotStarted,
     OtherProcess,
@@ -96,9 +98,15 @@ def snapshots(draw: st.DrawFn) -> WorkflowSnapshot:
     count = draw(st.integers(1, 6))
     positions = range(count)
     found = [draw(tasks(position, number)) for position in positions for number in (1, 2) if draw(st.booleans())]
-    status = draw(st.sampled_from(WorkflowStatus))
+    state = WorkflowState(
+        UUID(int=7),
+        draw(st.sampled_from(WorkflowStatus)),
+        "n",
+        failure=draw(st.none() | st.just("workflow: timed out")),
+        deleted_at=draw(st.none() | st.just(NOW)),
+    )
     return WorkflowSnapshot(
-        state=WorkflowState(UUID(int=7), status, "n", failure=draw(st.none() | st.just("workflow: timed out"))),
+        state=state,
         on_failure=draw(st.sampled_from(OnFailure)),
         steps=[draw(step_records(position)) for position in positions],
         tasks=found,
@@ -150,6 +158,8 @@ def test_a_step_with_unfinished_dependencies_waits_for_them(snapshot: WorkflowSn
         unfinished = [f"s{at}" for at in step.plan.depends_on if not ended[at]]
         if snapshot.state.status is WorkflowStatus.PENDING:
             assert isinstance(reason, NotStarted)
+        elif snapshot.state.deleted_at is not None:
+            assert isinstance(reason, IsDeleted)
         elif unfinished:
             assert isinstance(reason, WaitsForSteps)
             assert (reason.steps, reason.unfinished) == (unfinished, len(unfinished))
@@ -167,3 +177,24 @@ def test_the_reason_of_the_workflow_is_what_holds_up_all_of_it(snapshot: Workflo
         if not snapshot.database_down:
             alive = snapshot.elsewhere is not None and snapshot.elsewhere.alive
             assert isinstance(reason, OtherProcess) == alive
+
+
+@given(snapshots())
+def test_the_reasons_name_resume_only_if_the_workflow_can_be_resumed(snapshot: WorkflowSnapshot) -> None:
+    explained = explain(snapshot)
+    details = [step.reason.detail for step in explained.steps]
+    if explained.reason is not None:
+        details.append(explained.reason.detail)
+    if snapshot.state.status not in (WorkflowStatus.FAILED, WorkflowStatus.PAUSED) or snapshot.state.deleted_at:
+        assert not [detail for detail in details if "resume" in detail.lower()]
+
+
+@given(snapshots())
+def test_a_failed_workflow_repeats_the_error_of_its_first_failed_step(snapshot: WorkflowSnapshot) -> None:
+    reason = explain(snapshot).reason
+    if not isinstance(reason, HasFailed):
+        return
+    failed = [step for step in snapshot.steps if step.state.status is StepStatus.FAILED and not step.plan.optional]
+    assert reason.steps == [step.plan.step_id for step in failed]
+    assert reason.error == (failed[0].state.error_message if failed else None)
+    assert (reason.failure or reason.error or "") in reason.detail

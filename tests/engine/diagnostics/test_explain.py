@@ -200,20 +200,30 @@ async def test_a_step_that_does_not_start_because_another_failed_names_it(
         await service.until(created["id"], lambda workflow: workflow["errors"])
         explanation = await explain(service, created["id"])
         assert explanation["status"] == "RUNNING"
-        assert (explanation["reason"]["code"], explanation["reason"]["steps"]) == ("failed", ["a"])
+        running = "'a' failed for good: broken. Nothing new starts, and what runs is waited for."
+        failed = {"code": "failed", "steps": ["a"], "error": "broken", "failure": None}
+        assert explanation["reason"] == failed | {"detail": running}
         codes = {name: step["reason"]["code"] for name, step in explanation["steps"].items()}
         waits = "waits_for_steps"
         assert codes == {"b": "running_locally", "c": "failed_elsewhere", "d": waits, "e": waits}
         assert explanation["steps"]["d"]["reason"]["stuck"] == ["a"]
-        assert "only resume moves that" in explanation["steps"]["d"]["reason"]["detail"]
+        assert explanation["steps"]["d"]["reason"]["detail"] == "Waits for 'a'. 'a' ended without success."
+        assert explanation["steps"]["c"]["reason"]["detail"] == "'a' failed: nothing new starts."
         assert explanation["steps"]["e"]["reason"]["stuck"] == []
         provider.release("b")
         await service.until_ended(created["id"])
         explanation = await explain(service, created["id"])
-        assert (explanation["status"], explanation["reason"]["code"]) == ("FAILED", "failed")
+        assert explanation["status"] == "FAILED"
+        assert explanation["reason"] == failed | {"detail": "'a' failed for good: broken. Resume runs what is left."}
         left = {"code": "failed_elsewhere", "steps": ["a"], "failure": None}
         assert without_detail(explanation["steps"]["c"]["reason"]) == left
         assert explanation["steps"]["e"]["reason"]["code"] == "failed_elsewhere"
+        assert explanation["steps"]["e"]["reason"]["detail"] == "'a' failed: resume runs this step."
+        assert (await service.verb(created["id"], "cleanup")).status_code == 200
+        explanation = await explain(service, created["id"])
+        assert {explanation["reason"]["code"], *(each["reason"]["code"] for each in explanation["steps"].values())} == {
+            "deleted"
+        }
 
 
 async def test_a_step_behind_a_failed_one_says_that_only_resume_moves_it(
@@ -267,7 +277,12 @@ async def test_a_workflow_that_timed_out_gives_the_timeout_as_its_failure(
         await service.until_ended(created["id"])
         explanation = await explain(service, created["id"])
         failure = "workflow: timed out after 60 s"
-        assert without_detail(explanation["reason"]) == {"code": "failed", "steps": [], "failure": failure}
+        assert without_detail(explanation["reason"]) == {
+            "code": "failed",
+            "steps": [],
+            "error": None,
+            "failure": failure,
+        }
         assert explanation["steps"]["b"]["reason"]["failure"] == failure
         assert set(explanation["steps"]) == {"b"}
 

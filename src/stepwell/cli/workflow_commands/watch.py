@@ -95,7 +95,7 @@ def _print_end(console: Console, workflow: WorkflowPublic) -> None:
     end, notes = short_id(workflow.id), []
     if _has_files(workflow):
         notes.append(f"To download its files: stepwell outputs {end}")
-    if workflow.status is WorkflowStatus.FAILED:
+    if workflow.status is WorkflowStatus.FAILED and not workflow.is_deleted:
         notes.append(f"To run the rest of it: stepwell resume {end}")
     console.print(WorkflowTree(WatchedWorkflow.of(workflow), utc_now(), rows=console.height - 1, notes=notes))
     for error in workflow.errors[:_MAX_ERRORS]:

@@ -31,6 +31,7 @@ from stepwell.contract.reasons import (
     FollowsUp,
     HasFailed,
     IsDelayed,
+    IsDeleted,
     IsDraining,
     IsPaused,
     NotStarted,
@@ -52,6 +53,7 @@ from stepwell.contract.reasons import (
     WorkflowReason,
 )
 from stepwell.domain.artifacts import parse_artifact_path
+from stepwell.domain.lifecycle.allowed_verbs import is_allowed
 from stepwell.domain.lifecycle.item_run import unit_position
 from stepwell.domain.lifecycle.run_if import has_ended
 from stepwell.domain.model import ItemState, Task, Wait, WorkflowState
@@ -137,13 +139,10 @@ def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
         return _NOT_STARTED
     if state.status is WorkflowStatus.PAUSED:
         return _paused(snapshot)
-    failed = _failed(snapshot)
     if state.status is WorkflowStatus.FAILED:
-        why = state.failure or f"{_listed(failed)} failed for good"
-        return HasFailed(detail=f"{why}. Resume runs what is left.", steps=failed, failure=state.failure)
-    if state.status is WorkflowStatus.RUNNING and failed and snapshot.on_failure is not OnFailure.CONTINUE:
-        detail = f"{_listed(failed)} failed for good: nothing new starts, and what runs is waited for."
-        return HasFailed(detail=detail, steps=failed, failure=None)
+        return _has_failed(snapshot, "Resume runs what is left.") if is_allowed("resume", state) else _DELETED
+    if state.status is WorkflowStatus.RUNNING and _failed(snapshot) and snapshot.on_failure is not OnFailure.CONTINUE:
+        return _has_failed(snapshot, "Nothing new starts, and what runs is waited for.")
     return None
 
 
@@ -163,7 +162,8 @@ class _Steps:
             for task in snapshot.tasks
             if task.follow_up_until is not None
         }
-        self._failed = _failed(snapshot)
+        self._failed = [step.plan.step_id for step in _failed(snapshot)]
+        self._resumable = is_allowed("resume", snapshot.state)
         draining = bool(self._failed) and snapshot.on_failure is not OnFailure.CONTINUE
         self._starting = snapshot.state.status is WorkflowStatus.RUNNING and not draining
 
@@ -227,6 +227,8 @@ class _Steps:
         status = self._snapshot.state.status
         if status is WorkflowStatus.PENDING:
             return _NOT_STARTED
+        if self._snapshot.state.deleted_at is not None:
+            return _DELETED
         if unfinished := [p for p in step.plan.depends_on if not self._has_ended(p)]:
             return self._waits_for(unfinished)
         if status is WorkflowStatus.PAUSED:
@@ -234,7 +236,8 @@ class _Steps:
         if not self._starting:
             failure = self._snapshot.state.failure
             why = f"{_listed(self._failed)} failed" if self._failed else failure or "The workflow has ended"
-            return FailedElsewhere(detail=f"{why}: resume runs this step.", steps=self._failed, failure=failure)
+            then = "resume runs this step" if self._resumable else "nothing new starts"
+            return FailedElsewhere(detail=f"{why}: {then}.", steps=self._failed, failure=failure)
         return self._snapshot.waits.get(step.plan.position) or self._about_to_start(step)
 
     def _has_ended(self, position: int) -> bool:
@@ -247,9 +250,9 @@ class _Steps:
         steps = self._names_of(unfinished)
         detail = f"Waits for {_listed(steps, len(unfinished))}."
         if ended:
-            detail += f" {_listed(ended)} ended without success: only resume moves that."
+            detail += f" {_listed(ended)} ended without success{': only resume moves that' * self._resumable}."
         elif stuck:
-            detail += f" Nothing new starts: only resume moves {_listed(stuck)}."
+            detail += f" Nothing new starts{f': only resume moves {_listed(stuck)}' * self._resumable}."
         return WaitsForSteps(detail=detail, unfinished=len(unfinished), steps=steps, stuck=stuck)
 
     def _is_stuck(self, position: int) -> bool:
@@ -360,6 +363,7 @@ def _at_provider(
 
 
 _NOT_STARTED = NotStarted(detail="The workflow was never started.")
+_DELETED = IsDeleted(detail="The workflow has failed and is deleted: nothing runs what is left.")
 _DOING: Mapping[Doing, str] = {
     "recording": "its start is being recorded",
     "preparing": "its inputs are being prepared",
@@ -432,10 +436,20 @@ def _owner_dead(process: Process) -> OwnerDead:
     return OwnerDead(detail=detail, owner=process.id, lease_until=process.lease_until)
 
 
-def _failed(snapshot: WorkflowSnapshot) -> list[str]:
-    """Return the steps whose failure stops or fails the workflow: those that aren't optional."""
+def _failed(snapshot: WorkflowSnapshot) -> list[StepRecord]:
+    """Return the first steps whose failure stops or fails the workflow: those that aren't optional."""
     failed = (step for step in snapshot.steps if step.state.status is StepStatus.FAILED and not step.plan.optional)
-    return [step.plan.step_id for step in islice(failed, _MAX_NAMES)]
+    return list(islice(failed, _MAX_NAMES))
+
+
+def _has_failed(snapshot: WorkflowSnapshot, then: str) -> HasFailed:
+    failed, failure = _failed(snapshot), snapshot.state.failure
+    names = [step.plan.step_id for step in failed]
+    error = failed[0].state.error_message if failed else None
+    why = failure or (f"{_listed(names)} failed for good" if failed else "The workflow has failed")
+    if error and not failure:
+        why += f": {error}" if len(failed) == 1 else f". The error of {_listed(names[:1])}: {error}"
+    return HasFailed(detail=f"{why.rstrip('.')}. {then}", steps=names, error=error, failure=failure)
 
 
 def _listed(names: Sequence[str], total: int | None = None) -> str:

@@ -17,10 +17,16 @@ ALLOWED_FROM = {
 }
 
 
+def is_allowed(verb: str, state: WorkflowState) -> bool:
+    """Return whether *verb* is allowed in the present status."""
+    return state.deleted_at is None and state.status in ALLOWED_FROM[verb]
+
+
 def check_allowed(verb: str, state: WorkflowState, hint: str = "") -> None:
     """Raise `InvalidTransition` if *verb* isn't allowed in the present status. *hint* is for a PAUSED workflow."""
     status, allowed = state.status, ALLOWED_FROM[verb]
+    if is_allowed(verb, state):
+        return
     if state.deleted_at is not None:
         raise InvalidTransition(verb, status, allowed, deleted=True)
-    if status not in allowed:
-        raise InvalidTransition(verb, status, allowed, hint if status is WorkflowStatus.PAUSED else "")
+    raise InvalidTransition(verb, status, allowed, hint if status is WorkflowStatus.PAUSED else "")

@@ -169,12 +169,12 @@ def _amount(amount: Any) -> str:
 def explanation_table(explanation: Explanation) -> RenderableType:
     """Return the reason of the workflow and of each step in full, each with what to do about it."""
     rows: list[tuple[object, ...]] = []
-    workflow_id = explanation.workflow_id
+    workflow_id, status = explanation.workflow_id, explanation.status
     if explanation.reason is not None:
-        about = _with_advice(explanation.reason.detail, workflow_advice(explanation.reason, workflow_id))
+        about = _with_advice(explanation.reason.detail, workflow_advice(explanation.reason, workflow_id, status))
         rows.append(("workflow", status_text(explanation.status), about))
     for step in explanation.steps:
-        about = _with_advice(step.reason.detail, step_advice(step.reason, workflow_id))
+        about = _with_advice(step.reason.detail, step_advice(step.reason, workflow_id, status))
         rows.append((plain(step.step_id, "bold"), status_text(step.status), about))
     if not rows:
         return Text("The workflow is ").append_text(status_text(explanation.status)).append(": nothing waits.")

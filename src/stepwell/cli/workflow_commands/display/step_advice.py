@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from stepwell.cli.workflow_commands.recent_workflows import short_id
+from stepwell.contract.enums import WorkflowStatus
 from stepwell.contract.reasons import (
     BreakerOpen,
     DatabaseAway,
@@ -20,6 +21,7 @@ from stepwell.contract.reasons import (
     WaitsForSteps,
     WorkflowReason,
 )
+from stepwell.domain.lifecycle.allowed_verbs import ALLOWED_FROM
 
 _SLOT_SETTINGS = {
     "total": "STEPWELL_MAX_RUNNING_STEPS",
@@ -30,17 +32,16 @@ _SLOT_SETTINGS = {
 _LOCAL_SETTING = "STEPWELL_MAX_LOCAL_STEPS"
 
 
-def workflow_advice(reason: WorkflowReason, workflow_id: UUID) -> str | None:
-    """Return what to do about the reason of a workflow; None if the user can only wait."""
-    return _shared_advice(reason, short_id(workflow_id))
+def workflow_advice(reason: WorkflowReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
+    """Return what to do about the reason of a workflow in *status*; None if the user can only wait."""
+    return _shared_advice(reason, workflow_id, status)
 
 
-def step_advice(reason: StepReason, workflow_id: UUID) -> str | None:
-    """Return what to do about the reason of a step; None if the user can only wait."""
-    end = short_id(workflow_id)
+def step_advice(reason: StepReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
+    """Return what to do about the reason of a step; None if the user can only wait. *status* is the workflow's."""
     match reason:
         case WaitsForSteps(stuck=[_, *_]):
-            return f"Remove the cause, then: stepwell resume {end}"
+            return _command("Remove the cause, then", "resume", workflow_id, status)
         case WaitsForSlot():
             setting = _LOCAL_SETTING if reason.limit == "provider" and reason.provider == "LOCAL" else None
             return f"It starts when a slot is free. The limit: {setting or _SLOT_SETTINGS[reason.limit]}"
@@ -49,20 +50,20 @@ def step_advice(reason: StepReason, workflow_id: UUID) -> str | None:
         case BreakerOpen():
             return "It is tried again by itself. For the failures: stepwell providers"
         case OutcomeNotKnown():
-            return f"To end it without the answer: stepwell cancel {end}"
+            return _command("To end it without the answer", "cancel", workflow_id, status)
         case RunsHere(doing="waiting_for_memory"):
             return "It continues when other work has ended. The limit: STEPWELL_MEMORY_MAX_BYTES"
-    return _shared_advice(reason, end)
+    return _shared_advice(reason, workflow_id, status)
 
 
-def _shared_advice(reason: WorkflowReason | StepReason, end: str) -> str | None:
+def _shared_advice(reason: WorkflowReason | StepReason, workflow_id: UUID, status: WorkflowStatus) -> str | None:
     match reason:
         case NotStarted():
-            return f"To start it: stepwell start {end}"
+            return _command("To start it", "start", workflow_id, status)
         case IsPaused():
-            return f"To continue it: stepwell resume {end}"
+            return _command("To continue it", "resume", workflow_id, status)
         case HasFailed() | FailedElsewhere():
-            return f"Remove the cause, then: stepwell resume {end}"
+            return _command("Remove the cause, then", "resume", workflow_id, status)
         case WaitsForAdmission():
             return "It starts when other workflows have ended. The limit: STEPWELL_MAX_ACTIVE_WORKFLOWS"
         case DatabaseAway():
@@ -70,3 +71,8 @@ def _shared_advice(reason: WorkflowReason | StepReason, end: str) -> str | None:
         case DiskIsFull():
             return "Free space on the database's disk. Everything continues after that."
     return None
+
+
+def _command(purpose: str, verb: str, workflow_id: UUID, status: WorkflowStatus) -> str | None:
+    """Return the command for *verb*; None if *status* doesn't allow it."""
+    return f"{purpose}: stepwell {verb} {short_id(workflow_id)}" if status in ALLOWED_FROM[verb] else None

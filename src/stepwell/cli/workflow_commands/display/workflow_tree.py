@@ -86,7 +86,7 @@ class WorkflowTree:
             lines.append(line_text(workflow.error, "red"))
         if workflow.reason is not None:
             lines.append(line_text(workflow.reason.detail, "yellow"))
-            if advice := workflow_advice(workflow.reason, workflow.id):
+            if advice := workflow_advice(workflow.reason, workflow.id, workflow.status):
                 lines.append(line_text(advice, "dim"))
         lines += [line_text(note, "dim") for note in self._notes]
         return [Text(), *lines] if lines else []
