@@ -341,7 +341,14 @@ async def test_the_items_of_a_step_are_listed_with_their_results_and_errors(acme
     step = {"id": "a", "task_type": "PASSTHROUGH", "for_each": for_each, "config": {"text": "A photo of ${item}"}}
     workflow_id = await submitted(acme, step, wait_s=50)
     shown = await call(acme, "get_workflow", workflow_id=workflow_id)
-    assert shown["steps"][0]["items"] == {"total": 3, "pending": 0, "running": 0, "completed": 2, "failed": 1}
+    assert shown["steps"][0]["items"] == {
+        "total": 3,
+        "pending": 0,
+        "running": 0,
+        "completed": 2,
+        "failed": 1,
+        "retries": 0,
+    }
     listed = await call(acme, "list_items", workflow_id=workflow_id, step_id="a")
     assert (listed["total"], [each["status"] for each in listed["items"]]) == (3, ["COMPLETED", "COMPLETED", "FAILED"])
     assert listed["items"][0]["result"] == {"text": "A photo of a cat", "word": "a cat"}

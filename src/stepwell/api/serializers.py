@@ -150,7 +150,7 @@ def _step(
         next_attempt_at=state.next_attempt_at,
         started_at=state.started_at,
         completed_at=state.completed_at,
-        retry_count=state.retry_count,
+        retry_count=state.retry_count if own.items is None else own.items.retries,
         max_retries=resolved.max_retries,
         created_at=created_at,
         updated_at=state.updated_at or created_at,

@@ -39,13 +39,16 @@ class WaitingFor(Struct, kw_only=True):
 
 
 class ItemCounts(Struct, frozen=True):
-    """The numbers of items of a step, by status. Items that were cancelled with their step count as pending."""
+    """The numbers of items of a step, by status, and of their retries. Items that were cancelled with their step count
+    as pending.
+    """
 
     total: int
     pending: int
     running: int
     completed: int
     failed: int
+    retries: int
 
 
 class WorkflowStepPublic(Struct, kw_only=True):

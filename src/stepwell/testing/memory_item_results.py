@@ -64,13 +64,15 @@ def item_counts(row: WorkflowRow, step: StepRecord) -> ItemCounts | None:
     """Return the numbers of items by status; None for a step without items, and before these are known."""
     if step.state.flow is None or step.state.flow.items is None:
         return None
-    of_status = Counter(item.status for item in items_of(row, step))
+    items = items_of(row, step)
+    of_status = Counter(item.status for item in items)
     return ItemCounts(
         total=of_status.total(),
         pending=of_status[StepStatus.PENDING] + of_status[StepStatus.CANCELLED],
         running=of_status[StepStatus.RUNNING],
         completed=of_status[StepStatus.COMPLETED],
         failed=of_status[StepStatus.FAILED],
+        retries=sum(item.retry_count for item in items),
     )
 
 

@@ -8,6 +8,7 @@ from stepwell.cli.workflow_commands.display.workflow_tree import WorkflowTree
 from stepwell.contract.costs import CostSums, Money
 from stepwell.contract.enums import StepStatus, WorkflowStatus
 from stepwell.contract.reasons import ExplainedStep, Explanation, IsPaused, WaitsForSlot, WaitsForSteps
+from stepwell.contract.workflows import ItemCounts
 
 
 def _pipeline() -> WatchedWorkflow:
@@ -57,6 +58,12 @@ def test_the_tree_shows_each_step_with_its_progress_or_reason() -> None:
         "  └ ↻ again            1 min 00 s                       next attempt in 2.5 s  503 from FAL",
         "3 ─ · video                                             Waits for 'refine', 'again'.",
     ]
+
+
+def test_the_retries_of_items_are_those_of_all_of_them() -> None:
+    counts = ItemCounts(total=9, pending=0, running=2, completed=7, failed=0, retries=12)
+    state = WatchedWorkflow.of(workflow(step("each", status="RUNNING", items=counts, retry_count=12)))
+    assert rendered(WorkflowTree(state, after(2)))[3].endswith("7 of 9 items  retries: 12")
 
 
 def test_a_narrow_terminal_leaves_out_providers_and_cuts_lines() -> None:

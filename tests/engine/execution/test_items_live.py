@@ -180,6 +180,9 @@ async def test_each_item_has_attempts_and_a_seed_of_its_own_and_a_retry_keeps_th
     assert seeds[::2] == seeds[1::2]
     assert len(set(seeds)) == 3
     assert len({call.task_id for call in calls}) == 6
+    page = (await service.client.get(f"/api/v1/workflows/{workflow['id']}/steps/a/items")).json()
+    assert [item["retry_count"] for item in page["items"]] == [1, 1, 1]
+    assert (step_of(workflow, "a")["retry_count"], step_of(workflow, "a")["items"]["retries"]) == (3, 3)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from stepwell.contract.enums import StepStatus
 from stepwell.contract.workflows import ItemCounts
 from stepwell.domain.errors import ResultTooLarge
 from stepwell.domain.large_workflow_records import LargeWorkflow, StepSnapshot, StoredStep
-from stepwell.domain.lifecycle.inputs import Cancel
+from stepwell.domain.lifecycle.inputs import Cancel, RetryDue
 from stepwell.domain.list_records import ListFilter
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES
 from stepwell.domain.records import WHOLE, StepRecord, WorkflowParts, WorkflowRecord
@@ -72,7 +72,7 @@ async def test_the_results_of_items_are_in_their_order_and_null_for_failed_ones(
     expected = json.encode(
         {"items": [results[0], None, results[2]], "count": 3, "failed": 1, "result_texts": ['ü "x" \n']}
     )
-    counts = ItemCounts(total=3, pending=0, running=0, completed=2, failed=1)
+    counts = ItemCounts(total=3, pending=0, running=0, completed=2, failed=1, retries=0)
     for step in await first_steps(stored, workflow):
         assert (step.state.status, step.state.result, step.items) == (StepStatus.COMPLETED, expected, counts)
     state, step_of_slice = await large(stored, workflow)
@@ -98,7 +98,7 @@ async def test_an_empty_list_has_a_result(stored: Stored) -> None:
     workflow = await completed(stored, [])
     for step in await first_steps(stored, workflow):
         assert step.state.result == b'{"items":[],"count":0,"failed":0}'
-        assert step.items == ItemCounts(total=0, pending=0, running=0, completed=0, failed=0)
+        assert step.items == ItemCounts(total=0, pending=0, running=0, completed=0, failed=0, retries=0)
     assert await loaded_result(stored, workflow) == b'{"items":[],"count":0,"failed":0}'
 
 
@@ -115,7 +115,11 @@ async def test_a_step_under_way_has_counts_and_no_result(stored: Stored) -> None
     workflow = await make_with_items(stored, [1, 2, 3, 4], collect=True)
     await workflow.complete(0, {"f": 1})
     await workflow.write(workflow.admit(1))
-    counts = ItemCounts(total=4, pending=2, running=1, completed=1, failed=0)
+    position = workflow.open_task(1).position
+    await workflow.write(structs.replace(workflow.fail(1), retryable=True, jitter=0.0))
+    await workflow.write(RetryDue(position))
+    await workflow.write(workflow.admit(1))
+    counts = ItemCounts(total=4, pending=2, running=1, completed=1, failed=0, retries=1)
     for step in await first_steps(stored, workflow):
         assert (step.state.result, step.items) == (None, counts)
     state, step_of_slice = await large(stored, workflow)
@@ -124,7 +128,7 @@ async def test_a_step_under_way_has_counts_and_no_result(stored: Stored) -> None
     assert (await find(stored, workflow)).summary.items_done == 0.25
     await workflow.write(Cancel("alice"))
     (step, *_) = await first_steps(stored, workflow)
-    assert step.items == ItemCounts(total=4, pending=3, running=0, completed=1, failed=0)
+    assert step.items == ItemCounts(total=4, pending=3, running=0, completed=1, failed=0, retries=1)
 
 
 async def test_a_step_without_items_and_one_before_its_items_have_no_counts(stored: Stored) -> None:

@@ -89,6 +89,7 @@ def counts_of(step: str) -> str:
             ("failed", "= 'FAILED'"),
         )
     )
+    counts += ", 'retries', coalesce(sum(i.retry_count), 0)"
     query = f"SELECT json_build_object('total', count(*), {counts}) FROM {_ITEMS.format(step)}"  # noqa: S608
     return f"CASE WHEN {step}.for_each IS NOT NULL AND {step}.flow ->> 'items' IS NOT NULL THEN ({query}) END"
 

@@ -99,6 +99,8 @@ class WatchedStep:
 
     def refresh(self, step: WorkflowStepPublic) -> None:
         self.cost, self.model, self.items = step.cost, step.model, step.items
+        if step.items is not None:
+            self.retries = step.retry_count
         if step.updated_at < self.at:
             return
         self.at, self.status, self.provider = step.updated_at, step.status, step.provider

@@ -252,7 +252,9 @@ def _detail(step: WatchedStep, now: datetime) -> Text:
     """Return what the last column says: the progress or error of an attempt, or the reason why the step waits."""
     parts = []
     if step.retries:
-        parts.append(Text(f"retry {step.retries} of {step.max_retries}", style="yellow"))
+        # Those of all items together may be more than the step's most.
+        retries = f"retry {step.retries} of {step.max_retries}" if step.items is None else f"retries: {step.retries:,}"
+        parts.append(Text(retries, style="yellow"))
     if step.status is StepStatus.RUNNING:
         parts += _running_parts(step, now)
     elif step.status is StepStatus.PENDING and step.reason is not None:

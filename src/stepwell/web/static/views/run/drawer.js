@@ -250,7 +250,7 @@ function stepFacts(step) {
   if (step.waiting_for?.until) found.push(["Waits until", dateTime(step.waiting_for.until)]);
   const child = childLink(step);
   if (child) found.push(["Sub-workflow", child]);
-  if (step.max_retries) found.push(["Retries", `${step.retry_count} of ${step.max_retries}`]);
+  if (step.max_retries) found.push(["Retries", step.for_each ? number(step.retry_count) : `${step.retry_count} of ${step.max_retries}`]);
   if (step.dependencies.length) found.push(["Needs", step.dependencies.slice(0, 10).join(", ")
     + (step.dependencies.length > 10 ? ` and ${step.dependencies.length - 10} more` : "")]);
   if (step.when) found.push(["Condition", html`<code class="break">${step.when}</code>`]);
