@@ -15,6 +15,7 @@ from stepwell.api.request_resources import resources_of
 from stepwell.domain.errors import Fault, InvalidRequest
 from stepwell.domain.mapping.expressions import FEW_CHARACTERS, Expressions, expressions_of
 from stepwell.domain.strict_json.schema_faults import cap_faults
+from stepwell.domain.validation.dependency_count import check_dependency_count
 from stepwell.domain.validation.inputs_schema import inputs_faults
 from stepwell.domain.validation.workflow import MAX_FAULTS, ValidatedWorkflow, validate_workflow
 from stepwell.domain.workflow_limits import definition_size
@@ -57,7 +58,7 @@ async def read_definition(request: ApiRequest, services: Services) -> ValidatedW
         expressions = expressions_of(body)
         return expressions if sum(map(len, expressions)) > FEW_CHARACTERS else validate(body)
 
-    parsed = await read_json(request, parse)
+    parsed = await read_json(request, parse, check_dependency_count)
     if isinstance(parsed, list):
         known = Expressions(await services.expressions.check(account, parsed))
         parsed = await read_json(request, lambda body: validate(body, known))

@@ -95,11 +95,18 @@ class BodyHead(NamedTuple):
     encoding: bytes
 
 
-async def read_json(request: Request[Any, Any, Any], parse: Callable[[Any], T]) -> T:
-    """Return *parse* of the decoded body. *parse* must be thread-safe, because a large body is parsed in a thread."""
+async def read_json(
+    request: Request[Any, Any, Any], parse: Callable[[Any], T], check: Callable[[bytes], None] | None = None
+) -> T:
+    """Return *parse* of the decoded body. *check* may refuse the body before it is decoded.
+
+    Both must be thread-safe, because a large body is parsed in a thread.
+    """
     data = await read_body(request)
 
     def work() -> T:
+        if check is not None:
+            check(data)
         return parse(decode_body(data))
 
     if len(data) <= INLINE_BYTES:

@@ -9,11 +9,14 @@ from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from itertools import islice
 
+from msgspec import Struct
+
 from stepwell.domain.errors import Fault
 from stepwell.domain.spelling import similar_name
 from stepwell.domain.strict_json.schema_faults import Loc
 
-MAX_DEPENDENCIES = 100_000  # of all steps together: the end of a step visits those that depend on it
+# Of all steps of a definition and its sub-workflows together: the end of a step visits those that depend on it.
+MAX_DEPENDENCIES = 100_000
 _MAX_CYCLES = 20
 _MAX_NAMED = 20
 _MAX_NAME = 60
@@ -27,6 +30,17 @@ def quoted(step_id: str) -> str:
     return f"'{step_id[:_MAX_NAME]}…'" if len(step_id) > _MAX_NAME else f"'{step_id}'"
 
 
+def too_many_dependencies(loc: Loc) -> Fault:
+    message = f"A definition has at most {MAX_DEPENDENCIES:,} dependencies, those of its sub-workflows included"
+    return Fault(loc, message, "too_many_dependencies")
+
+
+class DependencyBudget(Struct):
+    """The number of dependencies that a definition and its sub-workflows may still have. Below 0, that is a fault."""
+
+    left: int = MAX_DEPENDENCIES
+
+
 class Graph:
     """The graph of a definition, which may be faulty. An invalid edge is reported in `faults` and left out.
 
@@ -34,7 +48,7 @@ class Graph:
     steps that expressions name, each with the location of an expression. An id, a dependency or a source that isn't a
     string is None; another check reports it, and a source that is no step. `edges` holds, by
     position, the positions that a step depends on: the declared ones first, each in the order of the definition. Steps
-    behind the one that exceeds `MAX_DEPENDENCIES` have none.
+    behind the one that exceeds *budget* have none.
     `order` lists the positions, dependencies first, without steps that lie on a cycle or depend on one.
     """
 
@@ -44,6 +58,7 @@ class Graph:
         dependencies: Sequence[Sequence[str | None]],
         sources: Sequence[Sequence[str | None]],
         named: Sequence[Mapping[str, Loc]] = (),
+        budget: DependencyBudget | None = None,
     ) -> None:
         self.ids = ids
         self.named = named or [{}] * len(ids)
@@ -51,7 +66,7 @@ class Graph:
         self.position_of: dict[str, int] = {}
         self.edges: list[dict[int, None]] = []
         self.faults: list[Fault] = []
-        self._searches = 0
+        self._searches, self._budget = 0, budget or DependencyBudget()
         self._index_ids()
         self._connect()
         self.order = self._sort()
@@ -69,11 +84,11 @@ class Graph:
                 self.faults.append(Fault(_at(position, "id"), message, "duplicate_step_id"))
 
     def _connect(self) -> None:
-        left = MAX_DEPENDENCIES
+        budget = self._budget
         for position, names in enumerate(self.dependencies):
             edges: dict[int, None] = {}
             self.edges.append(edges)
-            if left < 0:
+            if budget.left < 0:
                 continue  # which is a fault already
             for index, name in enumerate(names):
                 if name is None:
@@ -90,10 +105,9 @@ class Graph:
                     edges[needed] = None
             if self.sources[position] or self.named[position]:
                 self._connect_implied(position, edges)
-            left -= len(edges)
-            if left < 0:
-                message = f"The steps of a workflow have at most {MAX_DEPENDENCIES:,} dependencies together"
-                self.faults.append(Fault(_at(position, "depends_on"), message, "too_many_dependencies"))
+            budget.left -= len(edges)
+            if budget.left < 0:
+                self.faults.append(too_many_dependencies(_at(position, "depends_on")))
 
     def _connect_implied(self, position: int, edges: dict[int, None]) -> None:
         for implied, place in self._implied(position):

@@ -28,7 +28,7 @@ from stepwell.domain.strict_json.normalise import Handling, normalise
 from stepwell.domain.strict_json.schema_faults import Loc, cap_faults, iter_faults, printable_key
 from stepwell.domain.validation.expression_checks import CheckedExpressions, ExpressionChecks, output_faults
 from stepwell.domain.validation.file_inputs import FileInputs
-from stepwell.domain.validation.graph import Graph
+from stepwell.domain.validation.graph import DependencyBudget, Graph
 from stepwell.domain.validation.inputs_schema import input_names, inputs_faults
 from stepwell.domain.validation.item_rules import NO_INPUTS, ItemRules, item_inputs
 from stepwell.domain.validation.member_checks import MemberChecks
@@ -111,18 +111,19 @@ def validate_workflow(
     """
     if origin_instance is not None and isinstance(body, dict) and body.get("origin_instance") is None:
         body = {**body, "origin_instance": origin_instance}
-    context = _Context(catalog, expressions or Expressions(), handling, now, depth)
+    context = _Context(catalog, expressions or Expressions(), DependencyBudget(), handling, now, depth)
     return _validated(context, body, definition_bytes=definition_bytes)
 
 
 class _Context(NamedTuple):
     """The values that all rules of one definition share.
 
-    Its sub-workflows share `expressions`. `depth` is 0 for the body of the request.
+    Its sub-workflows share `expressions` and `dependencies`. `depth` is 0 for the body of the request.
     """
 
     catalog: ProviderCatalog
     expressions: Expressions
+    dependencies: DependencyBudget
     handling: Handling
     now: datetime | None
     depth: int
@@ -224,7 +225,8 @@ def _check_parts(steps: Sequence[PartialStep], inputs: frozenset[str], context: 
     sources = [
         [None if mapping is None else mapping.from_step for mapping in step.input_mappings or ()] for step in steps
     ]
-    graph = Graph(ids, [step.depends_on for step in steps], sources, [each.sources for each in checked])
+    named = [each.sources for each in checked]
+    graph = Graph(ids, [step.depends_on for step in steps], sources, named, context.dependencies)
     return _Parts(steps, checked, graph)
 
 

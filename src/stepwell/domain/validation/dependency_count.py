@@ -1,0 +1,91 @@
+"""Counts the dependencies of a definition before its JSON is decoded.
+
+Decoding a million of them would hold the interpreter's lock for a fifth of a second. Here each step is read by itself,
+so that other threads get their turns in between.
+
+What must hold:
+- A definition is refused only if it has more than `MAX_DEPENDENCIES`, or another fault: unknown steps and repeated
+  dependencies count, too.
+- Whatever can't be read has no dependencies here. Validation reports it.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from msgspec import DecodeError, Raw, Struct, field, json
+
+from stepwell.contract.enums import TaskType
+from stepwell.domain.errors import InvalidRequest
+from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.domain.strict_json.schema_faults import Loc
+from stepwell.domain.strict_json.value_count import count_values, most_values
+from stepwell.domain.validation.graph import MAX_DEPENDENCIES, too_many_dependencies
+
+_T = TypeVar("_T")
+_NOTHING: Final = Raw(b"null")
+_SUBWORKFLOW: Final = json.encode(TaskType.SUBWORKFLOW)
+
+
+class _Definition(Struct):
+    steps: Raw = _NOTHING
+
+
+class _Step(Struct):
+    task_type: Raw = _NOTHING
+    depends_on: Raw = _NOTHING
+    input_mappings: Raw = _NOTHING
+    config: Raw = _NOTHING
+
+
+class _Mapping(Struct):
+    from_step: str
+
+
+class _Config(Struct):
+    definition: Raw = field(default=_NOTHING, name=SUB_DEFINITION)
+
+
+def check_dependency_count(data: bytes) -> None:
+    """Raise `InvalidRequest` if the definition *data* has too many dependencies, with those of sub-workflows in it.
+
+    Those that expressions imply don't count here.
+    """
+    if most_values(data) <= MAX_DEPENDENCIES:
+        return
+    left = MAX_DEPENDENCIES
+    rest: list[tuple[Any, Loc]] = [(data, ("body",))]
+    while rest:
+        text, loc = rest.pop()
+        nested: list[tuple[Any, Loc]] = []
+        for position, step in enumerate(_steps(text)):
+            place = (*loc, "steps", position)
+            left -= _count(step, left)
+            if left < 0:
+                raise InvalidRequest([too_many_dependencies((*place, "depends_on"))])
+            if bytes(step.task_type) == _SUBWORKFLOW and (config := _read(step.config, _Config)) is not None:
+                nested.append((config.definition, (*place, "config", SUB_DEFINITION)))
+        rest += reversed(nested)
+
+
+def _steps(definition: Any) -> Iterator[_Step]:
+    head = _read(definition, _Definition)
+    for text in (None if head is None else _read(head.steps, list[Raw])) or ():
+        yield _read(text, _Step) or _Step()
+
+
+def _count(step: _Step, left: int) -> int:
+    """Return the number of the step's dependencies. One of more than *left* needn't be exact."""
+    text = bytes(step.depends_on)
+    if len(text) > left and (number := count_values(text).values - 1) > left:  # without the list itself
+        return number
+    declared = _read(text, list[str]) or []
+    sources = _read(step.input_mappings, list[_Mapping]) or []
+    return max(len(declared), len({*declared, *(each.from_step for each in sources)}))
+
+
+def _read(text: Any, kind: type[_T]) -> _T | None:
+    """Return the JSON *text* as a *kind*; None if it isn't one."""
+    try:
+        return json.decode(text, type=kind)
+    except (DecodeError, RecursionError):
+        return None
