@@ -123,7 +123,7 @@ def test_finding_nothing_describes_results_without_fields() -> None:
 
 @pytest.mark.parametrize(
     "from_field",
-    ["sum(path)", "items[::0]", "max_by(items, &n)", "sort_by(items, &n)", "to_number(path).x", "abs(path)"],
+    ["sum(path)", "items[::0]", "max_by(items, &n)", "sort_by(items, &n)", "abs(path)"],
 )
 def test_an_expression_that_cannot_be_evaluated_fails(from_field: str) -> None:
     assert Expressions().check(from_field) is None
@@ -154,6 +154,11 @@ def test_an_invalid_expression_is_refused(from_field: str, words: str) -> None:
     assert message is not None
     assert words in message
     assert message in failure(from_field, {"a": 1})
+
+
+@pytest.mark.parametrize("from_field", ["'x'.y", "!a.b", "to_number(path).x", "[a.b, length(c).d]"])
+def test_an_expression_of_which_a_part_is_always_null_is_refused(from_field: str) -> None:
+    assert "always null" in (Expressions().check(from_field) or "")
 
 
 @pytest.mark.parametrize(

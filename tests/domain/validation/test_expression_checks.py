@@ -63,6 +63,7 @@ def test_a_definition_without_expressions_stays_as_it_is() -> None:
         ("${generate[0].x}", "bad_expression", "'generate' is an object and no list, so this is always null"),
         ('${["step-1"[]]}', "bad_expression", "'step-1' is an object and no list"),
         ("${inputs[?x]}", "bad_expression", "'inputs' is an object and no list"),
+        ("${['x'.y, inputs.a]}", "bad_expression", "A text, a number or a boolean has no members"),
         ("${a.x}", "self_dependency", "A step can't depend on itself"),
     ],
 )

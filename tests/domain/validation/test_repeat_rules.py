@@ -31,6 +31,8 @@ def test_a_step_that_repeats_needs_a_process_that_knows_it() -> None:
     [
         ({"until": "score >"}, "until", "bad_expression", "score >"),
         ({"best": "sum("}, "best", "bad_expression", "sum("),
+        ({"until": "'x'.y"}, "until", "bad_expression", "so this is always null"),
+        ({"best": "length(score).x"}, "best", "bad_expression", "so this is always null"),
         ({"until": "${score}"}, "until", "bad_expression", "until is one whole expression: write it without ${ and }"),
         ({"until": ""}, "until", "too_short", "Expected a string of length >= 1"),
         ({"until": 5}, "until", "string_type", ""),

@@ -91,3 +91,30 @@ def test_a_hostile_field_name_is_cut_in_the_message() -> None:
     value = body(draw(), join("b", "a", input_mappings=[mapped("a", "x" * 1000)]))
     (fault,) = faults_of(value, DECLARED)
     assert len(fault.msg) < 500
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "[a.result_image_path, a.result_image_pth]",
+        "{x: a.result_image_pth}",
+        "a | result_image_pth",
+        "contains(a.result_image_pth, 'x')",
+        "a.width > `1` && a.result_image_pth == 'x'",
+        "a.result_image_path || a.result_image_pth",
+    ],
+)
+def test_an_expression_is_searched_for_fields_that_cannot_exist(expression: str) -> None:
+    choices = {"id": "b", "task_type": "APPROVAL", "config": {"choices": f"${{{expression}}}"}}
+    one_of_them = {"id": "c", "task_type": "APPROVAL", "config": {"choices": ["no", f"${{{expression}}}"]}}
+    value = body(draw(), choices, one_of_them, join("d", when=expression))
+    assert faults(value, DECLARED) == [
+        (("steps", 1, "config", "choices"), "unknown_output"),
+        (("steps", 2, "config", "choices", 1), "unknown_output"),
+        (("steps", 3, "when"), "unknown_output"),
+    ]
+
+
+def test_a_field_with_a_default_may_be_one_that_cannot_exist() -> None:
+    config = {"x": "${a.result_image_pth || a.result_image_path}", "y": "${not_null(a.result_image_pth, 'none')}"}
+    plan(body(draw(), join("b", config=config)), DECLARED)

@@ -16,9 +16,8 @@ from stepwell.contract.definition import MAX_ITEMS, ForEach, WorkflowStepDefinit
 from stepwell.contract.enums import ProviderType, TaskType
 from stepwell.contract.plan_result import PlannedCount
 from stepwell.contract.task_configs import MAX_IMAGES
-from stepwell.domain.mapping.config_expressions import INPUTS
 from stepwell.domain.mapping.input_mapping import effective_config
-from stepwell.domain.mapping.templates import parse_template
+from stepwell.domain.mapping.templates import INPUTS, parse_template
 from stepwell.domain.validation.item_rules import known_count
 from stepwell.domain.validation.workflow import ValidatedWorkflow
 

@@ -13,9 +13,9 @@ from stepwell.contract.plan_result import PlannedCount, PlannedFallback, Planned
 from stepwell.domain.diagnostics.item_counts import item_counts
 from stepwell.domain.diagnostics.uncertain_steps import uncertain_steps
 from stepwell.domain.lifecycle.item_group import MAX_WORKFLOW_ITEMS
-from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.input_mapping import TIMEOUT, effective_config, put_input
 from stepwell.domain.mapping.task_configs import normalise_inputs
+from stepwell.domain.mapping.templates import ITEM
 from stepwell.domain.prices import PriceList
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.validation.workflow import ValidatedWorkflow

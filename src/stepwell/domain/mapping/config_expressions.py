@@ -10,7 +10,7 @@ What must hold:
 
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct, json
 
@@ -18,17 +18,10 @@ from stepwell.domain.errors import AttemptError
 from stepwell.domain.mapping.expressions import NothingFound, compile_expression, value_of
 from stepwell.domain.mapping.input_mapping import MAX_MAPPED_BYTES, step_error
 from stepwell.domain.mapping.step_results import StepResults
-from stepwell.domain.mapping.templates import OPENING, ConfigText, TemplateExpression, parse_template
+from stepwell.domain.mapping.templates import OPENING, RESERVED, ConfigText, TemplateExpression, parse_template
 from stepwell.domain.mapping.work_budget import WorkBudget, WorkExceeded
 from stepwell.domain.strict_json.schema_faults import printable_key
 from stepwell.domain.strict_json.size import MAX_LEVELS, is_deeper
-
-INPUTS: Final = "inputs"
-WORKFLOW: Final = "workflow"
-WORKFLOW_MEMBERS: Final = frozenset(["id", "name", "labels", "config"])
-ITEM: Final = "item"
-RESERVED: Final = frozenset([INPUTS, WORKFLOW, ITEM])
-"""The names that never mean a step of that id. `item` has a value only in the config of a step with items."""
 
 _LONGEST_PLACE = 255
 _READ_CHARACTERS = 64  # of a text that is searched for expressions, for one unit of work

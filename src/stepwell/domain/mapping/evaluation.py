@@ -10,12 +10,7 @@ from msgspec import Raw, Struct, json
 
 from stepwell.contract.definition import FieldMapping
 from stepwell.domain.errors import AttemptError
-from stepwell.domain.mapping.config_expressions import (
-    ExpressionData,
-    StepExpressions,
-    expression_values,
-    place_label,
-)
+from stepwell.domain.mapping.config_expressions import ExpressionData, StepExpressions, expression_values, place_label
 from stepwell.domain.mapping.expressions import analyse
 from stepwell.domain.mapping.input_mapping import check_mapped_bytes, mapped_values, mapping_label, step_error
 from stepwell.domain.mapping.step_results import StepResults

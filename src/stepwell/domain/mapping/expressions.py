@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from stepwell.contract.definition import MAX_FROM_FIELD
 from stepwell.contract.enums import TaskType
+from stepwell.domain.mapping.expression_kinds import infer
 from stepwell.domain.mapping.interpreter import evaluate
 from stepwell.domain.mapping.templates import (
     MAX_EXPRESSIONS,
@@ -47,7 +48,6 @@ WRITE_A_FIELD = "; write the name of a field, or correct the expression"  # the 
 _LONGEST_CAUSE = 80  # characters of a message that may contain a part of the expression
 _kept: dict[str, "Compiled | str"] = {}
 # The nodes that evaluate only their first child over the data. The others are evaluated over what that gives.
-_OF_LISTS = frozenset(["index_expression", "projection", "filter_projection", "flatten"])
 _FIRST_CHILD_ONLY = frozenset(
     ["subexpression", "index_expression", "pipe", "projection", "value_projection", "filter_projection", "flatten"]
 )
@@ -64,13 +64,16 @@ class Compiled(Struct, frozen=True):
 class ExpressionCheck(Struct, frozen=True):
     """The fault of an expression, None if it is valid, and the names that it reads, as in `Compiled`.
 
-    `null_part` says which part of a valid expression is always null, if the members of its data are objects.
+    `null_part` says which part of a valid expression is always null if the members of its data are objects, and
+    `null_in_result` which one is if it reads the result of one step. `reads` is as in `expression_kinds.Inferred`.
     """
 
     fault: str | None
     names: frozenset[str] = frozenset()
     reads_all: bool = False
     null_part: str | None = None
+    null_in_result: str | None = None
+    reads: tuple[tuple[str, str], ...] = ()
 
 
 class NothingFound(Exception):
@@ -82,7 +85,9 @@ def analyse(expression: str) -> ExpressionCheck:
     compiled = compile_expression(expression)
     if isinstance(compiled, str):
         return ExpressionCheck(compiled)
-    return ExpressionCheck(None, compiled.names, compiled.reads_all, _null_part(compiled.tree))
+    found = infer(compiled.tree)
+    in_result = None if found.null_part is None else infer(compiled.tree, of_result=True).null_part
+    return ExpressionCheck(None, compiled.names, compiled.reads_all, found.null_part, in_result, found.reads)
 
 
 class Expressions:
@@ -99,7 +104,10 @@ class Expressions:
 
     def check(self, from_field: str) -> str | None:
         """Return what is wrong with *from_field*, or None. Letters, digits, `_ - .` and space are always accepted."""
-        return None if _PLAIN.fullmatch(from_field) else self.analyse(from_field).fault
+        if _PLAIN.fullmatch(from_field):
+            return None
+        checked = self.analyse(from_field)
+        return checked.fault or checked.null_in_result
 
     def analyse(self, expression: str) -> ExpressionCheck:
         """Check *expression*, which isn't the name of a field."""
@@ -266,28 +274,6 @@ def _reads(root: Any) -> tuple[frozenset[str], bool]:
         elif kind != "expref":  # it is applied to elements of an argument
             rest += (child for child in node["children"] if isinstance(child, dict))
     return frozenset(names), reads_all
-
-
-def _null_part(root: Any) -> str | None:
-    """Return which part of the expression is always null, if the members of its data are objects; None if none is."""
-    for node in _nodes(root):
-        left = node["children"][0] if node["type"] in ("subexpression", "index_expression") else None
-        if left is None:
-            continue
-        if left["type"] == "not_expression":
-            return "! binds tighter than the dot, so this is always null; write !(a.b)"
-        if left["type"] == "literal" and not isinstance(left["value"], dict | list):
-            return "A text, a number or a boolean has no members, so this is always null"
-    rest = [root]
-    while rest:
-        node = rest.pop()
-        if node["type"] in _FIRST_CHILD_ONLY:
-            rest.append(first := node["children"][0])
-            if node["type"] in _OF_LISTS and first["type"] == "field":
-                return f"'{first['value'][:_LONGEST_CAUSE]}' is an object and no list, so this is always null"
-        elif node["type"] != "expref":
-            rest += (child for child in node["children"] if isinstance(child, dict))
-    return None
 
 
 def _misuse(root: Any) -> str | None:

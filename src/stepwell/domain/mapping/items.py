@@ -10,10 +10,9 @@ from typing import Any, Final
 from msgspec import Raw, Struct, json
 
 from stepwell.contract.definition import MAX_ITEMS, FieldMapping, ForEach
-from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.evaluation import not_json
 from stepwell.domain.mapping.input_mapping import mapping_label, step_error
-from stepwell.domain.mapping.templates import ConfigText, parse_template, texts_of, with_values
+from stepwell.domain.mapping.templates import ITEM, ConfigText, parse_template, texts_of, with_values
 from stepwell.domain.mapping.transforms import is_deferred, kind_of
 from stepwell.domain.strict_json.size import MAX_RESULT_BYTES
 

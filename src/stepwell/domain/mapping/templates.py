@@ -15,6 +15,12 @@ from stepwell.contract.enums import TaskType
 from stepwell.domain.strict_json.schema_faults import Loc
 
 SUB_DEFINITION: Final = "workflow"  # the member of a config that has the definition of a sub-workflow
+INPUTS: Final = "inputs"
+WORKFLOW: Final = "workflow"
+WORKFLOW_MEMBERS: Final = frozenset(["id", "name", "labels", "config"])
+ITEM: Final = "item"
+RESERVED: Final = frozenset([INPUTS, WORKFLOW, ITEM])
+"""The names that never mean a step of that id. `item` has a value only in the config of a step with items."""
 OPENING: Final = "${"
 ESCAPED: Final = "$" + OPENING
 MAX_EXPRESSION: Final = MAX_FROM_FIELD  # characters

@@ -21,16 +21,20 @@ from stepwell.contract.definition import ForEach, JsonObject, Repeat
 from stepwell.contract.enums import WAITS_OF
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.config_expressions import INPUTS, ITEM, RESERVED, WORKFLOW, WORKFLOW_MEMBERS
-from stepwell.domain.mapping.expressions import WRITE_A_FIELD, Expressions
+from stepwell.domain.mapping.expressions import WRITE_A_FIELD, ExpressionCheck, Expressions
 from stepwell.domain.mapping.input_mapping import TIMEOUT
 from stepwell.domain.mapping.task_configs import NO_PLACES
 from stepwell.domain.mapping.templates import (
     ESCAPED,
+    INPUTS,
+    ITEM,
     MAX_EXPRESSIONS,
     MAX_STEP_CHARACTERS,
     MAX_STEP_EXPRESSIONS,
     OPENING,
+    RESERVED,
+    WORKFLOW,
+    WORKFLOW_MEMBERS,
     ConfigText,
     Template,
     TemplateError,
@@ -64,8 +68,6 @@ _ARITHMETIC = re.compile(r"Unknown token [-+/%] ")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # An expression that is a path into `inputs` or `workflow`, without a default.
 _OWN_PATH = re.compile(r'(inputs|workflow)\.(?:([A-Za-z_]\w*)|"([^"\\]*)")(?:\.\w+|\[\d+\])*', re.ASCII)
-# An expression that begins with a member of a step's result.
-_MEMBER = re.compile(r'(?:([A-Za-z_]\w*)|"([^"\\]*)")\.(.+)', re.ASCII)
 
 
 class ReadOutput(NamedTuple):
@@ -156,10 +158,9 @@ class ExpressionChecks:
             place = (*loc, name)
             if text is None or self._whole_expression(name, text, place, findings) is None:
                 continue
-            if (why := self._expressions.analyse(text).fault) is not None:
-                why = why.removesuffix(WRITE_A_FIELD)
-                message = f"{_shortened(text)}: {why}{self._advice(text, why)}"
-                findings.faults.append(Fault(place, message, "bad_expression"))
+            checked = self._expressions.analyse(text)
+            if (why := self._fault(text, checked.fault, checked.null_in_result)) is not None:
+                findings.faults.append(Fault(place, why, "bad_expression"))
 
     def _check_items(self, items: ForEach, loc: Loc, findings: "_Findings") -> ForEach | None:
         """Check the source of items. Return it with each literal `${` escaped; None if it is equal."""
@@ -244,17 +245,14 @@ class ExpressionChecks:
                 self._report(findings, place, f"{message}; {hint}", type_)
             return False
         self._warn_of_null(expression, place, findings)
-        findings.add(expression, self._expressions.analyse(expression.text).names - RESERVED, place)
+        findings.add(self._expressions.analyse(expression.text), place)
         return True
 
     def _refusal(self, expression: TemplateExpression, findings: "_Findings") -> tuple[str, str] | None:
         """Return message and type of the fault of *expression*; None if it is valid."""
         checked = self._expressions.analyse(expression.text)
-        if checked.fault is not None:
-            why = checked.fault.removesuffix(WRITE_A_FIELD)
-            return f"{_shortened(expression.text)}: {why}{self._advice(expression.text, why)}", "bad_expression"
-        if checked.null_part is not None:
-            return f"{_shortened(expression.text)}: {checked.null_part}", "bad_expression"
+        if (why := self._fault(expression.text, checked.fault, checked.null_part)) is not None:
+            return why, "bad_expression"
         if ITEM in checked.names and findings.item is None:
             return f"{ITEM} has a value only in the config of a step with for_each", "unknown_step"
         for name in sorted(checked.names - RESERVED):
@@ -267,6 +265,13 @@ class ExpressionChecks:
                 meant = meant or self._suggestion(name, chain(self._ids, own))
                 return f"There is no step {quoted(name)}{meant} {known}", "unknown_step"
         return None
+
+    def _fault(self, text: str, fault: str | None, null_part: str | None) -> str | None:
+        """Return the message about the expression *text*, which doesn't compile or has a part that is always null."""
+        if fault is None:
+            return None if null_part is None else f"{_shortened(text)}: {null_part}"
+        why = fault.removesuffix(WRITE_A_FIELD)
+        return f"{_shortened(text)}: {why}{self._advice(text, why)}"
 
     def _suggestion(self, name: str, candidates: Iterable[str]) -> str:
         """Return the end of a sentence about the unknown *name*: a similar one of *candidates*, if there is one."""
@@ -331,13 +336,11 @@ class _Findings:
         self._number += len(expressions)
         self._characters += sum(len(each.text) for each in expressions)
 
-    def add(self, expression: TemplateExpression, names: frozenset[str], place: Loc) -> None:
-        """Add a valid expression, which names the steps *names*."""
-        for name in sorted(names):
+    def add(self, checked: ExpressionCheck, place: Loc) -> None:
+        """Add a valid expression, and the steps that it names."""
+        for name in sorted(checked.names - RESERVED):
             self.sources.setdefault(name, place)
-        read = _MEMBER.fullmatch(expression.text)
-        if read is not None and (step_id := read[1] or read[2]) in names:
-            self.outputs.append(ReadOutput(step_id, read[3], place))
+        self.outputs += (ReadOutput(name, field, place) for name, field in checked.reads if name not in RESERVED)
 
 
 def _literal_hint(name: str, text: str) -> str:
@@ -360,6 +363,9 @@ def output_faults(
     checked: CheckedExpressions, position_of: Mapping[str, int], refusal: OutputRefusal
 ) -> Iterator[Fault]:
     """Yield a fault for each member that an expression reads and that no result of its step can have."""
+    reported = set[tuple[Loc, str]]()
     for step_id, from_field, loc in checked.outputs:
-        if absent := refusal(position_of[step_id], from_field):
+        absent = refusal(position_of[step_id], from_field)
+        if absent is not None and (loc, absent) not in reported:
+            reported.add((loc, absent))
             yield Fault(loc, absent, "unknown_output")

@@ -20,9 +20,8 @@ from stepwell.contract.problems import DefinitionWarning
 from stepwell.contract.provider_members import OWN_MEMBERS
 from stepwell.contract.task_configs import CONFIGS, ProviderConfig
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.config_expressions import ITEM
 from stepwell.domain.mapping.input_mapping import EVERY_TYPE, TIMEOUT
-from stepwell.domain.mapping.templates import evaluated_config, keys_with_opening, may_have_expressions, texts_of
+from stepwell.domain.mapping.templates import ITEM, evaluated_config, keys_with_opening, may_have_expressions, texts_of
 from stepwell.domain.spelling import similar_names
 from stepwell.domain.steps import StepMembers
 from stepwell.domain.strict_json.normalise import Handling

@@ -13,8 +13,7 @@ from typing import Any, Final, TypeAlias
 from stepwell.contract.enums import TaskType
 from stepwell.contract.problems import DefinitionWarning
 from stepwell.domain.errors import Fault
-from stepwell.domain.mapping.config_expressions import INPUTS
-from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.domain.mapping.templates import INPUTS, SUB_DEFINITION
 from stepwell.domain.strict_json.normalise import Handling
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.validation.item_rules import inputs_of_items

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from stepwell.contract.definition import FieldMapping, WorkflowConfig, WorkflowStepDefinition
 from stepwell.contract.enums import WITHOUT_PROVIDER, RunIf, TaskType
-from stepwell.domain.mapping.config_expressions import INPUTS, ITEM, StepExpressions, StepPart
+from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart
 from stepwell.domain.mapping.input_mapping import DeferredTransform, checked_inputs, effective_config, resolve_inputs
 from stepwell.domain.mapping.items import ItemInput, StepItem, reads_item
-from stepwell.domain.mapping.templates import ConfigText, with_values
+from stepwell.domain.mapping.templates import INPUTS, ITEM, ConfigText, with_values
 from stepwell.domain.steps import ResolvedStep
 from stepwell.domain.strict_json.size import decoded_size
 from stepwell.memory import FREE_BYTES

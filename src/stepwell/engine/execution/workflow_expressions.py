@@ -4,17 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import UNSET, Struct, json
 
-from stepwell.domain.mapping.config_expressions import (
+from stepwell.domain.mapping.config_expressions import StepExpressions, StepPart, condition_text
+from stepwell.domain.mapping.items import item_texts
+from stepwell.domain.mapping.templates import (
+    ESCAPED,
     INPUTS,
     ITEM,
+    OPENING,
     RESERVED,
     WORKFLOW,
-    StepExpressions,
-    StepPart,
-    condition_text,
+    ConfigText,
+    evaluated_config,
+    parse_template,
+    texts_of,
 )
-from stepwell.domain.mapping.items import item_texts
-from stepwell.domain.mapping.templates import ESCAPED, OPENING, ConfigText, evaluated_config, parse_template, texts_of
 from stepwell.domain.model import WorkflowState
 from stepwell.domain.records import LoadedWorkflow
 

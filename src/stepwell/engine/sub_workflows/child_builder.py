@@ -11,8 +11,7 @@ from msgspec import Struct
 
 from stepwell.domain.child_records import ParentLink
 from stepwell.domain.lifecycle.inputs import SERVICE, Start
-from stepwell.domain.mapping.config_expressions import INPUTS
-from stepwell.domain.mapping.templates import SUB_DEFINITION
+from stepwell.domain.mapping.templates import INPUTS, SUB_DEFINITION
 from stepwell.domain.model import ItemState, Task
 from stepwell.domain.validation.sub_workflow_rules import with_origin
 from stepwell.engine.attempts.attempt_control import AttemptSuperseded
