@@ -1,4 +1,4 @@
-"""Statements that lock several workflows, two at a time: neither waits for one that waits for it.
+"""Statements that lock several rows, two at a time: neither waits for one that waits for it.
 
 `rows.child_statements` has the order in which all of them lock. In each test the first statement has locked some of the
 workflows, and waits for one that the test has locked, when the second one begins. If their orders differed, each would
@@ -25,6 +25,15 @@ from support.database.stored_workflows import CHAIN, ME, OTHER, Bench, renamed
 from support.database.sub_workflows import end, make_child
 
 LATER = timedelta(days=1)
+# Rows about the workflow $1, which others also lock without its row.
+_COMMAND = """
+INSERT INTO commands (id, workflow_id, lane, requester, recipient, request, created_at)
+VALUES (gen_random_uuid(), $1, 't', gen_random_uuid(), gen_random_uuid(), '{}', now())
+"""
+_KEY = """
+INSERT INTO idempotency_keys (scope, key, token, owner, fingerprint, created_at, applied_at, workflow_id)
+VALUES ('t', 'k', gen_random_uuid(), gen_random_uuid(), '', now(), now(), $1)
+"""
 
 
 def by_id(workflows: Sequence[ActiveWorkflow]) -> list[ActiveWorkflow]:
@@ -127,3 +136,38 @@ async def test_a_checkpoint_and_the_deletion_of_rows_never_wait_for_each_other(b
     assert written == set()
     assert deleted.workflow_ids == ids
     assert await bench.sql.fetchval("SELECT count(*) FROM workflows") == 0
+
+
+async def test_a_deletion_of_rows_locks_the_workflow_before_its_cleanup(bench: Bench) -> None:
+    """A checkpoint that ends a cleanup does, too."""
+    root, _ = await make_deleted(bench, falling=False)
+    async with purges_of(bench) as purges, asyncio.TaskGroup() as group:
+        assert await purges.request(ME, root.workflow_id, "alice") == ME
+        async with bench.sql.transaction():
+            await bench.sql.execute("SELECT FROM workflows WHERE id = $1 FOR UPDATE", root.workflow_id)
+            deleting = group.create_task(purges.delete_rows(ME, [root.workflow_id], 100))
+            await bench.until_blocked()
+            await bench.sql.execute("SELECT FROM cleanups WHERE workflow_id = $1 FOR UPDATE", root.workflow_id)
+    assert deleting.result().workflow_ids == {root.workflow_id}
+
+
+@pytest.mark.parametrize("table", ["commands", "deliveries", "idempotency_keys"])
+async def test_a_deletion_of_rows_does_not_wait_for_rows_that_others_lock_before_the_workflow(
+    bench: Bench, table: str
+) -> None:
+    handle = await bench.make(CHAIN, webhook_url="https://example.com/hook")
+    assert (
+        await bench.workflow_store.write([bench.decide(handle, Cancel("alice"), Cleanup("alice", cleanup_tasks=False))])
+        == set()
+    )
+    for row in (_COMMAND, _KEY):
+        await bench.sql.execute(row, handle.workflow_id)
+    async with purges_of(bench) as purges:
+        assert await purges.request(ME, handle.workflow_id, "alice") == ME
+        async with bench.sql.transaction():
+            await bench.sql.execute(f"SELECT FROM {table} WHERE workflow_id = $1 FOR UPDATE", handle.workflow_id)
+            deleted = await purges.delete_rows(ME, [handle.workflow_id], 100)
+            assert deleted.workflow_ids == deleted.unfinished == {handle.workflow_id}
+            await bench.sql.execute("SELECT FROM workflows WHERE id = $1 FOR UPDATE", handle.workflow_id)
+        assert (await purges.delete_rows(ME, [handle.workflow_id], 100)).unfinished == set()
+    assert await bench.sql.fetchval(f"SELECT count(*) FROM {table}") == 0

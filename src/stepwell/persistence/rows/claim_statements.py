@@ -171,7 +171,11 @@ BEGIN_TRIAL: Final = "UPDATE workflows SET crashes = $3 WHERE id = $2 AND owner 
 
 FORGET_DEAD: Final = """
 WITH old_ends AS (DELETE FROM unclean_ends WHERE at < clock_timestamp() - interval '1 day'),
-old_commands AS (DELETE FROM commands WHERE created_at < clock_timestamp() - interval '1 hour')
+old_commands AS (
+    DELETE FROM commands WHERE id = ANY (ARRAY(
+        SELECT id FROM commands WHERE created_at < clock_timestamp() - interval '1 hour' FOR UPDATE SKIP LOCKED
+    ))
+)
 DELETE FROM processes AS p
 WHERE p.lease_until < clock_timestamp() AND NOT EXISTS (SELECT FROM workflows AS w WHERE w.owner = p.id)
   AND NOT EXISTS (SELECT FROM deliveries AS d WHERE d.owner = p.id AND d.next_at IS NOT NULL)

@@ -71,8 +71,8 @@ UNION ALL SELECT owner FROM cleanups WHERE workflow_id = $2 AND purge LIMIT 1
 WITH_UPLOADS: Final = "SELECT DISTINCT workflow_id FROM uploads WHERE workflow_id = ANY($1::uuid[])"
 
 # Deletes the rows of the workflows in the stage `free`, which has their ids and tenants, up to $3 of each table.
-# Another statement deletes idempotency keys as well, so those that are locked are left out. Deliveries and keys may
-# change without their workflow, and a row that has changed after the snapshot isn't deleted.
+# Others lock deliveries, idempotency keys and commands before a workflow, or without it. So those that are locked are
+# left out, and a row that has changed after the snapshot isn't deleted.
 _DELETE_ROWS: Final = """
 old_steps AS (
     DELETE FROM steps WHERE ctid = ANY (ARRAY(
@@ -88,7 +88,8 @@ old_steps AS (
     )) RETURNING workflow_id
 ), old_deliveries AS (
     DELETE FROM deliveries WHERE ctid = ANY (ARRAY(
-        SELECT d.ctid FROM free JOIN deliveries AS d ON d.workflow_id = free.id LIMIT $3
+        SELECT d.ctid FROM free JOIN deliveries AS d ON d.workflow_id = free.id
+        LIMIT $3 FOR UPDATE OF d SKIP LOCKED
     )) RETURNING workflow_id
 ), old_tasks AS (
     DELETE FROM tasks WHERE ctid = ANY (ARRAY(
@@ -102,7 +103,10 @@ old_steps AS (
 ), old_labels AS (
     DELETE FROM labels AS l USING free WHERE l.workflow_id = free.id
 ), old_commands AS (
-    DELETE FROM commands AS c USING free WHERE c.workflow_id = free.id
+    DELETE FROM commands WHERE ctid = ANY (ARRAY(
+        SELECT c.ctid FROM free JOIN commands AS c ON c.workflow_id = free.id
+        LIMIT $3 FOR UPDATE OF c SKIP LOCKED
+    )) RETURNING workflow_id
 ), old_waits AS (
     DELETE FROM waits AS n USING free WHERE n.workflow_id = free.id
 ), old_signals AS (
@@ -121,16 +125,20 @@ old_steps AS (
         OR (SELECT count(*) FROM old_deliveries)
          < (SELECT count(*) FROM free JOIN deliveries AS d ON d.workflow_id = free.id)
         OR (SELECT count(*) FROM old_keys)
-         < (SELECT count(*) FROM free JOIN idempotency_keys AS i ON i.workflow_id = free.id) AS yes
+         < (SELECT count(*) FROM free JOIN idempotency_keys AS i ON i.workflow_id = free.id)
+        OR (SELECT count(*) FROM old_commands)
+         < (SELECT count(*) FROM free JOIN commands AS c ON c.workflow_id = free.id) AS yes
 )"""
 
-# Whoever locked the workflow before `gone` may have written rows after the snapshot, so they are left. `gone` locks the
-# workflows in the order of `mine`, which is that of `child_statements`.
+# Whoever locked the workflow before may have written rows after the snapshot, so they are left. A checkpoint locks a
+# workflow before its cleanup. So the workflows are locked first, in the order of `child_statements`.
 DELETE_ROWS: Final = f"""
-WITH mine AS MATERIALIZED (
+WITH locked AS MATERIALIZED (
+    SELECT w.id FROM workflows AS w WHERE w.id = ANY($2::uuid[]) ORDER BY w.depth DESC, w.id FOR UPDATE
+), mine AS MATERIALIZED (
     SELECT c.workflow_id, c.purged_by, nullif(c.lane, '') AS tenant FROM cleanups AS c
-    WHERE c.owner = $1 AND c.purge AND c.workflow_id = ANY($2::uuid[])
-    ORDER BY (SELECT w.depth FROM workflows AS w WHERE w.id = c.workflow_id) DESC, c.workflow_id FOR UPDATE
+    WHERE c.owner = $1 AND c.purge AND c.workflow_id = ANY($2::uuid[]) AND (SELECT count(*) FROM locked) >= 0
+    ORDER BY c.workflow_id FOR UPDATE
 ), gone AS (
     DELETE FROM workflows AS w USING mine
     WHERE w.id = mine.workflow_id AND w.owner IS NULL AND w.deleted_at IS NOT NULL AND NOT {_FOLLOWED_UP.format("w.id")}
@@ -219,7 +227,10 @@ END_REMOVALS: Final = "DELETE FROM file_removals WHERE task_id = ANY($1::uuid[])
 
 END: Final = """
 WITH ended AS (
-    DELETE FROM cleanups WHERE owner = $1 AND purge AND workflow_id = ANY($2::uuid[]) RETURNING workflow_id
+    DELETE FROM cleanups WHERE workflow_id = ANY (ARRAY(
+        SELECT workflow_id FROM cleanups WHERE owner = $1 AND purge AND workflow_id = ANY($2::uuid[])
+        ORDER BY workflow_id FOR UPDATE
+    )) RETURNING workflow_id
 )
 DELETE FROM artifact_references AS r USING ended WHERE r.workflow_id = ended.workflow_id
 """
