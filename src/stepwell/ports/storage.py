@@ -111,7 +111,6 @@ class WorkflowStore(Protocol):
         held: Collection[UUID],
         now: datetime,
         limit: int,
-        only: UUID | None = None,
         *,
         trials: bool = True,
         divided: bool = False,
@@ -119,19 +118,23 @@ class WorkflowStore(Protocol):
         """Make *owner* the owner of up to *limit* workflows that need a process, and return them as loaded.
 
         These are the workflows whose owner is dead. They also include workflows that *owner* owns without knowing it:
-        those that are not in *held*, the ids that it held at *now*, and that haven't changed since. *only* restricts
-        the claim to one workflow. Each claim increments the epoch.
+        those that are not in *held*, the ids that it held at *now*, and that haven't changed since. Each claim
+        increments the epoch.
 
         If a process died without `LeaseStore.release` while an attempt was running, that is recorded. After three such
         ends within ten minutes, a claim takes a single workflow whose attempt was running, and sets its `deaths_alone`,
-        as long as there are such workflows. It doesn't do this if *only* is set, or if *trials* is false.
+        as long as there are such workflows. It doesn't do this if *trials* is false.
 
         *divided*: limits are divided among processes. Then nothing is claimed unless *owner* has a lease, and is marked
         as claiming in the division of limits, or has all limits for itself.
         """
 
-    async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
-        """Store the number of *deaths* in a row that this trial makes if the process dies before a checkpoint."""
+    async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
+        """Return the workflow as loaded if its owner is dead, or is *owner*. Increment its epoch, and keep its owner.
+
+        So nothing that the process with the earlier epoch still writes is stored. None if another live process owns it,
+        or none does.
+        """
 
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
         """Take the owner from up to *limit* of the workflows that `claim` would return. Return their number.

@@ -232,7 +232,6 @@ class MemoryWorkflowStore:
         held: Collection[UUID],
         now: datetime,
         limit: int,
-        only: UUID | None = None,
         *,
         trials: bool = True,
         divided: bool = False,
@@ -241,11 +240,11 @@ class MemoryWorkflowStore:
         if divided and not self._tables.claim_is_counted(owner):
             return []
         orphans = sorted(
-            (row for row in self._tables.workflows.values() if self._may_claim(row, owner, held, now, only)),
+            (row for row in self._tables.workflows.values() if self._may_claim(row, owner, held, now)),
             key=lambda row: (-row.record.state.depth, row.record.state.id.int),
         )
         self._record_ends(owner)
-        suspect = self._suspect(orphans, owner) if only is None and trials else None
+        suspect = self._suspect(orphans, owner) if trials else None
         loaded, steps = [], 0
         for row in orphans[:limit] if suspect is None else [suspect]:
             if steps >= _STEPS_A_PAGE:
@@ -256,7 +255,7 @@ class MemoryWorkflowStore:
             deaths = state.crashes if alone else 0
             state.owner, state.epoch, state.crashes = owner, state.epoch + 1, 0
             loaded.append(structs.replace(_loaded(row), deaths_alone=None if suspect is None else deaths))
-        if not loaded and only is None:
+        if not loaded:
             self._forget_dead()
         return loaded
 
@@ -265,7 +264,7 @@ class MemoryWorkflowStore:
         rows = [
             row
             for row in self._tables.workflows.values()
-            if self._may_claim(row, owner, held, now, None)
+            if self._may_claim(row, owner, held, now)
             and row.record.state.status is WorkflowStatus.RUNNING
             and not any(_is_open(stored.task) for stored in row.tasks.values())
         ]
@@ -328,11 +327,15 @@ class MemoryWorkflowStore:
             row.record.state.wake_at = now + timedelta(seconds=POSTPONED_S)
         return UnparkedWorkflows(waiting, [row.record.state.id for row in paused], self._tables.next_wake())
 
-    async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
+    async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
         await self._tables.round_trip()
-        state = self._tables.workflows[workflow_id].record.state
-        if state.owner == owner:
-            state.crashes = deaths
+        row = self._tables.workflows.get(workflow_id)
+        if row is None or (state := row.record.state).owner is None:
+            return None
+        if state.owner != owner and self._tables.is_alive(state.owner):
+            return None
+        state.epoch += 1
+        return _loaded(row)
 
     def _record_ends(self, owner: UUID) -> None:
         """Record the dead processes that had an attempt under way."""
@@ -360,11 +363,9 @@ class MemoryWorkflowStore:
     def _has_crashed(self, process: UUID) -> bool:
         return process in self._tables.processes and not self._tables.is_alive(process)
 
-    def _may_claim(
-        self, row: WorkflowRow, owner: UUID, held: Collection[UUID], now: datetime, only: UUID | None
-    ) -> bool:
+    def _may_claim(self, row: WorkflowRow, owner: UUID, held: Collection[UUID], now: datetime) -> bool:
         state = row.record.state
-        if state.owner is None or (only is not None and state.id != only) or state.id in held:
+        if state.owner is None or state.id in held:
             return False
         if not row.is_understood:
             return False

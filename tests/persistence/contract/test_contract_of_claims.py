@@ -5,15 +5,26 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from stepwell.domain.lifecycle.inputs import Cancel, Pause
+from stepwell.domain.lifecycle.inputs import Cancel, Input, Pause, TrialBegun
 from stepwell.domain.tenancy import EVERY_TENANT
+from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from support.database.stored_workflows import ME, OTHER, THIRD, Stored, admitted, renamed
 
-
-@pytest.mark.parametrize(
+every_lease = pytest.mark.parametrize(
     ("lease", "claimed"),
     [("60 s", False), ("endless", False), ("over", True), ("released", True), ("never", True)],
 )
+
+
+async def set_lease(stored: Stored, lease: str) -> None:
+    seconds = {"60 s": 60.0, "endless": None, "over": -1.0, "released": 60.0}
+    if lease in seconds:
+        await stored.leases.renew(OTHER, seconds[lease])
+    if lease == "released":
+        await stored.leases.release(OTHER)
+
+
+@every_lease
 async def test_a_claim_takes_what_has_no_live_process(
     stored: Stored,
     lease: str,
@@ -22,11 +33,7 @@ async def test_a_claim_takes_what_has_no_live_process(
     handle = await stored.make(owner=OTHER)
     await stored.write(handle, admitted())
     await stored.make(owner=None)
-    seconds = {"60 s": 60.0, "endless": None, "over": -1.0, "released": 60.0}
-    if lease in seconds:
-        await stored.leases.renew(OTHER, seconds[lease])
-    if lease == "released":
-        await stored.leases.release(OTHER)
+    await set_lease(stored, lease)
     found = [(one.state.id, one.state.owner, one.state.epoch, one.deaths_alone) for one in await stored.claim()]
     epoch = handle.run.state.epoch + 1
     assert found == ([(handle.workflow_id, ME, epoch, None)] if claimed else [])
@@ -54,11 +61,37 @@ async def test_a_claim_leaves_out_what_the_caller_holds(stored: Stored) -> None:
     assert [one.state.id for one in await stored.claim(ME, (held,))] == [other.workflow_id]
 
 
-async def test_a_claim_of_one_takes_only_that_one(stored: Stored) -> None:
-    wanted, other = await stored.make(owner=OTHER), await stored.make(owner=OTHER)
-    claims = await stored.workflow_store.claim(ME, [], stored.clock.now(), 1, wanted.workflow_id)
-    assert [one.state.id for one in claims] == [wanted.workflow_id]
-    assert [one.state.id for one in await stored.claim(THIRD, (wanted,))] == [other.workflow_id]
+@every_lease
+async def test_a_fence_keeps_a_dead_owner_and_refuses_what_that_still_writes(
+    stored: Stored,
+    lease: str,
+    claimed: bool,  # noqa: FBT001
+) -> None:
+    handle = await stored.make(owner=OTHER)
+    await stored.write(handle, admitted())
+    await set_lease(stored, lease)
+    loaded = await stored.workflow_store.fence(ME, handle.workflow_id)
+    late = await stored.workflow_store.write([stored.decide(handle, renamed("late"))])
+    if not claimed:
+        assert (loaded, late) == (None, set())
+        return
+    assert late == {handle.workflow_id}
+    assert loaded is not None
+    assert (loaded.state.owner, len(loaded.open_tasks), loaded.deaths_alone) == (OTHER, 1, None)
+    await stored.write(ActiveWorkflow(loaded), renamed("fenced"))
+    (found,) = await stored.claim()
+    assert (found.state.name, found.state.epoch) == ("fenced", loaded.state.epoch + 1)
+
+
+async def test_a_fence_is_for_ones_own_as_well_and_not_for_what_nobody_owns(stored: Stored) -> None:
+    mine, waiting = await stored.make(), await stored.make_waiting()
+    await stored.leases.renew(ME, 60)
+    epoch = mine.run.state.epoch
+    loaded = await stored.workflow_store.fence(ME, mine.workflow_id)
+    assert loaded is not None
+    assert (loaded.state.owner, loaded.state.epoch) == (ME, epoch + 1)
+    for workflow_id in (waiting.workflow_id, uuid4()):
+        assert await stored.workflow_store.fence(ME, workflow_id) is None
 
 
 async def test_ones_own_are_claimed_only_where_they_are_unknown_and_older_than_the_claim(stored: Stored) -> None:
@@ -99,14 +132,17 @@ async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored
     guilty, other = await stored.make(owner=UUID(int=10)), await stored.make(owner=UUID(int=10))
     for handle in (guilty, other):
         await stored.write(handle, admitted())
-    store = stored.workflow_store
 
-    async def next_life(process: int, *, trial: bool, alone: bool = True) -> list[int | None]:
+    async def next_life(process: int, *more: Input, trial: bool, alone: bool = True) -> list[int | None]:
         """A process claims one workflow, tries it, and dies. Return the deaths that the claim found."""
         owner = UUID(int=process)
         (claimed,) = await stored.claim(owner)
         if trial:
-            await store.begin_trial(owner, claimed.state.id, (claimed.deaths_alone or 0) + 1)
+            await stored.write(ActiveWorkflow(claimed), TrialBegun((claimed.deaths_alone or 0) + 1), *more)
+        for workflow_id in {guilty.workflow_id, other.workflow_id} - {claimed.state.id}:
+            fenced = await stored.workflow_store.fence(owner, workflow_id)
+            assert fenced is not None
+            await stored.write(ActiveWorkflow(fenced), renamed())  # a verb needs it
         if not alone:
             await stored.claim(owner)
         await stored.leases.renew(owner, -1)
@@ -116,7 +152,9 @@ async def test_deaths_count_in_a_row_while_one_alone_was_on_trial(stored: Stored
     for process in (11, 12):
         await stored.claim(UUID(int=process))
         await stored.leases.renew(UUID(int=process), -1)
-    assert [await next_life(n, trial=True) for n in (13, 14, 15)] == [[0], [1], [2]]
+    assert await next_life(13, trial=True) == [0]
+    assert await next_life(14, renamed(), trial=True) == [1]
+    assert await next_life(15, trial=True) == [2], "a verb is no checkpoint of its own"
     assert await next_life(16, trial=False) == [3], "it died before the trial began"
     assert await next_life(17, trial=True) == [0]
     assert await next_life(18, trial=True, alone=False) == [1]

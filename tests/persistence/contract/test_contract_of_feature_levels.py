@@ -17,8 +17,6 @@ async def test_what_a_dead_process_of_a_newer_version_leaves_is_not_claimed(stor
     await stored.write(newer, admitted())
     own = await stored.make(owner=OTHER, feature_level=FEATURE_LEVEL)
     assert [each.state.id for each in await stored.claim()] == [own.workflow_id]
-    claims = await stored.workflow_store.claim(ME, [], stored.clock.now(), 1, newer.workflow_id)
-    assert claims == []
 
 
 async def test_what_a_dead_process_of_a_newer_version_leaves_is_not_made_to_wait(stored: Stored) -> None:

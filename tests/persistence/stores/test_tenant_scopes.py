@@ -15,7 +15,7 @@ from stepwell.ports.storage import WorkflowReader, WorkflowStore
 WITHOUT = {
     "WorkflowReader": {"ping"},
     "WorkflowStore": {
-        *("known_jobs", "write", "end_writing", "claim", "begin_trial", "set_clock"),
+        *("known_jobs", "write", "end_writing", "claim", "fence", "set_clock"),
         *("release_idle", "hand_over", "waiting", "admit", "unpark"),
     },
 }

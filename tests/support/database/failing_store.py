@@ -100,20 +100,19 @@ class FailingStore:
         held: Collection[UUID],
         now: datetime,
         limit: int,
-        only: UUID | None = None,
         *,
         trials: bool = True,
         divided: bool = False,
     ) -> list[LoadedWorkflow]:
         fault = self.claims.popleft() if self.claims else None
         before(fault)
-        claimed = await self.inner.claim(owner, held, now, limit, only, trials=trials, divided=divided)
+        claimed = await self.inner.claim(owner, held, now, limit, trials=trials, divided=divided)
         self.claimed += 1
         after(fault)
         return claimed
 
-    async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
-        await self.inner.begin_trial(owner, workflow_id, deaths)
+    async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
+        return await self.inner.fence(owner, workflow_id)
 
     async def statuses(self, scope: TenantScope, workflow_ids: Collection[UUID]) -> Mapping[UUID, WorkflowStatus]:
         await self.status_reads.wait()

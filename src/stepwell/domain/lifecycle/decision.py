@@ -48,7 +48,7 @@ class Decision(Struct):
     - `commands`: those that the decision carries out. Nothing is written if one of them was withdrawn.
     - `waits`, by position: waits for decisions that have begun. None: the wait has ended.
     - `signals`, by name: they are to be stored. None: the signal is to be deleted.
-    - `parking_changes`: `wake_at` or the owner of the workflow's row changes, perhaps without an event.
+    - `parking_changes`: `wake_at`, the owner or `crashes` of the workflow's row changes, perhaps without an event.
 
     `ready` holds the positions of the steps that now want a slot. The `effects` follow once the rows are committed.
 

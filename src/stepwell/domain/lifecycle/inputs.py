@@ -218,6 +218,12 @@ class GiveUp(Struct, frozen=True, tag="give_up"):
     cancels: bool = False
 
 
+class TrialBegun(Struct, frozen=True):
+    """A trial of the workflow begins: its next death would be number `deaths` in a row. See `unclean_ends`."""
+
+    deaths: int
+
+
 class WaitTerms(Struct, frozen=True):
     """The terms of a wait that is about to begin, from the evaluated config of its step.
 
@@ -304,4 +310,5 @@ Input: TypeAlias = (
     | RetryDue
     | DeadlinePassed
     | GiveUp
+    | TrialBegun
 )

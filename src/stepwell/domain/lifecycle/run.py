@@ -35,22 +35,16 @@ from stepwell.domain.lifecycle.inputs import (
     Diverted,
     FilesDeleted,
     FlowInput,
-    FollowUpEnded,
     GiveUp,
     Input,
-    OutcomeLost,
     Pause,
-    Progressed,
-    RemoteEnded,
     RemoteInput,
     Resume,
     RetryDue,
-    SeedResolved,
-    Sending,
     Signal,
     Start,
-    Submitted,
     Succeeded,
+    TrialBegun,
     Update,
 )
 from stepwell.domain.lifecycle.kept_results import KeptResults
@@ -201,20 +195,14 @@ class Run:
                 self._diverted(decision, input_, now)
             case AttemptFailed():
                 self._failed(decision, input_, now)
-            case (
-                SeedResolved()
-                | Sending()
-                | OutcomeLost()
-                | Submitted()
-                | Progressed()
-                | RemoteEnded()
-                | FollowUpEnded()
-            ):
+            case _ if isinstance(input_, RemoteInput):
                 self._remote_input(decision, input_, now)
             case RetryDue():
                 self._retry_due(decision, input_, now)
             case DeadlinePassed():
                 self._deadline_passed(decision, now)
+            case TrialBegun():
+                self.state.crashes, decision.parking_changes = input_.deaths, True
             case GiveUp(_, True) if self.state.status in (WorkflowStatus.RUNNING, WorkflowStatus.PAUSED):
                 self._cancel_all(decision, SERVICE, now)
             case GiveUp():
@@ -587,7 +575,9 @@ class Run:
     def _close_decision(self, decision: Decision, now: datetime) -> Decision:
         if decision.has_rows:
             if decision.events or decision.tasks:  # parking changes nothing that a client sees
-                self.state.updated_at, self.state.crashes = now, 0
+                self.state.updated_at = now
+            if decision.tasks:  # a verb alone proves nothing about the attempts
+                self.state.crashes = 0
             if not self.active:
                 self.state.owner = None
             decision.workflow = copy_of(self.state)

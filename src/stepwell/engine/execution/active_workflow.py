@@ -54,6 +54,8 @@ class ActiveWorkflow:
     - `places` is the number of active workflows that it counts as.
     - `pins` counts the verbs that use the workflow: it stays in memory while there are any, or while the run is active.
     - `dequeued`: its waiting steps are out of the queue, because it starts nothing.
+    - `on_hold`: a verb needs it, but its dead owner has no successor yet, or its trial hasn't begun. Nothing of it
+      starts: a decision is only stored, as if the dead owner had stored it just before its end.
     - `lost`: this process must not touch the workflow any more, nor its files.
     - `refusals` is how often in a row the database has refused its rows.
     - `evaluates`: its steps have conditions, or expressions in their configs.
@@ -77,8 +79,7 @@ class ActiveWorkflow:
         self.tenant, self.origin_instance, self.places = loaded.tenant, loaded.origin_instance, loaded.places
         self.config = read_workflow_config(loaded.config)
         self.pins = self.refusals = self.mapping_work = 0
-        self.dequeued = self.lost = False
-        self.deaths_alone = loaded.deaths_alone
+        self.dequeued = self.lost = self.on_hold = False
         self.attempts: dict[UUID, RunningAttempt] = {}
         self.follow_ups: dict[UUID, RunningAttempt] = {}
         self.timers: dict[int | None, Timer] = {}

@@ -13,6 +13,8 @@ What must hold:
 - A row that can't be read, or whose writes are refused, keeps no other workflow from being claimed.
 - After several unclean ends, the workflows that had an attempt under way are tried one after the other, before anything
   else is claimed or admitted. After `TRIALS_S` the trials end, however many are left. See `lifecycle.unclean_ends`.
+- No verb waits for a claim or a trial: `hold` brings its workflow into memory, and nothing of that starts. It keeps its
+  dead owner. So a workflow on trial stays the only one under way, and its deaths count whatever verbs change.
 """
 
 import asyncio
@@ -27,7 +29,7 @@ import structlog
 
 from stepwell.contract.enums import ProviderType
 from stepwell.domain.errors import Unavailable
-from stepwell.domain.lifecycle.inputs import GiveUp
+from stepwell.domain.lifecycle.inputs import GiveUp, TrialBegun
 from stepwell.domain.lifecycle.unclean_ends import CALM_S, TRIAL_S, TRIALS_S, failure_after
 from stepwell.domain.records import AdmissionResult, LoadedWorkflow
 from stepwell.domain.tenancy import EVERY_TENANT
@@ -48,12 +50,14 @@ RUNS_ELSEWHERE = "another process runs the workflow, and it alone can change it;
 NEEDS_NEWER_VERSION = (
     "only a newer version of Stepwell understands the workflow; ask a process of that version, or later"
 )
+REFUSED = "workflow: the database refused to store its progress"
+UNLOADABLE = "this process can't read or write the rows of the workflow; its log says why"
 RENEWED_AFTER = 0.28  # the part of a lease after which a busy process renews it; `Lease` renews after a quarter
 _PAGE, _RELEASED = 200, 1_000
 _RETRY_S = 0.5
 _MIN_PAUSE_S = 0.05
 _LISTEN_AGAIN_S = 1.0
-_TRIAL_POLL_S = 0.05
+_POLL_S = 0.05
 
 
 class Claimer(Protocol):
@@ -179,17 +183,33 @@ class Recovery(WorkflowListener):
         if self.idle and self.pause_s > self._lease.seconds * RENEWED_AFTER:
             self._woken.set()
 
-    async def claim(self, workflow_id: UUID) -> None:
-        """Claim that workflow now, if it can be claimed, because a request needs it before `run` claims its page.
+    def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
+        if workflow.on_hold and workflow.run.state.owner is not None:
+            self.request()  # a claim has left it out
 
-        Raises `Unavailable`, also if another workflow is tried alone now.
+    async def hold(self, workflow_id: UUID) -> None:
+        """Bring a workflow that no live process runs into memory for a verb, on hold: see `ActiveWorkflow`.
+
+        If this process has lost the workflow, wait until the last attempt of it has ended here. Nothing happens if a
+        live process runs it. Raises `Unavailable`, also if this version can't read or write the workflow.
         """
+        if workflow_id not in self._scheduler.workflows:
+            await self._scheduler.wait_until_quiet(workflow_id)
         async with self._claiming:
-            if workflow_id not in self._held:
-                if self._has_trials:
-                    raise Unavailable("the service has crashed several times, and tries one workflow at a time", 5)
-                async with self._limits.claiming():
-                    await self.register(await self._claim_page(1, workflow_id))
+            await self._hold(workflow_id)
+        if workflow_id in self._unloadable:
+            raise Unavailable(UNLOADABLE, 5)
+
+    async def _hold(self, workflow_id: UUID) -> ActiveWorkflow | None:
+        """Return the workflow as it is in memory, or on hold. None if a live process runs it, or nobody has to."""
+        if workflow_id not in self._scheduler.held | self._unloadable:
+            loaded = await self._workflow_store.fence(self._lease.owner, workflow_id)
+            if loaded is not None and not loaded.is_understood:
+                raise Unavailable(NEEDS_NEWER_VERSION, 5)
+            for workflow in await self._build_all([] if loaded is None else [loaded]):
+                workflow.on_hold = True
+                self._scheduler.register(workflow)
+        return self._scheduler.workflows.get(workflow_id)
 
     async def admit(self, wanted: Mapping[str | None, int]) -> AdmissionResult:
         """Take waiting workflows into memory, for so many places of each tenant. Raises `Unavailable`."""
@@ -306,67 +326,86 @@ class Recovery(WorkflowListener):
 
     @property
     def _held(self) -> set[UUID]:
-        """The ids of the workflows that `_claim_page` must leave alone."""
+        """The ids of the workflows that a claim must leave alone."""
         suspect = set[UUID]() if self._suspect is None else {self._suspect}
         return self._scheduler.held | self._unloadable | suspect
 
     async def _claim_next(self) -> int:
         """Claim a page and register it, or claim one workflow and try it alone. Return the number of workflows."""
-        async with self._claiming:  # for one page: a request may want one out of turn
+        async with self._claiming:  # for one page: a verb may need a workflow before its turn
             trials = self._trials_end is None or self._clock.monotonic() < self._trials_end
-            loaded = await self._claim_page(_PAGE, trials=trials)
+            owner, held, now, divided = self._lease.owner, self._held, self._clock.now(), self._limits.divided
+            loaded = await self._workflow_store.claim(owner, held, now, _PAGE, trials=trials, divided=divided)
             self.claimed.set()
             deaths = loaded[0].deaths_alone if loaded else None
-            now = self._clock.monotonic()
+            monotonic = self._clock.monotonic()
             if deaths is None:
                 if self._trials_end is not None:
-                    self._trials_end = min(self._trials_end, now)  # nothing is left to try
+                    self._trials_end = min(self._trials_end, monotonic)  # nothing is left to try
                 await self.register(loaded)
                 return len(loaded)
-            self._trials_end = self._trials_end or now + self.calm_s + self.trials_s
+            self._trials_end = self._trials_end or monotonic + self.calm_s + self.trials_s
             self._suspect = loaded[0].state.id
         try:
-            await self._try_alone(loaded[0], deaths)
+            await self._try_alone(self._suspect, deaths)
         finally:
             self._suspect = None
         return len(loaded)
 
-    async def _claim_page(self, limit: int, only: UUID | None = None, *, trials: bool = True) -> list[LoadedWorkflow]:
-        return await self._workflow_store.claim(
-            self._lease.owner,
-            self._held,
-            self._clock.now(),
-            limit,
-            only,
-            trials=trials,
-            divided=self._limits.divided,
-        )
-
-    async def _try_alone(self, loaded: LoadedWorkflow, deaths: int) -> None:
+    async def _try_alone(self, workflow_id: UUID, deaths: int) -> None:
         """Run the workflow until it has a checkpoint of its own, ends, only waits, or has run for `trial_s`."""
-        workflow_id = loaded.state.id
         log.warning("recovery.trial", action="claim", workflow_id=str(workflow_id), deaths=deaths)
-        if failure_after(deaths) is None:
-            while self._clock.monotonic() < self._booted_at + self.calm_s and not self._scheduler.stopping:
-                await self._lease.ensure()
-                await asyncio.sleep(_TRIAL_POLL_S)
-            await self._workflow_store.begin_trial(self._lease.owner, workflow_id, deaths + 1)
-        if self._scheduler.stopping:
+        failure = failure_after(deaths)
+        if failure is None:
+            await self._wait_while(lambda: self._clock.monotonic() < self._booted_at + self.calm_s)
+        async with self._claiming:
+            workflow = await self._hold(workflow_id)  # verbs may have changed it since the claim
+        if workflow is None or not workflow.run.active:
             return
-        await self.register([loaded])
-        end = self._clock.monotonic() + self.trial_s
-        workflow, resting = self._scheduler.workflows.get(workflow_id), False
-        while workflow is not None and not workflow.evicted.is_set() and self._clock.monotonic() < end:
-            if workflow.run.state.updated_at != loaded.state.updated_at or self._scheduler.stopping:
+        with self._scheduler.pin(workflow):
+            if failure is None:
+                self._scheduler.apply(workflow, TrialBegun(deaths + 1))
+                written = asyncio.gather(self._scheduler.checkpointer.flushed(workflow_id), return_exceptions=True)
+                await self._wait_while(lambda: not written.done())
+            if workflow.evicted.is_set() or not workflow.run.active or self._scheduler.stopping:
                 return
+            self._start(workflow, failure)
+        end, resting = self._clock.monotonic() + self.trial_s, False
+        while not workflow.evicted.is_set() and self._clock.monotonic() < end and not self._scheduler.stopping:
             was_resting, resting = resting, workflow.is_resting
-            if was_resting and resting:  # it only waits for time to pass
+            if not workflow.run.state.crashes or (was_resting and resting):  # resting: it waits for time to pass
                 return
             await self._lease.ensure()
-            await asyncio.sleep(_TRIAL_POLL_S)
+            await asyncio.sleep(_POLL_S)
+
+    async def _wait_while(self, condition: Callable[[], bool]) -> None:
+        """Keep the lease while *condition* holds, until the service stops. Raises `Unavailable`."""
+        while condition() and not self._scheduler.stopping:
+            await self._lease.ensure()
+            await asyncio.sleep(_POLL_S)
 
     async def register(self, page: list[LoadedWorkflow]) -> None:
         """Take claimed workflows into memory, and start their pending work."""
+        for workflow in await self._build_all(page):
+            workflow.refusals = self._refusals.pop(workflow.workflow_id, 0)
+            if workflow.workflow_id in self._scheduler.held:
+                # Claimed although this process runs it, and now can't write it any more. That should not happen. If it
+                # does, the workflow is claimed again later.
+                self._scheduler.drop(workflow.workflow_id)
+            else:
+                self._scheduler.register(workflow)
+                self._start(workflow, REFUSED if workflow.refusals else None)
+            await asyncio.sleep(0)
+
+    def _start(self, workflow: ActiveWorkflow, failure: str | None) -> None:
+        """Start the pending work of a workflow in memory. *failure* is why it can't be run any further."""
+        workflow.on_hold = False
+        if failure is not None:
+            self._scheduler.apply(workflow, GiveUp(failure))
+        if not workflow.evicted.is_set():
+            self._scheduler.start_pending(workflow)  # after a failure, its jobs at providers are ended all the same
+
+    async def _build_all(self, page: list[LoadedWorkflow]) -> list[ActiveWorkflow]:
         workflows = []
         for loaded in page:
             if (workflow := await off_loop(partial(self._build, loaded), steps=loaded.unit_count)) is not None:
@@ -374,20 +413,7 @@ class Recovery(WorkflowListener):
             await self._lease.ensure()  # a page may be long
             await asyncio.sleep(0)
         await load_results(self._workflow_store, workflows)
-        for workflow in workflows:
-            workflow.refusals = self._refusals.pop(workflow.workflow_id, 0)
-            if workflow.workflow_id in self._scheduler.held:
-                # Claimed although this process runs it, and now can't write it any more. That should not happen. If it
-                # does, the workflow is claimed again later.
-                self._scheduler.drop(workflow.workflow_id)
-            elif (reason := _why_not(workflow)) is not None:
-                self._scheduler.register(workflow)
-                self._scheduler.apply(workflow, GiveUp(reason))
-                if not workflow.evicted.is_set():
-                    self._scheduler.start_pending(workflow)  # its jobs at providers are ended all the same
-            else:
-                self._scheduler.register_and_start(workflow)
-            await asyncio.sleep(0)
+        return workflows
 
     def _build(self, loaded: LoadedWorkflow) -> ActiveWorkflow | None:
         workflow_id = loaded.state.id
@@ -399,15 +425,6 @@ class Recovery(WorkflowListener):
             log.exception("recovery.unreadable", action="claim", workflow_id=str(workflow_id))
         self._unloadable.add(workflow_id)
         return None
-
-
-def _why_not(workflow: ActiveWorkflow) -> str | None:
-    """Return why the workflow can't be run any further; None if it can."""
-    if (reason := failure_after(workflow.deaths_alone)) is not None:
-        return reason
-    if workflow.refusals:
-        return "workflow: the database refused to store its progress"
-    return None
 
 
 def next_pause_s(lease_s: float, next_expiry_s: float, *, busy: bool) -> float:

@@ -8,6 +8,7 @@ What must hold:
 - An effect runs only after the rows of its decision have committed. So an attempt starts only after its INTENT has.
 - The inputs of a workflow are applied one after the other, and only while the workflow is in memory.
 - A workflow is in memory exactly while it is active here, or a verb has pinned it.
+- Nothing of a workflow on hold starts. What its decisions lead to starts with the claim, or with its trial.
 - An attempt keeps its slot until its task has really ended. Its end is reported once to its breaker and at most once to
   its workflow.
 - A workflow that this process has lost gets no input any more. Its attempts are cancelled. They record nothing and
@@ -20,7 +21,7 @@ What must hold:
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Protocol, assert_never
 from uuid import UUID
@@ -187,11 +188,6 @@ class Scheduler:
         self._dispatch(workflow, workflow.run.pending_work())
         self.start_steps()
 
-    def register_and_start(self, workflow: ActiveWorkflow) -> None:
-        """Register a workflow that this process owns now, and start its pending work."""
-        self.register(workflow)
-        self.start_pending(workflow)
-
     def unregister(self, workflow: ActiveWorkflow) -> None:
         """Remove the workflow from memory. It has no queued step and no timer."""
         if self.workflows.get(workflow.workflow_id) is workflow:
@@ -203,9 +199,20 @@ class Scheduler:
             for listener in self._listeners:
                 listener.workflow_unregistered(workflow)
 
+    @contextlib.contextmanager
+    def pin(self, workflow: ActiveWorkflow) -> Iterator[None]:
+        """Keep the workflow in memory within the context, unless this process loses it."""
+        workflow.pins += 1
+        try:
+            yield
+        finally:
+            workflow.pins -= 1
+            self.evict_if_idle(workflow)
+
     def evict_if_idle(self, workflow: ActiveWorkflow) -> None:
-        """Remove the workflow from memory if it isn't active, nobody uses it, and all of it is written."""
-        if not workflow.run.active and not workflow.pins and not self.checkpointer.holds(workflow.workflow_id):
+        """Remove the workflow from memory if nothing of it runs, nobody uses it, and all of it is written."""
+        runs = workflow.run.active and not workflow.on_hold
+        if not runs and not workflow.pins and not self.checkpointer.holds(workflow.workflow_id):
             self.unregister(workflow)
             self._timers.cancel_all(workflow)
 
@@ -306,6 +313,10 @@ class Scheduler:
         """Queue the ready steps of *decision* for a slot, and its rows for the checkpointer."""
         ready = decision.ready
         workflow.follow_labels(decision)
+        if workflow.on_hold:
+            decision.effects.clear()  # `Run.pending_work` has them
+            self._submit(workflow, decision)
+            return
         if workflow.run.may_start:
             if workflow.dequeued:
                 # Steps that still wait in the queue are also ready in the decision. None must be queued twice.
@@ -366,7 +377,8 @@ class Scheduler:
         for effect in decision.effects:
             self._run_effect(workflow, effect)
         self.evict_if_idle(workflow)
-        self.parking.consider(workflow)
+        if not workflow.on_hold:
+            self.parking.consider(workflow)
 
     def _run_effect(self, workflow: ActiveWorkflow, effect: Effect) -> None:
         match effect:

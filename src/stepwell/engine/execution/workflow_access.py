@@ -3,12 +3,12 @@
 What must hold:
 - All users of a workflow in this process share one `ActiveWorkflow`.
 - A workflow is registered before it is stored: otherwise a claim could take it for one that this process has lost.
-- A workflow that another process runs is never loaded, only claimed.
+- A workflow that another process runs is never loaded. One of a dead process is loaded on hold (`Recovery.hold`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -27,7 +27,7 @@ from stepwell.engine.execution.scheduler import Scheduler
 from stepwell.offloop import off_loop
 from stepwell.ports.storage import WorkflowStore
 
-_CLAIM_S = 10.0
+_HOLD_S = 10.0
 
 
 class RunsElsewhere(Unavailable):
@@ -65,8 +65,7 @@ class WorkflowAccess:
                 workflow = await self._load(scope, workflow_id)
             elif not scope.covers(workflow.tenant):
                 raise NotFound("workflow")
-            workflow.pins += 1
-        with self._unpinning(workflow):
+        with self.scheduler.pin(workflow):
             yield workflow
 
     async def insert(
@@ -79,8 +78,7 @@ class WorkflowAccess:
     ) -> None:
         """Store a new workflow, and start it if it has an owner. Raises `Unavailable`."""
         started = workflow.run.state.owner is not None
-        workflow.pins += 1
-        with self._unpinning(workflow):
+        with self.scheduler.pin(workflow):
             self.scheduler.register(workflow)
             try:
                 await self.store.insert(scope, replace(new, reservation=reservation))
@@ -119,22 +117,14 @@ class WorkflowAccess:
             self.scheduler.register(workflow)
             return workflow
         try:
-            async with asyncio.timeout(_CLAIM_S):
-                await self.recovery.claim(workflow_id)
+            async with asyncio.timeout(_HOLD_S):
+                await self.recovery.hold(workflow_id)
         except TimeoutError:
             raise Unavailable("the service is taking over what another process has left") from None
-        if (claimed := self.scheduler.workflows.get(workflow_id)) is None:
+        if (held := self.scheduler.workflows.get(workflow_id)) is None:
             self.recovery.request()
             raise RunsElsewhere
-        return claimed
-
-    @contextmanager
-    def _unpinning(self, workflow: ActiveWorkflow) -> Iterator[None]:
-        try:
-            yield
-        finally:
-            workflow.pins -= 1
-            self.scheduler.evict_if_idle(workflow)
+        return held
 
     def _lock(self, workflow_id: UUID) -> asyncio.Lock:
         return self._loading.setdefault(workflow_id, asyncio.Lock())

@@ -19,13 +19,12 @@ _UNDER_WAY: Final = """k.status = 'RUNNING' AND (k.provider IS NOT NULL OR k.rem
 
 # A workflow that needs a process has an owner. $1 is the caller, and $2 are the workflows that it held at the time $3.
 # The caller also takes workflows that it owned then without knowing them, because the answer of an earlier claim or
-# insert was lost. $5, unless null, restricts the claim to one workflow. A page ends with the workflow that brings it to
-# $6 steps and items, so that it is loaded well within a lease. If $8 is true, nothing is claimed unless the division of
-# limits says that the caller claims, or has all limits for itself: while the caller stood still, others may have found
-# it dead and removed that.
+# insert was lost. A page ends with the workflow that brings it to $5 steps and items, so that it is loaded well within
+# a lease. If $7 is true, nothing is claimed unless the division of limits says that the caller claims, or has all
+# limits for itself: while the caller stood still, others may have found it dead and removed that.
 # A process that ended in order has no row in `processes`. Every other dead process has ended uncleanly, and only
 # workflows with a running attempt can be the cause: the suspects. The first claim after such an end records it, and
-# whether one workflow alone had an attempt under way. After $7 recorded ends within ten minutes, a claim takes one
+# whether one workflow alone had an attempt under way. After $6 recorded ends within ten minutes, a claim takes one
 # suspect and nothing else, as long as there are suspects. `deaths` is NULL except for the suspect. Its value is the
 # number of deaths in a row during which this workflow alone was on trial.
 # The stage `orphans` waits for locked rows, because a dead process's last statement may still run. PostgreSQL then
@@ -56,7 +55,7 @@ CLAIM: Final = f"""
     UNION ALL SELECT process, alone FROM new_ends
 ), suspect AS MATERIALIZED (
     SELECT w.id FROM workflows AS w
-    WHERE (SELECT count(*) FROM ends) >= $7 AND $5::uuid IS NULL
+    WHERE (SELECT count(*) FROM ends) >= $6
       AND w.owner = ANY (ARRAY(SELECT id FROM dead WHERE crashed)) AND w.feature_level <= {FEATURE_LEVEL}
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
       AND EXISTS (SELECT FROM tasks AS k WHERE k.workflow_id = w.id AND {_UNDER_WAY})
@@ -64,11 +63,11 @@ CLAIM: Final = f"""
 ), orphans AS MATERIALIZED (
     SELECT w.id, w.owner, w.depth, w.total_steps, w.crashes, w.feature_level
     FROM workflows AS w
-    WHERE w.owner IS NOT NULL AND ($5::uuid IS NULL OR w.id = $5) AND w.feature_level <= {FEATURE_LEVEL}
+    WHERE w.owner IS NOT NULL AND w.feature_level <= {FEATURE_LEVEL}
       AND (NOT EXISTS (SELECT FROM suspect) OR w.id = (SELECT id FROM suspect))
       AND (w.id IN (SELECT unnest($2::uuid[]))) IS NOT TRUE
       AND (w.owner = ANY (ARRAY(SELECT id FROM dead)) OR w.owner = $1 AND w.updated_at < $3)
-      AND (NOT $8 OR EXISTS (SELECT FROM processes AS p WHERE p.id = $1 AND p.lease_until > clock_timestamp())
+      AND (NOT $7 OR EXISTS (SELECT FROM processes AS p WHERE p.id = $1 AND p.lease_until > clock_timestamp())
            AND (EXISTS (SELECT FROM limit_members AS m WHERE m.owner = $1 AND m.claiming)
                 OR EXISTS (SELECT FROM limit_division AS d WHERE d.sole = $1)))
     ORDER BY w.depth DESC, w.id
@@ -78,7 +77,7 @@ CLAIM: Final = f"""
     SELECT * FROM (
         SELECT *, sum(size) OVER (ORDER BY depth DESC, id) - size AS before
         FROM (SELECT o.*, {_SIZE.format("o")} AS size FROM orphans AS o) AS sized
-    ) AS p WHERE before < $6
+    ) AS p WHERE before < $5
 )
 UPDATE workflows AS w
 SET owner = $1, epoch = w.epoch + 1, crashes = 0
@@ -167,7 +166,13 @@ WITH held AS MATERIALIZED (
 SELECT pg_notify('{PROCESSES}', $1::text) WHERE EXISTS (SELECT FROM handed_over)
 """  # noqa: S608 - built from constants
 
-BEGIN_TRIAL: Final = "UPDATE workflows SET crashes = $3 WHERE id = $2 AND owner = $1"
+# Lets no earlier owner write the workflow $2 any more, unless that is another live process than $1.
+FENCE: Final = """
+UPDATE workflows AS w SET epoch = w.epoch + 1
+WHERE w.id = $2 AND w.owner IS NOT NULL AND (w.owner = $1 OR NOT EXISTS (
+    SELECT FROM processes AS p WHERE p.id = w.owner AND p.lease_until > clock_timestamp()))
+RETURNING w.id
+"""
 
 FORGET_DEAD: Final = """
 WITH old_ends AS (DELETE FROM unclean_ends WHERE at < clock_timestamp() - interval '1 day'),

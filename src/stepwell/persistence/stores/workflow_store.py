@@ -177,19 +177,15 @@ class PostgresWorkflowStore:
         held: Collection[UUID],
         now: datetime,
         limit: int,
-        only: UUID | None = None,
         *,
         trials: bool = True,
         divided: bool = False,
     ) -> list[LoadedWorkflow]:
         ends = UNCLEAN_ENDS if trials else _NO_TRIALS
         async with self._turn(), self._pool.acquire() as connection:
-            rows = await connection.fetch(
-                claims.CLAIM, owner, list(held), now, limit, only, _STEPS_A_PAGE, ends, divided
-            )
+            rows = await connection.fetch(claims.CLAIM, owner, list(held), now, limit, _STEPS_A_PAGE, ends, divided)
             if not rows:
-                if only is None:
-                    await connection.execute(claims.FORGET_DEAD)
+                await connection.execute(claims.FORGET_DEAD)
                 return []
             loaded = await _load(connection, [row["id"] for row in rows])
         deaths = {row["id"]: row["deaths"] for row in rows}
@@ -198,9 +194,11 @@ class PostgresWorkflowStore:
         return loaded
 
     @unavailable_in_outage
-    async def begin_trial(self, owner: UUID, workflow_id: UUID, deaths: int) -> None:
-        async with self._turn():
-            await self._pool.execute(claims.BEGIN_TRIAL, owner, workflow_id, deaths)
+    async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
+        async with self._turn(), self._pool.acquire() as connection:
+            if not await connection.fetch(claims.FENCE, owner, workflow_id):
+                return None
+            return next(iter(await _load(connection, [workflow_id])), None)
 
     @unavailable_in_outage
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
