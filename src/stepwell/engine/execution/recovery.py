@@ -360,7 +360,7 @@ class Recovery(WorkflowListener):
             await self._wait_while(lambda: self._clock.monotonic() < self._booted_at + self.calm_s)
         async with self._claiming:
             workflow = await self._hold(workflow_id)  # verbs may have changed it since the claim
-        if workflow is None or not workflow.run.active:
+        if workflow is None or workflow.run.state.owner is None:
             return
         with self._scheduler.pin(workflow):
             if failure is None:
