@@ -47,6 +47,7 @@ VERBS = [
     Verb("POST", "/signals/go", {"data": 1}),
     Verb("POST", "/cleanup", paused=True),
     Verb("POST", "/cleanup?cleanup_tasks=true", paused=True),
+    Verb("DELETE", "/data", paused=True),
 ]
 
 
