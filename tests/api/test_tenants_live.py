@@ -74,6 +74,7 @@ CASES = {
     "signal_workflow": Case(ONE + "/signals/b", "WAITING", {"data": 1}),
     "list_decisions": Case("/api/v1/decisions"),
     "list_tasks": Case(ONE + "/tasks"),
+    "list_outputs": Case(ONE + "/outputs"),
     "list_events": Case(ONE + "/events"),
     "list_all_events": Case("/api/v1/events?limit=1000"),
     "create_stream_ticket": Case("/api/v1/events/tickets"),

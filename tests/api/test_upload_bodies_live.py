@@ -24,7 +24,7 @@ def database_of(service: Service) -> MemoryDatabase:
 
 def assert_nothing_stored(service: Service) -> None:
     assert database_of(service).tables.uploads == {}
-    assert [path for path in service.artifacts.rglob("*") if path.is_file()] == []
+    assert service.stored_files() == []
     assert service.app.services.memory.held == 0
 
 

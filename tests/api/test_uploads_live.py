@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import io
 import zlib
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -38,10 +37,6 @@ async def upload(client: httpx.AsyncClient, data: bytes, status: int = 201, **pa
 
 def refine(path: str) -> dict[str, Any]:
     return {"id": "refine", "task_type": "REFINE", "config": {"base_image_url": path}}
-
-
-def files_in(service: Service) -> list[Path]:
-    return [path for path in service.artifacts.rglob("*") if path.is_file()]
 
 
 async def test_an_upload_is_stored_served_to_its_tenant_and_used_by_a_workflow(live: Service) -> None:
@@ -94,7 +89,7 @@ async def test_the_same_bytes_get_the_same_path_also_at_the_same_time(live: Serv
         assert {again["path"]} == paths
         foreign = await upload(other, data)
         assert foreign["path"] not in paths
-        stored = [path for path in files_in(live) if path.read_bytes() == data]
+        stored = [path for path in live.stored_files() if path.read_bytes() == data]
         assert len(stored) == 2
 
 
@@ -145,10 +140,10 @@ async def test_a_form_uploads_several_files_and_all_or_none(live: Service) -> No
 async def test_other_bytes_are_refused_whatever_they_are_declared_as(
     live: Service, data: bytes, status: int, part: str
 ) -> None:
-    before = files_in(live)
+    before = live.stored_files()
     answer = await live.client.post(ARTIFACTS, content=data, headers={"Content-Type": "image/png"})
     assert (answer.status_code, part in answer.json()["detail"]) == (status, True), answer.text
-    assert files_in(live) == before
+    assert live.stored_files() == before
 
 
 async def test_an_image_with_too_many_pixels_is_refused(live: Service) -> None:

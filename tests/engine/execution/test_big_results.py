@@ -117,4 +117,4 @@ async def test_the_files_of_a_step_whose_result_does_not_fit_are_deleted(
         created = await service.create(once, configured_step("files", "once", files=2))
         workflow = await service.until_ended(created["id"])
         assert workflow["steps"][1]["status"] == "FAILED"
-        await eventually(lambda: not [path for path in service.artifacts.rglob("*") if path.is_file()])
+        await eventually(lambda: not service.stored_files())

@@ -62,7 +62,7 @@ async def test_a_lost_run_writes_nothing_touches_no_file_and_ends_its_attempts(
         assert rows(memory) == before
         assert {call.step_id for call in provider.calls} == {"a", "b", "mine"}
         # The other process may be writing the same files by now.
-        kept = {path.name for path in service.artifacts.rglob("*") if path.is_file()}
+        kept = {path.name for path in service.stored_files()}
         assert kept == {"x"} | ({"y"} if isinstance(ending, Succeed) else set())
         for verb in ("pause", "cancel"):
             answer = await service.verb(lost["id"], verb)
@@ -136,7 +136,7 @@ async def test_an_attempt_that_ends_well_although_it_was_cancelled_leaves_a_file
             assert (await service.verb(created["id"], "cancel")).status_code == 200
         provider.release("a")
         await eventually(lambda: nothing_left(service))
-        kept = {path.name for path in service.artifacts.rglob("*") if path.is_file()}
+        kept = {path.name for path in service.stored_files()}
         assert kept == ({"x"} if taken_over else set())
 
 
@@ -274,7 +274,7 @@ async def test_cleanup_waits_for_attempts_that_still_end_and_leaves_no_file(
             provider.release("a")
         report = cleaning.result().json()["cleanup"]
         assert (report["tasks_processed"], report["tasks_cleaned"], len(report["deleted_paths"])) == (3, 3, 1)
-        assert not [path for path in service.artifacts.rglob("*") if path.is_file()]
+        assert not service.stored_files()
         await eventually(lambda: nothing_left(service))
 
 
@@ -309,7 +309,7 @@ async def test_the_files_of_an_attempt_that_ends_well_after_a_timeout_are_discar
         await eventually(lambda: admission_of(service).waiting == 1)
         provider.release("a")
         assert (await service.until_ended(created["id"]))["status"] == "COMPLETED"
-        await eventually(lambda: not [path for path in service.artifacts.rglob("*") if path.is_file()])
+        await eventually(lambda: not service.stored_files())
         await eventually(lambda: nothing_left(service))
 
 

@@ -1,6 +1,7 @@
 """The whole service in the test's own loop, and what tests do with it over HTTP."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -70,6 +71,10 @@ class Service:
         """A client of *tenant*, or of all, for answers that are too large to check against the OpenAPI document."""
         headers = {"Authorization": f"Bearer {token(tenant, every=tenant is None)}"}
         return httpx.AsyncClient(transport=self.transport, base_url="http://t.local", headers=headers, timeout=60)
+
+    def stored_files(self) -> list[Path]:
+        """Return the files in the folder of artifacts, also while some are deleted."""
+        return [Path(folder, name) for folder, _, names in os.walk(self.artifacts) for name in names]
 
     async def create(self, *steps: dict[str, Any], start: bool = True, **fields: Any) -> dict[str, Any]:
         body = {"name": "a test", "origin_instance": "tests", "steps": list(steps), **fields}
