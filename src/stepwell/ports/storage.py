@@ -133,7 +133,7 @@ class WorkflowStore(Protocol):
         """Return the workflow as loaded if its owner is dead, or is *owner*. Increment its epoch, and keep its owner.
 
         So nothing that the process with the earlier epoch still writes is stored. None if another live process owns it,
-        or none does.
+        if none does, or if another one takes it at the same time.
         """
 
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:

@@ -1,11 +1,13 @@
 """What claims and leases on PostgreSQL add to the contract: locks, broken rows, notifications and pages."""
 
 import asyncio
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
 from stepwell.domain.errors import Unavailable
+from stepwell.domain.records import LoadedWorkflow
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.persistence.rows.lease_statements import PROCESSES
 from stepwell.persistence.stores import workflow_store as workflow_store_module
@@ -143,3 +145,21 @@ async def test_checkpoints_and_leases_go_on_while_claims_wait(bench: Bench) -> N
         assert not any(task.done() for task in waiting)
         await transaction.commit()
     assert {len(task.result()) for task in waiting} == {1}
+
+
+async def test_a_fence_returns_nothing_if_another_process_claims_the_workflow_before_it_is_loaded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = await bench.make(owner=OTHER)
+    await bench.lease(OTHER, -1)
+    load = workflow_store_module._load
+    claims = [bench.claim]
+
+    async def late_load(connection: Any, ids: list[UUID]) -> list[LoadedWorkflow]:
+        while claims:
+            (claimed,) = await claims.pop()()
+            assert claimed.state.id == handle.workflow_id
+        return await load(connection, ids)
+
+    monkeypatch.setattr(workflow_store_module, "_load", late_load)
+    assert await bench.workflow_store.fence(THIRD, handle.workflow_id) is None

@@ -171,7 +171,7 @@ FENCE: Final = """
 UPDATE workflows AS w SET epoch = w.epoch + 1
 WHERE w.id = $2 AND w.owner IS NOT NULL AND (w.owner = $1 OR NOT EXISTS (
     SELECT FROM processes AS p WHERE p.id = w.owner AND p.lease_until > clock_timestamp()))
-RETURNING w.id
+RETURNING w.epoch
 """
 
 FORGET_DEAD: Final = """

@@ -196,9 +196,11 @@ class PostgresWorkflowStore:
     @unavailable_in_outage
     async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
         async with self._turn(), self._pool.acquire() as connection:
-            if not await connection.fetch(claims.FENCE, owner, workflow_id):
+            if (epoch := await connection.fetchval(claims.FENCE, owner, workflow_id)) is None:
                 return None
-            return next(iter(await _load(connection, [workflow_id])), None)
+            loaded = await _load(connection, [workflow_id])
+        # Another process may have claimed or fenced it before it was loaded. Two processes must never share an epoch.
+        return next((each for each in loaded if each.state.epoch == epoch), None)
 
     @unavailable_in_outage
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
