@@ -179,6 +179,28 @@ async def test_only_the_present_sub_workflow_of_a_repetition_counts_before_its_e
     assert [each["task_id"] for each in await outputs_of(service, created["id"])] == tasks
 
 
+async def test_a_list_goes_on_behind_a_sub_workflow_that_counts_no_longer(
+    service: Service, scripted: ConfiguredProvider
+) -> None:
+    wait = configured_step("wait", "first", wait=True, result=SCORE)
+    created = await service.create(judged(configured_step("first", files=2), wait, step_id="sub"))
+    seen = list[str]()
+    following: str | None = None
+    for _ in range(2):
+        await service.until(
+            created["id"], lambda workflow: _child(workflow) is not None and _child(workflow) not in seen
+        )
+        seen.append(str(_child(await service.get(created["id"]))))
+        await service.until(seen[-1], lambda workflow: workflow["steps"][1]["status"] == "RUNNING")
+        if following is None:
+            _, following = await page_of(service, created["id"], limit=1)
+            scripted.release(seen[-1], "wait")
+    assert following is not None
+    (task, *_) = await service.tasks(seen[1])
+    (output,) = (await service.client.get(following)).json()["outputs"]
+    assert output["task_id"] == task["id"]
+
+
 def _child(workflow: dict[str, Any]) -> str | None:
     waiting = workflow["steps"][0]["waiting_for"]
     return None if waiting is None else waiting["workflow_id"]

@@ -15,9 +15,10 @@ from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
 
 
 class _Member(Struct):
-    """A workflow of a run, and the steps that lead to it from the root."""
+    """A workflow of a run, and the steps that lead to it from the root. `path` has the places of their attempts."""
 
     row: WorkflowRow
+    path: tuple[int, ...]
     places: list[StepPlace]
     is_final: bool
 
@@ -48,15 +49,26 @@ class _Member(Struct):
 
 def outputs_of(tables: Tables, root: WorkflowRow, after: OutputPlace | None) -> list[StoredOutput]:
     """Return the files behind *after*, in the order of the list."""
-    members = list(_family(tables, _Member(root, [], is_final=True)))
+    members = list(_family(tables, _Member(root, (), [], is_final=True)))
     paths = StepPaths({each.key: [step.plan.step_id for step in each.row.record.steps or []] for each in members})
-    order = {member.row.record.id: number for number, member in enumerate(members)}
-    outputs = [output for member in members for output in _files(member, paths)]
+    above = None if after is None else _path(tables, root, after.workflow_id)
+    if after is None or above is None:
+        return [output for member in members if after is None for output in _files(member, paths)]
+    behind = (above, *after[1:])
+    files = ((member.path, output) for member in members for output in _files(member, paths))
+    return [output for path, output in files if (path, *output.place[1:]) > behind]
 
-    def place(of: OutputPlace) -> tuple[int, ...]:
-        return (order.get(of.workflow_id, len(order)), *of[1:])
 
-    return outputs if after is None else [each for each in outputs if place(each.place) > place(after)]
+def _path(tables: Tables, root: WorkflowRow, workflow_id: UUID) -> tuple[int, ...] | None:
+    """Return the path of a workflow below *root*, whether it counts or not; None if it isn't there."""
+    path: tuple[int, ...] = ()
+    while workflow_id != root.record.id:
+        row = tables.workflows.get(workflow_id)
+        parent = None if row is None else tables.workflows.get(row.record.state.parent_id or workflow_id)
+        if parent is None or parent is row:
+            return None
+        path, workflow_id = (*TaskPlace.of(parent.tasks[workflow_id].task), *path), parent.record.id
+    return path
 
 
 def _family(tables: Tables, member: _Member) -> Iterator[_Member]:
@@ -66,8 +78,8 @@ def _family(tables: Tables, member: _Member) -> Iterator[_Member]:
         task = stored.task
         child = tables.workflows.get(task.id)  # it has the id of the attempt that created it
         if child is not None and _child_that_counts(member, task) == task.id:
-            places = [*member.places, member.place_of(task)]
-            yield from _family(tables, _Member(child, places, member.is_final_task(task)))
+            path, places = (*member.path, *TaskPlace.of(task)), [*member.places, member.place_of(task)]
+            yield from _family(tables, _Member(child, path, places, member.is_final_task(task)))
 
 
 def _child_that_counts(member: _Member, task: Task) -> UUID | None:

@@ -44,17 +44,24 @@ _FAMILY: Final = """WITH RECURSIVE family AS (
                             THEN coalesce(i.result, s.result) ->> 'workflow_id'
                             ELSE coalesce(i.flow, s.flow) ->> 'child' END
 )"""
+# The path of the workflow of the last page, which may count no longer: another one has taken its place meanwhile.
+_AFTER: Final = """, above_after AS (
+    SELECT :after_workflow AS id, ARRAY[]::int[] AS path
+    UNION ALL
+    SELECT w.parent_id, ARRAY[k.position, k.attempt] || a.path
+    FROM above_after AS a JOIN workflows AS w ON w.id = a.id JOIN tasks AS k ON k.id = w.id
+    WHERE a.id <> :workflow_id
+)"""
 # Both sides of the lateral join are subqueries, so it reads the workflows in their order, and the limit ends it. With
 # an order of its own, it would read the files of all workflows first.
-_PAGE: Final = f"""{_FAMILY},
-page AS MATERIALIZED (
+_PAGE: Final = f"""{_FAMILY}{_AFTER}, page AS MATERIALIZED (
     SELECT w.path AS above, w.ids, w.step_ids, w.items, w.final AND o.position = w.final_position AS final, o.*
     FROM (
         SELECT f.*, CASE WHEN f.id = :after_workflow THEN :after_position ELSE -1 END AS from_position,
                CASE WHEN f.id = :after_workflow THEN :after_attempt ELSE -1 END AS from_attempt,
                CASE WHEN f.id = :after_workflow THEN :after_number ELSE -1 END AS from_number
         FROM family AS f
-        WHERE :after_workflow IS NULL OR f.path >= (SELECT path FROM family WHERE id = :after_workflow)
+        WHERE :after_workflow IS NULL OR f.path >= (SELECT path FROM above_after WHERE id = :workflow_id)
         ORDER BY f.path
     ) AS w
     CROSS JOIN LATERAL (
