@@ -156,7 +156,7 @@ class MemoryReservation:
             self._governor.charge(self._share, self.held - self._share.held)
 
     def move_to(self, tenant: Account) -> None:
-        """Count what is held for *tenant*. Nobody may wait for the reservation to grow."""
+        """Count what is held for *tenant*. Must not be called while the reservation waits to grow."""
         self._governor.move(self._share, tenant)
 
     def shrink(self, size: int) -> None:

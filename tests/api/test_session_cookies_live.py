@@ -115,8 +115,8 @@ async def test_a_service_with_a_public_url_accepts_the_cookie_there_and_at_loopb
             async with httpx.AsyncClient(transport=service.transport, base_url="http://t.local", headers=headers) as at:
                 refused, page = await at.get(WORKFLOWS), await at.get("/ui/sign-in")
                 assert (refused.status_code, page.status_code) == (403, 403), host
-                assert "at the host of https://stepwell.example.com:8443," in refused.json()["detail"]
-                assert "at the host of https://stepwell.example.com:8443," in page.text
+                assert "host of STEPWELL_PUBLIC_URL, https://stepwell.example.com:8443, and" in refused.json()["detail"]
+                assert "host of STEPWELL_PUBLIC_URL, https://stepwell.example.com:8443, and" in page.text
                 assert (await at.get("/ui")).headers["location"] == "/ui/sign-in"
                 assert (await at.post("/ui/sign-in", data={"token": token()})).status_code == 403
                 assert (await at.get(WORKFLOWS, headers={"Authorization": f"Bearer {token()}"})).status_code == 200

@@ -51,7 +51,7 @@ VERBS = [
 ]
 
 
-class Restarted:
+class RestartableService:
     """A service that is killed and started again."""
 
     def __init__(self, start: Callable[[], StepwellProcess]) -> None:
@@ -94,10 +94,12 @@ class Restarted:
 
 
 @asynccontextmanager
-async def restarted(start: Callable[[Worlds], StepwellProcess], folder: Path) -> AsyncIterator[Restarted]:
+async def restartable_service(
+    start: Callable[[Worlds], StepwellProcess], folder: Path
+) -> AsyncIterator[RestartableService]:
     with emulated(folder, (ProviderType.CUSTOM,)) as worlds:
         worlds.hold()
-        service = Restarted(lambda: start(worlds))
+        service = RestartableService(lambda: start(worlds))
         await service.begin()
         try:
             yield service
@@ -105,7 +107,7 @@ async def restarted(start: Callable[[Worlds], StepwellProcess], folder: Path) ->
             await service.end()
 
 
-async def no_verb_is_refused(service: Restarted, restarts: int) -> None:
+async def no_verb_is_refused(service: RestartableService, restarts: int) -> None:
     answers: list[tuple[int, Verb, int, str]] = []
     for restart in range(restarts):
         made = await asyncio.gather(*(service.make_for(verb) for verb in VERBS))
@@ -126,7 +128,9 @@ async def no_verb_is_refused(service: Restarted, restarts: int) -> None:
 @RESTARTS
 async def test_up_accepts_every_verb_after_a_kill(data_dir: Path, tmp_path: Path, restarts: int) -> None:
     settings = {"STEPWELL_JWT_SECRET": SECRET}
-    async with restarted(lambda worlds: start_up(data_dir, worlds.environment | settings), tmp_path) as service:
+    async with restartable_service(
+        lambda worlds: start_up(data_dir, worlds.environment | settings), tmp_path
+    ) as service:
         await no_verb_is_refused(service, restarts)
 
 
@@ -138,5 +142,5 @@ async def test_serve_accepts_every_verb_after_a_kill(durable_dsn: str, restarts:
         def start_serve(worlds: Worlds) -> StepwellProcess:
             return start("serve", folder / "data", worlds.environment | settings)
 
-        async with restarted(start_serve, folder) as service:
+        async with restartable_service(start_serve, folder) as service:
             await no_verb_is_refused(service, restarts)

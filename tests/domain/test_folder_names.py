@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stepwell.domain.folder_names import StepPaths, StepPlace, encode_name, is_below, is_step_path, unique_names
+from stepwell.domain.folder_names import StepOrItem, StepPaths, encode_name, is_below, is_step_path, unique_names
 
 SAFE = re.compile(r"[A-Za-z0-9._%~-]{1,100}")
 alphabet = st.sampled_from("aAbB.-_~%/\\ éß漢\U0001f600")
@@ -49,8 +49,8 @@ def test_no_name_escapes_or_collides(wanted: list[str]) -> None:
 
 def test_a_step_path_has_the_items_and_steps_that_lead_to_a_file() -> None:
     paths = StepPaths({(): ["Each", "each"], ("each",): ["a/b"]})
-    assert paths.path([StepPlace("Each", None)]) == "Each"
-    assert paths.path([StepPlace("each", 3), StepPlace("a/b", None)]) == "each~2/3/a%2Fb"
+    assert paths.path([StepOrItem("Each", None)]) == "Each"
+    assert paths.path([StepOrItem("each", 3), StepOrItem("a/b", None)]) == "each~2/3/a%2Fb"
 
 
 def test_a_step_is_named_by_its_id_or_its_path() -> None:

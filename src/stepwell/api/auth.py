@@ -50,8 +50,8 @@ _MALFORMED = (
 class Principal(Struct, frozen=True):
     """The caller of a request: their name, the tenants whose workflows they may see, and their permissions.
 
-    `expires_at` is the end of their token, in seconds since 1970. `origin_instance` is that of definitions which name
-    none. `session` is theirs if a cookie names them. The holder of a ticket has `expires_at` and `session` from the
+    `expires_at` is the end of their token, in seconds since 1970. `origin_instance` is that of definitions without
+    one. `session` is theirs if a cookie names them. The holder of a ticket has `expires_at` and `session` from the
     caller who got it.
     """
 
@@ -64,7 +64,7 @@ class Principal(Struct, frozen=True):
 
     @property
     def account(self) -> Account:
-        """What the caller's requests count for while it isn't known whose data they are about."""
+        """What the caller's requests count for until the tenant that owns their data is known."""
         return SharedCaller.SIGNED_URL if self is SIGNED_URL else self.scope.account
 
     def tenant_for(self, requested: str | None) -> str | None:

@@ -18,7 +18,7 @@ BEGAN = "began"
 class RequestMiddleware:
     """Gives each request its resources and its caller, and bounds the requests of a tenant and their answers.
 
-    It also refuses the paths that nothing can have.
+    It also refuses paths with characters that no name has.
 
     The caller's `Principal` is the request's user. No guard of Litestar does this, because Litestar copies the route's
     handler for each guard, which takes longer than the whole middleware.

@@ -1,4 +1,4 @@
-"""The resources of a request: its place among the requests of a tenant, its memory, and the decoder of big bodies.
+"""The resources of a request: the tenant that it counts for, its memory, and the decoder of big bodies.
 
 What must hold, besides what `domain.tenancy` says:
 - A request counts for one tenant or caller at a time, with all that it holds. It may move once, from a caller that acts
@@ -45,8 +45,8 @@ class ProcessResources(Struct, frozen=True):
 class RequestResources(Struct):
     """The resources of one request. `body` is its body once it has been read, `decoding` the room to decode it.
 
-    `account` is what the request counts for, and `workflow_id` is the workflow that it is about. A request of the same
-    process that has caused this one is `outer`, and moves with it.
+    `account` is what the request counts for, and `workflow_id` is the workflow that it is about. `outer` is the request
+    of the same process that has caused this one. It moves with this one.
     """
 
     process: ProcessResources
@@ -79,7 +79,7 @@ class RequestResources(Struct):
                 self.count_for(owner.tenant)
 
     async def memory(self) -> MemoryReservation:
-        """Return the request's reservation, which ends with the response. Raises as `count_for_owner`."""
+        """Return the request's reservation, which ends with the response. Raises what `count_for_owner` raises."""
         if self._memory is None:
             await self.count_for_owner()
             self._memory = self.process.governor.reservation(self.account)

@@ -46,7 +46,7 @@ _NO_ORIGIN = (
     "https and to localhost: open the page there, or use a newer browser."
 )
 _OTHER_HOST = (
-    "The session cookie is accepted only at the host of {}, the value of STEPWELL_PUBLIC_URL, and at loopback "
+    "The session cookie is accepted only at the host of STEPWELL_PUBLIC_URL, {}, and at loopback "
     "addresses. Open the page there. If a proxy sends another Host, let it pass on the browser's; or correct the "
     "setting."
 )
@@ -59,7 +59,8 @@ class SessionsNotRead(Exception):
 class SessionCookies:
     """Sets and reads the cookies of sessions. *base_url* is that of the service, as users see it.
 
-    *public*: the operator has set it, so users open no other host.
+    *public* says that the operator has set that URL. Then the cookie is accepted at its host only, and at loopback
+    addresses.
     """
 
     def __init__(self, secret: bytes, base_url: str, sign_ins: SignIns, clock: Clock, *, public: bool) -> None:
@@ -79,8 +80,8 @@ class SessionCookies:
     def authenticate(self, scope: Scope) -> Session | None:
         """Return the session of a request to the API; None if it has no cookie.
 
-        Raises `Forbidden` if no page of this service makes the request, or another host is asked; `Unauthenticated` if
-        the session has ended, and `SessionsNotRead`.
+        Raises `Forbidden` if no page of this service makes the request, or if the request names another host,
+        `Unauthenticated` if the session has ended, and `SessionsNotRead`.
         """
         values = self._values(scope)
         if not values:
@@ -100,7 +101,7 @@ class SessionCookies:
     def conflict(self, scope: Scope) -> str | None:
         """Return why nobody can sign in by this request, and what to do.
 
-        It is at another host, or has several cookies of the session's name. None otherwise.
+        It names another host, or has several cookies of the session's name. None otherwise.
         """
         if not self._is_own_host(scope):
             return self._other_host()

@@ -301,7 +301,7 @@ def bench(
 @click.option(
     "--subject", default="stepwell token", show_default=True, help="The name of the token's holder, for the events."
 )
-@click.option("--origin-instance", help="The origin_instance of definitions without one that come with the token.")
+@click.option("--origin-instance", help="The origin_instance of definitions without one that are sent with this token.")
 @data_dir
 def token(
     tenant: str | None,
@@ -419,7 +419,7 @@ def restore(file: IO[bytes], data_dir: Path | None) -> int:
 
 @cli.command()
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="The file to write; default: stdout.")
-@click.option("--custom-worker", is_flag=True, help="Print the document of the protocol of CUSTOM's workers instead.")
+@click.option("--custom-worker", is_flag=True, help="Print the document of the protocol that workers of CUSTOM need.")
 def openapi(output: Path | None, custom_worker: bool) -> None:  # noqa: FBT001 - an option
     """Print the OpenAPI document of the service."""
     from msgspec import json

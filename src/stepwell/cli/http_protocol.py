@@ -93,7 +93,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch_head()
         self._unwatch_reader()
-        self._unset_keepalive_if_required()  # uvicorn leaves it, and so the connection in memory, after a reset
+        self._unset_keepalive_if_required()  # after a reset, uvicorn's timer would keep this object in memory
         self.limits.remove(self.slot)
         if self._running is not None:  # uvicorn reports the loss to the last request in the pipeline only
             self._running.disconnected = True

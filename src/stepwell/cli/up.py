@@ -50,7 +50,7 @@ def up(settings: Settings, signals: Signals) -> int:
 
 
 def embedded_settings(settings: Settings, **changes: object) -> Settings:
-    """Return *settings* with *changes*, and with what `serve` must be told: a default provider and an instance."""
+    """Return *settings* with *changes*, and with defaults that `serve` lacks: a provider and an `origin_instance`."""
     return replace(
         settings,
         default_provider=settings.default_provider or ProviderType.LOCAL,

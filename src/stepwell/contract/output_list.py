@@ -1,4 +1,4 @@
-"""The answer that lists the files of a run."""
+"""The response that lists the files of a run."""
 
 from typing import Annotated
 from uuid import UUID

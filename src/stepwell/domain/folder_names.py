@@ -3,7 +3,7 @@
 What must hold:
 - A name is one part of a path. It has only `[A-Za-z0-9._%~-]` and at most 100 bytes, and is neither "." nor "..".
 - Two names in one folder differ, also where upper and lower case are the same.
-- The same names in the same order become the same.
+- The same names in the same order give the same result.
 """
 
 import re
@@ -17,8 +17,8 @@ _SAFE: Final = re.compile(r"[A-Za-z0-9._-]+")
 _PATH: Final = re.compile(r"(?!\.{1,2}(/|$))[A-Za-z0-9._%~-]+(/(?!\.{1,2}(/|$))[A-Za-z0-9._%~-]+)*")
 
 
-class StepPlace(NamedTuple):
-    """A step, and one of its items unless it has none."""
+class StepOrItem(NamedTuple):
+    """A part of a step path: a step, and the index of an item if the step has items."""
 
     step_id: str
     item: int | None
@@ -63,14 +63,14 @@ class StepPaths:
     def __init__(self, step_ids: Mapping[DefinitionKey, Sequence[str]]) -> None:
         self._names = {key: dict(zip(ids, unique_names(ids), strict=True)) for key, ids in step_ids.items()}
 
-    def path(self, places: Sequence[StepPlace]) -> str:
-        """Return the path of the last of *places*, which the others lead to."""
+    def path(self, steps: Sequence[StepOrItem]) -> str:
+        """Return the path of the last of *steps*, which the others lead to."""
         parts, key = list[str](), DefinitionKey()
-        for place in places:
-            parts.append(self._names[key][place.step_id])
-            if place.item is not None:
-                parts.append(str(place.item))
-            key = (*key, place.step_id)
+        for step in steps:
+            parts.append(self._names[key][step.step_id])
+            if step.item is not None:
+                parts.append(str(step.item))
+            key = (*key, step.step_id)
         return "/".join(parts)
 
 

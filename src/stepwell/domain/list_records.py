@@ -165,7 +165,7 @@ class OutputPlace(NamedTuple):
 
 
 class StoredOutput(Struct, frozen=True):
-    """A file of a result of a run. `is_final`: it belongs to the final result."""
+    """A file of a result of a run. `is_final` says whether it belongs to the final result."""
 
     place: OutputPlace
     output: Output

@@ -87,7 +87,7 @@ class MemoryShares:
         return queues.first() is share and self._try(share)
 
     def charge(self, share: MemoryShare, size: int) -> None:
-        """Give *size* more bytes to the share, which doesn't wait, even if they don't fit. Others wait longer."""
+        """Give *size* more bytes to the share, which doesn't wait, even if they don't fit. Then others wait longer."""
         assert not share.wanted
         self._free -= size
         self._count(share, size)

@@ -1,7 +1,7 @@
 """The scope of a call: the tenant whose workflows it may see and change; and the tenant that its work counts for.
 
 What must hold: turns, worker processes, memory, connections and streams count for the tenant that owns the data,
-whoever asks for the work: a token with `tenants:all`, a signed URL, a ticket, a decision link, a provider's callback.
+also for a request with a `tenants:all` token, a signed URL, a ticket, a decision link, or a provider's callback.
 They count for the caller only until the tenant is known, and for what concerns many tenants together, like the feed of
 all events. Such callers share nothing with the workflows that have no tenant.
 """
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class SharedCaller(Enum):
-    """The callers that may act for any tenant. Their work counts for them while it is for no known tenant."""
+    """The callers that may act for any tenant. Their work counts for them until its tenant is known."""
 
     EVERY_TENANT = "tenants:all"
     SIGNED_URL = "signed URL"
@@ -36,7 +36,7 @@ class TenantScope(Struct, frozen=True):
 
     @property
     def account(self) -> Account:
-        """What the call's work counts for while it is for no known tenant."""
+        """What the call's work counts for until its tenant is known."""
         return SharedCaller.EVERY_TENANT if self.every else self.tenant
 
 

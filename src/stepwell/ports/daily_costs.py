@@ -10,4 +10,7 @@ class DailyCosts(Protocol):
     """The sums of costs in the database. All methods raise `Unavailable`."""
 
     async def expire(self, before: date, most: int) -> ExpiredCosts:
-        """Delete up to *most* sums of the days before *before*. Fewer: all are deleted, or others are deleting them."""
+        """Delete up to *most* sums of the days before *before*.
+
+        If it deletes fewer, no others are left, or another process deletes them.
+        """

@@ -132,8 +132,8 @@ class WorkflowStore(Protocol):
     async def fence(self, owner: UUID, workflow_id: UUID) -> LoadedWorkflow | None:
         """Return the workflow as loaded if its owner is dead, or is *owner*. Increment its epoch, and keep its owner.
 
-        So nothing that the process with the earlier epoch still writes is stored. None if another live process owns it,
-        if none does, or if another one takes it at the same time.
+        So later writes with the earlier epoch are refused. Return None if another live process owns it, if no process
+        does, or if another process takes it at the same time.
         """
 
     async def release_idle(self, owner: UUID, held: Collection[UUID], now: datetime, limit: int) -> int:
@@ -294,10 +294,10 @@ class WorkflowReader(Protocol):
     ) -> list[StoredOutput] | None:
         """Return up to *limit* files of the results of the workflow, its items and its sub-workflows at any depth.
 
-        They are those behind *after*; None: from the beginning. First come the files of the workflow's own steps, in
-        their order, then those of each sub-workflow in the order of its step and item, listed like this. Absent are
-        the files of failed attempts, of runs of `repeat` that lost, and of deleted tasks. Returns None for an unknown
-        workflow.
+        They begin behind *after*, or at the beginning of the list if that is None. First come the files of the
+        workflow's own steps, in their order. Then come those of each sub-workflow, in the same order, by its step and
+        item. The list has no files of failed attempts, of runs of `repeat` whose result isn't that of the step, and of
+        deleted tasks. Returns None for an unknown workflow.
         """
 
     async def task(self, scope: TenantScope, task_id: UUID) -> TaskRecord | None:

@@ -8,7 +8,7 @@ from msgspec import Struct, json
 
 from stepwell.contract.enums import StepStatus, TaskStatus
 from stepwell.domain.artifacts import artifact_path
-from stepwell.domain.folder_names import DefinitionKey, StepPaths, StepPlace
+from stepwell.domain.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.domain.list_records import OutputPlace, StoredOutput, TaskPlace
 from stepwell.domain.model import NO_FLOW, StepState, Task
 from stepwell.testing.memory_tables import Tables, TaskRow, WorkflowRow
@@ -19,12 +19,12 @@ class _Member(Struct):
 
     row: WorkflowRow
     path: tuple[int, ...]
-    places: list[StepPlace]
+    steps: list[StepOrItem]
     is_final: bool
 
     @property
     def key(self) -> DefinitionKey:
-        return tuple(place.step_id for place in self.places)
+        return tuple(step.step_id for step in self.steps)
 
     def unit(self, task: Task) -> StepState:
         """Return the step or item that *task* is an attempt at."""
@@ -34,8 +34,8 @@ class _Member(Struct):
         flow = self._step(task).plan.flow
         return flow is not None and flow.repeat is not None
 
-    def place_of(self, task: Task) -> StepPlace:
-        return StepPlace(self._step(task).plan.step_id, None if task.place is None else task.place.item)
+    def step_of(self, task: Task) -> StepOrItem:
+        return StepOrItem(self._step(task).plan.step_id, None if task.place is None else task.place.item)
 
     def is_final_task(self, task: Task) -> bool:
         return self.is_final and task.position == self.row.final_position
@@ -49,7 +49,7 @@ class _Member(Struct):
 
 def outputs_of(tables: Tables, root: WorkflowRow, after: OutputPlace | None) -> list[StoredOutput]:
     """Return the files behind *after*, in the order of the list."""
-    members = list(_family(tables, _Member(root, (), [], is_final=True)))
+    members = list(_tree(tables, _Member(root, (), [], is_final=True)))
     paths = StepPaths({each.key: [step.plan.step_id for step in each.row.record.steps or []] for each in members})
     above = None if after is None else _path(tables, root, after.workflow_id)
     if after is None or above is None:
@@ -71,15 +71,15 @@ def _path(tables: Tables, root: WorkflowRow, workflow_id: UUID) -> tuple[int, ..
     return path
 
 
-def _family(tables: Tables, member: _Member) -> Iterator[_Member]:
+def _tree(tables: Tables, member: _Member) -> Iterator[_Member]:
     """Yield the workflow, and the sub-workflows at any depth whose results count."""
     yield member
     for stored in member.tasks():
         task = stored.task
         child = tables.workflows.get(task.id)  # it has the id of the attempt that created it
         if child is not None and _child_that_counts(member, task) == task.id:
-            path, places = (*member.path, *TaskPlace.of(task)), [*member.places, member.place_of(task)]
-            yield from _family(tables, _Member(child, path, places, member.is_final_task(task)))
+            path, steps = (*member.path, *TaskPlace.of(task)), [*member.steps, member.step_of(task)]
+            yield from _tree(tables, _Member(child, path, steps, member.is_final_task(task)))
 
 
 def _child_that_counts(member: _Member, task: Task) -> UUID | None:
@@ -105,6 +105,6 @@ def _files(member: _Member, paths: StepPaths) -> Iterator[StoredOutput]:
                 place=OutputPlace(member.row.record.id, *TaskPlace.of(task), number),
                 output=output,
                 task_id=task.id,
-                step_path=paths.path([*member.places, member.place_of(task)]),
+                step_path=paths.path([*member.steps, member.step_of(task)]),
                 is_final=member.is_final_task(task),
             )

@@ -200,9 +200,9 @@ async def test_a_step_that_does_not_start_because_another_failed_names_it(
         await service.until(created["id"], lambda workflow: workflow["errors"])
         explanation = await explain(service, created["id"])
         assert explanation["status"] == "RUNNING"
-        running = "'a' failed for good: broken. Nothing new starts, and what runs is waited for."
+        later = "Nothing new starts. The workflow fails when its running steps have ended."
         failed = {"code": "failed", "steps": ["a"], "error": "broken", "failure": None}
-        assert explanation["reason"] == failed | {"detail": running}
+        assert explanation["reason"] == failed | {"detail": f"'a' failed for good: broken. {later}"}
         codes = {name: step["reason"]["code"] for name, step in explanation["steps"].items()}
         waits = "waits_for_steps"
         assert codes == {"b": "running_locally", "c": "failed_elsewhere", "d": waits, "e": waits}

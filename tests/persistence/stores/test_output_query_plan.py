@@ -15,7 +15,7 @@ from support.database.query_plans import plan_nodes
 
 CHILDREN, LIMIT = 1_000, 50
 # The oldest workflow runs all others, and each is one item of its first step.
-_FAMILY = """
+_TREE = """
 UPDATE workflows SET parent_id = root.id, parent_step = 'step-0', parent_item = number, depth = 1
 FROM (SELECT id FROM workflows ORDER BY created_at, id LIMIT 1) AS root,
      (SELECT id, row_number() OVER (ORDER BY id) - 1 AS number FROM workflows) AS child
@@ -43,7 +43,7 @@ async def test_a_page_reads_by_indexes_and_only_its_own_tasks(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     await seed(connection, CHILDREN * 2, steps=3)
     await connection.execute("UPDATE steps SET status = 'COMPLETED'")
-    root: UUID = await connection.fetchval(_FAMILY, CHILDREN)
+    root: UUID = await connection.fetchval(_TREE, CHILDREN)
     for statement in (_ITEMS, _ATTEMPTS, _FILES):
         await connection.execute(statement)
     for table in ("workflows", "steps", "step_items", "tasks"):

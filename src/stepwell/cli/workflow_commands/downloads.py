@@ -40,7 +40,9 @@ def download_outputs(context: CommandContext, workflow: str, folder: Path | None
     for step in steps:
         if not any(is_below(output.step_path, step) for output in outputs):
             raise Refused(f"--step {step}: no COMPLETED step of this id or path has files", code=MISUSED)
-    files = [each for each in _places(outputs) if not steps or any(is_below(each[0].step_path, step) for step in steps)]
+    files = [
+        each for each in _local_paths(outputs) if not steps or any(is_below(each[0].step_path, step) for step in steps)
+    ]
 
     def download_each() -> Iterator[DownloadedFile]:
         with _progress(context, sum(output.size for output, _ in files)) as advance:
@@ -53,8 +55,8 @@ def download_outputs(context: CommandContext, workflow: str, folder: Path | None
         context.report("No COMPLETED step has files.")
 
 
-def _places(outputs: Sequence[OutputPublic]) -> list[tuple[OutputPublic, PurePosixPath]]:
-    """Return each file with its place in the folder: it never leads elsewhere, and no two are the same."""
+def _local_paths(outputs: Sequence[OutputPublic]) -> list[tuple[OutputPublic, PurePosixPath]]:
+    """Return each file with its path in the folder. No path leads out of the folder, and no two are the same."""
     of_step: dict[str, list[OutputPublic]] = defaultdict(list)
     for output in outputs:
         if not is_step_path(output.step_path):

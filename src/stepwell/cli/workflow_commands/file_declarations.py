@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "steps",
     multiple=True,
     metavar="STEP",
-    help="Only files of this step, or of its path like each/0/large. Repeatable.",
+    help="Only files of this step and below it: an id, or a path like each/0/large. Repeatable.",
 )
 def outputs(context: "CommandContext", workflow: str, folder: Path | None, steps: tuple[str, ...]) -> None:
     """Download the files of a workflow, its items and its sub-workflows, and print where they are.

@@ -142,7 +142,7 @@ def _of_workflow(snapshot: WorkflowSnapshot) -> WorkflowReason | None:
     if state.status is WorkflowStatus.FAILED:
         return _has_failed(snapshot, "Resume runs what is left.") if is_allowed("resume", state) else _DELETED
     if state.status is WorkflowStatus.RUNNING and _failed(snapshot) and snapshot.on_failure is not OnFailure.CONTINUE:
-        return _has_failed(snapshot, "Nothing new starts, and what runs is waited for.")
+        return _has_failed(snapshot, "Nothing new starts. The workflow fails when its running steps have ended.")
     return None
 
 
@@ -363,7 +363,7 @@ def _at_provider(
 
 
 _NOT_STARTED = NotStarted(detail="The workflow was never started.")
-_DELETED = IsDeleted(detail="The workflow has failed and is deleted: nothing runs what is left.")
+_DELETED = IsDeleted(detail="The workflow has failed and is deleted: nothing runs the remaining steps.")
 _DOING: Mapping[Doing, str] = {
     "recording": "its start is being recorded",
     "preparing": "its inputs are being prepared",

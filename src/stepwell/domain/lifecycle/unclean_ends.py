@@ -6,7 +6,7 @@ other workflows wait for admission.
 
 What must hold:
 - A workflow fails only after `DEATHS_ALONE` deaths in a row during its trials, while it alone was under way, and
-  without a checkpoint of its own in between: one that records an attempt. What a verb changes is none.
+  without a checkpoint in between that records one of its attempts. Checkpoints that only record a verb don't count.
 - Kills by an operator at random moments fail nobody. Therefore no trial begins before the process has lived for
   `CALM_S`, and a death before that breaks the row: the workflow wasn't under way, so something else is the cause.
 """

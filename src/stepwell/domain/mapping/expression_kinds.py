@@ -47,7 +47,7 @@ _UNKNOWN = _Kind(_ANY)
 _OF_WORKFLOW: Mapping[str, _Type] = {"id": _SCALAR, "name": _SCALAR, "labels": _OBJECT, "config": _OBJECT}
 
 
-class Inferred(Struct, frozen=True):
+class Inference(Struct, frozen=True):
     """The findings about one expression.
 
     `null_part` says which part of it is always null. `reads` are the fields of members of its data that it reads
@@ -58,26 +58,26 @@ class Inferred(Struct, frozen=True):
     reads: tuple[tuple[str, str], ...] = ()
 
 
-def infer(tree: Any, *, of_result: bool = False) -> Inferred:
+def infer(tree: Any, *, of_result: bool = False) -> Inference:
     """Infer the kinds in a parsed expression.
 
-    Its data is an object of objects: the results of steps and what else expressions read. With *of_result* it is
-    anything, as the result of one step.
+    Its data is an object of objects: the results of steps, `inputs` and others. With *of_result*, its data is the
+    result of one step, which may be anything.
     """
-    inference = _Inference(of_result=of_result)
+    visitor = _Visitor(of_result=of_result)
     try:
-        inference.visit(tree, _Kind(_ANY if of_result else _OBJECT, ()))
+        visitor.visit(tree, _Kind(_ANY if of_result else _OBJECT, ()))
     except RecursionError:  # so many levels can't be evaluated, either
-        return Inferred()
-    return Inferred(inference.null_part, tuple((path[0], _text(path[1:])) for path in inference.reads))
+        return Inference()
+    return Inference(visitor.null_part, tuple((path[0], _text(path[1:])) for path in visitor.reads))
 
 
-class _Inference:
+class _Visitor:
     """Visits the nodes of a tree as they are evaluated, each over *data*. Each method returns the kind of a node."""
 
     def __init__(self, *, of_result: bool) -> None:
         self._of_result = of_result
-        self._defaults = 0  # so many parts around the present one have a default
+        self._defaults = 0  # the number of parts around the present one that have a default
         self.null_part: str | None = None
         self.reads: dict[tuple[str, ...], None] = {}
 
@@ -198,8 +198,8 @@ class _Inference:
         self.null_part = self.null_part or part
 
 
-_VISITS: dict[str, Callable[[_Inference, Any, _Kind], _Kind]] = {
-    name.removeprefix("visit_"): getattr(_Inference, name) for name in dir(_Inference) if name.startswith("visit_")
+_VISITS: dict[str, Callable[[_Visitor, Any, _Kind], _Kind]] = {
+    name.removeprefix("visit_"): getattr(_Visitor, name) for name in dir(_Visitor) if name.startswith("visit_")
 }
 
 

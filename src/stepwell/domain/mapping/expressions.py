@@ -64,8 +64,8 @@ class Compiled(Struct, frozen=True):
 class ExpressionCheck(Struct, frozen=True):
     """The fault of an expression, None if it is valid, and the names that it reads, as in `Compiled`.
 
-    `null_part` says which part of a valid expression is always null if the members of its data are objects, and
-    `null_in_result` which one is if it reads the result of one step. `reads` is as in `expression_kinds.Inferred`.
+    `null_part` says which part of a valid expression over the results of all steps is always null. `null_in_result`
+    says this of an expression over the result of one step. `reads` is as in `expression_kinds.Inference`.
     """
 
     fault: str | None

@@ -1,12 +1,12 @@
 """Counts the dependencies of a definition before its JSON is decoded.
 
 Decoding a million of them would hold the interpreter's lock for a fifth of a second. Here each step is read by itself,
-so that other threads get their turns in between.
+so that other threads run in between.
 
 What must hold:
 - A definition is refused only if it has more than `MAX_DEPENDENCIES`, or another fault: unknown steps and repeated
   dependencies count, too.
-- Whatever can't be read has no dependencies here. Validation reports it.
+- JSON that can't be read counts as no dependency. Validation reports it.
 """
 
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ def _steps(definition: Any) -> Iterator[_Step]:
 
 
 def _count(step: _Step, left: int) -> int:
-    """Return the number of the step's dependencies. One of more than *left* needn't be exact."""
+    """Return the number of the step's dependencies. A number above *left* may be too high."""
     text = bytes(step.depends_on)
     if len(text) > left and (number := count_values(text).values - 1) > left:  # without the list itself
         return number

@@ -94,7 +94,7 @@ class AdmissionController:
 
     `retry_in_s`: if the last `grant` returned None, the seconds until a rate limit allows a start; None if only a
     release or a new step can change anything.
-    `is_backed_up`: returns whether a tenant has so many results that aren't stored yet that none of its steps without a
+    `is_backed_up` returns whether so many bytes of a tenant wait to be written that none of its steps without a
     provider should start.
     """
 

@@ -63,7 +63,7 @@ class AttemptMemory:
             return await self._reservation.grow_up_to(size)
 
     async def take_result(self, size: int, while_waiting: WhileWaiting) -> None:
-        """Take memory for an encoded result of *size* bytes. It may be paid for, so this never fails.
+        """Take memory for an encoded result of *size* bytes. This never fails, because the result may be paid for.
 
         *while_waiting* is called if there is no room now.
         """

@@ -137,7 +137,7 @@ class AttemptRunner:
                 return PreparedAttempt(values)
             inputs = final_inputs(context, task.position, definition, inputs, decoded)
             encoded = encoded_inputs(inputs)
-            # A large result needs room until it is stored, for which the attempt waits.
+            # The attempt of a large result waits for memory, which the result needs until it is stored.
             return PreparedAttempt(None) if len(encoded) > FREE_BYTES else Succeeded(task.position, task.id, encoded)
         except Exception as error:  # noqa: BLE001 - the outcome reports it
             return outcome_of_error(error, task, plan)
@@ -335,7 +335,7 @@ class AttemptRunner:
 
 
 async def _encoded(result: dict[str, Any], encode: Callable[[dict[str, Any]], bytes], memory: AttemptMemory) -> bytes:
-    """Return the result as *encode* encodes it, once there is room for it. None is in memory during the wait."""
+    """Return the result as *encode* encodes it, once it has memory. During the wait, it is encoded nowhere."""
     encoded = [encode(result)]
 
     async def drop() -> None:

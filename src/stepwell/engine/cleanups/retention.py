@@ -84,11 +84,11 @@ class CostRetention:
         """Delete sums when they are due, until cancelled."""
         if self._days is None:
             return
-        kept, deleted = timedelta(days=self._days), 0
+        retention, deleted = timedelta(days=self._days), 0
         while True:
             now = self._clock.now()
             try:
-                batch = await self._costs.expire((now - kept).date(), COSTS_BATCH)
+                batch = await self._costs.expire((now - retention).date(), COSTS_BATCH)
             except Unavailable:
                 pause_s = _OUTAGE_RETRY_S
             else:
@@ -98,7 +98,7 @@ class CostRetention:
                     if deleted:
                         log.info("retention.deleted", action="retention", costs=deleted)
                     deleted = 0
-                    pause_s = (_end_of(batch.next_day or now.date()) + kept - now).total_seconds()
+                    pause_s = (_end_of(batch.next_day or now.date()) + retention - now).total_seconds()
             await wait_until_set(asyncio.Event(), self._clock, pause_s)
 
 

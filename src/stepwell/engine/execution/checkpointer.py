@@ -42,7 +42,7 @@ _SHARED_EVENTS, _SHARED_BYTES = 100, 1024 * 1024  # while several tenants have d
 _CHANGE_EVENTS = 250  # at most, in one workflow's part of a batch
 _TURN_S = 0.01  # seconds of releasing effects, before other tasks get their turn
 _WRITE_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_UNWRITTEN_BYTES = 64 * 1024 * 1024  # of all tenants, from which one with unwritten bytes must wait
+_UNWRITTEN_BYTES = 64 * 1024 * 1024  # of all tenants; at this size, each tenant with some must wait
 _SLOW_S = 5.0  # how long a slow write counts
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 1.0
 
@@ -114,7 +114,7 @@ class Checkpointer:
     def is_backed_up(self, tenant: str | None) -> bool:
         """Return whether so many bytes of *tenant* wait to be written that it should make no more for now.
 
-        A tenant may have as many as are then left of `_UNWRITTEN_BYTES`: alone 32 MiB.
+        A tenant may have as many as `_UNWRITTEN_BYTES` leaves free. So if it is alone, it may have 32 MiB.
         """
         size = sum(writer.unwritten_bytes for writer in self._writers)
         if size <= _UNWRITTEN_BYTES // 2:

@@ -13,8 +13,8 @@ What must hold:
 - A row that can't be read, or whose writes are refused, keeps no other workflow from being claimed.
 - After several unclean ends, the workflows that had an attempt under way are tried one after the other, before anything
   else is claimed or admitted. After `TRIALS_S` the trials end, however many are left. See `lifecycle.unclean_ends`.
-- No verb waits for a claim or a trial: `hold` brings its workflow into memory, and nothing of that starts. It keeps its
-  dead owner. So a workflow on trial stays the only one under way, and its deaths count whatever verbs change.
+- No verb waits for a claim or a trial. `hold` brings its workflow into memory, starts nothing of it, and keeps its dead
+  owner. So a workflow on trial stays the only one under way, and verbs don't change how its deaths are counted.
 """
 
 import asyncio
@@ -185,7 +185,7 @@ class Recovery(WorkflowListener):
 
     def workflow_unregistered(self, workflow: ActiveWorkflow) -> None:
         if workflow.on_hold and workflow.run.state.owner is not None:
-            self.request()  # a claim has left it out
+            self.request()  # because a claim has left it out
 
     async def hold(self, workflow_id: UUID) -> None:
         """Bring a workflow that no live process runs into memory for a verb, on hold: see `ActiveWorkflow`.
@@ -201,7 +201,7 @@ class Recovery(WorkflowListener):
             raise Unavailable(UNLOADABLE, 5)
 
     async def _hold(self, workflow_id: UUID) -> ActiveWorkflow | None:
-        """Return the workflow as it is in memory, or on hold. None if a live process runs it, or nobody has to."""
+        """Return the workflow as it is in memory, or on hold. None if a live process runs it, or no process has to."""
         if workflow_id not in self._scheduler.held | self._unloadable:
             loaded = await self._workflow_store.fence(self._lease.owner, workflow_id)
             if loaded is not None and not loaded.is_understood:
@@ -379,7 +379,7 @@ class Recovery(WorkflowListener):
             await asyncio.sleep(_POLL_S)
 
     async def _wait_while(self, condition: Callable[[], bool]) -> None:
-        """Keep the lease while *condition* holds, until the service stops. Raises `Unavailable`."""
+        """Wait until *condition* is false or the service stops, and keep the lease. Raises `Unavailable`."""
         while condition() and not self._scheduler.stopping:
             await self._lease.ensure()
             await asyncio.sleep(_POLL_S)

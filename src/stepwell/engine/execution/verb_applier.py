@@ -117,6 +117,6 @@ class VerbApplier:
     def _with_owner(self, workflow: ActiveWorkflow, verb: ClientVerb) -> ClientVerb:
         """Return the verb with the process that will run the workflow; None if the workflow must wait."""
         if isinstance(verb, Start | Resume) and self._admission.may_run(workflow):
-            # One on hold keeps the owner that it has.
+            # A workflow on hold keeps its owner.
             return replace(verb, owner=workflow.run.state.owner or self.access.lease.owner)
         return verb

@@ -166,7 +166,7 @@ WITH held AS MATERIALIZED (
 SELECT pg_notify('{PROCESSES}', $1::text) WHERE EXISTS (SELECT FROM handed_over)
 """  # noqa: S608 - built from constants
 
-# Lets no earlier owner write the workflow $2 any more, unless that is another live process than $1.
+# Refuses all further writes of the present owner of the workflow $2, unless that is another live process than $1.
 FENCE: Final = """
 UPDATE workflows AS w SET epoch = w.epoch + 1
 WHERE w.id = $2 AND w.owner IS NOT NULL AND (w.owner = $1 OR NOT EXISTS (

@@ -3,7 +3,8 @@
 What must hold:
 - A page takes two statements, however many sub-workflows there are. It reads the rows of the sub-workflows, each by
   an index, and of tasks, steps and items only those up to the end of the page.
-- A sub-workflow has the id of the attempt that created it. So that attempt's place is the place of the sub-workflow.
+- A sub-workflow has the id of the attempt that created it. So it is listed at the position of
+  that attempt.
 """
 
 from collections.abc import Sequence
@@ -15,23 +16,24 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from stepwell.contract.tasks import Output
-from stepwell.domain.folder_names import DefinitionKey, StepPaths, StepPlace
+from stepwell.domain.folder_names import DefinitionKey, StepOrItem, StepPaths
 from stepwell.domain.list_records import OutputPlace, StoredOutput
 from stepwell.domain.tenancy import TenantScope
 from stepwell.offloop import off_loop
 from stepwell.persistence.rows.decode_rows import Row
 
-# `path` of a sub-workflow has the places of the attempts that lead to it, so these arrays have the order of the list.
-# A repetition whose result counts is that of the result; before there is one, it is the present one. OFFSET 0 makes
-# each of these a probe of an index, because the planner doesn't know how many sub-workflows there are.
-_FAMILY: Final = """WITH RECURSIVE family AS (
+# `path` has the positions and numbers of the attempts that lead to a sub-workflow. The list has the order of `path`. Of
+# the sub-workflows that `repeat` creates, the one that counts has made the result of the step. While the step has none,
+# the present one counts. OFFSET 0 makes each subquery use an index, because the planner doesn't know how many
+# sub-workflows there are.
+_TREE: Final = """WITH RECURSIVE tree AS (
     SELECT w.id, w.final_position, TRUE AS final, ARRAY[]::int[] AS path,
            ARRAY[w.id] AS ids, ARRAY[]::text[] AS step_ids, ARRAY[]::int[] AS items
     FROM workflows AS w WHERE w.id = :workflow_id AND (:every OR w.tenant IS NOT DISTINCT FROM :tenant)
     UNION ALL
     SELECT c.id, c.final_position, f.final AND t.position = f.final_position, f.path || ARRAY[t.position, t.attempt],
            f.ids || c.id, array_append(f.step_ids, c.parent_step), array_append(f.items, c.parent_item)
-    FROM family AS f JOIN workflows AS c ON c.parent_id = f.id
+    FROM tree AS f JOIN workflows AS c ON c.parent_id = f.id
     CROSS JOIN LATERAL (SELECT position, attempt, item FROM tasks WHERE id = c.id OFFSET 0) AS t
     CROSS JOIN LATERAL (
         SELECT repeat, status, result, flow FROM steps WHERE workflow_id = f.id AND position = t.position OFFSET 0
@@ -52,15 +54,16 @@ _AFTER: Final = """, above_after AS (
     FROM above_after AS a JOIN workflows AS w ON w.id = a.id JOIN tasks AS k ON k.id = w.id
     WHERE a.id <> :workflow_id
 )"""
-# Both sides of the lateral join are subqueries, so it reads the workflows in their order, and the limit ends it. With
-# an order of its own, it would read the files of all workflows first.
-_PAGE: Final = f"""{_FAMILY}{_AFTER}, page AS MATERIALIZED (
+# Both sides of the lateral join are subqueries. So it reads the workflows in their order, and the limit ends it. If the
+# join had an ORDER BY instead, it would read the files of all workflows first.
+_PAGE: Final = f"""{_TREE}{_AFTER},
+page AS MATERIALIZED (
     SELECT w.path AS above, w.ids, w.step_ids, w.items, w.final AND o.position = w.final_position AS final, o.*
     FROM (
         SELECT f.*, CASE WHEN f.id = :after_workflow THEN :after_position ELSE -1 END AS from_position,
                CASE WHEN f.id = :after_workflow THEN :after_attempt ELSE -1 END AS from_attempt,
                CASE WHEN f.id = :after_workflow THEN :after_number ELSE -1 END AS from_number
-        FROM family AS f
+        FROM tree AS f
         WHERE :after_workflow IS NULL OR f.path >= (SELECT path FROM above_after WHERE id = :workflow_id)
         ORDER BY f.path
     ) AS w
@@ -111,16 +114,16 @@ async def read_outputs(
             place=OutputPlace(row["ids"][-1], row["position"], row["attempt"], row["file"]),
             output=Output(row["path"], row["size"], row["sha256"]),
             task_id=row["id"],
-            step_path=paths.path([*_parents(row), StepPlace(row["step_id"], row["item"])]),
+            step_path=paths.path([*_parents(row), StepOrItem(row["step_id"], row["item"])]),
             is_final=row["final"],
         )
         for row in rows
     ]
 
 
-def _parents(row: Row) -> list[StepPlace]:
+def _parents(row: Row) -> list[StepOrItem]:
     """Return the steps that lead from the root to the workflow of *row*."""
-    return [StepPlace(step_id, item) for step_id, item in zip(row["step_ids"], row["items"], strict=True)]
+    return [StepOrItem(step_id, item) for step_id, item in zip(row["step_ids"], row["items"], strict=True)]
 
 
 async def _step_ids(connection: AsyncConnection, rows: Sequence[Row]) -> dict[DefinitionKey, list[str]]:

@@ -71,7 +71,7 @@ UNION ALL SELECT owner FROM cleanups WHERE workflow_id = $2 AND purge LIMIT 1
 WITH_UPLOADS: Final = "SELECT DISTINCT workflow_id FROM uploads WHERE workflow_id = ANY($1::uuid[])"
 
 # Deletes the rows of the workflows in the stage `free`, which has their ids and tenants, up to $3 of each table.
-# Others lock deliveries, idempotency keys and commands before a workflow, or without it. So those that are locked are
+# Other statements lock deliveries, idempotency keys and commands before a workflow, or without it. So locked rows are
 # left out, and a row that has changed after the snapshot isn't deleted.
 _DELETE_ROWS: Final = """
 old_steps AS (
@@ -130,8 +130,8 @@ old_steps AS (
          < (SELECT count(*) FROM free JOIN commands AS c ON c.workflow_id = free.id) AS yes
 )"""
 
-# Whoever locked the workflow before may have written rows after the snapshot, so they are left. A checkpoint locks a
-# workflow before its cleanup. So the workflows are locked first, in the order of `child_statements`.
+# A statement that locked a workflow earlier may have written rows after the snapshot. Those are left. A checkpoint
+# locks a workflow before its cleanup. So the workflows are locked first, in the order of `child_statements`.
 DELETE_ROWS: Final = f"""
 WITH locked AS MATERIALIZED (
     SELECT w.id FROM workflows AS w WHERE w.id = ANY($2::uuid[]) ORDER BY w.depth DESC, w.id FOR UPDATE
