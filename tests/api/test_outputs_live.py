@@ -19,7 +19,7 @@ from support.workflows.sub_workflows import runs
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-REPEATED = {"repeat": {"until": "done", "max": 2, "best": "score"}}  # equal scores: the first run wins
+REPEATED = {"repeat": {"until": "done", "max": 2, "best": "score"}}  # equal scores: the first run counts
 SCORE = {"score": 1}
 
 
@@ -221,7 +221,7 @@ async def test_the_parts_of_a_step_path_are_names_of_folders(service: Service) -
     ]
 
 
-async def test_a_list_is_of_its_tenant_and_has_an_etag(service: Service) -> None:
+async def test_a_list_belongs_to_its_tenant_and_has_an_etag(service: Service) -> None:
     workflow = await ended(service, configured_step("a", texts={"a.json": "{}", "b.PNG": "x"}), origin_tenant_id="t")
     path = f"{WORKFLOWS}{workflow['id']}/outputs"
     async with service.as_tenant("other") as other, service.as_tenant("t") as own:

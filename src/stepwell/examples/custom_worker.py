@@ -208,10 +208,10 @@ class Handler(BaseHTTPRequestHandler):
         return self._send(200, {name: value for name, value in job.items() if name != "request"})
 
     def _is_genuine(self, secret: str, body: bytes) -> bool:
-        given, timestamp = (self.headers.get(f"Stepwell-{name}", "") for name in ("Signature", "Timestamp"))
+        sent, timestamp = (self.headers.get(f"Stepwell-{name}", "") for name in ("Signature", "Timestamp"))
         expected = signature(secret, timestamp, body, self.command, self.path)
-        right = hmac.compare_digest(expected.encode(), given.encode())
-        return right and abs(time.time() - int(timestamp)) <= TOLERANCE_S
+        is_equal = hmac.compare_digest(expected.encode(), sent.encode())
+        return is_equal and abs(time.time() - int(timestamp)) <= TOLERANCE_S
 
     def _send(self, status: int, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()

@@ -169,7 +169,7 @@ class StepResult(Struct, kw_only=True):
 
 
 class OutputsResult(Result, kw_only=True):
-    """The files and results of the COMPLETED steps of a workflow."""
+    """The files of a workflow, its items and its sub-workflows, and the results of its COMPLETED steps."""
 
     status: WorkflowStatus
     total_files: int

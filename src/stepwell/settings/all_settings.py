@@ -15,7 +15,7 @@ from stepwell.settings.executor_settings import ExecutorSettings
 
 PollInterval: TypeAlias = Annotated[float, Meta(ge=0.01, le=600)]
 LOCAL_INSTANCE: Final = "local"
-"""The `origin_instance` of a service that isn't told any, under `up`, `run` and `bench`."""
+"""The `origin_instance` of a service without that setting, under `up`, `run` and `bench`."""
 SECRET_FIELDS = frozenset(
     {
         "jwt_secret",

@@ -60,7 +60,7 @@ def test_the_tree_shows_each_step_with_its_progress_or_reason() -> None:
     ]
 
 
-def test_the_retries_of_items_are_those_of_all_of_them() -> None:
+def test_the_retries_of_a_step_with_items_are_those_of_all_its_items() -> None:
     counts = ItemCounts(total=9, pending=0, running=2, completed=7, failed=0, retries=12)
     state = WatchedWorkflow.of(workflow(step("each", status="RUNNING", items=counts, retry_count=12)))
     assert rendered(WorkflowTree(state, after(2)))[3].endswith("7 of 9 items  retries: 12")

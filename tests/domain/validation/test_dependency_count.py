@@ -51,7 +51,9 @@ def refusals(definition: object) -> list[tuple[Any, ...]]:
     ],
     ids=["declared", "mapped", "of sub-workflows", "of a sub-workflow in one"],
 )
-def test_more_than_the_most_are_refused_at_their_place(definition: dict[str, Any], place: tuple[Any, ...]) -> None:
+def test_more_dependencies_than_allowed_are_refused_at_their_place(
+    definition: dict[str, Any], place: tuple[Any, ...]
+) -> None:
     expected = [((*place, "depends_on"), "too_many_dependencies")]
     assert refusals(definition) == expected
     assert faults(definition) == expected

@@ -83,7 +83,7 @@ async def test_a_fence_keeps_a_dead_owner_and_refuses_what_that_still_writes(
     assert (found.state.name, found.state.epoch) == ("fenced", loaded.state.epoch + 1)
 
 
-async def test_a_fence_is_for_ones_own_as_well_and_not_for_what_nobody_owns(stored: Stored) -> None:
+async def test_a_fence_includes_own_workflows_and_none_without_an_owner(stored: Stored) -> None:
     mine, waiting = await stored.make(), await stored.make_waiting()
     await stored.leases.renew(ME, 60)
     epoch = mine.run.state.epoch

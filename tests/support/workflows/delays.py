@@ -28,7 +28,7 @@ def in_memory(service: Service) -> set[str]:
 
 
 async def until_only_waiting(service: Service, workflow_id: str) -> None:
-    """Return once the workflow leaves memory when `PARK_AFTER_S` seconds have passed."""
+    """Return once the workflow has a timer that parks it after `PARK_AFTER_S` seconds."""
 
     def waits() -> bool:
         workflow = scheduler_of(service).workflows.get(UUID(workflow_id))

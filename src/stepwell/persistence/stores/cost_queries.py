@@ -15,12 +15,12 @@ from stepwell.persistence.schema.tables import daily_costs
 
 # Rows that another process deletes are left to it, so that nobody waits. The last batch alone looks for the next day.
 EXPIRE: Final = """
-WITH gone AS (
+WITH old_sums AS (
     DELETE FROM daily_costs WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM daily_costs WHERE day < $1 LIMIT $2 FOR UPDATE SKIP LOCKED
     )) RETURNING 1
-), counted AS MATERIALIZED (SELECT count(*) AS count FROM gone)
-SELECT count, CASE WHEN count < $2 THEN (SELECT min(day) FROM daily_costs WHERE day >= $1) END AS next_day FROM counted
+), total AS MATERIALIZED (SELECT count(*) AS count FROM old_sums)
+SELECT count, CASE WHEN count < $2 THEN (SELECT min(day) FROM daily_costs WHERE day >= $1) END AS next_day FROM total
 """
 
 
