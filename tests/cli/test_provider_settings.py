@@ -102,6 +102,7 @@ def test_malformed_prices_are_refused(tmp_path: Path, value: str) -> None:
 def test_other_malformed_settings_of_providers_are_refused(tmp_path: Path, name: str, value: str) -> None:
     (line,) = refusal_lines(tmp_path, **{f"STEPWELL_{name}": value})
     assert line.startswith(f"STEPWELL_{name}: Expected ")
+    assert "null" not in line, "a variable of the environment can't be null"
 
 
 @pytest.mark.parametrize("name", ["VERTEX", "VERTEX_TEAM_B"])

@@ -73,7 +73,8 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
         faults.append(Fault(("jwt_jwks_url",), "Expected an http or https URL, without a user name", "url"))
     faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + member_faults
     faults += [Fault((name,), msg, "celery") for name, msg in _celery_faults(raw)]
-    messages = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg) for f in faults]
+    # No variable of the environment is null.
+    messages = [(f"{PREFIX}{str(f.loc[0]).upper()}", f.msg.replace(" or null", "")) for f in faults]
     if faults or file_faults:
         lines = [f"{variable}: {msg}" for variable, msg in messages if variable not in file_faults]
         raise InvalidSettings([*file_faults.values(), *lines])
