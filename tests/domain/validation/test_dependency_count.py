@@ -9,6 +9,7 @@ from stepwell.domain.errors import InvalidRequest
 from stepwell.domain.strict_json.decode import decode_body
 from stepwell.domain.validation.dependency_count import check_dependency_count
 from stepwell.domain.validation.graph import MAX_DEPENDENCIES
+from stepwell.domain.validation.sub_workflow_rules import MAX_DEPTH
 from support.workflows.definitions import body, faults, join, mapped, plan
 
 SOURCES = [f"s{number}" for number in range(1_000)]
@@ -57,6 +58,21 @@ def test_more_dependencies_than_allowed_are_refused_at_their_place(
     expected = [((*place, "depends_on"), "too_many_dependencies")]
     assert refusals(definition) == expected
     assert faults(definition) == expected
+
+
+def nested(levels: int) -> dict[str, Any]:
+    inner = join("a", config={"text": "," * MAX_DEPENDENCIES})
+    return inner if levels == 0 else sub("a", [nested(levels - 1)])
+
+
+def test_steps_beyond_the_most_and_definitions_that_are_too_deep_are_refused_unread() -> None:
+    large = {"inputs": {"text": "," * MAX_DEPENDENCIES}}
+    subs = [sub(f"s{number}", [join("a")] * 2_500) for number in range(4)]
+    assert refusals(body(*subs[:3], **large)) == []
+    assert refusals(body(*subs, **large)) == faults(body(*subs)) == [(("steps",), "too_long")]
+    assert refusals(body(nested(MAX_DEPTH))) == []
+    place = ("steps", 0, "config", "workflow") * (MAX_DEPTH + 1)
+    assert refusals(body(nested(MAX_DEPTH + 1))) == faults(body(nested(MAX_DEPTH + 1))) == [(place, "too_deep")]
 
 
 def test_as_many_as_allowed_are_accepted() -> None:

@@ -6,10 +6,11 @@ so that other threads run in between.
 What must hold:
 - A definition is refused only if it has more than `MAX_DEPENDENCIES`, or another fault: unknown steps and repeated
   dependencies count, too.
+- At most `MAX_STEPS` steps are read, and no definition below `MAX_DEPTH`: a million empty steps would take seconds, and
+  each level reads all below it once more.
 - JSON that can't be read counts as no dependency. Validation reports it.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final, TypeVar
 
 from msgspec import DecodeError, Raw, Struct, field, json
@@ -20,6 +21,8 @@ from stepwell.domain.mapping.templates import SUB_DEFINITION
 from stepwell.domain.strict_json.schema_faults import Loc
 from stepwell.domain.strict_json.value_count import count_values, most_values
 from stepwell.domain.validation.graph import MAX_DEPENDENCIES, too_many_dependencies
+from stepwell.domain.validation.sub_workflow_rules import MAX_DEPTH, too_deep
+from stepwell.domain.validation.workflow import MAX_STEPS, too_many_steps
 
 _T = TypeVar("_T")
 _NOTHING: Final = Raw(b"null")
@@ -48,29 +51,41 @@ class _Config(Struct):
 def check_dependency_count(data: bytes) -> None:
     """Raise `InvalidRequest` if the definition *data* has too many dependencies, with those of sub-workflows in it.
 
-    Those that expressions imply don't count here.
+    Also if it has too many steps, or is nested too deep. Dependencies that expressions imply don't count here.
     """
     if most_values(data) <= MAX_DEPENDENCIES:
         return
-    left = MAX_DEPENDENCIES
-    rest: list[tuple[Any, Loc]] = [(data, ("body",))]
+    left, left_steps = MAX_DEPENDENCIES, MAX_STEPS
+    rest: list[tuple[Any, Loc, int]] = [(data, ("body",), 0)]
     while rest:
-        text, loc = rest.pop()
-        nested: list[tuple[Any, Loc]] = []
-        for position, step in enumerate(_steps(text)):
-            place = (*loc, "steps", position)
+        text, loc, depth = rest.pop()
+        nested: list[tuple[Any, Loc, int]] = []
+        steps = _steps(text)
+        left_steps -= len(steps)
+        if left_steps < 0:
+            raise InvalidRequest([too_many_steps()])
+        for position, raw in enumerate(steps):
+            step, place = _read(raw, _Step) or _Step(), (*loc, "steps", position)
             left -= _count(step, left)
             if left < 0:
                 raise InvalidRequest([too_many_dependencies((*place, "depends_on"))])
-            if bytes(step.task_type) == _SUBWORKFLOW and (config := _read(step.config, _Config)) is not None:
-                nested.append((config.definition, (*place, "config", SUB_DEFINITION)))
+            if (definition := _definition(step)) is not None:
+                below = (*place, "config", SUB_DEFINITION)
+                if depth == MAX_DEPTH:
+                    raise InvalidRequest([too_deep(below)])
+                nested.append((definition, below, depth + 1))
         rest += reversed(nested)
 
 
-def _steps(definition: Any) -> Iterator[_Step]:
+def _steps(definition: Any) -> list[Raw]:
     head = _read(definition, _Definition)
-    for text in (None if head is None else _read(head.steps, list[Raw])) or ():
-        yield _read(text, _Step) or _Step()
+    return (None if head is None else _read(head.steps, list[Raw])) or []
+
+
+def _definition(step: _Step) -> Raw | None:
+    """Return the definition of a sub-workflow; None if the step has none."""
+    config = _read(step.config, _Config) if bytes(step.task_type) == _SUBWORKFLOW else None
+    return None if config is None or bytes(config.definition) == bytes(_NOTHING) else config.definition
 
 
 def _count(step: _Step, left: int) -> int:

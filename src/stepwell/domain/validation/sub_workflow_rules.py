@@ -27,6 +27,10 @@ _PLACEHOLDER: Final = "parent"  # stands for the origin of the parent, which a c
 NestedCheck: TypeAlias = Callable[[Any, frozenset[str]], tuple[Sequence[Fault], Sequence[DefinitionWarning]]]
 
 
+def too_deep(loc: Loc) -> Fault:
+    return Fault(loc, f"Sub-workflows are nested at most {MAX_DEPTH} deep", "too_deep")
+
+
 def with_origin(definition: Mapping[str, Any], origin: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return the *definition* of a sub-workflow as the body of a create, with the *origin* of its parent."""
     own = {name: value for name, value in definition.items() if name not in _ORIGIN}
@@ -91,7 +95,7 @@ class SubWorkflowRules:
         if definition is None:
             yield Fault(place, "A SUBWORKFLOW needs a definition", "missing")
         elif self._depth >= MAX_DEPTH:
-            yield Fault(place, f"Sub-workflows are nested at most {MAX_DEPTH} deep", "too_deep")
+            yield too_deep(place)
         elif isinstance(definition, dict):
             yield from self._nested_faults(step, definition, place)
 

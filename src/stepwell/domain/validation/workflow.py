@@ -90,6 +90,10 @@ class ValidatedWorkflow(Struct, frozen=True):
         return places_of(len(self.steps), self.definition_bytes)
 
 
+def too_many_steps() -> Fault:
+    return Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps, nested ones included", "too_long")
+
+
 def validate_workflow(
     body: Any,
     catalog: ProviderCatalog,
@@ -269,7 +273,7 @@ def _rule_faults(
     known = normalise(WorkflowConfig, without_nulls(config), context.handling)
     yield from iter_faults(WorkflowConfig, known, ("body", "config"))
     if len(parts.steps) + sum(map(nested_steps, parts.steps)) > MAX_STEPS:
-        yield Fault(("body", "steps"), f"Expected at most {MAX_STEPS} steps, nested ones included", "too_long")
+        yield too_many_steps()
         return
     defaults = _valid_defaults(config)
     used = {step.task_type: None for step in parts.steps if step.task_type is not None}
