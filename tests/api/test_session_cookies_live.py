@@ -122,6 +122,14 @@ async def test_a_service_with_a_public_url_accepts_the_cookie_there_and_at_loopb
                 assert (await at.get(WORKFLOWS, headers={"Authorization": f"Bearer {token()}"})).status_code == 200
 
 
+async def test_a_public_address_has_one_meaning_however_it_is_written(clock: ManualClock, tmp_path: Path) -> None:
+    public = running_service(MemoryDatabase(clock), tmp_path, public_url="http://[2001:DB8:0:0::1]:9000")
+    async with public as service:
+        cookie = await cookie_of(service)
+        for headers in (SAME_ORIGIN, {"Origin": "http://[2001:db8::1]:9000"}):
+            assert await status(service, cookie, headers | {"Host": "[2001:db8::1]:9000"}) == 200
+
+
 async def test_the_cookie_is_found_among_others(api: Service) -> None:
     own = await cookie_of(api, every=True)
     for cookies in (f"a=b; {own}", f"{own};a=b", f"a;{own};;", f'x="{own}"; {own}'):

@@ -23,7 +23,7 @@ from litestar.types import Message, Scope, Send
 from stepwell.api.headers import values_of
 from stepwell.domain.access.request_origin import RequestOrigin, request_origin
 from stepwell.domain.access.sessions import Session, Sessions
-from stepwell.domain.client_address import is_loopback_host
+from stepwell.domain.client_address import is_loopback_host, parse_address
 from stepwell.domain.errors import Forbidden, Unauthenticated, Unavailable
 from stepwell.domain.urls import split_url
 from stepwell.ports.clock import Clock
@@ -65,8 +65,9 @@ class SessionCookies:
 
     def __init__(self, secret: bytes, base_url: str, sign_ins: SignIns, clock: Clock, *, public: bool) -> None:
         parts = split_url(base_url)
-        self._public_host = parts.host if public else None
-        host = f"[{parts.host}]" if ":" in (parts.host or "") else parts.host
+        own_host = _as_browsers_write(parts.host or "")
+        self._public_host = own_host if public else None
+        host = f"[{own_host}]" if ":" in own_host else own_host
         port = parts.port if parts.port is not None else _PORTS.get(parts.scheme)
         shown_port = "" if port == _PORTS.get(parts.scheme) else f":{port}"
         self._name = f"stepwell-session-{port}"
@@ -192,13 +193,18 @@ class SessionCookies:
         if self._public_host is None:
             return True
         host = split_url(f"//{values_of(scope, 'host') or ''}").host
-        return host is not None and (host == self._public_host or is_loopback_host(host))
+        return host is not None and (_as_browsers_write(host) == self._public_host or is_loopback_host(host))
 
     def _other_host(self) -> str:
         return _OTHER_HOST.format(self._origin)
 
     def _several(self, scope: Scope) -> str:
         return _SEVERAL.format(self._name_for(scope))
+
+
+def _as_browsers_write(host: str) -> str:
+    address = parse_address(host)
+    return host if address is None else str(address)
 
 
 def send_privately(send: Send) -> Send:
