@@ -262,6 +262,15 @@ async def large_results(attacker: Attacker) -> None:
     await attacker.at_once(40, lambda: attacker.post(packed, {"Content-Encoding": "gzip"}))
 
 
+async def large_items(attacker: Attacker) -> None:
+    for_each = {"items": "${inputs.texts}"}
+    steps = [passthrough(f"s-{number}") | {"for_each": for_each} for number in range(50)]
+    inputs = {"texts": ["x" * 10_000] * 100}
+    body = {"name": "attack", "origin_instance": "attack", "steps": steps, "inputs": inputs}
+    packed = gzip.compress(json.dumps(body).encode(), mtime=0)
+    await attacker.at_once(40, lambda: attacker.post(packed, {"Content-Encoding": "gzip"}))
+
+
 async def slow_readers(attacker: Attacker) -> None:
     workflow_id = await _workflow_with_large_results(attacker)
     await attacker.at_once(50, lambda: attacker.raw(attacker.head("GET", f"{BASE}{workflow_id}")))
@@ -385,6 +394,9 @@ ATTACKS: Mapping[str, Attack] = {
     "C3": Attack("50 readers that don't read on", slow_readers),
     "C4": Attack(
         "40 bodies of 4 kB with 60 results of 1 MB each; 256 MiB of memory", large_results, settings=SMALL_MEMORY
+    ),
+    "C5": Attack(
+        "40 bodies of 4 kB with 5,000 items of 10 kB each; 256 MiB of memory", large_items, settings=SMALL_MEMORY
     ),
     "D1": Attack("20,000 creates", creates),
     "D2": Attack("1,000 creates of 200 steps", large_creates),

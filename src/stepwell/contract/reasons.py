@@ -207,7 +207,8 @@ class RunsHere(Reason, tag="running_locally", frozen=True, kw_only=True):
 class EvaluatesExpressions(Reason, tag="evaluating_expressions", frozen=True, kw_only=True):
     """The steps before it have ended, and the step's condition or its items are evaluated, or the config of a step that
     waits.
-    Expressions that are too heavy for this process wait for a worker process, where tenants take turns.
+    Expressions that are too heavy for this process wait for a worker process, where tenants take turns. Items wait
+    for up to 30 s while the workflows of the tenant have items of more than 32 MiB in memory.
     """
 
 

@@ -397,3 +397,25 @@ async def test_items_run_on_postgresql(dsn: str, tmp_path: Path, provider: Scrip
     ]
     assert [item for _, item in ends[:2]] == [0, 2]
     assert sorted(item for _, item in ends[2:]) == [0, 1, 2]
+
+
+async def test_items_wait_while_too_many_are_in_memory(service: Service, provider: ScriptedProvider) -> None:
+    memory = scheduler_of(service).item_memory
+    memory.max_bytes = 0
+    provider.default = Hang()
+
+    async def create(*texts: str) -> str:
+        steps = [{**scripted_step(text), "for_each": listed(["${inputs.text}"])} for text in texts]
+        created = await service.create(*steps, inputs={"text": "x" * 100})
+        return str(created["id"])
+
+    oldest = await create("a", "b")
+    waiting = await create("c")
+    explained = (await service.client.get(f"/api/v1/workflows/{waiting}/explain")).json()
+    await eventually(lambda: len(provider.calls) == 2)  # the oldest one with items never waits
+    assert [step["reason"]["code"] for step in explained["steps"]] == ["evaluating_expressions"]
+    await service.verb(oldest, "cancel")
+    await eventually(lambda: len(provider.calls) == 3)
+    memory.longest_wait_s = 0
+    await create("d")
+    await eventually(lambda: len(provider.calls) == 4)  # as soon as it has waited for long enough

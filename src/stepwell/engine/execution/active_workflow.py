@@ -147,7 +147,7 @@ class ActiveWorkflow:
             StepRecord(step.id, step.plan, step.definition, copy_of(step.state), step.created_at)
             for step in self._steps
         ]
-        state, tasks, items = copy_of(self.run.state), self.run.open_tasks(), [copy_of(item) for item in self._items]
+        state, tasks, items = copy_of(self.run.state), self.run.open_tasks(), [copy_of(item) for item in self.items]
         size = self.run.output_budget.result_bytes
         return structs.replace(self._loaded, state=state, steps=steps, items=items, open_tasks=tasks, result_bytes=size)
 
@@ -171,13 +171,13 @@ class ActiveWorkflow:
 
     def count_items(self) -> int:
         """Let the workflow count as more active workflows, once it has more items. Return how many more."""
-        items, before = self._items, self.places
+        items, before = self.items, self.places
         size = sum(len(item.value) for item in items)
         self.places = max(places_of(len(self._steps) + len(items), self._loaded.definition_bytes + size), before)
         return self.places - before
 
     @property
-    def _items(self) -> list[ItemState]:
+    def items(self) -> list[ItemState]:
         groups = self.run.groups.values() if isinstance(self.run, ItemRun) else ()
         return [item for group in groups for item in group.items]
 

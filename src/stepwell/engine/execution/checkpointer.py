@@ -31,7 +31,7 @@ from msgspec import Struct
 from stepwell.batching import Batcher, ItemFailure, Weight
 from stepwell.domain.errors import StepwellError, Unavailable
 from stepwell.domain.lifecycle.decision import Decision
-from stepwell.memory import FREE_BYTES, MemoryGovernor, MemoryReservation
+from stepwell.memory import FREE_BYTES, MemoryGovernor, MemoryReservation, exceeds_threshold
 from stepwell.ports.storage import CONCURRENT_WRITES, WorkflowStore
 from stepwell.telemetry import Distribution
 
@@ -117,10 +117,8 @@ class Checkpointer:
         A tenant may have as many as `_UNWRITTEN_BYTES` leaves free. So if it is alone, it may have 32 MiB.
         """
         size = sum(writer.unwritten_bytes for writer in self._writers)
-        if size <= _UNWRITTEN_BYTES // 2:
-            return False
         own = sum(writer.unwritten_of.get(tenant, 0) for writer in self._writers)
-        return own > max(_UNWRITTEN_BYTES - size, 0)
+        return exceeds_threshold(own, size, _UNWRITTEN_BYTES)
 
     @property
     def held(self) -> set[UUID]:

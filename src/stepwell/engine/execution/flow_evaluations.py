@@ -8,10 +8,12 @@ What must hold:
 - An answer is applied only to a workflow that is in memory. The run ignores one that it doesn't wait for any more.
 - A workflow has at most one task for its questions, and none once it has left memory.
 - One turn of the event loop answers few questions, however many steps wait for the same one.
+- A question about items waits while there are too many items in memory, and those behind it with it.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 
 from msgspec import Struct, field
@@ -21,6 +23,7 @@ from stepwell.domain.lifecycle.inputs import Input
 from stepwell.engine.attempts.flow_evaluator import FlowEvaluator
 from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.follow_up_tasks import Spawn
+from stepwell.engine.execution.item_memory import ItemMemory
 
 _AT_ONCE = 100  # questions in one turn of the event loop: some 10 ms
 
@@ -45,7 +48,9 @@ class FlowEvaluations:
         spawn: Spawn,
         apply: Callable[[ActiveWorkflow, Input], bool],
         apply_and_start: Callable[[ActiveWorkflow, Input], bool],
+        item_memory: ItemMemory,
     ) -> None:
+        self._item_memory = item_memory
         self._evaluator, self._spawn, self._apply, self._apply_and_start = evaluator, spawn, apply, apply_and_start
         self._open: dict[ActiveWorkflow, _Questions] = {}
         self._answered = 0  # in this turn of the event loop
@@ -58,7 +63,8 @@ class FlowEvaluations:
         questions = self._open.get(workflow)
         if questions is not None:
             questions.waiting.pop(question.position, None)
-        if self._may_answer_now() and (answer := self._evaluator.answer_here(workflow, question)) is not None:
+        waits = question.items and not self._item_memory.has_room(workflow)
+        if self._may_answer_now() and not waits and (answer := self._evaluator.answer_here(workflow, question)):
             self._apply(workflow, answer)
             return
         if questions is None:
@@ -74,10 +80,15 @@ class FlowEvaluations:
 
     async def _run(self, workflow: ActiveWorkflow, questions: _Questions) -> None:
         while questions.waiting:
-            question = questions.waiting.pop(next(iter(questions.waiting)))
+            position = next(iter(questions.waiting))
+            if questions.waiting[position].items and not self._item_memory.has_room(workflow):
+                await self._item_memory.until_room(workflow)
+            if (question := questions.waiting.pop(position, None)) is None:  # it was asked anew and answered meanwhile
+                continue
             answer = self._evaluator.answer_here(workflow, question)
             if answer is None:
-                answer = await self._evaluator.answer(workflow, question)
+                with self._item_memory.evaluating(workflow) if question.items else nullcontext():
+                    answer = await self._evaluator.answer(workflow, question)
             self._apply_and_start(workflow, answer)
             await asyncio.sleep(0)
         if self._open.get(workflow) is questions:  # no question comes between the last check and this

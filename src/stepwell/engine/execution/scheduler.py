@@ -55,6 +55,7 @@ from stepwell.engine.execution.active_workflow import ActiveWorkflow
 from stepwell.engine.execution.checkpointer import Checkpointer, NotWritten
 from stepwell.engine.execution.flow_evaluations import FlowEvaluations
 from stepwell.engine.execution.follow_up_tasks import FollowUpTasks
+from stepwell.engine.execution.item_memory import ItemMemory
 from stepwell.engine.execution.outcomes import Outcomes
 from stepwell.engine.execution.parking import Parking
 from stepwell.engine.execution.running_attempt import RunningAttempt
@@ -133,7 +134,8 @@ class Scheduler:
             self.workflows, runner, admission, health, clock, self.start_steps, self.tasks.fail_fast
         )
         self._timers = Timers(clock, self.apply, self.tasks.fail_fast)
-        self._questions = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply)
+        self.item_memory = ItemMemory()
+        self._questions = FlowEvaluations(evaluator, self.tasks.spawn, self._apply, self.apply, self.item_memory)
         self.parking = Parking(clock, self.apply, self.tasks.fail_fast)
         self._follow_ups = FollowUpTasks(runner, clock, self.tasks.spawn, self.apply, self._make_control)
         self.started = asyncio.Event()
@@ -180,6 +182,7 @@ class Scheduler:
         assert workflow.workflow_id not in self.workflows
         self.workflows[workflow.workflow_id] = workflow
         workflow.run.output_budget.max_bytes = self._results_max_bytes
+        self.item_memory.add(workflow, workflow.items)
         for listener in self._listeners:
             listener.workflow_registered(workflow)
 
@@ -195,6 +198,7 @@ class Scheduler:
             if workflow.attempts:
                 self._leaving.add(workflow)
             self._questions.end(workflow)
+            self.item_memory.forget(workflow)
             workflow.evicted.set()
             for listener in self._listeners:
                 listener.workflow_unregistered(workflow)
@@ -328,9 +332,11 @@ class Scheduler:
             ready = workflow.run.orphans()
         if ready:
             self.dispatcher.enqueue(workflow, ready)
-        if decision.new_items and (places := workflow.count_items()):
-            for listener in self._listeners:
-                listener.workflow_grown(workflow, places)
+        if decision.new_items:
+            self.item_memory.add(workflow, decision.new_items)
+            if places := workflow.count_items():
+                for listener in self._listeners:
+                    listener.workflow_grown(workflow, places)
         self._submit(workflow, decision)
 
     def start_steps(self) -> None:
