@@ -48,6 +48,11 @@ def test_a_malformed_base_url_is_refused(tmp_path: Path, name: str, value: str) 
     assert refusal_lines(tmp_path, **{f"STEPWELL_{name}": value}) == [f"STEPWELL_{name}: {A_URL}"]
 
 
+def test_a_public_url_is_ascii_as_browsers_send_it(tmp_path: Path) -> None:
+    (line,) = refusal_lines(tmp_path, STEPWELL_PUBLIC_URL="https://b\u00fccher.example")
+    assert line.startswith("STEPWELL_PUBLIC_URL: Expected a URL of ASCII characters")
+
+
 @pytest.mark.parametrize(
     "value", ["canary", "10.0.0.0/canary", "10.0.0.0/33", "10.0.0.0.0/8", "127.0.0.0/8,canary", "::1/129", "canary::/8"]
 )

@@ -20,6 +20,7 @@ from stepwell.settings.secret_files import FILE, SECRET_VARIABLES, in_family, re
 
 _UNKNOWN_PROVIDER = f"Expected a name that begins with a provider's, like {CREDENTIAL}FAL or {CREDENTIAL}FAL_TEAM_B"
 _URL_OWNERS = ("fal", "fal_api", "replicate", "openai", "gemini", "vertex", "comfyui", "custom")
+_NOT_ASCII = "Expected a URL of ASCII characters; write its host as browsers send it, like xn--bcher-kva.example"
 _URLS = (*(f"{name}_url" for name in _URL_OWNERS), "public_url", "s3_endpoint")
 _REDIS = ("redis://", "rediss://")
 _S3_SHAPES = {
@@ -69,6 +70,8 @@ def read_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     faults += [
         Fault((name,), "Expected an http or https URL", "url") for name in _URLS if not _is_base_url(raw.get(name))
     ]
+    if not str(raw.get("public_url")).isascii():
+        faults.append(Fault(("public_url",), _NOT_ASCII, "url"))
     if not _is_key_set_url(raw.get("jwt_jwks_url")):
         faults.append(Fault(("jwt_jwks_url",), "Expected an http or https URL, without a user name", "url"))
     faults += [Fault((name,), msg, "s3") for name, msg in _s3_faults(raw)] + member_faults
