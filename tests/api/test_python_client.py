@@ -92,6 +92,8 @@ async def run_and_read(python: PythonClient) -> Any:
     assert {event.workflow_id for event in feed} == {created.id}
     (first, _) = (await python.call("list_tasks", created.id)).tasks
     assert await python.call("get_task", first.id) == first
+    outputs = (await python.call("list_outputs", created.id)).outputs
+    assert [output.step_path for output in outputs] == ["refine", "cut"]
     assert (await python.call("list_tasks", created.id, step_id="refine")).tasks == [first]
     assert await python.call("get_step", created.id, "cut") == done.steps[1]
     assert (await python.call("list_deliveries", created.id)).deliveries == []

@@ -82,6 +82,8 @@ async function runAndRead(path: string): Promise<WorkflowPublic> {
   assert.ok(task);
   const again = data(await api.GET("/api/v1/tasks/{task_id}", { params: { path: { task_id: task.id } } }));
   assert.deepEqual(again, task);
+  const { outputs } = data(await api.GET("/api/v1/workflows/{workflow_id}/outputs", { params }));
+  assert.deepEqual(outputs.map((output) => output.step_path), ["refine", "cut"]);
   assert.deepEqual(data(await api.GET("/api/v1/workflows/{workflow_id}/deliveries", { params })).deliveries, []);
   assert.equal(data(await api.GET("/api/v1/workflows/{workflow_id}/explain", { params })).status, "COMPLETED");
   const definition = data(await api.GET("/api/v1/workflows/{workflow_id}/definition", { params }));

@@ -127,9 +127,10 @@ class FlowTrials:
         found = (task["remote_id"] for task in ended.tasks if task["remote_id"] and task["provider"] is not None)
         assert sorted(job.id for job in jobs) == sorted(found)
         tasks, unsent = _split(ended.tasks)
-        with_items = {task["step_id"] for task in tasks if task.get("item") is not None}  # these count no retries
         for step in steps:
-            step["retry_count"] -= 0 if step["step_id"] in with_items else unsent[step["step_id"]]
+            step["retry_count"] -= unsent[step["step_id"]]
+            if (items := step.get("items")) is not None:
+                items["retries"] -= unsent[step["step_id"]]
             if unsent[step["step_id"]] and step["status"] == "CANCELLED":
                 step["error_message"] = None  # that of the attempt before
         for each in (workflow, *steps):
