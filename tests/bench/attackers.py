@@ -393,10 +393,10 @@ ATTACKS: Mapping[str, Attack] = {
     "C2": Attack("3 readers of a list of 10 such workflows", large_lists),
     "C3": Attack("50 readers that don't read on", slow_readers),
     "C4": Attack(
-        "40 bodies of 4 kB with 60 results of 1 MB each; 256 MiB of memory", large_results, settings=SMALL_MEMORY
+        "40 gzip bodies of 1.4 kB, 60 results of 1 MB each; 256 MiB of memory", large_results, settings=SMALL_MEMORY
     ),
     "C5": Attack(
-        "40 bodies of 4 kB with 5,000 items of 10 kB each; 256 MiB of memory", large_items, settings=SMALL_MEMORY
+        "40 gzip bodies of 2 kB, 5,000 items of 10 kB each; 256 MiB of memory", large_items, settings=SMALL_MEMORY
     ),
     "D1": Attack("20,000 creates", creates),
     "D2": Attack("1,000 creates of 200 steps", large_creates),
