@@ -353,7 +353,9 @@ async def test_the_files_of_items_stay_and_those_of_a_failed_attempt_are_deleted
     workflow = await ended(service, step)
     assert workflow["status"] == "FAILED"
     folders = [service.artifacts / "media" / str(call.task_id) for call in provider.calls]
-    await eventually(lambda: [sorted(path.name for path in each.glob("*")) for each in folders] == [["0.png"], []])
+    await eventually(
+        lambda: [path for path in service.stored_files() if path.parent in folders] == [folders[0] / "0.png"]
+    )
 
 
 async def test_items_go_on_where_they_were_after_their_process_is_gone(

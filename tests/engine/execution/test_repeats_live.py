@@ -143,7 +143,7 @@ async def test_a_run_that_has_succeeded_is_not_repeated_after_pause_and_resume(
 def files_of(service: Service, *calls: Call) -> list[list[str]]:
     """The names of the files of each call's task."""
     folders = [service.artifacts / "media" / str(call.task_id) for call in calls]
-    return [sorted(path.name for path in folder.glob("*")) for folder in folders]
+    return [sorted(path.name for path in service.stored_files() if path.parent == folder) for folder in folders]
 
 
 async def test_the_files_of_each_run_that_has_succeeded_stay(service: Service, provider: ScriptedProvider) -> None:
