@@ -64,7 +64,7 @@ class Principal(Struct, frozen=True):
 
     @property
     def account(self) -> Account:
-        """What the caller's requests count for until the tenant that owns their data is known."""
+        """The account of the caller's requests until the tenant that owns their data is known."""
         return SharedCaller.SIGNED_URL if self is SIGNED_URL else self.scope.account
 
     def tenant_for(self, requested: str | None) -> str | None:

@@ -21,7 +21,7 @@ class SharedCaller(Enum):
 
 
 Account: TypeAlias = str | SharedCaller | None
-"""What work counts for: a tenant, the workflows without one (None), or a caller."""
+"""The account of some work, with limits of its own: a tenant, all workflows without a tenant (None), or a caller."""
 
 
 class TenantScope(Struct, frozen=True):
@@ -36,7 +36,7 @@ class TenantScope(Struct, frozen=True):
 
     @property
     def account(self) -> Account:
-        """What the call's work counts for until its tenant is known."""
+        """The account of the call's work until its tenant is known."""
         return SharedCaller.EVERY_TENANT if self.every else self.tenant
 
 

@@ -4,8 +4,9 @@
 
 What must hold:
 - A preview is made once, however many requests for it come at the same time to this process.
-- The memory of the work counts among that of LOCAL's workers. At most two previews are made at once, and one for
-  each tenant that owns the images, whoever asks for them. So no tenant waits for the many previews of another.
+- The memory of the work counts among that of LOCAL's workers. At most two previews are made at once, and one for each
+  tenant. The tenant is the owner of the image, also if the request comes by a signed URL. So no tenant waits for the
+  many previews of another.
 - A preview is deleted with its image. One that is stored while its image is deleted is deleted at once.
 - A preview of an upload counts for the tenant's quota. One that exceeds it is deleted at once.
 - The file of an image is never in this process's memory.

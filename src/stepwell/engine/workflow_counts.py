@@ -2,8 +2,8 @@
 
 What must hold:
 - Counts are at most five seconds old when they are returned, but for the time that the database takes.
-- Each scope has one statement at a time. A filter for one tenant has that tenant's scope, whoever asks. Requests for
-  the same counts that wait for a statement share its result.
+- Each scope has one statement at a time. A filter for one tenant has that tenant's scope. Requests for the same
+  counts that wait for a statement share its result.
 - A scope keeps the counts of a few filters, and there are few scopes, whatever clients ask for.
 """
 

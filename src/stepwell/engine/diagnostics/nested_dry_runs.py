@@ -5,7 +5,8 @@ What must hold:
 - One dry run has at most `_MAX_WORKFLOWS` sub-workflows with at most `_MAX_UNITS` steps and items together, and takes
   at most `_MAX_SECONDS` seconds for them. The answer counts those that it leaves out.
 - At most `_AT_ONCE` sub-workflows are read or built at once, and one for each tenant that owns them.
-- Sub-workflows belong to the tenant of their parent, and are read within its scope, whoever asks for the dry run.
+- Sub-workflows belong to the tenant of their parent, and are read within its scope, also for a caller who may see all
+  tenants.
 """
 
 import asyncio
