@@ -229,7 +229,10 @@ def _tree() -> ReferenceFlow:
 
 
 async def _cancel(client: FlowClient) -> None:
-    """Cancel the workflow once the endless job is under way, and wait until the sub-workflow has ended, too."""
+    """Cancel the workflow once the endless job is under way, and wait until all of it has ended.
+
+    Workflows end before the receipts of their jobs are known.
+    """
     while (await client.get())["status"] not in ENDED:
         tasks = [task for child in await client.children() for task in await client.tasks(child["id"])]
         if any(task["step_id"] == "endless" and task["remote_id"] is not None for task in tasks):
@@ -239,6 +242,9 @@ async def _cancel(client: FlowClient) -> None:
         await asyncio.sleep(0.05)
     await _wait(client)
     while any(child["status"] not in ENDED for child in await client.children()):
+        await asyncio.sleep(0.05)
+    ids = [each["id"] for each in (await client.get(), *await client.children())]
+    while "unknown" in [task["cancel_receipt"] for each in ids for task in await client.tasks(each)]:
         await asyncio.sleep(0.05)
 
 
