@@ -158,7 +158,7 @@ def _step(
 
 
 def waiting_for(state: StepState | StepSnapshot, definition: Any) -> WaitingFor | None:
-    """Return what a step in this *state* waits for. It has no `decision_url`: see `api.single_steps`.
+    """Return what a step in this *state* waits for. It has no `decision_url`: see `DecisionLinks.url_of_step`.
 
     *definition* is a `WorkflowStepDefinition` or a `_Definition`.
     """

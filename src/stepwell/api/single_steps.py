@@ -21,10 +21,8 @@ from stepwell.api.streamed_answers import SLICE_BYTES
 from stepwell.contract.enums import WaitKind
 from stepwell.contract.item_list import ItemListResponse
 from stepwell.contract.workflows import WorkflowStepPublic
-from stepwell.domain.access.decision_links import DecisionLinks
 from stepwell.domain.idempotency import StoredAnswer
 from stepwell.domain.list_records import ItemFilter
-from stepwell.domain.records import StepRecord
 from stepwell.engine.service import Services
 
 _ITEMS = "/items"
@@ -68,7 +66,7 @@ async def get_step(request: ApiRequest, services: ServicesDep, decision_links: D
     if step.waiting_for is None or step.waiting_for.kind is not WaitKind.DECISION:
         return to_response(StoredAnswer(200, {}, json.encode(step)))
     if Permission.APPROVE.is_in(request.user.permissions):
-        step.waiting_for.decision_url = decision_url(decision_links, workflow_id, record)
+        step.waiting_for.decision_url = decision_links.url_of_step(workflow_id, record)
     return to_response(StoredAnswer(200, {"Cache-Control": "no-store"}, json.encode(step)))
 
 
@@ -83,14 +81,6 @@ async def _list_items(request: ApiRequest, services: Services, workflow_id: UUID
         return await respond_unless_known(request, answer)
     rest = structs.replace(wanted, skip=0, after=items[-1].item)
     return answer_streams(request, services).items(workflow_id, answer, rest, expected, repeats=first.repeats)
-
-
-def decision_url(links: DecisionLinks, workflow_id: UUID, step: StepRecord) -> str | None:
-    """Return the decision link of *step*; None if it doesn't wait for a decision."""
-    wait = None if step.state.flow is None else step.state.flow.wait
-    if wait is None or wait.kind is not WaitKind.DECISION:
-        return None
-    return links.url(workflow_id, step.state.position, wait)
 
 
 def raw_path_after(request: ApiRequest, segment: str) -> str:

@@ -10,7 +10,6 @@ from msgspec import UNSET, Raw, Struct, UnsetType, json
 
 from stepwell.api.operations import SCHEMA_REF
 from stepwell.api.serializers import event_to_public, waiting_for, workflow_to_public
-from stepwell.api.single_steps import decision_url
 from stepwell.api.streamed_answers import collect, encode_large
 from stepwell.contract.enums import TERMINAL_EVENTS, EventType
 from stepwell.contract.webhooks import StepNotice, StepNoticeData, WorkflowNotice
@@ -65,7 +64,7 @@ class Payloads:
             return UNSET
         shown = waiting_for(step.state, step.definition)
         assert shown is not None
-        shown.decision_url = decision_url(self._links, due.workflow_id, step)
+        shown.decision_url = self._links.url_of_step(due.workflow_id, step)
         return shown
 
     async def _whole(self, scope: TenantScope, workflow_id: UUID) -> bytes | None:

@@ -14,8 +14,10 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from stepwell.contract.enums import WaitKind
 from stepwell.domain.access.signed_texts import SignedTexts
 from stepwell.domain.model import Wait
+from stepwell.domain.records import StepRecord
 
 DECISION_PATH: Final = "/decide"
 SIGNATURE: Final = "signature"  # the name of the parameter
@@ -51,6 +53,13 @@ class DecisionLinks:
         seconds = _NO_END if end is None else int(end.timestamp()) + 1
         body = workflow_id.bytes + wait.id.bytes + position.to_bytes(_POSITION_BYTES) + seconds.to_bytes(_TIME_BYTES)
         return f"{self._base}{DECISION_PATH}?{SIGNATURE}={self._texts.sign(body)}"
+
+    def url_of_step(self, workflow_id: UUID, step: StepRecord) -> str | None:
+        """Return the link of *step*; None if it doesn't wait for a decision."""
+        wait = None if step.state.flow is None else step.state.flow.wait
+        if wait is None or wait.kind is not WaitKind.DECISION:
+            return None
+        return self.url(workflow_id, step.state.position, wait)
 
     def read(self, signature: str) -> DecisionLink | None:
         """Return the link with this *signature*, expired or not; None if it wasn't made here."""
